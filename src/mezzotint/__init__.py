@@ -1,0 +1,31 @@
+"""A laboratory for image diffusion models: train, sample and measure them.
+
+schedule = mz.linear(1000)
+grid = schedule.grid(50, spacing="leading")
+x = mz.SAMPLERS["ddim"](denoise, x, grid, eta=0.0)
+
+images = mz.load("runs/cifar10-ddpm").sample(16, labels=3, guidance=2.0, seed=0)
+"""
+
+from mezzotint.errors import UserError
+from mezzotint.guidance import guide
+from mezzotint.noise import Level, Schedule, cosine, linear
+from mezzotint.pipeline import Pipeline, load
+from mezzotint.predict import to_eps, to_x0
+from mezzotint.samplers import SAMPLERS
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SAMPLERS",
+    "Level",
+    "Pipeline",
+    "Schedule",
+    "UserError",
+    "cosine",
+    "guide",
+    "linear",
+    "load",
+    "to_eps",
+    "to_x0",
+]
