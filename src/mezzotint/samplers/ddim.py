@@ -1,0 +1,34 @@
+"""DDIM: from deterministic (eta 0) to ancestral (eta 1) sampling."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from mezzotint.errors import UserError
+from mezzotint.noise import Level
+from mezzotint.predict import Denoiser
+from mezzotint.samplers.step import Noise, step, tau
+
+
+def ddim(
+    denoise: Denoiser,
+    x: Tensor,
+    grid: list[Level],
+    eta: float = 0.0,
+    randn: Noise = torch.randn_like,
+) -> Tensor:
+    """Song et al. 2020, arXiv 2010.02502, eqs. 12 and 16: x at ``grid[0]`` to x at ``grid[-1]``.
+
+    ``n = eta * sigma_s * sqrt(tau)`` and ``c = sqrt(sigma_s^2 - n^2)``, so that every eta in [0, 1]
+    keeps the marginals; eta 1 is DDPM with the fixed small variance. Raises UserError outside it.
+    """
+    if not 0 <= eta <= 1:
+        raise UserError(f"eta is {eta:g}: choose 0 (deterministic) to 1 (as DDPM)")
+    for t, s in pairwise(grid):
+        n = eta * s.sigma * math.sqrt(tau(t, s))
+        x = step(x, denoise(x, t), t, s, math.sqrt(s.sigma**2 - n**2), n, randn)
+    return x
