@@ -1,0 +1,164 @@
+"""Folders of diffusers, read as networks and schedules of ours.
+
+Nothing is dropped in silence: a setting or a key without a counterpart here is refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mezzotint.errors import UserError
+from mezzotint.noise import Schedule, cosine, linear
+
+# Our module for theirs, applied in this order.
+RENAMES = (
+    (r"^conv_in\.", "stem."),
+    (r"^time_embedding\.linear_1\.", "time.0."),
+    (r"^time_embedding\.linear_2\.", "time.2."),
+    (r"^class_embedding\.", "label."),
+    (r"^conv_norm_out\.", "norm."),
+    (r"^conv_out\.", "out."),
+    (r"^mid_block\.resnets\.0\.", "mid_in."),
+    (r"^mid_block\.resnets\.1\.", "mid_out."),
+    (r"^mid_block\.attentions\.0\.", "mid_attention."),
+    (r"^(down|up)_blocks\.", r"\1."),
+    (r"\.resnets\.", ".blocks."),
+    (r"\.(down|up)samplers\.0\.", ".resample."),
+    (r"\.time_emb_proj\.", ".project."),
+    (r"\.conv_shortcut\.", ".shortcut."),
+    (r"\.group_norm\.", ".norm."),
+    (r"\.to_out\.0\.", ".out."),
+)
+
+# What UNet2DModel must be set to for UNet to be the same function of the same weights.
+REQUIRED: dict[str, Any] = {
+    "center_input_sample": False,
+    "time_embedding_type": "positional",
+    "freq_shift": 1,
+    "flip_sin_to_cos": False,
+    "mid_block_scale_factor": 1,
+    "downsample_padding": 0,
+    "downsample_type": "conv",
+    "upsample_type": "conv",
+    "act_fn": "silu",
+    "norm_eps": 1e-6,
+    "resnet_time_scale_shift": "default",
+    "add_attention": True,
+    "class_embed_type": None,
+}
+# UNet2DModel's own defaults, which a config.json may leave out.
+DEFAULTS: dict[str, Any] = REQUIRED | {
+    "freq_shift": 0,
+    "flip_sin_to_cos": True,
+    "downsample_padding": 1,
+    "norm_eps": 1e-5,
+    "layers_per_block": 2,
+    "attention_head_dim": 8,
+    "norm_num_groups": 32,
+    "dropout": 0.0,
+    "num_class_embeds": None,
+    "in_channels": 3,
+    "out_channels": 3,
+}
+
+
+def unet_settings(config: dict[str, Any]) -> tuple[dict[str, Any], int, int]:
+    """A UNet2DModel's ``config.json`` as (UNetConfig's fields, image channels, classes K).
+
+    ``num_class_embeds`` is K + 1, the last row the null class. Raises UserError naming every
+    setting under which our U-Net would be another function.
+    """
+    config = DEFAULTS | config
+    down, up = config["down_block_types"], config["up_block_types"]
+    wrong = [f"{k} = {config[k]!r}" for k, v in REQUIRED.items() if config[k] != v]
+    if not set(down) <= {"DownBlock2D", "AttnDownBlock2D"}:
+        wrong.append(f"down_block_types = {list(down)}")
+    if [("Attn" in a, "UpBlock2D") for a in reversed(down)] != [
+        ("Attn" in b, b.removeprefix("Attn")) for b in up
+    ]:
+        wrong.append(f"up_block_types = {list(up)} (not the mirror of the way down)")
+    if config["in_channels"] != config["out_channels"]:
+        wrong.append(f"out_channels = {config['out_channels']}")
+    if config.get("attn_norm_num_groups") is not None or config.get("time_embedding_dim"):
+        wrong.append("attn_norm_num_groups or time_embedding_dim set")
+    if wrong:
+        raise UserError(f"this UNet2DModel has no counterpart here: {', '.join(wrong)}")
+    fields = {
+        "channels": tuple(config["block_out_channels"]),
+        "blocks": config["layers_per_block"],
+        "attention": tuple(i for i, kind in enumerate(down) if "Attn" in kind),
+        "head_width": config["attention_head_dim"],
+        "dropout": config["dropout"],
+        "groups": config["norm_num_groups"],
+    }
+    return fields, config["in_channels"], max((config["num_class_embeds"] or 0) - 1, 0)
+
+
+def unet_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A UNet2DModel's state dict under UNet's keys, q, k and v stacked into one projection."""
+    ours = {}
+    for key, value in state.items():
+        name = key
+        if match := re.search(r"\.to_q\.(weight|bias)$", key):
+            names = [key.replace(".to_q.", f".to_{part}.") for part in "qkv"]
+            if missing := [n for n in names if n not in state]:
+                raise UserError(f"a weight is missing: {missing[0]}")
+            name, value = (
+                key.replace(match[0], f".qkv.{match[1]}"),
+                torch.cat([state[n] for n in names]),
+            )
+        elif re.search(r"\.to_[kv]\.", key):
+            continue
+        for theirs, mine in RENAMES:
+            name = re.sub(theirs, mine, name)
+        ours[name] = value
+    return ours
+
+
+def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
+    """A scheduler's ``scheduler_config.json`` as our Schedule and its prediction type."""
+    kind, T = config.get("beta_schedule", "linear"), config.get("num_train_timesteps", 1000)
+    names = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
+    prediction = names.get(config.get("prediction_type", "epsilon"))
+    if prediction is None:
+        raise UserError(f"unknown prediction_type {config['prediction_type']!r} in the scheduler")
+    if config.get("trained_betas") is not None or config.get("rescale_betas_zero_snr"):
+        raise UserError("a scheduler with trained_betas or rescale_betas_zero_snr is not supported")
+    if kind == "linear":
+        return linear(T, config.get("beta_start", 1e-4), config.get("beta_end", 0.02)), prediction
+    if kind == "squaredcos_cap_v2":
+        return cosine(T), prediction
+    raise UserError(f"the scheduler's beta_schedule {kind!r} is none of linear, squaredcos_cap_v2")
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
+    """(network's config, scheduler's config, state dict) of a pipeline's folder, or a UNet's own.
+
+    A bare network brings no scheduler: its config is then empty, which means DDPM's defaults.
+    """
+    pipeline = (folder / "model_index.json").exists()
+    unet = folder / "unet" if pipeline else folder
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    config = json.loads((unet / "config.json").read_text())
+    if config.get("_class_name") != "UNet2DModel":
+        raise UserError(f"{unet} holds a {config.get('_class_name')}; a UNet2DModel can be read")
+    weights = unet / "diffusion_pytorch_model.safetensors"
+    if not weights.exists():
+        raise UserError(f"{unet} has no {weights.name}; save it with safe_serialization=True")
+    settings = json.loads(scheduler.read_text()) if scheduler.exists() else {}
+    return config, settings, load_file(weights)
+
+
+def is_unet(folder: Path) -> bool:
+    """Whether a folder's config.json is of a network that diffusers saved."""
+    try:
+        return "_class_name" in json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError, TypeError):
+        return False

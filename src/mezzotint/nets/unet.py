@@ -1,0 +1,153 @@
+"""The U-Net of DDPM, and smaller ones in its likeness.
+
+Ho et al. 2020, arXiv 2006.11239, appendix B: with UNetConfig's defaults it is their CIFAR-10
+network, 35,746,307 parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from mezzotint.errors import UserError
+from mezzotint.nets.blocks import Attention, Down, ResBlock, Up, group_norm, sinusoid, zeroed
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class UNetConfig:
+    """The shape of a U-Net; levels are counted from 0, the full resolution."""
+
+    channels: tuple[PositiveInt, ...] = (128, 256, 256, 256)
+    """Width of each level; each level halves the resolution of the one before."""
+    blocks: PositiveInt = 2
+    """Residual blocks a level (and one more on the way up)."""
+    attention: tuple[int, ...] = (1,)
+    """The levels with self-attention, besides the bottom, which always has it."""
+    head_width: PositiveInt | None = None
+    """Channels an attention head; None is one head."""
+    dropout: float = 0.0
+    """Dropout within the residual blocks."""
+    groups: PositiveInt = 32
+    """Groups of the group normalisation; they must divide every width."""
+    patch: PositiveInt = 1
+    """Fold patch x patch pixels into channels first: a network at 1 / patch of the resolution."""
+
+    def __post_init__(self) -> None:
+        if not self.channels:
+            raise UserError("channels is empty: give a width for each level")
+        if bad := [c for c in self.channels if c % self.groups]:
+            raise UserError(f"groups {self.groups} do not divide a width of {bad[0]} channels")
+        if bad := [i for i in self.attention if not 0 <= i < len(self.channels)]:
+            raise UserError(
+                f"attention at level {bad[0]}: levels are 0 to {len(self.channels) - 1}"
+            )
+        if self.head_width and (bad := [c for c in self.channels if c % self.head_width]):
+            raise UserError(f"head_width {self.head_width} does not divide {bad[0]} channels")
+
+    @property
+    def factor(self) -> int:
+        """What the sides of a picture must be divisible by."""
+        return self.patch << (len(self.channels) - 1)
+
+
+class Stage(nn.Module):
+    """One level: residual blocks, each followed by attention or nothing, then a resampling."""
+
+    def __init__(
+        self, config: UNetConfig, level: int, cins: list[int], emb: int, resample: nn.Module
+    ) -> None:
+        super().__init__()
+        c, g = config.channels[level], config.groups
+        self.blocks = nn.ModuleList(ResBlock(cin, c, emb, g, config.dropout) for cin in cins)
+        self.attentions = nn.ModuleList(
+            Attention(c, g, config.head_width) if level in config.attention else nn.Identity()
+            for _ in cins
+        )
+        self.resample = resample
+
+    def layers(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        return zip(self.blocks, self.attentions, strict=True)
+
+
+class UNet(nn.Module):
+    """``net(x, t, labels) -> output``: x and output (B, C, H, W), t (B,), labels (B,) or None.
+
+    Of ``classes`` K > 0 it is class-conditional: labels are 0..K-1, and K is the null class, which
+    ``labels=None`` means too. H and W must be divisible by ``config.factor``.
+    """
+
+    def __init__(self, config: UNetConfig, image_channels: int = 3, classes: int = 0) -> None:
+        super().__init__()
+        widths, last = config.channels, len(config.channels) - 1
+        first, emb = widths[0], 4 * widths[0]
+        self.config, self.classes = config, classes
+
+        self.time = nn.Sequential(nn.Linear(first, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.label = nn.Embedding(classes + 1, emb) if classes else None
+
+        pixel = image_channels * config.patch**2
+        self.stem = nn.Conv2d(pixel, first, 3, padding=1)
+        down: list[Stage] = []
+        skips = [first]  # the widths of what the way up will be handed, last in first out
+        for level, (cin, c) in enumerate(pairwise([first, *widths])):
+            cins = [cin] + [c] * (config.blocks - 1)
+            resample = Down(c) if level < last else nn.Identity()
+            down.append(Stage(config, level, cins, emb, resample))
+            skips += [c] * (config.blocks + (level < last))
+
+        c, g, drop = widths[-1], config.groups, config.dropout
+        self.mid_in = ResBlock(c, c, emb, g, drop)
+        self.mid_attention = Attention(c, g, config.head_width)
+        self.mid_out = ResBlock(c, c, emb, g, drop)
+
+        up: list[Stage] = []
+        for level in reversed(range(last + 1)):
+            cins = []
+            for _ in range(config.blocks + 1):
+                cins.append(c + skips.pop())
+                c = widths[level]
+            up.append(Stage(config, level, cins, emb, Up(c) if level else nn.Identity()))
+        # A ModuleList is a list of Stages to a reader and to the type checker.
+        self.down = cast(list[Stage], nn.ModuleList(down))
+        self.up = cast(list[Stage], nn.ModuleList(up))
+
+        self.norm = group_norm(first, config.groups)
+        self.out = zeroed(nn.Conv2d(first, pixel, 3, padding=1))
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+        emb = self.embed(t, labels)
+        h = self.stem(F.pixel_unshuffle(x, self.config.patch))
+        skips = [h]
+        for stage in self.down:
+            for block, attend in stage.layers():
+                h = attend(block(h, emb))
+                skips.append(h)
+            if isinstance(stage.resample, Down):
+                h = stage.resample(h)
+                skips.append(h)
+        h = self.mid_out(self.mid_attention(self.mid_in(h, emb)), emb)
+        for stage in self.up:
+            for block, attend in stage.layers():
+                h = attend(block(torch.cat([h, skips.pop()], dim=1), emb))
+            h = stage.resample(h)
+        return F.pixel_shuffle(self.out(F.silu(self.norm(h))), self.config.patch)
+
+    def embed(self, t: Tensor, labels: Tensor | None) -> Tensor:
+        """What every residual block is told (B, 4 * channels[0]): the time, and the class."""
+        first = self.config.channels[0]
+        emb: Tensor = self.time(sinusoid(t, first).to(self.stem.weight.dtype))
+        if self.label is None:
+            if labels is not None:
+                raise UserError("this network is unconditional: it takes no labels")
+            return emb
+        if labels is None:
+            labels = torch.full((len(t),), self.classes, device=t.device)
+        out: Tensor = emb + self.label(labels)
+        return out
