@@ -1,0 +1,120 @@
+"""Checkpoints that a crash cannot harm.
+
+A checkpoint is a folder ``step-N`` of safetensors and JSON files. It is written beside under a
+hidden name, synced, given a ``manifest.json`` with the SHA-256 of each file, and renamed into
+place; only then are older ones pruned. So a folder named ``step-N`` is whole, or was damaged later,
+which its manifest tells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from mezzotint.errors import UserError
+
+MANIFEST = "manifest.json"
+
+
+def save(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    facts: Mapping[str, Any],
+    keep: int,
+) -> Path:
+    """Write ``folder/step-N``: NAME.safetensors for each of ``tensors``, NAME.json for ``facts``.
+
+    Then all but the newest ``keep`` checkpoints are removed. Returns the new folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
+    partial, final = folder / f".step-{step}", folder / f"step-{step}"
+    partial.mkdir()
+    sums = {}
+    files = {f"{name}.safetensors": safetensors.torch.save(dict(t)) for name, t in tensors.items()}
+    files |= {f"{name}.json": json.dumps(fact, indent=1).encode() for name, fact in facts.items()}
+    for name, data in files.items():
+        _write(partial / name, data)
+        sums[name] = hashlib.sha256(data).hexdigest()
+    _write(partial / MANIFEST, json.dumps({"sha256": sums}, indent=1).encode())
+    _sync(partial)
+    if final.exists():  # damaged, or it would have been resumed from
+        final.rename(folder / f".damaged-{step}")
+    partial.rename(final)
+    _sync(folder)
+    _sweep(folder)
+    for old in listed(folder)[:-keep]:
+        shutil.rmtree(old)
+    return final
+
+
+def listed(folder: Path) -> list[Path]:
+    """The checkpoints of a folder by rising step, whole or not."""
+    found = [p for p in folder.glob("step-*") if p.name.removeprefix("step-").isdecimal()]
+    return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
+
+
+def verify(checkpoint: Path) -> None:
+    """Raises UserError, naming the file, unless every file has the sum that the manifest gives."""
+    try:
+        sums = json.loads((checkpoint / MANIFEST).read_text())["sha256"]
+        wanted = {str(name): str(digest) for name, digest in sums.items()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        raise UserError(
+            f"{checkpoint} is no whole checkpoint: its {MANIFEST} is unreadable"
+        ) from None
+    for name, digest in wanted.items():
+        path = checkpoint / name
+        if not path.is_file():
+            raise UserError(f"{checkpoint} is damaged: {name} is missing")
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                raise UserError(f"{checkpoint} is damaged: {name} does not match its SHA-256")
+
+
+def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
+    """The newest whole checkpoint of a folder; each damaged one passed over is told to ``warn``.
+
+    None where there is no checkpoint at all; raises UserError where all are damaged.
+    """
+    found = listed(folder)
+    for checkpoint in reversed(found):
+        try:
+            verify(checkpoint)
+        except UserError as error:
+            warn(f"{error}; using the one before")
+            continue
+        return checkpoint
+    if found:
+        raise UserError(f"every checkpoint in {folder} is damaged: restore one, or train again")
+    return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what an interrupted save left behind."""
+    for leftover in [*folder.glob(".step-*"), *folder.glob(".damaged-*")]:
+        shutil.rmtree(leftover)

@@ -1,0 +1,30 @@
+"""The exponential moving average of the weights, which is what gets sampled."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
+
+
+def decay(step: int, batch: int, halflife: float) -> float:
+    """``0.5 ** (batch / h)``, ``h = min(halflife, 0.05 * images seen)``: the weight of the past.
+
+    ``halflife`` is in images, so it means the same at every batch size; the warm-up keeps the
+    random initial weights out of the average (Karras et al. 2022, arXiv 2206.00364, appendix F.2).
+    """
+    return float(0.5 ** (batch / min(halflife, 0.05 * step * batch)))
+
+
+def averaged(net: nn.Module, batch: int, halflife: float) -> AveragedModel:
+    """A copy of ``net`` whose ``update_parameters(net)`` moves it by the decay above."""
+
+    def update(mean: Tensors, now: Tensors, n: Tensor | int) -> None:
+        # n counts the updates before this one; the very first is a plain copy, and not made here.
+        torch._foreach_lerp_(mean, now, 1 - decay(int(n) + 1, batch, halflife))
+
+    return AveragedModel(net, multi_avg_fn=update)

@@ -1,0 +1,162 @@
+"""The training loop: a generator of steps. Callers log, save and draw.
+
+All randomness of a step is drawn for the whole batch from one generator seeded by (seed, step), and
+each process takes its share: a run depends neither on how often it was interrupted nor on how many
+processes share a batch, and no random state has to be saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass as plain_dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from mezzotint.errors import UserError
+from mezzotint.noise import Schedule
+from mezzotint.predict import target
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class TrainConfig:
+    """How a network is trained. All durations are in images seen."""
+
+    images: PositiveInt = 7_808_000
+    """Images to train on in all."""
+    batch: PositiveInt = 128
+    """Images a step, over all processes."""
+    accumulate: PositiveInt = 1
+    """Parts a batch is worked through in, to save memory."""
+    lr: PositiveFloat = 2e-4
+    """Learning rate of AdamW."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Decoupled weight decay."""
+    warmup: NonNegativeInt = 640_000
+    """Images over which the learning rate rises from 0."""
+    cooldown: NonNegativeFloat = 0.0
+    """Share of the training, at its end, over which the learning rate falls to 0."""
+    clip: PositiveFloat = 1.0
+    """Bound on the norm of the gradient."""
+    ema: PositiveFloat = 887_000.0
+    """Half-life of the moving average of the weights (887,000 is a decay of 0.9999 at 128)."""
+    label_dropout: NonNegativeFloat = 0.1
+    """Share of labels replaced by the null class, which classifier-free guidance needs."""
+    seed: NonNegativeInt = 0
+    """All of a run's randomness follows from it."""
+
+    def __post_init__(self) -> None:
+        if self.batch % self.accumulate:
+            raise UserError(f"accumulate {self.accumulate} does not divide a batch of {self.batch}")
+        if self.cooldown > 1 or self.label_dropout > 1:
+            raise UserError("cooldown and label_dropout are shares: choose 0 to 1")
+
+    @property
+    def steps(self) -> int:
+        """Steps in all: the last is a whole batch too."""
+        return -(-self.images // self.batch)
+
+    def lr_at(self, step: int) -> float:
+        """The learning rate of a step: a linear rise, a plateau, a linear fall to 0."""
+        warm = (step + 1) * self.batch / self.warmup if self.warmup else 1.0
+        left = (self.steps - step) / (self.cooldown * self.steps) if self.cooldown else 1.0
+        return self.lr * min(1.0, warm, left)
+
+
+Batch: TypeAlias = Callable[[int, int, Tensor], tuple[Tensor, Tensor | None]]
+"""``batch(start, count, u) -> (x0, labels)``: training samples number start to start + count - 1,
+x0 (count, C, H, W) on the device, augmented as the uniform numbers u (count,) say; labels (count,)
+or None."""
+
+
+@plain_dataclass(frozen=True)
+class Step:
+    """What a step was like; ``loss`` and ``grad_norm`` stay on the device until they are read."""
+
+    step: int  # steps made so far, this one included
+    loss: Tensor  # mean over the batch, all processes
+    grad_norm: Tensor  # before clipping
+    lr: float
+
+
+def optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW in its fused form."""
+    return torch.optim.AdamW(
+        net.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+    )
+
+
+def train(
+    accelerator: Accelerator,
+    net: nn.Module,
+    ema: AveragedModel,
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    prediction: str,
+    batch: Batch,
+    shape: tuple[int, ...],
+    classes: int,
+    config: TrainConfig,
+    start: int = 0,
+) -> Iterator[Step]:
+    """Minimise ``E |net(alpha x0 + sigma eps, t) - (p x0 + q eps)|^2`` from step ``start`` on.
+
+    ``net`` is as ``accelerator.prepare`` returned it, ``shape`` one picture's as the network sees
+    it, and t uniform over the schedule's rows. Yields after each step, ``ema`` updated. Seeds
+    torch's global generator each step, for dropout.
+    """
+    world, rank = accelerator.num_processes, accelerator.process_index
+    share, rest = divmod(config.batch, world * config.accumulate)
+    if rest:
+        raise UserError(
+            f"a batch of {config.batch} cannot be shared by {world} processes x "
+            f"{config.accumulate} parts: choose a multiple of {world * config.accumulate}"
+        )
+    for step in range(start, config.steps):
+        draw = _generator(accelerator.device, config.seed, step)
+        shared: dict[str, Any] = {"generator": draw, "device": accelerator.device}
+        rows = torch.randint(1, len(schedule) + 1, (config.batch,), **shared)
+        eps = torch.randn(config.batch, *shape, **shared)
+        dropped = torch.rand(config.batch, **shared) < config.label_dropout
+        chance = torch.rand(config.batch, **shared)
+        torch.manual_seed(_mix(config.seed, step, rank + 1))  # + 1: a trailing 0 changes nothing
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr_at(step)
+
+        total = torch.zeros((), device=accelerator.device)
+        for part in range(config.accumulate):
+            first = (rank * config.accumulate + part) * share
+            mine = slice(first, first + share)
+            x0, labels = batch(step * config.batch + first, share, chance[mine])
+            if labels is not None:
+                labels = labels.masked_fill(dropped[mine], classes)
+            level = schedule.levels(rows[mine], x0.ndim)
+            x = level.alpha * x0 + level.sigma * eps[mine]
+            last = part == config.accumulate - 1
+            with nullcontext() if last else accelerator.no_sync(net):
+                output = net(x, level.t, labels).float()
+                loss = F.mse_loss(output, target(prediction, x0, eps[mine], level))
+                accelerator.backward(loss / config.accumulate)
+            total += loss.detach() / config.accumulate
+        norm = accelerator.clip_grad_norm_(net.parameters(), config.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        ema.update_parameters(accelerator.unwrap_model(net))
+        yield Step(step + 1, accelerator.reduce(total, "mean"), norm, config.lr_at(step))
+
+
+def _mix(*numbers: int) -> int:
+    """One 63-bit seed from several numbers, well apart for neighbours."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _generator(device: torch.device, *numbers: int) -> torch.Generator:
+    return torch.Generator(device).manual_seed(_mix(*numbers))
