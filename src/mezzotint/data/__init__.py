@@ -1,0 +1,20 @@
+"""Data: sources of pictures, the prepared array, the order of rows, augmentation of batches."""
+
+from mezzotint.data.augment import flip
+from mezzotint.data.find import find_source
+from mezzotint.data.images import UnreadableImage, read_image
+from mezzotint.data.order import rows
+from mezzotint.data.prepared import Prepared, prepare
+from mezzotint.data.source import Picture, Source
+
+__all__ = [
+    "Picture",
+    "Prepared",
+    "Source",
+    "UnreadableImage",
+    "find_source",
+    "flip",
+    "prepare",
+    "read_image",
+    "rows",
+]

@@ -1,0 +1,89 @@
+"""`glyphs`: the embedded data set. Digits in light ink on a dark coloured ground, 32x32 RGB.
+
+Ten classes, "0" to "9", drawn with Pillow's own font in random pose. Picture i of a split depends
+on (split, i) alone: its label is i mod 10, the rest comes from a generator with that seed.
+"""
+
+import colorsys
+from collections.abc import Iterator
+from functools import lru_cache, partial
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from mezzotint.data.images import Pixels, fit
+from mezzotint.data.source import Picture, Source, no_split
+
+SIDE = 32
+COUNTS = {"train": 20_000, "test": 2_000}
+CLASSES = tuple("0123456789")
+VERSION = 1
+"""Raise it with every change of the drawing, and caches are rebuilt."""
+
+_OVER = 4  # drawn at four times the size, then averaged down: smooth edges at any angle
+_INK = 96  # height in pixels of a stencil, near the drawn height so that none is scaled far
+_MARGIN = 1.0  # pixels of ground kept clear all around
+
+
+def glyphs(split: str) -> Source:
+    """The digits of a split: train (20,000) or test (2,000), equally many of each."""
+    if split not in COUNTS:
+        raise no_split("glyphs", split, COUNTS)
+    count = COUNTS[split]
+    key = {"kind": "glyphs", "version": VERSION, "split": split, "count": count}
+    return Source(f"glyphs-{split}", key, CLASSES, count, partial(_pictures, split, count))
+
+
+def draw(split: str, index: int) -> Pixels:
+    """Picture number `index` of a split: uint8 (32, 32, 3)."""
+    seed = np.random.SeedSequence((list(COUNTS).index(split), index))
+    u = np.random.Generator(np.random.PCG64(seed)).random(10)
+    mask = _posed(_stencil(CLASSES[index % 10]), 20 + 6 * u[0], (u[1] - 0.5) / 2, u[2:4])
+    hue = u[4]
+    top = colorsys.hsv_to_rgb(hue, 0.60 + 0.35 * u[5], 0.22 + 0.22 * u[6])
+    ink = colorsys.hsv_to_rgb(u[7], 0.10 * u[8], 0.92 + 0.08 * u[9])
+    # The ground falls off towards the lower edge, as a plate does that is lit from above.
+    light = np.linspace(1.0, 0.65, SIDE)[:, None, None]
+    ground = np.asarray(top) * light
+    blend = ground + mask[..., None] * (np.asarray(ink) - ground)
+    return np.rint(255 * blend).astype(np.uint8)
+
+
+def _pictures(split: str, count: int) -> Iterator[Picture]:
+    def decode(index: int, size: int | None) -> Pixels:
+        return fit(draw(split, index), size)
+
+    for index in range(count):
+        yield Picture(f"{split} {index}", partial(decode, index), index % 10)
+
+
+@lru_cache
+def _stencil(digit: str) -> Image.Image:
+    """The digit's coverage, 0 to 255, cut to its ink, `_INK` pixels high."""
+    font = ImageFont.load_default(size=4 * _INK)
+    canvas = Image.new("L", (6 * _INK, 6 * _INK))
+    ImageDraw.Draw(canvas).text((_INK, _INK), digit, fill=255, font=font, stroke_width=10)
+    cut = canvas.crop(canvas.getbbox())
+    return cut.resize((round(cut.width * _INK / cut.height), _INK), Image.Resampling.BOX)
+
+
+def _posed(stencil: Image.Image, height: float, angle: float, shift: np.ndarray) -> np.ndarray:
+    """Coverage (32, 32) in 0..1 of a digit of a height in pixels, turned by an angle in radians.
+
+    `shift` in 0..1 places it horizontally and vertically within the room that its turned box
+    leaves, so that no digit is ever cut.
+    """
+    cos, sin = np.cos(angle), np.sin(angle)
+    zoom = stencil.height / height  # stencil pixels to a pixel of the picture
+    width = stencil.width / zoom
+    half = np.array([width * cos + height * abs(sin), width * abs(sin) + height * cos]) / 2
+    centre = SIDE / 2 + (2 * shift - 1) * np.maximum(SIDE / 2 - _MARGIN - half, 0)
+    # Pillow wants the way back, from a pixel of the result to one of the stencil.
+    a, b = cos * zoom / _OVER, sin * zoom / _OVER
+    x, y = centre * _OVER
+    middle = stencil.width / 2, stencil.height / 2
+    back = (a, b, middle[0] - a * x - b * y, -b, a, middle[1] + b * x - a * y)
+    large = stencil.transform(
+        (SIDE * _OVER, SIDE * _OVER), Image.Transform.AFFINE, back, Image.Resampling.BILINEAR
+    )
+    return np.asarray(large.reduce(_OVER)) / 255.0

@@ -1,0 +1,39 @@
+"""The order in which training sees the rows: a function of the seed and the sample number alone."""
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.int64]
+
+
+def rows(seed: int, start: int, count: int, n: int) -> Rows:
+    """The data rows of training samples number `start` to `start + count - 1`.
+
+    Epoch e, the samples e*n to (e+1)*n - 1, is the permutation of n rows drawn from (seed, e), so
+    batches may straddle epochs, and any way of cutting a range into batches gives the same rows: a
+    resumed run goes on exactly where it stopped.
+
+    Args:
+        seed: not negative.
+        start: number of the first sample since training began, not negative.
+        count: how many samples.
+        n: rows in the data set, at least 1.
+
+    Returns:
+        int64 (count,), each in 0 .. n-1.
+    """
+    end = start + count
+    epochs = range(start // n, -(-end // n))
+    parts = [
+        _permutation(seed, epoch, n)[max(start - epoch * n, 0) : end - epoch * n]
+        for epoch in epochs
+    ]
+    return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+@lru_cache(maxsize=2)  # a batch straddles two epochs; one of a large data set takes megabytes
+def _permutation(seed: int, epoch: int, n: int) -> Rows:
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch))))
+    return generator.permutation(n)

@@ -1,0 +1,86 @@
+"""What every source of pictures says of itself, and the words that sources share."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mezzotint.data.images import Pixels
+from mezzotint.errors import UserError
+
+UNLABELLED = -1
+"""The label of every picture in a source without classes; as an index it fails, by intent."""
+
+_VALIDATION = ("validation", "val", "valid")
+SPLITS = ("train", *_VALIDATION, "test")
+"""The names by which a folder or a file prefix is known as a split."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture, not yet decoded.
+
+    `decode(size)` returns uint8 (H, W, 3), or (size, size, 3) where size is not None, may run on
+    any thread, and raises `UnreadableImage`. `label` is the class from 0, or `UNLABELLED`.
+    """
+
+    name: str
+    decode: Callable[[int | None], Pixels]
+    label: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures in a fixed order, and where they came from.
+
+    `name` is for people; `key` is what JSON can hold and changes whenever the pictures may have;
+    `classes` is empty where there are no labels; `pictures()` yields `count` pictures, each time
+    from the first, and fetches what must be fetched before it returns.
+    """
+
+    name: str
+    key: dict[str, Any]
+    classes: tuple[str, ...]
+    count: int
+    pictures: Callable[[], Iterator[Picture]]
+
+
+def cache_folder(part: str) -> Path:
+    """One part of the cache, made if it is not there.
+
+    The cache is `$MEZZOTINT_CACHE`, else `$XDG_CACHE_HOME/mezzotint`, else `~/.cache/mezzotint`.
+    Raises `UserError` where it cannot be written.
+    """
+    if own := os.environ.get("MEZZOTINT_CACHE"):
+        cache = Path(own).expanduser().absolute()
+    else:
+        shared = os.environ.get("XDG_CACHE_HOME")
+        cache = (Path(shared) if shared else Path.home() / ".cache") / "mezzotint"
+    try:
+        (cache / part).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the cache folder {cache / part} ({error.strerror}): "
+            "set MEZZOTINT_CACHE to a folder that can be written"
+        ) from None
+    return cache / part
+
+
+def stamp(path: Path, name: str | None = None) -> list[str | int]:
+    """[name, size in bytes, modification time in ns] of a file, as a key holds it."""
+    try:
+        stat = path.stat()
+    except OSError:  # a dangling link: the decoder will say so by name
+        return [name or str(path), -1, -1]
+    return [name or str(path), stat.st_size, stat.st_mtime_ns]
+
+
+def split_names(split: str) -> tuple[str, ...]:
+    """The names a split goes by, its own first: validation is also called val and valid."""
+    return (split, *_VALIDATION) if split in _VALIDATION else (split,)
+
+
+def no_split(data: str, split: str, existing: Iterable[str]) -> UserError:
+    """The error for a split that `data` lacks, naming those that it has."""
+    return UserError(f"{data} has no split {split!r}: it has {', '.join(existing)}")

@@ -1,0 +1,136 @@
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mezzotint.data import find_source, prepare
+from mezzotint.errors import UserError
+
+
+@pytest.fixture
+def files(animals):
+    """The pictures of `animals` in order, and their labels."""
+    names = sorted(file for file in animals.rglob("*") if file.is_file())
+    return [file.read_bytes() for file in names], [0, 0, 0, 1, 1]
+
+
+def test_same_fingerprint_as_the_folder(tmp_path, animals, files, write_parquet):
+    path = write_parquet(tmp_path / "one.parquet", *files, names=["cats", "dogs"])
+    expected = prepare(str(animals))
+    prepared = prepare(str(path))
+    assert prepared.fingerprint == expected.fingerprint
+    assert prepared.classes == ("cats", "dogs")
+    images, labels = files
+    write_parquet(tmp_path / "two/train-0.parquet", images[:2], labels[:2], ["cats", "dogs"])
+    write_parquet(tmp_path / "two/train-1.parquet", images[2:], labels[2:], ["cats", "dogs"])
+    assert prepare(str(tmp_path / "two")).fingerprint == expected.fingerprint
+
+
+@pytest.mark.parametrize("label", ["label", "labels", "fine_label"])
+@pytest.mark.parametrize("image", ["image", "img"])
+def test_column_names(tmp_path, files, write_parquet, image, label):
+    path = write_parquet(tmp_path / "x.parquet", *files, ["a", "b"], image, label)
+    source = find_source(str(path))
+    assert source.classes == ("a", "b")
+    assert [picture.label for picture in source.pictures()] == files[1]
+
+
+def test_classes_without_names_are_numbered(tmp_path, files, write_parquet):
+    path = write_parquet(tmp_path / "x.parquet", files[0], [0, 3, 1, 1, 0])
+    assert find_source(str(path)).classes == ("0", "1", "2", "3")
+
+
+def test_without_labels(tmp_path, files, write_parquet):
+    prepared = prepare(str(write_parquet(tmp_path / "x.parquet", files[0])))
+    assert prepared.classes == ()
+    assert prepared.labels.tolist() == [-1] * 5
+
+
+def test_splits_of_a_folder(tmp_path, files, write_parquet):
+    root = tmp_path / "set"
+    image = files[0][:1]
+    write_parquet(root / "train-00000-of-00002.parquet", image * 2)
+    write_parquet(root / "train-00001-of-00002.parquet", image * 3)
+    write_parquet(root / "test.parquet", image)
+    write_parquet(root / "validation-0.parquet", image * 4)
+    counts = {s: find_source(str(root), s).count for s in ("train", "test", "validation", "val")}
+    assert counts == {"train": 5, "test": 1, "validation": 4, "val": 4}
+    with pytest.raises(UserError, match="no split 'dev': it has test, train, validation"):
+        find_source(str(root), "dev")
+
+
+def test_files_without_a_split_are_for_training(tmp_path, files, write_parquet):
+    root = tmp_path / "set"
+    write_parquet(root / "part-0.parquet", files[0])
+    write_parquet(root / "part-1.parquet", files[0])
+    assert find_source(str(root)).count == 10
+    with pytest.raises(UserError, match="no split 'test': it has train"):
+        find_source(str(root), "test")
+    with pytest.raises(UserError, match="no split 'test': it has train"):
+        find_source(str(root / "part-0.parquet"), "test")
+
+
+@pytest.mark.parametrize("wrong", [2, -1, None])
+def test_label_without_a_class(tmp_path, files, write_parquet, wrong, cache):
+    path = write_parquet(tmp_path / "x.parquet", files[0], [0, 1, 0, wrong, 1], ["a", "b"])
+    with pytest.raises(UserError, match=rf"x\.parquet row 3: label {wrong} is none of its 2"):
+        prepare(str(path))
+    assert not any((cache / "prepared").iterdir())
+
+
+def test_row_without_bytes_is_a_bad_picture(tmp_path, files, write_parquet):
+    path = write_parquet(tmp_path / "x.parquet", [*files[0], None])
+    with pytest.raises(UserError, match=r"x\.parquet row 5 \(no bytes in the row\)"):
+        prepare(str(path))
+    assert prepare(str(path), skip_bad=True).skipped == 1
+
+
+def test_wrong_columns(tmp_path, files, write_parquet):
+    path = write_parquet(tmp_path / "x.parquet", files[0], image="picture")
+    with pytest.raises(UserError, match="no column image or img"):
+        find_source(str(path))
+    pq.write_table(pa.table({"image": files[0]}), path)
+    with pytest.raises(UserError, match="column image is binary, not a struct"):
+        find_source(str(path))
+    images = [{"bytes": content} for content in files[0]]
+    pq.write_table(pa.table({"image": images, "label": list("abcde")}), path)
+    with pytest.raises(UserError, match="column label is string, not an integer"):
+        find_source(str(path))
+    root = tmp_path / "set"
+    write_parquet(root / "a.parquet", *files)
+    write_parquet(root / "b.parquet", files[0])
+    with pytest.raises(UserError, match=r"b\.parquet has no column label"):
+        find_source(str(root))
+
+
+def test_files_that_name_other_classes(tmp_path, files, write_parquet):
+    write_parquet(tmp_path / "set/a.parquet", *files, ["cats", "dogs"])
+    write_parquet(tmp_path / "set/b.parquet", *files, ["dogs", "cats"])
+    with pytest.raises(UserError, match=r"b\.parquet names other classes than a\.parquet"):
+        find_source(str(tmp_path / "set"))
+
+
+def test_damaged_file(tmp_path, files, write_parquet):
+    path = write_parquet(tmp_path / "x.parquet", *files)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"x\.parquet cannot be read as parquet") as caught:
+        find_source(str(path))
+    assert "\n" not in str(caught.value)
+    path.write_bytes(whole[:4] + bytes(np.full(300, 255, np.uint8)) + whole[304:])
+    with pytest.raises(UserError, match=r"x\.parquet cannot be read as parquet"):
+        prepare(str(path))
+
+
+def test_no_rows(tmp_path, write_parquet):
+    with pytest.raises(UserError, match="holds no pictures"):
+        find_source(str(write_parquet(tmp_path / "x.parquet", [])))
+
+
+def test_without_pyarrow(tmp_path, files, write_parquet, monkeypatch):
+    path = write_parquet(tmp_path / "x.parquet", *files)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"pip install 'mezzotint\[parquet\]'"):
+        find_source(str(path))

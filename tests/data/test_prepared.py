@@ -1,0 +1,186 @@
+import shutil
+from collections import namedtuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mezzotint.data import prepare, prepared
+from mezzotint.data.images import read_image
+from mezzotint.errors import UserError
+
+
+@pytest.fixture
+def messy(animals):
+    """`animals` with three more files that are no pictures."""
+    good = (animals / "dogs" / "d").read_bytes()
+    (animals / "cats" / "cut.png").write_bytes(good[:-40])
+    (animals / "dogs" / "empty.jpg").write_bytes(b"")
+    (animals / "dogs" / "note.png").write_text("about the dogs")
+    return animals
+
+
+def entries(cache):
+    return sorted(path.name for path in (cache / "prepared").iterdir())
+
+
+def test_prepared(animals, cache):
+    result = prepare(str(animals))
+    files = sorted(file for file in animals.rglob("*") if file.is_file())
+    np.testing.assert_array_equal(result.images, [read_image(file) for file in files])
+    assert isinstance(result.images, np.memmap)
+    assert result.images.dtype == np.uint8
+    assert result.labels.dtype == np.int64
+    assert result.labels.tolist() == [0, 0, 0, 1, 1]
+    assert result.classes == ("cats", "dogs")
+    assert result.skipped == 0
+    assert result.folder.parent == cache / "prepared"
+    assert sorted(file.name for file in result.folder.iterdir()) == [
+        "images.npy",
+        "labels.npy",
+        "meta.json",
+    ]
+    with pytest.raises(ValueError, match="read-only"):
+        result.images[0] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        result.labels[0] = 0
+
+
+def test_fingerprint_is_of_the_pictures_not_of_their_place(animals, tmp_path):
+    first = prepare(str(animals))
+    shutil.copytree(animals, tmp_path / "elsewhere")
+    assert prepare(str(tmp_path / "elsewhere")).fingerprint == first.fingerprint
+    (animals / "dogs").rename(animals / "wolves")
+    assert prepare(str(animals)).fingerprint != first.fingerprint  # class names count
+    (animals / "wolves").rename(animals / "dogs")
+    (animals / "cats" / "a.png").rename(animals / "dogs" / "0.png")
+    assert prepare(str(animals)).fingerprint != first.fingerprint  # labels count
+
+
+def test_hit_does_not_decode_and_says_nothing(animals, monkeypatch, capfd):
+    first = prepare(str(animals))
+    capfd.readouterr()
+    monkeypatch.setattr(prepared, "_build", None)
+    again = prepare(str(animals))
+    assert again.fingerprint == first.fingerprint
+    assert again.folder == first.folder
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_changed_file_is_decoded_anew(animals, noise):
+    first = prepare(str(animals))
+    Image.fromarray(noise(9, 6, 8, 3)).save(animals / "cats" / "a.png")
+    assert prepare(str(animals)).fingerprint != first.fingerprint
+
+
+def test_more_pictures_than_are_under_way_at_a_time_keep_their_order(tmp_path, encode):
+    (tmp_path / "many").mkdir()
+    for i in range(500):
+        content = encode(Image.new("L", (1, 1), i % 256), "BMP")
+        (tmp_path / "many" / f"{i:03}.bmp").write_bytes(content)
+    images = prepare(str(tmp_path / "many")).images
+    assert images[:, 0, 0, 0].tolist() == [i % 256 for i in range(500)]
+
+
+def test_size(animals):
+    result = prepare(str(animals), size=4)
+    assert result.images.shape == (5, 4, 4, 3)
+    expected = read_image(animals / "cats" / "a.png", 4)
+    np.testing.assert_array_equal(result.images[0], expected)
+    with pytest.raises(UserError, match="size is 0"):
+        prepare(str(animals), size=0)
+
+
+def test_different_sizes_need_a_size(animals, cache):
+    Image.new("RGB", (5, 7)).save(animals / "dogs" / "d.png")
+    with pytest.raises(UserError, match=r"cats/a\.png is 8x6 and dogs/d\.png is 5x7 .*pass --size"):
+        prepare(str(animals))
+    assert entries(cache) == []
+    assert len(prepare(str(animals), size=8).images) == 6
+
+
+def test_all_unreadable_files_are_listed_in_one_line(messy, cache):
+    with pytest.raises(UserError) as caught:
+        prepare(str(messy))
+    assert str(caught.value) == (
+        "3 of 8 pictures cannot be read: cats/cut.png (truncated), dogs/empty.jpg (empty file), "
+        "dogs/note.png (not an image); remove them or pass --skip-bad"
+    )
+    assert entries(cache) == []
+
+
+def test_skip_bad_counts_and_leaves_the_others(messy):
+    result = prepare(str(messy), skip_bad=True)
+    assert result.skipped == 3
+    assert prepare(str(messy), skip_bad=True).skipped == 3  # from the cache
+    for name in ("cats/cut.png", "dogs/empty.jpg", "dogs/note.png"):
+        (messy / name).unlink()
+    clean = prepare(str(messy))
+    assert result.fingerprint == clean.fingerprint
+    np.testing.assert_array_equal(result.images, clean.images)
+    assert result.labels.tolist() == clean.labels.tolist()
+
+
+def test_a_class_of_which_all_are_skipped(animals, cache):
+    for file in (animals / "dogs").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(UserError, match="no picture is left of dogs after skipping 2"):
+        prepare(str(animals), skip_bad=True)
+    with pytest.raises(UserError, match="no picture is left after skipping 2"):
+        prepare(str(animals / "dogs"), skip_bad=True)
+    assert entries(cache) == []
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "meta.json"])
+@pytest.mark.parametrize("damage", ["missing", "short", "empty"])
+def test_damaged_entry_is_built_anew(animals, cache, name, damage):
+    first = prepare(str(animals))
+    expected = first.images.copy()
+    file = first.folder / name
+    content = file.read_bytes()
+    file.unlink()
+    if damage != "missing":
+        file.write_bytes(content[:-5] if damage == "short" else b"")
+    again = prepare(str(animals))
+    assert again.fingerprint == first.fingerprint
+    np.testing.assert_array_equal(again.images, expected)
+    assert entries(cache) == [first.folder.name]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_crash_in_the_middle_leaves_no_entry(animals, cache, monkeypatch, error):
+    add = prepared._Writer.add
+
+    def crash(self, name, pixels):
+        if self.kept == 2:
+            raise error("pulled the plug")
+        add(self, name, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepared._Writer, "add", crash)
+        with pytest.raises(error, match="pulled the plug"):
+            prepare(str(animals))
+    assert entries(cache) == []
+    assert len(prepare(str(animals)).images) == 5
+
+
+def test_the_slower_of_two_processes_discards_its_own(animals, cache, monkeypatch):
+    build = prepared._build
+
+    def overtaken(*arguments):
+        build(*arguments)
+        monkeypatch.setattr(prepared, "_build", build)
+        prepare(str(animals))  # meanwhile, another process finishes the same entry
+
+    monkeypatch.setattr(prepared, "_build", overtaken)
+    result = prepare(str(animals))
+    assert len(result.images) == 5
+    assert entries(cache) == [result.folder.name]
+
+
+def test_no_room(animals, cache, monkeypatch):
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(100))
+    with pytest.raises(UserError, match="set MEZZOTINT_CACHE to a larger disk"):
+        prepare(str(animals))
+    assert entries(cache) == []
