@@ -1,0 +1,236 @@
+"""A finished model that makes pictures."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from mezzotint import experiment
+from mezzotint.codec import Pixels
+from mezzotint.errors import UserError
+from mezzotint.experiment import SampleConfig
+from mezzotint.guidance import clip, guide_pair
+from mezzotint.interop import diffusers
+from mezzotint.nets import UNet, UNetConfig
+from mezzotint.noise import Schedule
+from mezzotint.predict import Denoiser, denoiser
+from mezzotint.samplers import SAMPLERS
+from mezzotint.samplers.step import Noise
+from mezzotint.training import checkpoint
+
+Labels: TypeAlias = int | Sequence[int] | Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """A network, the schedule it was trained on, and how pictures are made of the two.
+
+    ``net(x, t, labels)`` is the raw network: x (B, C, H, W), t (B,), labels (B,) or None.
+    """
+
+    net: nn.Module
+    schedule: Schedule
+    prediction: str
+    shape: tuple[int, int, int]  # of one picture as the network sees it: C, H, W
+    classes: tuple[str, ...] = ()  # names; none for an unconditional network
+    defaults: SampleConfig = field(default_factory=SampleConfig)
+    dtype: torch.dtype = torch.float32  # what the network computes in, by autocast
+    codec: Pixels = field(default_factory=Pixels)
+    colour: dict[str, list[float]] | None = None  # mean and std of the training set's channels
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.net.parameters()).device
+
+    def denoiser(self, labels: Labels = None, guidance: float = 1.0) -> Denoiser:
+        """What a sampler takes: ``denoise(x, level) -> x0_hat``, guided, then clipped to [-1, 1].
+
+        ``labels`` are (B,) integers 0..K-1 for a batch of B; None is the null class. ``guidance`` 1
+        is plain conditional, 0 unconditional. Raises UserError for labels out of range, and for
+        guidance or labels that the network cannot follow.
+        """
+        if not self.classes:
+            if labels is not None:
+                raise UserError("this model is unconditional: leave labels out")
+            if guidance != 1:
+                raise UserError("this model is unconditional: guidance needs a model with classes")
+        cond = self._labels(labels)
+        if cond is None or guidance == 0:
+            return clip(denoiser(self._net, self.prediction))
+        if guidance == 1:
+            return clip(denoiser(self._net, self.prediction, cond))
+        pair = torch.cat([cond, torch.full_like(cond, len(self.classes))])
+        return clip(guide_pair(denoiser(self._net, self.prediction, pair), guidance))
+
+    def sample(
+        self,
+        n: int,
+        labels: Labels = None,
+        *,
+        seed: int = 0,
+        batch: int = 64,
+        on_step: Callable[[int, int], None] | None = None,
+        **settings: Any,
+    ) -> Tensor:
+        """Make n pictures: uint8, (n, C, H, W).
+
+        ``labels``: one class for all, or n of them; None is every class in turn. Picture i follows
+        from (seed, i) alone; ``batch`` is how many are made at once and changes nothing but memory
+        and time, floating-point rounding aside. ``on_step(done, all)`` follows the denoiser calls.
+        ``settings`` are SampleConfig's fields (sampler, steps, spacing, guidance, eta, variance)
+        where they shall differ from ``defaults``. Raises UserError for what cannot be done.
+        """
+        if n < 1 or batch < 1:
+            raise UserError(f"n is {n} and batch {batch}: ask for at least one picture")
+        how = self._settings(settings)
+        grid = self.schedule.grid(how.steps, how.spacing)
+        every = self._labels(self.labels(n, labels))
+        calls = (len(grid) - 1) * -(-n // batch)
+        pictures: list[Tensor] = []
+        made = 0
+
+        with torch.inference_mode():
+            for start in range(0, n, batch):
+                part = range(start, min(start + batch, n))
+                cond = None if every is None else every[part.start : part.stop]
+                guided = self.denoiser(cond, how.guidance)
+
+                def denoise(x: Tensor, level: Any, guided: Denoiser = guided) -> Tensor:
+                    nonlocal made
+                    x0 = guided(x, level)
+                    made += 1
+                    if on_step:
+                        on_step(made, calls)
+                    return x0
+
+                randn = noise(seed, part)
+                x = randn(torch.empty(len(part), *self.shape, device=self.device))
+                x = SAMPLERS[how.sampler](denoise, x, grid, randn=randn, **how.options())
+                pictures.append(self.codec.decode(x).cpu())
+        return torch.cat(pictures)
+
+    def labels(self, n: int, labels: Labels = None) -> list[int] | None:
+        """The labels of n pictures: one for all, or n given, or for None every class in turn."""
+        if labels is None:
+            return [i % len(self.classes) for i in range(n)] if self.classes else None
+        every = [labels] * n if isinstance(labels, int) else torch.as_tensor(labels).tolist()
+        if len(every) != n:
+            raise UserError(f"{len(every)} labels for {n} pictures: give one for all, or {n}")
+        return every
+
+    def _net(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            output: Tensor = self.net(x, t, labels)
+        return output
+
+    def _labels(self, labels: Labels) -> Tensor | None:
+        if labels is None:
+            return None
+        given = torch.as_tensor(labels)
+        if given.ndim != 1 or given.is_floating_point():
+            raise UserError("labels must be a list of integers, one a picture")
+        if bad := [i for i in given.tolist() if not 0 <= i < len(self.classes)]:
+            last = len(self.classes) - 1
+            raise UserError(f"there is no class {bad[0]}: labels are 0 to {last}")
+        return given.to(self.device, torch.int64)
+
+    def _settings(self, changed: dict[str, Any]) -> SampleConfig:
+        try:
+            return replace(self.defaults, **{k: v for k, v in changed.items() if v is not None})
+        except ValidationError as error:
+            raise UserError(experiment.first_problem(error)) from None
+        except TypeError:
+            names = list(SampleConfig.__dataclass_fields__)
+            bad = next(name for name in changed if name not in names)
+            raise UserError(f"unknown setting {bad!r}{experiment.nearest(bad, names)}") from None
+
+
+def noise(seed: int, pictures: Sequence[int]) -> Noise:
+    """``randn(x)`` whose row for picture i is drawn from a generator of (seed, i) alone.
+
+    On the CPU whatever x's device, so that every machine starts from the same noise.
+    """
+    generators = [
+        torch.Generator().manual_seed(int(np.random.SeedSequence((seed, i)).generate_state(1)[0]))
+        for i in pictures
+    ]
+
+    def randn(x: Tensor) -> Tensor:
+        return torch.stack([torch.randn(x.shape[1:], generator=g) for g in generators]).to(x)
+
+    return randn
+
+
+def load(
+    path: str | Path, device: str | torch.device | None = None, precision: str = "float32"
+) -> Pipeline:
+    """Load a run (its newest whole checkpoint), a checkpoint folder, or a diffusers folder.
+
+    ``device``: a GPU where there is one, else the CPU. ``precision``: "float32", "bf16" (autocast)
+    or "auto" (bf16 where the hardware has it). Every file of a checkpoint is checked against its
+    SHA-256. Raises UserError for a folder that is none of these, or damaged.
+    """
+    folder = Path(path)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = experiment.autocast_dtype(precision, device)
+    if not folder.is_dir():
+        raise UserError(
+            f"there is no folder {folder}: give a run, a checkpoint or a model's folder"
+        )
+    if (folder / checkpoint.MANIFEST).exists():
+        checkpoint.verify(folder)
+        return _from_checkpoint(folder, device, dtype)
+    if (folder / "checkpoints").is_dir():
+        newest = checkpoint.newest(folder / "checkpoints", warnings.warn)
+        if newest is not None:
+            return _from_checkpoint(newest, device, dtype)
+    if (folder / "model_index.json").exists() or diffusers.is_unet(folder):
+        return _from_diffusers(folder, device, dtype)
+    if (folder / "config.json").exists():
+        raise UserError(f"{folder} has no checkpoint yet: train it on with --resume")
+    raise UserError(f"{folder} is no run, checkpoint or diffusers folder")
+
+
+def _from_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype) -> Pipeline:
+    config = experiment.read(folder / "config.json")
+    facts = json.loads((folder / "state.json").read_text())
+    channels, height, width = facts["shape"]
+    net = UNet(config.net, channels, len(facts["classes"]))
+    net.load_state_dict(load_file(folder / "ema.safetensors"))
+    return Pipeline(
+        net=net.to(device).eval(),
+        schedule=config.noise.build(),
+        prediction=config.noise.prediction,
+        shape=(channels, height, width),
+        classes=tuple(facts["classes"]),
+        defaults=config.sample,
+        dtype=dtype,
+        colour=facts["colour"],
+    )
+
+
+def _from_diffusers(folder: Path, device: torch.device, dtype: torch.dtype) -> Pipeline:
+    config, scheduler, weights = diffusers.read(folder)
+    fields, channels, classes = diffusers.unet_settings(config)
+    net = UNet(UNetConfig(**fields), channels, classes)
+    ours = diffusers.unet_weights(weights)
+    if wrong := set(ours) ^ set(net.state_dict()):
+        raise UserError(f"{folder}: missing or extra weights: {', '.join(sorted(wrong))}")
+    net.load_state_dict(ours)
+    schedule, prediction = diffusers.schedule(scheduler)
+    size = config.get("sample_size") or 32
+    height, width = (size, size) if isinstance(size, int) else size
+    names = tuple(str(i) for i in range(classes))
+    return Pipeline(
+        net.to(device).eval(), schedule, prediction, (channels, height, width), names, dtype=dtype
+    )

@@ -1,0 +1,60 @@
+"""Pictures of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+GAP, PAPER, INK = 2, (255, 255, 255), (40, 40, 40)
+
+
+def to_pil(image: Tensor) -> Image.Image:
+    """A uint8 (C, H, W) image of 1 or 3 channels for Pillow."""
+    array = image.permute(1, 2, 0).numpy()
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+
+def grid(
+    images: Tensor,
+    labels: Sequence[int] | None = None,
+    names: Sequence[str] = (),
+    columns: int | None = None,
+) -> Image.Image:
+    """One picture of many: uint8 (N, C, H, W), small ones doubled in size.
+
+    With ``labels`` (N,) the classes stand below each other, each begun on a new row and named
+    beside it; without, rows fill one after the other. ``columns`` is 8 to 16, as N asks, if None.
+    """
+    height, width = images.shape[2:]
+    zoom = max(1, 96 // max(height, width)) if max(height, width) < 64 else 1
+    count = len(images)
+    if labels is None:
+        groups = [("", list(range(count)))]
+    else:
+        order = sorted(set(labels))
+        groups = [(names[k], [i for i in range(count) if labels[i] == k]) for k in order]
+    columns = columns or min(max(max(len(members) for _, members in groups), 8), 16)
+    if labels is None and columns == 16:
+        columns = min(16, max(8, round(count**0.5)))
+    rows = [
+        (name if at == 0 else "", members[at : at + columns])
+        for name, members in groups
+        for at in range(0, len(members), columns)
+    ]
+
+    font = ImageFont.load_default(size=max(12, height * zoom // 5))
+    margin = max((int(font.getlength(name)) + 12 for name, _ in rows if name), default=GAP)
+    cell_h, cell_w = height * zoom + GAP, width * zoom + GAP
+    used = min(columns, max(len(members) for _, members in rows))
+    sheet = Image.new("RGB", (margin + used * cell_w, GAP + len(rows) * cell_h), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for row, (name, members) in enumerate(rows):
+        top = GAP + row * cell_h
+        if name:
+            draw.text((margin - 8, top + cell_h // 2), name, INK, font, anchor="rm")
+        for column, i in enumerate(members):
+            picture = to_pil(images[i]).resize((width * zoom, height * zoom), Image.Resampling.BOX)
+            sheet.paste(picture, (margin + column * cell_w, top))
+    return sheet
