@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from mezzotint.data import glyphs
+from mezzotint.experiment import DataConfig, Experiment, NoiseConfig, SampleConfig
+from mezzotint.nets import UNet, UNetConfig
+from mezzotint.training.loop import TrainConfig
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that the tests share, so that a data set is drawn once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def few_glyphs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`glyphs` of 100 pictures, in the tests' own cache."""
+    monkeypatch.setenv("MEZZOTINT_CACHE", str(cache))
+    monkeypatch.setitem(glyphs.COUNTS, "train", 100)
+
+
+@pytest.fixture
+def tiny(few_glyphs: None) -> Experiment:
+    """A whole experiment of 12 steps of 8 glyphs, in a second: mid-epoch ends, dropout and all."""
+    return Experiment(
+        recipe="tiny",
+        data=DataConfig(data="glyphs"),
+        net=UNetConfig(channels=(8, 16), blocks=1, attention=(1,), groups=4, patch=2, dropout=0.1),
+        noise=NoiseConfig(schedule="cosine", prediction="v"),
+        train=TrainConfig(images=96, batch=8, lr=1e-3, warmup=16, cooldown=0.5, ema=100),
+        sample=SampleConfig(steps=2, guidance=2.0),
+        precision="float32",
+        log_every=24,
+        sample_every=10_000,
+        save_every=32,
+    )
+
+
+@pytest.fixture
+def tiny_net() -> Callable[..., UNet]:
+    """A small network with weights that are nowhere zero, as no trained network's are."""
+
+    def build(classes: int = 0, **fields: object) -> UNet:
+        torch.manual_seed(0)
+        config = replace(UNetConfig(channels=(8, 16), blocks=1, attention=(1,), groups=4), **fields)
+        net = UNet(config, 3, classes)
+        for weight in net.parameters():
+            if not weight.any():
+                torch.nn.init.normal_(weight, std=0.1)
+        return net.eval()
+
+    return build

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
+
+import mezzotint as mz
+from mezzotint.interop.diffusers import unet_settings, unet_weights
+from mezzotint.nets import UNet, UNetConfig
+
+diffusers.utils.logging.set_verbosity_error()
+
+# google/ddpm-cifar10-32's config.json
+CIFAR10: dict[str, Any] = {
+    "sample_size": 32,
+    "block_out_channels": (128, 256, 256, 256),
+    "layers_per_block": 2,
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+    "downsample_padding": 0,
+    "flip_sin_to_cos": False,
+    "freq_shift": 1,
+    "norm_eps": 1e-6,
+    "attention_head_dim": None,
+}
+SMALL = CIFAR10 | {
+    "sample_size": 16,
+    "block_out_channels": (32, 64),
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+}
+
+
+def theirs(config: dict[str, Any]) -> UNet2DModel:
+    torch.manual_seed(0)
+    return UNet2DModel(**config).eval()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CIFAR10,
+        CIFAR10 | {"num_class_embeds": 11},
+        SMALL | {"num_class_embeds": 11, "attention_head_dim": 8},
+        SMALL | {"layers_per_block": 1, "norm_num_groups": 16},
+    ],
+    ids=["cifar10", "cifar10 with classes", "heads of 8", "one block a level"],
+)
+def test_the_same_weights_give_the_same_output(config: dict[str, Any]) -> None:
+    reference = theirs(config)
+    fields, channels, classes = unet_settings(dict(reference.config))
+    net = UNet(UNetConfig(**fields), channels, classes).eval()
+    net.load_state_dict(unet_weights(reference.state_dict()))
+    if config is CIFAR10:
+        assert sum(p.numel() for p in net.parameters()) == 35_746_307
+    x, t = torch.randn(3, 3, 32, 32), torch.tensor([0, 417, 999])
+    labels = torch.tensor([0, 7, 10]) if classes else None
+    with torch.no_grad():
+        wanted = reference(x, t, class_labels=labels).sample
+        torch.testing.assert_close(net(x, t, labels), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_the_same_weights_give_the_same_gradients() -> None:
+    reference = theirs(SMALL)
+    net = UNet(UNetConfig(**unet_settings(dict(reference.config))[0]))
+    net.load_state_dict(unet_weights(reference.state_dict()))
+    x, t = torch.randn(2, 3, 16, 16), torch.tensor([3, 700])
+    net(x, t).square().mean().backward()
+    reference(x, t).sample.square().mean().backward()
+    grads = unet_weights({k: p.grad for k, p in reference.named_parameters()})
+    for name, weight in net.named_parameters():
+        torch.testing.assert_close(weight.grad, grads[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_pipelines_folder_is_loaded_whole(tmp_path: Path) -> None:
+    scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
+    DDPMPipeline(theirs(SMALL), scheduler).save_pretrained(tmp_path)
+    pipe = mz.load(tmp_path)
+    assert pipe.prediction == "v"
+    assert pipe.shape == (3, 16, 16)
+    torch.testing.assert_close(pipe.schedule.alpha, mz.cosine(1000).alpha)
+    images = pipe.sample(2, steps=2)
+    assert images.dtype == torch.uint8
+    assert images.shape == (2, 3, 16, 16)
+
+
+def test_a_loaded_pipeline_makes_the_pictures_that_diffusers_makes(tmp_path: Path) -> None:
+    reference = theirs(SMALL)
+    DDPMPipeline(reference, DDPMScheduler()).save_pretrained(tmp_path)
+    pipe = mz.load(tmp_path)
+    start = torch.randn(2, 3, 16, 16)
+    scheduler, x = DDIMScheduler(clip_sample=True), start
+    scheduler.set_timesteps(10)
+    denoise = pipe.denoiser()
+    with torch.no_grad():
+        for t in scheduler.timesteps:
+            x = scheduler.step(
+                reference(x, t).sample, t, x, use_clipped_model_output=True
+            ).prev_sample
+        got = mz.SAMPLERS["ddim"](denoise, start, pipe.schedule.grid(10, spacing="leading"))
+    torch.testing.assert_close(got, x, rtol=1e-4, atol=1e-4)
+
+
+def test_a_bare_network_is_loaded_with_ddpms_schedule(tmp_path: Path) -> None:
+    theirs(SMALL | {"num_class_embeds": 4}).save_pretrained(tmp_path)
+    pipe = mz.load(tmp_path)
+    assert pipe.classes == ("0", "1", "2")
+    torch.testing.assert_close(pipe.schedule.alpha, mz.linear(1000).alpha)
+
+
+def test_every_setting_without_a_counterpart_is_named() -> None:
+    config = dict(UNet2DModel(**SMALL | {"flip_sin_to_cos": True, "norm_eps": 1e-5}).config)
+    with pytest.raises(mz.UserError, match="flip_sin_to_cos = True, norm_eps = 1e-05"):
+        unet_settings(config)
+    with pytest.raises(mz.UserError, match="not the mirror"):
+        unet_settings(SMALL | {"up_block_types": ("UpBlock2D", "AttnUpBlock2D")})
+
+
+def test_missing_and_extra_weights_are_named(tmp_path: Path) -> None:
+    theirs(SMALL).save_pretrained(tmp_path)
+    path = tmp_path / "diffusion_pytorch_model.safetensors"
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(path)
+    weights["surplus"] = weights.pop("conv_in.bias")
+    save_file(weights, path)
+    with pytest.raises(mz.UserError, match=r"missing or extra weights: stem\.bias, surplus"):
+        mz.load(tmp_path)
+
+
+def test_another_kind_of_network_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"_class_name": "UNet2DConditionModel"}))
+    with pytest.raises(mz.UserError, match="UNet2DConditionModel"):
+        mz.load(tmp_path)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from mezzotint import UserError
+from mezzotint.nets import UNet, UNetConfig
+from mezzotint.nets.blocks import Attention, Down, attend, sinusoid
+
+
+def test_the_default_is_ddpms_network_on_cifar10() -> None:
+    assert sum(p.numel() for p in UNet(UNetConfig()).parameters()) == 35_746_307
+
+
+def test_the_time_embedding_is_sine_first_with_frequency_shift_1() -> None:
+    emb = sinusoid(torch.tensor([0.0, 7.0]), 8)
+    assert emb[0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    angles = 7 * torch.tensor([1.0, 10000 ** (-1 / 3), 10000 ** (-2 / 3), 1e-4])
+    torch.testing.assert_close(emb[1], torch.cat([angles.sin(), angles.cos()]))
+
+
+def test_downsampling_pads_right_and_bottom_only() -> None:
+    down = Down(1)
+    nn.init.zeros_(down.conv.weight)
+    nn.init.zeros_(down.conv.bias)
+    with torch.no_grad():
+        down.conv.weight[0, 0, 0, 0] = 1.0  # picks the upper left pixel of each window
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    assert down(x).flatten().tolist() == [0, 2, 8, 10]
+
+
+@pytest.mark.parametrize("patch", [1, 2, 4])
+def test_any_patch_keeps_the_shape(tiny_net, patch: int) -> None:
+    net = tiny_net(patch=patch)
+    assert net(torch.randn(2, 3, 16, 24), torch.zeros(2)).shape == (2, 3, 16, 24)
+
+
+def test_a_new_network_says_zero() -> None:
+    net = UNet(UNetConfig(channels=(32, 32), blocks=1), classes=3)
+    assert not net(torch.randn(2, 3, 8, 8), torch.tensor([1.0, 2.0]), torch.tensor([0, 3])).any()
+
+
+def test_no_labels_are_the_null_class_which_is_the_last_row(tiny_net) -> None:
+    net = tiny_net(classes=10)
+    assert net.label.weight.shape[0] == 11
+    x, t = torch.randn(2, 3, 8, 8), torch.tensor([5.0, 500.0])
+    torch.testing.assert_close(net(x, t), net(x, t, torch.tensor([10, 10])))
+    assert not torch.allclose(net(x, t), net(x, t, torch.tensor([3, 3])), atol=1e-3)
+
+
+def test_labels_for_an_unconditional_network_are_refused(tiny_net) -> None:
+    with pytest.raises(UserError, match="unconditional"):
+        tiny_net()(torch.randn(1, 3, 8, 8), torch.zeros(1), torch.zeros(1, dtype=torch.int64))
+
+
+def test_both_forms_of_attention_are_one_function() -> None:
+    q, k, v = torch.randn(3, 2, 4, 16, 8)
+    wanted = nn.functional.scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(attend(q, k, v), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_attention_sees_every_pixel() -> None:
+    torch.manual_seed(0)
+    layer = Attention(8, groups=2, width=4)
+    nn.init.normal_(layer.out.weight)
+    x = torch.randn(1, 8, 4, 4, requires_grad=True)
+    layer(x)[0, :, 0, 0].sum().backward()
+    assert layer.heads == 2
+    assert (x.grad[0].abs().sum(0) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"channels": (48, 64)}, "groups 32 do not divide a width of 48"),
+        ({"channels": ()}, "channels is empty"),
+        ({"attention": (4,)}, "attention at level 4: levels are 0 to 3"),
+        ({"head_width": 48}, "head_width 48 does not divide 128"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_refused(fields: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        UNetConfig(**fields)
