@@ -12,7 +12,7 @@ from mezzotint.experiment import DataConfig, Experiment, NoiseConfig, SampleConf
 from mezzotint.nets import UNet, UNetConfig
 from mezzotint.training.loop import TrainConfig
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # the networks here are too small for two
 
 
 @pytest.fixture(scope="session")

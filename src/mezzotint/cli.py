@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
-import re
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -29,7 +30,7 @@ import mezzotint
 from mezzotint import pipeline, recipes
 from mezzotint.codec import channel_statistics
 from mezzotint.errors import UserError
-from mezzotint.experiment import Experiment, SampleConfig, nearest
+from mezzotint.experiment import Experiment, SampleConfig, first_problem, nearest
 from mezzotint.report import figures
 from mezzotint.run import Interrupted, run
 
@@ -77,9 +78,11 @@ def train(arguments: list[str]) -> None:
     name, rest = _subject(arguments, f"a recipe: {', '.join(recipes.RECIPES)}")
     recipe = recipes.find(name)
     flags = _parse(TrainFlags(recipe, Path("runs") / name), rest, f"mezzotint train {name}")
+    steps = run(flags.experiment, flags.out, flags.resume)
+    first = next(steps)  # whatever is wrong is said before a bar is drawn
     with _bar("images", _Rate()) as bar:
-        task = bar.add_task("train", total=flags.experiment.train.images, loss="")
-        for now in run(flags.experiment, flags.out, flags.resume):
+        task = bar.add_task("train", total=first.total, completed=first.images, loss="")
+        for now in chain([first], steps):
             loss = f"loss {now.loss:.4f}" if now.loss == now.loss else ""
             bar.update(task, completed=now.images, total=now.total, loss=loss)
             if now.note:
@@ -97,16 +100,24 @@ def sample(arguments: list[str]) -> None:
     if flags.precision != "float32":
         pipe = pipeline.load(folder, precision=flags.precision)
     labels = flags.labels[0] if len(flags.labels) == 1 else flags.labels or None
-    with _bar("denoiser calls") as bar:
-        task = bar.add_task("sample", total=None, loss="")
+    bar = _bar("denoiser calls")
+    task = bar.add_task("sample", total=None, loss="")
+
+    def follow(done: int, calls: int) -> None:
+        bar.start()
+        bar.update(task, completed=done, total=calls)
+
+    try:
         images = pipe.sample(
             flags.n,
             labels,
             seed=flags.seed,
             batch=flags.batch,
-            on_step=lambda done, calls: bar.update(task, completed=done, total=calls),
+            on_step=follow,
             **asdict(flags.how),
         )
+    finally:
+        bar.stop()
     flags.out.mkdir(parents=True, exist_ok=True)
     for i, image in enumerate(images):
         figures.to_pil(image).save(flags.out / f"{i:06d}.png")
@@ -174,8 +185,15 @@ def _parse(default: T, arguments: list[str], program: str) -> T:
     except SystemExit as stop:
         if not stop.code:
             raise
-        words = re.sub(r"[│╭╮╰╯]|─+", " ", said.getvalue().split("───")[1].split("\n", 1)[-1])
-        raise UserError(f"{' '.join(words.split())} (see {program} --help)") from None
+        cause: BaseException | None = stop
+        while cause:
+            if isinstance(cause, ValidationError):
+                raise UserError(first_problem(cause)) from None
+            cause = cause.__context__
+        # tyro draws a box: its first paragraph says what is wrong, the rest repeats the help.
+        lines = [line.strip("│ ") for line in said.getvalue().splitlines() if line[:1] == "│"]
+        words = takewhile(lambda line: line.strip("─"), lines)
+        raise UserError(f"{' '.join(words)} (see {program} --help)") from None
     if unknown:
         names = [f"--{name.replace('_', '-')}" for name in _leaves(asdict(default))]  # type: ignore[call-overload]
         hint = nearest(unknown[0], names) or f"; see {program} --help"

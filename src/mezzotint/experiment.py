@@ -125,10 +125,11 @@ def read(path: Path) -> Experiment:
 def first_problem(error: ValidationError) -> str:
     """The first complaint of a validation as one line."""
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
-    return f"{field}: {first['msg'].lower()}" + (
-        f", not {first['input']!r}" if first["type"] != "missing" else ""
-    )
+    if first["type"] == "value_error":  # ours, from a __post_init__
+        return first["msg"].removeprefix("Value error, ")
+    field, message = ".".join(str(part) for part in first["loc"]), first["msg"]
+    given = "" if first["type"] == "missing" else f", not {first['input']!r}"
+    return f"{field}: {message[0].lower()}{message[1:]}{given}"
 
 
 def differences(a: Experiment, b: Experiment) -> dict[str, tuple[Any, Any]]:

@@ -103,7 +103,7 @@ class Trainee:
 
 
 def run(experiment: Experiment, folder: Path, resume: bool = False) -> Iterator[Progress]:
-    """Train an experiment in a folder, yielding after each step.
+    """Train an experiment in a folder, yielding before the first step and after each.
 
     With ``resume`` an existing run goes on from its newest whole checkpoint, bit for bit as if it
     had never stopped (on one process on a CPU). Under torchrun the processes share each batch. On
@@ -152,8 +152,8 @@ def run(experiment: Experiment, folder: Path, resume: bool = False) -> Iterator[
         experiment.train,
         trainee.step,
     )
-    if found:
-        yield Progress(trainee.step * size, total, loss, f"resumed from {found}")
+    begun = f"resumed from {found}" if found else f"begun in {folder}"
+    yield Progress(trainee.step * size, total, loss, begun)
     with stop:
         while trainee.step < experiment.train.steps:
             began = time.perf_counter()

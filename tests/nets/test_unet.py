@@ -80,5 +80,5 @@ def test_attention_sees_every_pixel() -> None:
     ],
 )
 def test_a_network_that_cannot_be_built_is_refused(fields: dict, message: str) -> None:
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         UNetConfig(**fields)

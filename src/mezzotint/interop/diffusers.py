@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -146,19 +147,31 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor
     pipeline = (folder / "model_index.json").exists()
     unet = folder / "unet" if pipeline else folder
     scheduler = folder / "scheduler" / "scheduler_config.json"
-    config = json.loads((unet / "config.json").read_text())
+    config = _json(unet / "config.json")
     if config.get("_class_name") != "UNet2DModel":
         raise UserError(f"{unet} holds a {config.get('_class_name')}; a UNet2DModel can be read")
     weights = unet / "diffusion_pytorch_model.safetensors"
     if not weights.exists():
         raise UserError(f"{unet} has no {weights.name}; save it with safe_serialization=True")
-    settings = json.loads(scheduler.read_text()) if scheduler.exists() else {}
-    return config, settings, load_file(weights)
+    settings = _json(scheduler) if scheduler.exists() else {}
+    try:
+        return config, settings, load_file(weights)
+    except SafetensorError as error:
+        raise UserError(f"{weights} is damaged ({error}): fetch or save it again") from None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+        assert isinstance(content, dict)
+    except (OSError, ValueError, AssertionError):
+        raise UserError(f"{path} is missing, or no JSON object") from None
+    return content
 
 
 def is_unet(folder: Path) -> bool:
     """Whether a folder's config.json is of a network that diffusers saved."""
     try:
-        return "_class_name" in json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError, TypeError):
+        return "_class_name" in _json(folder / "config.json")
+    except UserError:
         return False

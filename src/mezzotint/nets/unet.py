@@ -41,15 +41,15 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         if not self.channels:
-            raise UserError("channels is empty: give a width for each level")
+            raise ValueError("channels is empty: give a width for each level")
         if bad := [c for c in self.channels if c % self.groups]:
-            raise UserError(f"groups {self.groups} do not divide a width of {bad[0]} channels")
+            raise ValueError(f"groups {self.groups} do not divide a width of {bad[0]} channels")
         if bad := [i for i in self.attention if not 0 <= i < len(self.channels)]:
-            raise UserError(
+            raise ValueError(
                 f"attention at level {bad[0]}: levels are 0 to {len(self.channels) - 1}"
             )
         if self.head_width and (bad := [c for c in self.channels if c % self.head_width]):
-            raise UserError(f"head_width {self.head_width} does not divide {bad[0]} channels")
+            raise ValueError(f"head_width {self.head_width} does not divide {bad[0]} channels")
 
     @property
     def factor(self) -> int:

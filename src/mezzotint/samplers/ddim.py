@@ -27,7 +27,7 @@ def ddim(
     keeps the marginals; eta 1 is DDPM with the fixed small variance. Raises UserError outside it.
     """
     if not 0 <= eta <= 1:
-        raise UserError(f"eta is {eta:g}: choose 0 (deterministic) to 1 (as DDPM)")
+        raise UserError(f"eta is {eta:g}: choose 0 to 1, 0 being deterministic and 1 as DDPM")
     for t, s in pairwise(grid):
         n = eta * s.sigma * math.sqrt(tau(t, s))
         x = step(x, denoise(x, t), t, s, math.sqrt(s.sigma**2 - n**2), n, randn)

@@ -55,9 +55,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if self.batch % self.accumulate:
-            raise UserError(f"accumulate {self.accumulate} does not divide a batch of {self.batch}")
+            raise ValueError(
+                f"accumulate {self.accumulate} does not divide a batch of {self.batch}"
+            )
         if self.cooldown > 1 or self.label_dropout > 1:
-            raise UserError("cooldown and label_dropout are shares: choose 0 to 1")
+            raise ValueError("cooldown and label_dropout are shares: choose 0 to 1")
 
     @property
     def steps(self) -> int:
