@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from itertools import chain, takewhile
+from itertools import chain, dropwhile, takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -28,10 +28,10 @@ from rich.text import Text
 
 import mezzotint
 from mezzotint import pipeline, recipes
-from mezzotint.codec import channel_statistics
 from mezzotint.errors import UserError
 from mezzotint.experiment import Experiment, SampleConfig, first_problem, nearest
 from mezzotint.report import figures
+from mezzotint.report.colour import channel_statistics
 from mezzotint.run import Interrupted, run
 
 T = TypeVar("T")
@@ -86,7 +86,9 @@ def train(arguments: list[str]) -> None:
             loss = f"loss {now.loss:.4f}" if now.loss == now.loss else ""
             bar.update(task, completed=now.images, total=now.total, loss=loss)
             if now.note:
-                bar.console.print(f"{now.images:>9,} images  {loss}  {now.note}", highlight=False)
+                bar.console.print(
+                    f"{now.images:>9,} images  {loss}  {now.note}", highlight=False, soft_wrap=True
+                )
     print(f"trained: {flags.out}")
 
 
@@ -117,7 +119,8 @@ def sample(arguments: list[str]) -> None:
             **asdict(flags.how),
         )
     finally:
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()
     flags.out.mkdir(parents=True, exist_ok=True)
     for i, image in enumerate(images):
         figures.to_pil(image).save(flags.out / f"{i:06d}.png")
@@ -190,15 +193,20 @@ def _parse(default: T, arguments: list[str], program: str) -> T:
             if isinstance(cause, ValidationError):
                 raise UserError(first_problem(cause)) from None
             cause = cause.__context__
-        # tyro draws a box: its first paragraph says what is wrong, the rest repeats the help.
-        lines = [line.strip("│ ") for line in said.getvalue().splitlines() if line[:1] == "│"]
-        words = takewhile(lambda line: line.strip("─"), lines)
+        # tyro draws a box, of lines or of ASCII: under its title the first paragraph says what is
+        # wrong, the rest repeats the help.
+        lines = [line.strip("│| ") for line in said.getvalue().splitlines()[1:]]
+        words = takewhile(_is_text, dropwhile(lambda line: not _is_text(line), lines))
         raise UserError(f"{' '.join(words)} (see {program} --help)") from None
     if unknown:
         names = [f"--{name.replace('_', '-')}" for name in _leaves(asdict(default))]  # type: ignore[call-overload]
         hint = nearest(unknown[0], names) or f"; see {program} --help"
         raise UserError(f"unknown field {unknown[0]}{hint}")
     return flags
+
+
+def _is_text(line: str) -> bool:
+    return bool(line.strip("─-"))
 
 
 def _leaves(tree: dict[str, Any]) -> list[str]:

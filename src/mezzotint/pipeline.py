@@ -59,11 +59,8 @@ class Pipeline:
         is plain conditional, 0 unconditional. Raises UserError for labels out of range, and for
         guidance or labels that the network cannot follow.
         """
-        if not self.classes:
-            if labels is not None:
-                raise UserError("this model is unconditional: leave labels out")
-            if guidance != 1:
-                raise UserError("this model is unconditional: guidance needs a model with classes")
+        if not self.classes and guidance != 1:
+            raise UserError("this model is unconditional: guidance needs a model with classes")
         cond = self._labels(labels)
         if cond is None or guidance == 0:
             return clip(denoiser(self._net, self.prediction))
@@ -136,6 +133,8 @@ class Pipeline:
     def _labels(self, labels: Labels) -> Tensor | None:
         if labels is None:
             return None
+        if not self.classes:
+            raise UserError("this model is unconditional: leave labels out")
         given = torch.as_tensor(labels)
         if given.ndim != 1 or given.is_floating_point():
             raise UserError("labels must be a list of integers, one a picture")
@@ -145,14 +144,13 @@ class Pipeline:
         return given.to(self.device, torch.int64)
 
     def _settings(self, changed: dict[str, Any]) -> SampleConfig:
+        names = list(SampleConfig.__dataclass_fields__)
+        if bad := [name for name in changed if name not in names]:
+            raise UserError(f"unknown setting {bad[0]!r}{experiment.nearest(bad[0], names)}")
         try:
             return replace(self.defaults, **{k: v for k, v in changed.items() if v is not None})
         except ValidationError as error:
             raise UserError(experiment.first_problem(error)) from None
-        except TypeError:
-            names = list(SampleConfig.__dataclass_fields__)
-            bad = next(name for name in changed if name not in names)
-            raise UserError(f"unknown setting {bad!r}{experiment.nearest(bad, names)}") from None
 
 
 def noise(seed: int, pictures: Sequence[int]) -> Noise:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from mezzotint import experiment as configuration
-from mezzotint.codec import Pixels, channel_statistics
+from mezzotint.codec import Pixels
 from mezzotint.data.augment import flip
 from mezzotint.data.order import rows
 from mezzotint.data.prepared import Prepared, prepare
@@ -33,6 +33,7 @@ from mezzotint.experiment import Experiment
 from mezzotint.nets import UNet
 from mezzotint.pipeline import Pipeline
 from mezzotint.report import figures
+from mezzotint.report.colour import channel_statistics
 from mezzotint.training import checkpoint
 from mezzotint.training.ema import averaged
 from mezzotint.training.loop import Batch, optimizer, train
@@ -111,10 +112,7 @@ def run(experiment: Experiment, folder: Path, resume: bool = False) -> Iterator[
     folder that holds another run, and for data that does not fit the experiment.
     """
     _check_folder(experiment, folder, resume)
-    accelerator = Accelerator(
-        mixed_precision="bf16" if _dtype(experiment) == torch.bfloat16 else "no",
-        cpu=not torch.cuda.is_available(),
-    )
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
     main = accelerator.is_main_process
     with accelerator.main_process_first():
         c = experiment.data
@@ -151,8 +149,11 @@ def run(experiment: Experiment, folder: Path, resume: bool = False) -> Iterator[
         len(facts["classes"]),
         experiment.train,
         trainee.step,
+        _dtype(experiment),
     )
     begun = f"resumed from {found}" if found else f"begun in {folder}"
+    if data.skipped:
+        begun += f", {data.skipped} pictures that cannot be read left out"
     yield Progress(trainee.step * size, total, loss, begun)
     with stop:
         while trainee.step < experiment.train.steps:
@@ -189,6 +190,7 @@ def run(experiment: Experiment, folder: Path, resume: bool = False) -> Iterator[
                 note = f"{note}; saved {saved}" if note else f"saved {saved}"
             yield Progress(images, total, loss, note)
             if caught:
+                accelerator.wait_for_everyone()  # a rank that ends early takes the others along
                 raise Interrupted(caught)
     accelerator.wait_for_everyone()
     accelerator.end_training()

@@ -108,11 +108,13 @@ def train(
     classes: int,
     config: TrainConfig,
     start: int = 0,
+    dtype: torch.dtype = torch.float32,
 ) -> Iterator[Step]:
     """Minimise ``E |net(alpha x0 + sigma eps, t) - (p x0 + q eps)|^2`` from step ``start`` on.
 
     ``net`` is as ``accelerator.prepare`` returned it, ``shape`` one picture's as the network sees
-    it, and t uniform over the schedule's rows. Yields after each step, ``ema`` updated. Seeds
+    it, and t uniform over the schedule's rows. The network computes in ``dtype``, by autocast; the
+    loss and the weights are float32. Yields after each step, ``ema`` updated. Seeds
     torch's global generator each step, for dropout.
     """
     world, rank = accelerator.num_processes, accelerator.process_index
@@ -144,8 +146,9 @@ def train(
             x = level.alpha * x0 + level.sigma * eps[mine]
             last = part == config.accumulate - 1
             with nullcontext() if last else accelerator.no_sync(net):
-                output = net(x, level.t, labels).float()
-                loss = F.mse_loss(output, target(prediction, x0, eps[mine], level))
+                with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+                    output = net(x, level.t, labels)
+                loss = F.mse_loss(output.float(), target(prediction, x0, eps[mine], level))
                 accelerator.backward(loss / config.accumulate)
             total += loss.detach() / config.accumulate
         norm = accelerator.clip_grad_norm_(net.parameters(), config.clip)

@@ -1,0 +1,145 @@
+"""What the command says and how it ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mezzotint import cli, recipes
+from mezzotint.experiment import Experiment
+from mezzotint.run import run
+
+CapSys = pytest.CaptureFixture[str]
+
+
+def call(capsys: CapSys, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    try:
+        cli.main(list(arguments))
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+@pytest.fixture
+def trained(tiny: Experiment, tmp_path: Path) -> Path:
+    for _ in run(tiny, tmp_path / "run"):
+        pass
+    return tmp_path / "run"
+
+
+def test_a_recipe_is_trained_and_sampled(few_glyphs, tmp_path: Path, capsys: CapSys) -> None:
+    out = str(tmp_path / "run")
+    flags = "--images 32 --batch 8 --channels 8 16 --blocks 1 --groups 4 --steps 2 --warmup 0"
+    code, said, _ = call(capsys, "train", "glyphs-ddpm", "--out", out, *flags.split())
+    assert (code, said) == (0, f"trained: {out}\n")
+
+    code, said, _ = call(capsys, "sample", out, "-n", "20", "--seed", "1", "--guidance", "3")
+    assert code == 0
+    assert said.splitlines()[-1] == f"20 pictures and their grid: {out}/pictures/grid.png"
+    assert "channels of the pictures" in said
+    assert "channels of the training set" in said
+    files = sorted(p.name for p in (tmp_path / "run" / "pictures").iterdir())
+    assert files == [*[f"{i:06d}.png" for i in range(20)], "grid.png"]
+    with Image.open(tmp_path / "run" / "pictures" / "000019.png") as picture:
+        assert (picture.size, picture.mode) == ((32, 32), "RGB")
+
+
+def test_resuming_a_finished_run_ends_well(trained, tiny, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(recipes.RECIPES, "tiny", tiny)
+    code, _, said = call(capsys, "train", "tiny", "--out", str(trained), "--resume")
+    assert code == 0
+    assert "resumed from" in said
+
+
+def test_help_and_version(capsys: CapSys) -> None:
+    assert "usage: mezzotint" in call(capsys)[1]
+    assert call(capsys, "--version")[1].startswith("mezzotint 0.")
+    code, said, _ = call(capsys, "train", "glyphs-ddpm", "--help")
+    assert code == 0
+    for flag in ("--images", "--batch", "--skip-bad", "--resume", "--data"):
+        assert flag in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("trian glyphs-ddpm", "unknown verb 'trian'; did you mean train?"),
+        ("train", "give a recipe: glyphs-ddpm, cifar10-ddpm, cifar10-ddpm-small"),
+        ("train glyph-ddpm", "unknown recipe 'glyph-ddpm'; did you mean glyphs-ddpm"),
+        ("train zzz", "unknown recipe 'zzz': choose one of glyphs-ddpm"),
+        ("train glyphs-ddpm --bach 3", "unknown field --bach; did you mean --batch"),
+        ("train glyphs-ddpm --batch many", "--batch"),
+        ("train glyphs-ddpm --batch 0", "batch: input should be greater than 0, not 0"),
+        ("train glyphs-ddpm --schedule cosin", "'linear', 'cosine'"),
+        ("train glyphs-ddpm --channels 30", "groups 8 do not divide a width of 30"),
+        ("train glyphs-ddpm --data nowhere", "there is no data set, file or folder 'nowhere'"),
+        ("train glyphs-ddpm --size 30", "pass a --size divisible by 4"),
+        ("sample nowhere", "there is no folder nowhere"),
+        ("sample RUN --steps 0", "steps: input should be greater than 0"),
+        ("sample RUN --steps 1001", "steps is 1001: choose 1 to 1000"),
+        ("sample RUN --labels 10", "there is no class 10: labels are 0 to 9"),
+        ("sample RUN --sampler eular", "'ddpm', 'ddim'"),
+        ("sample RUN --stepps 3", "unknown field --stepps; did you mean --steps"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    trained: Path, tmp_path: Path, capsys: CapSys, monkeypatch, arguments: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    capsys.readouterr()
+    code, out, err = call(capsys, *arguments.replace("RUN", str(trained)).split())
+    assert code == 2
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("mezzotint: ")
+    assert message in err
+    assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+
+def test_pictures_that_cannot_be_read_are_all_named_or_left_out(
+    tiny: Experiment, tmp_path: Path, capsys: CapSys, monkeypatch
+) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(5):
+            Image.new("RGB", (16, 16), (i * 40, 0, 0)).save(tmp_path / "data" / name / f"{i}.png")
+    (tmp_path / "data" / "cat" / "notes.txt").write_text("not a picture")
+    (tmp_path / "data" / "dog" / "empty.png").write_bytes(b"")
+    monkeypatch.setitem(recipes.RECIPES, "tiny", replace(tiny, recipe="tiny"))
+    arguments = ["train", "tiny", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
+    code, _, err = call(capsys, *arguments)
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert "cat/notes.txt" in err
+    assert "dog/empty.png" in err
+    assert "--skip-bad" in err
+    assert not (tmp_path / "run").exists()
+    code, _, err = call(capsys, *arguments, "--skip-bad")
+    assert code == 0
+    assert "2 pictures that cannot be read left out" in err
+
+
+def test_a_resumed_command_with_other_flags_is_refused(trained, tiny, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(recipes.RECIPES, "tiny", tiny)
+    flags = ["--out", str(trained), "--resume", "--lr", "0.1"]
+    code, _, err = call(capsys, "train", "tiny", *flags)
+    assert code == 2
+    assert "was begun with train.lr = 0.001, not 0.1" in err
+
+
+def test_every_recipe_is_whole() -> None:
+    for name, recipe in recipes.RECIPES.items():
+        assert recipe.recipe == name
+        assert recipe.sample.steps <= recipe.noise.timesteps
+        assert 32 % recipe.net.factor == 0
+    paper = recipes.find("cifar10-ddpm")
+    assert paper.train.steps == 61_000
+    assert (paper.train.batch, paper.train.lr, paper.train.weight_decay) == (128, 2e-4, 0)
+    assert (paper.noise.schedule, paper.noise.prediction) == ("linear", "eps")
