@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from mezzotint import experiment as configuration
 from mezzotint.codec import Pixels
@@ -37,19 +34,15 @@ from mezzotint.report.colour import channel_statistics
 from mezzotint.training import checkpoint
 from mezzotint.training.ema import averaged
 from mezzotint.training.loop import Batch, optimizer, train
+from mezzotint.training.stop import Interrupted, Stop
 from mezzotint.training.track import Log
+from mezzotint.training.trainee import Trainee
+
+__all__ = ["Interrupted", "Progress", "run"]
 
 # What may change when a run is resumed: nothing of what has been trained depends on it.
 MAY_CHANGE = {"data.data", "train.images", "log_every", "sample_every", "save_every", "keep"}
 MAY_CHANGE |= {"sample." + name for name in configuration.SampleConfig.__dataclass_fields__}
-
-
-class Interrupted(Exception):
-    """A signal ended the training; what it had learned is saved."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
 
 
 @dataclass(frozen=True)
@@ -60,47 +53,6 @@ class Progress:
     total: int
     loss: float  # the last logged
     note: str = ""  # what else happened, for a reader
-
-
-@dataclass
-class Trainee:
-    """All that training changes, and all that a checkpoint holds."""
-
-    net: nn.Module
-    ema: AveragedModel
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    pending: list[tuple[float, float]] = field(default_factory=list)  # not yet logged: loss, norm
-
-    def save(self, folder: Path, experiment: Experiment, facts: dict[str, Any]) -> Path:
-        state = self.optimizer.state_dict()["state"]
-        return checkpoint.save(
-            folder,
-            self.step,
-            {
-                "net": self.net.state_dict(),
-                "ema": self.ema.module.state_dict(),
-                "optimizer": {f"{i}.{k}": v for i, s in state.items() for k, v in s.items()},
-            },
-            {
-                "config": configuration.to_json(experiment),
-                "state": {"step": self.step, "pending": self.pending, **facts},
-            },
-            experiment.keep,
-        )
-
-    def restore(self, folder: Path) -> None:
-        state = json.loads((folder / "state.json").read_text())
-        self.step, self.pending = state["step"], [(a, b) for a, b in state["pending"]]
-        self.net.load_state_dict(load_file(folder / "net.safetensors"))
-        self.ema.module.load_state_dict(load_file(folder / "ema.safetensors"))
-        self.ema.n_averaged.fill_(self.step)
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in load_file(folder / "optimizer.safetensors").items():
-            index, key = name.split(".")
-            moments.setdefault(int(index), {})[key] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
 def run(experiment: Experiment, folder: Path, resume: bool = False) -> Iterator[Progress]:
@@ -119,28 +71,29 @@ def run(experiment: Experiment, folder: Path, resume: bool = False) -> Iterator[
         data = prepare(c.data, c.size, skip_bad=c.skip_bad)
     facts = _facts(experiment, data)
 
-    torch.manual_seed(experiment.train.seed)
-    net = UNet(experiment.net, facts["shape"][0], len(facts["classes"])).to(accelerator.device)
-    ema = averaged(net, experiment.train.batch, experiment.train.ema)
-    ema.module.eval()
-    trainee = Trainee(net, ema, optimizer(net, experiment.train))
+    trainee = _begin(experiment, facts, accelerator.device)
     found = checkpoint.newest(folder / "checkpoints", warnings.warn if main else lambda _: None)
     if found:
         _check_data(found, facts)
         trainee.restore(found)
     accelerator.wait_for_everyone()
+    config = configuration.to_json(experiment)
     if main:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / "config.json", json.dumps(configuration.to_json(experiment), indent=1))
+        _replace(folder / "config.json", json.dumps(config, indent=1))
         log = Log(folder / "log.jsonl", trainee.step)
 
+    begun = f"resumed from {found}" if found else f"begun in {folder}"
+    if data.skipped:
+        begun += f", {data.skipped} pictures that cannot be read left out"
     total, size = experiment.train.images, experiment.train.batch
-    stop, loss, seconds = Stop(accelerator), float("nan"), 0.0
-    last_logged = trainee.step
+    loss = float("nan")
+    yield Progress(trainee.step * size, total, loss, begun)
+
     steps = train(
         accelerator,
-        accelerator.prepare(net),
-        ema,
+        accelerator.prepare(trainee.net),
+        trainee.ema,
         trainee.optimizer,
         experiment.noise.build(),
         experiment.noise.prediction,
@@ -151,76 +104,50 @@ def run(experiment: Experiment, folder: Path, resume: bool = False) -> Iterator[
         trainee.step,
         _dtype(experiment),
     )
-    begun = f"resumed from {found}" if found else f"begun in {folder}"
-    if data.skipped:
-        begun += f", {data.skipped} pictures that cannot be read left out"
-    yield Progress(trainee.step * size, total, loss, begun)
-    with stop:
-        while trainee.step < experiment.train.steps:
-            began = time.perf_counter()
-            now = next(steps)
-            trainee.step = now.step
+    with Stop(accelerator) as stop:
+        clock = time.perf_counter()
+        for now in steps:
+            trainee.step, images, notes = now.step, now.step * size, []
             trainee.pending.append((now.loss.item(), now.grad_norm.item()))
-            seconds += time.perf_counter() - began
-            images, ending, note = now.step * size, now.step == experiment.train.steps, ""
-
-            def due(every: int, images: int = images, ending: bool = ending) -> bool:
-                return ending or images // every > (images - size) // every
-
-            if not all(torch.isfinite(torch.tensor(trainee.pending[-1]))):
+            trainee.timed += 1
+            trainee.seconds += time.perf_counter() - clock
+            if not np.isfinite(trainee.pending[-1]).all():
                 raise UserError(
-                    f"the loss or its gradient is not finite at step {now.step}: lower --lr, "
-                    f"and go on from the last checkpoint of {folder} with another --out"
+                    f"the loss or its gradient is not finite at step {now.step}: begin again with "
+                    f"a lower --lr and another --out; what {folder} holds is from before"
                 )
-            if due(experiment.log_every):
-                losses, norms = zip(*trainee.pending, strict=True)
-                loss = sum(losses) / len(losses)
-                rate = (now.step - last_logged) * size / seconds
-                row = {"step": now.step, "images": images, "loss": loss}
-                row |= {"grad_norm": sum(norms) / len(norms), "lr": now.lr}
-                row |= {"images_per_second": round(rate, 2)}
+            if _due(experiment.log_every, now.step, experiment):
+                row = trainee.summary(now.lr, size)
+                loss = row["loss"]
                 if main:
                     log.write(row)
-                trainee.pending, seconds, last_logged = [], 0.0, now.step
             caught = stop.number()
-            if due(experiment.sample_every) and not caught and main:
-                note = f"drew {_draw(experiment, ema.module, facts, folder, images)}"
-            if (due(experiment.save_every) or caught) and main:
-                saved = trainee.save(folder / "checkpoints", experiment, facts)
-                note = f"{note}; saved {saved}" if note else f"saved {saved}"
-            yield Progress(images, total, loss, note)
+            if main and not caught and _due(experiment.sample_every, now.step, experiment):
+                notes.append(f"drew {_draw(experiment, trainee.ema.module, facts, folder, images)}")
+            if main and (caught or _due(experiment.save_every, now.step, experiment)):
+                saved = trainee.save(folder / "checkpoints", config, facts, experiment.keep)
+                notes.append(f"saved {saved}")
+            yield Progress(images, total, loss, "; ".join(notes))
             if caught:
                 accelerator.wait_for_everyone()  # a rank that ends early takes the others along
                 raise Interrupted(caught)
+            clock = time.perf_counter()
     accelerator.wait_for_everyone()
     accelerator.end_training()
 
 
-class Stop:
-    """Within it SIGINT and SIGTERM only raise a flag, on which all processes agree."""
+def _begin(experiment: Experiment, facts: dict[str, Any], device: torch.device) -> Trainee:
+    torch.manual_seed(experiment.train.seed)
+    net = UNet(experiment.net, facts["shape"][0], len(facts["classes"])).to(device)
+    ema = averaged(net, experiment.train.batch, experiment.train.ema)
+    ema.module.eval()
+    return Trainee(net, ema, optimizer(net, experiment.train))
 
-    def __init__(self, accelerator: Accelerator) -> None:
-        self.accelerator = accelerator
-        self.caught = 0
-        self.before: dict[int, Any] = {}
 
-    def __enter__(self) -> None:
-        def note(number: int, frame: FrameType | None) -> None:
-            self.caught = number
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.before[number] = signal.signal(number, note)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def number(self) -> int:
-        """The signal that any of the processes has caught, or 0; all must ask at the same step."""
-        if self.accelerator.num_processes == 1:
-            return self.caught
-        mine = torch.tensor([self.caught], device=self.accelerator.device)
-        return int(self.accelerator.gather(mine).max())
+def _due(every: int, step: int, experiment: Experiment) -> bool:
+    """Whether a step ends an interval of so many images, or the training."""
+    batch = experiment.train.batch
+    return step == experiment.train.steps or step * batch // every > (step - 1) * batch // every
 
 
 def _dtype(experiment: Experiment) -> torch.dtype:

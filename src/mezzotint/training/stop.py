@@ -1,0 +1,46 @@
+"""Ending a training in good order."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+
+class Interrupted(Exception):
+    """A signal ended the training; what it had learned is saved."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class Stop:
+    """Within it SIGINT and SIGTERM only raise a flag, on which all processes agree."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
+        self.caught = 0
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        def note(number: int, frame: FrameType | None) -> None:
+            self.caught = number
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.before[number] = signal.signal(number, note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def number(self) -> int:
+        """The signal that any of the processes has caught, or 0; all must ask at the same step."""
+        if self.accelerator.num_processes == 1:
+            return self.caught
+        mine = torch.tensor([self.caught], device=self.accelerator.device)
+        return int(self.accelerator.gather(mine).max())
