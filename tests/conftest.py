@@ -36,7 +36,7 @@ def tiny(few_glyphs: None) -> Experiment:
         data=DataConfig(data="glyphs"),
         net=UNetConfig(channels=(8, 16), blocks=1, attention=(1,), groups=4, patch=2, dropout=0.1),
         noise=NoiseConfig(schedule="cosine", prediction="v"),
-        train=TrainConfig(images=96, batch=8, lr=1e-3, warmup=16, cooldown=0.5, ema=100),
+        train=TrainConfig(images=96, batch=8, lr=1e-3, warmup=16, cooldown=0.5, ema_halflife=100),
         sample=SampleConfig(steps=2, guidance=2.0),
         precision="float32",
         log_every=24,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 from mezzotint import cli, recipes
 from mezzotint.experiment import Experiment
 from mezzotint.run import run
+from mezzotint.training import checkpoint
 
 CapSys = pytest.CaptureFixture[str]
 
@@ -78,6 +80,14 @@ def test_help_and_version(capsys: CapSys) -> None:
         ("train glyphs-ddpm --batch 0", "batch: input should be greater than 0, not 0"),
         ("train glyphs-ddpm --schedule cosin", "'linear', 'cosine'"),
         ("train glyphs-ddpm --channels 30", "groups 8 do not divide a width of 30"),
+        ("train glyphs-ddpm --channels 9 --groups 3", "the first width is 9"),
+        ("train glyphs-ddpm --dropout 2", "dropout: input should be less than 1"),
+        ("train glyphs-ddpm --lr inf", "lr: input should be a finite number"),
+        ("train glyphs-ddpm --ema-halflife 0.9999", "ema_halflife: input should be greater than"),
+        ("train glyphs-ddpm --steps 1001", "steps is 1001: choose 1 to 1000"),
+        ("train glyphs-ddpm --sampler ddpm --eta 0.5", "eta 0.5 is for ddim"),
+        ("train glyphs-ddpm --seed -1", "seed: input should be greater than"),
+        ("train glyphs-ddpm --data ~nobody/pictures", "there is no data set, file or folder"),
         ("train glyphs-ddpm --data nowhere", "there is no data set, file or folder 'nowhere'"),
         ("train glyphs-ddpm --size 30", "pass a --size divisible by 4"),
         ("sample nowhere", "there is no folder nowhere"),
@@ -86,6 +96,9 @@ def test_help_and_version(capsys: CapSys) -> None:
         ("sample RUN --labels 10", "there is no class 10: labels are 0 to 9"),
         ("sample RUN --sampler eular", "'ddpm', 'ddim'"),
         ("sample RUN --stepps 3", "unknown field --stepps; did you mean --steps"),
+        ("sample RUN --seed -1", "seed is -1: choose 0 or more"),
+        ("sample RUN --guidance inf", "guidance: input should be a finite number"),
+        ("sample RUN --out RUN/config.json", "config.json"),
     ],
 )
 def test_bad_input_is_one_clear_line(
@@ -101,6 +114,53 @@ def test_bad_input_is_one_clear_line(
     assert err.startswith("mezzotint: ")
     assert message in err
     assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+
+def spoil_weights(folder: Path) -> None:
+    weights = next(folder.glob("checkpoints/*/ema.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-5])
+
+
+def spoil_config(folder: Path) -> None:
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"version": 1', '"version": 2'))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_config, "is of version 2, this mezzotint reads version 1"),
+        (lambda f: shutil.rmtree(f / "checkpoints"), "has no checkpoint yet: train it on"),
+        (spoil_weights, "no other is whole: restore one, or train again"),
+    ],
+)
+def test_a_spoilt_run_is_one_clear_line(trained, tmp_path, capsys, spoil, message) -> None:
+    for old in checkpoint.listed(trained / "checkpoints")[:-1]:
+        shutil.rmtree(old)
+    spoil(trained)
+    code, _, err = call(capsys, "sample", str(trained), "--out", str(tmp_path / "out"))
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_guidance_on_an_unconditional_model_is_one_clear_line(tiny, tmp_path, capsys) -> None:
+    data = replace(tiny.data, conditional=False)
+    for _ in run(replace(tiny, data=data), tmp_path / "run"):
+        pass
+    capsys.readouterr()
+    code, _, err = call(capsys, "sample", str(tmp_path / "run"), "--guidance", "2")
+    assert code == 2
+    assert "guidance needs a model with classes" in err
+    assert call(capsys, "sample", str(tmp_path / "run"), "-n", "2")[0] == 0
+
+
+def test_fewer_pictures_leave_none_of_an_earlier_request(trained, tmp_path, capsys) -> None:
+    for n in ("5", "2"):
+        assert call(capsys, "sample", str(trained), "-n", n)[0] == 0
+    names = sorted(p.name for p in (trained / "pictures").iterdir())
+    assert names == ["000000.png", "000001.png", "grid.png"]
 
 
 def test_pictures_that_cannot_be_read_are_all_named_or_left_out(

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -62,7 +63,8 @@ def test_neighbouring_seeds_and_pictures_have_unlike_noise() -> None:
 def test_labels_are_every_class_in_turn_one_for_all_or_one_each(pipe: mz.Pipeline) -> None:
     turn = pipe.sample(6)
     assert near(turn, pipe.sample(6, labels=[0, 1, 2, 0, 1, 2]))
-    assert near(pipe.sample(2, labels=1), pipe.sample(2, labels=torch.tensor([1, 1])))
+    for ones in (torch.tensor([1, 1]), [1, 1], np.int64(1), torch.tensor(1)):
+        assert near(pipe.sample(2, labels=1), pipe.sample(2, labels=ones))
     assert not near(pipe.sample(2, labels=1), pipe.sample(2, labels=2))
 
 
@@ -119,6 +121,8 @@ def test_bf16_makes_nearly_the_same_pictures(pipe: mz.Pipeline) -> None:
         ({"sampler": "euler"}, "sampler: input should be 'ddpm' or 'ddim'"),
         ({"eta": 2.0}, "eta: input should be less than or equal to 1"),
         ({"guidance": -1.0}, "guidance: input should be greater than or equal to 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"guidance": float("inf")}, "guidance: input should be a finite number"),
         ({"guidence": 1.0}, "unknown setting 'guidence'; did you mean guidance"),
     ],
 )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, dropwhile, takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+import torch
 import tyro
 from pydantic import ValidationError
 from rich.console import Console
@@ -29,12 +31,19 @@ from rich.text import Text
 import mezzotint
 from mezzotint import pipeline, recipes
 from mezzotint.errors import UserError
-from mezzotint.experiment import Experiment, SampleConfig, first_problem, nearest
+from mezzotint.experiment import (
+    Experiment,
+    SampleConfig,
+    autocast_dtype,
+    first_problem,
+    nearest,
+)
 from mezzotint.report import figures
 from mezzotint.report.colour import channel_statistics
 from mezzotint.run import Interrupted, run
 
 T = TypeVar("T")
+FIRST = os.environ.get("RANK", "0") == "0"  # under torchrun one process speaks for all
 USAGE = """usage: mezzotint VERB ...
 
   train RECIPE [--field value ...] [--out RUN] [--resume]   train a diffusion model
@@ -80,16 +89,17 @@ def train(arguments: list[str]) -> None:
     flags = _parse(TrainFlags(recipe, Path("runs") / name), rest, f"mezzotint train {name}")
     steps = run(flags.experiment, flags.out, flags.resume)
     first = next(steps)  # whatever is wrong is said before a bar is drawn
-    with _bar("images", _Rate()) as bar:
+    with _bar("images", _Rate(), hidden=not FIRST) as bar:
         task = bar.add_task("train", total=first.total, completed=first.images, loss="")
         for now in chain([first], steps):
             loss = f"loss {now.loss:.4f}" if now.loss == now.loss else ""
             bar.update(task, completed=now.images, total=now.total, loss=loss)
-            if now.note:
+            if now.note and FIRST:
                 bar.console.print(
                     f"{now.images:>9,} images  {loss}  {now.note}", highlight=False, soft_wrap=True
                 )
-    print(f"trained: {flags.out}")
+    if FIRST:
+        print(f"trained: {flags.out}")
 
 
 def sample(arguments: list[str]) -> None:
@@ -97,11 +107,13 @@ def sample(arguments: list[str]) -> None:
     name, rest = _subject(arguments, "a run, a checkpoint or a diffusers folder")
     folder = Path(name)
     pipe = pipeline.load(folder)
-    default = SampleFlags(pipe.defaults, folder / "pictures")
+    default = SampleFlags(
+        pipe.defaults, (folder if (folder / "checkpoints").is_dir() else Path()) / "pictures"
+    )
     flags = _parse(default, rest, f"mezzotint sample {name}")
-    if flags.precision != "float32":
-        pipe = pipeline.load(folder, precision=flags.precision)
+    pipe = replace(pipe, dtype=autocast_dtype(flags.precision, pipe.device))
     labels = flags.labels[0] if len(flags.labels) == 1 else flags.labels or None
+    flags.out.mkdir(parents=True, exist_ok=True)
     bar = _bar("denoiser calls")
     task = bar.add_task("sample", total=None, loss="")
 
@@ -121,7 +133,9 @@ def sample(arguments: list[str]) -> None:
     finally:
         if bar.live.is_started:
             bar.stop()
-    flags.out.mkdir(parents=True, exist_ok=True)
+    if (flags.out / "grid.png").exists():  # ours, from a request of more pictures perhaps
+        for old in flags.out.glob("[0-9]" * 6 + ".png"):
+            old.unlink()
     for i, image in enumerate(images):
         figures.to_pil(image).save(flags.out / f"{i:06d}.png")
     every = pipe.labels(flags.n, labels)
@@ -152,6 +166,8 @@ def main(arguments: list[str] | None = None) -> None:
             VERBS[verb](given[1:])
     except (UserError, OSError) as error:
         _fail(str(error), 2)
+    except torch.OutOfMemoryError:
+        _fail("out of memory: lower --batch, or for training raise --accumulate", 2)
     except Interrupted as stop:
         _fail(f"stopped by {stop}, all saved: go on with --resume", 128 + stop.number)
     except KeyboardInterrupt:
@@ -217,7 +233,7 @@ def _leaves(tree: dict[str, Any]) -> list[str]:
     ]
 
 
-def _bar(unit: str, *more: ProgressColumn) -> Progress:
+def _bar(unit: str, *more: ProgressColumn, hidden: bool = False) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -227,6 +243,7 @@ def _bar(unit: str, *more: ProgressColumn) -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[loss]}"),
         console=Console(stderr=True),
+        disable=hidden,
     )
 
 

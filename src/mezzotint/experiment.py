@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +13,7 @@ import torch
 from pydantic import ConfigDict, NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic.fields import Field
+from tyro.conf import Suppress
 
 from mezzotint.errors import UserError
 from mezzotint.nets import UNetConfig
@@ -18,10 +21,10 @@ from mezzotint.noise import SCHEDULES, Schedule
 from mezzotint.training.loop import TrainConfig
 
 VERSION = 1  # of config.json; raised when an older reader could not make sense of a newer file
-FORBID = ConfigDict(extra="forbid")
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-@dataclass(frozen=True, config=FORBID)
+@dataclass(frozen=True, config=STRICT)
 class DataConfig:
     """What is learned."""
 
@@ -37,7 +40,7 @@ class DataConfig:
     """Tell the network the class."""
 
 
-@dataclass(frozen=True, config=FORBID)
+@dataclass(frozen=True, config=STRICT)
 class NoiseConfig:
     """The noise axis, and what the network predicts on it."""
 
@@ -52,7 +55,7 @@ class NoiseConfig:
         return SCHEDULES[self.schedule](self.timesteps)
 
 
-@dataclass(frozen=True, config=FORBID)
+@dataclass(frozen=True, config=STRICT)
 class SampleConfig:
     """How pictures are made, in the grids of a training and wherever nothing else is said."""
 
@@ -69,16 +72,22 @@ class SampleConfig:
     variance: Literal["small", "large"] = "small"
     """DDPM's variance."""
 
+    def __post_init__(self) -> None:
+        if self.eta and self.sampler != "ddim":
+            raise ValueError(f"eta {self.eta:g} is for ddim: leave it out with {self.sampler}")
+        if self.variance != "small" and self.sampler != "ddpm":
+            raise ValueError(f"variance is for ddpm: leave it out with {self.sampler}")
+
     def options(self) -> dict[str, Any]:
         """What the sampler takes besides denoiser, x and grid."""
         return {"eta": self.eta} if self.sampler == "ddim" else {"variance": self.variance}
 
 
-@dataclass(frozen=True, config=FORBID)
+@dataclass(frozen=True, config=STRICT)
 class Experiment:
     """A whole run. Durations are in images seen."""
 
-    recipe: str
+    recipe: Suppress[str]
     data: DataConfig = DataConfig()
     net: UNetConfig = UNetConfig()
     noise: NoiseConfig = NoiseConfig()
@@ -94,6 +103,16 @@ class Experiment:
     """Images between checkpoints."""
     keep: PositiveInt = 2
     """Checkpoints kept."""
+
+    def __post_init__(self) -> None:
+        if self.sample.steps > self.noise.timesteps:
+            raise ValueError(
+                f"steps is {self.sample.steps}: choose 1 to {self.noise.timesteps}, the timesteps"
+            )
+
+    def sampling(self, classes: Sequence[str]) -> SampleConfig:
+        """How pictures of a model with these classes are made: unguided where it has none."""
+        return self.sample if classes else replace(self.sample, guidance=1.0)
 
 
 _ADAPTER = TypeAdapter(Experiment)
@@ -145,7 +164,12 @@ def differences(a: Experiment, b: Experiment) -> dict[str, tuple[Any, Any]]:
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """float32 or bfloat16: what networks compute in on this device."""
+    """float32 or bfloat16: what networks compute in on this device.
+
+    Raises UserError unless ``precision`` is auto, bf16 or float32.
+    """
+    if precision not in ("auto", "bf16", "float32"):
+        raise UserError(f"unknown precision {precision!r}: choose auto, bf16 or float32")
     if precision == "auto":
         native = (
             torch.cuda.is_bf16_supported(including_emulation=False)

@@ -41,6 +41,6 @@ def _extrapolate(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
     return uncond + scale * (cond - uncond)
 
 
-def clip(denoise: Denoiser, bound: float = 1.0) -> Denoiser:
-    """Clamp x0_hat to [-bound, bound], where pixels live: outermost, so after guidance."""
-    return lambda x, level: denoise(x, level).clamp(-bound, bound)
+def clip(denoise: Denoiser) -> Denoiser:
+    """Clamp x0_hat to [-1, 1], where pixels live: outermost, so after guidance."""
+    return lambda x, level: denoise(x, level).clamp(-1, 1)

@@ -61,6 +61,8 @@ class Pipeline:
         """
         if not self.classes and guidance != 1:
             raise UserError("this model is unconditional: guidance needs a model with classes")
+        if labels is None and guidance not in (0, 1):
+            raise UserError("guidance needs labels to guide to")
         cond = self._labels(labels)
         if cond is None or guidance == 0:
             return clip(denoiser(self._net, self.prediction))
@@ -89,6 +91,8 @@ class Pipeline:
         """
         if n < 1 or batch < 1:
             raise UserError(f"n is {n} and batch {batch}: ask for at least one picture")
+        if seed < 0:
+            raise UserError(f"seed is {seed}: choose 0 or more")
         how = self._settings(settings)
         grid = self.schedule.grid(how.steps, how.spacing)
         every = self._labels(self.labels(n, labels))
@@ -120,7 +124,8 @@ class Pipeline:
         """The labels of n pictures: one for all, or n given, or for None every class in turn."""
         if labels is None:
             return [i % len(self.classes) for i in range(n)] if self.classes else None
-        every = [labels] * n if isinstance(labels, int) else torch.as_tensor(labels).tolist()
+        given = torch.as_tensor(labels).tolist()
+        every: list[int] = given if isinstance(given, list) else [given] * n
         if len(every) != n:
             raise UserError(f"{len(every)} labels for {n} pictures: give one for all, or {n}")
         return every
@@ -156,15 +161,14 @@ class Pipeline:
 def noise(seed: int, pictures: Sequence[int]) -> Noise:
     """``randn(x)`` whose row for picture i is drawn from a generator of (seed, i) alone.
 
-    On the CPU whatever x's device, so that every machine starts from the same noise.
+    numpy's generators, whatever x's device: every machine starts from the same noise, and the seed
+    is not cut to the 32 bits that torch's generator takes on a CPU.
     """
-    generators = [
-        torch.Generator().manual_seed(int(np.random.SeedSequence((seed, i)).generate_state(1)[0]))
-        for i in pictures
-    ]
+    generators = [np.random.default_rng((seed, i)) for i in pictures]
 
     def randn(x: Tensor) -> Tensor:
-        return torch.stack([torch.randn(x.shape[1:], generator=g) for g in generators]).to(x)
+        rows = [g.standard_normal(x.shape[1:], dtype=np.float32) for g in generators]
+        return torch.from_numpy(np.stack(rows)).to(x)
 
     return randn
 
@@ -189,6 +193,7 @@ def load(
         checkpoint.verify(folder)
         return _from_checkpoint(folder, device, dtype)
     if (folder / "checkpoints").is_dir():
+        experiment.read(folder / "config.json")  # a run from the future is not to be guessed at
         newest = checkpoint.newest(folder / "checkpoints", warnings.warn)
         if newest is not None:
             return _from_checkpoint(newest, device, dtype)
@@ -211,7 +216,7 @@ def _from_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype) -> 
         prediction=config.noise.prediction,
         shape=(channels, height, width),
         classes=tuple(facts["classes"]),
-        defaults=config.sample,
+        defaults=config.sampling(facts["classes"]),
         dtype=dtype,
         colour=facts["colour"],
     )
@@ -219,13 +224,19 @@ def _from_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype) -> 
 
 def _from_diffusers(folder: Path, device: torch.device, dtype: torch.dtype) -> Pipeline:
     config, scheduler, weights = diffusers.read(folder)
-    fields, channels, classes = diffusers.unet_settings(config)
-    net = UNet(UNetConfig(**fields), channels, classes)
-    ours = diffusers.unet_weights(weights)
-    if wrong := set(ours) ^ set(net.state_dict()):
-        raise UserError(f"{folder}: missing or extra weights: {', '.join(sorted(wrong))}")
-    net.load_state_dict(ours)
-    schedule, prediction = diffusers.schedule(scheduler)
+    try:
+        fields, channels, classes = diffusers.unet_settings(config)
+        net = UNet(UNetConfig(**fields), channels, classes)
+        ours = diffusers.unet_weights(weights)
+        if wrong := set(ours) ^ set(net.state_dict()):
+            raise UserError(f"{folder}: missing or extra weights: {', '.join(sorted(wrong))}")
+        net.load_state_dict(ours)
+        schedule, prediction = diffusers.schedule(scheduler)
+    except (KeyError, TypeError, RuntimeError, ValidationError) as error:
+        raise UserError(f"{folder} is no UNet2DModel that can be read: {error}") from None
+    if classes:
+        told = f"{folder}: taken as {classes} classes and, in the last row, the null class"
+        warnings.warn(told, stacklevel=3)
     size = config.get("sample_size") or 32
     height, width = (size, size) if isinstance(size, int) else size
     names = tuple(str(i) for i in range(classes))

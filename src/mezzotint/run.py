@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
+from accelerate import Accelerator, InitProcessGroupKwargs
+from torch import Tensor
 
 from mezzotint import experiment as configuration
 from mezzotint.codec import Pixels
@@ -34,13 +36,16 @@ from mezzotint.report.colour import channel_statistics
 from mezzotint.training import checkpoint
 from mezzotint.training.ema import averaged
 from mezzotint.training.loop import Batch, optimizer, train
+from mezzotint.training.state import TrainState
 from mezzotint.training.stop import Interrupted, Stop
-from mezzotint.training.track import Log
-from mezzotint.training.trainee import Trainee
+from mezzotint.training.track import Log, replace
 
 __all__ = ["Interrupted", "Progress", "run"]
 
-# What may change when a run is resumed: nothing of what has been trained depends on it.
+OURS = {".config.json", ".lock"}  # what a run that came to nothing may have left
+
+# What may change when a run is resumed: nothing that has been trained depends on it. With more
+# images the learning rate goes back to where it stands in the longer training.
 MAY_CHANGE = {"data.data", "train.images", "log_every", "sample_every", "save_every", "keep"}
 MAY_CHANGE |= {"sample." + name for name in configuration.SampleConfig.__dataclass_fields__}
 
@@ -51,7 +56,7 @@ class Progress:
 
     images: int
     total: int
-    loss: float  # the last logged
+    loss: float = float("nan")  # the last logged
     note: str = ""  # what else happened, for a reader
 
 
@@ -61,87 +66,112 @@ def run(experiment: Experiment, folder: Path, resume: bool = False) -> Iterator[
     With ``resume`` an existing run goes on from its newest whole checkpoint, bit for bit as if it
     had never stopped (on one process on a CPU). Under torchrun the processes share each batch. On
     SIGINT or SIGTERM the step is finished and saved, and Interrupted raised. Raises UserError for a
-    folder that holds another run, and for data that does not fit the experiment.
+    folder that holds another run or is in use, and for data that does not fit the experiment.
     """
     _check_folder(experiment, folder, resume)
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    main = accelerator.is_main_process
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision="no",  # the loop's own business
+        # The others wait while the first process prepares the data and draws.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=6))],
+    )
+    main, device = accelerator.is_main_process, accelerator.device
+    experiment.train.share(accelerator.num_processes)
     with accelerator.main_process_first():
         c = experiment.data
         data = prepare(c.data, c.size, skip_bad=c.skip_bad)
     facts = _facts(experiment, data)
-
-    trainee = _begin(experiment, facts, accelerator.device)
+    state = _begin(experiment, facts, device)
+    pipe = Pipeline(
+        net=state.ema.module.eval(),
+        schedule=experiment.noise.build(),
+        prediction=experiment.noise.prediction,
+        shape=tuple(facts["shape"]),
+        classes=facts["classes"],
+        defaults=experiment.sampling(facts["classes"]),
+        dtype=configuration.autocast_dtype(experiment.precision, device),
+    )
     found = checkpoint.newest(folder / "checkpoints", warnings.warn if main else lambda _: None)
     if found:
         _check_data(found, facts)
-        trainee.restore(found)
+        state.restore(found)
     accelerator.wait_for_everyone()
-    config = configuration.to_json(experiment)
-    if main:
-        folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / "config.json", json.dumps(config, indent=1))
-        log = Log(folder / "log.jsonl", trainee.step)
-
     begun = f"resumed from {found}" if found else f"begun in {folder}"
     if data.skipped:
         begun += f", {data.skipped} pictures that cannot be read left out"
-    total, size = experiment.train.images, experiment.train.batch
-    loss = float("nan")
-    yield Progress(trainee.step * size, total, loss, begun)
-
-    steps = train(
-        accelerator,
-        accelerator.prepare(trainee.net),
-        trainee.ema,
-        trainee.optimizer,
-        experiment.noise.build(),
-        experiment.noise.prediction,
-        _batches(experiment, data, accelerator.device),
-        tuple(facts["shape"]),
-        len(facts["classes"]),
-        experiment.train,
-        trainee.step,
-        _dtype(experiment),
-    )
-    with Stop(accelerator) as stop:
-        clock = time.perf_counter()
-        for now in steps:
-            trainee.step, images, notes = now.step, now.step * size, []
-            trainee.pending.append((now.loss.item(), now.grad_norm.item()))
-            trainee.timed += 1
-            trainee.seconds += time.perf_counter() - clock
-            if not np.isfinite(trainee.pending[-1]).all():
-                raise UserError(
-                    f"the loss or its gradient is not finite at step {now.step}: begin again with "
-                    f"a lower --lr and another --out; what {folder} holds is from before"
-                )
-            if _due(experiment.log_every, now.step, experiment):
-                row = trainee.summary(now.lr, size)
-                loss = row["loss"]
-                if main:
-                    log.write(row)
-            caught = stop.number()
-            if main and not caught and _due(experiment.sample_every, now.step, experiment):
-                notes.append(f"drew {_draw(experiment, trainee.ema.module, facts, folder, images)}")
-            if main and (caught or _due(experiment.save_every, now.step, experiment)):
-                saved = trainee.save(folder / "checkpoints", config, facts, experiment.keep)
-                notes.append(f"saved {saved}")
-            yield Progress(images, total, loss, "; ".join(notes))
-            if caught:
-                accelerator.wait_for_everyone()  # a rank that ends early takes the others along
-                raise Interrupted(caught)
-            clock = time.perf_counter()
+    with _locked(folder) if main else nullcontext():
+        yield Progress(state.step * experiment.train.batch, experiment.train.images, note=begun)
+        yield from _steps(experiment, folder, accelerator, data, facts, state, pipe)
     accelerator.wait_for_everyone()
     accelerator.end_training()
 
 
-def _begin(experiment: Experiment, facts: dict[str, Any], device: torch.device) -> Trainee:
+def _steps(
+    experiment: Experiment,
+    folder: Path,
+    accelerator: Accelerator,
+    data: Prepared,
+    facts: dict[str, Any],
+    state: TrainState,
+    pipe: Pipeline,
+) -> Iterator[Progress]:
+    main, config = accelerator.is_main_process, configuration.to_json(experiment)
+    if main:
+        replace(folder / "config.json", json.dumps(config, indent=1))
+        log = Log(folder / "log.jsonl", state.step)
+    total, size, loss = experiment.train.images, experiment.train.batch, float("nan")
+    steps = train(
+        accelerator,
+        accelerator.prepare(state.net),
+        state.ema,
+        state.optimizer,
+        pipe.schedule,
+        pipe.prediction,
+        _batches(experiment, data, accelerator.device),
+        pipe.shape,
+        len(pipe.classes),
+        experiment.train,
+        state.step,
+        pipe.dtype,
+    )
+    with Stop(accelerator) as stop:
+        clock = time.perf_counter()
+        for now in steps:
+            state.step, images, note = now.step, now.step * size, ""
+            state.pending.append((now.loss, now.grad_norm))
+            logging = _due(experiment.log_every, now.step, experiment)
+            if logging:
+                state.read()  # waits for the device, so that the time is the true one
+            state.timed += 1
+            state.seconds += time.perf_counter() - clock
+            if logging:
+                row = state.summary(now.lr, size)
+                loss = row["loss"]
+                if main:
+                    log.write(row)
+            caught = stop.number()
+            if main and (caught or _due(experiment.save_every, now.step, experiment)):
+                saved = state.save(folder / "checkpoints", config, facts, experiment.keep)
+                note = f"saved {saved}"
+            yield Progress(images, total, loss, note)
+            if caught:
+                accelerator.wait_for_everyone()  # a rank that ends early takes the others along
+                raise Interrupted(caught)
+            if main and _due(experiment.sample_every, now.step, experiment):
+                yield Progress(images, total, loss, _draw(pipe, folder, images, stop))
+            clock = time.perf_counter()
+        images = state.step * size
+        if main and not _grid(folder, images).exists():  # the last one, if a signal fell into it
+            yield Progress(images, total, loss, _draw(pipe, folder, images, stop))
+        if caught := stop.number():
+            raise Interrupted(caught)
+
+
+def _begin(experiment: Experiment, facts: dict[str, Any], device: torch.device) -> TrainState:
     torch.manual_seed(experiment.train.seed)
     net = UNet(experiment.net, facts["shape"][0], len(facts["classes"])).to(device)
-    ema = averaged(net, experiment.train.batch, experiment.train.ema)
-    ema.module.eval()
-    return Trainee(net, ema, optimizer(net, experiment.train))
+    ema = averaged(net, experiment.train.batch, experiment.train.ema_halflife)
+    return TrainState(net, ema, optimizer(net, experiment.train))
 
 
 def _due(every: int, step: int, experiment: Experiment) -> bool:
@@ -150,19 +180,16 @@ def _due(every: int, step: int, experiment: Experiment) -> bool:
     return step == experiment.train.steps or step * batch // every > (step - 1) * batch // every
 
 
-def _dtype(experiment: Experiment) -> torch.dtype:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return configuration.autocast_dtype(experiment.precision, device)
-
-
 def _check_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
     config = folder / "config.json"
     if not config.exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or set(os.listdir(folder)) - OURS):
             raise UserError(f"{folder} exists and is no run: choose another --out")
         return
     if not resume:
         raise UserError(f"{folder} holds a run already: add --resume, or choose another --out")
+    if not checkpoint.listed(folder / "checkpoints"):
+        return  # nothing has been trained that another configuration could contradict
     changed = configuration.differences(configuration.read(config), experiment)
     if fixed := sorted(set(changed) - MAY_CHANGE):
         was, now = changed[fixed[0]]
@@ -171,6 +198,21 @@ def _check_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
             + (f" ({', '.join(fixed[1:])} differ too)" if fixed[1:] else "")
             + ": resume it as it was, or choose another --out"
         )
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Make a run's folder, and hold it against a second process that would train there too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(f"{folder} is in training by another process: stop that") from None
+        yield
 
 
 def _facts(experiment: Experiment, data: Prepared) -> dict[str, Any]:
@@ -185,7 +227,7 @@ def _facts(experiment: Experiment, data: Prepared) -> dict[str, Any]:
         raise UserError(f"{experiment.data.data} has no classes: pass --no-conditional")
     classes = data.classes if experiment.data.conditional else ()
     return {
-        "shape": [channels, height, width],
+        "shape": (channels, height, width),
         "classes": classes,
         "data": data.fingerprint,
         "colour": channel_statistics(data.images[:: -(-len(data.images) // 10_000)]),
@@ -215,28 +257,26 @@ def _batches(experiment: Experiment, data: Prepared, device: torch.device) -> Ba
     return batch
 
 
-def _draw(
-    experiment: Experiment, net: nn.Module, facts: dict[str, Any], folder: Path, images: int
-) -> Path:
-    """A grid from the averaged weights, always of the same noise: up to ten classes, 8 of each."""
-    pipe = Pipeline(
-        net=net,
-        schedule=experiment.noise.build(),
-        prediction=experiment.noise.prediction,
-        shape=tuple(facts["shape"]),
-        classes=tuple(facts["classes"]),
-        defaults=experiment.sample,
-        dtype=_dtype(experiment),
-    )
+def _grid(folder: Path, images: int) -> Path:
+    return folder / "samples" / f"{images:09d}.png"
+
+
+def _draw(pipe: Pipeline, folder: Path, images: int, stop: Stop) -> str:
+    """Draw the averaged weights' grid, of the same noise each time: up to ten classes, 8 of each.
+
+    A signal ends it early; what is told is the grid's path, or that.
+    """
+
+    def follow(done: int, calls: int) -> None:
+        if stop.caught:
+            raise InterruptedError
+
     labels = [k for k in range(min(len(pipe.classes), 10)) for _ in range(8)] or None
-    pictures = pipe.sample(len(labels) if labels else 64, labels)
-    path = folder / "samples" / f"{images:09d}.png"
+    try:
+        pictures = pipe.sample(len(labels) if labels else 64, labels, on_step=follow)
+    except InterruptedError:
+        return "left the grid undrawn for the signal"
+    path = _grid(folder, images)
     path.parent.mkdir(exist_ok=True)
     figures.grid(pictures, labels, pipe.classes).save(path)
-    return path
-
-
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_suffix(".tmp")
-    beside.write_text(text)
-    os.replace(beside, path)
+    return f"drew {path}"

@@ -78,7 +78,7 @@ def test_a_damaged_one_is_reported_and_the_one_before_used(tmp_path, spoil, mess
 
 def test_all_damaged_is_an_error(tmp_path: Path) -> None:
     spoil_bytes(write(tmp_path, 1))
-    with pytest.raises(UserError, match="is damaged: restore one"):
+    with pytest.raises(UserError, match="no other is whole: restore one"):
         checkpoint.newest(tmp_path, lambda _: None)
 
 
@@ -87,6 +87,14 @@ def test_a_damaged_one_of_the_same_step_is_replaced(tmp_path: Path) -> None:
     write(tmp_path, 2)
     assert checkpoint.newest(tmp_path, fail) == tmp_path / "step-2"
     assert [p.name for p in tmp_path.iterdir()] == ["step-2"]
+
+
+def test_pruning_never_takes_the_checkpoint_just_written(tmp_path: Path) -> None:
+    write(tmp_path, 8)
+    spoil_bytes(write(tmp_path, 12))  # the run goes on from 8
+    write(tmp_path, 9, keep=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-9"]
+    assert checkpoint.newest(tmp_path, fail) == tmp_path / "step-9"
 
 
 def test_a_full_disk_harms_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

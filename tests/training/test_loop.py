@@ -9,7 +9,7 @@ from mezzotint import UserError, linear
 from mezzotint.training.ema import averaged, decay
 from mezzotint.training.loop import Step, TrainConfig, optimizer, train
 
-CONFIG = TrainConfig(images=64, batch=16, lr=1e-2, warmup=0, ema=100, label_dropout=0.5)
+CONFIG = TrainConfig(images=64, batch=16, lr=1e-2, warmup=0, ema_halflife=100, label_dropout=0.5)
 
 
 class Linear(nn.Module):
@@ -36,7 +36,7 @@ def go(config: TrainConfig, start: int = 0, net: Linear | None = None) -> tuple[
     steps = train(
         Accelerator(cpu=True),
         net,
-        averaged(net, config.batch, config.ema),
+        averaged(net, config.batch, config.ema_halflife),
         optimizer(net, config),
         linear(1000),
         "eps",

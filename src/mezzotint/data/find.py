@@ -1,6 +1,7 @@
 """From what the user wrote as `data` to the source it means."""
 
 import difflib
+import os
 from pathlib import Path
 
 from mezzotint.data.cifar10 import ARCHIVE, cifar10
@@ -27,7 +28,7 @@ def find_source(data: str, split: str = "train") -> Source:
     """
     if data in _NAMED:
         return _NAMED[data](split)
-    path = Path(data).expanduser()
+    path = Path(os.path.expanduser(data))
     if not data or not path.exists():
         raise _unknown(data)
     path = path.resolve()

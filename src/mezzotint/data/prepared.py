@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -76,6 +77,9 @@ def prepare(
     found = _load(entry)
     if found is not None:
         return found
+    for left in cache.glob("*.partial-*"):  # by a process that was killed
+        if time.time() - left.stat().st_mtime > 86_400:
+            shutil.rmtree(left, ignore_errors=True)
     building = Path(tempfile.mkdtemp(dir=cache, prefix=f"{entry.name}.partial-"))
     try:
         _build(source, size, skip_bad, building)

@@ -12,7 +12,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, PositiveInt
+from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -32,7 +32,7 @@ class UNetConfig:
     """The levels with self-attention, besides the bottom, which always has it."""
     head_width: PositiveInt | None = None
     """Channels an attention head; None is one head."""
-    dropout: float = 0.0
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout within the residual blocks."""
     groups: PositiveInt = 32
     """Groups of the group normalisation; they must divide every width."""
@@ -42,6 +42,8 @@ class UNetConfig:
     def __post_init__(self) -> None:
         if not self.channels:
             raise ValueError("channels is empty: give a width for each level")
+        if self.channels[0] % 2 or self.channels[0] < 4:
+            raise ValueError(f"the first width is {self.channels[0]}: it must be even, 4 or more")
         if bad := [c for c in self.channels if c % self.groups]:
             raise ValueError(f"groups {self.groups} do not divide a width of {bad[0]} channels")
         if bad := [i for i in self.attention if not 0 <= i < len(self.channels)]:

@@ -20,24 +20,21 @@ def grid(
     images: Tensor,
     labels: Sequence[int] | None = None,
     names: Sequence[str] = (),
-    columns: int | None = None,
 ) -> Image.Image:
-    """One picture of many: uint8 (N, C, H, W), small ones doubled in size.
+    """One picture of many: uint8 (N, C, H, W), small ones enlarged to about 96 pixels.
 
-    With ``labels`` (N,) the classes stand below each other, each begun on a new row and named
-    beside it; without, rows fill one after the other. ``columns`` is 8 to 16, as N asks, if None.
+    With ``labels`` (N,) the classes stand below each other, each begun on a new row of at most 16
+    and named beside it; without, the sheet is about as wide as high.
     """
     height, width = images.shape[2:]
     zoom = max(1, 96 // max(height, width)) if max(height, width) < 64 else 1
     count = len(images)
     if labels is None:
-        groups = [("", list(range(count)))]
+        groups, columns = [("", list(range(count)))], max(8, round(count**0.5))
     else:
         order = sorted(set(labels))
         groups = [(names[k], [i for i in range(count) if labels[i] == k]) for k in order]
-    columns = columns or min(max(max(len(members) for _, members in groups), 8), 16)
-    if labels is None and columns == 16:
-        columns = min(16, max(8, round(count**0.5)))
+        columns = 16
     rows = [
         (name if at == 0 else "", members[at : at + columns])
         for name, members in groups

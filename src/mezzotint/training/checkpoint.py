@@ -33,7 +33,8 @@ def save(
 ) -> Path:
     """Write ``folder/step-N``: NAME.safetensors for each of ``tensors``, NAME.json for ``facts``.
 
-    Then all but the newest ``keep`` checkpoints are removed. Returns the new folder.
+    Then all are removed but this and the ``keep - 1`` before it; one of a later step is a damaged
+    one, or the run would stand there. Returns the new folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
@@ -52,7 +53,9 @@ def save(
     partial.rename(final)
     _sync(folder)
     _sweep(folder)
-    for old in listed(folder)[:-keep]:
+    found = listed(folder)
+    at = found.index(final)
+    for old in found[: max(0, at + 1 - keep)] + found[at + 1 :]:
         shutil.rmtree(old)
     return final
 
@@ -68,6 +71,7 @@ def verify(checkpoint: Path) -> None:
     try:
         sums = json.loads((checkpoint / MANIFEST).read_text())["sha256"]
         wanted = {str(name): str(digest) for name, digest in sums.items()}
+        wanted["state.json"]  # every checkpoint has one
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise UserError(
             f"{checkpoint} is no whole checkpoint: its {MANIFEST} is unreadable"
@@ -86,16 +90,18 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
 
     None where there is no checkpoint at all; raises UserError where all are damaged.
     """
-    found = listed(folder)
-    for checkpoint in reversed(found):
+    problems: list[str] = []
+    for checkpoint in reversed(listed(folder)):
         try:
             verify(checkpoint)
         except UserError as error:
-            warn(f"{error}; using the one before")
+            problems.append(str(error))
             continue
+        for problem in problems:
+            warn(f"{problem}; using {checkpoint.name} instead")
         return checkpoint
-    if found:
-        raise UserError(f"every checkpoint in {folder} is damaged: restore one, or train again")
+    if problems:
+        raise UserError(f"{problems[0]}, and no other is whole: restore one, or train again")
     return None
 
 

@@ -1,8 +1,8 @@
 """The training loop: a generator of steps. Callers log, save and draw.
 
 All randomness of a step is drawn for the whole batch from one generator seeded by (seed, step), and
-each process takes its share: a run depends neither on how often it was interrupted nor on how many
-processes share a batch, and no random state has to be saved.
+each process takes its share: a run depends neither on how often it was interrupted nor, but for
+dropout, on how many processes share a batch, and no random state has to be saved.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -26,7 +33,7 @@ from mezzotint.noise import Schedule
 from mezzotint.predict import target
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class TrainConfig:
     """How a network is trained. All durations are in images seen."""
 
@@ -46,11 +53,11 @@ class TrainConfig:
     """Share of the training, at its end, over which the learning rate falls to 0."""
     clip: PositiveFloat = 1.0
     """Bound on the norm of the gradient."""
-    ema: PositiveFloat = 887_000.0
-    """Half-life of the moving average of the weights (887,000 is a decay of 0.9999 at 128)."""
+    ema_halflife: float = Field(default=887_000.0, ge=1)
+    """Half-life of the averaged weights, in images (887,000 is a decay of 0.9999 at batch 128)."""
     label_dropout: NonNegativeFloat = 0.1
     """Share of labels replaced by the null class, which classifier-free guidance needs."""
-    seed: NonNegativeInt = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """All of a run's randomness follows from it."""
 
     def __post_init__(self) -> None:
@@ -65,6 +72,16 @@ class TrainConfig:
     def steps(self) -> int:
         """Steps in all: the last is a whole batch too."""
         return -(-self.images // self.batch)
+
+    def share(self, processes: int) -> int:
+        """Pictures that a process works through at once; UserError where they cannot be shared."""
+        share, rest = divmod(self.batch, processes * self.accumulate)
+        if rest:
+            raise UserError(
+                f"a batch of {self.batch} cannot be shared by {processes} processes x "
+                f"{self.accumulate} parts: choose a multiple of {processes * self.accumulate}"
+            )
+        return share
 
     def lr_at(self, step: int) -> float:
         """The learning rate of a step: a linear rise, a plateau, a linear fall to 0."""
@@ -117,20 +134,14 @@ def train(
     loss and the weights are float32. Yields after each step, ``ema`` updated. Seeds
     torch's global generator each step, for dropout.
     """
-    world, rank = accelerator.num_processes, accelerator.process_index
-    share, rest = divmod(config.batch, world * config.accumulate)
-    if rest:
-        raise UserError(
-            f"a batch of {config.batch} cannot be shared by {world} processes x "
-            f"{config.accumulate} parts: choose a multiple of {world * config.accumulate}"
-        )
+    rank, share = accelerator.process_index, config.share(accelerator.num_processes)
     for step in range(start, config.steps):
         draw = _generator(accelerator.device, config.seed, step)
         shared: dict[str, Any] = {"generator": draw, "device": accelerator.device}
         rows = torch.randint(1, len(schedule) + 1, (config.batch,), **shared)
         eps = torch.randn(config.batch, *shape, **shared)
         dropped = torch.rand(config.batch, **shared) < config.label_dropout
-        chance = torch.rand(config.batch, **shared)
+        u = torch.rand(config.batch, **shared)
         torch.manual_seed(_mix(config.seed, step, rank + 1))  # + 1: a trailing 0 changes nothing
         for group in optimizer.param_groups:
             group["lr"] = config.lr_at(step)
@@ -139,7 +150,7 @@ def train(
         for part in range(config.accumulate):
             first = (rank * config.accumulate + part) * share
             mine = slice(first, first + share)
-            x0, labels = batch(step * config.batch + first, share, chance[mine])
+            x0, labels = batch(step * config.batch + first, share, u[mine])
             if labels is not None:
                 labels = labels.masked_fill(dropped[mine], classes)
             level = schedule.levels(rows[mine], x0.ndim)
@@ -159,7 +170,7 @@ def train(
 
 
 def _mix(*numbers: int) -> int:
-    """One 63-bit seed from several numbers, well apart for neighbours."""
+    """One seed from several numbers, unlike for neighbours."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from types import FrameType
 from typing import Any
 
@@ -30,6 +31,8 @@ class Stop:
         def note(number: int, frame: FrameType | None) -> None:
             self.caught = number
 
+        if threading.current_thread() is not threading.main_thread():
+            return self  # only the main thread may hear signals
         for number in (signal.SIGINT, signal.SIGTERM):
             self.before[number] = signal.signal(number, note)
         return self

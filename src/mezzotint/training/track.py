@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -19,9 +20,7 @@ class Log:
         self.path = path
         if path.exists():
             kept = [row for row in read(path) if row["step"] <= step]
-            beside = path.with_suffix(".tmp")
-            beside.write_text("".join(json.dumps(row) + "\n" for row in kept))
-            os.replace(beside, path)
+            replace(path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write(self, row: dict[str, Any]) -> None:
         with self.path.open("a") as file:
@@ -29,11 +28,19 @@ class Log:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log; a last line that a crash cut short is left out."""
+    """The rows of a log; a line that a crash cut short is left out."""
     rows = []
     for line in path.read_text().splitlines():
-        try:
+        with contextlib.suppress(ValueError):
             rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
+    return [row for row in rows if isinstance(row, dict) and "step" in row]
+
+
+def replace(path: Path, text: str) -> None:
+    """Give a file new content so that a crash leaves the old or the new."""
+    beside = path.with_name(f".{path.name}")
+    with beside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from mezzotint.errors import UserError
 from mezzotint.training import checkpoint
+
+Number: TypeAlias = float | Tensor
 
 
 @dataclass
-class Trainee:
+class TrainState:
     """All that training changes, and all that a checkpoint holds."""
 
     net: nn.Module
     ema: AveragedModel
     optimizer: torch.optim.Optimizer
     step: int = 0
-    pending: list[tuple[float, float]] = field(default_factory=list)  # not yet logged: loss, norm
+    pending: list[tuple[Number, Number]] = field(default_factory=list)  # not yet logged: loss, norm
     timed: int = 0  # steps of those that this process made,
     seconds: float = 0.0  # and the time they took
 
     def summary(self, lr: float, batch: int) -> dict[str, Any]:
-        """The row of log.jsonl over the steps since the last one, whose account it closes."""
-        losses, norms = zip(*self.pending, strict=True)
+        """The row of log.jsonl over the steps since the last one, whose account it closes.
+
+        Raises UserError as `read` does.
+        """
+        losses, norms = zip(*self.read(), strict=True)
         row = {
             "step": self.step,
             "images": self.step * batch,
@@ -41,8 +48,24 @@ class Trainee:
         self.pending, self.seconds, self.timed = [], 0.0, 0
         return row
 
+    def read(self) -> list[tuple[float, float]]:
+        """What is pending, fetched from the device.
+
+        Raises UserError where a loss or a gradient is not finite, before anything of it is kept.
+        """
+        first = self.step - len(self.pending) + 1
+        self.pending = [(float(loss), float(norm)) for loss, norm in self.pending]
+        for step, pair in enumerate(self.pending, first):
+            if not all(math.isfinite(value) for value in pair):
+                raise UserError(
+                    f"the loss or its gradient is not finite at step {step}: begin again with a "
+                    "lower --lr and another --out; what was saved is from before"
+                )
+        return [(float(loss), float(norm)) for loss, norm in self.pending]
+
     def save(self, folder: Path, config: dict[str, Any], facts: dict[str, Any], keep: int) -> Path:
         """Write ``folder/step-N``, with the configuration and what the data brought beside."""
+        pending = self.read()
         state = self.optimizer.state_dict()["state"]
         return checkpoint.save(
             folder,
@@ -54,7 +77,7 @@ class Trainee:
             },
             {
                 "config": config,
-                "state": {"step": self.step, "pending": self.pending, **facts},
+                "state": {"step": self.step, "pending": pending, **facts},
             },
             keep,
         )

@@ -1,0 +1,39 @@
+"""What only a GPU can show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import mezzotint as mz
+from mezzotint.experiment import Experiment
+from mezzotint.run import run
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_run_trains_resumes_and_samples_there(tiny: Experiment, tmp_path: Path, precision: str):
+    there = replace(tiny, precision=precision)
+    started = run(there, tmp_path / "run")
+    for _ in range(1 + 6):
+        next(started)
+    started.close()
+    for _ in run(there, tmp_path / "run", resume=True):
+        pass
+    pipe = mz.load(tmp_path / "run")
+    assert pipe.device.type == "cuda"
+    assert pipe.sample(3).device.type == "cpu"
+
+
+def test_pictures_are_the_cpus(tiny: Experiment, tmp_path: Path) -> None:
+    for _ in run(tiny, tmp_path / "run"):
+        pass
+    here, there = (mz.load(tmp_path / "run", device=d).sample(4) for d in ("cpu", "cuda"))
+    assert (here.int() - there.int()).abs().float().mean() < 1
