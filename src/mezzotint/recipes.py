@@ -18,7 +18,7 @@ _ALL = [
     Experiment(
         recipe="glyphs-ddpm",
         data=DataConfig(data="glyphs", flip=False),
-        net=UNetConfig(channels=(32, 64), blocks=2, attention=(), groups=8, patch=2),
+        net=UNetConfig(channels=(32, 64), blocks=1, attention=(), groups=8, patch=2),
         noise=NoiseConfig(schedule="cosine", prediction="v"),
         train=TrainConfig(
             images=96_000,
@@ -56,7 +56,7 @@ _ALL = [
             cooldown=0.4,
             ema_halflife=30_000,
         ),
-        sample=SampleConfig(steps=50, guidance=2.0),
+        sample=SampleConfig(steps=50, guidance=2.5),
         log_every=6_400,
         sample_every=50_000,
         save_every=25_000,
