@@ -272,6 +272,17 @@ def test_the_command_ends_with_the_signals_code_all_saved(command, tmp_path, num
     assert json.loads((newest / "state.json").read_text())["step"] == losses(out)[-1][0]
 
 
+def test_a_signal_to_torchrun_saves_once_for_all(command, tmp_path) -> None:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    out, log = tmp_path / "run", tmp_path / "log"
+    process = started([*torchrun, *command, "--images", "100000000", "--out", str(out)], log)
+    process.terminate()
+    assert process.wait(timeout=60) != 0
+    assert "stopped by SIGTERM, all saved" in log.read_text()
+    newest = checkpoint.newest(out / "checkpoints", pytest.fail)
+    assert json.loads((newest / "state.json").read_text())["step"] == losses(out)[-1][0]
+
+
 def test_two_processes_with_half_the_batch_give_ones_losses(command, tmp_path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -9,6 +9,7 @@ images = mz.load("runs/cifar10-ddpm").sample(16, labels=3, guidance=2.0, seed=0)
 
 from mezzotint.errors import UserError
 from mezzotint.guidance import guide
+from mezzotint.metrics import frechet_distance, inception_score
 from mezzotint.noise import Level, Schedule, cosine, linear
 from mezzotint.pipeline import Pipeline, load
 from mezzotint.predict import to_eps, to_x0
@@ -23,7 +24,9 @@ __all__ = [
     "Schedule",
     "UserError",
     "cosine",
+    "frechet_distance",
     "guide",
+    "inception_score",
     "linear",
     "load",
     "to_eps",

@@ -1,0 +1,68 @@
+"""The figures by which the field goes, from features and probabilities, in float64.
+
+They are what they are computed from: a Frechet distance is an FID only on the Inception network's
+features of 2015-12-05, over the sample counts that are compared.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from mezzotint.errors import UserError
+
+
+def frechet_distance(
+    mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov_b: ArrayLike
+) -> float:
+    """``|m_a - m_b|^2 + tr(C_a) + tr(C_b) - 2 tr((C_a^(1/2) C_b C_a^(1/2))^(1/2))``.
+
+    Of two Gaussians with means (D,) and covariances (D, D), in squared units of the features
+    (Frechet 1957; Heusel et al. 2017, arXiv 1706.08500). The product is symmetric, so its trace
+    comes from real eigenvalues; a covariance of fewer samples than dimensions is no obstacle.
+    Raises UserError for shapes that do not belong together and values that are not finite.
+    """
+    ma, mb = (_float64("a mean", m) for m in (mean_a, mean_b))
+    ca, cb = (_float64("a covariance", c) for c in (cov_a, cov_b))
+    if ma.ndim != 1 or mb.shape != ma.shape or not ca.shape == cb.shape == (len(ma), len(ma)):
+        shapes = ", ".join(str(tuple(t.shape)) for t in (ma, ca, mb, cb))
+        raise UserError(f"mean, covariance, mean, covariance of shapes {shapes}: give (D,), (D, D)")
+    values, vectors = torch.linalg.eigh(ca)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    product = torch.linalg.eigvalsh(root @ cb @ root).clamp(min=0)
+    distance = (ma - mb).square().sum() + ca.trace() + cb.trace() - 2 * product.sqrt().sum()
+    return max(float(distance), 0.0)
+
+
+def inception_score(probabilities: ArrayLike, splits: int = 10) -> tuple[float, float]:
+    """``exp(E_x KL(p(y|x) || p(y)))`` as mean and standard deviation over ``splits`` parts.
+
+    ``probabilities`` (N, K) are a classifier's, rows that sum to 1; the parts follow each other in
+    the order of the rows, and the spread is over the parts (divided by their number). From 1, all
+    alike, to K, all certain and every class as often (Salimans et al. 2016, arXiv 1606.03498).
+    Raises UserError for fewer rows than parts and for rows that are no probabilities.
+    """
+    p = _float64("a probability", probabilities)
+    if p.ndim != 2 or not 1 <= splits <= len(p):
+        raise UserError(f"probabilities of shape {tuple(p.shape)} in {splits} parts: give (N, K)")
+    if p.min() < 0 or not torch.allclose(p.sum(1), p.new_ones(()), rtol=0, atol=1e-3):
+        raise UserError("the rows are no probabilities: apply a softmax first")
+    ends = [i * len(p) // splits for i in range(splits + 1)]
+    scores = torch.stack([_score(p[start:end]) for start, end in pairwise(ends)])
+    return float(scores.mean()), float(scores.std(correction=0))
+
+
+def _score(p: Tensor) -> Tensor:
+    marginal = p.mean(0, keepdim=True)
+    divergence = (torch.xlogy(p, p) - torch.xlogy(p, marginal)).sum(1)
+    return divergence.mean().exp()
+
+
+def _float64(what: str, values: ArrayLike) -> Tensor:
+    tensor = torch.as_tensor(values, dtype=torch.float64)
+    if not tensor.isfinite().all():
+        raise UserError(f"{what} is not finite: look at the features it comes from")
+    return tensor
