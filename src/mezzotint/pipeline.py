@@ -124,7 +124,7 @@ class Pipeline:
         """The labels of n pictures: one for all, or n given, or for None every class in turn."""
         if labels is None:
             return [i % len(self.classes) for i in range(n)] if self.classes else None
-        given = torch.as_tensor(labels).tolist()
+        given = _integers(labels).tolist()
         every: list[int] = given if isinstance(given, list) else [given] * n
         if len(every) != n:
             raise UserError(f"{len(every)} labels for {n} pictures: give one for all, or {n}")
@@ -140,9 +140,9 @@ class Pipeline:
             return None
         if not self.classes:
             raise UserError("this model is unconditional: leave labels out")
-        given = torch.as_tensor(labels)
-        if given.ndim != 1 or given.is_floating_point():
-            raise UserError("labels must be a list of integers, one a picture")
+        given = _integers(labels)
+        if given.ndim != 1:
+            raise UserError("labels must be a list, one integer a picture")
         if bad := [i for i in given.tolist() if not 0 <= i < len(self.classes)]:
             last = len(self.classes) - 1
             raise UserError(f"there is no class {bad[0]}: labels are 0 to {last}")
@@ -156,6 +156,16 @@ class Pipeline:
             return replace(self.defaults, **{k: v for k, v in changed.items() if v is not None})
         except ValidationError as error:
             raise UserError(experiment.first_problem(error)) from None
+
+
+def _integers(labels: int | Sequence[int] | Tensor) -> Tensor:
+    try:
+        given = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(f"labels are integers from 0, not {labels!r}") from None
+    if given.is_floating_point() or given.dtype == torch.bool:
+        raise UserError(f"labels are integers from 0, not {given.dtype}")
+    return given
 
 
 def noise(seed: int, pictures: Sequence[int]) -> Noise:
