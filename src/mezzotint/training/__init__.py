@@ -1,0 +1,1 @@
+"""Training: the loop, the averaged weights, checkpoints, the log."""
