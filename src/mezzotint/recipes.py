@@ -21,7 +21,7 @@ _ALL = [
         net=UNetConfig(channels=(32, 64), blocks=1, attention=(), groups=8, patch=2),
         noise=NoiseConfig(schedule="cosine", prediction="v"),
         train=TrainConfig(
-            images=96_000,
+            images=80_000,
             batch=32,
             lr=1e-3,
             weight_decay=0.01,
@@ -31,7 +31,7 @@ _ALL = [
         ),
         sample=SampleConfig(steps=50, guidance=2.0),
         log_every=1_600,
-        sample_every=24_000,
+        sample_every=20_000,
         save_every=16_000,
     ),
     # Experiment A of arXiv 2412.14422: DDPM as published (Ho et al. 2020), 61,000 steps of 128.
