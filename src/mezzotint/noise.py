@@ -49,13 +49,17 @@ class Schedule:
         """T, the number of noisy rows."""
         return len(self.alpha) - 1
 
+    def to(self, device: torch.device) -> Schedule:
+        """The same tables on a device, where `levels` reads them every step of a training."""
+        return Schedule(self.alpha.to(device), self.sigma.to(device))
+
     def levels(self, rows: Tensor, dims: int = 4) -> Level[Tensor]:
-        """The float32 levels of a batch of rows (B,), shaped to broadcast against ``dims`` axes."""
+        """The float32 levels of a batch of rows (B,), on the tables' device.
+
+        Shaped to broadcast against pictures of ``dims`` axes.
+        """
         shape = (-1, *[1] * (dims - 1))
-        alpha, sigma = (
-            table.to(rows.device, torch.float32)[rows].view(shape)
-            for table in (self.alpha, self.sigma)
-        )
+        alpha, sigma = (table[rows].float().view(shape) for table in (self.alpha, self.sigma))
         return Level(rows.float() - 1, alpha, sigma)
 
     def grid(self, steps: int, spacing: str = "leading") -> list[Level]:
@@ -73,7 +77,8 @@ class Schedule:
         return [Level(i - 1, alpha[i], sigma[i]) for i in reversed(rows)]
 
 
-# Spacings: which t, in rising order, a grid of n steps visits out of 0..T-1.
+# Spacings: which t, in rising order, a grid of n steps visits out of 0..T-1. Where a formula's ends
+# fall together, in a single step of linspace or quadratic, that step is at the noisy end.
 
 
 def leading(n: int, T: int) -> list[int]:
@@ -101,8 +106,8 @@ def quadratic(n: int, T: int) -> list[int]:
     moves up by one, so no network call is spent on a step that goes nowhere.
     """
     rows: list[int] = []
-    for i in range(n):
-        t = int((i / max(n - 1, 1) * math.sqrt(0.8 * T)) ** 2)
+    for share in (i / (n - 1) for i in range(n)) if n > 1 else [1.0]:
+        t = int((share * math.sqrt(0.8 * T)) ** 2)
         rows.append(max(t, rows[-1] + 1) if rows else t)
     return rows
 

@@ -1,4 +1,4 @@
-"""The one look of a progress bar, on the terminal's error stream and gone when done."""
+"""The progress bar of preparing and downloading: on the error stream, gone when done."""
 
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn

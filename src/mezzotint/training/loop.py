@@ -135,6 +135,8 @@ def train(
     torch's global generator each step, for dropout.
     """
     rank, share = accelerator.process_index, config.share(accelerator.num_processes)
+    schedule = schedule.to(accelerator.device)
+    bare = accelerator.unwrap_model(net)
     for step in range(start, config.steps):
         draw = _generator(accelerator.device, config.seed, step)
         shared: dict[str, Any] = {"generator": draw, "device": accelerator.device}
@@ -165,7 +167,7 @@ def train(
         norm = accelerator.clip_grad_norm_(net.parameters(), config.clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        ema.update_parameters(accelerator.unwrap_model(net))
+        ema.update_parameters(bare)
         yield Step(step + 1, accelerator.reduce(total, "mean"), norm, config.lr_at(step))
 
 

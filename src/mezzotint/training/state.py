@@ -54,14 +54,15 @@ class TrainState:
         Raises UserError where a loss or a gradient is not finite, before anything of it is kept.
         """
         first = self.step - len(self.pending) + 1
-        self.pending = [(float(loss), float(norm)) for loss, norm in self.pending]
-        for step, pair in enumerate(self.pending, first):
+        pairs = [(float(loss), float(norm)) for loss, norm in self.pending]
+        for step, pair in enumerate(pairs, first):
             if not all(math.isfinite(value) for value in pair):
                 raise UserError(
                     f"the loss or its gradient is not finite at step {step}: begin again with a "
                     "lower --lr and another --out; what was saved is from before"
                 )
-        return [(float(loss), float(norm)) for loss, norm in self.pending]
+        self.pending = [*pairs]
+        return pairs
 
     def save(self, folder: Path, config: dict[str, Any], facts: dict[str, Any], keep: int) -> Path:
         """Write ``folder/step-N``, with the configuration and what the data brought beside."""
