@@ -1,6 +1,10 @@
-import pytest
+import shutil
 
-from mezzotint.data import find_source
+import numpy as np
+import pytest
+from PIL import Image
+
+from mezzotint.data import find_source, jpegs
 from mezzotint.errors import UserError
 
 
@@ -18,7 +22,8 @@ def test_nothing_there(data):
 
 def test_other_files(tmp_path):
     (tmp_path / "x.txt").write_text("pictures")
-    with pytest.raises(UserError, match=r"x\.txt is no data set: give a folder, a \.zip"):
+    expected = r"x\.txt is no data set: give a folder, a \.zip, a \.parquet, a \.npy, a \.npz or"
+    with pytest.raises(UserError, match=expected):
         find_source(str(tmp_path / "x.txt"))
 
 
@@ -32,3 +37,44 @@ def test_names_come_before_folders(animals, monkeypatch):
     monkeypatch.chdir(animals.parent)
     assert find_source("glyphs").key["kind"] == "glyphs"
     assert find_source("./glyphs").key["kind"] == "folder"
+
+
+def rename_to_jpeg(folder):
+    """Three of the five pictures of `animals` get the suffix of a JPEG."""
+    (folder / "cats" / "a.png").rename(folder / "cats" / "a.JPG")
+    (folder / "cats" / "more" / "c.png").rename(folder / "cats" / "more" / "c.x.jpeg")
+    (folder / "dogs" / "a.png").rename(folder / "dogs" / "a.jfif")
+
+
+def pack(folder):
+    return shutil.make_archive(str(folder), "zip", folder)
+
+
+def test_jpegs_of_a_folder_and_a_zip(animals):
+    assert jpegs(str(animals), "train") == jpegs(pack(animals), "train") == 0
+    rename_to_jpeg(animals)
+    (animals / "cats" / ".hidden.jpg").write_bytes(b"x")
+    assert jpegs(str(animals), "train") == jpegs(pack(animals), "train") == 3
+    assert jpegs(str(animals / "dogs"), "train") == 1
+
+
+def test_jpegs_of_a_split(animals, tmp_path):
+    root = tmp_path / "both"
+    shutil.copytree(animals, root / "train")
+    rename_to_jpeg(animals)
+    shutil.copytree(animals, root / "val")
+    for data in (str(root), pack(root)):
+        assert jpegs(data, "train") == 0
+        assert jpegs(data, "validation") == 3
+        with pytest.raises(UserError, match="no split 'test': it has train, val"):
+            jpegs(data, "test")
+
+
+def test_other_data_holds_no_jpeg_files(tmp_path, encode, noise, write_parquet):
+    pixels = noise(0, 2, 6, 8, 3)
+    np.save(tmp_path / "a.npy", pixels)
+    content = encode(Image.fromarray(pixels[0]), "JPEG")
+    parquet = write_parquet(tmp_path / "set" / "a.parquet", [content])
+    (tmp_path / "set" / "a.jpg").write_bytes(content)  # a folder of parquet files reads only those
+    others = ("glyphs", "cifar10", tmp_path / "a.npy", parquet, parquet.parent)
+    assert [jpegs(str(data), "train") for data in others] == [0] * len(others)

@@ -1,7 +1,7 @@
 """Data: sources of pictures, the prepared array, the order of rows, augmentation of batches."""
 
 from mezzotint.data.augment import flip
-from mezzotint.data.find import find_source
+from mezzotint.data.find import find_source, jpegs
 from mezzotint.data.images import UnreadableImage, read_image
 from mezzotint.data.order import rows
 from mezzotint.data.prepared import Prepared, prepare
@@ -14,6 +14,7 @@ __all__ = [
     "UnreadableImage",
     "find_source",
     "flip",
+    "jpegs",
     "prepare",
     "read_image",
     "rows",

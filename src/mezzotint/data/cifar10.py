@@ -4,25 +4,19 @@ The archive is never extracted, and its pickles are read by an unpickler that kn
 nothing else.
 """
 
-import hashlib
-import http.client
 import io
-import os
 import pickle
 import tarfile
-import tempfile
-import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import DownloadColumn
 
+from mezzotint.cache import download
 from mezzotint.data.images import Pixels, fit
-from mezzotint.data.progress import progress
-from mezzotint.data.source import Picture, Source, cache_folder, no_split, stamp
+from mezzotint.data.source import Picture, Source, no_split, stamp
 from mezzotint.errors import UserError
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -57,7 +51,8 @@ def cifar10(split: str, archive: Path | None = None) -> Source:
 
 
 def _open(split: str, archive: Path | None) -> Iterator[Picture]:
-    return _pictures(split, archive or _download())
+    instead = f"give the path of your own {ARCHIVE} as the data"
+    return _pictures(split, archive or download(URL, SHA256, ARCHIVE, instead))
 
 
 def _pictures(split: str, archive: Path) -> Iterator[Picture]:
@@ -130,41 +125,3 @@ def _unpickled(tar: tarfile.TarFile, archive: Path, member: str) -> dict[Any, An
     if not isinstance(content, dict):
         raise _damaged(archive, member, "its pickle is no dictionary")
     return content
-
-
-def _download() -> Path:
-    """The archive in the cache, fetched if it is not there; under its own name only when whole."""
-    target = cache_folder("downloads") / ARCHIVE
-    if target.exists():
-        return target
-    handle, partial_name = tempfile.mkstemp(dir=target.parent, prefix=f"{ARCHIVE}.partial-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            digest = _fetch(file)
-        if digest != SHA256:
-            raise UserError(
-                f"{URL} gave a file with the wrong SHA-256 ({digest[:12]}..., not {SHA256[:12]}...)"
-                f": try again, or give the path of your own {ARCHIVE} as the data"
-            )
-        os.replace(partial_name, target)
-    except (OSError, http.client.HTTPException) as error:
-        raise UserError(
-            f"cannot download {URL} ({error}): try again, "
-            f"or give the path of your own {ARCHIVE} as the data"
-        ) from None
-    finally:
-        Path(partial_name).unlink(missing_ok=True)
-    return target
-
-
-def _fetch(file: io.BufferedWriter) -> str:
-    """Copy `URL` into a file and return its SHA-256."""
-    digest = hashlib.sha256()
-    with urllib.request.urlopen(URL, timeout=60) as response, progress(DownloadColumn()) as bar:
-        length = response.headers.get("Content-Length")
-        task = bar.add_task(f"downloading {ARCHIVE}", total=int(length) if length else None)
-        while block := response.read(1 << 20):
-            file.write(block)
-            digest.update(block)
-            bar.advance(task, len(block))
-    return digest.hexdigest()

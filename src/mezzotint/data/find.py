@@ -2,8 +2,9 @@
 
 import difflib
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from mezzotint.data.arrays import arrays
 from mezzotint.data.cifar10 import ARCHIVE, cifar10
 from mezzotint.data.folder import folder, zip_file
 from mezzotint.data.glyphs import glyphs
@@ -12,6 +13,7 @@ from mezzotint.data.source import Source
 from mezzotint.errors import UserError
 
 _NAMED = {"glyphs": glyphs, "cifar10": cifar10}
+_JPEG = {".jpg", ".jpeg", ".jfif"}
 
 
 def find_source(data: str, split: str = "train") -> Source:
@@ -19,8 +21,9 @@ def find_source(data: str, split: str = "train") -> Source:
 
     Args:
         data: `glyphs`, `cifar10`, or a path: the official CIFAR-10 archive (.tar.gz) or a folder
-            that contains it, a zip, a parquet file, a folder of parquet files, or a folder of
-            pictures. A folder that bears the name of a data set is written `./cifar10`.
+            that contains it, a zip, a parquet file, a folder of parquet files, a .npy or .npz file
+            of images, or a folder of pictures. A folder that bears the name of a data set is
+            written `./cifar10`.
         split: `train`, `test`, `validation` ...; which exist depends on the source.
 
     Raises:
@@ -45,7 +48,24 @@ def find_source(data: str, split: str = "train") -> Source:
         return zip_file(path, split)
     if name.endswith(".parquet"):
         return parquet(path, split)
-    raise UserError(f"{data} is no data set: give a folder, a .zip, a .parquet or {ARCHIVE}")
+    if name.endswith((".npy", ".npz")):
+        return arrays(path, split)
+    raise UserError(
+        f"{data} is no data set: give a folder, a .zip, a .parquet, a .npy, a .npz or {ARCHIVE}"
+    )
+
+
+def jpegs(data: str, split: str) -> int:
+    """How many of a split's pictures are JPEG files, by their suffix.
+
+    They lie in a folder or a zip; of every other kind of data the answer is 0. Raises as
+    `find_source`.
+    """
+    source = find_source(data, split)
+    if source.key["kind"] not in ("folder", "zip"):
+        return 0
+    names = (PurePosixPath(picture.name) for picture in source.pictures())
+    return sum(name.suffix.lower() in _JPEG for name in names)
 
 
 def _unknown(data: str) -> UserError:

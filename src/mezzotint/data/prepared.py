@@ -23,11 +23,12 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import MofNCompleteColumn
 
+from mezzotint.cache import cache_folder
 from mezzotint.data.find import find_source
 from mezzotint.data.images import POLICY, Pixels, UnreadableImage
-from mezzotint.data.progress import progress
-from mezzotint.data.source import Picture, Source, cache_folder
+from mezzotint.data.source import Picture, Source
 from mezzotint.errors import UserError
+from mezzotint.progress import progress
 
 Labels = npt.NDArray[np.int64]
 Decoded = tuple[Picture, Pixels | UnreadableImage]

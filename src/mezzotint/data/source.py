@@ -1,6 +1,5 @@
 """What every source of pictures says of itself, and the words that sources share."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,27 +43,6 @@ class Source:
     classes: tuple[str, ...]
     count: int
     pictures: Callable[[], Iterator[Picture]]
-
-
-def cache_folder(part: str) -> Path:
-    """One part of the cache, made if it is not there.
-
-    The cache is `$MEZZOTINT_CACHE`, else `$XDG_CACHE_HOME/mezzotint`, else `~/.cache/mezzotint`.
-    Raises `UserError` where it cannot be written.
-    """
-    if own := os.environ.get("MEZZOTINT_CACHE"):
-        cache = Path(own).expanduser().absolute()
-    else:
-        shared = os.environ.get("XDG_CACHE_HOME")
-        cache = (Path(shared) if shared else Path.home() / ".cache") / "mezzotint"
-    try:
-        (cache / part).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot make the cache folder {cache / part} ({error.strerror}): "
-            "set MEZZOTINT_CACHE to a folder that can be written"
-        ) from None
-    return cache / part
 
 
 def stamp(path: Path, name: str | None = None) -> list[str | int]:

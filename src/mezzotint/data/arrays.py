@@ -1,0 +1,216 @@
+"""Pictures in a .npy or .npz file, the form in which generated samples are saved and scored.
+
+A .npy holds the pictures; an .npz holds them under `arr_0`, as ADM's evaluator has it, or `images`,
+and labels, where there are any, under `arr_1` or `labels`; its other arrays are passed over.
+Pictures are uint8 (N, H, W, 3), or grey as (N, H, W, 1) or (N, H, W). Nothing is unpickled; a .npy
+is memory-mapped, and an .npz is read in blocks.
+"""
+
+import math
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mezzotint.data.images import Pixels, fit
+from mezzotint.data.source import UNLABELLED, Picture, Source, no_split, stamp
+from mezzotint.errors import UserError
+
+_IMAGES = ("arr_0", "images")
+_LABELS = ("arr_1", "labels")
+_BLOCK = 1 << 24  # bytes read at a time
+_CLASSES = 100_000  # more than any data set has: larger labels are seeds or times
+
+
+def arrays(path: Path, split: str) -> Source:
+    """The pictures of a .npy or .npz file, all of them for training, in the order of their rows.
+
+    Classes are called "0" to the largest label. Integers of other types than uint8 are taken if
+    they lie in 0 to 255.
+
+    Raises:
+        UserError: another split; a damaged file; no images; another shape or type; labels that are
+            not one integer from 0 for each image; later, from `pictures()`, integers out of range.
+    """
+    if split != "train":
+        raise no_split(str(path), split, ["train"])
+    images, labels = _find(path)
+    _check_shape(images)
+    _check_type(images)
+    numbers, classes = _classes(labels, images.shape[0]) if labels else (None, ())
+    key = {"kind": "arrays", "file": stamp(path)}
+    pictures = partial(_pictures, images, numbers)
+    return Source(f"{path.stem}-{split}", key, classes, images.shape[0], pictures)
+
+
+@dataclass(frozen=True)
+class _Array:
+    """An array in a file, known by its header: under `key` in an .npz, or alone in a .npy.
+
+    `start` is the number of bytes before its first value.
+    """
+
+    path: Path
+    key: str | None
+    start: int
+    shape: tuple[int, ...]
+    order: Literal["C", "F"]
+    dtype: np.dtype[Any]
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.key}" if self.key else str(self.path)
+
+    def blocks(self) -> Iterator[npt.NDArray[Any]]:
+        """The array in pieces along its first axis; one in Fortran's order is a single piece."""
+        count, *rest = self.shape
+        row = math.prod(rest) * self.dtype.itemsize
+        rows = count if self.order == "F" else max(1, _BLOCK // row)
+        pieces = [(start, min(start + rows, count)) for start in range(0, count, rows)]
+        if self.key is None:
+            with _guard(self.path):
+                mapped = np.memmap(self.path, self.dtype, "r", self.start, self.shape, self.order)
+            for start, stop in pieces:
+                yield mapped[start:stop]
+            return
+        with _opened(self.path, self.key) as (stream, _):
+            stream.read(self.start)
+            for start, stop in pieces:
+                values = np.frombuffer(stream.read((stop - start) * row), self.dtype)
+                yield values.reshape([stop - start, *rest], order=self.order)
+
+
+def _find(path: Path) -> tuple[_Array, _Array | None]:
+    """The images and the labels of a file."""
+    if path.suffix.lower() == ".npy":
+        return _header(path, None), None
+    with _guard(path), zipfile.ZipFile(path) as archive:
+        keys = [name.removesuffix(".npy") for name in archive.namelist()]
+    image = next((key for key in _IMAGES if key in keys), None)
+    label = next((key for key in _LABELS if key in keys), None)
+    if image is None:
+        raise UserError(
+            f"{path} holds {', '.join(keys[:5]) or 'nothing'}: save the images as "
+            + " or ".join(_IMAGES)
+        )
+    return _header(path, image), _header(path, label) if label else None
+
+
+def _header(path: Path, key: str | None) -> _Array:
+    with _opened(path, key) as (stream, size):
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+        else:
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
+        array = _Array(path, key, stream.tell(), shape, "F" if fortran else "C", dtype)
+        if dtype.hasobject:
+            raise UserError(f"{array} holds Python objects, which are not unpickled: save numbers")
+        missing = math.prod(shape) * dtype.itemsize - (size - array.start)
+        if missing > 0:
+            raise UserError(f"{array} is cut short, {missing:,} bytes are missing: save it again")
+    return array
+
+
+@contextmanager
+def _opened(path: Path, key: str | None) -> Iterator[tuple[IO[bytes], int]]:
+    """The bytes of a .npy file, or of the one called `key` in an .npz, and how many they are."""
+    with _guard(path):
+        if key is None:
+            with path.open("rb") as stream:
+                yield stream, path.stat().st_size
+        else:
+            with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as stream:
+                yield stream, archive.getinfo(f"{key}.npy").file_size
+
+
+@contextmanager
+def _guard(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # a bad header, a bad checksum, an unknown compression
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"{path} cannot be read as {path.suffix} ({reason}): save it again"
+        ) from None
+
+
+def _check_shape(images: _Array) -> None:
+    told = f"{images} has the shape {images.shape}"
+    if any(length < 1 for length in images.shape):
+        raise UserError(f"{told}, which holds no pictures: were any saved?")
+    match images.shape:
+        case (_, _, _, 1 | 3):
+            return
+        case (_, 1 | 3 as channels, _, _):
+            raise UserError(f"{told}: transpose it to (N, H, W, {channels})")
+        case (_, _, 1 | 3):
+            raise UserError(f"{told}, a single picture: give (N, H, W, 3)")
+        case (_, _, _):
+            return
+    raise UserError(f"{told}: give (N, H, W, 3), or (N, H, W) if grey")
+
+
+def _check_type(images: _Array) -> None:
+    if images.dtype.kind == "f":
+        low, high = _span(images)
+        raise UserError(
+            f"{images} is {images.dtype} with values from {low} to {high}: round them to uint8, "
+            "0 to 255, as they would be saved in a picture file"
+        )
+    if images.dtype.kind not in "iu":
+        raise UserError(f"{images} is {images.dtype}: give uint8, 0 to 255")
+
+
+def _classes(labels: _Array, count: int) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """The label of each image, and the names of the classes."""
+    if labels.dtype.kind not in "iu":
+        raise UserError(f"{labels} is {labels.dtype}, not integers: give each image's class from 0")
+    if labels.shape != (count,):
+        raise UserError(
+            f"{labels} has the shape {labels.shape} beside {count} images: give one label for each"
+        )
+    numbers = np.concatenate(list(labels.blocks()))
+    low, high = int(numbers.min()), int(numbers.max())
+    if low < 0:
+        raise UserError(f"{labels} has the label {low}: count from 0, or save none if unlabelled")
+    if high >= _CLASSES:
+        raise UserError(f"{labels} has the label {high}, which is no class: count them from 0")
+    return numbers, tuple(str(number) for number in range(high + 1))
+
+
+def _span(array: _Array) -> tuple[Any, Any]:
+    """The least and the greatest value, NaN aside."""
+    spans = [
+        (np.fmin.reduce(block, axis=None), np.fmax.reduce(block, axis=None))
+        for block in array.blocks()
+    ]
+    lows, highs = zip(*spans, strict=True)
+    return np.fmin.reduce(lows), np.fmax.reduce(highs)
+
+
+def _pictures(images: _Array, numbers: npt.NDArray[Any] | None) -> Iterator[Picture]:
+    if images.dtype != np.uint8:
+        low, high = _span(images)
+        if low < 0 or high > 255:
+            raise UserError(f"{images}: values from {low} to {high}: give uint8, 0 to 255")
+    row = 0
+    for block in images.blocks():
+        for i in range(len(block)):
+            label = UNLABELLED if numbers is None else int(numbers[row])
+            yield Picture(f"{images.path.name} row {row}", partial(_row, block, i), label)
+            row += 1
+
+
+def _row(block: npt.NDArray[Any], i: int, size: int | None) -> Pixels:
+    pixels = np.array(block[i], dtype=np.uint8, order="C")
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    return fit(np.repeat(pixels, 3 // pixels.shape[2], axis=2), size)
