@@ -11,6 +11,10 @@ BIN := .venv/bin
 		|| { echo "mezzotint needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+# The metrics' oracles, without what they depend on: torchvision cannot be imported beside the CPU
+# build of torch, and libraries that find it installed try to. The tests load them in parts.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		torch-fidelity==0.4.0 pytorch-fid==0.3.0
 	@touch $@
 
 demo: .venv/ready

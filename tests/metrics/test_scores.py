@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import mezzotint as mz
+from metrics.peers import fidelity
 
 DRAW = np.random.default_rng(0)
 
@@ -32,6 +33,16 @@ def test_any_gaussians_have_the_papers_trace_term(rank: int | None) -> None:
     wanted = ((m - n) ** 2).sum() + np.trace(a) + np.trace(b) - 2 * roots
     assert mz.frechet_distance(m, a, n, b) == pytest.approx(wanted, rel=1e-6)
     assert mz.frechet_distance(n, b, m, a) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_the_distance_is_torch_fidelitys() -> None:
+    peer = fidelity("metric_fid")
+    mix = DRAW.standard_normal((48, 48))
+    rows = [torch.from_numpy(DRAW.standard_normal((n, 48)) @ mix + n / 500) for n in (300, 200)]
+    a, b = (peer.fid_features_to_statistics(x) for x in rows)
+    wanted = peer.fid_statistics_to_metric(a, b, verbose=False)[peer.KEY_METRIC_FID]
+    ours = mz.frechet_distance(a["mu"], a["sigma"], b["mu"], b["sigma"])
+    assert ours == pytest.approx(wanted, rel=1e-6)
 
 
 def test_a_gaussian_is_at_no_distance_from_itself_and_rotations_change_none() -> None:
@@ -81,6 +92,15 @@ def test_the_score_is_the_papers_in_every_part() -> None:
         ]
         parts.append(math.exp(sum(divergence) / len(divergence)))
     assert mz.inception_score(p, splits=4) == pytest.approx((np.mean(parts), np.std(parts)))
+
+
+def test_the_score_is_torch_fidelitys() -> None:
+    peer = fidelity("metric_isc")
+    logits = torch.from_numpy(4 * DRAW.standard_normal((503, 40)))
+    wanted = peer.isc_features_to_metric(logits, splits=10, shuffle=False)
+    mean, std = mz.inception_score(logits.softmax(1), splits=10)
+    assert mean == pytest.approx(wanted[peer.KEY_METRIC_ISC_MEAN], rel=1e-6)
+    assert std == pytest.approx(wanted[peer.KEY_METRIC_ISC_STD], rel=1e-6)
 
 
 @pytest.mark.parametrize(

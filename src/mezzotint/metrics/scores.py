@@ -6,6 +6,7 @@ features of 2015-12-05, over the sample counts that are compared.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -25,16 +26,26 @@ def frechet_distance(
     comes from real eigenvalues; a covariance of fewer samples than dimensions is no obstacle.
     Raises UserError for shapes that do not belong together and values that are not finite.
     """
-    ma, mb = (_float64("a mean", m) for m in (mean_a, mean_b))
-    ca, cb = (_float64("a covariance", c) for c in (cov_a, cov_b))
-    if ma.ndim != 1 or mb.shape != ma.shape or not ca.shape == cb.shape == (len(ma), len(ma)):
-        shapes = ", ".join(str(tuple(t.shape)) for t in (ma, ca, mb, cb))
-        raise UserError(f"mean, covariance, mean, covariance of shapes {shapes}: give (D,), (D, D)")
-    values, vectors = torch.linalg.eigh(ca)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    product = torch.linalg.eigvalsh(root @ cb @ root).clamp(min=0)
-    distance = (ma - mb).square().sum() + ca.trace() + cb.trace() - 2 * product.sqrt().sum()
-    return max(float(distance), 0.0)
+    return distance_to(mean_a, cov_a)(mean_b, cov_b)
+
+
+def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, ArrayLike], float]:
+    """The Frechet distance from one Gaussian, whose root is taken once, to as many as come."""
+    ma, ca = _float64("a mean", mean_a), _float64("a covariance", cov_a)
+    root = _root(ca) if ca.ndim == 2 and ca.shape[0] == ca.shape[1] else ca
+
+    def distance(mean_b: ArrayLike, cov_b: ArrayLike) -> float:
+        mb, cb = _float64("a mean", mean_b), _float64("a covariance", cov_b)
+        if ma.ndim != 1 or mb.shape != ma.shape or not ca.shape == cb.shape == (len(ma), len(ma)):
+            shapes = ", ".join(str(tuple(t.shape)) for t in (ma, ca, mb, cb))
+            raise UserError(
+                f"mean, covariance, mean, covariance of shapes {shapes}: give (D,), (D, D)"
+            )
+        product = torch.linalg.eigvalsh(root @ cb @ root).clamp(min=0)
+        squared = (ma - mb).square().sum() + ca.trace() + cb.trace() - 2 * product.sqrt().sum()
+        return max(float(squared), 0.0)
+
+    return distance
 
 
 def inception_score(probabilities: ArrayLike, splits: int = 10) -> tuple[float, float]:
@@ -50,15 +61,26 @@ def inception_score(probabilities: ArrayLike, splits: int = 10) -> tuple[float, 
         raise UserError(f"probabilities of shape {tuple(p.shape)} in {splits} parts: give (N, K)")
     if p.min() < 0 or not torch.allclose(p.sum(1), p.new_ones(()), rtol=0, atol=1e-3):
         raise UserError("the rows are no probabilities: apply a softmax first")
-    ends = [i * len(p) // splits for i in range(splits + 1)]
-    scores = torch.stack([_score(p[start:end]) for start, end in pairwise(ends)])
+    scores = torch.stack([_score(part) for part in parts(p, splits)])
     return float(scores.mean()), float(scores.std(correction=0))
+
+
+def parts(rows: Tensor, count: int) -> list[Tensor]:
+    """The rows in ``count`` parts that follow each other, as equal in length as can be."""
+    ends = [i * len(rows) // count for i in range(count + 1)]
+    return [rows[start:end] for start, end in pairwise(ends)]
 
 
 def _score(p: Tensor) -> Tensor:
     marginal = p.mean(0, keepdim=True)
     divergence = (torch.xlogy(p, p) - torch.xlogy(p, marginal)).sum(1)
     return divergence.mean().exp()
+
+
+def _root(covariance: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(covariance)
+    root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    return root
 
 
 def _float64(what: str, values: ArrayLike) -> Tensor:

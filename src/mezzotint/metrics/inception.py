@@ -1,0 +1,204 @@
+"""The Inception network of 2015-12-05, whose features FID, KID and Inception Score are defined on.
+
+That of Szegedy et al. 2015 (arXiv 1512.00567) as Heusel et al. 2017 (arXiv 1706.08500) took it up:
+other weights than torchvision's, 1008 outputs, average pools that leave the padding out, and a max
+pool in the last block. The parameters bear torchvision's names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mezzotint.cache import cache_folder, download
+from mezzotint.errors import UserError
+from mezzotint.metrics.inception_blocks import (
+    BlockA,
+    BlockB,
+    BlockC,
+    BlockD,
+    BlockE,
+    Conv,
+    average,
+    maximum,
+)
+
+URL = (
+    "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+    "pt_inception-2015-12-05-6726825d.pth"
+)
+NAME = URL.rpartition("/")[2]
+SIZE = 95_628_359
+"""Bytes of the weights."""
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+SIDE = 299
+"""Height and width in pixels that the network works at."""
+SPATIAL = 7
+"""Channels of the spatial features, so that 7 * 17 * 17 is near 2048 (Nash et al. 2021)."""
+
+LAYOUT = torch.channels_last
+"""How activations lie in memory."""
+
+Variant = Literal["tf1", "pytorch-fid"]
+
+
+class Taps(NamedTuple):
+    """What the network saw in N pictures, float32; the pools are means over the picture."""
+
+    pool64: Tensor  # (N, 64): after the first max pool
+    pool192: Tensor  # (N, 192): after the second
+    pool768: Tensor  # (N, 768): after Mixed_6e
+    pool2048: Tensor  # (N, 2048): the last one, on which FID and KID are defined
+    spatial: Tensor  # (N, 2023): Mixed_6d's first channels, place by place, for sFID
+    logits_unbiased: Tensor  # (N, 1008): without the bias, as Inception Score takes them
+    logits: Tensor  # (N, 1008)
+
+
+@cache
+def bilinear(side: int) -> Tensor:
+    """The matrix (299, side), float32, that resizes a row of pixels as TensorFlow 1 does.
+
+    Row i takes from the two pixels about ``i * side / 299``, the second of them clamped: centres
+    are not aligned, and where it shrinks it skips pixels. The interpolation is linear and the same
+    in every row and column, so that two such matrices resize a picture.
+    """
+    rows = torch.arange(SIDE)
+    place = rows * torch.tensor(side / SIDE)  # in float32, as TensorFlow has it
+    low = place.long()
+    part = place - low
+    matrix = torch.zeros(SIDE, side)
+    matrix[rows, low] += 1 - part
+    matrix[rows, (low + 1).clamp(max=side - 1)] += part
+    return matrix
+
+
+def _tf1(images: Tensor) -> Tensor:
+    down, across = (bilinear(side).to(images.device) for side in images.shape[2:])
+    return (down @ (images.float() @ across.T) - 128) / 128
+
+
+def _pytorch_fid(images: Tensor) -> Tensor:
+    x = F.interpolate(images / 255, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+    return 2 * x - 1
+
+
+PREPARE = {"tf1": _tf1, "pytorch-fid": _pytorch_fid}
+
+
+class Inception(nn.Module):
+    """Pictures (N, 3, H, W), uint8 of any size -> `Taps`.
+
+    It is always in evaluation mode, in float32 and without gradients: an Inception that trains or
+    rounds gives other figures and no error. `variant` is how pictures come to 299x299:
+
+    - tf1: as in TensorFlow 1, where the published figures come from, and as ADM's evaluator does;
+    - pytorch-fid: as in the package of that name, whose FIDs are a little off from those.
+
+    They differ in nothing else, and on pictures of 299x299 only in (x - 128) / 128 against
+    x / 127.5 - 1. Raises UserError for pictures of another type or shape.
+    """
+
+    def __init__(self, variant: Variant = "tf1") -> None:
+        super().__init__()
+        if variant not in PREPARE:
+            raise UserError(f"no Inception variant {variant!r}: there are {', '.join(PREPARE)}")
+        self.prepare = PREPARE[variant]
+        self.Conv2d_1a_3x3 = Conv(3, 32, 3, stride=2, valid=True)
+        self.Conv2d_2a_3x3 = Conv(32, 32, 3, valid=True)
+        self.Conv2d_2b_3x3 = Conv(32, 64, 3)
+        self.Conv2d_3b_1x1 = Conv(64, 80, 1)
+        self.Conv2d_4a_3x3 = Conv(80, 192, 3, valid=True)
+        self.Mixed_5b = BlockA(192, 32)
+        self.Mixed_5c = BlockA(256, 64)
+        self.Mixed_5d = BlockA(288, 64)
+        self.Mixed_6a = BlockB(288)
+        self.Mixed_6b = BlockC(768, 128)
+        self.Mixed_6c = BlockC(768, 160)
+        self.Mixed_6d = BlockC(768, 160)
+        self.Mixed_6e = BlockC(768, 192)
+        self.Mixed_7a = BlockD(768)
+        self.Mixed_7b = BlockE(1280, average)
+        self.Mixed_7c = BlockE(2048, maximum)
+        self.fc = nn.Linear(2048, 1008)
+        self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode, whatever a module that holds this one is put in."""
+        return super().train(False)
+
+    def fold(self) -> Self:
+        """Fold every batch norm into its convolution, once the weights are there: same features."""
+        for module in self.modules():
+            if isinstance(module, Conv):
+                module.fold()
+        return self
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Taps:
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+            shape = tuple(images.shape)
+            raise UserError(f"images are {images.dtype} {shape}: give uint8 (N, 3, H, W)")
+        with torch.autocast(images.device.type, enabled=False):
+            return self._taps(self.prepare(images).contiguous(memory_format=LAYOUT))
+
+    def _taps(self, x: Tensor) -> Taps:
+        x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
+        x = F.max_pool2d(x, 3, stride=2)  # (N, 64, 73, 73)
+        pool64 = x.mean((2, 3))
+        x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x))
+        x = F.max_pool2d(x, 3, stride=2)  # (N, 192, 35, 35)
+        pool192 = x.mean((2, 3))
+        x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))
+        x = self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x))))  # (N, 768, 17, 17)
+        spatial = x[:, :SPATIAL].flatten(1)  # of the 1x1 branch, the first one
+        x = self.Mixed_6e(x)
+        pool768 = x.mean((2, 3))
+        x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))  # (N, 2048, 8, 8)
+        pool2048 = x.mean((2, 3))
+        unbiased = pool2048 @ self.fc.weight.T
+        logits = unbiased + self.fc.bias
+        return Taps(pool64, pool192, pool768, pool2048, spatial, unbiased, logits)
+
+
+def load(path: str | Path | None = None, variant: Variant = "tf1") -> Inception:
+    """The network with its weights, from a file or where `weights_path` finds them, else fetched.
+
+    A download goes into the cache. Every file is known by its SHA-256, a given one too. Raises
+    UserError for a file that is missing or another, and for a download that fails.
+    """
+    net = Inception(variant)
+    file = Path(path).expanduser() if path is not None else weights_path()
+    if file is None:
+        file = download(URL, SHA256, NAME, "fetch it yourself and set MEZZOTINT_INCEPTION to it")
+    if not file.is_file():
+        raise UserError(f"no Inception weights at {file}: fetch {URL}")
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != SHA256:
+        raise UserError(
+            f"{file} is not the Inception of 2015-12-05: its {file.stat().st_size:,} bytes have "
+            f"SHA-256 {digest[:12]}..., not {SIZE:,} and {SHA256[:12]}...: fetch {URL} again"
+        )
+    net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    return net.fold()
+
+
+def weights_path() -> Path | None:
+    """Where the weights lie: what `$MEZZOTINT_INCEPTION` names, else the cache; None for nowhere.
+
+    Downloads nothing. Raises UserError where the variable names no file.
+    """
+    if own := os.environ.get("MEZZOTINT_INCEPTION"):
+        file = Path(own).expanduser()
+        if not file.is_file():
+            raise UserError(f"MEZZOTINT_INCEPTION is {own}, but no file is there: fetch {URL}")
+        return file
+    file = cache_folder("downloads") / NAME
+    return file if file.is_file() else None
