@@ -365,7 +365,7 @@ def test_kill_9_in_the_middle_of_a_save_never_loses_more_than_the_last_interval(
         for line in lines:  # what it had still told
             images, note = line.split()
             seen, saved = int(images), int(images) if note == "saved" else saved
-        torn += any((out / "checkpoints").glob(".step-*"))
+        torn += any((out / "checkpoints").glob(".new-step-*"))
         newest = checkpoint.newest(out / "checkpoints", pytest.fail)
         kept = json.loads((newest / "state.json").read_text())["step"] * 2
         assert kept >= saved  # what was told to be saved is there, whole

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic import (
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass
 from pydantic.fields import Field
 from tyro.conf import Suppress
@@ -99,6 +106,10 @@ class Experiment:
     """Images between rows of log.jsonl."""
     sample_every: PositiveInt = 640_000
     """Images between grids in samples/."""
+    evaluate_every: NonNegativeInt = 0
+    """Images between measurements of the distance to the data; 0 for none."""
+    evaluate_samples: PositiveInt = 1_000
+    """Pictures made for each."""
     save_every: PositiveInt = 256_000
     """Images between checkpoints."""
     keep: PositiveInt = 2

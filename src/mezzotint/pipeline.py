@@ -47,6 +47,7 @@ class Pipeline:
     dtype: torch.dtype = torch.float32  # what the network computes in, by autocast
     codec: Pixels = field(default_factory=Pixels)
     colour: dict[str, list[float]] | None = None  # mean and std of the training set's channels
+    data: str | None = None  # fingerprint of the training set
 
     @property
     def device(self) -> torch.device:
@@ -77,11 +78,12 @@ class Pipeline:
         labels: Labels = None,
         *,
         seed: int = 0,
+        first: int = 0,
         batch: int = 64,
         on_step: Callable[[int, int], None] | None = None,
         **settings: Any,
     ) -> Tensor:
-        """Make n pictures: uint8, (n, C, H, W).
+        """Make n pictures: uint8, (n, C, H, W), those with the numbers from ``first`` on.
 
         ``labels``: one class for all, or n of them; None is every class in turn. Picture i follows
         from (seed, i) alone; ``batch`` is how many are made at once and changes nothing but memory
@@ -91,11 +93,12 @@ class Pipeline:
         """
         if n < 1 or batch < 1:
             raise UserError(f"n is {n} and batch {batch}: ask for at least one picture")
-        if seed < 0:
-            raise UserError(f"seed is {seed}: choose 0 or more")
+        for name, number in (("seed", seed), ("first", first)):
+            if number < 0:
+                raise UserError(f"{name} is {number}: choose 0 or more")
         how = self._settings(settings)
         grid = self.schedule.grid(how.steps, how.spacing)
-        every = self._labels(self.labels(n, labels))
+        every = self._labels(self.labels(n, labels, first))
         calls = (len(grid) - 1) * -(-n // batch)
         pictures: list[Tensor] = []
         made = 0
@@ -114,16 +117,17 @@ class Pipeline:
                         on_step(made, calls)
                     return x0
 
-                randn = noise(seed, part)
+                randn = noise(seed, range(first + part.start, first + part.stop))
                 x = randn(torch.empty(len(part), *self.shape, device=self.device))
                 x = SAMPLERS[how.sampler](denoise, x, grid, randn=randn, **how.options())
                 pictures.append(self.codec.decode(x).cpu())
         return torch.cat(pictures)
 
-    def labels(self, n: int, labels: Labels = None) -> list[int] | None:
+    def labels(self, n: int, labels: Labels = None, first: int = 0) -> list[int] | None:
         """The labels of n pictures: one for all, or n given, or for None every class in turn."""
         if labels is None:
-            return [i % len(self.classes) for i in range(n)] if self.classes else None
+            turn = range(first, first + n)
+            return [i % len(self.classes) for i in turn] if self.classes else None
         given = _integers(labels).tolist()
         every: list[int] = given if isinstance(given, list) else [given] * n
         if len(every) != n:
@@ -183,6 +187,12 @@ def noise(seed: int, pictures: Sequence[int]) -> Noise:
     return randn
 
 
+def is_model(path: Path) -> bool:
+    """Whether a path is something that `load` may make sense of."""
+    marks = (checkpoint.MANIFEST, "checkpoints", "model_index.json", "config.json")
+    return any((path / mark).exists() for mark in marks)
+
+
 def load(
     path: str | Path, device: str | torch.device | None = None, precision: str = "float32"
 ) -> Pipeline:
@@ -229,6 +239,7 @@ def _from_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype) -> 
         defaults=config.sampling(facts["classes"]),
         dtype=dtype,
         colour=facts["colour"],
+        data=facts["data"],
     )
 
 

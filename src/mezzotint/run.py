@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
@@ -31,7 +31,6 @@ from mezzotint.errors import UserError
 from mezzotint.experiment import Experiment
 from mezzotint.nets import UNet
 from mezzotint.pipeline import Pipeline
-from mezzotint.report import figures
 from mezzotint.report.colour import channel_statistics
 from mezzotint.training import checkpoint
 from mezzotint.training.ema import averaged
@@ -39,6 +38,7 @@ from mezzotint.training.loop import Batch, optimizer, train
 from mezzotint.training.state import TrainState
 from mezzotint.training.stop import Interrupted, Stop
 from mezzotint.training.track import Log, replace
+from mezzotint.watch import Curve, draw, grid
 
 __all__ = ["Interrupted", "Progress", "run"]
 
@@ -47,6 +47,7 @@ OURS = {".config.json", ".lock"}  # what a run that came to nothing may have lef
 # What may change when a run is resumed: nothing that has been trained depends on it. With more
 # images the learning rate goes back to where it stands in the longer training.
 MAY_CHANGE = {"data.data", "train.images", "log_every", "sample_every", "save_every", "keep"}
+MAY_CHANGE |= {"evaluate_every", "evaluate_samples"}
 MAY_CHANGE |= {"sample." + name for name in configuration.SampleConfig.__dataclass_fields__}
 
 
@@ -119,6 +120,10 @@ def _steps(
     if main:
         replace(folder / "config.json", json.dumps(config, indent=1))
         log = Log(folder / "log.jsonl", state.step)
+    curve = None
+    if experiment.evaluate_every:
+        with accelerator.main_process_first():
+            curve = Curve(experiment, data, folder, accelerator.device)
     total, size, loss = experiment.train.images, experiment.train.batch, float("nan")
     steps = train(
         accelerator,
@@ -134,12 +139,36 @@ def _steps(
         state.step,
         pipe.dtype,
     )
+
+    def due(every: int, step: int) -> bool:
+        """Whether a step ends an interval of so many images, or the training."""
+        last = step == experiment.train.steps
+        return last or step * size // every > (step - 1) * size // every
+
+    def save() -> str:
+        return f"saved {state.save(folder / 'checkpoints', config, facts, experiment.keep)}"
+
+    def leave(caught: int) -> NoReturn:
+        accelerator.wait_for_everyone()  # a rank that ends early takes the others along
+        raise Interrupted(caught)
+
     with Stop(accelerator) as stop:
+
+        def point() -> Progress:
+            assert curve
+            row, note = curve.point(pipe, state, facts, config, accelerator, stop)
+            if row:
+                log.write(row)
+            return Progress(state.step * size, total, loss, note)
+
+        at = state.step
+        if curve and at and at not in curve.known and due(experiment.evaluate_every, at):
+            yield point()  # the last one, if a signal fell into it
         clock = time.perf_counter()
         for now in steps:
             state.step, images, note = now.step, now.step * size, ""
             state.pending.append((now.loss, now.grad_norm))
-            logging = _due(experiment.log_every, now.step, experiment)
+            logging = due(experiment.log_every, now.step)
             if logging:
                 state.read()  # waits for the device, so that the time is the true one
             state.timed += 1
@@ -150,19 +179,23 @@ def _steps(
                 if main:
                     log.write(row)
             caught = stop.number()
-            if main and (caught or _due(experiment.save_every, now.step, experiment)):
-                saved = state.save(folder / "checkpoints", config, facts, experiment.keep)
-                note = f"saved {saved}"
+            if main and (caught or due(experiment.save_every, now.step)):
+                note = save()
             yield Progress(images, total, loss, note)
             if caught:
-                accelerator.wait_for_everyone()  # a rank that ends early takes the others along
-                raise Interrupted(caught)
-            if main and _due(experiment.sample_every, now.step, experiment):
-                yield Progress(images, total, loss, _draw(pipe, folder, images, stop))
+                leave(caught)
+            if main and due(experiment.sample_every, now.step):
+                yield Progress(images, total, loss, draw(pipe, folder, images, stop))
+            if curve and due(experiment.evaluate_every, now.step):
+                yield point()
+                if caught := stop.number():  # resumed from here, what it broke off is made up for
+                    if main:
+                        yield Progress(images, total, loss, save())
+                    leave(caught)
             clock = time.perf_counter()
         images = state.step * size
-        if main and not _grid(folder, images).exists():  # the last one, if a signal fell into it
-            yield Progress(images, total, loss, _draw(pipe, folder, images, stop))
+        if main and not grid(folder, images).exists():  # the last one, if a signal fell into it
+            yield Progress(images, total, loss, draw(pipe, folder, images, stop))
         if caught := stop.number():
             raise Interrupted(caught)
 
@@ -172,12 +205,6 @@ def _begin(experiment: Experiment, facts: dict[str, Any], device: torch.device) 
     net = UNet(experiment.net, facts["shape"][0], len(facts["classes"])).to(device)
     ema = averaged(net, experiment.train.batch, experiment.train.ema_halflife)
     return TrainState(net, ema, optimizer(net, experiment.train))
-
-
-def _due(every: int, step: int, experiment: Experiment) -> bool:
-    """Whether a step ends an interval of so many images, or the training."""
-    batch = experiment.train.batch
-    return step == experiment.train.steps or step * batch // every > (step - 1) * batch // every
 
 
 def _check_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
@@ -255,28 +282,3 @@ def _batches(experiment: Experiment, data: Prepared, device: torch.device) -> Ba
         return flip(x0, u < 0.5) if experiment.data.flip else x0, labels
 
     return batch
-
-
-def _grid(folder: Path, images: int) -> Path:
-    return folder / "samples" / f"{images:09d}.png"
-
-
-def _draw(pipe: Pipeline, folder: Path, images: int, stop: Stop) -> str:
-    """Draw the averaged weights' grid, of the same noise each time: up to ten classes, 8 of each.
-
-    A signal ends it early; what is told is the grid's path, or that.
-    """
-
-    def follow(done: int, calls: int) -> None:
-        if stop.caught:
-            raise InterruptedError
-
-    labels = [k for k in range(min(len(pipe.classes), 10)) for _ in range(8)] or None
-    try:
-        pictures = pipe.sample(len(labels) if labels else 64, labels, on_step=follow)
-    except InterruptedError:
-        return "left the grid undrawn for the signal"
-    path = _grid(folder, images)
-    path.parent.mkdir(exist_ok=True)
-    figures.grid(pictures, labels, pipe.classes).save(path)
-    return f"drew {path}"

@@ -1,9 +1,9 @@
 """Checkpoints that a crash cannot harm.
 
-A checkpoint is a folder ``step-N`` of safetensors and JSON files. It is written beside under a
-hidden name, synced, given a ``manifest.json`` with the SHA-256 of each file, and renamed into
-place; only then are older ones pruned. So a folder named ``step-N`` is whole, or was damaged later,
-which its manifest tells.
+A checkpoint is a folder, ``step-N`` or ``best``, of safetensors and JSON files. It is written
+beside under a hidden name, synced, given a ``manifest.json`` with the SHA-256 of each file, and
+renamed into place; only then are older ones pruned. So a folder of such a name is whole, or was
+damaged later, which its manifest tells.
 """
 
 from __future__ import annotations
@@ -31,14 +31,30 @@ def save(
     facts: Mapping[str, Any],
     keep: int,
 ) -> Path:
-    """Write ``folder/step-N``: NAME.safetensors for each of ``tensors``, NAME.json for ``facts``.
+    """Write ``folder/step-N``, as `write` does.
 
     Then all are removed but this and the ``keep - 1`` before it; one of a later step is a damaged
     one, or the run would stand there. Returns the new folder.
     """
+    final = write(folder / f"step-{step}", tensors, facts)
+    found = listed(folder)
+    at = found.index(final)
+    for old in found[: max(0, at + 1 - keep)] + found[at + 1 :]:
+        shutil.rmtree(old)
+    return final
+
+
+def write(
+    final: Path, tensors: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any]
+) -> Path:
+    """Write a checkpoint: NAME.safetensors for each of ``tensors``, NAME.json for ``facts``.
+
+    It takes the place of one of the same name only when whole.
+    """
+    folder = final.parent
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
-    partial, final = folder / f".step-{step}", folder / f"step-{step}"
+    partial, old = folder / f".new-{final.name}", folder / f".old-{final.name}"
     partial.mkdir()
     sums = {}
     files = {f"{name}.safetensors": safetensors.torch.save(dict(t)) for name, t in tensors.items()}
@@ -48,15 +64,11 @@ def save(
         sums[name] = hashlib.sha256(data).hexdigest()
     _write(partial / MANIFEST, json.dumps({"sha256": sums}, indent=1).encode())
     _sync(partial)
-    if final.exists():  # damaged, or it would have been resumed from
-        final.rename(folder / f".damaged-{step}")
+    if final.exists():
+        final.rename(old)
     partial.rename(final)
     _sync(folder)
     _sweep(folder)
-    found = listed(folder)
-    at = found.index(final)
-    for old in found[: max(0, at + 1 - keep)] + found[at + 1 :]:
-        shutil.rmtree(old)
     return final
 
 
@@ -121,6 +133,12 @@ def _sync(folder: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what an interrupted save left behind."""
-    for leftover in [*folder.glob(".step-*"), *folder.glob(".damaged-*")]:
+    """Remove what an interrupted save left behind; what it had only put aside comes back."""
+    for leftover in folder.glob(".new-*"):
         shutil.rmtree(leftover)
+    for old in folder.glob(".old-*"):
+        final = folder / old.name.removeprefix(".old-")
+        if final.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(final)

@@ -83,6 +83,12 @@ class TrainState:
             keep,
         )
 
+    def save_average(self, final: Path, config: dict[str, Any], facts: dict[str, Any]) -> Path:
+        """Write the averaged weights alone: enough to sample from, not to train on."""
+        ema = {"ema": self.ema.module.state_dict()}
+        state = {"step": self.step, **facts}
+        return checkpoint.write(final, ema, {"config": config, "state": state})
+
     def restore(self, folder: Path) -> None:
         """Become what a checkpoint holds."""
         state = json.loads((folder / "state.json").read_text())

@@ -1,0 +1,191 @@
+"""The verb ``evaluate``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mezzotint import evaluate as evaluation
+from mezzotint import pipeline
+from mezzotint.cli.bars import FIRST, bar
+from mezzotint.cli.flags import parse, subject
+from mezzotint.errors import UserError
+from mezzotint.evaluate import Against, Features, Figure, Measure, choose
+from mezzotint.experiment import SampleConfig, autocast_dtype
+
+Metric = Literal["fd", "sfd", "cs", "kd", "prdc", "accuracy", "memorised"]
+Network = Literal["cifar10", "glyphs", "inception", "inception-pytorch-fid"]
+EVERY: tuple[Metric, ...] = ("fd", "sfd", "cs", "kd", "prdc", "accuracy", "memorised")
+
+
+@dataclass(frozen=True)
+class ModelFlags:
+    """Measure a model's pictures against its training set. The defaults are the run's own."""
+
+    how: SampleConfig
+    out: Path
+    """The folder of figures.jsonl, to which figures are appended, and of nearest.png."""
+    samples: str = "10k"
+    """How many: a number, 1k, 5k, 10k or 50k; figures come at each of those on the way."""
+    against: str = ""
+    """Another data set, pictures or a reference's file to measure against."""
+    against_split: str = "train"
+    """The part of it."""
+    size: int | None = None
+    """Scale and crop what is measured against to this side."""
+    network: tuple[Network, ...] = ()
+    """Feature networks; by default the one in the package that suits the classes."""
+    metrics: tuple[Metric, ...] = EVERY
+    """fd: Frechet distance, sfd: spatial, cs: classifier score, kd: kernel distance, prdc:
+    precision, recall, density, coverage."""
+    seed: int = 0
+    """Picture i follows from the seed and i alone."""
+    batch: int = 64
+    """How many are made at once."""
+    precision: Literal["float32", "bf16", "auto"] = "float32"
+    """What the model computes in; auto is bf16 where the hardware has it."""
+
+
+@dataclass(frozen=True)
+class PicturesFlags:
+    """Measure pictures against others: data sets, folders, zips, parquet or .npy, .npz arrays."""
+
+    against: str
+    """What to measure against: data or pictures, or a reference's file."""
+    out: Path = Path("evaluation")
+    """The folder of figures.jsonl, to which figures are appended, and of nearest.png."""
+    split: str = "train"
+    """The part that is measured."""
+    against_split: str = "train"
+    """The part that it is measured against."""
+    size: int | None = None
+    """Scale and crop both to this side."""
+    network: tuple[Network, ...] = ()
+    """Feature networks; by default the one in the package that suits the classes."""
+    metrics: tuple[Metric, ...] = EVERY
+    """fd: Frechet distance, sfd: spatial, cs: classifier score, kd: kernel distance, prdc:
+    precision, recall, density, coverage."""
+
+
+def evaluate(arguments: list[str]) -> None:
+    """Measure a model, or pictures."""
+    name, rest = subject(arguments, "a run, a checkpoint, a diffusers folder, or pictures")
+    if pipeline.is_model(Path(name)):
+        _model(Path(name), rest)
+    else:
+        _pictures(name, rest)
+
+
+def _model(folder: Path, rest: list[str]) -> None:
+    share, device = evaluation.join()
+    pipe = pipeline.load(folder, device)
+    run = (folder / "checkpoints").is_dir()
+    default = ModelFlags(pipe.defaults, (folder if run else Path()) / "evaluation")
+    flags = parse(default, rest, f"mezzotint evaluate {folder}")
+    tiers = evaluation.tiers(flags.samples)
+    pipe = replace(pipe, dtype=autocast_dtype(flags.precision, pipe.device))
+    with share.first():
+        if flags.against:
+            against = evaluation.against(flags.against, flags.against_split, flags.size)
+        else:
+            against = evaluation.training_set(folder, pipe)
+        measures = [
+            evaluation.measure(name, against, pipe.shape[1:], device)
+            for name in flags.network or [choose(pipe.classes)]
+        ]
+    kept = evaluation.kept(pipe, flags.how, flags.seed, flags.batch)
+    facts = {
+        "model": str(folder),
+        "pictures": kept.name,
+        **asdict(flags.how),
+        **{name: getattr(flags, name) for name in ("seed", "batch", "precision")},
+    }
+    with _Following(tiers[-1]) as following:
+        for features, figures in evaluation.evaluate(  # noqa: B007 (the last is used below)
+            pipe,
+            measures,
+            flags.how,
+            tiers,
+            kept,
+            seed=flags.seed,
+            batch=flags.batch,
+            chosen=flags.metrics,
+            share=share,
+            follow=following.on,
+        ):
+            following.say(_lines(figures))
+            evaluation.record(flags.out / "figures.jsonl", figures, facts)
+    if FIRST:
+        images = next(evaluation.stored(kept, 0, 10, flags.batch))
+        _finish(features, measures[0], images, against, flags.out)
+
+
+def _pictures(name: str, rest: list[str]) -> None:
+    flags = parse(PicturesFlags(""), rest, f"mezzotint evaluate {name}")
+    if not flags.against:
+        raise UserError(f"to measure {name} as pictures, say --against what")
+    _, device = evaluation.join()
+    found = evaluation.pictures(name, flags.split, flags.size)
+    against = evaluation.against(flags.against, flags.against_split, flags.size)
+    count, height, width = found.images.shape[:3]
+    facts = {"pictures": f"{name} {flags.split}", "fingerprint": found.fingerprint}
+    with _Following(count) as following:
+        for network in flags.network or [choose(found.classes)]:
+            measure = evaluation.measure(network, against, (height, width), device)
+            features, figures = evaluation.compare(found, measure, flags.metrics, following.on)
+            following.say(_lines(figures))
+            evaluation.record(flags.out / "figures.jsonl", figures, facts)
+    images = torch.tensor(found.images[:10]).permute(0, 3, 1, 2)
+    _finish(features, measure, images, against, flags.out)
+
+
+class _Following:
+    """A bar for what is under way, and figures between."""
+
+    def __init__(self, total: int) -> None:
+        self.bar = bar("pictures", hidden=not FIRST, transient=True)
+        self.task = self.bar.add_task("", total=total, loss="")
+
+    def __enter__(self) -> _Following:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def on(self, what: str, done: float, total: int) -> None:
+        self.bar.update(self.task, description=what, completed=int(done))
+
+    def say(self, lines: str) -> None:
+        """On the output stream, which a running bar would take over."""
+        self.bar.stop()
+        print(lines, flush=True)
+        self.bar.start()
+
+
+def _lines(figures: Sequence[Figure]) -> str:
+    """Figures as a table, under a line that says what they have in common."""
+    first = figures[0]
+    rows = [f"{first.network} network, {first.resize}; against {first.against}"]
+    for f in figures:
+        interval = f"[{f.low:.5g}, {f.high:.5g}]"
+        rows.append(f"  {f.name:<20} {f.value:>9.5g}  {interval:<22} N = {f.samples:,}  {f.note}")
+    return "\n".join(rows)
+
+
+def _finish(
+    features: Features, measure: Measure, images: Tensor, against: Against, out: Path
+) -> None:
+    """What follows the figures: a warning where they are of few, and the nearest pictures."""
+    evaluation.warn_of_few(features.done)
+    told = f"kept: {out / 'figures.jsonl'}"
+    if against.pictures:
+        path = out / "nearest.png"
+        evaluation.closest(features, measure, images, against.pictures).save(path)
+        told += f"; beside each of {len(images)} the five nearest of {against.name}: {path}"
+    print(told)

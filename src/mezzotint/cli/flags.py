@@ -1,0 +1,73 @@
+"""From the words after a verb to its flags, with whatever is wrong as one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from dataclasses import asdict
+from itertools import dropwhile, takewhile
+from typing import Any, TypeVar
+
+import tyro
+from pydantic import ValidationError
+
+from mezzotint.errors import UserError
+from mezzotint.experiment import first_problem, nearest
+
+T = TypeVar("T")
+
+
+def subject(arguments: list[str], what: str) -> tuple[str, list[str]]:
+    """The first word, which says what a verb is about, and the rest."""
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(f"Give {what}.\nIts fields: put its name before --help.")
+        sys.exit(0)
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError(f"give {what}")
+    return arguments[0], arguments[1:]
+
+
+def parse(default: T, arguments: list[str], program: str) -> T:
+    """The flags of ``default``'s fields, nested ones flat; whatever is wrong as one line."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            flags, unknown = tyro.cli(
+                type(default),
+                prog=program,
+                default=default,
+                args=arguments,
+                return_unknown_args=True,
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        cause: BaseException | None = stop
+        while cause:
+            if isinstance(cause, ValidationError):
+                raise UserError(first_problem(cause)) from None
+            cause = cause.__context__
+        # tyro draws a box, of lines or of ASCII: under its title the first paragraph says what is
+        # wrong, the rest repeats the help.
+        lines = [line.strip("│| ") for line in said.getvalue().splitlines()[1:]]
+        words = takewhile(_is_text, dropwhile(lambda line: not _is_text(line), lines))
+        raise UserError(f"{' '.join(words)} (see {program} --help)") from None
+    if unknown:
+        names = [f"--{name.replace('_', '-')}" for name in _leaves(asdict(default))]  # type: ignore[call-overload]
+        hint = nearest(unknown[0], names) or f"; see {program} --help"
+        raise UserError(f"unknown field {unknown[0]}{hint}")
+    return flags
+
+
+def _is_text(line: str) -> bool:
+    return bool(line.strip("─-"))
+
+
+def _leaves(tree: dict[str, Any]) -> list[str]:
+    return [
+        leaf
+        for name, value in tree.items()
+        for leaf in (_leaves(value) if isinstance(value, dict) else [name])
+    ]

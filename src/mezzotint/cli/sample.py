@@ -1,0 +1,84 @@
+"""The verb ``sample``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from mezzotint import pipeline
+from mezzotint.cli.bars import bar
+from mezzotint.cli.flags import parse, subject
+from mezzotint.experiment import SampleConfig, autocast_dtype
+from mezzotint.report import figures
+from mezzotint.report.colour import channel_statistics
+
+
+@dataclass(frozen=True)
+class SampleFlags:
+    """Make pictures: PNGs and a labelled grid. The defaults are the run's own."""
+
+    how: SampleConfig
+    out: Path
+    """The pictures' folder."""
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
+    """How many."""
+    labels: tuple[int, ...] = ()
+    """One class for all, or one each; none is every class in turn."""
+    seed: int = 0
+    """Picture i follows from the seed and i alone."""
+    batch: int = 64
+    """How many are made at once."""
+    precision: Literal["float32", "bf16", "auto"] = "float32"
+    """What the network computes in; auto is bf16 where the hardware has it."""
+
+
+def sample(arguments: list[str]) -> None:
+    """Sample from a run, a checkpoint or a diffusers folder."""
+    name, rest = subject(arguments, "a run, a checkpoint or a diffusers folder")
+    folder = Path(name)
+    pipe = pipeline.load(folder)
+    default = SampleFlags(
+        pipe.defaults, (folder if (folder / "checkpoints").is_dir() else Path()) / "pictures"
+    )
+    flags = parse(default, rest, f"mezzotint sample {name}")
+    pipe = replace(pipe, dtype=autocast_dtype(flags.precision, pipe.device))
+    labels = flags.labels[0] if len(flags.labels) == 1 else flags.labels or None
+    flags.out.mkdir(parents=True, exist_ok=True)
+    progress = bar("denoiser calls")
+    task = progress.add_task("sample", total=None, loss="")
+
+    def follow(done: int, calls: int) -> None:
+        progress.start()
+        progress.update(task, completed=done, total=calls)
+
+    try:
+        images = pipe.sample(
+            flags.n,
+            labels,
+            seed=flags.seed,
+            batch=flags.batch,
+            on_step=follow,
+            **asdict(flags.how),
+        )
+    finally:
+        if progress.live.is_started:
+            progress.stop()
+    if (flags.out / "grid.png").exists():  # ours, from a request of more pictures perhaps
+        for old in flags.out.glob("[0-9]" * 6 + ".png"):
+            old.unlink()
+    for i, image in enumerate(images):
+        figures.to_pil(image).save(flags.out / f"{i:06d}.png")
+    every = pipe.labels(flags.n, labels)
+    figures.grid(images, every, pipe.classes).save(flags.out / "grid.png")
+    _colours("pictures", channel_statistics(images.permute(0, 2, 3, 1).numpy()))
+    if pipe.colour:
+        _colours("training set", pipe.colour)
+    print(f"{flags.n} pictures and their grid: {flags.out / 'grid.png'}")
+
+
+def _colours(of: str, statistics: dict[str, list[float]]) -> None:
+    mean, std = (" ".join(f"{v:6.1f}" for v in statistics[k]) for k in ("mean", "std"))
+    print(f"channels of the {of:<12}  mean {mean}   std {std}")

@@ -1,0 +1,44 @@
+"""The verb ``train``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from mezzotint import recipes
+from mezzotint.cli.bars import FIRST, Rate, bar
+from mezzotint.cli.flags import parse, subject
+from mezzotint.experiment import Experiment
+from mezzotint.run import run
+
+
+@dataclass(frozen=True)
+class TrainFlags:
+    """Train an experiment; durations are in images seen."""
+
+    experiment: Experiment
+    out: Path
+    """The run's folder."""
+    resume: bool = False
+    """Go on from the newest checkpoint, if there is one."""
+
+
+def train(arguments: list[str]) -> None:
+    """Train a recipe."""
+    name, rest = subject(arguments, f"a recipe: {', '.join(recipes.RECIPES)}")
+    recipe = recipes.find(name)
+    flags = parse(TrainFlags(recipe, Path("runs") / name), rest, f"mezzotint train {name}")
+    steps = run(flags.experiment, flags.out, flags.resume)
+    first = next(steps)  # whatever is wrong is said before a bar is drawn
+    with bar("images", Rate(), hidden=not FIRST) as progress:
+        task = progress.add_task("train", total=first.total, completed=first.images, loss="")
+        for now in chain([first], steps):
+            loss = f"loss {now.loss:.4f}" if now.loss == now.loss else ""
+            progress.update(task, completed=now.images, total=now.total, loss=loss)
+            if now.note and FIRST:
+                progress.console.print(
+                    f"{now.images:>9,} images  {loss}  {now.note}", highlight=False, soft_wrap=True
+                )
+    if FIRST:
+        print(f"trained: {flags.out}")

@@ -1,0 +1,84 @@
+"""The features of many pictures, on disk, so that memory holds no more than running sums."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mezzotint.cache import cache_folder
+from mezzotint.errors import UserError
+from mezzotint.metrics.networks import FeatureNetwork
+
+BATCH = 50  # pictures to a pass: faster on a CPU than larger ones
+
+
+class Features:
+    """What a network sees in up to ``count`` pictures, as they come.
+
+    ``pool`` (n, D), ``spatial`` (n, S) and ``probabilities`` (n, K) of the n pictures so far are
+    float32, mapped from files that no folder lists: they take no memory and leave nothing behind.
+    """
+
+    def __init__(self, network: FeatureNetwork, count: int) -> None:
+        if count < 1:
+            raise UserError("there are no pictures to measure")
+        self.network, self.count, self.done = network, count, 0
+        self._size: torch.Size | None = None
+        self._rows: list[np.ndarray] = []
+
+    def add(self, images: Tensor, on_batch: Callable[[int], None] = lambda done: None) -> None:
+        """Look at pictures, uint8 (n, 3, H, W); ``on_batch(done)`` follows the passes.
+
+        Raises UserError for pictures that are no such thing or of another size than those before.
+        """
+        if self._size not in (None, images.shape[2:]):
+            a, b = ("x".join(map(str, size)) for size in (self._size or (), images.shape[2:]))
+            raise UserError(f"pictures of mixed sizes, {a} and {b}: bring them to one first")
+        self._size = images.shape[2:]
+        for batch in torch.split(images, BATCH):
+            seen = self.network(batch)
+            rows = seen.pool, seen.spatial, seen.logits.double().softmax(1)
+            self._rows = self._rows or [_mapped(self.count, row.shape[1]) for row in rows]
+            for kept, row in zip(self._rows, rows, strict=True):
+                kept[self.done : self.done + len(batch)] = row.numpy()
+            self.done += len(batch)
+            on_batch(self.done)
+
+    @property
+    def pool(self) -> np.ndarray:
+        return self._rows[0][: self.done]
+
+    @property
+    def spatial(self) -> np.ndarray:
+        return self._rows[1][: self.done]
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        return self._rows[2][: self.done]
+
+
+def features(
+    network: FeatureNetwork,
+    images: np.ndarray,
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> Features:
+    """Those of a prepared array's pictures, uint8 (N, H, W, 3)."""
+    seen = Features(network, len(images))
+    for part in _parts(images):
+        seen.add(part, on_batch)
+    return seen
+
+
+def _parts(images: np.ndarray, length: int = 1000) -> Iterator[Tensor]:
+    for start in range(0, len(images), length):
+        rows = np.array(images[start : start + length])  # off the disk
+        yield torch.from_numpy(rows).permute(0, 3, 1, 2)
+
+
+def _mapped(rows: int, columns: int) -> np.ndarray:
+    with tempfile.TemporaryFile(dir=cache_folder("features")) as file:
+        return np.memmap(file, np.float32, "w+", shape=(rows, columns))

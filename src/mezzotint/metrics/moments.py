@@ -1,0 +1,52 @@
+"""Means and covariances as running sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mezzotint.errors import UserError
+
+CHUNK = 4096  # rows brought to float64 at a time
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of n rows of D features, in float64: their mean (D,) and scatter (D, D).
+
+    The scatter is ``sum_i (x_i - mean)(x_i - mean)^T``. Moments add: ``a + b`` are those of both
+    sets of rows (Chan, Golub and LeVeque 1983), without the cancellation of plain sums of squares.
+    """
+
+    n: int
+    mean: Tensor
+    scatter: Tensor
+
+    @staticmethod
+    def of(rows: np.ndarray, order: np.ndarray | None = None) -> Moments:
+        """Those of rows (N, D), or of the ones in ``order``; mapped ones are read part by part."""
+        total = Moments(0, torch.zeros(rows.shape[1], dtype=torch.float64), torch.zeros(()))
+        for start in range(0, len(rows) if order is None else len(order), CHUNK):
+            part = slice(start, start + CHUNK)
+            x = torch.from_numpy(rows[part if order is None else order[part]].astype(np.float64))
+            mean = x.mean(0)
+            x = x - mean
+            total = total + Moments(len(x), mean, x.T @ x)
+        return total
+
+    def __add__(self, other: Moments) -> Moments:
+        n = self.n + other.n
+        apart = other.mean - self.mean
+        mean = self.mean + apart * (other.n / max(n, 1))
+        between = torch.outer(apart, apart) * (self.n * other.n / max(n, 1))
+        return Moments(n, mean, self.scatter + other.scatter + between)
+
+    @property
+    def covariance(self) -> Tensor:
+        """``scatter / (n - 1)``, (D, D). Raises UserError for a single row."""
+        if self.n < 2:
+            raise UserError(f"a covariance needs at least two pictures: there is {self.n}")
+        return self.scatter / (self.n - 1)

@@ -1,0 +1,144 @@
+"""What generated pictures are measured against: the statistics of a data set, kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import MofNCompleteColumn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mezzotint.cache import cache_folder
+from mezzotint.errors import UserError
+from mezzotint.metrics.features import features
+from mezzotint.metrics.moments import Moments
+from mezzotint.metrics.networks import FeatureNetwork
+from mezzotint.metrics.scores import distance_to
+from mezzotint.progress import progress
+
+KIND = "mezzotint reference"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """All that a reference's numbers depend on."""
+
+    network: str
+    weights: str
+    resize: str
+    data: str  # fingerprint of the prepared array
+    size: str  # of its pictures, HxW
+    count: int
+    name: str  # for people
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Moments and features of a data set's un-augmented pictures, in a file of safetensors."""
+
+    path: Path
+    origin: Origin
+
+    @cached_property
+    def pool(self) -> Tensor:
+        """The features (N, D), float32."""
+        return self._tensor("pool")
+
+    @cached_property
+    def distance(self) -> Callable[[Tensor, Tensor], float]:
+        """The Frechet distance of a (mean, covariance) of pooled features to these."""
+        return distance_to(self._tensor("mean"), self._tensor("covariance"))
+
+    @cached_property
+    def spatial_distance(self) -> Callable[[Tensor, Tensor], float]:
+        """The same of spatial features."""
+        return distance_to(self._tensor("spatial_mean"), self._tensor("spatial_covariance"))
+
+    def _tensor(self, name: str) -> Tensor:
+        with safe_open(self.path, "pt") as file:
+            tensor: Tensor = file.get_tensor(name)
+            return tensor
+
+
+def reference(
+    network: FeatureNetwork,
+    images: np.ndarray,
+    data: str,
+    name: str,
+) -> Reference:
+    """That of a prepared array ``images``, uint8 (N, H, W, 3), whose fingerprint is ``data``.
+
+    It is computed once for each data, network and resize, under a progress bar.
+    """
+    height, width = images.shape[1:3]
+    origin = Origin(
+        **network.identity, data=data, size=f"{height}x{width}", count=len(images), name=name
+    )
+    facts = asdict(origin)
+    del facts["name"]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    path = cache_folder("references") / f"{network.name}-{digest[:16]}.safetensors"
+    try:
+        return read(path)
+    except UserError:  # not there, or not whole
+        pass
+    with progress(MofNCompleteColumn()) as bar:
+        task = bar.add_task(f"{network.name} features of {name}", total=len(images))
+        seen = features(network, images, lambda done: bar.update(task, completed=done))
+    pool, spatial = Moments.of(seen.pool), Moments.of(seen.spatial)
+    tensors = {
+        "mean": pool.mean,
+        "covariance": pool.covariance,
+        "spatial_mean": spatial.mean,
+        "spatial_covariance": spatial.covariance,
+        "pool": torch.from_numpy(np.asarray(seen.pool)),
+    }
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(handle)
+    try:
+        save_file(tensors, partial, {"kind": KIND, "origin": json.dumps(asdict(origin))})
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+    return Reference(path, origin)
+
+
+def read(path: Path) -> Reference:
+    """A reference's file. Raises UserError for one that is no such thing."""
+    try:
+        with safe_open(path, "pt") as file:
+            facts: dict[str, Any] = file.metadata() or {}
+        if facts.get("kind") != KIND:
+            raise ValueError
+        return Reference(path, Origin(**json.loads(facts["origin"])))
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is no reference that mezzotint wrote") from None
+
+
+def fitting(found: Reference, network: FeatureNetwork, size: tuple[int, int]) -> Reference:
+    """The reference, if it is of this network and of pictures of this size (H, W).
+
+    Raises UserError with the first difference: figures against it would look like any others.
+    """
+    here = {**network.identity, "size": f"{size[0]}x{size[1]}"}
+    for what, now in here.items():
+        then = getattr(found.origin, what)
+        if then != now:
+            if what == "weights":
+                then, now = then[:12], now[:12]
+            raise UserError(
+                f"the reference {found.path.name} is of {what} {then}, the pictures of {now}: "
+                "give one of the same, or a data set to compute it from"
+            )
+    return found

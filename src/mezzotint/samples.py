@@ -1,0 +1,112 @@
+"""The pictures that a model is measured by, kept block by block and shared by several processes.
+
+A block's pictures follow from the seed and their numbers: work that was stopped goes on where it
+stood, more pictures take only the blocks that are missing, and the pictures are the same however
+many processes made them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from torch import Tensor
+
+from mezzotint.cache import cache_folder
+from mezzotint.experiment import SampleConfig
+from mezzotint.pipeline import Pipeline
+
+Follow = Callable[[str, float, int], None]  # what is under way, how much is done, of how many
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process's part of the work: every ``count``-th block from ``number`` on."""
+
+    number: int = 0
+    count: int = 1
+    wait: Callable[[], None] = lambda: None  # for the other processes
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """Let the first process go ahead, and the others find what it has made."""
+        if self.number:
+            self.wait()
+        yield
+        if not self.number:
+            self.wait()
+
+
+ALONE = Share()
+
+
+def join() -> tuple[Share, torch.device]:
+    """This process's share, as torchrun started it or alone, and its device."""
+    state = PartialState(
+        cpu=not torch.cuda.is_available(),
+        timeout=timedelta(hours=6),  # the others wait while the first process measures
+    )
+    return Share(state.process_index, state.num_processes, state.wait_for_everyone), state.device
+
+
+def key(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> str:
+    """A name for all that a model's pictures depend on."""
+    digest = hashlib.sha256()
+    for name, weight in pipe.net.state_dict().items():
+        digest.update(name.encode())
+        digest.update(weight.cpu().contiguous().view(torch.uint8).numpy())
+    digest.update(pipe.schedule.alpha.numpy().tobytes())
+    facts = [version("mezzotint"), pipe.prediction, pipe.shape, pipe.classes, str(pipe.dtype)]
+    digest.update(json.dumps([*facts, asdict(how), seed, batch]).encode())
+    return digest.hexdigest()[:16]
+
+
+def kept(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> Path:
+    """Where in the cache the pictures of such an evaluation are kept."""
+    return cache_folder("samples") / key(pipe, how, seed, batch)
+
+
+def make(
+    pipe: Pipeline,
+    folder: Path,
+    i: int,
+    how: SampleConfig,
+    seed: int,
+    batch: int,
+    total: int,
+    follow: Follow,
+) -> None:
+    """Make the pictures of block i and keep them, whole or not at all."""
+
+    def on_step(done: int, calls: int) -> None:
+        follow("pictures", min(i * batch + batch * done / calls, total), total)
+
+    images = pipe.sample(
+        batch, seed=seed, first=i * batch, batch=batch, on_step=on_step, **asdict(how)
+    )
+    handle, partial = tempfile.mkstemp(dir=folder, prefix=".block-")
+    with os.fdopen(handle, "wb") as file:
+        np.save(file, images.numpy())
+    os.replace(partial, block(folder, i))
+
+
+def block(folder: Path, i: int) -> Path:
+    return folder / f"{i:06d}.npy"
+
+
+def stored(folder: Path, start: int, end: int, batch: int) -> Iterator[Tensor]:
+    """The pictures with the numbers from start to end, in parts."""
+    for i in range(start // batch, -(-end // batch)):
+        images = torch.from_numpy(np.load(block(folder, i)))
+        yield images[max(0, start - i * batch) : end - i * batch]

@@ -1,0 +1,276 @@
+"""Models and pictures measured: shared work, work taken up again, and what the command says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mezzotint as mz
+from mezzotint import evaluate as evaluation
+from mezzotint import samples
+from mezzotint.data import glyphs
+from mezzotint.errors import UserError
+from mezzotint.evaluate import Measure, Share
+from mezzotint.experiment import Experiment
+from mezzotint.run import run
+from test_cli import CapSys, call
+
+# Said of every evaluation here.
+pytestmark = pytest.mark.filterwarnings("ignore:.* are fewer than 2,049")
+
+
+@pytest.fixture
+def trained(tiny: Experiment, tmp_path: Path) -> Path:
+    for _ in run(tiny, tmp_path / "run"):
+        pass
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def pipe(trained: Path) -> mz.Pipeline:
+    return mz.load(trained)
+
+
+@pytest.fixture
+def measure(trained: Path, pipe: mz.Pipeline) -> Measure:
+    against = evaluation.training_set(trained, pipe)
+    return evaluation.measure("glyphs", against, pipe.shape[1:], torch.device("cpu"))
+
+
+def figures(pipe, measure, folder: Path, tiers=(40,), **more):
+    """Of each tier: name -> (value, low, high, samples)."""
+    seen = evaluation.evaluate(pipe, [measure], pipe.defaults, tiers, folder, batch=16, **more)
+    return [{f.name: (f.value, f.low, f.high, f.samples) for f in found} for _, found in seen]
+
+
+def test_the_figures_do_not_depend_on_the_number_of_processes(pipe, measure, tmp_path) -> None:
+    alone = figures(pipe, measure, tmp_path / "alone")
+    for number in (2, 1):
+        assert figures(pipe, measure, tmp_path / "three", share=Share(number, 3)) == []
+    assert figures(pipe, measure, tmp_path / "three", share=Share(0, 3)) == alone
+    assert alone[0]["fd-glyphs"][3] == 40
+
+
+def test_an_evaluation_goes_on_where_it_stood(pipe, measure, tmp_path, monkeypatch) -> None:
+    whole = figures(pipe, measure, tmp_path)
+    (tmp_path / "000001.npy").unlink()
+    made = []
+    sample = mz.Pipeline.sample
+
+    def counted(self, n, **more):
+        made.append(more["first"])
+        return sample(self, n, **more)
+
+    monkeypatch.setattr(mz.Pipeline, "sample", counted)
+    assert figures(pipe, measure, tmp_path) == whole
+    assert made == [16]
+
+
+def test_more_pictures_begin_with_the_fewer_ones(pipe, measure, tmp_path) -> None:
+    (fewer,) = figures(pipe, measure, tmp_path / "a", (24,))
+    first, second = figures(pipe, measure, tmp_path / "b", (24, 40))
+    assert first == fewer
+    assert second == figures(pipe, measure, tmp_path / "c", (40,))[0]
+
+
+def test_a_block_holds_the_pictures_of_its_numbers(pipe, measure, tmp_path) -> None:
+    figures(pipe, measure, tmp_path)
+    kept = torch.cat(list(samples.stored(tmp_path, 3, 37, 16)))
+    wanted = pipe.sample(37)[3:]
+    assert (kept.int() - wanted.int()).abs().max() <= 1  # another batch rounds differently
+
+
+def test_other_settings_weights_and_seeds_have_other_pictures(pipe) -> None:
+    def key(pipe=pipe, seed=0, batch=64, **settings):
+        return samples.key(pipe, replace(pipe.defaults, **settings), seed, batch)
+
+    keys = {key(), key(seed=1), key(steps=3), key(guidance=1.5), key(batch=32)}
+    with torch.no_grad():
+        next(pipe.net.parameters()).add_(1e-3)
+    keys.add(key())
+    assert len(keys) == 6
+
+
+@pytest.mark.parametrize(
+    ("samples", "tiers"),
+    [
+        ("1k", [1_000]),
+        ("5k", [1_000, 5_000]),
+        ("10k", [1_000, 5_000, 10_000]),
+        ("50K", [1_000, 5_000, 10_000, 50_000]),
+        ("2000", [1_000, 2_000]),
+        ("64", [64]),
+    ],
+)
+def test_figures_come_at_each_tier_on_the_way(samples: str, tiers: list[int]) -> None:
+    assert evaluation.tiers(samples) == tiers
+
+
+@pytest.mark.parametrize("samples", ["", "0", "k", "-5", "many", "1.5k", "0k"])
+def test_a_count_that_is_none_is_refused(samples: str) -> None:
+    with pytest.raises(UserError, match="give 1k, 5k, 10k, 50k or a number"):
+        evaluation.tiers(samples)
+
+
+def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
+    with pytest.warns(UserWarning, match="30 pictures are fewer than 2,049: the Frechet distance"):
+        code, said, _ = call(capsys, "evaluate", str(trained), "--samples", "30", "--steps", "3")
+    assert code == 0
+    lines = said.splitlines()
+    assert lines[0] == (
+        "glyphs network, bilinear with antialias to 32x32; against 100 of glyphs train"
+    )
+    names = [line.split()[0] for line in lines[1:-1]]
+    assert names == [
+        *("fd-glyphs", "sfd-glyphs", "cs-glyphs", "kd-glyphs"),
+        *("precision", "recall", "density", "coverage", "accuracy", "memorised"),
+    ]
+    assert all("N = 30" in line for line in lines[1:-1])
+
+    (row,) = map(json.loads, (trained / "evaluation" / "figures.jsonl").read_text().splitlines())
+    assert (row["model"], row["steps"], row["seed"]) == (str(trained), 3, 0)
+    for figure in row["figures"]:
+        assert figure["samples"] == 30
+        assert figure["network"] == "glyphs"
+        assert figure["low"] <= figure["value"] <= figure["high"]
+    with Image.open(trained / "evaluation" / "nearest.png") as picture:
+        assert picture.height > 9 * 96  # ten rows, enlarged
+
+    code, again, _ = call(capsys, "evaluate", str(trained), "--samples", "30", "--steps", "3")
+    assert (code, again) == (0, said)
+    assert len((trained / "evaluation" / "figures.jsonl").read_text().splitlines()) == 2
+
+
+def test_torchrun_gives_the_figures_of_one_process(trained: Path, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    rows = []
+    for i, prefix in enumerate(([], torchrun)):
+        monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / f"cache{i}"))
+        arguments = ["--samples", "40", "--batch", "8", "--against", "x", "--metrics", "fd", "prdc"]
+        folder = digits(tmp_path / "digits", 30)
+        arguments[5] = str(folder)
+        done = subprocess.run(
+            [sys.executable, *prefix, "-m", "mezzotint", "evaluate", str(trained), *arguments],
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("fd-glyphs") == 1
+        lines = (trained / "evaluation" / "figures.jsonl").read_text().splitlines()
+        rows.append(json.loads(lines[-1])["figures"])
+        assert len(lines) == i + 1
+    assert rows[0] == rows[1]
+
+
+def digits(folder: Path, count: int, suffix: str = "png") -> Path:
+    """A folder of glyphs, flat."""
+    folder.mkdir(exist_ok=True)
+    for i in range(count):
+        Image.fromarray(glyphs.draw("test", i)).save(folder / f"{i:03d}.{suffix}")
+    return folder
+
+
+def test_pictures_are_measured_against_pictures(few_glyphs, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = digits(tmp_path / "a", 30)
+    shutil.make_archive(str(tmp_path / "b"), "zip", digits(tmp_path / "b", 40))
+    np.save(tmp_path / "c.npy", np.stack([glyphs.draw("train", i) for i in range(35)]))
+    said = {}
+    for name, count in ((str(folder), 30), ("b.zip", 40), ("c.npy", 35), ("glyphs", 100)):
+        flags = ["--against", "glyphs", "--network", "glyphs", "--metrics", "fd", "prdc"]
+        code, out, _ = call(capsys, "evaluate", name, *flags)
+        assert code == 0
+        assert f"N = {count}" in out
+        said[name] = float(out.split("fd-glyphs")[1].split()[0])
+    assert said.pop("glyphs") < 1e-6 < min(said.values())
+    assert len((tmp_path / "evaluation" / "figures.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_reference_is_given_as_its_file(few_glyphs, cache, tmp_path, capsys) -> None:
+    folder = digits(tmp_path / "a", 30)
+    flags = ["--network", "glyphs", "--metrics", "fd", "kd", "--out", str(tmp_path / "out")]
+    _, by_name, _ = call(capsys, "evaluate", str(folder), "--against", "glyphs", *flags)
+    (file,) = (cache / "references").glob("glyphs-*")
+    code, by_file, _ = call(capsys, "evaluate", str(folder), "--against", str(file), *flags)
+    assert code == 0
+    assert by_file.splitlines()[:-1] == by_name.splitlines()[:-1]
+
+    flags[1] = "cifar10"
+    code, _, err = call(capsys, "evaluate", str(folder), "--against", str(file), *flags)
+    assert code == 2
+    assert "is of network glyphs, the pictures of cifar10" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("evaluate", "give a run, a checkpoint, a diffusers folder, or pictures"),
+        ("evaluate nowhere", "say --against what"),
+        ("evaluate nowhere --against glyphs", "there is no data set, file or folder 'nowhere'"),
+        ("evaluate DIGITS --against glyphs --network vgg", "vgg"),
+        ("evaluate DIGITS --against glyphs --metrics fid", "fid"),
+        ("evaluate EMPTY --against glyphs", "holds no pictures"),
+        ("evaluate MIXED --against glyphs", "the pictures differ in size"),
+        ("evaluate DIGITS --against LARGE", "is of size 64x64, the pictures of 32x32"),
+        ("evaluate FEW --against glyphs", "3 pictures cannot be measured: give at least 10"),
+        ("evaluate FLOAT --against glyphs", "round them to uint8, 0 to 255"),
+        ("evaluate WIDE --against glyphs", "values from 0 to 300: give uint8, 0 to 255"),
+        ("evaluate DIGITS --against WEIGHTS", "is no reference that mezzotint wrote"),
+        ("evaluate RUN --samples some", "give 1k, 5k, 10k, 50k or a number"),
+        ("evaluate RUN --samples 5", "5 pictures cannot be measured: give at least 10"),
+        ("evaluate RUN --against nowhere", "there is no data set, file or folder 'nowhere'"),
+        ("evaluate RUN --stepps 3", "unknown field --stepps; did you mean --steps"),
+        ("evaluate RUN --against LARGE", "is of size 64x64, the pictures of 32x32"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    trained, tmp_path, capsys, monkeypatch, arguments: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    digits(tmp_path / "digits", 12)
+    digits(tmp_path / "few", 3)
+    mixed = digits(tmp_path / "mixed", 12)
+    Image.fromarray(glyphs.draw("test", 0)).resize((16, 16)).save(mixed / "900.png")
+    (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "float.npy", np.zeros((12, 32, 32, 3), np.float32))
+    np.save(
+        tmp_path / "wide.npy", np.linspace(0, 300, 12 * 3072).astype(int).reshape(12, 32, 32, 3)
+    )
+    np.save(tmp_path / "large.npy", np.zeros((12, 64, 64, 3), np.uint8))
+    places = {
+        **{name.upper(): name for name in ("digits", "few", "mixed", "empty")},
+        **{name.upper(): f"{name}.npy" for name in ("float", "wide", "large")},
+        "RUN": str(trained),
+        "WEIGHTS": str(next(trained.glob("checkpoints/*/ema.safetensors"))),
+    }
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    capsys.readouterr()
+    words = [places.get(word, word) for word in arguments.split()]
+    code, out, err = call(capsys, *words)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1, err
+    assert message in err
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_changed_training_data_is_refused(trained, tiny, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(glyphs.COUNTS, "train", 90)
+    code, _, err = call(capsys, "evaluate", str(trained), "--samples", "10")
+    assert code == 2
+    assert "glyphs is not what" in err
+
+
+def test_jpeg_files_are_warned_of(few_glyphs, tmp_path, capsys) -> None:
+    folder = digits(tmp_path / "a", 12, "jpg")
+    flags = ["--against", "glyphs", "--metrics", "fd", "--out", str(tmp_path / "out")]
+    with pytest.warns(UserWarning, match=f"12 of the pictures in {folder} are JPEG files"):
+        assert call(capsys, "evaluate", str(folder), *flags)[0] == 0
