@@ -195,11 +195,12 @@ def test_pictures_are_measured_against_pictures(few_glyphs, tmp_path, capsys, mo
     assert len((tmp_path / "evaluation" / "figures.jsonl").read_text().splitlines()) == 4
 
 
-def test_a_reference_is_given_as_its_file(few_glyphs, cache, tmp_path, capsys) -> None:
+def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
     folder = digits(tmp_path / "a", 30)
     flags = ["--network", "glyphs", "--metrics", "fd", "kd", "--out", str(tmp_path / "out")]
     _, by_name, _ = call(capsys, "evaluate", str(folder), "--against", "glyphs", *flags)
-    (file,) = (cache / "references").glob("glyphs-*")
+    (file,) = (tmp_path / "cache" / "references").iterdir()
     code, by_file, _ = call(capsys, "evaluate", str(folder), "--against", str(file), *flags)
     assert code == 0
     assert by_file.splitlines()[:-1] == by_name.splitlines()[:-1]

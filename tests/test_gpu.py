@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import mezzotint as mz
+from mezzotint import metrics
 from mezzotint.experiment import Experiment
 from mezzotint.run import run
 
@@ -37,3 +38,12 @@ def test_pictures_are_the_cpus(tiny: Experiment, tmp_path: Path) -> None:
         pass
     here, there = (mz.load(tmp_path / "run", device=d).sample(4) for d in ("cpu", "cuda"))
     assert (here.int() - there.int()).abs().float().mean() < 1
+
+
+def test_features_are_the_cpus() -> None:
+    """In float32 there too: neither TF32 nor another kernel moves them by more than rounding."""
+    images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+    here, there = (metrics.network("cifar10", device)(images) for device in ("cpu", "cuda"))
+    for a, b in zip(here, there, strict=True):
+        assert b.device.type == "cpu"
+        assert (a - b).abs().max() < 1e-4 * a.abs().max()

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from metrics.peers import fidelity
+from mezzotint.errors import UserError
 from mezzotint.metrics.kernel import kernel_distance
 
 
@@ -19,3 +20,48 @@ def test_the_kernel_distance_is_torch_fidelitys(shift: float) -> None:
     mean, std = kernel_distance(a, b, subsets=20, size=100, seed=7)
     assert mean == pytest.approx(wanted[peer.KEY_METRIC_KID_MEAN], rel=1e-6)
     assert std == pytest.approx(wanted[peer.KEY_METRIC_KID_STD], rel=1e-6)
+
+
+def test_it_is_the_polynomial_kernels_discrepancy_pair_by_pair(draw: torch.Generator) -> None:
+    a, b = (torch.randn(6, 3, generator=draw, dtype=torch.float64) for _ in range(2))
+
+    def k(x: torch.Tensor, y: torch.Tensor) -> float:
+        return (float(x @ y) / 3 + 1) ** 3
+
+    pairs = [(i, j) for i in range(6) for j in range(6) if i != j]
+    within = sum(k(a[i], a[j]) + k(b[i], b[j]) for i, j in pairs) / 30
+    across = sum(k(x, y) for x in a for y in b) / 36
+    mean, std = kernel_distance(a, b, subsets=3, size=6)
+    assert mean == pytest.approx(within - 2 * across)
+    assert std == pytest.approx(0, abs=1e-9)  # the subsets are all there is
+
+
+def test_it_is_zero_on_average_where_the_sets_are_of_one_distribution(
+    draw: torch.Generator,
+) -> None:
+    values = []
+    for _ in range(100):
+        a, b = torch.randn(2, 60, 8, generator=draw)
+        values.append(kernel_distance(a, b, subsets=1, size=60)[0])
+    assert min(values) < 0 < max(values)
+    error = torch.tensor(values).std() / 10
+    assert abs(sum(values) / 100) < 3 * error
+
+
+def test_float32_rows_are_taken_in_float64(draw: torch.Generator) -> None:
+    a, b = torch.randn(2, 50, 8, generator=draw)
+    assert kernel_distance(a, b, size=40) == kernel_distance(a.double(), b.double(), size=40)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "size", "message"),
+    [
+        (9, 50, 10, "subsets of 10: there are 9 pictures"),
+        (50, 8, 10, "subsets of 10: there are 8 pictures"),
+        (50, 50, 1, "subsets of 1: give at least 2"),
+        (0, 50, 2, "subsets of 2: there are 0 pictures"),
+    ],
+)
+def test_too_few_rows_are_named(a: int, b: int, size: int, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        kernel_distance(torch.zeros(a, 3), torch.zeros(b, 3), size=size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 
@@ -80,5 +81,12 @@ def _parts(images: np.ndarray, length: int = 1000) -> Iterator[Tensor]:
 
 
 def _mapped(rows: int, columns: int) -> np.ndarray:
-    with tempfile.TemporaryFile(dir=cache_folder("features")) as file:
+    folder = cache_folder("features")
+    needed, free = 4 * rows * columns, shutil.disk_usage(folder).free
+    if needed > free:  # a mapped file that outgrows its disk kills the process without a word
+        raise UserError(
+            f"features take {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free: "
+            "set MEZZOTINT_CACHE to a larger disk, or measure fewer pictures"
+        )
+    with tempfile.TemporaryFile(dir=folder) as file:
         return np.memmap(file, np.float32, "w+", shape=(rows, columns))

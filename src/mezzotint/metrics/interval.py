@@ -1,9 +1,7 @@
-"""95 % intervals by the bootstrap: how far a figure would move with other samples of a model.
+"""95 % intervals: how far a figure would move with other samples of the same model.
 
-Resampled rows repeat, which raises a Frechet distance and a score of few rows as a smaller sample
-would. So it is the replicates' spread about their own mean that is laid about the figure. What the
-number of samples itself does to a figure is no matter of spread, and no interval tells it: that is
-what the extrapolation to infinitely many is for.
+What the number of samples itself does to a figure is no matter of spread, and no interval tells it:
+that is what the extrapolation to infinitely many is for.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from mezzotint.metrics.moments import Moments
@@ -22,23 +19,30 @@ Interval = tuple[float, float]
 Distance = Callable[[Tensor, Tensor], float]
 
 REPLICATES = 200  # of a mean
-DISTANCES, FEW, WIDE = 50, 20, 1024  # of a distance: each takes an eigendecomposition of D x D
+HALVINGS, FEW, WIDE = 50, 20, 1024  # of a distance: each takes two eigendecompositions of D x D
 
 
-def around(value: float, replicates: ArrayLike) -> Interval:
-    """``value +- 1.96 s``, s the standard deviation of the replicates."""
-    reach = 1.96 * float(np.std(np.asarray(replicates)))
-    return value - reach, value + reach
+def of_share(right: Tensor) -> Interval:
+    """That of the share of ones among right (N,): Wilson's, which stays within 0 and 1."""
+    n, p, z = len(right), float(right.double().mean()), 1.96
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5 / (1 + z * z / n)
+    return min(p, middle - reach), max(p, middle + reach)
 
 
 def of_mean(values: Tensor) -> Interval:
-    """That of the mean of values (N,)."""
+    """That of the mean of values (N,), by the bootstrap."""
     counts = _resampled(len(values), np.random.default_rng(0))
-    return around(float(values.mean()), (counts @ values.double()) / len(values))
+    return around(float(values.mean()), np.std((counts @ values.double()).numpy()) / len(values))
+
+
+def around(value: float, deviation: float) -> Interval:
+    """``value +- 1.96 s`` for a standard deviation s."""
+    return value - 1.96 * float(deviation), value + 1.96 * float(deviation)
 
 
 def of_score(probabilities: Tensor, splits: int) -> Interval:
-    """That of `inception_score`'s mean, resampling within each part."""
+    """That of `inception_score`'s mean, by the bootstrap within each part."""
     random = np.random.default_rng(0)  # one for all: parts resampled alike would vary together
     replicates = torch.zeros(REPLICATES, dtype=torch.float64)
     for part in parts(probabilities, splits):
@@ -47,33 +51,29 @@ def of_score(probabilities: Tensor, splits: int) -> Interval:
         certainty = counts @ torch.xlogy(p, p).sum(1) / len(p)
         marginal = counts @ p / len(p)
         replicates += (certainty - torch.xlogy(marginal, marginal).sum(1)).exp() / splits
-    return around(inception_score(probabilities, splits)[0], replicates)
+    return around(inception_score(probabilities, splits)[0], float(replicates.std()))
 
 
-def of_distance(rows: np.ndarray, distance: Distance) -> tuple[float, Interval, float, Interval]:
-    """A Frechet distance of rows (N, D) and, for infinitely many, its limit: each with interval.
+def of_distance(rows: np.ndarray, distance: Distance) -> tuple[float, float, float]:
+    """A Frechet distance d(N) of rows (N, D), its limit for infinitely many, and their deviation.
 
-    ``distance(mean, covariance)`` is to the reference. Its bias is c/N to first order (Chong and
-    Forsyth 2020, arXiv 1911.07023); the line through N and N/2, the latter averaged over two random
-    halves, meets 1/N = 0 at ``2 d(N) - d(N/2)``. Below 2 (D + 1) rows a half's covariance is
-    singular, its bias follows no such law, and the limit is not to be used.
+    ``distance(mean, covariance)`` is to the reference. The rows are halved at random, again and
+    again. The bias of d is c/N to first order (Chong and Forsyth 2020, arXiv 1911.07023), so the
+    line through N and N/2 meets 1/N = 0 at ``2 d(N) - d(N/2)``, d(N/2) the mean over all halves.
+    Two halves a and b are independent, so ``var d(N/2) = E (a - b)^2 / 2``, and half of that is
+    d(N)'s. (A bootstrap with replacement repeats rows: near the data, where the distance is mostly
+    bias, its spread is two to three times the true one.)
     """
     random = np.random.default_rng(0)
-    order = random.permutation(len(rows))
-    at, limit = _with_limit(rows, order, distance)
-    replicates = [
-        _with_limit(rows, random.integers(len(rows), size=len(rows)), distance)
-        for _ in range(FEW if rows.shape[1] >= WIDE else DISTANCES)
-    ]
-    all_at, all_limits = zip(*replicates, strict=True)
-    return at, around(at, all_at), limit, around(limit, all_limits)
-
-
-def _with_limit(rows: np.ndarray, order: np.ndarray, distance: Distance) -> tuple[float, float]:
-    halves = [Moments.of(rows, half) for half in np.array_split(order, 2)]
-    whole = halves[0] + halves[1]
-    at, a, b = (distance(m.mean, m.covariance) for m in (whole, *halves))
-    return at, 2 * at - (a + b) / 2
+    whole = Moments.of(rows)
+    at = distance(whole.mean, whole.covariance)
+    pairs = np.empty((FEW if rows.shape[1] >= WIDE else HALVINGS, 2))
+    for pair in pairs:
+        for i, half in enumerate(np.array_split(random.permutation(len(rows)), 2)):
+            moments = Moments.of(rows, half)
+            pair[i] = distance(moments.mean, moments.covariance)
+    deviation = np.mean((pairs[:, 0] - pairs[:, 1]) ** 2) ** 0.5 / 2
+    return at, float(2 * at - pairs.mean()), float(deviation)
 
 
 def _resampled(n: int, random: np.random.Generator) -> Tensor:

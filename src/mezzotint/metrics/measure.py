@@ -13,7 +13,7 @@ from mezzotint.metrics.features import Features
 from mezzotint.metrics.kernel import kernel_distance
 from mezzotint.metrics.neighbours import copied, neighbourhood
 from mezzotint.metrics.networks import figure_name
-from mezzotint.metrics.reference import Reference
+from mezzotint.metrics.reference import Reference, fitting
 from mezzotint.metrics.scores import inception_score
 
 METRICS = ("fd", "sfd", "cs", "kd", "prdc", "accuracy", "memorised")
@@ -56,12 +56,13 @@ def measure(
     distance (kd), precision, recall, density and coverage (prdc), the share recognised as the class
     asked for (accuracy: where ``labels`` (N,) are given and the network knows the classes) and the
     share nearer to a training picture than its own neighbour is (memorised). Raises UserError for
-    a metric that there is none of, and for too few pictures.
+    a metric that there is none of, a reference of another network, and too few pictures.
     """
     if unknown := [name for name in metrics if name not in METRICS]:
         raise UserError(f"there is no metric {unknown[0]!r}: choose {', '.join(METRICS)}")
     n, network, origin = made.done, made.network, against.origin
     enough(n)
+    fitting(against, network)
     to = f"{origin.count:,} of {origin.name}"
 
     def figure(
@@ -74,41 +75,52 @@ def measure(
 
     pool = torch.from_numpy(made.pool)
     if "fd" in metrics:
-        value, bounds, limit, limit_bounds = interval.of_distance(made.pool, against.distance)
-        yield figure(named("fd"), value, bounds)
-        if n >= 2 * (pool.shape[1] + 1):
+        value, limit, deviation = interval.of_distance(made.pool, against.distance)
+        yield figure(named("fd"), value, interval.around(value, deviation))
+        if n >= 4 * (pool.shape[1] + 1):  # half of them still make a good covariance
             note = "extrapolated to infinitely many pictures"
-            yield figure(named("fd") + "-inf", limit, limit_bounds, note)
+            yield figure(named("fd") + "-inf", limit, interval.around(limit, deviation), note)
     if "sfd" in metrics:
-        value, bounds, _, _ = interval.of_distance(made.spatial, against.spatial_distance)
-        yield figure(named("sfd"), value, bounds)
+        value, _, deviation = interval.of_distance(made.spatial, against.spatial_distance)
+        yield figure(named("sfd"), value, interval.around(value, deviation))
     if "cs" in metrics:
-        p = torch.from_numpy(made.probabilities).double()
+        # A folder's pictures may come class by class: each split is to be of all of them.
+        p = torch.from_numpy(made.probabilities)[_shuffled(n)].double()
         value, spread = inception_score(p, SPLITS)
         note = f"standard deviation {spread:.4f} over {SPLITS} splits"
         bounds = interval.of_score(p, SPLITS)
         yield Figure(named("cs"), value, *bounds, n, network.name, network.resize, "", note)
     if "kd" in metrics:
-        size = min(SUBSET, n, origin.count)
+        # Subsets vary less than fresh samples would, the more so the more they are of the sets: of
+        # two whole sets not at all. The third bound keeps them from it.
+        size = min(SUBSET, n, origin.count, (n + origin.count) // 3)
         value, spread = kernel_distance(pool, against.pool, SUBSETS, size)
-        error = spread * (size / min(n, origin.count) + 1 / SUBSETS) ** 0.5
+        share = size / n
+        error = spread * (share / (2 - share - size / origin.count) + 1 / SUBSETS) ** 0.5
         note = f"standard deviation {spread:.4f} over {SUBSETS} subsets of {size}"
-        yield figure(named("kd"), value, (value - 1.96 * error, value + 1.96 * error), note)
+        yield figure(named("kd"), value, interval.around(value, error), note)
     if "prdc" in metrics:
         few = min(n, origin.count, MOST)
-        some = torch.randperm(origin.count, generator=torch.Generator().manual_seed(0))[:few]
-        for name, values in neighbourhood(against.pool[some], pool[:few]).items():
-            note = "against as many, picked at random"
-            yield figure(name, float(values.mean()), interval.of_mean(values), note, few)
+        real, some = against.pool[_shuffled(origin.count)[:few]], pool[_shuffled(n)[:few]]
+        for name, values in neighbourhood(real, some).items():
+            note = "of as many each, picked at random"
+            bounds = (interval.of_mean if name == "density" else interval.of_share)(values)
+            yield figure(name, float(values.mean()), bounds, note, few)
     if "accuracy" in metrics and labels is not None and network.classes:
-        asked = torch.as_tensor(labels)
-        right = (torch.from_numpy(made.probabilities).argmax(1) == asked).double()
-        bounds = interval.of_mean(right)
-        name, resize = network.name, network.resize
-        yield Figure("accuracy", float(right.mean()), *bounds, n, name, resize, "")
+        if len(labels) != n:
+            raise UserError(f"{len(labels)} labels for {n} pictures: give one each")
+        right = torch.from_numpy(made.probabilities).argmax(1) == torch.as_tensor(labels)
+        bounds = interval.of_share(right)
+        value, resize = float(right.double().mean()), network.resize
+        yield Figure("accuracy", value, *bounds, n, network.name, resize, "")
     if "memorised" in metrics:
-        near = copied(pool, against.pool)[0].double()
-        yield figure("memorised", float(near.mean()), interval.of_mean(near))
+        near = copied(pool, against.pool)[0]
+        note = "never seen ones are by chance: compare with a test set's"
+        yield figure("memorised", float(near.double().mean()), interval.of_share(near), note)
+
+
+def _shuffled(n: int) -> torch.Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0))
 
 
 def enough(samples: int) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from mezzotint.metrics.scores import distance_to
 from mezzotint.progress import progress
 
 KIND = "mezzotint reference"
+VERSION = 1  # raised with every change of what features or moments are, and caches are rebuilt
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,11 @@ def reference(
     origin = Origin(
         **network.identity, data=data, size=f"{height}x{width}", count=len(images), name=name
     )
-    facts = asdict(origin)
-    del facts["name"]
+    facts = {**asdict(origin), "name": None, "version": VERSION}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     path = cache_folder("references") / f"{network.name}-{digest[:16]}.safetensors"
     try:
-        return read(path)
+        return replace(read(path), origin=origin)
     except UserError:  # not there, or not whole
         pass
     with progress(MofNCompleteColumn()) as bar:
@@ -126,12 +126,14 @@ def read(path: Path) -> Reference:
         raise UserError(f"{path} is no reference that mezzotint wrote") from None
 
 
-def fitting(found: Reference, network: FeatureNetwork, size: tuple[int, int]) -> Reference:
-    """The reference, if it is of this network and of pictures of this size (H, W).
+def fitting(
+    found: Reference, network: FeatureNetwork, size: tuple[int, int] | None = None
+) -> Reference:
+    """The reference, if it is of this network and of pictures of this size (H, W), where given.
 
     Raises UserError with the first difference: figures against it would look like any others.
     """
-    here = {**network.identity, "size": f"{size[0]}x{size[1]}"}
+    here = network.identity | ({"size": f"{size[0]}x{size[1]}"} if size else {})
     for what, now in here.items():
         then = getattr(found.origin, what)
         if then != now:

@@ -1,0 +1,207 @@
+"""Figures as a whole: what each carries, what it moves with, and how far its interval reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFilter
+
+from metrics.pixels import pictures, pixel_network, seen
+from mezzotint.data import Prepared
+from mezzotint.errors import UserError
+from mezzotint.metrics import METRICS, Figure, Reference, features, measure, network, reference
+from mezzotint.metrics.moments import Moments
+from mezzotint.metrics.scores import distance_to
+
+DIM = 4
+CLASSES = tuple("abcd")
+NAMES = {
+    "fd": ["fd-pixels", "fd-pixels-inf"],
+    "sfd": ["sfd-pixels"],
+    "cs": ["cs-pixels"],
+    "kd": ["kd-pixels"],
+    "prdc": ["precision", "recall", "density", "coverage"],
+    "accuracy": ["accuracy"],
+    "memorised": ["memorised"],
+}
+
+
+def gaussian(count: int, seed: int, dim: int = DIM) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((count, dim))
+
+
+def against(x: np.ndarray, name: str = "made up") -> Reference:
+    return reference(pixel_network(), pictures(x), f"{hash(x.tobytes())}", name)
+
+
+def figures(made: np.ndarray, real: np.ndarray, *metrics: str) -> dict[str, Figure]:
+    return {f.name: f for f in measure(seen(made), against(real), metrics or METRICS)}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_figure_says_what_it_comes_from(metric: str) -> None:
+    net = pixel_network(classes=CLASSES, resize="none at all")
+    made, real = (pictures(gaussian(count, seed)) for seed, count in enumerate((40, 60)))
+    labels = [i % 4 for i in range(40)]
+    origin = reference(net, real, "abc", "made up")
+    found = list(measure(features(net, made), origin, [metric], labels))
+    assert [f.name for f in found] == NAMES[metric]
+    for f in found:
+        assert (f.samples, f.network, f.resize) == (40, "pixels", "none at all")
+        assert f.against == ("" if metric in ("cs", "accuracy") else "60 of made up")
+        assert f.low <= f.value <= f.high
+        assert np.isfinite([f.low, f.value, f.high]).all()
+        for part in (f.name, "40 pictures", f.against, "pixels network, none at all", f.note):
+            assert part in str(f)
+
+
+def test_figures_do_not_depend_on_the_day() -> None:
+    assert figures(gaussian(40, 0), gaussian(60, 1)) == figures(gaussian(40, 0), gaussian(60, 1))
+
+
+def test_fewer_than_ten_pictures_are_refused() -> None:
+    assert figures(gaussian(10, 0), gaussian(60, 1))
+    with pytest.raises(UserError, match=r"9 pictures cannot be measured: .* at least 10"):
+        figures(gaussian(9, 0), gaussian(60, 1))
+
+
+def test_another_metric_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UserError, match=f"no metric 'fid': choose {', '.join(METRICS)}"):
+        figures(gaussian(20, 0), gaussian(60, 1), "fd", "fid")
+
+
+def test_the_limit_comes_where_a_halfs_covariance_is_good() -> None:
+    names = [list(figures(gaussian(n, 0, 8), gaussian(60, 1, 8), "fd")) for n in (35, 36)]
+    assert names == [["fd-pixels"], ["fd-pixels", "fd-pixels-inf"]]
+
+
+def test_accuracy_is_the_share_of_the_asked_classes() -> None:
+    x = np.eye(4)[np.arange(40) % 4]
+    labels = [i % 4 for i in range(40)]
+    labels[:10] = [3 - label for label in labels[:10]]  # none is its own
+    real = against(gaussian(60, 1))
+    known = features(pixel_network(classes=CLASSES), pictures(x))
+    (figure,) = measure(known, real, ["accuracy"], labels)
+    assert figure.value == 0.75
+    assert not list(measure(known, real, ["accuracy"]))
+    assert not list(measure(seen(x), real, ["accuracy"], labels))  # nobody knows the classes
+
+
+def test_the_distance_is_the_gaussians() -> None:
+    """Of means apart by a, along each axis, and spreads 1 and b: D (a^2 + (b - 1)^2)."""
+    found = figures(0.5 + 1.5 * gaussian(4000, 0), gaussian(4000, 1), "fd", "sfd")
+    wanted = {"fd-pixels": DIM * 0.5, "fd-pixels-inf": DIM * 0.5, "sfd-pixels": 4 * DIM * 0.5}
+    for name, figure in found.items():
+        assert figure.value == pytest.approx(wanted[name], rel=0.1)
+        assert figure.low < wanted[name] < figure.high
+
+
+def test_a_set_is_no_distance_from_itself() -> None:
+    found = figures(gaussian(200, 0), gaussian(200, 0), "fd", "sfd", "prdc", "memorised")
+    assert found["fd-pixels"].value == pytest.approx(0, abs=1e-9)
+    assert found["sfd-pixels"].value == pytest.approx(0, abs=1e-9)
+    for name in ("precision", "recall", "coverage", "memorised"):
+        assert found[name].value == 1
+
+
+def test_two_halves_of_one_set_are_at_a_kernel_distance_about_zero() -> None:
+    x = gaussian(600, 0)
+    kernel = figures(x[::2], x[1::2], "kd")["kd-pixels"]
+    assert kernel.low < 0 < kernel.high
+
+
+@pytest.mark.parametrize(("made", "real"), [(90, 90), (90, 400), (400, 90)])
+def test_the_kernel_distances_interval_is_as_wide_as_fresh_samples_spread(
+    made: int, real: int
+) -> None:
+    """Where a subset is all of a set, too. The half width is of one reference's figures."""
+    origin = against(gaussian(real, 1))
+    found = [
+        next(measure(seen(0.5 + gaussian(made, seed)), origin, ["kd"])) for seed in range(2, 42)
+    ]
+    spread = 1.96 * np.std([f.value for f in found])
+    half = np.mean([(f.high - f.low) / 2 for f in found])
+    assert 0.65 * spread < half < 1.8 * spread
+
+
+def test_classes_in_order_change_no_figure_much() -> None:
+    """As of a folder with a folder for each class."""
+    centres = 4 * np.eye(DIM)
+    made, real = (centres[np.arange(400) % DIM] + 0.5 * gaussian(400, seed) for seed in (0, 1))
+    in_order = made[np.argsort(np.arange(400) % DIM, kind="stable")]
+    apart, ordered = (figures(x, real[:100], "cs", "prdc") for x in (made, in_order))
+    assert apart["cs-pixels"].value > 2
+    for name in ("cs-pixels", "precision", "recall", "coverage"):
+        assert ordered[name].value == pytest.approx(apart[name].value, rel=0.15)
+
+
+def test_few_of_many_pictures_are_told_for_precision() -> None:
+    found = figures(gaussian(90, 0), gaussian(40, 1), "prdc", "memorised")
+    assert found["precision"].samples == 40
+    assert found["memorised"].samples == 90
+
+
+def test_copies_are_memorised_and_fresh_pictures_seem_so_as_often_as_held_out_ones() -> None:
+    training = gaussian(1000, 0)
+    copies, fresh, held_out = (
+        figures(x, training, "memorised")["memorised"].value
+        for x in (training[:200], gaussian(500, 1), gaussian(500, 2))
+    )
+    assert copies > 0.95  # on the 8-bit grid some training pictures are alike
+    assert fresh < 0.7
+    assert fresh == pytest.approx(held_out, abs=0.1)
+
+
+def blur(images: np.ndarray, radius: float) -> np.ndarray:
+    kernel = ImageFilter.GaussianBlur(radius)
+    return np.stack([np.asarray(Image.fromarray(image).filter(kernel)) for image in images])
+
+
+def noise(images: np.ndarray, std: float) -> np.ndarray:
+    return rounded(images + std * np.random.default_rng(0).standard_normal(images.shape))
+
+
+def colour(images: np.ndarray, shift: float) -> np.ndarray:
+    return rounded(images + np.array([shift, 0, -shift]))
+
+
+def rounded(images: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(images), 0, 255).astype(np.uint8)
+
+
+Corrupt = Callable[[np.ndarray, float], np.ndarray]
+corruptions = pytest.mark.parametrize(
+    ("corrupt", "levels"),
+    [(blur, (0.5, 0.75, 1, 2)), (noise, (2, 5, 10, 20)), (colour, (5, 10, 20, 40))],
+)
+
+
+def assert_grows(name: str, images: np.ndarray, corrupt: Corrupt, levels: tuple) -> None:
+    """The distance to the pictures as they were, with the level of what is done to them."""
+    net = network(name)
+
+    def moments(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        found = Moments.of(features(net, x).pool)
+        return found.mean, found.covariance
+
+    distance = distance_to(*moments(images))
+    distances = [distance(*moments(corrupt(images, level))) for level in levels]
+    assert [0, *distances] == sorted({0, *distances})
+
+
+@corruptions
+def test_the_distance_grows_with_what_is_done_to_digits(
+    corrupt: Corrupt, levels: tuple, digits: np.ndarray
+) -> None:
+    assert_grows("glyphs", digits, corrupt, levels)
+
+
+@pytest.mark.shared
+@corruptions
+def test_the_distance_grows_with_what_is_done_to_photographs(
+    corrupt: Corrupt, levels: tuple, cifar10_test: Prepared
+) -> None:
+    assert_grows("cifar10", cifar10_test.images[:500], corrupt, levels)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from metrics.pixels import pictures, pixel_network
+from mezzotint.errors import UserError
+from mezzotint.metrics import FeatureNetwork, Reference, frechet_distance, reference
+from mezzotint.metrics.reference import fitting, read
+
+X = np.random.default_rng(0).standard_normal((60, 4))
+IMAGES = pictures(X)
+
+
+def counted(**facts: object) -> tuple[FeatureNetwork, list[int]]:
+    """A network, and the numbers of pictures that it has looked at so far."""
+    net, asked = pixel_network(**facts), []
+    return replace(net, net=lambda images: asked.append(len(images)) or net.net(images)), asked
+
+
+def of(images: np.ndarray = IMAGES, data: str = "abc", **facts: object) -> Reference:
+    return reference(pixel_network(**facts), images, data, "test pictures")
+
+
+def test_it_holds_the_features_and_their_distances() -> None:
+    found = of()
+    x = (IMAGES[:, 0, :, 0].astype(float) - 128) / 20
+    np.testing.assert_allclose(found.pool, x, rtol=1e-6)
+    other = torch.ones(4), 2 * torch.eye(4)
+    for distance, y in ((found.distance, x), (found.spatial_distance, 2 * x)):
+        wanted = frechet_distance(y.mean(0), np.cov(y.T), *other)
+        assert distance(*other) == pytest.approx(wanted, rel=1e-6)
+    assert (found.origin.count, found.origin.size) == (60, "1x4")
+    assert found.origin.name == "test pictures"
+
+
+def test_it_is_computed_once() -> None:
+    net, asked = counted()
+    first = reference(net, IMAGES, "abc", "test pictures")
+    assert sum(asked) == 60
+    second = reference(net, IMAGES, "abc", "test pictures")
+    assert sum(asked) == 60
+    assert (second.path, second.origin) == (first.path, first.origin)
+    assert second.pool.equal(first.pool)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "gone"])
+def test_a_damaged_file_is_computed_anew(damage: str) -> None:
+    whole = of()
+    content = whole.path.read_bytes()
+    if damage == "gone":
+        whole.path.unlink()
+    else:
+        whole.path.write_bytes({"cut": content[:-9], "empty": b"", "text": b"no tensors"}[damage])
+    again = of()
+    assert again.path == whole.path
+    assert again.pool.numpy().tolist() == ((IMAGES[:, 0, :, 0] - np.float32(128)) / 20).tolist()
+    assert list(again.path.parent.iterdir()) == [again.path]
+
+
+def test_other_data_and_other_features_have_other_files() -> None:
+    files = [
+        of().path,
+        of(data="abd").path,
+        of(IMAGES[:50]).path,
+        of(pictures(X[:, :2])).path,
+        of(name="other").path,
+        of(weights="1" * 64).path,
+        of(resize="twice").path,
+    ]
+    assert len(set(files)) == len(files)
+    assert reference(pixel_network(), IMAGES, "abc", "by another name").path == files[0]
+
+
+def test_a_file_is_read_as_it_was_written() -> None:
+    written = of()
+    found = read(written.path)
+    assert found.origin == written.origin
+    assert found.pool.equal(written.pool)
+
+
+def test_what_is_no_reference_is_refused(tmp_path: Path) -> None:
+    tensors = {"mean": torch.zeros(2)}
+    save_file(tensors, tmp_path / "bare")
+    of().path.rename(tmp_path / "other")
+    origin = json.dumps(asdict(read(tmp_path / "other").origin))
+    save_file(tensors, tmp_path / "other", {"kind": "checkpoint", "origin": origin})
+    save_file(tensors, tmp_path / "older", {"kind": "mezzotint reference", "origin": "{}"})
+    save_file(tensors, tmp_path / "broken", {"kind": "mezzotint reference", "origin": "{"})
+    (tmp_path / "text").write_text("mean 0")
+    (tmp_path / "folder").mkdir()
+    for name in ("bare", "other", "older", "broken", "text", "folder", "missing"):
+        with pytest.raises(UserError, match=f"{name} is no reference that mezzotint wrote"):
+            read(tmp_path / name)
+
+
+def test_it_fits_its_own_network_and_size() -> None:
+    found = of()
+    assert fitting(found, pixel_network(), (1, 4)) is found
+
+
+@pytest.mark.parametrize(
+    ("facts", "size", "message"),
+    [
+        ({"name": "glyphs"}, (1, 4), "is of network pixels, the pictures of glyphs: give"),
+        ({"weights": "1" * 64}, (1, 4), "of weights 000000000000, the pictures of 111111111111:"),
+        ({"resize": "twice"}, (1, 4), "is of resize none, the pictures of twice"),
+        ({}, (4, 1), "is of size 1x4, the pictures of 4x1"),
+    ],
+)
+def test_what_it_does_not_fit_is_named(facts: dict, size: tuple[int, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        fitting(of(), pixel_network(**facts), size)
