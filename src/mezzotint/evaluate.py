@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,8 @@ def evaluate(
         for features, m in zip(seen, measures, strict=True):
             for part in stored(folder, features.done, tier, batch):
                 features.add(part, lambda done: follow("features", done, total))
-            labels = pipe.labels(tier) if pipe.classes == m.network.classes else None
-            yield features, list(metrics.measure(features, m.reference, chosen, labels))
+            told = pipe.labels(tier), pipe.classes
+            yield features, list(metrics.measure(features, m.reference, chosen, *told))
 
 
 def compare(
@@ -124,8 +125,8 @@ def compare(
     seen = metrics.features(
         measure.network, images.images, lambda done: follow("features", done, total)
     )
-    labels = images.labels.tolist() if images.classes == measure.network.classes else None
-    return seen, list(metrics.measure(seen, measure.reference, chosen, labels))
+    told = images.labels.tolist() if images.classes else None, images.classes
+    return seen, list(metrics.measure(seen, measure.reference, chosen, *told))
 
 
 def measure(network: str, against: Against, size: tuple[int, int], device: torch.device) -> Measure:
@@ -190,8 +191,9 @@ def tiers(samples: str) -> list[int]:
     return [*(tier for tier in TIERS if tier < count), count]
 
 
-def warn_of_few(samples: int) -> None:
+def warn_of_few(found: Sequence[Figure]) -> None:
     """Warn where so few pictures were measured that their Frechet distance is misleading."""
+    samples = max(figure.samples for figure in found)
     if samples < ENOUGH:
         warnings.warn(
             f"{samples:,} pictures are fewer than {ENOUGH:,}: the Frechet distance of few pictures "
@@ -222,6 +224,7 @@ def record(path: Path, found: Sequence[Figure], facts: dict[str, Any]) -> None:
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores"
         + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+        "mezzotint": version("mezzotint"),
         "torch": torch.__version__,
         **facts,
         "figures": [asdict(figure) for figure in found],

@@ -75,6 +75,24 @@ def test_rows_that_come_class_by_class_have_the_same_limit() -> None:
     assert limits[1] == pytest.approx(limits[0], rel=0.1)
 
 
+def test_classes_in_turn_are_neither_bias_nor_spread() -> None:
+    """Classes far apart, as many of each: nothing but the little within them is by chance."""
+
+    def draw(random: np.random.Generator) -> np.ndarray:
+        return 10.0 * np.eye(4)[labels] + 0.1 * random.standard_normal((320, 4))
+
+    labels = np.arange(320) % 4
+    mean, cov = 10.0 * np.full(4, 1 / 4), 100 * (np.eye(4) / 4 - 1 / 16) + 0.01 * np.eye(4)
+    to_true = distance_to(mean, cov)
+    found = many(lambda random: interval.of_distance(draw(random), to_true, labels), 40)
+    at, limit, deviation = np.array(found).T
+    assert abs(limit.mean()) < 1e-2
+    assert deviation.mean() < 3 * max(at.std(), limit.std())
+    _, low, wide = interval.of_distance(draw(np.random.default_rng(0)), to_true)
+    assert low < -0.1  # without the labels, chance is taken for what none was in
+    assert wide > 10 * deviation.mean()
+
+
 @pytest.mark.parametrize(
     ("right", "count", "low", "high"),
     [(0, 30, 0, 0.1135), (30, 30, 0.8865, 1), (15, 30, 0.3315, 0.6685), (8, 10, 0.490, 0.943)],

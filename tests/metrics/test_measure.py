@@ -47,7 +47,7 @@ def test_every_figure_says_what_it_comes_from(metric: str) -> None:
     made, real = (pictures(gaussian(count, seed)) for seed, count in enumerate((40, 60)))
     labels = [i % 4 for i in range(40)]
     origin = reference(net, real, "abc", "made up")
-    found = list(measure(features(net, made), origin, [metric], labels))
+    found = list(measure(features(net, made), origin, [metric], labels, CLASSES))
     assert [f.name for f in found] == NAMES[metric]
     for f in found:
         assert (f.samples, f.network, f.resize) == (40, "pixels", "none at all")
@@ -84,10 +84,19 @@ def test_accuracy_is_the_share_of_the_asked_classes() -> None:
     labels[:10] = [3 - label for label in labels[:10]]  # none is its own
     real = against(gaussian(60, 1))
     known = features(pixel_network(classes=CLASSES), pictures(x))
-    (figure,) = measure(known, real, ["accuracy"], labels)
+    (figure,) = measure(known, real, ["accuracy"], labels, CLASSES)
     assert figure.value == 0.75
     assert not list(measure(known, real, ["accuracy"]))
-    assert not list(measure(seen(x), real, ["accuracy"], labels))  # nobody knows the classes
+    assert not list(measure(known, real, ["accuracy"], labels, tuple("abcx")))  # others
+    with pytest.raises(UserError, match="39 labels for 40 pictures: give one each"):
+        list(measure(known, real, ["accuracy"], labels[1:], CLASSES))
+
+
+def test_a_reference_of_another_network_is_refused() -> None:
+    real = against(gaussian(60, 1))
+    other = features(pixel_network(resize="another"), pictures(gaussian(40, 0)))
+    with pytest.raises(UserError, match=r"is of resize .*, the pictures of another"):
+        list(measure(other, real, ["fd"]))
 
 
 def test_the_distance_is_the_gaussians() -> None:

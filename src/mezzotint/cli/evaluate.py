@@ -118,7 +118,7 @@ def _model(folder: Path, rest: list[str]) -> None:
             share=share,
             follow=following.on,
         ):
-            following.say(_lines(figures))
+            following.say(figures)
             evaluation.record(flags.out / "figures.jsonl", figures, facts)
     if FIRST:
         images = next(evaluation.stored(kept, 0, 10, flags.batch))
@@ -138,7 +138,7 @@ def _pictures(name: str, rest: list[str]) -> None:
         for network in flags.network or [choose(found.classes)]:
             measure = evaluation.measure(network, against, (height, width), device)
             features, figures = evaluation.compare(found, measure, flags.metrics, following.on)
-            following.say(_lines(figures))
+            following.say(figures)
             evaluation.record(flags.out / "figures.jsonl", figures, facts)
     images = torch.tensor(found.images[:10]).permute(0, 3, 1, 2)
     _finish(features, measure, images, against, flags.out)
@@ -161,10 +161,11 @@ class _Following:
     def on(self, what: str, done: float, total: int) -> None:
         self.bar.update(self.task, description=what, completed=int(done))
 
-    def say(self, lines: str) -> None:
+    def say(self, figures: Sequence[Figure]) -> None:
         """On the output stream, which a running bar would take over."""
         self.bar.stop()
-        print(lines, flush=True)
+        print(_lines(figures), flush=True)
+        evaluation.warn_of_few(figures)
         self.bar.start()
 
 
@@ -181,8 +182,7 @@ def _lines(figures: Sequence[Figure]) -> str:
 def _finish(
     features: Features, measure: Measure, images: Tensor, against: Against, out: Path
 ) -> None:
-    """What follows the figures: a warning where they are of few, and the nearest pictures."""
-    evaluation.warn_of_few(features.done)
+    """What follows the figures: where they are kept, and the nearest pictures."""
     told = f"kept: {out / 'figures.jsonl'}"
     if against.pictures:
         path = out / "nearest.png"

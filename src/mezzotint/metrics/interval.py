@@ -6,7 +6,7 @@ that is what the extrapolation to infinitely many is for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -54,7 +54,9 @@ def of_score(probabilities: Tensor, splits: int) -> Interval:
     return around(inception_score(probabilities, splits)[0], float(replicates.std()))
 
 
-def of_distance(rows: np.ndarray, distance: Distance) -> tuple[float, float, float]:
+def of_distance(
+    rows: np.ndarray, distance: Distance, labels: Sequence[int] | None = None
+) -> tuple[float, float, float]:
     """A Frechet distance d(N) of rows (N, D), its limit for infinitely many, and their deviation.
 
     ``distance(mean, covariance)`` is to the reference. The rows are halved at random, again and
@@ -63,17 +65,31 @@ def of_distance(rows: np.ndarray, distance: Distance) -> tuple[float, float, flo
     Two halves a and b are independent, so ``var d(N/2) = E (a - b)^2 / 2``, and half of that is
     d(N)'s. (A bootstrap with replacement repeats rows: near the data, where the distance is mostly
     bias, its spread is two to three times the true one.)
+
+    Where ``labels`` (N,) are of equally many pictures of each class, so are the halves': what is
+    the same in every such sample is neither bias nor spread.
     """
-    random = np.random.default_rng(0)
+    random, classes = np.random.default_rng(0), _balanced(labels)
     whole = Moments.of(rows)
     at = distance(whole.mean, whole.covariance)
     pairs = np.empty((FEW if rows.shape[1] >= WIDE else HALVINGS, 2))
     for pair in pairs:
-        for i, half in enumerate(np.array_split(random.permutation(len(rows)), 2)):
-            moments = Moments.of(rows, half)
-            pair[i] = distance(moments.mean, moments.covariance)
+        order = random.permutation(len(rows))
+        if classes is not None:
+            order = order[np.argsort(classes[order], kind="stable")]
+        for i in (0, 1):
+            half = Moments.of(rows, order[i::2])
+            pair[i] = distance(half.mean, half.covariance)
     deviation = np.mean((pairs[:, 0] - pairs[:, 1]) ** 2) ** 0.5 / 2
     return at, float(2 * at - pairs.mean()), float(deviation)
+
+
+def _balanced(labels: Sequence[int] | None) -> np.ndarray | None:
+    """The labels, if there are equally many of each class: then they were not drawn by chance."""
+    if labels is None:
+        return None
+    counts = np.unique(labels, return_counts=True)[1]
+    return np.asarray(labels) if counts.max() - counts.min() <= 1 else None
 
 
 def _resampled(n: int, random: np.random.Generator) -> Tensor:

@@ -48,21 +48,26 @@ def measure(
     against: Reference,
     metrics: Sequence[str] = METRICS,
     labels: Sequence[int] | None = None,
+    classes: Sequence[str] = (),
 ) -> Iterator[Figure]:
     """The figures of made pictures against a reference, one after the other.
 
     ``metrics`` are names of METRICS: the Frechet distances of pooled and of spatial features (fd,
     with its limit for infinitely many pictures, and sfd), the classifier score (cs), the kernel
     distance (kd), precision, recall, density and coverage (prdc), the share recognised as the class
-    asked for (accuracy: where ``labels`` (N,) are given and the network knows the classes) and the
-    share nearer to a training picture than its own neighbour is (memorised). Raises UserError for
-    a metric that there is none of, a reference of another network, and too few pictures.
+    asked for (accuracy: where ``labels`` (N,) of ``classes`` are given, and they are the network's
+    own) and the share nearer to a training picture than its own neighbour is (memorised).
+
+    Raises UserError for a metric that there is none of, a reference of another network, labels that
+    are not one a picture, and too few pictures.
     """
     if unknown := [name for name in metrics if name not in METRICS]:
         raise UserError(f"there is no metric {unknown[0]!r}: choose {', '.join(METRICS)}")
     n, network, origin = made.done, made.network, against.origin
     enough(n)
     fitting(against, network)
+    if labels is not None and len(labels) != n:
+        raise UserError(f"{len(labels)} labels for {n} pictures: give one each")
     to = f"{origin.count:,} of {origin.name}"
 
     def figure(
@@ -75,13 +80,13 @@ def measure(
 
     pool = torch.from_numpy(made.pool)
     if "fd" in metrics:
-        value, limit, deviation = interval.of_distance(made.pool, against.distance)
+        value, limit, deviation = interval.of_distance(made.pool, against.distance, labels)
         yield figure(named("fd"), value, interval.around(value, deviation))
         if n >= 4 * (pool.shape[1] + 1):  # half of them still make a good covariance
             note = "extrapolated to infinitely many pictures"
             yield figure(named("fd") + "-inf", limit, interval.around(limit, deviation), note)
     if "sfd" in metrics:
-        value, _, deviation = interval.of_distance(made.spatial, against.spatial_distance)
+        value, _, deviation = interval.of_distance(made.spatial, against.spatial_distance, labels)
         yield figure(named("sfd"), value, interval.around(value, deviation))
     if "cs" in metrics:
         # A folder's pictures may come class by class: each split is to be of all of them.
@@ -106,9 +111,7 @@ def measure(
             note = "of as many each, picked at random"
             bounds = (interval.of_mean if name == "density" else interval.of_share)(values)
             yield figure(name, float(values.mean()), bounds, note, few)
-    if "accuracy" in metrics and labels is not None and network.classes:
-        if len(labels) != n:
-            raise UserError(f"{len(labels)} labels for {n} pictures: give one each")
+    if "accuracy" in metrics and labels is not None and tuple(classes) == network.classes:
         right = torch.from_numpy(made.probabilities).argmax(1) == torch.as_tensor(labels)
         bounds = interval.of_share(right)
         value, resize = float(right.double().mean()), network.resize
