@@ -64,7 +64,7 @@ def of_distance(
     line through N and N/2 meets 1/N = 0 at ``2 d(N) - d(N/2)``, d(N/2) the mean over all halves.
     Two halves a and b are independent, so ``var d(N/2) = E (a - b)^2 / 2``, and half of that is
     d(N)'s. (A bootstrap with replacement repeats rows: near the data, where the distance is mostly
-    bias, its spread is two to three times the true one.)
+    bias, its spread is well above the true one.)
 
     Where ``labels`` (N,) are of equally many pictures of each class, so are the halves': what is
     the same in every such sample is neither bias nor spread.
