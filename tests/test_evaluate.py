@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ from PIL import Image
 import mezzotint as mz
 from mezzotint import evaluate as evaluation
 from mezzotint import samples
+from mezzotint.cli.evaluate import EVERY, Metric, Network
 from mezzotint.data import glyphs
 from mezzotint.errors import UserError
 from mezzotint.evaluate import Measure, Share
 from mezzotint.experiment import Experiment
+from mezzotint.metrics import METRICS, NETWORKS
 from mezzotint.run import run
 from test_cli import CapSys, call
 
@@ -98,6 +101,11 @@ def test_other_settings_weights_and_seeds_have_other_pictures(pipe) -> None:
         next(pipe.net.parameters()).add_(1e-3)
     keys.add(key())
     assert len(keys) == 6
+
+
+def test_the_command_offers_what_there_is() -> None:
+    assert get_args(Metric) == EVERY == METRICS
+    assert set(get_args(Network)) == set(NETWORKS)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +236,11 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate DIGITS --against WEIGHTS", "is no reference that mezzotint wrote"),
         ("evaluate RUN --samples some", "give 1k, 5k, 10k, 50k or a number"),
         ("evaluate RUN --samples 5", "5 pictures cannot be measured: give at least 10"),
+        ("evaluate RUN --batch 0", "batch is 0: make at least one picture at once"),
+        ("evaluate RUN --seed -1", "seed is -1: choose 0 or more"),
+        ("evaluate RUN --steps 1001", "1 to 1000"),
+        ("evaluate RUN --against glyphs --size 0", "size is 0: give a side of at least 1 pixel"),
+        ("evaluate DIGITS --against glyphs --split test", "has no split 'test'"),
         ("evaluate RUN --against nowhere", "there is no data set, file or folder 'nowhere'"),
         ("evaluate RUN --stepps 3", "unknown field --stepps; did you mean --steps"),
         ("evaluate RUN --against LARGE", "is of size 64x64, the pictures of 32x32"),

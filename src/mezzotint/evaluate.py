@@ -97,6 +97,8 @@ def evaluate(
     Raises UserError as `measure` and `Pipeline.sample` do.
     """
     enough(tiers[0])
+    if batch < 1:
+        raise UserError(f"batch is {batch}: make at least one picture at once")
     folder.mkdir(parents=True, exist_ok=True)
     total = tiers[-1]
     seen = [Features(m.network, total) for m in measures]

@@ -24,25 +24,33 @@ EVERY: tuple[Metric, ...] = ("fd", "sfd", "cs", "kd", "prdc", "accuracy", "memor
 
 
 @dataclass(frozen=True)
+class Measures:
+    """What is measured, and against what."""
+
+    against: str = ""
+    """A data set, pictures (folder, zip, parquet, .npy, .npz) or a reference's file to measure
+    against; of a run by default its training set."""
+    against_split: str = "train"
+    """The part of it."""
+    size: int | None = None
+    """Scale and crop pictures that come from a data set or files to this side."""
+    network: tuple[Network, ...] = ()
+    """Feature networks; by default the one in the package that suits the classes."""
+    metrics: tuple[Metric, ...] = EVERY
+    """fd: Frechet distance, sfd: spatial, cs: classifier score, kd: kernel distance, prdc:
+    precision, recall, density, coverage."""
+
+
+@dataclass(frozen=True)
 class ModelFlags:
     """Measure a model's pictures against its training set. The defaults are the run's own."""
 
     how: SampleConfig
     out: Path
     """The folder of figures.jsonl, to which figures are appended, and of nearest.png."""
+    what: Measures = Measures()
     samples: str = "10k"
     """How many: a number, 1k, 5k, 10k or 50k; figures come at each of those on the way."""
-    against: str = ""
-    """Another data set, pictures or a reference's file to measure against."""
-    against_split: str = "train"
-    """The part of it."""
-    size: int | None = None
-    """Scale and crop what is measured against to this side."""
-    network: tuple[Network, ...] = ()
-    """Feature networks; by default the one in the package that suits the classes."""
-    metrics: tuple[Metric, ...] = EVERY
-    """fd: Frechet distance, sfd: spatial, cs: classifier score, kd: kernel distance, prdc:
-    precision, recall, density, coverage."""
     seed: int = 0
     """Picture i follows from the seed and i alone."""
     batch: int = 64
@@ -55,21 +63,11 @@ class ModelFlags:
 class PicturesFlags:
     """Measure pictures against others: data sets, folders, zips, parquet or .npy, .npz arrays."""
 
-    against: str
-    """What to measure against: data or pictures, or a reference's file."""
     out: Path = Path("evaluation")
     """The folder of figures.jsonl, to which figures are appended, and of nearest.png."""
     split: str = "train"
     """The part that is measured."""
-    against_split: str = "train"
-    """The part that it is measured against."""
-    size: int | None = None
-    """Scale and crop both to this side."""
-    network: tuple[Network, ...] = ()
-    """Feature networks; by default the one in the package that suits the classes."""
-    metrics: tuple[Metric, ...] = EVERY
-    """fd: Frechet distance, sfd: spatial, cs: classifier score, kd: kernel distance, prdc:
-    precision, recall, density, coverage."""
+    what: Measures = Measures()
 
 
 def evaluate(arguments: list[str]) -> None:
@@ -90,13 +88,15 @@ def _model(folder: Path, rest: list[str]) -> None:
     tiers = evaluation.tiers(flags.samples)
     pipe = replace(pipe, dtype=autocast_dtype(flags.precision, pipe.device))
     with share.first():
-        if flags.against:
-            against = evaluation.against(flags.against, flags.against_split, flags.size)
+        if flags.what.against:
+            against = evaluation.against(
+                flags.what.against, flags.what.against_split, flags.what.size
+            )
         else:
             against = evaluation.training_set(folder, pipe)
         measures = [
             evaluation.measure(name, against, pipe.shape[1:], device)
-            for name in flags.network or [choose(pipe.classes)]
+            for name in flags.what.network or [choose(pipe.classes)]
         ]
     kept = evaluation.kept(pipe, flags.how, flags.seed, flags.batch)
     facts = {
@@ -114,7 +114,7 @@ def _model(folder: Path, rest: list[str]) -> None:
             kept,
             seed=flags.seed,
             batch=flags.batch,
-            chosen=flags.metrics,
+            chosen=flags.what.metrics,
             share=share,
             follow=following.on,
         ):
@@ -126,18 +126,18 @@ def _model(folder: Path, rest: list[str]) -> None:
 
 
 def _pictures(name: str, rest: list[str]) -> None:
-    flags = parse(PicturesFlags(""), rest, f"mezzotint evaluate {name}")
-    if not flags.against:
+    flags = parse(PicturesFlags(), rest, f"mezzotint evaluate {name}")
+    if not flags.what.against:
         raise UserError(f"to measure {name} as pictures, say --against what")
     _, device = evaluation.join()
-    found = evaluation.pictures(name, flags.split, flags.size)
-    against = evaluation.against(flags.against, flags.against_split, flags.size)
+    found = evaluation.pictures(name, flags.split, flags.what.size)
+    against = evaluation.against(flags.what.against, flags.what.against_split, flags.what.size)
     count, height, width = found.images.shape[:3]
     facts = {"pictures": f"{name} {flags.split}", "fingerprint": found.fingerprint}
     with _Following(count) as following:
-        for network in flags.network or [choose(found.classes)]:
+        for network in flags.what.network or [choose(found.classes)]:
             measure = evaluation.measure(network, against, (height, width), device)
-            features, figures = evaluation.compare(found, measure, flags.metrics, following.on)
+            features, figures = evaluation.compare(found, measure, flags.what.metrics, following.on)
             following.say(figures)
             evaluation.record(flags.out / "figures.jsonl", figures, facts)
     images = torch.tensor(found.images[:10]).permute(0, 3, 1, 2)
