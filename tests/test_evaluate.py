@@ -158,6 +158,14 @@ def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
     assert len((trained / "evaluation" / "figures.jsonl").read_text().splitlines()) == 2
 
 
+def test_two_networks_look_at_the_same_pictures(trained: Path, capsys: CapSys) -> None:
+    flags = ["--samples", "12", "--metrics", "fd", "accuracy", "--network", "glyphs", "cifar10"]
+    code, said, _ = call(capsys, "evaluate", str(trained), *flags)
+    assert code == 0
+    names = [line.split()[0] for line in said.splitlines()]
+    assert names == ["glyphs", "fd-glyphs", "accuracy", "cifar10", "fd-cifar10", "kept:"]
+
+
 def test_torchrun_gives_the_figures_of_one_process(trained: Path, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -236,6 +244,9 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate DIGITS --against WEIGHTS", "is no reference that mezzotint wrote"),
         ("evaluate RUN --samples some", "give 1k, 5k, 10k, 50k or a number"),
         ("evaluate RUN --samples 5", "5 pictures cannot be measured: give at least 10"),
+        ("evaluate RUN --samples 10 --network cifar10 --metrics accuracy", "nothing was measured"),
+        ("evaluate RUN --samples 10 --metrics", "nothing was measured"),
+        ("train glyphs-ddpm --evaluate-samples 9", "evaluate_samples: input should be greater"),
         ("evaluate RUN --batch 0", "batch is 0: make at least one picture at once"),
         ("evaluate RUN --seed -1", "seed is -1: choose 0 or more"),
         ("evaluate RUN --steps 1001", "1 to 1000"),

@@ -108,7 +108,7 @@ class Experiment:
     """Images between grids in samples/."""
     evaluate_every: NonNegativeInt = 0
     """Images between measurements of the distance to the data; 0 for none."""
-    evaluate_samples: PositiveInt = 1_000
+    evaluate_samples: int = Field(default=1_000, ge=10)
     """Pictures made for each."""
     save_every: PositiveInt = 256_000
     """Images between checkpoints."""

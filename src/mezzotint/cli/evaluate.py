@@ -122,7 +122,7 @@ def _model(folder: Path, rest: list[str]) -> None:
             evaluation.record(flags.out / "figures.jsonl", figures, facts)
     if FIRST:
         images = next(evaluation.stored(kept, 0, 10, flags.batch))
-        _finish(features, measures[0], images, against, flags.out)
+        _finish(features, measures[-1], images, against, flags.out)
 
 
 def _pictures(name: str, rest: list[str]) -> None:
@@ -171,6 +171,11 @@ class _Following:
 
 def _lines(figures: Sequence[Figure]) -> str:
     """Figures as a table, under a line that says what they have in common."""
+    if not figures:
+        raise UserError(
+            "nothing was measured (accuracy takes pictures of the network's own classes): choose "
+            "other --metrics"
+        )
     first = figures[0]
     rows = [f"{first.network} network, {first.resize}; against {first.against}"]
     for f in figures:
