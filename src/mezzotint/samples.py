@@ -96,9 +96,12 @@ def make(
         batch, seed=seed, first=i * batch, batch=batch, on_step=on_step, **asdict(how)
     )
     handle, partial = tempfile.mkstemp(dir=folder, prefix=".block-")
-    with os.fdopen(handle, "wb") as file:
-        np.save(file, images.numpy())
-    os.replace(partial, block(folder, i))
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, images.numpy())
+        os.replace(partial, block(folder, i))
+    finally:
+        Path(partial).unlink(missing_ok=True)  # gone already if it was whole
 
 
 def block(folder: Path, i: int) -> Path:

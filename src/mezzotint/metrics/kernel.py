@@ -12,7 +12,7 @@ from mezzotint.errors import UserError
 def kernel_distance(
     a: Tensor, b: Tensor, subsets: int = 100, size: int = 1000, seed: int = 2020
 ) -> tuple[float, float]:
-    """The squared maximum mean discrepancy of two sets of features, times 1: (mean, std).
+    """The squared maximum mean discrepancy of two sets of features: (mean, std).
 
     ``E k(a, a') + E k(b, b') - 2 E k(a, b)`` with ``k(x, y) = (x . y / D + 1)^3``, each pair of a
     set with itself left out, so that it is unbiased: it may be negative, and is 0 on average where
