@@ -123,13 +123,13 @@ def spoil_weights(folder: Path) -> None:
 
 def spoil_config(folder: Path) -> None:
     config = folder / "config.json"
-    config.write_text(config.read_text().replace('"version": 1', '"version": 2'))
+    config.write_text(config.read_text().replace('"version": 2', '"version": 3'))
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_config, "is of version 2, this mezzotint reads version 1"),
+        (spoil_config, "is of version 3, this mezzotint reads version 2"),
         (lambda f: shutil.rmtree(f / "checkpoints"), "has no checkpoint yet: train it on"),
         (spoil_weights, "no other is whole: restore one, or train again"),
     ],

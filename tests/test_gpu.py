@@ -11,6 +11,7 @@ import torch
 import mezzotint as mz
 from mezzotint import metrics
 from mezzotint.experiment import Experiment
+from mezzotint.nets import UNet, UNetConfig
 from mezzotint.run import run
 
 pytestmark = [
@@ -31,6 +32,19 @@ def test_a_run_trains_resumes_and_samples_there(tiny: Experiment, tmp_path: Path
     pipe = mz.load(tmp_path / "run")
     assert pipe.device.type == "cuda"
     assert pipe.sample(3).device.type == "cpu"
+
+
+def test_a_compiled_network_is_the_same_function() -> None:
+    torch.manual_seed(0)
+    net = UNet(UNetConfig(channels=(128, 128), blocks=1)).cuda().for_inference(torch.bfloat16)
+    torch.nn.init.normal_(net.out.weight, std=0.1)
+    x, t = torch.randn(4, 3, 32, 32, device="cuda"), torch.full((4,), 500.0, device="cuda")
+    with torch.inference_mode():
+        plain = net(x, t)
+        net.compile_for(10**6, "reduce-overhead")
+        for _ in range(3):  # the third is of the recorded graph
+            compiled = net(x, t).clone()
+    assert (compiled - plain).norm() < 0.02 * plain.norm()
 
 
 def test_pictures_are_the_cpus(tiny: Experiment, tmp_path: Path) -> None:

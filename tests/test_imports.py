@@ -32,10 +32,11 @@ MAY = {
     "evaluate": {"experiment", "pipeline", "report", "samples"} | LEAVES,
     "watch": {"experiment", "pipeline", "training", "report", "evaluate"} | LEAVES,
     "run": {"experiment", "pipeline", "training", "report", "watch"} | LEAVES,
-    "cli": {"experiment", "pipeline", "run", "evaluate", "recipes", "report"},
+    "cli": {"experiment", "pipeline", "run", "evaluate", "recipes", "report"} | {"allocator"},
     "errors": set(),
     "progress": set(),
     "cache": set(),
+    "allocator": set(),
 }
 
 

@@ -27,7 +27,7 @@ from mezzotint.nets import UNetConfig
 from mezzotint.noise import SCHEDULES, Schedule
 from mezzotint.training.loop import TrainConfig
 
-VERSION = 1  # of config.json; raised when an older reader could not make sense of a newer file
+VERSION = 2  # of config.json; raised when an older reader could not make sense of a newer file
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -174,7 +174,7 @@ def differences(a: Experiment, b: Experiment) -> dict[str, tuple[Any, Any]]:
     return {k: (left[k], right[k]) for k in left if left[k] != right[k]}
 
 
-def autocast_dtype(precision: str, device: torch.device) -> torch.dtype:
+def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
     """float32 or bfloat16: what networks compute in on this device.
 
     Raises UserError unless ``precision`` is auto, bf16 or float32.

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from mezzotint import experiment
 from mezzotint.codec import Pixels
 from mezzotint.errors import UserError
-from mezzotint.experiment import SampleConfig
+from mezzotint.experiment import SampleConfig, compute_dtype
 from mezzotint.guidance import clip, guide_pair
 from mezzotint.interop import diffusers
 from mezzotint.nets import UNet, UNetConfig
@@ -38,13 +38,12 @@ class Pipeline:
     ``net(x, t, labels)`` is the raw network: x (B, C, H, W), t (B,), labels (B,) or None.
     """
 
-    net: nn.Module
+    net: UNet
     schedule: Schedule
     prediction: str
     shape: tuple[int, int, int]  # of one picture as the network sees it: C, H, W
     classes: tuple[str, ...] = ()  # names; none for an unconditional network
     defaults: SampleConfig = field(default_factory=SampleConfig)
-    dtype: torch.dtype = torch.float32  # what the network computes in, by autocast
     codec: Pixels = field(default_factory=Pixels)
     colour: dict[str, list[float]] | None = None  # mean and std of the training set's channels
     data: str | None = None  # fingerprint of the training set
@@ -52,6 +51,19 @@ class Pipeline:
     @property
     def device(self) -> torch.device:
         return next(self.net.parameters()).device
+
+    def in_precision(self, precision: str) -> Pipeline:
+        """This one where "float32" is asked; for "bf16" one whose weights are cast once, here.
+
+        "auto" is bf16 where the hardware has it. Raises UserError for another precision, and for
+        float32 once the weights are cast.
+        """
+        dtype = compute_dtype(precision, self.device)
+        if dtype == self.net.dtype:
+            return self
+        if dtype == torch.float32:
+            raise UserError("the weights are in bf16 already: load the model again for float32")
+        return replace(self, net=self.net.for_inference(dtype))
 
     def denoiser(self, labels: Labels = None, guidance: float = 1.0) -> Denoiser:
         """What a sampler takes: ``denoise(x, level) -> x0_hat``, guided, then clipped to [-1, 1].
@@ -66,11 +78,11 @@ class Pipeline:
             raise UserError("guidance needs labels to guide to")
         cond = self._labels(labels)
         if cond is None or guidance == 0:
-            return clip(denoiser(self._net, self.prediction))
+            return clip(denoiser(self.net, self.prediction))
         if guidance == 1:
-            return clip(denoiser(self._net, self.prediction, cond))
+            return clip(denoiser(self.net, self.prediction, cond))
         pair = torch.cat([cond, torch.full_like(cond, len(self.classes))])
-        return clip(guide_pair(denoiser(self._net, self.prediction, pair), guidance))
+        return clip(guide_pair(denoiser(self.net, self.prediction, pair), guidance))
 
     def sample(
         self,
@@ -81,13 +93,15 @@ class Pipeline:
         first: int = 0,
         batch: int = 64,
         on_step: Callable[[int, int], None] | None = None,
+        on_images: Callable[[int, Tensor], None] | None = None,
         **settings: Any,
     ) -> Tensor:
         """Make n pictures: uint8, (n, C, H, W), those with the numbers from ``first`` on.
 
         ``labels``: one class for all, or n of them; None is every class in turn. Picture i follows
         from (seed, i) alone; ``batch`` is how many are made at once and changes nothing but memory
-        and time, floating-point rounding aside. ``on_step(done, all)`` follows the denoiser calls.
+        and time, floating-point rounding aside. ``on_step(done, all)`` follows the denoiser calls,
+        ``on_images(i, images)`` each batch, the first of it the i-th of this request.
         ``settings`` are SampleConfig's fields (sampler, steps, spacing, guidance, eta, variance)
         where they shall differ from ``defaults``. Raises UserError for what cannot be done.
         """
@@ -100,6 +114,7 @@ class Pipeline:
         grid = self.schedule.grid(how.steps, how.spacing)
         every = self._labels(self.labels(n, labels, first))
         calls = (len(grid) - 1) * -(-n // batch)
+        self.net.compile_for(calls, "reduce-overhead")
         pictures: list[Tensor] = []
         made = 0
 
@@ -121,6 +136,8 @@ class Pipeline:
                 x = randn(torch.empty(len(part), *self.shape, device=self.device))
                 x = SAMPLERS[how.sampler](denoise, x, grid, randn=randn, **how.options())
                 pictures.append(self.codec.decode(x).cpu())
+                if on_images:
+                    on_images(start, pictures[-1])
         return torch.cat(pictures)
 
     def labels(self, n: int, labels: Labels = None, first: int = 0) -> list[int] | None:
@@ -133,11 +150,6 @@ class Pipeline:
         if len(every) != n:
             raise UserError(f"{len(every)} labels for {n} pictures: give one for all, or {n}")
         return every
-
-    def _net(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            output: Tensor = self.net(x, t, labels)
-        return output
 
     def _labels(self, labels: Labels) -> Tensor | None:
         if labels is None:
@@ -198,33 +210,33 @@ def load(
 ) -> Pipeline:
     """Load a run (its newest whole checkpoint), a checkpoint folder, or a diffusers folder.
 
-    ``device``: a GPU where there is one, else the CPU. ``precision``: "float32", "bf16" (autocast)
+    ``device``: a GPU where there is one, else the CPU. ``precision``: "float32", "bf16"
     or "auto" (bf16 where the hardware has it). Every file of a checkpoint is checked against its
     SHA-256. Raises UserError for a folder that is none of these, or damaged.
     """
     folder = Path(path)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = experiment.autocast_dtype(precision, device)
+    compute_dtype(precision, device)  # refused before anything is read
     if not folder.is_dir():
         raise UserError(
             f"there is no folder {folder}: give a run, a checkpoint or a model's folder"
         )
     if (folder / checkpoint.MANIFEST).exists():
         checkpoint.verify(folder)
-        return _from_checkpoint(folder, device, dtype)
+        return _from_checkpoint(folder, device).in_precision(precision)
     if (folder / "checkpoints").is_dir():
         experiment.read(folder / "config.json")  # a run from the future is not to be guessed at
         newest = checkpoint.newest(folder / "checkpoints", warnings.warn)
         if newest is not None:
-            return _from_checkpoint(newest, device, dtype)
+            return _from_checkpoint(newest, device).in_precision(precision)
     if (folder / "model_index.json").exists() or diffusers.is_unet(folder):
-        return _from_diffusers(folder, device, dtype)
+        return _from_diffusers(folder, device).in_precision(precision)
     if (folder / "config.json").exists():
         raise UserError(f"{folder} has no checkpoint yet: train it on with --resume")
     raise UserError(f"{folder} is no run, checkpoint or diffusers folder")
 
 
-def _from_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype) -> Pipeline:
+def _from_checkpoint(folder: Path, device: torch.device) -> Pipeline:
     config = experiment.read(folder / "config.json")
     facts = json.loads((folder / "state.json").read_text())
     channels, height, width = facts["shape"]
@@ -237,13 +249,12 @@ def _from_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype) -> 
         shape=(channels, height, width),
         classes=tuple(facts["classes"]),
         defaults=config.sampling(facts["classes"]),
-        dtype=dtype,
         colour=facts["colour"],
         data=facts["data"],
     )
 
 
-def _from_diffusers(folder: Path, device: torch.device, dtype: torch.dtype) -> Pipeline:
+def _from_diffusers(folder: Path, device: torch.device) -> Pipeline:
     config, scheduler, weights = diffusers.read(folder)
     try:
         fields, channels, classes = diffusers.unet_settings(config)
@@ -261,6 +272,4 @@ def _from_diffusers(folder: Path, device: torch.device, dtype: torch.dtype) -> P
     size = config.get("sample_size") or 32
     height, width = (size, size) if isinstance(size, int) else size
     names = tuple(str(i) for i in range(classes))
-    return Pipeline(
-        net.to(device).eval(), schedule, prediction, (channels, height, width), names, dtype=dtype
-    )
+    return Pipeline(net.to(device).eval(), schedule, prediction, (channels, height, width), names)

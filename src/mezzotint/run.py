@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
@@ -84,13 +84,12 @@ def run(experiment: Experiment, folder: Path, resume: bool = False) -> Iterator[
     facts = _facts(experiment, data)
     state = _begin(experiment, facts, device)
     pipe = Pipeline(
-        net=state.ema.module.eval(),
+        net=cast(UNet, state.ema.module.eval()),
         schedule=experiment.noise.build(),
         prediction=experiment.noise.prediction,
         shape=tuple(facts["shape"]),
         classes=facts["classes"],
         defaults=experiment.sampling(facts["classes"]),
-        dtype=configuration.autocast_dtype(experiment.precision, device),
     )
     found = checkpoint.newest(folder / "checkpoints", warnings.warn if main else lambda _: None)
     if found:
@@ -125,6 +124,7 @@ def _steps(
         with accelerator.main_process_first():
             curve = Curve(experiment, data, folder, accelerator.device)
     total, size, loss = experiment.train.images, experiment.train.batch, float("nan")
+    cast(UNet, state.net).compile_for(experiment.train.steps - state.step)
     steps = train(
         accelerator,
         accelerator.prepare(state.net),
@@ -137,7 +137,7 @@ def _steps(
         len(pipe.classes),
         experiment.train,
         state.step,
-        pipe.dtype,
+        configuration.compute_dtype(experiment.precision, accelerator.device),
     )
 
     def due(every: int, step: int) -> bool:
@@ -147,6 +147,10 @@ def _steps(
 
     def save() -> str:
         return f"saved {state.save(folder / 'checkpoints', config, facts, experiment.keep)}"
+
+    def drawn() -> Progress:
+        ready = pipe.in_precision(experiment.precision)
+        return Progress(images, total, loss, draw(ready, folder, images, stop))
 
     def leave(caught: int) -> NoReturn:
         accelerator.wait_for_everyone()  # a rank that ends early takes the others along
@@ -185,7 +189,7 @@ def _steps(
             if caught:
                 leave(caught)
             if main and due(experiment.sample_every, now.step):
-                yield Progress(images, total, loss, draw(pipe, folder, images, stop))
+                yield drawn()
             if curve and due(experiment.evaluate_every, now.step):
                 yield point()
                 if caught := stop.number():  # resumed from here, what it broke off is made up for
@@ -195,7 +199,7 @@ def _steps(
             clock = time.perf_counter()
         images = state.step * size
         if main and not grid(folder, images).exists():  # the last one, if a signal fell into it
-            yield Progress(images, total, loss, draw(pipe, folder, images, stop))
+            yield drawn()
         if caught := stop.number():
             raise Interrupted(caught)
 

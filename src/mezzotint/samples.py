@@ -67,7 +67,7 @@ def key(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> str:
         digest.update(name.encode())
         digest.update(weight.cpu().contiguous().view(torch.uint8).numpy())
     digest.update(pipe.schedule.alpha.numpy().tobytes())
-    facts = [version("mezzotint"), pipe.prediction, pipe.shape, pipe.classes, str(pipe.dtype)]
+    facts = [version("mezzotint"), pipe.prediction, pipe.shape, pipe.classes, str(pipe.net.dtype)]
     digest.update(json.dumps([*facts, asdict(how), seed, batch]).encode())
     return digest.hexdigest()[:16]
 

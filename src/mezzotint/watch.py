@@ -100,7 +100,7 @@ class Curve:
         try:
             results = list(
                 evaluate(
-                    pipe,
+                    pipe.in_precision(self.experiment.precision),
                     [self.measure],
                     pipe.defaults,
                     [self.experiment.evaluate_samples],

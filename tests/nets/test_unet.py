@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from mezzotint import UserError
 from mezzotint.nets import UNet, UNetConfig
-from mezzotint.nets.blocks import Attention, Down, attend, sinusoid
+from mezzotint.nets.blocks import Attention, Down, Up, attend, sinusoid
+from mezzotint.nets.norm import GroupNorm
+
+WIDE = {"channels": (32, 64), "groups": 8}  # at 32x32 every way through Up and GroupNorm is taken
 
 
 def test_the_default_is_ddpms_network_on_cifar10() -> None:
@@ -28,6 +32,21 @@ def test_downsampling_pads_right_and_bottom_only() -> None:
         down.conv.weight[0, 0, 0, 0] = 1.0  # picks the upper left pixel of each window
     x = torch.arange(16.0).view(1, 1, 4, 4)
     assert down(x).flatten().tolist() == [0, 2, 8, 10]
+
+
+@pytest.mark.parametrize("size", [(8, 8), (16, 16), (16, 24), (32, 32)])
+def test_upsampling_is_a_convolution_of_the_nearest_neighbours(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    up = Up(8)
+    x = torch.randn(2, 8, *size).to(memory_format=torch.channels_last).requires_grad_()
+    plain = up.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    slope, of = torch.randn_like(plain), (x, up.conv.weight, up.conv.bias)
+    ours, theirs = (
+        (out, *torch.autograd.grad(out, of, slope, retain_graph=True)) for out in (up(x), plain)
+    )
+    for got, wanted in zip(ours, theirs, strict=True):
+        bound = 1e-5 * float(wanted.detach().abs().max())
+        torch.testing.assert_close(got, wanted, rtol=0, atol=bound)
 
 
 @pytest.mark.parametrize("patch", [1, 2, 4])
@@ -70,6 +89,60 @@ def test_attention_sees_every_pixel() -> None:
     assert (x.grad[0].abs().sum(0) > 0).all()
 
 
+@pytest.mark.parametrize("width", [96, 128])
+def test_wide_networks_are_laid_out_channels_last(width: int) -> None:
+    net = UNet(UNetConfig(channels=(width,), blocks=1, attention=()))
+    weight = net.mid_in.conv1.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) == (width == 128)
+
+
+def test_the_whole_network_stays_in_channels_last(tiny_net) -> None:
+    net, seen = tiny_net(**WIDE).to(memory_format=torch.channels_last), []
+
+    def note(layer: nn.Module, _: tuple[Tensor, ...], out: Tensor) -> None:
+        seen.append(layer)
+        assert out.is_contiguous(memory_format=torch.channels_last), layer
+
+    layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | GroupNorm | Attention | Up)]
+    for layer in layers:
+        layer.register_forward_hook(note)
+    net(torch.randn(2, 3, 32, 32), torch.zeros(2)).sum().backward()
+    merged = [m.conv for m in layers if isinstance(m, Up)]  # its weights alone are used
+    assert set(layers) - set(seen) == set(merged)
+    for weight in net.parameters():
+        assert weight.grad.stride() == weight.stride()
+
+
+def test_a_copy_for_inference_is_the_same_function_with_its_taps_made_once(tiny_net) -> None:
+    net = tiny_net(classes=3, **WIDE).to(memory_format=torch.channels_last)
+    copy = net.for_inference(torch.float32)
+    x, t, labels = torch.randn(2, 3, 32, 32), torch.tensor([5.0, 500.0]), torch.tensor([0, 3])
+    with torch.no_grad():
+        torch.testing.assert_close(copy(x, t, labels), net(x, t, labels), rtol=1e-6, atol=1e-6)
+    assert [m.merged is not None for m in copy.modules() if isinstance(m, Up)] == [True]
+    assert copy.state_dict().keys() == net.state_dict().keys()
+
+
+def test_a_copy_in_bf16_leaves_the_original_as_it_was(tiny_net) -> None:
+    net = tiny_net(**WIDE).train()
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    copy = net.for_inference(torch.bfloat16)
+    x, t = torch.randn(2, 3, 32, 32), torch.tensor([5.0, 500.0])
+    assert copy(x, t).dtype == x.dtype
+    for layer in copy.modules():
+        dtype = torch.float32 if isinstance(layer, GroupNorm) else torch.bfloat16
+        assert {v.dtype for v in (*layer.parameters(False), *layer.buffers(False))} <= {dtype}
+    assert not any(p.requires_grad for p in copy.parameters())
+    assert not copy.training
+
+    assert net.training
+    assert all(p.requires_grad for p in net.parameters())
+    assert not list(net.buffers())
+    after = net.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[k], v) and after[k].dtype == v.dtype for k, v in before.items())
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -82,3 +155,12 @@ def test_attention_sees_every_pixel() -> None:
 def test_a_network_that_cannot_be_built_is_refused(fields: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         UNetConfig(**fields)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_compiler_sees_it_as_one_graph(tiny_net, training: bool) -> None:
+    net = tiny_net(classes=3).train(training)
+    x, t, labels = torch.randn(2, 3, 16, 16), torch.zeros(2), torch.tensor([0, 3])
+    with torch.set_grad_enabled(training):
+        compiled = torch.compile(net, backend="eager", fullgraph=True, dynamic=False)
+        torch.testing.assert_close(compiled(x, t, labels), net(x, t, labels))

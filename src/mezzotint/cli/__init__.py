@@ -10,6 +10,7 @@ import torch
 
 import mezzotint
 from mezzotint import recipes
+from mezzotint.allocator import keep_freed_memory
 from mezzotint.cli.evaluate import evaluate
 from mezzotint.cli.sample import sample
 from mezzotint.cli.train import train
@@ -47,6 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
             hint = nearest(verb, list(VERBS)) or f": choose {', '.join(VERBS)}"
             raise UserError(f"unknown verb {verb!r}{hint}")
         else:
+            keep_freed_memory()
             VERBS[verb](given[1:])
     except (UserError, OSError) as error:
         _fail(str(error), 2)

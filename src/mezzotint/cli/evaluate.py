@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from mezzotint.cli.bars import FIRST, bar
 from mezzotint.cli.flags import parse, subject
 from mezzotint.errors import UserError
 from mezzotint.evaluate import Against, Features, Figure, Measure, choose
-from mezzotint.experiment import SampleConfig, autocast_dtype
+from mezzotint.experiment import SampleConfig
 
 Metric = Literal["fd", "sfd", "cs", "kd", "prdc", "accuracy", "memorised"]
 Network = Literal["cifar10", "glyphs", "inception", "inception-pytorch-fid"]
@@ -86,7 +86,7 @@ def _model(folder: Path, rest: list[str]) -> None:
     default = ModelFlags(pipe.defaults, (folder if run else Path()) / "evaluation")
     flags = parse(default, rest, f"mezzotint evaluate {folder}")
     tiers = evaluation.tiers(flags.samples)
-    pipe = replace(pipe, dtype=autocast_dtype(flags.precision, pipe.device))
+    pipe = pipe.in_precision(flags.precision)
     with share.first():
         if flags.what.against:
             against = evaluation.against(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from torch import Tensor
 
 from mezzotint import pipeline
 from mezzotint.cli.bars import bar
 from mezzotint.cli.flags import parse, subject
-from mezzotint.experiment import SampleConfig, autocast_dtype
+from mezzotint.experiment import SampleConfig
 from mezzotint.report import figures
 from mezzotint.report.colour import channel_statistics
 
@@ -44,7 +46,7 @@ def sample(arguments: list[str]) -> None:
         pipe.defaults, (folder if (folder / "checkpoints").is_dir() else Path()) / "pictures"
     )
     flags = parse(default, rest, f"mezzotint sample {name}")
-    pipe = replace(pipe, dtype=autocast_dtype(flags.precision, pipe.device))
+    pipe = pipe.in_precision(flags.precision)
     labels = flags.labels[0] if len(flags.labels) == 1 else flags.labels or None
     flags.out.mkdir(parents=True, exist_ok=True)
     progress = bar("denoiser calls")
@@ -54,29 +56,38 @@ def sample(arguments: list[str]) -> None:
         progress.start()
         progress.update(task, completed=done, total=calls)
 
-    try:
-        images = pipe.sample(
-            flags.n,
-            labels,
-            seed=flags.seed,
-            batch=flags.batch,
-            on_step=follow,
-            **asdict(flags.how),
-        )
-    finally:
-        if progress.live.is_started:
-            progress.stop()
-    if (flags.out / "grid.png").exists():  # ours, from a request of more pictures perhaps
-        for old in flags.out.glob("[0-9]" * 6 + ".png"):
-            old.unlink()
-    for i, image in enumerate(images):
-        figures.to_pil(image).save(flags.out / f"{i:06d}.png")
     every = pipe.labels(flags.n, labels)
+    with ThreadPoolExecutor(1) as writer:  # on the disk while the next ones are made
+        written: list[Future[None]] = []
+        try:
+            images = pipe.sample(
+                flags.n,
+                labels,
+                seed=flags.seed,
+                batch=flags.batch,
+                on_step=follow,
+                on_images=lambda i, made: written.append(writer.submit(_write, flags.out, i, made)),
+                **asdict(flags.how),
+            )
+        finally:
+            if progress.live.is_started:
+                progress.stop()
+        for part in written:
+            part.result()
     figures.grid(images, every, pipe.classes).save(flags.out / "grid.png")
     _colours("pictures", channel_statistics(images.permute(0, 2, 3, 1).numpy()))
     if pipe.colour:
         _colours("training set", pipe.colour)
     print(f"{flags.n} pictures and their grid: {flags.out / 'grid.png'}")
+
+
+def _write(out: Path, first: int, images: Tensor) -> None:
+    """Write pictures by their numbers; those of an earlier request go before the first."""
+    if not first and (out / "grid.png").exists():  # ours, of more pictures perhaps
+        for old in [*out.glob("[0-9]" * 6 + ".png"), out / "grid.png"]:
+            old.unlink()
+    for i, image in enumerate(images, first):
+        figures.to_pil(image).save(out / f"{i:06d}.png")
 
 
 def _colours(of: str, statistics: dict[str, list[float]]) -> None:

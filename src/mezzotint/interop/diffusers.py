@@ -32,7 +32,6 @@ RENAMES = (
     (r"^(down|up)_blocks\.", r"\1."),
     (r"\.resnets\.", ".blocks."),
     (r"\.(down|up)samplers\.0\.", ".resample."),
-    (r"\.time_emb_proj\.", ".project."),
     (r"\.conv_shortcut\.", ".shortcut."),
     (r"\.group_norm\.", ".norm."),
     (r"\.to_out\.0\.", ".out."),
@@ -103,24 +102,35 @@ def unet_settings(config: dict[str, Any]) -> tuple[dict[str, Any], int, int]:
 
 
 def unet_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A UNet2DModel's state dict under UNet's keys, q, k and v stacked into one projection."""
+    """A UNet2DModel's state dict under UNet's keys.
+
+    q, k and v are stacked into one projection, and what projects the time embedding for each
+    residual block into another, in the order in which the blocks are passed.
+    """
     ours = {}
+    blocks = [k.removesuffix("weight") for k in state if k.endswith("time_emb_proj.weight")]
+    # Down, mid, up: the order of the alphabet, and of the numbers, is the walk's.
+    blocks.sort(key=lambda name: [part.zfill(9) for part in name.split(".")])
+    for part in ("weight", "bias"):
+        ours[f"project.{part}"] = torch.cat([_get(state, block + part) for block in blocks])
     for key, value in state.items():
         name = key
         if match := re.search(r"\.to_q\.(weight|bias)$", key):
-            names = [key.replace(".to_q.", f".to_{part}.") for part in "qkv"]
-            if missing := [n for n in names if n not in state]:
-                raise UserError(f"a weight is missing: {missing[0]}")
-            name, value = (
-                key.replace(match[0], f".qkv.{match[1]}"),
-                torch.cat([state[n] for n in names]),
-            )
-        elif re.search(r"\.to_[kv]\.", key):
+            name = key.replace(match[0], f".qkv.{match[1]}")
+            parts = [key.replace(".to_q.", f".to_{part}.") for part in "qkv"]
+            value = torch.cat([_get(state, part) for part in parts])
+        elif re.search(r"\.to_[kv]\.|\.time_emb_proj\.", key):
             continue
         for theirs, mine in RENAMES:
             name = re.sub(theirs, mine, name)
         ours[name] = value
     return ours
+
+
+def _get(state: dict[str, Tensor], key: str) -> Tensor:
+    if key not in state:
+        raise UserError(f"a weight is missing: {key}")
+    return state[key]
 
 
 def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:

@@ -6,8 +6,9 @@ network, 35,746,307 parameters.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import cast
 
 import torch
@@ -17,7 +18,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from mezzotint.errors import UserError
-from mezzotint.nets.blocks import Attention, Down, ResBlock, Up, group_norm, sinusoid, zeroed
+from mezzotint.nets.blocks import Attention, Down, ResBlock, Up, sinusoid, zeroed
+from mezzotint.nets.norm import GroupNorm
+
+WIDE = 128  # from this width on convolutions gain more by channels-last than the rest loses
+COMPILE_FROM = 2_000  # calls
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -63,11 +68,11 @@ class Stage(nn.Module):
     """One level: residual blocks, each followed by attention or nothing, then a resampling."""
 
     def __init__(
-        self, config: UNetConfig, level: int, cins: list[int], emb: int, resample: nn.Module
+        self, config: UNetConfig, level: int, cins: list[int], resample: nn.Module
     ) -> None:
         super().__init__()
         c, g = config.channels[level], config.groups
-        self.blocks = nn.ModuleList(ResBlock(cin, c, emb, g, config.dropout) for cin in cins)
+        self.blocks = nn.ModuleList(ResBlock(cin, c, g, config.dropout) for cin in cins)
         self.attentions = nn.ModuleList(
             Attention(c, g, config.head_width) if level in config.attention else nn.Identity()
             for _ in cins
@@ -101,13 +106,15 @@ class UNet(nn.Module):
         for level, (cin, c) in enumerate(pairwise([first, *widths])):
             cins = [cin] + [c] * (config.blocks - 1)
             resample = Down(c) if level < last else nn.Identity()
-            down.append(Stage(config, level, cins, emb, resample))
+            down.append(Stage(config, level, cins, resample))
             skips += [c] * (config.blocks + (level < last))
+        # A ModuleList is a list of Stages to a reader and to the type checker.
+        self.down = cast(list[Stage], nn.ModuleList(down))
 
         c, g, drop = widths[-1], config.groups, config.dropout
-        self.mid_in = ResBlock(c, c, emb, g, drop)
+        self.mid_in = ResBlock(c, c, g, drop)
         self.mid_attention = Attention(c, g, config.head_width)
-        self.mid_out = ResBlock(c, c, emb, g, drop)
+        self.mid_out = ResBlock(c, c, g, drop)
 
         up: list[Stage] = []
         for level in reversed(range(last + 1)):
@@ -115,36 +122,70 @@ class UNet(nn.Module):
             for _ in range(config.blocks + 1):
                 cins.append(c + skips.pop())
                 c = widths[level]
-            up.append(Stage(config, level, cins, emb, Up(c) if level else nn.Identity()))
-        # A ModuleList is a list of Stages to a reader and to the type checker.
-        self.down = cast(list[Stage], nn.ModuleList(down))
+            up.append(Stage(config, level, cins, Up(c) if level else nn.Identity()))
         self.up = cast(list[Stage], nn.ModuleList(up))
 
-        self.norm = group_norm(first, config.groups)
+        # One product tells all residual blocks, in the order of the walk, the time and the class.
+        self.widths = [m.width for m in self.modules() if isinstance(m, ResBlock)]
+        self.project = nn.Linear(emb, sum(self.widths))
+
+        self.norm = GroupNorm(first, config.groups, silu=True)
         self.out = zeroed(nn.Conv2d(first, pixel, 3, padding=1))
+        if first >= WIDE:
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
-        emb = self.embed(t, labels)
-        h = self.stem(F.pixel_unshuffle(x, self.config.patch))
+        shifts = iter(self.project(F.silu(self.embed(t, labels))).split(self.widths, dim=1))
+        h = self.stem(F.pixel_unshuffle(x, self.config.patch).to(self.dtype))
         skips = [h]
         for stage in self.down:
             for block, attend in stage.layers():
-                h = attend(block(h, emb))
+                h = attend(block(h, next(shifts)))
                 skips.append(h)
             if isinstance(stage.resample, Down):
                 h = stage.resample(h)
                 skips.append(h)
-        h = self.mid_out(self.mid_attention(self.mid_in(h, emb)), emb)
+        h = self.mid_in(h, next(shifts))
+        h = self.mid_out(self.mid_attention(h), next(shifts))
         for stage in self.up:
             for block, attend in stage.layers():
-                h = attend(block(torch.cat([h, skips.pop()], dim=1), emb))
+                h = attend(block(h, next(shifts), skips.pop()))
             h = stage.resample(h)
-        return F.pixel_shuffle(self.out(F.silu(self.norm(h))), self.config.patch)
+        return F.pixel_shuffle(self.out(self.norm(h)), self.config.patch).to(x.dtype)
+
+    def compile_for(self, calls: int, mode: str = "default") -> None:
+        """Compile on a GPU, where so many calls are to come that it pays for its minute or so.
+
+        The shapes are taken as fixed; "reduce-overhead" records CUDA graphs. On a CPU compiling
+        this network was never found to pay.
+        """
+        done = self._compiled_call_impl is not None
+        if self.stem.weight.is_cuda and calls >= COMPILE_FROM and not done:
+            self.compile(mode=mode, dynamic=False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in, outside autocast."""
+        return self.stem.weight.dtype
+
+    def for_inference(self, dtype: torch.dtype) -> UNet:
+        """A copy to sample with: weights in ``dtype``, and what follows from them, made once.
+
+        The norms' weights stay as they are: they are few, and rounding them is what would tell.
+        """
+        net = copy.deepcopy(self).eval().requires_grad_(False)
+        for layer in net.modules():
+            if isinstance(layer, Up):
+                layer.merged = layer.taps().contiguous(memory_format=torch.channels_last)
+            if not isinstance(layer, GroupNorm):
+                for tensor in chain(layer.parameters(False), layer.buffers(False)):
+                    tensor.data = tensor.to(dtype)
+        return net
 
     def embed(self, t: Tensor, labels: Tensor | None) -> Tensor:
-        """What every residual block is told (B, 4 * channels[0]): the time, and the class."""
+        """What the blocks are told (B, 4 * channels[0]): the time, and the class."""
         first = self.config.channels[0]
-        emb: Tensor = self.time(sinusoid(t, first).to(self.stem.weight.dtype))
+        emb: Tensor = self.time(sinusoid(t, first).to(self.dtype))
         if self.label is None:
             if labels is not None:
                 raise UserError("this network is unconditional: it takes no labels")

@@ -57,7 +57,10 @@ def write(
     partial, old = folder / f".new-{final.name}", folder / f".old-{final.name}"
     partial.mkdir()
     sums = {}
-    files = {f"{name}.safetensors": safetensors.torch.save(dict(t)) for name, t in tensors.items()}
+    files = {
+        f"{name}.safetensors": safetensors.torch.save({k: v.contiguous() for k, v in t.items()})
+        for name, t in tensors.items()
+    }
     files |= {f"{name}.json": json.dumps(fact, indent=1).encode() for name, fact in facts.items()}
     for name, data in files.items():
         _write(partial / name, data)

@@ -96,9 +96,12 @@ class TrainState:
         self.net.load_state_dict(load_file(folder / "net.safetensors"))
         self.ema.module.load_state_dict(load_file(folder / "ema.safetensors"))
         self.ema.n_averaged.fill_(self.step)
+        weights = list(self.net.parameters())
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in load_file(folder / "optimizer.safetensors").items():
             index, key = name.split(".")
+            if value.ndim:  # laid out as the weight: the fused step walks both in memory's order
+                value = torch.empty_like(weights[int(index)]).copy_(value)
             moments.setdefault(int(index), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})

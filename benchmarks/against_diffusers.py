@@ -1,0 +1,367 @@
+"""Speed and memory against diffusers on the same weights: docs/results/speed.md.
+
+    python benchmarks/against_diffusers.py                   # all, written there (35 minutes)
+    python benchmarks/against_diffusers.py forward training  # some tables, printed
+
+Contestants take turns in one process, all under the allocator setting of our command line; a ratio
+is of two turns of one round, and what is quoted is the median with the least and the greatest.
+Memory is the peak of a fresh process, theirs under the allocator's defaults. Peers: diffusers as
+its documentation shows it (float32, eager, its own EMAModel and DDIMPipeline), and tuned: bf16
+autocast, that in channels-last, bf16 weights in channels-last, and compiled. Leave the machine
+alone meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import platform
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, UNet2DModel
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+
+import mezzotint as mz
+from mezzotint.allocator import keep_freed_memory
+from mezzotint.experiment import SampleConfig, compute_dtype
+from mezzotint.interop import diffusers as interop
+from mezzotint.nets import UNet, UNetConfig
+from mezzotint.pipeline import Pipeline
+from mezzotint.recipes import RECIPES
+from mezzotint.training.ema import averaged
+from mezzotint.training.loop import TrainConfig, optimizer, train
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+LAST, BF16 = torch.channels_last, torch.bfloat16
+LARGE = {
+    "sample_size": 32,
+    "block_out_channels": (128, 256, 256, 256),
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+}
+SMALL = {
+    "sample_size": 16,
+    "in_channels": 12,  # ours folds 2x2 pixels into channels itself
+    "out_channels": 12,
+    "block_out_channels": (64, 96, 128),
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+}
+SHAPES = {"35.7M": (LARGE, UNetConfig()), "small": (SMALL, RECIPES["cifar10-ddpm-small"].net)}
+OURS, DEFAULT, AUTOCAST = "mezzotint", "diffusers", "diffusers, autocast"
+AUTOCAST_LAST, CAST = f"{AUTOCAST}, channels-last", "diffusers, bf16 weights, channels-last"
+COMPILED = "diffusers, compiled"
+Turn = Callable[[], object]
+Row = tuple[str, list[float]]
+
+
+def peer(size: str, classes: int = 0) -> UNet2DModel:
+    """diffusers' network: DDPM's of 35.7 million parameters, or one of the small recipe's shape."""
+    torch.manual_seed(0)
+    likeness: dict[str, Any] = {
+        "attention_head_dim": None,
+        "norm_eps": 1e-6,
+        "downsample_padding": 0,
+        "flip_sin_to_cos": False,
+        "freq_shift": 1,
+        "num_class_embeds": classes + 1 if classes else None,
+    }
+    return UNet2DModel(layers_per_block=2, **SHAPES[size][0], **likeness).to(DEVICE)
+
+
+def ours(size: str, classes: int = 0) -> UNet:
+    """Our network with the peer's weights."""
+    net = UNet(SHAPES[size][1], classes=classes)
+    net.load_state_dict(interop.unet_weights(peer(size, classes).state_dict()))
+    return net.to(DEVICE)
+
+
+def noise(net: UNet2DModel, batch: int) -> Tensor:
+    c = net.config
+    return torch.randn(batch, c.in_channels, c.sample_size, c.sample_size, device=DEVICE)
+
+
+def forwards(size: str, batch: int, compiled: bool) -> dict[str, Turn]:
+    """A call of the network."""
+    net, theirs = ours(size).for_inference(BF16), peer(size).eval()
+    cast = copy.deepcopy(theirs).to(BF16).to(memory_format=LAST)
+    x, z = torch.randn(batch, 3, 32, 32, device=DEVICE), noise(theirs, batch)
+    t = torch.full((batch,), 500, device=DEVICE)
+
+    @torch.inference_mode()
+    def run() -> Tensor:
+        return net(x, t)
+
+    @torch.no_grad()
+    def default() -> Tensor:
+        return theirs(z, t).sample
+
+    def autocast() -> Tensor:
+        with torch.autocast(DEVICE.type, BF16):
+            return default()
+
+    def inference(net: Callable[..., Any]) -> Turn:
+        @torch.inference_mode()
+        def run() -> Tensor:
+            return net(z.to(BF16, memory_format=LAST), t).sample.float()
+
+        return run
+
+    turns = {OURS: run, DEFAULT: default, AUTOCAST: autocast, CAST: inference(cast)}
+    return turns | ({COMPILED: inference(torch.compile(cast))} if compiled else {})
+
+
+def trainings(size: str, batch: int, compiled: bool, only: str = "") -> dict[str, Turn]:
+    """A training step, optimiser and average included, on pictures made up once."""
+    makers: dict[str, Callable[[], Turn]] = {
+        OURS: lambda: our_step(size, batch),
+        DEFAULT: lambda: their_step(size, batch),
+        AUTOCAST: lambda: their_step(size, batch, tuned=True),
+        AUTOCAST_LAST: lambda: their_step(size, batch, tuned=True, layout=LAST),
+    }
+    if compiled:
+        makers[COMPILED] = lambda: their_step(size, batch, tuned=True, layout=LAST, compiled=True)
+    return {name: make() for name, make in makers.items() if only in ("", name)}
+
+
+def our_step(size: str, batch: int) -> Turn:
+    """A step of our loop, in the precision that `auto` is."""
+    accelerator, net = Accelerator(cpu=DEVICE.type == "cpu"), ours(size)
+    config = TrainConfig(images=10**9, batch=batch)
+    x0 = torch.rand(batch, 3, 32, 32, device=DEVICE) * 2 - 1
+    steps = train(
+        accelerator,
+        accelerator.prepare(net),
+        averaged(net, batch, config.ema_halflife),
+        optimizer(net, config),
+        mz.linear(1000),
+        "eps",
+        lambda start, count, u: (x0[:count], None),
+        (3, 32, 32),
+        0,
+        config,
+        dtype=compute_dtype("auto", DEVICE),
+    )
+    return lambda: next(steps)
+
+
+def their_step(
+    size: str,
+    batch: int,
+    tuned: bool = False,
+    layout: torch.memory_format = torch.contiguous_format,
+    compiled: bool = False,
+) -> Turn:
+    """The step of diffusers' unconditional training example; tuned: bf16 autocast, fused AdamW."""
+    net = peer(size).train().to(memory_format=layout)
+    call = torch.compile(net) if compiled else net
+    scheduler = DDPMScheduler(num_train_timesteps=1000)
+    adam = torch.optim.AdamW(net.parameters(), lr=1e-4, fused=tuned)
+    ema = EMAModel(net.parameters(), decay=0.9999, use_ema_warmup=True)
+    x0 = noise(net, batch).clamp(-1, 1).contiguous(memory_format=layout)
+
+    def step() -> None:
+        eps = torch.randn_like(x0)
+        t = torch.randint(0, 1000, (batch,), device=DEVICE)
+        with torch.autocast(DEVICE.type, BF16, enabled=tuned):
+            output = call(scheduler.add_noise(x0, eps, t), t).sample
+        F.mse_loss(output.float(), eps).backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        adam.step()
+        adam.zero_grad()
+        ema.step(net.parameters())
+
+    return step
+
+
+def samplings(size: str, guided: bool, count: int = 64, steps: int = 50) -> dict[str, Turn]:
+    """Pictures by DDIM from noise to uint8; guided: of ten classes, in one doubled batch."""
+    classes = 10 if guided else 0
+    names = tuple(str(i) for i in range(classes))
+    theirs = peer(size, classes).eval()
+    cast = copy.deepcopy(theirs).to(BF16).to(memory_format=LAST)
+    scheduler = DDIMScheduler(num_train_timesteps=1000, clip_sample=True)
+    how = SampleConfig(steps=steps, spacing="leading", guidance=2.0 if guided else 1.0)
+    net = ours(size, classes).for_inference(BF16)
+    pipe = Pipeline(net, mz.linear(1000), "eps", (3, 32, 32), names, how)
+
+    def pipeline(net: UNet2DModel) -> Turn:
+        ddim = DDIMPipeline(net, scheduler)
+        ddim.set_progress_bar_config(disable=True)
+        return lambda: ddim(count, num_inference_steps=steps, output_type="np")
+
+    def loop(net: UNet2DModel) -> Turn:
+        """What one writes oneself: for guidance there is no pipeline, and for bf16 it fails."""
+        labels = torch.arange(count, device=DEVICE) % 10
+        pair = torch.cat([labels, torch.full_like(labels, 10)])
+
+        @torch.inference_mode()
+        def run() -> Tensor:
+            x = noise(net, count)
+            scheduler.set_timesteps(steps)
+            for t in scheduler.timesteps:
+                z = x.to(net.dtype, memory_format=LAST)
+                if guided:
+                    cond, uncond = net(torch.cat([z, z]), t, pair).sample.float().chunk(2)
+                    eps = uncond + 2 * (cond - uncond)
+                else:
+                    eps = net(z, t).sample.float()
+                x = scheduler.step(eps, t, x).prev_sample
+            return (x.clamp(-1, 1) * 127.5 + 127.5).byte()
+
+        return run
+
+    return {
+        OURS: lambda: pipe.sample(count, batch=count),
+        DEFAULT: loop(theirs) if guided else pipeline(theirs),
+        CAST: loop(cast),
+    }
+
+
+def methods() -> dict[str, Turn]:
+    """The report's two ways to pictures, of ours and the small network: 16 at once."""
+    how = SampleConfig(sampler="ddpm", steps=1000)
+    net = ours("small").for_inference(BF16)
+    pipe = Pipeline(net, mz.linear(1000), "eps", (3, 32, 32), (), how)
+    ddim = replace(pipe, defaults=SampleConfig(steps=250))
+    return {"DDIM 250": lambda: ddim.sample(16), "DDPM 1000": lambda: pipe.sample(16)}
+
+
+def take_turns(turns: dict[str, Turn], pairs: int, rare: int) -> Iterator[tuple[str, list[float]]]:
+    """Seconds of each: one turn to warm up, then one a round.
+
+    diffusers as it comes is slow: ``rare`` says in how many rounds it takes part, unwarmed.
+    """
+    times: dict[str, list[float]] = {name: [] for name in turns}
+    for i in range(-1, pairs):
+        for name, turn in turns.items():
+            if name == DEFAULT and rare < pairs and not 0 <= i < rare:
+                continue
+            synchronize()
+            clock = time.perf_counter()
+            turn()
+            synchronize()
+            if i >= 0:
+                times[name].append(time.perf_counter() - clock)
+    yield from times.items()
+
+
+def synchronize() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def table(what: str, count: int, rows: list[Row]) -> str:
+    """Images a second of each, and how many times its speed the first one's is."""
+    first = rows[0][1]
+    lines = [f"\n{what}\n", "| | images/s | ours is faster by | pairs |", "|---|---|---|---|"]
+    for name, times in rows:
+        ratios = [b / a for a, b in zip(first, times, strict=False)]
+        spread = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        told = "" if times is first else spread
+        lines.append(f"| {name} | {count / median(times):.1f} | {told} | {len(times)} |")
+    return "\n".join(lines)
+
+
+def peak(name: str) -> float:
+    """Peak MiB of three training steps of 128 by one contestant, in this very process."""
+    if name == OURS:
+        keep_freed_memory()
+    turn = trainings("35.7M", 128, "compiled" in name, only=name)[name]
+    for _ in range(3):
+        turn()
+    if DEVICE.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def memory() -> str:
+    lines = ["\nPeak memory of a training step of 35.7M at batch 128, of a fresh process each.\n"]
+    lines += ["| | MiB | ours takes |", "|---|---|---|"]
+    found: dict[str, float] = {}
+    for name in (OURS, DEFAULT, AUTOCAST, AUTOCAST_LAST):
+        command = [sys.executable, __file__, "--peak", name]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found[name] = float(said.split()[-1])
+        lines.append(f"| {name} | {found[name]:,.0f} | {found[OURS] / found[name]:.2f} |")
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    if DEVICE.type == "cuda":
+        name = torch.cuda.get_device_name()
+    else:
+        lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
+        models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        name = models[0] if models else platform.processor()
+        special = [f for f in ("avx512_bf16", "amx_bf16") if any(f in line for line in lines)]
+        name = ", ".join([name, *special, f"{torch.get_num_threads()} threads"])
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    libraries = ", ".join(f"{p} {version(p)}" for p in ("torch", "diffusers"))
+    return f"{name}; {libraries}; mezzotint at commit {commit}"
+
+
+def tables(which: list[str], pairs: int, compiled: bool) -> Iterator[str]:
+    def rows(turns: dict[str, Turn], rare: int) -> list[Row]:
+        return list(take_turns(turns, pairs, rare))
+
+    for name in which:
+        if name == "forward":
+            for batch in (1, 4, 16, 64):
+                title = f"One call of the 35.7M network, bf16, batch {batch}"
+                yield table(title, batch, rows(forwards("35.7M", batch, compiled), pairs))
+        elif name == "training":
+            for size, batch in (("35.7M", 16), ("35.7M", 64), ("35.7M", 128), ("small", 64)):
+                title = f"A training step of {size}, batch {batch}"
+                turns = trainings(size, batch, compiled)
+                yield table(title, batch, rows(turns, 2 if batch == 128 else pairs))
+        elif name == "memory":
+            yield memory()
+        elif name == "sampling":
+            for size, guided in (("small", False), ("small", True), ("35.7M", False)):
+                title = f"64 pictures by DDIM 50 of {size}, {'' if guided else 'un'}guided"
+                yield table(title, 64, rows(samplings(size, guided), 1 if size == "35.7M" else 3))
+        elif name == "methods":
+            title = "16 pictures of the small network: the report's two ways, and what DDIM gains"
+            yield table(title, 16, rows(methods(), pairs))
+
+
+def main() -> None:
+    every = ["forward", "training", "memory", "sampling", "methods"]
+    parser = argparse.ArgumentParser(description="Speed and memory against diffusers.")
+    parser.add_argument("tables", nargs="*", default=every, help=", ".join(every))
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--compiled", action="store_true", help="compile the peer too: minutes")
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    if given.peak:
+        print(peak(given.peak))
+        return
+    keep_freed_memory()
+    page = Path(__file__).parents[1] / "docs" / "results" / "speed.md"
+    parts = [f"# Speed against diffusers\n\n{machine()}."]
+    for part in tables(given.tables, given.pairs, given.compiled):
+        print(part, flush=True)
+        parts.append(part)
+    if given.tables == every:
+        page.write_text("\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

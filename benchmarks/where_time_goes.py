@@ -1,0 +1,153 @@
+"""Where a call and a training step of the 35.7M U-Net spend their time, and how cost grows.
+
+    python benchmarks/where_time_goes.py            # docs/results/profile.md
+    python benchmarks/where_time_goes.py --print    # printed alone
+
+Times are of torch's own profiler, on an otherwise idle machine; the matrix peak is the best that a
+square product of the same type reaches here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from against_diffusers import DEVICE, forwards, machine, our_step, synchronize, their_step
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from mezzotint.allocator import keep_freed_memory
+from mezzotint.experiment import compute_dtype
+from mezzotint.nets import UNet, UNetConfig
+
+KINDS = {
+    "convolutions": ("conv", "cudnn"),
+    "group norm": ("group_norm", "_ChannelsLast", "addcmul", "aten::sum", "aten::pow", "aten::sub"),
+    "SiLU": ("silu",),
+    "matrix products, attention": ("mm", "attention", "softmax"),
+    "sums of branches, concatenation": ("aten::add", "aten::cat"),
+    "copies and casts": ("copy",),
+    "optimiser, average": ("adam", "lerp", "linalg", "foreach"),
+}
+
+
+def shares(turn: Callable[[], object]) -> dict[str, float]:
+    """The share of each kind of operation in a warm turn."""
+    for _ in range(3):
+        turn()
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (DEVICE.type == "cuda")
+    with profile(activities=activities) as seen:
+        turn()
+        synchronize()
+    found = dict.fromkeys([*KINDS, "the rest"], 0.0)
+    for event in seen.key_averages():
+        kind = next((k for k, ns in KINDS.items() if any(n in event.key for n in ns)), "the rest")
+        cuda = getattr(event, "self_device_time_total", 0.0)
+        found[kind] += cuda if DEVICE.type == "cuda" else event.self_cpu_time_total
+    return {kind: spent / sum(found.values()) for kind, spent in found.items()}
+
+
+def seconds(turn: Callable[[], object], turns: int = 5) -> float:
+    """The median of some warm turns."""
+    times = []
+    for i in range(turns + 1):
+        synchronize()
+        clock = time.perf_counter()
+        turn()
+        synchronize()
+        if i:
+            times.append(time.perf_counter() - clock)
+    return median(times)
+
+
+def peak(dtype: torch.dtype) -> float:
+    """FLOP/s of the best square product."""
+
+    def rate(n: int) -> float:
+        a, b = torch.randn(2, n, n, device=DEVICE).to(dtype)
+        return 2 * n**3 / seconds(lambda: a @ b)
+
+    return max(rate(n) for n in (1024, 2048, 4096))
+
+
+def operations(net: UNet, size: int = 32) -> int:
+    """FLOP of one picture's call."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(torch.randn(1, 3, size, size, device=DEVICE), torch.zeros(1, device=DEVICE))
+    return counter.get_total_flops()
+
+
+def call(net: UNet, batch: int, size: int = 32) -> float:
+    """Seconds of a call."""
+    x, t = torch.randn(batch, 3, size, size, device=DEVICE), torch.zeros(batch, device=DEVICE)
+    with torch.inference_mode():
+        return seconds(lambda: net(x, t))
+
+
+def parts() -> str:
+    rooms = forwards("35.7M", 16, compiled=False)
+    columns = {
+        "a call of 16": shares(rooms["mezzotint"]),
+        "diffusers' (autocast)": shares(rooms["diffusers, autocast"]),
+        "a training step of 64": shares(our_step("35.7M", 64)),
+        "diffusers' (autocast) ": shares(their_step("35.7M", 64, tuned=True)),
+    }
+    lines = [f"| | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
+    for kind in [*KINDS, "the rest"]:
+        lines.append(f"| {kind} | {' | '.join(f'{c[kind]:.0%}' for c in columns.values())} |")
+    return "\n".join(lines)
+
+
+def growth() -> str:
+    dtype = compute_dtype("auto", DEVICE)
+    top = peak(dtype)
+    lines = [
+        f"The best matrix product in {str(dtype).removeprefix('torch.')} reaches {top / 1e12:.2f} "
+        "TFLOP/s here.\n",
+        "| network | batch | side | GFLOP a picture | pictures/s | share of the peak |",
+        "|---|---|---|---|---|---|",
+    ]
+    wide = UNetConfig(channels=(256, 512, 512, 512))
+    for name, config, batch, size in (
+        ("35.7M", UNetConfig(), 1, 32),
+        ("35.7M", UNetConfig(), 4, 32),
+        ("35.7M", UNetConfig(), 16, 32),
+        ("35.7M", UNetConfig(), 64, 32),
+        ("35.7M", UNetConfig(), 16, 64),
+        ("twice as wide", wide, 16, 32),
+    ):
+        net = UNet(config).to(DEVICE)
+        work = operations(net, size)
+        rate = batch / call(net.for_inference(dtype), batch, size)
+        share = rate * work / top
+        lines.append(f"| {name} | {batch} | {size} | {work / 1e9:.1f} | {rate:.1f} | {share:.0%} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Where the time goes.")
+    parser.add_argument("--print", action="store_true", help="write no page")
+    given = parser.parse_args()
+    keep_freed_memory()
+    page = "\n\n".join(
+        [
+            "# Where the time goes",
+            f"{machine()}.",
+            "The share of each kind of operation, ours and diffusers'.",
+            parts(),
+            "A call of the network, and how its cost grows. A picture costs this times the steps, "
+            "and twice that where it is guided.",
+            growth(),
+        ]
+    )
+    print(page)
+    if not given.print:
+        Path(__file__).parents[1].joinpath("docs", "results", "profile.md").write_text(page + "\n")
+
+
+if __name__ == "__main__":
+    main()
