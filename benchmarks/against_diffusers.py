@@ -225,11 +225,16 @@ def samplings(size: str, guided: bool, count: int = 64, steps: int = 50) -> dict
 
         return run
 
-    return {
+    def autocast() -> object:
+        with torch.autocast(DEVICE.type, BF16):
+            return loop(theirs)()
+
+    turns = {
         OURS: lambda: pipe.sample(count, batch=count),
         DEFAULT: loop(theirs) if guided else pipeline(theirs),
         CAST: loop(cast),
     }
+    return turns | ({AUTOCAST: autocast} if size == "small" else {})  # slower where it is large
 
 
 def methods() -> dict[str, Turn]:

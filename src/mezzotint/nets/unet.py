@@ -21,7 +21,7 @@ from mezzotint.errors import UserError
 from mezzotint.nets.blocks import Attention, Down, ResBlock, Up, sinusoid, zeroed
 from mezzotint.nets.norm import GroupNorm
 
-WIDE = 128  # from this width on convolutions gain more by channels-last than the rest loses
+WIDE = 128  # from this width on training gains more by channels-last than it loses
 COMPILE_FROM = 2_000  # calls
 
 
@@ -174,6 +174,7 @@ class UNet(nn.Module):
         The norms' weights stay as they are: they are few, and rounding them is what would tell.
         """
         net = copy.deepcopy(self).eval().requires_grad_(False)
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for layer in net.modules():
             if isinstance(layer, Up):
                 layer.merged = layer.taps().contiguous(memory_format=torch.channels_last)
