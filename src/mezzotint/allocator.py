@@ -12,8 +12,8 @@ def keep_freed_memory() -> None:
     """Let this process reuse the memory of one step's tensors in the next, on Linux with glibc.
 
     By default glibc gives large blocks back to the kernel as they are freed, and each new tensor on
-    a CPU is paid for in page faults: a third of the time of a training step, here and there. What
-    it costs is that the process never shrinks. Does nothing elsewhere.
+    a CPU is paid for in page faults. What it costs is that the process never shrinks. Does nothing
+    elsewhere.
     """
     if sys.platform != "linux":
         return
