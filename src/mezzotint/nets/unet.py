@@ -156,8 +156,8 @@ class UNet(nn.Module):
     def compile_for(self, calls: int, mode: str = "default") -> None:
         """Compile on a GPU, where so many calls are to come that it pays for its minute or so.
 
-        The shapes are taken as fixed; "reduce-overhead" records CUDA graphs. On a CPU compiling
-        this network was never found to pay.
+        The shapes are taken as fixed; "reduce-overhead" records CUDA graphs. On a CPU it does
+        nothing.
         """
         done = self._compiled_call_impl is not None
         if self.stem.weight.is_cuda and calls >= COMPILE_FROM and not done:
