@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import argparse
 import copy
-import platform
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,6 +30,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, UNet2DModel
 from diffusers.training_utils import EMAModel
+from machine import machine
 from torch import Tensor
 
 import mezzotint as mz
@@ -315,21 +314,6 @@ def memory(what: str, names: list[str]) -> str:
     return "\n".join(lines)
 
 
-def machine() -> str:
-    if DEVICE.type == "cuda":
-        name = torch.cuda.get_device_name()
-    else:
-        lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
-        models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        name = models[0] if models else platform.processor()
-        special = [f for f in ("avx512_bf16", "amx_bf16") if any(f in line for line in lines)]
-        name = ", ".join([name, *special, f"{torch.get_num_threads()} threads"])
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    libraries = ", ".join(f"{p} {version(p)}" for p in ("torch", "diffusers"))
-    return f"{name}; {libraries}; mezzotint at commit {commit}"
-
-
 def tables(which: list[str], pairs: int, compiled: bool) -> Iterator[str]:
     def rows(turns: dict[str, Turn], rare: int) -> list[Row]:
         return list(take_turns(turns, pairs, rare))
@@ -371,7 +355,7 @@ def main() -> None:
         return
     keep_freed_memory()
     page = Path(__file__).parents[1] / "docs" / "results" / "speed.md"
-    parts = [f"# Speed against diffusers\n\n{machine()}."]
+    parts = [f"# Speed against diffusers\n\n{machine('torch', 'diffusers')}."]
     for part in tables(given.tables, given.pairs, given.compiled):
         print(part, flush=True)
         parts.append(part)

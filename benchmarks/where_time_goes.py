@@ -17,7 +17,8 @@ from statistics import median
 
 import numpy as np
 import torch
-from against_diffusers import DEVICE, forwards, machine, our_step, synchronize, their_step
+from against_diffusers import DEVICE, forwards, our_step, synchronize, their_step
+from machine import machine
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -155,7 +156,7 @@ def main() -> None:
     page = "\n\n".join(
         [
             "# Where the time goes",
-            f"{machine()}.",
+            f"{machine('torch', 'diffusers')}.",
             "The share of each kind of operation, ours and diffusers'.",
             parts(),
             "A call of the network, and how its cost grows. A picture costs this times the steps, "

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from mezzotint.data import glyphs
 from mezzotint.experiment import DataConfig, Experiment, NoiseConfig, SampleConfig
 from mezzotint.nets import UNet, UNetConfig
+from mezzotint.run import run
 from mezzotint.training.loop import TrainConfig
 
 torch.set_num_threads(1)  # the networks here are too small for two
@@ -21,28 +23,59 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(autouse=True)
+def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache."""
+    monkeypatch.setenv("MEZZOTINT_CACHE", str(cache))
+
+
+def small_and_own(cache: Path, patch: pytest.MonkeyPatch) -> None:
+    """`glyphs` of 100 pictures, in the tests' own cache."""
+    patch.setenv("MEZZOTINT_CACHE", str(cache))
+    patch.setitem(glyphs.COUNTS, "train", 100)
+
+
 @pytest.fixture
 def few_glyphs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`glyphs` of 100 pictures, in the tests' own cache."""
-    monkeypatch.setenv("MEZZOTINT_CACHE", str(cache))
-    monkeypatch.setitem(glyphs.COUNTS, "train", 100)
+    small_and_own(cache, monkeypatch)
+
+
+TINY = Experiment(
+    recipe="tiny",
+    data=DataConfig(data="glyphs"),
+    net=UNetConfig(channels=(8, 16), blocks=1, attention=(1,), groups=4, patch=2, dropout=0.1),
+    noise=NoiseConfig(schedule="cosine", prediction="v"),
+    train=TrainConfig(images=96, batch=8, lr=1e-3, warmup=16, cooldown=0.5, ema_halflife=100),
+    sample=SampleConfig(steps=2, guidance=2.0),
+    precision="float32",
+    log_every=24,
+    sample_every=10_000,
+    save_every=32,
+)
 
 
 @pytest.fixture
 def tiny(few_glyphs: None) -> Experiment:
     """A whole experiment of 12 steps of 8 glyphs, in a second: mid-epoch ends, dropout and all."""
-    return Experiment(
-        recipe="tiny",
-        data=DataConfig(data="glyphs"),
-        net=UNetConfig(channels=(8, 16), blocks=1, attention=(1,), groups=4, patch=2, dropout=0.1),
-        noise=NoiseConfig(schedule="cosine", prediction="v"),
-        train=TrainConfig(images=96, batch=8, lr=1e-3, warmup=16, cooldown=0.5, ema_halflife=100),
-        sample=SampleConfig(steps=2, guidance=2.0),
-        precision="float32",
-        log_every=24,
-        sample_every=10_000,
-        save_every=32,
-    )
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def finished(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of `tiny`, to be copied."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        small_and_own(cache, patch)
+        for _ in run(TINY, folder):
+            pass
+    return folder
+
+
+@pytest.fixture
+def trained(finished: Path, few_glyphs: None, tmp_path: Path) -> Path:
+    """The run of `tiny`, a test's own."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
 @pytest.fixture

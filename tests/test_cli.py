@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
-from mezzotint import cli, recipes
-from mezzotint.experiment import Experiment
+import mezzotint as mz
+from mezzotint import cli, optimised, recipes
+from mezzotint.experiment import Experiment, SampleConfig
+from mezzotint.report import figures
 from mezzotint.run import run
+from mezzotint.samplers import SAMPLERS
 from mezzotint.training import checkpoint
 
 CapSys = pytest.CaptureFixture[str]
@@ -29,10 +35,9 @@ def call(capsys: CapSys, *arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.fixture
-def trained(tiny: Experiment, tmp_path: Path) -> Path:
-    for _ in run(tiny, tmp_path / "run"):
-        pass
-    return tmp_path / "run"
+def weaker(trained: Path, tmp_path: Path) -> Path:
+    """An earlier checkpoint of the run."""
+    return Path(shutil.copytree(trained / "checkpoints" / "step-8", tmp_path / "weaker"))
 
 
 def test_a_recipe_is_trained_and_sampled(few_glyphs, tmp_path: Path, capsys: CapSys) -> None:
@@ -78,14 +83,19 @@ def test_help_and_version(capsys: CapSys) -> None:
         ("train glyphs-ddpm --bach 3", "unknown field --bach; did you mean --batch"),
         ("train glyphs-ddpm --batch many", "--batch"),
         ("train glyphs-ddpm --batch 0", "batch: input should be greater than 0, not 0"),
-        ("train glyphs-ddpm --schedule cosin", "'linear', 'cosine'"),
+        ("train glyphs-ddpm --schedule cosin", "'linear', 'scaled_linear', 'cosine'"),
+        ("train glyphs-ddpm --schedule linear --s 0", "s is for cosine: leave it out with linear"),
+        (
+            "train glyphs-ddpm --prediction eps --zero-terminal-snr",
+            "eps cannot be learned with zero_terminal_snr",
+        ),
         ("train glyphs-ddpm --channels 30", "groups 8 do not divide a width of 30"),
         ("train glyphs-ddpm --channels 9 --groups 3", "the first width is 9"),
         ("train glyphs-ddpm --dropout 2", "dropout: input should be less than 1"),
         ("train glyphs-ddpm --lr inf", "lr: input should be a finite number"),
         ("train glyphs-ddpm --ema-halflife 0.9999", "ema_halflife: input should be greater than"),
         ("train glyphs-ddpm --steps 1001", "steps is 1001: choose 1 to 1000"),
-        ("train glyphs-ddpm --sampler ddpm --eta 0.5", "eta 0.5 is for ddim"),
+        ("train glyphs-ddpm --sampler ddpm --eta 0.5", "eta is for ddim, hybrid: leave it out"),
         ("train glyphs-ddpm --seed -1", "seed: input should be greater than"),
         ("train glyphs-ddpm --data ~nobody/pictures", "there is no data set, file or folder"),
         ("train glyphs-ddpm --data nowhere", "there is no data set, file or folder 'nowhere'"),
@@ -94,7 +104,20 @@ def test_help_and_version(capsys: CapSys) -> None:
         ("sample RUN --steps 0", "steps: input should be greater than 0"),
         ("sample RUN --steps 1001", "steps is 1001: choose 1 to 1000"),
         ("sample RUN --labels 10", "there is no class 10: labels are 0 to 9"),
-        ("sample RUN --sampler eular", "'ddpm', 'ddim'"),
+        (
+            "sample RUN --sampler nonsense",
+            f"unknown sampler 'nonsense': choose one of {', '.join(SAMPLERS)}",
+        ),
+        ("sample RUN --nfe 1 --sampler heun", "a budget of 1 denoiser calls is below what"),
+        ("sample RUN --eta 0.5 --sampler heun", "eta is for ddim, hybrid: leave it out with heun"),
+        ("sample RUN --interval 5 0.2", "give the lower end first"),
+        ("sample RUN --interval 1e6 1e7", "no level of the grid has 1e+06 <= sigma / alpha"),
+        ("sample RUN --knots 3 1", "the spacing knots needs --knots, and no other takes them"),
+        ("sample RUN --spacing knots --knots 1 3", "knots must fall strictly"),
+        ("sample RUN --sampler ddpm --variance learned", "this model has not learned a variance"),
+        ("sample RUN --spacing optimised --steps 25", "an optimised grid has at most 24 steps"),
+        ("sample RUN --clipping soft", "'none', 'static', 'dynamic'"),
+        ("sample RUN --weaker nowhere", "there is no folder nowhere"),
         ("sample RUN --stepps 3", "unknown field --stepps; did you mean --steps"),
         ("sample RUN --seed -1", "seed is -1: choose 0 or more"),
         ("sample RUN --guidance inf", "guidance: input should be a finite number"),
@@ -123,13 +146,13 @@ def spoil_weights(folder: Path) -> None:
 
 def spoil_config(folder: Path) -> None:
     config = folder / "config.json"
-    config.write_text(config.read_text().replace('"version": 2', '"version": 3'))
+    config.write_text(config.read_text().replace('"version": 3', '"version": 2'))
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_config, "is of version 3, this mezzotint reads version 2"),
+        (spoil_config, "is of version 2, this mezzotint reads version 3"),
         (lambda f: shutil.rmtree(f / "checkpoints"), "has no checkpoint yet: train it on"),
         (spoil_weights, "no other is whole: restore one, or train again"),
     ],
@@ -143,6 +166,107 @@ def test_a_spoilt_run_is_one_clear_line(trained, tmp_path, capsys, spoil, messag
     assert len(err.splitlines()) == 1
     assert message in err
     assert not (tmp_path / "out").exists()
+
+
+def pictures(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(folder.glob("0*.png"))]
+
+
+@pytest.mark.parametrize(
+    ("flags", "settings"),
+    [
+        (
+            "--sampler unipc --nfe 7 --spacing karras",
+            {"sampler": "unipc", "steps": 7, "spacing": "karras"},
+        ),
+        ("--nfe 7 --sampler heun", {"sampler": "heun", "steps": 4}),
+        ("--interval 0.2 5 --steps 8", {"interval": (0.2, 5.0), "steps": 8}),
+        ("--spacing knots --knots 40 1 0.05", {"spacing": "knots", "knots": (40.0, 1.0, 0.05)}),
+        (
+            "--guidance-shape cfg++ --guidance 0.6 --rescale 0.5 --clipping dynamic",
+            {"guidance_shape": "cfg++", "guidance": 0.6, "rescale": 0.5, "clipping": "dynamic"},
+        ),
+        ("--sampler edm --churn 10 --steps 4", {"sampler": "edm", "churn": 10.0, "steps": 4}),
+    ],
+)
+def test_flags_are_the_settings_of_the_pipeline(
+    trained: Path, tmp_path: Path, capsys: CapSys, flags: str, settings: dict
+) -> None:
+    out = tmp_path / "out"
+    code, said, _ = call(
+        capsys, "sample", str(trained), "-n", "3", "--out", str(out), *flags.split()
+    )
+    assert code == 0
+    assert said.splitlines()[-1] == f"3 pictures and their grid: {out / 'grid.png'}"
+    wanted = tmp_path / "wanted"
+    wanted.mkdir()
+    for i, image in enumerate(mz.load(trained).sample(3, **settings)):
+        figures.to_pil(image).save(wanted / f"{i:06d}.png")
+    assert pictures(out) == pictures(wanted)
+
+
+def test_a_weaker_model_guides_away_from_itself(trained, weaker, tmp_path, capsys) -> None:
+    made = []
+    for name, more in (("a", []), ("b", ["--weaker", str(weaker)]), ("c", ["--weaker", "RUN"])):
+        arguments = ["-n", "3", "--out", str(tmp_path / name), "--guidance", "4"]
+        words = [str(trained) if word == "RUN" else word for word in more]
+        assert call(capsys, "sample", str(trained), *arguments, *words)[0] == 0
+        made.append(pictures(tmp_path / name))
+    unguided = ["-n", "3", "--out", str(tmp_path / "d"), "--guidance", "1"]
+    assert call(capsys, "sample", str(trained), *unguided)[0] == 0
+    made.append(pictures(tmp_path / "d"))
+    assert made[0] != made[1] != made[3]
+    assert made[0] != made[3]
+    assert made[2] == made[3]  # guided away from itself a model stays where it is
+
+
+def test_a_weaker_model_of_another_schedule_is_one_clear_line(
+    trained, tiny, tmp_path, capsys
+) -> None:
+    other = replace(tiny, noise=replace(tiny.noise, schedule="linear"))
+    for _ in run(other, tmp_path / "other"):
+        pass
+    capsys.readouterr()
+    code, out, err = call(capsys, "sample", str(trained), "--weaker", str(tmp_path / "other"))
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "the weaker model is of another shape, classes or schedule" in err
+
+
+def test_an_optimised_grid_is_kept_in_the_run(trained, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(optimised, "FINE", 8)
+    flags = ["-n", "2", "--spacing", "optimised", "--steps", "3"]
+    assert call(capsys, "sample", str(trained), *flags)[0] == 0
+    (kept,) = (trained / "grids").glob("*.json")
+    kept.write_text("")
+    code, _, err = call(capsys, "sample", str(trained), *flags)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert f"{kept} is damaged: delete it" in err
+
+
+def test_weights_that_are_not_finite_are_one_clear_line(trained, capsys) -> None:
+    newest = checkpoint.listed(trained / "checkpoints")[-1]
+    weights = load_file(newest / "ema.safetensors")
+    save_file({k: v * float("nan") for k, v in weights.items()}, newest / "ema.safetensors")
+    manifest = json.loads((newest / "manifest.json").read_text())
+    digest = hashlib.sha256((newest / "ema.safetensors").read_bytes()).hexdigest()
+    manifest["sha256"]["ema.safetensors"] = digest
+    (newest / "manifest.json").write_text(json.dumps(manifest))
+    code, _, err = call(capsys, "sample", str(trained), "-n", "2")
+    assert code == 2
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("mezzotint: the network's answer is not finite at t =")
+
+
+@pytest.mark.parametrize("verb", ["sample", "evaluate"])
+def test_help_shows_what_can_be_chosen(trained: Path, capsys: CapSys, verb: str) -> None:
+    code, said, _ = call(capsys, verb, str(trained), "--help")
+    assert code == 0
+    for field in SampleConfig.__dataclass_fields__:
+        assert f"--{field.replace('_', '-')} " in said, field
+    for flag in ("--nfe", "--weaker", "--precision"):
+        assert flag in said
+    for choice in ("optimised", "karras", "cfg++", "dynamic", "learned", "bh1"):
+        assert choice in said
 
 
 def test_guidance_on_an_unconditional_model_is_one_clear_line(tiny, tmp_path, capsys) -> None:

@@ -8,12 +8,32 @@ from pathlib import Path
 import pytest
 
 import mezzotint
+from mezzotint.guidance import SHAPES
 from mezzotint.nets import UNet
+from mezzotint.noise import SCHEDULES, SPACINGS
+from mezzotint.predict import PREDICTIONS
 from mezzotint.recipes import RECIPES
+from mezzotint.samplers import SAMPLERS
+from mezzotint.training.objective import WEIGHTINGS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MATHS = ROOT / "docs" / "maths.md"
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "src").rglob("*.md")),
+]
+
+
+def run_examples(path: Path) -> None:
+    """Run a page's examples in their order and in one namespace, at their lines in the page."""
+    text = path.read_text()
+    names: dict[str, object] = {}
+    for example in re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        above = text[: example.start(1)].count("\n")
+        exec(compile("\n" * above + example[1], path.name, "exec"), names)
 
 
 def test_the_readmes_example_runs() -> None:
@@ -24,6 +44,44 @@ def test_the_readmes_example_runs() -> None:
             exec(example, names)
             assert names["x"].shape == (4, 3, 32, 32)
             assert names["x"].std() == pytest.approx(1, abs=0.05)
+
+
+def test_the_mathematics_holds() -> None:
+    run_examples(MATHS)
+
+
+def test_the_table_of_methods_is_samplers() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\d) \| (\d) \| (yes|no) \| (.*?) ?\| [\d.]* ?\| \[(.*)\]\((.*)\) \|$",
+        MATHS.read_text(),
+        re.MULTILINE,
+    )
+    assert [name for name, *_ in rows] == list(SAMPLERS)
+    for name, order, calls, stochastic, options, file, link in rows:
+        sampler = SAMPLERS[name]
+        said = (int(order), int(calls), stochastic == "yes")
+        assert said == (sampler.order, sampler.calls, sampler.stochastic), name
+        assert tuple(re.findall(r"`(\w+)`", options)) == sampler.options, name
+        method = getattr(sampler.method, "func", sampler.method)
+        assert link.endswith(f"/{file}")
+        assert file == method.__module__.split(".")[-1] + ".py", name
+
+
+@pytest.mark.parametrize(
+    ("heading", "names"),
+    [
+        ("Predictions", PREDICTIONS),
+        ("Schedules", SCHEDULES),
+        ("Grids", SPACINGS),
+        ("Guidance", SHAPES),
+        ("Training", WEIGHTINGS),
+    ],
+)
+def test_a_section_of_the_mathematics_names_all_that_there_is(
+    heading: str, names: tuple[str, ...]
+) -> None:
+    (section,) = re.findall(rf"^## {heading}.*?(?=^## |\Z)", MATHS.read_text(), re.M | re.S)
+    assert not [name for name in names if f"`{name}`" not in section]
 
 
 def test_the_readme_names_every_recipe_with_its_size() -> None:

@@ -22,20 +22,11 @@ from mezzotint.cli.evaluate import EVERY, Metric, Network
 from mezzotint.data import glyphs
 from mezzotint.errors import UserError
 from mezzotint.evaluate import Measure, Share
-from mezzotint.experiment import Experiment
 from mezzotint.metrics import METRICS, NETWORKS
-from mezzotint.run import run
 from test_cli import CapSys, call
 
 # Said of every evaluation here.
 pytestmark = pytest.mark.filterwarnings("ignore:.* are fewer than 2,049")
-
-
-@pytest.fixture
-def trained(tiny: Experiment, tmp_path: Path) -> Path:
-    for _ in run(tiny, tmp_path / "run"):
-        pass
-    return tmp_path / "run"
 
 
 @pytest.fixture
@@ -97,10 +88,12 @@ def test_other_settings_weights_and_seeds_have_other_pictures(pipe) -> None:
         return samples.key(pipe, replace(pipe.defaults, **settings), seed, batch)
 
     keys = {key(), key(seed=1), key(steps=3), key(guidance=1.5), key(batch=32)}
+    keys |= {key(interval=(0.1, 9.0)), key(spacing="knots", knots=(9.0, 0.1)), key(rescale=0.5)}
+    keys |= {key(sampler="unipc"), key(sampler="unipc", order=3), key(pipe.guided_by(pipe))}
     with torch.no_grad():
         next(pipe.net.parameters()).add_(1e-3)
-    keys.add(key())
-    assert len(keys) == 6
+    keys.add(key(replace(pipe)))
+    assert len(keys) == 12
 
 
 def test_the_command_offers_what_there_is() -> None:
@@ -156,6 +149,23 @@ def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
     code, again, _ = call(capsys, "evaluate", str(trained), "--samples", "30", "--steps", "3")
     assert (code, again) == (0, said)
     assert len((trained / "evaluation" / "figures.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_budget_and_a_weaker_model_are_on_record(trained: Path, tmp_path, capsys) -> None:
+    weaker = str(shutil.copytree(trained / "checkpoints" / "step-8", tmp_path / "weaker"))
+    flags = ["--samples", "12", "--metrics", "fd", "--sampler", "heun"]
+    more = [[], ["--nfe", "6"], ["--nfe", "6", "--weaker", weaker], ["--steps", "3"]]
+    for words in more:
+        assert call(capsys, "evaluate", str(trained), *flags, *words)[0] == 0
+    lines = (trained / "evaluation" / "figures.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [row["steps"] for row in rows] == [2, 3, 3, 3]
+    assert [row["nfe"] for row in rows] == [None, 6, 6, None]
+    assert [row.get("weaker") for row in rows] == [None, None, weaker, None]
+    assert all(row["sampler"] == "heun" for row in rows)
+    assert rows[1]["pictures"] == rows[3]["pictures"]  # the same ones, made once
+    assert rows[1]["figures"] == rows[3]["figures"]
+    assert len({row["pictures"] for row in rows}) == 3
 
 
 def test_two_networks_look_at_the_same_pictures(trained: Path, capsys: CapSys) -> None:
@@ -253,6 +263,9 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate RUN --against glyphs --size 0", "size is 0: give a side of at least 1 pixel"),
         ("evaluate DIGITS --against glyphs --split test", "has no split 'test'"),
         ("evaluate RUN --against nowhere", "there is no data set, file or folder 'nowhere'"),
+        ("evaluate RUN --nfe 1 --sampler heun", "a budget of 1 denoiser calls is below what"),
+        ("evaluate RUN --sampler nonsense", "unknown sampler 'nonsense': choose one of ddpm, ddim"),
+        ("evaluate RUN --weaker nowhere", "there is no folder nowhere"),
         ("evaluate RUN --stepps 3", "unknown field --stepps; did you mean --steps"),
         ("evaluate RUN --against LARGE", "is of size 64x64, the pictures of 32x32"),
     ],

@@ -42,8 +42,10 @@ def assert_same(a: Path, b: Path) -> None:
     assert losses(a) == losses(b)
     newest = [checkpoint.listed(folder / "checkpoints")[-1] for folder in (a, b)]
     assert newest[0].name == newest[1].name
-    for name in ("net", "ema", "optimizer"):
-        one, two = (load_file(folder / f"{name}.safetensors") for folder in newest)
+    files = [{path.name for path in folder.glob("*.safetensors")} for folder in newest]
+    assert files[0] == files[1] >= {"net.safetensors", "ema.safetensors", "optimizer.safetensors"}
+    for name in files[0]:
+        one, two = (load_file(folder / name) for folder in newest)
         assert one.keys() == two.keys()
         for key in one:
             assert torch.equal(one[key], two[key]), f"{name}: {key}"
@@ -79,6 +81,25 @@ def test_a_resume_is_exact_in_bf16_too(tiny: Experiment, tmp_path: Path) -> None
     started.close()
     finish(low, tmp_path / "crashed", resume=True)
     assert_same(tmp_path / "whole", tmp_path / "crashed")
+
+
+def test_a_resume_is_exact_with_all_that_is_learned_beside(tiny, tmp_path) -> None:
+    """Crashed after the levels turned adaptive: the uncertainty, its moments, what was seen."""
+    full = replace(
+        tiny,
+        noise=replace(tiny.noise, timesteps=3, learn_variance=True),
+        train=replace(tiny.train, levels="adaptive", weighting="learned"),
+    )
+    finish(full, tmp_path / "whole")
+    started = run(full, tmp_path / "crashed")
+    for _ in range(1 + 10):
+        next(started)
+    started.close()
+    finish(full, tmp_path / "crashed", resume=True)
+    assert_same(tmp_path / "whole", tmp_path / "crashed")
+    beside = load_file(tmp_path / "whole" / "checkpoints" / "step-8" / "objective.safetensors")
+    assert beside["levels.count"].min() >= 10
+    assert beside["uncertainty.weight"].abs().min() > 0
 
 
 @pytest.mark.parametrize("steps", [1, 5, 7, 11])
@@ -283,10 +304,13 @@ def test_a_signal_to_torchrun_saves_once_for_all(command, tmp_path) -> None:
     assert json.loads((newest / "state.json").read_text())["step"] == losses(out)[-1][0]
 
 
-def test_two_processes_with_half_the_batch_give_ones_losses(command, tmp_path) -> None:
+@pytest.mark.parametrize(
+    "more", ["", "--levels adaptive --weighting learned --learn-variance --timesteps 4"]
+)
+def test_two_processes_with_half_the_batch_give_ones_losses(command, tmp_path, more: str) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    images = ["--images", "320"]
+    images = ["--images", "320", *more.split()]
     for prefix, out in (([], one), (torchrun, two)):
         subprocess.run(
             [sys.executable, *prefix, *command, *images, "--out", str(out)],
@@ -295,6 +319,10 @@ def test_two_processes_with_half_the_batch_give_ones_losses(command, tmp_path) -
     assert len(losses(one)) == 40
     np.testing.assert_allclose(losses(two), losses(one), rtol=2e-3)
     np.testing.assert_allclose(losses(two)[:10], losses(one)[:10], rtol=1e-5)
+    if more:
+        states = [load_file(f / "checkpoints/step-40/objective.safetensors") for f in (one, two)]
+        assert torch.equal(*(state["levels.count"] for state in states))
+        torch.testing.assert_close(*states, rtol=2e-2, atol=1e-4)
 
 
 def test_a_rank_that_fails_ends_all_of_them(command, tmp_path) -> None:
@@ -373,3 +401,30 @@ def test_kill_9_in_the_middle_of_a_save_never_loses_more_than_the_last_interval(
     parent.stdin.close()
     assert parent.wait(timeout=30) == 0
     assert torn >= 1, "too few kills fell into a save for this to prove anything"
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        ({"sampler": "ddpm", "variance": "learned"}, "has not learned a variance"),
+        ({"spacing": "optimised", "steps": 25}, "at most 24 steps"),
+        ({"interval": (100.0, 200.0)}, "no level of the grid"),
+    ],
+)
+def test_sampling_that_can_never_be_is_refused_before_the_training(
+    tiny: Experiment, tmp_path: Path, sample: dict[str, object], message: str
+) -> None:
+    wish = replace(tiny, sample=replace(tiny.sample, **sample))
+    with pytest.raises(mz.UserError, match=message):
+        list(run(wish, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_without_classes_is_drawn_unguided_whatever_the_recipe_says(
+    tiny: Experiment, tmp_path: Path
+) -> None:
+    guided = replace(tiny.sample, guidance_shape="linear", interval=(0.1, 10.0), rescale=0.5)
+    data = replace(tiny.data, conditional=False)
+    for _ in run(replace(tiny, data=data, sample=guided), tmp_path / "run"):
+        pass
+    assert list((tmp_path / "run" / "samples").iterdir())

@@ -9,9 +9,21 @@ images = mz.load("runs/cifar10-ddpm").sample(16, labels=3, guidance=2.0, seed=0)
 
 from mezzotint.errors import UserError
 from mezzotint.guidance import guide
+from mezzotint.loading import load
 from mezzotint.metrics import frechet_distance, inception_score
-from mezzotint.noise import Level, Schedule, cosine, linear
-from mezzotint.pipeline import Pipeline, load
+from mezzotint.noise import (
+    Level,
+    Schedule,
+    cosine,
+    exponential,
+    laplace,
+    linear,
+    scaled_linear,
+    shifted,
+    sigmoid,
+    zero_terminal_snr,
+)
+from mezzotint.pipeline import Pipeline
 from mezzotint.predict import to_eps, to_x0
 from mezzotint.samplers import SAMPLERS
 
@@ -24,11 +36,17 @@ __all__ = [
     "Schedule",
     "UserError",
     "cosine",
+    "exponential",
     "frechet_distance",
     "guide",
     "inception_score",
+    "laplace",
     "linear",
     "load",
+    "scaled_linear",
+    "shifted",
+    "sigmoid",
     "to_eps",
     "to_x0",
+    "zero_terminal_snr",
 ]

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from pydantic import ValidationError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from mezzotint import experiment
+from mezzotint import experiment, predict
+from mezzotint.cache import cache_folder
 from mezzotint.codec import Pixels
 from mezzotint.errors import UserError
 from mezzotint.experiment import SampleConfig, compute_dtype
-from mezzotint.guidance import clip, guide_pair
-from mezzotint.interop import diffusers
-from mezzotint.nets import UNet, UNetConfig
-from mezzotint.noise import Schedule
-from mezzotint.predict import Denoiser, denoiser
+from mezzotint.guidance import CLIPS, Scale, along, doubled, guide
+from mezzotint.nets import UNet
+from mezzotint.noise import Level, Schedule
+from mezzotint.optimised import optimised, path, remembered
+from mezzotint.predict import Denoiser, Net, split_variance
 from mezzotint.samplers import SAMPLERS
 from mezzotint.samplers.step import Noise
-from mezzotint.training import checkpoint
 
 Labels: TypeAlias = int | Sequence[int] | Tensor | None
 
@@ -47,6 +47,9 @@ class Pipeline:
     codec: Pixels = field(default_factory=Pixels)
     colour: dict[str, list[float]] | None = None  # mean and std of the training set's channels
     data: str | None = None  # fingerprint of the training set
+    home: Path | None = None  # where it was loaded from, and what is measured of it is kept
+    learned_variance: bool = False  # its second C channels say the variance of DDPM's steps
+    weaker: Pipeline | None = None  # guides in the place of the unconditional network
 
     @property
     def device(self) -> torch.device:
@@ -63,26 +66,61 @@ class Pipeline:
             return self
         if dtype == torch.float32:
             raise UserError("the weights are in bf16 already: load the model again for float32")
-        return replace(self, net=self.net.for_inference(dtype))
+        weaker = self.weaker.in_precision(precision) if self.weaker else None
+        return replace(self, net=self.net.for_inference(dtype), weaker=weaker)
 
-    def denoiser(self, labels: Labels = None, guidance: float = 1.0) -> Denoiser:
-        """What a sampler takes: ``denoise(x, level) -> x0_hat``, guided, then clipped to [-1, 1].
+    def guided_by(self, weaker: Pipeline) -> Pipeline:
+        """This one, guided away from a weaker model of the same pictures: autoguidance.
+
+        Raises UserError for a model of other pictures, classes or levels.
+        """
+        same = (self.shape, self.classes, len(self.schedule))
+        theirs = (weaker.shape, weaker.classes, len(weaker.schedule))
+        if same != theirs or not torch.equal(self.schedule.alpha, weaker.schedule.alpha):
+            raise UserError(
+                "the weaker model is of another shape, classes or schedule: guide by one trained "
+                "on the same data and schedule, smaller or for less long"
+            )
+        return replace(self, weaker=weaker)
+
+    def denoiser(
+        self,
+        labels: Labels = None,
+        guidance: Scale = 1.0,
+        rescale: float = 0.0,
+        clipping: str = "static",
+    ) -> Denoiser:
+        """What a sampler takes: ``denoise(x, level) -> x0_hat``, guided, then clipped.
 
         ``labels`` are (B,) integers 0..K-1 for a batch of B; None is the null class. ``guidance`` 1
-        is plain conditional, 0 unconditional. Raises UserError for labels out of range, and for
-        guidance or labels that the network cannot follow.
+        is plain conditional, 0 unconditional (or the weaker model); it may be a function of the
+        level. ``rescale`` is `guide`'s; ``clipping`` none, static (to [-1, 1]) or dynamic. Raises
+        UserError for labels out of range, and for guidance or labels that the network cannot
+        follow.
         """
-        if not self.classes and guidance != 1:
-            raise UserError("this model is unconditional: guidance needs a model with classes")
-        if labels is None and guidance not in (0, 1):
-            raise UserError("guidance needs labels to guide to")
         cond = self._labels(labels)
-        if cond is None or guidance == 0:
-            return clip(denoiser(self.net, self.prediction))
-        if guidance == 1:
-            return clip(denoiser(self.net, self.prediction, cond))
-        pair = torch.cat([cond, torch.full_like(cond, len(self.classes))])
-        return clip(guide_pair(denoiser(self.net, self.prediction, pair), guidance))
+        plain = self._denoiser(cond)
+        if self.weaker:
+            guided = guide(plain, self.weaker.denoiser(labels, clipping="none"), guidance, rescale)
+        elif cond is not None:
+            pair = torch.cat([cond, torch.full_like(cond, len(self.classes))])
+            both = doubled(self._denoiser(pair))
+            guided = guide(plain, self._denoiser(None), guidance, rescale, both)
+        elif guidance == 1 or (self.classes and guidance == 0):
+            guided = plain
+        elif self.classes:
+            raise UserError("guidance needs labels to guide to")
+        else:
+            raise UserError("this model is unconditional: guidance needs a model with classes")
+        return CLIPS[clipping](guided)
+
+    def _denoiser(self, labels: Tensor | None) -> Denoiser:
+        return predict.denoiser(self._split[0], self.prediction, labels)
+
+    @cached_property
+    def _split(self) -> tuple[Net, Callable[[Tensor, Level], Tensor] | None]:
+        """The network that predicts, and the learned variance of its last call."""
+        return split_variance(self.net) if self.learned_variance else (self.net, None)
 
     def sample(
         self,
@@ -102,8 +140,9 @@ class Pipeline:
         from (seed, i) alone; ``batch`` is how many are made at once and changes nothing but memory
         and time, floating-point rounding aside. ``on_step(done, all)`` follows the denoiser calls,
         ``on_images(i, images)`` each batch, the first of it the i-th of this request.
-        ``settings`` are SampleConfig's fields (sampler, steps, spacing, guidance, eta, variance)
-        where they shall differ from ``defaults``. Raises UserError for what cannot be done.
+        ``settings`` are SampleConfig's fields (sampler, steps, spacing, guidance, eta ...) where
+        they shall differ from ``defaults``; ``nfe``, a budget of denoiser calls a picture, may
+        stand in the place of ``steps``. Raises UserError for what cannot be done.
         """
         if n < 1 or batch < 1:
             raise UserError(f"n is {n} and batch {batch}: ask for at least one picture")
@@ -111,9 +150,11 @@ class Pipeline:
             if number < 0:
                 raise UserError(f"{name} is {number}: choose 0 or more")
         how = self._settings(settings)
-        grid = self.schedule.grid(how.steps, how.spacing)
+        sampler, options = SAMPLERS[how.sampler], self._options(how)
+        grid = self.grid(how)
+        scale = along(grid, *how.guided())
         every = self._labels(self.labels(n, labels, first))
-        calls = (len(grid) - 1) * -(-n // batch)
+        calls = sampler.cost(how.steps) * -(-n // batch)
         self.net.compile_for(calls, "reduce-overhead")
         pictures: list[Tensor] = []
         made = 0
@@ -122,9 +163,9 @@ class Pipeline:
             for start in range(0, n, batch):
                 part = range(start, min(start + batch, n))
                 cond = None if every is None else every[part.start : part.stop]
-                guided = self.denoiser(cond, how.guidance)
+                guided = self.denoiser(cond, scale, how.rescale, how.clipping)
 
-                def denoise(x: Tensor, level: Any, guided: Denoiser = guided) -> Tensor:
+                def denoise(x: Tensor, level: Level, guided: Denoiser = guided) -> Tensor:
                     nonlocal made
                     x0 = guided(x, level)
                     made += 1
@@ -134,11 +175,62 @@ class Pipeline:
 
                 randn = noise(seed, range(first + part.start, first + part.stop))
                 x = randn(torch.empty(len(part), *self.shape, device=self.device))
-                x = SAMPLERS[how.sampler](denoise, x, grid, randn=randn, **how.options())
+                x = sampler(denoise, x, grid, randn=randn, **options)
                 pictures.append(self.codec.decode(x).cpu())
                 if on_images:
                     on_images(start, pictures[-1])
         return torch.cat(pictures)
+
+    def grid(self, how: SampleConfig) -> list[Level]:
+        """The levels that such sampling visits."""
+        if how.spacing != "optimised":
+            return self.schedule.grid(how.steps, how.spacing, how.knots)
+        return self.schedule.grid(how.steps, "knots", self._knots(how))
+
+    def _knots(self, how: SampleConfig) -> list[float]:
+        """The optimised grid: measured once, on two batches of 64, and kept in the run."""
+        order = min(SAMPLERS[how.sampler].order, 2)
+        told = json.dumps([self.digest, how.steps, order, *how.guided(), how.rescale, how.clipping])
+        name = hashlib.sha256(told.encode()).hexdigest()[:16]
+
+        def measure() -> list[float]:
+            scale = along(path(self.schedule, how.steps), *how.guided())
+            denoise = self.denoiser(self.labels(64), scale, how.rescale, how.clipping)
+            empty = torch.empty(64, *self.shape, device=self.device)
+            batches = [noise(0, range(first, first + 64))(empty) for first in (0, 64)]
+            with torch.inference_mode():
+                return optimised(denoise, batches, self.schedule, how.steps, order)
+
+        folder = self.home / "grids" if self.home else cache_folder("grids")
+        return remembered(folder / f"{name}.json", measure)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights, as they are computed with, and of the levels."""
+        digest = hashlib.sha256()
+        for name, weight in self.net.state_dict().items():
+            digest.update(name.encode())
+            digest.update(weight.cpu().reshape(-1).view(torch.uint8).numpy())
+        digest.update(self.schedule.alpha.numpy().tobytes())
+        if self.weaker:
+            digest.update(self.weaker.digest.encode())
+        return digest.hexdigest()
+
+    def _options(self, how: SampleConfig) -> dict[str, Any]:
+        """What the sampler is given, the learned variance as the function that it is."""
+        options = how.options()
+        if options.get("variance") == "learned":
+            options["variance"] = self._split[1]
+            if not self.learned_variance:
+                raise UserError("this model has not learned a variance: choose small or large")
+        return options
+
+    def check(self) -> None:
+        """Raises UserError where ``defaults`` ask for what this model can never do."""
+        how = self.defaults
+        self._options(how)
+        late = how.spacing == "optimised"
+        along(path(self.schedule, how.steps) if late else self.grid(how), *how.guided())
 
     def labels(self, n: int, labels: Labels = None, first: int = 0) -> list[int] | None:
         """The labels of n pictures: one for all, or n given, or for None every class in turn."""
@@ -166,12 +258,19 @@ class Pipeline:
 
     def _settings(self, changed: dict[str, Any]) -> SampleConfig:
         names = list(SampleConfig.__dataclass_fields__)
+        changed = dict(changed)
+        calls = changed.pop("nfe", None)
         if bad := [name for name in changed if name not in names]:
             raise UserError(f"unknown setting {bad[0]!r}{experiment.nearest(bad[0], names)}")
+        defaults = self.defaults
+        if changed.get("sampler") not in (None, defaults.sampler):  # its options are no other's
+            none: dict[str, Any] = dict.fromkeys(defaults.options())
+            defaults = replace(defaults, **none)
         try:
-            return replace(self.defaults, **{k: v for k, v in changed.items() if v is not None})
+            chosen = replace(defaults, **{k: v for k, v in changed.items() if v is not None})
         except ValidationError as error:
             raise UserError(experiment.first_problem(error)) from None
+        return chosen.within(calls)
 
 
 def _integers(labels: int | Sequence[int] | Tensor) -> Tensor:
@@ -197,79 +296,3 @@ def noise(seed: int, pictures: Sequence[int]) -> Noise:
         return torch.from_numpy(np.stack(rows)).to(x)
 
     return randn
-
-
-def is_model(path: Path) -> bool:
-    """Whether a path is something that `load` may make sense of."""
-    marks = (checkpoint.MANIFEST, "checkpoints", "model_index.json", "config.json")
-    return any((path / mark).exists() for mark in marks)
-
-
-def load(
-    path: str | Path, device: str | torch.device | None = None, precision: str = "float32"
-) -> Pipeline:
-    """Load a run (its newest whole checkpoint), a checkpoint folder, or a diffusers folder.
-
-    ``device``: a GPU where there is one, else the CPU. ``precision``: "float32", "bf16"
-    or "auto" (bf16 where the hardware has it). Every file of a checkpoint is checked against its
-    SHA-256. Raises UserError for a folder that is none of these, or damaged.
-    """
-    folder = Path(path)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    compute_dtype(precision, device)  # refused before anything is read
-    if not folder.is_dir():
-        raise UserError(
-            f"there is no folder {folder}: give a run, a checkpoint or a model's folder"
-        )
-    if (folder / checkpoint.MANIFEST).exists():
-        checkpoint.verify(folder)
-        return _from_checkpoint(folder, device).in_precision(precision)
-    if (folder / "checkpoints").is_dir():
-        experiment.read(folder / "config.json")  # a run from the future is not to be guessed at
-        newest = checkpoint.newest(folder / "checkpoints", warnings.warn)
-        if newest is not None:
-            return _from_checkpoint(newest, device).in_precision(precision)
-    if (folder / "model_index.json").exists() or diffusers.is_unet(folder):
-        return _from_diffusers(folder, device).in_precision(precision)
-    if (folder / "config.json").exists():
-        raise UserError(f"{folder} has no checkpoint yet: train it on with --resume")
-    raise UserError(f"{folder} is no run, checkpoint or diffusers folder")
-
-
-def _from_checkpoint(folder: Path, device: torch.device) -> Pipeline:
-    config = experiment.read(folder / "config.json")
-    facts = json.loads((folder / "state.json").read_text())
-    channels, height, width = facts["shape"]
-    net = UNet(config.net, channels, len(facts["classes"]))
-    net.load_state_dict(load_file(folder / "ema.safetensors"))
-    return Pipeline(
-        net=net.to(device).eval(),
-        schedule=config.noise.build(),
-        prediction=config.noise.prediction,
-        shape=(channels, height, width),
-        classes=tuple(facts["classes"]),
-        defaults=config.sampling(facts["classes"]),
-        colour=facts["colour"],
-        data=facts["data"],
-    )
-
-
-def _from_diffusers(folder: Path, device: torch.device) -> Pipeline:
-    config, scheduler, weights = diffusers.read(folder)
-    try:
-        fields, channels, classes = diffusers.unet_settings(config)
-        net = UNet(UNetConfig(**fields), channels, classes)
-        ours = diffusers.unet_weights(weights)
-        if wrong := set(ours) ^ set(net.state_dict()):
-            raise UserError(f"{folder}: missing or extra weights: {', '.join(sorted(wrong))}")
-        net.load_state_dict(ours)
-        schedule, prediction = diffusers.schedule(scheduler)
-    except (KeyError, TypeError, RuntimeError, ValidationError) as error:
-        raise UserError(f"{folder} is no UNet2DModel that can be read: {error}") from None
-    if classes:
-        told = f"{folder}: taken as {classes} classes and, in the last row, the null class"
-        warnings.warn(told, stacklevel=3)
-    size = config.get("sample_size") or 32
-    height, width = (size, size) if isinstance(size, int) else size
-    names = tuple(str(i) for i in range(classes))
-    return Pipeline(net.to(device).eval(), schedule, prediction, (channels, height, width), names)

@@ -90,7 +90,9 @@ def run(experiment: Experiment, folder: Path, resume: bool = False) -> Iterator[
         shape=tuple(facts["shape"]),
         classes=facts["classes"],
         defaults=experiment.sampling(facts["classes"]),
+        learned_variance=experiment.noise.learn_variance,
     )
+    pipe.check()  # now, not at the first grid
     found = checkpoint.newest(folder / "checkpoints", warnings.warn if main else lambda _: None)
     if found:
         _check_data(found, facts)
@@ -138,6 +140,7 @@ def _steps(
         experiment.train,
         state.step,
         configuration.compute_dtype(experiment.precision, accelerator.device),
+        state.objective,
     )
 
     def due(every: int, step: int) -> bool:
@@ -206,9 +209,11 @@ def _steps(
 
 def _begin(experiment: Experiment, facts: dict[str, Any], device: torch.device) -> TrainState:
     torch.manual_seed(experiment.train.seed)
-    net = UNet(experiment.net, facts["shape"][0], len(facts["classes"])).to(device)
-    ema = averaged(net, experiment.train.batch, experiment.train.ema_halflife)
-    return TrainState(net, ema, optimizer(net, experiment.train))
+    config, noise = experiment.train, experiment.noise
+    net = experiment.network(facts["shape"][0], len(facts["classes"])).to(device)
+    ema = averaged(net, config.batch, config.ema_halflife)
+    objective = config.objective(noise.timesteps, noise.learn_variance).to(device)
+    return TrainState(net, ema, optimizer(net, config, objective), objective)
 
 
 def _check_folder(experiment: Experiment, folder: Path, resume: bool) -> None:

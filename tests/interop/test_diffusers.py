@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
 
 import mezzotint as mz
-from mezzotint.interop.diffusers import unet_settings, unet_weights
+from mezzotint.interop.diffusers import schedule, unet_settings, unet_weights
 from mezzotint.nets import UNet, UNetConfig
 
 diffusers.utils.logging.set_verbosity_error()
@@ -130,6 +130,37 @@ def test_a_pipelines_folder_is_loaded_whole(tmp_path: Path) -> None:
     images = pipe.sample(2, steps=2)
     assert images.dtype == torch.uint8
     assert images.shape == (2, 3, 16, 16)
+
+
+@pytest.mark.parametrize("rescale", [False, True])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"beta_schedule": "linear"},
+        {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
+        {"beta_schedule": "scaled_linear"},
+        {"beta_schedule": "squaredcos_cap_v2"},
+        {"beta_schedule": "linear", "num_train_timesteps": 50, "beta_end": 0.3},
+    ],
+    ids=lambda config: " ".join(map(str, config.values())),
+)
+def test_a_schedulers_table_is_read(config: dict[str, Any], rescale: bool) -> None:
+    config = config | {"prediction_type": "v_prediction", "rescale_betas_zero_snr": rescale}
+    scheduler = DDIMScheduler(**config)
+    table, prediction = schedule(dict(scheduler.config))
+    assert prediction == "v"
+    assert (table.alpha[-1] == 0) == rescale
+    wanted = scheduler.alphas_cumprod.double()
+    torch.testing.assert_close(table.alpha[1:] ** 2, wanted, rtol=1e-3, atol=1e-7)
+
+
+def test_a_schedule_without_a_counterpart_is_refused() -> None:
+    with pytest.raises(mz.UserError, match=r"pure noise .* it must predict v or the sample$"):
+        schedule({"rescale_betas_zero_snr": True, "prediction_type": "epsilon"})
+    with pytest.raises(mz.UserError, match="trained_betas"):
+        schedule({"trained_betas": [0.1, 0.2]})
+    with pytest.raises(mz.UserError, match="none of linear, scaled_linear, squaredcos_cap_v2"):
+        schedule({"beta_schedule": "sigmoid"})
 
 
 def test_a_loaded_pipeline_makes_the_pictures_that_diffusers_makes(tmp_path: Path) -> None:

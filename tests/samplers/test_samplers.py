@@ -1,19 +1,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
 import mezzotint as mz
 from mezzotint.noise import Level
-from mezzotint.predict import Denoiser, to_x0
 
-from oracles import Gaussian
+from oracles import Gaussian, affine
 
 SCHEDULES = {"linear": mz.linear(1000), "cosine": mz.cosine(1000)}
 METHODS = {
@@ -23,20 +20,6 @@ METHODS = {
     "ddpm small": ("ddpm", {"variance": "small"}),
     "ddpm large": ("ddpm", {"variance": "large"}),
 }
-
-
-def affine(
-    method: str, options: dict, denoise: Denoiser, pair: list[Level]
-) -> tuple[float, float, float]:
-    """The (a, b, n) of a sampler's one step ``x -> a x + b + n z``, read off three probes."""
-
-    def go(x: float, z: float) -> float:
-        start = torch.full((1,), x, dtype=torch.float64)
-        noise: Callable[[Tensor], Tensor] = lambda x: torch.full_like(x, z)  # noqa: E731
-        return float(mz.SAMPLERS[method](denoise, start, pair, randn=noise, **options))
-
-    b = go(0, 0)
-    return go(1, 0) - b, b, go(0, 1) - b
 
 
 def coefficients(name: str, t: Level, s: Level) -> tuple[float, float, float]:
@@ -120,79 +103,6 @@ def test_ddim_1_is_the_ddpm_posterior_as_the_paper_writes_it() -> None:
             method, options = METHODS[name]
             got = mz.SAMPLERS[method](lambda *_: x0, x, [t, s], randn=lambda _: z, **options)
             torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9)
-
-
-class RandomNet:
-    """A fixed smooth function of (x, t), standing for a network that predicts eps."""
-
-    def __init__(self) -> None:
-        weights = torch.manual_seed(0)
-        self.a, self.b = torch.randn(2, 12, 12, generator=weights, dtype=torch.float64) / 4
-
-    def __call__(self, x: Tensor, t: float) -> Tensor:
-        return torch.tanh(x @ self.a + math.sin(t / 100)) @ self.b + 0.5 * x
-
-
-# DDIMScheduler.step takes t - T // n for the next level, whatever the spacing: it is right for
-# leading and for trailing where n divides T, and steps to levels off its own grid elsewhere.
-@pytest.mark.parametrize("beta", ["linear", "squaredcos_cap_v2"])
-@pytest.mark.parametrize("spacing", ["leading", "trailing"])
-@pytest.mark.parametrize("steps", [10, 50, 250])
-@pytest.mark.parametrize("eta", [0.0, 0.7, 1.0])
-def test_ddim_equals_diffusers(beta: str, spacing: str, steps: int, eta: float) -> None:
-    scheduler = DDIMScheduler(1000, beta_schedule=beta, timestep_spacing=spacing, clip_sample=False)
-    scheduler.alphas_cumprod = _float64(beta)
-    assert_equal(scheduler, beta, spacing, steps, "ddim", {"eta": eta}, {"eta": eta})
-
-
-@pytest.mark.parametrize("beta", ["linear", "squaredcos_cap_v2"])
-@pytest.mark.parametrize("spacing", ["leading", "trailing"])
-@pytest.mark.parametrize("steps", [10, 50, 1000])
-@pytest.mark.parametrize("variance", ["small", "large"])
-def test_ddpm_equals_diffusers(beta: str, spacing: str, steps: int, variance: str) -> None:
-    scheduler = DDPMScheduler(
-        1000,
-        beta_schedule=beta,
-        timestep_spacing=spacing,
-        clip_sample=False,
-        variance_type=f"fixed_{variance}",
-    )
-    scheduler.alphas_cumprod = _float64(beta)
-    assert_equal(scheduler, beta, spacing, steps, "ddpm", {"variance": variance}, {})
-
-
-def _float64(beta: str) -> Tensor:
-    """diffusers keeps its table in float32, which near alpha_bar = 1 costs four digits."""
-    schedule = SCHEDULES["linear" if beta == "linear" else "cosine"]
-    return (schedule.alpha[1:] ** 2).clone()
-
-
-def assert_equal(
-    scheduler, beta: str, spacing: str, steps: int, method: str, ours: dict, theirs: dict
-) -> None:
-    net = RandomNet()
-    schedule = SCHEDULES["linear" if beta == "linear" else "cosine"]
-    start = torch.randn(2, 12, dtype=torch.float64, generator=torch.manual_seed(1))
-
-    scheduler.set_timesteps(steps)
-    # DDPMScheduler holds back the noise of the last step only where that step starts at t = 0,
-    # which trailing's does not: with the large variance its pictures end noisy. Compared up to it.
-    noisy_end = ours == {"variance": "large"} and scheduler.timesteps[-1] > 0
-    end = -1 if noisy_end else None
-    noise, x = torch.manual_seed(2), start
-    for t in scheduler.timesteps[:end]:
-        x = scheduler.step(net(x, float(t)), t, x, generator=noise, **theirs).prev_sample
-
-    noise = torch.manual_seed(2)
-    got = mz.SAMPLERS[method](
-        lambda x, level: to_x0("eps", net(x, level.t), x, level),
-        start,
-        schedule.grid(steps, spacing=spacing)[:end],
-        randn=lambda x: torch.randn(x.shape, generator=noise, dtype=x.dtype),
-        **ours,
-    )
-    scale = float(x.abs().max())  # a random network sends x far away under the cosine schedule
-    torch.testing.assert_close(got / scale, x / scale, rtol=1e-6, atol=1e-6)
 
 
 def test_the_last_step_adds_no_noise() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mezzotint import evaluate as evaluation
-from mezzotint import pipeline
+from mezzotint import loading
 from mezzotint.cli.bars import FIRST, bar
 from mezzotint.cli.flags import parse, subject
 from mezzotint.errors import UserError
@@ -55,6 +55,10 @@ class ModelFlags:
     """Picture i follows from the seed and i alone."""
     batch: int = 64
     """How many are made at once."""
+    nfe: int | None = None
+    """A budget of denoiser calls a picture, in the place of --steps."""
+    weaker: Path | None = None
+    """A weaker model, which guides in the place of the unconditional network (autoguidance)."""
     precision: Literal["float32", "bf16", "auto"] = "float32"
     """What the model computes in; auto is bf16 where the hardware has it."""
 
@@ -73,7 +77,7 @@ class PicturesFlags:
 def evaluate(arguments: list[str]) -> None:
     """Measure a model, or pictures."""
     name, rest = subject(arguments, "a run, a checkpoint, a diffusers folder, or pictures")
-    if pipeline.is_model(Path(name)):
+    if loading.is_model(Path(name)):
         _model(Path(name), rest)
     else:
         _pictures(name, rest)
@@ -81,11 +85,14 @@ def evaluate(arguments: list[str]) -> None:
 
 def _model(folder: Path, rest: list[str]) -> None:
     share, device = evaluation.join()
-    pipe = pipeline.load(folder, device)
+    pipe = loading.load(folder, device)
     run = (folder / "checkpoints").is_dir()
     default = ModelFlags(pipe.defaults, (folder if run else Path()) / "evaluation")
     flags = parse(default, rest, f"mezzotint evaluate {folder}")
     tiers = evaluation.tiers(flags.samples)
+    how = flags.how.within(flags.nfe)
+    if flags.weaker:
+        pipe = pipe.guided_by(loading.load(flags.weaker, device))
     pipe = pipe.in_precision(flags.precision)
     with share.first():
         if flags.what.against:
@@ -98,18 +105,19 @@ def _model(folder: Path, rest: list[str]) -> None:
             evaluation.measure(name, against, pipe.shape[1:], device)
             for name in flags.what.network or [choose(pipe.classes)]
         ]
-    kept = evaluation.kept(pipe, flags.how, flags.seed, flags.batch)
+    kept = evaluation.kept(pipe, how, flags.seed, flags.batch)
     facts = {
         "model": str(folder),
         "pictures": kept.name,
-        **asdict(flags.how),
-        **{name: getattr(flags, name) for name in ("seed", "batch", "precision")},
+        **asdict(how),
+        **{name: getattr(flags, name) for name in ("seed", "batch", "nfe", "precision")},
+        **({"weaker": str(flags.weaker)} if flags.weaker else {}),
     }
     with _Following(tiers[-1]) as following:
         for features, figures in evaluation.evaluate(  # noqa: B007 (the last is used below)
             pipe,
             measures,
-            flags.how,
+            how,
             tiers,
             kept,
             seed=flags.seed,

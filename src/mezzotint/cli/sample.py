@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 from torch import Tensor
 
-from mezzotint import pipeline
+from mezzotint import loading
 from mezzotint.cli.bars import bar
 from mezzotint.cli.flags import parse, subject
 from mezzotint.experiment import SampleConfig
@@ -33,6 +33,10 @@ class SampleFlags:
     """Picture i follows from the seed and i alone."""
     batch: int = 64
     """How many are made at once."""
+    nfe: int | None = None
+    """A budget of denoiser calls a picture, in the place of --steps."""
+    weaker: Path | None = None
+    """A weaker model, which guides in the place of the unconditional network (autoguidance)."""
     precision: Literal["float32", "bf16", "auto"] = "float32"
     """What the network computes in; auto is bf16 where the hardware has it."""
 
@@ -41,11 +45,13 @@ def sample(arguments: list[str]) -> None:
     """Sample from a run, a checkpoint or a diffusers folder."""
     name, rest = subject(arguments, "a run, a checkpoint or a diffusers folder")
     folder = Path(name)
-    pipe = pipeline.load(folder)
+    pipe = loading.load(folder)
     default = SampleFlags(
         pipe.defaults, (folder if (folder / "checkpoints").is_dir() else Path()) / "pictures"
     )
     flags = parse(default, rest, f"mezzotint sample {name}")
+    if flags.weaker:
+        pipe = pipe.guided_by(loading.load(flags.weaker))
     pipe = pipe.in_precision(flags.precision)
     labels = flags.labels[0] if len(flags.labels) == 1 else flags.labels or None
     flags.out.mkdir(parents=True, exist_ok=True)
@@ -67,7 +73,7 @@ def sample(arguments: list[str]) -> None:
                 batch=flags.batch,
                 on_step=follow,
                 on_images=lambda i, made: written.append(writer.submit(_write, flags.out, i, made)),
-                **asdict(flags.how),
+                **asdict(flags.how.within(flags.nfe)),
             )
         finally:
             if progress.live.is_started:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mezzotint.errors import UserError
-from mezzotint.noise import Schedule, cosine, linear
+from mezzotint.noise import Schedule, cosine, linear, scaled_linear, zero_terminal_snr
 
 # Our module for theirs, applied in this order.
 RENAMES = (
@@ -134,19 +134,35 @@ def _get(state: dict[str, Tensor], key: str) -> Tensor:
 
 
 def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
-    """A scheduler's ``scheduler_config.json`` as our Schedule and its prediction type."""
+    """A scheduler's ``scheduler_config.json`` as our Schedule and its prediction type.
+
+    Raises UserError for betas given one by one, for a kind of schedule without a counterpart, and
+    for a last row of pure noise (rescale_betas_zero_snr) under a network that predicts eps.
+    """
     kind, T = config.get("beta_schedule", "linear"), config.get("num_train_timesteps", 1000)
+    lo, hi = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
     names = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
     prediction = names.get(config.get("prediction_type", "epsilon"))
     if prediction is None:
         raise UserError(f"unknown prediction_type {config['prediction_type']!r} in the scheduler")
-    if config.get("trained_betas") is not None or config.get("rescale_betas_zero_snr"):
-        raise UserError("a scheduler with trained_betas or rescale_betas_zero_snr is not supported")
-    if kind == "linear":
-        return linear(T, config.get("beta_start", 1e-4), config.get("beta_end", 0.02)), prediction
-    if kind == "squaredcos_cap_v2":
-        return cosine(T), prediction
-    raise UserError(f"the scheduler's beta_schedule {kind!r} is none of linear, squaredcos_cap_v2")
+    if config.get("trained_betas") is not None:
+        raise UserError("a scheduler with trained_betas is not supported")
+    known = {
+        "linear": lambda: linear(T, lo, hi),
+        "scaled_linear": lambda: scaled_linear(T, lo, hi),
+        "squaredcos_cap_v2": lambda: cosine(T),
+    }
+    if kind not in known:
+        raise UserError(f"the scheduler's beta_schedule {kind!r} is none of {', '.join(known)}")
+    table = known[kind]()
+    if config.get("rescale_betas_zero_snr"):
+        if prediction == "eps":
+            raise UserError(
+                "the scheduler ends in pure noise (rescale_betas_zero_snr), where a network that "
+                "predicts epsilon says nothing of the image: it must predict v or the sample"
+            )
+        table = zero_terminal_snr(table)
+    return table, prediction
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:

@@ -87,10 +87,17 @@ class UNet(nn.Module):
     """``net(x, t, labels) -> output``: x and output (B, C, H, W), t (B,), labels (B,) or None.
 
     Of ``classes`` K > 0 it is class-conditional: labels are 0..K-1, and K is the null class, which
-    ``labels=None`` means too. H and W must be divisible by ``config.factor``.
+    ``labels=None`` means too. H and W must be divisible by ``config.factor``. Where
+    ``out_channels`` is given, output has that many in place of C.
     """
 
-    def __init__(self, config: UNetConfig, image_channels: int = 3, classes: int = 0) -> None:
+    def __init__(
+        self,
+        config: UNetConfig,
+        image_channels: int = 3,
+        classes: int = 0,
+        out_channels: int | None = None,
+    ) -> None:
         super().__init__()
         widths, last = config.channels, len(config.channels) - 1
         first, emb = widths[0], 4 * widths[0]
@@ -99,8 +106,7 @@ class UNet(nn.Module):
         self.time = nn.Sequential(nn.Linear(first, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.label = nn.Embedding(classes + 1, emb) if classes else None
 
-        pixel = image_channels * config.patch**2
-        self.stem = nn.Conv2d(pixel, first, 3, padding=1)
+        self.stem = nn.Conv2d(image_channels * config.patch**2, first, 3, padding=1)
         down: list[Stage] = []
         skips = [first]  # the widths of what the way up will be handed, last in first out
         for level, (cin, c) in enumerate(pairwise([first, *widths])):
@@ -130,7 +136,8 @@ class UNet(nn.Module):
         self.project = nn.Linear(emb, sum(self.widths))
 
         self.norm = GroupNorm(first, config.groups, silu=True)
-        self.out = zeroed(nn.Conv2d(first, pixel, 3, padding=1))
+        outputs = (out_channels or image_channels) * config.patch**2
+        self.out = zeroed(nn.Conv2d(first, outputs, 3, padding=1))
         if first >= WIDE:
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from mezzotint.errors import UserError
 from mezzotint.noise import Level
 from mezzotint.predict import Denoiser
-from mezzotint.samplers.step import Noise, step, tau
+from mezzotint.samplers.step import Noise, split, step
 
 
 def ddim(
@@ -26,9 +24,6 @@ def ddim(
     ``n = eta * sigma_s * sqrt(tau)`` and ``c = sqrt(sigma_s^2 - n^2)``, so that every eta in [0, 1]
     keeps the marginals; eta 1 is DDPM with the fixed small variance. Raises UserError outside it.
     """
-    if not 0 <= eta <= 1:
-        raise UserError(f"eta is {eta:g}: choose 0 to 1, 0 being deterministic and 1 as DDPM")
     for t, s in pairwise(grid):
-        n = eta * s.sigma * math.sqrt(tau(t, s))
-        x = step(x, denoise(x, t), t, s, math.sqrt(s.sigma**2 - n**2), n, randn)
+        x = step(x, denoise(x, t), t, s, *split(t, s, eta), randn)
     return x

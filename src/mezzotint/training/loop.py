@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass as plain_dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from pydantic import (
     ConfigDict,
@@ -30,7 +29,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from mezzotint.errors import UserError
 from mezzotint.noise import Schedule
-from mezzotint.predict import target
+from mezzotint.training.levels import Adaptive
+from mezzotint.training.objective import Objective
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -57,6 +57,10 @@ class TrainConfig:
     """Half-life of the averaged weights, in images (887,000 is a decay of 0.9999 at batch 128)."""
     label_dropout: NonNegativeFloat = 0.1
     """Share of labels replaced by the null class, which classifier-free guidance needs."""
+    weighting: Literal["simple", "min_snr", "p2", "sigmoid", "learned"] = "simple"
+    """How the levels' losses are weighed: all alike, by their signal to noise, or as they are."""
+    levels: Literal["uniform", "adaptive"] = "uniform"
+    """Which levels are trained on: all alike, or more often where the loss is larger."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """All of a run's randomness follows from it."""
 
@@ -83,6 +87,11 @@ class TrainConfig:
             )
         return share
 
+    def objective(self, T: int, learn_variance: bool = False) -> Objective:
+        """What is minimised over a schedule of T rows, with nothing learned yet."""
+        levels = Adaptive(T) if self.levels == "adaptive" else None
+        return Objective(self.weighting, levels, learn_variance)
+
     def lr_at(self, step: int) -> float:
         """The learning rate of a step: a linear rise, a plateau, a linear fall to 0."""
         warm = (step + 1) * self.batch / self.warmup if self.warmup else 1.0
@@ -101,16 +110,19 @@ class Step:
     """What a step was like; ``loss`` and ``grad_norm`` stay on the device until they are read."""
 
     step: int  # steps made so far, this one included
-    loss: Tensor  # mean over the batch, all processes
-    grad_norm: Tensor  # before clipping
+    loss: Tensor  # the mean squared error over the batch, all processes, whatever was minimised
+    grad_norm: Tensor  # the network's, before clipping
     lr: float
 
 
-def optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW in its fused form."""
-    return torch.optim.AdamW(
-        net.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
-    )
+def optimizer(
+    net: nn.Module, config: TrainConfig, objective: nn.Module | None = None
+) -> torch.optim.AdamW:
+    """AdamW in its fused form, for a network and what its objective learns, which never decays."""
+    groups: list[dict[str, Any]] = [{"params": list(net.parameters())}]
+    if objective and (beside := list(objective.parameters())):
+        groups.append({"params": beside, "weight_decay": 0.0})
+    return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
 def train(
@@ -126,21 +138,24 @@ def train(
     config: TrainConfig,
     start: int = 0,
     dtype: torch.dtype = torch.float32,
+    objective: Objective | None = None,
 ) -> Iterator[Step]:
-    """Minimise ``E |net(alpha x0 + sigma eps, t) - (p x0 + q eps)|^2`` from step ``start`` on.
+    """Minimise ``E w |net(alpha x0 + sigma eps, t) - (p x0 + q eps)|^2`` from step ``start`` on.
 
     ``net`` is as ``accelerator.prepare`` returned it, ``shape`` one picture's as the network sees
-    it, and t uniform over the schedule's rows. The network computes in ``dtype``, by autocast; the
-    loss and the weights are float32. Yields after each step, ``ema`` updated. Seeds
-    torch's global generator each step, for dropout.
+    it. w and how t is drawn are the ``objective``'s, the one that ``optimizer`` was made with;
+    None is the config's, with nothing learned yet. The network computes in ``dtype``, by autocast;
+    the loss and the weights are float32. Yields after each step, ``ema`` updated. Seeds torch's
+    global generator each step, for dropout.
     """
     rank, share = accelerator.process_index, config.share(accelerator.num_processes)
     schedule = schedule.to(accelerator.device)
+    objective = (objective or config.objective(len(schedule))).to(accelerator.device)
     bare = accelerator.unwrap_model(net)
     for step in range(start, config.steps):
         draw = _generator(accelerator.device, config.seed, step)
         shared: dict[str, Any] = {"generator": draw, "device": accelerator.device}
-        rows = torch.randint(1, len(schedule) + 1, (config.batch,), **shared)
+        rows = objective.draw(len(schedule), config.batch, draw)
         eps = torch.randn(config.batch, *shape, **shared)
         dropped = torch.rand(config.batch, **shared) < config.label_dropout
         u = torch.rand(config.batch, **shared)
@@ -161,9 +176,12 @@ def train(
             with nullcontext() if last else accelerator.no_sync(net):
                 with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
                     output = net(x, level.t, labels)
-                loss = F.mse_loss(output.float(), target(prediction, x0, eps[mine], level))
+                loss, error = objective(
+                    output.float(), x0, eps[mine], rows[mine], schedule, prediction
+                )
                 accelerator.backward(loss / config.accumulate)
-            total += loss.detach() / config.accumulate
+            total += error / config.accumulate
+        objective.agree(accelerator, rows)
         norm = accelerator.clip_grad_norm_(net.parameters(), config.clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from mezzotint.errors import UserError
 from mezzotint.training import checkpoint
+from mezzotint.training.objective import Objective
 
 Number: TypeAlias = float | Tensor
 
@@ -26,6 +27,7 @@ class TrainState:
     net: nn.Module
     ema: AveragedModel
     optimizer: torch.optim.Optimizer
+    objective: Objective = field(default_factory=Objective)
     step: int = 0
     pending: list[tuple[Number, Number]] = field(default_factory=list)  # not yet logged: loss, norm
     timed: int = 0  # steps of those that this process made,
@@ -68,6 +70,7 @@ class TrainState:
         """Write ``folder/step-N``, with the configuration and what the data brought beside."""
         pending = self.read()
         state = self.optimizer.state_dict()["state"]
+        beside = self.objective.state_dict()
         return checkpoint.save(
             folder,
             self.step,
@@ -75,6 +78,7 @@ class TrainState:
                 "net": self.net.state_dict(),
                 "ema": self.ema.module.state_dict(),
                 "optimizer": {f"{i}.{k}": v for i, s in state.items() for k, v in s.items()},
+                **({"objective": beside} if beside else {}),
             },
             {
                 "config": config,
@@ -96,7 +100,9 @@ class TrainState:
         self.net.load_state_dict(load_file(folder / "net.safetensors"))
         self.ema.module.load_state_dict(load_file(folder / "ema.safetensors"))
         self.ema.n_averaged.fill_(self.step)
-        weights = list(self.net.parameters())
+        if self.objective.state_dict():
+            self.objective.load_state_dict(load_file(folder / "objective.safetensors"))
+        weights = [*self.net.parameters(), *self.objective.parameters()]
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in load_file(folder / "optimizer.safetensors").items():
             index, key = name.split(".")

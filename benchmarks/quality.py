@@ -1,0 +1,211 @@
+"""What a trained model's pictures are worth by sampler, number of denoiser calls, and guidance.
+
+    python benchmarks/quality.py calls runs/cifar10-ddpm-small      # all samplers against calls
+    python benchmarks/quality.py guidance runs/cifar10-ddpm-small   # wrappers against their scale
+    python benchmarks/quality.py spacings runs/cifar10-ddpm-small   # grids at ten calls
+
+Each writes a table and a figure to --out. Pictures are kept in the cache, so that a command that
+was stopped goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+from machine import machine
+from torch import Tensor
+
+from mezzotint import evaluate as evaluation
+from mezzotint import loading
+from mezzotint.allocator import keep_freed_memory
+from mezzotint.evaluate import Measure, choose
+from mezzotint.experiment import SampleConfig
+from mezzotint.metrics.networks import figure_name
+from mezzotint.pipeline import Pipeline
+from mezzotint.report.curves import Panel, Points, draw
+from mezzotint.samplers import SAMPLERS
+
+CALLS = (5, 10, 20, 50, 250, 1000)
+SCALES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+SAME = 64  # pictures compared one by one with the reference's
+WRAPPERS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "interval 0.2 to 5": {"interval": (0.2, 5.0)},
+    "rescaled 0.7": {"rescale": 0.7},
+    "dynamic thresholding": {"clipping": "dynamic"},
+    "linear along the grid": {"guidance_shape": "linear"},
+}
+
+
+Interval: TypeAlias = tuple[float, float, float]  # a figure, and its 95 % interval
+
+
+class Bench:
+    """A model, what its pictures are measured by, and how they are made."""
+
+    def __init__(self, run: Path, seed: int) -> None:
+        self.pipe: Pipeline = loading.load(run).in_precision("auto")
+        self.seed = seed
+        against = evaluation.training_set(run, self.pipe)
+        name = choose(self.pipe.classes)
+        self.measure_name = figure_name("fd", name)
+        device = self.pipe.device
+        self.measure: Measure = evaluation.measure(name, against, self.pipe.shape[1:], device)
+        self.base = replace(self.pipe.defaults, guidance=1.0, spacing="karras")
+
+    def figures(self, how: SampleConfig, *counts: int) -> list[dict[str, Interval]]:
+        """At each of the rising counts: Frechet distance and class accuracy, with intervals."""
+        kept = evaluation.kept(self.pipe, how, self.seed, SAME)
+        tiers = evaluation.evaluate(
+            self.pipe,
+            [self.measure],
+            how,
+            sorted(set(counts)),
+            kept,
+            seed=self.seed,
+            batch=SAME,
+            chosen=("fd", "accuracy"),
+        )
+        names = {self.measure_name: "fd", "accuracy": "accuracy"}
+        return [
+            {names[f.name]: (f.value, f.low, f.high) for f in found if f.name in names}
+            for _, found in tiers
+        ]
+
+    def pictures(self, how: SampleConfig) -> Tensor:
+        """The first SAME pictures, in [-1, 1]."""
+        kept = evaluation.kept(self.pipe, how, self.seed, SAME)
+        self.figures(how, SAME)
+        return next(evaluation.stored(kept, 0, SAME, SAME)) / 127.5 - 1
+
+    def reference(self) -> Tensor:
+        """Where the flow leads from the same noise: UniPC of order 3 in 500 steps."""
+        return self.pictures(replace(self.base, sampler="unipc", order=3, steps=500))
+
+
+def rms(a: Tensor, b: Tensor) -> float:
+    return float((a - b).square().mean().sqrt())
+
+
+def distinct() -> list[str]:
+    """The samplers, without dpmpp_1, which is ddim."""
+    return [name for name in SAMPLERS if name != "dpmpp_1"]
+
+
+def calls(bench: Bench, out: Path, counts: dict[int, int]) -> list[str]:
+    """Quality against denoiser calls: tables and a figure."""
+    reference, few = bench.reference(), min(counts.values())
+    found: dict[str, dict[tuple[str, int], float]] = {"same": {}, "all": {}, "right": {}, "far": {}}
+    for budget, pictures in counts.items():
+        for name in distinct():
+            how, cell = replace(bench.base, sampler=name).within(budget), (name, budget)
+            first, *_, last = bench.figures(how, few, pictures) * 2  # one, where they are as many
+            found["same"][cell], found["all"][cell] = first["fd"][0], last["fd"][0]
+            found["right"][cell] = last["accuracy"][0]
+            if not SAMPLERS[name].stochastic:
+                found["far"][cell] = rms(bench.pictures(how), reference)
+            print(*cell, *(f"{key} {v[cell]:.4g}" for key, v in found.items() if cell in v))
+
+    def panel(key: str, y: str) -> Panel:
+        values = found[key]
+        names = [name for name in distinct() if (name, min(counts)) in values]
+        series = {name: [(n, values[name, n]) for n in counts] for name in names}
+        dashed = [name for name in names if SAMPLERS[name].stochastic]
+        return Panel(series, "denoiser calls", y, True, True, dashed)
+
+    fd = panel("same", f"Frechet distance (the same {few} pictures)")
+    far = panel("far", "RMS distance to the flow's end")
+    draw([fd, far], out.with_suffix(".png"), "Dashed: stochastic")
+    sizes = " / ".join(f"{pictures:,}" for pictures in counts.values())
+    return [
+        *pivot(f"FD, {few} pictures", found["same"], counts, "{:.3g}"),
+        *pivot(f"FD, {sizes} pictures", found["all"], counts, "{:.3g}"),
+        *pivot("class accuracy, of the same", found["right"], counts, "{:.3f}"),
+        *pivot(f"distance, {SAME} pictures", found["far"], counts, "{:.4f}"),
+    ]
+
+
+def pivot(
+    what: str, values: dict[tuple[str, int], float], counts: Iterable[int], form: str
+) -> list[str]:
+    """A table of samplers against calls."""
+    rows = [f"| {what} | {' | '.join(f'{n:,}' for n in counts)} |", "|---" * 7 + "|"]
+    for name in dict.fromkeys(name for name, _ in values):
+        rows.append(f"| `{name}` | {' | '.join(form.format(values[name, n]) for n in counts)} |")
+    return [*rows, ""]
+
+
+def guidance(bench: Bench, out: Path, pictures: int) -> list[str]:
+    """Quality and class accuracy against guidance scale: a table and a figure."""
+    fd: dict[str, Points] = {}
+    right: dict[str, Points] = {}
+    lines = ["| guidance | scale | FD | class accuracy |", "|---" * 4 + "|"]
+    for name, settings in WRAPPERS.items():
+        for scale in SCALES:
+            how = replace(bench.base, sampler="dpmpp_2m", steps=20, guidance=scale, **settings)
+            found = bench.figures(how, pictures)[0]
+            fd[name] = [*fd.get(name, []), (scale, found["fd"][0])]
+            right[name] = [*right.get(name, []), (scale, found["accuracy"][0])]
+            cells = f"{spread(found['fd'])} | {spread(found['accuracy'])}"
+            lines.append(f"| {name} | {scale:g} | {cells} |")
+            print(lines[-1])
+    panels = [
+        Panel(fd, "guidance scale", f"Frechet distance ({pictures} pictures)"),
+        Panel(right, "guidance scale", "class accuracy"),
+    ]
+    draw(panels, out.with_suffix(".png"))
+    return lines
+
+
+def spacings(bench: Bench, out: Path, budget: int = 10) -> list[str]:
+    """How far from the flow's end each deterministic sampler stops, by the grid it walks."""
+    reference = bench.reference()
+    names = ["trailing", "linspace", "logsnr", "karras", "optimised"]
+    lines = [f"| sampler, {budget} calls | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for sampler in distinct():
+        if not SAMPLERS[sampler].stochastic:
+            hows = [replace(bench.base, sampler=sampler, spacing=s).within(budget) for s in names]
+            cells = [f"{rms(bench.pictures(how), reference):.4f}" for how in hows]
+            lines.append(f"| {sampler} | {' | '.join(cells)} |")
+            print(lines[-1])
+    return lines
+
+
+def spread(figure: Interval) -> str:
+    value, low, high = figure
+    return f"{value:.3g} ({low:.3g} to {high:.3g})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("calls", "guidance", "spacings"))
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="path of the page, ending in .md")
+    parser.add_argument("--pictures", type=int, default=512, help="for 50 calls and fewer")
+    parser.add_argument("--most", type=int, default=1000, help="calls; fewer end the table earlier")
+    parser.add_argument("--seed", type=int, default=0)
+    flags = parser.parse_args()
+    keep_freed_memory()
+    sys.stdout.reconfigure(line_buffering=True)
+    bench = Bench(flags.run, flags.seed)
+    few = {250: flags.pictures // 4, 1000: flags.pictures // 8}
+    counts = {n: max(SAME, few.get(n, flags.pictures)) for n in CALLS if n <= flags.most}
+    if flags.what == "calls":
+        lines = calls(bench, flags.out, counts)
+    elif flags.what == "guidance":
+        lines = guidance(bench, flags.out, flags.pictures)
+    else:
+        lines = spacings(bench, flags.out)
+    command = f"python benchmarks/quality.py {flags.what} {flags.run} --pictures {flags.pictures}"
+    by = f"Network {bench.measure.network.name}; karras grids but where another is named"
+    where = f"{by}; seed {flags.seed}; {machine('torch')}."
+    flags.out.write_text("\n".join([*lines, "", f"`{command}`", "", where, ""]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Line charts: one axis pair a panel, one line a series, direct and small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import matplotlib
+from matplotlib.figure import Figure
+
+Points: TypeAlias = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A chart: series by name, and what its axes say. ``dashed`` are names of series."""
+
+    series: Mapping[str, Points]
+    x: str
+    y: str
+    log_x: bool = False
+    log_y: bool = False
+    dashed: Sequence[str] = ()
+
+
+def draw(panels: Sequence[Panel], path: Path, title: str = "") -> None:
+    """Write panels side by side to a picture file; a name has one colour in all of them."""
+    names = list(dict.fromkeys(name for panel in panels for name in panel.series))
+    colours: Any = matplotlib.colormaps["tab20" if len(names) > 10 else "tab10"]
+    figure = Figure(figsize=(5.2 * len(panels), 4.4), layout="constrained")
+    for i, panel in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), i + 1)
+        for name, points in panel.series.items():
+            axes.plot(
+                *zip(*points, strict=True),
+                marker="o",
+                markersize=3,
+                linewidth=1.3,
+                linestyle="--" if name in panel.dashed else "-",
+                color=colours(names.index(name)),
+                label=name,
+            )
+        axes.set_xlabel(panel.x)
+        axes.set_ylabel(panel.y)
+        if panel.log_x:
+            axes.set_xscale("log")
+            ticks = sorted({x for points in panel.series.values() for x, _ in points})
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.minorticks_off()
+        if panel.log_y:
+            axes.set_yscale("log")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    figure.savefig(path, dpi=110)
