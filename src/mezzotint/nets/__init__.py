@@ -1,5 +1,6 @@
 """Networks: what the paper draws, one file each."""
 
 from mezzotint.nets.unet import UNet, UNetConfig
+from mezzotint.nets.vae import VAE, TinyVAE, TinyVAEConfig, VAEConfig
 
-__all__ = ["UNet", "UNetConfig"]
+__all__ = ["VAE", "TinyVAE", "TinyVAEConfig", "UNet", "UNetConfig", "VAEConfig"]

@@ -1,4 +1,4 @@
-"""What the U-Net is built of."""
+"""What the U-Net and the autoencoder are built of."""
 
 from __future__ import annotations
 
@@ -65,7 +65,10 @@ class Pointwise(nn.Conv2d):
 
 
 class ResBlock(nn.Module):
-    """``shortcut(x) + conv(dropout(silu(norm(conv(silu(norm(x))) + shift))))``, shift (B, cout)."""
+    """``shortcut(x) + conv(dropout(silu(norm(conv(silu(norm(x))) + shift))))``.
+
+    shift is (B, cout), or None for 0.
+    """
 
     def __init__(self, cin: int, cout: int, groups: int, dropout: float) -> None:
         super().__init__()
@@ -77,17 +80,19 @@ class ResBlock(nn.Module):
         self.shortcut = Pointwise(cin, cout) if cin != cout else nn.Identity()
         self.width = cout
 
-    def forward(self, x: Tensor, shift: Tensor, skip: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, shift: Tensor | None = None, skip: Tensor | None = None) -> Tensor:
         """With a skip, x is the two side by side."""
         parts = (x,) if skip is None else (x, skip)
         if not large(*parts):
             x = beside(*parts)
             h = self.first(x)
-            h += shift[:, :, None, None]
+            if shift is not None:
+                h += shift[:, :, None, None]
             out: Tensor = self.second(h).add_(self.shortcut(x))
             return out
         h = remade(lambda *parts: self.first(beside(*parts)), *parts)
-        h += shift[:, :, None, None]
+        if shift is not None:
+            h += shift[:, :, None, None]
         h = remade(self.second, h, random=self.training and self.dropout.p > 0)
         return h.add_(remade(lambda *parts: self.shortcut(beside(*parts)), *parts))
 

@@ -1,0 +1,201 @@
+"""diffusers' autoencoders, AutoencoderKL and AutoencoderTiny, read as ours.
+
+Nothing is dropped in silence: a setting or a key without a counterpart here is refused by name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.errors import UserError
+from mezzotint.interop.diffusers import _get
+
+Settings = tuple[dict[str, Any], int, float, float]
+
+# What they must be set to for ours to be the same function of the same weights.
+REQUIRED: dict[str, Any] = {"act_fn": "silu", "latents_mean": None, "latents_std": None}
+TINY_REQUIRED: dict[str, Any] = {
+    "act_fn": "relu",
+    "upsample_fn": "nearest",
+    "upsampling_scaling_factor": 2,
+}
+# Their own defaults, which a config.json may leave out.
+DEFAULTS: dict[str, Any] = REQUIRED | {
+    "in_channels": 3,
+    "out_channels": 3,
+    "down_block_types": ("DownEncoderBlock2D",),
+    "up_block_types": ("UpDecoderBlock2D",),
+    "block_out_channels": (64,),
+    "layers_per_block": 1,
+    "latent_channels": 4,
+    "norm_num_groups": 32,
+    "scaling_factor": 0.18215,
+    "shift_factor": None,
+    "use_quant_conv": True,
+    "use_post_quant_conv": True,
+    "mid_block_add_attention": True,
+}
+TINY_DEFAULTS: dict[str, Any] = TINY_REQUIRED | {
+    "in_channels": 3,
+    "out_channels": 3,
+    "encoder_block_out_channels": (64, 64, 64, 64),
+    "decoder_block_out_channels": (64, 64, 64, 64),
+    "num_encoder_blocks": (1, 3, 3, 3),
+    "num_decoder_blocks": (3, 3, 3, 1),
+    "latent_channels": 4,
+    "scaling_factor": 1.0,
+    "shift_factor": 0.0,
+}
+# What says nothing of the function: the size of tiles, the precision, how latents become a uint8
+# picture (latent_magnitude and latent_shift), and a copy of the encoder's widths.
+IGNORED = {"sample_size", "force_upcast"}
+TINY_IGNORED = {"force_upcast", "latent_magnitude", "latent_shift", "block_out_channels"}
+
+# Within a layer: theirs, ours.
+PARTS = (("conv_shortcut.", "shortcut."), ("group_norm.", "norm."), ("to_out.0.", "out."))
+# The attention's weights, as older folders name them.
+OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+def vae_settings(config: dict[str, Any]) -> Settings:
+    """An AutoencoderKL's ``config.json`` as (VAEConfig's fields, image channels, scale, shift).
+
+    A diffusion model sees the latents as ``(z - shift) * scale``. Raises UserError naming every
+    setting under which our VAE would be another function.
+    """
+    settings = DEFAULTS | config
+    wrong = _wrong(settings, REQUIRED, DEFAULTS.keys() | IGNORED)
+    levels = len(settings["block_out_channels"])
+    for name in ("down_block_types", "up_block_types"):
+        if tuple(settings[name]) != DEFAULTS[name] * levels:
+            wrong.append(f"{name} = {list(settings[name])}")
+    _refuse("AutoencoderKL", wrong)
+    fields = {
+        "channels": tuple(settings["block_out_channels"]),
+        "blocks": settings["layers_per_block"],
+        "latent": settings["latent_channels"],
+        "groups": settings["norm_num_groups"],
+        "attention": settings["mid_block_add_attention"],
+        "quant": settings["use_quant_conv"],
+        "post_quant": settings["use_post_quant_conv"],
+    }
+    return fields, settings["in_channels"], *_scaling(settings)
+
+
+def tiny_settings(config: dict[str, Any]) -> Settings:
+    """An AutoencoderTiny's ``config.json`` as (TinyVAEConfig's fields, image channels, scale,
+    shift), as vae_settings does."""
+    settings = TINY_DEFAULTS | config
+    wrong = _wrong(settings, TINY_REQUIRED, TINY_DEFAULTS.keys() | TINY_IGNORED)
+    blocks = [tuple(settings[f"num_{side}_blocks"]) for side in ("encoder", "decoder")]
+    widths = [tuple(settings[f"{side}_block_out_channels"]) for side in ("encoder", "decoder")]
+    width, levels = widths[0][0], len(blocks[0])
+    if len(blocks[1]) != levels:
+        wrong.append(f"num_decoder_blocks = {list(blocks[1])} (not of the encoder's length)")
+    if widths != [(width,) * levels] * 2:
+        wrong.append(f"block_out_channels = {[list(w) for w in widths]} (not one width)")
+    _refuse("AutoencoderTiny", wrong)
+    fields = {
+        "width": width,
+        "latent": settings["latent_channels"],
+        "encoder": blocks[0],
+        "decoder": blocks[1],
+    }
+    return fields, settings["in_channels"], *_scaling(settings)
+
+
+def vae_weights(state: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, Tensor]:
+    """An AutoencoderKL's state dict under VAE's keys, for vae_settings' fields.
+
+    q, k and v are stacked into one projection. Older names of the attention's weights are known.
+    """
+    state = {_modern(key): value for key, value in state.items()}
+    layers = {theirs: ours for ours, theirs in _layers(fields).items()}
+    result = {}
+    for key, value in state.items():
+        if re.search(r"\.to_[kv]\.", key):
+            continue
+        layer, part = _split(key, layers)
+        if part.startswith("to_q."):
+            value = torch.cat([_get(state, key.replace(".to_q.", f".to_{x}.")) for x in "qkv"])
+            part = part.replace("to_q.", "qkv.")
+        for theirs, ours in PARTS:
+            part = part.replace(theirs, ours)
+        result[layer + part] = value
+    return result
+
+
+def vae_state(weights: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, Tensor]:
+    """The inverse of vae_weights: contiguous tensors that share no memory among them."""
+    layers = _layers(fields)
+    result = {}
+    for key, value in weights.items():
+        layer, part = _split(key, layers)
+        if part.startswith("qkv."):
+            for name, piece in zip("qkv", value.chunk(3), strict=True):
+                result[layer + part.replace("qkv.", f"to_{name}.")] = piece.clone()
+            continue
+        for theirs, ours in PARTS:
+            part = theirs + part.removeprefix(ours) if part.startswith(ours) else part
+        result[layer + part] = value.contiguous()
+    return result
+
+
+def tiny_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """An AutoencoderTiny's state dict under TinyVAE's keys."""
+    return {key.replace("coder.layers.", "coder.", 1): value for key, value in state.items()}
+
+
+def _wrong(config: dict[str, Any], required: dict[str, Any], known: set[str]) -> list[str]:
+    wrong = [f"{k} = {config[k]!r}" for k, v in required.items() if config[k] != v]
+    if config["in_channels"] != config["out_channels"]:
+        wrong.append(f"out_channels = {config['out_channels']}")
+    unknown = sorted(k for k in config.keys() - known if not k.startswith("_"))
+    return wrong + [f"{k} = {config[k]!r} (unknown)" for k in unknown]
+
+
+def _refuse(name: str, wrong: list[str]) -> None:
+    if wrong:
+        raise UserError(f"this {name} has no counterpart here: {', '.join(wrong)}")
+
+
+def _scaling(config: dict[str, Any]) -> tuple[float, float]:
+    return config["scaling_factor"], config["shift_factor"] or 0.0
+
+
+def _layers(fields: dict[str, Any]) -> dict[str, str]:
+    """Our layers, in the order of VAE's walk, to theirs; each ends in a full stop."""
+    last, blocks = len(fields["channels"]) - 1, fields["blocks"]
+    attention = ["mid_block.attentions.0"] if fields["attention"] else []
+    middle = ["mid_block.resnets.0", *attention, "mid_block.resnets.1"]
+    end = ["conv_norm_out", "conv_out"]
+    down, up = [], []
+    for i in range(last + 1):
+        down += [f"down_blocks.{i}.resnets.{j}" for j in range(blocks)]
+        down += [f"down_blocks.{i}.downsamplers.0"] if i < last else []
+        up += [f"up_blocks.{i}.resnets.{j}" for j in range(blocks + 1)]
+        up += [f"up_blocks.{i}.upsamplers.0"] if i < last else []
+    names = {"quant.": "quant_conv.", "post_quant.": "post_quant_conv."}
+    walks = {"encoder": ["conv_in", *down, *middle, *end]}
+    walks["decoder"] = ["conv_in", *middle, *up, *end]
+    for side, walk in walks.items():
+        names |= {f"{side}.{i}.": f"{side}.{layer}." for i, layer in enumerate(walk)}
+    return names
+
+
+def _split(key: str, layers: dict[str, str]) -> tuple[str, str]:
+    """A key as the other library's layer, and what is left; one of no layer stays as it is."""
+    for layer, other in layers.items():
+        if key.startswith(layer):
+            return other, key.removeprefix(layer)
+    return "", key
+
+
+def _modern(key: str) -> str:
+    return re.sub(
+        r"(?<=\.attentions\.0\.)(query|key|value|proj_attn)(?=\.)", lambda m: OLD[m[0]], key
+    )

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import mezzotint as mz
+from mezzotint.interop.vae import (
+    tiny_settings,
+    tiny_weights,
+    vae_settings,
+    vae_state,
+    vae_weights,
+)
+from mezzotint.nets import VAE, TinyVAE, TinyVAEConfig, VAEConfig
+from mezzotint.nets.vae import kl_divergence, posterior_sample
+
+diffusers.utils.logging.set_verbosity_error()
+
+
+def settings(*widths: int, **more: Any) -> dict[str, Any]:
+    """An AutoencoderKL's, with a level for each width."""
+    return {
+        "block_out_channels": widths,
+        "down_block_types": ("DownEncoderBlock2D",) * len(widths),
+        "up_block_types": ("UpDecoderBlock2D",) * len(widths),
+        "norm_num_groups": 8,
+        **more,
+    }
+
+
+F4 = settings(16, 32, 32)
+CONFIGS = {
+    "f1": settings(16),
+    "f2": settings(16, 32, layers_per_block=2),
+    "f4": F4,
+    "f8": settings(16, 32, 64, 64),
+    "eleven blocks": settings(16, 32, layers_per_block=11),
+    "no attention": settings(16, 32, mid_block_add_attention=False),
+    "16 latent channels, no 1x1": settings(
+        16, 32, latent_channels=16, use_quant_conv=False, use_post_quant_conv=False
+    ),
+    "a latent for grey": settings(16, 32, in_channels=1, out_channels=1, latent_channels=1),
+    "one 1x1": settings(16, 32, use_post_quant_conv=False),
+}
+configs = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+
+
+def theirs(config: dict[str, Any]) -> AutoencoderKL:
+    """Of random weights, the norms' too."""
+    torch.manual_seed(0)
+    net = AutoencoderKL(**config).eval()
+    for layer in net.modules():
+        if isinstance(layer, nn.GroupNorm):
+            nn.init.normal_(layer.weight, 1, 0.2)
+            nn.init.normal_(layer.bias, 0, 0.2)
+    return net
+
+
+def ours(reference: AutoencoderKL) -> tuple[VAE, dict[str, Any]]:
+    """The same network, and its settings."""
+    fields, channels, _, _ = vae_settings(dict(reference.config))
+    net = VAE(VAEConfig(**fields), channels).eval()
+    net.load_state_dict(vae_weights(reference.state_dict(), fields))
+    return net, fields
+
+
+def close(got: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+PAPERS = settings(128, 256, 512, layers_per_block=2, norm_num_groups=32)
+
+
+@torch.no_grad()
+@configs
+@pytest.mark.parametrize(
+    "layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "last"]
+)
+def test_the_same_weights_give_the_same_function(
+    config: dict[str, Any], layout: torch.memory_format
+) -> None:
+    compare(theirs(config), layout)
+
+
+@torch.no_grad()
+def test_so_they_do_at_the_papers_width() -> None:
+    compare(theirs(PAPERS))
+
+
+def compare(
+    reference: AutoencoderKL, layout: torch.memory_format = torch.contiguous_format
+) -> None:
+    net, _ = ours(reference)
+    net.to(memory_format=layout)
+    x = torch.randn(2, reference.config.in_channels, 32, 48).to(memory_format=layout)
+    wanted = reference.encode(x).latent_dist
+    mean, log_variance = net.encode(x)
+    close(mean, wanted.mean)
+    close(log_variance, wanted.logvar)
+    torch.testing.assert_close(kl_divergence(mean, log_variance), wanted.kl(), rtol=1e-5, atol=1e-3)
+    noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(5))
+    z = posterior_sample(mean, log_variance, noise)
+    close(z, wanted.sample(torch.Generator().manual_seed(5)))
+    close(net.decode(z), reference.decode(z).sample)
+
+
+def test_the_same_weights_give_the_same_gradients() -> None:
+    reference = theirs(F4)
+    net, fields = ours(reference)
+    x = torch.randn(2, 3, 32, 32)
+    z, _ = net.encode(x)
+    net.decode(z).square().mean().backward()
+    z = reference.encode(x).latent_dist.mean
+    reference.decode(z).sample.square().mean().backward()
+    grads = vae_weights({k: p.grad for k, p in reference.named_parameters()}, fields)
+    for name, weight in net.named_parameters():
+        bound = 1e-4 * float(grads[name].abs().max()) + 1e-8
+        torch.testing.assert_close(weight.grad, grads[name], rtol=0, atol=bound)
+
+
+@configs
+def test_the_weights_go_there_and_back(config: dict[str, Any], tmp_path: Path) -> None:
+    reference = theirs(config)
+    net, fields = ours(reference)
+    net.to(memory_format=torch.channels_last)
+    state = vae_state(net.state_dict(), fields)
+    reference.save_config(tmp_path)
+    save_file(state, tmp_path / "diffusion_pytorch_model.safetensors")
+    again = AutoencoderKL.from_pretrained(tmp_path, low_cpu_mem_usage=False).state_dict()
+    wanted = reference.state_dict()
+    assert state.keys() == again.keys() == wanted.keys()
+    assert all(torch.equal(again[k], v) and torch.equal(state[k], v) for k, v in wanted.items())
+
+
+def test_older_names_of_the_attention_are_known() -> None:
+    reference = theirs(F4)
+    net, fields = ours(reference)
+    state = reference.state_dict()
+    for new, old in (("q", "query"), ("k", "key"), ("v", "value"), ("out.0", "proj_attn")):
+        state = {k.replace(f".to_{new}.", f".{old}."): v for k, v in state.items()}
+    assert "encoder.mid_block.attentions.0.proj_attn.bias" in state
+    got, wanted = vae_weights(state, fields), net.state_dict()
+    assert got.keys() == wanted.keys()
+    assert all(torch.equal(got[k], v) for k, v in wanted.items())
+
+
+def test_a_key_without_a_counterpart_keeps_its_name_and_a_missing_one_is_named() -> None:
+    reference = theirs(F4)
+    fields = vae_settings(dict(reference.config))[0]
+    state = reference.state_dict()
+    state["encoder.surplus"] = torch.zeros(1)
+    assert "encoder.surplus" in vae_weights(state, fields)
+    del state["decoder.mid_block.attentions.0.to_k.bias"]
+    with pytest.raises(mz.UserError, match=r"missing: decoder\.mid_block\.attentions\.0\.to_k"):
+        vae_weights(state, fields)
+
+
+def test_an_empty_config_means_their_defaults() -> None:
+    assert vae_settings({}) == vae_settings(dict(AutoencoderKL().config))
+    assert tiny_settings({}) == tiny_settings(dict(AutoencoderTiny().config))
+
+
+def test_scale_and_shift_are_read() -> None:
+    assert vae_settings({})[2:] == (0.18215, 0.0)
+    assert vae_settings({"scaling_factor": 1.5305, "shift_factor": 0.0609})[2:] == (1.5305, 0.0609)
+    assert tiny_settings({})[2:] == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"act_fn": "gelu"}, "act_fn = 'gelu'"),
+        ({"out_channels": 1}, "out_channels = 1"),
+        ({"latents_mean": [0.0] * 4}, r"latents_mean = \[0.0, 0.0, 0.0, 0.0\]"),
+        ({"latents_std": [1.0] * 4}, "latents_std"),
+        ({"down_block_types": ["AttnDownEncoderBlock2D"] * 3}, r"down_block_types = \['Attn"),
+        ({"up_block_types": ["UpDecoderBlock2D"] * 2}, "up_block_types = "),
+        ({"norm_type": "spatial"}, r"norm_type = 'spatial' \(unknown\)"),
+        ({"act_fn": "relu", "out_channels": 4}, "act_fn = 'relu', out_channels = 4$"),
+    ],
+)
+def test_every_setting_without_a_counterpart_is_named(change: dict, message: str) -> None:
+    with pytest.raises(mz.UserError, match=f"AutoencoderKL has no counterpart here: {message}"):
+        vae_settings(F4 | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"act_fn": "mish"}, "act_fn = 'mish'"),
+        ({"upsample_fn": "bilinear"}, "upsample_fn = 'bilinear'"),
+        ({"upsampling_scaling_factor": 4}, "upsampling_scaling_factor = 4"),
+        ({"num_decoder_blocks": [3, 1]}, "num_decoder_blocks = "),
+        ({"decoder_block_out_channels": [64, 64, 64, 32]}, "block_out_channels = .*not one width"),
+    ],
+)
+def test_the_tiny_ones_too(change: dict, message: str) -> None:
+    with pytest.raises(mz.UserError, match=f"AutoencoderTiny has no counterpart here: {message}"):
+        tiny_settings(change)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"latent_channels": 16},
+        {
+            "encoder_block_out_channels": (16, 16, 16),
+            "decoder_block_out_channels": (16, 16, 16),
+            "num_encoder_blocks": (2, 1, 3),
+            "num_decoder_blocks": (1, 3, 2),
+        },
+    ],
+    ids=["taesd", "16 latent channels", "f4"],
+)
+def test_the_tiny_ones_weights_give_the_same_function(config: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    reference = AutoencoderTiny(**config).eval()
+    fields, channels, _, _ = tiny_settings(dict(reference.config))
+    net = TinyVAE(TinyVAEConfig(**fields), channels)
+    net.load_state_dict(tiny_weights(reference.state_dict()))
+    x = torch.randn(2, 3, 32, 48)
+    z = net.encode(x)
+    close(z, reference.encode(x).latents)
+    z = 4 * torch.randn_like(z)
+    close(net.decode(z), reference.decode(z).sample)
