@@ -17,7 +17,7 @@ from PIL import Image
 
 import mezzotint as mz
 from mezzotint import evaluate as evaluation
-from mezzotint import samples
+from mezzotint import optimised, samples
 from mezzotint.cli.evaluate import EVERY, Metric, Network
 from mezzotint.data import glyphs
 from mezzotint.errors import UserError
@@ -312,3 +312,16 @@ def test_jpeg_files_are_warned_of(few_glyphs, tmp_path, capsys) -> None:
     flags = ["--against", "glyphs", "--metrics", "fd", "--out", str(tmp_path / "out")]
     with pytest.warns(UserWarning, match=f"12 of the pictures in {folder} are JPEG files"):
         assert call(capsys, "evaluate", str(folder), *flags)[0] == 0
+
+
+def test_pictures_of_an_optimised_grid_are_kept_by_the_grid(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimised, "FINE", 12)
+    pipe = mz.load(trained)
+    how = replace(pipe.defaults, spacing="optimised", steps=3)
+    first = evaluation.kept(pipe, how, 0, 4)
+    (grid,) = (trained / "grids").iterdir()
+    assert evaluation.kept(pipe, how, 0, 4) == first
+    grid.write_text('{"sigma/alpha": [50, 5, 0.5]}')  # as another way of measuring might find
+    assert evaluation.kept(pipe, how, 0, 4) != first

@@ -48,7 +48,7 @@ def test_the_shortest_path_is_the_least_of_all_of_them(steps: int, seed: int) ->
 @pytest.fixture(scope="module", params=[1, 2], ids=["ddim", "dpmpp"])
 def measured(request: pytest.FixtureRequest) -> tuple[int, Tensor]:
     """An order, and the costs of its steps on the mixture."""
-    return request.param, errors(DATA.denoise, noise(64, 0), FINEST, request.param)
+    return request.param, errors(DATA.denoise, noise(64, 0), FINEST, request.param)[0]
 
 
 def nearest(grid: Sequence[Level]) -> list[int]:
@@ -86,7 +86,7 @@ def test_a_cost_is_what_one_step_of_the_papers_goes_wrong_by(order: int) -> None
         seen.append((x, DATA.denoise(x, level)))
         return seen[-1][1]
 
-    cost = errors(watched, noise(64, 0), fine, order)
+    cost = errors(watched, noise(64, 0), fine, order)[0]
     assert len(seen) == 12  # not one call more than the path takes
     clean = seen[-1][1]  # DDIM's step to the clean level is x0_hat itself
     path = [*(x for x, _ in seen), clean]
@@ -104,7 +104,7 @@ def test_a_cost_is_what_one_step_of_the_papers_goes_wrong_by(order: int) -> None
 def test_on_gaussian_data_a_cost_is_what_is_left_of_an_error_at_the_end() -> None:
     data = Gaussian(mean=0.0, var=0.3)
     start = noise(512, 0)
-    cost = errors(data.denoise, start, FINEST, 1)
+    cost, _ = errors(data.denoise, start, FINEST, 1)
     path = [mz.SAMPLERS["dpmpp_2m"](data.denoise, start, FINEST[: i + 1]) for i in (20, 60, 80)]
     clean = mz.SAMPLERS["dpmpp_2m"](data.denoise, start, FINEST)
     for (i, j), x in zip([(20, 40), (60, 66), (80, 94)], path, strict=True):
@@ -117,7 +117,7 @@ def test_on_gaussian_data_a_cost_is_what_is_left_of_an_error_at_the_end() -> Non
 
 def test_a_fine_step_of_first_order_costs_next_to_nothing() -> None:
     """The path goes by DPM-Solver++(2M), so what is left is what sets DDIM apart from it."""
-    cost = errors(DATA.denoise, noise(64, 0), FINEST, 1)
+    cost, _ = errors(DATA.denoise, noise(64, 0), FINEST, 1)
     one = cost.diagonal(1)
     four = torch.tensor([cost[i, i + 4] for i in range(FINE - 4)])
     # A local error of first order falls as the square of the step; 16 of 4 times the length.
@@ -134,6 +134,22 @@ def test_a_grid_falls_from_the_noisiest_level(steps: int) -> None:
     grid = SCHEDULE.grid(steps, "knots", knots)
     got = [level.sigma / level.alpha for level in grid[:-1]]
     assert got == pytest.approx(knots)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("steps", [2, 5, 10])
+def test_no_grid_along_lambda_ends_nearer_to_the_flow(order: int, steps: int) -> None:
+    start = noise(64, 0)
+    end = mz.SAMPLERS["dpmpp_2m"](DATA.denoise, start, FINEST)
+    sampler = mz.SAMPLERS["dpmpp_2m" if order > 1 else "ddim"]
+
+    def missed(grid: list[Level]) -> float:
+        return float((sampler(DATA.denoise, start, grid) - end).square().mean())
+
+    knots = optimised(DATA.denoise, [start], SCHEDULE, steps, order)
+    here = missed(SCHEDULE.grid(steps, "knots", knots))
+    for spacing in ("logsnr", "karras"):
+        assert here <= missed(SCHEDULE.grid(steps, spacing)) * (1 + 1e-6)
 
 
 def test_more_steps_than_there_is_a_choice_for_are_refused() -> None:

@@ -454,7 +454,9 @@ OPTIMISED = {"spacing": "optimised", "steps": 4}
 def test_an_optimised_grid_is_measured_once_and_kept(homely: mz.Pipeline, tmp_path: Path) -> None:
     sizes = calls(homely)
     first = homely.sample(2, **OPTIMISED)
-    assert sizes == [64] * 24 + [2] * 4  # twice the 12 levels of the quick path
+    assert (
+        sizes == [64] * 48 + [2] * 4
+    )  # of two batches the 12 levels of the quick path, three grids of 4
     (file,) = (tmp_path / "grids").iterdir()
     assert file.suffix == ".json"
     grid = homely.grid(replace(homely.defaults, **OPTIMISED))
@@ -521,4 +523,4 @@ def test_the_grid_of_a_model_without_a_home_is_kept_in_the_cache(
     images = [uncond.sample(1, **OPTIMISED) for _ in range(2)]
     assert torch.equal(*images)
     assert len(list((tmp_path / "grids").iterdir())) == 1
-    assert len(sizes) == 24 + 2 * 4
+    assert len(sizes) == 48 + 2 * 4

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import UserError
-from mezzotint.noise import Level, Schedule
+from mezzotint.noise import ALONG_LAMBDA, Level, Schedule
 from mezzotint.predict import Denoiser
 from mezzotint.samplers import SAMPLERS
 from mezzotint.samplers.step import step
@@ -24,21 +24,30 @@ MOST = FINE // 4  # steps: more would have nothing to choose from
 def optimised(
     denoise: Denoiser, batches: Sequence[Tensor], schedule: Schedule, steps: int, order: int
 ) -> list[float]:
-    """The ``steps`` values of sigma / alpha, falling, whose local errors add up to the least.
+    """The ``steps`` values of sigma / alpha, falling, that lead nearest to where the flow ends.
 
     Each batch of noise is walked to the clean level by FINE steps, uniform in lambda. Between any
     two of those levels, i and j, one step of DDIM (or for ``order`` 2 and more of
     DPM-Solver++(2M), as if the step before it had been as long) from x_i goes wrong by
     ``|x~_j - x_j|``, which costs no more denoiser calls. What becomes of an error on the way to the
     clean level is taken from Gaussian data of the same variance v: it shrinks by
-    ``sqrt(v / (alpha_j^2 v + sigma_j^2))``. The shortest path of ``steps`` edges is the grid
-    (dynamic programming, as Watson et al. 2021, arXiv 2106.03802, did with the variational bound).
-    Raises UserError for more than MOST steps, and a schedule shorter than FINE.
+    ``sqrt(v / (alpha_j^2 v + sigma_j^2))``. The shortest path of ``steps`` edges is a
+    candidate (dynamic programming, as Watson et al. 2021, arXiv 2106.03802, did with the
+    variational bound); so are the spacings along lambda, since errors need not add up. The one that
+    ends nearest to the fine walk is the grid. Raises UserError for more than MOST steps, and for a
+    schedule shorter than FINE.
     """
     fine = path(schedule, steps)
-    cost = sum(errors(denoise, x, fine, order) for x in batches)
-    assert isinstance(cost, Tensor)
-    return [fine[i].sigma / fine[i].alpha for i in shortest(cost, steps)]
+    costs, ends = zip(*(errors(denoise, x, fine, order) for x in batches), strict=True)
+    found = [fine[i] for i in shortest(torch.stack(costs).sum(0), steps)]
+    candidates = [[*found, fine[-1]], *(schedule.grid(steps, name) for name in ALONG_LAMBDA)]
+    sampler = SAMPLERS["dpmpp_2m" if order > 1 else "ddim"]
+
+    def missed(grid: list[Level]) -> float:
+        there = [sampler(denoise, x, grid) - end for x, end in zip(batches, ends, strict=True)]
+        return float(torch.cat(there).square().mean())
+
+    return [level.sigma / level.alpha for level in min(candidates, key=missed)[:-1]]
 
 
 def path(schedule: Schedule, steps: int) -> list[Level]:
@@ -51,8 +60,11 @@ def path(schedule: Schedule, steps: int) -> list[Level]:
     return schedule.grid(FINE, "logsnr")
 
 
-def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> Tensor:
-    """What a step between any two levels of the fine path costs: float64, infinite backwards."""
+def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> tuple[Tensor, Tensor]:
+    """What a step between any two levels of the fine path costs, and where that path ends.
+
+    The cost is float64, infinite backwards.
+    """
     seen: list[tuple[Level, Tensor, Tensor]] = []
 
     def watched(x: Tensor, level: Level) -> Tensor:
@@ -71,7 +83,7 @@ def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> Tenso
             error = (step(x_i, x0 + slope / 2, level, to) - walk[j]).square().mean().sqrt()
             shrinks = math.sqrt(variance / (to.alpha**2 * variance + to.sigma**2))
             cost[i, j] = float(error) * shrinks
-    return cost
+    return cost, clean
 
 
 def remembered(file: Path, measure: Callable[[], list[float]]) -> list[float]:

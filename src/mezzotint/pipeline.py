@@ -183,12 +183,13 @@ class Pipeline:
 
     def grid(self, how: SampleConfig) -> list[Level]:
         """The levels that such sampling visits."""
-        if how.spacing != "optimised":
-            return self.schedule.grid(how.steps, how.spacing, how.knots)
-        return self.schedule.grid(how.steps, "knots", self._knots(how))
+        how = self.settled(how)
+        return self.schedule.grid(how.steps, how.spacing, how.knots)
 
-    def _knots(self, how: SampleConfig) -> list[float]:
-        """The optimised grid: measured once, on two batches of 64, and kept in the run."""
+    def settled(self, how: SampleConfig) -> SampleConfig:
+        """The same, an optimised grid as knots: measured once, on two batches of 64, and kept."""
+        if how.spacing != "optimised":
+            return how
         order = min(SAMPLERS[how.sampler].order, 2)
         told = json.dumps([self.digest, how.steps, order, *how.guided(), how.rescale, how.clipping])
         name = hashlib.sha256(told.encode()).hexdigest()[:16]
@@ -202,7 +203,8 @@ class Pipeline:
                 return optimised(denoise, batches, self.schedule, how.steps, order)
 
         folder = self.home / "grids" if self.home else cache_folder("grids")
-        return remembered(folder / f"{name}.json", measure)
+        knots = remembered(folder / f"{name}.json", measure)
+        return replace(how, spacing="knots", knots=tuple(knots))
 
     @property
     def digest(self) -> str:

@@ -63,7 +63,7 @@ def join() -> tuple[Share, torch.device]:
 def key(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> str:
     """A name for all that a model's pictures depend on."""
     facts = [version("mezzotint"), pipe.prediction, pipe.shape, pipe.classes, str(pipe.net.dtype)]
-    told = json.dumps([pipe.digest, *facts, asdict(how), seed, batch])
+    told = json.dumps([pipe.digest, *facts, asdict(pipe.settled(how)), seed, batch])
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
