@@ -32,6 +32,11 @@ from mezzotint.samplers import SAMPLERS
 
 CALLS = (5, 10, 20, 50, 250, 1000)
 SCALES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+TITLES = {
+    "calls": "Quality against denoiser calls",
+    "guidance": "Guidance against its scale",
+    "spacings": "Distance to the flow's end by grid",
+}
 SAME = 64  # pictures compared one by one with the reference's
 WRAPPERS: dict[str, dict[str, object]] = {
     "plain": {},
@@ -204,7 +209,11 @@ def main() -> None:
     command = f"python benchmarks/quality.py {flags.what} {flags.run} --pictures {flags.pictures}"
     by = f"Network {bench.measure.network.name}; karras grids but where another is named"
     where = f"{by}; seed {flags.seed}; {machine('torch')}."
-    flags.out.write_text("\n".join([*lines, "", f"`{command}`", "", where, ""]))
+    figure = flags.out.with_suffix(".png")
+    shown = [f"![{TITLES[flags.what]}]({figure.name})", ""] if flags.what != "spacings" else []
+    title = f"# {TITLES[flags.what]}: {bench.measure.reference.origin.name.split()[0]}"
+    page = [title, "", *shown, *lines, "", f"`{command}`", "", where, ""]
+    flags.out.write_text("\n".join(page))
 
 
 if __name__ == "__main__":
