@@ -1,11 +1,11 @@
 """What a trained model's pictures are worth by sampler, number of denoiser calls, and guidance.
 
-    python benchmarks/quality.py calls runs/cifar10-ddpm-small      # all samplers against calls
-    python benchmarks/quality.py guidance runs/cifar10-ddpm-small   # wrappers against their scale
-    python benchmarks/quality.py spacings runs/cifar10-ddpm-small   # grids at ten calls
+    python benchmarks/quality.py calls RUN --out calls.md         # all samplers against calls
+    python benchmarks/quality.py guidance RUN --out guidance.md   # wrappers against their scale
+    python benchmarks/quality.py spacings RUN --out spacings.md   # grids at ten calls
 
-Each writes a table and a figure to --out. Pictures are kept in the cache, so that a command that
-was stopped goes on where it stood.
+Each writes a page of tables, and the first two a figure beside it. Pictures are kept in the cache,
+so that a command that was stopped goes on where it stood.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ WRAPPERS: dict[str, dict[str, object]] = {
     "dynamic thresholding": {"clipping": "dynamic"},
     "linear along the grid": {"guidance_shape": "linear"},
 }
-
 
 Interval: TypeAlias = tuple[float, float, float]  # a figure, and its 95 % interval
 
