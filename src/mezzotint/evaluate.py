@@ -39,6 +39,7 @@ __all__ = [
     "Against",
     "Features",
     "Figure",
+    "Follow",
     "Measure",
     "Share",
     "against",

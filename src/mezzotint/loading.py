@@ -1,22 +1,35 @@
-"""From what lies on the disk to a finished model: a run, a checkpoint, a diffusers folder."""
+"""From what lies on the disk to a finished model: a run, a checkpoint, a diffusers folder.
+
+A model is a Pipeline, or the codec that an autoencoder is.
+"""
 
 from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from mezzotint import experiment
+from mezzotint.codec import Codec, Latents, Pixels
 from mezzotint.errors import UserError
-from mezzotint.experiment import compute_dtype
+from mezzotint.experiment import Autoencoder, Experiment, compute_dtype
+from mezzotint.hub import snapshot
 from mezzotint.interop import diffusers
-from mezzotint.nets import UNet, UNetConfig
+from mezzotint.interop.folder import json_object, unmatched
+from mezzotint.interop.vae import read_vae
+from mezzotint.nets import VAE, TinyVAE, TinyVAEConfig, UNet, UNetConfig, VAEConfig
 from mezzotint.pipeline import Pipeline
 from mezzotint.training import checkpoint
+
+VAES: dict[str, tuple[Any, Any]] = {"kl": (VAE, VAEConfig), "tiny": (TinyVAE, TinyVAEConfig)}
+FOREIGN = ["*.json", "diffusion_pytorch_model.safetensors", "*/diffusion_pytorch_model.safetensors"]
 
 
 def is_model(path: Path) -> bool:
@@ -32,32 +45,135 @@ def load(
 
     ``device``: a GPU where there is one, else the CPU. ``precision``: "float32", "bf16"
     or "auto" (bf16 where the hardware has it). Every file of a checkpoint is checked against its
-    SHA-256. Raises UserError for a folder that is none of these, or damaged.
+    SHA-256. Raises UserError for a folder that is none of these, or damaged, and for an
+    autoencoder.
     """
-    folder = Path(path)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    folder, device = _folder(path), _device(device)
     compute_dtype(precision, device)  # refused before anything is read
+    if found := _checkpoint(folder):
+        return _from_checkpoint(found, folder, device).in_precision(precision)
+    if (folder / "model_index.json").exists() or diffusers.is_unet(folder):
+        return _from_diffusers(folder, device).in_precision(precision)
+    raise _nothing(folder)
+
+
+def load_codec(
+    path: str | Path, device: str | torch.device | None = None, precision: str = "float32"
+) -> Latents:
+    """Load an autoencoder, as the codec that it is: uint8 pictures to latents and back.
+
+    Of a run of one, a checkpoint, a latent diffusion model, or a diffusers folder (AutoencoderKL,
+    AutoencoderTiny, a pipeline around one) or ``hub:OWNER/NAME`` that holds one. ``device`` and
+    ``precision`` as `load` has them. Raises UserError where there is no autoencoder, or a damaged
+    one.
+    """
+    device = _device(device)
+    dtype = compute_dtype(precision, device)
+    name = str(path)
+    folder = snapshot(name[4:], "model", FOREIGN) if name[:4] == "hub:" else _folder(path)
+    found = _checkpoint(folder)
+    if found and isinstance(experiment.read(found / "config.json"), Experiment):
+        codec = codec_of(found, device)
+    elif found:
+        config = experiment.read(found / "config.json")
+        scale = load_file(found / "codec.safetensors")
+        vae = _vae("kl", asdict(config.net), load_file(found / "ema.safetensors"), str(found))
+        codec = _latents(vae, scale["mean"], scale["std"], device)
+    elif (folder / "config.json").exists() or (folder / "model_index.json").exists():
+        foreign = read_vae(folder)
+        vae = _vae(foreign.kind, foreign.fields, foreign.weights, str(folder))
+        ones = torch.ones(vae.config.latent)
+        codec = _latents(vae, foreign.shift * ones, ones / foreign.scale, device)
+    else:
+        raise _nothing(folder)
+    return codec if dtype == torch.float32 else codec.in_precision(dtype)
+
+
+def codec_of(folder: Path, device: torch.device) -> Latents:
+    """The codec in a latent diffusion model's checkpoint; UserError for one of pixels."""
+    said = json.loads((folder / "state.json").read_text())["codec"]
+    if said is None:
+        raise UserError(f"{folder} is of a model of pixels: give an autoencoder")
+    saved = load_file(folder / "codec.safetensors")
+    weights = {k.removeprefix("vae."): v for k, v in saved.items() if k.startswith("vae.")}
+    vae = _vae(said["kind"], said["config"], weights, str(folder))
+    return _latents(vae, saved["mean"], saved["std"], device)
+
+
+def described(codec: Codec) -> dict[str, Any] | None:
+    """What a checkpoint says of its codec, beside `tensors`; None of pixels."""
+    if isinstance(codec, Pixels):
+        return None
+    vae: Any = codec.vae
+    kind = next(kind for kind, (network, _) in VAES.items() if isinstance(vae, network))
+    return {"kind": kind, "config": asdict(vae.config)}
+
+
+def tensors(codec: Codec) -> dict[str, dict[str, Tensor]]:
+    """A checkpoint's files of tensors that make its codec; none of pixels."""
+    if isinstance(codec, Pixels):
+        return {}
+    vae: Any = codec.vae
+    weights = {f"vae.{name}": weight for name, weight in vae.state_dict().items()}
+    return {"codec": {"mean": codec.mean, "std": codec.std, **weights}}
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _folder(path: str | Path) -> Path:
+    folder = Path(path)
     if not folder.is_dir():
         raise UserError(
             f"there is no folder {folder}: give a run, a checkpoint or a model's folder"
         )
+    return folder
+
+
+def _checkpoint(folder: Path) -> Path | None:
+    """A folder that is a checkpoint, verified, or the newest whole one of a run."""
     if (folder / checkpoint.MANIFEST).exists():
         checkpoint.verify(folder)
-        return _from_checkpoint(folder, folder, device).in_precision(precision)
+        return folder
     if (folder / "checkpoints").is_dir():
         experiment.read(folder / "config.json")  # a run from the future is not to be guessed at
-        newest = checkpoint.newest(folder / "checkpoints", warnings.warn)
-        if newest is not None:
-            return _from_checkpoint(newest, folder, device).in_precision(precision)
-    if (folder / "model_index.json").exists() or diffusers.is_unet(folder):
-        return _from_diffusers(folder, device).in_precision(precision)
-    if (folder / "config.json").exists():
-        raise UserError(f"{folder} has no checkpoint yet: train it on with --resume")
-    raise UserError(f"{folder} is no run, checkpoint or diffusers folder")
+        return checkpoint.newest(folder / "checkpoints", warnings.warn)
+    return None
+
+
+def _nothing(folder: Path) -> UserError:
+    if (folder / "config.json").exists() and "_class_name" not in json_object(
+        folder / "config.json"
+    ):
+        return UserError(f"{folder} has no checkpoint yet: train it on with --resume")
+    return UserError(f"{folder} is no run, checkpoint or diffusers folder")
+
+
+def _vae(kind: str, fields: dict[str, Any], weights: dict[str, Tensor], where: str) -> Any:
+    try:
+        network, config = VAES[kind]
+        vae = network(config(**fields))
+        if wrong := unmatched(weights, vae.state_dict()):
+            raise UserError(f"{where}: {wrong}")
+        vae.load_state_dict(weights)
+    except (KeyError, TypeError, RuntimeError, ValidationError) as error:
+        raise UserError(f"{where} is no autoencoder that can be read: {error}") from None
+    return vae
+
+
+def _latents(vae: Any, mean: Tensor, std: Tensor, device: torch.device) -> Latents:
+    vae = vae.to(device).eval().requires_grad_(False)
+    return Latents(vae, mean.to(device), std.to(device))
 
 
 def _from_checkpoint(folder: Path, home: Path, device: torch.device) -> Pipeline:
     config = experiment.read(folder / "config.json")
+    if isinstance(config, Autoencoder):
+        raise UserError(
+            f"{home} is an autoencoder, and makes no pictures of noise: train a "
+            f"diffusion model on its latents with --vae {home}"
+        )
     facts = json.loads((folder / "state.json").read_text())
     channels, height, width = facts["shape"]
     net = config.network(channels, len(facts["classes"]))
@@ -69,6 +185,7 @@ def _from_checkpoint(folder: Path, home: Path, device: torch.device) -> Pipeline
         shape=(channels, height, width),
         classes=tuple(facts["classes"]),
         defaults=config.sampling(facts["classes"]),
+        codec=codec_of(folder, device) if facts["codec"] else Pixels(),
         colour=facts["colour"],
         data=facts["data"],
         home=home,
@@ -82,8 +199,8 @@ def _from_diffusers(folder: Path, device: torch.device) -> Pipeline:
         fields, channels, classes = diffusers.unet_settings(config)
         net = UNet(UNetConfig(**fields), channels, classes)
         ours = diffusers.unet_weights(weights)
-        if wrong := set(ours) ^ set(net.state_dict()):
-            raise UserError(f"{folder}: missing or extra weights: {', '.join(sorted(wrong))}")
+        if wrong := unmatched(ours, net.state_dict()):
+            raise UserError(f"{folder}: {wrong}")
         net.load_state_dict(ours)
         schedule, prediction = diffusers.schedule(scheduler)
     except (KeyError, TypeError, RuntimeError, ValidationError) as error:

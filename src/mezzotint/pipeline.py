@@ -17,11 +17,11 @@ from torch import Tensor
 
 from mezzotint import experiment, predict
 from mezzotint.cache import cache_folder
-from mezzotint.codec import Pixels
+from mezzotint.codec import Codec, Latents, Pixels
 from mezzotint.errors import UserError
 from mezzotint.experiment import SampleConfig, compute_dtype
 from mezzotint.guidance import CLIPS, Scale, along, doubled, guide
-from mezzotint.nets import UNet
+from mezzotint.nets import Network
 from mezzotint.noise import Level, Schedule
 from mezzotint.optimised import optimised, path, remembered
 from mezzotint.predict import Denoiser, Net, split_variance
@@ -38,13 +38,13 @@ class Pipeline:
     ``net(x, t, labels)`` is the raw network: x (B, C, H, W), t (B,), labels (B,) or None.
     """
 
-    net: UNet
+    net: Network
     schedule: Schedule
     prediction: str
     shape: tuple[int, int, int]  # of one picture as the network sees it: C, H, W
     classes: tuple[str, ...] = ()  # names; none for an unconditional network
     defaults: SampleConfig = field(default_factory=SampleConfig)
-    codec: Pixels = field(default_factory=Pixels)
+    codec: Codec = field(default_factory=Pixels)
     colour: dict[str, list[float]] | None = None  # mean and std of the training set's channels
     data: str | None = None  # fingerprint of the training set
     home: Path | None = None  # where it was loaded from, and what is measured of it is kept
@@ -67,7 +67,9 @@ class Pipeline:
         if dtype == torch.float32:
             raise UserError("the weights are in bf16 already: load the model again for float32")
         weaker = self.weaker.in_precision(precision) if self.weaker else None
-        return replace(self, net=self.net.for_inference(dtype), weaker=weaker)
+        codec = self.codec
+        codec = codec.in_precision(dtype) if isinstance(codec, Latents) else codec
+        return replace(self, net=self.net.for_inference(dtype), codec=codec, weaker=weaker)
 
     def guided_by(self, weaker: Pipeline) -> Pipeline:
         """This one, guided away from a weaker model of the same pictures: autoguidance.
@@ -208,12 +210,11 @@ class Pipeline:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights, as they are computed with, and of the levels."""
-        digest = hashlib.sha256()
-        for name, weight in self.net.state_dict().items():
-            digest.update(name.encode())
-            digest.update(weight.cpu().reshape(-1).view(torch.uint8).numpy())
+        """SHA-256 of the weights, as they are computed with, the levels and the codec."""
+        digest = hashlib.sha256(self.net.digest.encode())
         digest.update(self.schedule.alpha.numpy().tobytes())
+        if isinstance(self.codec, Latents):
+            digest.update(self.codec.digest.encode())
         if self.weaker:
             digest.update(self.weaker.digest.encode())
         return digest.hexdigest()
@@ -229,7 +230,7 @@ class Pipeline:
 
     def check(self) -> None:
         """Raises UserError where ``defaults`` ask for what this model can never do."""
-        how = self.defaults
+        how = self._fitting(self.defaults)
         self._options(how)
         late = how.spacing == "optimised"
         along(path(self.schedule, how.steps) if late else self.grid(how), *how.guided())
@@ -272,7 +273,12 @@ class Pipeline:
             chosen = replace(defaults, **{k: v for k, v in changed.items() if v is not None})
         except ValidationError as error:
             raise UserError(experiment.first_problem(error)) from None
-        return chosen.within(calls)
+        return self._fitting(chosen).within(calls)
+
+    def _fitting(self, how: SampleConfig) -> SampleConfig:
+        if isinstance(self.codec, Latents) and how.clipping != "none":
+            raise UserError("latents have no bounds to clip to: choose the clipping none")
+        return how
 
 
 def _integers(labels: int | Sequence[int] | Tensor) -> Tensor:

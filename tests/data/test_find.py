@@ -16,7 +16,8 @@ def test_misspelt_names(wrong, meant):
 
 @pytest.mark.parametrize("data", ["", "no/such/folder", "photographs.zip"])
 def test_nothing_there(data):
-    with pytest.raises(UserError, match=f"no data set, file or folder '{data}': give glyphs, cif"):
+    expected = f"'{data}': give glyphs, cifar10, hub:OWNER/NAME or a path that exists"
+    with pytest.raises(UserError, match=f"no data set, file or folder {expected}"):
         find_source(data)
 
 

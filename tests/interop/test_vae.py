@@ -1,22 +1,34 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import pytest
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
-from safetensors.torch import save_file
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    DDIMScheduler,
+    DiTPipeline,
+    DiTTransformer2DModel,
+)
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import mezzotint as mz
+from mezzotint.interop.folder import unmatched
 from mezzotint.interop.vae import (
+    Foreign,
+    read_vae,
     tiny_settings,
     tiny_weights,
     vae_settings,
     vae_state,
     vae_weights,
+    write_vae,
 )
 from mezzotint.nets import VAE, TinyVAE, TinyVAEConfig, VAEConfig
 from mezzotint.nets.vae import kl_divergence, posterior_sample
@@ -228,7 +240,123 @@ def test_the_tiny_ones_weights_give_the_same_function(config: dict[str, Any]) ->
     net = TinyVAE(TinyVAEConfig(**fields), channels)
     net.load_state_dict(tiny_weights(reference.state_dict()))
     x = torch.randn(2, 3, 32, 48)
-    z = net.encode(x)
+    z, _ = net.encode(x)
     close(z, reference.encode(x).latents)
     z = 4 * torch.randn_like(z)
     close(net.decode(z), reference.decode(z).sample)
+
+
+def built(foreign: Foreign) -> VAE | TinyVAE:
+    """The network of what was read, which has its keys and no others."""
+    net: VAE | TinyVAE
+    if foreign.kind == "kl":
+        net = VAE(VAEConfig(**foreign.fields), foreign.channels)
+    else:
+        net = TinyVAE(TinyVAEConfig(**foreign.fields), foreign.channels)
+    assert unmatched(foreign.weights, net.state_dict()) is None
+    net.load_state_dict(foreign.weights)
+    return net
+
+
+@torch.no_grad()
+def test_a_saved_folder_is_read(tmp_path: Path) -> None:
+    reference = theirs(F4 | {"scaling_factor": 0.5, "shift_factor": 0.25})
+    reference.save_pretrained(tmp_path)
+    foreign = read_vae(tmp_path)
+    assert (foreign.kind, foreign.channels) == ("kl", 3)
+    assert (foreign.scale, foreign.shift) == (0.5, 0.25)
+    net, x = built(foreign), torch.randn(2, 3, 16, 24)
+    z, _ = net.encode(x)
+    close(z, reference.encode(x).latent_dist.mean)
+    close(net.decode(z), reference.decode(z).sample)
+
+
+@torch.no_grad()
+def test_a_saved_folder_of_the_tiny_one_is_read(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    reference = AutoencoderTiny()
+    reference.save_pretrained(tmp_path)
+    foreign = read_vae(tmp_path)
+    assert (foreign.kind, foreign.scale, foreign.shift) == ("tiny", 1.0, 0.0)
+    net, x = built(foreign), torch.randn(1, 3, 16, 24)
+    z, _ = net.encode(x)
+    close(z, reference.encode(x).latents)
+    close(net.decode(z), reference.decode(z).sample)
+
+
+def test_so_is_a_pipelines(tmp_path: Path) -> None:
+    net = DiTTransformer2DModel(num_attention_heads=1, attention_head_dim=8, num_layers=1)
+    reference = theirs(F4)
+    DiTPipeline(net, reference, DDIMScheduler()).save_pretrained(tmp_path)
+    got, wanted = built(read_vae(tmp_path)).state_dict(), ours(reference)[0].state_dict()
+    assert all(torch.equal(got[k], v) for k, v in wanted.items())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "config",
+    [
+        VAEConfig(channels=(8, 16, 16), blocks=1, groups=4),
+        VAEConfig(channels=(8, 16), groups=8, latent=3, attention=False, quant=False),
+    ],
+    ids=["f4", "without attention"],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_diffusers_reads_what_is_written(config: VAEConfig, channels: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = VAE(config, channels).to(memory_format=torch.channels_last)
+    write_vae(tmp_path / "new", asdict(config), channels, net.state_dict(), 0.5, 0.25)
+    reference, told = AutoencoderKL.from_pretrained(tmp_path / "new", output_loading_info=True)
+    assert not any(told.values())
+    assert reference.config.scaling_factor == 0.5
+    assert reference.config.shift_factor == 0.25
+    x = torch.randn(2, channels, 16, 24)
+    mean, log_variance = net.encode(x)
+    wanted = reference.encode(x).latent_dist
+    close(mean, wanted.mean)
+    close(log_variance, wanted.logvar)
+    close(net.decode(mean), reference.decode(mean).sample)
+    again = read_vae(tmp_path / "new")
+    assert VAEConfig(**again.fields) == config
+    assert (again.channels, again.scale, again.shift) == (channels, 0.5, 0.25)
+
+
+def test_one_that_folds_pixels_is_not_written(tmp_path: Path) -> None:
+    config = VAEConfig(channels=(8, 8), groups=4, patch=2)
+    with pytest.raises(mz.UserError, match="folds 2x2 pixels has no counterpart in diffusers"):
+        write_vae(tmp_path, asdict(config), 3, VAE(config).state_dict(), 1.0, 0.0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_and_extra_weights_are_all_named(tmp_path: Path) -> None:
+    theirs(F4).save_pretrained(tmp_path)
+    path = tmp_path / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    weights["surplus"] = weights.pop("decoder.conv_in.bias")
+    save_file(weights, path)
+    foreign = read_vae(tmp_path)
+    wanted = VAE(VAEConfig(**foreign.fields)).state_dict()
+    line = unmatched(foreign.weights, wanted)
+    assert line == "missing or extra weights: decoder.0.bias, surplus"
+
+
+def test_folders_that_are_no_autoencoders_are_refused(tmp_path: Path) -> None:
+    def refused(message: str) -> None:
+        with pytest.raises(mz.UserError, match=message):
+            read_vae(tmp_path)
+
+    refused(r"config\.json is missing, or no JSON object$")
+    config, path = tmp_path / "config.json", tmp_path / "diffusion_pytorch_model.safetensors"
+    config.write_text("[]")
+    refused(r"config\.json is missing, or no JSON object$")
+    config.write_text(json.dumps({"_class_name": "VQModel"}))
+    refused("holds a VQModel; an AutoencoderKL or AutoencoderTiny can be read$")
+    config.write_text(json.dumps({"_class_name": "AutoencoderKL"}))
+    refused(f"has no {path.name}; save it with safe_serialization=True$")
+    path.write_bytes(b"half a file")
+    refused(r"is damaged \(.*\): fetch or save it again$")
+    save_file({}, path)
+    config.write_text(json.dumps({"_class_name": "AutoencoderKL", "block_out_channels": 64}))
+    refused("is no AutoencoderKL that can be read: ")
+    (tmp_path / "model_index.json").write_text("{}")
+    refused(r"vae.config\.json is missing, or no JSON object$")

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mezzotint import UserError
-from mezzotint.nets import UNet, UNetConfig
+from mezzotint.nets import DiT, DiTConfig, UNet, UNetConfig
 from mezzotint.nets.blocks import Attention, Down, Up, attend, sinusoid
 from mezzotint.nets.norm import GroupNorm
 
@@ -164,3 +164,45 @@ def test_a_compiler_sees_it_as_one_graph(tiny_net, training: bool) -> None:
     with torch.set_grad_enabled(training):
         compiled = torch.compile(net, backend="eager", fullgraph=True, dynamic=False)
         torch.testing.assert_close(compiled(x, t, labels), net(x, t, labels))
+
+
+def told(kind: str, numbers: int) -> nn.Module:
+    torch.manual_seed(0)
+    if kind == "unet":
+        net = UNet(UNetConfig(channels=(8, 16), blocks=1, groups=4), 3, 4, told=numbers)
+    else:
+        net = DiT(DiTConfig(width=16, depth=1, heads=2), 3, 4, told=numbers)
+    for weight in net.parameters():
+        if not weight.any():
+            nn.init.normal_(weight, std=0.1)
+    return net
+
+
+@pytest.mark.parametrize("kind", ["unet", "dit"])
+def test_what_a_network_is_told_adds_to_the_embedding(kind: str) -> None:
+    net, plain = told(kind, 3), told(kind, 0)
+    assert net.state_dict().keys() - plain.state_dict().keys() == {"augmentation.weight"}
+    plain.load_state_dict({k: v for k, v in net.state_dict().items() if k != "augmentation.weight"})
+    x, t = torch.randn(2, 3, 8, 8), torch.tensor([5.0, 500.0])
+    for nothing in (None, torch.zeros(2, 3)):
+        torch.testing.assert_close(net(x, t, told=nothing), plain(x, t), rtol=0, atol=0)
+    numbers = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.0, 0.0]])
+    shift = net.embed(t, None, numbers) - net.embed(t, None, None)
+    torch.testing.assert_close(shift, numbers @ net.augmentation.weight.T, rtol=1e-5, atol=1e-6)
+    apart = (net(x, t, told=numbers) - net(x, t)).abs().amax((1, 2, 3))
+    assert apart[0] > 1e-3
+    assert apart[1] == 0
+
+
+@pytest.mark.parametrize("kind", ["unet", "dit"])
+def test_telling_nothing_still_gives_every_weight_a_gradient(kind: str) -> None:
+    """As processes that train together must have, whatever each drew."""
+    net = told(kind, 3)
+    net(torch.randn(2, 3, 8, 8), torch.zeros(2)).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+@pytest.mark.parametrize("kind", ["unet", "dit"])
+def test_telling_a_network_that_takes_nothing_is_refused(kind: str) -> None:
+    with pytest.raises(UserError, match="leave out told"):
+        told(kind, 0)(torch.randn(1, 3, 8, 8), torch.zeros(1), told=torch.zeros(1, 3))

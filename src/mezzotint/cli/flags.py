@@ -39,7 +39,7 @@ def parse(default: T, arguments: list[str], program: str) -> T:
                 default=default,
                 args=arguments,
                 return_unknown_args=True,
-                config=(tyro.conf.OmitArgPrefixes,),
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands),
             )
     except SystemExit as stop:
         if not stop.code:

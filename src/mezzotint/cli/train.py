@@ -9,15 +9,15 @@ from pathlib import Path
 from mezzotint import recipes
 from mezzotint.cli.bars import FIRST, Rate, bar
 from mezzotint.cli.flags import parse, subject
-from mezzotint.experiment import Experiment
+from mezzotint.experiment import Configuration
 from mezzotint.run import run
 
 
 @dataclass(frozen=True)
 class TrainFlags:
-    """Train an experiment; durations are in images seen."""
+    """Train a diffusion model or an autoencoder; durations are in images seen."""
 
-    experiment: Experiment
+    experiment: Configuration
     out: Path
     """The run's folder."""
     resume: bool = False

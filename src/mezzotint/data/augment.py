@@ -1,9 +1,144 @@
 """Augmentation of whole batches, on the device where they lie."""
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from mezzotint.errors import UserError
+
+TOLD = 9
+"""How many numbers `non_leaking` says of each picture."""
 
 
 def flip(images: Tensor, mask: Tensor) -> Tensor:
     """Mirror left and right the images (B, C, H, W) of a batch whose mask (B,), bool, is set."""
     return torch.where(mask[:, None, None, None], images.flip(-1), images)
+
+
+def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, Tensor]:
+    """EDM's augmentation, and what the network is told of it, so that samples do not show it.
+
+    | in this order | does                                       | told                   |
+    |---------------|--------------------------------------------|------------------------|
+    | x-flip        | mirrors left and right; a0 ~ U{0, 1}       | a0                     |
+    | y-flip        | mirrors up and down; a1 ~ U{0, 1}          | a1                     |
+    | scaling       | enlarges 2^(0.2 a2) times; a2 ~ N(0, 1)    | a2                     |
+    | rotation      | anticlockwise by a3 ~ U(-pi, pi)           | cos a3 - 1, sin a3     |
+    | anisotropy    | stretches 2^(0.2 a5) times along the       | a5 cos a4, a5 sin a4   |
+    |               | direction a4 and shrinks as much across    |                        |
+    |               | it; a4 ~ U(-pi, pi), a5 ~ N(0, 1)          |                        |
+    | translation   | right by W a6 / 8, down by H a7 / 8;       | a6, a7                 |
+    |               | a6, a7 ~ N(0, 1)                           |                        |
+
+    The x-flip is always the toss of a coin; each other is applied with `probability`, which is 0.12
+    for CIFAR-10. a4 is 0 to the right and pi/2 downwards. Flips are exact. The others together are
+    one resampling of a picture continued by reflection, bicubic, with no filter against aliasing
+    before it, cut to [-1, 1]; a picture with none of them is not resampled.
+
+    Args:
+        images: (B, C, H, W), floating, in [-1, 1].
+        u: (B, 16), uniform in [0, 1): the whole randomness. Columns 0, 14 and 15 are not looked at,
+            so that an untold `flip` can have its coin there.
+        probability: in [0, 1].
+
+    Returns:
+        The images, and told (B, 9), all 0 where nothing was applied.
+
+    Source: Karras et al., arXiv 2206.00364, appendix F.2.
+    """
+    # u: 1 x-flip; 2, 3 y-flip; 4, 5 scaling; 6, 7 rotation; 8-10 anisotropy; 11-13 translation:
+    # of each but the first, whether it is applied, then its numbers.
+    coin, angle = (u < 0.5).to(u.dtype), math.pi * (2 * u - 1)
+    normal = torch.special.ndtri(u.clamp(2**-25, 1 - 2**-24))  # 0 would be minus infinity
+    applied = u < probability
+
+    def gated(gate: int, value: Tensor) -> Tensor:
+        return torch.where(applied[:, gate], value, 0)
+
+    a0, a1 = coin[:, 1], gated(2, coin[:, 3])
+    a2, a3 = gated(4, normal[:, 5]), gated(6, angle[:, 7])
+    a4, a5 = angle[:, 9], gated(8, normal[:, 10])
+    a6, a7 = gated(11, normal[:, 12]), gated(11, normal[:, 13])
+    numbers = (a0, a1, a2, a3.cos() - 1, a3.sin(), a5 * a4.cos(), a5 * a4.sin(), a6, a7)
+    told = torch.stack(numbers, 1)
+
+    images = flip(images, a0 > 0)
+    images = torch.where((a1 > 0)[:, None, None, None], images.flip(-2), images)
+
+    # Where each pixel of the result was, in pixels from the centre: the table's last four, undone
+    # in reverse. Not F.affine_grid: its matrix product may be of low precision on a GPU.
+    a2, a3, a4, a5, a6, a7 = (a[:, None, None] for a in (a2, a3, a4, a5, a6, a7))
+    height, width = images.shape[-2:]
+    x = torch.arange(width, device=u.device) - (width - 1) / 2 - width / 8 * a6
+    y = torch.arange(height, device=u.device)[:, None] - (height - 1) / 2 - height / 8 * a7
+    along, across = _turned(x, y, -a4)
+    # exp, because a power's last bit may depend on where in its batch a number stands
+    stretch, enlarge = (0.2 * math.log(2) * a5).exp(), (0.2 * math.log(2) * a2).exp()
+    x, y = _turned(along / stretch, across * stretch, a4 + a3)
+    places = torch.stack([x * 2 / width, y * 2 / height], -1) / enlarge[..., None]
+    warped = F.grid_sample(
+        images.float(), places.float(), "bicubic", "reflection", align_corners=False
+    )
+    resampled = (told[:, 2:] != 0).any(1)[:, None, None, None]
+    return torch.where(resampled, warped.clamp(-1, 1).to(images.dtype), images), told
+
+
+def _turned(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """The point (x right, y down) turned clockwise about the origin."""
+    return angle.cos() * x - angle.sin() * y, angle.sin() * x + angle.cos() * y
+
+
+_KORNIA: dict[str, Callable[[Any, tuple[int, int]], Any]] = {
+    # "resample" crops the whole batch at once
+    "crop": lambda k, size: k.RandomResizedCrop(size, scale=(0.5, 1), cropping_mode="resample"),
+    "colour": lambda k, _: k.ColorJitter(0.2, 0.2, 0.2, 0.05),
+    "randaugment": lambda k, _: k.auto.RandAugment(n=2, m=10),
+    "cutmix": lambda k, _: k.RandomCutMixV2(use_correct_lambda=True),
+}
+
+
+def kornia_augmentation(
+    names: tuple[str, ...], size: tuple[int, int]
+) -> Callable[[Tensor, int], Tensor]:
+    """Augmentations that nobody is told of, by kornia, one after another.
+
+    `crop` scales a part, half to all of the area, to the whole; `colour` changes brightness,
+    contrast and saturation by up to 0.2 and the hue by 0.05; `randaugment` applies 2 operations,
+    the same for the batch, at magnitude 10 of 30 (arXiv 1909.13719); `cutmix` puts a rectangle of
+    another picture of the batch into each (arXiv 1905.04899).
+
+    Args:
+        names: which, in order.
+        size: (H, W) of the pictures.
+
+    Returns:
+        A function of images (B, 3, H, W), floating, in [-1, 1], and a seed, from which its
+        randomness follows: torch's own generators stay as they are. It returns images of the same
+        kind.
+
+    Raises:
+        UserError: no augmentation of that name, or kornia is missing.
+    """
+    if unknown := [name for name in names if name not in _KORNIA]:
+        raise UserError(
+            f"there is no augmentation {unknown[0]!r}: choose from {', '.join(_KORNIA)}"
+        )
+    try:
+        import kornia.augmentation
+    except ImportError:
+        raise UserError("augmentation needs kornia: run pip install 'mezzotint[augment]'") from None
+    steps = [_KORNIA[name](kornia.augmentation, size) for name in names]
+
+    def augment(images: Tensor, seed: int) -> Tensor:
+        x = images.float() / 2 + 0.5
+        with torch.random.fork_rng([images.device] if images.is_cuda else []):
+            torch.manual_seed(seed)
+            for step in steps:
+                x = step(x)
+        return (x.clamp(0, 1) * 2 - 1).to(images.dtype)
+
+    return augment

@@ -8,11 +8,13 @@ from mezzotint.data.arrays import arrays
 from mezzotint.data.cifar10 import ARCHIVE, cifar10
 from mezzotint.data.folder import folder, zip_file
 from mezzotint.data.glyphs import glyphs
+from mezzotint.data.hub import hub
 from mezzotint.data.parquet import parquet
 from mezzotint.data.source import Source
 from mezzotint.errors import UserError
 
 _NAMED = {"glyphs": glyphs, "cifar10": cifar10}
+_HUB = "hub:"
 _JPEG = {".jpg", ".jpeg", ".jfif"}
 
 
@@ -20,17 +22,21 @@ def find_source(data: str, split: str = "train") -> Source:
     """The source that `data` means.
 
     Args:
-        data: `glyphs`, `cifar10`, or a path: the official CIFAR-10 archive (.tar.gz) or a folder
-            that contains it, a zip, a parquet file, a folder of parquet files, a .npy or .npz file
-            of images, or a folder of pictures. A folder that bears the name of a data set is
-            written `./cifar10`.
+        data: `glyphs`, `cifar10`, `hub:OWNER/NAME` (a data set of parquet files on the Hugging Face
+            Hub, fetched into its own cache), or a path: the official CIFAR-10 archive (.tar.gz) or
+            a folder that contains it, a zip, a parquet file, a folder of parquet files, a .npy or
+            .npz file of images, or a folder of pictures. A folder that bears the name of a data set
+            is written `./cifar10`.
         split: `train`, `test`, `validation` ...; which exist depends on the source.
 
     Raises:
-        UserError: nothing of that name, no such split, or a source that is damaged at first sight.
+        UserError: nothing of that name, no such split, a source that is damaged at first sight, or
+            one that cannot be fetched.
     """
     if data in _NAMED:
         return _NAMED[data](split)
+    if data.startswith(_HUB):
+        return hub(data.removeprefix(_HUB), split)
     path = Path(os.path.expanduser(data))
     if not data or not path.exists():
         raise _unknown(data)
@@ -70,5 +76,6 @@ def jpegs(data: str, split: str) -> int:
 
 def _unknown(data: str) -> UserError:
     near = difflib.get_close_matches(data.lower(), _NAMED, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"give {', '.join(_NAMED)} or a path that exists"
+    known = f"{', '.join(_NAMED)}, {_HUB}OWNER/NAME or a path that exists"
+    hint = f"did you mean {near[0]}?" if near else f"give {known}"
     return UserError(f"there is no data set, file or folder {data!r}: {hint}")

@@ -52,6 +52,29 @@ class Prepared:
     folder: Path
     skipped: int
 
+    def first(self, count: int) -> "Prepared":
+        """The first so many pictures, as a data set of their own."""
+        if count >= len(self.images):
+            return self
+        told = f"{self.fingerprint} {count}"
+        fingerprint = hashlib.sha256(told.encode()).hexdigest()
+        rows = self.images[:count], self.labels[:count]
+        return Prepared(*rows, self.classes, fingerprint, self.folder, 0)
+
+
+def held_out(data: str, size: int | None, train: Prepared) -> Prepared:
+    """The pictures of a data set that no training sees: its test or validation split, or `train`.
+
+    Raises UserError as `prepare` does for a split that there is.
+    """
+    for split in ("test", "validation"):
+        try:
+            find_source(data, split)
+        except UserError:
+            continue
+        return prepare(data, size, split)
+    return train
+
 
 def prepare(
     data: str, size: int | None = None, split: str = "train", skip_bad: bool = False

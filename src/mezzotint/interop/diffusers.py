@@ -5,17 +5,15 @@ Nothing is dropped in silence: a setting or a key without a counterpart here is 
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from mezzotint.errors import UserError
+from mezzotint.interop.folder import json_object, weight, weights
 from mezzotint.noise import Schedule, cosine, linear, scaled_linear, zero_terminal_snr
 
 # Our module for theirs, applied in this order.
@@ -112,25 +110,19 @@ def unet_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     # Down, mid, up: the order of the alphabet, and of the numbers, is the walk's.
     blocks.sort(key=lambda name: [part.zfill(9) for part in name.split(".")])
     for part in ("weight", "bias"):
-        ours[f"project.{part}"] = torch.cat([_get(state, block + part) for block in blocks])
+        ours[f"project.{part}"] = torch.cat([weight(state, block + part) for block in blocks])
     for key, value in state.items():
         name = key
         if match := re.search(r"\.to_q\.(weight|bias)$", key):
             name = key.replace(match[0], f".qkv.{match[1]}")
             parts = [key.replace(".to_q.", f".to_{part}.") for part in "qkv"]
-            value = torch.cat([_get(state, part) for part in parts])
+            value = torch.cat([weight(state, part) for part in parts])
         elif re.search(r"\.to_[kv]\.|\.time_emb_proj\.", key):
             continue
         for theirs, mine in RENAMES:
             name = re.sub(theirs, mine, name)
         ours[name] = value
     return ours
-
-
-def _get(state: dict[str, Tensor], key: str) -> Tensor:
-    if key not in state:
-        raise UserError(f"a weight is missing: {key}")
-    return state[key]
 
 
 def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
@@ -173,31 +165,16 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor
     pipeline = (folder / "model_index.json").exists()
     unet = folder / "unet" if pipeline else folder
     scheduler = folder / "scheduler" / "scheduler_config.json"
-    config = _json(unet / "config.json")
+    config = json_object(unet / "config.json")
     if config.get("_class_name") != "UNet2DModel":
         raise UserError(f"{unet} holds a {config.get('_class_name')}; a UNet2DModel can be read")
-    weights = unet / "diffusion_pytorch_model.safetensors"
-    if not weights.exists():
-        raise UserError(f"{unet} has no {weights.name}; save it with safe_serialization=True")
-    settings = _json(scheduler) if scheduler.exists() else {}
-    try:
-        return config, settings, load_file(weights)
-    except SafetensorError as error:
-        raise UserError(f"{weights} is damaged ({error}): fetch or save it again") from None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-        assert isinstance(content, dict)
-    except (OSError, ValueError, AssertionError):
-        raise UserError(f"{path} is missing, or no JSON object") from None
-    return content
+    settings = json_object(scheduler) if scheduler.exists() else {}
+    return config, settings, weights(unet)
 
 
 def is_unet(folder: Path) -> bool:
     """Whether a folder's config.json is of a network that diffusers saved."""
     try:
-        return "_class_name" in _json(folder / "config.json")
+        return "_class_name" in json_object(folder / "config.json")
     except UserError:
         return False

@@ -1,18 +1,22 @@
-"""diffusers' autoencoders, AutoencoderKL and AutoencoderTiny, read as ours.
+"""diffusers' autoencoders: AutoencoderKL and AutoencoderTiny read as ours, ours written as the one.
 
 Nothing is dropped in silence: a setting or a key without a counterpart here is refused by name.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from mezzotint.errors import UserError
-from mezzotint.interop.diffusers import _get
+from mezzotint.interop.folder import WEIGHTS, json_object, weight, weights
 
 Settings = tuple[dict[str, Any], int, float, float]
 
@@ -55,10 +59,95 @@ TINY_DEFAULTS: dict[str, Any] = TINY_REQUIRED | {
 IGNORED = {"sample_size", "force_upcast"}
 TINY_IGNORED = {"force_upcast", "latent_magnitude", "latent_shift", "block_out_channels"}
 
+# VAEConfig's fields, and what they are called there.
+FIELDS = {
+    "channels": "block_out_channels",
+    "blocks": "layers_per_block",
+    "latent": "latent_channels",
+    "groups": "norm_num_groups",
+    "attention": "mid_block_add_attention",
+    "quant": "use_quant_conv",
+    "post_quant": "use_post_quant_conv",
+}
+
 # Within a layer: theirs, ours.
 PARTS = (("conv_shortcut.", "shortcut."), ("group_norm.", "norm."), ("to_out.0.", "out."))
 # The attention's weights, as older folders name them.
 OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+@dataclass(frozen=True, eq=False)
+class Foreign:
+    """An autoencoder that diffusers saved: what VAE (``kind`` "kl") or TinyVAE ("tiny") is of it.
+
+    ``fields`` are VAEConfig's or TinyVAEConfig's, ``channels`` the picture's, ``weights`` under
+    our keys; a diffusion model sees the latents as ``(z - shift) * scale``. Whether the weights
+    are those of such a network, and no others, folder.unmatched says.
+    """
+
+    kind: Literal["kl", "tiny"]
+    fields: dict[str, Any]
+    channels: int
+    weights: dict[str, Tensor]
+    scale: float
+    shift: float
+
+
+def read_vae(folder: Path) -> Foreign:
+    """The autoencoder of its own folder, or of a pipeline's (whose is in ``vae``).
+
+    Raises UserError for a folder of neither kind, a missing or damaged file, and a setting without
+    a counterpart here.
+    """
+    if (folder / "model_index.json").exists():
+        folder = folder / "vae"
+    config = json_object(folder / "config.json")
+    name = config.get("_class_name")
+    if name not in ("AutoencoderKL", "AutoencoderTiny"):
+        raise UserError(f"{folder} holds a {name}; an AutoencoderKL or AutoencoderTiny can be read")
+    state = weights(folder)
+    try:
+        if name == "AutoencoderTiny":
+            fields, channels, scale, shift = tiny_settings(config)
+            return Foreign("tiny", fields, channels, tiny_weights(state), scale, shift)
+        fields, channels, scale, shift = vae_settings(config)
+        return Foreign("kl", fields, channels, vae_weights(state, fields), scale, shift)
+    except (LookupError, TypeError, RuntimeError) as error:
+        raise UserError(f"{folder} is no {name} that can be read: {error}") from None
+
+
+def write_vae(
+    folder: Path,
+    fields: dict[str, Any],
+    channels: int,
+    weights: dict[str, Tensor],
+    scale: float,
+    shift: float,
+) -> None:
+    """A folder that ``AutoencoderKL.from_pretrained`` reads, of what `read_vae` says of a VAE.
+
+    All of VAEConfig's fields are to be given. Raises UserError for a VAE that folds pixels.
+    """
+    patch = fields.get("patch", 1)
+    if patch != 1:
+        raise UserError(
+            f"an autoencoder that folds {patch}x{patch} pixels has no counterpart in diffusers: "
+            "only one of patch 1 can be written"
+        )
+    levels = len(fields["channels"])
+    config = {
+        "_class_name": "AutoencoderKL",
+        **REQUIRED,
+        "in_channels": channels,
+        "out_channels": channels,
+        **{theirs: fields[ours] for ours, theirs in FIELDS.items()},
+        **{name: DEFAULTS[name] * levels for name in ("down_block_types", "up_block_types")},
+        "scaling_factor": scale,
+        "shift_factor": shift,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(vae_state(weights, fields), folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
 
 
 def vae_settings(config: dict[str, Any]) -> Settings:
@@ -74,15 +163,8 @@ def vae_settings(config: dict[str, Any]) -> Settings:
         if tuple(settings[name]) != DEFAULTS[name] * levels:
             wrong.append(f"{name} = {list(settings[name])}")
     _refuse("AutoencoderKL", wrong)
-    fields = {
-        "channels": tuple(settings["block_out_channels"]),
-        "blocks": settings["layers_per_block"],
-        "latent": settings["latent_channels"],
-        "groups": settings["norm_num_groups"],
-        "attention": settings["mid_block_add_attention"],
-        "quant": settings["use_quant_conv"],
-        "post_quant": settings["use_post_quant_conv"],
-    }
+    fields = {ours: settings[theirs] for ours, theirs in FIELDS.items()}
+    fields["channels"] = tuple(fields["channels"])
     return fields, settings["in_channels"], *_scaling(settings)
 
 
@@ -121,7 +203,7 @@ def vae_weights(state: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, T
             continue
         layer, part = _split(key, layers)
         if part.startswith("to_q."):
-            value = torch.cat([_get(state, key.replace(".to_q.", f".to_{x}.")) for x in "qkv"])
+            value = torch.cat([weight(state, key.replace(".to_q.", f".to_{x}.")) for x in "qkv"])
             part = part.replace("to_q.", "qkv.")
         for theirs, ours in PARTS:
             part = part.replace(theirs, ours)
@@ -164,7 +246,7 @@ def _refuse(name: str, wrong: list[str]) -> None:
 
 
 def _scaling(config: dict[str, Any]) -> tuple[float, float]:
-    return config["scaling_factor"], config["shift_factor"] or 0.0
+    return float(config["scaling_factor"]), float(config["shift_factor"] or 0.0)
 
 
 def _layers(fields: dict[str, Any]) -> dict[str, str]:

@@ -5,6 +5,8 @@ from mezzotint.metrics.kernel import kernel_distance
 from mezzotint.metrics.measure import METRICS, Figure, measure
 from mezzotint.metrics.neighbours import neighbourhood
 from mezzotint.metrics.networks import NETWORKS, FeatureNetwork, network
+from mezzotint.metrics.perceptual import perceptual
+from mezzotint.metrics.reconstruction import mean_figure, psnr, ssim
 from mezzotint.metrics.reference import Reference, reference
 from mezzotint.metrics.scores import frechet_distance, inception_score
 
@@ -19,8 +21,12 @@ __all__ = [
     "frechet_distance",
     "inception_score",
     "kernel_distance",
+    "mean_figure",
     "measure",
     "neighbourhood",
     "network",
+    "perceptual",
+    "psnr",
     "reference",
+    "ssim",
 ]

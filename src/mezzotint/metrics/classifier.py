@@ -7,9 +7,11 @@ CIFAR-10 within minutes; ``scripts/train_feature_network.py`` trains it and writ
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -72,3 +74,11 @@ class Classifier(nn.Module):
         pools, spatials, _ = zip(*(self(x) for x in pictures), strict=True)
         self.pool_scale.fill_(torch.cat(pools).var(0).mean() ** -0.5)
         self.spatial_scale.fill_(torch.cat(spatials).var(0).mean() ** -0.5)
+
+
+def load(path: Path, widths: tuple[int, int, int], classes: int) -> Classifier:
+    """The classifier whose weights that file holds, in evaluation mode and float32."""
+    net = Classifier(widths, classes)
+    weights = {key: value.float() for key, value in load_file(path).items()}
+    net.load_state_dict(weights, strict=False)  # batch norm's counters are of no use here
+    return net.eval()

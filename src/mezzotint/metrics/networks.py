@@ -9,13 +9,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mezzotint.errors import UserError
 from mezzotint.metrics import inception
-from mezzotint.metrics.classifier import Classifier, Seen
+from mezzotint.metrics.classifier import Seen, load
 
 WEIGHTS = Path(__file__).parent / "weights"
 WIDTHS = {"cifar10": (64, 192, 256), "glyphs": (16, 32, 64)}
@@ -79,10 +78,7 @@ def check(images: Tensor) -> Tensor:
 
 def _classifier(name: str, device: torch.device) -> FeatureNetwork:
     path = WEIGHTS / f"{name}.safetensors"
-    classifier = Classifier(WIDTHS[name], len(CLASSES[name]))
-    weights = {key: value.float() for key, value in load_file(path).items()}
-    classifier.load_state_dict(weights, strict=False)  # batch norm's counters are of no use here
-    classifier = classifier.eval().to(device)
+    classifier = load(path, WIDTHS[name], len(CLASSES[name])).to(device)
 
     def net(images: Tensor) -> Seen:
         x = images.float()

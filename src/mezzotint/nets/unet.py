@@ -6,23 +6,22 @@ network, 35,746,307 parameters.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
-from itertools import chain, pairwise
-from typing import cast
+from itertools import pairwise
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
+from tyro.conf import Suppress
 
-from mezzotint.errors import UserError
-from mezzotint.nets.blocks import Attention, Down, ResBlock, Up, sinusoid, zeroed
+from mezzotint.nets.blocks import Attention, Down, ResBlock, Up, zeroed
+from mezzotint.nets.network import Conditioned
 from mezzotint.nets.norm import GroupNorm
 
 WIDE = 128  # from this width on training gains more by channels-last than it loses
-COMPILE_FROM = 2_000  # calls
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -43,6 +42,7 @@ class UNetConfig:
     """Groups of the group normalisation; they must divide every width."""
     patch: PositiveInt = 1
     """Fold patch x patch pixels into channels first: a network at 1 / patch of the resolution."""
+    kind: Suppress[Literal["unet"]] = "unet"
 
     def __post_init__(self) -> None:
         if not self.channels:
@@ -83,12 +83,13 @@ class Stage(nn.Module):
         return zip(self.blocks, self.attentions, strict=True)
 
 
-class UNet(nn.Module):
+class UNet(Conditioned):
     """``net(x, t, labels) -> output``: x and output (B, C, H, W), t (B,), labels (B,) or None.
 
     Of ``classes`` K > 0 it is class-conditional: labels are 0..K-1, and K is the null class, which
     ``labels=None`` means too. H and W must be divisible by ``config.factor``. Where
-    ``out_channels`` is given, output has that many in place of C.
+    ``out_channels`` is given, output has that many in place of C. Where ``told`` is given, it takes
+    that many numbers beside, told (B, told), of which zeros or None add nothing.
     """
 
     def __init__(
@@ -97,14 +98,12 @@ class UNet(nn.Module):
         image_channels: int = 3,
         classes: int = 0,
         out_channels: int | None = None,
+        told: int = 0,
     ) -> None:
-        super().__init__()
         widths, last = config.channels, len(config.channels) - 1
         first, emb = widths[0], 4 * widths[0]
-        self.config, self.classes = config, classes
-
-        self.time = nn.Sequential(nn.Linear(first, emb), nn.SiLU(), nn.Linear(emb, emb))
-        self.label = nn.Embedding(classes + 1, emb) if classes else None
+        super().__init__(first, emb, classes, told)
+        self.config = config
 
         self.stem = nn.Conv2d(image_channels * config.patch**2, first, 3, padding=1)
         down: list[Stage] = []
@@ -141,8 +140,11 @@ class UNet(nn.Module):
         if first >= WIDE:
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
-        shifts = iter(self.project(F.silu(self.embed(t, labels))).split(self.widths, dim=1))
+    def forward(
+        self, x: Tensor, t: Tensor, labels: Tensor | None = None, told: Tensor | None = None
+    ) -> Tensor:
+        emb = F.silu(self.embed(t, labels, told))
+        shifts = iter(self.project(emb).split(self.widths, dim=1))
         h = self.stem(F.pixel_unshuffle(x, self.config.patch).to(self.dtype))
         skips = [h]
         for stage in self.down:
@@ -159,46 +161,3 @@ class UNet(nn.Module):
                 h = attend(block(h, next(shifts), skips.pop()))
             h = stage.resample(h)
         return F.pixel_shuffle(self.out(self.norm(h)), self.config.patch).to(x.dtype)
-
-    def compile_for(self, calls: int, mode: str = "default") -> None:
-        """Compile on a GPU, where so many calls are to come that it pays for its minute or so.
-
-        The shapes are taken as fixed; "reduce-overhead" records CUDA graphs. On a CPU it does
-        nothing.
-        """
-        done = self._compiled_call_impl is not None
-        if self.stem.weight.is_cuda and calls >= COMPILE_FROM and not done:
-            self.compile(mode=mode, dynamic=False)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What it computes in, outside autocast."""
-        return self.stem.weight.dtype
-
-    def for_inference(self, dtype: torch.dtype) -> UNet:
-        """A copy to sample with: weights in ``dtype``, and what follows from them, made once.
-
-        The norms' weights stay as they are: they are few, and rounding them is what would tell.
-        """
-        net = copy.deepcopy(self).eval().requires_grad_(False)
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for layer in net.modules():
-            if isinstance(layer, Up):
-                layer.merged = layer.taps().contiguous(memory_format=torch.channels_last)
-            if not isinstance(layer, GroupNorm):
-                for tensor in chain(layer.parameters(False), layer.buffers(False)):
-                    tensor.data = tensor.to(dtype)
-        return net
-
-    def embed(self, t: Tensor, labels: Tensor | None) -> Tensor:
-        """What the blocks are told (B, 4 * channels[0]): the time, and the class."""
-        first = self.config.channels[0]
-        emb: Tensor = self.time(sinusoid(t, first).to(self.dtype))
-        if self.label is None:
-            if labels is not None:
-                raise UserError("this network is unconditional: it takes no labels")
-            return emb
-        if labels is None:
-            labels = torch.full((len(t),), self.classes, device=t.device)
-        out: Tensor = emb + self.label(labels)
-        return out

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from mezzotint.errors import UserError
 from mezzotint.nets.blocks import Attention, Down, Pointwise, ResBlock, Up
+from mezzotint.nets.network import Network
 from mezzotint.nets.norm import GroupNorm
 
+WIDE = 128  # from this width on training gains more by channels-last than it loses
 LOG_VARIANCE = (-30.0, 20.0)  # its bounds, as in the paper's code
 
 
@@ -38,6 +40,8 @@ class VAEConfig:
     """A 1x1 convolution of the moments, the encoder's last layer."""
     post_quant: bool = True
     """A 1x1 convolution of the latents, the decoder's first layer."""
+    patch: PositiveInt = 1
+    """Fold patch x patch pixels into channels first: the widest layers are then smaller."""
 
     def __post_init__(self) -> None:
         if not self.channels:
@@ -48,10 +52,10 @@ class VAEConfig:
     @property
     def factor(self) -> int:
         """f: how many times smaller the sides of the latents are than those of the picture."""
-        return 1 << (len(self.channels) - 1)
+        return self.patch << (len(self.channels) - 1)
 
 
-class VAE(nn.Module):
+class VAE(Network):
     """q(z | x) = N(mean(x), diag(exp(log_variance(x)))), and the decoder x(z).
 
     Pictures x are (B, C, H, W) in [-1, 1], H and W divisible by f = ``config.factor``; latents z
@@ -64,7 +68,8 @@ class VAE(nn.Module):
         self.config = config
 
         c = config.channels[0]
-        layers: list[nn.Module] = [nn.Conv2d(image_channels, c, 3, padding=1)]
+        pixels = image_channels * config.patch**2
+        layers: list[nn.Module] = [nn.Conv2d(pixels, c, 3, padding=1)]
         for level, width in enumerate(config.channels):
             layers += [Down(c)] if level else []
             layers += _blocks(c, width, config.blocks, groups)
@@ -80,8 +85,18 @@ class VAE(nn.Module):
             layers += [Up(c)] if level else []
             layers += _blocks(c, width, config.blocks + 1, groups)
             c = width
-        layers += [GroupNorm(c, groups, silu=True), nn.Conv2d(c, image_channels, 3, padding=1)]
+        layers += [GroupNorm(c, groups, silu=True), nn.Conv2d(c, pixels, 3, padding=1)]
         self.decoder = nn.Sequential(*layers)
+        if config.channels[0] >= WIDE:
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What a training step needs: x(z) of a sample z of q(z | x), its mean and log variance.
+
+        ``noise`` ~ N(0, I) is of the latents' shape.
+        """
+        mean, log_variance = self.encode(x)
+        return self.decode(posterior_sample(mean, log_variance, noise)), mean, log_variance
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z | x), the latter cut to [-30, 20].
@@ -89,14 +104,15 @@ class VAE(nn.Module):
         Raises UserError for a picture whose sides f does not divide.
         """
         _divisible(x, self.config.factor)
-        moments = self.quant(self.encoder(x.to(_dtype(self)))).to(x.dtype)
+        folded = F.pixel_unshuffle(x, self.config.patch)
+        moments = self.quant(self.encoder(folded.to(self.dtype))).to(x.dtype)
         mean, log_variance = moments.chunk(2, dim=1)
         return mean, log_variance.clamp(*LOG_VARIANCE)
 
     def decode(self, z: Tensor) -> Tensor:
         """x(z): near [-1, 1], but not cut to it."""
-        out: Tensor = self.decoder(self.post_quant(z.to(_dtype(self))))
-        return out.to(z.dtype)
+        out = self.decoder(self.post_quant(z.to(self.dtype)))
+        return F.pixel_shuffle(out, self.config.patch).to(z.dtype)
 
 
 def posterior_sample(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
@@ -138,7 +154,7 @@ class TinyVAEConfig:
         return 1 << (len(self.encoder) - 1)
 
 
-class TinyVAE(nn.Module):
+class TinyVAE(Network):
     """TAESD: a distilled stand-in for a VAE, whose latents are certain and already scaled.
 
     https://github.com/madebyollin/taesd (MIT). The network works on pictures in [0, 1]; here they
@@ -163,18 +179,21 @@ class TinyVAE(nn.Module):
             layers += [TinyBlock(c) for _ in range(blocks)]
         self.decoder = nn.Sequential(*layers, nn.Conv2d(c, image_channels, 3, padding=1))
 
-    def encode(self, x: Tensor) -> Tensor:
-        """The latents of x; UserError for a picture whose sides f does not divide."""
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The latents of x and, as from VAE.encode, a log variance: -30, for they are certain.
+
+        Raises UserError for a picture whose sides f does not divide.
+        """
         _divisible(x, self.config.factor)
-        out: Tensor = self.encoder(((x + 1) / 2).to(_dtype(self)))
-        return out.to(x.dtype)
+        mean = self.encoder(((x + 1) / 2).to(self.dtype)).to(x.dtype)
+        return mean, torch.full_like(mean, LOG_VARIANCE[0])
 
     def decode(self, z: Tensor) -> Tensor:
         """The picture of z, of which ``3 tanh(z / 3)`` is used: its magnitude stays below 3.
 
         The picture is near [-1, 1], but not cut to it.
         """
-        out: Tensor = self.decoder((3 * torch.tanh(z / 3)).to(_dtype(self)))
+        out: Tensor = self.decoder((3 * torch.tanh(z / 3)).to(self.dtype))
         return 2 * out.to(z.dtype) - 1
 
 
@@ -205,9 +224,5 @@ def _divisible(x: Tensor, factor: int) -> None:
     if h % factor or w % factor:
         raise UserError(
             f"a picture of {h}x{w} (height x width) cannot be encoded: the autoencoder "
-            f"halves both {factor.bit_length() - 1} times, so {factor} must divide them"
+            f"makes both {factor} times smaller, so {factor} must divide them"
         )
-
-
-def _dtype(net: nn.Module) -> torch.dtype:
-    return next(net.parameters()).dtype

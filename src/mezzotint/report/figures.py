@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -14,6 +15,17 @@ def to_pil(image: Tensor) -> Image.Image:
     """A uint8 (C, H, W) image of 1 or 3 channels for Pillow."""
     array = image.permute(1, 2, 0).numpy()
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+
+def pairs(above: Tensor, below: Tensor, columns: int = 10) -> Image.Image:
+    """Pictures uint8 (N, C, H, W), each above another of its size, in rows of ``columns``."""
+    empty = above.new_full(above.shape[1:], PAPER[0])
+    sheet: list[Tensor] = []
+    for start in range(0, len(above), columns):
+        for row in (above[start : start + columns], below[start : start + columns]):
+            sheet += [*row, *[empty] * (columns - len(row))]
+    labels = [k for k in range(len(sheet) // columns) for _ in range(columns)]
+    return grid(torch.stack(sheet), labels, [""] * len(sheet))
 
 
 def grid(

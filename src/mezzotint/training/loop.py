@@ -1,5 +1,6 @@
 """The training loop: a generator of steps. Callers log, save and draw.
 
+What a training is about, a diffusion model or an autoencoder, is its Task; nothing here knows.
 All randomness of a step is drawn for the whole batch from one generator seeded by (seed, step), and
 each process takes its share: a run depends neither on how often it was interrupted nor, but for
 dropout, on how many processes share a batch, and no random state has to be saved.
@@ -8,9 +9,9 @@ dropout, on how many processes share a batch, and no random state has to be save
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass as plain_dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -28,9 +29,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from mezzotint.errors import UserError
-from mezzotint.noise import Schedule
-from mezzotint.training.levels import Adaptive
-from mezzotint.training.objective import Objective
+
+KNOBS = 16  # uniform numbers a picture, which its augmentation follows from
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -55,12 +55,6 @@ class TrainConfig:
     """Bound on the norm of the gradient."""
     ema_halflife: float = Field(default=887_000.0, ge=1)
     """Half-life of the averaged weights, in images (887,000 is a decay of 0.9999 at batch 128)."""
-    label_dropout: NonNegativeFloat = 0.1
-    """Share of labels replaced by the null class, which classifier-free guidance needs."""
-    weighting: Literal["simple", "min_snr", "p2", "sigmoid", "learned"] = "simple"
-    """How the levels' losses are weighed: all alike, by their signal to noise, or as they are."""
-    levels: Literal["uniform", "adaptive"] = "uniform"
-    """Which levels are trained on: all alike, or more often where the loss is larger."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """All of a run's randomness follows from it."""
 
@@ -69,8 +63,8 @@ class TrainConfig:
             raise ValueError(
                 f"accumulate {self.accumulate} does not divide a batch of {self.batch}"
             )
-        if self.cooldown > 1 or self.label_dropout > 1:
-            raise ValueError("cooldown and label_dropout are shares: choose 0 to 1")
+        if self.cooldown > 1:
+            raise ValueError("cooldown is a share: choose 0 to 1")
 
     @property
     def steps(self) -> int:
@@ -87,11 +81,6 @@ class TrainConfig:
             )
         return share
 
-    def objective(self, T: int, learn_variance: bool = False) -> Objective:
-        """What is minimised over a schedule of T rows, with nothing learned yet."""
-        levels = Adaptive(T) if self.levels == "adaptive" else None
-        return Objective(self.weighting, levels, learn_variance)
-
     def lr_at(self, step: int) -> float:
         """The learning rate of a step: a linear rise, a plateau, a linear fall to 0."""
         warm = (step + 1) * self.batch / self.warmup if self.warmup else 1.0
@@ -99,28 +88,68 @@ class TrainConfig:
         return self.lr * min(1.0, warm, left)
 
 
-Batch: TypeAlias = Callable[[int, int, Tensor], tuple[Tensor, Tensor | None]]
-"""``batch(start, count, u) -> (x0, labels)``: training samples number start to start + count - 1,
-x0 (count, C, H, W) on the device, augmented as the uniform numbers u (count,) say; labels (count,)
-or None."""
+@plain_dataclass(frozen=True)
+class Examples:
+    """Pictures of a step, or what else is learned, and what the network is told of them."""
+
+    x0: Tensor  # (B, C, H, W), on the device, augmented
+    labels: Tensor | None = None  # (B,)
+    told: Tensor | None = None  # (B, n): their augmentation
+
+
+Batch: TypeAlias = Callable[[int, int, Tensor], Examples]
+"""``batch(start, count, u)``: training samples number start to start + count - 1, augmented as the
+uniform numbers u (count, KNOBS) say."""
+
+
+class Task(nn.Module):
+    """What is minimised; its parameters and buffers are what is learned beside the network."""
+
+    dtype = torch.float32
+
+    def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """The randomness of a step after ``seen`` images: tensors of one row a picture."""
+        raise NotImplementedError
+
+    def forward(
+        self, net: nn.Module, examples: Examples, *drawn: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of a part of a batch: what to minimise, and the figures for the log, "loss" first."""
+        raise NotImplementedError
+
+    def agree(self, accelerator: Accelerator, *drawn: Tensor) -> None:
+        """After the parts of a batch: make all processes agree on what was learned beside."""
+        for parameter in self.parameters():
+            if accelerator.num_processes > 1 and parameter.grad is not None:
+                parameter.grad = accelerator.reduce(parameter.grad, "mean")
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        """In which networks compute in ``dtype``; weights and losses are float32."""
+        return torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
 
 
 @plain_dataclass(frozen=True)
 class Step:
-    """What a step was like; ``loss`` and ``grad_norm`` stay on the device until they are read."""
+    """What a step was like; tensors stay on the device until they are read."""
 
     step: int  # steps made so far, this one included
-    loss: Tensor  # the mean squared error over the batch, all processes, whatever was minimised
+    figures: dict[str, Tensor]  # the task's, means over the batch and all processes
     grad_norm: Tensor  # the network's, before clipping
     lr: float
 
+    @property
+    def loss(self) -> Tensor:
+        return self.figures["loss"]
 
-def optimizer(
-    net: nn.Module, config: TrainConfig, objective: nn.Module | None = None
-) -> torch.optim.AdamW:
-    """AdamW in its fused form, for a network and what its objective learns, which never decays."""
-    groups: list[dict[str, Any]] = [{"params": list(net.parameters())}]
-    if objective and (beside := list(objective.parameters())):
+
+def optimizer(net: nn.Module, config: TrainConfig, task: nn.Module) -> torch.optim.AdamW:
+    """AdamW in its fused form, for a network and what its task learns beside, which never decays.
+
+    What of the network asks for no gradient is left as it is.
+    """
+    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": trained}]
+    if beside := list(task.parameters()):
         groups.append({"params": beside, "weight_decay": 0.0})
     return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
@@ -130,63 +159,46 @@ def train(
     net: nn.Module,
     ema: AveragedModel,
     optimizer: torch.optim.Optimizer,
-    schedule: Schedule,
-    prediction: str,
+    task: Task,
     batch: Batch,
-    shape: tuple[int, ...],
-    classes: int,
     config: TrainConfig,
     start: int = 0,
-    dtype: torch.dtype = torch.float32,
-    objective: Objective | None = None,
 ) -> Iterator[Step]:
-    """Minimise ``E w |net(alpha x0 + sigma eps, t) - (p x0 + q eps)|^2`` from step ``start`` on.
+    """Minimise what the task says, from step ``start`` on.
 
-    ``net`` is as ``accelerator.prepare`` returned it, ``shape`` one picture's as the network sees
-    it. w and how t is drawn are the ``objective``'s, the one that ``optimizer`` was made with;
-    None is the config's, with nothing learned yet. The network computes in ``dtype``, by autocast;
-    the loss and the weights are float32. Yields after each step, ``ema`` updated. Seeds torch's
-    global generator each step, for dropout.
+    ``net`` is as ``accelerator.prepare`` returned it, ``task`` the one that ``optimizer`` was made
+    with. Yields after each step, ``ema`` updated. Seeds torch's global generator each step, for
+    dropout.
     """
     rank, share = accelerator.process_index, config.share(accelerator.num_processes)
-    schedule = schedule.to(accelerator.device)
-    objective = (objective or config.objective(len(schedule))).to(accelerator.device)
+    task.to(accelerator.device)
     bare = accelerator.unwrap_model(net)
     for step in range(start, config.steps):
-        draw = _generator(accelerator.device, config.seed, step)
-        shared: dict[str, Any] = {"generator": draw, "device": accelerator.device}
-        rows = objective.draw(len(schedule), config.batch, draw)
-        eps = torch.randn(config.batch, *shape, **shared)
-        dropped = torch.rand(config.batch, **shared) < config.label_dropout
-        u = torch.rand(config.batch, **shared)
+        generator = _generator(accelerator.device, config.seed, step)
+        drawn = task.draw(config.batch, step * config.batch, generator)
+        u = torch.rand(config.batch, KNOBS, generator=generator, device=accelerator.device)
         torch.manual_seed(_mix(config.seed, step, rank + 1))  # + 1: a trailing 0 changes nothing
         for group in optimizer.param_groups:
             group["lr"] = config.lr_at(step)
 
-        total = torch.zeros((), device=accelerator.device)
+        total: dict[str, Tensor] = {}
         for part in range(config.accumulate):
             first = (rank * config.accumulate + part) * share
             mine = slice(first, first + share)
-            x0, labels = batch(step * config.batch + first, share, u[mine])
-            if labels is not None:
-                labels = labels.masked_fill(dropped[mine], classes)
-            level = schedule.levels(rows[mine], x0.ndim)
-            x = level.alpha * x0 + level.sigma * eps[mine]
+            examples = batch(step * config.batch + first, share, u[mine])
             last = part == config.accumulate - 1
             with nullcontext() if last else accelerator.no_sync(net):
-                with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
-                    output = net(x, level.t, labels)
-                loss, error = objective(
-                    output.float(), x0, eps[mine], rows[mine], schedule, prediction
-                )
+                loss, figures = task(net, examples, *(rows[mine] for rows in drawn))
                 accelerator.backward(loss / config.accumulate)
-            total += error / config.accumulate
-        objective.agree(accelerator, rows)
+            for name, value in figures.items():
+                total[name] = total.get(name, 0) + value / config.accumulate
+        task.agree(accelerator, *drawn)
         norm = accelerator.clip_grad_norm_(net.parameters(), config.clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         ema.update_parameters(bare)
-        yield Step(step + 1, accelerator.reduce(total, "mean"), norm, config.lr_at(step))
+        total = {name: accelerator.reduce(value, "mean") for name, value in total.items()}
+        yield Step(step + 1, total, norm, config.lr_at(step))
 
 
 def _mix(*numbers: int) -> int:

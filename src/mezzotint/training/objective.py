@@ -1,4 +1,4 @@
-"""What a training minimises.
+"""What the training of a diffusion model minimises.
 
 The mean squared error of the network's own output, of a weight that depends on the level, fixed or
 learned; and of a network that predicts variances the variational bound too. An error of the output
@@ -10,16 +10,20 @@ once, as it stands before ``|x0_err|^2``, whatever the network predicts.
 from __future__ import annotations
 
 import math
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from mezzotint.errors import UserError
 from mezzotint.noise import Level, Schedule
 from mezzotint.predict import determinant, target, to_fraction, to_x0
 from mezzotint.training.levels import Adaptive, uniform
+from mezzotint.training.loop import Examples, Task
 
 WEIGHTINGS = ("simple", "min_snr", "p2", "sigmoid", "learned")
 VLB = 0.001  # lambda of Nichol and Dhariwal's L_hybrid
@@ -143,48 +147,80 @@ def log_likelihood(x0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     return (high + torch.log(-torch.expm1((low - high).clamp(max=-1e-9)))).to(dtype)
 
 
-class Objective(nn.Module):
-    """What a step minimises, and at which rows.
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class ObjectiveConfig:
+    """What is minimised."""
 
-    ``weighting`` is one of `weight`'s kinds, ``levels`` None for uniform rows. With
+    weighting: Literal["simple", "min_snr", "p2", "sigmoid", "learned"] = "simple"
+    """How the levels' losses are weighed: all alike, by their signal to noise, or as they are."""
+    levels: Literal["uniform", "adaptive"] = "uniform"
+    """Which levels are trained on: all alike, or more often where the loss is larger."""
+    label_dropout: float = Field(default=0.1, ge=0, le=1)
+    """Share of labels replaced by the null class, which classifier-free guidance needs."""
+
+
+class Diffusion(Task):
+    """``E w |net(alpha x0 + sigma eps, t) - (p x0 + q eps)|^2``.
+
+    ``schedule`` is on the device of the training, ``shape`` one picture's as the network sees it,
+    ``classes`` how many there are. With
     ``learn_variance`` the network's output is (prediction, 2 v - 1), of twice x0's channels, and
     the loss ``L + 0.001 L_vlb``, where L_vlb is a sum over rows: T times the mean that a random row
-    estimates. Parameters and buffers are what a training learns beside the network.
+    estimates. The network computes in ``dtype``, by autocast; the loss is float32.
     """
 
     def __init__(
         self,
-        weighting: str = "simple",
-        levels: Adaptive | None = None,
-        learn_variance: bool = False,
-    ) -> None:
-        super().__init__()
-        self.weighting, self.levels, self.learn_variance = weighting, levels, learn_variance
-        self.uncertainty = Uncertainty() if weighting == "learned" else None
-        self.plain = weighting == "simple" and levels is None and not learn_variance
-        self.seen: list[Tensor] = []
-
-    def draw(self, T: int, batch: int, generator: torch.Generator) -> Tensor:
-        """The rows of a batch, (B,) int64 of 1..T."""
-        if self.levels is None:
-            return uniform(T, batch, generator)
-        return self.levels.draw(batch, generator)
-
-    def forward(
-        self,
-        output: Tensor,
-        x0: Tensor,
-        eps: Tensor,
-        rows: Tensor,
+        config: ObjectiveConfig,
         schedule: Schedule,
         prediction: str,
+        shape: tuple[int, ...],
+        classes: int = 0,
+        learn_variance: bool = False,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.config, self.prediction, self.shape, self.classes = config, prediction, shape, classes
+        self.schedule, self.learn_variance, self.dtype = schedule, learn_variance, dtype
+        self.levels = Adaptive(len(schedule)) if config.levels == "adaptive" else None
+        self.uncertainty = Uncertainty() if config.weighting == "learned" else None
+        plain = config.weighting == "simple" and config.levels == "uniform"
+        self.plain = plain and not learn_variance
+        self.seen: list[Tensor] = []
+
+    def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Rows (B,) int64 of 1..T, eps (B, C, H, W), and whose labels are dropped (B,) bool."""
+        shared: dict[str, Any] = {"generator": generator, "device": generator.device}
+        if self.levels is None:
+            rows = uniform(len(self.schedule), batch, generator)
+        else:
+            rows = self.levels.draw(batch, generator)
+        eps = torch.randn(batch, *self.shape, **shared)
+        return rows, eps, torch.rand(batch, **shared) < self.config.label_dropout
+
+    def forward(
+        self, net: nn.Module, examples: Examples, *drawn: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        rows, eps, dropped = drawn
+        x0, labels = examples.x0, examples.labels
+        if labels is not None:
+            labels = labels.masked_fill(dropped, self.classes)
+        level = self.schedule.levels(rows, x0.ndim)
+        told = {} if examples.told is None else {"told": examples.told}
+        with self.autocast(x0.device):
+            output = net(level.alpha * x0 + level.sigma * eps, level.t, labels, **told)
+        loss, error = self.compare(output.float(), x0, eps, rows)
+        return loss, {"loss": error}
+
+    def compare(
+        self, output: Tensor, x0: Tensor, eps: Tensor, rows: Tensor
     ) -> tuple[Tensor, Tensor]:
         """(loss, error) of a part of a batch: what to minimise, and the plain mean squared error.
 
         Both are means that estimate those over uniform rows.
         """
-        level = schedule.levels(rows, x0.ndim)
-        wanted = target(prediction, x0, eps, level)
+        level = self.schedule.levels(rows, x0.ndim)
+        wanted = target(self.prediction, x0, eps, level)
         if self.plain:  # one mean over all, to the last bit what it was before there was another
             error = F.mse_loss(output, wanted)
             return error, error.detach()
@@ -193,25 +229,22 @@ class Objective(nn.Module):
         if self.learn_variance:
             output, raw = output.chunk(2, dim=1)
         errors = F.mse_loss(output, wanted, reduction="none").flatten(1).mean(1)
-        losses = weight(self.weighting, prediction, level) * errors
+        losses = weight(self.config.weighting, self.prediction, level) * errors
         if self.uncertainty is not None:
             u = self.uncertainty(level)
             losses = losses / u.exp()
         if self.learn_variance:
-            x0_hat = to_x0(prediction, output, level.alpha * x0 + level.sigma * eps, level)
-            bits = variational(schedule, rows, x0, x0_hat, to_fraction(raw))
-            losses = losses + VLB * len(schedule) * bits
+            x0_hat = to_x0(self.prediction, output, level.alpha * x0 + level.sigma * eps, level)
+            bits = variational(self.schedule, rows, x0, x0_hat, to_fraction(raw))
+            losses = losses + VLB * len(self.schedule) * bits
         importance = torch.ones_like(u)
         if self.levels is not None:
             importance = self.levels.weight(rows)
             self.seen.append(losses.detach())  # without u, of which the network has no gradient
         return (importance * (losses + u)).mean(), (importance * errors).mean().detach()
 
-    def agree(self, accelerator: Accelerator, rows: Tensor) -> None:
-        """After the parts of a batch: make all processes agree on what was learned of its rows."""
-        for parameter in self.parameters():
-            if accelerator.num_processes > 1:
-                parameter.grad = accelerator.reduce(parameter.grad, "mean")
+    def agree(self, accelerator: Accelerator, *drawn: Tensor) -> None:
+        super().agree(accelerator, *drawn)
         if self.levels is not None:
-            self.levels.update(rows, accelerator.gather(torch.cat(self.seen)))
+            self.levels.update(drawn[0], accelerator.gather(torch.cat(self.seen)))
             self.seen.clear()

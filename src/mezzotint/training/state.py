@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from mezzotint.errors import UserError
+from mezzotint.nets import Network
 from mezzotint.training import checkpoint
-from mezzotint.training.objective import Objective
+from mezzotint.training.loop import Task
 
-Number: TypeAlias = float | Tensor
+Figures: TypeAlias = Mapping[str, float | Tensor]
 
 
 @dataclass
 class TrainState:
     """All that training changes, and all that a checkpoint holds."""
 
-    net: nn.Module
+    net: Network
     ema: AveragedModel
     optimizer: torch.optim.Optimizer
-    objective: Objective = field(default_factory=Objective)
+    task: Task
     step: int = 0
-    pending: list[tuple[Number, Number]] = field(default_factory=list)  # not yet logged: loss, norm
+    pending: list[Figures] = field(default_factory=list)  # a step each, not yet logged
     timed: int = 0  # steps of those that this process made,
     seconds: float = 0.0  # and the time they took
 
@@ -38,39 +40,53 @@ class TrainState:
 
         Raises UserError as `read` does.
         """
-        losses, norms = zip(*self.read(), strict=True)
+        steps = self.read()
+        figures: dict[str, list[float]] = {}
+        for step in steps:
+            for name, value in step.items():
+                figures.setdefault(name, []).append(value)
         row = {
             "step": self.step,
             "images": self.step * batch,
-            "loss": sum(losses) / len(losses),
-            "grad_norm": sum(norms) / len(norms),
+            **{name: sum(values) / len(values) for name, values in figures.items()},
             "lr": lr,
             "images_per_second": round(self.timed * batch / self.seconds, 2),
         }
         self.pending, self.seconds, self.timed = [], 0.0, 0
         return row
 
-    def read(self) -> list[tuple[float, float]]:
+    def read(self) -> list[dict[str, float]]:
         """What is pending, fetched from the device.
 
-        Raises UserError where a loss or a gradient is not finite, before anything of it is kept.
+        Raises UserError where a figure is not finite, before anything of it is kept.
         """
         first = self.step - len(self.pending) + 1
-        pairs = [(float(loss), float(norm)) for loss, norm in self.pending]
-        for step, pair in enumerate(pairs, first):
-            if not all(math.isfinite(value) for value in pair):
+        steps = [{name: float(v) for name, v in figures.items()} for figures in self.pending]
+        for step, figures in enumerate(steps, first):
+            if wrong := [name for name, value in figures.items() if not math.isfinite(value)]:
+                what = {"grad_norm": "gradient"}.get(wrong[0], wrong[0].replace("_", " "))
                 raise UserError(
-                    f"the loss or its gradient is not finite at step {step}: begin again with a "
+                    f"the {what} is not finite at step {step}: begin again with a "
                     "lower --lr and another --out; what was saved is from before"
                 )
-        self.pending = [*pairs]
-        return pairs
+        self.pending = [*steps]
+        return steps
 
-    def save(self, folder: Path, config: dict[str, Any], facts: dict[str, Any], keep: int) -> Path:
-        """Write ``folder/step-N``, with the configuration and what the data brought beside."""
+    def save(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        facts: dict[str, Any],
+        keep: int,
+        more: Mapping[str, Mapping[str, Tensor]],
+    ) -> Path:
+        """Write ``folder/step-N``, with the configuration and what the data brought beside.
+
+        ``more`` tensors, a file each by its name, are what a finished model needs besides.
+        """
         pending = self.read()
         state = self.optimizer.state_dict()["state"]
-        beside = self.objective.state_dict()
+        beside = self.task.state_dict()
         return checkpoint.save(
             folder,
             self.step,
@@ -78,7 +94,8 @@ class TrainState:
                 "net": self.net.state_dict(),
                 "ema": self.ema.module.state_dict(),
                 "optimizer": {f"{i}.{k}": v for i, s in state.items() for k, v in s.items()},
-                **({"objective": beside} if beside else {}),
+                **({"task": beside} if beside else {}),
+                **more,
             },
             {
                 "config": config,
@@ -87,22 +104,28 @@ class TrainState:
             keep,
         )
 
-    def save_average(self, final: Path, config: dict[str, Any], facts: dict[str, Any]) -> Path:
+    def save_average(
+        self,
+        final: Path,
+        config: dict[str, Any],
+        facts: dict[str, Any],
+        more: Mapping[str, Mapping[str, Tensor]],
+    ) -> Path:
         """Write the averaged weights alone: enough to sample from, not to train on."""
-        ema = {"ema": self.ema.module.state_dict()}
+        tensors = {"ema": self.ema.module.state_dict(), **more}
         state = {"step": self.step, **facts}
-        return checkpoint.write(final, ema, {"config": config, "state": state})
+        return checkpoint.write(final, tensors, {"config": config, "state": state})
 
     def restore(self, folder: Path) -> None:
         """Become what a checkpoint holds."""
         state = json.loads((folder / "state.json").read_text())
-        self.step, self.pending = state["step"], [(a, b) for a, b in state["pending"]]
+        self.step, self.pending = state["step"], [*state["pending"]]
         self.net.load_state_dict(load_file(folder / "net.safetensors"))
         self.ema.module.load_state_dict(load_file(folder / "ema.safetensors"))
         self.ema.n_averaged.fill_(self.step)
-        if self.objective.state_dict():
-            self.objective.load_state_dict(load_file(folder / "objective.safetensors"))
-        weights = [*self.net.parameters(), *self.objective.parameters()]
+        if self.task.state_dict():
+            self.task.load_state_dict(load_file(folder / "task.safetensors"))
+        weights = [p for group in self.optimizer.param_groups for p in group["params"]]
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in load_file(folder / "optimizer.safetensors").items():
             index, key = name.split(".")

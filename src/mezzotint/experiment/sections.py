@@ -1,53 +1,66 @@
-"""The configuration of a run, and what is built from it."""
+"""What is configured: the data, the codec, the noise, how pictures are made."""
 
 from __future__ import annotations
 
-import difflib
-import json
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from pydantic import (
-    ConfigDict,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from pydantic.fields import Field
-from tyro.conf import Suppress
 
-from mezzotint.errors import UserError
-from mezzotint.nets import UNet, UNetConfig
 from mezzotint.noise import SCHEDULES, Schedule, shifted, zero_terminal_snr
 from mezzotint.samplers import SAMPLERS
-from mezzotint.training.loop import TrainConfig
 
-VERSION = 3  # of config.json; raised when an older reader could not make sense of a newer file
 OPTIONS = sorted({name for sampler in SAMPLERS.values() for name in sampler.options})
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, config=STRICT)
-class DataConfig:
+class PicturesConfig:
     """What is learned."""
 
     data: str = "cifar10"
-    """glyphs, cifar10, or a path: a folder of (class folders of) pictures, a zip, parquet files."""
+    """glyphs, cifar10, hub:OWNER/NAME, or a path: a folder of (class folders of) pictures, a zip,
+    parquet files."""
     size: PositiveInt | None = None
     """Scale and crop pictures to size x size; None takes them as they are, all of one size."""
     flip: bool = True
     """Mirror half of the pictures, anew each time they are seen."""
     skip_bad: bool = False
     """Leave out pictures that cannot be read, instead of stopping."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataConfig(PicturesConfig):
+    """What a diffusion model learns."""
+
     conditional: bool = True
     """Tell the network the class."""
+    non_leaking: float = Field(default=0.0, ge=0, le=1)
+    """Probability of each of EDM's augmentations, of which the network is told."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class AugmentedConfig(PicturesConfig):
+    """What an autoencoder learns."""
+
+    augment: tuple[Literal["crop", "colour", "randaugment", "cutmix"], ...] = ()
+    """Augmentations besides the mirror, by kornia."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class CodecConfig:
+    """What the diffusion runs on: pixels, or an autoencoder's latents."""
+
+    vae: str = ""
+    """Learn the latents of this: a run of an autoencoder, its checkpoint, a diffusers folder or
+    hub:OWNER/NAME."""
+    posterior: Literal["mean", "sample"] = "mean"
+    """What is learned of a picture: the mean of its latents, or a sample anew each time."""
+    scaling: Literal["measured", "own"] = "measured"
+    """Latents to zero mean and unit variance: as measured on this data, or as the autoencoder's
+    own checkpoint or folder says."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -168,118 +181,3 @@ UNGUIDED: dict[str, Any] = {
     name: getattr(SampleConfig(), name)
     for name in ("guidance", "guidance_shape", "interval", "rescale")
 }
-
-
-@dataclass(frozen=True, config=STRICT)
-class Experiment:
-    """A whole run. Durations are in images seen."""
-
-    recipe: Suppress[str]
-    data: DataConfig = DataConfig()
-    net: UNetConfig = UNetConfig()
-    noise: NoiseConfig = NoiseConfig()
-    train: TrainConfig = TrainConfig()
-    sample: SampleConfig = SampleConfig()
-    precision: Literal["auto", "bf16", "float32"] = "auto"
-    """auto: bf16 autocast where the hardware has it."""
-    log_every: PositiveInt = 12_800
-    """Images between rows of log.jsonl."""
-    sample_every: PositiveInt = 640_000
-    """Images between grids in samples/."""
-    evaluate_every: NonNegativeInt = 0
-    """Images between measurements of the distance to the data; 0 for none."""
-    evaluate_samples: int = Field(default=1_000, ge=10)
-    """Pictures made for each."""
-    save_every: PositiveInt = 256_000
-    """Images between checkpoints."""
-    keep: PositiveInt = 2
-    """Checkpoints kept."""
-
-    def __post_init__(self) -> None:
-        if self.sample.steps > self.noise.timesteps:
-            raise ValueError(
-                f"steps is {self.sample.steps}: choose 1 to {self.noise.timesteps}, the timesteps"
-            )
-
-    def network(self, channels: int, classes: int) -> UNet:
-        """The network for pictures of so many channels: two outputs each with a learned variance.
-
-        The first half of the outputs is the prediction, the second `predict.split_variance`'s.
-        """
-        outputs = 2 * channels if self.noise.learn_variance else None
-        return UNet(self.net, channels, classes, outputs)
-
-    def sampling(self, classes: Sequence[str]) -> SampleConfig:
-        """How pictures of a model with these classes are made: unguided where it has none."""
-        return self.sample if classes else replace(self.sample, **UNGUIDED)
-
-
-_ADAPTER = TypeAdapter(Experiment)
-
-
-def to_json(experiment: Experiment) -> dict[str, Any]:
-    """The content of config.json."""
-    return {"version": VERSION, **_ADAPTER.dump_python(experiment, mode="json")}
-
-
-def read(path: Path) -> Experiment:
-    """Read a config.json strictly: unknown or ill-typed fields and other versions are refused."""
-    try:
-        content = json.loads(path.read_text())
-        version = content.pop("version")
-    except (OSError, ValueError, KeyError, AttributeError):
-        raise UserError(f"{path} is not a configuration that mezzotint wrote") from None
-    if version != VERSION:
-        raise UserError(
-            f"{path} is of version {version}, this mezzotint reads version {VERSION}: "
-            "use the mezzotint that wrote it, or a newer one"
-        )
-    try:
-        return _ADAPTER.validate_json(json.dumps(content), strict=True)
-    except ValidationError as error:
-        raise UserError(f"{path}: {first_problem(error)}") from None
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first complaint of a validation as one line."""
-    first = error.errors()[0]
-    if first["type"] == "value_error":  # ours, from a __post_init__
-        return first["msg"].removeprefix("Value error, ")
-    field, message = ".".join(str(part) for part in first["loc"]), first["msg"]
-    given = "" if first["type"] == "missing" else f", not {first['input']!r}"
-    return f"{field}: {message[0].lower()}{message[1:]}{given}"
-
-
-def differences(a: Experiment, b: Experiment) -> dict[str, tuple[Any, Any]]:
-    """The fields in which two experiments differ, by their dotted names."""
-
-    def flat(value: Any, name: str = "") -> dict[str, Any]:
-        if not isinstance(value, dict):
-            return {name.removeprefix("."): value}
-        return {k: v for key in value for k, v in flat(value[key], f"{name}.{key}").items()}
-
-    left, right = flat(to_json(a)), flat(to_json(b))
-    return {k: (left[k], right[k]) for k in left if left[k] != right[k]}
-
-
-def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """float32 or bfloat16: what networks compute in on this device.
-
-    Raises UserError unless ``precision`` is auto, bf16 or float32.
-    """
-    if precision not in ("auto", "bf16", "float32"):
-        raise UserError(f"unknown precision {precision!r}: choose auto, bf16 or float32")
-    if precision == "auto":
-        native = (
-            torch.cuda.is_bf16_supported(including_emulation=False)
-            if device.type == "cuda"
-            else device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-        )
-        return torch.bfloat16 if native else torch.float32
-    return torch.bfloat16 if precision == "bf16" else torch.float32
-
-
-def nearest(name: str, names: list[str]) -> str:
-    """``"; did you mean a or b?"``, or nothing where no name is near."""
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -7,16 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 
-from mezzotint.data import Prepared
-from mezzotint.evaluate import Against, Share, evaluate, measure
-from mezzotint.experiment import Experiment
-from mezzotint.metrics.networks import choose
-from mezzotint.pipeline import Pipeline
-from mezzotint.report import figures
-from mezzotint.training.state import TrainState
+from mezzotint.evaluate import Share
+from mezzotint.run.job import Job
 from mezzotint.training.stop import Stop
 from mezzotint.training.track import read
 
@@ -28,8 +22,8 @@ def grid(folder: Path, images: int) -> Path:
     return folder / "samples" / f"{images:09d}.png"
 
 
-def draw(pipe: Pipeline, folder: Path, images: int, stop: Stop) -> str:
-    """Draw the averaged weights' grid, of the same noise each time: up to ten classes, 8 of each.
+def draw(job: Job, folder: Path, images: int, stop: Stop) -> str:
+    """Draw what the averaged weights make, of the same noise or pictures each time.
 
     A signal ends it early; what is told is the grid's path, or that.
     """
@@ -38,14 +32,13 @@ def draw(pipe: Pipeline, folder: Path, images: int, stop: Stop) -> str:
         if stop.caught:
             raise InterruptedError
 
-    labels = [k for k in range(min(len(pipe.classes), 10)) for _ in range(8)] or None
     try:
-        pictures = pipe.sample(len(labels) if labels else 64, labels, on_step=follow)
+        sheet = job.sheet(follow)
     except InterruptedError:
         return "left the grid undrawn for the signal"
     path = grid(folder, images)
     path.parent.mkdir(exist_ok=True)
-    figures.grid(pictures, labels, pipe.classes).save(path)
+    sheet.save(path)
     return f"drew {path}"
 
 
@@ -56,25 +49,15 @@ class Curve:
     nearest as ``checkpoints/best``.
     """
 
-    def __init__(
-        self, experiment: Experiment, data: Prepared, folder: Path, device: torch.device
-    ) -> None:
-        self.experiment, self.folder = experiment, folder
-        against = Against(f"{experiment.data.data} train", data)
-        height, width = data.images.shape[1:3]
-        self.measure = measure(choose(data.classes), against, (height, width), device)
+    def __init__(self, job: Job, folder: Path) -> None:
+        self.job, self.folder = job, folder
+        self.measure = job.measure()
         log = folder / "log.jsonl"
         rows = read(log) if log.exists() else []
         self.known = {row["step"]: row["figure"] for row in rows if "figure" in row}
 
     def point(
-        self,
-        pipe: Pipeline,
-        state: TrainState,
-        facts: dict[str, Any],
-        config: dict[str, Any],
-        accelerator: Accelerator,
-        stop: Stop,
+        self, config: dict[str, Any], accelerator: Accelerator, stop: Stop
     ) -> tuple[dict[str, Any] | None, str]:
         """Measure the averaged weights: the row for the log, in the first process, and a note.
 
@@ -98,32 +81,22 @@ class Curve:
             shutil.rmtree(pictures, ignore_errors=True)
         accelerator.wait_for_everyone()
         try:
-            results = list(
-                evaluate(
-                    pipe.in_precision(self.experiment.precision),
-                    [self.measure],
-                    pipe.defaults,
-                    [self.experiment.evaluate_samples],
-                    pictures,
-                    chosen=("fd",),
-                    share=share,
-                    follow=follow,
-                )
-            )
+            figures = self.job.distance(self.measure, pictures, share, follow)
         except InterruptedError:
             if not agreed:
                 stop.number()
             return None, "left the distance unmeasured for the signal"
         if share.number:
             return None, ""
-        shutil.rmtree(pictures)
-        figure = results[0][1][0]
+        shutil.rmtree(pictures, ignore_errors=True)
+        figure, state = figures[0], self.job.state
         best = min((f["value"] for f in self.known.values()), default=float("inf"))
         self.known[state.step] = asdict(figure)
         note = f"{figure.name} {figure.value:.2f} ({figure.samples:,} pictures)"
         if figure.value < best:
             best_folder = self.folder / "checkpoints" / BEST
-            state.save_average(best_folder, config, {**facts, "figure": asdict(figure)})
+            facts, more = self.job.finished()
+            state.save_average(best_folder, config, {**facts, "figure": asdict(figure)}, more)
             note += f", the best so far: {best_folder}"
-        images = state.step * self.experiment.train.batch
+        images = state.step * self.job.experiment.train.batch
         return {"step": state.step, "images": images, "figure": asdict(figure)}, note

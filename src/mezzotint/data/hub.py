@@ -1,0 +1,36 @@
+"""Data sets of the Hugging Face Hub: parquet files, in whichever folder they lie."""
+
+from dataclasses import replace
+
+from mezzotint.data.parquet import parquet
+from mezzotint.data.source import SPLITS, Source, split_names
+from mezzotint.errors import UserError
+from mezzotint.hub import snapshot
+
+
+def hub(name: str, split: str) -> Source:
+    """The pictures of one split of the data set OWNER/NAME, of which other splits are not fetched.
+
+    Raises:
+        UserError: it cannot be fetched, has no parquet files of the split or has them in several
+            folders, or as `parquet`.
+    """
+    others = set(SPLITS) - set(split_names(split))
+    starts = tuple(f"{other}{mark}" for other in sorted(others) for mark in "-.")
+    ignore = [f"{folder}{start}*" for folder in ("", "*/") for start in starts]
+    root = snapshot(name, "dataset", ["*.parquet"], ignore)
+    files = [file for file in root.rglob("*.parquet") if not file.name.startswith(starts)]
+    folders = sorted({file.parent for file in files})
+    if not folders:
+        page = f"https://huggingface.co/datasets/{name}/tree/main"
+        raise UserError(
+            f"hub:{name} has no parquet files of the split {split!r}, or they were not fetched "
+            f"yet and the hub is out of reach: see {page}"
+        )
+    if len(folders) > 1:
+        names = ", ".join(folder.relative_to(root).as_posix() for folder in folders)
+        raise UserError(
+            f"hub:{name} has several sets of pictures ({names}): "
+            f"download one and give its folder (they are at {root})"
+        )
+    return replace(parquet(folders[0], split), name=f"{name.split('/')[-1]}-{split}")

@@ -1,0 +1,146 @@
+"""The latents of a data set, computed once: a prepared array that a frozen autoencoder made.
+
+An entry of the cache is a folder `moments.npy` and `meta.json`, built and renamed as a prepared
+array's is.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.progress import MofNCompleteColumn
+from torch import Tensor
+
+from mezzotint.cache import cache_folder
+from mezzotint.data.prepared import Prepared
+from mezzotint.errors import UserError
+from mezzotint.progress import progress
+
+Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+PART = 256  # pictures encoded at once
+VERSION = 1  # raised with every change of what an entry is, and caches are rebuilt
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedLatents:
+    """What an autoencoder says of a data set's pictures, read-only.
+
+    `moments` is float16 (N, copies, parts, C, h, w), memory-mapped: of each picture, and of its
+    mirror image where copies is 2, the mean of the raw latents and, where parts is 2, their
+    standard deviation. `mean` and `std` (C,) are those of all raw latents, over both.
+    """
+
+    moments: npt.NDArray[np.float16]
+    mean: Tensor
+    std: Tensor
+
+    def rows(self, index: npt.NDArray[np.int64], mirrored: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (B, C, h, w) of raw latents, float32, mirrored (B,) or not.
+
+        Where the array has no standard deviations they are 0.
+        """
+        copy = mirrored.cpu().numpy() if self.moments.shape[1] == 2 else np.zeros(len(index), bool)
+        found = torch.from_numpy(self.moments[index, copy.astype(np.int64)]).float()
+        mean = found[:, 0]
+        return mean, found[:, 1] if found.shape[1] == 2 else torch.zeros_like(mean)
+
+
+def prepare_latents(
+    data: Prepared, moments: Moments, made_by: str, flip: bool, deviations: bool
+) -> PreparedLatents:
+    """Encode a data set into the cache, or find its latents there.
+
+    Args:
+        data: the pictures.
+        moments: uint8 (B, 3, H, W) to mean and standard deviation of the raw latents.
+        made_by: what tells one autoencoder from another, a digest of its weights.
+        flip: whether mirror images are encoded too: the latents of one are not the other's,
+            mirrored.
+        deviations: whether the standard deviations are kept, for a sample of the posterior.
+
+    Raises:
+        UserError: latents that are not finite in float16; no room on disk.
+    """
+    key = [data.fingerprint, made_by, flip, deviations, VERSION]
+    cache = cache_folder("latents")
+    entry = cache / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    found = _load(entry)
+    if found is not None:
+        return found
+    building = Path(tempfile.mkdtemp(dir=cache, prefix=f"{entry.name}.partial-"))
+    try:
+        _build(data, moments, 1 + flip, 1 + deviations, building)
+        shutil.rmtree(entry, ignore_errors=True)  # a damaged one
+        with suppress(OSError):  # another process was faster
+            building.rename(entry)
+        found = _load(entry)
+        assert found is not None, f"{entry} was built and cannot be read"
+        return found
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _load(entry: Path) -> PreparedLatents | None:
+    """The entry, or None where it is missing or damaged."""
+    try:
+        meta = json.loads((entry / "meta.json").read_text())
+        moments = np.load(entry / "moments.npy", mmap_mode="r")
+        mean, std = torch.tensor(meta["mean"]), torch.tensor(meta["std"])
+        return PreparedLatents(moments, mean, std) if [*moments.shape] == meta["shape"] else None
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _build(data: Prepared, moments: Moments, copies: int, parts: int, building: Path) -> None:
+    count = len(data.images)
+    array: npt.NDArray[np.float16] | None = None
+    total = square = torch.zeros(())
+    with progress(MofNCompleteColumn()) as bar:
+        task = bar.add_task("encoding the pictures", total=count)
+        for start in range(0, count, PART):
+            rows = slice(start, min(start + PART, count))
+            images = torch.from_numpy(data.images[rows].copy()).permute(0, 3, 1, 2).contiguous()
+            for copy, pictures in enumerate((images, images.flip(-1))[:copies]):
+                mean, std = (part.cpu() for part in moments(pictures))
+                if not mean.half().isfinite().all():
+                    raise UserError(
+                        "the autoencoder's latents are not finite, or too large to keep: "
+                        "choose another, or train it with a larger --kl"
+                    )
+                if array is None:
+                    shape = (count, copies, parts, *mean.shape[1:])
+                    array = _open(building / "moments.npy", shape)
+                array[rows, copy, 0] = mean.half().numpy()
+                spread = torch.zeros_like(std)
+                if parts == 2:
+                    array[rows, copy, 1] = std.half().numpy()
+                    spread = std
+                total = total + mean.double().sum((0, 2, 3))
+                square = square + (mean.double() ** 2 + spread.double() ** 2).sum((0, 2, 3))
+            bar.update(task, completed=rows.stop)
+    assert array is not None
+    numbers = count * copies * array.shape[-1] * array.shape[-2]
+    mean = total / numbers
+    std = (square / numbers - mean**2).clamp(min=0).sqrt()
+    meta = {"shape": [*array.shape], "mean": mean.tolist(), "std": std.tolist()}
+    array.flush()  # type: ignore[attr-defined]
+    (building / "meta.json").write_text(json.dumps(meta))
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float16]:
+    needed, free = 2 * int(np.prod(shape)), shutil.disk_usage(path.parent).free
+    if needed > free:  # a mapped file that outgrows its disk kills the process without a word
+        raise UserError(
+            f"the latents take {needed / 1e9:.1f} GB and {path.parent.parent} has "
+            f"{free / 1e9:.1f} GB free: set MEZZOTINT_CACHE to a larger disk"
+        )
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)

@@ -1,0 +1,178 @@
+"""A distance of pictures in a network's features that a gradient goes through: to train with."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from mezzotint.errors import UserError
+from mezzotint.metrics.classifier import load
+from mezzotint.metrics.networks import CLASSES, WEIGHTS, WIDTHS
+
+NAMES = (*WIDTHS, "lpips")
+SMALLEST = 16  # pixels a side, which VGG's four halvings leave one of
+TINY = 1e-10  # beside a sum of squares: no gradient is larger than its root's inverse, 1e5
+
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+SLICES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+SOURCE = 'the whole state dict of lpips.LPIPS(net="vgg")'
+
+LAST = torch.channels_last
+Distance = Callable[[Tensor, Tensor], Tensor]
+Stage = tuple[nn.Module, Tensor]
+
+
+def perceptual(name: str, device: torch.device | str = "cpu") -> Distance:
+    """The perceptual distance of that name: d(x, y), (B, 3, H, W) twice -> (B,), float32.
+
+        d(x, y) = sum_l mean_hw sum_c w_lc (x_lchw - y_lchw)^2
+
+    over the stages l of a network, whose features x_l, y_l are of unit length over the channels.
+    ``cifar10`` and ``glyphs`` are the package's own classifiers, with w = 1, at the pictures' own
+    resolution; ``lpips`` is LPIPS 0.1 of VGG16 with its learned w, from the file that
+    $MEZZOTINT_LPIPS names. Pictures are float in about [-1, 1], at least 16x16. The gradient goes
+    to x, and to y where that asks for one; the weights are frozen. Under autocast the
+    convolutions are in its type and the rest in float32. Distances of different names are on
+    different scales.
+
+    Raises UserError for another name, for weights that cannot be had, and at the call for
+    pictures of other types or shapes. Zhang et al. 2018 (arXiv 1801.03924), eq. 1.
+    """
+    parts = stages(name, torch.device(device))
+
+    def distance(x: Tensor, y: Tensor) -> Tensor:
+        # Channels last: a third faster on a CPU, whose pooling of bf16 is slow otherwise.
+        a, b = (z.float().contiguous(memory_format=LAST) for z in (_check(x, y), y))
+        total = a.new_zeros(len(a))
+        both = torch.is_grad_enabled() and y.requires_grad
+        for stage, weights in parts:
+            a = stage(a)
+            with torch.set_grad_enabled(both):
+                b = stage(b)
+            difference = weights * (_unit(a) - _unit(b)).square()
+            total = total + difference.sum(1).mean((1, 2))
+        return total
+
+    return distance
+
+
+def stages(name: str, device: torch.device) -> list[Stage]:
+    """The network of that name, a stage after the other, each with its channels' weights."""
+    if name not in NAMES:
+        raise UserError(f"there is no perceptual distance {name!r}: choose {', '.join(NAMES)}")
+    parts = _lpips() if name == "lpips" else _own(name)
+    for part, _ in parts:
+        part.eval().requires_grad_(False).to(device, memory_format=LAST)  # type: ignore[call-overload]
+    return [(part, weights.to(device)) for part, weights in parts]
+
+
+def _unit(features: Tensor) -> Tensor:
+    x = features.float()
+    return x * (x.square().sum(1, keepdim=True) + TINY).rsqrt()
+
+
+def _check(x: Tensor, y: Tensor) -> Tensor:
+    if not (x.is_floating_point() and y.is_floating_point()):
+        raise UserError(f"pictures are {x.dtype} and {y.dtype}: give floats in [-1, 1]")
+    if x.shape != y.shape or x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < SMALLEST:
+        raise UserError(
+            f"pictures are of shapes {tuple(x.shape)} and {tuple(y.shape)}: give (B, 3, H, W) "
+            f"twice, of at least {SMALLEST}x{SMALLEST}"
+        )
+    return x
+
+
+def _own(name: str) -> list[Stage]:
+    net = load(WEIGHTS / f"{name}.safetensors", WIDTHS[name], len(CLASSES[name]))
+    return [(part, torch.ones(())) for part in (net.stem, net.first, net.middle, net.last)]
+
+
+class Scaling(nn.Module):
+    """From [-1, 1] to about the mean and deviation that VGG was trained with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift: Tensor
+        self.scale: Tensor
+        self.register_buffer("shift", torch.tensor(SHIFT).view(3, 1, 1))
+        self.register_buffer("scale", torch.tensor(SCALE).view(3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.shift) / self.scale
+
+
+def vgg16() -> nn.ModuleDict:
+    """VGG16 up to relu5_3 in LPIPS's five slices, its layers numbered through as torchvision's.
+
+    Simonyan and Zisserman 2014 (arXiv 1409.1556).
+    """
+    slices, channels, number = nn.ModuleDict(), 3, count()
+    for i, widths in enumerate(SLICES, 1):
+        layers: list[nn.Module] = [nn.MaxPool2d(2)] if i > 1 else []
+        for width in widths:
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+        numbered = OrderedDict((str(next(number)), layer) for layer in layers)
+        slices[f"slice{i}"] = nn.Sequential(numbered)
+    return slices
+
+
+def _lpips() -> list[Stage]:
+    vgg = vgg16()
+    needed = {f"net.{key}": value.shape for key, value in vgg.state_dict().items()}
+    heads = [f"lin{i}.model.1.weight" for i in range(len(SLICES))]
+    needed |= {key: torch.Size((1, w[-1], 1, 1)) for key, w in zip(heads, SLICES, strict=True)}
+    weights = _read(needed)
+    vgg.load_state_dict({key.removeprefix("net."): weights[key] for key in needed.keys() - heads})
+    first, *rest = vgg.values()
+    parts = [nn.Sequential(Scaling(), first), *rest]
+    return [(part, weights[key][0]) for part, key in zip(parts, heads, strict=True)]
+
+
+def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
+    """The tensors of $MEZZOTINT_LPIPS's file, float32, if they are just those needed."""
+    path = os.environ.get("MEZZOTINT_LPIPS")
+    if not path:
+        raise UserError(
+            "the LPIPS weights are not in the package: set $MEZZOTINT_LPIPS to a file with "
+            f"{SOURCE}, or choose {' or '.join(WIDTHS)}"
+        )
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UserError(f"MEZZOTINT_LPIPS is {path}, but no file is there: save {SOURCE} to it")
+    try:
+        if file.suffix == ".safetensors":
+            found = load_file(file)
+        else:
+            found = torch.load(file, map_location="cpu", weights_only=True)
+        # The constants that scale the pictures, and the heads once more, as newer versions have it.
+        spare = ("scaling_layer.", "lins.")
+        found = {k: v.float() for k, v in found.items() if not k.startswith(spare)}
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
+        raise UserError(f"{file} cannot be read: save {SOURCE} to it again") from error
+    except AttributeError as error:  # whatever it holds is not tensors by name
+        raise UserError(f"{file} is no state dict: save {SOURCE} to it") from error
+    common = needed.keys() & found.keys()
+    faults = {
+        "lacks": needed.keys() - common,
+        "should not have": found.keys() - common,
+        "has other shapes of": {key for key in common if found[key].shape != needed[key]},
+    }
+    if text := "; ".join(f"it {what} {_some(keys)}" for what, keys in faults.items() if keys):
+        raise UserError(f"{file} is not {SOURCE}: {text}")
+    return found
+
+
+def _some(keys: set[str], most: int = 8) -> str:
+    names = sorted(keys)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,66 @@
+"""The discriminator of patches, and its loss.
+
+Isola et al. 2017, arXiv 1611.07004; for autoencoders Esser et al. 2021, arXiv 2012.09841.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mezzotint.errors import UserError
+
+
+class Discriminator(nn.Module):
+    """Pictures x (B, C, H, W) in [-1, 1] to a logit a patch (B, 1, H / 2^layers - 2, ...).
+
+    The higher, the more real. ``layers`` convolutions halve the resolution, the width doubling from
+    ``width`` to 8 times that; a logit sees 70x70 pixels with 3 layers, 34x34 with 2. The norms are
+    of groups of channels, not of the batch as in the paper: a batch's statistics would differ
+    between processes, and would tell it the real batch from the made one.
+
+    Raises UserError for a picture that is less than 3 * 2^layers high or wide.
+    """
+
+    def __init__(self, image_channels: int = 3, width: int = 64, layers: int = 3) -> None:
+        super().__init__()
+        self.least = 3 << layers
+        stack: list[nn.Module] = [
+            nn.Conv2d(image_channels, width, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
+        c = width
+        for layer in range(1, layers + 1):
+            cin, c = c, width * min(2**layer, 8)
+            stride = 2 if layer < layers else 1
+            stack += [
+                nn.Conv2d(cin, c, 4, stride=stride, padding=1, bias=False),
+                nn.GroupNorm(math.gcd(32, c), c),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        self.stack = nn.Sequential(*stack, nn.Conv2d(c, 1, 4, padding=1))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, w = x.shape[2:]
+        if min(h, w) < self.least:
+            raise UserError(
+                f"a picture of {h}x{w} (height x width) is too small for this discriminator: "
+                f"its sides must be {self.least} or more"
+            )
+        out: Tensor = self.stack(x)
+        return out.to(x.dtype)
+
+
+def hinge(real: Tensor, fake: Tensor) -> Tensor:
+    """``mean(relu(1 - real)) / 2 + mean(relu(1 + fake)) / 2`` of logits: the discriminator's loss.
+
+    0 or more; 1 where it cannot tell. The autoencoder's is ``-mean(fake)``.
+    """
+    return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2

@@ -1,0 +1,98 @@
+"""What the networks have in common: how they are made ready to run, and what they are told."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from itertools import chain
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.errors import UserError
+from mezzotint.nets.blocks import Up, sinusoid
+from mezzotint.nets.norm import GroupNorm
+
+COMPILE_FROM = 2_000  # calls
+
+
+class Network(nn.Module):
+    """A network that pipelines run: abstract."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in, outside autocast: the type of its first weight."""
+        return next(self.parameters()).dtype
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights, as they are computed with."""
+        digest = hashlib.sha256()
+        for name, weight in self.state_dict().items():
+            digest.update(name.encode())
+            digest.update(weight.cpu().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def compile_for(self, calls: int, mode: str = "default") -> None:
+        """Compile on a GPU, where so many calls are to come that it pays for its minute or so.
+
+        The shapes are taken as fixed; "reduce-overhead" records CUDA graphs. On a CPU it does
+        nothing.
+        """
+        done = self._compiled_call_impl is not None
+        if next(self.parameters()).is_cuda and calls >= COMPILE_FROM and not done:
+            self.compile(mode=mode, dynamic=False)
+
+    def for_inference(self, dtype: torch.dtype) -> Self:
+        """A copy to sample with: weights in ``dtype``, and what follows from them, made once.
+
+        The group norms' weights stay as they are: they are few, and rounding them is what would
+        tell.
+        """
+        net = copy.deepcopy(self).eval().requires_grad_(False)
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for layer in net.modules():
+            if isinstance(layer, Up):
+                layer.merged = layer.taps().contiguous(memory_format=torch.channels_last)
+            if not isinstance(layer, GroupNorm):
+                for tensor in chain(layer.parameters(False), layer.buffers(False)):
+                    tensor.data = tensor.to(dtype)
+        return net
+
+
+class Conditioned(Network):
+    """A network told the time, the class and ``told`` numbers, as a vector of ``emb``: abstract.
+
+    ``mlp(sinusoid(t)) + label[class] + augmentation(told)``, the sinusoid of ``frequencies``
+    numbers. The null class is row K = ``classes`` of the label embedding. The last term is EDM's
+    (Karras et al. 2022, arXiv 2206.00364, appendix F.2): without bias, so that zeros add nothing.
+    """
+
+    def __init__(self, frequencies: int, emb: int, classes: int, told: int) -> None:
+        super().__init__()
+        self.frequencies, self.classes = frequencies, classes
+        self.time = nn.Sequential(nn.Linear(frequencies, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.label = nn.Embedding(classes + 1, emb) if classes else None
+        self.augmentation = nn.Linear(told, emb, bias=False) if told else None
+
+    def embed(self, t: Tensor, labels: Tensor | None, told: Tensor | None) -> Tensor:
+        """What the blocks are told (B, emb), of t (B,), labels (B,) and told (B, told).
+
+        labels None are the null class, told None is zeros. Raises UserError for labels or told of a
+        network that takes none.
+        """
+        emb: Tensor = self.time(sinusoid(t, self.frequencies).to(self.dtype))
+        if self.label is not None:
+            if labels is None:
+                labels = torch.full((len(t),), self.classes, device=t.device)
+            emb = emb + self.label(labels)
+        elif labels is not None:
+            raise UserError("this network is unconditional: it takes no labels")
+        if self.augmentation is not None:
+            # Not left out where it is zeros: every process must have a gradient of every weight.
+            told = emb.new_zeros(len(t), self.augmentation.in_features) if told is None else told
+            emb = emb + self.augmentation(told.to(self.dtype))
+        elif told is not None:
+            raise UserError("this network is told the time and the class alone: leave out told")
+        return emb

@@ -1,0 +1,142 @@
+"""The training of an autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from PIL.Image import Image
+from torch import Tensor, nn
+
+from mezzotint import experiment as configuration
+from mezzotint.codec import Latents, Pixels
+from mezzotint.data import Prepared, flip, held_out, kornia_augmentation, prepare, rows
+from mezzotint.errors import UserError
+from mezzotint.evaluate import Against, Figure, Follow, Measure, Share, choose, measure
+from mezzotint.experiment import Autoencoder, compute_dtype
+from mezzotint.loading import load_codec
+from mezzotint.metrics import perceptual
+from mezzotint.nets import VAE
+from mezzotint.reconstruct import reconstruct
+from mezzotint.report import figures
+from mezzotint.report.colour import channel_statistics
+from mezzotint.run.job import Job, Tensors, begin
+from mezzotint.training.autoencoding import Autoencoding
+from mezzotint.training.loop import Examples
+
+SHOWN, SCALED_BY = 40, 1_000  # pictures drawn, and pictures that the latents' scale is taken of
+
+
+def settled(experiment: Autoencoder, folder: Path) -> Autoencoder:
+    """The experiment with the network of what it begins from; one that has begun has it already.
+
+    Raises UserError for a beginning that is no KL autoencoder.
+    """
+    if not experiment.init:
+        return experiment
+    if (folder / "config.json").exists():
+        begun = configuration.read(folder / "config.json")
+        return replace(experiment, net=begun.net) if isinstance(begun, Autoencoder) else experiment
+    return replace(experiment, net=_initial(experiment.init).config)
+
+
+def _initial(init: str) -> VAE:
+    vae = load_codec(init, "cpu").vae
+    if not isinstance(vae, VAE):
+        raise UserError(
+            f"{init} is a TAESD, which is not trained here: begin from a KL autoencoder"
+        )
+    return vae
+
+
+class AutoencoderJob(Job):
+    """See Job."""
+
+    experiment: Autoencoder
+
+    def __init__(self, experiment: Autoencoder, device: torch.device, found: Path | None) -> None:
+        c, loss = experiment.data, experiment.loss
+        self.experiment = experiment
+        self.data = prepare(c.data, c.size, skip_bad=c.skip_bad)
+        torch.manual_seed(experiment.train.seed)
+        net = VAE(experiment.net)
+        if experiment.init and not found:
+            net.load_state_dict(_initial(experiment.init).state_dict())
+        if loss.tune == "decoder":
+            net.encoder.requires_grad_(False)
+            net.quant.requires_grad_(False)
+        net.to(device)
+        height, width, channels = self.data.images.shape[1:]
+        zeros, ones = torch.zeros(experiment.net.latent), torch.ones(experiment.net.latent)
+        shape = Latents(net, zeros, ones).latent_shape((channels, height, width))
+        self.augment = kornia_augmentation(c.augment, (height, width)) if c.augment else None
+        self.facts = {
+            "shape": (channels, height, width),
+            "classes": self.data.classes,
+            "data": self.data.fingerprint,
+            "colour": channel_statistics(self.data.images[:: -(-len(self.data.images) // 10_000)]),
+        }
+        task = Autoencoding(
+            *(loss, shape, cast(nn.Conv2d, net.decoder[-1]).weight),
+            perceptual(loss.perceptual_network, device) if loss.perceptual else None,
+            channels,
+            compute_dtype(experiment.precision, device),
+        ).to(device)
+        self.state = begin(experiment, net, task)
+        self.codec = Latents(
+            cast(VAE, self.state.ema.module.eval()), zeros.to(device), ones.to(device)
+        )
+        self.judged: Prepared | None = None
+
+    def batch(self, start: int, count: int, u: Tensor) -> Examples:
+        index = rows(self.experiment.train.seed, start, count, len(self.data.images))
+        images = torch.from_numpy(self.data.images[index]).to(u.device).permute(0, 3, 1, 2)
+        x = Pixels().encode(images.contiguous())
+        x = flip(x, (u[:, -1] < 0.5) & self.experiment.data.flip)
+        if self.augment:
+            x = self.augment(x, int(u[0, 0] * 2**24))
+        return Examples(x)
+
+    def finished(self) -> tuple[dict[str, Any], Tensors]:
+        """With the latents' mean and standard deviation over some of the training set."""
+        images = spread_out(self.data, SCALED_BY)
+        mean, std = self.codec.moments(images.to(self.device))
+        centre = mean.mean((0, 2, 3))
+        spread = (mean.var((0, 2, 3)) + (std**2).mean((0, 2, 3))).sqrt()
+        return self.facts, {"codec": {"mean": centre, "std": spread}}
+
+    @property
+    def pictures(self) -> Prepared:
+        """What it is judged by: pictures that it has not seen, where the data has such."""
+        if self.judged is None:
+            self.judged = held_out(self.experiment.data.data, self.experiment.data.size, self.data)
+        return self.judged
+
+    def sheet(self, follow: Callable[[int, int], None]) -> Image:
+        """Each original above its reconstruction."""
+        chosen = spread_out(self.pictures, SHOWN)
+        ready = self.codec.in_precision(self.dtype)
+        return figures.pairs(chosen, ready.decode(ready.encode(chosen.to(self.device))).cpu())
+
+    def measure(self) -> Measure:
+        against = Against("the originals", self.pictures.first(self.experiment.evaluate_samples))
+        height, width = self.data.images.shape[1:3]
+        return measure(choose(self.data.classes), against, (height, width), self.device)
+
+    def distance(
+        self, measure: Measure, folder: Path, share: Share, follow: Follow
+    ) -> list[Figure]:
+        if share.number:
+            return []
+        originals = self.pictures.first(self.experiment.evaluate_samples)
+        ready = self.codec.in_precision(self.dtype)
+        return reconstruct(ready, originals, [measure], ("fd",), follow).figures
+
+
+def spread_out(data: Prepared, count: int) -> Tensor:
+    """Up to so many pictures from all over a data set, uint8 (n, 3, H, W)."""
+    every = -(-len(data.images) // count)
+    return torch.from_numpy(data.images[::every].copy()).permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,164 @@
+"""The training of a diffusion model, in pixels or in latents: nothing but the codec differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from mezzotint.codec import Codec, Latents, Pixels
+from mezzotint.data import (
+    Prepared,
+    PreparedLatents,
+    flip,
+    non_leaking,
+    prepare,
+    prepare_latents,
+    rows,
+)
+from mezzotint.errors import UserError
+from mezzotint.evaluate import Against, Figure, Follow, Measure, Share, choose, evaluate, measure
+from mezzotint.experiment import Experiment, compute_dtype
+from mezzotint.loading import codec_of, described, load_codec, tensors
+from mezzotint.nets import Network
+from mezzotint.pipeline import Pipeline
+from mezzotint.report import figures
+from mezzotint.report.colour import channel_statistics
+from mezzotint.run.job import Job, Tensors, begin
+from mezzotint.training.loop import Examples
+from mezzotint.training.objective import Diffusion
+
+STD, MEAN = (1 / 3, 3.0), 1.5  # of latents: what published scalars leave of four channels is within
+
+
+class DiffusionJob(Job):
+    """See Job. ``found`` is the checkpoint to go on from, whose own codec is used again."""
+
+    experiment: Experiment
+
+    def __init__(self, experiment: Experiment, device: torch.device, found: Path | None) -> None:
+        c, noise = experiment.data, experiment.noise
+        self.experiment = experiment
+        self.data = prepare(c.data, c.size, skip_bad=c.skip_bad)
+        if c.conditional and not self.data.classes:
+            raise UserError(f"{c.data} has no classes: pass --no-conditional")
+        self.codec, self.latents = _codec(experiment, self.data, device, found)
+        height, width, channels = self.data.images.shape[1:]
+        shape = self.codec.latent_shape((channels, height, width))
+        if any(side % experiment.net.factor for side in shape[1:]):
+            raise UserError(_indivisible(experiment, (height, width), shape))
+        classes = self.data.classes if c.conditional else ()
+        self.facts = {
+            "shape": shape,
+            "classes": classes,
+            "data": self.data.fingerprint,
+            "colour": channel_statistics(self.data.images[:: -(-len(self.data.images) // 10_000)]),
+            "codec": described(self.codec),
+        }
+        torch.manual_seed(experiment.train.seed)
+        net = cast(Network, experiment.network(shape[0], len(classes))).to(device)
+        schedule = noise.build()
+        task = Diffusion(
+            *(experiment.objective, schedule.to(device), noise.prediction, shape, len(classes)),
+            noise.learn_variance,
+            compute_dtype(experiment.precision, device),
+        ).to(device)
+        self.state = begin(experiment, net, task)
+        self.pipe = Pipeline(
+            net=cast(Network, self.state.ema.module.eval()),
+            schedule=schedule,
+            prediction=noise.prediction,
+            shape=shape,
+            classes=classes,
+            defaults=experiment.sampling(classes),
+            codec=self.codec,
+            learned_variance=noise.learn_variance,
+        )
+        self.pipe.check()  # now, not at the first grid
+
+    def batch(self, start: int, count: int, u: Tensor) -> Examples:
+        index = rows(self.experiment.train.seed, start, count, len(self.data.images))
+        labels = (
+            torch.from_numpy(self.data.labels[index]).to(u.device) if self.pipe.classes else None
+        )
+        mirrored = (u[:, -1] < 0.5) & self.experiment.data.flip
+        if self.latents:
+            mean, std = (part.to(u.device) for part in self.latents.rows(index, mirrored))
+            noise = torch.randn_like(mean) if self.experiment.codec.posterior == "sample" else None
+            return Examples(cast(Latents, self.codec).sample(mean, std, noise), labels)
+        images = torch.from_numpy(self.data.images[index]).to(u.device).permute(0, 3, 1, 2)
+        x0, told = flip(self.codec.encode(images.contiguous()), mirrored), None
+        if probability := self.experiment.data.non_leaking:
+            x0, told = non_leaking(x0, u, probability)
+        return Examples(x0, labels, told)
+
+    def finished(self) -> tuple[dict[str, Any], Tensors]:
+        return self.facts, tensors(self.codec)
+
+    def sheet(self, follow: Callable[[int, int], None]) -> Image:
+        """Up to ten classes, 8 of each."""
+        classes = self.pipe.classes
+        labels = [k for k in range(min(len(classes), 10)) for _ in range(8)] or None
+        ready = self.pipe.in_precision(self.experiment.precision)
+        pictures = ready.sample(len(labels) if labels else 64, labels, on_step=follow)
+        return figures.grid(pictures, labels, classes)
+
+    def measure(self) -> Measure:
+        against = Against(f"{self.experiment.data.data} train", self.data)
+        height, width = self.data.images.shape[1:3]
+        return measure(choose(self.data.classes), against, (height, width), self.device)
+
+    def distance(
+        self, measure: Measure, folder: Path, share: Share, follow: Follow
+    ) -> list[Figure]:
+        ready = self.pipe.in_precision(self.experiment.precision)
+        wanted = [self.experiment.evaluate_samples]
+        how = self.pipe.defaults
+        results = evaluate(
+            ready, [measure], how, wanted, folder, chosen=("fd",), share=share, follow=follow
+        )
+        return [figure for _, found in results for figure in found]
+
+
+def _codec(
+    experiment: Experiment, data: Prepared, device: torch.device, found: Path | None
+) -> tuple[Codec, PreparedLatents | None]:
+    """The codec, and the latents of the data; of pixels none.
+
+    Raises UserError for latents that are not of about zero mean and unit variance.
+    """
+    c = experiment.codec
+    if not c.vae:
+        return Pixels(), None
+    codec = codec_of(found, device) if found else load_codec(c.vae, device)
+    height, width, channels = data.images.shape[1:]
+    codec.latent_shape((channels, height, width))  # which it can be, before the work begins
+    latents = prepare_latents(
+        *(data, codec.moments, codec.vae.digest), experiment.data.flip, c.posterior == "sample"
+    )
+    if c.scaling == "measured":
+        codec = replace(codec, mean=latents.mean.to(device), std=latents.std.to(device))
+    mean = (latents.mean - codec.mean.cpu()) / codec.std.cpu()
+    std = latents.std / codec.std.cpu()
+    if ((std < STD[0]) | (std > STD[1]) | (mean.abs() > MEAN)).any() or not std.isfinite().all():
+        told = ", ".join(f"{m:.2f} +- {s:.2f}" for m, s in zip(mean, std, strict=True))
+        raise UserError(
+            f"the latents of {c.vae} are not of zero mean and unit variance ({told}): "
+            "pass --scaling measured, or an autoencoder whose latents are alive"
+        )
+    return codec, latents
+
+
+def _indivisible(experiment: Experiment, size: tuple[int, int], shape: tuple[int, ...]) -> str:
+    factor = experiment.net.factor
+    of = f"latents of {shape[2]}x{shape[1]}, of pictures" if experiment.codec.vae else "pictures"
+    wanted = factor * (size[0] // shape[1])
+    return (
+        f"{of} of {size[1]}x{size[0]} cannot be halved by this network: "
+        f"pass a --size divisible by {wanted}"
+    )

@@ -1,0 +1,68 @@
+"""A run's folder: whether a training may begin or go on there, and holding it meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mezzotint import experiment as configuration
+from mezzotint.errors import UserError
+from mezzotint.experiment import Configuration
+from mezzotint.training import checkpoint
+
+OURS = {".config.json", ".lock"}  # what a run that came to nothing may have left
+
+# What may change when a run is resumed: nothing that has been trained depends on it. With more
+# images the learning rate goes back to where it stands in the longer training.
+MAY_CHANGE = {"data.data", "train.images", "log_every", "sample_every", "save_every", "keep"}
+MAY_CHANGE |= {"evaluate_every", "evaluate_samples"}
+MAY_CHANGE |= {"sample." + name for name in configuration.SampleConfig.__dataclass_fields__}
+
+
+def check_folder(experiment: Configuration, folder: Path, resume: bool) -> None:
+    config = folder / "config.json"
+    if not config.exists():
+        if folder.exists() and (not folder.is_dir() or set(os.listdir(folder)) - OURS):
+            raise UserError(f"{folder} exists and is no run: choose another --out")
+        return
+    if not resume:
+        raise UserError(f"{folder} holds a run already: add --resume, or choose another --out")
+    if not checkpoint.listed(folder / "checkpoints"):
+        return  # nothing has been trained that another configuration could contradict
+    changed = configuration.differences(configuration.read(config), experiment)
+    if fixed := sorted(set(changed) - MAY_CHANGE):
+        was, now = changed[fixed[0]]
+        raise UserError(
+            f"{folder} was begun with {fixed[0]} = {was}, not {now}"
+            + (f" ({', '.join(fixed[1:])} differ too)" if fixed[1:] else "")
+            + ": resume it as it was, or choose another --out"
+        )
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make a run's folder, and hold it against a second process that would train there too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(f"{folder} is in training by another process: stop that") from None
+        yield
+
+
+def check_data(found: Path, facts: dict[str, Any]) -> None:
+    then = json.loads((found / "state.json").read_text())["data"]
+    if then != facts["data"]:
+        raise UserError(
+            f"the data is not what {found} was trained on (SHA-256 {facts['data'][:12]}, "
+            f"then {then[:12]}): give the same data, or choose another --out"
+        )

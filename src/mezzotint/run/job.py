@@ -1,0 +1,75 @@
+"""What a run asks of what it trains."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from mezzotint.data import Prepared
+from mezzotint.evaluate import Figure, Follow, Measure, Share
+from mezzotint.experiment import Configuration, compute_dtype
+from mezzotint.nets import Network
+from mezzotint.training.ema import averaged
+from mezzotint.training.loop import Examples, Task, optimizer
+from mezzotint.training.state import TrainState
+
+Tensors: TypeAlias = dict[str, dict[str, Tensor]]
+
+
+class Job(ABC):
+    """A diffusion model or an autoencoder in training: its data, its state, how it is looked at.
+
+    ``facts`` are what a model owes to its data, kept in each checkpoint.
+    """
+
+    experiment: Configuration
+    data: Prepared
+    facts: dict[str, Any]
+    state: TrainState
+
+    @abstractmethod
+    def batch(self, start: int, count: int, u: Tensor) -> Examples:
+        """The training samples from number ``start`` on, as `training.loop.Batch` has it."""
+
+    @abstractmethod
+    def finished(self) -> tuple[dict[str, Any], Tensors]:
+        """The facts, and the tensors besides the averaged weights, of a model as it now is."""
+
+    @abstractmethod
+    def sheet(self, follow: Callable[[int, int], None]) -> Image:
+        """What the averaged weights make, always of the same noise or pictures."""
+
+    @abstractmethod
+    def measure(self) -> Measure:
+        """What `distance` is measured with."""
+
+    @abstractmethod
+    def distance(
+        self, measure: Measure, folder: Path, share: Share, follow: Follow
+    ) -> list[Figure]:
+        """The Frechet distance of the averaged weights' pictures: in the first process alone.
+
+        ``folder`` is for pictures on the way.
+        """
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the networks compute in."""
+        return compute_dtype(self.experiment.precision, self.device)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.state.net.parameters()).device
+
+
+def begin(experiment: Configuration, net: Network, task: Task) -> TrainState:
+    """Before the first step: nothing is averaged yet, and nothing learned."""
+    config = experiment.train
+    ema = averaged(net, config.batch, config.ema_halflife)
+    return TrainState(net, ema, optimizer(net, config, task), task)

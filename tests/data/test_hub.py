@@ -1,0 +1,154 @@
+import shutil
+from unittest.mock import MagicMock
+
+import huggingface_hub
+import pytest
+from huggingface_hub import errors
+from huggingface_hub.utils import filter_repo_objects
+
+from mezzotint.data import find_source, prepare
+from mezzotint.errors import UserError
+from mezzotint.hub import snapshot
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub whose repositories are the folders under `there`, with a cache that cannot tell what
+    else it should hold, and a list of the calls that needed the network."""
+
+    class Hub:
+        there, here, online, fails = tmp_path / "there", tmp_path / "here", [], None
+
+    def download(repo_id, *, repo_type, allow_patterns, ignore_patterns, local_files_only=False):
+        here, there = Hub.here / repo_type / repo_id, Hub.there / repo_type / repo_id
+        if local_files_only:
+            if not here.exists():
+                raise errors.LocalEntryNotFoundError("not here")
+            return str(here)
+        Hub.online.append(repo_id)
+        if Hub.fails:
+            raise Hub.fails
+        files = [file.relative_to(there) for file in there.rglob("*") if file.is_file()]
+        chosen = filter_repo_objects(
+            files, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns, key=str
+        )
+        for file in chosen:
+            (here / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(there / file, here / file)
+        return str(here)
+
+    Hub.online.clear()
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    return Hub
+
+
+@pytest.fixture
+def animals_there(hub, animals, write_parquet):
+    """`ours/animals`: five pictures for training, in two files of one folder, and two for test."""
+    images = [file.read_bytes() for file in sorted(animals.rglob("*")) if file.is_file()]
+    root = hub.there / "dataset" / "ours" / "animals"
+    names = ["cats", "dogs"]
+    write_parquet(root / "data/train-00000-of-00002.parquet", images[:2], [0, 0], names)
+    write_parquet(root / "data/train-00001-of-00002.parquet", images[2:], [0, 1, 1], names)
+    write_parquet(root / "data/test-00000-of-00001.parquet", images[:2], [0, 0], names)
+    (root / "README.md").write_text("animals")
+    return root
+
+
+def fetched(hub):
+    return sorted(file.name for file in hub.here.rglob("*") if file.is_file())
+
+
+def test_same_pictures_as_the_folder(hub, animals_there, animals):
+    source = find_source("hub:ours/animals")
+    assert source.name == "animals-train"
+    assert source.classes == ("cats", "dogs")
+    assert prepare("hub:ours/animals").fingerprint == prepare(str(animals)).fingerprint
+
+
+def test_fetches_the_split_alone_and_once(hub, animals_there):
+    keys = [find_source("hub:ours/animals").key for _ in range(2)]
+    assert keys[0] == keys[1]
+    assert fetched(hub) == [f"train-0000{i}-of-00002.parquet" for i in (0, 1)]
+    assert len(hub.online) == 1
+    assert find_source("hub:ours/animals", "test").count == 2  # which the cache has not
+    assert len(hub.online) == 2
+    hub.fails = ConnectionError("no route")
+    assert [find_source("hub:ours/animals", s).count for s in ("train", "test")] == [5, 2]
+
+
+def test_files_at_the_top_and_without_a_split(hub, animals_there):
+    for file in sorted((animals_there / "data").iterdir()):
+        file.rename(animals_there / file.name.replace("train-", "part-"))
+    assert find_source("hub:ours/animals").count == 5
+    assert fetched(hub) == [f"part-0000{i}-of-00002.parquet" for i in (0, 1)]
+
+
+def test_validation_by_its_other_names(hub, animals_there, write_parquet):
+    (animals_there / "data/test-00000-of-00001.parquet").rename(animals_there / "data/val.parquet")
+    assert find_source("hub:ours/animals", "validation").count == 2
+    assert fetched(hub) == ["val.parquet"]
+
+
+def test_no_such_split(hub, animals_there):
+    expected = "hub:ours/animals has no parquet files of the split 'validation', or they"
+    with pytest.raises(UserError, match=expected):
+        find_source("hub:ours/animals", "validation")
+    with pytest.raises(UserError, match="'dev'"):
+        find_source("hub:ours/animals", "dev")
+    assert fetched(hub) == []
+
+
+def test_several_sets(hub, animals_there):
+    shutil.copytree(animals_there / "data", animals_there / "small")
+    with pytest.raises(UserError, match=r"hub:ours/animals has several sets .*\(data, small\)"):
+        find_source("hub:ours/animals")
+
+
+@pytest.mark.parametrize("name", ["", "animals", "ours/animals/data", "ours/..", "ours /animals"])
+def test_no_name_of_a_repository(name, monkeypatch):
+    with pytest.raises(UserError, match="names no repository: write hub:OWNER/NAME"):
+        find_source(f"hub:{name}")
+
+
+def refused(error):
+    return error("401\nClient error", response=MagicMock())
+
+
+FAILURES = [
+    (refused(errors.GatedRepoError), "is gated: accept its terms at https://.*datasets/ours/anim"),
+    (refused(errors.RepositoryNotFoundError), "the hub has no dataset ours/animals, or it is priv"),
+    (
+        refused(errors.HfHubHTTPError),
+        r"cannot fetch hub:ours/animals \(401 Client error\): connect",
+    ),
+    (errors.LocalEntryNotFoundError("not\nhere"), r"cannot fetch hub:ours/animals \(not here\): "),
+    (ConnectionError(), r"cannot fetch hub:ours/animals \(ConnectionError\): connect, or download"),
+]
+
+
+@pytest.mark.parametrize(("error", "message"), FAILURES, ids=lambda e: type(e).__name__)
+def test_what_cannot_be_fetched(hub, error, message):
+    hub.fails = error
+    with pytest.raises(UserError, match=message) as caught:
+        find_source("hub:ours/animals")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_reason_is_the_cause(hub):
+    hub.fails = errors.LocalEntryNotFoundError("a paragraph about the cache")
+    hub.fails.__cause__ = ConnectionError("no route to the hub")
+    with pytest.raises(UserError, match=r"\(no route to the hub\)"):
+        snapshot("ours/net", "model", ["*"])
+
+
+def test_snapshot_of_a_model(hub):
+    root = hub.there / "model" / "ours" / "net"
+    (root / "unet").mkdir(parents=True)
+    for name in ("unet/config.json", "unet/weights.bin", "unet/weights.safetensors"):
+        (root / name).write_text("x")
+    folder = snapshot("ours/net", "model", ["*.json", "*.safetensors"])
+    assert (folder / "unet/config.json").is_file()
+    assert fetched(hub) == ["config.json", "weights.safetensors"]
+    assert snapshot("ours/net", "model", ["*.json", "*.safetensors"]) == folder
+    assert len(hub.online) == 1
