@@ -15,14 +15,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import subprocess
-import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -32,6 +28,7 @@ from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, UNet2DModel
 from diffusers.training_utils import EMAModel
 from machine import machine
 from torch import Tensor
+from turns import DEVICE, Row, Turn, memory, peak_memory, table, take_turns
 
 import mezzotint as mz
 from mezzotint.allocator import keep_freed_memory
@@ -41,9 +38,9 @@ from mezzotint.nets import UNet, UNetConfig
 from mezzotint.pipeline import Pipeline
 from mezzotint.recipes import RECIPES
 from mezzotint.training.ema import averaged
-from mezzotint.training.loop import TrainConfig, optimizer, train
+from mezzotint.training.loop import Examples, TrainConfig, optimizer, train
+from mezzotint.training.objective import Diffusion, ObjectiveConfig
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 LAST, BF16 = torch.channels_last, torch.bfloat16
 LARGE = {
     "sample_size": 32,
@@ -64,8 +61,6 @@ OURS, DEFAULT, AUTOCAST = "mezzotint", "diffusers", "diffusers, autocast"
 AUTOCAST_LAST, CAST = f"{AUTOCAST}, channels-last", "diffusers, bf16 weights, channels-last"
 COMPILED = "diffusers, compiled"
 METHODS = ["DDIM 250", "DDPM 1000"]
-Turn = Callable[[], object]
-Row = tuple[str, list[float]]
 
 
 def peer(size: str, classes: int = 0) -> UNet2DModel:
@@ -141,19 +136,17 @@ def our_step(size: str, batch: int) -> Turn:
     """A step of our loop, in the precision that `auto` is."""
     accelerator, net = Accelerator(cpu=DEVICE.type == "cpu"), ours(size)
     config = TrainConfig(images=10**9, batch=batch)
+    schedule, dtype = mz.linear(1000).to(DEVICE), compute_dtype("auto", DEVICE)
+    task = Diffusion(ObjectiveConfig(), schedule, "eps", (3, 32, 32), dtype=dtype)
     x0 = torch.rand(batch, 3, 32, 32, device=DEVICE) * 2 - 1
     steps = train(
         accelerator,
         accelerator.prepare(net),
         averaged(net, batch, config.ema_halflife),
-        optimizer(net, config),
-        mz.linear(1000),
-        "eps",
-        lambda start, count, u: (x0[:count], None),
-        (3, 32, 32),
-        0,
+        optimizer(net, config, task),
+        task,
+        lambda start, count, u: Examples(x0[:count]),
         config,
-        dtype=compute_dtype("auto", DEVICE),
     )
     return lambda: next(steps)
 
@@ -245,42 +238,6 @@ def methods() -> dict[str, Turn]:
     return dict(zip(METHODS, (lambda: ddim.sample(16), lambda: pipe.sample(16)), strict=True))
 
 
-def take_turns(turns: dict[str, Turn], pairs: int, rare: int) -> Iterator[tuple[str, list[float]]]:
-    """Seconds of each: one turn to warm up, then one a round.
-
-    diffusers as it comes is slow: ``rare`` says in how many rounds it takes part, unwarmed.
-    """
-    times: dict[str, list[float]] = {name: [] for name in turns}
-    for i in range(-1, pairs):
-        for name, turn in turns.items():
-            if name == DEFAULT and rare < pairs and not 0 <= i < rare:
-                continue
-            synchronize()
-            clock = time.perf_counter()
-            turn()
-            synchronize()
-            if i >= 0:
-                times[name].append(time.perf_counter() - clock)
-    yield from times.items()
-
-
-def synchronize() -> None:
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def table(what: str, count: int, rows: list[Row]) -> str:
-    """Images a second of each, and how many times its speed the first one's is."""
-    first = rows[0][1]
-    lines = [f"\n{what}\n", "| | images/s | ours is faster by | pairs |", "|---|---|---|---|"]
-    for name, times in rows:
-        ratios = [b / a for a, b in zip(first, times, strict=False)]
-        spread = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        told = "" if times is first else spread
-        lines.append(f"| {name} | {count / median(times):.1f} | {told} | {len(times)} |")
-    return "\n".join(lines)
-
-
 def peak(name: str) -> float:
     """Peak MiB of this very process: three training steps of 128, or 16 pictures by a method."""
     if name == OURS:
@@ -291,32 +248,12 @@ def peak(name: str) -> float:
         turn = trainings("35.7M", 128, "compiled" in name, only=name)[name]
         for _ in range(3):
             turn()
-    if DEVICE.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    # Not getrusage: on Linux what it tells is never below the peak of the process that started it.
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
-def memory(what: str, names: list[str]) -> str:
-    """A table of peaks, and what share of each the first one's is."""
-    lines = [
-        f"\n{what}, of a fresh process each.\n",
-        "| | MiB | the first takes |",
-        "|---|---|---|",
-    ]
-    found: list[float] = []
-    for name in names:
-        command = [sys.executable, __file__, "--peak", name]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found.append(float(said.split()[-1]))
-        lines.append(f"| {name} | {found[-1]:,.0f} | {found[0] / found[-1]:.2f} |")
-    return "\n".join(lines)
+    return peak_memory()
 
 
 def tables(which: list[str], pairs: int, compiled: bool) -> Iterator[str]:
     def rows(turns: dict[str, Turn], rare: int) -> list[Row]:
-        return list(take_turns(turns, pairs, rare))
+        return list(take_turns(turns, pairs, {DEFAULT: rare}))
 
     for name in which:
         if name == "forward":
@@ -330,8 +267,8 @@ def tables(which: list[str], pairs: int, compiled: bool) -> Iterator[str]:
                 yield table(title, batch, rows(turns, 2 if batch == 128 else pairs))
         elif name == "memory":
             names = [OURS, DEFAULT, AUTOCAST, AUTOCAST_LAST]
-            yield memory("Peak memory of a training step of 35.7M at batch 128", names)
-            yield memory("Peak memory of 16 pictures of the small network", METHODS)
+            yield memory(__file__, "Peak memory of a training step of 35.7M at batch 128", names)
+            yield memory(__file__, "Peak memory of 16 pictures of the small network", METHODS)
         elif name == "sampling":
             for size, guided in (("small", False), ("small", True), ("35.7M", False)):
                 title = f"64 pictures by DDIM 50 of {size}, {'' if guided else 'un'}guided"

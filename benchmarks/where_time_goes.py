@@ -17,17 +17,17 @@ from statistics import median
 
 import numpy as np
 import torch
-from against_diffusers import DEVICE, forwards, our_step, synchronize, their_step
+from against_diffusers import forwards, our_step, their_step
 from machine import machine
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
+from turns import DEVICE, synchronize
 
 from mezzotint.allocator import keep_freed_memory
-from mezzotint.data import Prepared
+from mezzotint.data import Prepared, rows
 from mezzotint.experiment import compute_dtype
 from mezzotint.nets import UNet, UNetConfig
-from mezzotint.recipes import RECIPES
-from mezzotint.run import _batches
+from mezzotint.run.job import pixels
 
 KINDS = {
     "convolutions": ("conv", "cudnn"),
@@ -135,11 +135,10 @@ def growth() -> str:
 
 def feeding() -> str:
     """How fast the prepared array hands out augmented batches."""
-    experiment = RECIPES["cifar10-ddpm"]
     images = np.random.default_rng(0).integers(0, 256, (50_000, 32, 32, 3), dtype=np.uint8)
     data = Prepared(images, np.zeros(50_000, np.int64), (), "", Path(), 0)
-    batch, u = _batches(experiment, data, DEVICE), torch.rand(64, device=DEVICE)
-    fed = 64 / seconds(lambda: batch(0, 64, u), 51)
+    mirrored = torch.rand(64, device=DEVICE) < 0.5
+    fed = 64 / seconds(lambda: pixels(data, rows(0, 0, 64, len(images)), mirrored), 51)
     small, large = (64 / seconds(our_step(size, 64)) for size in ("small", "35.7M"))
     return (
         f"The prepared array feeds {fed:,.0f} pictures/s of 32x32, mirrored, in batches of 64: "

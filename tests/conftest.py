@@ -9,8 +9,16 @@ import pytest
 import torch
 
 from mezzotint.data import glyphs
-from mezzotint.experiment import DataConfig, Experiment, NoiseConfig, SampleConfig
-from mezzotint.nets import UNet, UNetConfig
+from mezzotint.experiment import (
+    AugmentedConfig,
+    Autoencoder,
+    CodecConfig,
+    DataConfig,
+    Experiment,
+    NoiseConfig,
+    SampleConfig,
+)
+from mezzotint.nets import UNet, UNetConfig, VAEConfig
 from mezzotint.run import run
 from mezzotint.training.loop import TrainConfig
 
@@ -92,3 +100,72 @@ def tiny_net() -> Callable[..., UNet]:
         return net.eval()
 
     return build
+
+
+TINY_VAE = Autoencoder(
+    recipe="tiny-vae",
+    data=AugmentedConfig(data="glyphs", flip=False),
+    net=VAEConfig(channels=(8, 16), blocks=1, groups=4, patch=2),
+    train=TrainConfig(images=96, batch=8, lr=1e-3, warmup=16, ema_halflife=20),
+    precision="float32",
+    log_every=24,
+    sample_every=10_000,
+    save_every=48,
+)
+
+
+def small_vae(cache: Path, patch: pytest.MonkeyPatch) -> None:
+    """`glyphs` of 100 pictures and 60 that are held out, in the tests' own cache."""
+    small_and_own(cache, patch)
+    patch.setitem(glyphs.COUNTS, "test", 60)
+
+
+@pytest.fixture(scope="session")
+def finished_vae(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of `TINY_VAE`, to be copied."""
+    folder = tmp_path_factory.mktemp("finished-vae") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        small_vae(cache, patch)
+        for _ in run(TINY_VAE, folder):
+            pass
+    return folder
+
+
+@pytest.fixture
+def trained_vae(
+    finished_vae: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The run of `TINY_VAE`, a test's own."""
+    small_vae(cache, monkeypatch)
+    return Path(shutil.copytree(finished_vae, tmp_path / "vae"))
+
+
+TINY_LDM = replace(
+    TINY,
+    recipe="tiny-ldm",
+    net=replace(TINY.net, patch=1),
+    sample=replace(TINY.sample, clipping="none"),
+)
+
+
+@pytest.fixture(scope="session")
+def finished_ldm(finished_vae: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of `TINY_LDM` in the latents of `finished_vae`, to be copied."""
+    folder = tmp_path_factory.mktemp("finished-ldm") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        small_and_own(cache, patch)
+        for _ in run(replace(TINY_LDM, codec=CodecConfig(vae=str(finished_vae))), folder):
+            pass
+    return folder
+
+
+@pytest.fixture
+def tiny_ldm(trained_vae: Path) -> Experiment:
+    """`TINY_LDM` in the latents of the test's own autoencoder."""
+    return replace(TINY_LDM, codec=CodecConfig(vae=str(trained_vae)))
+
+
+@pytest.fixture
+def trained_ldm(finished_ldm: Path, few_glyphs: None, tmp_path: Path) -> Path:
+    """The run of `TINY_LDM`, a test's own."""
+    return Path(shutil.copytree(finished_ldm, tmp_path / "ldm"))

@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 import mezzotint
+from mezzotint.experiment import Autoencoder, Configuration
 from mezzotint.guidance import SHAPES
-from mezzotint.nets import UNet
+from mezzotint.nets import VAE
 from mezzotint.noise import SCHEDULES, SPACINGS
 from mezzotint.predict import PREDICTIONS
 from mezzotint.recipes import RECIPES
@@ -84,9 +87,20 @@ def test_a_section_of_the_mathematics_names_all_that_there_is(
     assert not [name for name in names if f"`{name}`" not in section]
 
 
+def network(recipe: Configuration) -> nn.Module:
+    """Of the data and in the latents that a recipe has by itself."""
+    if isinstance(recipe, Autoencoder):
+        return VAE(recipe.net)
+    classes = 100 if "imagenet100" in recipe.recipe else 10
+    own = RECIPES.get(Path(recipe.codec.vae).name)
+    latent = own.net.latent if own else 4
+    return recipe.network(latent if recipe.codec.vae else 3, classes * recipe.data.conditional)
+
+
 def test_the_readme_names_every_recipe_with_its_size() -> None:
     for name, recipe in RECIPES.items():
-        net = UNet(recipe.net, 3, 10 if recipe.data.conditional else 0)
+        with torch.device("meta"):
+            net = network(recipe)
         millions = sum(p.numel() for p in net.parameters()) / 1e6
         assert f"| `{name}` | {millions:.1f}M" in README
 

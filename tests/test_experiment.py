@@ -148,11 +148,11 @@ def test_what_is_written_is_read_back(tmp_path: Path, more: dict) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c | {"version": 99}, "is of version 99, this mezzotint reads version 3"),
-        (lambda c: c | {"version": 2}, "is of version 2, this mezzotint reads version 3: use the"),
+        (lambda c: c | {"version": 99}, "is of version 99, this mezzotint reads version 4"),
+        (lambda c: c | {"version": 3}, "is of version 3, this mezzotint reads version 4: use the"),
         (lambda c: c | {"colour": "red"}, "colour: unexpected keyword"),
         (lambda c: c | {"precision": 16}, "precision: input should be"),
-        (lambda c: c | {"net": c["net"] | {"blocks": "2"}}, r"net.blocks: .*integer, not '2'"),
+        (lambda c: c | {"net": c["net"] | {"blocks": "2"}}, r" net.blocks: .*integer, not '2'"),
         (lambda c: c | {"sample": {"sampler": "euler"}}, "unknown sampler 'euler'"),
         (lambda c: c | {"sample": {"interval": [1]}}, "sample.interval"),
         (lambda c: {}, "is not a configuration that mezzotint wrote"),

@@ -10,7 +10,7 @@ import pytest
 import mezzotint
 
 ROOT = Path(mezzotint.__file__).parent
-EVERYONES = {"errors", "cache", "progress"}
+EVERYONES = {"errors", "cache", "progress", "hub"}
 # room -> the rooms it may import beside itself and those that are everyone's
 MAY = {
     "noise": set(),
@@ -18,26 +18,35 @@ MAY = {
     "guidance": {"noise", "predict"},
     "samplers": {"noise", "predict"},
     "optimised": {"noise", "predict", "samplers"},
-    "training": {"noise", "predict"},
+    "training": {"noise", "predict", "nets"},
     "nets": set(),
     "data": set(),
     "metrics": set(),
     "codec": set(),
     "interop": {"noise"},
     "report": set(),
-    "experiment": {"noise", "samplers", "training", "nets"},
+    "experiment": {"noise", "samplers", "training", "nets", "data"},
     "recipes": {"experiment", "nets", "training"},
-    "pipeline": {"experiment", "noise", "predict", "guidance", "samplers", "optimised"}
+    "asked": {"experiment", "samplers"},
+    "pipeline": {"asked", "experiment", "noise", "predict", "guidance", "samplers", "optimised"}
     | {"nets", "codec"},
-    "loading": {"experiment", "pipeline", "training", "nets", "interop"},
+    "recommended": {"experiment", "pipeline", "training"},
+    "loading": {"recommended", "experiment", "pipeline", "training", "nets", "interop", "codec"},
     "samples": {"experiment", "pipeline"},
     "evaluate": {"experiment", "pipeline", "report", "samples", "data", "metrics"},
-    "watch": {"experiment", "pipeline", "training", "report", "evaluate", "data", "metrics"},
-    "run": {"experiment", "pipeline", "training", "report", "watch", "nets", "data", "codec"},
-    "cli": {"experiment", "loading", "run", "evaluate", "recipes", "report", "allocator"},
+    "sweep": {"experiment", "asked", "guidance", "samplers", "pipeline", "samples", "evaluate"}
+    | {"recommended", "metrics", "report"},
+    "reconstruct": {"evaluate", "codec", "nets", "data", "metrics"},
+    "run": {"experiment", "pipeline", "loading", "evaluate", "reconstruct", "report"}
+    | {"training", "nets", "data", "metrics", "codec"},
+    "reporting": {"experiment", "asked", "noise", "guidance", "samplers", "pipeline", "loading"}
+    | {"evaluate", "reconstruct", "report", "training"},
+    "cli": {"experiment", "loading", "run", "evaluate", "reporting", "recipes", "report"}
+    | {"sweep", "recommended", "allocator"},
     "errors": set(),
     "progress": set(),
     "cache": set(),
+    "hub": set(),
     "allocator": set(),
 }
 

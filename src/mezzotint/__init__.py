@@ -9,7 +9,7 @@ images = mz.load("runs/cifar10-ddpm").sample(16, labels=3, guidance=2.0, seed=0)
 
 from mezzotint.errors import UserError
 from mezzotint.guidance import guide
-from mezzotint.loading import load
+from mezzotint.loading import load, load_codec
 from mezzotint.metrics import frechet_distance, inception_score
 from mezzotint.noise import (
     Level,
@@ -43,6 +43,7 @@ __all__ = [
     "laplace",
     "linear",
     "load",
+    "load_codec",
     "scaled_linear",
     "shifted",
     "sigmoid",

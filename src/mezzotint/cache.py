@@ -4,7 +4,9 @@ import hashlib
 import http.client
 import io
 import os
+import shutil
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 
@@ -73,3 +75,10 @@ def _fetch(url: str, file: io.BufferedWriter, name: str) -> str:
             digest.update(block)
             bar.advance(task, len(block))
     return digest.hexdigest()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove from a folder of the cache what processes that were killed had begun, a day ago."""
+    for left in folder.glob("*.partial-*"):
+        if time.time() - left.stat().st_mtime > 86_400:
+            shutil.rmtree(left, ignore_errors=True)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mezzotint import experiment
+from mezzotint import recommended as recommendation
 from mezzotint.codec import Codec, Latents, Pixels
 from mezzotint.errors import UserError
 from mezzotint.experiment import Autoencoder, Experiment, compute_dtype
@@ -29,6 +30,7 @@ from mezzotint.pipeline import Pipeline
 from mezzotint.training import checkpoint
 
 VAES: dict[str, tuple[Any, Any]] = {"kl": (VAE, VAEConfig), "tiny": (TinyVAE, TinyVAEConfig)}
+FOREIGN_VAES = ("AutoencoderKL", "AutoencoderTiny")
 FOREIGN = ["*.json", "diffusion_pytorch_model.safetensors", "*/diffusion_pytorch_model.safetensors"]
 
 
@@ -38,20 +40,39 @@ def is_model(path: Path) -> bool:
     return any((path / mark).exists() for mark in marks)
 
 
+def is_autoencoder(path: str | Path) -> bool:
+    """Whether a run, a checkpoint, a diffusers folder or ``hub:OWNER/NAME`` is of an autoencoder.
+
+    As its config.json says; False too where there is none that can be read.
+    """
+    try:
+        told = json_object(_found(path) / "config.json")
+    except UserError:
+        return False
+    return told.get("kind") == "autoencoder" or told.get("_class_name") in FOREIGN_VAES
+
+
 def load(
-    path: str | Path, device: str | torch.device | None = None, precision: str = "float32"
+    path: str | Path,
+    device: str | torch.device | None = None,
+    precision: str = "float32",
+    recommended: bool = True,
 ) -> Pipeline:
     """Load a run (its newest whole checkpoint), a checkpoint folder, or a diffusers folder.
 
     ``device``: a GPU where there is one, else the CPU. ``precision``: "float32", "bf16"
-    or "auto" (bf16 where the hardware has it). Every file of a checkpoint is checked against its
-    SHA-256. Raises UserError for a folder that is none of these, or damaged, and for an
-    autoencoder.
+    or "auto" (bf16 where the hardware has it). The ``defaults`` of a run that was swept are those
+    of its recommended.json, unless ``recommended`` is False; else those of its config.json. Every
+    file of a checkpoint is checked against its SHA-256. Raises UserError for a folder that is none
+    of these, or damaged, and for an autoencoder.
     """
     folder, device = _folder(path), _device(device)
     compute_dtype(precision, device)  # refused before anything is read
     if found := _checkpoint(folder):
-        return _from_checkpoint(found, folder, device).in_precision(precision)
+        pipe = _from_checkpoint(found, folder, device)
+        if recommended and found != folder:
+            pipe = recommendation.apply(pipe, folder)
+        return pipe.in_precision(precision)
     if (folder / "model_index.json").exists() or diffusers.is_unet(folder):
         return _from_diffusers(folder, device).in_precision(precision)
     raise _nothing(folder)
@@ -69,8 +90,7 @@ def load_codec(
     """
     device = _device(device)
     dtype = compute_dtype(precision, device)
-    name = str(path)
-    folder = snapshot(name[4:], "model", FOREIGN) if name[:4] == "hub:" else _folder(path)
+    folder = _found(path)
     found = _checkpoint(folder)
     if found and isinstance(experiment.read(found / "config.json"), Experiment):
         codec = codec_of(found, device)
@@ -79,8 +99,12 @@ def load_codec(
         scale = load_file(found / "codec.safetensors")
         vae = _vae("kl", asdict(config.net), load_file(found / "ema.safetensors"), str(found))
         codec = _latents(vae, scale["mean"], scale["std"], device)
-    elif (folder / "config.json").exists() or (folder / "model_index.json").exists():
+    elif (folder / "model_index.json").exists() or _foreign(folder):
         foreign = read_vae(folder)
+        if foreign.channels != 3:
+            raise UserError(
+                f"{folder} is of pictures of {foreign.channels} channels: give an autoencoder of 3"
+            )
         vae = _vae(foreign.kind, foreign.fields, foreign.weights, str(folder))
         ones = torch.ones(vae.config.latent)
         codec = _latents(vae, foreign.shift * ones, ones / foreign.scale, device)
@@ -122,6 +146,12 @@ def _device(device: str | torch.device | None) -> torch.device:
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
+def _found(path: str | Path) -> Path:
+    """The folder of a path, or of hub:OWNER/NAME."""
+    name = str(path)
+    return snapshot(name[4:], "model", FOREIGN) if name[:4] == "hub:" else _folder(path)
+
+
 def _folder(path: str | Path) -> Path:
     folder = Path(path)
     if not folder.is_dir():
@@ -142,10 +172,14 @@ def _checkpoint(folder: Path) -> Path | None:
     return None
 
 
+def _foreign(folder: Path) -> bool:
+    """Whether a folder has a config.json, and diffusers wrote it."""
+    path = folder / "config.json"
+    return path.exists() and "_class_name" in json_object(path)
+
+
 def _nothing(folder: Path) -> UserError:
-    if (folder / "config.json").exists() and "_class_name" not in json_object(
-        folder / "config.json"
-    ):
+    if (folder / "config.json").exists() and not _foreign(folder):
         return UserError(f"{folder} has no checkpoint yet: train it on with --resume")
     return UserError(f"{folder} is no run, checkpoint or diffusers folder")
 

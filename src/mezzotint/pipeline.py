@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
-from mezzotint import experiment, predict
+from mezzotint import predict
+from mezzotint.asked import Labels, chosen, integers, noise
 from mezzotint.cache import cache_folder
 from mezzotint.codec import Codec, Latents, Pixels
 from mezzotint.errors import UserError
@@ -26,9 +25,6 @@ from mezzotint.noise import Level, Schedule
 from mezzotint.optimised import optimised, path, remembered
 from mezzotint.predict import Denoiser, Net, split_variance
 from mezzotint.samplers import SAMPLERS
-from mezzotint.samplers.step import Noise
-
-Labels: TypeAlias = int | Sequence[int] | Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +48,11 @@ class Pipeline:
     weaker: Pipeline | None = None  # guides in the place of the unconditional network
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Of the pictures: H, W."""
+        return self.codec.picture_shape(self.shape)[1:]
+
+    @property
     def device(self) -> torch.device:
         return next(self.net.parameters()).device
 
@@ -71,17 +72,26 @@ class Pipeline:
         codec = codec.in_precision(dtype) if isinstance(codec, Latents) else codec
         return replace(self, net=self.net.for_inference(dtype), codec=codec, weaker=weaker)
 
+    def tiled(self, tile: int) -> Pipeline:
+        """This one, decoding ``tile`` x ``tile`` latents at a time, as `Latents` has it.
+
+        Raises UserError for a model of pixels, and for a tile that is too small.
+        """
+        if not isinstance(self.codec, Latents):
+            raise UserError("this model makes pixels: there is nothing to decode by tiles")
+        return replace(self, codec=replace(self.codec, tile=tile))
+
     def guided_by(self, weaker: Pipeline) -> Pipeline:
         """This one, guided away from a weaker model of the same pictures: autoguidance.
 
-        Raises UserError for a model of other pictures, classes or levels.
+        Raises UserError for a model of other pictures, classes, latents or levels.
         """
-        same = (self.shape, self.classes, len(self.schedule))
-        theirs = (weaker.shape, weaker.classes, len(weaker.schedule))
+        same = (self.shape, self.classes, self.codec.digest, len(self.schedule))
+        theirs = (weaker.shape, weaker.classes, weaker.codec.digest, len(weaker.schedule))
         if same != theirs or not torch.equal(self.schedule.alpha, weaker.schedule.alpha):
             raise UserError(
-                "the weaker model is of another shape, classes or schedule: guide by one trained "
-                "on the same data and schedule, smaller or for less long"
+                "the weaker model is of another shape, classes, codec or schedule: guide by one "
+                "trained on the same data and schedule, smaller or for less long"
             )
         return replace(self, weaker=weaker)
 
@@ -151,7 +161,7 @@ class Pipeline:
         for name, number in (("seed", seed), ("first", first)):
             if number < 0:
                 raise UserError(f"{name} is {number}: choose 0 or more")
-        how = self._settings(settings)
+        how = self._fitting(chosen(self.defaults, settings))
         sampler, options = SAMPLERS[how.sampler], self._options(how)
         grid = self.grid(how)
         scale = along(grid, *how.guided())
@@ -213,8 +223,7 @@ class Pipeline:
         """SHA-256 of the weights, as they are computed with, the levels and the codec."""
         digest = hashlib.sha256(self.net.digest.encode())
         digest.update(self.schedule.alpha.numpy().tobytes())
-        if isinstance(self.codec, Latents):
-            digest.update(self.codec.digest.encode())
+        digest.update(self.codec.digest.encode())
         if self.weaker:
             digest.update(self.weaker.digest.encode())
         return digest.hexdigest()
@@ -240,7 +249,7 @@ class Pipeline:
         if labels is None:
             turn = range(first, first + n)
             return [i % len(self.classes) for i in turn] if self.classes else None
-        given = _integers(labels).tolist()
+        given = integers(labels).tolist()
         every: list[int] = given if isinstance(given, list) else [given] * n
         if len(every) != n:
             raise UserError(f"{len(every)} labels for {n} pictures: give one for all, or {n}")
@@ -251,7 +260,7 @@ class Pipeline:
             return None
         if not self.classes:
             raise UserError("this model is unconditional: leave labels out")
-        given = _integers(labels)
+        given = integers(labels)
         if given.ndim != 1:
             raise UserError("labels must be a list, one integer a picture")
         if bad := [i for i in given.tolist() if not 0 <= i < len(self.classes)]:
@@ -259,48 +268,7 @@ class Pipeline:
             raise UserError(f"there is no class {bad[0]}: labels are 0 to {last}")
         return given.to(self.device, torch.int64)
 
-    def _settings(self, changed: dict[str, Any]) -> SampleConfig:
-        names = list(SampleConfig.__dataclass_fields__)
-        changed = dict(changed)
-        calls = changed.pop("nfe", None)
-        if bad := [name for name in changed if name not in names]:
-            raise UserError(f"unknown setting {bad[0]!r}{experiment.nearest(bad[0], names)}")
-        defaults = self.defaults
-        if changed.get("sampler") not in (None, defaults.sampler):  # its options are no other's
-            none: dict[str, Any] = dict.fromkeys(defaults.options())
-            defaults = replace(defaults, **none)
-        try:
-            chosen = replace(defaults, **{k: v for k, v in changed.items() if v is not None})
-        except ValidationError as error:
-            raise UserError(experiment.first_problem(error)) from None
-        return self._fitting(chosen).within(calls)
-
     def _fitting(self, how: SampleConfig) -> SampleConfig:
         if isinstance(self.codec, Latents) and how.clipping != "none":
             raise UserError("latents have no bounds to clip to: choose the clipping none")
         return how
-
-
-def _integers(labels: int | Sequence[int] | Tensor) -> Tensor:
-    try:
-        given = torch.as_tensor(labels)
-    except (TypeError, ValueError, RuntimeError):
-        raise UserError(f"labels are integers from 0, not {labels!r}") from None
-    if given.is_floating_point() or given.dtype == torch.bool:
-        raise UserError(f"labels are integers from 0, not {given.dtype}")
-    return given
-
-
-def noise(seed: int, pictures: Sequence[int]) -> Noise:
-    """``randn(x)`` whose row for picture i is drawn from a generator of (seed, i) alone.
-
-    numpy's generators, whatever x's device: every machine starts from the same noise, and the seed
-    is not cut to the 32 bits that torch's generator takes on a CPU.
-    """
-    generators = [np.random.default_rng((seed, i)) for i in pictures]
-
-    def randn(x: Tensor) -> Tensor:
-        rows = [g.standard_normal(x.shape[1:], dtype=np.float32) for g in generators]
-        return torch.from_numpy(np.stack(rows)).to(x)
-
-    return randn

@@ -6,6 +6,7 @@ from mezzotint.errors import UserError
 from mezzotint.experiment import (
     AugmentedConfig,
     Autoencoder,
+    CodecConfig,
     Configuration,
     DataConfig,
     Experiment,
@@ -13,9 +14,12 @@ from mezzotint.experiment import (
     SampleConfig,
     nearest,
 )
-from mezzotint.nets import UNetConfig, VAEConfig
+from mezzotint.nets import DiTConfig, UNetConfig, VAEConfig
 from mezzotint.training.autoencoding import ReconstructionConfig
 from mezzotint.training.loop import TrainConfig
+from mezzotint.training.objective import ObjectiveConfig
+
+IMAGENET100 = "hub:clane9/imagenet-100"  # their short sides are 160: enough for 128, not for more
 
 _ALL: list[Configuration] = [
     # The main job on the embedded default: legible digits in minutes on two cores.
@@ -65,7 +69,7 @@ _ALL: list[Configuration] = [
         sample_every=50_000,
         save_every=25_000,
     ),
-    # An autoencoder and a latent diffusion model of the digits, in a few minutes on two cores.
+    # Latent diffusion of the digits, autoencoder and all, in a few minutes on two cores.
     Autoencoder(
         recipe="glyphs-vae",
         data=AugmentedConfig(data="glyphs", flip=False),
@@ -84,7 +88,28 @@ _ALL: list[Configuration] = [
         sample_every=16_000,
         save_every=16_000,
     ),
-    # ImageNet at 64x64 to 16x16 latents, in an hour or two on two cores.
+    Experiment(
+        recipe="glyphs-ldm",
+        data=DataConfig(data="glyphs", flip=False),
+        codec=CodecConfig(vae="runs/glyphs-vae"),
+        net=UNetConfig(channels=(64, 96), blocks=1, attention=(), groups=8),
+        noise=NoiseConfig(schedule="cosine", prediction="v"),
+        objective=ObjectiveConfig(weighting="learned"),
+        train=TrainConfig(
+            images=160_000,
+            batch=64,
+            lr=1e-3,
+            weight_decay=0.01,
+            warmup=6_400,
+            cooldown=0.5,
+            ema_halflife=8_000,
+        ),
+        sample=SampleConfig(steps=50, guidance=2.0, clipping="none"),
+        log_every=3_200,
+        sample_every=40_000,
+        save_every=32_000,
+    ),
+    # The same for 100 classes of ImageNet at 64x64, an hour or two each on two cores.
     Autoencoder(
         recipe="tiny-imagenet100-vae",
         data=AugmentedConfig(data="tiny-imagenet-100"),
@@ -97,7 +122,7 @@ _ALL: list[Configuration] = [
             discriminator_layers=2,
         ),
         train=TrainConfig(
-            images=100_000,
+            images=80_000,
             batch=16,
             lr=6e-4,
             weight_decay=0.01,
@@ -109,6 +134,74 @@ _ALL: list[Configuration] = [
         sample_every=10_000,
         evaluate_every=10_000,
         save_every=10_000,
+    ),
+    Experiment(
+        recipe="tiny-imagenet100-ldm",
+        data=DataConfig(data="tiny-imagenet-100"),
+        codec=CodecConfig(vae="runs/tiny-imagenet100-vae"),
+        net=UNetConfig(channels=(96, 128, 192), attention=(1,)),
+        noise=NoiseConfig(schedule="cosine", prediction="v"),
+        objective=ObjectiveConfig(weighting="learned"),
+        train=TrainConfig(
+            images=400_000,
+            batch=64,
+            lr=8e-4,
+            weight_decay=0.01,
+            warmup=12_800,
+            cooldown=0.5,
+            ema_halflife=30_000,
+        ),
+        sample=SampleConfig(steps=50, guidance=2.5, clipping="none"),
+        log_every=6_400,
+        sample_every=50_000,
+        save_every=25_000,
+    ),
+    # Experiment C of arXiv 2412.14422: ImageNet-100 at 128x128, its latents 32x32 (f4).
+    Autoencoder(
+        recipe="imagenet100-vae",
+        data=AugmentedConfig(data=IMAGENET100, size=128),
+        net=VAEConfig(channels=(128, 256, 512), latent=3),
+        loss=ReconstructionConfig(
+            perceptual=1.0, adversarial=0.5, adversarial_from=500_000, discriminator_layers=3
+        ),
+        train=TrainConfig(
+            images=1_500_000, batch=32, lr=1e-4, warmup=32_000, cooldown=0.2, ema_halflife=50_000
+        ),
+        sample_every=100_000,
+        save_every=100_000,
+    ),
+    Experiment(
+        recipe="imagenet100-ldm",
+        data=DataConfig(data=IMAGENET100, size=128),
+        codec=CodecConfig(vae="runs/imagenet100-vae"),
+        net=UNetConfig(channels=(192, 384, 576), attention=(1,), head_width=64),
+        noise=NoiseConfig(schedule="cosine", prediction="v"),
+        objective=ObjectiveConfig(weighting="learned"),
+        train=TrainConfig(
+            images=20_000_000,
+            batch=256,
+            lr=2e-4,
+            warmup=640_000,
+            cooldown=0.2,
+            ema_halflife=500_000,
+        ),
+        sample=SampleConfig(steps=50, guidance=2.0, clipping="none"),
+    ),
+    # Larger pictures and machines: a transformer on f8 latents of a published autoencoder.
+    *(
+        Experiment(
+            recipe=f"imagenet100-ldm-{size}",
+            data=DataConfig(data="imagenet-100", size=size),
+            codec=CodecConfig(vae="hub:stabilityai/sd-vae-ft-mse", posterior="sample"),
+            net=DiTConfig(patch=2, width=768, depth=12, heads=12),
+            noise=NoiseConfig(schedule="cosine", prediction="v", shift=size / 256),
+            objective=ObjectiveConfig(weighting="learned"),
+            train=TrainConfig(
+                images=40_000_000, batch=256, lr=1e-4, warmup=640_000, ema_halflife=900_000
+            ),
+            sample=SampleConfig(steps=50, guidance=2.0, clipping="none"),
+        )
+        for size in (256, 512)
     ),
 ]
 

@@ -18,45 +18,46 @@ from mezzotint.nets import UNet, UNetConfig, blocks
 from mezzotint.nets.blocks import Up
 from mezzotint.nets.norm import GroupNorm
 from mezzotint.training.ema import averaged
-from mezzotint.training.loop import Step, TrainConfig, optimizer, train
+from mezzotint.training.loop import Examples, Step, TrainConfig, optimizer, train
+from mezzotint.training.objective import Diffusion, ObjectiveConfig
 from mezzotint.training.state import TrainState
 
 CONFIG = TrainConfig(images=1200, batch=4, lr=1e-3, warmup=0, ema_halflife=200)
 SIDE, CLASSES = 32, 4  # from 32 pixels on every way through Up and GroupNorm is taken
 
 
-def bars(start: int, count: int, u: Tensor) -> tuple[Tensor, Tensor]:
+def bars(start: int, count: int, u: Tensor) -> Examples:
     """White bars on black, leaning as their class says."""
     number = torch.arange(start, start + count)
     angle = (number % CLASSES * torch.pi / CLASSES)[:, None, None]
     middle = (number.float().sin() / 2)[:, None, None]
     y, x = torch.meshgrid(*2 * [torch.linspace(-1, 1, SIDE)], indexing="ij")
     across = x * angle.cos() + y * angle.sin() - middle
-    return (across.abs() < 0.2).float()[:, None] * 2 - 1, number % CLASSES
+    return Examples((across.abs() < 0.2).float()[:, None] * 2 - 1, number % CLASSES)
 
 
-def begin(memory_format: torch.memory_format = torch.channels_last) -> TrainState:
+def begin(
+    memory_format: torch.memory_format = torch.channels_last, dtype: torch.dtype = torch.float32
+) -> TrainState:
     torch.manual_seed(0)
     net = UNet(UNetConfig(channels=(16, 32), blocks=1, attention=(1,), groups=8), 1, CLASSES)
     net.to(memory_format=memory_format)
     ema = averaged(net, CONFIG.batch, CONFIG.ema_halflife)
-    return TrainState(net, ema, optimizer(net, CONFIG))
+    shape, schedule = (1, SIDE, SIDE), cosine(1000)
+    task = Diffusion(ObjectiveConfig(), schedule, "v", shape, CLASSES, dtype=dtype)
+    return TrainState(net, ema, optimizer(net, CONFIG, task), task)
 
 
-def go(state: TrainState, dtype: torch.dtype = torch.float32) -> Iterator[Step]:
+def go(state: TrainState) -> Iterator[Step]:
     steps = train(
         Accelerator(cpu=True),
         state.net,
         state.ema,
         state.optimizer,
-        cosine(1000),
-        "v",
+        state.task,
         bars,
-        (1, SIDE, SIDE),
-        CLASSES,
         CONFIG,
         state.step,
-        dtype,
     )
     for step in steps:
         state.step = step.step
@@ -78,8 +79,8 @@ def losses(steps: int, dtype: torch.dtype, plain: bool = False, much: int = 2**2
         if plain:
             patch.setattr(GroupNorm, "forward", norm)
             patch.setattr(Up, "forward", up)
-        state = begin(torch.contiguous_format if plain else torch.channels_last)
-        return torch.stack([step.loss for step in islice(go(state, dtype), steps)])
+        state = begin(torch.contiguous_format if plain else torch.channels_last, dtype)
+        return torch.stack([step.loss for step in islice(go(state), steps)])
 
 
 def test_a_step_in_float32_is_the_plain_networks() -> None:
@@ -122,7 +123,7 @@ def same(a: TrainState, b: TrainState) -> None:
 def test_a_restored_training_goes_on_bit_for_bit_in_its_layout(tmp_path: Path) -> None:
     straight = begin()
     list(islice(go(straight), 3))
-    saved = straight.save(tmp_path, {}, {}, keep=1)
+    saved = straight.save(tmp_path, {}, {}, keep=1, more={})
     restored = begin()
     restored.restore(saved)
     same(restored, straight)
@@ -136,7 +137,7 @@ def test_a_restored_training_goes_on_bit_for_bit_in_its_layout(tmp_path: Path) -
 def test_files_hold_the_weights_in_the_order_of_their_axes(tmp_path: Path) -> None:
     state = begin()
     list(islice(go(state), 1))
-    saved = state.save(tmp_path, {}, {}, keep=1)
+    saved = state.save(tmp_path, {}, {}, keep=1, more={})
     names = ("net", "ema", "optimizer")
     stored = {
         f"{n}.{k}": v for n in names for k, v in load_file(saved / f"{n}.safetensors").items()

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from mezzotint import cosine
 from mezzotint.training.levels import Adaptive, uniform
-from mezzotint.training.loop import TrainConfig
-from mezzotint.training.objective import Objective
+from mezzotint.training.objective import Diffusion, ObjectiveConfig
 
 T = 1000
 
@@ -36,7 +35,7 @@ def falling(rows: Tensor) -> Tensor:
 def test_uniform_rows_are_those_of_old_runs() -> None:
     old = torch.randint(1, T + 1, (64,), generator=generator())
     assert torch.equal(uniform(T, 64, generator()), old)
-    assert torch.equal(Objective().draw(T, 64, generator()), old)
+    assert torch.equal(diffusion("simple", "uniform").draw(64, 0, generator())[0], old)
 
 
 @pytest.mark.parametrize("T", [1, 2, 63, 64, 65, 1000])
@@ -92,19 +91,23 @@ def test_a_loss_that_is_nowhere_leaves_all_rows_alike() -> None:
     torch.testing.assert_close(weights, torch.ones(T))
 
 
-def gradients(objective: Objective, draws: int, seed: int) -> tuple[Tensor, Tensor]:
+def diffusion(weighting: str, levels: str, T: int = T, prediction: str = "eps") -> Diffusion:
+    config = ObjectiveConfig(weighting=weighting, levels=levels)
+    return Diffusion(config, cosine(T), prediction, (1, 2, 2))
+
+
+def gradients(task: Diffusion, draws: int, seed: int) -> tuple[Tensor, Tensor]:
     """Of a network that is one number: its gradient in each of many batches of 8, and the errors.
 
     Under p2 the loss of x0 varies by orders of magnitude over the rows.
     """
-    schedule = cosine(T)
     draw = generator(seed)
     out, errors = [], []
     for _ in range(draws):
-        rows = objective.draw(T, 8, draw)
+        rows = task.draw(8, 0, draw)[0]
         x0, eps = torch.randn(2, 8, 1, 2, 2, generator=draw)
         theta = torch.ones((), requires_grad=True)
-        loss, error = objective(theta.expand(8, 1, 2, 2), x0, eps, rows, schedule, "eps")
+        loss, error = task.compare(theta.expand(8, 1, 2, 2), x0, eps, rows)
         loss.backward()
         out.append(theta.grad)
         errors.append(error)
@@ -112,12 +115,11 @@ def gradients(objective: Objective, draws: int, seed: int) -> tuple[Tensor, Tens
 
 
 def test_adaptive_rows_have_the_same_gradient_on_average_with_less_noise() -> None:
-    levels = Adaptive(T)
-    plain, adaptive = Objective("p2"), Objective("p2", levels)
+    plain, adaptive = diffusion("p2", "uniform"), diffusion("p2", "adaptive")
     weight = 1 - cosine(T).alpha[1:] ** 2  # p2's of eps, which is the second moment's root too
     for i in range(20):
         rows = uniform(T, 2000, generator(i))
-        levels.update(rows, weight[rows - 1].float())
+        adaptive.levels.update(rows, weight[rows - 1].float())
     (a, errors_a), (b, errors_b) = gradients(plain, 4000, 1), gradients(adaptive, 4000, 2)
     exact = 2 * float(weight.mean())  # E 2 w (theta - eps) at theta = 1
     for estimate in (a, b):
@@ -142,18 +144,18 @@ class Two:
 
 
 def test_processes_and_parts_of_a_batch_make_no_difference() -> None:
-    schedule, rows = cosine(T), uniform(T, 16, generator())
+    rows = uniform(T, 16, generator())
     x0, eps, output = torch.randn(3, 16, 1, 2, 2)
 
-    def after(parts: list[slice], theirs: Tensor) -> Objective:
-        objective = TrainConfig(levels="adaptive").objective(T)
+    def after(parts: list[slice], theirs: Tensor) -> Diffusion:
+        task = diffusion("simple", "adaptive", prediction="v")
         for part in parts:
-            objective(output[part], x0[part], eps[part], rows[part], schedule, "v")
-        objective.agree(Two(theirs), rows)
-        return objective
+            task.compare(output[part], x0[part], eps[part], rows[part])
+        task.agree(Two(theirs), rows)
+        return task
 
-    whole = Objective("simple", Adaptive(T))
-    whole(output, x0, eps, rows, schedule, "v")
+    whole = diffusion("simple", "adaptive", prediction="v")
+    whole.compare(output, x0, eps, rows)
     second = whole.seen[0][8:]
     one = after([slice(0, 16)], torch.empty(0)).state_dict()
     two = after([slice(0, 4), slice(4, 8)], second).state_dict()

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from mezzotint import UserError, linear
 from mezzotint.training.ema import averaged, decay
-from mezzotint.training.loop import Step, TrainConfig, optimizer, train
+from mezzotint.training.loop import Examples, Step, TrainConfig, optimizer, train
+from mezzotint.training.objective import Diffusion, ObjectiveConfig
 
-CONFIG = TrainConfig(images=64, batch=16, lr=1e-2, warmup=0, ema_halflife=100, label_dropout=0.5)
+CONFIG = TrainConfig(images=64, batch=16, lr=1e-2, warmup=0, ema_halflife=100)
 
 
 class Linear(nn.Module):
@@ -26,23 +27,27 @@ class Linear(nn.Module):
         return self.layer(x.flatten(1)).view_as(x)
 
 
-def data(start: int, count: int, u: Tensor) -> tuple[Tensor, Tensor]:
+def data(start: int, count: int, u: Tensor) -> Examples:
     numbers = torch.arange(start, start + count)
-    return numbers.float().sin()[:, None, None, None].expand(-1, 1, 2, 2).clone(), numbers % 10
+    x0 = numbers.float().sin()[:, None, None, None].expand(-1, 1, 2, 2).clone()
+    return Examples(x0, numbers % 10)
 
 
-def go(config: TrainConfig, start: int = 0, net: Linear | None = None) -> tuple[Linear, list[Step]]:
-    net = net or Linear()
+def diffusion(dropout: float = 0.5) -> Diffusion:
+    return Diffusion(ObjectiveConfig(label_dropout=dropout), linear(1000), "eps", (1, 2, 2), 10)
+
+
+def go(
+    config: TrainConfig, start: int = 0, dropout: float = 0.5
+) -> tuple[Linear, list[Step]]:
+    net, task = Linear(), diffusion(dropout)
     steps = train(
         Accelerator(cpu=True),
         net,
         averaged(net, config.batch, config.ema_halflife),
-        optimizer(net, config),
-        linear(1000),
-        "eps",
+        optimizer(net, config, task),
+        task,
         data,
-        (1, 2, 2),
-        10,
         config,
         start,
     )
@@ -73,7 +78,7 @@ def test_accumulation_gives_the_whole_batchs_losses_and_weights() -> None:
 
 
 def test_labels_are_dropped_per_sample_at_the_stated_share() -> None:
-    net, _ = go(TrainConfig(images=4096, batch=512, label_dropout=0.25, warmup=0))
+    net, _ = go(TrainConfig(images=4096, batch=512, warmup=0), dropout=0.25)
     labels = torch.cat([asked[2] for asked in net.asked])
     null = labels == 10
     assert float(null.float().mean()) == pytest.approx(0.25, abs=0.03)  # 4.4 standard errors
@@ -137,7 +142,6 @@ def test_ema_is_the_mean_with_half_life_in_images_and_skips_the_beginning() -> N
     [
         ({"batch": 128, "accumulate": 3}, "accumulate 3 does not divide a batch of 128"),
         ({"cooldown": 1.5}, "choose 0 to 1"),
-        ({"label_dropout": 2}, "choose 0 to 1"),
         ({"images": 0}, "greater than 0"),
     ],
 )
@@ -150,19 +154,7 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     class Three(Accelerator):
         num_processes = 3
 
-    net = Linear()
+    net, task = Linear(), diffusion()
+    ema, adam = averaged(net, 16, 1), optimizer(net, CONFIG, task)
     with pytest.raises(UserError, match="choose a multiple of 3"):
-        next(
-            train(
-                Three(cpu=True),
-                net,
-                averaged(net, 16, 1),
-                optimizer(net, CONFIG),
-                linear(1000),
-                "eps",
-                data,
-                (1, 2, 2),
-                10,
-                CONFIG,
-            )
-        )
+        next(train(Three(cpu=True), net, ema, adam, task, data, CONFIG))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ from mezzotint.predict import PREDICTIONS, target, to_fraction, to_x0
 from mezzotint.training.loop import TrainConfig, optimizer
 from mezzotint.training.objective import (
     WEIGHTINGS,
-    Objective,
+    Diffusion,
+    ObjectiveConfig,
     Uncertainty,
     log_likelihood,
     variational,
@@ -31,6 +33,16 @@ BETA = torch.linspace(1e-4, 0.02, T, dtype=torch.float64)
 ALPHA_BAR = (1 - BETA).cumprod(0)
 SNR = (ALPHA_BAR / (1 - ALPHA_BAR))[ROWS - 1]
 NOISE = Level(torch.tensor([999.0]), torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1))
+
+
+def diffusion(
+    schedule: Schedule = SCHEDULE,
+    prediction: str = "v",
+    learn_variance: bool = False,
+    **fields: Any,
+) -> Diffusion:
+    config = ObjectiveConfig(**fields)
+    return Diffusion(config, schedule, prediction, (1, 8, 8), learn_variance=learn_variance)
 
 
 # Each as its paper writes it, before the loss of the prediction it is written for.
@@ -95,7 +107,7 @@ def test_unknown_names_are_refused_in_one_line() -> None:
         weight("snr", "eps", NOISE)
     for field in ({"weighting": "snr"}, {"levels": "some"}):
         with pytest.raises(ValidationError) as error:
-            TrainConfig(**field)
+            ObjectiveConfig(**field)
         problem = first_problem(error.value)
         assert next(iter(field)) in problem
         assert "\n" not in problem
@@ -105,9 +117,9 @@ def test_unknown_names_are_refused_in_one_line() -> None:
 
 def test_the_configs_names_are_those_that_there_are() -> None:
     for kind in WEIGHTINGS:
-        assert TrainConfig(weighting=kind).objective(T).weighting == kind
-    assert TrainConfig().objective(T).plain
-    assert not TrainConfig().objective(T).state_dict()
+        assert ObjectiveConfig(weighting=kind).weighting == kind
+    assert diffusion().plain
+    assert not diffusion().state_dict()
 
 
 def test_uncertainty_becomes_the_log_of_the_mean_loss() -> None:
@@ -146,8 +158,9 @@ def test_uncertainty_is_finite_at_pure_noise() -> None:
 
 
 def test_what_is_learned_beside_does_not_decay() -> None:
-    config = TrainConfig(weighting="learned", weight_decay=0.5)
-    groups = optimizer(torch.nn.Linear(2, 2), config, config.objective(T)).param_groups
+    config = TrainConfig(weight_decay=0.5)
+    task = diffusion(weighting="learned")
+    groups = optimizer(torch.nn.Linear(2, 2), config, task).param_groups
     assert [g["weight_decay"] for g in groups] == [0.5, 0.0]
     assert [p.shape for p in groups[1]["params"]] == [(128,)]
 
@@ -240,9 +253,9 @@ def test_the_hybrid_loss_is_the_papers_sum_over_all_rows() -> None:
     rows = torch.arange(1, 21)
     x0, eps, output = pictures(20), *torch.randn(2, 20, 1, 8, 8)
     raw = torch.rand(20, 1, 8, 8) * 2 - 1
-    hybrid = Objective(learn_variance=True)
-    loss, error = hybrid(torch.cat([output, raw], 1), x0, eps, rows, schedule, "eps")
-    simple, plain = Objective()(output, x0, eps, rows, schedule, "eps")
+    hybrid = diffusion(schedule, "eps", learn_variance=True)
+    loss, error = hybrid.compare(torch.cat([output, raw], 1), x0, eps, rows)
+    simple, plain = diffusion(schedule, "eps").compare(output, x0, eps, rows)
     torch.testing.assert_close(error, plain)
     torch.testing.assert_close(simple, plain)
     level = schedule.levels(rows)
@@ -259,21 +272,22 @@ def zero_terminal() -> Schedule:
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 @pytest.mark.parametrize("prediction", ["x0", "v", "flow", "edm"])
 def test_all_of_it_is_finite_where_the_schedule_ends_in_noise(weighting, prediction) -> None:
-    objective = TrainConfig(weighting=weighting, levels="adaptive").objective(10, True)
+    schedule = zero_terminal()
+    task = diffusion(schedule, prediction, True, weighting=weighting, levels="adaptive")
     x0, eps = pictures(10), torch.randn(10, 1, 8, 8)
     output = torch.randn(10, 2, 8, 8, requires_grad=True)
     rows = torch.arange(1, 11)
-    loss, error = objective(output, x0, eps, rows, zero_terminal(), prediction)
+    loss, error = task.compare(output, x0, eps, rows)
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(error)
     assert torch.isfinite(output.grad).all()
-    assert all(torch.isfinite(p.grad).all() for p in objective.parameters())
+    assert all(torch.isfinite(p.grad).all() for p in task.parameters())
 
 
 def test_the_logged_error_is_plain_whatever_is_minimised() -> None:
     x0, eps, output = torch.randn(3, 7, 1, 8, 8)
-    _, plain = Objective()(output, x0, eps, ROWS, SCHEDULE, "v")
+    _, plain = diffusion().compare(output, x0, eps, ROWS)
     for kind in WEIGHTINGS:
-        _, error = Objective(kind)(output, x0, eps, ROWS, SCHEDULE, "v")
+        _, error = diffusion(weighting=kind).compare(output, x0, eps, ROWS)
         torch.testing.assert_close(error, plain)

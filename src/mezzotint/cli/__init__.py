@@ -11,8 +11,11 @@ import torch
 import mezzotint
 from mezzotint import recipes
 from mezzotint.allocator import keep_freed_memory
+from mezzotint.cli.doctor import doctor
 from mezzotint.cli.evaluate import evaluate
+from mezzotint.cli.report import report
 from mezzotint.cli.sample import sample
+from mezzotint.cli.sweep import sweep
 from mezzotint.cli.train import train
 from mezzotint.errors import UserError
 from mezzotint.experiment import nearest
@@ -24,6 +27,9 @@ USAGE = """usage: mezzotint VERB ...
   sample RUN [-n 64] [--steps 50] [--guidance 2] ...        make pictures with it
   evaluate RUN [--samples 10k] [--network inception] ...    measure its pictures against the data
   evaluate PICTURES --against PICTURES                      or any pictures against any others
+  sweep RUN [--nfe 5 10 20] [--guidance 1 2] ...            find its best settings, and use them
+  report RUN... [--out report.html] ...                     a page of it, or of several compared
+  doctor RUN [--samples 128]                                name what is wrong with it
 
 `mezzotint VERB --help` lists the verb's recipes or fields; recipes: {recipes}."""
 
@@ -31,6 +37,9 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "train": train,
     "sample": sample,
     "evaluate": evaluate,
+    "sweep": sweep,
+    "report": report,
+    "doctor": doctor,
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,14 +11,15 @@ from torch import Tensor
 
 from mezzotint import evaluate as evaluation
 from mezzotint import loading
-from mezzotint.cli.bars import FIRST, bar
+from mezzotint.cli.bars import FIRST
 from mezzotint.cli.flags import parse, subject
+from mezzotint.cli.reconstructions import reconstructions
+from mezzotint.cli.table import Following, Network
 from mezzotint.errors import UserError
-from mezzotint.evaluate import Against, Features, Figure, Measure, choose
+from mezzotint.evaluate import Against, Features, Measure, choose
 from mezzotint.experiment import SampleConfig
 
 Metric = Literal["fd", "sfd", "cs", "kd", "prdc", "accuracy", "memorised"]
-Network = Literal["cifar10", "glyphs", "inception", "inception-pytorch-fid"]
 EVERY: tuple[Metric, ...] = ("fd", "sfd", "cs", "kd", "prdc", "accuracy", "memorised")
 
 
@@ -75,9 +75,11 @@ class PicturesFlags:
 
 
 def evaluate(arguments: list[str]) -> None:
-    """Measure a model, or pictures."""
+    """Measure a model, an autoencoder, or pictures."""
     name, rest = subject(arguments, "a run, a checkpoint, a diffusers folder, or pictures")
-    if loading.is_model(Path(name)):
+    if loading.is_autoencoder(name):
+        reconstructions(name, rest)
+    elif loading.is_model(Path(name)):
         _model(Path(name), rest)
     else:
         _pictures(name, rest)
@@ -102,7 +104,7 @@ def _model(folder: Path, rest: list[str]) -> None:
         else:
             against = evaluation.training_set(folder, pipe)
         measures = [
-            evaluation.measure(name, against, pipe.shape[1:], device)
+            evaluation.measure(name, against, pipe.size, device)
             for name in flags.what.network or [choose(pipe.classes)]
         ]
     kept = evaluation.kept(pipe, how, flags.seed, flags.batch)
@@ -113,7 +115,7 @@ def _model(folder: Path, rest: list[str]) -> None:
         **{name: getattr(flags, name) for name in ("seed", "batch", "nfe", "precision")},
         **({"weaker": str(flags.weaker)} if flags.weaker else {}),
     }
-    with _Following(tiers[-1]) as following:
+    with Following(tiers[-1]) as following:
         for features, figures in evaluation.evaluate(  # noqa: B007 (the last is used below)
             pipe,
             measures,
@@ -127,6 +129,7 @@ def _model(folder: Path, rest: list[str]) -> None:
             follow=following.on,
         ):
             following.say(figures)
+            evaluation.warn_of_few(figures)
             evaluation.record(flags.out / "figures.jsonl", figures, facts)
     if FIRST:
         images = next(evaluation.stored(kept, 0, 10, flags.batch))
@@ -142,54 +145,15 @@ def _pictures(name: str, rest: list[str]) -> None:
     against = evaluation.against(flags.what.against, flags.what.against_split, flags.what.size)
     count, height, width = found.images.shape[:3]
     facts = {"pictures": f"{name} {flags.split}", "fingerprint": found.fingerprint}
-    with _Following(count) as following:
+    with Following(count) as following:
         for network in flags.what.network or [choose(found.classes)]:
             measure = evaluation.measure(network, against, (height, width), device)
             features, figures = evaluation.compare(found, measure, flags.what.metrics, following.on)
             following.say(figures)
+            evaluation.warn_of_few(figures)
             evaluation.record(flags.out / "figures.jsonl", figures, facts)
     images = torch.tensor(found.images[:10]).permute(0, 3, 1, 2)
     _finish(features, measure, images, against, flags.out)
-
-
-class _Following:
-    """A bar for what is under way, and figures between."""
-
-    def __init__(self, total: int) -> None:
-        self.bar = bar("pictures", hidden=not FIRST, transient=True)
-        self.task = self.bar.add_task("", total=total, loss="")
-
-    def __enter__(self) -> _Following:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def on(self, what: str, done: float, total: int) -> None:
-        self.bar.update(self.task, description=what, completed=int(done))
-
-    def say(self, figures: Sequence[Figure]) -> None:
-        """On the output stream, which a running bar would take over."""
-        self.bar.stop()
-        print(_lines(figures), flush=True)
-        evaluation.warn_of_few(figures)
-        self.bar.start()
-
-
-def _lines(figures: Sequence[Figure]) -> str:
-    """Figures as a table, under a line that says what they have in common."""
-    if not figures:
-        raise UserError(
-            "nothing was measured (accuracy takes pictures of the network's own classes): choose "
-            "other --metrics"
-        )
-    first = figures[0]
-    rows = [f"{first.network} network, {first.resize}; against {first.against}"]
-    for f in figures:
-        interval = f"[{f.low:.5g}, {f.high:.5g}]"
-        rows.append(f"  {f.name:<20} {f.value:>9.5g}  {interval:<22} N = {f.samples:,}  {f.note}")
-    return "\n".join(rows)
 
 
 def _finish(

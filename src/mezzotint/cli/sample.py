@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 from torch import Tensor
 
-from mezzotint import loading
+from mezzotint import loading, recommended
 from mezzotint.cli.bars import bar
 from mezzotint.cli.flags import parse, subject
 from mezzotint.experiment import SampleConfig
@@ -39,6 +39,8 @@ class SampleFlags:
     """A weaker model, which guides in the place of the unconditional network (autoguidance)."""
     precision: Literal["float32", "bf16", "auto"] = "float32"
     """What the network computes in; auto is bf16 where the hardware has it."""
+    tile: int = 0
+    """Of a latent model: latents a side that are decoded at once, to save memory; 0 is all."""
 
 
 def sample(arguments: list[str]) -> None:
@@ -52,7 +54,11 @@ def sample(arguments: list[str]) -> None:
     flags = parse(default, rest, f"mezzotint sample {name}")
     if flags.weaker:
         pipe = pipe.guided_by(loading.load(flags.weaker))
+    if flags.tile:
+        pipe = pipe.tiled(flags.tile)
     pipe = pipe.in_precision(flags.precision)
+    if told := recommended.told(pipe, folder):
+        print(f"recommended, where no flag says otherwise: {told}")
     labels = flags.labels[0] if len(flags.labels) == 1 else flags.labels or None
     flags.out.mkdir(parents=True, exist_ok=True)
     progress = bar("denoiser calls")

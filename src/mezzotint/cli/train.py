@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 from mezzotint import recipes
 from mezzotint.cli.bars import FIRST, Rate, bar
 from mezzotint.cli.flags import parse, subject
 from mezzotint.experiment import Configuration
 from mezzotint.run import run
+from mezzotint.run.trackers import Copy
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class TrainFlags:
     """The run's folder."""
     resume: bool = False
     """Go on from the newest checkpoint, if there is one."""
+    track: Literal["none", "wandb", "tensorboard"] = "none"
+    """Copy configuration, curves and grids there; log.jsonl is written in any case."""
 
 
 def train(arguments: list[str]) -> None:
@@ -30,6 +34,9 @@ def train(arguments: list[str]) -> None:
     recipe = recipes.find(name)
     flags = parse(TrainFlags(recipe, Path("runs") / name), rest, f"mezzotint train {name}")
     steps = run(flags.experiment, flags.out, flags.resume)
+    if flags.track != "none":
+        copy = Copy(flags.out, flags.track)
+        steps = copy.follow(steps) if FIRST else steps
     first = next(steps)  # whatever is wrong is said before a bar is drawn
     with bar("images", Rate(), hidden=not FIRST) as progress:
         task = progress.add_task("train", total=first.total, completed=first.images, loss="")

@@ -9,7 +9,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import torch
 from rich.progress import MofNCompleteColumn
 from torch import Tensor
 
-from mezzotint.cache import cache_folder
+from mezzotint.cache import cache_folder, remove_leftovers
 from mezzotint.data.prepared import Prepared
 from mezzotint.errors import UserError
 from mezzotint.progress import progress
@@ -76,12 +75,16 @@ def prepare_latents(
     found = _load(entry)
     if found is not None:
         return found
+    remove_leftovers(cache)
     building = Path(tempfile.mkdtemp(dir=cache, prefix=f"{entry.name}.partial-"))
     try:
         _build(data, moments, 1 + flip, 1 + deviations, building)
-        shutil.rmtree(entry, ignore_errors=True)  # a damaged one
-        with suppress(OSError):  # another process was faster
+        try:
             building.rename(entry)
+        except OSError:  # there is one already: another process's, or a damaged one
+            if _load(entry) is None:
+                shutil.rmtree(entry)
+                building.rename(entry)
         found = _load(entry)
         assert found is not None, f"{entry} was built and cannot be read"
         return found
@@ -111,7 +114,8 @@ def _build(data: Prepared, moments: Moments, copies: int, parts: int, building: 
             images = torch.from_numpy(data.images[rows].copy()).permute(0, 3, 1, 2).contiguous()
             for copy, pictures in enumerate((images, images.flip(-1))[:copies]):
                 mean, std = (part.cpu() for part in moments(pictures))
-                if not mean.half().isfinite().all():
+                kept = (mean, std)[:parts]
+                if not all(part.half().isfinite().all() for part in kept):
                     raise UserError(
                         "the autoencoder's latents are not finite, or too large to keep: "
                         "choose another, or train it with a larger --kl"

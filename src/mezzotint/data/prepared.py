@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import MofNCompleteColumn
 
-from mezzotint.cache import cache_folder
+from mezzotint.cache import cache_folder, remove_leftovers
 from mezzotint.data.find import find_source
 from mezzotint.data.images import POLICY, Pixels, UnreadableImage
 from mezzotint.data.source import Picture, Source
@@ -101,9 +100,7 @@ def prepare(
     found = _load(entry)
     if found is not None:
         return found
-    for left in cache.glob("*.partial-*"):  # by a process that was killed
-        if time.time() - left.stat().st_mtime > 86_400:
-            shutil.rmtree(left, ignore_errors=True)
+    remove_leftovers(cache)
     building = Path(tempfile.mkdtemp(dir=cache, prefix=f"{entry.name}.partial-"))
     try:
         _build(source, size, skip_bad, building)

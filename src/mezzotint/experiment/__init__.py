@@ -48,6 +48,7 @@ __all__ = [
     "to_json",
 ]
 
+KINDS = {"diffusion", "autoencoder", "unet", "dit"}  # which pydantic puts into a field's name
 VERSION = 4  # of config.json; raised when an older reader could not make sense of a newer file
 
 
@@ -157,9 +158,10 @@ def first_problem(error: ValidationError) -> str:
     first = error.errors()[0]
     if first["type"] == "value_error":  # ours, from a __post_init__
         return first["msg"].removeprefix("Value error, ")
-    field, message = ".".join(str(part) for part in first["loc"]), first["msg"]
-    given = "" if first["type"] == "missing" else f", not {first['input']!r}"
-    return f"{field}: {message[0].lower()}{message[1:]}{given}"
+    field = ".".join(str(part) for part in first["loc"] if part not in KINDS)
+    message, told = first["msg"], first["type"]
+    given = "" if told == "missing" or told.startswith("union") else f", not {first['input']!r}"
+    return f"{field or 'kind'}: {message[0].lower()}{message[1:]}{given}"
 
 
 def differences(a: Configuration, b: Configuration) -> dict[str, tuple[Any, Any]]:

@@ -25,6 +25,31 @@ class Panel:
     dashed: Sequence[str] = ()
 
 
+def plot(axes: Any, panel: Panel, colour: Mapping[str, Any]) -> None:
+    """Draw a panel on an axis pair, each series in the colour of its name."""
+    for name, points in panel.series.items():
+        axes.plot(
+            *zip(*points, strict=True),
+            marker="o",
+            markersize=3,
+            linewidth=1.3,
+            linestyle="--" if name in panel.dashed else "-",
+            color=colour[name],
+            label=name,
+        )
+    axes.set_xlabel(panel.x)
+    axes.set_ylabel(panel.y)
+    if panel.log_x:
+        axes.set_xscale("log")
+        ticks = sorted({x for points in panel.series.values() for x, _ in points})
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+    if panel.log_y:
+        axes.set_yscale("log")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def draw(panels: Sequence[Panel], path: Path, title: str = "") -> None:
     """Write panels side by side to a picture file; a name has one colour in all of them."""
     names = list(dict.fromkeys(name for panel in panels for name in panel.series))
@@ -32,27 +57,7 @@ def draw(panels: Sequence[Panel], path: Path, title: str = "") -> None:
     figure = Figure(figsize=(5.2 * len(panels), 4.4), layout="constrained")
     for i, panel in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), i + 1)
-        for name, points in panel.series.items():
-            axes.plot(
-                *zip(*points, strict=True),
-                marker="o",
-                markersize=3,
-                linewidth=1.3,
-                linestyle="--" if name in panel.dashed else "-",
-                color=colours(names.index(name)),
-                label=name,
-            )
-        axes.set_xlabel(panel.x)
-        axes.set_ylabel(panel.y)
-        if panel.log_x:
-            axes.set_xscale("log")
-            ticks = sorted({x for points in panel.series.values() for x, _ in points})
-            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-            axes.minorticks_off()
-        if panel.log_y:
-            axes.set_yscale("log")
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        plot(axes, panel, {name: colours(k) for k, name in enumerate(names)})
     handles: dict[str, Any] = {}
     for axes in figure.axes:
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))

@@ -12,8 +12,8 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from mezzotint import experiment as configuration
-from mezzotint.codec import Latents, Pixels
-from mezzotint.data import Prepared, flip, held_out, kornia_augmentation, prepare, rows
+from mezzotint.codec import Latents
+from mezzotint.data import Prepared, held_out, kornia_augmentation, prepare, rows
 from mezzotint.errors import UserError
 from mezzotint.evaluate import Against, Figure, Follow, Measure, Share, choose, measure
 from mezzotint.experiment import Autoencoder, compute_dtype
@@ -23,7 +23,8 @@ from mezzotint.nets import VAE
 from mezzotint.reconstruct import reconstruct
 from mezzotint.report import figures
 from mezzotint.report.colour import channel_statistics
-from mezzotint.run.job import Job, Tensors, begin
+from mezzotint.run.job import Job, Tensors, begin, pixels
+from mezzotint.training import checkpoint
 from mezzotint.training.autoencoding import Autoencoding
 from mezzotint.training.loop import Examples
 
@@ -37,7 +38,7 @@ def settled(experiment: Autoencoder, folder: Path) -> Autoencoder:
     """
     if not experiment.init:
         return experiment
-    if (folder / "config.json").exists():
+    if checkpoint.listed(folder / "checkpoints"):
         begun = configuration.read(folder / "config.json")
         return replace(experiment, net=begun.net) if isinstance(begun, Autoencoder) else experiment
     return replace(experiment, net=_initial(experiment.init).config)
@@ -72,6 +73,9 @@ class AutoencoderJob(Job):
         height, width, channels = self.data.images.shape[1:]
         zeros, ones = torch.zeros(experiment.net.latent), torch.ones(experiment.net.latent)
         shape = Latents(net, zeros, ones).latent_shape((channels, height, width))
+        # What it is judged by: pictures that it has not seen, where the data has such.
+        self.pictures = held_out(c.data, c.size, self.data)
+        Latents(net, zeros, ones).latent_shape((channels, *self.pictures.images.shape[1:3]))
         self.augment = kornia_augmentation(c.augment, (height, width)) if c.augment else None
         self.facts = {
             "shape": (channels, height, width),
@@ -85,17 +89,16 @@ class AutoencoderJob(Job):
             channels,
             compute_dtype(experiment.precision, device),
         ).to(device)
+        if task.discriminator is not None:  # too small pictures are refused now, not when it begins
+            task.discriminator(torch.zeros(1, channels, height, width, device=device))
         self.state = begin(experiment, net, task)
         self.codec = Latents(
             cast(VAE, self.state.ema.module.eval()), zeros.to(device), ones.to(device)
         )
-        self.judged: Prepared | None = None
 
     def batch(self, start: int, count: int, u: Tensor) -> Examples:
         index = rows(self.experiment.train.seed, start, count, len(self.data.images))
-        images = torch.from_numpy(self.data.images[index]).to(u.device).permute(0, 3, 1, 2)
-        x = Pixels().encode(images.contiguous())
-        x = flip(x, (u[:, -1] < 0.5) & self.experiment.data.flip)
+        x = pixels(self.data, index, (u[:, -1] < 0.5) & self.experiment.data.flip)
         if self.augment:
             x = self.augment(x, int(u[0, 0] * 2**24))
         return Examples(x)
@@ -107,13 +110,6 @@ class AutoencoderJob(Job):
         centre = mean.mean((0, 2, 3))
         spread = (mean.var((0, 2, 3)) + (std**2).mean((0, 2, 3))).sqrt()
         return self.facts, {"codec": {"mean": centre, "std": spread}}
-
-    @property
-    def pictures(self) -> Prepared:
-        """What it is judged by: pictures that it has not seen, where the data has such."""
-        if self.judged is None:
-            self.judged = held_out(self.experiment.data.data, self.experiment.data.size, self.data)
-        return self.judged
 
     def sheet(self, follow: Callable[[int, int], None]) -> Image:
         """Each original above its reconstruction."""
@@ -129,6 +125,7 @@ class AutoencoderJob(Job):
     def distance(
         self, measure: Measure, folder: Path, share: Share, follow: Follow
     ) -> list[Figure]:
+        share.wait()  # as often as the first process, whatever signal it may be ended by
         if share.number:
             return []
         originals = self.pictures.first(self.experiment.evaluate_samples)

@@ -11,11 +11,11 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from mezzotint.asked import noise
 from mezzotint.codec import Codec, Latents, Pixels
 from mezzotint.data import (
     Prepared,
     PreparedLatents,
-    flip,
     non_leaking,
     prepare,
     prepare_latents,
@@ -29,11 +29,12 @@ from mezzotint.nets import Network
 from mezzotint.pipeline import Pipeline
 from mezzotint.report import figures
 from mezzotint.report.colour import channel_statistics
-from mezzotint.run.job import Job, Tensors, begin
+from mezzotint.run.job import Job, Tensors, begin, pixels
 from mezzotint.training.loop import Examples
 from mezzotint.training.objective import Diffusion
 
 STD, MEAN = (1 / 3, 3.0), 1.5  # of latents: what published scalars leave of four channels is within
+ALIVE = 0.01  # of the mean: float16, in which latents are kept, rounds to a thirtieth of that
 
 
 class DiffusionJob(Job):
@@ -89,10 +90,11 @@ class DiffusionJob(Job):
         mirrored = (u[:, -1] < 0.5) & self.experiment.data.flip
         if self.latents:
             mean, std = (part.to(u.device) for part in self.latents.rows(index, mirrored))
-            noise = torch.randn_like(mean) if self.experiment.codec.posterior == "sample" else None
-            return Examples(cast(Latents, self.codec).sample(mean, std, noise), labels)
-        images = torch.from_numpy(self.data.images[index]).to(u.device).permute(0, 3, 1, 2)
-        x0, told = flip(self.codec.encode(images.contiguous()), mirrored), None
+            fresh = None
+            if self.experiment.codec.posterior == "sample":
+                fresh = noise(self.experiment.train.seed, range(start, start + count))(mean)
+            return Examples(cast(Latents, self.codec).sample(mean, std, fresh), labels)
+        x0, told = pixels(self.data, index, mirrored), None
         if probability := self.experiment.data.non_leaking:
             x0, told = non_leaking(x0, u, probability)
         return Examples(x0, labels, told)
@@ -130,7 +132,7 @@ def _codec(
 ) -> tuple[Codec, PreparedLatents | None]:
     """The codec, and the latents of the data; of pixels none.
 
-    Raises UserError for latents that are not of about zero mean and unit variance.
+    Raises UserError for latents that are all alike, or not of about zero mean and unit variance.
     """
     c = experiment.codec
     if not c.vae:
@@ -138,10 +140,19 @@ def _codec(
     codec = codec_of(found, device) if found else load_codec(c.vae, device)
     height, width, channels = data.images.shape[1:]
     codec.latent_shape((channels, height, width))  # which it can be, before the work begins
-    latents = prepare_latents(
-        *(data, codec.moments, codec.vae.digest), experiment.data.flip, c.posterior == "sample"
-    )
-    if c.scaling == "measured":
+
+    def moments(images: Tensor) -> tuple[Tensor, Tensor]:
+        return codec.moments(images.to(device))
+
+    deviations = c.posterior == "sample"
+    latents = prepare_latents(data, moments, codec.vae.digest, experiment.data.flip, deviations)
+    if dead := (latents.std <= ALIVE * latents.mean.abs() + 1e-6).nonzero().flatten().tolist():
+        raise UserError(
+            f"the latents of {c.vae} hardly differ from picture to picture in channel {dead[0]} "
+            f"({latents.mean[dead[0]]:.3g} +- {latents.std[dead[0]]:.1g}): choose an autoencoder "
+            "whose latents are alive"
+        )
+    if c.scaling == "measured" and not found:
         codec = replace(codec, mean=latents.mean.to(device), std=latents.std.to(device))
     mean = (latents.mean - codec.mean.cpu()) / codec.std.cpu()
     std = latents.std / codec.std.cpu()
@@ -149,7 +160,7 @@ def _codec(
         told = ", ".join(f"{m:.2f} +- {s:.2f}" for m, s in zip(mean, std, strict=True))
         raise UserError(
             f"the latents of {c.vae} are not of zero mean and unit variance ({told}): "
-            "pass --scaling measured, or an autoencoder whose latents are alive"
+            "pass --scaling measured"
         )
     return codec, latents
 

@@ -60,7 +60,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def check_data(found: Path, facts: dict[str, Any]) -> None:
-    then = json.loads((found / "state.json").read_text())["data"]
+    state = json.loads((found / "state.json").read_text())
+    then, classes = state["data"], len(state["classes"])
+    if classes != len(facts["classes"]):
+        raise UserError(
+            f"the data has {len(facts['classes'])} classes, {found} was trained on {classes}: "
+            "give the same data, or choose another --out"
+        )
     if then != facts["data"]:
         raise UserError(
             f"the data is not what {found} was trained on (SHA-256 {facts['data'][:12]}, "

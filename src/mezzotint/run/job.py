@@ -11,7 +11,9 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from mezzotint.data import Prepared
+from mezzotint.codec import Pixels
+from mezzotint.data import Prepared, flip
+from mezzotint.data.order import Rows
 from mezzotint.evaluate import Figure, Follow, Measure, Share
 from mezzotint.experiment import Configuration, compute_dtype
 from mezzotint.nets import Network
@@ -66,6 +68,12 @@ class Job(ABC):
     @property
     def device(self) -> torch.device:
         return next(self.state.net.parameters()).device
+
+
+def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
+    """The pictures of some rows in [-1, 1], (B, C, H, W), on the device of ``mirrored`` (B,)."""
+    images = torch.from_numpy(data.images[index]).to(mirrored.device).permute(0, 3, 1, 2)
+    return flip(Pixels().encode(images.contiguous()), mirrored)
 
 
 def begin(experiment: Configuration, net: Network, task: Task) -> TrainState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
@@ -84,7 +85,10 @@ class Autoencoding(Task):
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         x = examples.x0
-        with self.autocast(x.device):
+        # Of a compiled network the last layer's gradients cost a whole backward pass each, and
+        # torch refuses a second one.
+        eager = torch.compiler.set_stance("force_eager") if self.playing else nullcontext()
+        with eager, self.autocast(x.device):
             made, mean, log_variance = net(x, drawn[0])
         made, kl = made.float(), kl_divergence(mean.float(), log_variance.float()).mean()
         # What is beside the network is walked back through as far as the picture, once.

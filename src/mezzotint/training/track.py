@@ -27,10 +27,10 @@ class Log:
             file.write(json.dumps(row) + "\n")
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log; a line that a crash cut short is left out."""
+def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
+    """The rows of a log from a byte on; a line that a crash cut short is left out."""
     rows = []
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes()[start:].decode().splitlines():
         with contextlib.suppress(ValueError):
             rows.append(json.loads(line))
     return [row for row in rows if isinstance(row, dict) and "step" in row]

@@ -1,0 +1,77 @@
+"""Things timed in turns, in one process, and the tables of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import torch
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+Turn = Callable[[], object]
+Row = tuple[str, list[float]]
+
+
+def take_turns(turns: dict[str, Turn], pairs: int, rare: dict[str, int]) -> Iterator[Row]:
+    """Seconds of each: one turn to warm up, then one a round.
+
+    ``rare`` says of those that are slow in how many rounds they take part, unwarmed.
+    """
+    times: dict[str, list[float]] = {name: [] for name in turns}
+    for i in range(-1, pairs):
+        for name, turn in turns.items():
+            if rare.get(name, pairs) < pairs and not 0 <= i < rare[name]:
+                continue
+            synchronize()
+            clock = time.perf_counter()
+            turn()
+            synchronize()
+            if i >= 0:
+                times[name].append(time.perf_counter() - clock)
+    yield from times.items()
+
+
+def synchronize() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def table(what: str, count: int, rows: list[Row]) -> str:
+    """Images a second of each, and how many times its speed the first one's is."""
+    first = rows[0][1]
+    lines = [f"\n{what}\n", "| | images/s | ours is faster by | pairs |", "|---|---|---|---|"]
+    for name, times in rows:
+        ratios = [b / a for a, b in zip(first, times, strict=False)]
+        spread = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        told = "" if times is first else spread
+        lines.append(f"| {name} | {count / median(times):.1f} | {told} | {len(times)} |")
+    return "\n".join(lines)
+
+
+def peak_memory() -> float:
+    """MiB of this very process."""
+    if DEVICE.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    # Not getrusage: on Linux what it tells is never below the peak of the process that started it.
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def memory(script: str, what: str, names: list[str], *more: str) -> str:
+    """A table of what ``script --peak NAME`` says, and what share of each the first one's is."""
+    lines = [
+        f"\n{what}, of a fresh process each.\n",
+        "| | MiB | the first takes |",
+        "|---|---|---|",
+    ]
+    found: list[float] = []
+    for name in names:
+        command = [sys.executable, script, *more, "--peak", name]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found.append(float(said.split()[-1]))
+        lines.append(f"| {name} | {found[-1]:,.0f} | {found[0] / found[-1]:.2f} |")
+    return "\n".join(lines)

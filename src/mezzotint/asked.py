@@ -1,0 +1,65 @@
+"""What is asked of a pipeline: labels, settings, and pictures by their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from mezzotint import experiment
+from mezzotint.errors import UserError
+from mezzotint.experiment import SampleConfig
+from mezzotint.samplers.step import Noise
+
+Labels: TypeAlias = int | Sequence[int] | Tensor | None
+
+
+def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
+    """Defaults with some fields changed, None leaving one be; ``nfe`` may stand for ``steps``.
+
+    Raises UserError for a field that there is none of, and for values that cannot be.
+    """
+    names = list(SampleConfig.__dataclass_fields__)
+    changed = dict(changed)
+    calls = changed.pop("nfe", None)
+    if bad := [name for name in changed if name not in names]:
+        raise UserError(f"unknown setting {bad[0]!r}{experiment.nearest(bad[0], names)}")
+    if changed.get("sampler") not in (None, defaults.sampler):  # its options are no other's
+        none: dict[str, Any] = dict.fromkeys(defaults.options())
+        defaults = replace(defaults, **none)
+    try:
+        how = replace(defaults, **{k: v for k, v in changed.items() if v is not None})
+    except ValidationError as error:
+        raise UserError(experiment.first_problem(error)) from None
+    return how.within(calls)
+
+
+def integers(labels: int | Sequence[int] | Tensor) -> Tensor:
+    """Labels as a tensor; UserError unless they are integers."""
+    try:
+        given = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(f"labels are integers from 0, not {labels!r}") from None
+    if given.is_floating_point() or given.dtype == torch.bool:
+        raise UserError(f"labels are integers from 0, not {given.dtype}")
+    return given
+
+
+def noise(seed: int, pictures: Sequence[int]) -> Noise:
+    """``randn(x)`` whose row for picture i is drawn from a generator of (seed, i) alone.
+
+    numpy's generators, whatever x's device: every machine starts from the same noise, and the seed
+    is not cut to the 32 bits that torch's generator takes on a CPU.
+    """
+    generators = [np.random.default_rng((seed, i)) for i in pictures]
+
+    def randn(x: Tensor) -> Tensor:
+        rows = [g.standard_normal(x.shape[1:], dtype=np.float32) for g in generators]
+        return torch.from_numpy(np.stack(rows)).to(x)
+
+    return randn

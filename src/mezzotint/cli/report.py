@@ -1,0 +1,77 @@
+"""The verb ``report``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Literal
+
+from rich.progress import Progress
+
+from mezzotint import reporting
+from mezzotint.cli.bars import bar
+from mezzotint.cli.flags import parse, subject
+from mezzotint.errors import UserError
+from mezzotint.report.page import render
+from mezzotint.reporting import Asked
+
+
+@dataclass(frozen=True)
+class ReportFlags:
+    """One HTML page of a run, or of several compared, that needs nothing but itself."""
+
+    out: Path
+    """The page."""
+    samples: int = 8
+    """Pictures of each class, of up to ten classes."""
+    seed: int = 0
+    """Picture i follows from the seed and i alone."""
+    precision: Literal["float32", "bf16", "auto"] = "float32"
+    """What the networks compute in; auto is bf16 where the hardware has it."""
+
+
+def report(arguments: list[str]) -> None:
+    """Make a page of one run or of several."""
+    subject(arguments, "a run, or several to compare")
+    names = list(takewhile(lambda word: not word.startswith("-"), arguments))
+    folder = Path(names[0]) if len(names) == 1 else Path()
+    program = f"mezzotint report {' '.join(names)}"
+    flags = parse(ReportFlags(folder / "report.html"), arguments[len(names) :], program)
+    if flags.samples < 1 or flags.seed < 0:
+        wrong = "seed" if flags.seed < 0 else "samples"
+        raise UserError(
+            f"{wrong} is {getattr(flags, wrong)}: give {0 if flags.seed < 0 else 1} or more"
+        )
+    asked = Asked(flags.samples, flags.seed, flags.precision)
+    with _Following() as following:
+        page = reporting.page([Path(name) for name in names], asked, following.on)
+    flags.out.parent.mkdir(parents=True, exist_ok=True)
+    flags.out.write_text(render(page), encoding="utf-8")
+    print(f"{flags.out}: {flags.out.stat().st_size / 1e6:.1f} MB, open it in a browser")
+
+
+class _Following:
+    """A bar for each thing that is made, one after the other."""
+
+    def __init__(self) -> None:
+        self.bar: Progress | None = None
+        self.what = ""
+
+    def __enter__(self) -> _Following:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def on(self, what: str, done: float, total: int) -> None:
+        if not self.bar or what != self.what:
+            self.__exit__()
+            self.bar, self.what = bar("pictures"), what
+            self.bar.add_task(what, total=total, loss="")
+            self.bar.start()
+        self.bar.update(self.bar.task_ids[0], completed=int(done))
+        if done >= total:
+            self.__exit__()
+            self.bar = None

@@ -1,0 +1,208 @@
+"""A run looked at for what is wrong with it, with the likely cause and the fix."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mezzotint import evaluate as evaluation
+from mezzotint import experiment as configuration
+from mezzotint.codec import Latents
+from mezzotint.data import Prepared, held_out, prepare
+from mezzotint.doctor import latents, log, pictures, settings, weights
+from mezzotint.doctor.finding import Finding, Severity, Title, judge
+from mezzotint.errors import UserError
+from mezzotint.evaluate import Against, Follow
+from mezzotint.experiment import Autoencoder, Experiment
+from mezzotint.loading import load, load_codec
+from mezzotint.metrics.measure import enough
+from mezzotint.nets import VAE, Network
+from mezzotint.pipeline import Pipeline
+from mezzotint.run.autoencoder import spread_out
+from mezzotint.samplers import SAMPLERS
+from mezzotint.training import checkpoint
+from mezzotint.training.track import read as read_log
+
+__all__ = ["Finding", "Severity", "Title", "examine"]
+
+LOOKED_AT, COMPARED, CALLS = 128, 1_000, 25  # pictures denoised, and held against; denoiser calls
+
+Weights = dict[str, Tensor]
+
+
+def examine(
+    folder: Path, samples: int = 128, follow: Follow = lambda what, done, total: None
+) -> Iterator[Finding]:
+    """Look a run over: its log, configuration, checkpoints, newest weights, and pictures made.
+
+    One finding comes for each fault that is looked for, as soon as it is. ``samples`` pictures are
+    made, as by default where that takes up to 25 denoiser calls each, else by 25 steps of ddim.
+    What cannot be looked at without the weights, the training set or labels is left out. Raises
+    UserError for a folder that is no run, and for fewer than 10 samples.
+    """
+    enough(samples)
+    if not (folder / "checkpoints").is_dir():
+        raise UserError(f"{folder} is no run with checkpoints: give the folder that train made")
+    config = configuration.read(folder / "config.json")
+    rows = read_log(folder / "log.jsonl") if (folder / "log.jsonl").exists() else []
+    yield from log.look(rows, config)
+    whole = weights.checkpoints(folder / "checkpoints")
+    yield whole
+    try:
+        found = checkpoint.newest(folder / "checkpoints", lambda problem: None)
+    except UserError:  # said above
+        return
+    if found is None:
+        return
+    facts = json.loads((found / "state.json").read_text())
+    ema, raw = (load_file(found / f"{name}.safetensors") for name in ("ema", "net"))
+    if isinstance(config, Experiment):
+        seen = facts["step"] * config.train.batch
+        yield from settings.look(config, tuple(facts["shape"]), len(facts["classes"]), seen)
+    sound = weights.finite({"ema": ema, "net": raw})
+    yield sound
+    if sound.severity == "wrong":  # and so would be all that is computed with them
+        return
+    try:
+        data = _training_set(config, facts)
+    except UserError as error:
+        yield _missing(str(error))
+        return
+    yield _missing("")
+    with warnings.catch_warnings():  # of damaged checkpoints, which were named above
+        warnings.simplefilter("ignore")
+        if isinstance(config, Experiment):
+            pipe = load(folder)
+        else:
+            codec = load_codec(folder)
+    if isinstance(config, Experiment):
+        yield from _denoiser(pipe, config, data, ema, raw)
+        if isinstance(pipe.codec, Latents):
+            yield from _latents(pipe.codec, data, in_diffusion=True)
+        yield from _pictures(pipe, config, data, samples, follow)
+    else:
+        yield from _latents(codec, data, in_diffusion=False)
+        yield _autoencoder(codec, config, data, ema, raw)
+    if few := pictures.too_few(folder / "evaluation" / "figures.jsonl"):
+        yield few
+
+
+def _training_set(config: Any, facts: dict[str, Any]) -> Prepared:
+    c = config.data
+    found = prepare(c.data, c.size, skip_bad=c.skip_bad)
+    if found.fingerprint != facts["data"]:
+        raise UserError(f"{c.data} is not what the run was trained on")
+    return found
+
+
+def _missing(problem: str) -> Finding:
+    """Whether the training set is there, without which little can be looked at."""
+    return judge(
+        "training set missing",
+        problem or "there, and the same",
+        "the data was moved or has changed; what needs it was not looked at",
+        "put it back where the run's config.json says",
+        doubtful=bool(problem),
+    )
+
+
+def _denoiser(
+    pipe: Pipeline, config: Experiment, data: Prepared, ema: Weights, raw: Weights
+) -> Iterator[Finding]:
+    images = spread_out(data, LOOKED_AT)
+    x0 = pipe.codec.encode(images.to(pipe.device))
+    eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)).to(x0)
+    told = _labels(data, LOOKED_AT) if pipe.classes else None
+    net = deepcopy(pipe.net)
+    net.load_state_dict(raw)
+    plain = weights.errors(replace(pipe, net=net), x0, eps, told)
+    yield weights.informed(plain)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.train.seed)
+        first = cast(Network, config.network(pipe.shape[0], len(pipe.classes)))
+    averaged = weights.errors(pipe, x0, eps, told)
+    apart = weights.distance(ema, raw, first.state_dict())
+    yield weights.lagging(apart, averaged.mean(0), plain.mean(0))
+    if told is not None:
+        yield weights.labels_matter(pipe, x0, eps, told)
+
+
+def _pictures(
+    pipe: Pipeline, config: Experiment, data: Prepared, samples: int, follow: Follow
+) -> Iterator[Finding]:
+    how, few = pipe.defaults, dict[str, Any]()
+    if SAMPLERS[how.sampler].cost(how.steps) > CALLS:
+        steps = min(CALLS, len(pipe.schedule))
+        few = {"sampler": "ddim", "steps": steps, "spacing": "trailing", "knots": ()}
+    made = pipe.sample(
+        samples, on_step=lambda done, calls: follow("denoiser calls", done, calls), **few
+    )
+    some = spread_out(data, COMPARED)
+    yield pictures.colour_drift(made, some)
+    yield pictures.grey(made, some)
+    yield pictures.saturated(made, some)
+
+    network = evaluation.choose(data.classes)
+    against = Against(f"{config.data.data} train", data)
+    measure = evaluation.measure(network, against, pipe.size, pipe.device)
+    seen = measure.network(made)
+    of_data = measure.network(some)
+    told = _labels(data, COMPARED)
+    asked = pipe.labels(samples)
+    labels = None if asked is None else torch.tensor(asked)
+    yield pictures.alike(seen.pool, of_data.pool, labels, told)
+    others = held_out(config.data.data, config.data.size, data)
+    unseen = None
+    if others is not data:
+        unseen = measure.network(spread_out(others, COMPARED)).pool
+    yield pictures.memorised(seen.pool, measure.reference.pool, unseen)
+    if labels is not None and pipe.classes == measure.network.classes:
+        yield pictures.recognised(seen.logits, labels, of_data.logits, told)
+
+
+def _latents(codec: Latents, data: Prepared, in_diffusion: bool) -> Iterator[Finding]:
+    """An autoencoder by some training pictures; its scale where a diffusion runs in its latents."""
+    images = spread_out(data, LOOKED_AT)
+    mean, std = codec.moments(images.to(codec.mean.device))
+    if in_diffusion:
+        yield latents.scaled(codec, mean, std)
+    made = codec.decode(codec.sample(mean, std)).cpu()
+    yield latents.reconstruction(images, made, codec.vae.config.factor)
+    if isinstance(codec.vae, VAE):  # TAESD's latents are certain
+        yield latents.dead(mean, std)
+        yield latents.exploding(mean, std, images[0].numel())
+
+
+def _autoencoder(
+    codec: Latents, config: Autoencoder, data: Prepared, ema: Weights, raw: Weights
+) -> Finding:
+    """The averaged weights of an autoencoder, by the errors of what it gives back."""
+    images = spread_out(data, LOOKED_AT)
+    vae = deepcopy(cast(VAE, codec.vae))
+    vae.load_state_dict(raw)
+    x = images.float() / 127.5 - 1
+    variance = (x - x.mean((0, 2, 3), keepdim=True)).square().mean()
+    found = []
+    for each in (codec, replace(codec, vae=vae)):
+        made = each.decode(each.encode(images.to(codec.mean.device))).cpu().float() / 127.5 - 1
+        found.append((made - x).square().flatten(1).mean(1) / variance)
+    apart = 0.0
+    if not config.init:
+        with torch.random.fork_rng():
+            torch.manual_seed(config.train.seed)
+            apart = weights.distance(ema, raw, VAE(config.net).state_dict())
+    return weights.lagging(apart, *found)
+
+
+def _labels(data: Prepared, count: int) -> Tensor:
+    """Those of the pictures of `spread_out`."""
+    return torch.from_numpy(data.labels[:: -(-len(data.images) // count)].copy())

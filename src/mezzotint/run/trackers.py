@@ -1,0 +1,232 @@
+"""A run's record copied elsewhere while it trains: Weights & Biases, TensorBoard.
+
+The record is the run's folder, its ``log.jsonl`` above all. A copy follows it, so that what a crash
+kept from the tracker comes with the resume, and what a resume repeats is not sent twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from operator import itemgetter
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from mezzotint.errors import UserError
+from mezzotint.training.track import read, replace
+
+T = TypeVar("T")
+Values: TypeAlias = dict[str, float | Path]  # curves by their names, and grids as their files
+
+
+class Tracker(Protocol):
+    """Where a copy goes. It may raise whatever it likes: that ends the copy, not the training."""
+
+    def begin(self, folder: Path, run_id: str, config: dict[str, Any]) -> bool:
+        """Begin the copy of a run, or go on with it: whether what was sent before is in it."""
+
+    def log(self, number: int, images: int, values: Values) -> None:
+        """Add values at so many images seen; ``number`` counts what was sent."""
+
+    def end(self, report: Path | None) -> None:
+        """Send the report, where there is one, and wait until all has arrived."""
+
+
+class WeightsAndBiases:
+    """A run of Weights & Biases, offline in the run's own folder where there is no login."""
+
+    def __init__(self) -> None:
+        self.wandb = _package("wandb", "wandb")
+
+    def begin(self, folder: Path, run_id: str, config: dict[str, Any]) -> bool:
+        self.wandb.setup(self.wandb.Settings(silent=True))
+        try:
+            online, why = bool(self.wandb.login(prompt=False)), "no login"
+        except Exception as error:  # refused, or no network
+            online, why = False, _line(error)
+        if not online:
+            # To send a second part of a run would replace the first: each part is the whole.
+            for part in folder.glob(f"wandb/offline-run-*-{run_id}"):
+                shutil.rmtree(part)
+            warnings.warn(
+                f"W&B is used offline ({why}): send the run with "
+                f"`wandb sync {folder}/wandb/offline-run-*-{run_id}`",
+                stacklevel=2,
+            )
+        self.run = self.wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "mezzotint"),
+            name=folder.resolve().name,
+            id=run_id,
+            dir=str(folder),
+            mode="online" if online else "offline",
+            resume="allow" if online else None,
+            settings=self.wandb.Settings(console="off", finish_timeout=300),
+        )
+        self.run.config.update(config, allow_val_change=True)  # a resume may train for longer
+        self.run.define_metric("*", step_metric="images")
+        return online
+
+    def log(self, number: int, images: int, values: Values) -> None:
+        ready = {
+            name: self.wandb.Image(str(value)) if isinstance(value, Path) else value
+            for name, value in values.items()
+        }
+        # W&B drops what comes with a smaller step than before; a figure may come late.
+        self.run.log({"images": images, **ready}, step=number)
+
+    def end(self, report: Path | None) -> None:
+        if report:
+            artifact = self.wandb.Artifact(f"report-{self.run.id}", type="report")
+            artifact.add_file(str(report))
+            self.run.log_artifact(artifact)
+        self.run.finish()
+
+
+class TensorBoard:
+    """Event files in ``RUN/tensorboard``, along the images seen."""
+
+    def __init__(self) -> None:
+        self.writer_of = _package("torch.utils.tensorboard", "tensorboard").SummaryWriter
+
+    def begin(self, folder: Path, run_id: str, config: dict[str, Any]) -> bool:
+        self.writer = self.writer_of(str(folder / "tensorboard"))
+        self.writer.add_text("config", f"```\n{json.dumps(config, indent=1)}\n```")
+        return True
+
+    def log(self, number: int, images: int, values: Values) -> None:
+        for name, value in values.items():
+            if isinstance(value, Path):
+                with Image.open(value) as picture:
+                    pixels = np.asarray(picture.convert("RGB"))
+                self.writer.add_image(name, pixels, images, dataformats="HWC")
+            else:
+                self.writer.add_scalar(name, value, images)
+        self.writer.flush()  # what counts as sent survives a crash
+
+    def end(self, report: Path | None) -> None:
+        self.writer.close()
+
+
+TRACKERS: dict[str, Callable[[], Tracker]] = {
+    "wandb": WeightsAndBiases,
+    "tensorboard": TensorBoard,
+}
+
+
+class Copy:
+    """The copy of a run's record that one tracker keeps.
+
+    How far it is stands in ``RUN/tracker.json``: the tracker's id of the run, how often something
+    was sent, and at how many images each curve ends.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        """For a tracker of TRACKERS. Raises UserError where its package is not installed."""
+        self.folder, self.name, self.tracker = folder, name, TRACKERS[name]()
+        self.log, self.grids = folder / "log.jsonl", folder / "samples"
+        self.state: dict[str, Any] = {}
+        self.kept = False  # the state, from one process to the next
+        self.seen: tuple[int, int] | None = None
+        self.read = 0  # bytes of the log
+        self.failed = False
+
+    def follow(self, steps: Iterator[T]) -> Iterator[T]:
+        """Hand on what `run` yields, and send on the way what is new in the folder."""
+        yield next(steps)  # whatever is wrong was said before, and the folder is ours
+        try:
+            for now in steps:
+                self._try(self._catch_up)
+                yield now
+            self._try(self._catch_up)
+        finally:
+            if self.state:
+                self._try(self._end)
+
+    def _try(self, act: Callable[[], None]) -> None:
+        if self.failed:
+            return
+        try:
+            act()
+        except Exception as error:
+            self.failed = True
+            warnings.warn(
+                f"tracking with {self.name} failed and is off ({_line(error)}): the training does "
+                f"not need it, {self.log} has all of it",
+                stacklevel=2,
+            )
+
+    def _begin(self) -> None:
+        new = {"id": secrets.token_hex(4), "sent": 0, "ends": {}}
+        state = self._known().get(self.name, new)
+        config = json.loads((self.folder / "config.json").read_text())
+        self.kept = self.tracker.begin(self.folder, state["id"], config)
+        self.state = state
+        self._keep()
+        if not self.kept:
+            self.state = {**state, "sent": 0, "ends": {}}
+
+    def _catch_up(self) -> None:
+        """Send the rows and grids that are new since the last time, in their order."""
+        if not self.state:
+            self._begin()
+        size = self.log.stat().st_size if self.log.exists() else 0
+        seen = size, self.grids.stat().st_mtime_ns if self.grids.exists() else 0
+        if seen == self.seen:
+            return
+        rows = read(self.log, self.read) if size else []
+        events: list[tuple[int, Values]] = [(row["images"], _curves(row)) for row in rows]
+        grids = [path for path in self.grids.glob("*.png") if path.stem.isdigit()]
+        events += [(int(path.stem), {"samples": path}) for path in grids]
+        ends = self.state["ends"]
+        for images, values in sorted(events, key=itemgetter(0)):
+            if new := {name: v for name, v in values.items() if images > ends.get(name, -1)}:
+                self.tracker.log(self.state["sent"], images, new)
+                self.state["sent"] += 1
+                ends |= dict.fromkeys(new, images)
+        self.seen, self.read = seen, size
+        if self.kept:
+            self._keep()
+
+    def _end(self) -> None:
+        report = self.folder / "report.html"
+        self.tracker.end(report if report.exists() else None)
+
+    def _known(self) -> dict[str, Any]:
+        path = self.folder / "tracker.json"
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+
+    def _keep(self) -> None:
+        known = {**self._known(), self.name: self.state}
+        replace(self.folder / "tracker.json", json.dumps(known, indent=1))
+
+
+def _curves(row: dict[str, Any]) -> Values:
+    """The numbers of a row of the log; a measured figure with its interval."""
+    numbers: Values = {k: v for k, v in row.items() if isinstance(v, int | float) and k != "images"}
+    if figure := row.get("figure"):
+        name = figure["name"]
+        ends = {f"{name}_{end}": figure[end] for end in ("low", "high")}
+        numbers |= {name: figure["value"], **ends}
+    return numbers
+
+
+def _package(module: str, extra: str) -> ModuleType:
+    try:
+        return import_module(module)  # here, as it takes a second
+    except ImportError:
+        raise UserError(
+            f"tracking with {extra} needs its package: run pip install 'mezzotint[{extra}]'"
+        ) from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
