@@ -37,12 +37,14 @@ MAY = {
     "sweep": {"experiment", "asked", "guidance", "samplers", "pipeline", "samples", "evaluate"}
     | {"recommended", "metrics", "report"},
     "reconstruct": {"evaluate", "codec", "nets", "data", "metrics"},
-    "run": {"experiment", "pipeline", "loading", "evaluate", "reconstruct", "report"}
+    "run": {"experiment", "asked", "pipeline", "loading", "evaluate", "reconstruct", "report"}
     | {"training", "nets", "data", "metrics", "codec"},
     "reporting": {"experiment", "asked", "noise", "guidance", "samplers", "pipeline", "loading"}
-    | {"evaluate", "reconstruct", "report", "training"},
-    "cli": {"experiment", "loading", "run", "evaluate", "reporting", "recipes", "report"}
-    | {"sweep", "recommended", "allocator"},
+    | {"data", "evaluate", "report", "training"},
+    "doctor": {"experiment", "noise", "samplers", "training", "nets", "data", "metrics", "codec"}
+    | {"pipeline", "loading", "evaluate", "run"},
+    "cli": {"doctor", "experiment", "loading", "run", "evaluate", "reporting", "recipes", "report"}
+    | {"sweep", "recommended", "reconstruct", "allocator"},
     "errors": set(),
     "progress": set(),
     "cache": set(),

@@ -12,11 +12,11 @@ import torch
 
 import mezzotint as mz
 from mezzotint import optimised, samples
+from mezzotint.asked import noise
 from mezzotint.experiment import SampleConfig
 from mezzotint.guidance import threshold
 from mezzotint.nets import UNet
 from mezzotint.noise import SPACINGS
-from mezzotint.asked import noise
 from mezzotint.samplers import SAMPLERS
 
 
@@ -378,7 +378,8 @@ def test_autoguidance_calls_each_network_once_a_step(pipe, other_weights) -> Non
     ],
 )
 def test_a_weaker_model_of_something_else_is_refused(pipe, other_weights, change: dict) -> None:
-    with pytest.raises(mz.UserError, match="of another shape, classes, codec or schedule") as refused:
+    told = "of another shape, classes, codec or schedule"
+    with pytest.raises(mz.UserError, match=told) as refused:
         pipe.guided_by(replace(other_weights(pipe), **change))
     assert len(str(refused.value).splitlines()) == 1
 

@@ -16,11 +16,12 @@ from mezzotint.evaluate import record
 from mezzotint.experiment import to_json
 from mezzotint.metrics import Figure
 from mezzotint.report.page import Page, Picture, Section, render
-from mezzotint.reporting import Asked, page
+from mezzotint.reporting import Asked, page, shown
 from pages import sound
 from test_cli import CapSys, call
 
 ASKED = Asked(samples=2)
+STEPS = (2, 3)  # fewer than a page has
 FIGURE = Figure("fd-glyphs", 12.25, 11.5, 13.0, 2048, "glyphs", "none", "100 of glyphs train")
 
 
@@ -32,6 +33,7 @@ def silent(what: str, done: float, total: int) -> None:
 def patched(cache: Path) -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         small_and_own(cache, patch)
+        patch.setattr(shown, "STEPS", STEPS)
         yield patch
 
 
@@ -77,7 +79,7 @@ def test_as_many_pictures_are_made_as_is_said(made: Page) -> None:
     assert len(by_class.tables[0].rows) == 10
     assert by_class.text.startswith("20 pictures by ddim, 2 steps")
     assert [p.across for p in pictures(by_class)] == [2] * 10
-    assert len(pictures(section(made, "Samplers and steps"))) == 3 * 4
+    assert len(pictures(section(made, "Samplers and steps"))) == 3 * len(STEPS)
     assert len(pictures(section(made, "Guidance"))) == 6 * 4
     walk = section(made, "From noise to picture")
     assert walk.tables[0].head == ("", "t 999", "t 499")  # the run's own two steps
@@ -127,7 +129,7 @@ def test_a_run_without_a_checkpoint_has_the_rest(trained: Path) -> None:
     )
 
 
-def test_data_that_is_gone_leaves_out_what_needs_it(trained: Path, monkeypatch) -> None:
+def test_data_that_is_gone_leaves_out_what_needs_it(trained: Path, patched, monkeypatch) -> None:
     def gone(*_: object) -> None:
         raise reporting.UserError("the data is gone")
 
@@ -165,7 +167,7 @@ def test_an_autoencoder_shows_what_it_gives_back(
     assert titles(found)[-2:] == ["Reconstructions", "Channels"]
     back = section(found, "Reconstructions")
     assert [row[0] for row in back.tables[0].rows] == ["original", "given back"]
-    assert back.text.startswith("4 pictures of glyphs held out")
+    assert back.text.startswith("4 pictures of glyphs, held out")
     assert any(chart.alt.startswith("kl") for chart in section(found, "Curves").charts)
     sound(render(found))
 

@@ -6,7 +6,6 @@ import json
 import struct
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,31 +13,31 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from test_cli import call
 
 import mezzotint as mz
 from mezzotint import recipes
 from mezzotint.experiment import Experiment
 from mezzotint.run import run, trackers
 from mezzotint.run.trackers import Copy
-from mezzotint.training.track import read
-
-CURVES = {"step", "loss", "grad_norm", "lr", "images_per_second"}
+from mezzotint.training.track import Log, read
+from test_cli import call
 
 
 class Memory:
-    """A tracker that keeps what it is told, from one process to the next or not."""
+    """A tracker that keeps what it is told, but for the last ``loses`` of each process."""
 
-    def __init__(self, keeps: bool = True) -> None:
-        self.keeps = keeps
+    def __init__(self, loses: int = 0) -> None:
+        self.loses = loses
         self.begun: list[str] = []
         self.got: list[tuple[int, int, dict[str, Any]]] = []
         self.reports: list[Path | None] = []
 
-    def begin(self, folder: Path, run_id: str, config: dict[str, Any]) -> bool:
+    def begin(self, folder: Path, run_id: str, config: dict[str, Any], sent: int) -> int:
         assert config["version"]
+        assert sent == len(self.got) + 1
         self.begun.append(run_id)
-        return self.keeps
+        self.got = self.got[: max(len(self.got) - self.loses, 0)]
+        return len(self.got) + 1 if self.got else 0
 
     def log(self, number: int, images: int, values: dict[str, Any]) -> None:
         self.got.append((number, images, values))
@@ -57,91 +56,99 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
     return memory
 
 
-def followed(experiment: Experiment, folder: Path, resume: bool = False) -> Iterator[object]:
-    return Copy(folder, "memory").follow(run(experiment, folder, resume))
+def training(folder: Path, begin: int, end: int) -> Iterator[int]:
+    """The steps of a run of 100 images each, as `run` leaves its folder at each of them.
+
+    Two steps are a row of the log, four a grid and a measurement, made up for where it is missing.
+    """
+
+    def measure(step: int) -> None:
+        figure = {"name": "fd", "value": 8.0 - step, "low": 1.0, "high": 9.0, "samples": 10}
+        figure |= {"network": "glyphs", "note": ""}
+        log.write({"step": step, "images": 100 * step, "figure": figure})
+
+    yield begin
+    (folder / "samples").mkdir(exist_ok=True)
+    (folder / "config.json").write_text('{"version": 4}')
+    log = Log(folder / "log.jsonl", begin)
+    if begin and begin % 4 == 0 and "figure" not in read(log.path)[-1]:
+        measure(begin)
+        yield begin
+    for step in range(begin + 1, end + 1):
+        if step % 2 == 0:
+            log.write({"step": step, "images": 100 * step, "loss": 1 / step})
+        yield step
+        if step % 4 == 0:
+            Image.new("RGB", (2, 2)).save(folder / "samples" / f"{100 * step:09d}.png")
+            yield step
+            measure(step)
+            yield step
 
 
-def test_all_of_the_record_is_sent(tiny: Experiment, tmp_path: Path, memory: Memory) -> None:
-    measured = replace(tiny, sample_every=48, evaluate_every=48, evaluate_samples=10)
-    told = list(followed(measured, tmp_path / "run"))
-    rows = read(tmp_path / "run" / "log.jsonl")
-    losses = [row for row in rows if "loss" in row]
-    assert memory.curve("loss") == [(row["images"], row["loss"]) for row in losses]
-    assert all(values.keys() == CURVES for _, _, values in memory.got if "loss" in values)
-    figures = [(row["images"], row["figure"]) for row in rows if "figure" in row]
-    assert len(figures) == 2
-    for end, key in (("", "value"), ("_low", "low"), ("_high", "high")):
-        name = figures[0][1]["name"] + end
-        assert memory.curve(name) == [(images, figure[key]) for images, figure in figures]
-    grids = [(n, tmp_path / "run" / "samples" / f"{n:09d}.png") for n in (48, 96)]
-    assert memory.curve("samples") == grids
-    assert [number for number, _, _ in memory.got] == list(range(len(memory.got)))
+def followed(folder: Path, begin: int, end: int, stop: int = 10**9) -> list[int]:
+    """A process that follows a run, and is killed after so many of its steps."""
+    steps = Copy(folder, "memory").follow(training(folder, begin, end))
+    return [now for now, _ in zip(steps, range(stop), strict=False)]
+
+
+def test_all_of_the_record_is_sent_in_its_order(tmp_path: Path, memory: Memory) -> None:
+    told = followed(tmp_path, 0, 10)
+    assert told == [0, 1, 2, 3, 4, 4, 4, 5, 6, 7, 8, 8, 8, 9, 10]
+    assert memory.curve("loss") == [(100 * step, 1 / step) for step in (2, 4, 6, 8, 10)]
+    assert memory.curve("fd") == [(400, 4.0), (800, 0.0)]
+    assert memory.curve("fd_low") == [(400, 1.0), (800, 1.0)]
+    grids = tmp_path / "samples"
+    assert memory.curve("samples") == [(n, grids / f"{n:09d}.png") for n in (400, 800)]
+    assert [number for number, _, _ in memory.got] == list(range(1, 10))
+    assert [images for _, images, _ in memory.got] == [200, 400, 400, 400, 600, 800, 800, 800, 1000]
     assert memory.reports == [None]
-    assert len(told) == len(list(run(measured, tmp_path / "other")))
 
 
-def test_it_is_sent_as_soon_as_it_is_there(tiny, tmp_path, memory) -> None:
-    steps = followed(tiny, tmp_path / "run")
-    for _ in range(1 + 3):
-        next(steps)
-    assert [images for images, _ in memory.curve("loss")] == [24]
-    steps.close()
-    assert memory.reports == [None]
+def test_it_is_sent_as_soon_as_it_is_there(tmp_path: Path, memory: Memory) -> None:
+    for step in Copy(tmp_path, "memory").follow(training(tmp_path, 0, 10)):
+        assert len(memory.curve("loss")) == step // 2
 
 
-@pytest.mark.parametrize("steps", [5, 7, 11])
+@pytest.mark.parametrize("until", range(2, 16))
+@pytest.mark.parametrize("back", [0, 2, 4])
+@pytest.mark.parametrize("loses", [0, 1, 3, 100])
 def test_a_resume_sends_nothing_twice_and_what_the_crash_kept(
-    tiny: Experiment, tmp_path: Path, memory: Memory, steps: int
+    tmp_path: Path, memory: Memory, until: int, back: int, loses: int
 ) -> None:
-    """The first process is tracked, then one is not, then again: both resume from before."""
-    started = followed(tiny, tmp_path / "run")
-    for _ in range(1 + steps):
-        next(started)
-    started.close()
-    untracked = run(tiny, tmp_path / "run", resume=True)
-    for _ in range(1 + 4 if steps < 8 else 1):
-        next(untracked)
-    untracked.close()
-    list(followed(tiny, tmp_path / "run", resume=True))
-    rows = read(tmp_path / "run" / "log.jsonl")
-    assert memory.curve("loss") == [(row["images"], row["loss"]) for row in rows]
-    assert [number for number, _, _ in memory.got] == list(range(len(memory.got)))
-    assert len(memory.curve("samples")) == 1
+    """A process that is followed, one that is not, and one that is, each from some steps back.
+
+    The tracker too may have lost the last of what it was sent.
+    """
+    memory.loses = loses
+    at = max(0, followed(tmp_path, 0, 10, until)[-1] - back)
+    for _ in training(tmp_path, at, at + 2):
+        pass
+    followed(tmp_path, at, 12)
+    assert memory.curve("loss") == [(100 * step, 1 / step) for step in (2, 4, 6, 8, 10, 12)]
+    assert [images for images, _ in memory.curve("fd")] == [400, 800, 1200]
+    assert [images for images, _ in memory.curve("samples")] == [400, 800, 1200]
+    assert [number for number, _, _ in memory.got] == list(range(1, 13))
     assert len(memory.begun) == 2
     assert len(set(memory.begun)) == 1
 
 
-def test_a_copy_that_begins_anew_gets_the_whole_record(tiny, tmp_path, monkeypatch) -> None:
-    first, second = Memory(keeps=False), Memory(keeps=False)
-    monkeypatch.setitem(trackers.TRACKERS, "memory", lambda: first)
-    started = followed(tiny, tmp_path / "run")
-    for _ in range(1 + 7):
-        next(started)
-    started.close()
-    monkeypatch.setitem(trackers.TRACKERS, "memory", lambda: second)
-    list(followed(tiny, tmp_path / "run", resume=True))
-    assert [images for images, _ in first.curve("loss")] == [24, 48]
-    assert [images for images, _ in second.curve("loss")] == [24, 48, 72, 96]
-    assert second.got[0][0] == 0
-    assert first.begun == second.begun
+def test_a_finished_run_can_be_sent_later_with_its_report(tmp_path: Path, memory: Memory) -> None:
+    list(training(tmp_path, 0, 4))
+    (tmp_path / "report.html").write_text("<p>")
+    followed(tmp_path, 4, 4)
+    assert memory.curve("loss") == [(200, 0.5), (400, 0.25)]
+    assert memory.reports == [tmp_path / "report.html"]
 
 
-def test_a_finished_run_can_be_sent_later_with_its_report(tiny, trained, memory) -> None:
-    (trained / "report.html").write_text("<p>")
-    list(followed(tiny, trained, resume=True))
-    assert [images for images, _ in memory.curve("loss")] == [24, 48, 72, 96]
-    assert memory.reports == [trained / "report.html"]
-
-
-def test_a_run_that_cannot_be_is_not_tracked(tiny, trained, memory) -> None:
+def test_a_run_that_cannot_be_is_not_tracked(tiny: Experiment, trained: Path, memory: Memory):
     with pytest.raises(mz.UserError, match="holds a run already"):
-        list(followed(tiny, trained))
+        next(Copy(trained, "memory").follow(run(tiny, trained)))
     assert not memory.begun
 
 
 @pytest.mark.parametrize("broken", ["begin", "log", "end"])
 def test_a_tracker_that_fails_is_off_and_the_training_goes_on(
-    tiny: Experiment, tmp_path: Path, memory: Memory, monkeypatch, broken: str
+    tmp_path: Path, memory: Memory, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     def fail(*_: object) -> bool:
         calls.append(broken)
@@ -150,9 +157,8 @@ def test_a_tracker_that_fails_is_off_and_the_training_goes_on(
     calls: list[str] = []
     monkeypatch.setattr(memory, broken, fail)
     with pytest.warns(UserWarning, match=r"is off \(the line is dead\)") as said:
-        list(followed(tiny, tmp_path / "run"))
+        assert followed(tmp_path, 0, 4) == [0, 1, 2, 3, 4, 4, 4]
     assert len(said) == len(calls) == 1
-    assert [row["step"] for row in read(tmp_path / "run" / "log.jsonl")] == [3, 6, 9, 12]
 
 
 @pytest.mark.parametrize(("name", "module"), [("wandb", "wandb"), ("tensorboard", "tensorboard")])
@@ -193,6 +199,8 @@ class Account:
     def init(self, **wish: Any) -> Account:
         self.inits.append(wish)
         self.id, self.config = wish["id"], self
+        online = wish["mode"] == "online"
+        self.starting_step = self.rows[-1][0] + 1 if online and self.rows else 0
         (Path(wish["dir"]) / "wandb" / f"offline-run-2_{len(self.inits)}-{self.id}").mkdir(
             parents=True
         )
@@ -250,16 +258,18 @@ def test_weights_and_biases_goes_on_with_a_run(tiny, tmp_path, capsys, monkeypat
     ("login", "why"), [(False, "no login"), (ConnectionError("no such host"), "no such host")]
 )
 def test_without_an_account_it_is_offline_and_one_part_is_the_whole(
-    tiny: Experiment, tmp_path: Path, capsys, monkeypatch, login: bool | Exception, why: str
+    tiny: Experiment, trained: Path, capsys, monkeypatch, login: bool | Exception, why: str
 ) -> None:
-    account, folder = Account(login), tmp_path / "run"
+    account, folder = Account(login), trained
     monkeypatch.setitem(sys.modules, "wandb", account)
     monkeypatch.setitem(recipes.RECIPES, "tiny", tiny)
-    said = train(capsys, folder, "--track", "wandb")
-    assert said.count("W&B is used offline") == 1
-    assert f"({why}): send the run with `wandb sync {folder}/wandb/offline-run-*" in said
+    with pytest.warns(UserWarning, match=r"W&B is used offline") as said:
+        train(capsys, folder, "--track", "wandb", "--resume")
+    assert len(said) == 1
+    assert f"({why}): send the run with `wandb sync {folder}/wandb/" in str(said[0].message)
     sent, account.rows = account.rows, []
-    train(capsys, folder, "--track", "wandb", "--resume")
+    with pytest.warns(UserWarning, match=r"W&B is used offline"):
+        train(capsys, folder, "--track", "wandb", "--resume")
     assert account.rows == sent
     assert account.inits[1]["mode"] == "offline"
     assert account.inits[0]["id"] == account.inits[1]["id"]
@@ -293,7 +303,7 @@ def test_what_weights_and_biases_records_offline(tiny, trained, monkeypatch) -> 
     (trained / "report.html").write_text("<p>")
     with pytest.warns(UserWarning, match="W&B is used offline"):
         list(Copy(trained, "wandb").follow(run(tiny, trained, resume=True)))
-    known = json.loads((trained / "tracker.json").read_text())["wandb"]["id"]
+    known = read(trained / "wandb.jsonl")[0]["id"]
     (file,) = (trained / "wandb").glob("offline-run-*/*.wandb")
     assert file.name == f"run-{known}.wandb"
     found = list(records(file))
@@ -315,20 +325,20 @@ def test_what_weights_and_biases_records_offline(tiny, trained, monkeypatch) -> 
     )
 
 
-def test_what_tensorboard_shows(tiny, tmp_path, capsys, monkeypatch) -> None:
+def test_what_tensorboard_shows(tiny, trained, capsys, monkeypatch) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    folder = tmp_path / "run"
+    folder = trained
     monkeypatch.setitem(recipes.RECIPES, "tiny", tiny)
-    train(capsys, folder, "--track", "tensorboard", "--images", "64")
     train(capsys, folder, "--track", "tensorboard", "--resume")
+    train(capsys, folder, "--track", "tensorboard", "--resume", "--images", "120")
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
     shown = [(event.step, event.value) for event in events.Scalars("loss")]
     rows = read(folder / "log.jsonl")
     assert shown == [(row["images"], np.float32(row["loss"])) for row in rows]
-    assert [event.step for event in events.Images("samples")] == [64, 96]
+    assert [event.step for event in events.Images("samples")] == [96, 120]
     picture = events.Images("samples")[-1]
-    with Image.open(folder / "samples" / "000000096.png") as grid:
+    with Image.open(folder / "samples" / "000000120.png") as grid:
         assert (picture.width, picture.height) == grid.size

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import small_and_own
 from mezzotint.report.page import render
-from mezzotint.reporting import Asked, page
+from mezzotint.reporting import Asked, page, shown
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -23,6 +23,7 @@ def written(finished: Path, cache: Path, tmp_path_factory: pytest.TempPathFactor
     path = tmp_path_factory.mktemp("page") / "report.html"
     with pytest.MonkeyPatch.context() as patch:
         small_and_own(cache, patch)
+        patch.setattr(shown, "STEPS", (2, 3))  # fewer than a page has
         found = page([finished], Asked(samples=2), lambda what, done, total: None)
         path.write_text(render(found), encoding="utf-8")
     return path

@@ -37,9 +37,7 @@ def diffusion(dropout: float = 0.5) -> Diffusion:
     return Diffusion(ObjectiveConfig(label_dropout=dropout), linear(1000), "eps", (1, 2, 2), 10)
 
 
-def go(
-    config: TrainConfig, start: int = 0, dropout: float = 0.5
-) -> tuple[Linear, list[Step]]:
+def go(config: TrainConfig, start: int = 0, dropout: float = 0.5) -> tuple[Linear, list[Step]]:
     net, task = Linear(), diffusion(dropout)
     steps = train(
         Accelerator(cpu=True),

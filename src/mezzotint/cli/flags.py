@@ -41,6 +41,8 @@ def parse(default: T, arguments: list[str], program: str) -> T:
                 return_unknown_args=True,
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands),
             )
+    except ValidationError as error:  # of what tyro has no word for itself
+        raise UserError(first_problem(error)) from None
     except SystemExit as stop:
         if not stop.code:
             raise

@@ -24,7 +24,7 @@ class ReportFlags:
     out: Path
     """The page."""
     samples: int = 8
-    """Pictures of each class, of up to ten classes."""
+    """Pictures of each class, of up to ten classes; some 75 others are made beside them."""
     seed: int = 0
     """Picture i follows from the seed and i alone."""
     precision: Literal["float32", "bf16", "auto"] = "float32"
@@ -38,11 +38,9 @@ def report(arguments: list[str]) -> None:
     folder = Path(names[0]) if len(names) == 1 else Path()
     program = f"mezzotint report {' '.join(names)}"
     flags = parse(ReportFlags(folder / "report.html"), arguments[len(names) :], program)
-    if flags.samples < 1 or flags.seed < 0:
-        wrong = "seed" if flags.seed < 0 else "samples"
-        raise UserError(
-            f"{wrong} is {getattr(flags, wrong)}: give {0 if flags.seed < 0 else 1} or more"
-        )
+    for name, number, least in (("samples", flags.samples, 1), ("seed", flags.seed, 0)):
+        if number < least:
+            raise UserError(f"{name} is {number}: give {least} or more")
     asked = Asked(flags.samples, flags.seed, flags.precision)
     with _Following() as following:
         page = reporting.page([Path(name) for name in names], asked, following.on)

@@ -101,7 +101,7 @@ def _cells(plan: Sweep, hows: list[SampleConfig], flags: SweepFlags) -> list[Cel
         if not (flags.yes or minutes <= flags.minutes):
             raise UserError(
                 f"{len(missing)} cells of {plan.samples:,} pictures would take about {about}, "
-                f"more than --minutes {flags.minutes:g}: add --yes, or take fewer --samples or cells"
+                f"more than --minutes {flags.minutes:g}: add --yes, or ask for less"
             )
         told += f", {len(missing)} to be measured in about {about}"
         by = evaluation.measure(plan.network, against, plan.pipe.size, plan.pipe.device)

@@ -60,6 +60,16 @@ class Prepared:
         rows = self.images[:count], self.labels[:count]
         return Prepared(*rows, self.classes, fingerprint, self.folder, 0)
 
+    def some(self, count: int) -> Pixels:
+        """Up to so many of the pictures, in memory: which, is a matter of chance, always the same.
+
+        Not every so manieth: the classes may come in turn.
+        """
+        n = len(self.images)
+        rows = np.random.default_rng(0).permutation(n)[:count]
+        picked: Pixels = self.images[np.sort(rows)]
+        return picked
+
 
 def held_out(data: str, size: int | None, train: Prepared) -> Prepared:
     """The pictures of a data set that no training sees: its test or validation split, or `train`.

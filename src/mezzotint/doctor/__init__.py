@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -27,7 +28,6 @@ from mezzotint.loading import load, load_codec
 from mezzotint.metrics.measure import enough
 from mezzotint.nets import VAE, Network
 from mezzotint.pipeline import Pipeline
-from mezzotint.run.autoencoder import spread_out
 from mezzotint.samplers import SAMPLERS
 from mezzotint.training import checkpoint
 from mezzotint.training.track import read as read_log
@@ -118,10 +118,10 @@ def _missing(problem: str) -> Finding:
 def _denoiser(
     pipe: Pipeline, config: Experiment, data: Prepared, ema: Weights, raw: Weights
 ) -> Iterator[Finding]:
-    images = spread_out(data, LOOKED_AT)
+    images, labels = _some(data, LOOKED_AT)
     x0 = pipe.codec.encode(images.to(pipe.device))
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)).to(x0)
-    told = _labels(data, LOOKED_AT) if pipe.classes else None
+    told = labels if pipe.classes else None
     net = deepcopy(pipe.net)
     net.load_state_dict(raw)
     plain = weights.errors(replace(pipe, net=net), x0, eps, told)
@@ -146,7 +146,7 @@ def _pictures(
     made = pipe.sample(
         samples, on_step=lambda done, calls: follow("denoiser calls", done, calls), **few
     )
-    some = spread_out(data, COMPARED)
+    some, told = _some(data, COMPARED)
     yield pictures.colour_drift(made, some)
     yield pictures.grey(made, some)
     yield pictures.saturated(made, some)
@@ -156,14 +156,13 @@ def _pictures(
     measure = evaluation.measure(network, against, pipe.size, pipe.device)
     seen = measure.network(made)
     of_data = measure.network(some)
-    told = _labels(data, COMPARED)
     asked = pipe.labels(samples)
     labels = None if asked is None else torch.tensor(asked)
     yield pictures.alike(seen.pool, of_data.pool, labels, told)
     others = held_out(config.data.data, config.data.size, data)
     unseen = None
     if others is not data:
-        unseen = measure.network(spread_out(others, COMPARED)).pool
+        unseen = measure.network(_some(others, COMPARED)[0]).pool
     yield pictures.memorised(seen.pool, measure.reference.pool, unseen)
     if labels is not None and pipe.classes == measure.network.classes:
         yield pictures.recognised(seen.logits, labels, of_data.logits, told)
@@ -171,7 +170,7 @@ def _pictures(
 
 def _latents(codec: Latents, data: Prepared, in_diffusion: bool) -> Iterator[Finding]:
     """An autoencoder by some training pictures; its scale where a diffusion runs in its latents."""
-    images = spread_out(data, LOOKED_AT)
+    images, _ = _some(data, LOOKED_AT)
     mean, std = codec.moments(images.to(codec.mean.device))
     if in_diffusion:
         yield latents.scaled(codec, mean, std)
@@ -186,7 +185,7 @@ def _autoencoder(
     codec: Latents, config: Autoencoder, data: Prepared, ema: Weights, raw: Weights
 ) -> Finding:
     """The averaged weights of an autoencoder, by the errors of what it gives back."""
-    images = spread_out(data, LOOKED_AT)
+    images, _ = _some(data, LOOKED_AT)
     vae = deepcopy(cast(VAE, codec.vae))
     vae.load_state_dict(raw)
     x = images.float() / 127.5 - 1
@@ -203,6 +202,11 @@ def _autoencoder(
     return weights.lagging(apart, *found)
 
 
-def _labels(data: Prepared, count: int) -> Tensor:
-    """Those of the pictures of `spread_out`."""
-    return torch.from_numpy(data.labels[:: -(-len(data.images) // count)].copy())
+def _some(data: Prepared, count: int) -> tuple[Tensor, Tensor]:
+    """Up to so many pictures drawn from a data set, uint8 (n, 3, H, W), and their labels (n,).
+
+    At random, always the same: every so manieth would be all of one class where classes take turns.
+    """
+    rows = np.sort(np.random.default_rng(0).permutation(len(data.images))[:count])
+    images = torch.from_numpy(data.images[rows]).permute(0, 3, 1, 2).contiguous()
+    return images, torch.from_numpy(data.labels[rows])

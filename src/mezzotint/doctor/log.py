@@ -92,7 +92,7 @@ def fell(rows: Rows) -> Finding | None:
         f"{loss[0] - 2 * error:.4g}",
         "the learning rate is far too low or too high, or the data is noise",
         "begin again with --lr 2e-4 (or what the recipe says), and look at the pictures of --data",
-        wrong=bool(loss[0] - late.mean() < 2 * error),
+        wrong=bool(loss[0] - late.mean() <= 2 * error),
     )
 
 

@@ -6,6 +6,7 @@ where it is beyond `SURE` standard errors, since few pictures are made, and of a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from mezzotint.doctor.finding import LARGE, MEDIUM, SURE, Finding, judge
 from mezzotint.evaluate import ENOUGH
 from mezzotint.metrics.neighbours import copied
 
+SEEN = 6.0
+"""Grey levels that are just noticeable: 2.3 of CIELAB's 100 (Mahy et al. 1994, Color Research and
+Application 19)."""
 CHANCE = 2 / 3
 """The most that neighbours are each other's nearest by chance: 2/3 along a line, less in more
 dimensions, whatever the density (Cox 1981, Biometrics 37)."""
@@ -163,8 +167,11 @@ def too_few(figures: Path) -> Finding | None:
     """
     if not figures.exists():
         return None
-    rows = [json.loads(line)["figures"] for line in figures.read_text().splitlines()]
-    counts = [f["samples"] for row in rows for f in row if f["name"].startswith(("fd", "fid"))]
+    counts = []
+    for line in figures.read_text().splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # of another program's rows
+            row = json.loads(line)["figures"]
+            counts += [f["samples"] for f in row if f["name"].startswith(("fd", "fid"))]
     most = max(counts, default=ENOUGH)
     return judge(
         "too few samples",
@@ -176,13 +183,10 @@ def too_few(figures: Path) -> Finding | None:
 
 
 def _effect(made: Tensor, data: Tensor, of: Callable[[Tensor], Tensor]) -> float:
-    """Cohen's d of a number a picture, in the data's deviations; 0 within `SURE` errors.
-
-    A deviation below one grey level is taken for one: nobody sees less.
-    """
+    """Cohen's d of a number a picture, in the data's deviations; 0 where not `SURE` and `SEEN`."""
     a, b = of(made.float()), of(data.float())
     apart = float(a.mean() - b.mean())
-    return apart / max(float(b.std()), 1.0) if abs(apart) > SURE * _error(a, b) else 0.0
+    return apart / float(b.std() + 1e-6) if abs(apart) > max(SURE * _error(a, b), SEEN) else 0.0
 
 
 def _error(a: Tensor, b: Tensor) -> float:

@@ -173,7 +173,8 @@ def differences(a: Configuration, b: Configuration) -> dict[str, tuple[Any, Any]
         return {k: v for key in value for k, v in flat(value[key], f"{name}.{key}").items()}
 
     left, right = flat(to_json(a)), flat(to_json(b))
-    return {k: (left[k], right[k]) for k in left if left[k] != right[k]}
+    both = {k: (left.get(k), right.get(k)) for k in left | right}  # of other kinds: other fields
+    return {k: (was, now) for k, (was, now) in both.items() if was != now}
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:

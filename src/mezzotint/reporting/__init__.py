@@ -23,7 +23,7 @@ from mezzotint.experiment import Autoencoder, Configuration
 from mezzotint.report.curves import Panel
 from mezzotint.report.inline import chart, colours, png
 from mezzotint.report.page import Cell, Chart, Faint, Page, Picture, Section, Table
-from mezzotint.reporting.made import Asked, Run, made, reconstructed
+from mezzotint.reporting.shown import Asked, Run, made, reconstructed
 from mezzotint.training.track import read as read_log
 
 __all__ = ["Asked", "Follow", "page"]
@@ -179,14 +179,18 @@ def _curves(runs: Sequence[Run]) -> Section | None:
                     points = columns.setdefault(name, {}).setdefault(run.name, [])
                     points.append((row["images"], value))
     colour = colours([run.name for run in runs])
-    charts = [_chart(AXES.get(name, name), s, colour) for name, s in columns.items() if s]
+    charts = [
+        _chart(AXES.get(name, name.replace("_", " ")), s, colour)
+        for name, s in columns.items()
+        if s
+    ]
     legend = list(colour.items()) if len(runs) > 1 else ()
     return Section("Curves", "Against images seen.", legend, charts) if charts else None
 
 
 def _chart(name: str, series: dict[str, list[tuple[float, float]]], colour: Any) -> Chart:
     values = [value for points in series.values() for _, value in points]
-    log = min(values) > 0 and max(values) > STEEP * min(values)
+    log = name != AXES["lr"] and 0 < min(values) < max(values) / STEEP
     told = [
         f"{run} from {points[0][1]:.4g} to {points[-1][1]:.4g} at {points[-1][0]:,} images"
         for run, points in series.items()

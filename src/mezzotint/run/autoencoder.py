@@ -81,7 +81,7 @@ class AutoencoderJob(Job):
             "shape": (channels, height, width),
             "classes": self.data.classes,
             "data": self.data.fingerprint,
-            "colour": channel_statistics(self.data.images[:: -(-len(self.data.images) // 10_000)]),
+            "colour": channel_statistics(self.data.some(10_000)),
         }
         task = Autoencoding(
             *(loss, shape, cast(nn.Conv2d, net.decoder[-1]).weight),
@@ -135,5 +135,4 @@ class AutoencoderJob(Job):
 
 def spread_out(data: Prepared, count: int) -> Tensor:
     """Up to so many pictures from all over a data set, uint8 (n, 3, H, W)."""
-    every = -(-len(data.images) // count)
-    return torch.from_numpy(data.images[::every].copy()).permute(0, 3, 1, 2).contiguous()
+    return torch.from_numpy(data.some(count)).permute(0, 3, 1, 2).contiguous()

@@ -58,7 +58,7 @@ class DiffusionJob(Job):
             "shape": shape,
             "classes": classes,
             "data": self.data.fingerprint,
-            "colour": channel_statistics(self.data.images[:: -(-len(self.data.images) // 10_000)]),
+            "colour": channel_statistics(self.data.some(10_000)),
             "codec": described(self.codec),
         }
         torch.manual_seed(experiment.train.seed)

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from mezzotint.errors import UserError
-from mezzotint.training.track import read, replace
+from mezzotint.training.track import Log, read, replace
 
 T = TypeVar("T")
 Values: TypeAlias = dict[str, float | Path]  # curves by their names, and grids as their files
@@ -31,11 +31,14 @@ Values: TypeAlias = dict[str, float | Path]  # curves by their names, and grids 
 class Tracker(Protocol):
     """Where a copy goes. It may raise whatever it likes: that ends the copy, not the training."""
 
-    def begin(self, folder: Path, run_id: str, config: dict[str, Any]) -> bool:
-        """Begin the copy of a run, or go on with it: whether what was sent before is in it."""
+    def begin(self, folder: Path, run_id: str, config: dict[str, Any], sent: int) -> int:
+        """Begin the copy of a run, or go on with it: the first number that has not arrived.
+
+        ``sent`` is the first one that was not sent.
+        """
 
     def log(self, number: int, images: int, values: Values) -> None:
-        """Add values at so many images seen; ``number`` counts what was sent."""
+        """Add values at so many images seen; what is sent is numbered from 1."""
 
     def end(self, report: Path | None) -> None:
         """Send the report, where there is one, and wait until all has arrived."""
@@ -47,7 +50,7 @@ class WeightsAndBiases:
     def __init__(self) -> None:
         self.wandb = _package("wandb", "wandb")
 
-    def begin(self, folder: Path, run_id: str, config: dict[str, Any]) -> bool:
+    def begin(self, folder: Path, run_id: str, config: dict[str, Any], sent: int) -> int:
         self.wandb.setup(self.wandb.Settings(silent=True))
         try:
             online, why = bool(self.wandb.login(prompt=False)), "no login"
@@ -73,14 +76,15 @@ class WeightsAndBiases:
         )
         self.run.config.update(config, allow_val_change=True)  # a resume may train for longer
         self.run.define_metric("*", step_metric="images")
-        return online
+        return int(self.run.starting_step)  # 0 offline; else the server knows what a crash lost
 
     def log(self, number: int, images: int, values: Values) -> None:
         ready = {
             name: self.wandb.Image(str(value)) if isinstance(value, Path) else value
             for name, value in values.items()
         }
-        # W&B drops what comes with a smaller step than before; a figure may come late.
+        # Not the images: W&B drops what does not come in the order of its steps, and a figure may
+        # come late.
         self.run.log({"images": images, **ready}, step=number)
 
     def end(self, report: Path | None) -> None:
@@ -97,10 +101,10 @@ class TensorBoard:
     def __init__(self) -> None:
         self.writer_of = _package("torch.utils.tensorboard", "tensorboard").SummaryWriter
 
-    def begin(self, folder: Path, run_id: str, config: dict[str, Any]) -> bool:
+    def begin(self, folder: Path, run_id: str, config: dict[str, Any], sent: int) -> int:
         self.writer = self.writer_of(str(folder / "tensorboard"))
         self.writer.add_text("config", f"```\n{json.dumps(config, indent=1)}\n```")
-        return True
+        return sent
 
     def log(self, number: int, images: int, values: Values) -> None:
         for name, value in values.items():
@@ -125,16 +129,16 @@ TRACKERS: dict[str, Callable[[], Tracker]] = {
 class Copy:
     """The copy of a run's record that one tracker keeps.
 
-    How far it is stands in ``RUN/tracker.json``: the tracker's id of the run, how often something
-    was sent, and at how many images each curve ends.
+    ``RUN/wandb.jsonl``, or another tracker's, holds the id of its run and what has been sent.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
         """For a tracker of TRACKERS. Raises UserError where its package is not installed."""
         self.folder, self.name, self.tracker = folder, name, TRACKERS[name]()
         self.log, self.grids = folder / "log.jsonl", folder / "samples"
-        self.state: dict[str, Any] = {}
-        self.kept = False  # the state, from one process to the next
+        self.ends: dict[str, int] = {}  # of each curve sent, in images
+        self.sent: Log | None = None
+        self.number = 1
         self.seen: tuple[int, int] | None = None
         self.read = 0  # bytes of the log
         self.failed = False
@@ -148,7 +152,7 @@ class Copy:
                 yield now
             self._try(self._catch_up)
         finally:
-            if self.state:
+            if self.sent:
                 self._try(self._end)
 
     def _try(self, act: Callable[[], None]) -> None:
@@ -164,20 +168,21 @@ class Copy:
                 stacklevel=2,
             )
 
-    def _begin(self) -> None:
-        new = {"id": secrets.token_hex(4), "sent": 0, "ends": {}}
-        state = self._known().get(self.name, new)
+    def _begin(self) -> Log:
+        path = self.folder / f"{self.name}.jsonl"
+        if not path.exists():
+            replace(path, json.dumps({"step": 0, "id": secrets.token_hex(4)}) + "\n")
+        rows = read(path)
         config = json.loads((self.folder / "config.json").read_text())
-        self.kept = self.tracker.begin(self.folder, state["id"], config)
-        self.state = state
-        self._keep()
-        if not self.kept:
-            self.state = {**state, "sent": 0, "ends": {}}
+        arrived = self.tracker.begin(self.folder, rows[0]["id"], config, len(rows))
+        for row in rows[1:arrived]:
+            self.ends |= dict.fromkeys(row["curves"], row["images"])
+            self.number += 1
+        return Log(path, self.number - 1)
 
     def _catch_up(self) -> None:
         """Send the rows and grids that are new since the last time, in their order."""
-        if not self.state:
-            self._begin()
+        self.sent = self.sent or self._begin()
         size = self.log.stat().st_size if self.log.exists() else 0
         seen = size, self.grids.stat().st_mtime_ns if self.grids.exists() else 0
         if seen == self.seen:
@@ -186,27 +191,18 @@ class Copy:
         events: list[tuple[int, Values]] = [(row["images"], _curves(row)) for row in rows]
         grids = [path for path in self.grids.glob("*.png") if path.stem.isdigit()]
         events += [(int(path.stem), {"samples": path}) for path in grids]
-        ends = self.state["ends"]
         for images, values in sorted(events, key=itemgetter(0)):
-            if new := {name: v for name, v in values.items() if images > ends.get(name, -1)}:
-                self.tracker.log(self.state["sent"], images, new)
-                self.state["sent"] += 1
-                ends |= dict.fromkeys(new, images)
+            new = {name: v for name, v in values.items() if images > self.ends.get(name, -1)}
+            if new:
+                self.tracker.log(self.number, images, new)
+                self.sent.write({"step": self.number, "images": images, "curves": list(new)})
+                self.number += 1
+                self.ends |= dict.fromkeys(new, images)
         self.seen, self.read = seen, size
-        if self.kept:
-            self._keep()
 
     def _end(self) -> None:
         report = self.folder / "report.html"
         self.tracker.end(report if report.exists() else None)
-
-    def _known(self) -> dict[str, Any]:
-        path = self.folder / "tracker.json"
-        return dict(json.loads(path.read_text())) if path.exists() else {}
-
-    def _keep(self) -> None:
-        known = {**self._known(), self.name: self.state}
-        replace(self.folder / "tracker.json", json.dumps(known, indent=1))
 
 
 def _curves(row: dict[str, Any]) -> Values:

@@ -13,13 +13,13 @@ from torch import Tensor
 from mezzotint import evaluate as evaluation
 from mezzotint import loading
 from mezzotint.asked import chosen, noise
+from mezzotint.data import held_out, prepare
 from mezzotint.errors import UserError
 from mezzotint.evaluate import Features, Follow
 from mezzotint.experiment import Configuration, SampleConfig
 from mezzotint.guidance import along
 from mezzotint.noise import Level
 from mezzotint.pipeline import Pipeline
-from mezzotint.reconstruct import originals
 from mezzotint.report.colour import channel_statistics
 from mezzotint.report.inline import colours, png, spreads, tiled
 from mezzotint.report.page import Cell, Chart, Picture, Section, Table
@@ -126,7 +126,7 @@ class _Show:
 
         def record(x: Tensor, level: Level) -> Tensor:
             x0 = denoise(x, level)
-            seen.append((level, {"x": x, "estimate": x0}))
+            seen.append((level, {"x": x, "x0": x0}))
             self.follow(title, SEEDS * len(seen) / steps, SEEDS)
             return x0
 
@@ -137,8 +137,7 @@ class _Show:
             count = min(SHOWN, len(seen))
             kept = [seen[round(i * (len(seen) - 1) / max(1, count - 1))] for i in range(count)]
             parts = {
-                what: [pipe.codec.decode(at[what]).cpu() for _, at in kept]
-                for what in ("x", "estimate")
+                what: [pipe.codec.decode(at[what]).cpu() for _, at in kept] for what in ("x", "x0")
             }
         told = [f"t {level.t:.0f}" for level, _ in kept]
         rows: list[tuple[Cell, ...]] = []
@@ -149,7 +148,7 @@ class _Show:
                 rows.append((f"{i + 1}: {what}", *map(_tiled, shown, alts)))
         text = (
             f"{SEEDS} pictures by {_words(how)}: the noisy x at some levels on the way, and below "
-            "it the clean picture that the network then expects; the last estimate is the result."
+            "it x0, the clean picture that the network then expects; the last is the result."
         )
         return Section(title, text, tables=[Table(rows, ("", *told))])
 
@@ -208,7 +207,7 @@ class _Show:
     def channels(self, title: str) -> Section:
         if not self.pipe.colour:
             raise UserError("the model does not say what its training set is like")
-        return _channels(title, self.images, self.pipe.colour, "training set")
+        return _channels(title, (self.images, "made"), self.pipe.colour, "training set")
 
 
 _TRAILING: dict[str, Any] = {"spacing": "trailing", "knots": ()}
@@ -219,15 +218,13 @@ def reconstructed(run: Run, asked: Asked, follow: Follow) -> Iterator[Section]:
     title, c = "Reconstructions", run.config.data
     try:
         codec = loading.load_codec(run.folder, precision=asked.precision)
-        found = originals(c.data, c.size, skip_bad=c.skip_bad)
+        train = prepare(c.data, c.size, skip_bad=c.skip_bad)
+        found = held_out(c.data, c.size, train)
     except UserError as error:
         yield Section(title, f"Nothing was made for this page: {error}.")
         return
-    assert found.pictures
-    every = found.pictures.images
-    count = min(2 * asked.samples, len(every))
-    some = torch.from_numpy(every[:: len(every) // count][:count].copy())
-    some = some.permute(0, 3, 1, 2).contiguous()
+    some = torch.from_numpy(found.some(2 * asked.samples)).permute(0, 3, 1, 2).contiguous()
+    count = len(some)
     follow(title, 0, count)
     back = codec.decode(codec.encode(some.to(codec.mean.device))).cpu()
     follow(title, count, count)
@@ -236,15 +233,19 @@ def reconstructed(run: Run, asked: Asked, follow: Follow) -> Iterator[Section]:
         for parts in zip(torch.split(some, ROW), torch.split(back, ROW), strict=True)
         for what, part in zip(("original", "given back"), parts, strict=True)
     ]
-    text = f"{count} pictures of {found.name}, and what the autoencoder makes of their latents."
+    of = f"{c.data}, {'of its training set' if found is train else 'held out'}"
+    text = f"{count} pictures of {of}, and what the autoencoder makes of their latents."
     yield Section(title, text, tables=[Table(rows)])
     told = channel_statistics(some.permute(0, 2, 3, 1).numpy())
-    yield _channels("Channels", back, told, "originals")
+    yield _channels("Channels", (back, "given back"), told, "originals")
 
 
-def _channels(title: str, images: Tensor, other: dict[str, list[float]], others: str) -> Section:
-    """Each channel's mean and standard deviation, of made pictures and of others."""
-    own, name = channel_statistics(images.permute(0, 2, 3, 1).numpy()), f"{len(images)} made"
+def _channels(
+    title: str, shown: tuple[Tensor, str], other: dict[str, list[float]], others: str
+) -> Section:
+    """Each channel's mean and standard deviation, of the shown pictures and of others."""
+    images, what = shown
+    own, name = channel_statistics(images.permute(0, 2, 3, 1).numpy()), f"{len(images)} {what}"
     channels = CHANNELS if len(own["mean"]) == len(CHANNELS) else ("grey",)
     rows = [
         (channel, *(f"{told[what][i]:.1f}" for what in ("mean", "std") for told in (own, other)))
