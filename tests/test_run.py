@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 import mezzotint as mz
 from mezzotint import experiment as configuration
-from mezzotint.experiment import Experiment
+from mezzotint.experiment import Experiment, ObjectiveConfig
 from mezzotint.run import Interrupted, run
 from mezzotint.training import checkpoint
 from mezzotint.training.track import read
@@ -88,7 +88,7 @@ def test_a_resume_is_exact_with_all_that_is_learned_beside(tiny, tmp_path) -> No
     full = replace(
         tiny,
         noise=replace(tiny.noise, timesteps=3, learn_variance=True),
-        train=replace(tiny.train, levels="adaptive", weighting="learned"),
+        objective=ObjectiveConfig(levels="adaptive", weighting="learned"),
     )
     finish(full, tmp_path / "whole")
     started = run(full, tmp_path / "crashed")
@@ -97,7 +97,7 @@ def test_a_resume_is_exact_with_all_that_is_learned_beside(tiny, tmp_path) -> No
     started.close()
     finish(full, tmp_path / "crashed", resume=True)
     assert_same(tmp_path / "whole", tmp_path / "crashed")
-    beside = load_file(tmp_path / "whole" / "checkpoints" / "step-8" / "objective.safetensors")
+    beside = load_file(tmp_path / "whole" / "checkpoints" / "step-8" / "task.safetensors")
     assert beside["levels.count"].min() >= 10
     assert beside["uncertainty.weight"].abs().min() > 0
 
@@ -320,7 +320,7 @@ def test_two_processes_with_half_the_batch_give_ones_losses(command, tmp_path, m
     np.testing.assert_allclose(losses(two), losses(one), rtol=2e-3)
     np.testing.assert_allclose(losses(two)[:10], losses(one)[:10], rtol=1e-5)
     if more:
-        states = [load_file(f / "checkpoints/step-40/objective.safetensors") for f in (one, two)]
+        states = [load_file(f / "checkpoints/step-40/task.safetensors") for f in (one, two)]
         assert torch.equal(*(state["levels.count"] for state in states))
         torch.testing.assert_close(*states, rtol=2e-2, atol=1e-4)
 
@@ -344,6 +344,7 @@ from pathlib import Path
 from mezzotint.experiment import *
 from mezzotint.run import run
 from mezzotint.nets import UNetConfig
+from mezzotint.training.loop import TrainConfig
 import torch
 
 torch.set_num_threads(1)

@@ -68,6 +68,8 @@ def sweep(arguments: list[str]) -> None:
     flags = parse(default, rest, f"mezzotint sweep {folder}")
     if flags.nfe and flags.steps:
         raise UserError("give --nfe or --steps, not both")
+    if flags.seed < 0:
+        raise UserError(f"seed is {flags.seed}: choose 0 or more")
     if not pipe.classes and (flags.guidance, flags.interval) != ((1.0,), ("none",)):
         raise UserError("this model is unconditional: leave out --guidance and --interval")
     digest, pipe = pipe.digest, pipe.in_precision(flags.precision)
