@@ -83,7 +83,7 @@ def test_a_run_folder_holds_what_it_should(trained_vae: Path, tiny_vae: Autoenco
         "net.safetensors", "optimizer.safetensors", "state.json",
     }  # fmt: skip
     with Image.open(trained_vae / "samples" / "000000096.png") as sheet:
-        columns, rows_of_pairs = 10, 3  # 30 of the 60 that are held out, each above its copy
+        columns, rows_of_pairs = 10, 4  # 40 of the 60 that are held out, each above its copy
         assert sheet.width // (96 + 2) == columns
         assert sheet.height // (96 + 2) == 2 * rows_of_pairs
 

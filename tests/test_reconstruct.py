@@ -249,7 +249,7 @@ def test_the_command_measures_an_autoencoder(trained_vae: Path, capsys: CapSys) 
     assert np.shape(kept["latents"]["mean"]) == np.shape(kept["latents"]["std"]) == (4,)
     assert kept["latents"]["std"] == pytest.approx([1] * 4, abs=0.1)  # as its checkpoint scales
     with Image.open(out / "reconstructions.png") as picture:
-        assert picture.height == 2 + 6 * 98  # three rows, each above what came back, enlarged
+        assert picture.height == 2 + 8 * 98  # four rows, each above what came back, enlarged
 
     call(capsys, "evaluate", str(trained_vae), "--metrics", "kd")
     assert len((out / "figures.jsonl").read_text().splitlines()) == 2

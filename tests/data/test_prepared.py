@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mezzotint.data import prepare, prepared
+from mezzotint.data import Prepared, prepare, prepared
 from mezzotint.data.images import read_image
 from mezzotint.errors import UserError
 
@@ -184,3 +184,15 @@ def test_no_room(animals, cache, monkeypatch):
     with pytest.raises(UserError, match="set MEZZOTINT_CACHE to a larger disk"):
         prepare(str(animals))
     assert entries(cache) == []
+
+
+def test_some_pictures_are_of_all_classes_in_turn_and_always_the_same(tmp_path) -> None:
+    """Every tenth of classes that come in turn would be one class."""
+    images = np.arange(200, dtype=np.uint8)[:, None, None, None]
+    data = Prepared(images, np.arange(200) % 10, tuple("0123456789"), "", tmp_path, 0)
+    some = data.some(40)
+    assert some.shape == (40, 1, 1, 1)
+    assert len(np.unique(some)) == 40
+    assert len(np.unique(some.ravel() % 10)) > 5
+    assert np.array_equal(some, data.some(40))
+    assert len(data.some(1000)) == 200
