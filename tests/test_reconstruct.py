@@ -72,7 +72,7 @@ def measure(originals: Prepared) -> Measure:
 
 
 @pytest.fixture
-def foreign(tmp_path: Path) -> Path:
+def foreign(few_glyphs: None, tmp_path: Path) -> Path:
     """An autoencoder as diffusers saves it."""
     torch.manual_seed(0)
     vae = VAE(VAEConfig(channels=(8, 16), blocks=1, groups=4))
@@ -296,6 +296,7 @@ def test_a_foreign_autoencoder_is_measured_on_what_is_said(foreign, tmp_path, ca
     flags = ["--against", "glyphs", "--metrics", "fd", "--out", str(out)]
     assert call(capsys, "evaluate", str(foreign), *flags)[0] == 0
     found = {f["name"]: f["value"] for f in row(out)["figures"]}
+    assert {f["samples"] for f in row(out)["figures"]} == {100}
     images = torch.from_numpy(np.array(prepare("glyphs").images)).permute(0, 3, 1, 2).contiguous()
     codec = load_codec(foreign)
     error = (codec.decode(codec.encode(images)).double() - images).square().mean((1, 2, 3))
