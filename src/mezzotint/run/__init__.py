@@ -2,6 +2,7 @@
 
 config.json    the whole configuration          samples/      grids through the training
 log.jsonl      a row each log interval          checkpoints/  step-N
+averages/      step-N of two short averages, where asked for
 """
 
 from __future__ import annotations
@@ -133,6 +134,8 @@ def _steps(job: Job, folder: Path, accelerator: Accelerator) -> Iterator[Progres
         clock = time.perf_counter()
         for now in steps:
             state.step, images, note = now.step, now.step * size, ""
+            for average in state.averages.values():
+                average.update_parameters(state.net)
             state.pending.append({**now.figures, "grad_norm": now.grad_norm})
             logging = due(experiment.log_every, now.step)
             if logging:
@@ -145,6 +148,9 @@ def _steps(job: Job, folder: Path, accelerator: Accelerator) -> Iterator[Progres
                 if main:
                     log.write(row)
             caught = stop.number()
+            # Before the checkpoint: a run that goes on from there has the snapshot.
+            if main and state.averages and due(experiment.train.snapshots, now.step):
+                state.snapshot(folder / "averages")
             if main and (caught or due(experiment.save_every, now.step)):
                 note = save()
             yield Progress(images, total, loss, note)

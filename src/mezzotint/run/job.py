@@ -17,6 +17,7 @@ from mezzotint.data.order import Rows
 from mezzotint.evaluate import Figure, Follow, Measure, Share
 from mezzotint.experiment import Configuration, compute_dtype
 from mezzotint.nets import Network
+from mezzotint.training import posthoc
 from mezzotint.training.ema import averaged
 from mezzotint.training.loop import Examples, Task, optimizer
 from mezzotint.training.state import TrainState
@@ -80,4 +81,5 @@ def begin(experiment: Configuration, net: Network, task: Task) -> TrainState:
     """Before the first step: nothing is averaged yet, and nothing learned."""
     config = experiment.train
     ema = averaged(net, config.batch, config.ema_halflife)
-    return TrainState(net, ema, optimizer(net, config, task), task)
+    averages = posthoc.begin(net) if config.snapshots else {}
+    return TrainState(net, ema, optimizer(net, config, task), task, averages)

@@ -114,7 +114,11 @@ class Autoencoding(Task):
         return loss, {name: value.detach() for name, value in figures.items()}
 
     def balance(self, made: Tensor, pull: Tensor, push: Tensor) -> Tensor:
-        """w, of the gradients with respect to the picture."""
+        """w, of the gradients with respect to the picture.
+
+        Where a batch is worked through in parts, or shared by processes, each part has its own w,
+        of its own gradients.
+        """
         norms = [
             torch.autograd.grad(made, self.last, gradient, retain_graph=True)[0].norm()
             for gradient in (pull, push)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
@@ -22,9 +23,14 @@ def decay(step: int, batch: int, halflife: float) -> float:
 
 def averaged(net: nn.Module, batch: int, halflife: float) -> AveragedModel:
     """A copy of ``net`` whose ``update_parameters(net)`` moves it by the decay above."""
+    return tracked(net, lambda step: decay(step, batch, halflife))
+
+
+def tracked(net: nn.Module, decay: Callable[[int], float]) -> AveragedModel:
+    """A copy of ``net`` whose ``update_parameters(net)`` number n leaves decay(n) of its past."""
 
     def update(mean: Tensors, now: Tensors, n: Tensor | int) -> None:
         # n counts the updates before this one; the very first is a plain copy, and not made here.
-        torch._foreach_lerp_(mean, now, 1 - decay(int(n) + 1, batch, halflife))
+        torch._foreach_lerp_(mean, now, 1 - decay(int(n) + 1))
 
     return AveragedModel(net, multi_avg_fn=update)

@@ -55,6 +55,9 @@ class TrainConfig:
     """Bound on the norm of the gradient."""
     ema_halflife: float = Field(default=887_000.0, ge=1)
     """Half-life of the averaged weights, in images (887,000 is a decay of 0.9999 at batch 128)."""
+    snapshots: NonNegativeInt = 0
+    """Images between snapshots of two short averages, from which `mezzotint average` rebuilds one
+    of any length afterwards; 0 for none."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """All of a run's randomness follows from it."""
 

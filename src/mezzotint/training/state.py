@@ -18,6 +18,7 @@ from mezzotint.errors import UserError
 from mezzotint.nets import Network
 from mezzotint.training import checkpoint
 from mezzotint.training.loop import Task
+from mezzotint.training.posthoc import GAMMAS
 
 Figures: TypeAlias = Mapping[str, float | Tensor]
 
@@ -30,6 +31,7 @@ class TrainState:
     ema: AveragedModel
     optimizer: torch.optim.Optimizer
     task: Task
+    averages: dict[str, AveragedModel] = field(default_factory=dict)  # of `posthoc`, where kept
     step: int = 0
     pending: list[Figures] = field(default_factory=list)  # a step each, not yet logged
     timed: int = 0  # steps of those that this process made,
@@ -95,6 +97,7 @@ class TrainState:
                 "ema": self.ema.module.state_dict(),
                 "optimizer": {f"{i}.{k}": v for i, s in state.items() for k, v in s.items()},
                 **({"task": beside} if beside else {}),
+                **{name: a.module.state_dict() for name, a in self.averages.items()},
                 **more,
             },
             {
@@ -116,13 +119,31 @@ class TrainState:
         state = {"step": self.step, **facts}
         return checkpoint.write(final, tensors, {"config": config, "state": state})
 
+    def snapshot(self, folder: Path) -> Path:
+        """Write ``folder/step-N``: the averages' trained weights, for `posthoc.coefficients`.
+
+        In float16: weights are nowhere near its bound, and bfloat16 rounds eight times as coarsely,
+        which a combination enlarges.
+        """
+        self.read()
+        tensors = {
+            name: {k: p.detach().half() for k, p in a.module.named_parameters() if p.requires_grad}
+            for name, a in self.averages.items()
+        }
+        facts = {"step": self.step, "gammas": {name: GAMMAS[name] for name in tensors}}
+        # All are kept: there is no more than one a step.
+        return checkpoint.save(folder, self.step, tensors, {"state": facts}, keep=self.step)
+
     def restore(self, folder: Path) -> None:
         """Become what a checkpoint holds."""
         state = json.loads((folder / "state.json").read_text())
         self.step, self.pending = state["step"], [*state["pending"]]
         self.net.load_state_dict(load_file(folder / "net.safetensors"))
         self.ema.module.load_state_dict(load_file(folder / "ema.safetensors"))
-        self.ema.n_averaged.fill_(self.step)
+        for name, average in self.averages.items():
+            average.module.load_state_dict(load_file(folder / f"{name}.safetensors"))
+        for average in (self.ema, *self.averages.values()):
+            average.n_averaged.fill_(self.step)
         if self.task.state_dict():
             self.task.load_state_dict(load_file(folder / "task.safetensors"))
         weights = [p for group in self.optimizer.param_groups for p in group["params"]]
