@@ -85,6 +85,8 @@ def test_labels_are_every_class_in_turn_one_for_all_or_one_each(pipe: mz.Pipelin
     for ones in (torch.tensor([1, 1]), [1, 1], np.int64(1), torch.tensor(1)):
         assert near(pipe.sample(2, labels=1), pipe.sample(2, labels=ones))
     assert not near(pipe.sample(2, labels=1), pipe.sample(2, labels=2))
+    assert near(pipe.sample(2, labels="cow"), pipe.sample(2, labels=2))
+    assert near(pipe.sample(2, labels=["cow", "ant"]), pipe.sample(2, labels=[2, 0]))
 
 
 def test_guidance_is_the_papers_on_the_raw_network(pipe: mz.Pipeline) -> None:
@@ -137,7 +139,9 @@ def test_bf16_makes_nearly_the_same_pictures(pipe: mz.Pipeline) -> None:
         ({"labels": -1}, "there is no class -1"),
         ({"labels": [0, 1, 2]}, "3 labels for 2 pictures"),
         ({"labels": [0.5, 1.5]}, "labels are integers from 0, not torch.float32"),
-        ({"labels": "ant"}, "labels are integers from 0, not 'ant'"),
+        ({"labels": "bees"}, "there is no class 'bees'; did you mean bee"),
+        ({"labels": ["ant", "dodo"]}, "no class 'dodo': labels are 0 to 2, or names such as ant"),
+        ({"labels": {1}}, "labels are integers from 0, not {1}"),
         ({"labels": [[0, 1], [1, 2]]}, "must be a list"),
         ({"steps": 0}, "steps: input should be greater than 0"),
         ({"steps": 1001}, "steps is 1001: choose 1 to 1000"),
@@ -176,6 +180,8 @@ def test_an_unconditional_model_takes_neither_labels_nor_guidance(uncond: mz.Pip
         uncond.sample(1, guidance=2.0)
     with pytest.raises(mz.UserError, match="unconditional: leave labels out"):
         uncond.sample(1, labels=0)
+    with pytest.raises(mz.UserError, match="unconditional: leave labels out"):
+        uncond.sample(1, labels="ant")
 
 
 # Samplers, spacings and budgets.

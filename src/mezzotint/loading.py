@@ -1,4 +1,4 @@
-"""From what lies on the disk to a finished model: a run, a checkpoint, a diffusers folder.
+"""From what lies on the disk to a finished model: a run, a checkpoint, a diffusers folder, a name.
 
 A model is a Pipeline, or the codec that an autoencoder is.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mezzotint import experiment
+from mezzotint import experiment, shipped
 from mezzotint import recommended as recommendation
 from mezzotint.codec import Codec, Latents, Pixels
 from mezzotint.errors import UserError
@@ -37,7 +37,7 @@ FOREIGN = ["*.json", "diffusion_pytorch_model.safetensors", "*/diffusion_pytorch
 def is_model(path: Path) -> bool:
     """Whether a path is something that `load` may make sense of."""
     marks = (checkpoint.MANIFEST, "checkpoints", "model_index.json", "config.json")
-    return any((path / mark).exists() for mark in marks)
+    return shipped.find(path) is not None or any((path / mark).exists() for mark in marks)
 
 
 def is_autoencoder(path: str | Path) -> bool:
@@ -60,22 +60,40 @@ def load(
 ) -> Pipeline:
     """Load a run (its newest whole checkpoint), a checkpoint folder, or a diffusers folder.
 
+    Or, where no path of that name exists, the model of that name that comes with the package.
     ``device``: a GPU where there is one, else the CPU. ``precision``: "float32", "bf16"
     or "auto" (bf16 where the hardware has it). The ``defaults`` of a run that was swept are those
     of its recommended.json, unless ``recommended`` is False; else those of its config.json. Every
     file of a checkpoint is checked against its SHA-256. Raises UserError for a folder that is none
     of these, or damaged, and for an autoencoder.
     """
-    folder, device = _folder(path), _device(device)
+    folder, device = locate(path), _device(device)
     compute_dtype(precision, device)  # refused before anything is read
     if found := _checkpoint(folder):
         pipe = _from_checkpoint(found, folder, device)
-        if recommended and found != folder:
+        if recommended:
             pipe = recommendation.apply(pipe, folder)
+        if shipped.is_shipped(folder):
+            pipe = replace(pipe, home=None)  # what is measured of it goes into the cache
         return pipe.in_precision(precision)
     if (folder / "model_index.json").exists() or diffusers.is_unet(folder):
         return _from_diffusers(folder, device).in_precision(precision)
     raise _nothing(folder)
+
+
+def locate(path: str | Path) -> Path:
+    """The folder that a path is, or that of the shipped model of that name.
+
+    Raises UserError for neither.
+    """
+    folder = shipped.find(path) or Path(path)
+    if not folder.is_dir():
+        names = ", ".join(shipped.names())
+        raise UserError(
+            f"there is no folder {folder}: give a run, a checkpoint or a model's folder"
+            + (f"; shipped models: {names}" if names else "")
+        )
+    return folder
 
 
 def load_codec(
@@ -149,22 +167,13 @@ def _device(device: str | torch.device | None) -> torch.device:
 def _found(path: str | Path) -> Path:
     """The folder of a path, or of hub:OWNER/NAME."""
     name = str(path)
-    return snapshot(name[4:], "model", FOREIGN) if name[:4] == "hub:" else _folder(path)
-
-
-def _folder(path: str | Path) -> Path:
-    folder = Path(path)
-    if not folder.is_dir():
-        raise UserError(
-            f"there is no folder {folder}: give a run, a checkpoint or a model's folder"
-        )
-    return folder
+    return snapshot(name[4:], "model", FOREIGN) if name[:4] == "hub:" else locate(path)
 
 
 def _checkpoint(folder: Path) -> Path | None:
     """A folder that is a checkpoint, verified, or the newest whole one of a run."""
-    if (folder / checkpoint.MANIFEST).exists():
-        checkpoint.verify(folder)
+    if (folder / checkpoint.MANIFEST).exists() or shipped.is_shipped(folder):
+        shipped.verify(folder)
         return folder
     if (folder / "checkpoints").is_dir():
         experiment.read(folder / "config.json")  # a run from the future is not to be guessed at
@@ -181,7 +190,11 @@ def _foreign(folder: Path) -> bool:
 def _nothing(folder: Path) -> UserError:
     if (folder / "config.json").exists() and not _foreign(folder):
         return UserError(f"{folder} has no checkpoint yet: train it on with --resume")
-    return UserError(f"{folder} is no run, checkpoint or diffusers folder")
+    hides = ", and hides the shipped model: rename it, or work elsewhere"
+    return UserError(
+        f"{folder} is no run, checkpoint or diffusers folder"
+        + (hides if str(folder) in shipped.names() else "")
+    )
 
 
 def _vae(kind: str, fields: dict[str, Any], weights: dict[str, Tensor], where: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -148,10 +148,11 @@ class Pipeline:
     ) -> Tensor:
         """Make n pictures: uint8, (n, C, H, W), those with the numbers from ``first`` on.
 
-        ``labels``: one class for all, or n of them; None is every class in turn. Picture i follows
-        from (seed, i) alone; ``batch`` is how many are made at once and changes nothing but memory
-        and time, floating-point rounding aside. ``on_step(done, all)`` follows the denoiser calls,
-        ``on_images(i, images)`` each batch, the first of it the i-th of this request.
+        ``labels``: one class for all, or n of them, by number or by name; None is every class in
+        turn. Picture i follows from (seed, i) alone; ``batch`` is how many are made at once and
+        changes nothing but memory and time, floating-point rounding aside. ``on_step(done, all)``
+        follows the denoiser calls, ``on_images(i, images)`` each batch, the first of it the i-th of
+        this request.
         ``settings`` are SampleConfig's fields (sampler, steps, spacing, guidance, eta ...) where
         they shall differ from ``defaults``; ``nfe``, a budget of denoiser calls a picture, may
         stand in the place of ``steps``. Raises UserError for what cannot be done.
@@ -249,18 +250,21 @@ class Pipeline:
         if labels is None:
             turn = range(first, first + n)
             return [i % len(self.classes) for i in turn] if self.classes else None
-        given = integers(labels).tolist()
+        given = self._given(labels).tolist()
         every: list[int] = given if isinstance(given, list) else [given] * n
         if len(every) != n:
             raise UserError(f"{len(every)} labels for {n} pictures: give one for all, or {n}")
         return every
 
+    def _given(self, labels: int | str | Sequence[int | str] | Tensor) -> Tensor:
+        if not self.classes:
+            raise UserError("this model is unconditional: leave labels out")
+        return integers(labels, self.classes)
+
     def _labels(self, labels: Labels) -> Tensor | None:
         if labels is None:
             return None
-        if not self.classes:
-            raise UserError("this model is unconditional: leave labels out")
-        given = integers(labels)
+        given = self._given(labels)
         if given.ndim != 1:
             raise UserError("labels must be a list, one integer a picture")
         if bad := [i for i in given.tolist() if not 0 <= i < len(self.classes)]:

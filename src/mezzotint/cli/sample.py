@@ -27,8 +27,8 @@ class SampleFlags:
     """The pictures' folder."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     """How many."""
-    labels: tuple[int, ...] = ()
-    """One class for all, or one each; none is every class in turn."""
+    labels: tuple[int | str, ...] = ()
+    """One class for all, or one each, by number or name; none is every class in turn."""
     seed: int = 0
     """Picture i follows from the seed and i alone."""
     batch: int = 64
@@ -46,7 +46,7 @@ class SampleFlags:
 def sample(arguments: list[str]) -> None:
     """Sample from a run, a checkpoint or a diffusers folder."""
     name, rest = subject(arguments, "a run, a checkpoint or a diffusers folder")
-    folder = Path(name)
+    folder = loading.locate(name)
     pipe = loading.load(folder)
     default = SampleFlags(
         pipe.defaults, (folder if (folder / "checkpoints").is_dir() else Path()) / "pictures"
