@@ -18,8 +18,7 @@ BIN := .venv/bin
 	@touch $@
 
 demo: .venv/ready
-	$(BIN)/mezzotint train glyphs-ddpm --out runs/demo --resume
-	$(BIN)/mezzotint sample runs/demo -n 80 --out runs/demo/pictures
+	$(BIN)/mezzotint reproduce --scale glyphs --only B --out runs/demo
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -26,7 +26,6 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, UNet2DModel
 from diffusers.training_utils import EMAModel
-from machine import machine
 from torch import Tensor
 from turns import DEVICE, Row, Turn, memory, peak_memory, table, take_turns
 
@@ -34,6 +33,7 @@ import mezzotint as mz
 from mezzotint.allocator import keep_freed_memory
 from mezzotint.experiment import SampleConfig, compute_dtype
 from mezzotint.interop import diffusers as interop
+from mezzotint.machine import machine
 from mezzotint.nets import UNet, UNetConfig
 from mezzotint.pipeline import Pipeline
 from mezzotint.recipes import RECIPES

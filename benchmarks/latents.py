@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from accelerate import Accelerator
-from machine import machine
 from turns import DEVICE, Row, Turn, memory, peak_memory, table, take_turns
 
 from mezzotint.allocator import keep_freed_memory
 from mezzotint.experiment import CodecConfig, Experiment
+from mezzotint.machine import machine
 from mezzotint.recipes import RECIPES
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.training.loop import train

@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from machine import machine
 from torch import Tensor
 
 from mezzotint import evaluate as evaluation
@@ -26,6 +25,7 @@ from mezzotint.allocator import keep_freed_memory
 from mezzotint.codec import Latents
 from mezzotint.evaluate import Measure, choose
 from mezzotint.experiment import SampleConfig
+from mezzotint.machine import machine
 from mezzotint.metrics.networks import figure_name
 from mezzotint.pipeline import Pipeline
 from mezzotint.report.curves import Panel, Points, draw

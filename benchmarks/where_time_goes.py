@@ -18,7 +18,6 @@ from statistics import median
 import numpy as np
 import torch
 from against_diffusers import forwards, our_step, their_step
-from machine import machine
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 from turns import DEVICE, synchronize
@@ -26,6 +25,7 @@ from turns import DEVICE, synchronize
 from mezzotint.allocator import keep_freed_memory
 from mezzotint.data import Prepared, rows
 from mezzotint.experiment import compute_dtype
+from mezzotint.machine import machine
 from mezzotint.nets import UNet, UNetConfig
 from mezzotint.run.job import pixels
 

@@ -31,9 +31,14 @@ MAY = {
     "pipeline": {"asked", "experiment", "noise", "predict", "guidance", "samplers", "optimised"}
     | {"nets", "codec"},
     "recommended": {"experiment", "pipeline", "training"},
-    "loading": {"recommended", "experiment", "pipeline", "training", "nets", "interop", "codec"},
+    "shipped": {"training"},
+    "loading": {"recommended", "experiment", "pipeline", "training", "nets", "interop", "codec"}
+    | {"shipped"},
     "samples": {"experiment", "pipeline"},
     "evaluate": {"experiment", "pipeline", "report", "samples", "data", "metrics"},
+    "machine": set(),
+    "reproduce": {"experiment", "recipes", "nets", "training", "run", "data", "loading", "pipeline"}
+    | {"samples", "samplers", "evaluate", "metrics", "report", "reporting", "asked", "machine"},
     "sweep": {"experiment", "asked", "guidance", "samplers", "pipeline", "samples", "evaluate"}
     | {"recommended", "metrics", "report"},
     "reconstruct": {"evaluate", "codec", "nets", "data", "metrics"},
@@ -44,7 +49,7 @@ MAY = {
     "doctor": {"experiment", "noise", "samplers", "training", "nets", "data", "metrics", "codec"}
     | {"pipeline", "loading", "evaluate", "run"},
     "cli": {"doctor", "experiment", "loading", "run", "evaluate", "reporting", "recipes", "report"}
-    | {"sweep", "recommended", "reconstruct", "allocator"},
+    | {"sweep", "recommended", "reconstruct", "reproduce", "allocator"},
     "errors": set(),
     "progress": set(),
     "cache": set(),

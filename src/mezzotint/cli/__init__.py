@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -11,9 +12,11 @@ import torch
 import mezzotint
 from mezzotint import recipes
 from mezzotint.allocator import keep_freed_memory
+from mezzotint.cli.average import average
 from mezzotint.cli.doctor import doctor
 from mezzotint.cli.evaluate import evaluate
 from mezzotint.cli.report import report
+from mezzotint.cli.reproduce import reproduce
 from mezzotint.cli.sample import sample
 from mezzotint.cli.sweep import sweep
 from mezzotint.cli.train import train
@@ -26,10 +29,13 @@ USAGE = """usage: mezzotint VERB ...
   train RECIPE [--field value ...] [--out RUN] [--resume]   train a diffusion model
   sample RUN [-n 64] [--steps 50] [--guidance 2] ...        make pictures with it
   evaluate RUN [--samples 10k] [--network inception] ...    measure its pictures against the data
+  evaluate VAE [--samples 1000] [--tile 16] ...             what an autoencoder gives back
   evaluate PICTURES --against PICTURES                      or any pictures against any others
   sweep RUN [--nfe 5 10 20] [--guidance 1 2] ...            find its best settings, and use them
+  average RUN --length 0.1 [0.15 ...]                       rebuild longer or shorter averages
   report RUN... [--out report.html] ...                     a page of it, or of several compared
   doctor RUN [--samples 128]                                name what is wrong with it
+  reproduce [--scale glyphs] [--only B] ...                 the report's experiments, a page of them
 
 `mezzotint VERB --help` lists the verb's recipes or fields; recipes: {recipes}."""
 
@@ -40,6 +46,8 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "sweep": sweep,
     "report": report,
     "doctor": doctor,
+    "reproduce": reproduce,
+    "average": average,
 }
 
 
@@ -49,16 +57,22 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     verb = given[0] if given else "--help"
     try:
-        if verb == "--version":
-            print(f"mezzotint {mezzotint.__version__}")
-        elif verb in ("-h", "--help"):
-            print(USAGE.format(recipes=", ".join(recipes.RECIPES)))
-        elif verb not in VERBS:
-            hint = nearest(verb, list(VERBS)) or f": choose {', '.join(VERBS)}"
-            raise UserError(f"unknown verb {verb!r}{hint}")
-        else:
-            keep_freed_memory()
-            VERBS[verb](given[1:])
+        try:
+            if verb == "--version":
+                print(f"mezzotint {mezzotint.__version__}")
+            elif verb in ("-h", "--help"):
+                print(USAGE.format(recipes=", ".join(recipes.RECIPES)))
+            elif verb not in VERBS:
+                hint = nearest(verb, list(VERBS)) or f": choose {', '.join(VERBS)}"
+                raise UserError(f"unknown verb {verb!r}{hint}")
+            else:
+                keep_freed_memory()
+                VERBS[verb](given[1:])
+        finally:
+            sys.stdout.flush()  # not at Python's end, which complains where the reader has gone
+    except BrokenPipeError:  # what reads our output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except (UserError, OSError) as error:
         _fail(str(error), 2)
     except torch.OutOfMemoryError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -11,7 +12,7 @@ from mezzotint import recipes
 from mezzotint.cli.bars import FIRST, Rate, bar
 from mezzotint.cli.flags import parse, subject
 from mezzotint.experiment import Configuration
-from mezzotint.run import run
+from mezzotint.run import Progress, run
 from mezzotint.run.trackers import Copy
 
 
@@ -37,9 +38,16 @@ def train(arguments: list[str]) -> None:
     if flags.track != "none":
         copy = Copy(flags.out, flags.track)
         steps = copy.follow(steps) if FIRST else steps
+    watch(steps, "train")
+    if FIRST:
+        print(f"trained: {flags.out}")
+
+
+def watch(steps: Iterator[Progress], what: str) -> None:
+    """Go through a training under a bar, and say what happens on the way."""
     first = next(steps)  # whatever is wrong is said before a bar is drawn
     with bar("images", Rate(), hidden=not FIRST) as progress:
-        task = progress.add_task("train", total=first.total, completed=first.images, loss="")
+        task = progress.add_task(what, total=first.total, completed=first.images, loss="")
         for now in chain([first], steps):
             loss = f"loss {now.loss:.4f}" if now.loss == now.loss else ""
             progress.update(task, completed=now.images, total=now.total, loss=loss)
@@ -47,5 +55,3 @@ def train(arguments: list[str]) -> None:
                 progress.console.print(
                     f"{now.images:>9,} images  {loss}  {now.note}", highlight=False, soft_wrap=True
                 )
-    if FIRST:
-        print(f"trained: {flags.out}")

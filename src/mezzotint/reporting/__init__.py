@@ -26,7 +26,7 @@ from mezzotint.report.page import Cell, Chart, Faint, Page, Picture, Section, Ta
 from mezzotint.reporting.shown import Asked, Run, made, reconstructed
 from mezzotint.training.track import read as read_log
 
-__all__ = ["Asked", "Follow", "page"]
+__all__ = ["Asked", "Follow", "curves", "page"]
 
 GRIDS = 6  # through a training
 STEEP = 20  # largest over smallest, from which on a curve's axis is logarithmic
@@ -67,6 +67,11 @@ def page(folders: Sequence[Path], asked: Asked, follow: Follow) -> Page:
     each = [Section(r.name, _about(r), sections=list(_own(r, asked, follow))) for r in runs]
     title = f"{len(runs)} runs of mezzotint compared"
     return Page(title, facts, [*filter(None, compared), *each])
+
+
+def curves(folders: Sequence[Path]) -> Section | None:
+    """The logs of runs as charts against images seen; None where nothing is logged."""
+    return _curves([_run(folder, folder.name) for folder in folders])
 
 
 def _resolved(folders: Sequence[Path]) -> set[Path]:

@@ -1,0 +1,115 @@
+"""How long the parts of a plan will take, by a few timed steps of each network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from mezzotint.experiment import Autoencoder, Configuration, Experiment, compute_dtype
+from mezzotint.metrics import perceptual
+from mezzotint.nets import VAE, Network
+from mezzotint.reproduce.plan import Row
+from mezzotint.run.job import begin
+from mezzotint.samplers import SAMPLERS
+from mezzotint.training.autoencoding import Autoencoding
+from mezzotint.training.loop import Examples, Task, train
+from mezzotint.training.objective import Diffusion
+
+BATCH = 64  # pictures made at once
+WARM, TIMED = 2, 4  # calls
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a network on this machine, in seconds: all of its training, a call of BATCH pictures."""
+
+    training: float
+    call: float
+
+    def pictures(self, row: Row, samples: int) -> float:
+        calls = SAMPLERS[row.how.sampler].cost(row.how.steps) * -(-samples // BATCH)
+        return calls * self.call * (1 + (row.how.guidance not in (0, 1)))
+
+
+def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> Cost:
+    """What a network costs, fed with noise of the ``shape`` (C, H, W) that it sees."""
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+    dtype = compute_dtype(configuration.precision, accelerator.device)
+    net: nn.Module
+    task: Task
+    if isinstance(configuration, Experiment):
+        net = configuration.network(shape[0], classes)
+        schedule = configuration.noise.build().to(accelerator.device)
+        objective, prediction = configuration.objective, configuration.noise.prediction
+        task = Diffusion(objective, schedule, prediction, shape, classes, dtype=dtype)
+    else:
+        net = VAE(configuration.net)
+        task = _autoencoding(configuration, shape, net, dtype, accelerator.device)
+    net, task = net.to(accelerator.device), task.to(accelerator.device)
+    config = configuration.train
+
+    def batch(start: int, count: int, u: torch.Tensor) -> Examples:
+        labels = torch.zeros(count, dtype=torch.int64, device=u.device) if classes else None
+        return Examples(torch.randn(count, *shape, device=u.device), labels)
+
+    state = begin(configuration, cast(Network, net), task)
+    short = replace(config, images=(WARM + TIMED) * config.batch)
+    steps = train(
+        *(accelerator, accelerator.prepare(net), state.ema, state.optimizer, task, batch, short)
+    )
+    step = _timed(lambda: next(steps))
+    call = 0.0
+    if isinstance(configuration, Experiment):
+        ready = cast(Network, net).eval().for_inference(dtype)
+        x = torch.randn(BATCH, *shape, device=accelerator.device)
+        t = torch.zeros(BATCH, device=accelerator.device)
+        labels = t.long() if classes else None
+        with torch.inference_mode():
+            call = _timed(lambda: ready(x, t, labels))
+    return Cost(config.steps * step, call)
+
+
+def _autoencoding(
+    configuration: Autoencoder,
+    shape: tuple[int, ...],
+    net: VAE,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Task:
+    loss, factor = configuration.loss, configuration.net.factor
+    latent = configuration.net.latent, shape[1] // factor, shape[2] // factor
+    look = perceptual(loss.perceptual_network, device) if loss.perceptual else None
+    return Autoencoding(
+        *(loss, latent, cast(nn.Conv2d, net.decoder[-1]).weight, look, shape[0], dtype)
+    )
+
+
+def _timed(call: Callable[[], object]) -> float:
+    """Seconds a call, after some that warm up."""
+    clock = 0.0
+    for i in range(WARM + TIMED):
+        if i == WARM:
+            _wait()
+            clock = time.perf_counter()
+        call()
+    _wait()
+    return (time.perf_counter() - clock) / TIMED
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def told(seconds: float) -> str:
+    """A duration as one says it."""
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 1):.0f} seconds"

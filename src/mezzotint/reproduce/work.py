@@ -1,0 +1,312 @@
+"""The parts of a plan carried out, each once: what a folder holds already is not done again.
+
+FOLDER/plan.json       what may not change            FOLDER/rows.jsonl     figures, a row a line
+FOLDER/linear/ ...     the runs                       FOLDER/study.jsonl    of the schedules
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mezzotint import data, loading, samples
+from mezzotint import evaluate as evaluation
+from mezzotint.cache import cache_folder
+from mezzotint.data import Prepared, held_out
+from mezzotint.errors import UserError
+from mezzotint.evaluate import Follow
+from mezzotint.experiment import Configuration, Experiment
+from mezzotint.machine import commit, processor
+from mezzotint.metrics.inception import weights_path
+from mezzotint.pipeline import Pipeline
+from mezzotint.reproduce.estimate import BATCH, cost
+from mezzotint.reproduce.peak import peak
+from mezzotint.reproduce.plan import Plan, Row, digest
+from mezzotint.reproduce.study import errors_by_level, gradient_noise
+from mezzotint.run import Progress, run
+from mezzotint.training import checkpoint
+from mezzotint.training.track import read as read_log
+from mezzotint.training.track import replace
+
+PIXELS = ("linear", "cosine", "adaptive")
+HELD_OUT = 512  # pictures that the schedules' errors are measured on
+
+
+@dataclass
+class Work:
+    """A plan with what this machine can do of it. ``why``: of a model, why it cannot be had."""
+
+    plan: Plan
+    why: dict[str, str] = field(default_factory=dict)
+    data: dict[str, Prepared] = field(default_factory=dict)
+
+    def folder(self, model: str) -> Path:
+        return self.plan.folder / model
+
+    def needs(self, model: str) -> str:
+        """Why a model cannot be had, with what it needs; nothing where it can."""
+        config = self.plan.models[model]
+        needs = "vae" if isinstance(config, Experiment) and config.codec.vae else ""
+        return self.why.get(model, "") or (self.why.get(needs, "") if needs else "")
+
+    def rows(self) -> list[Row]:
+        return [row for row in self.plan.rows if not self.needs(row.model)]
+
+
+def begin(plan: Plan) -> Work:
+    """Hold a folder to a plan, and find out which of its pictures can be had.
+
+    Raises UserError for a folder of another plan, or of something else.
+    """
+    path = plan.folder / "plan.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    if plan.folder.exists() and not known and any(plan.folder.iterdir()):
+        raise UserError(f"{plan.folder} exists and holds no plan: choose another --out")
+    if changed := [k for k, v in plan.facts.items() if k in known and known[k] != v]:
+        name = changed[0]
+        raise UserError(
+            f"{plan.folder} was begun with {name} = {known[name]}, not {plan.facts[name]}: "
+            "go on as it was, or choose another --out"
+        )
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    replace(path, json.dumps(known | plan.facts, indent=1))
+    work = Work(plan)
+    for name, config in plan.models.items():
+        try:
+            work.data[name] = data.prepare(config.data.data, config.data.size)
+        except UserError as error:
+            asked = "--data" if name in PIXELS else "--imagenet"
+            work.why[name] = f"{error} (its pictures are given by {asked})"
+    return work
+
+
+def networks(classes: tuple[str, ...]) -> tuple[list[str], str]:
+    """The feature networks that measure, and what is to be said of them.
+
+    The one in the package, and Inception besides where its weights are at hand.
+    """
+    own = evaluation.choose(classes)
+    try:
+        if weights_path():
+            return [own, "inception"], ""
+    except UserError as error:
+        return [own], f"No FID: {error}."
+    return [own], (
+        "No FID: Inception's weights are not on this machine. An evaluation with --network "
+        "inception fetches them, and the same command then gives FID and IS too."
+    )
+
+
+def estimate(work: Work, hours: float) -> Iterator[tuple[str, float]]:
+    """What is still to be done, and how many seconds it will take.
+
+    Parts beyond ``hours`` are left out, and ``work.why`` says so.
+    """
+    plan, known = work.plan, recorded(work)
+    for name, config in plan.models.items():
+        left = 1 - progress(work.folder(name), config)
+        rows = [row for row in plan.rows if row.model == name and row not in known]
+        if work.needs(name) or not (left or rows):
+            continue
+        spent = cost(config, _seen(work, name), _classes(work, name))
+        seconds = left * spent.training
+        if seconds > hours * 3600:
+            work.why[name] = (
+                f"its training would take about {seconds / 3600:,.0f} hours on this machine, more "
+                f"than --hours {hours:g}: give more, or a machine with a faster GPU"
+            )
+            continue
+        if left:
+            yield f"train {name}, {config.train.images:,} images", seconds
+        for row in rows:
+            told = f"{row.letter}: {plan.samples:,} pictures, {row.name}"
+            yield told, spent.pictures(row, plan.samples)
+
+
+def _seen(work: Work, name: str) -> tuple[int, ...]:
+    """The shape (C, H, W) of what a model sees."""
+    config, (height, width, channels) = work.plan.models[name], work.data[name].images.shape[1:]
+    if not isinstance(config, Experiment) or not config.codec.vae:
+        return channels, height, width
+    if coder := work.plan.models.get("vae"):
+        assert not isinstance(coder, Experiment)
+        return coder.net.latent, height // coder.net.factor, width // coder.net.factor
+    return loading.load_codec(config.codec.vae, "cpu").latent_shape((channels, height, width))
+
+
+def _classes(work: Work, name: str) -> int:
+    config = work.plan.models[name]
+    told = isinstance(config, Experiment) and config.data.conditional
+    return len(work.data[name].classes) if told else 0
+
+
+def progress(folder: Path, config: Configuration) -> float:
+    """The share of a training that is done and saved."""
+    found = checkpoint.listed(folder / "checkpoints")
+    return int(found[-1].name.removeprefix("step-")) / config.train.steps if found else 0.0
+
+
+def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
+    """The trainings that are not done, each to be gone through before the next is asked for."""
+    for name, config in work.plan.models.items():
+        if not work.needs(name) and progress(work.folder(name), config) < 1:
+            yield name, run(config, work.folder(name), resume=True)
+
+
+def seconds_of(folder: Path) -> float:
+    """How long a run's steps took, interruptions left out."""
+    total, before = 0.0, 0
+    for row in read_log(folder / "log.jsonl"):
+        if rate := row.get("images_per_second"):
+            total, before = total + (row["images"] - before) / rate, row["images"]
+    return total
+
+
+def recorded(work: Work) -> dict[Row, dict[str, Any]]:
+    """The rows that were measured before, of the weights and the pictures that are there now."""
+    found: dict[Row, dict[str, Any]] = {}
+    for row in _kept(work, "rows.jsonl"):
+        if not samples.block(cache_folder("samples") / row["pictures"], 0).exists():
+            continue
+        for asked in work.rows():
+            told = json.loads(json.dumps(asdict(asked.how)))
+            if (row["model"], row["settings"]) == (asked.model, told):
+                found[asked] = row
+    return found
+
+
+def _kept(work: Work, name: str) -> list[dict[str, Any]]:
+    """The rows of a file that are of the trainings that lie in the folder, to their end."""
+    path = work.plan.folder / name
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with suppress(ValueError):  # cut short by a crash
+            rows.append(json.loads(line))
+    return [row for row in rows if row["model"] in work.plan.models and _current(work, row)]
+
+
+def _keep(work: Work, name: str, row: dict[str, Any]) -> None:
+    path = work.plan.folder / name
+    whole = not path.exists() or path.read_bytes().endswith(b"\n")
+    with path.open("a") as file:
+        file.write(("" if whole else "\n") + json.dumps(row) + "\n")
+
+
+def _current(work: Work, row: dict[str, Any]) -> bool:
+    """Whether a row is of the training that lies in the folder, to its end."""
+    name = row["model"]
+    done = progress(work.folder(name), work.plan.models[name]) >= 1
+    return done and row["configuration"] == digest(work.plan.models[name])
+
+
+def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> dict[str, Any]:
+    """Make a row's pictures, timed, measure them, and keep the figures."""
+    plan = work.plan
+    pipe = loading.load(work.folder(row.model), device, recommended=False)
+    pipe = pipe.in_precision(plan.precision)
+    folder = evaluation.kept(pipe, row.how, plan.seed, BATCH)
+    seconds, memory = _make(pipe, row, folder, plan, follow)
+    against = evaluation.training_set(work.folder(row.model), pipe)
+    measures = [
+        evaluation.measure(name, against, pipe.size, pipe.device)
+        for name in networks(pipe.classes)[0]
+    ]
+    result = evaluation.evaluate(
+        *(pipe, measures, row.how, [plan.samples], folder),
+        seed=plan.seed,
+        batch=BATCH,
+        chosen=("fd", "cs", "accuracy"),
+        follow=follow,
+    )
+    figures = [figure for _, found in result for figure in found]
+    config = plan.models[row.model]
+    facts = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "experiment": row.letter,
+        "model": row.model,
+        "settings": asdict(row.how),
+        "pictures": folder.name,
+        "seed": plan.seed,
+        "precision": plan.precision,
+        "seconds": seconds,
+        "memory": memory,
+        "images": config.train.images,
+        "training_seconds": seconds_of(work.folder(row.model)),
+        "configuration": digest(config),
+        "processor": processor(),
+        "commit": commit(),
+        "figures": [asdict(figure) for figure in figures],
+    }
+    _keep(work, "rows.jsonl", facts)
+    return facts
+
+
+def _make(
+    pipe: Pipeline, row: Row, folder: Path, plan: Plan, follow: Follow
+) -> tuple[float, float | None]:
+    """Make the pictures that are missing: seconds for BATCH of them, and the peak of memory.
+
+    Where none is missing, BATCH are made again, to be timed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    blocks = range(-(-plan.samples // BATCH))
+    missing = [i for i in blocks if not samples.block(folder, i).exists()]
+    with tempfile.TemporaryDirectory() as aside:
+        times, highest = [], []
+        for i in missing or [0]:
+            to = folder if missing else Path(aside)
+            clock = time.perf_counter()
+            _, memory = peak(
+                lambda i=i, to=to: samples.make(  # type: ignore[misc]
+                    pipe, to, i, row.how, plan.seed, BATCH, plan.samples, follow
+                )
+            )
+            times.append(time.perf_counter() - clock)
+            highest.append(memory)
+    known = [memory for memory in highest if memory is not None]
+    return statistics.median(times), max(known) if known else None
+
+
+def study(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
+    """Of each model in pixels: its error by level on pictures held out, and its gradient's noise.
+
+    {} where only one is there to be looked at.
+    """
+    models = [name for name in PIXELS if name in work.plan.models]
+    names = [name for name in models if not work.needs(name)]
+    if len(names) < 2:
+        return {}
+    known = {row["model"]: row for row in _kept(work, "study.jsonl")}
+    for i, name in enumerate(names):
+        if name in known:
+            continue
+        follow(f"study of {name}", i, len(names))
+        config, folder = work.plan.models[name], work.folder(name)
+        pipe = loading.load(folder)
+        pictures = held_out(config.data.data, config.data.size, work.data[name])
+        rows = np.random.default_rng(0).permutation(len(pictures.images))[:HELD_OUT]
+        images = torch.from_numpy(pictures.images[np.sort(rows)]).permute(0, 3, 1, 2).contiguous()
+        labels = pictures.labels[np.sort(rows)].tolist() if pipe.classes else None
+        noise = gradient_noise(folder)
+        known[name] = {
+            "model": name,
+            "configuration": digest(config),
+            "errors": errors_by_level(pipe, images, labels, seed=work.plan.seed),
+            "noise_scale": noise.scale if math.isfinite(noise.scale) else None,
+            "gradient": noise.norm,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        _keep(work, "study.jsonl", known[name])
+    return {name: known[name] for name in names}
