@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +76,17 @@ def test_help_and_version(capsys: CapSys) -> None:
         assert flag in said
 
 
+@pytest.mark.parametrize("arguments", ["--help", "train glyphs-ddpm --help"])
+def test_a_reader_that_has_gone_ends_it_quietly(arguments: str) -> None:
+    """Of output that is written in between as of what is left at the end."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "mezzotint", *arguments.split()]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -104,6 +118,7 @@ def test_help_and_version(capsys: CapSys) -> None:
         ("sample RUN --steps 0", "steps: input should be greater than 0"),
         ("sample RUN --steps 1001", "steps is 1001: choose 1 to 1000"),
         ("sample RUN --labels 10", "there is no class 10: labels are 0 to 9"),
+        ("sample RUN --labels ship", "no class 'ship': labels are 0 to 9, or names such as 0"),
         (
             "sample RUN --sampler nonsense",
             f"unknown sampler 'nonsense': choose one of {', '.join(SAMPLERS)}",

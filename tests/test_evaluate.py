@@ -9,10 +9,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
+from unittest.mock import MagicMock
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import errors
 from PIL import Image
 
 import mezzotint as mz
@@ -298,6 +301,26 @@ def test_bad_input_is_one_clear_line(
     assert len(err.splitlines()) == 1, err
     assert message in err
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionError("no route"), errors.RepositoryNotFoundError("404", response=MagicMock())],
+)
+def test_a_name_of_the_hub_is_an_autoencoder_or_asks_for_against(capsys, monkeypatch, error):
+    kinds = []
+
+    def fetch(name: str, repo_type: str, **more: object) -> str:
+        kinds.append(repo_type)
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    code, out, err = call(capsys, "evaluate", "hub:ours/net")
+    assert (code, out, set(kinds)) == (2, "", {"model"})
+    assert err == (
+        "mezzotint: hub:ours/net is no autoencoder, or none that can be fetched: correct the name, "
+        "or connect; to measure the data set of that name, say --against what\n"
+    )
 
 
 def test_changed_training_data_is_refused(trained, tiny, capsys, monkeypatch) -> None:

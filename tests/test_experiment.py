@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 import mezzotint as mz
 from mezzotint import experiment
-from mezzotint.experiment import Experiment, NoiseConfig, SampleConfig, first_problem
+from mezzotint.experiment import Autoencoder, Experiment, NoiseConfig, SampleConfig, first_problem
 from mezzotint.noise import SCHEDULES, SPACINGS
 from mezzotint.samplers import SAMPLERS
+from mezzotint.training.autoencoding import ReconstructionConfig
 
 
 def refused(kind: type, **fields: object) -> str:
@@ -200,6 +201,14 @@ def test_a_schedule_is_rescaled_and_then_shifted() -> None:
 def test_the_cosine_schedule_takes_its_offset(s: float | None) -> None:
     built = NoiseConfig(schedule="cosine", s=s).build()
     assert torch.equal(built.alpha, mz.cosine(1000, 0.008 if s is None else s).alpha)
+
+
+def test_a_decoder_is_tuned_of_an_encoder_that_there_is() -> None:
+    tuned = {"recipe": "tuned", "loss": ReconstructionConfig(tune="decoder")}
+    problem = refused(Autoencoder, **tuned)
+    assert problem.startswith("tune decoder leaves the encoder as it begins")
+    assert problem.endswith("say with init what to begin from, or tune all")
+    assert Autoencoder(**tuned, init="runs/vae").init == "runs/vae"
 
 
 def test_a_model_without_classes_is_sampled_unguided() -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 import mezzotint as mz
 from mezzotint import experiment as configuration
 from mezzotint import recipes
+from mezzotint.asked import noise
 from mezzotint.codec import Latents
 from mezzotint.data import TOLD, prepare, rows
 from mezzotint.experiment import CodecConfig, Experiment
@@ -161,6 +162,19 @@ def test_a_sample_of_the_posterior_is_drawn_anew_and_of_its_variance(tiny_ldm, t
     assert ratio.min() > 0.4
     error = (drawn.mean(0) - job.codec.sample(mean, std)) / wanted
     assert error.std() == pytest.approx(200**-0.5, rel=0.05)
+
+
+def test_a_sample_of_the_posterior_is_of_no_noise_that_is_sampled_from(tiny_ldm, trained_vae):
+    """Though both are of the same seed and the same number."""
+    job = begun(latent(tiny_ldm, trained_vae, posterior="sample"))
+    seed = job.experiment.train.seed
+    images = glyphs()[rows(seed, 0, 100, 100)]
+    mean, std = job.codec.moments(images)
+    z = job.batch(0, 100, torch.full((100, KNOBS), 0.9)).x0
+    eps = (z - job.codec.sample(mean, std)) * job.codec.std.view(-1, 1, 1) / std
+    sampled = noise(seed, range(100))(eps)
+    correlation = (eps * sampled).mean() / (eps.std() * sampled.std())
+    assert abs(correlation) < 5 * eps.numel() ** -0.5
 
 
 def test_labels_are_dropped_and_guided_by(tiny_ldm, trained_ldm, tmp_path) -> None:

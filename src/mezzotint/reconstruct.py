@@ -14,6 +14,7 @@ from mezzotint.data import Prepared, held_out, prepare
 from mezzotint.errors import UserError
 from mezzotint.evaluate import Against, Follow, Measure
 from mezzotint.metrics import Features, Figure, frechet_distance, interval, mean_figure, psnr, ssim
+from mezzotint.metrics.kernel import polynomial_kernel
 from mezzotint.metrics.measure import enough
 from mezzotint.metrics.networks import figure_name
 from mezzotint.nets import TinyVAE
@@ -45,10 +46,10 @@ def subjects(
     else of that. Raises UserError as `prepare` does, and for fewer than 10.
     """
     if split:
-        name, found = f"{data} {split}", prepare(data, size, split)
+        name, found = f"{data} {split}", prepare(data, size, split, skip_bad)
     else:
         train = prepare(data, size, skip_bad=skip_bad)
-        found = held_out(data, size, train)
+        found = held_out(data, size, train, skip_bad)
         name = f"{data} {'train' if found is train else 'held out'}"
     if count is not None:
         enough(count)
@@ -139,17 +140,17 @@ def kernel_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interval
 
         sum_(i != j) (k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(y_i, x_j)) / (N (N - 1))
 
-    with `metrics.kernel_distance`'s k. That one takes its sets to be independent: a picture's
+    with k `polynomial_kernel`. `kernel_distance` takes its sets to be independent: a picture's
     likeness to its own reconstruction would pull it below 0. This is unbiased for pairs, and 0
     where all are equal (Gretton et al. 2012, JMLR 13, eq. 4); its variance is, to first order,
     4 / N times that of the sum's rows.
     """
-    n, d = made.shape
+    n = len(made)
     x, y = (torch.from_numpy(np.array(rows)).double() for rows in (made, real))
     means = torch.empty(n, dtype=torch.float64)
     for start in range(0, n, ROWS):
         p, q = x[start : start + ROWS], y[start : start + ROWS]
-        k = [(a @ b.T / d + 1) ** 3 for a, b in ((p, x), (q, y), (p, y), (q, x))]
+        k = [polynomial_kernel(a, b) for a, b in ((p, x), (q, y), (p, y), (q, x))]
         h = k[0] + k[1] - k[2] - k[3]
         h.diagonal(start).zero_()
         means[start : start + ROWS] = h.sum(1) / (n - 1)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mezzotint.data import Prepared, prepare, prepared
+from mezzotint.data import Prepared, held_out, prepare, prepared
 from mezzotint.data.images import read_image
 from mezzotint.errors import UserError
 
@@ -119,6 +119,19 @@ def test_skip_bad_counts_and_leaves_the_others(messy):
     assert result.fingerprint == clean.fingerprint
     np.testing.assert_array_equal(result.images, clean.images)
     assert result.labels.tolist() == clean.labels.tolist()
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_bad_files_are_left_out_of_what_is_held_out_too(messy, tmp_path, split):
+    (tmp_path / "both").mkdir()
+    for part in ("train", split):
+        shutil.copytree(messy, tmp_path / "both" / part)
+    train = prepare(str(tmp_path / "both"), skip_bad=True)
+    with pytest.raises(UserError, match="3 of 8 pictures cannot be read"):
+        held_out(str(tmp_path / "both"), None, train)
+    others = held_out(str(tmp_path / "both"), None, train, skip_bad=True)
+    assert others.folder != train.folder
+    assert (len(others.images), others.skipped) == (5, 3)
 
 
 def test_a_class_of_which_all_are_skipped(animals, cache):

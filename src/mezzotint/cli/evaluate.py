@@ -80,17 +80,18 @@ def evaluate(arguments: list[str]) -> None:
     if loading.is_autoencoder(name):
         reconstructions(name, rest)
     elif loading.is_model(Path(name)):
-        _model(Path(name), rest)
+        _model(name, rest)
     else:
         _pictures(name, rest)
 
 
-def _model(folder: Path, rest: list[str]) -> None:
+def _model(name: str, rest: list[str]) -> None:
+    folder = loading.locate(name)
     share, device = evaluation.join()
     pipe = loading.load(folder, device)
     run = (folder / "checkpoints").is_dir()
     default = ModelFlags(pipe.defaults, (folder if run else Path()) / "evaluation")
-    flags = parse(default, rest, f"mezzotint evaluate {folder}")
+    flags = parse(default, rest, f"mezzotint evaluate {name}")
     tiers = evaluation.tiers(flags.samples)
     how = flags.how.within(flags.nfe)
     if flags.weaker:
@@ -104,12 +105,12 @@ def _model(folder: Path, rest: list[str]) -> None:
         else:
             against = evaluation.training_set(folder, pipe)
         measures = [
-            evaluation.measure(name, against, pipe.size, device)
-            for name in flags.what.network or [choose(pipe.classes)]
+            evaluation.measure(network, against, pipe.size, device)
+            for network in flags.what.network or [choose(pipe.classes)]
         ]
     kept = evaluation.kept(pipe, how, flags.seed, flags.batch)
     facts = {
-        "model": str(folder),
+        "model": name,
         "pictures": kept.name,
         **asdict(how),
         **{name: getattr(flags, name) for name in ("seed", "batch", "nfe", "precision")},
@@ -139,7 +140,12 @@ def _model(folder: Path, rest: list[str]) -> None:
 def _pictures(name: str, rest: list[str]) -> None:
     flags = parse(PicturesFlags(), rest, f"mezzotint evaluate {name}")
     if not flags.what.against:
-        raise UserError(f"to measure {name} as pictures, say --against what")
+        sought = "is no autoencoder, or none that can be fetched: correct the name, or connect; "
+        raise UserError(
+            f"{name} {sought}to measure the data set of that name, say --against what"
+            if name.startswith("hub:")
+            else f"to measure {name} as pictures, say --against what"
+        )
     _, device = evaluation.join()
     found = evaluation.pictures(name, flags.split, flags.what.size)
     against = evaluation.against(flags.what.against, flags.what.against_split, flags.what.size)

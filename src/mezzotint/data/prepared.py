@@ -71,7 +71,7 @@ class Prepared:
         return picked
 
 
-def held_out(data: str, size: int | None, train: Prepared) -> Prepared:
+def held_out(data: str, size: int | None, train: Prepared, skip_bad: bool = False) -> Prepared:
     """The pictures of a data set that no training sees: its test or validation split, or `train`.
 
     Raises UserError as `prepare` does for a split that there is.
@@ -81,7 +81,7 @@ def held_out(data: str, size: int | None, train: Prepared) -> Prepared:
             find_source(data, split)
         except UserError:
             continue
-        return prepare(data, size, split)
+        return prepare(data, size, split, skip_bad)
     return train
 
 

@@ -159,7 +159,7 @@ def _pictures(
     asked = pipe.labels(samples)
     labels = None if asked is None else torch.tensor(asked)
     yield pictures.alike(seen.pool, of_data.pool, labels, told)
-    others = held_out(config.data.data, config.data.size, data)
+    others = held_out(config.data.data, config.data.size, data, config.data.skip_bad)
     unseen = None
     if others is not data:
         unseen = measure.network(_some(others, COMPARED)[0]).pool

@@ -123,6 +123,13 @@ class Autoencoder(Settings):
     loss: ReconstructionConfig = ReconstructionConfig()
     kind: Suppress[Literal["autoencoder"]] = "autoencoder"
 
+    def __post_init__(self) -> None:
+        if self.loss.tune == "decoder" and not self.init:
+            raise ValueError(
+                "tune decoder leaves the encoder as it begins, which is at random: say with init "
+                "what to begin from, or tune all"
+            )
+
 
 Configuration: TypeAlias = Experiment | Autoencoder
 _ADAPTER: TypeAdapter[Configuration] = TypeAdapter(

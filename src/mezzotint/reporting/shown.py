@@ -189,7 +189,8 @@ class _Show:
         return Section(title, text, tables=[Table(rows, ("", *(f"{s:g}" for s in SCALES)))])
 
     def nearest(self, title: str) -> Section:
-        pipe, images = self.pipe, self.images[:: self.asked.samples][:CLASSES]
+        pipe = self.pipe
+        images = self.images[:: self.asked.samples][:CLASSES]  # the first of each class
         against = evaluation.training_set(self.run.folder, pipe)
         assert against.pictures
         network = evaluation.choose(against.pictures.classes)
@@ -219,7 +220,7 @@ def reconstructed(run: Run, asked: Asked, follow: Follow) -> Iterator[Section]:
     try:
         codec = loading.load_codec(run.folder, precision=asked.precision)
         train = prepare(c.data, c.size, skip_bad=c.skip_bad)
-        found = held_out(c.data, c.size, train)
+        found = held_out(c.data, c.size, train, c.skip_bad)
     except UserError as error:
         yield Section(title, f"Nothing was made for this page: {error}.")
         return

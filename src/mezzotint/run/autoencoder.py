@@ -74,7 +74,7 @@ class AutoencoderJob(Job):
         zeros, ones = torch.zeros(experiment.net.latent), torch.ones(experiment.net.latent)
         shape = Latents(net, zeros, ones).latent_shape((channels, height, width))
         # What it is judged by: pictures that it has not seen, where the data has such.
-        self.pictures = held_out(c.data, c.size, self.data)
+        self.pictures = held_out(c.data, c.size, self.data, c.skip_bad)
         Latents(net, zeros, ones).latent_shape((channels, *self.pictures.images.shape[1:3]))
         self.augment = kornia_augmentation(c.augment, (height, width)) if c.augment else None
         self.facts = {

@@ -34,6 +34,7 @@ from mezzotint.training.loop import Examples
 from mezzotint.training.objective import Diffusion
 
 STD, MEAN = (1 / 3, 3.0), 1.5  # of latents: what published scalars leave of four channels is within
+POSTERIOR = 2**63  # added to the seed, which is less: sampling with it draws other noise
 ALIVE = 0.01  # of the mean: float16, in which latents are kept, rounds to a thirtieth of that
 
 
@@ -92,7 +93,9 @@ class DiffusionJob(Job):
             mean, std = (part.to(u.device) for part in self.latents.rows(index, mirrored))
             fresh = None
             if self.experiment.codec.posterior == "sample":
-                fresh = noise(self.experiment.train.seed, range(start, start + count))(mean)
+                fresh = noise(POSTERIOR + self.experiment.train.seed, range(start, start + count))(
+                    mean
+                )
             return Examples(cast(Latents, self.codec).sample(mean, std, fresh), labels)
         x0, told = pixels(self.data, index, mirrored), None
         if probability := self.experiment.data.non_leaking:

@@ -1,0 +1,52 @@
+"""The tables of README.md that come from docs/results.
+
+    python docs/readme.py            writes them
+    python docs/readme.py --check    exits with 1 where README.md is not what that would write
+
+A block of README.md from `<!-- from docs/results/FILE.md: NAME -->` to `<!-- end -->`, each on a line
+of its own, holds the table that follows `<!-- table: NAME -->` in that file, up to a blank line.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def filled(readme: str, root: Path) -> str:
+    """The text with all its blocks filled; exits with one line where one cannot be."""
+    start, *blocks = re.split(r"^<!-- from (\S+): (.+) -->$", readme, flags=re.MULTILINE)
+    for file, name, rest in zip(blocks[::3], blocks[1::3], blocks[2::3], strict=True):
+        _, end, after = rest.partition("\n<!-- end -->")
+        if not end:
+            sys.exit(f"README.md: the block {file}: {name} is not closed: add <!-- end -->")
+        start += f"<!-- from {file}: {name} -->\n{table(root / file, name)}{end}{after}"
+    return start
+
+
+def table(path: Path, name: str) -> str:
+    """The table marked with a name in a file of results; exits with one line without one."""
+    if not path.is_file():
+        sys.exit(f"there is no {path}: correct the block of README.md")
+    _, *after = path.read_text().split(f"<!-- table: {name} -->\n")
+    if len(after) != 1 or not after[0].startswith("|"):
+        sys.exit(f"{path}: put <!-- table: {name} --> above one table, on a line of its own")
+    return after[0].split("\n\n")[0].rstrip("\n")
+
+
+def main(arguments: list[str], root: Path = ROOT) -> None:
+    path = root / "README.md"
+    was = path.read_text()
+    now = filled(was, root)
+    if arguments == ["--check"]:
+        if now != was:
+            sys.exit("README.md is not what docs/results says: run python docs/readme.py")
+    elif arguments:
+        sys.exit("usage: python docs/readme.py [--check]")
+    else:
+        path.write_text(now)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
