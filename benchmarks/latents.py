@@ -54,6 +54,7 @@ def sampling(job: DiffusionJob) -> Turn:
 
 def page(vae: str, data: str, pairs: int) -> str:
     jobs = {name: DiffusionJob(e, DEVICE, None) for name, e in experiments(vae, data).items()}
+    size = sum(weight.numel() for weight in jobs[LATENTS].state.net.parameters())
     trainings = {name: training(job) for name, job in jobs.items()}
     samplings = {name: sampling(job) for name, job in jobs.items()}
     steps = list(take_turns(trainings, pairs, {PIXELS: min(3, pairs)}))
@@ -64,7 +65,7 @@ def page(vae: str, data: str, pairs: int) -> str:
         [
             "# Latents against pixels\n",
             f"{machine('torch')}. `python benchmarks/latents.py`, pictures of 64x64, a network of "
-            "21 million parameters, random weights but for the autoencoder's.",
+            f"{size / 1e6:.1f} million parameters, random weights but for the autoencoder's.",
             table(f"A training step, batch {BATCH}", BATCH, steps),
             table(f"{COUNT} pictures by DDIM 50, guided, decoded", COUNT, made),
             peaks,

@@ -210,6 +210,8 @@ def main() -> None:
     else:
         lines = spacings(bench, flags.out)
     command = f"python benchmarks/quality.py {flags.what} {flags.run} --pictures {flags.pictures}"
+    if flags.what == "guidance" and tuple(flags.scales) != SCALES:
+        command += f" --scales {' '.join(f'{scale:g}' for scale in flags.scales)}"
     by = f"Network {bench.measure.network.name}; karras grids but where another is named"
     where = f"{by}; seed {flags.seed}; {machine('torch')}."
     figure = flags.out.with_suffix(".png")
