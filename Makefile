@@ -18,7 +18,7 @@ BIN := .venv/bin
 	@touch $@
 
 demo: .venv/ready
-	$(BIN)/mezzotint reproduce --scale glyphs --only B --out runs/demo
+	$(BIN)/mezzotint reproduce --scale glyphs --only C --out runs/demo
 
 check: .venv/ready
 	$(BIN)/ruff check .

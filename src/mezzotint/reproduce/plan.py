@@ -54,7 +54,7 @@ class Size:
 
 
 SCALES: dict[str, Size] = {
-    "glyphs": Size("glyphs-ddpm", "glyphs-vae", "glyphs-ldm", 256, 48_000, 24_000, 64_000),
+    "glyphs": Size("glyphs-ddpm", "glyphs-vae", "glyphs-ldm", 192, 40_000, 24_000, 64_000),
     "cifar10": Size(
         "cifar10-ddpm-small", "tiny-imagenet100-vae", "tiny-imagenet100-ldm", samples=2_000
     ),
