@@ -3,8 +3,8 @@
     python docs/readme.py            writes them
     python docs/readme.py --check    exits with 1 where README.md is not what that would write
 
-A block of README.md from `<!-- from docs/results/FILE.md: NAME -->` to `<!-- end -->`, each on a line
-of its own, holds the table that follows `<!-- table: NAME -->` in that file, up to a blank line.
+A block of README.md from `<!-- from docs/results/FILE.md: NAME -->` to `<!-- end -->`, each on a
+line of its own, holds the table below `<!-- table: NAME -->` in that file, up to a blank line.
 """
 
 import re

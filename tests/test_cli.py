@@ -76,12 +76,10 @@ def test_help_and_version(capsys: CapSys) -> None:
         assert flag in said
 
 
-@pytest.mark.parametrize("arguments", ["--help", "train glyphs-ddpm --help"])
-def test_a_reader_that_has_gone_ends_it_quietly(arguments: str) -> None:
-    """Of output that is written in between as of what is left at the end."""
+def test_a_reader_that_has_gone_ends_it_quietly() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "mezzotint", *arguments.split()]
+    command = [sys.executable, "-m", "mezzotint", "train", "glyphs-ddpm", "--help"]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")

@@ -93,9 +93,8 @@ class DiffusionJob(Job):
             mean, std = (part.to(u.device) for part in self.latents.rows(index, mirrored))
             fresh = None
             if self.experiment.codec.posterior == "sample":
-                fresh = noise(POSTERIOR + self.experiment.train.seed, range(start, start + count))(
-                    mean
-                )
+                seed = POSTERIOR + self.experiment.train.seed
+                fresh = noise(seed, range(start, start + count))(mean)
             return Examples(cast(Latents, self.codec).sample(mean, std, fresh), labels)
         x0, told = pixels(self.data, index, mirrored), None
         if probability := self.experiment.data.non_leaking:
