@@ -102,7 +102,7 @@ def test_all_four_then_nothing_again(small: None, tmp_path: Path, capsys: CapSys
     logs = {path: path.read_text() for path in out.rglob("*.jsonl")}
     code, said, _ = call(capsys, "reproduce", "--out", str(out))
     assert code == 0
-    assert "in all: done" in said
+    assert "in all: nothing left to do" in said
     assert {path: path.read_text() for path in out.rglob("*.jsonl")} == logs
 
     # A run that was deleted is trained again, and gives what it gave.

@@ -112,4 +112,4 @@ def _say(work: Work, hours: float) -> None:
     for name in work.plan.models:
         if why := work.needs(name):
             print(f"  {name} is left out: {why}")
-    print(f"  in all: {f'about {told(total)}' if total else 'done'}", flush=True)
+    print(f"  in all: {f'about {told(total)}' if total else 'nothing left to do'}", flush=True)
