@@ -25,7 +25,7 @@ from mezzotint.experiment import Experiment, SampleConfig
 from mezzotint.machine import machine
 from mezzotint.run import run
 from mezzotint.training import checkpoint
-from mezzotint.training.track import read
+from mezzotint.training.track import duration
 
 Change = Callable[[Experiment], Experiment]
 HOW = SampleConfig("dpmpp_2m", steps=20, spacing="karras", guidance=2.0)
@@ -133,11 +133,7 @@ def result(experiment: Experiment, folder: Path, samples: int) -> Result:
     with FlopCounterMode(display=False) as counter:
         fresh = experiment.network(pipe.shape[0], len(pipe.classes))
         fresh(torch.randn(shape), torch.zeros(1), torch.zeros(1).long()).sum().backward()
-    rows = [row for row in read(folder / "log.jsonl") if "images_per_second" in row]
-    seconds = sum(
-        (row["images"] - before) / row["images_per_second"]
-        for row, before in zip(rows, [0, *(row["images"] for row in rows)], strict=False)
-    )
+    seconds = duration(folder / "log.jsonl")
     found = {figure.name: figure for figure in figures}
     return Result(found, counter.get_total_flops() / 1e9, seconds)
 

@@ -40,7 +40,7 @@ MAY = {
     "reproduce": {"experiment", "recipes", "nets", "training", "run", "data", "loading", "pipeline"}
     | {"samples", "samplers", "evaluate", "metrics", "report", "reporting", "asked", "machine"},
     "sweep": {"experiment", "asked", "guidance", "samplers", "pipeline", "samples", "evaluate"}
-    | {"recommended", "metrics", "report"},
+    | {"recommended", "metrics", "report", "machine"},
     "reconstruct": {"evaluate", "codec", "nets", "data", "metrics"},
     "run": {"experiment", "asked", "pipeline", "loading", "evaluate", "reconstruct", "report"}
     | {"training", "nets", "data", "metrics", "codec"},

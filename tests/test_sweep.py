@@ -202,7 +202,7 @@ def test_a_sweep_goes_on_where_it_was_killed(trained: Path, capsys, monkeypatch)
 
 
 def test_a_sweep_that_takes_too_long_asks_first(trained: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(cells, "_timed", lambda call, times=3: (call(), 60.0)[1])
+    monkeypatch.setattr(cells, "seconds_of", lambda call: (call(), 60.0)[1])
     # 8 cells of one block: 28 calls of a minute, guided or not, 8 looks and 8 decodings.
     code, out, err = call(capsys, "sweep", str(trained), *SMALL, "--minutes", "43")
     assert (code, out) == (2, "")

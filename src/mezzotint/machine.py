@@ -1,4 +1,4 @@
-"""What figures were made on and with."""
+"""What figures were made on and with, and how long a call takes there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import platform
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,6 +31,23 @@ def processor() -> str:
     name = models[0] if models else platform.processor() or platform.machine()
     special = [f for f in ("avx512_bf16", "amx_bf16") if any(f in line for line in lines)]
     return ", ".join([name, *special, f"{torch.get_num_threads()} of {os.cpu_count()} threads"])
+
+
+def seconds_of(call: Callable[[], object], times: int = 4) -> float:
+    """Seconds a call, after two that warm up."""
+    begun = 0.0
+    for i in range(times + 2):
+        if i == 2:
+            _wait()
+            begun = time.perf_counter()
+        call()
+    _wait()
+    return (time.perf_counter() - begun) / times
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def commit() -> str:

@@ -13,7 +13,8 @@ from mezzotint import recipes
 from mezzotint.errors import UserError
 from mezzotint.experiment import Experiment
 from mezzotint.reproduce import plan as planned
-from mezzotint.reproduce.plan import SCALES, Size, headline
+from mezzotint.reproduce import work
+from mezzotint.reproduce.plan import SCALES, Size
 from mezzotint.run import run
 from mezzotint.samplers import SAMPLERS
 from test_cli import CapSys, call
@@ -47,7 +48,7 @@ def test_the_plan_is_the_reports_table(tmp_path: Path) -> None:
     assert linear.train == cosine.train == adaptive.train  # at equal images seen
     assert {row.how.steps for row in made.rows if row.letter == "B"} >= {10, 50, 250, 1000}
     assert all(row.model == "linear" for row in made.rows if row.letter in "AB")  # one's weights
-    assert [row.letter for row in made.rows if headline(row.letter, row.how)] == [*"ABCDD"]
+    assert [row.letter for row in made.rows if row.headline] == [*"ABCD"]
     by_steps = {row.how.steps: row.papers for row in made.rows if row.letter == "B"}
     assert by_steps[10] == "13.36"
 
@@ -159,6 +160,8 @@ def test_bad_input(
         (["--seed", "-1"], "seed is -1: choose 0 or more"),
         (["--out", str(foreign)], f"{foreign} exists and holds no plan: choose another --out"),
         ([*begun, "--samples", "11"], f"{out} was begun with samples = 10, not 11"),
+        (["--samples", "5"], "5 pictures cannot be measured"),
+        ([*begun, "--data", "cifar10"], f"{out} was begun with cosine data = glyphs, not cifar10"),
         ([*begun, "--images", "8"], f"{out} was begun with cosine images = 96, not 8"),
     ):
         code, _, said = call(capsys, "reproduce", *arguments)
@@ -177,3 +180,11 @@ def test_a_metric_that_cannot_be_had(
     table = (out / "reproduce.md").read_text()
     assert "No FID: MEZZOTINT_INCEPTION is /nowhere/inception.pth" in table
     assert "fd-glyphs" in table
+
+    # Once another network is at hand, the same pictures are measured by it too.
+    monkeypatch.setattr(work, "networks", lambda classes: (["glyphs", "cifar10"], ""))
+    before = [row["pictures"] for row in lines(out / "rows.jsonl")]
+    assert call(capsys, "reproduce", "--out", str(out), "--only", "D")[0] == 0
+    after = lines(out / "rows.jsonl")[len(before) :]
+    assert [row["pictures"] for row in after] == before
+    assert all({f["network"] for f in row["figures"]} >= {"glyphs", "cifar10"} for row in after)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -12,6 +10,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from mezzotint.experiment import Autoencoder, Configuration, Experiment, compute_dtype
+from mezzotint.machine import seconds_of
 from mezzotint.metrics import perceptual
 from mezzotint.nets import VAE, Network
 from mezzotint.reproduce.plan import Row
@@ -22,7 +21,7 @@ from mezzotint.training.loop import Examples, Task, train
 from mezzotint.training.objective import Diffusion
 
 BATCH = 64  # pictures made at once
-WARM, TIMED = 2, 4  # calls
+STEPS = 6  # of a training, timed
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,11 @@ def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> 
         return Examples(torch.randn(count, *shape, device=u.device), labels)
 
     state = begin(configuration, cast(Network, net), task)
-    short = replace(config, images=(WARM + TIMED) * config.batch)
+    short = replace(config, images=STEPS * config.batch)
     steps = train(
         *(accelerator, accelerator.prepare(net), state.ema, state.optimizer, task, batch, short)
     )
-    step = _timed(lambda: next(steps))
+    step = seconds_of(lambda: next(steps))
     call = 0.0
     if isinstance(configuration, Experiment):
         ready = cast(Network, net).eval().for_inference(dtype)
@@ -71,7 +70,7 @@ def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> 
         t = torch.zeros(BATCH, device=accelerator.device)
         labels = t.long() if classes else None
         with torch.inference_mode():
-            call = _timed(lambda: ready(x, t, labels))
+            call = seconds_of(lambda: ready(x, t, labels))
     return Cost(config.steps * step, call)
 
 
@@ -88,23 +87,6 @@ def _autoencoding(
     return Autoencoding(
         *(loss, latent, cast(nn.Conv2d, net.decoder[-1]).weight, look, shape[0], dtype)
     )
-
-
-def _timed(call: Callable[[], object]) -> float:
-    """Seconds a call, after some that warm up."""
-    clock = 0.0
-    for i in range(WARM + TIMED):
-        if i == WARM:
-            _wait()
-            clock = time.perf_counter()
-        call()
-    _wait()
-    return (time.perf_counter() - clock) / TIMED
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def told(seconds: float) -> str:

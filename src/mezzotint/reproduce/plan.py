@@ -19,6 +19,7 @@ from mezzotint.experiment import (
     SampleConfig,
     to_json,
 )
+from mezzotint.metrics.measure import enough
 from mezzotint.training.loop import TrainConfig
 from mezzotint.training.objective import ObjectiveConfig
 
@@ -38,6 +39,8 @@ SOURCES = (
     "A: Ho et al. 2020; B: Song et al. 2021; C: Rombach et al. 2022, guided, of ImageNet at "
     "256x256; D: Nichol and Dhariwal 2021, in 4,000 steps"
 )
+
+GUIDED = 2.0  # the guidance scale of experiment C's row
 
 
 @dataclass(frozen=True)
@@ -76,16 +79,23 @@ class Row:
         return told + (f", guidance {self.how.guidance:g}" if self.letter == "C" else "")
 
     @property
+    def headline(self) -> bool:
+        """Whether this row stands for its experiment in the table of four."""
+        if self.letter == "A":
+            return True
+        how = self.how
+        own = how.guidance == GUIDED if self.letter == "C" else self.model != "adaptive"
+        return how.steps == 50 and own
+
+    @property
     def report(self) -> str:
         return REPORT.get(self.letter, "–")
 
     @property
     def papers(self) -> str:
-        if self.model == "adaptive":
-            return "–"
         if self.letter == "B":
             return DDIM.get(self.how.steps, "–")
-        return PAPERS[self.letter] if headline(self.letter, self.how) else "–"
+        return PAPERS[self.letter] if self.headline else "–"
 
 
 @dataclass(frozen=True)
@@ -109,15 +119,8 @@ class Plan:
             "seed": self.seed,
             "precision": self.precision,
             **{f"{name} images": c.train.images for name, c in self.models.items()},
+            **{f"{name} data": c.data.data for name, c in self.models.items()},
         }
-
-
-def headline(letter: str, how: SampleConfig) -> bool:
-    """Whether a row stands for its experiment in the table of four."""
-    return letter == "A" or (how.steps == 50 and (letter != "C" or how.guidance == GUIDED))
-
-
-GUIDED = 2.0  # the guidance scale of experiment C's row
 
 
 def plan(
@@ -137,8 +140,9 @@ def plan(
 
     ``images`` is what each diffusion model sees, ``data`` and ``imagenet`` are where the pictures
     are, ``vae`` an autoencoder to take instead of training one. Raises UserError for an experiment
-    that there is not.
+    that there is not, and for too few pictures to be measured.
     """
+    enough(samples or SCALES[scale].samples)
     letters = [letter.strip().upper() for word in only for letter in word.split(",")]
     if unknown := [letter for letter in letters if letter not in EXPERIMENTS]:
         raise UserError(f"unknown experiment {unknown[0]!r}: choose of A, B, C, D")

@@ -14,9 +14,10 @@ from mezzotint.report.curves import Panel
 from mezzotint.report.inline import chart, colours, png, tiled
 from mezzotint.report.page import Cell, Chart, Picture, Section, Table
 from mezzotint.reproduce.estimate import BATCH, told
-from mezzotint.reproduce.plan import EXPERIMENTS, SOURCES, Row, digest, headline
-from mezzotint.reproduce.work import Work, networks, seconds_of
+from mezzotint.reproduce.plan import EXPERIMENTS, SOURCES, Row, digest
+from mezzotint.reproduce.work import Work, networks
 from mezzotint.samplers import SAMPLERS
+from mezzotint.training.track import duration
 
 SHOWN = 10  # pictures of each row
 Facts = Mapping[str, Any]
@@ -62,7 +63,7 @@ def _four(results: Results) -> Section:
     head += ["95 % interval", "pictures", "images seen", "training", "configuration"]
     rows: list[list[Cell]] = []
     for row in results.work.plan.rows:
-        if not headline(row.letter, row.how) or row.model == "adaptive":
+        if not row.headline:
             continue
         what = f"{row.letter}: {row.name}", EXPERIMENTS[row.letter]
         facts = results.rows.get(row)
@@ -228,7 +229,7 @@ def _trainings(results: Results) -> Section:
     work, rows = results.work, []
     for name, config in work.plan.models.items():
         why = work.needs(name)
-        spent = "–" if why else told(seconds_of(work.folder(name)))
+        spent = "–" if why else told(duration(work.folder(name) / "log.jsonl"))
         cells: list[Cell] = [name, config.recipe, config.data.data, f"{config.train.images:,}"]
         rows.append([*cells, f"{config.train.batch}", spent, why or digest(config)])
     head = ["", "recipe", "data", "images", "batch", "steps took", "configuration"]

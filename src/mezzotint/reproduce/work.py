@@ -36,9 +36,9 @@ from mezzotint.reproduce.peak import peak
 from mezzotint.reproduce.plan import Plan, Row, digest
 from mezzotint.reproduce.study import errors_by_level, gradient_noise
 from mezzotint.run import Progress, run
+from mezzotint.run.folder import check_folder
 from mezzotint.training import checkpoint
-from mezzotint.training.track import read as read_log
-from mezzotint.training.track import replace
+from mezzotint.training.track import duration, replace
 
 PIXELS = ("linear", "cosine", "adaptive")
 HELD_OUT = 512  # pictures that the schedules' errors are measured on
@@ -68,7 +68,8 @@ class Work:
 def begin(plan: Plan) -> Work:
     """Hold a folder to a plan, and find out which of its pictures can be had.
 
-    Raises UserError for a folder of another plan, or of something else.
+    Raises UserError for a folder of another plan or of something else, and for a run in it of
+    another configuration.
     """
     path = plan.folder / "plan.json"
     known = json.loads(path.read_text()) if path.exists() else {}
@@ -80,6 +81,8 @@ def begin(plan: Plan) -> Work:
             f"{plan.folder} was begun with {name} = {known[name]}, not {plan.facts[name]}: "
             "go on as it was, or choose another --out"
         )
+    for name, config in plan.models.items():
+        check_folder(config, plan.folder / name, resume=True)
     plan.folder.mkdir(parents=True, exist_ok=True)
     replace(path, json.dumps(known | plan.facts, indent=1))
     work = Work(plan)
@@ -165,20 +168,17 @@ def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
             yield name, run(config, work.folder(name), resume=True)
 
 
-def seconds_of(folder: Path) -> float:
-    """How long a run's steps took, interruptions left out."""
-    total, before = 0.0, 0
-    for row in read_log(folder / "log.jsonl"):
-        if rate := row.get("images_per_second"):
-            total, before = total + (row["images"] - before) / rate, row["images"]
-    return total
-
-
 def recorded(work: Work) -> dict[Row, dict[str, Any]]:
-    """The rows that were measured before, of the weights and the pictures that are there now."""
+    """The rows that were measured before, of the weights and the pictures that are there now.
+
+    By all networks that are at hand now: one that has come since measures the same pictures.
+    """
     found: dict[Row, dict[str, Any]] = {}
     for row in _kept(work, "rows.jsonl"):
-        if not samples.block(cache_folder("samples") / row["pictures"], 0).exists():
+        there = samples.block(cache_folder("samples") / row["pictures"], 0).exists()
+        seen = {figure["network"] for figure in row["figures"]}
+        wanted = networks(work.data[row["model"]].classes)[0] if there else []
+        if not there or not seen >= {*wanted}:
             continue
         for asked in work.rows():
             told = json.loads(json.dumps(asdict(asked.how)))
@@ -194,7 +194,7 @@ def _kept(work: Work, name: str) -> list[dict[str, Any]]:
     for line in path.read_text().splitlines() if path.exists() else ():
         with suppress(ValueError):  # cut short by a crash
             rows.append(json.loads(line))
-    return [row for row in rows if row["model"] in work.plan.models and _current(work, row)]
+    return [row for row in rows if row["model"] in work.data and _current(work, row)]
 
 
 def _keep(work: Work, name: str, row: dict[str, Any]) -> None:
@@ -221,7 +221,7 @@ def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> dict[
     against = evaluation.training_set(work.folder(row.model), pipe)
     measures = [
         evaluation.measure(name, against, pipe.size, pipe.device)
-        for name in networks(pipe.classes)[0]
+        for name in networks(work.data[row.model].classes)[0]
     ]
     result = evaluation.evaluate(
         *(pipe, measures, row.how, [plan.samples], folder),
@@ -243,7 +243,7 @@ def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> dict[
         "seconds": seconds,
         "memory": memory,
         "images": config.train.images,
-        "training_seconds": seconds_of(work.folder(row.model)),
+        "training_seconds": duration(work.folder(row.model) / "log.jsonl"),
         "configuration": digest(config),
         "processor": processor(),
         "commit": commit(),

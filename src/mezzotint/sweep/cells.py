@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -20,6 +20,7 @@ from mezzotint.errors import UserError
 from mezzotint.evaluate import Figure, Follow, Measure
 from mezzotint.experiment import SampleConfig
 from mezzotint.guidance import along
+from mezzotint.machine import seconds_of
 from mezzotint.metrics.measure import enough
 from mezzotint.metrics.networks import figure_name
 from mezzotint.pipeline import Pipeline
@@ -175,10 +176,10 @@ def seconds(sweep: Sweep, hows: Sequence[SampleConfig]) -> float:
     level, labels = pipe.grid(hows[0])[0], pipe.labels(BATCH)
     with torch.inference_mode():
         images = pipe.codec.decode(x).cpu()
-        look = _timed(lambda: network(images))
-        decode = _timed(lambda: pipe.codec.decode(x))
-        plain = _timed(lambda: pipe.denoiser(labels, 1.0)(x, level))
-        guided = _timed(lambda: pipe.denoiser(labels, 2.0)(x, level)) if pipe.classes else plain
+        look = seconds_of(lambda: network(images))
+        decode = seconds_of(lambda: pipe.codec.decode(x))
+        plain = seconds_of(lambda: pipe.denoiser(labels, 1.0)(x, level))
+        guided = seconds_of(lambda: pipe.denoiser(labels, 2.0)(x, level)) if pipe.classes else plain
     total, blocks = 0.0, range(-(-sweep.samples // BATCH))
     for how in hows:
         folder, grid = evaluation.kept(pipe, how, sweep.seed, BATCH), pipe.grid(how)
@@ -190,15 +191,3 @@ def seconds(sweep: Sweep, hows: Sequence[SampleConfig]) -> float:
         total += missing * (calls * (plain + share * (guided - plain)) + decode)
         total += len(blocks) * look
     return total
-
-
-def _timed(call: Callable[[], object], times: int = 3) -> float:
-    """Seconds a call, after one that warms up."""
-    begun = 0.0
-    for i in range(times + 1):
-        if i == 1:
-            begun = time.perf_counter()
-        call()
-        if i in (0, times) and torch.cuda.is_available():
-            torch.cuda.synchronize()
-    return (time.perf_counter() - begun) / times

@@ -36,6 +36,15 @@ def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
     return [row for row in rows if isinstance(row, dict) and "step" in row]
 
 
+def duration(path: Path) -> float:
+    """The seconds that the steps in a log took; interruptions, grids and figures are left out."""
+    total, before = 0.0, 0
+    for row in read(path):
+        if rate := row.get("images_per_second"):
+            total, before = total + (row["images"] - before) / rate, row["images"]
+    return total
+
+
 def replace(path: Path, text: str) -> None:
     """Give a file new content so that a crash leaves the old or the new."""
     beside = path.with_name(f".{path.name}")
