@@ -218,7 +218,7 @@ def test_the_time_counts_guided_calls_twice_and_only_what_is_missing(trained, mo
     pipe = loading.load(trained)
     plan = sweeping.Sweep(trained, pipe, pipe.digest, "float32", "glyphs", samples=100)
 
-    def timed(call, times=3):
+    def timed(call):
         batches = []
         plain = Network.__call__
         with pytest.MonkeyPatch.context() as patch:
@@ -228,7 +228,7 @@ def test_the_time_counts_guided_calls_twice_and_only_what_is_missing(trained, mo
             call()
         return sum(batches) / 64  # of the denoiser alone
 
-    monkeypatch.setattr(cells, "_timed", timed)
+    monkeypatch.setattr(cells, "seconds_of", timed)
     plain, guided = settings(pipe, ["ddim"], [1.0, 3.0], [None], steps=[10])
     (part,) = settings(pipe, ["ddim"], [3.0], [(0.5, 2.0)], steps=[10])
     inside = sum(0.5 <= level.sigma / level.alpha <= 2 for level in pipe.grid(part)[:-1])
