@@ -180,3 +180,14 @@ def test_every_model_of_the_package_is_whole_and_makes_pictures() -> None:
         assert sum(path.stat().st_size for path in folder.iterdir()) <= SCRIPT["LARGEST"]
         data = loading.experiment.read(folder / "config.json").data.data
         assert data.startswith("hub:") or "/" not in data
+
+
+@pytest.mark.parametrize("split", [["--split", "dev"], ["--split=dev"]])
+def test_a_split_says_that_the_data_of_the_same_name_is_measured(
+    models: Path, trained: Path, split: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ship(trained, models / "glyphs", "")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["evaluate", "glyphs", "--against", "glyphs", *split])
+    assert stop.value.code == 2
+    assert "has no split 'dev'" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mezzotint import evaluate as evaluation
-from mezzotint import loading
+from mezzotint import loading, shipped
 from mezzotint.cli.bars import FIRST
 from mezzotint.cli.flags import parse, subject
 from mezzotint.cli.reconstructions import reconstructions
@@ -75,11 +75,15 @@ class PicturesFlags:
 
 
 def evaluate(arguments: list[str]) -> None:
-    """Measure a model, an autoencoder, or pictures."""
+    """Measure a model, an autoencoder, or pictures.
+
+    A model of the package may be called as its data is: ``--split`` says that the data is meant.
+    """
     name, rest = subject(arguments, "a run, a checkpoint, a diffusers folder, or pictures")
+    data = shipped.find(name) and any(flag.split("=")[0] == "--split" for flag in rest)
     if loading.is_autoencoder(name):
         reconstructions(name, rest)
-    elif loading.is_model(Path(name)):
+    elif loading.is_model(Path(name)) and not data:
         _model(name, rest)
     else:
         _pictures(name, rest)
