@@ -35,7 +35,7 @@ MAY = {
     "loading": {"recommended", "experiment", "pipeline", "training", "nets", "interop", "codec"}
     | {"shipped"},
     "samples": {"experiment", "pipeline"},
-    "evaluate": {"experiment", "pipeline", "report", "samples", "data", "metrics"},
+    "evaluate": {"experiment", "pipeline", "report", "samples", "data", "metrics", "machine"},
     "machine": set(),
     "reproduce": {"experiment", "recipes", "nets", "training", "run", "data", "loading", "pipeline"}
     | {"samples", "samplers", "evaluate", "metrics", "report", "reporting", "asked", "machine"},
@@ -45,11 +45,11 @@ MAY = {
     "run": {"experiment", "asked", "pipeline", "loading", "evaluate", "reconstruct", "report"}
     | {"training", "nets", "data", "metrics", "codec"},
     "reporting": {"experiment", "asked", "noise", "guidance", "samplers", "pipeline", "loading"}
-    | {"data", "evaluate", "report", "training"},
+    | {"data", "evaluate", "report", "training", "machine"},
     "doctor": {"experiment", "noise", "samplers", "training", "nets", "data", "metrics", "codec"}
     | {"pipeline", "loading", "evaluate", "run"},
     "cli": {"doctor", "experiment", "loading", "run", "evaluate", "reporting", "recipes", "report"}
-    | {"sweep", "recommended", "reconstruct", "reproduce", "allocator"},
+    | {"sweep", "recommended", "reconstruct", "reproduce", "shipped", "allocator"},
     "errors": set(),
     "progress": set(),
     "cache": set(),

@@ -7,13 +7,10 @@ stopped goes on where it stood, and one of more pictures makes only those that a
 from __future__ import annotations
 
 import json
-import os
-import platform
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from mezzotint.data import Prepared
 from mezzotint.errors import UserError
 from mezzotint.experiment import SampleConfig
 from mezzotint.experiment import read as read_config
+from mezzotint.machine import commit, processor
 from mezzotint.metrics import FeatureNetwork, Features, Figure, Reference
 from mezzotint.metrics.measure import enough
 from mezzotint.metrics.neighbours import nearest
@@ -225,9 +223,8 @@ def record(path: Path, found: Sequence[Figure], facts: dict[str, Any]) -> None:
     """Append figures to a file of JSON lines, with how they came about."""
     row = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores"
-        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
-        "mezzotint": version("mezzotint"),
+        "machine": processor(),
+        "mezzotint": commit(),
         "torch": torch.__version__,
         **facts,
         "figures": [asdict(figure) for figure in found],

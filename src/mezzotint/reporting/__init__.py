@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 
 from mezzotint import experiment
 from mezzotint.errors import UserError
 from mezzotint.evaluate import Follow
 from mezzotint.experiment import Autoencoder, Configuration
+from mezzotint.machine import machine
 from mezzotint.report.curves import Panel
 from mezzotint.report.inline import chart, colours, png
 from mezzotint.report.page import Cell, Chart, Faint, Page, Picture, Section, Table
@@ -50,13 +47,7 @@ def page(folders: Sequence[Path], asked: Asked, follow: Follow) -> Page:
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]
     runs = [_run(folder, name) for folder, name in zip(folders, names, strict=True)]
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    if torch.cuda.is_available():
-        machine += f", {torch.cuda.get_device_name()}"
-    facts = [
-        f"Written on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by mezzotint {version('mezzotint')} "
-        f"with torch {torch.__version__} on {machine}."
-    ]
+    facts = [f"Written on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {machine('torch')}."]
     if len(runs) == 1:
         (run,) = runs
         sections = list(_own(run, asked, follow))
