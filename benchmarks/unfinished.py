@@ -4,9 +4,9 @@
     python benchmarks/unfinished.py unpack unfinished.npz RUN
 
 What goes on from it is not bit for bit what was left, but as good: the weights are kept in 65,535
-levels a row, their averages as differences from them in 255, Adam's second moment as the mean of
-each row (Zhang et al. 2024, arXiv 2406.16793), and its first is gathered anew in ten steps.
-Snapshots stay behind: an average made afterwards knows those taken from here on.
+levels a row, their average as its difference from them in 255, Adam's second moment as the mean of
+each row (Zhang et al. 2024, arXiv 2406.16793), and its first is gathered anew in ten steps. The two
+short averages begin anew from the kept one, and their snapshots stay behind.
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ def pack(run: Path, out: Path) -> int:
     texts = [(run if name == "log.jsonl" else found) / name for name in TEXTS]
     arrays: Arrays = {path.name: np.frombuffer(path.read_bytes(), np.uint8) for path in texts}
     files = {path.stem: load_file(path) for path in found.glob("*.safetensors")}
+    averages = [name for name in files if name.startswith("average-")]
+    arrays["averages"] = np.array(averages, dtype=str)
     for file, tensors in files.items():
-        for name, tensor in tensors.items():
+        for name, tensor in tensors.items() if file not in averages else ():
             key = f"{file}/{name}"
             if file == "net":
                 arrays[f"{key}/scale"], arrays[key] = rounded(tensor, 16)
-            elif is_average(file):
+            elif file == "ema":
                 arrays[f"{key}/scale"], arrays[key] = rounded(tensor - files["net"][name], 8)
             elif name.endswith(".exp_avg_sq"):
                 arrays[f"{key}/shape"] = np.array(tensor.shape)
@@ -73,7 +75,8 @@ def unpack(file: Path, run: Path) -> Path:
     texts = {name: bytes(arrays.pop(name)) for name in TEXTS}
     facts = {Path(name).stem: json.loads(texts[name]) for name in TEXTS[:2]}
     files: dict[str, Tensors] = {}
-    # The averages are differences from the weights, which therefore come first.
+    averages = [str(name) for name in arrays.pop("averages")]
+    # The average is a difference from the weights, which therefore come first.
     for key in sorted(arrays, key=lambda key: not key.startswith("net/")):
         if key.endswith(EXTRAS):
             continue
@@ -81,22 +84,19 @@ def unpack(file: Path, run: Path) -> Path:
         value = torch.from_numpy(arrays[key])
         if f"{key}/scale" in arrays:
             value = value * torch.from_numpy(arrays[f"{key}/scale"])
-        if is_average(file_):
+        if file_ == "ema":
             value = value + files["net"][name]
         tensors = files.setdefault(file_, {})
         if f"{key}/shape" in arrays:
             value = value.broadcast_to(tuple(arrays[f"{key}/shape"])).clone()
             tensors[name.removesuffix("_sq")] = torch.zeros_like(value)
         tensors[name] = value
+    files |= dict.fromkeys(averages, files["ema"])
     final = run / "checkpoints" / f"step-{facts['state']['step']}"
     run.mkdir(parents=True)
     (run / "config.json").write_bytes(texts["config.json"])
     (run / "log.jsonl").write_bytes(texts["log.jsonl"])
     return checkpoint.write(final, files, facts)
-
-
-def is_average(file: str) -> bool:
-    return file == "ema" or file.startswith("average-")
 
 
 def rounded(tensor: Tensor, bits: int) -> tuple[Tensor, Tensor]:
