@@ -66,6 +66,7 @@ VARIANTS: dict[str, Change] = {
     "eps prediction": noise(prediction="eps"),
     "linear schedule": noise(schedule="linear"),
     "laplace schedule": noise(schedule="laplace"),
+    "laplace schedule and flow": noise(schedule="laplace", prediction="flow"),
     "adaptive levels": objective(levels="adaptive"),
     "label dropout 0.2": objective(label_dropout=0.2),
     "non-leaking 0.12": data(non_leaking=0.12),

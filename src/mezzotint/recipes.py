@@ -69,13 +69,13 @@ _ALL: list[Configuration] = [
         sample_every=50_000,
         save_every=25_000,
     ),
-    # For quality: five hours of two cores, in pieces if need be, which are 10 PFLOP. What its choices
-    # are worth: docs/results/recipe.md.
+    # For quality: five hours of two cores, in pieces if need be, which are 10 PFLOP. What such
+    # choices are worth: docs/results/recipe.md.
     Experiment(
         recipe="cifar10-cpu",
         data=DataConfig(data="cifar10"),
         net=UNetConfig(channels=(96, 160, 256), blocks=1, attention=(1,), patch=2),
-        noise=NoiseConfig(schedule="cosine", prediction="v"),
+        noise=NoiseConfig(schedule="cosine", prediction="flow"),
         objective=ObjectiveConfig(weighting="learned"),
         train=TrainConfig(
             images=3_000_000,
@@ -99,7 +99,7 @@ _ALL: list[Configuration] = [
         recipe="cifar10-hour",
         data=DataConfig(data="cifar10", non_leaking=0.12),
         net=UNetConfig(dropout=0.1),
-        noise=NoiseConfig(schedule="cosine", prediction="v"),
+        noise=NoiseConfig(schedule="cosine", prediction="flow"),
         objective=ObjectiveConfig(weighting="learned"),
         train=TrainConfig(
             images=12_000_000,
