@@ -1,17 +1,19 @@
 """The measured table of the CIFAR-10 model that comes with the package: docs/results/cifar10.md.
 
-    python benchmarks/cifar10.py cifar10 --data ~/cifar10 --theirs runs/theirs
+    python benchmarks/cifar10.py cifar10 --data ~/cifar10 --run runs/cifar10-cpu \\
+        --theirs runs/theirs --out docs/results/cifar10.md
 
 Each row is a call of `mezzotint evaluate`, kept below --rows: what is there is not measured again.
 Beside the model stand the data's own test set and, of diffusers' training (train_unconditional.py
-of this folder), the pictures it made. Samplers of many calls make fewer pictures on a CPU; the
-distance of the first 1,000 is told of every row, since of few pictures it is too large.
+of this folder), the pictures it made. Samplers of many calls make fewer pictures; the distance of
+the first 1,000 is told of every row, since of few pictures it is too large.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,39 +21,43 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.machine import machine
+from mezzotint.report.curves import Panel, draw
+from mezzotint.training.track import read
 
 FEW = 1000
+HEAD = (
+    "| | guidance | pictures | fd-cifar10 of 1,000 | fd-cifar10 of all | 95 % interval"
+    " | class accuracy | precision | recall | near a training picture |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
+)
 
 
 @dataclass(frozen=True)
 class Row:
     title: str
-    calls: int | None
     guidance: float | None
-    arguments: tuple[str, ...]
+    command: tuple[str, ...]  # of `mezzotint`
 
     @property
     def folder(self) -> str:
-        words = f"{self.title} {self.guidance or ''}".lower().split()
-        return "-".join("".join(c for c in word if c.isalnum() or c == ".") for word in words)
+        return re.sub(r"[^a-z0-9.]+", "-", f"{self.title} {self.guidance or ''}".lower()).strip("-")
 
 
-def ours(model: str, solver: str, scale: float, many: str, few: str) -> list[Row]:
-    """The model by its samplers, without guidance and with."""
+def rows_of(model: str, solver: str, guidance: float, many: str, few: str) -> list[Row]:
+    """The model by its samplers."""
     rows = []
-    for guidance in (1.0, scale):
-        for name, sampler, calls, samples in (
-            ("DDPM", ("ddpm", "--spacing", "linspace"), 1000, few),
-            ("DDIM", ("ddim",), 10, many),
-            ("DDIM", ("ddim",), 50, many),
-            ("DDIM", ("ddim",), 250, few),
-            (solver, (solver, "--spacing", "karras"), 5, many),
-            (solver, (solver, "--spacing", "karras"), 10, many),
-            (solver, (solver, "--spacing", "karras"), 20, many),
-        ):
-            how = "evaluate", model, "--sampler", *sampler, "--steps", str(calls)
-            how = *how, "--guidance", str(guidance), "--samples", samples, "--precision", "auto"
-            rows.append(Row(f"{name} {calls}", calls, guidance, how))
+    for name, calls, samples, *spacing in (
+        ("ddpm", 1000, few, "linspace"),
+        ("ddim", 10, many, "trailing"),
+        ("ddim", 50, many, "trailing"),
+        ("ddim", 250, few, "trailing"),
+        (solver, 5, many, "karras"),
+        (solver, 10, many, "karras"),
+        (solver, 20, many, "karras"),
+    ):
+        how = "--sampler", name, "--steps", str(calls), "--spacing", *spacing
+        how = *how, "--guidance", str(guidance), "--samples", samples, "--precision", "auto"
+        rows.append(Row(f"{name} {calls}", guidance, ("evaluate", model, *how)))
     return rows
 
 
@@ -59,36 +65,47 @@ def measured(row: Row, data: str, folder: Path) -> dict[int, dict[str, Any]]:
     """The figures of a row by how many pictures they are of, measured if that was not done yet."""
     kept = folder / row.folder / "figures.jsonl"
     if not kept.exists():
-        command = *row.arguments, "--against", data, "--out", str(folder / row.folder / "new")
+        making = folder / row.folder / "making"  # which a call that was stopped leaves
+        command = *row.command, "--against", data, "--out", str(making)
         subprocess.run([sys.executable, "-m", "mezzotint", *command], check=True)
-        (folder / row.folder / "new" / kept.name).rename(kept)
+        (making / kept.name).rename(kept)
     found = [json.loads(line)["figures"] for line in kept.read_text().splitlines()]
     return {figures[0]["samples"]: {f["name"]: f for f in figures} for figures in found}
 
 
-def told(row: Row, figures: dict[int, dict[str, Any]]) -> str:
-    """A line of the table."""
+def line(row: Row, figures: dict[int, dict[str, Any]]) -> str:
+    """Of the table."""
     count = max(figures)
-    last = figures[count]
-    fd, first = last["fd-cifar10"], figures.get(FEW, {}).get("fd-cifar10")
-    right = last.get("accuracy") if row.guidance or row.calls is None else None
-    shares = [right, *(last[name] for name in ("precision", "recall", "memorised"))]
+    last, first = figures[count], figures.get(FEW, {}).get("fd-cifar10")
+    fd, right = last["fd-cifar10"], last.get("accuracy")
+    shares = right, *(last[name] for name in ("precision", "recall", "memorised"))
     cells = [
         row.title,
         f"{row.guidance:g}" if row.guidance else "",
         f"{count:,}",
         f"{first['value']:.2f}" if first else "–",
-        f"**{fd['value']:.2f}**",
+        f"{fd['value']:.2f}",
         f"{fd['low']:.2f} to {fd['high']:.2f}",
         *(f"{share['value']:.3f}" if share else "–" for share in shares),
     ]
     return f"| {' | '.join(cells)} |"
 
 
+def curve(run: Path, path: Path) -> str:
+    """Draw the distance of a run's average against images seen; the same as a line of text."""
+    figures = [(row["images"], row["figure"]) for row in read(run / "log.jsonl") if "figure" in row]
+    points = [(images / 1e6, figure["value"]) for images, figure in figures]
+    panel = Panel({"averaged weights": points}, "million images seen", "fd-cifar10", log_y=True)
+    draw([panel], path)
+    of = f"{figures[-1][1]['samples']:,} pictures"
+    return f"Of {of}: " + ", ".join(f"{value:.1f} at {images:.1f}" for images, value in points)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--data", required=True)
+    parser.add_argument("--run", type=Path, required=True, help="the training it is of")
     parser.add_argument("--theirs", type=Path, help="the folder of diffusers' training")
     parser.add_argument("--solver", default="unipc", help="the best for few calls, as a sweep says")
     parser.add_argument("--guidance", type=float, default=2.0)
@@ -97,21 +114,28 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=Path("runs/cifar10-table"))
     parser.add_argument("--out", type=Path, required=True)
     flags = parser.parse_args()
-    floor = "evaluate", flags.data, "--split", "test"
-    rows = [Row("CIFAR-10's test set", None, None, floor)]
-    rows += ours(flags.model, flags.solver, flags.guidance, flags.samples, flags.slow)
+
+    rows = [Row("CIFAR-10's test set", None, ("evaluate", flags.data, "--split", "test"))]
+    for guidance in (1.0, flags.guidance):
+        rows += rows_of(flags.model, flags.solver, guidance, flags.samples, flags.slow)
     if flags.theirs:
         made = sorted(path for path in flags.theirs.glob("dd?m-*") if path.is_dir())
-        rows += [Row(f"diffusers, {p.name}", 0, None, ("evaluate", str(p))) for p in made]
-    lines = [
-        "| | guidance | pictures | fd-cifar10 of 1,000 | fd-cifar10 of all | 95 % interval |"
-        " class accuracy | precision | recall | near a training picture |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+        rows += [Row(f"diffusers, {p.name}", None, ("evaluate", str(p))) for p in made]
+    picture = flags.out.with_name(f"{flags.out.stem}-curve.png")
+    told = curve(flags.run, picture)
+    lines: list[str] = []
     for row in rows:
-        lines.append(told(row, measured(row, flags.data, flags.rows)))
-        flags.out.write_text("\n".join([f"{machine('torch')}.", "", *lines, ""]))
+        lines.append(line(row, measured(row, flags.data, flags.rows)))
         print(lines[-1], flush=True)
+        page = [
+            "# The CIFAR-10 model, measured",
+            f"Against the 50,000 pictures of the training set; seed 0; {machine('torch')}.",
+            "<!-- table: The model -->\n" + "\n".join([HEAD, *lines]),
+            "## Against images seen",
+            f"![fd-cifar10 against images seen]({picture.name})",
+            f"{told} million images.",
+        ]
+        flags.out.write_text("\n\n".join(page) + "\n")
 
 
 if __name__ == "__main__":
