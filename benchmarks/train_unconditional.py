@@ -47,7 +47,7 @@ def network() -> UNet2DModel:
 
 
 def train(data: str, images: int, out: Path, seed: int) -> None:
-    pictures, steps, state = prepare(data, "train").images, images // BATCH, out / "state.pt"
+    pictures, steps, state = prepare(data).images, images // BATCH, out / "state.pt"
     torch.manual_seed(seed)
     net = network().to(DEVICE)
     ema = EMAModel(net.parameters(), decay=0.9999, use_ema_warmup=True, power=3 / 4)

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy, pad
 from torch.optim.swa_utils import AveragedModel, update_bn
 
 from mezzotint.data import Prepared, prepare
-from mezzotint.experiment import autocast_dtype
+from mezzotint.experiment import compute_dtype
 from mezzotint.metrics import networks
 from mezzotint.metrics.classifier import Classifier
 
@@ -61,7 +61,7 @@ def main() -> None:
     torch.manual_seed(flags.seed)
     random = torch.Generator().manual_seed(flags.seed)
     train, test = prepare(flags.data), prepare(flags.data, split="test")
-    dtype = autocast_dtype("auto", torch.device("cpu"))
+    dtype = compute_dtype("auto", torch.device("cpu"))
     net = Classifier(networks.WIDTHS[flags.name], len(train.classes))
     net = net.to(memory_format=torch.channels_last)
     mean = AveragedModel(net, use_buffers=False)

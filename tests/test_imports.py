@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import mezzotint
 
 ROOT = Path(mezzotint.__file__).parent
+HOME = Path(__file__).parents[1]
 EVERYONES = {"errors", "cache", "progress", "hub"}
 # room -> the rooms it may import beside itself and those that are everyone's
 MAY = {
@@ -80,6 +82,19 @@ FILES = sorted(p for p in ROOT.rglob("*.py") if p.parent != ROOT or not p.stem.s
 def test_a_room_imports_only_what_the_design_allows(path: Path) -> None:
     room = path.relative_to(ROOT).parts[0].removesuffix(".py")
     assert imports(path) <= MAY[room] | {room} | EVERYONES
+
+
+SCRIPTS = sorted(p for room in ("benchmarks", "scripts") for p in HOME.glob(f"{room}/*.py"))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.name)
+def test_what_scripts_import_is_there(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("mezzotint"):
+            room = import_module(str(node.module))
+            for alias in node.names:
+                if not hasattr(room, alias.name):
+                    import_module(f"{node.module}.{alias.name}")
 
 
 def test_betas_never_leave_noise() -> None:

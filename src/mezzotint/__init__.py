@@ -4,7 +4,7 @@ schedule = mz.linear(1000)
 grid = schedule.grid(50, spacing="leading")
 x = mz.SAMPLERS["ddim"](denoise, x, grid, eta=0.0)
 
-images = mz.load("runs/cifar10-ddpm").sample(16, labels=3, guidance=2.0, seed=0)
+images = mz.load("runs/cifar10-ddpm-small").sample(16, labels=3, guidance=2.0, seed=0)
 """
 
 from mezzotint.errors import UserError

@@ -100,7 +100,7 @@ def _model(name: str, rest: list[str]) -> None:
     how = flags.how.within(flags.nfe)
     if flags.weaker:
         pipe = pipe.guided_by(loading.load(flags.weaker, device))
-    pipe = pipe.in_precision(flags.precision)
+    digest, pipe = pipe.digest, pipe.in_precision(flags.precision)
     with share.first():
         if flags.what.against:
             against = evaluation.against(
@@ -115,6 +115,7 @@ def _model(name: str, rest: list[str]) -> None:
     kept = evaluation.kept(pipe, how, flags.seed, flags.batch)
     facts = {
         "model": name,
+        "digest": digest,
         "pictures": kept.name,
         **asdict(how),
         **{name: getattr(flags, name) for name in ("seed", "batch", "nfe", "precision")},
