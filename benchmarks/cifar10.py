@@ -6,12 +6,13 @@
 Each row is a call of `mezzotint evaluate`, kept below --rows: what is there is not measured again.
 Beside the model stand the data's own test set and, of diffusers' training (train_unconditional.py
 of this folder), the pictures it made. Samplers of many calls make fewer pictures; the distance of
-the first 1,000 is told of every row, since of few pictures it is too large.
+the model's first 1,000 is told in every row, since of few pictures it is too large.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import subprocess
@@ -20,11 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mezzotint as mz
 from mezzotint.machine import machine
 from mezzotint.report.curves import Panel, draw
 from mezzotint.training.track import read
 
 FEW = 1000
+PLAIN = "--interval", "None", "--rescale", "0", "--guidance-shape", "constant"
 HEAD = (
     "| | guidance | pictures | fd-cifar10 of 1,000 | fd-cifar10 of all | 95 % interval"
     " | class accuracy | precision | recall | near a training picture |\n"
@@ -37,13 +40,18 @@ class Row:
     title: str
     guidance: float | None
     command: tuple[str, ...]  # of `mezzotint`
+    digest: str  # of the model, or how many pictures there are
 
-    @property
-    def folder(self) -> str:
-        return re.sub(r"[^a-z0-9.]+", "-", f"{self.title} {self.guidance or ''}".lower()).strip("-")
+    def folder(self, data: str) -> str:
+        """Where its figures are kept: another place for another command, data or model."""
+        told = json.dumps([self.command, data, self.digest])
+        name = re.sub(r"[^a-z0-9.]+", "-", f"{self.title} {self.guidance or ''}".lower())
+        return f"{name.strip('-')}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
-def rows_of(model: str, solver: str, guidance: float, many: str, few: str) -> list[Row]:
+def rows_of(
+    model: str, digest: str, solver: str, guidance: float, many: str, few: str
+) -> list[Row]:
     """The model by its samplers."""
     rows = []
     for name, calls, samples, *spacing in (
@@ -56,16 +64,16 @@ def rows_of(model: str, solver: str, guidance: float, many: str, few: str) -> li
         (solver, 20, many, "karras"),
     ):
         how = "--sampler", name, "--steps", str(calls), "--spacing", *spacing
-        how = *how, "--guidance", str(guidance), "--samples", samples, "--precision", "auto"
-        rows.append(Row(f"{name} {calls}", guidance, ("evaluate", model, *how)))
+        how = *how, "--guidance", str(guidance), "--samples", samples, "--precision", "auto", *PLAIN
+        rows.append(Row(f"{name} {calls}", guidance, ("evaluate", model, *how), digest))
     return rows
 
 
 def measured(row: Row, data: str, folder: Path) -> dict[int, dict[str, Any]]:
     """The figures of a row by how many pictures they are of, measured if that was not done yet."""
-    kept = folder / row.folder / "figures.jsonl"
+    folder = folder / row.folder(data)
+    kept, making = folder / "figures.jsonl", folder / "making"  # which a stopped call leaves
     if not kept.exists():
-        making = folder / row.folder / "making"  # which a call that was stopped leaves
         command = *row.command, "--against", data, "--out", str(making)
         subprocess.run([sys.executable, "-m", "mezzotint", *command], check=True)
         (making / kept.name).rename(kept)
@@ -94,6 +102,8 @@ def line(row: Row, figures: dict[int, dict[str, Any]]) -> str:
 def curve(run: Path, path: Path) -> str:
     """Draw the distance of a run's average against images seen; the same as a line of text."""
     figures = [(row["images"], row["figure"]) for row in read(run / "log.jsonl") if "figure" in row]
+    if not figures:
+        sys.exit(f"cifar10.py: {run} was not measured as it trained: give one that was")
     points = [(images / 1e6, figure["value"]) for images, figure in figures]
     panel = Panel({"averaged weights": points}, "million images seen", "fd-cifar10", log_y=True)
     draw([panel], path)
@@ -115,12 +125,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     flags = parser.parse_args()
 
-    rows = [Row("CIFAR-10's test set", None, ("evaluate", flags.data, "--split", "test"))]
+    digest = mz.load(flags.model).digest
+    rows = [Row("CIFAR-10's test set", None, ("evaluate", flags.data, "--split", "test"), "")]
     for guidance in (1.0, flags.guidance):
-        rows += rows_of(flags.model, flags.solver, guidance, flags.samples, flags.slow)
-    if flags.theirs:
-        made = sorted(path for path in flags.theirs.glob("dd?m-*") if path.is_dir())
-        rows += [Row(f"diffusers, {p.name}", None, ("evaluate", str(p))) for p in made]
+        rows += rows_of(flags.model, digest, flags.solver, guidance, flags.samples, flags.slow)
+    for folder in sorted(flags.theirs.glob("dd?m-*")) if flags.theirs else ():
+        count = str(len(list(folder.glob("*.png"))))
+        rows.append(Row(f"diffusers, {folder.name}", None, ("evaluate", str(folder)), count))
     picture = flags.out.with_name(f"{flags.out.stem}-curve.png")
     told = curve(flags.run, picture)
     lines: list[str] = []

@@ -4,14 +4,17 @@
 
 Trains the base and variants of it that differ in one thing each, under runs/recipe, and measures
 each by the Frechet distance of the same pictures. What is done already is not done again, so that a
-command that was stopped goes on. ``--only`` takes the variants whose names hold a word.
+command that was stopped goes on. ``--only`` takes the variants whose names hold a word; the page
+has all that were measured, by this call or before.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,7 +27,7 @@ from mezzotint.evaluate import Figure
 from mezzotint.experiment import Experiment, SampleConfig
 from mezzotint.machine import machine
 from mezzotint.run import run
-from mezzotint.training import checkpoint
+from mezzotint.training import checkpoint, track
 
 Change = Callable[[Experiment], Experiment]
 HOW = SampleConfig("dpmpp_2m", steps=20, spacing="karras", guidance=2.0)
@@ -91,6 +94,7 @@ VARIANTS: dict[str, Change] = {
 class Result:
     figures: dict[str, Figure]
     gigaflops: float  # of a training step, an image
+    machine: str  # that measured, with the commit
 
 
 def base(source: str, images: int) -> Experiment:
@@ -116,6 +120,12 @@ def base(source: str, images: int) -> Experiment:
     )
 
 
+def kept(path: Path) -> Result:
+    row = json.loads(path.read_text())
+    figures = {name: Figure(**figure) for name, figure in row.pop("figures").items()}
+    return Result(figures, **row)
+
+
 def result(experiment: Experiment, folder: Path, samples: int) -> Result:
     """Train, if that is not done, and measure."""
     done = checkpoint.listed(folder / "checkpoints")
@@ -136,26 +146,33 @@ def result(experiment: Experiment, folder: Path, samples: int) -> Result:
         fresh = experiment.network(pipe.shape[0], len(pipe.classes))
         fresh(torch.randn(shape), torch.zeros(1), torch.zeros(1).long()).sum().backward()
     found = {figure.name: figure for figure in figures}
-    return Result(found, counter.get_total_flops() / 1e9)
+    return Result(found, counter.get_total_flops() / 1e9, machine("torch"))
 
 
-def page(results: dict[str, Result], images: int, samples: int) -> str:
+def page(results: dict[str, Result], images: int, samples: int, out: Path) -> str:
+    """The table; what all rows were measured on stands above it, what not all in the rows."""
+    command = [*("--images", f"{images}"), *("--samples", f"{samples}"), "--out", out.name]
+    if len(results) < len(VARIANTS):
+        command += ["--only", *results]
     name = next(iter(next(iter(results.values())).figures))
-    lines = [
-        f"| | {name} | 95 % interval | class accuracy | GFLOP an image |",
-        "|---|---|---|---|---|",
-    ]
+    parts = {variant: r.machine.split("; ") for variant, r in results.items()}
+    shared = [p for p in next(iter(parts.values())) if all(p in other for other in parts.values())]
+    own = {variant: "; ".join(p for p in of if p not in shared) for variant, of in parts.items()}
+    head = [name, "95 % interval", "class accuracy", "GFLOP an image"]
+    head += ["measured on"] if any(own.values()) else []
+    rows = [["", *head], ["---"] * (len(head) + 1)]
     for variant, r in results.items():
         fd, right = r.figures[name], r.figures["accuracy"]
-        lines.append(
-            f"| {variant} | {fd.value:.2f} | {fd.low:.2f} to {fd.high:.2f} | {right.value:.3f} | "
-            f"{r.gigaflops:.2f} |"
-        )
+        cells = [f"{fd.value:.2f}", f"{fd.low:.2f} to {fd.high:.2f}", f"{right.value:.3f}"]
+        rows.append([variant, *cells, f"{r.gigaflops:.2f}", own[variant]][: len(head) + 1])
     told = (
         f"{images:,} images each, seed 0; {samples:,} pictures by DPM-Solver++ 2M in 20 calls, "
-        f"Karras' spacing, guidance 2; {machine('torch')}."
+        f"Karras' spacing, guidance 2; {'; '.join(shared)}."
     )
-    return "\n".join(["# What a recipe's choices are worth", "", told, "", *lines, ""])
+    call = f"python benchmarks/recipe.py --data <CIFAR-10> {shlex.join(command)}"
+    table = (f"| {' | '.join(row)} |" for row in rows)
+    title = "# What a recipe's choices are worth"
+    return "\n".join([title, "", told, "", "```", call, "```", "", *table, ""])
 
 
 def main() -> None:
@@ -168,15 +185,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     flags = parser.parse_args()
     keep_freed_memory()
-    results: dict[str, Result] = {}
-    for name, change in VARIANTS.items():
+    files = {
+        name: flags.runs
+        / f"{name.replace(' ', '-').replace(',', '')}-{flags.images}"
+        / f"result-{flags.samples}.json"
+        for name in VARIANTS
+    }
+    for name, file in files.items():
         if flags.only and not any(word in name for word in flags.only):
             continue
-        experiment = change(base(flags.data, flags.images))
-        folder = flags.runs / f"{name.replace(' ', '-').replace(',', '')}-{flags.images}"
-        results[name] = result(experiment, folder, flags.samples)
-        flags.out.write_text(page(results, flags.images, flags.samples))
-        print(flags.out.read_text().splitlines()[-1], flush=True)
+        if not file.exists():
+            experiment = VARIANTS[name](base(flags.data, flags.images))
+            found = result(experiment, file.parent, flags.samples)
+            track.replace(file, json.dumps(asdict(found), indent=1))
+            print(name, *found.figures.values(), sep="\n", flush=True)
+        results = {known: kept(path) for known, path in files.items() if path.exists()}
+        flags.out.write_text(page(results, flags.images, flags.samples, flags.out))
 
 
 if __name__ == "__main__":

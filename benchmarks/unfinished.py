@@ -54,7 +54,9 @@ def pack(run: Path, out: Path) -> int:
                 arrays[f"{key}/scale"], arrays[key] = rounded(tensor - files["net"][name], 8)
             elif name.endswith(".exp_avg_sq"):
                 arrays[f"{key}/shape"] = np.array(tensor.shape)
-                arrays[key] = tensor.mean(tuple(range(1, tensor.ndim)), keepdim=True)
+                arrays[key] = (
+                    tensor.mean(within(tensor), keepdim=True) if within(tensor) else tensor
+                )
             elif not name.endswith(".exp_avg"):
                 arrays[key] = tensor
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -99,10 +101,15 @@ def unpack(file: Path, run: Path) -> Path:
     return checkpoint.write(final, files, facts)
 
 
+def within(tensor: Tensor) -> tuple[int, ...]:
+    """The dimensions of a row."""
+    return tuple(range(1, tensor.ndim))
+
+
 def rounded(tensor: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """The step of each row, and how many of it each value is: at most ``2^(bits - 1) - 1``."""
     most = 2 ** (bits - 1) - 1
-    largest = tensor.abs().amax(tuple(range(1, tensor.ndim)), keepdim=True)
+    largest = tensor.abs().amax(within(tensor) or None, keepdim=True)
     step = (largest / most).clamp(min=1e-30)
     return step, (tensor / step).round().to(torch.int16 if bits > 8 else torch.int8)
 

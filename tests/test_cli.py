@@ -10,19 +10,23 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import mezzotint as mz
-from mezzotint import cli, optimised, recipes
+from mezzotint import cli, optimised, recipes, recommended
+from mezzotint.asked import chosen
+from mezzotint.data import find_source
 from mezzotint.experiment import Experiment, SampleConfig
 from mezzotint.report import figures
 from mezzotint.run import run
 from mezzotint.samplers import SAMPLERS
 from mezzotint.training import checkpoint
 
+FEW = pytest.mark.filterwarnings("ignore:.*pictures are fewer than")
 CapSys = pytest.CaptureFixture[str]
 
 
@@ -51,11 +55,12 @@ def test_a_recipe_is_trained_and_sampled(few_glyphs, tmp_path: Path, capsys: Cap
 
     code, said, _ = call(capsys, "sample", out, "-n", "20", "--seed", "1", "--guidance", "3")
     assert code == 0
-    assert said.splitlines()[-1] == f"20 pictures and their grid: {out}/pictures/grid.png"
+    assert said.splitlines()[-1] == f"20 pictures: {out}/pictures; their grid: {out}/pictures.png"
     assert "channels of the pictures" in said
     assert "channels of the training set" in said
     files = sorted(p.name for p in (tmp_path / "run" / "pictures").iterdir())
-    assert files == [*[f"{i:06d}.png" for i in range(20)], "grid.png"]
+    assert files == [f"{i:06d}.png" for i in range(20)]
+    assert (tmp_path / "run" / "pictures.png").is_file()
     with Image.open(tmp_path / "run" / "pictures" / "000019.png") as picture:
         assert (picture.size, picture.mode) == ((32, 32), "RGB")
 
@@ -210,7 +215,7 @@ def test_flags_are_the_settings_of_the_pipeline(
         capsys, "sample", str(trained), "-n", "3", "--out", str(out), *flags.split()
     )
     assert code == 0
-    assert said.splitlines()[-1] == f"3 pictures and their grid: {out / 'grid.png'}"
+    assert said.splitlines()[-1] == f"3 pictures: {out}; their grid: {out}.png"
     wanted = tmp_path / "wanted"
     wanted.mkdir()
     for i, image in enumerate(mz.load(trained).sample(3, **settings)):
@@ -282,6 +287,31 @@ def test_help_shows_what_can_be_chosen(trained: Path, capsys: CapSys, verb: str)
         assert choice in said
 
 
+@pytest.mark.parametrize(
+    ("verb", "subject", "flags"),
+    [
+        ("sample", "sample RUN [-h]", ["-n INT", "--sampler", "--out", "--eta"]),
+        (
+            "evaluate",
+            "evaluate RUN [-h]",
+            ["--against", "--sampler", "mezzotint evaluate NAME --help"],
+        ),
+        ("sweep", "sweep RUN [-h]", ["--minutes", "--nfe"]),
+        ("report", "report RUN... [-h]", ["--samples", "--out"]),
+        ("doctor", "doctor RUN [-h]", ["--samples"]),
+        ("average", "average RUN [-h]", ["--length"]),
+        ("reproduce", "reproduce [-h]", ["--scale"]),
+        ("train", "a recipe", ["glyphs-ddpm"]),
+    ],
+)
+def test_help_needs_no_model(capsys: CapSys, verb: str, subject: str, flags: list[str]) -> None:
+    code, said, err = call(capsys, verb, "--help")
+    assert (code, err) == (0, "")
+    assert subject in said
+    for flag in flags:
+        assert flag in " ".join(said.replace("│", " ").split())
+
+
 def test_guidance_on_an_unconditional_model_is_one_clear_line(tiny, tmp_path, capsys) -> None:
     data = replace(tiny.data, conditional=False)
     for _ in run(replace(tiny, data=data), tmp_path / "run"):
@@ -297,7 +327,92 @@ def test_fewer_pictures_leave_none_of_an_earlier_request(trained, tmp_path, caps
     for n in ("5", "2"):
         assert call(capsys, "sample", str(trained), "-n", n)[0] == 0
     names = sorted(p.name for p in (trained / "pictures").iterdir())
-    assert names == ["000000.png", "000001.png", "grid.png"]
+    assert names == ["000000.png", "000001.png"]
+
+
+def test_pictures_of_somebody_else_stay(trained, tmp_path, capsys) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "000007.png").write_bytes(b"another's")
+    assert call(capsys, "sample", str(trained), "-n", "2", "--out", str(tmp_path / "out"))[0] == 0
+    assert (tmp_path / "out" / "000007.png").read_bytes() == b"another's"
+
+
+@FEW
+def test_what_was_sampled_is_measured_as_a_folder(trained, tmp_path, capsys, monkeypatch) -> None:
+    (tmp_path / "v1.0").mkdir()
+    monkeypatch.chdir(tmp_path / "v1.0")
+    code, said, _ = call(capsys, "sample", str(trained), "-n", "12", "--out", ".")
+    assert code == 0
+    assert said.splitlines()[-1] == f"12 pictures: .; their grid: {tmp_path}/v1.0.png"
+    assert find_source(".").count == 12
+    flags = ["--against", "glyphs", "--network", "glyphs", "--metrics", "fd"]
+    code, said, _ = call(capsys, "evaluate", ".", *flags, "--out", str(tmp_path / "figures"))
+    assert code == 0
+    assert "N = 12 " in said
+
+
+def recommend(folder: Path, **fields: Any) -> SampleConfig:
+    """Give a run other defaults, as a sweep does."""
+    how = SampleConfig(steps=2, guidance=2.0, **fields)
+    best = recommended.Choice(how, 2, 1.25, (1.0, 1.5))
+    digest = mz.load(folder).digest
+    found = recommended.Recommended("fd", 10, 0, "float32", digest, {"2": best}, best)
+    recommended.write(folder, found)
+    return how
+
+
+@FEW
+@pytest.mark.parametrize(
+    ("own", "flags", "settings"),
+    [
+        ({"eta": 0.5}, "--sampler dpmpp_2m", {"sampler": "dpmpp_2m"}),
+        ({"eta": 0.5}, "--sampler=ddpm --variance large", {"sampler": "ddpm", "variance": "large"}),
+        ({"eta": 0.5}, "--steps 3", {"steps": 3}),
+        ({"spacing": "knots", "knots": (9.0, 0.1)}, "--spacing karras", {"spacing": "karras"}),
+        (
+            {"spacing": "knots", "knots": (9.0, 0.1), "eta": 0.5},
+            "--spacing logsnr --sampler heun",
+            {"spacing": "logsnr", "sampler": "heun"},
+        ),
+    ],
+)
+def test_what_only_the_old_choice_took_goes_with_it(
+    trained: Path, capsys: CapSys, own: dict, flags: str, settings: dict
+) -> None:
+    defaults = recommend(trained, **own)
+    assert call(capsys, "sample", str(trained), "-n", "2", *flags.split())[0] == 0
+    wanted = mz.load(trained).sample(2, **settings)
+    for path, image in zip(sorted((trained / "pictures").iterdir()), wanted, strict=True):
+        with Image.open(path) as made:
+            assert made.tobytes() == figures.to_pil(image).tobytes()
+
+    few = ["--samples", "12", "--metrics", "fd", "--network", "glyphs"]
+    assert call(capsys, "evaluate", str(trained), *few, *flags.split())[0] == 0
+    row = json.loads((trained / "evaluation" / "figures.jsonl").read_text().splitlines()[0])
+    how = SampleConfig(**{name: row[name] for name in SampleConfig.__dataclass_fields__})
+    assert how == chosen(defaults, settings)
+
+
+def test_what_is_asked_for_beside_another_choice_must_still_fit_it(trained, capsys) -> None:
+    recommend(trained, eta=0.5, spacing="knots", knots=(9.0, 0.1))
+    for flags, message in (
+        ("--sampler heun --eta 0.5", "eta is for ddim, hybrid: leave it out with heun"),
+        ("--spacing karras --knots 9 0.1", "the spacing knots needs --knots, and no other"),
+        ("--sampler", "--sampler"),
+        ("--spacing round", "'leading', 'trailing'"),
+    ):
+        code, _, err = call(capsys, "sample", str(trained), *flags.split())
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert message in err
+
+
+def test_a_default_can_be_taken_back(trained: Path, capsys: CapSys) -> None:
+    recommend(trained, interval=(0.2, 5.0))
+    made = []
+    for flags in ([], ["--interval", "None"], ["--interval", "1e-9", "1e9"]):
+        assert call(capsys, "sample", str(trained), "-n", "2", "--guidance", "40", *flags)[0] == 0
+        made.append(pictures(trained / "pictures"))
+    assert made[0] != made[1] == made[2]
 
 
 def test_pictures_that_cannot_be_read_are_all_named_or_left_out(

@@ -14,10 +14,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from conftest import TINY
-from mezzotint import cli
+from mezzotint import cli, recommended
 from mezzotint.data import glyphs
 from mezzotint.doctor import Finding, examine
 from mezzotint.errors import UserError
+from mezzotint.experiment import SampleConfig
 from mezzotint.run import run
 from spoil import configure, newest, rows, spoil
 from test_cli import CapSys, call
@@ -122,6 +123,39 @@ def test_a_damaged_checkpoint_is_passed_over_or_the_end(trained: Path) -> None:
     for path in (trained / "checkpoints").glob("step-*/ema.safetensors"):
         path.write_bytes(b"")
     assert "weights not finite" not in look(trained)
+
+
+def recommend(run: Path, **fields: object) -> None:
+    """As a sweep that found these settings best."""
+    choice = recommended.Choice(SampleConfig(**fields), 10, 1.0, (0.9, 1.1))
+    facts = {"metric": "fd-glyphs", "samples": 100, "seed": 0, "precision": "float32"}
+    recommended.write(run, recommended.Recommended(**facts, digest="", budgets={}, best=choice))
+
+
+BEGINS = "sampling begins below noise"
+
+
+def test_the_settings_in_use_are_judged_which_a_sweep_may_have_chosen(trained: Path) -> None:
+    recommend(trained, steps=10, spacing="leading")
+    assert look(trained)[BEGINS] == "wrong"
+    configure(trained, "sample", steps=10, spacing="leading")
+    recommend(trained, steps=10)
+    assert look(trained)[BEGINS] == "well"
+    recommend(trained, steps=1001)  # does not fit, and is ignored
+    assert look(trained)[BEGINS] == "wrong"
+    recommend(trained, steps=10)
+    not_a_number(trained)
+    assert look(trained)[BEGINS] == "well"
+
+
+def test_of_a_model_that_cannot_be_loaded_the_configuration_is_judged(trained_ldm: Path) -> None:
+    configure(trained_ldm, "sample", steps=10, spacing="leading")
+    recommend(trained_ldm, steps=10, clipping="none")
+    spoil(trained_ldm, "codec", lambda t: {k: t[k] for k in ("mean", "std")})
+    found: list[Finding] = []
+    with pytest.raises(UserError, match="missing or extra weights"):
+        found.extend(examine(trained_ldm, 20))
+    assert {f.title: f.severity for f in found}[BEGINS] == "doubtful"
 
 
 def test_a_run_killed_early_is_unfinished(tiny, tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ MAY = {
     "loading": {"recommended", "experiment", "pipeline", "training", "nets", "interop", "codec"}
     | {"shipped"},
     "samples": {"experiment", "pipeline"},
-    "evaluate": {"experiment", "pipeline", "report", "samples", "data", "metrics", "machine"},
+    "evaluate": {"experiment", "pipeline", "report", "samples", "data", "metrics", "machine"}
+    | {"shipped"},
     "machine": set(),
     "reproduce": {"experiment", "recipes", "nets", "training", "run", "data", "loading", "pipeline"}
     | {"samples", "samplers", "evaluate", "metrics", "report", "reporting", "asked", "machine"},
@@ -51,7 +52,7 @@ MAY = {
     "doctor": {"experiment", "noise", "samplers", "training", "nets", "data", "metrics", "codec"}
     | {"pipeline", "loading", "evaluate", "run"},
     "cli": {"doctor", "experiment", "loading", "run", "evaluate", "reporting", "recipes", "report"}
-    | {"sweep", "recommended", "reconstruct", "reproduce", "shipped", "allocator"},
+    | {"sweep", "recommended", "reconstruct", "reproduce", "shipped", "allocator", "asked"},
     "errors": set(),
     "progress": set(),
     "cache": set(),

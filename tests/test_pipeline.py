@@ -12,7 +12,7 @@ import torch
 
 import mezzotint as mz
 from mezzotint import optimised, samples
-from mezzotint.asked import noise
+from mezzotint.asked import chosen, noise
 from mezzotint.experiment import SampleConfig
 from mezzotint.guidance import threshold
 from mezzotint.nets import UNet
@@ -172,6 +172,32 @@ def test_bf16_makes_nearly_the_same_pictures(pipe: mz.Pipeline) -> None:
 def test_what_cannot_be_sampled_is_refused(pipe, wish: dict, message: str) -> None:
     with pytest.raises(mz.UserError, match=message):
         pipe.sample(**({"n": 2} | wish))
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        ({"sampler": "dpmpp_2m"}, {"sampler": "dpmpp_2m", "eta": None}),
+        (
+            {"sampler": "ddpm", "variance": "large"},
+            {"sampler": "ddpm", "variance": "large", "eta": None},
+        ),
+        ({"sampler": "ddim", "steps": 3}, {"steps": 3}),
+        ({"spacing": "karras"}, {"spacing": "karras", "knots": ()}),
+        ({"spacing": "knots", "knots": (5.0, 1.0)}, {"knots": (5.0, 1.0)}),
+        ({"spacing": None, "sampler": None}, {}),
+    ],
+)
+def test_what_only_the_old_choice_took_goes_with_it(changed: dict, wanted: dict) -> None:
+    own = SampleConfig(eta=0.5, guidance=2.0, spacing="knots", knots=(9.0, 0.1))
+    assert chosen(own, changed) == replace(own, **wanted)
+
+
+def test_what_is_asked_for_beside_another_choice_must_still_fit_it() -> None:
+    own = SampleConfig(eta=0.5, spacing="knots", knots=(9.0, 0.1))
+    for changed in ({"sampler": "heun", "eta": 0.5}, {"spacing": "karras", "knots": (9.0, 0.1)}):
+        with pytest.raises(mz.UserError, match=r"eta is for|no other takes them"):
+            chosen(own, changed)
 
 
 def test_an_unconditional_model_takes_neither_labels_nor_guidance(uncond: mz.Pipeline) -> None:

@@ -144,12 +144,12 @@ def test_the_command_samples_and_measures_it_and_leaves_the_package_be(
     cli.main(["sample", "small", "-n", "2", "--labels", "3", "7", "--spacing", "optimised"])
     said = capsys.readouterr().out
     assert said.startswith("recommended, where no flag says otherwise: dpmpp_2m, 3 steps")
-    assert said.splitlines()[-1] == "2 pictures and their grid: pictures/grid.png"
+    assert said.splitlines()[-1] == f"2 pictures: pictures; their grid: {Path.cwd()}/pictures.png"
     with pytest.warns(UserWarning, match="12 pictures are fewer than"):
         cli.main(["evaluate", "small", "--samples", "12", "--metrics", "fd", "--network", "glyphs"])
     (row,) = Path("evaluation/figures.jsonl").read_text().splitlines()
     assert json.loads(row)["model"] == "small"
-    assert {p.name for p in Path().iterdir()} == {"pictures", "evaluation"}
+    assert {p.name for p in Path().iterdir()} == {"pictures", "pictures.png", "evaluation"}
     assert before == {p: p.read_bytes() for p in models.rglob("*") if p.is_file()}
 
 

@@ -210,6 +210,8 @@ def test_a_sweep_that_takes_too_long_asks_first(trained: Path, capsys, monkeypat
     assert "8 cells of 12 pictures would take about 44 minutes, more than --minutes 43" in err
     assert "add --yes" in err
     assert not (trained / "sweep").exists()
+    _, _, err = call(capsys, "sweep", str(trained), *SMALL, "--samples", "640")  # of ten blocks
+    assert "would take about 7 hours, more than --minutes 60" in err
     code, out, _ = call(capsys, "sweep", str(trained), *SMALL, "--minutes", "43", "--yes")
     assert (code, len(rows(trained))) == (0, 8)
 

@@ -22,21 +22,33 @@ Labels: TypeAlias = int | str | Sequence[int | str] | Tensor | None
 def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
     """Defaults with some fields changed, None leaving one be; ``nfe`` may stand for ``steps``.
 
-    Raises UserError for a field that there is none of, and for values that cannot be.
+    What only the old sampler or spacing took goes, as `freed` has it. Raises UserError for a field
+    that there is none of, and for values that cannot be.
     """
     names = list(SampleConfig.__dataclass_fields__)
     changed = dict(changed)
     calls = changed.pop("nfe", None)
     if bad := [name for name in changed if name not in names]:
         raise UserError(f"unknown setting {bad[0]!r}{experiment.nearest(bad[0], names)}")
-    if changed.get("sampler") not in (None, defaults.sampler):  # its options are no other's
-        none: dict[str, Any] = dict.fromkeys(defaults.options())
-        defaults = replace(defaults, **none)
+    defaults = freed(defaults, changed.get("sampler"), changed.get("spacing"))
     try:
         how = replace(defaults, **{k: v for k, v in changed.items() if v is not None})
     except ValidationError as error:
         raise UserError(experiment.first_problem(error)) from None
     return how.within(calls)
+
+
+def freed(defaults: SampleConfig, sampler: str | None, spacing: str | None) -> SampleConfig:
+    """Defaults that another sampler or spacing can be put into; None asks for no other.
+
+    The options of the old sampler go, and the knots of the old spacing.
+    """
+    if sampler not in (None, defaults.sampler):
+        none: dict[str, Any] = dict.fromkeys(defaults.options())
+        defaults = replace(defaults, **none)
+    if defaults.knots and spacing not in (None, defaults.spacing):
+        defaults = replace(defaults, spacing=SampleConfig.spacing, knots=())
+    return defaults
 
 
 def integers(

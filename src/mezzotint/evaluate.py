@@ -18,7 +18,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from mezzotint import data, metrics
+from mezzotint import data, metrics, shipped
 from mezzotint.data import Prepared
 from mezzotint.errors import UserError
 from mezzotint.experiment import SampleConfig
@@ -154,17 +154,21 @@ def against(source: str, split: str, size: int | None) -> Against:
 def training_set(folder: Path, pipe: Pipeline) -> Against:
     """What a run or a checkpoint was trained on, un-augmented.
 
-    Raises UserError for a model that does not say, and where the data has changed since.
+    Raises UserError for a model that does not say, and where the data has changed since; for a
+    model that came with the package, whose user may have a copy in another order, it warns.
     """
     if pipe.data is None:
         raise UserError(f"{folder} does not say what it was trained on: say --against what")
     c = read_config(folder / "config.json").data
     found = data.prepare(c.data, c.size, skip_bad=c.skip_bad)
     if found.fingerprint != pipe.data:
-        raise UserError(
+        told = (
             f"{c.data} is not what {folder} was trained on (SHA-256 {found.fingerprint[:12]}, then "
-            f"{pipe.data[:12]}): give the same data, or say --against what"
+            f"{pipe.data[:12]})"
         )
+        if not shipped.is_shipped(folder):
+            raise UserError(f"{told}: give the same data, or say --against what")
+        warnings.warn(f"{told}: no matter if it is the same in another order", stacklevel=2)
     return Against(f"{c.data} train", found)
 
 

@@ -257,5 +257,5 @@ def _from_diffusers(folder: Path, device: torch.device) -> Pipeline:
         warnings.warn(told, stacklevel=3)
     size = config.get("sample_size") or 32
     height, width = (size, size) if isinstance(size, int) else size
-    names = tuple(str(i) for i in range(classes))
+    names = tuple(f"class {i}" for i in range(classes))  # "0" to "9" would be drawn digits
     return Pipeline(net.to(device).eval(), schedule, prediction, (channels, height, width), names)

@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -87,9 +87,8 @@ def make(
     def on_step(done: int, calls: int) -> None:
         follow("pictures", min(i * batch + batch * done / calls, total), total)
 
-    images = pipe.sample(
-        batch, seed=seed, first=i * batch, batch=batch, on_step=on_step, **asdict(how)
-    )
+    exactly = replace(pipe, defaults=how)  # as arguments, what is None would be the model's own
+    images = exactly.sample(batch, seed=seed, first=i * batch, batch=batch, on_step=on_step)
     handle, partial = tempfile.mkstemp(dir=folder, prefix=".block-")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -72,6 +72,17 @@ def test_a_budget_keeps_the_shape_of_a_training(tmp_path: Path) -> None:
     assert half.lr == whole.lr
 
 
+def test_the_flags_are_those_that_differ_from_the_scales_own(tmp_path: Path) -> None:
+    every = {"scale": "cifar10", "only": ["D", "A,B,C"], "folder": tmp_path}
+    assert planned(**every, samples=2_000).flags == {"scale": "cifar10"}
+    asked = {"data": "/mine/cifar10", "imagenet": "hub:owner/name", "vae": "runs/tiny-vae/"}
+    made = planned(**every, **asked, images=32_000, samples=128, seed=1, precision="float32")
+    own = {"data": "cifar10", "imagenet": "hub:owner/name", "vae": "tiny-vae"}
+    rest = {"images": "32000", "samples": "128", "seed": "1", "precision": "float32"}
+    assert made.flags == {"scale": "cifar10"} | own | rest
+    assert planned("glyphs", ["d", "A"], tmp_path).flags == {"scale": "glyphs", "only": "A,D"}
+
+
 def test_all_four_then_nothing_again(small: None, tmp_path: Path, capsys: CapSys) -> None:
     out = tmp_path / "all"
     code, said, _ = call(capsys, "reproduce", "--out", str(out))
@@ -79,6 +90,7 @@ def test_all_four_then_nothing_again(small: None, tmp_path: Path, capsys: CapSys
     assert "train linear, 96 images: about" in said
     assert said.splitlines()[-1] == f"the page, to open in a browser: {out / 'report.html'}"
     table = (out / "reproduce.md").read_text()
+    assert ", by mezzotint reproduce --scale glyphs: 10 pictures a row" in table
     four = table.split("## The four experiments")[1].split("## ")[0]
     assert [four.count(f"| {letter}: ") for letter in "ABCD"] == [1, 1, 1, 1]
     assert "47.92" in four
@@ -138,7 +150,10 @@ def test_what_cannot_be_done_says_why(small: None, tmp_path: Path, capsys: CapSy
     code, said, _ = call(capsys, "reproduce", "--out", str(out), *more)
     assert code == 0
     assert "cosine is left out: its training would take about" in said
-    four = (out / "reproduce.md").read_text().split("## The four experiments")[1].split("## ")[0]
+    head, table = (out / "reproduce.md").read_text().split("## The four experiments")
+    said = "--scale glyphs --only C,D --imagenet nowhere --hours 1e-09"
+    assert f"mezzotint reproduce {said}: 10 pictures" in head
+    four = table.split("## ")[0]
     assert "/nowhere" in four
     assert "given by --imagenet" in four
     assert "more than --hours 1e-09" in four

@@ -22,7 +22,9 @@ class AverageFlags:
 
 def average(arguments: list[str]) -> None:
     """Rebuild averages of a run's weights of other lengths."""
-    name, rest = subject(arguments, "a run that was trained with --snapshots")
+    shown = AverageFlags(Path("RUN/averages"))
+    what = "a run that was trained with --snapshots"
+    name, rest = subject(arguments, what, "mezzotint average RUN", shown)
     folder = Path(name)
     flags = parse(AverageFlags(folder / "averages"), rest, f"mezzotint average {name}")
     if not flags.length:

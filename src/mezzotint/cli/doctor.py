@@ -23,7 +23,7 @@ class DoctorFlags:
 
 def doctor(arguments: list[str]) -> None:
     """Look a run over."""
-    name, rest = subject(arguments, "a run's folder")
+    name, rest = subject(arguments, "a run's folder", "mezzotint doctor RUN", DoctorFlags())
     flags = parse(DoctorFlags(), rest, f"mezzotint doctor {name}")
     progress = bar("denoiser calls", transient=True)
     task = progress.add_task("pictures", total=None, loss="")

@@ -12,7 +12,7 @@ from torch import Tensor
 from mezzotint import evaluate as evaluation
 from mezzotint import loading, shipped
 from mezzotint.cli.bars import FIRST
-from mezzotint.cli.flags import parse, subject
+from mezzotint.cli.flags import parse, settings, subject
 from mezzotint.cli.reconstructions import reconstructions
 from mezzotint.cli.table import Following, Network
 from mezzotint.errors import UserError
@@ -43,7 +43,10 @@ class Measures:
 
 @dataclass(frozen=True)
 class ModelFlags:
-    """Measure a model's pictures against its training set. The defaults are the run's own."""
+    """Measure a model's pictures against its training set. The defaults are the run's own.
+
+    Autoencoders and pictures have flags of their own: `mezzotint evaluate NAME --help`.
+    """
 
     how: SampleConfig
     out: Path
@@ -79,7 +82,9 @@ def evaluate(arguments: list[str]) -> None:
 
     A model of the package may be called as its data is: ``--split`` says that the data is meant.
     """
-    name, rest = subject(arguments, "a run, a checkpoint, a diffusers folder, or pictures")
+    shown = ModelFlags(SampleConfig(), Path("RUN/evaluation"))
+    what = "a run, a checkpoint, a diffusers folder, or pictures"
+    name, rest = subject(arguments, what, "mezzotint evaluate RUN", shown)
     data = shipped.find(name) and any(flag.split("=")[0] == "--split" for flag in rest)
     if loading.is_autoencoder(name):
         reconstructions(name, rest)
@@ -94,7 +99,7 @@ def _model(name: str, rest: list[str]) -> None:
     share, device = evaluation.join()
     pipe = loading.load(folder, device)
     run = (folder / "checkpoints").is_dir()
-    default = ModelFlags(pipe.defaults, (folder if run else Path()) / "evaluation")
+    default = ModelFlags(settings(pipe.defaults, rest), (folder if run else Path()) / "evaluation")
     flags = parse(default, rest, f"mezzotint evaluate {name}")
     tiers = evaluation.tiers(flags.samples)
     how = flags.how.within(flags.nfe)

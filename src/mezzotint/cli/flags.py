@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+from argparse import ArgumentParser
 from dataclasses import asdict
 from itertools import dropwhile, takewhile
 from typing import Any, TypeVar
@@ -12,15 +13,24 @@ from typing import Any, TypeVar
 import tyro
 from pydantic import ValidationError
 
+from mezzotint.asked import freed
 from mezzotint.errors import UserError
-from mezzotint.experiment import first_problem, nearest
+from mezzotint.experiment import SampleConfig, first_problem, nearest
 
 T = TypeVar("T")
 
 
-def subject(arguments: list[str], what: str) -> tuple[str, list[str]]:
-    """The first word, which says what a verb is about, and the rest."""
+def subject(
+    arguments: list[str], what: str, program: str = "", default: object = None
+) -> tuple[str, list[str]]:
+    """The first word, which says what a verb is about, and the rest.
+
+    Asked for help in its place, the flags of ``default`` are shown, if those are the same whatever
+    the verb is about.
+    """
     if arguments and arguments[0] in ("-h", "--help"):
+        if default is not None:
+            parse(default, ["--help"], program)
         print(f"Give {what}.\nIts fields: put its name before --help.")
         sys.exit(0)
     if not arguments or arguments[0].startswith("-"):
@@ -61,6 +71,17 @@ def parse(default: T, arguments: list[str], program: str) -> T:
         hint = nearest(unknown[0], names) or f"; see {program} --help"
         raise UserError(f"unknown field {unknown[0]}{hint}")
     return flags
+
+
+def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
+    """Defaults for flags that may ask for another sampler or spacing, as `Pipeline.sample` has it.
+
+    To be had before the flags are parsed, which refuses what does not fit together.
+    """
+    words = ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("sampler", "spacing"):
+        words.add_argument(f"--{name}", nargs="?")  # a value that is missing is for `parse` to say
+    return freed(defaults, **vars(words.parse_known_args(arguments)[0]))
 
 
 def _is_text(line: str) -> bool:

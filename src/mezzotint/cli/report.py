@@ -33,7 +33,8 @@ class ReportFlags:
 
 def report(arguments: list[str]) -> None:
     """Make a page of one run or of several."""
-    subject(arguments, "a run, or several to compare")
+    shown = ReportFlags(Path("RUN/report.html"))
+    subject(arguments, "a run, or several to compare", "mezzotint report RUN...", shown)
     names = list(takewhile(lambda word: not word.startswith("-"), arguments))
     folder = Path(names[0]) if len(names) == 1 else Path()
     program = f"mezzotint report {' '.join(names)}"

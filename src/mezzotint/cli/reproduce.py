@@ -13,7 +13,8 @@ from mezzotint.cli.flags import parse
 from mezzotint.cli.table import Following
 from mezzotint.cli.train import watch
 from mezzotint.errors import UserError
-from mezzotint.reproduce import Results, Scale, Work, told
+from mezzotint.progress import told
+from mezzotint.reproduce import Results, Scale, Work
 from mezzotint.run import Interrupted
 
 

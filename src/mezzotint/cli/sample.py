@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mezzotint import loading, recommended
 from mezzotint.cli.bars import bar
-from mezzotint.cli.flags import parse, subject
+from mezzotint.cli.flags import parse, settings, subject
 from mezzotint.experiment import SampleConfig
 from mezzotint.report import figures
 from mezzotint.report.colour import channel_statistics
@@ -20,11 +20,11 @@ from mezzotint.report.colour import channel_statistics
 
 @dataclass(frozen=True)
 class SampleFlags:
-    """Make pictures: PNGs and a labelled grid. The defaults are the run's own."""
+    """Make pictures: PNGs, and a labelled grid beside them. The defaults are the run's own."""
 
     how: SampleConfig
     out: Path
-    """The pictures' folder."""
+    """The pictures' folder; the grid is beside it, as OUT.png."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     """How many."""
     labels: tuple[int | str, ...] = ()
@@ -45,11 +45,14 @@ class SampleFlags:
 
 def sample(arguments: list[str]) -> None:
     """Sample from a run, a checkpoint or a diffusers folder."""
-    name, rest = subject(arguments, "a run, a checkpoint or a diffusers folder")
+    shown = SampleFlags(SampleConfig(), Path("RUN/pictures"))
+    what = "a run, a checkpoint or a diffusers folder"
+    name, rest = subject(arguments, what, "mezzotint sample RUN", shown)
     folder = loading.locate(name)
     pipe = loading.load(folder)
     default = SampleFlags(
-        pipe.defaults, (folder if (folder / "checkpoints").is_dir() else Path()) / "pictures"
+        settings(pipe.defaults, rest),
+        (folder if (folder / "checkpoints").is_dir() else Path()) / "pictures",
     )
     flags = parse(default, rest, f"mezzotint sample {name}")
     if flags.weaker:
@@ -59,6 +62,7 @@ def sample(arguments: list[str]) -> None:
     pipe = pipe.in_precision(flags.precision)
     if told := recommended.told(pipe, folder):
         print(f"recommended, where no flag says otherwise: {told}")
+    pipe = replace(pipe, defaults=flags.how.within(flags.nfe))
     labels = flags.labels[0] if len(flags.labels) == 1 else flags.labels or None
     flags.out.mkdir(parents=True, exist_ok=True)
     progress = bar("denoiser calls")
@@ -79,24 +83,31 @@ def sample(arguments: list[str]) -> None:
                 batch=flags.batch,
                 on_step=follow,
                 on_images=lambda i, made: written.append(writer.submit(_write, flags.out, i, made)),
-                **asdict(flags.how.within(flags.nfe)),
             )
         finally:
             if progress.live.is_started:
                 progress.stop()
         for part in written:
             part.result()
-    figures.grid(images, every, pipe.classes).save(flags.out / "grid.png")
+    grid = _beside(flags.out)
+    figures.grid(images, every, pipe.classes).save(grid)
     _colours("pictures", channel_statistics(images.permute(0, 2, 3, 1).numpy()))
     if pipe.colour:
         _colours("training set", pipe.colour)
-    print(f"{flags.n} pictures and their grid: {flags.out / 'grid.png'}")
+    print(f"{flags.n} pictures: {flags.out}; their grid: {grid}")
+
+
+def _beside(out: Path) -> Path:
+    """The grid's file: not in the folder, of which every picture is measured or learned."""
+    out = out.resolve()  # "." has no name
+    return out.with_name(f"{out.name}.png")
 
 
 def _write(out: Path, first: int, images: Tensor) -> None:
     """Write pictures by their numbers; those of an earlier request go before the first."""
-    if not first and (out / "grid.png").exists():  # ours, of more pictures perhaps
-        for old in [*out.glob("[0-9]" * 6 + ".png"), out / "grid.png"]:
+    grid = _beside(out)
+    if not first and grid.exists():  # ours, of more pictures perhaps
+        for old in [*out.glob("[0-9]" * 6 + ".png"), grid]:
             old.unlink()
     for i, image in enumerate(images, first):
         figures.to_pil(image).save(out / f"{i:06d}.png")

@@ -13,6 +13,7 @@ from mezzotint.cli.flags import parse, subject
 from mezzotint.cli.table import Following, Network
 from mezzotint.errors import UserError
 from mezzotint.experiment import SampleConfig
+from mezzotint.progress import told
 from mezzotint.sweep import Cell, Sweep
 from mezzotint.sweep.page import name as named
 from mezzotint.sweep.page import where
@@ -55,7 +56,8 @@ class SweepFlags:
 
 def sweep(arguments: list[str]) -> None:
     """Find the best settings for a run."""
-    name, rest = subject(arguments, "a run")
+    shown = SweepFlags((1.0, 1.5, 3.0), ("none",))
+    name, rest = subject(arguments, "a run", "mezzotint sweep RUN", shown)
     folder = Path(name)
     share, device = evaluation.join()
     if share.count > 1:
@@ -85,8 +87,8 @@ def sweep(arguments: list[str]) -> None:
     sweeping.write(plan, cells, found)
     for calls, choice in found.budgets.items():
         low, high = choice.interval
-        told = f"{named(choice.settings)}, {choice.settings.steps} steps"
-        print(f"best within {calls:>4} calls: {told}: {choice.value:.4g} [{low:.4g}, {high:.4g}]")
+        best = f"{named(choice.settings)}, {choice.settings.steps} steps"
+        print(f"best within {calls:>4} calls: {best}: {choice.value:.4g} [{low:.4g}, {high:.4g}]")
     print(f"the table and its figures: {plan.file.with_name('sweep.md')}")
     print(f"the best is the run's default from now on: {folder / 'recommended.json'}")
 
@@ -95,21 +97,21 @@ def _cells(plan: Sweep, hows: list[SampleConfig], flags: SweepFlags) -> list[Cel
     """All cells, those that are not known measured now, each said as it comes."""
     known = sweeping.known(plan, hows)
     missing = [how for how in hows if how not in known]
-    told = f"{len(hows)} cells of {plan.samples:,} pictures"
+    said = f"{len(hows)} cells of {plan.samples:,} pictures"
     if missing:
         against = evaluation.training_set(plan.folder, plan.pipe)
-        minutes = sweeping.seconds(plan, missing) / 60
-        about = f"{minutes:.0f} minutes" if minutes >= 2 else f"{minutes * 60:.0f} seconds"
-        if not (flags.yes or minutes <= flags.minutes):
+        seconds = sweeping.seconds(plan, missing)
+        if not (flags.yes or seconds <= 60 * flags.minutes):
             raise UserError(
-                f"{len(missing)} cells of {plan.samples:,} pictures would take about {about}, "
-                f"more than --minutes {flags.minutes:g}: add --yes, or ask for less"
+                f"{len(missing)} cells of {plan.samples:,} pictures would take about "
+                f"{told(seconds)}, more than --minutes {flags.minutes:g}: add --yes, or ask for "
+                "less"
             )
-        told += f", {len(missing)} to be measured in about {about}"
+        said += f", {len(missing)} to be measured in about {told(seconds)}"
         by = evaluation.measure(plan.network, against, plan.pipe.size, plan.pipe.device)
     else:
-        told += ", all measured before"
-    print(told)
+        said += ", all measured before"
+    print(said)
     print(_row("calls", "sampler", "steps", "guidance", plan.name, "class accuracy"), flush=True)
     cells = []
     with Following(plan.samples) as following:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ __all__ = ["Finding", "Severity", "Title", "examine"]
 LOOKED_AT, COMPARED, CALLS = 128, 1_000, 25  # pictures denoised, and held against; denoiser calls
 
 Weights = dict[str, Tensor]
+T = TypeVar("T")
 
 
 def examine(
@@ -65,9 +67,14 @@ def examine(
         return
     facts = json.loads((found / "state.json").read_text())
     ema, raw = (load_file(found / f"{name}.safetensors") for name in ("ema", "net"))
+    pipe: Pipeline | None = None
     if isinstance(config, Experiment):
+        with suppress(UserError):  # to be met again where there is no doing without
+            pipe = _quietly(load, folder)
+        # A sweep's recommendation stands in the place of the configuration's own settings.
+        in_use = replace(config, sample=pipe.defaults) if pipe else config
         seen = facts["step"] * config.train.batch
-        yield from settings.look(config, tuple(facts["shape"]), len(facts["classes"]), seen)
+        yield from settings.look(in_use, tuple(facts["shape"]), len(facts["classes"]), seen)
     sound = weights.finite({"ema": ema, "net": raw})
     yield sound
     if sound.severity == "wrong":  # and so would be all that is computed with them
@@ -78,22 +85,25 @@ def examine(
         yield _missing(str(error))
         return
     yield _missing("")
-    with warnings.catch_warnings():  # of damaged checkpoints, which were named above
-        warnings.simplefilter("ignore")
-        if isinstance(config, Experiment):
-            pipe = load(folder)
-        else:
-            codec = load_codec(folder)
     if isinstance(config, Experiment):
+        pipe = pipe or _quietly(load, folder)
         yield from _denoiser(pipe, config, data, ema, raw)
         if isinstance(pipe.codec, Latents):
             yield from _latents(pipe.codec, data, in_diffusion=True)
         yield from _pictures(pipe, config, data, samples, follow)
     else:
+        codec = _quietly(load_codec, folder)
         yield from _latents(codec, data, in_diffusion=False)
         yield _autoencoder(codec, config, data, ema, raw)
     if few := pictures.too_few(folder / "evaluation" / "figures.jsonl"):
         yield few
+
+
+def _quietly(loader: Callable[[Path], T], folder: Path) -> T:
+    """Load without the warnings of damaged checkpoints, which are findings of their own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return loader(folder)
 
 
 def _training_set(config: Any, facts: dict[str, Any]) -> Prepared:

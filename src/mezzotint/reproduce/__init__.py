@@ -1,6 +1,5 @@
 """The report's experiments, reproduced by one command."""
 
-from mezzotint.reproduce.estimate import told
 from mezzotint.reproduce.page import write
 from mezzotint.reproduce.plan import Plan, Row, Scale, plan
 from mezzotint.reproduce.tables import Results
@@ -26,7 +25,6 @@ __all__ = [
     "plan",
     "recorded",
     "study",
-    "told",
     "trainings",
     "write",
 ]

@@ -87,11 +87,3 @@ def _autoencoding(
     return Autoencoding(
         *(loss, latent, cast(nn.Conv2d, net.decoder[-1]).weight, look, shape[0], dtype)
     )
-
-
-def told(seconds: float) -> str:
-    """A duration as one says it."""
-    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 1):.0f} seconds"

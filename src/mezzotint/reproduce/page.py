@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,7 +52,7 @@ def _facts(results: Results) -> list[str]:
     runs = sorted({(facts["processor"], facts["commit"]) for facts in results.rows.values()})
     told = [
         f"arXiv 2412.14422, experiments {', '.join(sorted({row.letter for row in plan.rows}))}, by "
-        f"mezzotint reproduce --scale {plan.scale}: {plan.samples:,} pictures a row, seed "
+        f"{_command(results.work)}: {plan.samples:,} pictures a row, seed "
         f"{plan.seed}, {plan.precision} precision. Written on {datetime.now(UTC):%Y-%m-%d} "
         f"on {machine('torch')}."
     ]
@@ -59,6 +60,13 @@ def _facts(results: Results) -> list[str]:
         each = "; ".join(f"{processor}, mezzotint {commit}" for processor, commit in runs)
         told.append(f"Its rows were measured on: {each}.")
     return told
+
+
+def _command(work: Work) -> str:
+    """What makes this page, in whatever folder."""
+    flags = work.plan.flags | ({} if work.hours == Work.hours else {"hours": f"{work.hours:g}"})
+    words = (word for flag, value in flags.items() for word in (f"--{flag}", value))
+    return shlex.join(["mezzotint", "reproduce", *words])
 
 
 def _page(results: Results) -> Page:

@@ -109,6 +109,7 @@ class Plan:
     seed: int
     precision: str = "auto"
     folder: Path = field(default=Path(), compare=False)
+    flags: dict[str, str] = field(default_factory=dict, compare=False)  # of the command
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -176,7 +177,24 @@ def plan(
     if "D" in letters:
         rows += [Row("D", "cosine", SampleConfig(steps=n)) for n in (250, 50, 10)]
         rows.append(Row("D", "adaptive", SampleConfig(steps=50)))
-    return Plan(scale, models, tuple(rows), samples or size.samples, seed, precision, folder)
+    flags = {
+        "scale": scale,
+        "only": "" if {*letters} == {*EXPERIMENTS} else ",".join(sorted({*letters})),
+        "data": named(data),
+        "imagenet": named(imagenet),
+        "vae": named(vae),
+        "images": f"{images or ''}",
+        "samples": "" if samples in (None, size.samples) else f"{samples}",
+        "seed": f"{seed or ''}",
+        "precision": "" if precision == "auto" else precision,
+    }
+    asked = {flag: value for flag, value in flags.items() if value}
+    return Plan(scale, models, tuple(rows), samples or size.samples, seed, precision, folder, asked)
+
+
+def named(source: str) -> str:
+    """Data or a model by its folder's name, wherever that lies; what is no path as it is."""
+    return source if source.startswith("hub:") else Path(source).name or source
 
 
 def latent(

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from mezzotint import evaluate as evaluation
 from mezzotint.cache import cache_folder
+from mezzotint.progress import told
 from mezzotint.report.curves import Panel
 from mezzotint.report.inline import chart, colours, png, tiled
 from mezzotint.report.page import Cell, Chart, Picture, Section, Table
-from mezzotint.reproduce.estimate import BATCH, told
+from mezzotint.reproduce.estimate import BATCH
 from mezzotint.reproduce.plan import EXPERIMENTS, SOURCES, Row, digest
 from mezzotint.reproduce.work import Work, networks
 from mezzotint.samplers import SAMPLERS

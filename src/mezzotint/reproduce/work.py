@@ -49,6 +49,7 @@ class Work:
     """A plan with what this machine can do of it. ``why``: of a model, why it cannot be had."""
 
     plan: Plan
+    hours: float = 24  # the longest training, as `estimate` was told
     why: dict[str, str] = field(default_factory=dict)
     data: dict[str, Prepared] = field(default_factory=dict)
 
@@ -117,6 +118,7 @@ def estimate(work: Work, hours: float) -> Iterator[tuple[str, float]]:
 
     Parts beyond ``hours`` are left out, and ``work.why`` says so.
     """
+    work.hours = hours
     plan, known = work.plan, recorded(work)
     for name, config in plan.models.items():
         left = 1 - progress(work.folder(name), config)

@@ -53,7 +53,7 @@ def write(
     """
     folder = final.parent
     folder.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
+    _sweep(folder, final.name)
     partial, old = folder / f".new-{final.name}", folder / f".old-{final.name}"
     partial.mkdir()
     sums = {}
@@ -71,7 +71,7 @@ def write(
         final.rename(old)
     partial.rename(final)
     _sync(folder)
-    _sweep(folder)
+    _sweep(folder, final.name)
     return final
 
 
@@ -135,11 +135,15 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what an interrupted save left behind; what it had only put aside comes back."""
-    for leftover in folder.glob(".new-*"):
+def _sweep(folder: Path, name: str) -> None:
+    """Remove what an interrupted save left behind; what it had only put aside comes back.
+
+    Of checkpoints of this name, or of all of a training: another process may be at others.
+    """
+    kind = "step-*" if name.startswith("step-") else name
+    for leftover in folder.glob(f".new-{kind}"):
         shutil.rmtree(leftover)
-    for old in folder.glob(".old-*"):
+    for old in folder.glob(f".old-{kind}"):
         final = folder / old.name.removeprefix(".old-")
         if final.exists():
             shutil.rmtree(old)
