@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -128,8 +129,8 @@ def kept(path: Path) -> Result:
 
 def result(experiment: Experiment, folder: Path, samples: int) -> Result:
     """Train, if that is not done, and measure."""
-    done = checkpoint.listed(folder / "checkpoints")
-    if not done or done[-1].name != f"step-{experiment.train.steps}":
+    done = checkpoint.newest(folder / "checkpoints", warnings.warn)
+    if done is None or done.name != f"step-{experiment.train.steps}":
         for now in run(experiment, folder, resume=True):
             if now.note:
                 print(f"{folder.name}: {now.images:,} images, loss {now.loss:.4f}", flush=True)

@@ -213,7 +213,7 @@ def latent(
     model = replace(
         second,
         data=replace(second.data, data=imagenet or second.data.data),
-        codec=replace(second.codec, vae=vae or str(folder / "vae")),
+        codec=replace(second.codec, vae=vae or str(folder.resolve() / "vae")),
         train=budget(second.train, images or size.latent_images, seed),
         sample=replace(second.sample, guidance=GUIDED),
     )
@@ -235,6 +235,9 @@ def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
 
 
 def digest(configuration: Configuration) -> str:
-    """Twelve digits that name a configuration."""
-    told = json.dumps(to_json(configuration), sort_keys=True)
+    """Twelve digits that name a configuration, wherever its autoencoder lies."""
+    facts = to_json(configuration)
+    if "codec" in facts:
+        facts["codec"]["vae"] = Path(facts["codec"]["vae"]).name
+    told = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:12]

@@ -32,14 +32,13 @@ class Results:
     rows: dict[Row, dict[str, Any]]
     study: dict[str, dict[str, Any]]
 
-    @property
-    def distances(self) -> list[str]:
-        """The names of the Frechet distances, FID the last where it is there."""
+    def distances(self, *models: str) -> list[str]:
+        """The names of the Frechet distances of these models' rows, or of all: FID is the last."""
         names = dict.fromkeys(
             f["name"]
-            for facts in self.rows.values()
+            for row, facts in self.rows.items()
             for f in facts["figures"]
-            if f["name"].startswith(("fd-", "fid"))
+            if f["name"].startswith(("fd-", "fid")) and (not models or row.model in models)
         )
         return list(names)
 
@@ -59,7 +58,7 @@ def sections(results: Results) -> Iterator[tuple[Section, list[Panel]]]:
 
 def _four(results: Results) -> Section:
     """The experiments, a row each."""
-    distances = results.distances
+    distances = results.distances()
     head = ["", "", "report's FID", "papers' FID", *(f"our {d}" for d in distances)]
     head += ["95 % interval", "pictures", "images seen", "training", "configuration"]
     rows: list[list[Cell]] = []
@@ -134,7 +133,7 @@ def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
     rows = {row: facts for row, facts in results.rows.items() if row.model == "linear"}
     if len(rows) < 2:
         return None
-    name = results.distances[-1]
+    name = results.distances("linear")[-1]
     slowest = max(facts["seconds"] for facts in rows.values())
     cells: list[list[Cell]] = []
     points: dict[str, list[tuple[float, float]]] = {}
@@ -173,7 +172,7 @@ def _schedules(results: Results) -> tuple[Section, list[Panel]] | None:
     """Linear against cosine, and cosine with adaptive levels, at equal images seen."""
     if not results.study:
         return None
-    name = results.distances[-1] if results.rows else ""
+    name = ["", *results.distances(*results.study)][-1]
     cells: list[list[Cell]] = []
     for model, facts in results.study.items():
         at = [r for r in results.rows if r.model == model and r.how.steps == 50]

@@ -158,9 +158,9 @@ def _classes(work: Work, name: str) -> int:
 
 
 def progress(folder: Path, config: Configuration) -> float:
-    """The share of a training that is done and saved."""
-    found = checkpoint.listed(folder / "checkpoints")
-    return int(found[-1].name.removeprefix("step-")) / config.train.steps if found else 0.0
+    """The share of a training that is done and saved whole."""
+    found = checkpoint.newest(folder / "checkpoints", lambda problem: None)
+    return int(found.name.removeprefix("step-")) / config.train.steps if found else 0.0
 
 
 def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
