@@ -86,6 +86,18 @@ def test_a_block_holds_the_pictures_of_its_numbers(pipe, measure, tmp_path) -> N
     assert (kept.int() - wanted.int()).abs().max() <= 1  # another batch rounds differently
 
 
+def test_pictures_are_made_as_they_are_kept_whatever_the_models_own_settings(
+    pipe, tmp_path
+) -> None:
+    own = replace(pipe, defaults=replace(pipe.defaults, guidance=3.0, interval=(0.5, 2.0)))
+    how = replace(own.defaults, interval=None)
+    samples.make(own, tmp_path, 0, how, 0, 4, 4, lambda *_: None)
+    (made,) = samples.stored(tmp_path, 0, 4, 4)
+    plain = replace(pipe, defaults=how)
+    assert torch.equal(made, plain.sample(4, batch=4))
+    assert not torch.equal(made, own.sample(4, batch=4))
+
+
 def test_other_settings_weights_and_seeds_have_other_pictures(pipe) -> None:
     def key(pipe=pipe, seed=0, batch=64, **settings):
         return samples.key(pipe, replace(pipe.defaults, **settings), seed, batch)

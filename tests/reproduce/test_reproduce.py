@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 
 from conftest import TINY, TINY_LDM, TINY_VAE, small_vae
+from mezzotint import experiment as configuration
 from mezzotint import recipes
 from mezzotint.errors import UserError
 from mezzotint.experiment import Experiment
 from mezzotint.reproduce import plan as planned
 from mezzotint.reproduce import work
-from mezzotint.reproduce.plan import SCALES, Size
+from mezzotint.reproduce.plan import SCALES, Row, Size
+from mezzotint.reproduce.tables import Results, _efficiency
 from mezzotint.run import run
 from mezzotint.samplers import SAMPLERS
+from mezzotint.training import checkpoint
 from test_cli import CapSys, call
 
 
@@ -125,6 +128,28 @@ def test_all_four_then_nothing_again(small: None, tmp_path: Path, capsys: CapSys
     assert code == 0
     assert (out / "cosine" / "checkpoints" / "step-12").exists()
     assert (out / "rows.jsonl").read_text() == logs[out / "rows.jsonl"]
+
+
+def test_rows_are_compared_by_the_distance_they_share(tmp_path: Path) -> None:
+    plan = planned("glyphs", ["A", "B", "C"], tmp_path, data="cifar10")
+
+    def facts(row: Row) -> dict:
+        name = "fd-glyphs" if row.model == "latent" else "fd-cifar10"
+        figure = {"name": name, "value": 1.0, "low": 0.5, "high": 2.0}
+        return {"figures": [figure], "seconds": 1.0, "memory": None}
+
+    results = Results(None, {row: facts(row) for row in plan.rows}, {})
+    assert results.distances() == ["fd-cifar10", "fd-glyphs"]
+    section, _ = _efficiency(results)
+    assert section.tables[0].head[-1] == "fd-cifar10"
+
+
+def test_a_damaged_checkpoint_does_not_count_as_done(trained: Path) -> None:
+    config = configuration.read(trained / "config.json")
+    assert work.progress(trained, config) == 1
+    *_, last = checkpoint.listed(trained / "checkpoints")
+    (last / "state.json").write_text("{")
+    assert work.progress(trained, config) < 1
 
 
 def test_a_killed_training_goes_on(small: None, tmp_path: Path, capsys: CapSys) -> None:
