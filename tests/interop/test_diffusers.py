@@ -184,7 +184,7 @@ def test_a_bare_network_is_loaded_with_ddpms_schedule(tmp_path: Path) -> None:
     theirs(SMALL | {"num_class_embeds": 4}).save_pretrained(tmp_path)
     with pytest.warns(UserWarning, match="taken as 3 classes and, in the last row, the null"):
         pipe = mz.load(tmp_path)
-    assert pipe.classes == ("0", "1", "2")
+    assert pipe.classes == ("class 0", "class 1", "class 2")
     torch.testing.assert_close(pipe.schedule.alpha, mz.linear(1000).alpha)
 
 
