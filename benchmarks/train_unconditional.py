@@ -5,7 +5,7 @@
     mezzotint evaluate runs/theirs/ddim-50 --against cifar10
 
 What its examples/unconditional_image_generation/train_unconditional.py does by default and its
-README asks for, as read at diffusers 0.36: UNet2DModel's own settings, noise predicted, 1,000 steps
+README asks for, as read at commit 00769f6: UNet2DModel's own settings, noise predicted, 1,000 steps
 of the linear schedule, AdamW (0.95, 0.999) at 1e-4 with a decay of 1e-6, 500 steps of warm-up, a
 cosine to 0, batch 16, flips, EMA with a warm-up of power 3/4; bf16 by autocast. The network is made
 as large as cifar10-cpu's: four levels in the place of six, and narrower. A training that was

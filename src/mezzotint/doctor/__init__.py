@@ -152,7 +152,7 @@ def _pictures(
     how, few = pipe.defaults, dict[str, Any]()
     if SAMPLERS[how.sampler].cost(how.steps) > CALLS:
         steps = min(CALLS, len(pipe.schedule))
-        few = {"sampler": "ddim", "steps": steps, "spacing": "trailing", "knots": ()}
+        few = {"sampler": "ddim", "steps": steps, "spacing": "trailing"}
     made = pipe.sample(
         samples, on_step=lambda done, calls: follow("denoiser calls", done, calls), **few
     )

@@ -211,7 +211,7 @@ class _Show:
         return _channels(title, (self.images, "made"), self.pipe.colour, "training set")
 
 
-_TRAILING: dict[str, Any] = {"spacing": "trailing", "knots": ()}
+_TRAILING: dict[str, Any] = {"spacing": "trailing"}
 
 
 def reconstructed(run: Run, asked: Asked, follow: Follow) -> Iterator[Section]:
