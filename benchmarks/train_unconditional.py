@@ -82,7 +82,7 @@ def train(data: str, images: int, out: Path, seed: int) -> None:
         rate.step()
         optimizer.zero_grad()
         ema.step(net.parameters())
-        step, total = step + 1, total + float(loss)
+        step, total = step + 1, total + loss.item()
         if step * BATCH % EVERY == 0 or step == steps:
             held = {name: part.state_dict() for name, part in parts.items()}
             torch.save({**held, "step": step}, state.with_suffix(".new"))

@@ -86,6 +86,15 @@ def test_a_block_holds_the_pictures_of_its_numbers(pipe, measure, tmp_path) -> N
     assert (kept.int() - wanted.int()).abs().max() <= 1  # another batch rounds differently
 
 
+@pytest.mark.parametrize("whole", [0, 60, -1])
+def test_a_damaged_block_is_named_in_one_line(tmp_path, whole) -> None:
+    path = samples.block(tmp_path, 0)
+    np.save(path, np.zeros((4, 8, 8, 3), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[:whole])
+    with pytest.raises(UserError, match=r"000000\.npy is damaged: delete it"):
+        list(samples.stored(tmp_path, 0, 4, 4))
+
+
 def test_pictures_are_made_as_they_are_kept_whatever_the_models_own_settings(
     pipe, tmp_path
 ) -> None:

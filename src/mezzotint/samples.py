@@ -24,6 +24,7 @@ from accelerate import PartialState
 from torch import Tensor
 
 from mezzotint.cache import cache_folder
+from mezzotint.errors import UserError
 from mezzotint.experiment import SampleConfig
 from mezzotint.pipeline import Pipeline
 
@@ -103,7 +104,11 @@ def block(folder: Path, i: int) -> Path:
 
 
 def stored(folder: Path, start: int, end: int, batch: int) -> Iterator[Tensor]:
-    """The pictures with the numbers from start to end, in parts."""
+    """The pictures with the numbers from start to end, in parts; UserError for a damaged block."""
     for i in range(start // batch, -(-end // batch)):
-        images = torch.from_numpy(np.load(block(folder, i)))
+        path = block(folder, i)
+        try:
+            images = torch.from_numpy(np.load(path))
+        except (OSError, EOFError, ValueError):
+            raise UserError(f"{path} is damaged: delete it; it is made again") from None
         yield images[max(0, start - i * batch) : end - i * batch]
