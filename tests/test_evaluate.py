@@ -264,7 +264,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("evaluate", "give a run, a checkpoint, a diffusers folder, or pictures"),
+        ("evaluate", "give a run, a checkpoint, a diffusers folder, a shipped model, or pictures"),
         ("evaluate nowhere", "say --against what"),
         ("evaluate nowhere --against glyphs", "there is no data set, file or folder 'nowhere'"),
         ("evaluate DIGITS --against glyphs --network vgg", "vgg"),

@@ -83,7 +83,7 @@ def evaluate(arguments: list[str]) -> None:
     A model of the package may be called as its data is: ``--split`` says that the data is meant.
     """
     shown = ModelFlags(SampleConfig(), Path("RUN/evaluation"))
-    what = "a run, a checkpoint, a diffusers folder, or pictures"
+    what = "a run, a checkpoint, a diffusers folder, a shipped model, or pictures"
     name, rest = subject(arguments, what, "mezzotint evaluate RUN", shown)
     data = shipped.find(name) and any(flag.split("=")[0] == "--split" for flag in rest)
     if loading.is_autoencoder(name):

@@ -44,9 +44,9 @@ class SampleFlags:
 
 
 def sample(arguments: list[str]) -> None:
-    """Sample from a run, a checkpoint or a diffusers folder."""
+    """Sample from a run, a checkpoint, a diffusers folder or a shipped model."""
     shown = SampleFlags(SampleConfig(), Path("RUN/pictures"))
-    what = "a run, a checkpoint or a diffusers folder"
+    what = "a run, a checkpoint, a diffusers folder or a shipped model"
     name, rest = subject(arguments, what, "mezzotint sample RUN", shown)
     folder = loading.locate(name)
     pipe = loading.load(folder)
