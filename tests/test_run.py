@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 import mezzotint as mz
 from mezzotint import experiment as configuration
 from mezzotint.experiment import Experiment, ObjectiveConfig
+from mezzotint.nets import network
 from mezzotint.run import Interrupted, run
 from mezzotint.training import checkpoint
 from mezzotint.training.track import read
@@ -100,6 +101,27 @@ def test_a_resume_is_exact_with_all_that_is_learned_beside(tiny, tmp_path) -> No
     beside = load_file(tmp_path / "whole" / "checkpoints" / "step-8" / "task.safetensors")
     assert beside["levels.count"].min() >= 10
     assert beside["uncertainty.weight"].abs().min() > 0
+
+
+@pytest.mark.slow
+def test_a_resume_is_exact_of_compiled_code_too(tiny, tmp_path) -> None:
+    if not network.compiles():
+        pytest.skip("no code can be compiled here: that takes a C++ compiler, Python's headers")
+    still = replace(tiny, net=replace(tiny.net, dropout=0.0))  # whose masks would be others
+    finish(still, tmp_path / "plain")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(network.COMPILE_FROM, "cpu", 1)
+        finish(still, tmp_path / "compiled")
+        started = run(still, tmp_path / "crashed")
+        assert "compiling its network" in next(started).note
+        for _ in range(6):
+            next(started)
+        started.close()
+        torch.compiler.reset()  # as in another process
+        finish(still, tmp_path / "crashed", resume=True)
+    assert_same(tmp_path / "compiled", tmp_path / "crashed")
+    for a, b in zip(losses(tmp_path / "plain"), losses(tmp_path / "compiled"), strict=True):
+        assert a == pytest.approx(b, rel=1e-4)
 
 
 @pytest.mark.parametrize("steps", [1, 5, 7, 11])

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mezzotint import UserError
-from mezzotint.nets import DiT, DiTConfig, UNet, UNetConfig
+from mezzotint.nets import DiT, DiTConfig, UNet, UNetConfig, network
 from mezzotint.nets.blocks import Attention, Down, Up, attend, sinusoid
 from mezzotint.nets.norm import GroupNorm
 
@@ -164,6 +164,29 @@ def test_a_compiler_sees_it_as_one_graph(tiny_net, training: bool) -> None:
     with torch.set_grad_enabled(training):
         compiled = torch.compile(net, backend="eager", fullgraph=True, dynamic=False)
         torch.testing.assert_close(compiled(x, t, labels), net(x, t, labels))
+
+
+def test_on_a_cpu_only_the_long_training_of_a_narrow_network_is_compiled(
+    tiny_net, monkeypatch
+) -> None:
+    monkeypatch.setattr(network, "compiles", lambda: True)
+    many = network.COMPILE_FROM["cpu"]
+    assert not tiny_net().train().compile_for(many - 1)
+    assert not tiny_net().eval().compile_for(many)
+    assert not UNet(UNetConfig(channels=(128,), blocks=1, attention=())).compile_for(many)
+    net = tiny_net().train()
+    assert net.compile_for(many)
+    assert not net.compile_for(many)  # already
+    monkeypatch.setattr(network, "compiles", lambda: False)
+    assert not tiny_net().train().compile_for(many)
+
+
+def test_where_nothing_can_be_compiled_that_is_found_out(monkeypatch) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(torch, "compile", fails)
+    assert not network.compiles.__wrapped__()
 
 
 def told(kind: str, numbers: int) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from functools import cache
 from itertools import chain
 from typing import Self
 
@@ -14,11 +15,26 @@ from mezzotint.errors import UserError
 from mezzotint.nets.blocks import Up, sinusoid
 from mezzotint.nets.norm import GroupNorm
 
-COMPILE_FROM = 2_000  # calls
+COMPILE_FROM = {"cuda": 2_000, "cpu": 5_000}  # calls
+
+
+@cache
+def compiles() -> bool:
+    """Whether code can be compiled for the CPU here: that takes a C++ compiler, Python's headers.
+
+    Compiles something small to see, which takes seconds.
+    """
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.zeros(1))
+    except Exception:  # of all sorts: it is left alone then
+        return False
+    return True
 
 
 class Network(nn.Module):
     """A network that pipelines run: abstract."""
+
+    narrow = False  # whether compiled code trains it faster on a CPU
 
     @property
     def dtype(self) -> torch.dtype:
@@ -34,15 +50,20 @@ class Network(nn.Module):
             digest.update(weight.cpu().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
-    def compile_for(self, calls: int, mode: str = "default") -> None:
-        """Compile on a GPU, where so many calls are to come that it pays for its minute or so.
+    def compile_for(self, calls: int, mode: str = "default") -> bool:
+        """Compile if so many calls pay for its minute or two; returns whether that was begun.
 
-        The shapes are taken as fixed; "reduce-overhead" records CUDA graphs. On a CPU it does
-        nothing.
+        On a GPU, and to train a narrow network on a CPU, where that can be done. The shapes are
+        taken as fixed; "reduce-overhead" records CUDA graphs.
         """
-        done = self._compiled_call_impl is not None
-        if next(self.parameters()).is_cuda and calls >= COMPILE_FROM and not done:
-            self.compile(mode=mode, dynamic=False)
+        device = next(self.parameters()).device.type
+        gains = device == "cuda" or (device == "cpu" and self.training and self.narrow)
+        if not gains or calls < COMPILE_FROM[device] or self._compiled_call_impl is not None:
+            return False
+        if device == "cpu" and not compiles():
+            return False
+        self.compile(mode=mode, dynamic=False)
+        return True
 
     def for_inference(self, dtype: torch.dtype) -> Self:
         """A copy to sample with: weights in ``dtype``, and what follows from them, made once.

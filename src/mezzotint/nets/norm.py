@@ -25,7 +25,8 @@ class GroupNorm(nn.GroupNorm):
         self.silu = silu
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
+        last = x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
+        if last and not torch.compiler.is_compiling():  # a compiler makes a fast one of the plain
             out: Tensor = _ChannelsLast.apply(  # type: ignore[no-untyped-call]
                 x, self.weight, self.bias, self.num_groups, self.eps, self.silu
             )

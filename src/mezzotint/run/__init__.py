@@ -76,6 +76,9 @@ def run(experiment: Configuration, folder: Path, resume: bool = False) -> Iterat
     begun = f"resumed from {found}" if found else f"begun in {folder}"
     if job.data.skipped:
         begun += f", {job.data.skipped} pictures that cannot be read left out"
+    steps = experiment.train.steps  # not those that are left: what is resumed is to be the same
+    if job.state.step < steps and job.state.net.compile_for(steps):
+        begun += "; compiling its network first, a minute or two"
     with locked(folder) if main else nullcontext():
         images = job.state.step * experiment.train.batch
         yield Progress(images, experiment.train.images, note=begun)
@@ -95,7 +98,6 @@ def _steps(job: Job, folder: Path, accelerator: Accelerator) -> Iterator[Progres
         with accelerator.main_process_first():
             curve = Curve(job, folder)
     total, size, loss = experiment.train.images, experiment.train.batch, float("nan")
-    state.net.compile_for(experiment.train.steps - state.step)
     net = accelerator.prepare(state.net)
     steps = train(
         *(accelerator, net, state.ema, state.optimizer, state.task, job.batch),
