@@ -125,10 +125,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     flags = parser.parse_args()
 
-    digest = mz.load(flags.model).digest
+    pipe = mz.load(flags.model)
     rows = [Row("CIFAR-10's test set", None, ("evaluate", flags.data, "--split", "test"), "")]
+    default = "evaluate", flags.model, "--samples", flags.samples, "--precision", "auto"
+    title = f"its default: {pipe.defaults.sampler} {pipe.defaults.steps}"
+    rows.append(Row(title, pipe.defaults.guidance, default, pipe.digest))
     for guidance in (1.0, flags.guidance):
-        rows += rows_of(flags.model, digest, flags.solver, guidance, flags.samples, flags.slow)
+        rows += rows_of(flags.model, pipe.digest, flags.solver, guidance, flags.samples, flags.slow)
     for folder in sorted(flags.theirs.glob("dd?m-*")) if flags.theirs else ():
         count = str(len(list(folder.glob("*.png"))))
         rows.append(Row(f"diffusers, {folder.name}", None, ("evaluate", str(folder)), count))

@@ -110,7 +110,7 @@ def test_a_resume_is_exact_of_compiled_code_too(tiny, tmp_path) -> None:
     still = replace(tiny, net=replace(tiny.net, dropout=0.0))  # whose masks would be others
     finish(still, tmp_path / "plain")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(network.COMPILE_FROM, "cpu", 1)
+        patch.setattr(network, "STEPS_FROM", 1)
         finish(still, tmp_path / "compiled")
         started = run(still, tmp_path / "crashed")
         assert "compiling its network" in next(started).note

@@ -31,6 +31,7 @@ from mezzotint.metrics.networks import choose
 from mezzotint.metrics.reference import fitting, read
 from mezzotint.pipeline import Pipeline
 from mezzotint.report import figures
+from mezzotint.samplers import SAMPLERS
 from mezzotint.samples import ALONE, Follow, Share, block, join, kept, make, stored
 
 __all__ = [
@@ -101,9 +102,13 @@ def evaluate(
     folder.mkdir(parents=True, exist_ok=True)
     total = tiers[-1]
     seen = [Features(m.network, total) for m in measures]
+    mine = range(-(-total // batch))[share.number :: share.count]
+    missing = [i for i in mine if not block(folder, i).exists()]
+    if pipe.net.compile_for(len(missing) * SAMPLERS[how.sampler].cost(how.steps)):
+        follow("pictures, the network compiled first", 0, total)
     for tier in tiers:
-        for i in range(-(-tier // batch))[share.number :: share.count]:
-            if not block(folder, i).exists():
+        for i in missing:
+            if i * batch < tier and not block(folder, i).exists():
                 make(pipe, folder, i, how, seed, batch, total, follow)
         share.wait()
         if share.number:

@@ -168,7 +168,7 @@ class Pipeline:
         scale = along(grid, *how.guided())
         every = self._labels(self.labels(n, labels, first))
         calls = sampler.cost(how.steps) * -(-n // batch)
-        self.net.compile_for(calls, "reduce-overhead")
+        self.net.compile_for(calls)
         pictures: list[Tensor] = []
         made = 0
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -166,19 +168,24 @@ def test_a_compiler_sees_it_as_one_graph(tiny_net, training: bool) -> None:
         torch.testing.assert_close(compiled(x, t, labels), net(x, t, labels))
 
 
-def test_on_a_cpu_only_the_long_training_of_a_narrow_network_is_compiled(
-    tiny_net, monkeypatch
+@pytest.mark.parametrize("training", [True, False])
+def test_on_a_cpu_only_long_work_of_a_narrow_network_is_compiled(
+    tiny_net, monkeypatch, training: bool
 ) -> None:
+    def made(**fields: Any) -> UNet:
+        net = tiny_net(**fields)
+        return net.train() if training else net.for_inference(torch.bfloat16)
+
     monkeypatch.setattr(network, "compiles", lambda: True)
-    many = network.COMPILE_FROM["cpu"]
-    assert not tiny_net().train().compile_for(many - 1)
-    assert not tiny_net().eval().compile_for(many)
-    assert not UNet(UNetConfig(channels=(128,), blocks=1, attention=())).compile_for(many)
-    net = tiny_net().train()
+    many = network.STEPS_FROM if training else network.COMPILE_FROM
+    assert not made().compile_for(many - 1)
+    assert not made(channels=(128,), attention=()).compile_for(many)
+    assert not tiny_net().eval().compile_for(many)  # in float32 it gains nothing
+    net = made()
     assert net.compile_for(many)
     assert not net.compile_for(many)  # already
     monkeypatch.setattr(network, "compiles", lambda: False)
-    assert not tiny_net().train().compile_for(many)
+    assert not made().compile_for(many)
 
 
 def test_where_nothing_can_be_compiled_that_is_found_out(monkeypatch) -> None:

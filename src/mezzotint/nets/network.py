@@ -15,7 +15,8 @@ from mezzotint.errors import UserError
 from mezzotint.nets.blocks import Up, sinusoid
 from mezzotint.nets.norm import GroupNorm
 
-COMPILE_FROM = {"cuda": 2_000, "cpu": 5_000}  # calls
+COMPILE_FROM = 2_000  # calls
+STEPS_FROM = 5_000  # of a training on a CPU, whose way back takes a minute more
 
 
 @cache
@@ -34,7 +35,7 @@ def compiles() -> bool:
 class Network(nn.Module):
     """A network that pipelines run: abstract."""
 
-    narrow = False  # whether compiled code trains it faster on a CPU
+    narrow = False  # whether in bf16 compiled code of it is faster on a CPU
 
     @property
     def dtype(self) -> torch.dtype:
@@ -50,20 +51,22 @@ class Network(nn.Module):
             digest.update(weight.cpu().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
-    def compile_for(self, calls: int, mode: str = "default") -> bool:
+    def compile_for(self, calls: int) -> bool:
         """Compile if so many calls pay for its minute or two; returns whether that was begun.
 
-        On a GPU, and to train a narrow network on a CPU, where that can be done. The shapes are
-        taken as fixed; "reduce-overhead" records CUDA graphs.
+        On a GPU, with CUDA graphs to sample; on a CPU, where that can be done, what is narrow, to
+        train it or to sample in bf16. The shapes are taken as fixed.
         """
         device = next(self.parameters()).device.type
-        gains = device == "cuda" or (device == "cpu" and self.training and self.narrow)
-        if not gains or calls < COMPILE_FROM[device] or self._compiled_call_impl is not None:
+        enough = calls >= (STEPS_FROM if device == "cpu" and self.training else COMPILE_FROM)
+        if not enough or self._compiled_call_impl is not None:
             return False
-        if device == "cpu" and not compiles():
-            return False
-        self.compile(mode=mode, dynamic=False)
-        return True
+        low = self.training or self.dtype == torch.bfloat16
+        if device == "cuda" or (device == "cpu" and self.narrow and low and compiles()):
+            graphs = device == "cuda" and not self.training
+            self.compile(mode="reduce-overhead" if graphs else "default", dynamic=False)
+            return True
+        return False
 
     def for_inference(self, dtype: torch.dtype) -> Self:
         """A copy to sample with: weights in ``dtype``, and what follows from them, made once.
