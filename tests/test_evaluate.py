@@ -72,6 +72,19 @@ def test_an_evaluation_goes_on_where_it_stood(pipe, measure, tmp_path, monkeypat
     assert made == [16]
 
 
+def test_the_network_is_compiled_for_what_is_missing(pipe, measure, tmp_path, monkeypatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(
+        mz.Pipeline, "sample", lambda self, n, **_: torch.zeros(n, 3, 32, 32).byte()
+    )
+    monkeypatch.setattr(
+        type(pipe.net), "compile_for", lambda self, calls: bool(asked.append(calls))
+    )
+    for count in (24, 40):
+        figures(pipe, measure, tmp_path, (count,))
+    assert asked == [2 * pipe.defaults.steps, pipe.defaults.steps]
+
+
 def test_more_pictures_begin_with_the_fewer_ones(pipe, measure, tmp_path) -> None:
     (fewer,) = figures(pipe, measure, tmp_path / "a", (24,))
     first, second = figures(pipe, measure, tmp_path / "b", (24, 40))
