@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,6 +151,21 @@ def test_a_signal_saves_the_step_and_a_resume_leaves_no_trace(whole, tiny, tmp_p
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     finish(tiny, folder, resume=True)
     assert_same(whole, folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, None])
+def test_a_first_step_that_a_signal_fails_is_an_interruption(tiny, tmp_path, number) -> None:
+    def fails(*_: object) -> Iterator[object]:
+        if number:
+            os.kill(os.getpid(), number)
+        raise OSError("the compiler was interrupted")
+        yield
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mezzotint.run.train", fails)
+        with pytest.raises(Interrupted if number else OSError):
+            finish(tiny, tmp_path / "run")
+    finish(tiny, tmp_path / "run", resume=True)
 
 
 def test_a_signal_while_a_grid_is_drawn_loses_nothing(tiny, tmp_path, monkeypatch) -> None:

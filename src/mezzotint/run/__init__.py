@@ -28,7 +28,7 @@ from mezzotint.run.folder import check_data, check_folder, locked
 from mezzotint.run.job import Job
 from mezzotint.run.watch import Curve, draw, grid
 from mezzotint.training import checkpoint
-from mezzotint.training.loop import train
+from mezzotint.training.loop import Step, train
 from mezzotint.training.stop import Interrupted, Stop
 from mezzotint.training.track import Log, replace
 
@@ -87,6 +87,21 @@ def run(experiment: Configuration, folder: Path, resume: bool = False) -> Iterat
     accelerator.end_training()
 
 
+def _begun(steps: Iterator[Step], stop: Stop) -> Iterator[Step]:
+    """The steps. If the first fails after a signal, that is why: a terminal's Ctrl-C goes to the
+    compiler that the step waits for too. Nothing was learned then, and nothing is lost.
+    """
+    try:
+        first = next(steps, None)
+    except Exception:
+        if stop.caught:
+            raise Interrupted(stop.caught) from None
+        raise
+    if first:
+        yield first
+        yield from steps
+
+
 def _steps(job: Job, folder: Path, accelerator: Accelerator) -> Iterator[Progress]:
     experiment, state = job.experiment, job.state
     main, config = accelerator.is_main_process, configuration.to_json(experiment)
@@ -134,7 +149,7 @@ def _steps(job: Job, folder: Path, accelerator: Accelerator) -> Iterator[Progres
         if curve and at and at not in curve.known and due(experiment.evaluate_every, at):
             yield point()  # the last one, if a signal fell into it
         clock = time.perf_counter()
-        for now in steps:
+        for now in _begun(steps, stop):
             state.step, images, note = now.step, now.step * size, ""
             for average in state.averages.values():
                 average.update_parameters(state.net)
