@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import mezzotint as mz
-from mezzotint import cli, loading, optimised, recommended, shipped
+from mezzotint import cli, loading, metrics, optimised, recommended, shipped
 from mezzotint.experiment import SampleConfig
 
 SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "ship.py"))
@@ -180,6 +180,16 @@ def test_every_model_of_the_package_is_whole_and_makes_pictures() -> None:
         assert sum(path.stat().st_size for path in folder.iterdir()) <= SCRIPT["LARGEST"]
         data = loading.experiment.read(folder / "config.json").data.data
         assert data.startswith("hub:") or "/" not in data
+
+
+def test_the_pictures_of_cifar10_are_of_the_classes_asked_for() -> None:
+    pipe = mz.load("cifar10")
+    images = pipe.sample(50, seed=1)
+    seen = metrics.network("cifar10")(images).logits.argmax(1)
+    assert (seen == torch.tensor(pipe.labels(50))).float().mean() > 0.7
+    assert pipe.sample(1, labels="ship", seed=1).shape == (1, 3, 32, 32)
+    with pytest.raises(mz.UserError, match="whale"):
+        pipe.sample(1, labels="whale")
 
 
 @pytest.mark.parametrize("split", [["--split", "dev"], ["--split=dev"]])
