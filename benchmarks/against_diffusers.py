@@ -264,8 +264,9 @@ def tables(which: list[str], pairs: int, compiled: bool) -> Iterator[str]:
             for batch in (1, 4, 16, 64):
                 title = f"One call of the 35.7M network, bf16, batch {batch}"
                 yield table(title, batch, rows(forwards("35.7M", batch, compiled), pairs))
-        elif name == "training":
-            for size, batch in (("35.7M", 16), ("35.7M", 64), ("35.7M", 128), ("small", 64)):
+        elif name in ("training", "small"):
+            size, batches = ("small", (64,)) if name == "small" else ("35.7M", (16, 64, 128))
+            for batch in batches:
                 title = f"A training step of {size}, batch {batch}"
                 turns = trainings(size, batch, compiled)
                 yield table(title, batch, rows(turns, 2 if batch == 128 else pairs))
@@ -283,7 +284,7 @@ def tables(which: list[str], pairs: int, compiled: bool) -> Iterator[str]:
 
 
 def main() -> None:
-    every = ["forward", "training", "memory", "sampling", "methods"]
+    every = ["forward", "training", "small", "memory", "sampling", "methods"]
     parser = argparse.ArgumentParser(description="Speed and memory against diffusers.")
     parser.add_argument("tables", nargs="*", default=every, help=", ".join(every))
     parser.add_argument("--pairs", type=int, default=7)

@@ -31,7 +31,6 @@ from mezzotint.metrics.networks import choose
 from mezzotint.metrics.reference import fitting, read
 from mezzotint.pipeline import Pipeline
 from mezzotint.report import figures
-from mezzotint.samplers import SAMPLERS
 from mezzotint.samples import ALONE, Follow, Share, block, join, kept, make, stored
 
 __all__ = [
@@ -104,7 +103,7 @@ def evaluate(
     seen = [Features(m.network, total) for m in measures]
     mine = range(-(-total // batch))[share.number :: share.count]
     missing = [i for i in mine if not block(folder, i).exists()]
-    if pipe.net.compile_for(len(missing) * SAMPLERS[how.sampler].cost(how.steps)):
+    if pipe.compile_for(len(missing), how):
         follow("pictures, the network compiled first", 0, total)
     for tier in tiers:
         for i in missing:

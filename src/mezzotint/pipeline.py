@@ -238,6 +238,10 @@ class Pipeline:
                 raise UserError("this model has not learned a variance: choose small or large")
         return options
 
+    def compile_for(self, batches: int, how: SampleConfig) -> bool:
+        """Compile the network if so many batches pay for it; returns whether that was begun."""
+        return self.net.compile_for(batches * SAMPLERS[how.sampler].cost(how.steps))
+
     def check(self) -> None:
         """Raises UserError where ``defaults`` ask for what this model can never do."""
         how = self._fitting(self.defaults)

@@ -14,7 +14,6 @@ from mezzotint.cli.table import Following, Network
 from mezzotint.errors import UserError
 from mezzotint.experiment import SampleConfig
 from mezzotint.progress import told
-from mezzotint.samplers import SAMPLERS
 from mezzotint.sweep import Cell, Sweep
 from mezzotint.sweep.page import name as named
 from mezzotint.sweep.page import where
@@ -110,8 +109,7 @@ def _cells(plan: Sweep, hows: list[SampleConfig], flags: SweepFlags) -> list[Cel
             )
         said += f", {len(missing)} to be measured in about {told(seconds)}"
         by = evaluation.measure(plan.network, against, plan.pipe.size, plan.pipe.device)
-        calls = sum(SAMPLERS[how.sampler].cost(how.steps) for how in missing)
-        plan.pipe.net.compile_for(calls * -(-plan.samples // sweeping.BATCH))
+        plan.compile_for(missing)
     else:
         said += ", all measured before"
     print(said)

@@ -6,11 +6,10 @@ RUN/recommended.json    its best settings, the run's defaults from then on (`rec
 """
 
 from mezzotint.sweep.best import front, pareto, recommend
-from mezzotint.sweep.cells import BATCH, Cell, Sweep, known, measure, seconds, settings
+from mezzotint.sweep.cells import Cell, Sweep, known, measure, seconds, settings
 from mezzotint.sweep.page import write
 
 __all__ = [
-    "BATCH",
     "Cell",
     "Sweep",
     "front",

@@ -79,6 +79,11 @@ class Sweep:
         """That makes less of the metric better."""
         return -1 if self.metric in MORE else 1
 
+    def compile_for(self, hows: Sequence[SampleConfig]) -> None:
+        """Compile the network if these cells together pay for it."""
+        calls = sum(SAMPLERS[how.sampler].cost(how.steps) for how in hows)
+        self.pipe.net.compile_for(calls * -(-self.samples // BATCH))
+
     def facts(self, how: SampleConfig) -> dict[str, Any]:
         """All that a cell's figure depends on: the pictures' key is of weights and settings too."""
         return {
