@@ -78,6 +78,12 @@ def test_axes_are_logarithmic_where_asked(drawn, tmp_path, log_x: bool, log_y: b
     assert (ticks == ["5", "10", "20"]) == log_x  # the points themselves, not powers of ten
 
 
+@pytest.mark.parametrize("low", [9.0, 0.0, -1.0])
+def test_values_that_are_near_each_other_or_below_zero_have_a_plain_axis(drawn, tmp_path, low):
+    draw([Panel({"a": [(1, low), (2, 10)]}, "x", "y", log_y=True)], tmp_path / "curves.png")
+    assert drawn[0].axes[0].get_yscale() == "linear"
+
+
 def test_dashed_names_are_dashed(drawn, tmp_path: Path) -> None:
     draw([Panel(series(3), "x", "y", dashed=["series 1"])], tmp_path / "curves.png")
     assert [line.get_linestyle() for line in drawn[0].axes[0].lines] == ["-", "--", "-"]

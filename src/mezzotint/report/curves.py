@@ -9,13 +9,18 @@ from typing import Any, TypeAlias
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 Points: TypeAlias = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart: series by name, and what its axes say. ``dashed`` are names of series."""
+    """A chart: series by name, and what its axes say. ``dashed`` are names of series.
+
+    ``log_y`` makes the axis of values logarithmic if all are above 0 and the largest is three times
+    the smallest: on a shorter one there would hardly be a tick.
+    """
 
     series: Mapping[str, Points]
     x: str
@@ -44,8 +49,12 @@ def plot(axes: Any, panel: Panel, colour: Mapping[str, Any]) -> None:
         ticks = sorted({x for points in panel.series.values() for x, _ in points})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-    if panel.log_y:
+    values = [y for points in panel.series.values() for _, y in points]
+    if panel.log_y and 0 < 3 * min(values) <= max(values):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
 

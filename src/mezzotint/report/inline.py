@@ -11,7 +11,7 @@ from itertools import cycle, islice
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter
 from PIL import Image
 from torch import Tensor
 
@@ -70,9 +70,6 @@ def chart(panel: Panel, colour: Mapping[str, str]) -> str:
             line.set_marker("")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    if panel.log_y:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_minor_formatter(NullFormatter())
     return _svg(figure)
 
 

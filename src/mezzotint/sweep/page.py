@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mezzotint import recommended
 from mezzotint.evaluate import Figure
 from mezzotint.experiment import SampleConfig
+from mezzotint.machine import machine
 from mezzotint.recommended import Recommended
 from mezzotint.report import heatmap
 from mezzotint.report.curves import Panel, Points, draw
@@ -51,7 +52,7 @@ def write(sweep: Sweep, cells: Sequence[Cell], found: Recommended) -> None:
             for c in cells
         ),
         "",
-        f"Weights {sweep.digest[:12]}.",
+        f"Weights {sweep.digest[:12]}; {machine('torch')}.",
         "",
     ]
     (folder / "sweep.md").write_text("\n".join(lines))
@@ -96,7 +97,6 @@ def _curves(sweep: Sweep, cells: Sequence[Cell]) -> None:
             best[cell.calls] = among(value, best.get(cell.calls, value))
         series[here] = list(best.items())
     series[FRONT] = [(cell.calls, cell.figure.value) for cell in front(sweep, cells)]
-    log = min(cell.figure.value for cell in cells) > 0
     y = f"{cells[0].figure.name}, at its best guidance"
-    panel = Panel(series, "denoiser calls", y, log_x=True, log_y=log, dashed=[FRONT])
+    panel = Panel(series, "denoiser calls", y, log_x=True, log_y=True, dashed=[FRONT])
     draw([panel], sweep.file.with_name("pareto.png"))
