@@ -1,12 +1,13 @@
 """The measured table of the CIFAR-10 model that comes with the package: docs/results/cifar10.md.
 
     python benchmarks/cifar10.py cifar10 --data ~/cifar10 --run runs/cifar10-cpu \\
-        --theirs runs/theirs --out docs/results/cifar10.md
+        --theirs runs/theirs --ours runs/ours --out docs/results/cifar10.md
 
 Each row is a call of `mezzotint evaluate`, kept below --rows: what is there is not measured again.
 Beside the model stand the data's own test set and, of diffusers' training (train_unconditional.py
-of this folder), the pictures it made. Samplers of many calls make fewer pictures; the distance of
-the model's first 1,000 is told in every row, since of few pictures it is too large.
+of this folder), the pictures it made, with those of the model's recipe after as many images.
+Samplers of many calls make fewer pictures; the distance of the model's first 1,000 is told in every
+row that has them, since of few pictures it is too large.
 """
 
 from __future__ import annotations
@@ -17,22 +18,28 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import mezzotint as mz
 from mezzotint.machine import machine
+from mezzotint.pipeline import Pipeline
 from mezzotint.report.curves import Panel, draw
 from mezzotint.training.track import read
 
 FEW = 1000
+THEIRS, OURS = "diffusers' training", "ours after as many images"
+BF16 = "--precision", "auto"
 PLAIN = "--interval", "None", "--rescale", "0", "--guidance-shape", "constant"
 HEAD = (
     "| | guidance | pictures | fd-cifar10 of 1,000 | fd-cifar10 of all | 95 % interval"
     " | class accuracy | precision | recall | near a training picture |\n"
     "|---|---|---|---|---|---|---|---|---|---|"
 )
+NOTES = """The number after a sampler's name is of its steps, each a call of the denoiser; a guided
+one takes the network twice. A picture is near a training picture if that one's own nearest
+neighbour is farther: of the test set a third are, by chance. No picture was picked by eye."""
 
 
 @dataclass(frozen=True)
@@ -49,24 +56,37 @@ class Row:
         return f"{name.strip('-')}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
-def rows_of(
-    model: str, digest: str, solver: str, guidance: float, many: str, few: str
-) -> list[Row]:
-    """The model by its samplers."""
-    rows = []
-    for name, calls, samples, *spacing in (
-        ("ddpm", 1000, few, "linspace"),
-        ("ddim", 10, many, "trailing"),
-        ("ddim", 50, many, "trailing"),
-        ("ddim", 250, few, "trailing"),
-        (solver, 5, many, "karras"),
-        (solver, 10, many, "karras"),
-        (solver, 20, many, "karras"),
-    ):
-        how = "--sampler", name, "--steps", str(calls), "--spacing", *spacing
-        how = *how, "--guidance", str(guidance), "--samples", samples, "--precision", "auto", *PLAIN
-        rows.append(Row(f"{name} {calls}", guidance, ("evaluate", model, *how), digest))
-    return rows
+def row_of(pipe: Pipeline, name: str, sampler: str, steps: int, scale: float, count: str) -> Row:
+    """The pictures that a sampler makes of a model; of its own settings those are left to it."""
+    title, made, own = f"{sampler} {steps}", ("--samples", count, *BF16), pipe.defaults
+    if (sampler, steps, scale) == (own.sampler, own.steps, own.guidance):
+        return Row(f"{title}, the default", scale, ("evaluate", name, *made), pipe.digest)
+    spacing = {"ddpm": "linspace", "ddim": "trailing"}.get(sampler, "karras")
+    how = "--sampler", sampler, "--steps", str(steps), "--spacing", spacing
+    how = *how, "--guidance", str(scale), *made, "--batch", "32", *PLAIN
+    return Row(title, scale, ("evaluate", name, *how), pipe.digest)
+
+
+def rows_of(flags: argparse.Namespace) -> list[Row]:
+    """Of the table: what the model is held against, then the model, from few calls to many."""
+    rows = [Row("CIFAR-10's test set", None, ("evaluate", flags.data, "--split", "test"), "")]
+    for folder in sorted(flags.theirs.glob("dd?m-*")) if flags.theirs else ():
+        count = str(len(list(folder.glob("*.png"))))
+        rows.append(Row(f"{THEIRS}, {folder.name}", None, ("evaluate", str(folder)), count))
+    pipe = mz.load(flags.model)
+    scales = 1.0, pipe.defaults.guidance
+    if flags.ours:
+        young = mz.load(flags.ours)
+        made = [row_of(young, flags.ours, "ddim", 50, scale, str(FEW)) for scale in scales]
+        rows += [replace(row, title=f"{OURS}, {row.title}") for row in made]
+    kinds = [(pipe.defaults.sampler, steps, flags.samples) for steps in (5, 10, 20)]
+    kinds += [("ddim", 10, flags.samples), ("ddim", 50, flags.samples)]
+    kinds += [("ddim", 250, flags.slow), ("ddpm", 1000, flags.slow)]
+    return rows + [
+        row_of(pipe, flags.model, sampler, steps, scale, count)
+        for sampler, steps, count in kinds
+        for scale in scales
+    ]
 
 
 def measured(row: Row, data: str, folder: Path) -> dict[int, dict[str, Any]]:
@@ -117,34 +137,24 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--run", type=Path, required=True, help="the training it is of")
     parser.add_argument("--theirs", type=Path, help="the folder of diffusers' training")
-    parser.add_argument("--solver", default="unipc", help="the best for few calls, as a sweep says")
-    parser.add_argument("--guidance", type=float, default=2.0)
+    parser.add_argument("--ours", help="the recipe's training that saw as many images")
     parser.add_argument("--samples", default="10k")
     parser.add_argument("--slow", default="1k", help="samples of those with 250 calls and more")
     parser.add_argument("--rows", type=Path, default=Path("runs/cifar10-table"))
     parser.add_argument("--out", type=Path, required=True)
     flags = parser.parse_args()
 
-    pipe = mz.load(flags.model)
-    rows = [Row("CIFAR-10's test set", None, ("evaluate", flags.data, "--split", "test"), "")]
-    default = "evaluate", flags.model, "--samples", flags.samples, "--precision", "auto"
-    title = f"its default: {pipe.defaults.sampler} {pipe.defaults.steps}"
-    rows.append(Row(title, pipe.defaults.guidance, default, pipe.digest))
-    for guidance in (1.0, flags.guidance):
-        rows += rows_of(flags.model, pipe.digest, flags.solver, guidance, flags.samples, flags.slow)
-    for folder in sorted(flags.theirs.glob("dd?m-*")) if flags.theirs else ():
-        count = str(len(list(folder.glob("*.png"))))
-        rows.append(Row(f"diffusers, {folder.name}", None, ("evaluate", str(folder)), count))
     picture = flags.out.with_name(f"{flags.out.stem}-curve.png")
     told = curve(flags.run, picture)
     lines: list[str] = []
-    for row in rows:
+    for row in rows_of(flags):
         lines.append(line(row, measured(row, flags.data, flags.rows)))
         print(lines[-1], flush=True)
         page = [
             "# The CIFAR-10 model, measured",
             f"Against the 50,000 pictures of the training set; seed 0; {machine('torch')}.",
             "<!-- table: The model -->\n" + "\n".join([HEAD, *lines]),
+            NOTES,
             "## Against images seen",
             f"![fd-cifar10 against images seen]({picture.name})",
             f"{told} million images.",
