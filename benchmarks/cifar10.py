@@ -3,7 +3,8 @@
     python benchmarks/cifar10.py cifar10 --data ~/cifar10 --run runs/cifar10-cpu \\
         --theirs runs/theirs --ours runs/ours --out docs/results/cifar10.md
 
-Each row is a call of `mezzotint evaluate`, kept below --rows: what is there is not measured again.
+Each row is a call of `mezzotint evaluate`, whose figures are kept in --rows: what is there is not
+measured again.
 Beside the model stand the data's own test set and, of diffusers' training (train_unconditional.py
 of this folder), the pictures it made, with those of the model's recipe after as many images.
 Samplers of many calls make fewer pictures; the distance of the model's first 1,000 is told in every
@@ -29,6 +30,8 @@ from mezzotint.report.curves import Panel, draw
 from mezzotint.training.track import read
 
 FEW = 1000
+KEPT = "name", "value", "low", "high", "samples"
+MAKING = Path("runs/cifar10-table")  # where a stopped call leaves its pictures
 THEIRS, OURS = "diffusers' training", "ours after as many images"
 BF16 = "--precision", "auto"
 PLAIN = "--interval", "None", "--rescale", "0", "--guidance-shape", "constant"
@@ -49,8 +52,8 @@ class Row:
     command: tuple[str, ...]  # of `mezzotint`
     digest: str  # of the model, or how many pictures there are
 
-    def folder(self, data: str) -> str:
-        """Where its figures are kept: another place for another command, data or model."""
+    def place(self, data: str) -> str:
+        """The name of its figures: another one for another command, data or model."""
         told = json.dumps([self.command, data, self.digest])
         name = re.sub(r"[^a-z0-9.]+", "-", f"{self.title} {self.guidance or ''}".lower())
         return f"{name.strip('-')}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
@@ -91,14 +94,18 @@ def rows_of(flags: argparse.Namespace) -> list[Row]:
 
 def measured(row: Row, data: str, folder: Path) -> dict[int, dict[str, Any]]:
     """The figures of a row by how many pictures they are of, measured if that was not done yet."""
-    folder = folder / row.folder(data)
-    kept, making = folder / "figures.jsonl", folder / "making"  # which a stopped call leaves
+    kept, making = folder / f"{row.place(data)}.jsonl", MAKING / row.place(data)
     if not kept.exists():
         command = *row.command, "--against", data, "--out", str(making)
         subprocess.run([sys.executable, "-m", "mezzotint", *command], check=True)
-        (making / kept.name).rename(kept)
-    found = [json.loads(line)["figures"] for line in kept.read_text().splitlines()]
-    return {figures[0]["samples"]: {f["name"]: f for f in figures} for figures in found}
+        told = (making / "figures.jsonl").read_text().splitlines()
+        found = [figure for line in told for figure in json.loads(line)["figures"]]
+        folder.mkdir(parents=True, exist_ok=True)
+        kept.write_text("".join(json.dumps({key: f[key] for key in KEPT}) + "\n" for f in found))
+    figures: dict[int, dict[str, Any]] = {}
+    for figure in map(json.loads, kept.read_text().splitlines()):
+        figures.setdefault(figure["samples"], {})[figure["name"]] = figure
+    return figures
 
 
 def line(row: Row, figures: dict[int, dict[str, Any]]) -> str:
@@ -140,7 +147,7 @@ def main() -> None:
     parser.add_argument("--ours", help="the recipe's training that saw as many images")
     parser.add_argument("--samples", default="10k")
     parser.add_argument("--slow", default="1k", help="samples of those with 250 calls and more")
-    parser.add_argument("--rows", type=Path, default=Path("runs/cifar10-table"))
+    parser.add_argument("--rows", type=Path, default=Path("docs/results/cifar10/rows"))
     parser.add_argument("--out", type=Path, required=True)
     flags = parser.parse_args()
 
