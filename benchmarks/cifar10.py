@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import mezzotint as mz
-from mezzotint.machine import machine
 from mezzotint.pipeline import Pipeline
 from mezzotint.report.curves import Panel, draw
 from mezzotint.training.track import read
@@ -98,10 +97,12 @@ def measured(row: Row, data: str, folder: Path) -> dict[int, dict[str, Any]]:
     if not kept.exists():
         command = *row.command, "--against", data, "--out", str(making)
         subprocess.run([sys.executable, "-m", "mezzotint", *command], check=True)
-        told = (making / "figures.jsonl").read_text().splitlines()
-        found = [figure for line in told for figure in json.loads(line)["figures"]]
         folder.mkdir(parents=True, exist_ok=True)
-        kept.write_text("".join(json.dumps({key: f[key] for key in KEPT}) + "\n" for f in found))
+        with kept.open("w") as file:
+            for facts in map(json.loads, (making / "figures.jsonl").read_text().splitlines()):
+                by = "; ".join(facts[name] for name in ("machine", "torch", "mezzotint"))
+                for figure in facts["figures"]:
+                    file.write(json.dumps({**{key: figure[key] for key in KEPT}, "by": by}) + "\n")
     figures: dict[int, dict[str, Any]] = {}
     for figure in map(json.loads, kept.read_text().splitlines()):
         figures.setdefault(figure["samples"], {})[figure["name"]] = figure
@@ -154,12 +155,16 @@ def main() -> None:
     picture = flags.out.with_name(f"{flags.out.stem}-curve.png")
     told = curve(flags.run, picture)
     lines: list[str] = []
+    machines: list[list[str]] = []
     for row in rows_of(flags):
-        lines.append(line(row, measured(row, flags.data, flags.rows)))
+        figures = measured(row, flags.data, flags.rows)
+        machines += [figure["by"].split("; ") for figure in figures[max(figures)].values()]
+        by = "; ".join(" or ".join(dict.fromkeys(part)) for part in zip(*machines, strict=True))
+        lines.append(line(row, figures))
         print(lines[-1], flush=True)
         page = [
             "# The CIFAR-10 model, measured",
-            f"Against the 50,000 pictures of the training set; seed 0; {machine('torch')}.",
+            f"Against the 50,000 pictures of the training set; seed 0; {by}.",
             "<!-- table: The model -->\n" + "\n".join([HEAD, *lines]),
             NOTES,
             "## Against images seen",

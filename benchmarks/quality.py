@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -136,10 +136,13 @@ def calls(bench: Bench, out: Path, counts: dict[int, int]) -> list[str]:
 
 
 def pivot(
-    what: str, values: dict[tuple[str, int], float], counts: Iterable[int], form: str
+    what: str, values: dict[tuple[str, int], float], counts: Collection[int], form: str
 ) -> list[str]:
     """A table of samplers against calls."""
-    rows = [f"| {what} | {' | '.join(f'{n:,}' for n in counts)} |", "|---" * 7 + "|"]
+    rows = [
+        f"| {what} | {' | '.join(f'{n:,}' for n in counts)} |",
+        "|---" * (len(counts) + 1) + "|",
+    ]
     for name in dict.fromkeys(name for name, _ in values):
         rows.append(f"| `{name}` | {' | '.join(form.format(values[name, n]) for n in counts)} |")
     return [*rows, ""]
@@ -210,6 +213,9 @@ def main() -> None:
     else:
         lines = spacings(bench, flags.out)
     command = f"python benchmarks/quality.py {flags.what} {flags.run} --pictures {flags.pictures}"
+    for name in ("most", "seed"):
+        if (asked := getattr(flags, name)) != parser.get_default(name):
+            command += f" --{name} {asked}"
     if flags.what == "guidance" and tuple(flags.scales) != SCALES:
         command += f" --scales {' '.join(f'{scale:g}' for scale in flags.scales)}"
     by = f"Network {bench.measure.network.name}; karras grids but where another is named"

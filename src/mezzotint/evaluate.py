@@ -144,6 +144,12 @@ def measure(network: str, against: Against, size: tuple[int, int], device: torch
         found = read(Path(against.name))
     else:
         p = against.pictures
+        height, width = p.images.shape[1:3]
+        if (height, width) != size:
+            raise UserError(
+                f"the pictures of {against.name} are of {height}x{width}, those to measure of "
+                f"{size[0]}x{size[1]}: scale them with --size, or give others"
+            )
         found = metrics.reference(features, p.images, p.fingerprint, against.name)
     return Measure(features, fitting(found, features, size))
 

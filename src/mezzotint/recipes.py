@@ -161,7 +161,7 @@ _ALL: list[Configuration] = [
     # The same for 100 classes of ImageNet at 64x64, an hour or two each on two cores.
     Autoencoder(
         recipe="tiny-imagenet100-vae",
-        data=AugmentedConfig(data="tiny-imagenet-100"),
+        data=AugmentedConfig(data="tiny-imagenet-100", size=64),
         net=VAEConfig(channels=(128, 128), blocks=1, latent=4, patch=2),
         loss=ReconstructionConfig(
             perceptual=0.2,
@@ -186,7 +186,7 @@ _ALL: list[Configuration] = [
     ),
     Experiment(
         recipe="tiny-imagenet100-ldm",
-        data=DataConfig(data="tiny-imagenet-100"),
+        data=DataConfig(data="tiny-imagenet-100", size=64),
         codec=CodecConfig(vae="runs/tiny-imagenet100-vae"),
         net=UNetConfig(channels=(96, 128, 192), attention=(1,)),
         noise=NoiseConfig(schedule="cosine", prediction="v"),

@@ -52,7 +52,10 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command `mezzotint`: exits with 0, 2 for what the user got wrong, 128 + a signal."""
+    """The command `mezzotint`: exits with 0, 2 for what the user got wrong, 128 + a signal.
+
+    With 1 where `doctor` found something wrong.
+    """
     warnings.formatwarning = lambda message, *_: f"mezzotint: warning: {message}\n"
     given = sys.argv[1:] if arguments is None else arguments
     verb = given[0] if given else "--help"
@@ -75,7 +78,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(141)
     except (UserError, OSError) as error:
         _fail(str(error), 2)
-    except torch.OutOfMemoryError:
+    except (MemoryError, RuntimeError) as error:
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known and "can't allocate memory" not in str(error):  # as torch says it of a CPU's
+            raise
         _fail("out of memory: lower --batch, or for training raise --accumulate", 2)
     except Interrupted as stop:
         _fail(f"stopped by {stop}, all saved: go on with --resume", 128 + stop.number)

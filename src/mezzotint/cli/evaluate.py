@@ -156,7 +156,9 @@ def _pictures(name: str, rest: list[str]) -> None:
             if name.startswith("hub:")
             else f"to measure {name} as pictures, say --against what"
         )
-    _, device = evaluation.join()
+    share, device = evaluation.join()
+    if share.number:
+        return
     found = evaluation.pictures(name, flags.split, flags.what.size)
     against = evaluation.against(flags.what.against, flags.what.against_split, flags.what.size)
     count, height, width = found.images.shape[:3]

@@ -42,10 +42,12 @@ def report(arguments: list[str]) -> None:
     for name, number, least in (("samples", flags.samples, 1), ("seed", flags.seed, 0)):
         if number < least:
             raise UserError(f"{name} is {number}: give {least} or more")
+    if flags.out.is_dir():
+        raise UserError(f"{flags.out} is a folder: give --out a file's name")
+    flags.out.parent.mkdir(parents=True, exist_ok=True)
     asked = Asked(flags.samples, flags.seed, flags.precision)
     with _Following() as following:
         page = reporting.page([Path(name) for name in names], asked, following.on)
-    flags.out.parent.mkdir(parents=True, exist_ok=True)
     flags.out.write_text(render(page), encoding="utf-8")
     print(f"{flags.out}: {flags.out.stat().st_size / 1e6:.1f} MB, open it in a browser")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,9 +12,11 @@ from typing import Annotated, Literal
 import tyro
 from torch import Tensor
 
+from mezzotint import evaluate as evaluation
 from mezzotint import loading, recommended
 from mezzotint.cli.bars import bar
 from mezzotint.cli.flags import parse, settings, subject
+from mezzotint.errors import UserError
 from mezzotint.experiment import SampleConfig
 from mezzotint.report import figures
 from mezzotint.report.colour import channel_statistics
@@ -27,8 +31,8 @@ class SampleFlags:
     """The pictures' folder; the grid is beside it, as OUT.png."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     """How many."""
-    labels: tuple[int | str, ...] = ()
-    """One class for all, or one each, by number or name; none is every class in turn."""
+    labels: tuple[str, ...] = ()
+    """One class for all, or one each, by name or number; none is every class in turn."""
     seed: int = 0
     """Picture i follows from the seed and i alone."""
     batch: int = 64
@@ -48,6 +52,9 @@ def sample(arguments: list[str]) -> None:
     shown = SampleFlags(SampleConfig(), Path("RUN/pictures"))
     what = "a run, a checkpoint, a diffusers folder or a shipped model"
     name, rest = subject(arguments, what, "mezzotint sample RUN", shown)
+    share, _ = evaluation.join()
+    if share.count > 1:
+        raise UserError("sample is one process's work: start it without torchrun")
     folder = loading.locate(name)
     pipe = loading.load(folder)
     default = SampleFlags(
@@ -60,10 +67,11 @@ def sample(arguments: list[str]) -> None:
     if flags.tile:
         pipe = pipe.tiled(flags.tile)
     pipe = pipe.in_precision(flags.precision)
-    if told := recommended.told(pipe, folder):
+    if flags.nfe is None and (told := recommended.told(pipe, folder)):
         print(f"recommended, where no flag says otherwise: {told}")
     pipe = replace(pipe, defaults=flags.how.within(flags.nfe))
-    labels = flags.labels[0] if len(flags.labels) == 1 else flags.labels or None
+    asked = [_label(label, pipe.classes) for label in flags.labels]
+    labels = asked[0] if len(asked) == 1 else asked or None
     flags.out.mkdir(parents=True, exist_ok=True)
     progress = bar("denoiser calls")
     task = progress.add_task("sample", total=None, loss="")
@@ -72,7 +80,16 @@ def sample(arguments: list[str]) -> None:
         progress.start()
         progress.update(task, completed=done, total=calls)
 
-    every = pipe.labels(flags.n, labels)
+    every, grid = pipe.labels(flags.n, labels), _beside(flags.out)
+
+    def write(first: int, made: Tensor) -> None:
+        if not first:
+            _clear(flags.out, grid)
+            told = every and every[: len(made)]
+            figures.grid(made, told, pipe.classes).save(grid)  # a sign that they are ours
+        for i, image in enumerate(made, first):
+            figures.to_pil(image).save(flags.out / f"{i:06d}.png")
+
     with ThreadPoolExecutor(1) as writer:  # on the disk while the next ones are made
         written: list[Future[None]] = []
         try:
@@ -82,19 +99,25 @@ def sample(arguments: list[str]) -> None:
                 seed=flags.seed,
                 batch=flags.batch,
                 on_step=follow,
-                on_images=lambda i, made: written.append(writer.submit(_write, flags.out, i, made)),
+                on_images=lambda i, made: written.append(writer.submit(write, i, made)),
             )
         finally:
             if progress.live.is_started:
                 progress.stop()
         for part in written:
             part.result()
-    grid = _beside(flags.out)
     figures.grid(images, every, pipe.classes).save(grid)
     _colours("pictures", channel_statistics(images.permute(0, 2, 3, 1).numpy()))
     if pipe.colour:
         _colours("training set", pipe.colour)
     print(f"{flags.n} pictures: {flags.out}; their grid: {grid}")
+
+
+def _label(word: str, classes: Sequence[str]) -> int | str:
+    """A class of that name, else of that number."""
+    with suppress(ValueError):
+        return word if word in classes else int(word)
+    return word
 
 
 def _beside(out: Path) -> Path:
@@ -103,14 +126,11 @@ def _beside(out: Path) -> Path:
     return out.with_name(f"{out.name}.png")
 
 
-def _write(out: Path, first: int, images: Tensor) -> None:
-    """Write pictures by their numbers; those of an earlier request go before the first."""
-    grid = _beside(out)
-    if not first and grid.exists():  # ours, of more pictures perhaps
+def _clear(out: Path, grid: Path) -> None:
+    """Remove the pictures of an earlier request, of more of them perhaps: its grid is there."""
+    if grid.exists():
         for old in [*out.glob("[0-9]" * 6 + ".png"), grid]:
             old.unlink()
-    for i, image in enumerate(images, first):
-        figures.to_pil(image).save(out / f"{i:06d}.png")
 
 
 def _colours(of: str, statistics: dict[str, list[float]]) -> None:

@@ -91,12 +91,12 @@ def examine(
         if isinstance(pipe.codec, Latents):
             yield from _latents(pipe.codec, data, in_diffusion=True)
         yield from _pictures(pipe, config, data, samples, follow)
+        if few := pictures.too_few(folder / "evaluation" / "figures.jsonl"):
+            yield few
     else:
         codec = _quietly(load_codec, folder)
         yield from _latents(codec, data, in_diffusion=False)
         yield _autoencoder(codec, config, data, ema, raw)
-    if few := pictures.too_few(folder / "evaluation" / "figures.jsonl"):
-        yield few
 
 
 def _quietly(loader: Callable[[Path], T], folder: Path) -> T:

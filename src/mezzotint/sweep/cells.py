@@ -22,7 +22,7 @@ from mezzotint.experiment import SampleConfig
 from mezzotint.guidance import along
 from mezzotint.machine import seconds_of
 from mezzotint.metrics.measure import enough
-from mezzotint.metrics.networks import figure_name
+from mezzotint.metrics.networks import CLASSES, figure_name
 from mezzotint.pipeline import Pipeline
 from mezzotint.samplers import SAMPLERS
 
@@ -62,7 +62,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         enough(self.samples)
-        if self.metric == "accuracy" and evaluation.choose(self.pipe.classes) != self.network:
+        if self.metric == "accuracy" and CLASSES.get(self.network) != self.pipe.classes:
             raise UserError("accuracy takes a network of the model's own classes: choose fd")
 
     @property
