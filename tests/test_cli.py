@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import mezzotint as mz
-from mezzotint import cli, optimised, recipes, recommended
+from mezzotint import cli, loading, optimised, recipes, recommended
+from mezzotint import evaluate as evaluation
 from mezzotint.asked import chosen
 from mezzotint.data import find_source
+from mezzotint.evaluate import Share
 from mezzotint.experiment import Experiment, SampleConfig
 from mezzotint.report import figures
 from mezzotint.run import run
@@ -328,6 +331,71 @@ def test_fewer_pictures_leave_none_of_an_earlier_request(trained, tmp_path, caps
         assert call(capsys, "sample", str(trained), "-n", n)[0] == 0
     names = sorted(p.name for p in (trained / "pictures").iterdir())
     assert names == ["000000.png", "000001.png"]
+
+
+def test_what_an_interrupted_request_left_goes_too(trained, capsys, monkeypatch) -> None:
+    sample = mz.Pipeline.sample
+
+    def struck(self, n, labels=None, *, on_images, **more):
+        def half(first: int, made: torch.Tensor) -> None:
+            if first:
+                raise KeyboardInterrupt
+            on_images(first, made)
+
+        return sample(self, n, labels, on_images=half, **more)
+
+    monkeypatch.setattr(mz.Pipeline, "sample", struck)
+    assert call(capsys, "sample", str(trained), "-n", "4", "--batch", "3")[0] == 130
+    monkeypatch.undo()
+    assert len(list((trained / "pictures").iterdir())) == 3
+    assert call(capsys, "sample", str(trained), "-n", "2")[0] == 0
+    assert len(list((trained / "pictures").iterdir())) == 2
+
+
+def test_a_class_called_by_a_number_is_asked_for_by_its_name(trained, capsys, monkeypatch) -> None:
+    asked = []
+
+    def sample(self, n, labels=None, **more):
+        asked.append(labels)
+        raise KeyboardInterrupt
+
+    load = loading.load
+    named = [str(k) for k in (3, 1, 2, 0, *range(4, 10))]
+    monkeypatch.setattr(mz.Pipeline, "sample", sample)
+    monkeypatch.setattr(loading, "load", lambda path: replace(load(path), classes=tuple(named)))
+    for words in (["1"], ["0", "2"]):
+        assert call(capsys, "sample", str(trained), "-n", "2", "--labels", *words)[0] == 130
+    assert asked == ["1", ["0", "2"]]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError(), 2),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."), 2),
+        (torch.OutOfMemoryError("CUDA out of memory"), 2),
+        (RuntimeError("a bug"), None),
+    ],
+)
+def test_too_little_memory_is_one_clear_line(capsys, monkeypatch, error, code: int | None) -> None:
+    def fail(arguments: list[str]) -> None:
+        raise error
+
+    monkeypatch.setitem(cli.VERBS, "sample", fail)
+    if code is None:
+        with pytest.raises(RuntimeError, match="a bug"):
+            call(capsys, "sample")
+    else:
+        assert call(capsys, "sample") == (
+            *(code, ""),
+            "mezzotint: out of memory: lower --batch, or for training raise --accumulate\n",
+        )
+
+
+def test_sampling_is_not_shared(trained, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(evaluation, "join", lambda: (Share(0, 2), torch.device("cpu")))
+    code, _, err = call(capsys, "sample", str(trained))
+    assert (code, "start it without torchrun" in err) == (2, True)
 
 
 def test_pictures_of_somebody_else_stay(trained, tmp_path, capsys) -> None:

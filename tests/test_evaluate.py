@@ -284,7 +284,10 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate DIGITS --against glyphs --metrics fid", "fid"),
         ("evaluate EMPTY --against glyphs", "holds no pictures"),
         ("evaluate MIXED --against glyphs", "the pictures differ in size"),
-        ("evaluate DIGITS --against LARGE", "is of size 64x64, the pictures of 32x32"),
+        (
+            "evaluate DIGITS --against LARGE",
+            "64x64, those to measure of 32x32: scale them with --size",
+        ),
         ("evaluate FEW --against glyphs", "3 pictures cannot be measured: give at least 10"),
         ("evaluate FLOAT --against glyphs", "round them to uint8, 0 to 255"),
         ("evaluate WIDE --against glyphs", "values from 0 to 300: give uint8, 0 to 255"),
@@ -304,7 +307,10 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate RUN --sampler nonsense", "unknown sampler 'nonsense': choose one of ddpm, ddim"),
         ("evaluate RUN --weaker nowhere", "there is no folder nowhere"),
         ("evaluate RUN --stepps 3", "unknown field --stepps; did you mean --steps"),
-        ("evaluate RUN --against LARGE", "is of size 64x64, the pictures of 32x32"),
+        (
+            "evaluate RUN --against LARGE",
+            "64x64, those to measure of 32x32: scale them with --size",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -482,6 +483,20 @@ def homely(uncond: mz.Pipeline, quick: None, tmp_path: Path) -> mz.Pipeline:
 
 
 OPTIMISED = {"spacing": "optimised", "steps": 4}
+
+
+def test_an_optimised_grid_of_a_model_that_cannot_be_written_to_goes_to_the_cache(
+    homely: mz.Pipeline, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    homely.sample(1, **OPTIMISED)
+    assert not (tmp_path / "grids").exists()
+    (kept,) = (tmp_path / "cache" / "grids").iterdir()
+    (tmp_path / "grids").mkdir()
+    kept.rename(tmp_path / "grids" / kept.name)  # its owner's is used
+    homely.sample(1, **OPTIMISED)
+    assert not list((tmp_path / "cache" / "grids").iterdir())
 
 
 def test_an_optimised_grid_is_measured_once_and_kept(homely: mz.Pipeline, tmp_path: Path) -> None:

@@ -215,9 +215,9 @@ def test_the_frechet_distance_of_pairs_is_that_of_the_sets() -> None:
 
 def test_what_cannot_be_measured_is_refused(originals, measure) -> None:
     with pytest.raises(UserError, match="9 pictures cannot be measured: give at least 10"):
-        reconstruct.reconstruct(codec(), originals.first(9), [])
+        reconstruct.reconstruct(codec(), originals.some(9), [])
     with pytest.raises(UserError, match="the reference is of other pictures"):
-        reconstruct.reconstruct(codec(), originals.first(50), [measure])
+        reconstruct.reconstruct(codec(), originals.some(50), [measure])
     odd = replace(originals, images=originals.images[:, :31])
     with pytest.raises(UserError, match=r"31x32 .* pass a --size that 2 divides"):
         reconstruct.reconstruct(codec(), odd, [])

@@ -198,6 +198,11 @@ def test_bad_input_is_one_clear_line(
     assert err.count("\n") == 1
 
 
+def test_a_folder_for_a_page_is_refused_before_anything_is_made(trained, tmp_path, capsys) -> None:
+    code, _, err = call(capsys, "report", str(trained), "--out", str(tmp_path))
+    assert (code, err) == (2, f"mezzotint: {tmp_path} is a folder: give --out a file's name\n")
+
+
 def test_the_command_writes_the_page_beside_the_run(trained: Path, capsys: CapSys) -> None:
     code, out, _ = call(capsys, "report", str(spoilt(trained)))
     assert code == 0

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from safetensors.torch import load_file
 
 import mezzotint as mz
 from mezzotint import experiment as configuration
+from mezzotint import run as running
 from mezzotint.experiment import Experiment, ObjectiveConfig
 from mezzotint.nets import network
 from mezzotint.run import Interrupted, run
@@ -206,6 +208,22 @@ def test_a_run_in_training_is_not_trained_by_a_second_process(tiny, tmp_path) ->
         finish(tiny, tmp_path / "run", resume=True)
     first.close()
     finish(tiny, tmp_path / "run", resume=True)
+
+
+def test_a_run_that_was_trained_while_this_one_prepared_is_left_alone(
+    tiny, tmp_path, monkeypatch
+) -> None:
+    @contextmanager
+    def late(folder: Path) -> Iterator[None]:
+        monkeypatch.undo()
+        finish(tiny, folder)
+        with running.locked(folder):
+            yield
+
+    monkeypatch.setattr(running, "locked", late)
+    with pytest.raises(mz.UserError, match=r"another process has trained in .* meanwhile"):
+        finish(tiny, tmp_path / "run")
+    assert losses(tmp_path / "run")[-1][0] == 12
 
 
 def test_a_run_without_a_checkpoint_can_be_begun_anew(tiny, tmp_path) -> None:

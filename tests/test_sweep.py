@@ -7,6 +7,8 @@ import random
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ from mezzotint.experiment import DataConfig, SampleConfig
 from mezzotint.nets.network import Network
 from mezzotint.run import run
 from mezzotint.samplers import SAMPLERS
-from mezzotint.sweep import cells, pareto, settings
+from mezzotint.sweep import Sweep, cells, pareto, settings
 from test_cli import CapSys, call
 
 FEW = ["--samples", "12", "--precision", "float32"]
@@ -353,6 +355,13 @@ def test_a_latent_run_is_swept(trained_ldm: Path, capsys: CapSys) -> None:
     code, _, _ = call(capsys, "sweep", str(trained_ldm), *SMALL)
     assert (code, len(rows(trained_ldm))) == (0, 8)
     assert mz.load(trained_ldm).defaults.clipping == "none"
+
+
+@pytest.mark.parametrize("classes", [(), ("cats", "dogs")])
+def test_accuracy_is_not_swept_for_classes_that_no_network_knows(classes, tmp_path) -> None:
+    pipe: Any = SimpleNamespace(classes=classes)
+    with pytest.raises(mz.UserError, match="accuracy takes a network of the model's own classes"):
+        Sweep(tmp_path, pipe, "", "float32", "cifar10", "accuracy")
 
 
 @pytest.mark.parametrize(

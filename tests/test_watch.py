@@ -68,6 +68,24 @@ def test_a_resumed_curve_is_the_whole_one(watched, tmp_path, steps: int) -> None
     assert_best(tmp_path / "run")
 
 
+@pytest.mark.parametrize("change", ["nothing", "samples", "sampling"])
+def test_figures_that_were_made_otherwise_are_no_rivals(watched, tmp_path, change: str) -> None:
+    finish(watched, tmp_path / "run")
+    log = tmp_path / "run" / "log.jsonl"
+    rows = read(log)
+    for row in rows:
+        row.get("figure", {})["value"] = -1.0  # which nothing beats
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    longer = replace(watched, train=replace(watched.train, images=128))
+    if change == "samples":
+        longer = replace(longer, evaluate_samples=30)
+    if change == "sampling":
+        longer = replace(longer, sample=replace(longer.sample, steps=3))
+    finish(longer, tmp_path / "run", resume=True)
+    state = json.loads((tmp_path / "run" / "checkpoints" / "best" / "state.json").read_text())
+    assert (state["step"] == 16) == (change != "nothing")
+
+
 def test_a_signal_while_it_is_measured_loses_nothing(watched, tmp_path, monkeypatch) -> None:
     finish(watched, tmp_path / "whole")
     sample = mz.Pipeline.sample

@@ -100,8 +100,8 @@ def cfgpp(scale: float, grid: Sequence[Level]) -> Scale:
 
     DDIM's ``x_s = alpha_s * x0_g + sigma_s * eps_u`` is DDIM's own step at the scale
     ``scale / (1 - exp(-h))``, h being the step in lambda: the same thing as a scale along the
-    grid, for any sampler. ``scale`` is the paper's lambda, in [0, 1] (Chung et al. 2024, arXiv
-    2406.08070).
+    grid, which any sampler can take that keeps to the grid. ``scale`` is the paper's lambda, in
+    [0, 1] (Chung et al. 2024, arXiv 2406.08070).
     """
 
     def at(level: Level) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -215,8 +216,10 @@ class Pipeline:
             with torch.inference_mode():
                 return optimised(denoise, batches, self.schedule, how.steps, order)
 
-        folder = self.home / "grids" if self.home else cache_folder("grids")
-        knots = remembered(folder / f"{name}.json", measure)
+        file = (self.home or Path()) / "grids" / f"{name}.json"
+        if not (self.home and (file.exists() or os.access(self.home, os.W_OK))):
+            file = cache_folder("grids") / file.name
+        knots = remembered(file, measure)
         return replace(how, spacing="knots", knots=tuple(knots))
 
     @property

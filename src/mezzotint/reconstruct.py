@@ -53,7 +53,7 @@ def subjects(
         name = f"{data} {'train' if found is train else 'held out'}"
     if count is not None:
         enough(count)
-        found = found.first(count)
+        found = found.some(count)
     enough(len(found.images))
     return Against(name, found)
 

@@ -134,6 +134,24 @@ def test_bad_files_are_left_out_of_what_is_held_out_too(messy, tmp_path, split):
     assert (len(others.images), others.skipped) == (5, 3)
 
 
+def test_a_fault_of_what_is_held_out_is_not_taken_for_its_absence(animals, tmp_path) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(animals, both / "train")
+    train = prepare(str(both))
+    assert held_out(str(both), None, train) is train
+    shutil.copytree(animals, both / "test")
+    (both / "test" / "rabbits").mkdir()
+    with pytest.raises(UserError, match="rabbits"):
+        held_out(str(both), None, train)
+
+
+def test_a_class_called_test_is_not_held_out_of_itself(animals) -> None:
+    shutil.copytree(animals / "cats", animals / "test")
+    train = prepare(str(animals))
+    assert "test" in train.classes
+    assert held_out(str(animals), None, train) is train
+
+
 def test_a_class_of_which_all_are_skipped(animals, cache):
     for file in (animals / "dogs").iterdir():
         file.write_bytes(b"")
@@ -204,8 +222,10 @@ def test_some_pictures_are_of_all_classes_in_turn_and_always_the_same(tmp_path) 
     images = np.arange(200, dtype=np.uint8)[:, None, None, None]
     data = Prepared(images, np.arange(200) % 10, tuple("0123456789"), "", tmp_path, 0)
     some = data.some(40)
-    assert some.shape == (40, 1, 1, 1)
-    assert len(np.unique(some)) == 40
-    assert len(np.unique(some.ravel() % 10)) > 5
-    assert np.array_equal(some, data.some(40))
-    assert len(data.some(1000)) == 200
+    assert some.images.shape == (40, 1, 1, 1)
+    assert len(np.unique(some.images)) == 40
+    assert len(np.unique(some.labels)) > 5
+    assert np.array_equal(some.labels, some.images.ravel() % 10)
+    assert np.array_equal(some.images, data.some(40).images)
+    assert len({data.fingerprint, some.fingerprint, data.some(41).fingerprint}) == 3
+    assert data.some(1000) is data

@@ -13,6 +13,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,7 +26,7 @@ from rich.progress import MofNCompleteColumn
 from mezzotint.cache import cache_folder, remove_leftovers
 from mezzotint.data.find import find_source
 from mezzotint.data.images import POLICY, Pixels, UnreadableImage
-from mezzotint.data.source import Picture, Source
+from mezzotint.data.source import NoSplit, Picture, Source
 from mezzotint.errors import UserError
 from mezzotint.progress import progress
 
@@ -51,24 +52,18 @@ class Prepared:
     folder: Path
     skipped: int
 
-    def first(self, count: int) -> "Prepared":
-        """The first so many pictures, as a data set of their own."""
+    def some(self, count: int) -> "Prepared":
+        """Up to so many of the pictures: which, is a matter of chance, always the same.
+
+        Not the first, nor every so manieth: the classes may come one after the other, or in turn.
+        """
         if count >= len(self.images):
             return self
-        told = f"{self.fingerprint} {count}"
+        rows = np.sort(np.random.default_rng(0).permutation(len(self.images))[:count])
+        told = f"{count} of {self.fingerprint}"
         fingerprint = hashlib.sha256(told.encode()).hexdigest()
-        rows = self.images[:count], self.labels[:count]
-        return Prepared(*rows, self.classes, fingerprint, self.folder, 0)
-
-    def some(self, count: int) -> Pixels:
-        """Up to so many of the pictures, in memory: which, is a matter of chance, always the same.
-
-        Not every so manieth: the classes may come in turn.
-        """
-        n = len(self.images)
-        rows = np.random.default_rng(0).permutation(n)[:count]
-        picked: Pixels = self.images[np.sort(rows)]
-        return picked
+        picked = self.images[rows], self.labels[rows]
+        return Prepared(*picked, self.classes, fingerprint, self.folder, 0)
 
 
 def held_out(data: str, size: int | None, train: Prepared, skip_bad: bool = False) -> Prepared:
@@ -77,11 +72,10 @@ def held_out(data: str, size: int | None, train: Prepared, skip_bad: bool = Fals
     Raises UserError as `prepare` does for a split that there is.
     """
     for split in ("test", "validation"):
-        try:
-            find_source(data, split)
-        except UserError:
-            continue
-        return prepare(data, size, split, skip_bad)
+        if split in train.classes:
+            continue  # a folder of that name, and trained on
+        with suppress(NoSplit):
+            return prepare(data, size, split, skip_bad)
     return train
 
 

@@ -59,6 +59,10 @@ def split_names(split: str) -> tuple[str, ...]:
     return (split, *_VALIDATION) if split in _VALIDATION else (split,)
 
 
-def no_split(data: str, split: str, existing: Iterable[str]) -> UserError:
+class NoSplit(UserError):
+    """There is no such split of data that is otherwise as it should be."""
+
+
+def no_split(data: str, split: str, existing: Iterable[str]) -> NoSplit:
     """The error for a split that `data` lacks, naming those that it has."""
-    return UserError(f"{data} has no split {split!r}: it has {', '.join(existing)}")
+    return NoSplit(f"{data} has no split {split!r}: it has {', '.join(existing)}")

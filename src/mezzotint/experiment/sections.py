@@ -157,6 +157,9 @@ class SampleConfig:
             raise ValueError(f"guidance is {self.guidance:g}: with cfg++ choose 0 to 1")
         if self.guidance_shape == "cfg++" and self.spacing == "optimised":
             raise ValueError("cfg++ follows the grid: no grid can be optimised for it")
+        churned = "churn" in SAMPLERS[self.sampler].options and self.churn != 0
+        if self.guidance_shape == "cfg++" and churned:
+            raise ValueError("cfg++ follows the grid, which churn leaves: choose --churn 0")
         if self.interval and not self.interval[0] < self.interval[1]:
             raise ValueError(f"interval is {self.interval}: give the lower end first")
 

@@ -224,7 +224,7 @@ def reconstructed(run: Run, asked: Asked, follow: Follow) -> Iterator[Section]:
     except UserError as error:
         yield Section(title, f"Nothing was made for this page: {error}.")
         return
-    some = torch.from_numpy(found.some(2 * asked.samples)).permute(0, 3, 1, 2).contiguous()
+    some = torch.tensor(found.some(2 * asked.samples).images).permute(0, 3, 1, 2).contiguous()
     count = len(some)
     follow(title, 0, count)
     back = codec.decode(codec.encode(some.to(codec.mean.device))).cpu()

@@ -21,6 +21,7 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 
 from mezzotint import experiment as configuration
+from mezzotint.errors import UserError
 from mezzotint.experiment import Configuration
 from mezzotint.run.autoencoder import AutoencoderJob, settled
 from mezzotint.run.diffusion import DiffusionJob
@@ -80,6 +81,8 @@ def run(experiment: Configuration, folder: Path, resume: bool = False) -> Iterat
     if job.state.step < steps and job.state.net.compile_for(steps):
         begun += "; compiling its network first, a minute or two"
     with locked(folder) if main else nullcontext():
+        if main and checkpoint.newest(folder / "checkpoints", lambda _: None) != found:
+            raise UserError(f"another process has trained in {folder} meanwhile: start again")
         images = job.state.step * experiment.train.batch
         yield Progress(images, experiment.train.images, note=begun)
         yield from _steps(job, folder, accelerator)

@@ -81,7 +81,7 @@ class AutoencoderJob(Job):
             "shape": (channels, height, width),
             "classes": self.data.classes,
             "data": self.data.fingerprint,
-            "colour": channel_statistics(self.data.some(10_000)),
+            "colour": channel_statistics(self.data.some(10_000).images),
         }
         task = Autoencoding(
             *(loss, shape, cast(nn.Conv2d, net.decoder[-1]).weight),
@@ -118,7 +118,7 @@ class AutoencoderJob(Job):
         return figures.pairs(chosen, ready.decode(ready.encode(chosen.to(self.device))).cpu())
 
     def measure(self) -> Measure:
-        against = Against("the originals", self.pictures.first(self.experiment.evaluate_samples))
+        against = Against("the originals", self.pictures.some(self.experiment.evaluate_samples))
         height, width = self.data.images.shape[1:3]
         return measure(choose(self.data.classes), against, (height, width), self.device)
 
@@ -128,11 +128,11 @@ class AutoencoderJob(Job):
         share.wait()  # as often as the first process, whatever signal it may be ended by
         if share.number:
             return []
-        originals = self.pictures.first(self.experiment.evaluate_samples)
+        originals = self.pictures.some(self.experiment.evaluate_samples)
         ready = self.codec.in_precision(self.dtype)
         return reconstruct(ready, originals, [measure], ("fd",), follow).figures
 
 
 def spread_out(data: Prepared, count: int) -> Tensor:
     """Up to so many pictures from all over a data set, uint8 (n, 3, H, W)."""
-    return torch.from_numpy(data.some(count)).permute(0, 3, 1, 2).contiguous()
+    return torch.tensor(data.some(count).images).permute(0, 3, 1, 2).contiguous()

@@ -59,7 +59,7 @@ class DiffusionJob(Job):
             "shape": shape,
             "classes": classes,
             "data": self.data.fingerprint,
-            "colour": channel_statistics(self.data.some(10_000)),
+            "colour": channel_statistics(self.data.some(10_000).images),
             "codec": described(self.codec),
         }
         torch.manual_seed(experiment.train.seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -54,7 +56,7 @@ class Curve:
         self.measure = job.measure()
         log = folder / "log.jsonl"
         rows = read(log) if log.exists() else []
-        self.known = {row["step"]: row["figure"] for row in rows if "figure" in row}
+        self.known = {row["step"]: row for row in rows if "figure" in row}
 
     def point(
         self, config: dict[str, Any], accelerator: Accelerator, stop: Stop
@@ -90,13 +92,20 @@ class Curve:
             return None, ""
         shutil.rmtree(pictures, ignore_errors=True)
         figure, state = figures[0], self.job.state
-        best = min((f["value"] for f in self.known.values()), default=float("inf"))
-        self.known[state.step] = asdict(figure)
+        images = state.step * self.job.experiment.train.batch
+        how = hashlib.sha256(json.dumps(config.get("sample")).encode()).hexdigest()[:8]
+        row = {"step": state.step, "images": images, "figure": asdict(figure), "how": how}
+        rivals = [r["figure"]["value"] for r in self.known.values() if _made(r) == _made(row)]
+        self.known[state.step] = row
         note = f"{figure.name} {figure.value:.2f} ({figure.samples:,} pictures)"
-        if figure.value < best:
+        if figure.value < min(rivals, default=float("inf")):
             best_folder = self.folder / "checkpoints" / BEST
             facts, more = self.job.finished()
             state.save_average(best_folder, config, {**facts, "figure": asdict(figure)}, more)
             note += f", the best so far: {best_folder}"
-        images = state.step * self.job.experiment.train.batch
-        return {"step": state.step, "images": images, "figure": asdict(figure)}, note
+        return row, note
+
+
+def _made(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What two figures of a run must have in common to be compared; a resumed one may change it."""
+    return row["figure"]["name"], row["figure"]["samples"], row.get("how")

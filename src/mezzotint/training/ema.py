@@ -29,8 +29,10 @@ def averaged(net: nn.Module, batch: int, halflife: float) -> AveragedModel:
 def tracked(net: nn.Module, decay: Callable[[int], float]) -> AveragedModel:
     """A copy of ``net`` whose ``update_parameters(net)`` number n leaves decay(n) of its past."""
 
-    def update(mean: Tensors, now: Tensors, n: Tensor | int) -> None:
-        # n counts the updates before this one; the very first is a plain copy, and not made here.
-        torch._foreach_lerp_(mean, now, 1 - decay(int(n) + 1))
+    def update(mean: Tensors, now: Tensors, _: Tensor | int) -> None:
+        # Not the count that is given: it is on the device, which would be waited for. It is of the
+        # updates before this one; the very first is a plain copy, and not made here.
+        torch._foreach_lerp_(mean, now, 1 - decay(int(average.n_averaged) + 1))
 
-    return AveragedModel(net, multi_avg_fn=update)
+    average = AveragedModel(net, multi_avg_fn=update)
+    return average

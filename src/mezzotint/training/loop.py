@@ -2,8 +2,9 @@
 
 What a training is about, a diffusion model or an autoencoder, is its Task; nothing here knows.
 All randomness of a step is drawn for the whole batch from one generator seeded by (seed, step), and
-each process takes its share: a run depends neither on how often it was interrupted nor, but for
-dropout, on how many processes share a batch, and no random state has to be saved.
+each process takes its share: no random state has to be saved, a run does not depend on how often
+it was interrupted, nor on how many processes share a batch, but for dropout, and of an autoencoder
+for kornia's augmentations and the weight of its discriminator, which are a part's own.
 """
 
 from __future__ import annotations
