@@ -80,6 +80,9 @@ def run(experiment: Configuration, folder: Path, resume: bool = False) -> Iterat
     steps = experiment.train.steps  # not those that are left: what is resumed is to be the same
     if job.state.step < steps and job.state.net.compile_for(steps):
         begun += "; compiling its network first, a minute or two"
+        # Of two processes: compiled code lays out the gradients of 1x1 convolutions in its own
+        # way, and torch says that a few kilobytes are copied.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     with locked(folder) if main else nullcontext():
         if main and checkpoint.newest(folder / "checkpoints", lambda _: None) != found:
             raise UserError(f"another process has trained in {folder} meanwhile: start again")
