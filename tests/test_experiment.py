@@ -158,6 +158,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, more: dict) -> None:
         (lambda c: c | {"sample": {"sampler": "euler"}}, "unknown sampler 'euler'"),
         (lambda c: c | {"sample": {"interval": [1]}}, "sample.interval"),
         (lambda c: {}, "is not a configuration that mezzotint wrote"),
+        (lambda c: [c], "is not a configuration that mezzotint wrote"),
     ],
 )
 def test_a_configuration_is_read_strictly(tmp_path: Path, change, message: str) -> None:

@@ -147,7 +147,7 @@ def read(path: Path) -> Configuration:
     try:
         content = json.loads(path.read_text())
         version = content.pop("version")
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is not a configuration that mezzotint wrote") from None
     if version != VERSION:
         raise UserError(
