@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 
 import mezzotint as mz
 from mezzotint.experiment import SampleConfig
+from mezzotint.interop.folder import saved_by_diffusers
 from mezzotint.loading import is_model
 from mezzotint.predict import denoiser
 from mezzotint.run import run
@@ -52,6 +54,30 @@ def test_what_is_no_model_is_refused(tmp_path: Path, trained: Path) -> None:
     (bare / "config.json").write_text((trained / "config.json").read_text())
     with pytest.raises(mz.UserError, match="has no checkpoint yet: train it on with --resume"):
         mz.load(bare)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "theirs"),
+    [
+        ("config.json", '{"_class_name": "UNet2DModel"}', True),
+        ("config.json", '{"_class_name": "AutoencoderKL"}', True),
+        ("config.json", '{"version": 4}', False),
+        ("model_index.json", "{}", True),
+        ("README.md", "", False),
+    ],
+)
+def test_what_diffusers_saved_is_known(
+    tmp_path: Path, name: str, content: str, theirs: bool
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert saved_by_diffusers(tmp_path) == theirs
+
+
+@pytest.mark.parametrize("load", [saved_by_diffusers, mz.load, mz.load_codec])
+def test_a_damaged_config_is_refused(tmp_path: Path, load: Callable[[Path], object]) -> None:
+    (tmp_path / "config.json").write_text('{"_class_name": "UNet2DMo')
+    with pytest.raises(mz.UserError, match=r"config\.json is missing, or no JSON object$"):
+        load(tmp_path)
 
 
 def test_damaged_weights_are_refused_or_passed_over(trained: Path) -> None:

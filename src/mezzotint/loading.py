@@ -23,7 +23,7 @@ from mezzotint.errors import UserError
 from mezzotint.experiment import Autoencoder, Experiment, compute_dtype
 from mezzotint.hub import snapshot
 from mezzotint.interop import diffusers
-from mezzotint.interop.folder import json_object, unmatched
+from mezzotint.interop.folder import json_object, saved_by_diffusers, unmatched
 from mezzotint.interop.vae import read_vae
 from mezzotint.nets import VAE, TinyVAE, TinyVAEConfig, UNet, UNetConfig, VAEConfig
 from mezzotint.pipeline import Pipeline
@@ -76,7 +76,7 @@ def load(
         if shipped.is_shipped(folder):
             pipe = replace(pipe, home=None)  # what is measured of it goes into the cache
         return pipe.in_precision(precision)
-    if (folder / "model_index.json").exists() or diffusers.is_unet(folder):
+    if saved_by_diffusers(folder):
         return _from_diffusers(folder, device).in_precision(precision)
     raise _nothing(folder)
 
@@ -117,7 +117,7 @@ def load_codec(
         scale = load_file(found / "codec.safetensors")
         vae = _vae("kl", asdict(config.net), load_file(found / "ema.safetensors"), str(found))
         codec = _latents(vae, scale["mean"], scale["std"], device)
-    elif (folder / "model_index.json").exists() or _foreign(folder):
+    elif saved_by_diffusers(folder):
         foreign = read_vae(folder)
         if foreign.channels != 3:
             raise UserError(
@@ -181,14 +181,8 @@ def _checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def _foreign(folder: Path) -> bool:
-    """Whether a folder has a config.json, and diffusers wrote it."""
-    path = folder / "config.json"
-    return path.exists() and "_class_name" in json_object(path)
-
-
 def _nothing(folder: Path) -> UserError:
-    if (folder / "config.json").exists() and not _foreign(folder):
+    if (folder / "config.json").exists():
         return UserError(f"{folder} has no checkpoint yet: train it on with --resume")
     hides = ", and hides the shipped model: rename it, or work elsewhere"
     return UserError(

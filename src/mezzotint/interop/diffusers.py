@@ -170,11 +170,3 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor
         raise UserError(f"{unet} holds a {config.get('_class_name')}; a UNet2DModel can be read")
     settings = json_object(scheduler) if scheduler.exists() else {}
     return config, settings, weights(unet)
-
-
-def is_unet(folder: Path) -> bool:
-    """Whether a folder's config.json is of a network that diffusers saved."""
-    try:
-        return "_class_name" in json_object(folder / "config.json")
-    except UserError:
-        return False

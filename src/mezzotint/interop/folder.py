@@ -27,6 +27,13 @@ def json_object(path: Path) -> dict[str, Any]:
     return content
 
 
+def saved_by_diffusers(folder: Path) -> bool:
+    """Whether a folder is a pipeline or a network of diffusers'; UserError for a damaged config."""
+    config = folder / "config.json"
+    pipeline = (folder / "model_index.json").exists()
+    return pipeline or (config.exists() and "_class_name" in json_object(config))
+
+
 def weights(folder: Path) -> dict[str, Tensor]:
     """The state dict of a network's folder; UserError where it is missing or damaged."""
     path = folder / WEIGHTS
