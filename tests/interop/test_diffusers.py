@@ -88,6 +88,22 @@ def test_the_same_weights_give_the_same_output(config: dict[str, Any]) -> None:
         torch.testing.assert_close(net(x, t, labels), wanted, rtol=1e-5, atol=1e-5)
 
 
+def aged(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict as older releases saved it."""
+    for new, old in (("q", "query"), ("k", "key"), ("v", "value"), ("out.0", "proj_attn")):
+        state = {key.replace(f".to_{new}.", f".{old}."): value for key, value in state.items()}
+    return state
+
+
+def test_older_names_of_the_attention_are_known() -> None:
+    reference = theirs(SMALL)
+    state = aged(reference.state_dict())
+    assert "up_blocks.0.attentions.2.proj_attn.bias" in state
+    got, wanted = unet_weights(state), ours(reference).state_dict()
+    assert got.keys() == wanted.keys()
+    assert all(torch.equal(got[key], value) for key, value in wanted.items())
+
+
 @LAYOUTS
 def test_the_same_weights_give_the_same_gradients(layout: torch.memory_format) -> None:
     reference = theirs(WIDE)

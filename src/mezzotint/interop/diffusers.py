@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import UserError
-from mezzotint.interop.folder import json_object, weight, weights
+from mezzotint.interop.folder import json_object, modern, weight, weights
 from mezzotint.noise import Schedule, cosine, linear, scaled_linear, zero_terminal_snr
 
 # Our module for theirs, applied in this order.
@@ -103,9 +103,10 @@ def unet_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A UNet2DModel's state dict under UNet's keys.
 
     q, k and v are stacked into one projection, and what projects the time embedding for each
-    residual block into another, in the order in which the blocks are passed.
+    residual block into another, in the order in which the blocks are passed. Older names of the
+    attention's weights are known.
     """
-    ours = {}
+    ours, state = {}, modern(state)
     blocks = [k.removesuffix("weight") for k in state if k.endswith("time_emb_proj.weight")]
     # Down, mid, up: the order of the alphabet, and of the numbers, is the walk's.
     blocks.sort(key=lambda name: [part.zfill(9) for part in name.split(".")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from torch import Tensor
 from mezzotint.errors import UserError
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+# The attention's weights, as older folders name them.
+OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def json_object(path: Path) -> dict[str, Any]:
@@ -50,6 +54,12 @@ def weight(state: Mapping[str, Tensor], key: str) -> Tensor:
     if key not in state:
         raise UserError(f"a weight is missing: {key}")
     return state[key]
+
+
+def modern(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with the attention's weights under the names that newer folders have."""
+    old = re.compile(rf"(\.attentions\.\d+\.)({'|'.join(OLD)})(?=\.)")
+    return {old.sub(lambda m: m[1] + OLD[m[2]], key): value for key, value in state.items()}
 
 
 def unmatched(ours: Iterable[str], wanted: Iterable[str]) -> str | None:

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mezzotint.errors import UserError
-from mezzotint.interop.folder import WEIGHTS, json_object, weight, weights
+from mezzotint.interop.folder import WEIGHTS, json_object, modern, weight, weights
 
 Settings = tuple[dict[str, Any], int, float, float]
 
@@ -72,8 +72,6 @@ FIELDS = {
 
 # Within a layer: theirs, ours.
 PARTS = (("conv_shortcut.", "shortcut."), ("group_norm.", "norm."), ("to_out.0.", "out."))
-# The attention's weights, as older folders name them.
-OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +193,7 @@ def vae_weights(state: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, T
 
     q, k and v are stacked into one projection. Older names of the attention's weights are known.
     """
-    state = {_modern(key): value for key, value in state.items()}
+    state = modern(state)
     layers = {theirs: ours for ours, theirs in _layers(fields).items()}
     result = {}
     for key, value in state.items():
@@ -275,9 +273,3 @@ def _split(key: str, layers: dict[str, str]) -> tuple[str, str]:
         if key.startswith(layer):
             return other, key.removeprefix(layer)
     return "", key
-
-
-def _modern(key: str) -> str:
-    return re.sub(
-        r"(?<=\.attentions\.0\.)(query|key|value|proj_attn)(?=\.)", lambda m: OLD[m[0]], key
-    )
