@@ -148,6 +148,26 @@ def test_a_pipelines_folder_is_loaded_whole(tmp_path: Path) -> None:
     assert images.shape == (2, 3, 16, 16)
 
 
+@pytest.mark.parametrize("index", [True, False], ids=["a pipeline", "no pipeline"])
+def test_so_is_one_whose_files_lie_side_by_side(tmp_path: Path, index: bool) -> None:
+    reference = theirs(SMALL)
+    scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
+    DDPMPipeline(reference, scheduler).save_pretrained(tmp_path)
+    for folder in (tmp_path / "unet", tmp_path / "scheduler"):
+        for file in folder.iterdir():
+            file.rename(tmp_path / file.name)
+        folder.rmdir()
+    if not index:
+        (tmp_path / "model_index.json").unlink()
+    pipe = mz.load(tmp_path)
+    state = pipe.net.state_dict()
+    assert all(
+        torch.equal(state[key], value) for key, value in ours(reference).state_dict().items()
+    )
+    assert pipe.prediction == "v"
+    torch.testing.assert_close(pipe.schedule.alpha, mz.cosine(1000).alpha)
+
+
 @pytest.mark.parametrize("rescale", [False, True])
 @pytest.mark.parametrize(
     "config",

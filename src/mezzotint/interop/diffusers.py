@@ -161,13 +161,14 @@ def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
     """(network's config, scheduler's config, state dict) of a pipeline's folder, or a UNet's own.
 
+    A pipeline's files lie in ``unet`` and ``scheduler``, or older ones' all in the folder itself.
     A bare network brings no scheduler: its config is then empty, which means DDPM's defaults.
     """
     pipeline = (folder / "model_index.json").exists()
-    unet = folder / "unet" if pipeline else folder
-    scheduler = folder / "scheduler" / "scheduler_config.json"
+    unet = folder / "unet" if pipeline and (folder / "unet").is_dir() else folder
     config = json_object(unet / "config.json")
     if config.get("_class_name") != "UNet2DModel":
         raise UserError(f"{unet} holds a {config.get('_class_name')}; a UNet2DModel can be read")
-    settings = json_object(scheduler) if scheduler.exists() else {}
+    places = [folder / place / "scheduler_config.json" for place in ("scheduler", "")]
+    settings = next((json_object(place) for place in places if place.exists()), {})
     return config, settings, weights(unet)
