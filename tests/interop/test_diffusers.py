@@ -7,7 +7,14 @@ from typing import Any
 import diffusers
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import (
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    EDMEulerScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    UNet2DModel,
+)
 from torch import Tensor, nn
 
 import mezzotint as mz
@@ -197,6 +204,14 @@ def test_a_schedule_without_a_counterpart_is_refused() -> None:
         schedule({"trained_betas": [0.1, 0.2]})
     with pytest.raises(mz.UserError, match="none of linear, scaled_linear, squaredcos_cap_v2"):
         schedule({"beta_schedule": "sigmoid"})
+
+
+@pytest.mark.parametrize("kind", [FlowMatchEulerDiscreteScheduler, EDMEulerScheduler])
+def test_a_scheduler_without_betas_is_refused(tmp_path: Path, kind: Any) -> None:
+    DDPMPipeline(theirs(SMALL), kind()).save_pretrained(tmp_path)
+    message = f"the scheduler is {kind.__name__}, without a beta_schedule: give a model of one that"
+    with pytest.raises(mz.UserError, match=message):
+        mz.load(tmp_path)
 
 
 def test_a_loaded_pipeline_makes_the_pictures_that_diffusers_makes(tmp_path: Path) -> None:

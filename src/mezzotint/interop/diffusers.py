@@ -129,9 +129,15 @@ def unet_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
     """A scheduler's ``scheduler_config.json`` as our Schedule and its prediction type.
 
-    Raises UserError for betas given one by one, for a kind of schedule without a counterpart, and
-    for a last row of pure noise (rescale_betas_zero_snr) under a network that predicts eps.
+    Raises UserError for a scheduler that has no betas, for betas given one by one, for a kind of
+    schedule without a counterpart, and for a last row of pure noise (rescale_betas_zero_snr) under
+    a network that predicts eps.
     """
+    if "_class_name" in config and "beta_schedule" not in config:
+        raise UserError(
+            f"the scheduler is {config['_class_name']}, without a beta_schedule: give a model of "
+            "one that has it, such as DDPMScheduler"
+        )
     kind, T = config.get("beta_schedule", "linear"), config.get("num_train_timesteps", 1000)
     lo, hi = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
     names = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
