@@ -1,6 +1,8 @@
 """Repositories of the Hugging Face Hub, in the hub's own cache."""
 
-from collections.abc import Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
 from functools import partial
@@ -11,11 +13,16 @@ from mezzotint.errors import UserError
 
 
 def snapshot(
-    name: str, kind: Literal["dataset", "model"], patterns: list[str], ignore: Sequence[str] = ()
+    name: str,
+    kind: Literal["dataset", "model"],
+    patterns: list[str],
+    ignore: Sequence[str] = (),
+    needs: str = "*",
 ) -> Path:
     """The folder in the hub's cache with the files of a repository, fetched if they are not there.
 
-    What the cache holds is taken as it is, without asking the network whether there is newer.
+    What the cache holds is taken as it is, without asking the network whether there is newer,
+    unless it is seen to be `incomplete`.
 
     Args:
         name: `OWNER/NAME`.
@@ -23,6 +30,7 @@ def snapshot(
         patterns: files that match one of these, in the manner of fnmatch, where `*` also stands
             for folders; there may be none.
         ignore: but not those that match one of these.
+        needs: one of those files matches this, or the cache does not hold the repository.
 
     Raises:
         UserError: no such repository, no permission, or it cannot be fetched.
@@ -50,8 +58,9 @@ def snapshot(
             folder = Path(fetch(local_files_only=True))
             # The hub cannot always tell that an earlier call fetched other files only.
             files = [file for file in folder.rglob("*") if file.is_file()]
-            found = [file.relative_to(folder).as_posix() for file in files]
-            if any(_match(file, patterns) and not _match(file, ignore) for file in found):
+            names = [file.relative_to(folder).as_posix() for file in files]
+            found = [file for file in names if _match(file, patterns) and not _match(file, ignore)]
+            if any(fnmatch(file, needs) for file in found) and not incomplete(found):
                 return folder
         return Path(fetch())
     except HFValidationError:
@@ -72,6 +81,18 @@ def snapshot(
             f"cannot fetch hub:{name} ({reason}): connect, or download it yourself and give its "
             "folder"
         ) from None
+
+
+def incomplete(files: Iterable[str]) -> str | None:
+    """What there is of files in numbered parts, `NAME-00000-of-00017` and on; None if all is."""
+    parts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for file in files:
+        if match := re.match(r"(.*)-(\d{5})-of-(\d{5})", file):
+            parts[match[1], match[3]].add(match[2])
+    for (name, count), there in parts.items():
+        if len(there) < int(count):
+            return f"{len(there)} of the {int(count)} files {name}-*-of-{count}"
+    return None
 
 
 def _match(file: str, patterns: Sequence[str]) -> bool:

@@ -23,7 +23,7 @@ from mezzotint.errors import UserError
 from mezzotint.experiment import Autoencoder, Experiment, compute_dtype
 from mezzotint.hub import snapshot
 from mezzotint.interop import diffusers
-from mezzotint.interop.folder import json_object, saved_by_diffusers, unmatched
+from mezzotint.interop.folder import WEIGHTS, json_object, saved_by_diffusers, unmatched
 from mezzotint.interop.vae import read_vae
 from mezzotint.nets import VAE, TinyVAE, TinyVAEConfig, UNet, UNetConfig, VAEConfig
 from mezzotint.pipeline import Pipeline
@@ -31,7 +31,7 @@ from mezzotint.training import checkpoint
 
 VAES: dict[str, tuple[Any, Any]] = {"kl": (VAE, VAEConfig), "tiny": (TinyVAE, TinyVAEConfig)}
 FOREIGN_VAES = ("AutoencoderKL", "AutoencoderTiny")
-FOREIGN = ["*.json", "diffusion_pytorch_model.safetensors", "*/diffusion_pytorch_model.safetensors"]
+FOREIGN = ["*.json", WEIGHTS, f"*/{WEIGHTS}"]
 
 
 def is_model(path: Path) -> bool:
@@ -167,7 +167,9 @@ def _device(device: str | torch.device | None) -> torch.device:
 def _found(path: str | Path) -> Path:
     """The folder of a path, or of hub:OWNER/NAME."""
     name = str(path)
-    return snapshot(name[4:], "model", FOREIGN) if name[:4] == "hub:" else locate(path)
+    if name[:4] == "hub:":
+        return snapshot(name[4:], "model", FOREIGN, needs=f"*{WEIGHTS}")
+    return locate(path)
 
 
 def _checkpoint(folder: Path) -> Path | None:

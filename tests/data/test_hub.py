@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import asdict
 from unittest.mock import MagicMock
 
 import huggingface_hub
@@ -9,6 +10,9 @@ from huggingface_hub.utils import filter_repo_objects
 from mezzotint.data import find_source, prepare
 from mezzotint.errors import UserError
 from mezzotint.hub import snapshot
+from mezzotint.interop.vae import write_vae
+from mezzotint.loading import is_autoencoder, load_codec
+from mezzotint.nets import VAE, VAEConfig
 
 
 @pytest.fixture
@@ -75,6 +79,18 @@ def test_fetches_the_split_alone_and_once(hub, animals_there):
     assert len(hub.online) == 2
     hub.fails = ConnectionError("no route")
     assert [find_source("hub:ours/animals", s).count for s in ("train", "test")] == [5, 2]
+
+
+def test_what_the_cache_lacks_is_fetched(hub, animals_there):
+    file = "data/train-00000-of-00002.parquet"
+    there = hub.here / "dataset" / "ours" / "animals" / file
+    there.parent.mkdir(parents=True)
+    shutil.copy2(animals_there / file, there)
+    hub.fails = ConnectionError("no route")
+    with pytest.raises(UserError, match=r"cannot fetch hub:ours/animals \(no route\)"):
+        find_source("hub:ours/animals")
+    hub.fails = None
+    assert find_source("hub:ours/animals").count == 5
 
 
 def test_files_at_the_top_and_without_a_split(hub, animals_there):
@@ -151,4 +167,20 @@ def test_snapshot_of_a_model(hub):
     assert (folder / "unet/config.json").is_file()
     assert fetched(hub) == ["config.json", "weights.safetensors"]
     assert snapshot("ours/net", "model", ["*.json", "*.safetensors"]) == folder
+    assert len(hub.online) == 1
+
+
+def save_vae(folder):
+    """A small autoencoder as diffusers saves it."""
+    config = VAEConfig(channels=(8, 8), blocks=1, groups=4)
+    write_vae(folder, asdict(config), 3, VAE(config).state_dict(), 1.0, 0.0)
+
+
+def test_a_model_whose_weights_are_not_here_is_fetched(hub):
+    save_vae(hub.there / "model" / "ours" / "net")
+    here = hub.here / "model" / "ours" / "net"
+    here.mkdir(parents=True)
+    shutil.copy2(hub.there / "model/ours/net/config.json", here / "config.json")
+    assert is_autoencoder("hub:ours/net")
+    assert load_codec("hub:ours/net", "cpu").latent_shape((3, 8, 8)) == (4, 4, 4)
     assert len(hub.online) == 1

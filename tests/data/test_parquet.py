@@ -61,6 +61,23 @@ def test_splits_of_a_folder(tmp_path, files, write_parquet):
         find_source(str(root), "dev")
 
 
+def test_missing_files_of_a_split(tmp_path, files, write_parquet):
+    root, image = tmp_path / "set", files[0][:1]
+    write_parquet(root / "train-00000-of-00003.parquet", image)
+    write_parquet(root / "train-00002-of-00003-0f3a.parquet", image)  # as `datasets` once wrote
+    whole = write_parquet(root / "test-00000-of-00001.parquet", image)
+    expected = r"set has only 2 of the 3 files train-\*-of-00003: put the others there too$"
+    with pytest.raises(UserError, match=expected):
+        find_source(str(root))
+    assert find_source(str(root), "test").count == 1
+    assert find_source(str(root / "train-00000-of-00003.parquet")).count == 1  # that one was meant
+    write_parquet(root / "train-00001-of-00003.parquet", image)
+    assert find_source(str(root)).count == 3
+    whole.rename(root / "train-00000-of-00002.parquet")  # of another way of dividing it
+    with pytest.raises(UserError, match=r"1 of the 2 files train-\*-of-00002"):
+        find_source(str(root))
+
+
 def test_files_without_a_split_are_for_training(tmp_path, files, write_parquet):
     root = tmp_path / "set"
     write_parquet(root / "part-0.parquet", files[0])

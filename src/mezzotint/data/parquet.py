@@ -15,6 +15,7 @@ from typing import Any
 from mezzotint.data.images import Pixels, UnreadableImage, read_image
 from mezzotint.data.source import SPLITS, UNLABELLED, Picture, Source, no_split, split_names, stamp
 from mezzotint.errors import UserError
+from mezzotint.hub import incomplete
 
 _IMAGES = ("image", "img")
 _LABELS = ("label", "labels", "fine_label")
@@ -29,11 +30,13 @@ def parquet(path: Path, split: str) -> Source:
     metadata are called "0" to the largest label.
 
     Raises:
-        UserError: pyarrow is missing, no such split, a damaged file, a missing or mistyped column,
-            a label without a class.
+        UserError: pyarrow is missing, no such split, a split of which files are missing, a damaged
+            file, a missing or mistyped column, a label without a class.
     """
     arrow = _pyarrow()
     files = _split_files(path, split)
+    if path.is_dir() and (told := incomplete(file.name for file in files)):
+        raise UserError(f"{path} has only {told}: put the others there too")
     tables = [_open(arrow, file) for file in files]
     image = _column(files[0], tables[0], _IMAGES)
     label = _column(files[0], tables[0], _LABELS)
