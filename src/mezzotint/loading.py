@@ -31,7 +31,7 @@ from mezzotint.training import checkpoint
 
 VAES: dict[str, tuple[Any, Any]] = {"kl": (VAE, VAEConfig), "tiny": (TinyVAE, TinyVAEConfig)}
 FOREIGN_VAES = ("AutoencoderKL", "AutoencoderTiny")
-FOREIGN = ["*.json", WEIGHTS, f"*/{WEIGHTS}"]
+FOREIGN = ["model_index.json", "config.json", WEIGHTS, "vae/config.json", f"vae/{WEIGHTS}"]
 
 
 def is_model(path: Path) -> bool:

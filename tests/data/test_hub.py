@@ -184,3 +184,13 @@ def test_a_model_whose_weights_are_not_here_is_fetched(hub):
     assert is_autoencoder("hub:ours/net")
     assert load_codec("hub:ours/net", "cpu").latent_shape((3, 8, 8)) == (4, 4, 4)
     assert len(hub.online) == 1
+
+
+def test_of_a_pipeline_the_autoencoder_alone_is_fetched(hub):
+    root = hub.there / "model" / "ours" / "net"
+    save_vae(root / "vae")
+    shutil.copytree(root / "vae", root / "unet")
+    (root / "model_index.json").write_text("{}")
+    load_codec("hub:ours/net", "cpu")
+    weights = "diffusion_pytorch_model.safetensors"
+    assert fetched(hub) == ["config.json", weights, "model_index.json"]
