@@ -40,6 +40,25 @@ def test_names_come_before_folders(animals, monkeypatch):
     assert find_source("./glyphs").key["kind"] == "folder"
 
 
+def test_a_clone_of_a_data_set_of_the_hub(animals, tmp_path, write_parquet):
+    root, content = tmp_path / "clone", (animals / "cats/a.png").read_bytes()
+    for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"):
+        write_parquet(root / f"data/{name}.parquet", [content] * 2, [0, 1])
+    write_parquet(root / ".cache/train.parquet", [content])
+    (root / "README.md").write_text("animals")
+    source = find_source(str(root))
+    assert (source.name, source.count) == ("clone-train", 4)
+    assert source.key == find_source(str(root / "data")).key
+    assert find_source(str(root), "test").count == 2
+    write_parquet(root / "small/train.parquet", [content])  # which of them is meant?
+    with pytest.raises(UserError, match="beside its class folders"):
+        find_source(str(root))
+    shutil.rmtree(root / "small")
+    shutil.copytree(animals, root / "pictures")
+    with pytest.raises(UserError, match="beside its class folders"):
+        find_source(str(root))
+
+
 def rename_to_jpeg(folder):
     """Three of the five pictures of `animals` get the suffix of a JPEG."""
     (folder / "cats" / "a.png").rename(folder / "cats" / "a.JPG")

@@ -2,7 +2,10 @@
 
 import difflib
 import os
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+
+from PIL import Image
 
 from mezzotint.data.arrays import arrays
 from mezzotint.data.cifar10 import ARCHIVE, cifar10
@@ -24,9 +27,9 @@ def find_source(data: str, split: str = "train") -> Source:
     Args:
         data: `glyphs`, `cifar10`, `hub:OWNER/NAME` (a data set of parquet files on the Hugging Face
             Hub, fetched into its own cache), or a path: the official CIFAR-10 archive (.tar.gz) or
-            a folder that contains it, a zip, a parquet file, a folder of parquet files, a .npy or
-            .npz file of images, or a folder of pictures. A folder that bears the name of a data set
-            is written `./cifar10`.
+            a folder that contains it, a zip, a parquet file, a folder of parquet files or a clone
+            of a repository of the hub that has one, a .npy or .npz file of images, or a folder of
+            pictures. A folder that bears the name of a data set is written `./cifar10`.
         split: `train`, `test`, `validation` ...; which exist depends on the source.
 
     Raises:
@@ -46,6 +49,8 @@ def find_source(data: str, split: str = "train") -> Source:
             return parquet(path, split)
         if (path / ARCHIVE).is_file():
             return cifar10(split, path / ARCHIVE)
+        if below := _parquet_below(path):
+            return replace(parquet(below, split), name=f"{path.name}-{split}")
         return folder(path, split)
     name = path.name.lower()
     if name.endswith((".tar.gz", ".tgz")):
@@ -72,6 +77,20 @@ def jpegs(data: str, split: str) -> int:
         return 0
     names = (PurePosixPath(picture.name) for picture in source.pictures())
     return sum(name.suffix.lower() in _JPEG for name in names)
+
+
+def _parquet_below(path: Path) -> Path | None:
+    """The one folder below that holds parquet files, if there is one and there are no pictures."""
+
+    def visible(pattern: str) -> list[Path]:
+        names = [file.relative_to(path) for file in path.rglob(pattern)]
+        return [name for name in names if not any(part[0] == "." for part in name.parts)]
+
+    folders = {name.parent for name in visible("*.parquet")}
+    if len(folders) != 1:
+        return None
+    pictures = Image.registered_extensions()
+    return None if any(n.suffix.lower() in pictures for n in visible("*")) else path / folders.pop()
 
 
 def _unknown(data: str) -> UserError:
