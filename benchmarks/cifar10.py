@@ -100,7 +100,7 @@ def measured(row: Row, data: str, folder: Path) -> dict[int, dict[str, Any]]:
         folder.mkdir(parents=True, exist_ok=True)
         with kept.open("w") as file:
             for facts in map(json.loads, (making / "figures.jsonl").read_text().splitlines()):
-                by = "; ".join(facts[name] for name in ("machine", "torch", "mezzotint"))
+                by = "{machine}; torch {torch}; mezzotint {mezzotint}".format(**facts)
                 for figure in facts["figures"]:
                     file.write(json.dumps({**{key: figure[key] for key in KEPT}, "by": by}) + "\n")
     figures: dict[int, dict[str, Any]] = {}
@@ -125,6 +125,18 @@ def line(row: Row, figures: dict[int, dict[str, Any]]) -> str:
         *(f"{share['value']:.3f}" if share else "–" for share in shares),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def beside(theirs: Path | None) -> list[str]:
+    """What diffusers' training was, in words."""
+    if not theirs:
+        return []
+    images = json.loads((theirs / "log.jsonl").read_text().splitlines()[-1])["images"]
+    return [
+        f"{THEIRS.capitalize()} is that of its `train_unconditional` example, of a network of 12.0 "
+        f"million parameters without classes (benchmarks/train_unconditional.py); it, and ours of "
+        f"12.3 million beside it, ended after {images:,} images, the learning rate at 0."
+    ]
 
 
 def curve(run: Path, path: Path) -> str:
@@ -159,7 +171,7 @@ def main() -> None:
     for row in rows_of(flags):
         figures = measured(row, flags.data, flags.rows)
         machines += [figure["by"].split("; ") for figure in figures[max(figures)].values()]
-        by = "; ".join(" or ".join(dict.fromkeys(part)) for part in zip(*machines, strict=True))
+        by = "; ".join(", ".join(dict.fromkeys(part)) for part in zip(*machines, strict=True))
         lines.append(line(row, figures))
         print(lines[-1], flush=True)
         page = [
@@ -167,6 +179,7 @@ def main() -> None:
             f"Against the 50,000 pictures of the training set; seed 0; {by}.",
             "<!-- table: The model -->\n" + "\n".join([HEAD, *lines]),
             NOTES,
+            *beside(flags.theirs),
             "## Against images seen",
             f"![fd-cifar10 against images seen]({picture.name})",
             f"{told} million images.",
