@@ -1,7 +1,7 @@
 """diffusers' own way of training a model, to compare ours with: docs/results/cifar10.md.
 
     python benchmarks/train_unconditional.py train --data cifar10 --images 600000 --out runs/theirs
-    python benchmarks/train_unconditional.py sample runs/theirs --steps 50 --count 10000
+    python benchmarks/train_unconditional.py sample runs/theirs --sampler ddim --steps 50
     mezzotint evaluate runs/theirs/ddim-50 --against cifar10
 
 What its examples/unconditional_image_generation/train_unconditional.py does by default and its
@@ -32,6 +32,7 @@ from mezzotint.data.order import rows
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 WIDTHS = (32, 64, 128, 224)  # 12.0 million parameters, 3.9 GFLOP a training sample; ours 12.3, 3.4
 BATCH, EVERY = 16, 16_000
+PIPELINES = {"ddpm": DDPMPipeline, "ddim": DDIMPipeline}
 
 
 def network() -> UNet2DModel:
@@ -97,12 +98,11 @@ def train(data: str, images: int, out: Path, seed: int) -> None:
     DDPMPipeline(net, noise_of).save_pretrained(out / "pipeline")
 
 
-def sample(out: Path, steps: int, count: int, batch: int = 100) -> None:
-    """PNG files of DDIM's pictures, or with 1,000 steps of DDPM's."""
-    kind = DDPMPipeline if steps == 1000 else DDIMPipeline
-    pipe = kind.from_pretrained(out / "pipeline").to(DEVICE)
+def sample(out: Path, sampler: str, steps: int, count: int, batch: int = 100) -> None:
+    """PNG files of the pictures that one of its pipelines makes."""
+    pipe = PIPELINES[sampler].from_pretrained(out / "pipeline").to(DEVICE)
     pipe.set_progress_bar_config(disable=True)
-    folder = out / f"{'ddpm' if kind is DDPMPipeline else 'ddim'}-{steps}"
+    folder = out / f"{sampler}-{steps}"
     folder.mkdir(exist_ok=True)
     for first in range(0, count, batch):
         names = [folder / f"{i:06}.png" for i in range(first, min(first + batch, count))]
@@ -125,8 +125,9 @@ def main() -> None:
     trained.add_argument("--seed", type=int, default=0)
     sampled = tasks.add_parser("sample")
     sampled.add_argument("out", type=Path)
+    sampled.add_argument("--sampler", choices=PIPELINES, default="ddim")
     sampled.add_argument("--steps", type=int, default=50)
-    sampled.add_argument("--count", type=int, default=10_000)
+    sampled.add_argument("--count", type=int, default=1_000)
     flags = vars(parser.parse_args())
     keep_freed_memory()
     {"train": train, "sample": sample}[flags.pop("task")](**flags)
