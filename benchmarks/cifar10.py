@@ -127,6 +127,12 @@ def line(row: Row, figures: dict[int, dict[str, Any]]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def left(rows: list[Row]) -> list[str]:
+    """What of the table is not measured yet, in words."""
+    titles = [f"{row.title} at guidance {row.guidance:g}" for row in rows if row.guidance]
+    return [f"Not measured yet: {', '.join(titles)}."] if titles else []
+
+
 def beside(theirs: Path | None) -> list[str]:
     """What diffusers' training was, in words."""
     if not theirs:
@@ -148,7 +154,7 @@ def curve(run: Path, path: Path) -> str:
     panel = Panel({"averaged weights": points}, "million images seen", "fd-cifar10", log_y=True)
     draw([panel], path)
     of = f"{figures[-1][1]['samples']:,} pictures"
-    return f"Of {of}: " + ", ".join(f"{value:.1f} at {images:.1f}" for images, value in points)
+    return f"Of {of}: " + ", ".join(f"{value:.1f} at {images:.3g}" for images, value in points)
 
 
 def main() -> None:
@@ -168,16 +174,19 @@ def main() -> None:
     told = curve(flags.run, picture)
     lines: list[str] = []
     machines: list[list[str]] = []
-    for row in rows_of(flags):
+    rows = rows_of(flags)
+    for i, row in enumerate(rows, 1):
         figures = measured(row, flags.data, flags.rows)
         machines += [figure["by"].split("; ") for figure in figures[max(figures)].values()]
         by = "; ".join(", ".join(dict.fromkeys(part)) for part in zip(*machines, strict=True))
+        by = by.replace(", mezzotint at commit", ",")
         lines.append(line(row, figures))
         print(lines[-1], flush=True)
         page = [
             "# The CIFAR-10 model, measured",
             f"Against the 50,000 pictures of the training set; seed 0; {by}.",
             "<!-- table: The model -->\n" + "\n".join([HEAD, *lines]),
+            *left(rows[i:]),
             NOTES,
             *beside(flags.theirs),
             "## Against images seen",
