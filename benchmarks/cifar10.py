@@ -6,7 +6,8 @@
 Each row is a call of `mezzotint evaluate`, whose figures are kept in --rows: what is there is not
 measured again.
 Beside the model stand the data's own test set and, of diffusers' training (train_unconditional.py
-of this folder), the pictures it made, with those of the model's recipe after as many images.
+of this folder), the pictures it made, with those of the model's recipe after as many images: once
+they are measured, the two folders are needed no more.
 Samplers of many calls make fewer pictures; the distance of the model's first 1,000 is told in every
 row that has them, since of few pictures it is too large.
 """
@@ -17,23 +18,23 @@ import argparse
 import hashlib
 import json
 import re
+import shlex
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import mezzotint as mz
 from mezzotint.pipeline import Pipeline
 from mezzotint.report.curves import Panel, draw
-from mezzotint.training.track import read
+from mezzotint.training import track
 
 FEW = 1000
 KEPT = "name", "value", "low", "high", "samples"
 MAKING = Path("runs/cifar10-table")  # where a stopped call leaves its pictures
-THEIRS, OURS = "diffusers' training", "ours after as many images"
-BF16 = "--precision", "auto"
-PLAIN = "--interval", "None", "--rescale", "0", "--guidance-shape", "constant"
+THEIRS, OURS = "diffusers' training", "our recipe"
+PLAIN = "--interval None --rescale 0 --guidance-shape constant"
 HEAD = (
     "| | guidance | pictures | fd-cifar10 of 1,000 | fd-cifar10 of all | 95 % interval"
     " | class accuracy | precision | recall | near a training picture |\n"
@@ -41,46 +42,60 @@ HEAD = (
 )
 NOTES = """The number after a sampler's name is of its steps, each a call of the denoiser; a guided
 one takes the network twice. A picture is near a training picture if that one's own nearest
-neighbour is farther: of the test set a third are, by chance. No picture was picked by eye."""
+neighbour is farther: of the test set a third are, by chance. No picture was picked by eye.
+
+Diffusers' training is that of its `train_unconditional` example, of a network of 12.0 million
+parameters without classes (benchmarks/train_unconditional.py). It, and our recipe's of 12.3 million
+beside it, ended at the learning rate 0."""
 
 
 @dataclass(frozen=True)
 class Row:
     title: str
     guidance: float | None
-    command: tuple[str, ...]  # of `mezzotint`
+    command: str  # of `mezzotint`, DATA being CIFAR-10
     digest: str  # of the model, or how many pictures there are
 
-    def place(self, data: str) -> str:
-        """The name of its figures: another one for another command, data or model."""
-        told = json.dumps([self.command, data, self.digest])
+    @property
+    def place(self) -> str:
+        """The name of its figures: another one for another command or model."""
+        told = self.command + self.digest
         name = re.sub(r"[^a-z0-9.]+", "-", f"{self.title} {self.guidance or ''}".lower())
         return f"{name.strip('-')}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
 def row_of(pipe: Pipeline, name: str, sampler: str, steps: int, scale: float, count: str) -> Row:
     """The pictures that a sampler makes of a model; of its own settings those are left to it."""
-    title, made, own = f"{sampler} {steps}", ("--samples", count, *BF16), pipe.defaults
+    title, own = f"{sampler} {steps}", pipe.defaults
+    command = f"evaluate {name} --against DATA --samples {count} --precision auto"
     if (sampler, steps, scale) == (own.sampler, own.steps, own.guidance):
-        return Row(f"{title}, the default", scale, ("evaluate", name, *made), pipe.digest)
+        return Row(f"{title}, the default", scale, command, pipe.digest)
     spacing = {"ddpm": "linspace", "ddim": "trailing"}.get(sampler, "karras")
-    how = "--sampler", sampler, "--steps", str(steps), "--spacing", spacing
-    how = *how, "--guidance", str(scale), *made, "--batch", "32", *PLAIN
-    return Row(title, scale, ("evaluate", name, *how), pipe.digest)
+    how = f"--sampler {sampler} --steps {steps} --spacing {spacing} --guidance {scale} {PLAIN}"
+    return Row(title, scale, f"{command} {how} --batch 32", pipe.digest)
 
 
 def rows_of(flags: argparse.Namespace) -> list[Row]:
     """Of the table: what the model is held against, then the model, from few calls to many."""
-    rows = [Row("CIFAR-10's test set", None, ("evaluate", flags.data, "--split", "test"), "")]
-    for folder in sorted(flags.theirs.glob("dd?m-*")) if flags.theirs else ():
-        count = str(len(list(folder.glob("*.png"))))
-        rows.append(Row(f"{THEIRS}, {folder.name}", None, ("evaluate", str(folder)), count))
+    rows = [Row("CIFAR-10's test set", None, "evaluate DATA --split test --against DATA", "")]
+    if flags.theirs:
+        images = seen(flags.theirs)
+        for folder in sorted(flags.theirs.glob("dd?m-*")):
+            title = f"{THEIRS}, {images:,} images, {folder.name.replace('-', ' ')}"
+            count = str(len(list(folder.glob("*.png"))))
+            command = f"evaluate {shlex.quote(str(folder))} --against DATA"
+            rows.append(Row(title, None, command, count))
+    else:
+        rows += known(flags.rows, THEIRS)
     pipe = mz.load(flags.model)
     scales = 1.0, pipe.defaults.guidance
     if flags.ours:
-        young = mz.load(flags.ours)
-        made = [row_of(young, flags.ours, "ddim", 50, scale, str(FEW)) for scale in scales]
-        rows += [replace(row, title=f"{OURS}, {row.title}") for row in made]
+        title, young = f"{OURS}, {seen(flags.ours):,} images", mz.load(flags.ours)
+        name = shlex.quote(str(flags.ours))
+        made = [row_of(young, name, "ddim", 50, scale, str(FEW)) for scale in scales]
+        rows += [replace(row, title=f"{title}, {row.title}") for row in made]
+    else:
+        rows += known(flags.rows, OURS)
     kinds = [(pipe.defaults.sampler, steps, flags.samples) for steps in (5, 10, 20)]
     kinds += [("ddim", 10, flags.samples), ("ddim", 50, flags.samples)]
     kinds += [("ddim", 250, flags.slow), ("ddpm", 1000, flags.slow)]
@@ -91,20 +106,33 @@ def rows_of(flags: argparse.Namespace) -> list[Row]:
     ]
 
 
+def seen(folder: Path) -> int:
+    """How many images a training has seen, of ours or of theirs."""
+    return int(json.loads((folder / "log.jsonl").read_text().splitlines()[-1])["images"])
+
+
+def known(folder: Path, title: str) -> list[Row]:
+    """The rows whose figures are kept and whose titles begin so."""
+    told = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    rows = [Row(**{field.name: row[field.name] for field in fields(Row)}) for row in told]
+    return [row for row in rows if row.title.startswith(title)]
+
+
 def measured(row: Row, data: str, folder: Path) -> dict[int, dict[str, Any]]:
     """The figures of a row by how many pictures they are of, measured if that was not done yet."""
-    kept, making = folder / f"{row.place(data)}.jsonl", MAKING / row.place(data)
+    kept, making = folder / f"{row.place}.json", MAKING / row.place
     if not kept.exists():
-        command = *row.command, "--against", data, "--out", str(making)
-        subprocess.run([sys.executable, "-m", "mezzotint", *command], check=True)
+        command = [data if word == "DATA" else word for word in shlex.split(row.command)]
+        command = [sys.executable, "-m", "mezzotint", *command, "--out", str(making)]
+        subprocess.run(command, check=True)
+        found = []
+        for facts in map(json.loads, (making / "figures.jsonl").read_text().splitlines()):
+            by = "{machine}; torch {torch}; mezzotint {mezzotint}".format(**facts)
+            found += [{**{key: f[key] for key in KEPT}, "by": by} for f in facts["figures"]]
         folder.mkdir(parents=True, exist_ok=True)
-        with kept.open("w") as file:
-            for facts in map(json.loads, (making / "figures.jsonl").read_text().splitlines()):
-                by = "{machine}; torch {torch}; mezzotint {mezzotint}".format(**facts)
-                for figure in facts["figures"]:
-                    file.write(json.dumps({**{key: figure[key] for key in KEPT}, "by": by}) + "\n")
+        track.replace(kept, json.dumps({**asdict(row), "figures": found}, indent=1) + "\n")
     figures: dict[int, dict[str, Any]] = {}
-    for figure in map(json.loads, kept.read_text().splitlines()):
+    for figure in json.loads(kept.read_text())["figures"]:
         figures.setdefault(figure["samples"], {})[figure["name"]] = figure
     return figures
 
@@ -133,21 +161,11 @@ def left(rows: list[Row]) -> list[str]:
     return [f"Not measured yet: {', '.join(titles)}."] if titles else []
 
 
-def beside(theirs: Path | None) -> list[str]:
-    """What diffusers' training was, in words."""
-    if not theirs:
-        return []
-    images = json.loads((theirs / "log.jsonl").read_text().splitlines()[-1])["images"]
-    return [
-        f"{THEIRS.capitalize()} is that of its `train_unconditional` example, of a network of 12.0 "
-        f"million parameters without classes (benchmarks/train_unconditional.py); it, and ours of "
-        f"12.3 million beside it, ended after {images:,} images, the learning rate at 0."
-    ]
-
-
 def curve(run: Path, path: Path) -> str:
     """Draw the distance of a run's average against images seen; the same as a line of text."""
-    figures = [(row["images"], row["figure"]) for row in read(run / "log.jsonl") if "figure" in row]
+    figures = [
+        (row["images"], row["figure"]) for row in track.read(run / "log.jsonl") if "figure" in row
+    ]
     if not figures:
         sys.exit(f"cifar10.py: {run} was not measured as it trained: give one that was")
     points = [(images / 1e6, figure["value"]) for images, figure in figures]
@@ -160,10 +178,10 @@ def curve(run: Path, path: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data", required=True, help="CIFAR-10")
     parser.add_argument("--run", type=Path, required=True, help="the training it is of")
     parser.add_argument("--theirs", type=Path, help="the folder of diffusers' training")
-    parser.add_argument("--ours", help="the recipe's training that saw as many images")
+    parser.add_argument("--ours", type=Path, help="the recipe's training that saw as many images")
     parser.add_argument("--samples", default="10k")
     parser.add_argument("--slow", default="1k", help="samples of those with 250 calls and more")
     parser.add_argument("--rows", type=Path, default=Path("docs/results/cifar10/rows"))
@@ -188,7 +206,6 @@ def main() -> None:
             "<!-- table: The model -->\n" + "\n".join([HEAD, *lines]),
             *left(rows[i:]),
             NOTES,
-            *beside(flags.theirs),
             "## Against images seen",
             f"![fd-cifar10 against images seen]({picture.name})",
             f"{told} million images.",

@@ -3,9 +3,10 @@
     python benchmarks/recipe.py --data ~/cifar10 --images 96000 --out docs/results/recipe.md
 
 Trains the base and variants of it that differ in one thing each, under runs/recipe, and measures
-each by the Frechet distance of the same pictures. What is done already is not done again, so that a
-command that was stopped goes on. ``--only`` takes the variants whose names hold a word; the page
-has all that were measured, by this call or before.
+each by the Frechet distance of the same pictures; averages of other lengths are rebuilt of the
+base's snapshots. Results are kept in a folder beside the page: what is there is not done again.
+``--only`` takes the variants whose names hold a word; the page has all that were measured, by this
+call or before.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from mezzotint import evaluate as evaluation
 from mezzotint import loading, recipes
 from mezzotint.allocator import keep_freed_memory
-from mezzotint.evaluate import Figure
 from mezzotint.experiment import Experiment, SampleConfig
 from mezzotint.machine import machine
 from mezzotint.run import run
+from mezzotint.run.averages import rebuild
 from mezzotint.training import checkpoint, track
 
 Change = Callable[[Experiment], Experiment]
@@ -62,7 +63,7 @@ def train(**factors: float) -> Change:
 
 
 VARIANTS: dict[str, Change] = {
-    "base": lambda e: e,
+    "base": lambda e: replace(e, train=replace(e.train, snapshots=e.train.images // 50)),
     "plain weighting": objective(weighting="simple"),
     "sigmoid weighting": objective(weighting="sigmoid"),
     "edm prediction": noise(prediction="edm"),
@@ -85,15 +86,18 @@ VARIANTS: dict[str, Change] = {
     "batch 128": train(batch=2),
     "half the rate": train(lr=0.5),
     "twice the rate": train(lr=2),
-    "longer average": train(ema_halflife=2),
-    "shorter average": train(ema_halflife=0.5),
     "later cooldown": train(cooldown=0.5),
 }
+LENGTHS = {f"average of length {length:g}": length for length in (0.05, 0.1, 0.15, 0.2)}
 
 
 @dataclass(frozen=True)
 class Result:
-    figures: dict[str, Figure]
+    distance: str  # its name
+    value: float
+    low: float
+    high: float
+    accuracy: float
     gigaflops: float  # of a training step, an image
     machine: str  # that measured, with the commit
 
@@ -121,20 +125,20 @@ def base(source: str, images: int) -> Experiment:
     )
 
 
-def kept(path: Path) -> Result:
-    row = json.loads(path.read_text())
-    figures = {name: Figure(**figure) for name, figure in row.pop("figures").items()}
-    return Result(figures, **row)
-
-
-def result(experiment: Experiment, folder: Path, samples: int) -> Result:
-    """Train, if that is not done, and measure."""
+def trained(experiment: Experiment, folder: Path) -> Path:
+    """The folder, trained in if that is not done."""
     done = checkpoint.newest(folder / "checkpoints", warnings.warn)
     if done is None or done.name != f"step-{experiment.train.steps}":
         for now in run(experiment, folder, resume=True):
             if now.note:
                 print(f"{folder.name}: {now.images:,} images, loss {now.loss:.4f}", flush=True)
-    pipe = loading.load(folder).in_precision("auto")
+    return folder
+
+
+def measured(experiment: Experiment, folder: Path, length: float | None, samples: int) -> Result:
+    """The result of a run's own average of the weights, or of one of another length."""
+    weights = rebuild(folder, (length,))[0][0] if length else folder
+    pipe = loading.load(weights).in_precision("auto")
     network = evaluation.choose(pipe.classes)
     against = evaluation.training_set(folder, pipe)
     ((_, figures),) = evaluation.evaluate(
@@ -146,16 +150,21 @@ def result(experiment: Experiment, folder: Path, samples: int) -> Result:
     with FlopCounterMode(display=False) as counter:
         fresh = experiment.network(pipe.shape[0], len(pipe.classes))
         fresh(torch.randn(shape), torch.zeros(1), torch.zeros(1).long()).sum().backward()
-    found = {figure.name: figure for figure in figures}
-    return Result(found, counter.get_total_flops() / 1e9, machine("torch"))
+    fd, *_, right = figures
+    scores = fd.name, fd.value, fd.low, fd.high, right.value
+    return Result(*scores, counter.get_total_flops() / 1e9, machine("torch"))
+
+
+def slug(name: str, *counts: int) -> str:
+    return "-".join([*name.replace(",", "").split(), *map(str, counts)])
 
 
 def page(results: dict[str, Result], images: int, samples: int, out: Path) -> str:
     """The table; what all rows were measured on stands above it, what not all in the rows."""
     command = [*("--images", f"{images}"), *("--samples", f"{samples}"), "--out", out.name]
-    if len(results) < len(VARIANTS):
+    if len(results) < len(VARIANTS | LENGTHS):
         command += ["--only", *results]
-    name = next(iter(next(iter(results.values())).figures))
+    name = next(iter(results.values())).distance
     parts = {variant: r.machine.split("; ") for variant, r in results.items()}
     shared = [p for p in next(iter(parts.values())) if all(p in other for other in parts.values())]
     own = {variant: "; ".join(p for p in of if p not in shared) for variant, of in parts.items()}
@@ -163,8 +172,7 @@ def page(results: dict[str, Result], images: int, samples: int, out: Path) -> st
     head += ["measured on"] if any(own.values()) else []
     rows = [["", *head], ["---"] * (len(head) + 1)]
     for variant, r in results.items():
-        fd, right = r.figures[name], r.figures["accuracy"]
-        cells = [f"{fd.value:.2f}", f"{fd.low:.2f} to {fd.high:.2f}", f"{right.value:.3f}"]
+        cells = [f"{r.value:.2f}", f"{r.low:.2f} to {r.high:.2f}", f"{r.accuracy:.3f}"]
         rows.append([variant, *cells, f"{r.gigaflops:.2f}", own[variant]][: len(head) + 1])
     told = (
         f"{images:,} images each, seed 0; {samples:,} pictures by DPM-Solver++ 2M in 20 calls, "
@@ -186,22 +194,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     flags = parser.parse_args()
     keep_freed_memory()
-    files = {
-        name: flags.runs
-        / f"{name.replace(' ', '-').replace(',', '')}-{flags.images}"
-        / f"result-{flags.samples}.json"
-        for name in VARIANTS
-    }
+    folder = flags.out.with_suffix("")
+    files = {n: folder / f"{slug(n, flags.images, flags.samples)}.json" for n in VARIANTS | LENGTHS}
     for name, file in files.items():
         if flags.only and not any(word in name for word in flags.only):
             continue
         if not file.exists():
-            experiment = VARIANTS[name](base(flags.data, flags.images))
-            found = result(experiment, file.parent, flags.samples)
-            track.replace(file, json.dumps(asdict(found), indent=1))
-            print(name, *found.figures.values(), sep="\n", flush=True)
-        results = {known: kept(path) for known, path in files.items() if path.exists()}
-        flags.out.write_text(page(results, flags.images, flags.samples, flags.out))
+            variant = "base" if name in LENGTHS else name
+            experiment = VARIANTS[variant](base(flags.data, flags.images))
+            place = trained(experiment, flags.runs / slug(variant, flags.images))
+            found = measured(experiment, place, LENGTHS.get(name), flags.samples)
+            folder.mkdir(parents=True, exist_ok=True)
+            track.replace(file, json.dumps(asdict(found), indent=1) + "\n")
+            print(name, found, flush=True)
+        rows = {n: Result(**json.loads(f.read_text())) for n, f in files.items() if f.exists()}
+        flags.out.write_text(page(rows, flags.images, flags.samples, flags.out))
 
 
 if __name__ == "__main__":
