@@ -86,7 +86,9 @@ VARIANTS: dict[str, Change] = {
     "batch 128": train(batch=2),
     "half the rate": train(lr=0.5),
     "twice the rate": train(lr=2),
-    "later cooldown": train(cooldown=0.5),
+    "no warm-up": train(warmup=0),
+    "shorter cooldown": train(cooldown=0.5),
+    "no cooldown": train(cooldown=0),
 }
 LENGTHS = {f"average of length {length:g}": length for length in (0.05, 0.1, 0.15, 0.2)}
 
