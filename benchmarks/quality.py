@@ -218,6 +218,7 @@ def main() -> None:
             command += f" --{name} {asked}"
     if flags.what == "guidance" and tuple(flags.scales) != SCALES:
         command += f" --scales {' '.join(f'{scale:g}' for scale in flags.scales)}"
+    command += f" --out {flags.out.name}"
     by = f"Network {bench.measure.network.name}; karras grids but where another is named"
     where = f"{by}; seed {flags.seed}; {machine('torch')}."
     figure = flags.out.with_suffix(".png")

@@ -166,14 +166,15 @@ def test_a_run_killed_early_is_unfinished(tiny, tmp_path: Path) -> None:
     assert look(tmp_path / "run")["unfinished training"] == "doubtful"
 
 
-def test_pictures_without_classes_are_looked_at_without(tiny, tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    folder.mkdir()
+@pytest.mark.parametrize("classes", [0, 1])
+def test_labels_are_not_looked_at_where_there_are_not_two(tiny, tmp_path, classes: int) -> None:
+    folder = tmp_path / "data" / ("only" if classes else "")
+    folder.mkdir(parents=True)
     for i in range(6):
         Image.new("RGB", (16, 16), (40 * i, 250, 20)).save(folder / f"{i}.png")
     short = replace(
         tiny,
-        data=replace(tiny.data, data=str(folder), conditional=False),
+        data=replace(tiny.data, data=str(tmp_path / "data"), conditional=bool(classes)),
         train=replace(tiny.train, images=16),
         sample=replace(tiny.sample, guidance=1.0),
     )
@@ -181,7 +182,8 @@ def test_pictures_without_classes_are_looked_at_without(tiny, tmp_path: Path) ->
         pass
     found = look(tmp_path / "run")
     assert {"pictures all alike", "memorisation"} <= set(found)
-    assert not {"labels ignored", "label shuffle", "guidance without label dropout"} & set(found)
+    assert "labels ignored" not in found
+    assert classes or not {"label shuffle", "guidance without label dropout"} & set(found)
 
 
 def test_latents_are_looked_at_in_an_autoencoder_and_under_a_diffusion(

@@ -347,6 +347,13 @@ def test_a_table_whose_noise_does_not_grow_is_refused(build: Callable[[], Schedu
         build()
 
 
+@pytest.mark.parametrize("T", [0, -1])
+@pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
+def test_a_schedule_without_rows_is_refused(make: Callable[..., Schedule], T: int) -> None:
+    with pytest.raises(mz.UserError, match=rf"^T is {T}: choose a schedule of 1 row or more$"):
+        make(T)
+
+
 def test_a_table_beyond_what_grids_along_lambda_walk_is_refused_there() -> None:
     far = mz.shifted(linear(1000), 1e5)
     assert len(far.grid(3, "trailing")) == 4

@@ -72,6 +72,15 @@ def test_pictures_from_a_number_on_are_those_of_that_number(pipe, settings: dict
     assert shown == [(0, 2), (2, 1)]
 
 
+def test_a_seed_of_more_than_32_bits_is_no_others_next_picture() -> None:
+    def drawn(seed: int, i: int) -> torch.Tensor:
+        return noise(seed, [i])(torch.empty(1, 4))
+
+    large = [drawn(2**32, 0), drawn(2**32 + 1, 0), drawn(2**64, 0), drawn(2**32, 1)]
+    small = [drawn(seed, i) for seed in (0, 1) for i in (0, 1)]
+    assert len({tuple(x.flatten().tolist()) for x in large + small}) == 8
+
+
 def test_neighbouring_seeds_and_pictures_have_unlike_noise() -> None:
     shape = torch.empty(2, 3, 16, 16)
     a, b = noise(0, [0, 1])(shape), noise(1, [0, 1])(shape)
@@ -425,8 +434,29 @@ def test_a_weaker_model_is_cast_too_and_names_other_pictures(pipe, other_weights
     assert (low.net.dtype, low.weaker.net.dtype) == (torch.bfloat16, torch.bfloat16)
     assert (pipe.net.dtype, weak.net.dtype) == (torch.float32, torch.float32)
     assert low.sample(2).shape == (2, 3, 16, 16)
+    half = pipe.in_precision("bf16").guided_by(weak).in_precision("bf16")
+    assert half.weaker is not None
+    assert half.weaker.net.dtype == torch.bfloat16
     models = (pipe, weak, guided, low, pipe.guided_by(pipe))
     assert len({samples.key(model, pipe.defaults, 0, 8) for model in models}) == len(models)
+
+
+def test_what_leaves_no_trace_in_the_weights_names_other_pictures_too(pipe: mz.Pipeline) -> None:
+    def other(**fields: object) -> mz.Pipeline:
+        net = UNet(replace(pipe.net.config, **fields), 3, 3)
+        net.load_state_dict(pipe.net.state_dict())
+        return replace(pipe, net=net.eval())
+
+    models = (pipe, other(head_width=8), other(groups=2))
+    assert len({samples.key(model, pipe.defaults, 0, 8) for model in models}) == len(models)
+    assert other().digest == pipe.digest
+
+
+def test_what_a_denoiser_is_told_wrongly_is_refused(pipe: mz.Pipeline) -> None:
+    with pytest.raises(mz.UserError, match="unknown clipping 'soft': choose one of none"):
+        pipe.denoiser([0], clipping="soft")
+    with pytest.raises(mz.UserError, match="rescale is 5: choose 0 to 1"):
+        pipe.denoiser([0], guidance=2.0, rescale=5)
 
 
 # A learned variance.
@@ -471,6 +501,12 @@ def test_a_model_with_a_learned_variance_takes_every_sampler(learned, sampler: s
     assert len(learned.sample(2, sampler=sampler).unique()) > 50
     weaker = learned.guided_by(learned)
     assert near(weaker.sample(2, sampler=sampler), learned.sample(2, sampler=sampler, guidance=1.0))
+
+
+def test_a_variance_that_would_not_be_asked_for_is_refused(learned: mz.Pipeline) -> None:
+    asked = {"sampler": "ddpm", "variance": "learned", "guidance": 0.0}
+    with pytest.raises(mz.UserError, match="guidance 0 asks the weaker model alone"):
+        learned.guided_by(learned).sample(2, **asked)
 
 
 # Optimised grids.

@@ -235,6 +235,22 @@ def test_a_run_without_a_checkpoint_can_be_begun_anew(tiny, tmp_path) -> None:
     assert losses(tmp_path / "run")[-1][0] == 12
 
 
+def test_nothing_of_a_training_without_a_checkpoint_stays_in_the_next(tiny, tmp_path) -> None:
+    shorter = replace(tiny, train=replace(tiny.train, snapshots=16, lr=2e-3), sample_every=16)
+    first = run(shorter, tmp_path / "run")
+    for now in first:
+        if now.images >= 24:
+            break
+    first.close()
+    assert [p.name for p in (tmp_path / "run" / "averages").iterdir()] == ["step-2"]
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    (tmp_path / "run" / "checkpoints" / "best").mkdir(parents=True)
+    finish(replace(tiny, sample_every=96), tmp_path / "run", resume=True)
+    assert not list((tmp_path / "run" / "averages").iterdir())
+    assert [p.name for p in (tmp_path / "run" / "samples").iterdir()] == ["000000096.png"]
+    assert not (tmp_path / "run" / "checkpoints" / "best").exists()
+
+
 def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(whole, tiny, tmp_path):
     folder = tmp_path / "damaged"
     started = run(tiny, folder)

@@ -86,7 +86,8 @@ def noise(seed: int, pictures: Sequence[int]) -> Noise:
     numpy's generators, whatever x's device: every machine starts from the same noise, and the seed
     is not cut to the 32 bits that torch's generator takes on a CPU.
     """
-    generators = [np.random.default_rng((seed, i)) for i in pictures]
+    low, high = seed % 2**32, seed >> 32  # apart: numpy would run them and i together
+    generators = [np.random.default_rng((low, i, high)) for i in pictures]
 
     def randn(x: Tensor) -> Tensor:
         rows = [g.standard_normal(x.shape[1:], dtype=np.float32) for g in generators]

@@ -78,7 +78,10 @@ def _fetch(url: str, file: io.BufferedWriter, name: str) -> str:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove from a folder of the cache what processes that were killed had begun, a day ago."""
+    """Remove from a folder of the cache what processes that were killed had begun, a week ago.
+
+    Not sooner: what is written through a memory map leaves the folder's time as it was.
+    """
     for left in folder.glob("*.partial-*"):
-        if time.time() - left.stat().st_mtime > 86_400:
+        if time.time() - left.stat().st_mtime > 7 * 86_400:
             shutil.rmtree(left, ignore_errors=True)

@@ -42,8 +42,11 @@ def guide(
 
     Where the scale is 1 or 0 only the one that counts is called. ``rescale`` in [0, 1] is how far
     the standard deviation of each guided x0_hat is brought back to that of the conditional one,
-    against over-exposure (Lin et al. 2024, arXiv 2305.08891, eqs. 15 and 16).
+    against over-exposure (Lin et al. 2024, arXiv 2305.08891, eqs. 15 and 16). Raises UserError for
+    another.
     """
+    if not 0 <= rescale <= 1:
+        raise UserError(f"rescale is {rescale:g}: choose 0 to 1")
 
     def denoise(x: Tensor, level: Level) -> Tensor:
         w = scale(level) if callable(scale) else scale

@@ -64,7 +64,7 @@ class Pipeline:
         float32 once the weights are cast.
         """
         dtype = compute_dtype(precision, self.device)
-        if dtype == self.net.dtype:
+        if dtype == self.net.dtype and (not self.weaker or dtype == self.weaker.net.dtype):
             return self
         if dtype == torch.float32:
             raise UserError("the weights are in bf16 already: load the model again for float32")
@@ -108,8 +108,8 @@ class Pipeline:
         ``labels`` are (B,) integers 0..K-1 for a batch of B; None is the null class. ``guidance`` 1
         is plain conditional, 0 unconditional (or the weaker model); it may be a function of the
         level. ``rescale`` is `guide`'s; ``clipping`` none, static (to [-1, 1]) or dynamic. Raises
-        UserError for labels out of range, and for guidance or labels that the network cannot
-        follow.
+        UserError for labels or a rescale out of range, an unknown clipping, and for guidance or
+        labels that the network cannot follow.
         """
         cond = self._labels(labels)
         plain = self._denoiser(cond)
@@ -125,6 +125,8 @@ class Pipeline:
             raise UserError("guidance needs labels to guide to")
         else:
             raise UserError("this model is unconditional: guidance needs a model with classes")
+        if clipping not in CLIPS:
+            raise UserError(f"unknown clipping {clipping!r}: choose one of {', '.join(CLIPS)}")
         return CLIPS[clipping](guided)
 
     def _denoiser(self, labels: Tensor | None) -> Denoiser:
@@ -239,6 +241,11 @@ class Pipeline:
             options["variance"] = self._split[1]
             if not self.learned_variance:
                 raise UserError("this model has not learned a variance: choose small or large")
+            if self.weaker and not how.guidance:
+                raise UserError(
+                    "guidance 0 asks the weaker model alone, and the variance is learned by the "
+                    "other: choose the variance small or large, or another guidance"
+                )
         return options
 
     def compile_for(self, batches: int, how: SampleConfig) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import errors
 from huggingface_hub.utils import filter_repo_objects
 
-from mezzotint.data import find_source, prepare
+from mezzotint.data import find_source, held_out, prepare
 from mezzotint.errors import UserError
 from mezzotint.hub import snapshot
 from mezzotint.interop.vae import write_vae
@@ -113,6 +113,15 @@ def test_no_such_split(hub, animals_there):
     with pytest.raises(UserError, match="'dev'"):
         find_source("hub:ours/animals", "dev")
     assert fetched(hub) == []
+
+
+def test_without_a_test_split_another_one_is_held_out(hub, animals_there):
+    (animals_there / "data/test-00000-of-00001.parquet").rename(animals_there / "data/val.parquet")
+    train = prepare("hub:ours/animals")
+    assert len(held_out("hub:ours/animals", None, train).images) == 2
+    (animals_there / "data/val.parquet").unlink()
+    shutil.rmtree(hub.here)
+    assert held_out("hub:ours/animals", None, train) is train
 
 
 def test_several_sets(hub, animals_there):

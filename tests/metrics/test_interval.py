@@ -102,6 +102,12 @@ def test_a_shares_interval_is_wilsons(right: int, count: int, low: float, high: 
     assert found == pytest.approx((low, high), abs=1e-3)
 
 
+@pytest.mark.parametrize("count", range(1, 40))
+def test_a_shares_interval_stays_within_0_and_1(count: int) -> None:
+    assert interval.of_share(torch.zeros(count))[0] == 0
+    assert interval.of_share(torch.ones(count))[1] == 1
+
+
 def test_a_means_interval_is_the_binomials() -> None:
     values = torch.arange(1000) < 200
     low, high = interval.of_mean(values.double())

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from mezzotint.data.parquet import parquet
-from mezzotint.data.source import SPLITS, Source, split_names
+from mezzotint.data.source import SPLITS, NoSplit, Source, split_names
 from mezzotint.errors import UserError
 from mezzotint.hub import snapshot
 
@@ -12,8 +12,8 @@ def hub(name: str, split: str) -> Source:
     """The pictures of one split of the data set OWNER/NAME, of which other splits are not fetched.
 
     Raises:
-        UserError: it cannot be fetched, has no parquet files of the split or has them in several
-            folders, or as `parquet`.
+        NoSplit: it has no parquet files of the split.
+        UserError: it cannot be fetched, has such files in several folders, or as `parquet`.
     """
     others = set(SPLITS) - set(split_names(split))
     starts = tuple(f"{other}{mark}" for other in sorted(others) for mark in "-.")
@@ -23,7 +23,7 @@ def hub(name: str, split: str) -> Source:
     folders = sorted({file.parent for file in files})
     if not folders:
         page = f"https://huggingface.co/datasets/{name}/tree/main"
-        raise UserError(
+        raise NoSplit(
             f"hub:{name} has no parquet files of the split {split!r}, or they were not fetched "
             f"yet and the hub is out of reach: see {page}"
         )

@@ -38,8 +38,8 @@ def parquet(path: Path, split: str) -> Source:
     if path.is_dir() and (told := incomplete(file.name for file in files)):
         raise UserError(f"{path} has only {told}: put the others there too")
     tables = [_open(arrow, file) for file in files]
-    image = _column(files[0], tables[0], _IMAGES)
-    label = _column(files[0], tables[0], _LABELS)
+    image = _column(tables[0], _IMAGES)
+    label = _column(tables[0], _LABELS)
     if image is None:
         raise UserError(f"{files[0]} has no column {' or '.join(_IMAGES)}: is it a set of images?")
     for file, table in zip(files, tables, strict=True):
@@ -130,7 +130,7 @@ def _damaged(file: Path, error: Exception) -> UserError:
     return UserError(f"{file} cannot be read as parquet ({' '.join(str(error).split())})")
 
 
-def _column(file: Path, table: Any, names: tuple[str, ...]) -> str | None:
+def _column(table: Any, names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in table.schema_arrow.names), None)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mezzotint import evaluate as evaluation
 from mezzotint import experiment as configuration
-from mezzotint.codec import Latents
+from mezzotint.codec import Latents, Pixels
 from mezzotint.data import Prepared, held_out, prepare
 from mezzotint.doctor import latents, log, pictures, settings, weights
 from mezzotint.doctor.finding import Finding, Severity, Title, judge
@@ -142,7 +142,7 @@ def _denoiser(
     averaged = weights.errors(pipe, x0, eps, told)
     apart = weights.distance(ema, raw, first.state_dict())
     yield weights.lagging(apart, averaged.mean(0), plain.mean(0))
-    if told is not None:
+    if told is not None and len(pipe.classes) > 1:
         yield weights.labels_matter(pipe, x0, eps, told)
 
 
@@ -198,11 +198,11 @@ def _autoencoder(
     images, _ = _some(data, LOOKED_AT)
     vae = deepcopy(cast(VAE, codec.vae))
     vae.load_state_dict(raw)
-    x = images.float() / 127.5 - 1
+    x = Pixels().encode(images)
     variance = (x - x.mean((0, 2, 3), keepdim=True)).square().mean()
     found = []
     for each in (codec, replace(codec, vae=vae)):
-        made = each.decode(each.encode(images.to(codec.mean.device))).cpu().float() / 127.5 - 1
+        made = Pixels().encode(each.decode(each.encode(images.to(codec.mean.device))).cpu())
         found.append((made - x).square().flatten(1).mean(1) / variance)
     apart = 0.0
     if not config.init:
@@ -213,10 +213,7 @@ def _autoencoder(
 
 
 def _some(data: Prepared, count: int) -> tuple[Tensor, Tensor]:
-    """Up to so many pictures drawn from a data set, uint8 (n, 3, H, W), and their labels (n,).
-
-    At random, always the same: every so manieth would be all of one class where classes take turns.
-    """
-    rows = np.sort(np.random.default_rng(0).permutation(len(data.images))[:count])
-    images = torch.from_numpy(data.images[rows]).permute(0, 3, 1, 2).contiguous()
-    return images, torch.from_numpy(data.labels[rows])
+    """Up to so many pictures of a data set, uint8 (n, 3, H, W), and their labels (n,)."""
+    picked = data.some(count)
+    images = torch.from_numpy(np.array(picked.images)).permute(0, 3, 1, 2).contiguous()
+    return images, torch.from_numpy(np.array(picked.labels))

@@ -115,8 +115,8 @@ def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Findin
     Beside that of held-out pictures, or where there are none `CHANCE`: as the angle h, see
     `saturated`.
     """
-    ours = copied(made, training)[0].float()
-    theirs = torch.tensor([CHANCE]) if held_out is None else copied(held_out, training)[0].float()
+    ours = copied(made, training).float()
+    theirs = torch.tensor([CHANCE]) if held_out is None else copied(held_out, training).float()
     p, q = float(ours.mean()), float(theirs.mean())
     error = (p * (1 - p) / len(ours) + (q * (1 - q) / len(theirs) if len(theirs) > 1 else 0)) ** 0.5
     h = _angle(p, q) if p - q > SURE * error else 0.0

@@ -27,7 +27,7 @@ def of_share(right: Tensor) -> Interval:
     n, p, z = len(right), float(right.double().mean()), 1.96
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     reach = z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5 / (1 + z * z / n)
-    return min(p, middle - reach), max(p, middle + reach)
+    return max(0.0, min(p, middle - reach)), min(1.0, max(p, middle + reach))
 
 
 def of_mean(values: Tensor) -> Interval:

@@ -34,15 +34,6 @@ class Figure:
     against: str  # the reference, in words; empty where none is needed
     note: str = ""
 
-    def __str__(self) -> str:
-        against = f" against {self.against}" if self.against else ""
-        eyes = f"; {self.network} network, {self.resize}" if self.network else ""
-        note = f"; {self.note}" if self.note else ""
-        return (
-            f"{self.name:<14} {self.value:>10.4f}  [{self.low:.4f}, {self.high:.4f}]  "
-            f"{self.samples:,} pictures{against}{eyes}{note}"
-        )
-
 
 def measure(
     made: Features,
@@ -118,7 +109,7 @@ def measure(
         value, resize = float(right.double().mean()), network.resize
         yield Figure("accuracy", value, *bounds, n, network.name, resize, "")
     if "memorised" in metrics:
-        near = copied(pool, against.pool)[0]
+        near = copied(pool, against.pool)
         note = "never seen ones are by chance: compare with a test set's"
         yield figure("memorised", float(near.double().mean()), interval.of_share(near), note)
 

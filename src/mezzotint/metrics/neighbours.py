@@ -59,8 +59,8 @@ def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
     }
 
 
-def copied(made: Tensor, training: Tensor) -> tuple[Tensor, Tensor]:
-    """Which made pictures are suspiciously near to a training picture: (M,) bool, and its row.
+def copied(made: Tensor, training: Tensor) -> Tensor:
+    """Which made pictures are suspiciously near to a training picture: (M,) bool.
 
     Near is nearer than that training picture's own nearest neighbour in the training set (the
     complement of the authenticity of Alaa et al. 2022, arXiv 2102.08921), or at no distance at all,
@@ -71,7 +71,7 @@ def copied(made: Tensor, training: Tensor) -> tuple[Tensor, Tensor]:
     rows, back = torch.unique(row[:, 0], return_inverse=True)
     own = nearest(training[rows], training, 2)[0][:, 1]
     none = 1e-4 * training.double().norm(dim=1).mean()
-    return distance[:, 0] < own[back].clamp(min=none), row[:, 0]
+    return distance[:, 0] < own[back].clamp(min=none)
 
 
 def _distances(queries: Tensor, among: Tensor) -> Iterator[Tensor]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
+from dataclasses import asdict
 from functools import cache
 from itertools import chain
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +37,7 @@ def compiles() -> bool:
 class Network(nn.Module):
     """A network that pipelines run: abstract."""
 
+    config: Any  # the dataclass it was made of
     narrow = False  # whether in bf16 compiled code of it is faster on a CPU
 
     @property
@@ -44,8 +47,14 @@ class Network(nn.Module):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights, as they are computed with."""
-        digest = hashlib.sha256()
+        """SHA-256 of the weights, as they are computed with, and of the network they are used in.
+
+        Heads and groups leave no trace in the weights. Of the configuration that which is not the
+        default, so that a setting that is new changes no digest.
+        """
+        plain = asdict(type(self.config)())
+        set_ = {key: value for key, value in asdict(self.config).items() if value != plain[key]}
+        digest = hashlib.sha256(json.dumps(set_).encode())
         for name, weight in self.state_dict().items():
             digest.update(name.encode())
             digest.update(weight.cpu().reshape(-1).view(torch.uint8).numpy())

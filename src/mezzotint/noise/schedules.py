@@ -1,4 +1,4 @@
-"""The schedules: how the noise grows over the T rows of the table."""
+"""The schedules: how the noise grows over the T rows of the table, T being 1 or more."""
 
 from __future__ import annotations
 
@@ -34,17 +34,29 @@ def from_lambda(lam: Tensor) -> Schedule:
 
 
 def _rows(T: int) -> Tensor:
-    return torch.arange(T + 1, dtype=torch.float64)
+    """0 to T."""
+    return torch.arange(_counted(T) + 1, dtype=torch.float64)
+
+
+def _line(start: float, end: float, T: int) -> Tensor:
+    """T numbers at equal distances."""
+    return torch.linspace(start, end, _counted(T), dtype=torch.float64)
+
+
+def _counted(T: int) -> int:
+    if T < 1:
+        raise UserError(f"T is {T}: choose a schedule of 1 row or more")
+    return T
 
 
 def linear(T: int = 1000, lo: float = 1e-4, hi: float = 0.02) -> Schedule:
     """``beta_i = lo + i / (T - 1) * (hi - lo)``, i = 0..T-1 (Ho et al. 2020, arXiv 2006.11239)."""
-    return from_betas(torch.linspace(lo, hi, T, dtype=torch.float64))
+    return from_betas(_line(lo, hi, T))
 
 
 def scaled_linear(T: int = 1000, lo: float = 0.00085, hi: float = 0.012) -> Schedule:
     """``sqrt(beta)`` linear from sqrt(lo) to sqrt(hi) (Rombach et al. 2022, arXiv 2112.10752)."""
-    return from_betas(torch.linspace(lo**0.5, hi**0.5, T, dtype=torch.float64) ** 2)
+    return from_betas(_line(lo**0.5, hi**0.5, T) ** 2)
 
 
 def cosine(T: int = 1000, s: float = 0.008) -> Schedule:
@@ -69,7 +81,7 @@ def exponential(T: int = 1000, lo: float = 0.01, hi: float = 80.0) -> Schedule:
 
     Song and Ermon 2019, arXiv 1907.05600; uniform in lambda.
     """
-    return from_lambda(torch.linspace(-math.log(lo), -math.log(hi), T, dtype=torch.float64))
+    return from_lambda(_line(-math.log(lo), -math.log(hi), T))
 
 
 def laplace(T: int = 1000, mean: float = 0.0, width: float = 1.5) -> Schedule:

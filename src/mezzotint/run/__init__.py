@@ -25,7 +25,7 @@ from mezzotint.errors import UserError
 from mezzotint.experiment import Configuration
 from mezzotint.run.autoencoder import AutoencoderJob, settled
 from mezzotint.run.diffusion import DiffusionJob
-from mezzotint.run.folder import check_data, check_folder, locked
+from mezzotint.run.folder import check_data, check_folder, forget, locked
 from mezzotint.run.job import Job
 from mezzotint.run.watch import Curve, draw, grid
 from mezzotint.training import checkpoint
@@ -112,6 +112,8 @@ def _steps(job: Job, folder: Path, accelerator: Accelerator) -> Iterator[Progres
     experiment, state = job.experiment, job.state
     main, config = accelerator.is_main_process, configuration.to_json(experiment)
     if main:
+        if not state.step:
+            forget(folder)
         replace(folder / "config.json", json.dumps(config, indent=1))
         log = Log(folder / "log.jsonl", state.step)
     curve = None

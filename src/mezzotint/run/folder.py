@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from mezzotint.errors import UserError
 from mezzotint.experiment import Configuration
 from mezzotint.training import checkpoint
 
+BEST = "best"  # of the checkpoints, by the figure measured in training
 OURS = {".config.json", ".lock"}  # what a run that came to nothing may have left
 
 # What may change when a run is resumed: nothing that has been trained depends on it. With more
@@ -42,6 +44,14 @@ def check_folder(experiment: Configuration, folder: Path, resume: bool) -> None:
             + (f" ({', '.join(fixed[1:])} differ too)" if fixed[1:] else "")
             + ": resume it as it was, or choose another --out"
         )
+
+
+def forget(folder: Path) -> None:
+    """Remove what is left of a training that was stopped before its first checkpoint."""
+    for left in (*checkpoint.listed(folder / "averages"), folder / "checkpoints" / BEST):
+        shutil.rmtree(left, ignore_errors=True)
+    for grid in (folder / "samples").glob("*.png"):
+        grid.unlink()
 
 
 @contextmanager

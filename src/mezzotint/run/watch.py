@@ -12,11 +12,10 @@ from typing import Any
 from accelerate import Accelerator
 
 from mezzotint.evaluate import Share
+from mezzotint.run.folder import BEST
 from mezzotint.run.job import Job
 from mezzotint.training.stop import Stop
 from mezzotint.training.track import read
-
-BEST = "best"
 
 
 def grid(folder: Path, images: int) -> Path:
