@@ -398,11 +398,27 @@ def test_sampling_is_not_shared(trained, capsys, monkeypatch) -> None:
     assert (code, "start it without torchrun" in err) == (2, True)
 
 
-def test_pictures_of_somebody_else_stay(trained, tmp_path, capsys) -> None:
+@pytest.mark.parametrize("names", [["out/000007.png", "out.png"], ["out/000000.png"], ["out.png"]])
+def test_pictures_of_somebody_else_stay(trained, tmp_path, capsys, names: list[str]) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "000007.png").write_bytes(b"another's")
-    assert call(capsys, "sample", str(trained), "-n", "2", "--out", str(tmp_path / "out"))[0] == 0
-    assert (tmp_path / "out" / "000007.png").read_bytes() == b"another's"
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    code, out, err = call(capsys, "sample", str(trained), "-n", "2", "--out", str(tmp_path / "out"))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "choose another --out" in err
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_pictures_put_beside_an_earlier_requests_stay(trained, capsys) -> None:
+    flags = ["sample", str(trained), "-n", "2"]
+    assert call(capsys, *flags)[0] == 0
+    other = trained / "pictures" / "000002.png"
+    other.write_bytes(b"another's")
+    code, _, err = call(capsys, *flags)
+    said = f"{trained}/pictures holds other pictures, 000002.png: choose another --out"
+    assert (code, err) == (2, f"mezzotint: {said}\n")
+    assert other.read_bytes() == b"another's"
 
 
 @FEW
