@@ -184,6 +184,39 @@ def test_what_cannot_be_done_says_why(small: None, tmp_path: Path, capsys: CapSy
     assert "more than --hours 1e-09" in four
 
 
+def test_data_that_is_not_there_binds_no_folder(
+    small: None, tmp_path: Path, capsys: CapSys
+) -> None:
+    out = tmp_path / "out"
+    begun = ["reproduce", "--out", str(out), "--hours", "1e-9"]
+    code, said, err = call(capsys, *begun, "--only", "A,D", "--data", "nowhere")
+    assert (code, said, err.count("\n")) == (2, "", 1)
+    assert err.startswith("mezzotint: nothing can be done: linear: there is no data set, file or")
+    assert "'nowhere'" in err
+    assert "(its pictures are given by --data)" in err
+    assert not out.exists()
+
+    # What can be had goes on, and binds; the rest is a note on the page.
+    assert call(capsys, *begun, "--only", "C,D", "--imagenet", "nowhere")[0] == 0
+    held = json.loads((out / "plan.json").read_text())
+    assert {name.split()[0] for name in held if " " in name} == {"cosine", "adaptive"}
+    assert call(capsys, *begun, "--only", "C,D")[0] == 0
+    assert json.loads((out / "plan.json").read_text())["latent data"] == "glyphs"
+    code, _, err = call(capsys, *begun, "--only", "C,D", "--imagenet", "nowhere")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "was begun with vae data = glyphs, not nowhere" in err
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff"])
+def test_a_damaged_plan_is_one_clear_line(tmp_path: Path, capsys: CapSys, content: bytes) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_bytes(content)
+    code, _, err = call(capsys, "reproduce", "--only", "D", "--out", str(tmp_path))
+    said = f"{plan} is damaged: restore it, or choose another --out"
+    assert (code, err) == (2, f"mezzotint: {said}\n")
+    assert plan.read_bytes() == content
+
+
 def test_bad_input(
     small: None, tmp_path: Path, capsys: CapSys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,13 +67,13 @@ class Work:
 
 
 def begin(plan: Plan) -> Work:
-    """Hold a folder to a plan, and find out which of its pictures can be had.
+    """Find out which of a plan's pictures can be had, and hold its folder to what is made of them.
 
-    Raises UserError for a folder of another plan or of something else, and for a run in it of
-    another configuration.
+    Raises UserError for a folder of another plan or of something else, for a run in it of another
+    configuration, and where no pictures can be had at all.
     """
     path = plan.folder / "plan.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
+    known = _read(path) if path.exists() else {}
     if plan.folder.exists() and not known and any(plan.folder.iterdir()):
         raise UserError(f"{plan.folder} exists and holds no plan: choose another --out")
     if changed := [k for k, v in plan.facts.items() if k in known and known[k] != v]:
@@ -84,8 +84,6 @@ def begin(plan: Plan) -> Work:
         )
     for name, config in plan.models.items():
         check_folder(config, plan.folder / name, resume=True)
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    replace(path, json.dumps(known | plan.facts, indent=1))
     work = Work(plan)
     for name, config in plan.models.items():
         try:
@@ -93,7 +91,23 @@ def begin(plan: Plan) -> Work:
         except UserError as error:
             asked = "--data" if name in PIXELS else "--imagenet"
             work.why[name] = f"{error} (its pictures are given by {asked})"
+    if not work.data:
+        name, why = next(iter(work.why.items()))
+        raise UserError(f"nothing can be done: {name}: {why}")
+    held = {k: v for k, v in plan.facts.items() if k.split()[0] not in work.why}
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    replace(path, json.dumps(known | held, indent=1))
     return work
+
+
+def _read(plan: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(plan.read_text())
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        raise UserError(f"{plan} is damaged: restore it, or choose another --out")
+    return known
 
 
 def networks(classes: tuple[str, ...]) -> tuple[list[str], str]:
