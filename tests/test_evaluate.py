@@ -20,7 +20,7 @@ from PIL import Image
 
 import mezzotint as mz
 from mezzotint import evaluate as evaluation
-from mezzotint import optimised, samples
+from mezzotint import jsonl, optimised, samples
 from mezzotint.cli.evaluate import EVERY, Metric, Network
 from mezzotint.data import glyphs
 from mezzotint.errors import UserError
@@ -186,6 +186,13 @@ def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
     code, again, _ = call(capsys, "evaluate", str(trained), "--samples", "30", "--steps", "3")
     assert (code, again) == (0, said)
     assert len((trained / "evaluation" / "figures.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_figure_after_a_line_that_was_cut_short_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "figures.jsonl"
+    path.write_text('{"time": "2026')
+    evaluation.record(path, [], {"model": "mine"})
+    assert [row["model"] for row in jsonl.read(path)] == ["mine"]
 
 
 def test_a_budget_and_a_weaker_model_are_on_record(trained: Path, tmp_path, capsys) -> None:

@@ -6,7 +6,6 @@ stopped goes on where it stood, and one of more pictures makes only those that a
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from mezzotint import data, metrics, shipped
+from mezzotint import data, jsonl, metrics, shipped
 from mezzotint.data import Prepared
 from mezzotint.errors import UserError
 from mezzotint.experiment import SampleConfig
@@ -244,5 +243,4 @@ def record(path: Path, found: Sequence[Figure], facts: dict[str, Any]) -> None:
         "figures": [asdict(figure) for figure in found],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    jsonl.append(path, row)

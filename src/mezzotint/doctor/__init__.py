@@ -55,8 +55,7 @@ def examine(
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder} is no run with checkpoints: give the folder that train made")
     config = configuration.read(folder / "config.json")
-    rows = read_log(folder / "log.jsonl") if (folder / "log.jsonl").exists() else []
-    yield from log.look(rows, config)
+    yield from log.look(read_log(folder / "log.jsonl"), config)
     whole = weights.checkpoints(folder / "checkpoints")
     yield whole
     try:

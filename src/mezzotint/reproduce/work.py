@@ -12,7 +12,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mezzotint import data, loading, samples
+from mezzotint import data, jsonl, loading, samples
 from mezzotint import evaluate as evaluation
 from mezzotint.cache import cache_folder
 from mezzotint.data import Prepared, held_out
@@ -205,19 +204,8 @@ def recorded(work: Work) -> dict[Row, dict[str, Any]]:
 
 def _kept(work: Work, name: str) -> list[dict[str, Any]]:
     """The rows of a file that are of the trainings that lie in the folder, to their end."""
-    path = work.plan.folder / name
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        with suppress(ValueError):  # cut short by a crash
-            rows.append(json.loads(line))
-    return [row for row in rows if row["model"] in work.data and _current(work, row)]
-
-
-def _keep(work: Work, name: str, row: dict[str, Any]) -> None:
-    path = work.plan.folder / name
-    whole = not path.exists() or path.read_bytes().endswith(b"\n")
-    with path.open("a") as file:
-        file.write(("" if whole else "\n") + json.dumps(row) + "\n")
+    kept = jsonl.read(work.plan.folder / name)
+    return [row for row in kept if row.get("model") in work.data and _current(work, row)]
 
 
 def _current(work: Work, row: dict[str, Any]) -> bool:
@@ -265,7 +253,7 @@ def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> dict[
         "commit": commit(),
         "figures": [asdict(figure) for figure in figures],
     }
-    _keep(work, "rows.jsonl", facts)
+    jsonl.append(plan.folder / "rows.jsonl", facts)
     return facts
 
 
@@ -324,5 +312,5 @@ def study(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
             "gradient": noise.norm,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        _keep(work, "study.jsonl", known[name])
+        jsonl.append(work.plan.folder / "study.jsonl", known[name])
     return {name: known[name] for name in names}
