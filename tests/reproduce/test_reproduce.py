@@ -11,15 +11,17 @@ import pytest
 from conftest import TINY, TINY_LDM, TINY_VAE, small_vae
 from mezzotint import experiment as configuration
 from mezzotint import recipes
+from mezzotint.data import prepare
 from mezzotint.errors import UserError
 from mezzotint.experiment import Experiment
 from mezzotint.reproduce import plan as planned
 from mezzotint.reproduce import work
-from mezzotint.reproduce.plan import SCALES, Row, Size
+from mezzotint.reproduce.plan import SCALES, Plan, Row, Size
 from mezzotint.reproduce.tables import Results, _efficiency
 from mezzotint.run import run
 from mezzotint.samplers import SAMPLERS
 from mezzotint.training import checkpoint
+from spoil import spoil
 from test_cli import CapSys, call
 
 
@@ -150,6 +152,22 @@ def test_a_damaged_checkpoint_does_not_count_as_done(trained: Path) -> None:
     *_, last = checkpoint.listed(trained / "checkpoints")
     (last / "state.json").write_text("{")
     assert work.progress(trained, config) < 1
+
+
+def test_rows_are_of_the_weights_that_are_there(trained: Path, tmp_path: Path) -> None:
+    config = configuration.read(trained / "config.json")
+    plan = Plan("glyphs", {"run": config}, (), 10, 0, folder=tmp_path)
+    asked = work.Work(plan, data={"run": prepare("glyphs")})
+    row = work._trained(asked, "run")
+    for name in ("rows.jsonl", "study.jsonl"):
+        (tmp_path / name).write_bytes(b"\xff\n{}\n" + json.dumps(row).encode())
+        assert work._kept(asked, name) == [row]
+
+    # Of the same configuration, but trained on something else.
+    spoil(trained, "ema", lambda tensors: {name: 2 * w for name, w in tensors.items()})
+    assert work.progress(trained, config) == 1
+    for name in ("rows.jsonl", "study.jsonl"):
+        assert work._kept(asked, name) == []
 
 
 def test_a_killed_training_goes_on(small: None, tmp_path: Path, capsys: CapSys) -> None:

@@ -172,8 +172,16 @@ def _classes(work: Work, name: str) -> int:
 
 def progress(folder: Path, config: Configuration) -> float:
     """The share of a training that is done and saved whole."""
-    found = checkpoint.newest(folder / "checkpoints", lambda problem: None)
-    return int(found.name.removeprefix("step-")) / config.train.steps if found else 0.0
+    found = _saved(folder)
+    return _share(found, config) if found else 0.0
+
+
+def _saved(folder: Path) -> Path | None:
+    return checkpoint.newest(folder / "checkpoints", lambda problem: None)
+
+
+def _share(saved: Path, config: Configuration) -> float:
+    return int(saved.name.removeprefix("step-")) / config.train.steps
 
 
 def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
@@ -204,15 +212,21 @@ def recorded(work: Work) -> dict[Row, dict[str, Any]]:
 
 def _kept(work: Work, name: str) -> list[dict[str, Any]]:
     """The rows of a file that are of the trainings that lie in the folder, to their end."""
+    there = [facts for model in work.data if (facts := _trained(work, model))]
     kept = jsonl.read(work.plan.folder / name)
-    return [row for row in kept if row.get("model") in work.data and _current(work, row)]
+    return [row for row in kept if any(facts.items() <= row.items() for facts in there)]
 
 
-def _current(work: Work, row: dict[str, Any]) -> bool:
-    """Whether a row is of the training that lies in the folder, to its end."""
-    name = row["model"]
-    done = progress(work.folder(name), work.plan.models[name]) >= 1
-    return done and row["configuration"] == digest(work.plan.models[name])
+def _trained(work: Work, name: str) -> dict[str, str]:
+    """What a row says of the training that it is of; {} of one that is not done.
+
+    The weights too: a training may be repeated, of other data at the same place perhaps.
+    """
+    config, found = work.plan.models[name], _saved(work.folder(name))
+    if not found or _share(found, config) < 1:
+        return {}
+    sums = json.loads((found / checkpoint.MANIFEST).read_text())["sha256"]
+    return {"model": name, "configuration": digest(config), "weights": sums["ema.safetensors"]}
 
 
 def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> dict[str, Any]:
@@ -239,7 +253,7 @@ def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> dict[
     facts = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "experiment": row.letter,
-        "model": row.model,
+        **_trained(work, row.model),
         "settings": asdict(row.how),
         "pictures": folder.name,
         "seed": plan.seed,
@@ -248,7 +262,6 @@ def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> dict[
         "memory": memory,
         "images": config.train.images,
         "training_seconds": duration(work.folder(row.model) / "log.jsonl"),
-        "configuration": digest(config),
         "processor": processor(),
         "commit": commit(),
         "figures": [asdict(figure) for figure in figures],
@@ -305,8 +318,7 @@ def study(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
         labels = pictures.labels[np.sort(rows)].tolist() if pipe.classes else None
         noise = gradient_noise(folder)
         known[name] = {
-            "model": name,
-            "configuration": digest(config),
+            **_trained(work, name),
             "errors": errors_by_level(pipe, images, labels, seed=work.plan.seed),
             "noise_scale": noise.scale if math.isfinite(noise.scale) else None,
             "gradient": noise.norm,
