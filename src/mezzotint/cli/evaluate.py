@@ -12,7 +12,7 @@ from torch import Tensor
 from mezzotint import evaluate as evaluation
 from mezzotint import loading, shipped
 from mezzotint.cli.bars import FIRST
-from mezzotint.cli.flags import parse, settings, subject
+from mezzotint.cli.flags import parse, settings, subject, writable
 from mezzotint.cli.reconstructions import reconstructions
 from mezzotint.cli.table import Following, Network
 from mezzotint.errors import UserError
@@ -103,6 +103,7 @@ def _model(name: str, rest: list[str]) -> None:
     flags = parse(default, rest, f"mezzotint evaluate {name}")
     tiers = evaluation.tiers(flags.samples)
     how = flags.how.within(flags.nfe)
+    writable(flags.out / "figures.jsonl")
     if flags.weaker:
         pipe = pipe.guided_by(loading.load(flags.weaker, device))
     digest, pipe = pipe.digest, pipe.in_precision(flags.precision)
@@ -159,6 +160,7 @@ def _pictures(name: str, rest: list[str]) -> None:
     share, device = evaluation.join()
     if share.number:
         return
+    writable(flags.out / "figures.jsonl")
     found = evaluation.pictures(name, flags.split, flags.what.size)
     against = evaluation.against(flags.what.against, flags.what.against_split, flags.what.size)
     count, height, width = found.images.shape[:3]
