@@ -24,7 +24,7 @@ from mezzotint.experiment import SampleConfig
 from mezzotint.experiment import read as read_config
 from mezzotint.machine import commit, processor
 from mezzotint.metrics import FeatureNetwork, Features, Figure, Reference
-from mezzotint.metrics.measure import enough
+from mezzotint.metrics.measure import anything, enough
 from mezzotint.metrics.neighbours import nearest
 from mezzotint.metrics.networks import choose
 from mezzotint.metrics.reference import fitting, read
@@ -40,6 +40,7 @@ __all__ = [
     "Measure",
     "Share",
     "against",
+    "anything",
     "choose",
     "closest",
     "compare",

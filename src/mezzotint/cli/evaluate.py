@@ -101,6 +101,8 @@ def _model(name: str, rest: list[str]) -> None:
     run = (folder / "checkpoints").is_dir()
     default = ModelFlags(settings(pipe.defaults, rest), (folder if run else Path()) / "evaluation")
     flags = parse(default, rest, f"mezzotint evaluate {name}")
+    networks = flags.what.network or [choose(pipe.classes)]
+    evaluation.anything(flags.what.metrics, networks, pipe.classes)
     tiers = evaluation.tiers(flags.samples)
     how = flags.how.within(flags.nfe)
     writable(flags.out / "figures.jsonl")
@@ -114,10 +116,7 @@ def _model(name: str, rest: list[str]) -> None:
             )
         else:
             against = evaluation.training_set(folder, pipe)
-        measures = [
-            evaluation.measure(network, against, pipe.size, device)
-            for network in flags.what.network or [choose(pipe.classes)]
-        ]
+        measures = [evaluation.measure(network, against, pipe.size, device) for network in networks]
     kept = evaluation.kept(pipe, how, flags.seed, flags.batch)
     facts = {
         "model": name,
@@ -162,11 +161,13 @@ def _pictures(name: str, rest: list[str]) -> None:
         return
     writable(flags.out / "figures.jsonl")
     found = evaluation.pictures(name, flags.split, flags.what.size)
+    networks = flags.what.network or [choose(found.classes)]
+    evaluation.anything(flags.what.metrics, networks, found.classes)
     against = evaluation.against(flags.what.against, flags.what.against_split, flags.what.size)
     count, height, width = found.images.shape[:3]
     facts = {"pictures": f"{name} {flags.split}", "fingerprint": found.fingerprint}
     with Following(count) as following:
-        for network in flags.what.network or [choose(found.classes)]:
+        for network in networks:
             measure = evaluation.measure(network, against, (height, width), device)
             features, figures = evaluation.compare(found, measure, flags.what.metrics, following.on)
             following.say(figures)

@@ -20,8 +20,8 @@ from mezzotint.evaluate import Figure, Follow, Measure
 from mezzotint.experiment import SampleConfig
 from mezzotint.guidance import along
 from mezzotint.machine import seconds_of
-from mezzotint.metrics.measure import enough
-from mezzotint.metrics.networks import CLASSES, figure_name
+from mezzotint.metrics.measure import anything, enough
+from mezzotint.metrics.networks import figure_name
 from mezzotint.pipeline import Pipeline
 from mezzotint.samplers import SAMPLERS
 
@@ -61,8 +61,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         enough(self.samples)
-        if self.metric == "accuracy" and CLASSES.get(self.network) != self.pipe.classes:
-            raise UserError("accuracy takes a network of the model's own classes: choose fd")
+        anything([self.metric], [self.network], self.pipe.classes)
 
     @property
     def file(self) -> Path:
