@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from mezzotint import evaluate as evaluation
 from mezzotint import experiment as configuration
+from mezzotint import loading
 from mezzotint.codec import Latents
 from mezzotint.data import Prepared, held_out, prepare
 from mezzotint.doctor import latents, log, pictures, settings, weights
@@ -64,7 +64,7 @@ def examine(
         return
     if found is None:
         return
-    facts = json.loads((found / "state.json").read_text())
+    facts = loading.facts(found, "step", "shape", "classes", "data")
     ema, raw = (load_file(found / f"{name}.safetensors") for name in ("ema", "net"))
     pipe: Pipeline | None = None
     if isinstance(config, Experiment):
