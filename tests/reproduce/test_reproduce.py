@@ -248,6 +248,8 @@ def test_bad_input(
         (["--only", "X"], "unknown experiment 'X': choose of A, B, C, D"),
         (["--scale", "huge"], "huge"),
         (["--images", "0"], "images is 0: give 1 or more"),
+        (["--hours", "nan"], "hours is nan: give a finite number"),
+        (["--hours", "inf"], "hours is inf: give a finite number"),
         (["--seed", "-1"], "seed is -1: choose 0 or more"),
         (["--out", str(foreign)], f"{foreign} exists and holds no plan: choose another --out"),
         ([*begun, "--samples", "11"], f"{out} was begun with samples = 10, not 11"),
