@@ -21,6 +21,7 @@ import mezzotint as mz
 from mezzotint import cli, loading, optimised, recipes, recommended
 from mezzotint import evaluate as evaluation
 from mezzotint.asked import chosen
+from mezzotint.cli.flags import writable
 from mezzotint.data import find_source
 from mezzotint.evaluate import Share
 from mezzotint.experiment import Experiment, SampleConfig
@@ -398,11 +399,64 @@ def test_sampling_is_not_shared(trained, capsys, monkeypatch) -> None:
     assert (code, "start it without torchrun" in err) == (2, True)
 
 
-def test_pictures_of_somebody_else_stay(trained, tmp_path, capsys) -> None:
+@pytest.mark.parametrize("names", [["out/000007.png", "out.png"], ["out/000000.png"], ["out.png"]])
+def test_pictures_of_somebody_else_stay(trained, tmp_path, capsys, names: list[str]) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "000007.png").write_bytes(b"another's")
-    assert call(capsys, "sample", str(trained), "-n", "2", "--out", str(tmp_path / "out"))[0] == 0
-    assert (tmp_path / "out" / "000007.png").read_bytes() == b"another's"
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    code, out, err = call(capsys, "sample", str(trained), "-n", "2", "--out", str(tmp_path / "out"))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "choose another --out" in err
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_pictures_put_beside_an_earlier_requests_stay(trained, capsys) -> None:
+    flags = ["sample", str(trained), "-n", "2"]
+    assert call(capsys, *flags)[0] == 0
+    other = trained / "pictures" / "000002.png"
+    other.write_bytes(b"another's")
+    code, _, err = call(capsys, *flags)
+    said = f"{trained}/pictures holds other pictures, 000002.png: choose another --out"
+    assert (code, err) == (2, f"mezzotint: {said}\n")
+    assert other.read_bytes() == b"another's"
+
+
+@pytest.mark.parametrize("out", ["afile", "afile/more", "taken"])
+@pytest.mark.parametrize("verb", ["run", "vae", "pictures", "report"])
+def test_an_out_that_cannot_be_written_is_refused_before_the_work(
+    trained_vae, trained, tmp_path, capsys, monkeypatch, verb: str, out: str
+) -> None:
+    def worked(*_: object, **more: object) -> None:
+        raise AssertionError("the work was begun")
+
+    for name in ("training_set", "pictures", "against"):
+        monkeypatch.setattr(evaluation, name, worked)
+    monkeypatch.setattr("mezzotint.cli.reconstructions._originals", worked)
+    monkeypatch.setattr("mezzotint.reporting.page", worked)
+    (tmp_path / "afile").write_text("mine")
+    (tmp_path / "taken" / "figures.jsonl").mkdir(parents=True)
+    place = tmp_path / out
+    words = {
+        "run": ["evaluate", str(trained), "--out", str(place)],
+        "vae": ["evaluate", str(trained_vae), "--out", str(place)],
+        "pictures": ["evaluate", "glyphs", "--against", "glyphs", "--out", str(place)],
+        "report": ["report", str(trained), "--out", str(place / "figures.jsonl")],
+    }
+    code, said, err = call(capsys, *words[verb])
+    assert (code, said, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"mezzotint: {place}/figures.jsonl ")
+    assert ": give " in err
+    assert (tmp_path / "afile").read_text() == "mine"
+
+
+def test_looking_whether_a_file_can_be_written_leaves_it_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "figures.jsonl"
+    writable(path)
+    assert not path.exists()
+    path.write_text("mine")
+    writable(path)
+    assert path.read_text() == "mine"
 
 
 @FEW

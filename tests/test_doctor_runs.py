@@ -117,6 +117,16 @@ def test_a_spoilt_run_is_named(
     assert look(trained)[title] == severity
 
 
+@pytest.mark.parametrize("damage", [b"{}\n", b"\xff\n", b'{"figures": [1]}\n'])
+def test_damaged_rows_are_left_out(trained: Path, damage: bytes) -> None:
+    of_few(trained)
+    for path in (trained / "log.jsonl", trained / "evaluation" / "figures.jsonl"):
+        path.write_bytes(damage + path.read_bytes() + b"\n" + damage)
+    found = look(trained)
+    assert found["loss of NaN"] == "well"
+    assert found["too few samples"] == "doubtful"
+
+
 def test_a_damaged_checkpoint_is_passed_over_or_the_end(trained: Path) -> None:
     cut_short(trained)
     assert "memorisation" in look(trained)  # the one before it was looked at

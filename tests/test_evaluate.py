@@ -20,7 +20,7 @@ from PIL import Image
 
 import mezzotint as mz
 from mezzotint import evaluate as evaluation
-from mezzotint import optimised, samples
+from mezzotint import jsonl, optimised, samples
 from mezzotint.cli.evaluate import EVERY, Metric, Network
 from mezzotint.data import glyphs
 from mezzotint.errors import UserError
@@ -188,6 +188,38 @@ def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
     assert len((trained / "evaluation" / "figures.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_figure_after_a_line_that_was_cut_short_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "figures.jsonl"
+    path.write_text('{"time": "2026')
+    evaluation.record(path, [], {"model": "mine"})
+    assert [row["model"] for row in jsonl.read(path)] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("RUN --network cifar10 --metrics accuracy", "accuracy takes a network of the model's own"),
+        ("RUN --network glyphs cifar10 --metrics accuracy", "of the model's own classes"),
+        ("RUN --metrics", "nothing would be measured: choose metrics of fd, sfd"),
+        ("DIGITS --against glyphs --metrics accuracy", "own classes, or the pictures': choose fd"),
+        ("DIGITS --against glyphs --metrics", "nothing would be measured"),
+    ],
+)
+def test_metrics_that_measure_nothing_are_refused_before_the_work(
+    trained, tmp_path, capsys, monkeypatch, arguments: str, message: str
+) -> None:
+    def worked(*_: object) -> None:
+        raise AssertionError("the work was begun")
+
+    for name in ("training_set", "against", "measure"):
+        monkeypatch.setattr(evaluation, name, worked)
+    places = {"RUN": str(trained), "DIGITS": str(digits(tmp_path / "digits", 12))}
+    code, out, err = call(capsys, "evaluate", *(places.get(w, w) for w in arguments.split()))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert not (trained / "evaluation").exists()
+
+
 def test_a_budget_and_a_weaker_model_are_on_record(trained: Path, tmp_path, capsys) -> None:
     weaker = str(shutil.copytree(trained / "checkpoints" / "step-8", tmp_path / "weaker"))
     flags = ["--samples", "12", "--metrics", "fd", "--sampler", "heun"]
@@ -294,8 +326,6 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate DIGITS --against WEIGHTS", "is no reference that mezzotint wrote"),
         ("evaluate RUN --samples some", "give 1k, 5k, 10k, 50k or a number"),
         ("evaluate RUN --samples 5", "5 pictures cannot be measured: give at least 10"),
-        ("evaluate RUN --samples 10 --network cifar10 --metrics accuracy", "nothing was measured"),
-        ("evaluate RUN --samples 10 --metrics", "nothing was measured"),
         ("train glyphs-ddpm --evaluate-samples 9", "evaluate_samples: input should be greater"),
         ("evaluate RUN --batch 0", "batch is 0: make at least one picture at once"),
         ("evaluate RUN --seed -1", "seed is -1: choose 0 or more"),

@@ -12,7 +12,7 @@ import mezzotint
 
 ROOT = Path(mezzotint.__file__).parent
 HOME = Path(__file__).parents[1]
-EVERYONES = {"errors", "cache", "progress", "hub"}
+EVERYONES = {"errors", "cache", "progress", "hub", "jsonl"}
 # room -> the rooms it may import beside itself and those that are everyone's
 MAY = {
     "noise": set(),
@@ -57,6 +57,7 @@ MAY = {
     "progress": set(),
     "cache": set(),
     "hub": set(),
+    "jsonl": set(),
     "allocator": set(),
 }
 

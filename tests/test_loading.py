@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from mezzotint.interop.folder import saved_by_diffusers
 from mezzotint.loading import is_model
 from mezzotint.predict import denoiser
 from mezzotint.run import run
+from spoil import newest, seal
+from test_cli import call
 
 
 def test_a_run_and_its_checkpoint_load_with_the_averaged_weights(trained: Path) -> None:
@@ -88,6 +91,20 @@ def test_damaged_weights_are_refused_or_passed_over(trained: Path) -> None:
         mz.load(newest)
     with pytest.warns(UserWarning, match="step-12 is damaged"):
         mz.load(trained)
+
+
+@pytest.mark.parametrize("name", ["shape", "classes", "codec", "colour", "data"])
+def test_a_checkpoint_that_does_not_say_all_is_refused(trained: Path, capsys, name: str) -> None:
+    state = newest(trained) / "state.json"
+    told = json.loads(state.read_text())
+    del told[name]
+    state.write_text(json.dumps(told))
+    seal(newest(trained))
+    with pytest.raises(mz.UserError, match=rf"state\.json has no {name}: give another checkpoint$"):
+        mz.load(trained)
+    code, _, err = call(capsys, "doctor", str(trained))
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"has no {name}: give another checkpoint" in err
 
 
 @pytest.mark.parametrize("part", ["", "checkpoints", "checkpoints/step-12"])

@@ -198,6 +198,18 @@ def test_bad_input_is_one_clear_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("damage", [b"{}\n", b"\xff\n", b'{"figures": [{}]}\n', b"[1]\n"])
+def test_damaged_rows_are_left_out(trained: Path, damage: bytes) -> None:
+    log = trained / "log.jsonl"
+    record(trained / "evaluation" / "figures.jsonl", [FIGURE], {})
+    whole = page([spoilt(trained)], ASKED, silent)
+    for path in (log, trained / "evaluation" / "figures.jsonl"):
+        path.write_bytes(damage + path.read_bytes() + damage)
+    found = page([trained], ASKED, silent)
+    assert section(found, "Curves").charts == section(whole, "Curves").charts
+    assert section(found, "Figures") == section(whole, "Figures")
+
+
 def test_a_folder_for_a_page_is_refused_before_anything_is_made(trained, tmp_path, capsys) -> None:
     code, _, err = call(capsys, "report", str(trained), "--out", str(tmp_path))
     assert (code, err) == (2, f"mezzotint: {tmp_path} is a folder: give --out a file's name\n")

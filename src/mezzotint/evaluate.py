@@ -6,7 +6,6 @@ stopped goes on where it stood, and one of more pictures makes only those that a
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,14 +17,14 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from mezzotint import data, metrics, shipped
+from mezzotint import data, jsonl, metrics, shipped
 from mezzotint.data import Prepared
 from mezzotint.errors import UserError
 from mezzotint.experiment import SampleConfig
 from mezzotint.experiment import read as read_config
 from mezzotint.machine import commit, processor
 from mezzotint.metrics import FeatureNetwork, Features, Figure, Reference
-from mezzotint.metrics.measure import enough
+from mezzotint.metrics.measure import anything, enough
 from mezzotint.metrics.neighbours import nearest
 from mezzotint.metrics.networks import choose
 from mezzotint.metrics.reference import fitting, read
@@ -41,6 +40,7 @@ __all__ = [
     "Measure",
     "Share",
     "against",
+    "anything",
     "choose",
     "closest",
     "compare",
@@ -244,5 +244,4 @@ def record(path: Path, found: Sequence[Figure], facts: dict[str, Any]) -> None:
         "figures": [asdict(figure) for figure in found],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    jsonl.append(path, row)

@@ -5,7 +5,6 @@ A model is a Pipeline, or the codec that an autoencoder is.
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -133,13 +132,21 @@ def load_codec(
 
 def codec_of(folder: Path, device: torch.device) -> Latents:
     """The codec in a latent diffusion model's checkpoint; UserError for one of pixels."""
-    said = json.loads((folder / "state.json").read_text())["codec"]
+    said = facts(folder, "codec")["codec"]
     if said is None:
         raise UserError(f"{folder} is of a model of pixels: give an autoencoder")
     saved = load_file(folder / "codec.safetensors")
     weights = {k.removeprefix("vae."): v for k, v in saved.items() if k.startswith("vae.")}
     vae = _vae(said["kind"], said["config"], weights, str(folder))
     return _latents(vae, saved["mean"], saved["std"], device)
+
+
+def facts(folder: Path, *names: str) -> dict[str, Any]:
+    """What a checkpoint says of its training; UserError where one of these names is missing."""
+    told = json_object(folder / "state.json")
+    if missing := [name for name in names if name not in told]:
+        raise UserError(f"{folder}/state.json has no {missing[0]}: give another checkpoint")
+    return told
 
 
 def described(codec: Codec) -> dict[str, Any] | None:
@@ -217,20 +224,20 @@ def _from_checkpoint(folder: Path, home: Path, device: torch.device) -> Pipeline
             f"{home} is an autoencoder, and makes no pictures of noise: train a "
             f"diffusion model on its latents with --vae {home}"
         )
-    facts = json.loads((folder / "state.json").read_text())
-    channels, height, width = facts["shape"]
-    net = config.network(channels, len(facts["classes"]))
+    told = facts(folder, "shape", "classes", "codec", "colour", "data")
+    channels, height, width = told["shape"]
+    net = config.network(channels, len(told["classes"]))
     net.load_state_dict(load_file(folder / "ema.safetensors"))
     return Pipeline(
         net=net.to(device).eval(),
         schedule=config.noise.build(),
         prediction=config.noise.prediction,
         shape=(channels, height, width),
-        classes=tuple(facts["classes"]),
-        defaults=config.sampling(facts["classes"]),
-        codec=codec_of(folder, device) if facts["codec"] else Pixels(),
-        colour=facts["colour"],
-        data=facts["data"],
+        classes=tuple(told["classes"]),
+        defaults=config.sampling(told["classes"]),
+        codec=codec_of(folder, device) if told["codec"] else Pixels(),
+        colour=told["colour"],
+        data=told["data"],
         home=home,
         learned_variance=config.noise.learn_variance,
     )

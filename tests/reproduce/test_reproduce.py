@@ -11,15 +11,17 @@ import pytest
 from conftest import TINY, TINY_LDM, TINY_VAE, small_vae
 from mezzotint import experiment as configuration
 from mezzotint import recipes
+from mezzotint.data import prepare
 from mezzotint.errors import UserError
 from mezzotint.experiment import Experiment
 from mezzotint.reproduce import plan as planned
 from mezzotint.reproduce import work
-from mezzotint.reproduce.plan import SCALES, Row, Size
+from mezzotint.reproduce.plan import SCALES, Plan, Row, Size
 from mezzotint.reproduce.tables import Results, _efficiency
 from mezzotint.run import run
 from mezzotint.samplers import SAMPLERS
 from mezzotint.training import checkpoint
+from spoil import spoil
 from test_cli import CapSys, call
 
 
@@ -152,6 +154,22 @@ def test_a_damaged_checkpoint_does_not_count_as_done(trained: Path) -> None:
     assert work.progress(trained, config) < 1
 
 
+def test_rows_are_of_the_weights_that_are_there(trained: Path, tmp_path: Path) -> None:
+    config = configuration.read(trained / "config.json")
+    plan = Plan("glyphs", {"run": config}, (), 10, 0, folder=tmp_path)
+    asked = work.Work(plan, data={"run": prepare("glyphs")})
+    row = work._trained(asked, "run")
+    for name in ("rows.jsonl", "study.jsonl"):
+        (tmp_path / name).write_bytes(b"\xff\n{}\n" + json.dumps(row).encode())
+        assert work._kept(asked, name) == [row]
+
+    # Of the same configuration, but trained on something else.
+    spoil(trained, "ema", lambda tensors: {name: 2 * w for name, w in tensors.items()})
+    assert work.progress(trained, config) == 1
+    for name in ("rows.jsonl", "study.jsonl"):
+        assert work._kept(asked, name) == []
+
+
 def test_a_killed_training_goes_on(small: None, tmp_path: Path, capsys: CapSys) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     steps = run(planned("glyphs", ["D"], killed).models["cosine"], killed / "cosine")
@@ -184,6 +202,39 @@ def test_what_cannot_be_done_says_why(small: None, tmp_path: Path, capsys: CapSy
     assert "more than --hours 1e-09" in four
 
 
+def test_data_that_is_not_there_binds_no_folder(
+    small: None, tmp_path: Path, capsys: CapSys
+) -> None:
+    out = tmp_path / "out"
+    begun = ["reproduce", "--out", str(out), "--hours", "1e-9"]
+    code, said, err = call(capsys, *begun, "--only", "A,D", "--data", "nowhere")
+    assert (code, said, err.count("\n")) == (2, "", 1)
+    assert err.startswith("mezzotint: nothing can be done: linear: there is no data set, file or")
+    assert "'nowhere'" in err
+    assert "(its pictures are given by --data)" in err
+    assert not out.exists()
+
+    # What can be had goes on, and binds; the rest is a note on the page.
+    assert call(capsys, *begun, "--only", "C,D", "--imagenet", "nowhere")[0] == 0
+    held = json.loads((out / "plan.json").read_text())
+    assert {name.split()[0] for name in held if " " in name} == {"cosine", "adaptive"}
+    assert call(capsys, *begun, "--only", "C,D")[0] == 0
+    assert json.loads((out / "plan.json").read_text())["latent data"] == "glyphs"
+    code, _, err = call(capsys, *begun, "--only", "C,D", "--imagenet", "nowhere")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "was begun with vae data = glyphs, not nowhere" in err
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff"])
+def test_a_damaged_plan_is_one_clear_line(tmp_path: Path, capsys: CapSys, content: bytes) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_bytes(content)
+    code, _, err = call(capsys, "reproduce", "--only", "D", "--out", str(tmp_path))
+    said = f"{plan} is damaged: restore it, or choose another --out"
+    assert (code, err) == (2, f"mezzotint: {said}\n")
+    assert plan.read_bytes() == content
+
+
 def test_bad_input(
     small: None, tmp_path: Path, capsys: CapSys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +248,8 @@ def test_bad_input(
         (["--only", "X"], "unknown experiment 'X': choose of A, B, C, D"),
         (["--scale", "huge"], "huge"),
         (["--images", "0"], "images is 0: give 1 or more"),
+        (["--hours", "nan"], "hours is nan: give a finite number"),
+        (["--hours", "inf"], "hours is inf: give a finite number"),
         (["--seed", "-1"], "seed is -1: choose 0 or more"),
         (["--out", str(foreign)], f"{foreign} exists and holds no plan: choose another --out"),
         ([*begun, "--samples", "11"], f"{out} was begun with samples = 10, not 11"),

@@ -12,7 +12,7 @@ from torch import Tensor
 from mezzotint import evaluate as evaluation
 from mezzotint import loading, shipped
 from mezzotint.cli.bars import FIRST
-from mezzotint.cli.flags import parse, settings, subject
+from mezzotint.cli.flags import parse, settings, subject, writable
 from mezzotint.cli.reconstructions import reconstructions
 from mezzotint.cli.table import Following, Network
 from mezzotint.errors import UserError
@@ -101,8 +101,11 @@ def _model(name: str, rest: list[str]) -> None:
     run = (folder / "checkpoints").is_dir()
     default = ModelFlags(settings(pipe.defaults, rest), (folder if run else Path()) / "evaluation")
     flags = parse(default, rest, f"mezzotint evaluate {name}")
+    networks = flags.what.network or [choose(pipe.classes)]
+    evaluation.anything(flags.what.metrics, networks, pipe.classes)
     tiers = evaluation.tiers(flags.samples)
     how = flags.how.within(flags.nfe)
+    writable(flags.out / "figures.jsonl")
     if flags.weaker:
         pipe = pipe.guided_by(loading.load(flags.weaker, device))
     digest, pipe = pipe.digest, pipe.in_precision(flags.precision)
@@ -113,10 +116,7 @@ def _model(name: str, rest: list[str]) -> None:
             )
         else:
             against = evaluation.training_set(folder, pipe)
-        measures = [
-            evaluation.measure(network, against, pipe.size, device)
-            for network in flags.what.network or [choose(pipe.classes)]
-        ]
+        measures = [evaluation.measure(network, against, pipe.size, device) for network in networks]
     kept = evaluation.kept(pipe, how, flags.seed, flags.batch)
     facts = {
         "model": name,
@@ -159,12 +159,15 @@ def _pictures(name: str, rest: list[str]) -> None:
     share, device = evaluation.join()
     if share.number:
         return
+    writable(flags.out / "figures.jsonl")
     found = evaluation.pictures(name, flags.split, flags.what.size)
+    networks = flags.what.network or [choose(found.classes)]
+    evaluation.anything(flags.what.metrics, networks, found.classes)
     against = evaluation.against(flags.what.against, flags.what.against_split, flags.what.size)
     count, height, width = found.images.shape[:3]
     facts = {"pictures": f"{name} {flags.split}", "fingerprint": found.fingerprint}
     with Following(count) as following:
-        for network in flags.what.network or [choose(found.classes)]:
+        for network in networks:
             measure = evaluation.measure(network, against, (height, width), device)
             features, figures = evaluation.compare(found, measure, flags.what.metrics, following.on)
             following.say(figures)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mezzotint import evaluate as evaluation
 from mezzotint import experiment, loading
-from mezzotint.cli.flags import parse
+from mezzotint.cli.flags import parse, writable
 from mezzotint.cli.table import Following, Network
 from mezzotint.errors import UserError
 from mezzotint.evaluate import Against, choose
@@ -55,6 +55,7 @@ def reconstructions(name: str, rest: list[str]) -> None:
     share, device = evaluation.join()
     if share.number:
         return
+    writable(flags.out / "figures.jsonl")
     codec = loading.load_codec(name, device, flags.precision)
     codec = replace(codec, tile=flags.tile)
     against = _originals(name, flags)

@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from mezzotint import reporting
 from mezzotint.cli.bars import bar
-from mezzotint.cli.flags import parse, subject
+from mezzotint.cli.flags import parse, subject, writable
 from mezzotint.errors import UserError
 from mezzotint.report.page import render
 from mezzotint.reporting import Asked
@@ -44,7 +44,7 @@ def report(arguments: list[str]) -> None:
             raise UserError(f"{name} is {number}: give {least} or more")
     if flags.out.is_dir():
         raise UserError(f"{flags.out} is a folder: give --out a file's name")
-    flags.out.parent.mkdir(parents=True, exist_ok=True)
+    writable(flags.out)
     asked = Asked(flags.samples, flags.seed, flags.precision)
     with _Following() as following:
         page = reporting.page([Path(name) for name in names], asked, following.on)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,8 @@ def reproduce(arguments: list[str]) -> None:
     for name, number in (("images", flags.images), ("samples", flags.samples)):
         if number is not None and number < 1:
             raise UserError(f"{name} is {number}: give 1 or more")
+    if not math.isfinite(flags.hours):
+        raise UserError(f"hours is {flags.hours}: give a finite number")
     if flags.seed < 0:
         raise UserError(f"seed is {flags.seed}: choose 0 or more")
     share, device = evaluation.join()

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from PIL.Image import Image
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
 from mezzotint import evaluate as evaluation
@@ -20,6 +22,8 @@ from mezzotint.errors import UserError
 from mezzotint.experiment import SampleConfig
 from mezzotint.report import figures
 from mezzotint.report.colour import channel_statistics
+
+MARK = "mezzotint sample"  # in a grid's PNG: of how many pictures it is, 000000 on
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ def sample(arguments: list[str]) -> None:
     pipe = replace(pipe, defaults=flags.how.within(flags.nfe))
     asked = [_label(label, pipe.classes) for label in flags.labels]
     labels = asked[0] if len(asked) == 1 else asked or None
+    grid = _beside(flags.out)
+    earlier = _earlier(flags.out, grid)
     flags.out.mkdir(parents=True, exist_ok=True)
     progress = bar("denoiser calls")
     task = progress.add_task("sample", total=None, loss="")
@@ -80,13 +86,14 @@ def sample(arguments: list[str]) -> None:
         progress.start()
         progress.update(task, completed=done, total=calls)
 
-    every, grid = pipe.labels(flags.n, labels), _beside(flags.out)
+    every = pipe.labels(flags.n, labels)
 
     def write(first: int, made: Tensor) -> None:
         if not first:
-            _clear(flags.out, grid)
+            for old in earlier:
+                old.unlink()
             told = every and every[: len(made)]
-            figures.grid(made, told, pipe.classes).save(grid)  # a sign that they are ours
+            _save(figures.grid(made, told, pipe.classes), grid, flags.n)
         for i, image in enumerate(made, first):
             figures.to_pil(image).save(flags.out / f"{i:06d}.png")
 
@@ -106,7 +113,7 @@ def sample(arguments: list[str]) -> None:
                 progress.stop()
         for part in written:
             part.result()
-    figures.grid(images, every, pipe.classes).save(grid)
+    _save(figures.grid(images, every, pipe.classes), grid, flags.n)
     _colours("pictures", channel_statistics(images.permute(0, 2, 3, 1).numpy()))
     if pipe.colour:
         _colours("training set", pipe.colour)
@@ -126,11 +133,31 @@ def _beside(out: Path) -> Path:
     return out.with_name(f"{out.name}.png")
 
 
-def _clear(out: Path, grid: Path) -> None:
-    """Remove the pictures of an earlier request, of more of them perhaps: its grid is there."""
+def _earlier(out: Path, grid: Path) -> list[Path]:
+    """The pictures that an earlier request left, as its grid tells.
+
+    Raises UserError where the grid or any picture that would be mixed with ours is another's.
+    """
+    count = 0
     if grid.exists():
-        for old in [*out.glob("[0-9]" * 6 + ".png"), grid]:
-            old.unlink()
+        # Not Image.open, which refuses large pictures.
+        with suppress(OSError, SyntaxError, ValueError), PngImageFile(grid) as image:
+            count = int(image.info.get(MARK, 0))
+        if not count:
+            raise UserError(f"{grid} is there, and no grid of sample's: choose another --out")
+    found = sorted(out.glob("[0-9]" * 6 + ".png"))
+    if found and int(found[-1].stem) >= count:
+        raise UserError(f"{out} holds other pictures, {found[-1].name}: choose another --out")
+    return found
+
+
+def _save(sheet: Image, grid: Path, count: int) -> None:
+    """Save a grid, marked as ours; a crash leaves the old one or the new."""
+    mark = PngInfo()
+    mark.add_text(MARK, f"{count}")
+    partial = grid.with_name(f".{grid.name}")
+    sheet.save(partial, pnginfo=mark)
+    partial.replace(grid)
 
 
 def _colours(of: str, statistics: dict[str, list[float]]) -> None:

@@ -7,7 +7,6 @@ from itertools import groupby
 from typing import Literal
 
 from mezzotint.cli.bars import FIRST, bar
-from mezzotint.errors import UserError
 from mezzotint.evaluate import Figure
 
 Network = Literal["cifar10", "glyphs", "inception", "inception-pytorch-fid"]
@@ -39,11 +38,6 @@ class Following:
 
 def table(figures: Sequence[Figure]) -> str:
     """Figures as a table; those of a network under a line that says what they have in common."""
-    if not figures:
-        raise UserError(
-            "nothing was measured (accuracy takes pictures of the network's own classes): choose "
-            "other --metrics"
-        )
     rows = []
     for network, group in groupby(figures, lambda f: f.network):
         found = list(group)

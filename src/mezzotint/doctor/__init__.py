@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from mezzotint import evaluate as evaluation
 from mezzotint import experiment as configuration
+from mezzotint import loading
 from mezzotint.codec import Latents, Pixels
 from mezzotint.data import Prepared, held_out, prepare
 from mezzotint.doctor import latents, log, pictures, settings, weights
@@ -55,8 +55,7 @@ def examine(
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder} is no run with checkpoints: give the folder that train made")
     config = configuration.read(folder / "config.json")
-    rows = read_log(folder / "log.jsonl") if (folder / "log.jsonl").exists() else []
-    yield from log.look(rows, config)
+    yield from log.look(read_log(folder / "log.jsonl"), config)
     whole = weights.checkpoints(folder / "checkpoints")
     yield whole
     try:
@@ -65,7 +64,7 @@ def examine(
         return
     if found is None:
         return
-    facts = json.loads((found / "state.json").read_text())
+    facts = loading.facts(found, "step", "shape", "classes", "data")
     ema, raw = (load_file(found / f"{name}.safetensors") for name in ("ema", "net"))
     pipe: Pipeline | None = None
     if isinstance(config, Experiment):

@@ -7,7 +7,6 @@ where it is beyond `SURE` standard errors, since few pictures are made, and of a
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mezzotint import jsonl
 from mezzotint.doctor.finding import LARGE, MEDIUM, SURE, Finding, judge
 from mezzotint.evaluate import ENOUGH
 from mezzotint.metrics.neighbours import copied
@@ -168,10 +168,10 @@ def too_few(figures: Path) -> Finding | None:
     if not figures.exists():
         return None
     counts = []
-    for line in figures.read_text().splitlines():
-        with contextlib.suppress(ValueError, KeyError, TypeError):  # of another program's rows
-            row = json.loads(line)["figures"]
-            counts += [f["samples"] for f in row if f["name"].startswith(("fd", "fid"))]
+    for row in jsonl.read(figures):
+        with contextlib.suppress(KeyError, TypeError, AttributeError):  # of another program's rows
+            found = row["figures"]
+            counts += [f["samples"] for f in found if f["name"].startswith(("fd", "fid"))]
     most = max(counts, default=ENOUGH)
     return judge(
         "too few samples",

@@ -110,7 +110,9 @@ def read_vae(folder: Path) -> Foreign:
             return Foreign("tiny", fields, channels, tiny_weights(state), scale, shift)
         fields, channels, scale, shift = vae_settings(config)
         return Foreign("kl", fields, channels, vae_weights(state, fields), scale, shift)
-    except (LookupError, TypeError, RuntimeError) as error:
+    except UserError:
+        raise
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{folder} is no {name} that can be read: {error}") from None
 
 

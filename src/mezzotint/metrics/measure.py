@@ -12,7 +12,7 @@ from mezzotint.metrics import interval
 from mezzotint.metrics.features import Features
 from mezzotint.metrics.kernel import kernel_distance
 from mezzotint.metrics.neighbours import copied, neighbourhood
-from mezzotint.metrics.networks import figure_name
+from mezzotint.metrics.networks import CLASSES, figure_name
 from mezzotint.metrics.reference import Reference, fitting
 from mezzotint.metrics.scores import inception_score
 
@@ -122,3 +122,13 @@ def enough(samples: int) -> None:
     """Raises UserError for so few pictures that nothing can be said of them."""
     if samples < SPLITS:
         raise UserError(f"{samples} pictures cannot be measured: give at least {SPLITS}")
+
+
+def anything(metrics: Sequence[str], networks: Sequence[str], classes: Sequence[str]) -> None:
+    """Raises UserError where a network could measure nothing of pictures of these classes."""
+    if not metrics:
+        raise UserError(f"nothing would be measured: choose metrics of {', '.join(METRICS)}")
+    if {*metrics} == {"accuracy"} and any(CLASSES.get(name) != tuple(classes) for name in networks):
+        raise UserError(
+            "accuracy takes a network of the model's own classes, or the pictures': choose fd"
+        )

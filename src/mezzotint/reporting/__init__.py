@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
@@ -12,9 +11,9 @@ from typing import Any
 
 from PIL import Image
 
-from mezzotint import experiment
+from mezzotint import experiment, jsonl
 from mezzotint.errors import UserError
-from mezzotint.evaluate import Follow
+from mezzotint.evaluate import Figure, Follow
 from mezzotint.experiment import Autoencoder, Configuration
 from mezzotint.machine import machine
 from mezzotint.report.curves import Panel
@@ -72,11 +71,8 @@ def _resolved(folders: Sequence[Path]) -> set[Path]:
 def _run(folder: Path, name: str) -> Run:
     if not (folder / "config.json").exists():
         raise UserError(f"{folder} is no run: give a folder that mezzotint train has made")
-    log = folder / "log.jsonl"
-    return Run(
-        *(folder, name, experiment.read(folder / "config.json")),
-        read_log(log) if log.exists() else [],
-    )
+    config = experiment.read(folder / "config.json")
+    return Run(folder, name, config, read_log(folder / "log.jsonl"))
 
 
 def _about(run: Run) -> str:
@@ -195,14 +191,13 @@ def _chart(name: str, series: dict[str, list[tuple[float, float]]], colour: Any)
     return Chart(svg, f"{name} against images seen: {'; '.join(told)}")
 
 
-def _newest(folder: Path) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+def _newest(folder: Path) -> dict[str, tuple[Figure, dict[str, Any]]]:
     """The newest figure of each name that was kept, with the row it stood in."""
-    path = folder / "evaluation" / "figures.jsonl"
-    found: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        with contextlib.suppress(ValueError):  # cut short
-            row = json.loads(line)
-            found |= {figure["name"]: (figure, row) for figure in row["figures"]}
+    found: dict[str, tuple[Figure, dict[str, Any]]] = {}
+    for row in jsonl.read(folder / "evaluation" / "figures.jsonl"):
+        with contextlib.suppress(KeyError, TypeError):  # of another program's rows
+            figures = [Figure(**figure) for figure in row["figures"]]
+            found |= {figure.name: (figure, row) for figure in figures}
     return found
 
 
@@ -218,10 +213,10 @@ def _figures(folder: Path) -> Table | None:
             }.items()
             if row.get(field)
         )
-        interval = f"{figure['low']:.4g} to {figure['high']:.4g}"
-        counted = f"{figure['samples']:,}"
-        value, day = f"{figure['value']:.4g}", row["time"][:10]
-        rows.append((name, value, interval, counted, figure["against"] or "–", how or "–", day))
+        interval = f"{figure.low:.4g} to {figure.high:.4g}"
+        value, day = f"{figure.value:.4g}", str(row.get("time", "–"))[:10]
+        cells = (value, interval, f"{figure.samples:,}", figure.against or "–", how or "–", day)
+        rows.append((name, *cells))
     head = ("figure", "value", "95 % interval", "pictures", "against", "made by", "on")
     return Table(rows, head) if rows else None
 
@@ -231,13 +226,11 @@ def _measured(runs: Sequence[Run]) -> Section | None:
     found = [_newest(run.folder) for run in runs]
     names = dict.fromkeys(name for figures in found for name in figures)
 
-    def cell(figures: dict[str, Any], name: str) -> str:
+    def cell(figures: dict[str, tuple[Figure, Any]], name: str) -> str:
         if name not in figures:
             return "–"
-        figure = figures[name][0]
-        return f"{figure['value']:.4g} ({figure['low']:.4g} to {figure['high']:.4g}; " + (
-            f"N = {figure['samples']:,})"
-        )
+        f = figures[name][0]
+        return f"{f.value:.4g} ({f.low:.4g} to {f.high:.4g}; N = {f.samples:,})"
 
     rows = [(name, *(cell(figures, name) for figures in found)) for name in names]
     head = ["", *(run.name for run in runs)]

@@ -12,7 +12,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mezzotint import data, loading, samples
+from mezzotint import data, jsonl, loading, samples
 from mezzotint import evaluate as evaluation
 from mezzotint.cache import cache_folder
 from mezzotint.data import Prepared, held_out
@@ -67,13 +66,13 @@ class Work:
 
 
 def begin(plan: Plan) -> Work:
-    """Hold a folder to a plan, and find out which of its pictures can be had.
+    """Find out which of a plan's pictures can be had, and hold its folder to what is made of them.
 
-    Raises UserError for a folder of another plan or of something else, and for a run in it of
-    another configuration.
+    Raises UserError for a folder of another plan or of something else, for a run in it of another
+    configuration, and where no pictures can be had at all.
     """
     path = plan.folder / "plan.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
+    known = _read(path) if path.exists() else {}
     if plan.folder.exists() and not known and any(plan.folder.iterdir()):
         raise UserError(f"{plan.folder} exists and holds no plan: choose another --out")
     if changed := [k for k, v in plan.facts.items() if k in known and known[k] != v]:
@@ -84,8 +83,6 @@ def begin(plan: Plan) -> Work:
         )
     for name, config in plan.models.items():
         check_folder(config, plan.folder / name, resume=True)
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    replace(path, json.dumps(known | plan.facts, indent=1))
     work = Work(plan)
     for name, config in plan.models.items():
         try:
@@ -93,7 +90,23 @@ def begin(plan: Plan) -> Work:
         except UserError as error:
             asked = "--data" if name in PIXELS else "--imagenet"
             work.why[name] = f"{error} (its pictures are given by {asked})"
+    if not work.data:
+        name, why = next(iter(work.why.items()))
+        raise UserError(f"nothing can be done: {name}: {why}")
+    held = {k: v for k, v in plan.facts.items() if k.split()[0] not in work.why}
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    replace(path, json.dumps(known | held, indent=1))
     return work
+
+
+def _read(plan: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(plan.read_text())
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        raise UserError(f"{plan} is damaged: restore it, or choose another --out")
+    return known
 
 
 def networks(classes: tuple[str, ...]) -> tuple[list[str], str]:
@@ -159,8 +172,16 @@ def _classes(work: Work, name: str) -> int:
 
 def progress(folder: Path, config: Configuration) -> float:
     """The share of a training that is done and saved whole."""
-    found = checkpoint.newest(folder / "checkpoints", lambda problem: None)
-    return int(found.name.removeprefix("step-")) / config.train.steps if found else 0.0
+    found = _saved(folder)
+    return _share(found, config) if found else 0.0
+
+
+def _saved(folder: Path) -> Path | None:
+    return checkpoint.newest(folder / "checkpoints", lambda problem: None)
+
+
+def _share(saved: Path, config: Configuration) -> float:
+    return int(saved.name.removeprefix("step-")) / config.train.steps
 
 
 def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
@@ -191,26 +212,21 @@ def recorded(work: Work) -> dict[Row, dict[str, Any]]:
 
 def _kept(work: Work, name: str) -> list[dict[str, Any]]:
     """The rows of a file that are of the trainings that lie in the folder, to their end."""
-    path = work.plan.folder / name
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        with suppress(ValueError):  # cut short by a crash
-            rows.append(json.loads(line))
-    return [row for row in rows if row["model"] in work.data and _current(work, row)]
+    there = [facts for model in work.data if (facts := _trained(work, model))]
+    kept = jsonl.read(work.plan.folder / name)
+    return [row for row in kept if any(facts.items() <= row.items() for facts in there)]
 
 
-def _keep(work: Work, name: str, row: dict[str, Any]) -> None:
-    path = work.plan.folder / name
-    whole = not path.exists() or path.read_bytes().endswith(b"\n")
-    with path.open("a") as file:
-        file.write(("" if whole else "\n") + json.dumps(row) + "\n")
+def _trained(work: Work, name: str) -> dict[str, str]:
+    """What a row says of the training that it is of; {} of one that is not done.
 
-
-def _current(work: Work, row: dict[str, Any]) -> bool:
-    """Whether a row is of the training that lies in the folder, to its end."""
-    name = row["model"]
-    done = progress(work.folder(name), work.plan.models[name]) >= 1
-    return done and row["configuration"] == digest(work.plan.models[name])
+    The weights too: a training may be repeated, of other data at the same place perhaps.
+    """
+    config, found = work.plan.models[name], _saved(work.folder(name))
+    if not found or _share(found, config) < 1:
+        return {}
+    sums = json.loads((found / checkpoint.MANIFEST).read_text())["sha256"]
+    return {"model": name, "configuration": digest(config), "weights": sums["ema.safetensors"]}
 
 
 def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> dict[str, Any]:
@@ -237,7 +253,7 @@ def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> dict[
     facts = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "experiment": row.letter,
-        "model": row.model,
+        **_trained(work, row.model),
         "settings": asdict(row.how),
         "pictures": folder.name,
         "seed": plan.seed,
@@ -246,12 +262,11 @@ def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> dict[
         "memory": memory,
         "images": config.train.images,
         "training_seconds": duration(work.folder(row.model) / "log.jsonl"),
-        "configuration": digest(config),
         "processor": processor(),
         "commit": commit(),
         "figures": [asdict(figure) for figure in figures],
     }
-    _keep(work, "rows.jsonl", facts)
+    jsonl.append(plan.folder / "rows.jsonl", facts)
     return facts
 
 
@@ -303,12 +318,11 @@ def study(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
         labels = pictures.labels[np.sort(rows)].tolist() if pipe.classes else None
         noise = gradient_noise(folder)
         known[name] = {
-            "model": name,
-            "configuration": digest(config),
+            **_trained(work, name),
             "errors": errors_by_level(pipe, images, labels, seed=work.plan.seed),
             "noise_scale": noise.scale if math.isfinite(noise.scale) else None,
             "gradient": noise.norm,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        _keep(work, "study.jsonl", known[name])
+        jsonl.append(work.plan.folder / "study.jsonl", known[name])
     return {name: known[name] for name in names}

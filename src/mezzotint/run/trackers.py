@@ -187,7 +187,7 @@ class Copy:
         seen = size, self.grids.stat().st_mtime_ns if self.grids.exists() else 0
         if seen == self.seen:
             return
-        rows = read(self.log, self.read) if size else []
+        rows = read(self.log, self.read)
         events: list[tuple[int, Values]] = [(row["images"], _curves(row)) for row in rows]
         grids = [path for path in self.grids.glob("*.png") if path.stem.isdigit()]
         events += [(int(path.stem), {"samples": path}) for path in grids]

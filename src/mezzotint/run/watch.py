@@ -53,8 +53,7 @@ class Curve:
     def __init__(self, job: Job, folder: Path) -> None:
         self.job, self.folder = job, folder
         self.measure = job.measure()
-        log = folder / "log.jsonl"
-        rows = read(log) if log.exists() else []
+        rows = read(folder / "log.jsonl")
         self.known = {row["step"]: row for row in rows if "figure" in row}
 
     def point(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,15 +13,15 @@ from typing import Any, Literal, TypeAlias
 import torch
 
 from mezzotint import evaluate as evaluation
-from mezzotint import metrics, samples
+from mezzotint import jsonl, metrics, samples
 from mezzotint.asked import chosen
 from mezzotint.errors import UserError
 from mezzotint.evaluate import Figure, Follow, Measure
 from mezzotint.experiment import SampleConfig
 from mezzotint.guidance import along
 from mezzotint.machine import seconds_of
-from mezzotint.metrics.measure import enough
-from mezzotint.metrics.networks import CLASSES, figure_name
+from mezzotint.metrics.measure import anything, enough
+from mezzotint.metrics.networks import figure_name
 from mezzotint.pipeline import Pipeline
 from mezzotint.samplers import SAMPLERS
 
@@ -62,8 +61,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         enough(self.samples)
-        if self.metric == "accuracy" and CLASSES.get(self.network) != self.pipe.classes:
-            raise UserError("accuracy takes a network of the model's own classes: choose fd")
+        anything([self.metric], [self.network], self.pipe.classes)
 
     @property
     def file(self) -> Path:
@@ -125,16 +123,13 @@ def settings(
 
 
 def known(sweep: Sweep, hows: Sequence[SampleConfig]) -> dict[SampleConfig, Cell]:
-    """The cells that were measured before. A line that a crash cut short is left out."""
-    if not sweep.file.exists():
-        return {}
-    rows = {}
-    for line in sweep.file.read_text().splitlines():
-        with suppress(ValueError, KeyError, TypeError):
-            row = json.loads(line)
-            rows[_key(row)] = [Figure(**figure) for figure in row["figures"]]
+    """The cells that were measured before."""
+    found = {}
+    for row in jsonl.read(sweep.file):
+        with suppress(KeyError, TypeError):  # of another program's rows
+            found[_key(row)] = [Figure(**figure) for figure in row["figures"]]
     asked = {how: _key(sweep.facts(how)) for how in hows}
-    return {how: _cell(sweep, how, rows[key]) for how, key in asked.items() if key in rows}
+    return {how: _cell(sweep, how, found[key]) for how, key in asked.items() if key in found}
 
 
 def _key(facts: dict[str, Any]) -> tuple[Any, ...]:
@@ -163,9 +158,6 @@ def measure(sweep: Sweep, how: SampleConfig, by: Measure, follow: Follow) -> Cel
         "settings": asdict(how),
         "seconds": round(time.perf_counter() - begun, 2),
     }
-    if sweep.file.exists() and not sweep.file.read_bytes().endswith(b"\n"):
-        with sweep.file.open("a") as file:
-            file.write("\n")  # ends a line that a crash cut short
     evaluation.record(sweep.file, figures, facts)
     return _cell(sweep, how, figures)
 

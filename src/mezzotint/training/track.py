@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from pathlib import Path
 from typing import Any
+
+from mezzotint import jsonl
 
 
 class Log:
@@ -23,17 +24,12 @@ class Log:
             replace(path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write(self, row: dict[str, Any]) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        jsonl.append(self.path, row)
 
 
 def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
-    """The rows of a log from a byte on; a line that a crash cut short is left out."""
-    rows = []
-    for line in path.read_bytes()[start:].decode().splitlines():
-        with contextlib.suppress(ValueError):
-            rows.append(json.loads(line))
-    return [row for row in rows if isinstance(row, dict) and "step" in row]
+    """The rows of a log from a byte on, none where there is no log."""
+    return [row for row in jsonl.read(path, start) if "step" in row]
 
 
 def duration(path: Path) -> float:

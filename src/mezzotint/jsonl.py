@@ -1,0 +1,31 @@
+"""Files of JSON, a row a line, that are only appended to."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
+    """The rows of a file from a byte on, none where there is no file.
+
+    A line that a crash cut short, or that is otherwise no object of JSON in UTF-8, is left out.
+    """
+    found = []
+    for line in path.read_bytes()[start:].splitlines() if path.exists() else ():
+        with suppress(ValueError):
+            found.append(json.loads(line.decode()))
+    return [row for row in found if isinstance(row, dict)]
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    """Add a row, on a line of its own even after one that a crash cut short."""
+    line = json.dumps(row).encode() + b"\n"
+    with path.open("a+b") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read() == b"\n" else b"\n" + line
+        file.write(line)
