@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from mezzotint.evaluate import Against, Features, Measure, choose
 from mezzotint.experiment import SampleConfig
 
 Metric = Literal["fd", "sfd", "cs", "kd", "prdc", "accuracy", "memorised"]
-EVERY: tuple[Metric, ...] = ("fd", "sfd", "cs", "kd", "prdc", "accuracy", "memorised")
+EVERY: tuple[Metric, ...] = get_args(Metric)
 
 
 @dataclass(frozen=True)

@@ -312,10 +312,9 @@ def study(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
         follow(f"study of {name}", i, len(names))
         config, folder = work.plan.models[name], work.folder(name)
         pipe = loading.load(folder)
-        pictures = held_out(config.data.data, config.data.size, work.data[name])
-        rows = np.random.default_rng(0).permutation(len(pictures.images))[:HELD_OUT]
-        images = torch.from_numpy(pictures.images[np.sort(rows)]).permute(0, 3, 1, 2).contiguous()
-        labels = pictures.labels[np.sort(rows)].tolist() if pipe.classes else None
+        pictures = held_out(config.data.data, config.data.size, work.data[name]).some(HELD_OUT)
+        images = torch.from_numpy(np.array(pictures.images)).permute(0, 3, 1, 2).contiguous()
+        labels = pictures.labels.tolist() if pipe.classes else None
         noise = gradient_noise(folder)
         known[name] = {
             **_trained(work, name),
