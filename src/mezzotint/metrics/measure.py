@@ -34,6 +34,15 @@ class Figure:
     against: str  # the reference, in words; empty where none is needed
     note: str = ""
 
+    def __str__(self) -> str:
+        against = f" against {self.against}" if self.against else ""
+        eyes = f"; {self.network} network, {self.resize}" if self.network else ""
+        note = f"; {self.note}" if self.note else ""
+        return (
+            f"{self.name:<14} {self.value:>10.4f}  [{self.low:.4f}, {self.high:.4f}]  "
+            f"{self.samples:,} pictures{against}{eyes}{note}"
+        )
+
 
 def measure(
     made: Features,
