@@ -91,7 +91,7 @@ def _forward(
     """The norm, the groups' means (B, G, 1) and 1 / std.
 
     The variance is ``mean(x^2) - mean(x)^2``, in float32 at least: of a group whose mean is a
-    hundred times its deviation the norm is right to 0.003, which no network comes near to.
+    hundred times its deviation the norm is off by 0.003.
     """
     x = x.permute(0, 2, 3, 1)
     out, means, rstds = torch.empty_like(x), [], []
