@@ -76,6 +76,7 @@ def sample(arguments: list[str]) -> None:
     pipe = replace(pipe, defaults=flags.how.within(flags.nfe))
     asked = [_label(label, pipe.classes) for label in flags.labels]
     labels = asked[0] if len(asked) == 1 else asked or None
+    every = pipe.labels(flags.n, labels)
     grid = _beside(flags.out)
     earlier = _earlier(flags.out, grid)
     flags.out.mkdir(parents=True, exist_ok=True)
@@ -85,8 +86,6 @@ def sample(arguments: list[str]) -> None:
     def follow(done: int, calls: int) -> None:
         progress.start()
         progress.update(task, completed=done, total=calls)
-
-    every = pipe.labels(flags.n, labels)
 
     def write(first: int, made: Tensor) -> None:
         if not first:
