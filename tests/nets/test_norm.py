@@ -20,6 +20,16 @@ shapes = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 Results = tuple[Tensor, ...]
 
 
+@pytest.fixture(params=["run", "compiled"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layer as it runs, or in the form that a compiler is handed."""
+    if request.param == "compiled":
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+
+
+forms = pytest.mark.usefixtures("form")
+
+
 def layer(channels: int, groups: int, silu: bool = True) -> GroupNorm:
     """One whose weight and bias are not what they begin as."""
     norm = GroupNorm(channels, groups, silu)
@@ -43,6 +53,7 @@ def results(norm: GroupNorm, x: Tensor, out: Tensor, slope: Tensor) -> Results:
     return out.detach(), *grads
 
 
+@forms
 @shapes
 @pytest.mark.parametrize("silu", [True, False], ids=["silu", "plain"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
@@ -60,6 +71,7 @@ def test_it_is_torchs_norm_and_its_gradients(
         torch.testing.assert_close(got, wanted, rtol=0, atol=max(bound, tolerance))
 
 
+@forms
 @pytest.mark.parametrize("silu", [True, False], ids=["silu", "plain"])
 def test_the_gradients_are_the_limits_of_differences(silu: bool) -> None:
     torch.manual_seed(0)
@@ -94,6 +106,7 @@ def test_x_is_all_that_is_kept_for_the_backward_pass(shape: tuple[int, ...]) -> 
     assert all(t.numel() <= size[0] * size[1] for t in kept if t.shape != x.shape)
 
 
+@forms
 @pytest.mark.parametrize("shape", list(SHAPES.values())[1:], ids=list(SHAPES)[1:])
 @pytest.mark.parametrize("mean", [0.0, 5.0])
 def test_bf16_loses_little_more_than_torchs_own(shape: tuple[int, ...], mean: float) -> None:
@@ -113,6 +126,7 @@ def test_bf16_loses_little_more_than_torchs_own(shape: tuple[int, ...], mean: fl
     assert ours[1] <= 1.5 * theirs[1]  # the gradient of x
 
 
+@forms
 @shapes
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("value", [0.0, 3.3, -1e4])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mezzotint import UserError
 from mezzotint.nets import DiT, DiTConfig, UNet, UNetConfig, network
-from mezzotint.nets.blocks import Attention, Down, Up, attend, sinusoid
+from mezzotint.nets.blocks import Attention, Down, Up, attend, doubled, sinusoid
 from mezzotint.nets.norm import GroupNorm
 
 WIDE = {"channels": (32, 64), "groups": 8}  # at 32x32 every way through Up and GroupNorm is taken
@@ -168,8 +168,15 @@ def test_a_compiler_sees_it_as_one_graph(tiny_net, training: bool) -> None:
         torch.testing.assert_close(compiled(x, t, labels), net(x, t, labels))
 
 
+def test_what_a_compiler_is_handed_doubles_the_same(monkeypatch) -> None:
+    x = torch.randn(2, 3, 4, 5)
+    plain = doubled(x)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert torch.equal(doubled(x), plain)
+
+
 @pytest.mark.parametrize("training", [True, False])
-def test_on_a_cpu_only_long_work_of_a_narrow_network_is_compiled(
+def test_on_a_cpu_only_long_work_that_gains_is_compiled(
     tiny_net, monkeypatch, training: bool
 ) -> None:
     def made(**fields: Any) -> UNet:
@@ -179,10 +186,12 @@ def test_on_a_cpu_only_long_work_of_a_narrow_network_is_compiled(
     monkeypatch.setattr(network, "compiles", lambda: True)
     many = network.STEPS_FROM if training else network.COMPILE_FROM
     assert not made().compile_for(many - 1)
-    assert not made(channels=(128,), attention=()).compile_for(many)
+    wide = made(channels=(128,), attention=())
+    assert wide.compile_for(many) is not training  # which would take much more memory
     assert not tiny_net().eval().compile_for(many)  # in float32 it gains nothing
     net = made()
     assert net.compile_for(many)
+    assert net.stem.weight.is_contiguous(memory_format=torch.channels_last)
     assert not net.compile_for(many)  # already
     monkeypatch.setattr(network, "compiles", lambda: False)
     assert not made().compile_for(many)

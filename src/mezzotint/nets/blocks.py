@@ -152,6 +152,15 @@ class Down(nn.Module):
         return out
 
 
+def doubled(x: Tensor) -> Tensor:
+    """Each pixel four times: (B, C, H, W) to (B, C, 2H, 2W)."""
+    if not torch.compiler.is_compiling():
+        return F.interpolate(x, scale_factor=2.0, mode="nearest")
+    # Of which a compiler would make a backward pass that adds number by number.
+    x = torch.stack([x, x], 3).flatten(2, 3)
+    return torch.stack([x, x], 4).flatten(3, 4)
+
+
 class Up(nn.Module):
     """Double the resolution: nearest neighbour, then a convolution."""
 
@@ -163,7 +172,7 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[2] * x.shape[3] < 256:
-            out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+            out: Tensor = self.conv(doubled(x))
             return out
         taps = self.taps() if self.merged is None else self.merged
         return F.conv_transpose2d(x, taps, self.conv.bias, stride=2, padding=1)

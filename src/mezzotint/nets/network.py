@@ -38,7 +38,7 @@ class Network(nn.Module):
     """A network that pipelines run: abstract."""
 
     config: Any  # the dataclass it was made of
-    narrow = False  # whether in bf16 compiled code of it is faster on a CPU
+    gains = False  # whether a compiler makes it faster on a CPU, to train it or to sample in bf16
 
     @property
     def dtype(self) -> torch.dtype:
@@ -60,22 +60,30 @@ class Network(nn.Module):
             digest.update(weight.cpu().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile_for` has had it compiled."""
+        return self._compiled_call_impl is not None
+
     def compile_for(self, calls: int) -> bool:
         """Compile if so many calls pay for its minute or two; returns whether that was begun.
 
-        On a GPU, with CUDA graphs to sample; on a CPU, where that can be done, what is narrow, to
-        train it or to sample in bf16. The shapes are taken as fixed.
+        On a GPU, with CUDA graphs to sample; on a CPU, where that can be done, what gains by it, to
+        train it or to sample in bf16: its weights become channels-last then, as the code is that is
+        made. The shapes are taken as fixed.
         """
         device = next(self.parameters()).device.type
         enough = calls >= (STEPS_FROM if device == "cpu" and self.training else COMPILE_FROM)
-        if not enough or self._compiled_call_impl is not None:
+        if not enough or self.compiled:
             return False
         low = self.training or self.dtype == torch.bfloat16
-        if device == "cuda" or (device == "cpu" and self.narrow and low and compiles()):
-            graphs = device == "cuda" and not self.training
-            self.compile(mode="reduce-overhead" if graphs else "default", dynamic=False)
-            return True
-        return False
+        if device == "cpu" and self.gains and low and compiles():
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        elif device != "cuda":
+            return False
+        graphs = device == "cuda" and not self.training
+        self.compile(mode="reduce-overhead" if graphs else "default", dynamic=False)
+        return True
 
     def for_inference(self, dtype: torch.dtype) -> Self:
         """A copy to sample with: weights in ``dtype``, and what follows from them, made once.

@@ -57,8 +57,8 @@ def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> 
         labels = torch.zeros(count, dtype=torch.int64, device=u.device) if classes else None
         return Examples(torch.randn(count, *shape, device=u.device), labels)
 
-    state = begin(configuration, cast(Network, net), task)
     short = replace(config, images=STEPS * config.batch)
+    state = begin(short, cast(Network, net), task)
     steps = train(
         *(accelerator, accelerator.prepare(net), state.ema, state.optimizer, task, batch, short)
     )

@@ -77,8 +77,7 @@ def run(experiment: Configuration, folder: Path, resume: bool = False) -> Iterat
     begun = f"resumed from {found}" if found else f"begun in {folder}"
     if job.data.skipped:
         begun += f", {job.data.skipped} pictures that cannot be read left out"
-    steps = experiment.train.steps  # not those that are left: what is resumed is to be the same
-    if job.state.step < steps and job.state.net.compile_for(steps):
+    if job.state.step < experiment.train.steps and job.state.net.compiled:
         begun += "; compiling its network first, a minute or two"
         # Of two processes: compiled code lays out the gradients of 1x1 convolutions in its own
         # way, and torch says that a few kilobytes are copied.

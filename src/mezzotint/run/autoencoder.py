@@ -91,7 +91,7 @@ class AutoencoderJob(Job):
         ).to(device)
         if task.discriminator is not None:  # too small pictures are refused now, not when it begins
             task.discriminator(torch.zeros(1, channels, height, width, device=device))
-        self.state = begin(experiment, net, task)
+        self.state = begin(experiment.train, net, task)
         self.codec = Latents(
             cast(VAE, self.state.ema.module.eval()), zeros.to(device), ones.to(device)
         )

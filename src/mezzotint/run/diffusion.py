@@ -70,7 +70,7 @@ class DiffusionJob(Job):
             noise.learn_variance,
             compute_dtype(experiment.precision, device),
         ).to(device)
-        self.state = begin(experiment, net, task)
+        self.state = begin(experiment.train, net, task)
         self.pipe = Pipeline(
             net=cast(Network, self.state.ema.module.eval()),
             schedule=schedule,

@@ -19,7 +19,7 @@ from mezzotint.experiment import Configuration, compute_dtype
 from mezzotint.nets import Network
 from mezzotint.training import posthoc
 from mezzotint.training.ema import averaged
-from mezzotint.training.loop import Examples, Task, optimizer
+from mezzotint.training.loop import Examples, Task, TrainConfig, optimizer
 from mezzotint.training.state import TrainState
 
 Tensors: TypeAlias = dict[str, dict[str, Tensor]]
@@ -77,9 +77,13 @@ def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
     return flip(Pixels().encode(images.contiguous()), mirrored)
 
 
-def begin(experiment: Configuration, net: Network, task: Task) -> TrainState:
-    """Before the first step: nothing is averaged yet, and nothing learned."""
-    config = experiment.train
+def begin(config: TrainConfig, net: Network, task: Task) -> TrainState:
+    """Before the first step: nothing is averaged yet, and nothing learned.
+
+    The network is compiled where that pays: for all steps and not those that are left, since what
+    is resumed is to be the same; and first, since averages and moments are laid out as it is.
+    """
+    net.compile_for(config.steps)
     ema = averaged(net, config.batch, config.ema_halflife)
     averages = posthoc.begin(net) if config.snapshots else {}
     return TrainState(net, ema, optimizer(net, config, task), task, averages)
