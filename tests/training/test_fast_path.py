@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mezzotint import cosine
-from mezzotint.nets import UNet, UNetConfig, blocks
+from mezzotint.nets import UNet, UNetConfig, blocks, network
 from mezzotint.nets.blocks import Up
 from mezzotint.nets.norm import GroupNorm
 from mezzotint.training.ema import averaged
@@ -64,7 +64,13 @@ def go(state: TrainState) -> Iterator[Step]:
         yield step
 
 
-def losses(steps: int, dtype: torch.dtype, plain: bool = False, much: int = 2**23) -> Tensor:
+def losses(
+    steps: int,
+    dtype: torch.dtype,
+    plain: bool = False,
+    much: int = 2**23,
+    compiled: bool = False,
+) -> Tensor:
     """Of the first steps of a training; ``plain`` is one of torch's own layers and layout."""
 
     def norm(self: GroupNorm, x: Tensor) -> Tensor:
@@ -80,6 +86,8 @@ def losses(steps: int, dtype: torch.dtype, plain: bool = False, much: int = 2**2
             patch.setattr(GroupNorm, "forward", norm)
             patch.setattr(Up, "forward", up)
         state = begin(torch.contiguous_format if plain else torch.channels_last, dtype)
+        if compiled:
+            assert state.net.compile_for(network.STEPS_FROM)
         return torch.stack([step.loss for step in islice(go(state), steps)])
 
 
@@ -93,10 +101,12 @@ def test_what_is_made_again_is_the_same() -> None:
     assert torch.equal(losses(5, torch.float32, much=0), losses(5, torch.float32))
 
 
-def test_a_training_in_bf16_goes_as_the_plain_networks() -> None:
-    fast, plain = (
-        losses(300, torch.bfloat16, plain).view(6, 50).mean(1) for plain in (False, True)
-    )
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_training_in_bf16_goes_as_the_plain_networks(compiled: bool) -> None:
+    if compiled and not network.compiles():
+        pytest.skip("no code can be compiled here: that takes a C++ compiler, Python's headers")
+    fast = losses(300, torch.bfloat16, compiled=compiled).view(6, 50).mean(1)
+    plain = losses(300, torch.bfloat16, plain=True).view(6, 50).mean(1)
     assert fast[-1] < fast[0] / 2  # something is learned
     torch.testing.assert_close(fast, plain, rtol=0.1, atol=0)
 
