@@ -30,16 +30,17 @@ from torch import Tensor
 from turns import DEVICE, Row, Turn, memory, peak_memory, table, take_turns
 
 import mezzotint as mz
-from mezzotint.allocator import keep_freed_memory
-from mezzotint.experiment import SampleConfig, compute_dtype
+from mezzotint.config.recipes import RECIPES
+from mezzotint.config.sampling import SampleConfig
 from mezzotint.interop import diffusers as interop
-from mezzotint.machine import machine
-from mezzotint.nets import UNet, UNetConfig
-from mezzotint.pipeline import Pipeline
-from mezzotint.recipes import RECIPES
-from mezzotint.training.ema import averaged
-from mezzotint.training.loop import Examples, TrainConfig, optimizer, train
-from mezzotint.training.objective import Diffusion, ObjectiveConfig
+from mezzotint.networks import UNet, UNetConfig
+from mezzotint.networks.allocator import keep_freed_memory
+from mezzotint.networks.precision import compute_dtype
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage.machine import machine
+from mezzotint.trainer.ema import averaged
+from mezzotint.trainer.loop import Examples, TrainConfig, optimizer, train
+from mezzotint.trainer.objective import Diffusion, ObjectiveConfig
 
 LAST, BF16 = torch.channels_last, torch.bfloat16
 LARGE = {

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import mezzotint as mz
-from mezzotint.pipeline import Pipeline
-from mezzotint.report.curves import Panel, draw
-from mezzotint.training import track
+from mezzotint.drawing.curves import Panel, draw
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage import log as track
 
 FEW = 1000
 KEPT = "name", "value", "low", "high", "samples"

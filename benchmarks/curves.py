@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mezzotint.report.curves import Panel, draw
-from mezzotint.training.track import read
+from mezzotint.drawing.curves import Panel, draw
+from mezzotint.storage.log import read
 
 NOT_DRAWN = {"step", "images", "lr", "images_per_second", "figure"}
 

@@ -16,12 +16,13 @@ from pathlib import Path
 from accelerate import Accelerator
 from turns import DEVICE, Row, Turn, memory, peak_memory, table, take_turns
 
-from mezzotint.allocator import keep_freed_memory
-from mezzotint.experiment import CodecConfig, Experiment
-from mezzotint.machine import machine
-from mezzotint.recipes import RECIPES
+from mezzotint.config.experiment import Experiment
+from mezzotint.config.recipes import RECIPES
+from mezzotint.config.sections import CodecConfig
+from mezzotint.networks.allocator import keep_freed_memory
 from mezzotint.run.diffusion import DiffusionJob
-from mezzotint.training.loop import train
+from mezzotint.storage.machine import machine
+from mezzotint.trainer.loop import train
 
 LATENTS, FOLDED, PIXELS = "latents, f4", "pixels, folded 4x4", "pixels"
 COUNT, BATCH = 64, 64

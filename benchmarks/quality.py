@@ -19,17 +19,17 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from mezzotint import evaluate as evaluation
-from mezzotint import loading
-from mezzotint.allocator import keep_freed_memory
-from mezzotint.codec import Latents
-from mezzotint.evaluate import Measure, choose
-from mezzotint.experiment import SampleConfig
-from mezzotint.machine import machine
-from mezzotint.metrics.networks import figure_name
-from mezzotint.pipeline import Pipeline
-from mezzotint.report.curves import Panel, Points, draw
-from mezzotint.samplers import SAMPLERS
+from mezzotint import evaluation
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.drawing.curves import Panel, Points, draw
+from mezzotint.evaluation.measuring import Measure
+from mezzotint.metrics.networks import choose, figure_name
+from mezzotint.networks.allocator import keep_freed_memory
+from mezzotint.pipeline import loading
+from mezzotint.pipeline.codec import Latents
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage.machine import machine
 
 CALLS = (5, 10, 20, 50, 250, 1000)
 SCALES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)

@@ -22,14 +22,17 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mezzotint import evaluate as evaluation
-from mezzotint import loading, recipes
-from mezzotint.allocator import keep_freed_memory
-from mezzotint.experiment import Experiment, SampleConfig
-from mezzotint.machine import machine
+from mezzotint import evaluation
+from mezzotint.config import recipes
+from mezzotint.config.experiment import Experiment
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.networks.allocator import keep_freed_memory
+from mezzotint.pipeline import loading
 from mezzotint.run import run
 from mezzotint.run.averages import rebuild
-from mezzotint.training import checkpoint, track
+from mezzotint.storage import checkpoint
+from mezzotint.storage import log as track
+from mezzotint.storage.machine import machine
 
 Change = Callable[[Experiment], Experiment]
 HOW = SampleConfig("dpmpp_2m", steps=20, spacing="karras", guidance=2.0)

@@ -1,6 +1,6 @@
 """Make of a run a model that comes with the package: its averaged weights in bf16, and its card.
 
-    python benchmarks/ship.py RUN --out src/mezzotint/models/NAME --card CARD.md
+    python benchmarks/ship.py RUN --out src/mezzotint/pretrained/NAME --card CARD.md
 
 RUN is a run, of which the newest checkpoint is taken, or a checkpoint. What `sample` then does by
 default is what a sweep of the run found best, or else what the run was configured to do.
@@ -20,10 +20,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mezzotint import experiment, loading, recommended, shipped
+from mezzotint import config as configuration
+from mezzotint.config.experiment import Experiment
 from mezzotint.errors import UserError
-from mezzotint.experiment import Experiment
-from mezzotint.training import checkpoint
+from mezzotint.pipeline import loading, shipped, tuned
+from mezzotint.storage import checkpoint
 
 LARGEST = 25_000_000  # bytes: everyone who installs the package downloads them
 KEPT = ("step", "shape", "classes", "data", "colour", "codec")  # of state.json
@@ -43,7 +44,7 @@ def ship(run: Path, folder: Path, card: str) -> int:
     found = run
     if not (run / checkpoint.MANIFEST).exists():
         found = checkpoint.newest(run / "checkpoints", warnings.warn) or run
-    config = experiment.read(found / "config.json")
+    config = configuration.read(found / "config.json")
     assert isinstance(config, Experiment)
     data = replace(config.data, data=_public(config.data.data))
     config = replace(config, data=data, codec=replace(config.codec, vae=_public(config.codec.vae)))
@@ -53,17 +54,15 @@ def ship(run: Path, folder: Path, card: str) -> int:
     size = sum(tensor.nbytes for part in tensors.values() for tensor in part.values())
     if size > LARGEST:
         raise UserError(f"the weights take {size:,} bytes in bf16: ship at most {LARGEST:,}")
-    best = recommended.read(run)
+    best = tuned.read(run)
     if best and best.digest != pipe.digest:
-        raise UserError(
-            f"{run / recommended.NAME} is of earlier weights: sweep again, or delete it"
-        )
+        raise UserError(f"{run / tuned.NAME} is of earlier weights: sweep again, or delete it")
 
-    facts = {"config": experiment.to_json(config), "state": {k: state[k] for k in KEPT}}
+    facts = {"config": configuration.to_json(config), "state": {k: state[k] for k in KEPT}}
     checkpoint.write(folder, tensors, facts)
     if best:
         digest = loading.load(folder, "cpu").digest
-        recommended.write(folder, replace(best, digest=digest))
+        tuned.write(folder, replace(best, digest=digest))
     (folder / "README.md").write_text(card)
     files = sorted(path for path in folder.iterdir() if path.name != checkpoint.MANIFEST)
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

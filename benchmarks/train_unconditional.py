@@ -25,9 +25,9 @@ from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, UNet2DModel
 from diffusers.optimization import get_cosine_schedule_with_warmup
 from diffusers.training_utils import EMAModel
 
-from mezzotint.allocator import keep_freed_memory
 from mezzotint.data import prepare
 from mezzotint.data.order import rows
+from mezzotint.networks.allocator import keep_freed_memory
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 WIDTHS = (32, 64, 128, 224)  # 12.0 million parameters, 3.9 GFLOP a training sample; ours 12.3, 3.4

@@ -22,12 +22,12 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 from turns import DEVICE, synchronize
 
-from mezzotint.allocator import keep_freed_memory
 from mezzotint.data import Prepared, rows
-from mezzotint.experiment import compute_dtype
-from mezzotint.machine import machine
-from mezzotint.nets import UNet, UNetConfig
+from mezzotint.networks import UNet, UNetConfig
+from mezzotint.networks.allocator import keep_freed_memory
+from mezzotint.networks.precision import compute_dtype
 from mezzotint.run.job import pixels
+from mezzotint.storage.machine import machine
 
 KINDS = {
     "convolutions": ("conv", "cudnn"),

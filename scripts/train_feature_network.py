@@ -22,9 +22,9 @@ from torch.nn.functional import cross_entropy, pad
 from torch.optim.swa_utils import AveragedModel, update_bn
 
 from mezzotint.data import Prepared, prepare
-from mezzotint.experiment import compute_dtype
 from mezzotint.metrics import networks
 from mezzotint.metrics.classifier import Classifier
+from mezzotint.networks.precision import compute_dtype
 
 BATCH, SHIFT = 256, 2
 RECIPES = {  # images seen, peak learning rate, whether a mirrored picture is one of its class

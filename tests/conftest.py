@@ -8,19 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from mezzotint.config.experiment import Autoencoder, Experiment
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
 from mezzotint.data import glyphs
-from mezzotint.experiment import (
-    AugmentedConfig,
-    Autoencoder,
-    CodecConfig,
-    DataConfig,
-    Experiment,
-    NoiseConfig,
-    SampleConfig,
-)
-from mezzotint.nets import UNet, UNetConfig, VAEConfig
+from mezzotint.networks import UNet, UNetConfig, VAEConfig
 from mezzotint.run import run
-from mezzotint.training.loop import TrainConfig
+from mezzotint.trainer.loop import TrainConfig
 
 torch.set_num_threads(1)  # the networks here are too small for two
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mezzotint.noise import Level
-from mezzotint.predict import Denoiser
-from mezzotint.samplers import SAMPLERS
-from mezzotint.samplers.step import Noise
+from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.prediction import Denoiser
+from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.diffusion.samplers.step import Noise
 
 
 @dataclass(frozen=True)

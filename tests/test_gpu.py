@@ -10,8 +10,8 @@ import torch
 
 import mezzotint as mz
 from mezzotint import metrics
-from mezzotint.experiment import Experiment
-from mezzotint.nets import UNet, UNetConfig
+from mezzotint.config.experiment import Experiment
+from mezzotint.networks import UNet, UNetConfig
 from mezzotint.run import run
 
 pytestmark = [

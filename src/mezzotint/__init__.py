@@ -5,49 +5,26 @@ grid = schedule.grid(50, spacing="leading")
 x = mz.SAMPLERS["ddim"](denoise, x, grid, eta=0.0)
 
 images = mz.load("runs/cifar10-ddpm-small").sample(16, labels=3, guidance=2.0, seed=0)
+
+The names are listed in `mezzotint.api`, which is imported when the first of them is used.
 """
 
-from mezzotint.errors import UserError
-from mezzotint.guidance import guide
-from mezzotint.loading import load, load_codec
-from mezzotint.metrics import frechet_distance, inception_score
-from mezzotint.noise import (
-    Level,
-    Schedule,
-    cosine,
-    exponential,
-    laplace,
-    linear,
-    scaled_linear,
-    shifted,
-    sigmoid,
-    zero_terminal_snr,
-)
-from mezzotint.pipeline import Pipeline
-from mezzotint.predict import to_eps, to_x0
-from mezzotint.samplers import SAMPLERS
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "SAMPLERS",
-    "Level",
-    "Pipeline",
-    "Schedule",
-    "UserError",
-    "cosine",
-    "exponential",
-    "frechet_distance",
-    "guide",
-    "inception_score",
-    "laplace",
-    "linear",
-    "load",
-    "load_codec",
-    "scaled_linear",
-    "shifted",
-    "sigmoid",
-    "to_eps",
-    "to_x0",
-    "zero_terminal_snr",
-]
+if TYPE_CHECKING:
+    from mezzotint.api import *  # noqa: F403
+else:
+
+    def __getattr__(name: str) -> Any:
+        if not name.startswith("_"):
+            api = import_module("mezzotint.api")
+            if name in api.__all__:
+                globals().update({each: getattr(api, each) for each in api.__all__})
+                return globals()[name]
+        raise AttributeError(f"module 'mezzotint' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return [*globals(), *import_module("mezzotint.api").__all__]

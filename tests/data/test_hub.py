@@ -9,10 +9,10 @@ from huggingface_hub.utils import filter_repo_objects
 
 from mezzotint.data import find_source, held_out, prepare
 from mezzotint.errors import UserError
-from mezzotint.hub import snapshot
 from mezzotint.interop.vae import write_vae
-from mezzotint.loading import is_autoencoder, load_codec
-from mezzotint.nets import VAE, VAEConfig
+from mezzotint.networks import VAE, VAEConfig
+from mezzotint.pipeline.loading import is_autoencoder, load_codec
+from mezzotint.storage.hub import snapshot
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import mezzotint as mz
 from mezzotint.interop.diffusers import schedule, unet_settings, unet_weights
-from mezzotint.nets import UNet, UNetConfig
+from mezzotint.networks import UNet, UNetConfig
 
 diffusers.utils.logging.set_verbosity_error()
 

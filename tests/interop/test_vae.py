@@ -30,8 +30,8 @@ from mezzotint.interop.vae import (
     vae_weights,
     write_vae,
 )
-from mezzotint.nets import VAE, TinyVAE, TinyVAEConfig, VAEConfig
-from mezzotint.nets.vae import kl_divergence, posterior_sample
+from mezzotint.networks import VAE, TinyVAE, TinyVAEConfig, VAEConfig
+from mezzotint.networks.vae import kl_divergence, posterior_sample
 
 diffusers.utils.logging.set_verbosity_error()
 

@@ -10,8 +10,6 @@ from collections.abc import Callable
 import torch
 
 import mezzotint
-from mezzotint import recipes
-from mezzotint.allocator import keep_freed_memory
 from mezzotint.cli.average import average
 from mezzotint.cli.doctor import doctor
 from mezzotint.cli.evaluate import evaluate
@@ -20,8 +18,9 @@ from mezzotint.cli.reproduce import reproduce
 from mezzotint.cli.sample import sample
 from mezzotint.cli.sweep import sweep
 from mezzotint.cli.train import train
-from mezzotint.errors import UserError
-from mezzotint.experiment import nearest
+from mezzotint.config import recipes
+from mezzotint.errors import UserError, nearest
+from mezzotint.networks.allocator import keep_freed_memory
 from mezzotint.run import Interrupted
 
 USAGE = """usage: mezzotint VERB ...

@@ -9,15 +9,18 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from mezzotint import evaluate as evaluation
-from mezzotint import loading, shipped
+from mezzotint import evaluation
 from mezzotint.cli.bars import FIRST
 from mezzotint.cli.flags import parse, settings, subject, writable
 from mezzotint.cli.reconstructions import reconstructions
 from mezzotint.cli.table import Following, Network
+from mezzotint.config.sampling import SampleConfig
 from mezzotint.errors import UserError
-from mezzotint.evaluate import Against, Features, Measure, choose
-from mezzotint.experiment import SampleConfig
+from mezzotint.evaluation.against import Against
+from mezzotint.evaluation.measuring import Measure
+from mezzotint.metrics.features import Features
+from mezzotint.metrics.networks import choose
+from mezzotint.pipeline import loading, shipped
 
 Metric = Literal["fd", "sfd", "cs", "kd", "prdc", "accuracy", "memorised"]
 EVERY: tuple[Metric, ...] = get_args(Metric)

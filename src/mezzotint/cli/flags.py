@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import tyro
 from pydantic import ValidationError
 
-from mezzotint.asked import freed
-from mezzotint.errors import UserError
-from mezzotint.experiment import SampleConfig, first_problem, nearest
+from mezzotint.config.sampling import SampleConfig, freed
+from mezzotint.config.strict import first_problem
+from mezzotint.errors import UserError, nearest
 
 T = TypeVar("T")
 

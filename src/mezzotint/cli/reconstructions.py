@@ -8,14 +8,16 @@ from typing import Literal
 
 from torch import Tensor
 
-from mezzotint import evaluate as evaluation
-from mezzotint import experiment, loading
+from mezzotint import config as configuration
+from mezzotint import evaluation
 from mezzotint.cli.flags import parse, writable
 from mezzotint.cli.table import Following, Network
+from mezzotint.drawing import figures
 from mezzotint.errors import UserError
-from mezzotint.evaluate import Against, choose
-from mezzotint.reconstruct import reconstruct, subjects
-from mezzotint.report import figures
+from mezzotint.evaluation.against import Against
+from mezzotint.evaluation.reconstruction import reconstruct, subjects
+from mezzotint.metrics.networks import choose
+from mezzotint.pipeline import loading
 from mezzotint.run.autoencoder import SHOWN, spread_out
 
 Distance = Literal["fd", "sfd", "kd"]
@@ -93,7 +95,7 @@ def _originals(name: str, flags: AutoencoderFlags) -> Against:
     if flags.against:
         return subjects(flags.against, size, count, flags.against_split)
     if any((folder / mark).exists() for mark in ("checkpoints", "manifest.json")):
-        c = experiment.read(folder / "config.json").data
+        c = configuration.read(folder / "config.json").data
         return subjects(c.data, size or c.size, count, skip_bad=c.skip_bad)
     raise UserError(f"{name} does not say what it was trained on: say --against what")
 

@@ -9,12 +9,12 @@ from typing import Literal
 
 from rich.progress import Progress
 
-from mezzotint import reporting
+from mezzotint import pages
 from mezzotint.cli.bars import bar
 from mezzotint.cli.flags import parse, subject, writable
+from mezzotint.drawing.page import render
 from mezzotint.errors import UserError
-from mezzotint.report.page import render
-from mezzotint.reporting import Asked
+from mezzotint.pages import Asked
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def report(arguments: list[str]) -> None:
     writable(flags.out)
     asked = Asked(flags.samples, flags.seed, flags.precision)
     with _Following() as following:
-        page = reporting.page([Path(name) for name in names], asked, following.on)
+        page = pages.page([Path(name) for name in names], asked, following.on)
     flags.out.write_text(render(page), encoding="utf-8")
     print(f"{flags.out}: {flags.out.stat().st_size / 1e6:.1f} MB, open it in a browser")
 

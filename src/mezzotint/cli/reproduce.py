@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mezzotint import evaluate as evaluation
-from mezzotint import reproduce as reproducing
+from mezzotint import evaluation, paper
 from mezzotint.cli.flags import parse
 from mezzotint.cli.table import Following
 from mezzotint.cli.train import watch
 from mezzotint.errors import UserError
-from mezzotint.progress import told
-from mezzotint.reproduce import Results, Scale, Work
+from mezzotint.paper import Results, Scale, Work
 from mezzotint.run import Interrupted
+from mezzotint.storage.progress import told
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def reproduce(arguments: list[str]) -> None:
     share, device = evaluation.join()
     if share.count > 1:
         raise UserError("reproduce is one process's work: start it without torchrun")
-    plan = reproducing.plan(
+    plan = paper.plan(
         *(flags.scale, flags.only, flags.out or Path("runs") / f"reproduce-{flags.scale}"),
         data=flags.data,
         imagenet=flags.imagenet,
@@ -74,10 +73,10 @@ def reproduce(arguments: list[str]) -> None:
         seed=flags.seed,
         precision=flags.precision,
     )
-    work = reproducing.begin(plan)
+    work = paper.begin(plan)
     _say(work, flags.hours)
     try:
-        for name, steps in reproducing.trainings(work):
+        for name, steps in paper.trainings(work):
             watch(steps, f"train {name}")
     except Interrupted as stop:
         print(
@@ -86,7 +85,7 @@ def reproduce(arguments: list[str]) -> None:
         )
         sys.exit(128 + stop.number)
     with Following(plan.samples) as following:
-        rows = reproducing.recorded(work)
+        rows = paper.recorded(work)
         for row in work.rows():
             if row in rows:
                 continue
@@ -94,14 +93,14 @@ def reproduce(arguments: list[str]) -> None:
             def follow(what: str, done: float, total: int, name: str = row.name) -> None:
                 following.on(f"{name}: {what}", done, total)
 
-            rows[row] = reproducing.measure(work, row, device, follow)
+            rows[row] = paper.measure(work, row, device, follow)
             following.bar.stop()
             figures = ", ".join(f"{f['name']} {f['value']:.4g}" for f in rows[row]["figures"])
             print(f"{row.letter}: {row.name}: {figures}", flush=True)
             following.bar.start()
-        study = reproducing.study(work, following.on)
+        study = paper.study(work, following.on)
     ordered = {row: rows[row] for row in plan.rows if row in rows}
-    page = reproducing.write(Results(work, ordered, study))
+    page = paper.write(Results(work, ordered, study))
     print(f"the table: {page.with_name('reproduce.md')}")
     print(f"the page, to open in a browser: {page}")
 
@@ -110,7 +109,7 @@ def _say(work: Work, hours: float) -> None:
     """What will be done, and how long it will take."""
     total = 0.0
     print(f"{work.plan.folder}:")
-    for what, seconds in reproducing.estimate(work, hours):
+    for what, seconds in paper.estimate(work, hours):
         total += seconds
         print(f"  {what}: about {told(seconds)}", flush=True)
     for name in work.plan.models:

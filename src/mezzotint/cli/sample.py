@@ -14,14 +14,14 @@ from PIL.Image import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
-from mezzotint import evaluate as evaluation
-from mezzotint import loading, recommended
+from mezzotint import evaluation
 from mezzotint.cli.bars import bar
 from mezzotint.cli.flags import parse, settings, subject
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.drawing import figures
+from mezzotint.drawing.colour import channel_statistics
 from mezzotint.errors import UserError
-from mezzotint.experiment import SampleConfig
-from mezzotint.report import figures
-from mezzotint.report.colour import channel_statistics
+from mezzotint.pipeline import loading, tuned
 
 MARK = "mezzotint sample"  # in a grid's PNG: of how many pictures it is, 000000 on
 
@@ -71,7 +71,7 @@ def sample(arguments: list[str]) -> None:
     if flags.tile:
         pipe = pipe.tiled(flags.tile)
     pipe = pipe.in_precision(flags.precision)
-    if flags.nfe is None and (told := recommended.told(pipe, folder)):
+    if flags.nfe is None and (told := tuned.told(pipe, folder)):
         print(f"recommended, where no flag says otherwise: {told}")
     pipe = replace(pipe, defaults=flags.how.within(flags.nfe))
     asked = [_label(label, pipe.classes) for label in flags.labels]

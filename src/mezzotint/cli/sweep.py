@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mezzotint import evaluate as evaluation
-from mezzotint import loading
-from mezzotint import sweep as sweeping
+from mezzotint import evaluation, tuning
 from mezzotint.cli.flags import parse, subject
 from mezzotint.cli.table import Following, Network
+from mezzotint.config.sampling import SampleConfig
 from mezzotint.errors import UserError
-from mezzotint.experiment import SampleConfig
-from mezzotint.progress import told
-from mezzotint.sweep import Cell, Sweep
-from mezzotint.sweep.page import name as named
-from mezzotint.sweep.page import where
+from mezzotint.pipeline import loading
+from mezzotint.storage.progress import told
+from mezzotint.tuning import Cell, Sweep
+from mezzotint.tuning.page import name as named
+from mezzotint.tuning.page import where
 
 NFE = (5, 10, 20)
 
@@ -77,14 +76,14 @@ def sweep(arguments: list[str]) -> None:
     digest, pipe = pipe.digest, pipe.in_precision(flags.precision)
     nfe = flags.nfe or (() if flags.steps else NFE)
     intervals = [_interval(text) for text in flags.interval]
-    hows = sweeping.settings(pipe, flags.sampler, flags.guidance, intervals, nfe, flags.steps)
+    hows = tuning.settings(pipe, flags.sampler, flags.guidance, intervals, nfe, flags.steps)
     plan = Sweep(
         *(folder, pipe, digest, flags.precision, flags.network or evaluation.choose(pipe.classes)),
         *(flags.metric, evaluation.tiers(flags.samples)[-1], flags.seed),
     )
     cells = _cells(plan, hows, flags)
-    found = sweeping.recommend(plan, cells, nfe or [cell.calls for cell in cells])
-    sweeping.write(plan, cells, found)
+    found = tuning.recommend(plan, cells, nfe or [cell.calls for cell in cells])
+    tuning.write(plan, cells, found)
     for calls, choice in found.budgets.items():
         low, high = choice.interval
         best = f"{named(choice.settings)}, {choice.settings.steps} steps"
@@ -95,12 +94,12 @@ def sweep(arguments: list[str]) -> None:
 
 def _cells(plan: Sweep, hows: list[SampleConfig], flags: SweepFlags) -> list[Cell]:
     """All cells, those that are not known measured now, each said as it comes."""
-    known = sweeping.known(plan, hows)
+    known = tuning.known(plan, hows)
     missing = [how for how in hows if how not in known]
     said = f"{len(hows)} cells of {plan.samples:,} pictures"
     if missing:
         against = evaluation.training_set(plan.folder, plan.pipe)
-        seconds = sweeping.seconds(plan, missing)
+        seconds = tuning.seconds(plan, missing)
         if not (flags.yes or seconds <= 60 * flags.minutes):
             raise UserError(
                 f"{len(missing)} cells of {plan.samples:,} pictures would take about "
@@ -121,7 +120,7 @@ def _cells(plan: Sweep, hows: list[SampleConfig], flags: SweepFlags) -> list[Cel
             def follow(what: str, done: float, total: int, i: int = i) -> None:
                 following.on(f"cell {i} of {len(hows)}: {what}", done, total)
 
-            cell = known.get(how) or sweeping.measure(plan, how, by, follow)
+            cell = known.get(how) or tuning.measure(plan, how, by, follow)
             cells.append(cell)
             following.bar.stop()
             print(_line(cell), flush=True)

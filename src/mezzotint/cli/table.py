@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Literal
 
 from mezzotint.cli.bars import FIRST, bar
-from mezzotint.evaluate import Figure
+from mezzotint.metrics.measure import Figure
 
 Network = Literal["cifar10", "glyphs", "inception", "inception-pytorch-fid"]
 

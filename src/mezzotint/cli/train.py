@@ -8,10 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from mezzotint import recipes
 from mezzotint.cli.bars import FIRST, Rate, bar
 from mezzotint.cli.flags import parse, subject
-from mezzotint.experiment import Configuration
+from mezzotint.config import recipes
+from mezzotint.config.experiment import Configuration
 from mezzotint.run import Progress, run
 from mezzotint.run.trackers import Copy
 

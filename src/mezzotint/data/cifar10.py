@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from mezzotint.cache import download
 from mezzotint.data.images import Pixels, fit
 from mezzotint.data.source import Picture, Source, no_split, stamp
 from mezzotint.errors import UserError
+from mezzotint.storage.cache import download
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 ARCHIVE = "cifar-10-python.tar.gz"

@@ -12,15 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mezzotint.data.images import Pixels, UnreadableImage, read_image
-from mezzotint.data.source import (
-    SPLITS,
-    UNLABELLED,
-    Picture,
-    Source,
-    no_split,
-    split_names,
-    stamp,
-)
+from mezzotint.data.source import SPLITS, UNLABELLED, Picture, Source, no_split, split_names, stamp
 from mezzotint.errors import UserError
 
 _LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}

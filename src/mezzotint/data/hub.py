@@ -5,7 +5,7 @@ from dataclasses import replace
 from mezzotint.data.parquet import parquet
 from mezzotint.data.source import SPLITS, NoSplit, Source, split_names
 from mezzotint.errors import UserError
-from mezzotint.hub import snapshot
+from mezzotint.storage.hub import snapshot
 
 
 def hub(name: str, split: str) -> Source:

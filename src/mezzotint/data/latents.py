@@ -18,10 +18,10 @@ import torch
 from rich.progress import MofNCompleteColumn
 from torch import Tensor
 
-from mezzotint.cache import cache_folder, remove_leftovers
 from mezzotint.data.prepared import Prepared
 from mezzotint.errors import UserError
-from mezzotint.progress import progress
+from mezzotint.storage.cache import cache_folder, remove_leftovers
+from mezzotint.storage.progress import progress
 
 Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
 

@@ -15,7 +15,7 @@ from typing import Any
 from mezzotint.data.images import Pixels, UnreadableImage, read_image
 from mezzotint.data.source import SPLITS, UNLABELLED, Picture, Source, no_split, split_names, stamp
 from mezzotint.errors import UserError
-from mezzotint.hub import incomplete
+from mezzotint.storage.hub import incomplete
 
 _IMAGES = ("image", "img")
 _LABELS = ("label", "labels", "fine_label")

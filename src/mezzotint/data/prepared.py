@@ -23,12 +23,12 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import MofNCompleteColumn
 
-from mezzotint.cache import cache_folder, remove_leftovers
 from mezzotint.data.find import find_source
 from mezzotint.data.images import POLICY, Pixels, UnreadableImage
 from mezzotint.data.source import NoSplit, Picture, Source
 from mezzotint.errors import UserError
-from mezzotint.progress import progress
+from mezzotint.storage.cache import cache_folder, remove_leftovers
+from mezzotint.storage.progress import progress
 
 Labels = npt.NDArray[np.int64]
 Decoded = tuple[Picture, Pixels | UnreadableImage]

@@ -15,23 +15,24 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mezzotint import evaluate as evaluation
-from mezzotint import experiment as configuration
-from mezzotint import loading
-from mezzotint.codec import Latents, Pixels
+from mezzotint import config as configuration
+from mezzotint import evaluation
+from mezzotint.config.experiment import Autoencoder, Experiment
 from mezzotint.data import Prepared, held_out, prepare
+from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.doctor import latents, log, pictures, settings, weights
 from mezzotint.doctor.finding import Finding, Severity, Title, judge
 from mezzotint.errors import UserError
-from mezzotint.evaluate import Against, Follow
-from mezzotint.experiment import Autoencoder, Experiment
-from mezzotint.loading import load, load_codec
+from mezzotint.evaluation.against import Against
+from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics.measure import enough
-from mezzotint.nets import VAE, Network
-from mezzotint.pipeline import Pipeline
-from mezzotint.samplers import SAMPLERS
-from mezzotint.training import checkpoint
-from mezzotint.training.track import read as read_log
+from mezzotint.networks import VAE, Network
+from mezzotint.pipeline import loading
+from mezzotint.pipeline.codec import Latents, Pixels
+from mezzotint.pipeline.loading import load, load_codec
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage import checkpoint
+from mezzotint.storage.log import read as read_log
 
 __all__ = ["Finding", "Severity", "Title", "examine"]
 

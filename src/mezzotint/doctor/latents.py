@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from mezzotint.codec import Latents
 from mezzotint.doctor.finding import Finding, judge
 from mezzotint.metrics import psnr
-from mezzotint.nets.vae import kl_divergence
+from mezzotint.networks.vae import kl_divergence
+from mezzotint.pipeline.codec import Latents
 from mezzotint.run.diffusion import ALIVE, MEAN, STD
 
 

@@ -1,6 +1,6 @@
 """What a run's log tells: each row is a mean over an interval of steps.
 
-Rows are dictionaries of `training.state.TrainState.summary`. Those that say nothing of a fault are
+Rows are dictionaries of `trainer.state.TrainState.summary`. Those that say nothing of a fault are
 too few, or not of such a training, and give None.
 """
 
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from mezzotint.config.experiment import Configuration, Experiment
 from mezzotint.doctor.finding import SURE, Finding, judge
-from mezzotint.experiment import Configuration, Experiment
-from mezzotint.training.loop import TrainConfig
+from mezzotint.trainer.loop import TrainConfig
 
 Rows = Sequence[Mapping[str, Any]]
 FEW = 8  # rows of which a quarter is no more than one

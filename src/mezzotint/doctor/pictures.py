@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mezzotint import jsonl
 from mezzotint.doctor.finding import LARGE, MEDIUM, SURE, Finding, judge
-from mezzotint.evaluate import ENOUGH
+from mezzotint.evaluation.measuring import ENOUGH
 from mezzotint.metrics.neighbours import copied
+from mezzotint.storage import jsonl
 
 SEEN = 6.0
 """Grey levels that are just noticeable: 2.3 of CIELAB's 100 (Mahy et al. 1994, Color Research and

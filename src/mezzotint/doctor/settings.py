@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from mezzotint.config.experiment import Experiment
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.doctor.finding import SURE, Finding, judge
-from mezzotint.experiment import Experiment, SampleConfig
-from mezzotint.noise import Level, Schedule
-from mezzotint.training.loop import TrainConfig
+from mezzotint.trainer.loop import TrainConfig
 
 
 def look(
@@ -111,7 +112,7 @@ def label_dropout(share: float, how: SampleConfig) -> Finding:
 def halflife(train: TrainConfig, seen: int) -> Finding:
     """The half-life of the averaged weights, against the images seen.
 
-    The warm-up holds it to a twentieth of those (`training.ema.decay`), so that a longer one is
+    The warm-up holds it to a twentieth of those (`trainer.ema.decay`), so that a longer one is
     not wrong; but then another was in force than was asked for.
     """
     return judge(

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.doctor.finding import SURE, Finding, judge
 from mezzotint.errors import UserError
-from mezzotint.noise import Level, Schedule
-from mezzotint.pipeline import Pipeline
-from mezzotint.training import checkpoint
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage import checkpoint
 
 SIGMAS = [math.exp(-1.2 + 1.2 * k) for k in (-1, 0, 1)]
 """sigma / alpha of 0.09, 0.3 and 1, where there is something to learn: the middle of what EDM
@@ -108,7 +108,7 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
     """The averaged weights beside the raw ones: where they are, and what they do.
 
     ``apart`` is ``|ema - raw| / |raw - initial|``, 1 for an average that still is the initial
-    noise. A half-life of a twentieth of the images seen, the longest of `training.ema`, has a mean
+    noise. A half-life of a twentieth of the images seen, the longest of `trainer.ema`, has a mean
     age of 0.072 of them: weights that walk straight are 0.07 apart, those that walk at random
     ``sqrt(0.072 / 2)`` = 0.19; so half is out of reach. ``averaged`` and ``raw`` (B,) are the
     errors of the same pictures over that of knowing nothing: of what the raw network has learned

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mezzotint.diffusion.level import Schedule
+from mezzotint.diffusion.schedules import cosine, linear, scaled_linear, zero_terminal_snr
 from mezzotint.errors import UserError
 from mezzotint.interop.folder import json_object, modern, weight, weights
-from mezzotint.noise import Schedule, cosine, linear, scaled_linear, zero_terminal_snr
 
 # Our module for theirs, applied in this order.
 RENAMES = (

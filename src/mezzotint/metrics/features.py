@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mezzotint.cache import cache_folder
 from mezzotint.errors import UserError
 from mezzotint.metrics.networks import FeatureNetwork
+from mezzotint.storage.cache import cache_folder
 
 BATCH = 50  # pictures to a pass: faster on a CPU than larger ones
 

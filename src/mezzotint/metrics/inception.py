@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mezzotint.cache import cache_folder, download
 from mezzotint.errors import UserError
 from mezzotint.metrics.inception_blocks import (
     BlockA,
@@ -29,6 +28,7 @@ from mezzotint.metrics.inception_blocks import (
     average,
     maximum,
 )
+from mezzotint.storage.cache import cache_folder, download
 
 URL = (
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"

@@ -19,13 +19,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mezzotint.cache import cache_folder
 from mezzotint.errors import UserError
 from mezzotint.metrics.features import features
 from mezzotint.metrics.moments import Moments
 from mezzotint.metrics.networks import FeatureNetwork
 from mezzotint.metrics.scores import distance_to
-from mezzotint.progress import progress
+from mezzotint.storage.cache import cache_folder
+from mezzotint.storage.progress import progress
 
 KIND = "mezzotint reference"
 VERSION = 1  # raised with every change of what features or moments are, and caches are rebuilt

@@ -20,18 +20,18 @@ from typing import Any, NoReturn
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 
-from mezzotint import experiment as configuration
+from mezzotint import config as configuration
+from mezzotint.config.experiment import Configuration
 from mezzotint.errors import UserError
-from mezzotint.experiment import Configuration
 from mezzotint.run.autoencoder import AutoencoderJob, settled
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.folder import check_data, check_folder, forget, locked
 from mezzotint.run.job import Job
+from mezzotint.run.stop import Interrupted, Stop
 from mezzotint.run.watch import Curve, draw, grid
-from mezzotint.training import checkpoint
-from mezzotint.training.loop import Step, train
-from mezzotint.training.stop import Interrupted, Stop
-from mezzotint.training.track import Log, replace
+from mezzotint.storage import checkpoint
+from mezzotint.storage.log import Log, replace
+from mezzotint.trainer.loop import Step, train
 
 __all__ = ["Interrupted", "Progress", "run"]
 

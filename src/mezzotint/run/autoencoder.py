@@ -11,22 +11,27 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from mezzotint import experiment as configuration
-from mezzotint.codec import Latents
+from mezzotint import config as configuration
+from mezzotint.config.experiment import Autoencoder
 from mezzotint.data import Prepared, held_out, kornia_augmentation, prepare, rows
+from mezzotint.drawing import figures
+from mezzotint.drawing.colour import channel_statistics
 from mezzotint.errors import UserError
-from mezzotint.evaluate import Against, Figure, Follow, Measure, Share, choose, measure
-from mezzotint.experiment import Autoencoder, compute_dtype
-from mezzotint.loading import load_codec
+from mezzotint.evaluation.against import Against
+from mezzotint.evaluation.measuring import Measure, measure
+from mezzotint.evaluation.reconstruction import reconstruct
+from mezzotint.evaluation.samples import Follow, Share
 from mezzotint.metrics import perceptual
-from mezzotint.nets import VAE
-from mezzotint.reconstruct import reconstruct
-from mezzotint.report import figures
-from mezzotint.report.colour import channel_statistics
+from mezzotint.metrics.measure import Figure
+from mezzotint.metrics.networks import choose
+from mezzotint.networks import VAE
+from mezzotint.networks.precision import compute_dtype
+from mezzotint.pipeline.codec import Latents
+from mezzotint.pipeline.loading import load_codec
 from mezzotint.run.job import Job, Tensors, begin, pixels
-from mezzotint.training import checkpoint
-from mezzotint.training.autoencoding import Autoencoding
-from mezzotint.training.loop import Examples
+from mezzotint.storage import checkpoint
+from mezzotint.trainer.autoencoding import Autoencoding
+from mezzotint.trainer.loop import Examples
 
 SHOWN, SCALED_BY = 40, 1_000  # pictures drawn, and pictures that the latents' scale is taken of
 

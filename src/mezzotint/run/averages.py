@@ -11,8 +11,8 @@ import numpy as np
 from safetensors.torch import load_file
 
 from mezzotint.errors import UserError
-from mezzotint.training import checkpoint
-from mezzotint.training.posthoc import coefficients, exponent
+from mezzotint.storage import checkpoint
+from mezzotint.trainer.posthoc import coefficients, exponent
 
 POOR = 0.01  # error of a fit that is warned of: some 100 snapshots have less from 0.025 to 0.25
 

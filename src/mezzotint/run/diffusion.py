@@ -11,27 +11,25 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from mezzotint.asked import noise
-from mezzotint.codec import Codec, Latents, Pixels
-from mezzotint.data import (
-    Prepared,
-    PreparedLatents,
-    non_leaking,
-    prepare,
-    prepare_latents,
-    rows,
-)
+from mezzotint.config.experiment import Experiment
+from mezzotint.data import Prepared, PreparedLatents, non_leaking, prepare, prepare_latents, rows
+from mezzotint.diffusion.noise import noise
+from mezzotint.drawing import figures
+from mezzotint.drawing.colour import channel_statistics
 from mezzotint.errors import UserError
-from mezzotint.evaluate import Against, Figure, Follow, Measure, Share, choose, evaluate, measure
-from mezzotint.experiment import Experiment, compute_dtype
-from mezzotint.loading import codec_of, described, load_codec, tensors
-from mezzotint.nets import Network
-from mezzotint.pipeline import Pipeline
-from mezzotint.report import figures
-from mezzotint.report.colour import channel_statistics
+from mezzotint.evaluation.against import Against
+from mezzotint.evaluation.measuring import Measure, evaluate, measure
+from mezzotint.evaluation.samples import Follow, Share
+from mezzotint.metrics.measure import Figure
+from mezzotint.metrics.networks import choose
+from mezzotint.networks import Network
+from mezzotint.networks.precision import compute_dtype
+from mezzotint.pipeline.codec import Codec, Latents, Pixels
+from mezzotint.pipeline.loading import codec_of, described, load_codec, tensors
+from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.run.job import Job, Tensors, begin, pixels
-from mezzotint.training.loop import Examples
-from mezzotint.training.objective import Diffusion
+from mezzotint.trainer.loop import Examples
+from mezzotint.trainer.objective import Diffusion
 
 STD, MEAN = (1 / 3, 3.0), 1.5  # of latents: what published scalars leave of four channels is within
 POSTERIOR = 2**63  # added to the seed, which is less: sampling with it draws other noise

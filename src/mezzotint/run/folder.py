@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mezzotint import experiment as configuration
+from mezzotint import config as configuration
+from mezzotint.config.experiment import Configuration
 from mezzotint.errors import UserError
-from mezzotint.experiment import Configuration
-from mezzotint.training import checkpoint
+from mezzotint.storage import checkpoint
 
 BEST = "best"  # of the checkpoints, by the figure measured in training
 OURS = {".config.json", ".lock"}  # what a run that came to nothing may have left

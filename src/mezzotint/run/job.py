@@ -11,16 +11,19 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from mezzotint.codec import Pixels
+from mezzotint.config.experiment import Configuration
 from mezzotint.data import Prepared, flip
 from mezzotint.data.order import Rows
-from mezzotint.evaluate import Figure, Follow, Measure, Share
-from mezzotint.experiment import Configuration, compute_dtype
-from mezzotint.nets import Network
-from mezzotint.training import posthoc
-from mezzotint.training.ema import averaged
-from mezzotint.training.loop import Examples, Task, TrainConfig, optimizer
-from mezzotint.training.state import TrainState
+from mezzotint.evaluation.measuring import Measure
+from mezzotint.evaluation.samples import Follow, Share
+from mezzotint.metrics.measure import Figure
+from mezzotint.networks import Network
+from mezzotint.networks.precision import compute_dtype
+from mezzotint.pipeline.codec import Pixels
+from mezzotint.trainer import posthoc
+from mezzotint.trainer.ema import averaged
+from mezzotint.trainer.loop import Examples, Task, TrainConfig, optimizer
+from mezzotint.trainer.state import TrainState
 
 Tensors: TypeAlias = dict[str, dict[str, Tensor]]
 
@@ -38,7 +41,7 @@ class Job(ABC):
 
     @abstractmethod
     def batch(self, start: int, count: int, u: Tensor) -> Examples:
-        """The training samples from number ``start`` on, as `training.loop.Batch` has it."""
+        """The training samples from number ``start`` on, as `trainer.loop.Batch` has it."""
 
     @abstractmethod
     def finished(self) -> tuple[dict[str, Any], Tensors]:

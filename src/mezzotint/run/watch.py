@@ -11,11 +11,11 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from mezzotint.evaluate import Share
+from mezzotint.evaluation.samples import Share
 from mezzotint.run.folder import BEST
 from mezzotint.run.job import Job
-from mezzotint.training.stop import Stop
-from mezzotint.training.track import read
+from mezzotint.run.stop import Stop
+from mezzotint.storage.log import read
 
 
 def grid(folder: Path, images: int) -> Path:

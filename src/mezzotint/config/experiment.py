@@ -1,0 +1,103 @@
+"""The configuration of a run, and what is built from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
+from pydantic.fields import Field
+from tyro.conf import Suppress
+
+from mezzotint.config.sampling import UNGUIDED, SampleConfig
+from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
+from mezzotint.config.strict import STRICT
+from mezzotint.data.augment import TOLD
+from mezzotint.networks import DiT, DiTConfig, UNet, UNetConfig, VAEConfig
+from mezzotint.trainer.autoencoding import ReconstructionConfig
+from mezzotint.trainer.loop import TrainConfig
+from mezzotint.trainer.objective import ObjectiveConfig
+
+
+@dataclass(frozen=True, config=STRICT)
+class Settings:
+    """What every run has. Durations are in images seen."""
+
+    recipe: Suppress[str]
+    train: TrainConfig = TrainConfig()
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    """auto: bf16 autocast where the hardware has it."""
+    log_every: PositiveInt = 12_800
+    """Images between rows of log.jsonl."""
+    sample_every: PositiveInt = 640_000
+    """Images between grids in samples/."""
+    evaluate_every: NonNegativeInt = 0
+    """Images between measurements of the distance to the data; 0 for none."""
+    evaluate_samples: int = Field(default=1_000, ge=10)
+    """Pictures made for each."""
+    save_every: PositiveInt = 256_000
+    """Images between checkpoints."""
+    keep: PositiveInt = 2
+    """Checkpoints kept."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Experiment(Settings):
+    """A diffusion model, in pixels or in latents."""
+
+    data: DataConfig = DataConfig()
+    codec: CodecConfig = CodecConfig()
+    net: Annotated[UNetConfig | DiTConfig, Field(discriminator="kind")] = UNetConfig()
+    noise: NoiseConfig = NoiseConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    sample: SampleConfig = SampleConfig()
+    kind: Suppress[Literal["diffusion"]] = "diffusion"
+
+    def __post_init__(self) -> None:
+        if self.sample.steps > self.noise.timesteps:
+            raise ValueError(
+                f"steps is {self.sample.steps}: choose 1 to {self.noise.timesteps}, the timesteps"
+            )
+        if self.codec.vae and self.data.non_leaking:
+            raise ValueError("non_leaking augments pixels: leave it out with latents")
+        if self.codec.vae and self.sample.clipping != "none":
+            raise ValueError("latents have no bounds: choose the clipping none")
+
+    def network(self, channels: int, classes: int) -> UNet | DiT:
+        """The network for pictures of so many channels: two outputs each with a learned variance.
+
+        The first half of the outputs is the prediction, the second `prediction.split_variance`'s.
+        """
+        outputs = 2 * channels if self.noise.learn_variance else None
+        told = TOLD if self.data.non_leaking else 0
+        if isinstance(self.net, DiTConfig):
+            return DiT(self.net, channels, classes, outputs, told)
+        return UNet(self.net, channels, classes, outputs, told)
+
+    def sampling(self, classes: Sequence[str]) -> SampleConfig:
+        """How pictures of a model with these classes are made: unguided where it has none."""
+        return self.sample if classes else replace(self.sample, **UNGUIDED)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Autoencoder(Settings):
+    """An autoencoder, in whose latents a diffusion model can run."""
+
+    data: AugmentedConfig = AugmentedConfig()
+    net: VAEConfig = VAEConfig()
+    init: str = ""
+    """Begin with the weights, and the network, of this run, checkpoint or diffusers folder."""
+    loss: ReconstructionConfig = ReconstructionConfig()
+    kind: Suppress[Literal["autoencoder"]] = "autoencoder"
+
+    def __post_init__(self) -> None:
+        if self.loss.tune == "decoder" and not self.init:
+            raise ValueError(
+                "tune decoder leaves the encoder as it begins, which is at random: say with init "
+                "what to begin from, or tune all"
+            )
+
+
+Configuration: TypeAlias = Experiment | Autoencoder

@@ -1,0 +1,57 @@
+"""config.json: written, read strictly, compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import Field
+
+from mezzotint.config.experiment import Configuration
+from mezzotint.config.strict import first_problem
+from mezzotint.errors import UserError
+
+VERSION = 4  # of config.json; raised when an older reader could not make sense of a newer file
+
+
+_ADAPTER: TypeAdapter[Configuration] = TypeAdapter(
+    Annotated[Configuration, Field(discriminator="kind")]
+)
+
+
+def to_json(experiment: Configuration) -> dict[str, Any]:
+    """The content of config.json."""
+    return {"version": VERSION, **_ADAPTER.dump_python(experiment, mode="json")}
+
+
+def read(path: Path) -> Configuration:
+    """Read a config.json strictly: unknown or ill-typed fields and other versions are refused."""
+    try:
+        content = json.loads(path.read_text())
+        version = content.pop("version")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is not a configuration that mezzotint wrote") from None
+    if version != VERSION:
+        raise UserError(
+            f"{path} is of version {version}, this mezzotint reads version {VERSION}: "
+            "use the mezzotint that wrote it, or a newer one"
+        )
+    try:
+        return _ADAPTER.validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_problem(error)}") from None
+
+
+def differences(a: Configuration, b: Configuration) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two experiments differ, by their dotted names."""
+
+    def flat(value: Any, name: str = "") -> dict[str, Any]:
+        if not isinstance(value, dict):
+            return {name.removeprefix("."): value}
+        return {k: v for key in value for k, v in flat(value[key], f"{name}.{key}").items()}
+
+    left, right = flat(to_json(a)), flat(to_json(b))
+    both = {k: (left.get(k), right.get(k)) for k in left | right}  # of other kinds: other fields
+    return {k: (was, now) for k, (was, now) in both.items() if was != now}

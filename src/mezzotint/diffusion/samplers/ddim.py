@@ -1,0 +1,29 @@
+"""DDIM: from deterministic (eta 0) to ancestral (eta 1) sampling."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.prediction import Denoiser
+from mezzotint.diffusion.samplers.step import Noise, split, step
+
+
+def ddim(
+    denoise: Denoiser,
+    x: Tensor,
+    grid: list[Level],
+    eta: float = 0.0,
+    randn: Noise = torch.randn_like,
+) -> Tensor:
+    """Song et al. 2020, arXiv 2010.02502, eqs. 12 and 16: x at ``grid[0]`` to x at ``grid[-1]``.
+
+    ``n = eta * sigma_s * sqrt(tau)`` and ``c = sqrt(sigma_s^2 - n^2)``, so that every eta in [0, 1]
+    keeps the marginals; eta 1 is DDPM with the fixed small variance. Raises UserError outside it.
+    """
+    for t, s in pairwise(grid):
+        x = step(x, denoise(x, t), t, s, *split(t, s, eta), randn)
+    return x

@@ -1,0 +1,34 @@
+"""DEIS: multistep in the noise estimate."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor
+
+from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.prediction import Denoiser
+from mezzotint.diffusion.samplers.step import eps, mean, moments, order_at, step
+from mezzotint.errors import UserError
+
+
+def deis(denoise: Denoiser, x: Tensor, grid: list[Level], order: int = 3) -> Tensor:
+    """Zhang and Chen 2022, arXiv 2204.13902, tAB with polynomials in lambda ("log rho").
+
+    ``x_s / alpha_s = x_t / alpha_t + (sigma_s / alpha_s - sigma_t / alpha_t) * e``, e being the
+    mean over the step of the polynomial through the last ``order`` eps_hat: DDIM's step, with the
+    x0_hat that goes with that noise. Raises UserError for orders other than 1, 2 and 3.
+    """
+    if order not in (1, 2, 3):
+        raise UserError(f"deis of order {order!r}: choose 1, 2 or 3")
+    past: list[tuple[float, Tensor]] = []  # lambda and eps_hat, the newest first
+    for i, (t, s) in enumerate(pairwise(grid)):
+        x0, p = denoise(x, t), order_at(grid, i, order)
+        past = [(t.lam, eps(x, x0, t)), *past[: order - 1]]
+        if p > 1:
+            h = s.lam - t.lam
+            nodes = [(lam - t.lam) / h for lam, _ in past[:p]]
+            noise = mean([value for _, value in past[:p]], nodes, moments(-h, p))
+            x0 = (x - t.sigma * noise) / t.alpha
+        x = step(x, x0, t, s)
+    return x

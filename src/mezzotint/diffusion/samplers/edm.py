@@ -1,0 +1,57 @@
+"""EDM's stochastic sampler: Heun's method with churn."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.prediction import Denoiser
+from mezzotint.diffusion.samplers.heun import heun_step
+from mezzotint.diffusion.samplers.step import Noise
+from mezzotint.errors import UserError
+
+
+def edm(
+    denoise: Denoiser,
+    x: Tensor,
+    grid: list[Level],
+    churn: float = 30.0,
+    low: float = 0.01,
+    high: float = 1.0,
+    inflate: float = 1.007,
+    randn: Noise = torch.randn_like,
+) -> Tensor:
+    """Karras et al. 2022, arXiv 2206.00364, algorithm 2, with the constants of its CIFAR-10.
+
+    Before a step from ``sigma / alpha`` between low and high, noise is added that raises it by
+    ``gamma = min(churn / steps, sqrt(2) - 1)``, of standard deviation ``inflate`` times what that
+    takes; ``churn`` 0 is `heun`. No level is raised above ``grid[0]``. Raises UserError for churn
+    below 0.
+    """
+    if not churn >= 0:
+        raise UserError(f"churn is {churn:g}: choose 0 (deterministic) or more")
+    gamma = min(churn / (len(grid) - 1), math.sqrt(2) - 1)
+    for t, s in pairwise(grid):
+        if gamma and low * t.alpha <= t.sigma <= high * t.alpha:
+            up = between(grid, math.atan((1 + gamma) * t.sigma / t.alpha))
+            scale = up.alpha / t.alpha
+            spread = math.sqrt(max(up.sigma**2 - (scale * t.sigma) ** 2, 0.0))
+            x, t = scale * x + inflate * spread * randn(x), up
+        x = heun_step(denoise, x, t, s)
+    return x
+
+
+def between(grid: list[Level], angle: float) -> Level:
+    """The level at ``atan2(sigma, alpha) = angle``, t interpolated between those of the grid.
+
+    A sampler knows no schedule: on grids of ten steps t is off by up to some twenty of 1000.
+    """
+    angles = [math.atan2(level.sigma, level.alpha) for level in reversed(grid)]
+    angle = min(angle, angles[-1])
+    t = np.interp(angle, angles, [level.t for level in reversed(grid)])
+    return Level(float(t), math.cos(angle), math.sin(angle))

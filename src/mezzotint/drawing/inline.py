@@ -1,0 +1,120 @@
+"""Pictures and charts as text, to stand in a page by themselves."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter
+from PIL import Image
+from torch import Tensor
+
+from mezzotint.drawing.curves import Panel, plot
+from mezzotint.drawing.figures import to_pil
+
+# On white and on black alike these can be told from the ground and from each other.
+COLOURS = ("#3b82c4", "#d0702a", "#3a9a5c", "#b958a0", "#8a72d6", "#94821e", "#229a9a", "#d65454")
+INK, CURRENT = "#010203", "currentColor"  # what is drawn in the one takes the page's colour
+MOST, LEAST = 160, 64  # pixels a side of a picture: larger are shrunk, smaller ones enlarged
+WIDEST = 1400  # of a sheet
+GAP = 3
+DENSE = 20  # points of a line, from which on they are not marked
+
+
+def png(image: Image.Image) -> str:
+    """A picture as a data: URI, one wider than 1400 pixels shrunk to that."""
+    if image.width > WIDEST:
+        size = WIDEST, round(image.height * WIDEST / image.width)
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def tiled(images: Tensor, columns: int) -> Image.Image:
+    """Pictures uint8 (N, C, H, W) in rows of ``columns``, with nothing between them.
+
+    Small ones are enlarged to about 96 pixels, large ones shrunk to 160.
+    """
+    height, width = images.shape[2:]
+    side = max(height, width)
+    scale = 96 // side if side < LEAST else min(1.0, MOST / side)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    how = Image.Resampling.BOX if scale >= 1 else Image.Resampling.LANCZOS
+    step_x, step_y = size[0] + GAP, size[1] + GAP
+    columns, rows = min(columns, len(images)), -(-len(images) // columns)
+    sheet = Image.new("RGBA", (columns * step_x - GAP, rows * step_y - GAP))
+    for i, image in enumerate(images):
+        place = i % columns * step_x, i // columns * step_y
+        sheet.paste(to_pil(image).resize(size, how), place)
+    return sheet
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each name, in turn."""
+    return dict(zip(names, islice(cycle(COLOURS), len(names)), strict=True))
+
+
+def chart(panel: Panel, colour: Mapping[str, str]) -> str:
+    """Lines over images seen, as an <svg>; ``colour`` is that of each series by its name."""
+    figure, axes = _blank()
+    plot(axes, panel, colour)
+    for line, points in zip(axes.lines, panel.series.values(), strict=True):
+        if len(points) >= DENSE:
+            line.set_marker("")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    return _svg(figure)
+
+
+def spreads(names: Sequence[str], series: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """Bars of each name's mean, with its standard deviation, as an <svg>.
+
+    ``series`` by name: "mean" and "std", a number for each of ``names``.
+    """
+    figure, axes = _blank()
+    width = 0.8 / len(series)
+    for k, (of, colour) in enumerate(colours(list(series)).items()):
+        at = [i + (k - (len(series) - 1) / 2) * width for i in range(len(names))]
+        axes.bar(at, series[of]["mean"], width * 0.9, color=colour)
+        axes.errorbar(at, series[of]["mean"], series[of]["std"], fmt="none", ecolor=INK, capsize=3)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_ylim(0, 255)
+    axes.set_ylabel("grey level")
+    axes.spines[["top", "right"]].set_visible(False)
+    return _svg(figure)
+
+
+def _blank() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.4, 2.7), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _svg(figure: Figure) -> str:
+    for axes in figure.axes:
+        axes.patch.set_visible(False)
+        axes.tick_params(colors=INK, which="both", labelcolor=INK)
+        for text in (axes.xaxis.label, axes.yaxis.label):
+            text.set_color(INK)
+        for spine in axes.spines.values():
+            spine.set_edgecolor(INK)
+        for line in (*axes.get_xgridlines(), *axes.get_ygridlines()):
+            line.set_color(INK)
+            line.set_alpha(0.15)
+    file = io.StringIO()
+    none = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mezzotint"}):
+        figure.savefig(file, format="svg", transparent=True, metadata=none)
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, CURRENT)
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    head, body = svg.split(">", 1)
+    box = re.search(r'viewBox="[^"]*"', head)
+    assert box
+    return f'<svg {box[0]} aria-hidden="true">{body}'.strip()

@@ -1,0 +1,179 @@
+"""An autoencoder measured: what it gives back of pictures, and what its latents are like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mezzotint.data import Prepared, held_out, prepare
+from mezzotint.errors import UserError
+from mezzotint.evaluation.against import Against
+from mezzotint.evaluation.measuring import Measure
+from mezzotint.evaluation.samples import Follow
+from mezzotint.metrics import Features, Figure, frechet_distance, interval, mean_figure, psnr, ssim
+from mezzotint.metrics.kernel import polynomial_kernel
+from mezzotint.metrics.measure import enough
+from mezzotint.metrics.networks import figure_name
+from mezzotint.networks import TinyVAE
+from mezzotint.networks.vae import kl_divergence
+from mezzotint.pipeline.codec import SLICE, Latents
+
+DISTANCES = ("fd", "sfd", "kd")
+ROWS = 1000  # of kernels at once
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstructions:
+    """The figures, and the latents' mean and standard deviation per channel, as they are scaled."""
+
+    figures: list[Figure]
+    mean: Tensor
+    std: Tensor
+
+
+def subjects(
+    data: str,
+    size: int | None,
+    count: int | None = None,
+    split: str | None = None,
+    skip_bad: bool = False,
+) -> Against:
+    """Up to ``count`` pictures to be given back, with a name.
+
+    They are of a split; or where none is given of what the data set holds out from training, or
+    else of that. Raises UserError as `prepare` does, and for fewer than 10.
+    """
+    if split:
+        name, found = f"{data} {split}", prepare(data, size, split, skip_bad)
+    else:
+        train = prepare(data, size, skip_bad=skip_bad)
+        found = held_out(data, size, train, skip_bad)
+        name = f"{data} {'train' if found is train else 'held out'}"
+    if count is not None:
+        enough(count)
+        found = found.some(count)
+    enough(len(found.images))
+    return Against(name, found)
+
+
+def reconstruct(
+    codec: Latents,
+    originals: Prepared,
+    measures: Sequence[Measure],
+    chosen: Sequence[str] = DISTANCES,
+    follow: Follow = lambda what, done, total: None,
+) -> Reconstructions:
+    """Encode pictures to the posterior's mean, decode them, and compare.
+
+    Figures, each with its 95 % interval: those ``chosen`` of DISTANCES in each measure's network,
+    its reference being of the originals themselves; psnr (dB) and ssim of each picture and its
+    reconstruction; kl, the posterior's divergence from N(0, I) before scaling, in nats a picture
+    (TAESD's latents are certain, and have none).
+
+    A perfect autoencoder's distances are 0. The sets are pairs and not independent: the Frechet
+    distances' intervals are by halves of the pairs, not of one set, and kd is `kernel_of_pairs`.
+
+    The latents' statistics are of samples of the posterior, as a diffusion model may see them.
+
+    Raises UserError for fewer than 10 pictures, sides that the autoencoder's f does not divide,
+    and a reference of other pictures.
+    """
+    count = len(originals.images)
+    enough(count)
+    height, width = originals.images.shape[1:3]
+    numbers = count * int(np.prod(codec.latent_shape((3, height, width))[1:]))
+    if any(m.reference.origin.data != originals.fingerprint for m in measures):
+        raise UserError("the reference is of other pictures: give one of the originals")
+    seen = [Features(m.network, count) for m in measures]
+    real = [Features(m.network, count) for m in measures if "sfd" in chosen]
+    values: dict[str, list[Tensor]] = {"psnr": [], "ssim": [], "kl": []}
+    total = square = torch.zeros((), dtype=torch.float64)
+    part = max(1, SLICE // (height * width))
+    for start in range(0, count, part):
+        follow("reconstructions", start, count)
+        rows = np.array(originals.images[start : start + part])  # off the disk
+        images = torch.from_numpy(rows).permute(0, 3, 1, 2).contiguous()
+        mean, std = codec.moments(images.to(codec.mean.device))
+        z, spread = codec.sample(mean, std), std / codec.std.view(-1, 1, 1)
+        made = codec.decode(z).cpu()
+        values["psnr"].append(psnr(images, made))
+        values["ssim"].append(ssim(images, made))
+        values["kl"].append(kl_divergence(mean, 2 * std.log()).cpu())
+        z, spread = z.cpu().double(), spread.cpu().double()
+        total = total + z.sum((0, 2, 3))
+        square = square + (z**2 + spread**2).sum((0, 2, 3))
+        for features in seen:
+            features.add(made)
+        for features in real:
+            features.add(images)
+    found: list[Figure] = []
+    for k, (m, features) in enumerate(zip(measures, seen, strict=True)):
+        spatial = real[k].spatial if real else None
+        found += _distances(m, features, spatial, chosen)
+    notes = {"psnr": "dB", "ssim": "1 is the original", "kl": "nats a picture"}
+    if isinstance(codec.vae, TinyVAE):
+        del notes["kl"]
+    found += [mean_figure(name, torch.cat(values[name]), note) for name, note in notes.items()]
+    mean = total / numbers
+    return Reconstructions(found, mean, (square / numbers - mean**2).clamp(min=0).sqrt())
+
+
+def frechet_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interval.Interval]:
+    """The Frechet distance of features (N, D) from those of the pictures they were made of.
+
+    Its interval is that of other pairs: what a half of the pictures has in common with its
+    reconstructions is no spread. (N, 2 D) float32 are held in memory.
+    """
+    d = made.shape[1]
+
+    def distance(mean: Tensor, covariance: Tensor) -> float:
+        return frechet_distance(mean[:d], covariance[:d, :d], mean[d:], covariance[d:, d:])
+
+    value, _, deviation = interval.of_distance(np.hstack([made, real]), distance)
+    return value, interval.around(value, deviation)
+
+
+def kernel_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interval.Interval]:
+    """The kernel distance of features (N, D) from those of the pictures they were made of.
+
+        sum_(i != j) (k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(y_i, x_j)) / (N (N - 1))
+
+    with k `polynomial_kernel`. `kernel_distance` takes its sets to be independent: a picture's
+    likeness to its own reconstruction would pull it below 0. This is unbiased for pairs, and 0
+    where all are equal (Gretton et al. 2012, JMLR 13, eq. 4); its variance is, to first order,
+    4 / N times that of the sum's rows.
+    """
+    n = len(made)
+    x, y = (torch.from_numpy(np.array(rows)).double() for rows in (made, real))
+    means = torch.empty(n, dtype=torch.float64)
+    for start in range(0, n, ROWS):
+        p, q = x[start : start + ROWS], y[start : start + ROWS]
+        k = [polynomial_kernel(a, b) for a, b in ((p, x), (q, y), (p, y), (q, x))]
+        h = k[0] + k[1] - k[2] - k[3]
+        h.diagonal(start).zero_()
+        means[start : start + ROWS] = h.sum(1) / (n - 1)
+    value = float(means.mean())
+    return value, interval.around(value, 2 * float(means.std()) / n**0.5)
+
+
+def _distances(
+    m: Measure, made: Features, spatial: np.ndarray | None, chosen: Sequence[str]
+) -> list[Figure]:
+    """Those chosen, given the originals' spatial features where sfd is."""
+    network, origin, pool, n = m.network, m.reference.origin, m.reference.pool.numpy(), made.done
+    found = {}
+    if "fd" in chosen:
+        found["fd"] = frechet_of_pairs(made.pool, pool)
+    if spatial is not None:
+        found["sfd"] = frechet_of_pairs(made.spatial, spatial)
+    if "kd" in chosen:
+        found["kd"] = kernel_of_pairs(made.pool, pool)
+    to = f"{origin.count:,} of {origin.name}"
+    return [
+        Figure(figure_name(name, network.name), value, *bounds, n, network.name, network.resize, to)
+        for name, (value, bounds) in found.items()
+    ]

@@ -1,0 +1,114 @@
+"""The pictures that a model is measured by, kept block by block and shared by several processes.
+
+A block's pictures follow from the seed and their numbers: work that was stopped goes on where it
+stood, more pictures take only the blocks that are missing, and the pictures are the same however
+many processes made them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from torch import Tensor
+
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.errors import UserError
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage.cache import cache_folder
+
+Follow = Callable[[str, float, int], None]  # what is under way, how much is done, of how many
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process's part of the work: every ``count``-th block from ``number`` on."""
+
+    number: int = 0
+    count: int = 1
+    wait: Callable[[], None] = lambda: None  # for the other processes
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """Let the first process go ahead, and the others find what it has made."""
+        if self.number:
+            self.wait()
+        yield
+        if not self.number:
+            self.wait()
+
+
+ALONE = Share()
+
+
+def join() -> tuple[Share, torch.device]:
+    """This process's share, as torchrun started it or alone, and its device."""
+    state = PartialState(
+        cpu=not torch.cuda.is_available(),
+        timeout=timedelta(hours=6),  # the others wait while the first process measures
+    )
+    return Share(state.process_index, state.num_processes, state.wait_for_everyone), state.device
+
+
+def key(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> str:
+    """A name for all that a model's pictures depend on."""
+    facts = [version("mezzotint"), pipe.prediction, pipe.shape, pipe.classes, str(pipe.net.dtype)]
+    told = json.dumps([pipe.digest, *facts, asdict(pipe.settled(how)), seed, batch])
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def kept(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> Path:
+    """Where in the cache the pictures of such an evaluation are kept."""
+    return cache_folder("samples") / key(pipe, how, seed, batch)
+
+
+def make(
+    pipe: Pipeline,
+    folder: Path,
+    i: int,
+    how: SampleConfig,
+    seed: int,
+    batch: int,
+    total: int,
+    follow: Follow,
+) -> None:
+    """Make the pictures of block i and keep them, whole or not at all."""
+
+    def on_step(done: int, calls: int) -> None:
+        follow("pictures", min(i * batch + batch * done / calls, total), total)
+
+    exactly = replace(pipe, defaults=how)  # as arguments, what is None would be the model's own
+    images = exactly.sample(batch, seed=seed, first=i * batch, batch=batch, on_step=on_step)
+    handle, partial = tempfile.mkstemp(dir=folder, prefix=".block-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, images.numpy())
+        os.replace(partial, block(folder, i))
+    finally:
+        Path(partial).unlink(missing_ok=True)  # gone already if it was whole
+
+
+def block(folder: Path, i: int) -> Path:
+    return folder / f"{i:06d}.npy"
+
+
+def stored(folder: Path, start: int, end: int, batch: int) -> Iterator[Tensor]:
+    """The pictures with the numbers from start to end, in parts; UserError for a damaged block."""
+    for i in range(start // batch, -(-end // batch)):
+        path = block(folder, i)
+        try:
+            images = torch.from_numpy(np.load(path))
+        except (OSError, EOFError, ValueError):
+            raise UserError(f"{path} is damaged: delete it; it is made again") from None
+        yield images[max(0, start - i * batch) : end - i * batch]

@@ -1,0 +1,20 @@
+"""Networks: what the paper draws, one file each."""
+
+from mezzotint.networks.discriminator import Discriminator
+from mezzotint.networks.dit import DiT, DiTConfig
+from mezzotint.networks.network import Network
+from mezzotint.networks.unet import UNet, UNetConfig
+from mezzotint.networks.vae import VAE, TinyVAE, TinyVAEConfig, VAEConfig
+
+__all__ = [
+    "VAE",
+    "DiT",
+    "DiTConfig",
+    "Discriminator",
+    "Network",
+    "TinyVAE",
+    "TinyVAEConfig",
+    "UNet",
+    "UNetConfig",
+    "VAEConfig",
+]

@@ -1,0 +1,186 @@
+"""What the U-Net and the autoencoder are built of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mezzotint.networks.norm import GroupNorm
+
+MUCH = 2**23  # numbers, 16 MiB in bf16
+
+
+def zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
+    """A layer that begins at zero, so that the branch it ends begins as the identity (Ho 2020)."""
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def sinusoid(t: Tensor, dim: int) -> Tensor:
+    """Sinusoidal embedding (B, dim) of t (B,): sines first, then cosines.
+
+    ``angle_k = t * 10000^(-k / (dim/2 - 1))``, k = 0..dim/2 - 1 (frequency shift 1, as in DDPM).
+    """
+    half = dim // 2
+    k = torch.arange(half, device=t.device, dtype=torch.float32)
+    angle = t.float()[:, None] * torch.exp(-math.log(10000) / (half - 1) * k)
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def large(*parts: Tensor, kept: int = 1) -> bool:
+    """Whether ``kept`` times as much as ``parts`` is worth making twice rather than keeping."""
+    return torch.is_grad_enabled() and kept * sum(part.numel() for part in parts) > MUCH
+
+
+def remade(layers: Callable[..., Tensor], *parts: Tensor, random: bool = False) -> Tensor:
+    """``layers(*parts)``, of which only ``parts`` are kept for the backward pass.
+
+    What the layers keep is made again there, up to what the last one needs: of ``conv(norm(x))``
+    that is the norm. ``random``: whether the layers draw random numbers.
+    """
+    out: Tensor = checkpoint(layers, *parts, use_reentrant=False, preserve_rng_state=random)
+    return out
+
+
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution; in contiguous tensors of many pixels as a product, which is faster."""
+
+    def __init__(self, cin: int, cout: int) -> None:
+        super().__init__(cin, cout, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, _, h, w = x.shape
+        if h * w < 256 or not x.is_contiguous():
+            return super().forward(x)
+        assert self.bias is not None
+        weight = self.weight.flatten(1).expand(b, -1, -1)
+        return torch.baddbmm(self.bias[:, None], weight, x.flatten(2)).view(b, -1, h, w)
+
+
+class ResBlock(nn.Module):
+    """``shortcut(x) + conv(dropout(silu(norm(conv(silu(norm(x))) + shift))))``.
+
+    shift is (B, cout), or None for 0.
+    """
+
+    def __init__(self, cin: int, cout: int, groups: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1 = GroupNorm(cin, groups, silu=True)
+        self.conv1 = nn.Conv2d(cin, cout, 3, padding=1)
+        self.norm2 = GroupNorm(cout, groups, silu=True)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = zeroed(nn.Conv2d(cout, cout, 3, padding=1))
+        self.shortcut = Pointwise(cin, cout) if cin != cout else nn.Identity()
+        self.width = cout
+
+    def forward(self, x: Tensor, shift: Tensor | None = None, skip: Tensor | None = None) -> Tensor:
+        """With a skip, x is the two side by side."""
+        parts = (x,) if skip is None else (x, skip)
+        if not large(*parts):
+            x = beside(*parts)
+            h = self.first(x)
+            if shift is not None:
+                h += shift[:, :, None, None]
+            out: Tensor = self.second(h).add_(self.shortcut(x))
+            return out
+        h = remade(lambda *parts: self.first(beside(*parts)), *parts)
+        if shift is not None:
+            h += shift[:, :, None, None]
+        h = remade(self.second, h, random=self.training and self.dropout.p > 0)
+        return h.add_(remade(lambda *parts: self.shortcut(beside(*parts)), *parts))
+
+    def first(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv1(self.norm1(x))
+        return out
+
+    def second(self, h: Tensor) -> Tensor:
+        out: Tensor = self.conv2(self.dropout(self.norm2(h)))
+        return out
+
+
+def beside(*parts: Tensor) -> Tensor:
+    return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """``softmax(q k^T / sqrt(d)) v``; q, k, v (B, heads, tokens, d)."""
+    if q.device.type == "cpu" and torch.is_grad_enabled():
+        # At the few hundred tokens of a U-Net the plain form is the faster one to train.
+        return torch.softmax(q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2), dim=-1) @ v
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+class Attention(nn.Module):
+    """Self-attention over the pixels, with its residual; heads of ``width`` channels each."""
+
+    def __init__(self, channels: int, groups: int, width: int | None) -> None:
+        super().__init__()
+        self.heads = channels // (width or channels)
+        self.norm = GroupNorm(channels, groups)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = zeroed(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # It keeps about seven times x, and costs some three times what a norm does to make again.
+        return x + (remade(self.attended, x) if large(x, kept=2) else self.attended(x))
+
+    def attended(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        tokens = self.norm(x).flatten(2).transpose(1, 2)
+        qkv = self.qkv(tokens).view(b, h * w, 3, self.heads, c // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        out: Tensor = self.out(attend(q, k, v).transpose(1, 2).reshape(b, h * w, c))
+        return out.transpose(1, 2).view(b, c, h, w)
+
+
+class Down(nn.Module):
+    """Halve the resolution by a strided convolution, padded on the right and the bottom only."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)))
+        return out
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Each pixel four times: (B, C, H, W) to (B, C, 2H, 2W)."""
+    if not torch.compiler.is_compiling():
+        return F.interpolate(x, scale_factor=2.0, mode="nearest")
+    # Of which a compiler would make a backward pass that adds number by number.
+    x = torch.stack([x, x], 3).flatten(2, 3)
+    return torch.stack([x, x], 4).flatten(3, 4)
+
+
+class Up(nn.Module):
+    """Double the resolution: nearest neighbour, then a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.merged: Tensor | None  # the taps, where they are made once
+        self.register_buffer("merged", None, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] * x.shape[3] < 256:
+            out: Tensor = self.conv(doubled(x))
+            return out
+        taps = self.taps() if self.merged is None else self.merged
+        return F.conv_transpose2d(x, taps, self.conv.bias, stride=2, padding=1)
+
+    def taps(self) -> Tensor:
+        """The same as one transposed convolution of 4x4, which is four of 2x2 for the four phases.
+
+        Of the nine pixels under a kernel only four differ: 2.25 times fewer products.
+        """
+        sums = F.avg_pool2d(self.conv.weight, 2, stride=1, padding=1, divisor_override=1)
+        return sums.flip(2, 3).transpose(0, 1)

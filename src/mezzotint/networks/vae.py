@@ -1,0 +1,228 @@
+"""Autoencoders whose latents a diffusion runs on.
+
+VAE is the KL autoencoder of latent diffusion (Rombach et al. 2022, arXiv 2112.10752, section 3.1
+and appendix G): a variational autoencoder (Kingma and Welling 2014, arXiv 1312.6114) of residual
+convolutions. TinyVAE is TAESD, a small network in its place.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from mezzotint.errors import UserError
+from mezzotint.networks.blocks import Attention, Down, Pointwise, ResBlock, Up
+from mezzotint.networks.network import Network
+from mezzotint.networks.norm import GroupNorm
+
+WIDE = 128  # from this width on training gains more by channels-last than it loses
+LOG_VARIANCE = (-30.0, 20.0)  # its bounds, as in the paper's code
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class VAEConfig:
+    """The shape of a VAE; levels are counted from 0, the full resolution."""
+
+    channels: tuple[PositiveInt, ...] = (128, 256, 512)
+    """Width of each level; each level halves the resolution of the one before."""
+    blocks: PositiveInt = 2
+    """Residual blocks a level of the encoder (and one more in the decoder)."""
+    latent: PositiveInt = 4
+    """Channels of the latents."""
+    groups: PositiveInt = 32
+    """Groups of the group normalisation; they must divide every width."""
+    attention: bool = True
+    """Self-attention, of one head, at the bottom of the encoder and of the decoder."""
+    quant: bool = True
+    """A 1x1 convolution of the moments, the encoder's last layer."""
+    post_quant: bool = True
+    """A 1x1 convolution of the latents, the decoder's first layer."""
+    patch: PositiveInt = 1
+    """Fold patch x patch pixels into channels first: the widest layers are then smaller."""
+
+    def __post_init__(self) -> None:
+        if not self.channels:
+            raise ValueError("channels is empty: give a width for each level")
+        if bad := [c for c in self.channels if c % self.groups]:
+            raise ValueError(f"groups {self.groups} do not divide a width of {bad[0]} channels")
+
+    @property
+    def factor(self) -> int:
+        """f: how many times smaller the sides of the latents are than those of the picture."""
+        return self.patch << (len(self.channels) - 1)
+
+
+class VAE(Network):
+    """q(z | x) = N(mean(x), diag(exp(log_variance(x)))), and the decoder x(z).
+
+    Pictures x are (B, C, H, W) in [-1, 1], H and W divisible by f = ``config.factor``; latents z
+    are (B, config.latent, H / f, W / f), not scaled to unit variance.
+    """
+
+    def __init__(self, config: VAEConfig, image_channels: int = 3) -> None:
+        super().__init__()
+        z, groups = config.latent, config.groups
+        self.config = config
+
+        c = config.channels[0]
+        pixels = image_channels * config.patch**2
+        layers: list[nn.Module] = [nn.Conv2d(pixels, c, 3, padding=1)]
+        for level, width in enumerate(config.channels):
+            layers += [Down(c)] if level else []
+            layers += _blocks(c, width, config.blocks, groups)
+            c = width
+        layers += _middle(config)
+        layers += [GroupNorm(c, groups, silu=True), nn.Conv2d(c, 2 * z, 3, padding=1)]
+        self.encoder = nn.Sequential(*layers)
+        self.quant = Pointwise(2 * z, 2 * z) if config.quant else nn.Identity()
+
+        self.post_quant = Pointwise(z, z) if config.post_quant else nn.Identity()
+        layers = [nn.Conv2d(z, c, 3, padding=1), *_middle(config)]
+        for level, width in enumerate(reversed(config.channels)):
+            layers += [Up(c)] if level else []
+            layers += _blocks(c, width, config.blocks + 1, groups)
+            c = width
+        layers += [GroupNorm(c, groups, silu=True), nn.Conv2d(c, pixels, 3, padding=1)]
+        self.decoder = nn.Sequential(*layers)
+        if config.channels[0] >= WIDE:
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What a training step needs: x(z) of a sample z of q(z | x), its mean and log variance.
+
+        ``noise`` ~ N(0, I) is of the latents' shape.
+        """
+        mean, log_variance = self.encode(x)
+        return self.decode(posterior_sample(mean, log_variance, noise)), mean, log_variance
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z | x), the latter cut to [-30, 20].
+
+        Raises UserError for a picture whose sides f does not divide.
+        """
+        _divisible(x, self.config.factor)
+        folded = F.pixel_unshuffle(x, self.config.patch)
+        moments = self.quant(self.encoder(folded.to(self.dtype))).to(x.dtype)
+        mean, log_variance = moments.chunk(2, dim=1)
+        return mean, log_variance.clamp(*LOG_VARIANCE)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """x(z): near [-1, 1], but not cut to it."""
+        out = self.decoder(self.post_quant(z.to(self.dtype)))
+        return F.pixel_shuffle(out, self.config.patch).to(z.dtype)
+
+
+def posterior_sample(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    """``z = mean + exp(log_variance / 2) * noise``, noise ~ N(0, I), all of one shape.
+
+    The reparameterisation by which z has a gradient (Kingma and Welling 2014, section 2.4).
+    """
+    return mean + torch.exp(log_variance / 2) * noise
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """``KL(q(z | x) || N(0, I)) = sum(mean^2 + exp(log_variance) - 1 - log_variance) / 2``.
+
+    (B, C, H, W) to (B,): in nats a picture (Kingma and Welling 2014, appendix B).
+    """
+    return (mean**2 + log_variance.exp() - 1 - log_variance).flatten(1).sum(1) / 2
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class TinyVAEConfig:
+    """The shape of a TinyVAE; of both tuples the first number is that of the first layers."""
+
+    width: PositiveInt = 64
+    """Channels of every layer within."""
+    latent: PositiveInt = 4
+    """Channels of the latents."""
+    encoder: tuple[NonNegativeInt, ...] = Field(default=(1, 3, 3, 3), min_length=1)
+    """Residual blocks a level, from the full resolution down."""
+    decoder: tuple[NonNegativeInt, ...] = Field(default=(3, 3, 3, 1), min_length=1)
+    """Residual blocks a level, from the latents' resolution up."""
+
+    def __post_init__(self) -> None:
+        if len(self.encoder) != len(self.decoder):
+            raise ValueError("encoder and decoder must have the same number of levels")
+
+    @property
+    def factor(self) -> int:
+        """f: how many times smaller the sides of the latents are than those of the picture."""
+        return 1 << (len(self.encoder) - 1)
+
+
+class TinyVAE(Network):
+    """TAESD: a distilled stand-in for a VAE, whose latents are certain and already scaled.
+
+    https://github.com/madebyollin/taesd (MIT). The network works on pictures in [0, 1]; here they
+    are (B, C, H, W) in [-1, 1], as everywhere. Latents (B, config.latent, H / f, W / f) have about
+    unit variance: they are what a latent diffusion model sees, the VAE's after its scaling.
+    """
+
+    def __init__(self, config: TinyVAEConfig, image_channels: int = 3) -> None:
+        super().__init__()
+        c, z = config.width, config.latent
+        self.config = config
+        layers: list[nn.Module] = [nn.Conv2d(image_channels, c, 3, padding=1)]
+        for level, blocks in enumerate(config.encoder):
+            layers += [nn.Conv2d(c, c, 3, stride=2, padding=1, bias=False)] if level else []
+            layers += [TinyBlock(c) for _ in range(blocks)]
+        self.encoder = nn.Sequential(*layers, nn.Conv2d(c, z, 3, padding=1))
+
+        layers = [nn.Conv2d(z, c, 3, padding=1), nn.ReLU()]
+        for level, blocks in enumerate(config.decoder):
+            if level:
+                layers += [nn.Upsample(scale_factor=2), nn.Conv2d(c, c, 3, padding=1, bias=False)]
+            layers += [TinyBlock(c) for _ in range(blocks)]
+        self.decoder = nn.Sequential(*layers, nn.Conv2d(c, image_channels, 3, padding=1))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The latents of x and, as from VAE.encode, a log variance: -30, for they are certain.
+
+        Raises UserError for a picture whose sides f does not divide.
+        """
+        _divisible(x, self.config.factor)
+        mean = self.encoder(((x + 1) / 2).to(self.dtype)).to(x.dtype)
+        return mean, torch.full_like(mean, LOG_VARIANCE[0])
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The picture of z, of which ``3 tanh(z / 3)`` is used: its magnitude stays below 3.
+
+        The picture is near [-1, 1], but not cut to it.
+        """
+        out: Tensor = self.decoder((3 * torch.tanh(z / 3)).to(self.dtype))
+        return 2 * out.to(z.dtype) - 1
+
+
+class TinyBlock(nn.Module):
+    """``relu(x + conv(relu(conv(relu(conv(x))))))``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        convs = [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(3)]
+        self.conv = nn.Sequential(convs[0], nn.ReLU(), convs[1], nn.ReLU(), convs[2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.conv(x))
+
+
+def _blocks(cin: int, cout: int, count: int, groups: int) -> list[nn.Module]:
+    return [ResBlock(cout if i else cin, cout, groups, 0.0) for i in range(count)]
+
+
+def _middle(config: VAEConfig) -> list[nn.Module]:
+    c, groups = config.channels[-1], config.groups
+    attention = [Attention(c, groups, None)] if config.attention else []
+    return [ResBlock(c, c, groups, 0.0), *attention, ResBlock(c, c, groups, 0.0)]
+
+
+def _divisible(x: Tensor, factor: int) -> None:
+    h, w = x.shape[2:]
+    if h % factor or w % factor:
+        raise UserError(
+            f"a picture of {h}x{w} (height x width) cannot be encoded: the autoencoder "
+            f"makes both {factor} times smaller, so {factor} must divide them"
+        )

@@ -1,0 +1,90 @@
+"""How long the parts of a plan will take, by a few timed steps of each network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from mezzotint.config.experiment import Autoencoder, Configuration, Experiment
+from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.metrics import perceptual
+from mezzotint.networks import VAE, Network
+from mezzotint.networks.precision import compute_dtype
+from mezzotint.paper.plan import Row
+from mezzotint.run.job import begin
+from mezzotint.storage.machine import seconds_of
+from mezzotint.trainer.autoencoding import Autoencoding
+from mezzotint.trainer.loop import Examples, Task, train
+from mezzotint.trainer.objective import Diffusion
+
+BATCH = 64  # pictures made at once
+STEPS = 6  # of a training, timed
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a network on this machine, in seconds: all of its training, a call of BATCH pictures."""
+
+    training: float
+    call: float
+
+    def pictures(self, row: Row, samples: int) -> float:
+        calls = SAMPLERS[row.how.sampler].cost(row.how.steps) * -(-samples // BATCH)
+        return calls * self.call * (1 + (row.how.guidance not in (0, 1)))
+
+
+def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> Cost:
+    """What a network costs, fed with noise of the ``shape`` (C, H, W) that it sees."""
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+    dtype = compute_dtype(configuration.precision, accelerator.device)
+    net: nn.Module
+    task: Task
+    if isinstance(configuration, Experiment):
+        net = configuration.network(shape[0], classes)
+        schedule = configuration.noise.build().to(accelerator.device)
+        objective, prediction = configuration.objective, configuration.noise.prediction
+        task = Diffusion(objective, schedule, prediction, shape, classes, dtype=dtype)
+    else:
+        net = VAE(configuration.net)
+        task = _autoencoding(configuration, shape, net, dtype, accelerator.device)
+    net, task = net.to(accelerator.device), task.to(accelerator.device)
+    config = configuration.train
+
+    def batch(start: int, count: int, u: torch.Tensor) -> Examples:
+        labels = torch.zeros(count, dtype=torch.int64, device=u.device) if classes else None
+        return Examples(torch.randn(count, *shape, device=u.device), labels)
+
+    short = replace(config, images=STEPS * config.batch)
+    state = begin(short, cast(Network, net), task)
+    steps = train(
+        *(accelerator, accelerator.prepare(net), state.ema, state.optimizer, task, batch, short)
+    )
+    step = seconds_of(lambda: next(steps))
+    call = 0.0
+    if isinstance(configuration, Experiment):
+        ready = cast(Network, net).eval().for_inference(dtype)
+        x = torch.randn(BATCH, *shape, device=accelerator.device)
+        t = torch.zeros(BATCH, device=accelerator.device)
+        labels = t.long() if classes else None
+        with torch.inference_mode():
+            call = seconds_of(lambda: ready(x, t, labels))
+    return Cost(config.steps * step, call)
+
+
+def _autoencoding(
+    configuration: Autoencoder,
+    shape: tuple[int, ...],
+    net: VAE,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Task:
+    loss, factor = configuration.loss, configuration.net.factor
+    latent = configuration.net.latent, shape[1] // factor, shape[2] // factor
+    look = perceptual(loss.perceptual_network, device) if loss.perceptual else None
+    return Autoencoding(
+        *(loss, latent, cast(nn.Conv2d, net.decoder[-1]).weight, look, shape[0], dtype)
+    )

@@ -1,0 +1,118 @@
+"""What a plan gave: one HTML page, and the same tables as Markdown."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from mezzotint import pages
+from mezzotint.config.experiment import Autoencoder
+from mezzotint.drawing import figures
+from mezzotint.drawing.curves import draw
+from mezzotint.drawing.inline import png
+from mezzotint.drawing.page import Cell, Page, Picture, Section, Table, render
+from mezzotint.paper.tables import Results, sections, stored
+from mezzotint.paper.work import Work
+from mezzotint.storage.machine import machine
+
+
+def write(results: Results) -> Path:
+    """Write FOLDER/report.html, and FOLDER/reproduce.md with its pictures; the page's path."""
+    folder = results.work.plan.folder
+    page = folder / "report.html"
+    page.write_text(render(_page(results)), encoding="utf-8")
+    lines = [f"# {_title(results)}", "", *(line for fact in _facts(results) for line in (fact, ""))]
+    for section, panels in sections(results):
+        lines += [f"## {section.title}", "", *([section.text, ""] if section.text else [])]
+        if panels:
+            name = f"{section.title.lower().replace(' ', '-')}.png"
+            draw(panels, folder / name)
+            lines += [f"![{section.charts[0].alt}]({name})", ""]
+        if any(table.across for table in section.tables):
+            _strips(results).save(folder / "pictures.png")
+            lines += ["![The first pictures of each row, from the same noise](pictures.png)", ""]
+            continue
+        for table in section.tables:
+            lines += [f"<!-- table: {section.title} -->", *_markdown(table), ""]
+    (folder / "reproduce.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    return page
+
+
+def _title(results: Results) -> str:
+    return f"The report's experiments at the scale {results.work.plan.scale}"
+
+
+def _facts(results: Results) -> list[str]:
+    plan = results.work.plan
+    runs = sorted({(facts["processor"], facts["commit"]) for facts in results.rows.values()})
+    told = [
+        f"arXiv 2412.14422, experiments {', '.join(sorted({row.letter for row in plan.rows}))}, by "
+        f"{_command(results.work)}: {plan.samples:,} pictures a row, seed "
+        f"{plan.seed}, {plan.precision} precision. Written on {datetime.now(UTC):%Y-%m-%d} "
+        f"on {machine('torch')}."
+    ]
+    if len(runs) > 1:
+        each = "; ".join(f"{processor}, mezzotint {commit}" for processor, commit in runs)
+        told.append(f"Its rows were measured on: {each}.")
+    return told
+
+
+def _command(work: Work) -> str:
+    """What makes this page, in whatever folder."""
+    flags = work.plan.flags | ({} if work.hours == Work.hours else {"hours": f"{work.hours:g}"})
+    words = (word for flag, value in flags.items() for word in (f"--{flag}", value))
+    return shlex.join(["mezzotint", "reproduce", *words])
+
+
+def _page(results: Results) -> Page:
+    parts = [section for section, _ in sections(results)]
+    runs = [name for name in results.work.plan.models if not results.work.needs(name)]
+    if shown := pages.curves([results.work.folder(name) for name in runs]):
+        parts.append(shown)
+    parts += [grid for name in runs if (grid := _grid(results.work, name))]
+    return Page(_title(results), _facts(results), parts)
+
+
+def _strips(results: Results) -> Image.Image:
+    """The same as one picture."""
+    sheets: list[Image.Image] = []
+    for size in dict.fromkeys(stored(results, row).shape[1:] for row in results.rows):
+        rows = [row for row in results.rows if stored(results, row).shape[1:] == size]
+        images = [stored(results, row) for row in rows]
+        labels = [k for k, part in enumerate(images) for _ in part]
+        names = [f"{row.letter}: {row.name}" for row in rows]
+        sheets.append(figures.grid(torch.cat(images), labels, names))
+    whole = Image.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), "white")
+    top = 0
+    for sheet in sheets:
+        whole.paste(sheet, (0, top))
+        top += sheet.height
+    return whole
+
+
+def _grid(work: Work, name: str) -> Section | None:
+    found = sorted(p for p in (work.folder(name) / "samples").glob("*.png") if p.stem.isdecimal())
+    if not found:
+        return None
+    what = (
+        "originals above reconstructions"
+        if isinstance(work.plan.models[name], Autoencoder)
+        else "pictures by the averaged weights"
+    )
+    with Image.open(found[-1]) as image:
+        shown = Picture(png(image), f"{name}: {what}", f"{int(found[-1].stem):,} images seen")
+    return Section(f"What {name} makes", f"{what[0].upper()}{what[1:]}.", pictures=[shown])
+
+
+def _markdown(table: Table) -> list[str]:
+    def line(cells: Sequence[Cell]) -> str:
+        return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+    width = max(len(row) for row in table.rows) if table.rows else len(table.head)
+    head = [*table.head, *[""] * (width - len(table.head))]
+    return [line(head), "|" + "---|" * width, *(line(row) for row in table.rows)]

@@ -1,0 +1,42 @@
+"""What is asked of a pipeline: labels, settings, and pictures by their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from mezzotint.errors import UserError, nearest
+
+Labels: TypeAlias = int | str | Sequence[int | str] | Tensor | None
+
+
+def integers(
+    labels: int | str | Sequence[int | str] | Tensor, classes: Sequence[str] = ()
+) -> Tensor:
+    """Labels as a tensor, a name becoming its place in ``classes``.
+
+    Raises UserError for a name that is none of them, and for anything else but integers.
+    """
+    if isinstance(labels, str):
+        numbers: Any = _place(labels, classes)
+    elif isinstance(labels, Sequence):
+        numbers = [_place(k, classes) if isinstance(k, str) else k for k in labels]
+    else:
+        numbers = labels
+    try:
+        given = torch.as_tensor(numbers)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(f"labels are integers from 0, not {labels!r}") from None
+    if given.is_floating_point() or given.dtype == torch.bool:
+        raise UserError(f"labels are integers from 0, not {given.dtype}")
+    return given
+
+
+def _place(name: str, classes: Sequence[str]) -> int:
+    if name in classes:
+        return classes.index(name)
+    every = f": labels are 0 to {len(classes) - 1}, or names such as {classes[0]}"
+    raise UserError(f"there is no class {name!r}{nearest(name, [*classes]) or every}")

@@ -1,0 +1,265 @@
+"""From what lies on the disk to a finished model: a run, a checkpoint, a diffusers folder, a name.
+
+A model is a Pipeline, or the codec that an autoencoder is.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mezzotint import config as configuration
+from mezzotint.config.experiment import Autoencoder, Experiment
+from mezzotint.errors import UserError
+from mezzotint.interop import diffusers
+from mezzotint.interop.folder import WEIGHTS, json_object, saved_by_diffusers, unmatched
+from mezzotint.interop.vae import read_vae
+from mezzotint.networks import VAE, TinyVAE, TinyVAEConfig, UNet, UNetConfig, VAEConfig
+from mezzotint.networks.precision import compute_dtype
+from mezzotint.pipeline import shipped, tuned
+from mezzotint.pipeline.codec import Codec, Latents, Pixels
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage import checkpoint
+from mezzotint.storage.hub import snapshot
+
+VAES: dict[str, tuple[Any, Any]] = {"kl": (VAE, VAEConfig), "tiny": (TinyVAE, TinyVAEConfig)}
+FOREIGN_VAES = ("AutoencoderKL", "AutoencoderTiny")
+FOREIGN = ["model_index.json", "config.json", WEIGHTS, "vae/config.json", f"vae/{WEIGHTS}"]
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path is something that `load` may make sense of."""
+    marks = (checkpoint.MANIFEST, "checkpoints", "model_index.json", "config.json")
+    return shipped.find(path) is not None or any((path / mark).exists() for mark in marks)
+
+
+def is_autoencoder(path: str | Path) -> bool:
+    """Whether a run, a checkpoint, a diffusers folder or ``hub:OWNER/NAME`` is of an autoencoder.
+
+    As its config.json says; False too where there is none that can be read.
+    """
+    try:
+        told = json_object(_found(path) / "config.json")
+    except UserError:
+        return False
+    return told.get("kind") == "autoencoder" or told.get("_class_name") in FOREIGN_VAES
+
+
+def load(
+    path: str | Path,
+    device: str | torch.device | None = None,
+    precision: str = "float32",
+    recommended: bool = True,
+) -> Pipeline:
+    """Load a run (its newest whole checkpoint), a checkpoint folder, or a diffusers folder.
+
+    Or, where no path of that name exists, the model of that name that comes with the package.
+    ``device``: a GPU where there is one, else the CPU. ``precision``: "float32", "bf16"
+    or "auto" (bf16 where the hardware has it). The ``defaults`` of a run that was swept are those
+    of its recommended.json, unless ``recommended`` is False; else those of its config.json. Every
+    file of a checkpoint is checked against its SHA-256. Raises UserError for a folder that is none
+    of these, or damaged, and for an autoencoder.
+    """
+    folder, device = locate(path), _device(device)
+    compute_dtype(precision, device)  # refused before anything is read
+    if found := _checkpoint(folder):
+        pipe = _from_checkpoint(found, folder, device)
+        if recommended:
+            pipe = tuned.apply(pipe, folder)
+        if shipped.is_shipped(folder):
+            pipe = replace(pipe, home=None)  # what is measured of it goes into the cache
+        return pipe.in_precision(precision)
+    if saved_by_diffusers(folder):
+        return _from_diffusers(folder, device).in_precision(precision)
+    raise _nothing(folder)
+
+
+def locate(path: str | Path) -> Path:
+    """The folder that a path is, or that of the shipped model of that name.
+
+    Raises UserError for neither.
+    """
+    folder = shipped.find(path) or Path(path)
+    if not folder.is_dir():
+        names = ", ".join(shipped.names())
+        raise UserError(
+            f"there is no folder {folder}: give a run, a checkpoint or a model's folder"
+            + (f"; shipped models: {names}" if names else "")
+        )
+    return folder
+
+
+def load_codec(
+    path: str | Path, device: str | torch.device | None = None, precision: str = "float32"
+) -> Latents:
+    """Load an autoencoder, as the codec that it is: uint8 pictures to latents and back.
+
+    Of a run of one, a checkpoint, a latent diffusion model, or a diffusers folder (AutoencoderKL,
+    AutoencoderTiny, a pipeline around one) or ``hub:OWNER/NAME`` that holds one. ``device`` and
+    ``precision`` as `load` has them. Raises UserError where there is no autoencoder, or a damaged
+    one.
+    """
+    device = _device(device)
+    dtype = compute_dtype(precision, device)
+    folder = _found(path)
+    found = _checkpoint(folder)
+    if found and isinstance(configuration.read(found / "config.json"), Experiment):
+        codec = codec_of(found, device)
+    elif found:
+        config = configuration.read(found / "config.json")
+        scale = load_file(found / "codec.safetensors")
+        vae = _vae("kl", asdict(config.net), load_file(found / "ema.safetensors"), str(found))
+        codec = _latents(vae, scale["mean"], scale["std"], device)
+    elif saved_by_diffusers(folder):
+        foreign = read_vae(folder)
+        if foreign.channels != 3:
+            raise UserError(
+                f"{folder} is of pictures of {foreign.channels} channels: give an autoencoder of 3"
+            )
+        vae = _vae(foreign.kind, foreign.fields, foreign.weights, str(folder))
+        ones = torch.ones(vae.config.latent)
+        codec = _latents(vae, foreign.shift * ones, ones / foreign.scale, device)
+    else:
+        raise _nothing(folder)
+    return codec if dtype == torch.float32 else codec.in_precision(dtype)
+
+
+def codec_of(folder: Path, device: torch.device) -> Latents:
+    """The codec in a latent diffusion model's checkpoint; UserError for one of pixels."""
+    said = facts(folder, "codec")["codec"]
+    if said is None:
+        raise UserError(f"{folder} is of a model of pixels: give an autoencoder")
+    saved = load_file(folder / "codec.safetensors")
+    weights = {k.removeprefix("vae."): v for k, v in saved.items() if k.startswith("vae.")}
+    vae = _vae(said["kind"], said["config"], weights, str(folder))
+    return _latents(vae, saved["mean"], saved["std"], device)
+
+
+def facts(folder: Path, *names: str) -> dict[str, Any]:
+    """What a checkpoint says of its training; UserError where one of these names is missing."""
+    told = json_object(folder / "state.json")
+    if missing := [name for name in names if name not in told]:
+        raise UserError(f"{folder}/state.json has no {missing[0]}: give another checkpoint")
+    return told
+
+
+def described(codec: Codec) -> dict[str, Any] | None:
+    """What a checkpoint says of its codec, beside `tensors`; None of pixels."""
+    if isinstance(codec, Pixels):
+        return None
+    vae: Any = codec.vae
+    kind = next(kind for kind, (network, _) in VAES.items() if isinstance(vae, network))
+    return {"kind": kind, "config": asdict(vae.config)}
+
+
+def tensors(codec: Codec) -> dict[str, dict[str, Tensor]]:
+    """A checkpoint's files of tensors that make its codec; none of pixels."""
+    if isinstance(codec, Pixels):
+        return {}
+    vae: Any = codec.vae
+    weights = {f"vae.{name}": weight for name, weight in vae.state_dict().items()}
+    return {"codec": {"mean": codec.mean, "std": codec.std, **weights}}
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _found(path: str | Path) -> Path:
+    """The folder of a path, or of hub:OWNER/NAME."""
+    name = str(path)
+    if name[:4] == "hub:":
+        return snapshot(name[4:], "model", FOREIGN, needs=f"*{WEIGHTS}")
+    return locate(path)
+
+
+def _checkpoint(folder: Path) -> Path | None:
+    """A folder that is a checkpoint, verified, or the newest whole one of a run."""
+    if (folder / checkpoint.MANIFEST).exists() or shipped.is_shipped(folder):
+        shipped.verify(folder)
+        return folder
+    if (folder / "checkpoints").is_dir():
+        configuration.read(folder / "config.json")  # a run from the future is not to be guessed at
+        return checkpoint.newest(folder / "checkpoints", warnings.warn)
+    return None
+
+
+def _nothing(folder: Path) -> UserError:
+    if (folder / "config.json").exists():
+        return UserError(f"{folder} has no checkpoint yet: train it on with --resume")
+    hides = ", and hides the shipped model: rename it, or work elsewhere"
+    return UserError(
+        f"{folder} is no run, checkpoint or diffusers folder"
+        + (hides if str(folder) in shipped.names() else "")
+    )
+
+
+def _vae(kind: str, fields: dict[str, Any], weights: dict[str, Tensor], where: str) -> Any:
+    try:
+        network, config = VAES[kind]
+        vae = network(config(**fields))
+        if wrong := unmatched(weights, vae.state_dict()):
+            raise UserError(f"{where}: {wrong}")
+        vae.load_state_dict(weights)
+    except (KeyError, TypeError, RuntimeError, ValidationError) as error:
+        raise UserError(f"{where} is no autoencoder that can be read: {error}") from None
+    return vae
+
+
+def _latents(vae: Any, mean: Tensor, std: Tensor, device: torch.device) -> Latents:
+    vae = vae.to(device).eval().requires_grad_(False)
+    return Latents(vae, mean.to(device), std.to(device))
+
+
+def _from_checkpoint(folder: Path, home: Path, device: torch.device) -> Pipeline:
+    config = configuration.read(folder / "config.json")
+    if isinstance(config, Autoencoder):
+        raise UserError(
+            f"{home} is an autoencoder, and makes no pictures of noise: train a "
+            f"diffusion model on its latents with --vae {home}"
+        )
+    told = facts(folder, "shape", "classes", "codec", "colour", "data")
+    channels, height, width = told["shape"]
+    net = config.network(channels, len(told["classes"]))
+    net.load_state_dict(load_file(folder / "ema.safetensors"))
+    return Pipeline(
+        net=net.to(device).eval(),
+        schedule=config.noise.build(),
+        prediction=config.noise.prediction,
+        shape=(channels, height, width),
+        classes=tuple(told["classes"]),
+        defaults=config.sampling(told["classes"]),
+        codec=codec_of(folder, device) if told["codec"] else Pixels(),
+        colour=told["colour"],
+        data=told["data"],
+        home=home,
+        learned_variance=config.noise.learn_variance,
+    )
+
+
+def _from_diffusers(folder: Path, device: torch.device) -> Pipeline:
+    config, scheduler, weights = diffusers.read(folder)
+    try:
+        fields, channels, classes = diffusers.unet_settings(config)
+        net = UNet(UNetConfig(**fields), channels, classes)
+        ours = diffusers.unet_weights(weights)
+        if wrong := unmatched(ours, net.state_dict()):
+            raise UserError(f"{folder}: {wrong}")
+        net.load_state_dict(ours)
+        schedule, prediction = diffusers.schedule(scheduler)
+    except (KeyError, TypeError, RuntimeError, ValidationError) as error:
+        raise UserError(f"{folder} is no UNet2DModel that can be read: {error}") from None
+    if classes:
+        told = f"{folder}: taken as {classes} classes and, in the last row, the null class"
+        warnings.warn(told, stacklevel=3)
+    size = config.get("sample_size") or 32
+    height, width = (size, size) if isinstance(size, int) else size
+    names = tuple(f"class {i}" for i in range(classes))  # "0" to "9" would be drawn digits
+    return Pipeline(net.to(device).eval(), schedule, prediction, (channels, height, width), names)

@@ -1,0 +1,63 @@
+"""What figures were made on and with, and how long a call takes there."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+HOME = Path(__file__).parents[3]
+
+
+def machine(*packages: str) -> str:
+    """The processor, the versions of packages, and mezzotint's commit or version, in a line."""
+    libraries = ", ".join(f"{package} {version(package)}" for package in packages)
+    return f"{processor()}; {libraries}; mezzotint {commit()}"
+
+
+def processor() -> str:
+    """The GPU, or the CPU with what it has for bf16 and how many threads are used."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    name = models[0] if models else platform.processor() or platform.machine()
+    special = [f for f in ("avx512_bf16", "amx_bf16") if any(f in line for line in lines)]
+    return ", ".join([name, *special, f"{torch.get_num_threads()} of {os.cpu_count()} threads"])
+
+
+def seconds_of(call: Callable[[], object], times: int = 4) -> float:
+    """Seconds a call, after two that warm up."""
+    begun = 0.0
+    for i in range(times + 2):
+        if i == 2:
+            _wait()
+            begun = time.perf_counter()
+        call()
+    _wait()
+    return (time.perf_counter() - begun) / times
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def commit() -> str:
+    """Of the checkout that this package lies in, else the package's version."""
+    if (HOME / "src" / "mezzotint").is_dir():
+        git = ["git", "-C", str(HOME), "describe", "--always", "--dirty"]
+        try:
+            said = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+        except OSError:  # no git
+            said = ""
+        if said:
+            return f"at commit {said}"
+    return version("mezzotint")

@@ -1,0 +1,250 @@
+"""What the training of a diffusion model minimises.
+
+The mean squared error of the network's own output, of a weight that depends on the level, fixed or
+learned; and of a network that predicts variances the variational bound too. An error of the output
+o is one of x0_hat, ``|o_err|^2 = (d / sigma)^2 |x0_err|^2`` with ``d = q * alpha - p * sigma``, and
+``|eps_err|^2 = SNR |x0_err|^2`` with ``SNR = alpha^2 / sigma^2``: so every weighting is written
+once, as it stands before ``|x0_err|^2``, whatever the network predicts.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from mezzotint.diffusion.level import Level, Schedule
+from mezzotint.diffusion.prediction import determinant, target, to_fraction, to_x0
+from mezzotint.errors import UserError
+from mezzotint.trainer.levels import Adaptive, uniform
+from mezzotint.trainer.loop import Examples, Task
+
+WEIGHTINGS = ("simple", "min_snr", "p2", "sigmoid", "learned")
+VLB = 0.001  # lambda of Nichol and Dhariwal's L_hybrid
+
+
+def weight(kind: str, prediction: str, level: Level[Tensor]) -> Tensor:
+    """The factor (B,) of a sample's mean squared error of the output, ``w_x0 * (sigma / d)^2``.
+
+    The kinds, by their w_x0:
+
+    - simple: ``(d / sigma)^2``; the output's own error counts. learned: as simple, the rest is
+      `Uncertainty`'s.
+    - min_snr: ``min(SNR, 5)`` (Hang et al. 2023, arXiv 2303.09556).
+    - p2: ``SNR / (1 + SNR)`` (Choi et al. 2022, arXiv 2204.00227, with k = gamma = 1).
+    - sigmoid: ``SNR * sigmoid(b - log SNR)`` (Kingma and Gao 2023, arXiv 2303.00848; b is -1, of
+      Hoogeboom et al. 2024, arXiv 2410.19324).
+
+    The last three are 0 where alpha is, so a row of pure noise teaches nothing. They weigh the
+    schedule's own rows: Kingma and Gao take the sigmoid under d log SNR instead, which makes it the
+    same for all schedules.
+    """
+    alpha, sigma = level.alpha.flatten(), level.sigma.flatten()
+    snr = (alpha / sigma) ** 2
+    match kind:
+        case "simple" | "learned":
+            return torch.ones_like(snr)
+        case "min_snr":
+            x0 = snr.clamp(max=5)
+        case "p2":
+            x0 = snr / (1 + snr)
+        case "sigmoid":
+            x0 = snr / (1 + math.e * snr)  # sigmoid(b - log SNR) without a log of 0
+        case _:
+            raise UserError(f"unknown weighting {kind!r}: choose one of {', '.join(WEIGHTINGS)}")
+    d = determinant(prediction, Level(level.t, alpha, sigma))
+    return x0 * (sigma / d) ** 2
+
+
+class Uncertainty(nn.Module):
+    """``u(level)``, the log of the loss to expect there, which evens the levels out.
+
+    Minimising ``L / exp(u) + u`` makes ``u = log E L`` at each level, and so the network's share of
+    the loss 1 at each (Karras et al. 2024, arXiv 2312.02696, eqs. 14 and 15).
+    Of 128 random fixed Fourier features of EDM's ``c_noise = ln(sigma / alpha) / 4``, held within
+    5, and one linear layer without bias, 0 at first.
+    """
+
+    frequency: Tensor
+    phase: Tensor
+
+    def __init__(self, features: int = 128) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)  # not the global one: what follows must not change
+        self.register_buffer("frequency", 2 * math.pi * torch.randn(features, generator=draw))
+        self.register_buffer("phase", 2 * math.pi * torch.rand(features, generator=draw))
+        self.weight = nn.Parameter(torch.zeros(features))
+
+    def forward(self, level: Level[Tensor]) -> Tensor:
+        """u of a batch of levels, (B,)."""
+        noise = (level.sigma / level.alpha).flatten().log().clamp(-20, 20) / 4
+        features = math.sqrt(2) * torch.cos(noise[:, None] * self.frequency + self.phase)
+        u: Tensor = features @ self.weight
+        return u
+
+
+def variational(
+    schedule: Schedule, rows: Tensor, x0: Tensor, x0_hat: Tensor, fraction: Tensor
+) -> Tensor:
+    """L_{t-1} of the variational bound at rows (B,) of 1..T, in bits a dimension, (B,).
+
+    From row t = i to s = i - 1 the true posterior q(x_s | x_t, x0) has the mean
+    ``alpha_s x0 + c eps`` and the variance ``sigma_s^2 tau``, with
+    ``tau = 1 - (alpha_t sigma_s / (alpha_s sigma_t))^2``; the model's has x0_hat for x0, and
+    ``log variance = v log(sigma_t^2 tau) + (1 - v) log(sigma_s^2 tau)``. The means differ by
+    ``alpha_s tau (x0 - x0_hat)``, and L is the divergence of the two Gaussians. At row 1 it is the
+    negative log likelihood of x0's 256 values, with row 2's posterior variance for the lower bound,
+    its own being 0 (Nichol and Dhariwal 2021, arXiv 2102.09672, eqs. 4 to 7 and 15).
+
+    x0, x0_hat and ``fraction`` v are (B, C, H, W). Only v is given a gradient: the mean learns of
+    the other loss. Needs a schedule of two rows.
+    """
+    alpha, sigma, x0_hat = schedule.alpha, schedule.sigma, x0_hat.detach()
+    shape = (-1, *[1] * (x0.ndim - 1))
+
+    def tau(t: Tensor) -> Tensor:
+        return 1 - (alpha[t] * sigma[t - 1] / (alpha[t - 1] * sigma[t])) ** 2
+
+    # In the tables' float64: near noise the two bounds differ by less than float32 can tell.
+    second = rows.clamp(min=2)
+    low = (sigma[second - 1] ** 2 * tau(second)).log()
+    width = (sigma[rows] ** 2 * tau(rows)).log() - low
+    apart = alpha[rows - 1] * tau(rows)
+    low, width, apart = (table.to(x0.dtype).view(shape) for table in (low, width, apart))
+
+    log_variance = low + fraction * width
+    distance = (apart * (x0 - x0_hat)) ** 2
+    gap = -fraction * width
+    divergence = (torch.expm1(gap) - gap + distance * (-log_variance).exp()) / 2
+    first = (rows == 1).view(shape)
+    nats = torch.where(first, -log_likelihood(x0, x0_hat, log_variance), divergence)
+    return nats.flatten(1).mean(1) / math.log(2)
+
+
+def log_likelihood(x0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log P of 8-bit values ``x0 = k / 127.5 - 1`` under a Gaussian cut into 256; nats, as x0.
+
+    A value has the mass within 1/255 of it, those at the ends all that lies beyond too (Ho et al.
+    2020, arXiv 2006.11239, eq. 13).
+    """
+    dtype, far = x0.dtype, 1e3  # as good as infinite, with a gradient
+    # Of log_ndtr torch makes the gradient as exp of a difference of z^2: in float32 inf at z = 1e5.
+    x0, mean, log_variance = x0.double(), mean.double(), log_variance.double()
+    upper = torch.where(x0 > 0.999, far, x0 + 1 / 255) - mean
+    lower = torch.where(x0 < -0.999, -far, x0 - 1 / 255) - mean
+    # On the left of the mean, by symmetry, both masses are small and their logs exact.
+    flipped = lower > 0
+    upper, lower = torch.where(flipped, -lower, upper), torch.where(flipped, -upper, lower)
+    precision = (-log_variance / 2).exp()
+    high: Tensor = torch.special.log_ndtr(upper * precision)
+    low: Tensor = torch.special.log_ndtr(lower * precision)
+    return (high + torch.log(-torch.expm1((low - high).clamp(max=-1e-9)))).to(dtype)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class ObjectiveConfig:
+    """What is minimised."""
+
+    weighting: Literal["simple", "min_snr", "p2", "sigmoid", "learned"] = "simple"
+    """How the levels' losses are weighed: all alike, by their signal to noise, or as they are."""
+    levels: Literal["uniform", "adaptive"] = "uniform"
+    """Which levels are trained on: all alike, or more often where the loss is larger."""
+    label_dropout: float = Field(default=0.1, ge=0, le=1)
+    """Share of labels replaced by the null class, which classifier-free guidance needs."""
+
+
+class Diffusion(Task):
+    """``E w |net(alpha x0 + sigma eps, t) - (p x0 + q eps)|^2``.
+
+    ``schedule`` is on the device of the training, ``shape`` one picture's as the network sees it,
+    ``classes`` how many there are. With
+    ``learn_variance`` the network's output is (prediction, 2 v - 1), of twice x0's channels, and
+    the loss ``L + 0.001 L_vlb``, where L_vlb is a sum over rows: T times the mean that a random row
+    estimates. The network computes in ``dtype``, by autocast; the loss is float32.
+    """
+
+    def __init__(
+        self,
+        config: ObjectiveConfig,
+        schedule: Schedule,
+        prediction: str,
+        shape: tuple[int, ...],
+        classes: int = 0,
+        learn_variance: bool = False,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.config, self.prediction, self.shape, self.classes = config, prediction, shape, classes
+        self.schedule, self.learn_variance, self.dtype = schedule, learn_variance, dtype
+        self.levels = Adaptive(len(schedule)) if config.levels == "adaptive" else None
+        self.uncertainty = Uncertainty() if config.weighting == "learned" else None
+        plain = config.weighting == "simple" and config.levels == "uniform"
+        self.plain = plain and not learn_variance
+        self.seen: list[Tensor] = []
+
+    def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Rows (B,) int64 of 1..T, eps (B, C, H, W), and whose labels are dropped (B,) bool."""
+        shared: dict[str, Any] = {"generator": generator, "device": generator.device}
+        if self.levels is None:
+            rows = uniform(len(self.schedule), batch, generator)
+        else:
+            rows = self.levels.draw(batch, generator)
+        eps = torch.randn(batch, *self.shape, **shared)
+        return rows, eps, torch.rand(batch, **shared) < self.config.label_dropout
+
+    def forward(
+        self, net: nn.Module, examples: Examples, *drawn: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        rows, eps, dropped = drawn
+        x0, labels = examples.x0, examples.labels
+        if labels is not None:
+            labels = labels.masked_fill(dropped, self.classes)
+        level = self.schedule.levels(rows, x0.ndim)
+        told = {} if examples.told is None else {"told": examples.told}
+        with self.autocast(x0.device):
+            output = net(level.alpha * x0 + level.sigma * eps, level.t, labels, **told)
+        loss, error = self.compare(output.float(), x0, eps, rows)
+        return loss, {"loss": error}
+
+    def compare(
+        self, output: Tensor, x0: Tensor, eps: Tensor, rows: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(loss, error) of a part of a batch: what to minimise, and the plain mean squared error.
+
+        Both are means that estimate those over uniform rows.
+        """
+        level = self.schedule.levels(rows, x0.ndim)
+        wanted = target(self.prediction, x0, eps, level)
+        if self.plain:  # one mean over all, to the last bit what it was before there was another
+            error = F.mse_loss(output, wanted)
+            return error, error.detach()
+
+        u = torch.zeros(len(x0), device=x0.device)
+        if self.learn_variance:
+            output, raw = output.chunk(2, dim=1)
+        errors = F.mse_loss(output, wanted, reduction="none").flatten(1).mean(1)
+        losses = weight(self.config.weighting, self.prediction, level) * errors
+        if self.uncertainty is not None:
+            u = self.uncertainty(level)
+            losses = losses / u.exp()
+        if self.learn_variance:
+            x0_hat = to_x0(self.prediction, output, level.alpha * x0 + level.sigma * eps, level)
+            bits = variational(self.schedule, rows, x0, x0_hat, to_fraction(raw))
+            losses = losses + VLB * len(self.schedule) * bits
+        importance = torch.ones_like(u)
+        if self.levels is not None:
+            importance = self.levels.weight(rows)
+            self.seen.append(losses.detach())  # without u, of which the network has no gradient
+        return (importance * (losses + u)).mean(), (importance * errors).mean().detach()
+
+    def agree(self, accelerator: Accelerator, *drawn: Tensor) -> None:
+        super().agree(accelerator, *drawn)
+        if self.levels is not None:
+            self.levels.update(drawn[0], accelerator.gather(torch.cat(self.seen)))
+            self.seen.clear()

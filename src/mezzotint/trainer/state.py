@@ -1,0 +1,157 @@
+"""All that training changes, into a checkpoint and out of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from mezzotint.errors import UserError
+from mezzotint.networks import Network
+from mezzotint.storage import checkpoint
+from mezzotint.trainer.loop import Task
+from mezzotint.trainer.posthoc import GAMMAS
+
+Figures: TypeAlias = Mapping[str, float | Tensor]
+
+
+@dataclass
+class TrainState:
+    """All that training changes, and all that a checkpoint holds."""
+
+    net: Network
+    ema: AveragedModel
+    optimizer: torch.optim.Optimizer
+    task: Task
+    averages: dict[str, AveragedModel] = field(default_factory=dict)  # of `posthoc`, where kept
+    step: int = 0
+    pending: list[Figures] = field(default_factory=list)  # a step each, not yet logged
+    timed: int = 0  # steps of those that this process made,
+    seconds: float = 0.0  # and the time they took
+
+    def summary(self, lr: float, batch: int) -> dict[str, Any]:
+        """The row of log.jsonl over the steps since the last one, whose account it closes.
+
+        Raises UserError as `read` does.
+        """
+        steps = self.read()
+        figures: dict[str, list[float]] = {}
+        for step in steps:
+            for name, value in step.items():
+                figures.setdefault(name, []).append(value)
+        row = {
+            "step": self.step,
+            "images": self.step * batch,
+            **{name: sum(values) / len(values) for name, values in figures.items()},
+            "lr": lr,
+            "images_per_second": round(self.timed * batch / self.seconds, 2),
+        }
+        self.pending, self.seconds, self.timed = [], 0.0, 0
+        return row
+
+    def read(self) -> list[dict[str, float]]:
+        """What is pending, fetched from the device.
+
+        Raises UserError where a figure is not finite, before anything of it is kept.
+        """
+        first = self.step - len(self.pending) + 1
+        steps = [{name: float(v) for name, v in figures.items()} for figures in self.pending]
+        for step, figures in enumerate(steps, first):
+            if wrong := [name for name, value in figures.items() if not math.isfinite(value)]:
+                what = {"grad_norm": "gradient"}.get(wrong[0], wrong[0].replace("_", " "))
+                raise UserError(
+                    f"the {what} is not finite at step {step}: begin again with a "
+                    "lower --lr and another --out; what was saved is from before"
+                )
+        self.pending = [*steps]
+        return steps
+
+    def save(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        facts: dict[str, Any],
+        keep: int,
+        more: Mapping[str, Mapping[str, Tensor]],
+    ) -> Path:
+        """Write ``folder/step-N``, with the configuration and what the data brought beside.
+
+        ``more`` tensors, a file each by its name, are what a finished model needs besides.
+        """
+        pending = self.read()
+        state = self.optimizer.state_dict()["state"]
+        beside = self.task.state_dict()
+        return checkpoint.save(
+            folder,
+            self.step,
+            {
+                "net": self.net.state_dict(),
+                "ema": self.ema.module.state_dict(),
+                "optimizer": {f"{i}.{k}": v for i, s in state.items() for k, v in s.items()},
+                **({"task": beside} if beside else {}),
+                **{name: a.module.state_dict() for name, a in self.averages.items()},
+                **more,
+            },
+            {
+                "config": config,
+                "state": {"step": self.step, "pending": pending, **facts},
+            },
+            keep,
+        )
+
+    def save_average(
+        self,
+        final: Path,
+        config: dict[str, Any],
+        facts: dict[str, Any],
+        more: Mapping[str, Mapping[str, Tensor]],
+    ) -> Path:
+        """Write the averaged weights alone: enough to sample from, not to train on."""
+        tensors = {"ema": self.ema.module.state_dict(), **more}
+        state = {"step": self.step, **facts}
+        return checkpoint.write(final, tensors, {"config": config, "state": state})
+
+    def snapshot(self, folder: Path) -> Path:
+        """Write ``folder/step-N``: the averages' trained weights, for `posthoc.coefficients`.
+
+        In float16: weights are nowhere near its bound, and bfloat16 rounds eight times as coarsely,
+        which a combination enlarges.
+        """
+        self.read()
+        tensors = {
+            name: {k: p.detach().half() for k, p in a.module.named_parameters() if p.requires_grad}
+            for name, a in self.averages.items()
+        }
+        facts = {"step": self.step, "gammas": {name: GAMMAS[name] for name in tensors}}
+        # All are kept: there is no more than one a step.
+        return checkpoint.save(folder, self.step, tensors, {"state": facts}, keep=self.step)
+
+    def restore(self, folder: Path) -> None:
+        """Become what a checkpoint holds."""
+        state = json.loads((folder / "state.json").read_text())
+        self.step, self.pending = state["step"], [*state["pending"]]
+        self.net.load_state_dict(load_file(folder / "net.safetensors"))
+        self.ema.module.load_state_dict(load_file(folder / "ema.safetensors"))
+        for name, average in self.averages.items():
+            average.module.load_state_dict(load_file(folder / f"{name}.safetensors"))
+        for average in (self.ema, *self.averages.values()):
+            average.n_averaged.fill_(self.step)
+        if self.task.state_dict():
+            self.task.load_state_dict(load_file(folder / "task.safetensors"))
+        weights = [p for group in self.optimizer.param_groups for p in group["params"]]
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in load_file(folder / "optimizer.safetensors").items():
+            index, key = name.split(".")
+            if value.ndim:  # laid out as the weight: the fused step walks both in memory's order
+                value = torch.empty_like(weights[int(index)]).copy_(value)
+            moments.setdefault(int(index), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})

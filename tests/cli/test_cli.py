@@ -1,0 +1,580 @@
+"""What the command says and how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import mezzotint as mz
+from mezzotint import cli, evaluation
+from mezzotint.cli.flags import writable
+from mezzotint.config import recipes
+from mezzotint.config.experiment import Experiment
+from mezzotint.config.sampling import SampleConfig, chosen
+from mezzotint.data import find_source
+from mezzotint.diffusion import optimised_grid
+from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.drawing import figures
+from mezzotint.evaluation.samples import Share
+from mezzotint.pipeline import loading, tuned
+from mezzotint.run import run
+from mezzotint.storage import checkpoint
+
+FEW = pytest.mark.filterwarnings("ignore:.*pictures are fewer than")
+CapSys = pytest.CaptureFixture[str]
+
+
+def call(capsys: CapSys, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    try:
+        cli.main(list(arguments))
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+@pytest.fixture
+def weaker(trained: Path, tmp_path: Path) -> Path:
+    """An earlier checkpoint of the run."""
+    return Path(shutil.copytree(trained / "checkpoints" / "step-8", tmp_path / "weaker"))
+
+
+def test_a_recipe_is_trained_and_sampled(few_glyphs, tmp_path: Path, capsys: CapSys) -> None:
+    out = str(tmp_path / "run")
+    flags = "--images 32 --batch 8 --channels 8 16 --blocks 1 --groups 4 --steps 2 --warmup 0"
+    code, said, _ = call(capsys, "train", "glyphs-ddpm", "--out", out, *flags.split())
+    assert (code, said) == (0, f"trained: {out}\n")
+
+    code, said, _ = call(capsys, "sample", out, "-n", "20", "--seed", "1", "--guidance", "3")
+    assert code == 0
+    assert said.splitlines()[-1] == f"20 pictures: {out}/pictures; their grid: {out}/pictures.png"
+    assert "channels of the pictures" in said
+    assert "channels of the training set" in said
+    files = sorted(p.name for p in (tmp_path / "run" / "pictures").iterdir())
+    assert files == [f"{i:06d}.png" for i in range(20)]
+    assert (tmp_path / "run" / "pictures.png").is_file()
+    with Image.open(tmp_path / "run" / "pictures" / "000019.png") as picture:
+        assert (picture.size, picture.mode) == ((32, 32), "RGB")
+
+
+def test_resuming_a_finished_run_ends_well(trained, tiny, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(recipes.RECIPES, "tiny", tiny)
+    code, _, said = call(capsys, "train", "tiny", "--out", str(trained), "--resume")
+    assert code == 0
+    assert "resumed from" in said
+
+
+def test_help_and_version(capsys: CapSys) -> None:
+    assert "usage: mezzotint" in call(capsys)[1]
+    assert call(capsys, "--version")[1].startswith("mezzotint 0.")
+    code, said, _ = call(capsys, "train", "glyphs-ddpm", "--help")
+    assert code == 0
+    for flag in ("--images", "--batch", "--skip-bad", "--resume", "--data"):
+        assert flag in said
+
+
+def test_a_reader_that_has_gone_ends_it_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "mezzotint", "train", "glyphs-ddpm", "--help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("trian glyphs-ddpm", "unknown verb 'trian'; did you mean train?"),
+        ("train", "give a recipe: glyphs-ddpm, cifar10-ddpm, cifar10-ddpm-small"),
+        ("train glyph-ddpm", "unknown recipe 'glyph-ddpm'; did you mean glyphs-ddpm"),
+        ("train zzz", "unknown recipe 'zzz': choose one of glyphs-ddpm"),
+        ("train glyphs-ddpm --bach 3", "unknown field --bach; did you mean --batch"),
+        ("train glyphs-ddpm --batch many", "--batch"),
+        ("train glyphs-ddpm --batch 0", "batch: input should be greater than 0, not 0"),
+        ("train glyphs-ddpm --schedule cosin", "'linear', 'scaled_linear', 'cosine'"),
+        ("train glyphs-ddpm --schedule linear --s 0", "s is for cosine: leave it out with linear"),
+        (
+            "train glyphs-ddpm --prediction eps --zero-terminal-snr",
+            "eps cannot be learned with zero_terminal_snr",
+        ),
+        ("train glyphs-ddpm --channels 30", "groups 8 do not divide a width of 30"),
+        ("train glyphs-ddpm --channels 9 --groups 3", "the first width is 9"),
+        ("train glyphs-ddpm --dropout 2", "dropout: input should be less than 1"),
+        ("train glyphs-ddpm --lr inf", "lr: input should be a finite number"),
+        ("train glyphs-ddpm --ema-halflife 0.9999", "ema_halflife: input should be greater than"),
+        ("train glyphs-ddpm --steps 1001", "steps is 1001: choose 1 to 1000"),
+        ("train glyphs-ddpm --sampler ddpm --eta 0.5", "eta is for ddim, hybrid: leave it out"),
+        ("train glyphs-ddpm --seed -1", "seed: input should be greater than"),
+        ("train glyphs-ddpm --data ~nobody/pictures", "there is no data set, file or folder"),
+        ("train glyphs-ddpm --data nowhere", "there is no data set, file or folder 'nowhere'"),
+        ("train glyphs-ddpm --size 30", "pass a --size divisible by 4"),
+        ("sample nowhere", "there is no folder nowhere"),
+        ("sample RUN --steps 0", "steps: input should be greater than 0"),
+        ("sample RUN --steps 1001", "steps is 1001: choose 1 to 1000"),
+        ("sample RUN --labels 10", "there is no class 10: labels are 0 to 9"),
+        ("sample RUN --labels ship", "no class 'ship': labels are 0 to 9, or names such as 0"),
+        (
+            "sample RUN --sampler nonsense",
+            f"unknown sampler 'nonsense': choose one of {', '.join(SAMPLERS)}",
+        ),
+        ("sample RUN --nfe 1 --sampler heun", "a budget of 1 denoiser calls is below what"),
+        ("sample RUN --eta 0.5 --sampler heun", "eta is for ddim, hybrid: leave it out with heun"),
+        ("sample RUN --interval 5 0.2", "give the lower end first"),
+        ("sample RUN --interval 1e6 1e7", "no level of the grid has 1e+06 <= sigma / alpha"),
+        ("sample RUN --knots 3 1", "the spacing knots needs --knots, and no other takes them"),
+        ("sample RUN --spacing knots --knots 1 3", "knots must fall strictly"),
+        ("sample RUN --sampler ddpm --variance learned", "this model has not learned a variance"),
+        ("sample RUN --spacing optimised --steps 25", "an optimised grid has at most 24 steps"),
+        ("sample RUN --clipping soft", "'none', 'static', 'dynamic'"),
+        ("sample RUN --weaker nowhere", "there is no folder nowhere"),
+        ("sample RUN --stepps 3", "unknown field --stepps; did you mean --steps"),
+        ("sample RUN --seed -1", "seed is -1: choose 0 or more"),
+        ("sample RUN --guidance inf", "guidance: input should be a finite number"),
+        ("sample RUN --out RUN/config.json", "config.json"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    trained: Path, tmp_path: Path, capsys: CapSys, monkeypatch, arguments: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    capsys.readouterr()
+    code, out, err = call(capsys, *arguments.replace("RUN", str(trained)).split())
+    assert code == 2
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("mezzotint: ")
+    assert message in err
+    assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+
+def spoil_weights(folder: Path) -> None:
+    weights = next(folder.glob("checkpoints/*/ema.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-5])
+
+
+def spoil_config(folder: Path) -> None:
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"version": 4', '"version": 3'))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_config, "is of version 3, this mezzotint reads version 4"),
+        (lambda f: shutil.rmtree(f / "checkpoints"), "has no checkpoint yet: train it on"),
+        (spoil_weights, "no other is whole: restore one, or train again"),
+    ],
+)
+def test_a_spoilt_run_is_one_clear_line(trained, tmp_path, capsys, spoil, message) -> None:
+    for old in checkpoint.listed(trained / "checkpoints")[:-1]:
+        shutil.rmtree(old)
+    spoil(trained)
+    code, _, err = call(capsys, "sample", str(trained), "--out", str(tmp_path / "out"))
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+def pictures(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(folder.glob("0*.png"))]
+
+
+@pytest.mark.parametrize(
+    ("flags", "settings"),
+    [
+        (
+            "--sampler unipc --nfe 7 --spacing karras",
+            {"sampler": "unipc", "steps": 7, "spacing": "karras"},
+        ),
+        ("--nfe 7 --sampler heun", {"sampler": "heun", "steps": 4}),
+        ("--interval 0.2 5 --steps 8", {"interval": (0.2, 5.0), "steps": 8}),
+        ("--spacing knots --knots 40 1 0.05", {"spacing": "knots", "knots": (40.0, 1.0, 0.05)}),
+        (
+            "--guidance-shape cfg++ --guidance 0.6 --rescale 0.5 --clipping dynamic",
+            {"guidance_shape": "cfg++", "guidance": 0.6, "rescale": 0.5, "clipping": "dynamic"},
+        ),
+        ("--sampler edm --churn 10 --steps 4", {"sampler": "edm", "churn": 10.0, "steps": 4}),
+    ],
+)
+def test_flags_are_the_settings_of_the_pipeline(
+    trained: Path, tmp_path: Path, capsys: CapSys, flags: str, settings: dict
+) -> None:
+    out = tmp_path / "out"
+    code, said, _ = call(
+        capsys, "sample", str(trained), "-n", "3", "--out", str(out), *flags.split()
+    )
+    assert code == 0
+    assert said.splitlines()[-1] == f"3 pictures: {out}; their grid: {out}.png"
+    wanted = tmp_path / "wanted"
+    wanted.mkdir()
+    for i, image in enumerate(mz.load(trained).sample(3, **settings)):
+        figures.to_pil(image).save(wanted / f"{i:06d}.png")
+    assert pictures(out) == pictures(wanted)
+
+
+def test_a_weaker_model_guides_away_from_itself(trained, weaker, tmp_path, capsys) -> None:
+    made = []
+    for name, more in (("a", []), ("b", ["--weaker", str(weaker)]), ("c", ["--weaker", "RUN"])):
+        arguments = ["-n", "3", "--out", str(tmp_path / name), "--guidance", "4"]
+        words = [str(trained) if word == "RUN" else word for word in more]
+        assert call(capsys, "sample", str(trained), *arguments, *words)[0] == 0
+        made.append(pictures(tmp_path / name))
+    unguided = ["-n", "3", "--out", str(tmp_path / "d"), "--guidance", "1"]
+    assert call(capsys, "sample", str(trained), *unguided)[0] == 0
+    made.append(pictures(tmp_path / "d"))
+    assert made[0] != made[1] != made[3]
+    assert made[0] != made[3]
+    assert made[2] == made[3]  # guided away from itself a model stays where it is
+
+
+def test_a_weaker_model_of_another_schedule_is_one_clear_line(
+    trained, tiny, tmp_path, capsys
+) -> None:
+    other = replace(tiny, noise=replace(tiny.noise, schedule="linear"))
+    for _ in run(other, tmp_path / "other"):
+        pass
+    capsys.readouterr()
+    code, out, err = call(capsys, "sample", str(trained), "--weaker", str(tmp_path / "other"))
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "the weaker model is of another shape, classes, codec or schedule" in err
+
+
+def test_an_optimised_grid_is_kept_in_the_run(trained, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(optimised_grid, "FINE", 8)
+    flags = ["-n", "2", "--spacing", "optimised", "--steps", "3"]
+    assert call(capsys, "sample", str(trained), *flags)[0] == 0
+    (kept,) = (trained / "grids").glob("*.json")
+    kept.write_text("")
+    code, _, err = call(capsys, "sample", str(trained), *flags)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert f"{kept} is damaged: delete it" in err
+
+
+def test_weights_that_are_not_finite_are_one_clear_line(trained, capsys) -> None:
+    newest = checkpoint.listed(trained / "checkpoints")[-1]
+    weights = load_file(newest / "ema.safetensors")
+    save_file({k: v * float("nan") for k, v in weights.items()}, newest / "ema.safetensors")
+    manifest = json.loads((newest / "manifest.json").read_text())
+    digest = hashlib.sha256((newest / "ema.safetensors").read_bytes()).hexdigest()
+    manifest["sha256"]["ema.safetensors"] = digest
+    (newest / "manifest.json").write_text(json.dumps(manifest))
+    code, _, err = call(capsys, "sample", str(trained), "-n", "2")
+    assert code == 2
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("mezzotint: the network's answer is not finite at t =")
+
+
+@pytest.mark.parametrize("verb", ["sample", "evaluate"])
+def test_help_shows_what_can_be_chosen(trained: Path, capsys: CapSys, verb: str) -> None:
+    code, said, _ = call(capsys, verb, str(trained), "--help")
+    assert code == 0
+    for field in SampleConfig.__dataclass_fields__:
+        assert f"--{field.replace('_', '-')} " in said, field
+    for flag in ("--nfe", "--weaker", "--precision"):
+        assert flag in said
+    for choice in ("optimised", "karras", "cfg++", "dynamic", "learned", "bh1"):
+        assert choice in said
+
+
+@pytest.mark.parametrize(
+    ("verb", "subject", "flags"),
+    [
+        ("sample", "sample RUN [-h]", ["-n INT", "--sampler", "--out", "--eta"]),
+        (
+            "evaluate",
+            "evaluate RUN [-h]",
+            ["--against", "--sampler", "mezzotint evaluate NAME --help"],
+        ),
+        ("sweep", "sweep RUN [-h]", ["--minutes", "--nfe"]),
+        ("report", "report RUN... [-h]", ["--samples", "--out"]),
+        ("doctor", "doctor RUN [-h]", ["--samples"]),
+        ("average", "average RUN [-h]", ["--length"]),
+        ("reproduce", "reproduce [-h]", ["--scale"]),
+        ("train", "a recipe", ["glyphs-ddpm"]),
+    ],
+)
+def test_help_needs_no_model(capsys: CapSys, verb: str, subject: str, flags: list[str]) -> None:
+    code, said, err = call(capsys, verb, "--help")
+    assert (code, err) == (0, "")
+    assert subject in said
+    for flag in flags:
+        assert flag in " ".join(said.replace("│", " ").split())
+
+
+def test_guidance_on_an_unconditional_model_is_one_clear_line(tiny, tmp_path, capsys) -> None:
+    data = replace(tiny.data, conditional=False)
+    for _ in run(replace(tiny, data=data), tmp_path / "run"):
+        pass
+    capsys.readouterr()
+    code, _, err = call(capsys, "sample", str(tmp_path / "run"), "--guidance", "2")
+    assert code == 2
+    assert "guidance needs a model with classes" in err
+    assert call(capsys, "sample", str(tmp_path / "run"), "-n", "2")[0] == 0
+
+
+def test_fewer_pictures_leave_none_of_an_earlier_request(trained, tmp_path, capsys) -> None:
+    for n in ("5", "2"):
+        assert call(capsys, "sample", str(trained), "-n", n)[0] == 0
+    names = sorted(p.name for p in (trained / "pictures").iterdir())
+    assert names == ["000000.png", "000001.png"]
+
+
+def test_what_an_interrupted_request_left_goes_too(trained, capsys, monkeypatch) -> None:
+    sample = mz.Pipeline.sample
+
+    def struck(self, n, labels=None, *, on_images, **more):
+        def half(first: int, made: torch.Tensor) -> None:
+            if first:
+                raise KeyboardInterrupt
+            on_images(first, made)
+
+        return sample(self, n, labels, on_images=half, **more)
+
+    monkeypatch.setattr(mz.Pipeline, "sample", struck)
+    assert call(capsys, "sample", str(trained), "-n", "4", "--batch", "3")[0] == 130
+    monkeypatch.undo()
+    assert len(list((trained / "pictures").iterdir())) == 3
+    assert call(capsys, "sample", str(trained), "-n", "2")[0] == 0
+    assert len(list((trained / "pictures").iterdir())) == 2
+
+
+def test_a_class_called_by_a_number_is_asked_for_by_its_name(trained, capsys, monkeypatch) -> None:
+    asked = []
+
+    def sample(self, n, labels=None, **more):
+        asked.append(labels)
+        raise KeyboardInterrupt
+
+    load = loading.load
+    named = [str(k) for k in (3, 1, 2, 0, *range(4, 10))]
+    monkeypatch.setattr(mz.Pipeline, "sample", sample)
+    monkeypatch.setattr(loading, "load", lambda path: replace(load(path), classes=tuple(named)))
+    for words in (["1"], ["0", "2"]):
+        assert call(capsys, "sample", str(trained), "-n", "2", "--labels", *words)[0] == 130
+    assert asked == ["1", ["0", "2"]]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError(), 2),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."), 2),
+        (torch.OutOfMemoryError("CUDA out of memory"), 2),
+        (RuntimeError("a bug"), None),
+    ],
+)
+def test_too_little_memory_is_one_clear_line(capsys, monkeypatch, error, code: int | None) -> None:
+    def fail(arguments: list[str]) -> None:
+        raise error
+
+    monkeypatch.setitem(cli.VERBS, "sample", fail)
+    if code is None:
+        with pytest.raises(RuntimeError, match="a bug"):
+            call(capsys, "sample")
+    else:
+        assert call(capsys, "sample") == (
+            *(code, ""),
+            "mezzotint: out of memory: lower --batch, or for training raise --accumulate\n",
+        )
+
+
+def test_sampling_is_not_shared(trained, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(evaluation, "join", lambda: (Share(0, 2), torch.device("cpu")))
+    code, _, err = call(capsys, "sample", str(trained))
+    assert (code, "start it without torchrun" in err) == (2, True)
+
+
+@pytest.mark.parametrize("names", [["out/000007.png", "out.png"], ["out/000000.png"], ["out.png"]])
+def test_pictures_of_somebody_else_stay(trained, tmp_path, capsys, names: list[str]) -> None:
+    (tmp_path / "out").mkdir()
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    code, out, err = call(capsys, "sample", str(trained), "-n", "2", "--out", str(tmp_path / "out"))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "choose another --out" in err
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_pictures_put_beside_an_earlier_requests_stay(trained, capsys) -> None:
+    flags = ["sample", str(trained), "-n", "2"]
+    assert call(capsys, *flags)[0] == 0
+    other = trained / "pictures" / "000002.png"
+    other.write_bytes(b"another's")
+    code, _, err = call(capsys, *flags)
+    said = f"{trained}/pictures holds other pictures, 000002.png: choose another --out"
+    assert (code, err) == (2, f"mezzotint: {said}\n")
+    assert other.read_bytes() == b"another's"
+
+
+@pytest.mark.parametrize("out", ["afile", "afile/more", "taken"])
+@pytest.mark.parametrize("verb", ["run", "vae", "pictures", "report"])
+def test_an_out_that_cannot_be_written_is_refused_before_the_work(
+    trained_vae, trained, tmp_path, capsys, monkeypatch, verb: str, out: str
+) -> None:
+    def worked(*_: object, **more: object) -> None:
+        raise AssertionError("the work was begun")
+
+    for name in ("training_set", "pictures", "against"):
+        monkeypatch.setattr(evaluation, name, worked)
+    monkeypatch.setattr("mezzotint.cli.reconstructions._originals", worked)
+    monkeypatch.setattr("mezzotint.pages.page", worked)
+    (tmp_path / "afile").write_text("mine")
+    (tmp_path / "taken" / "figures.jsonl").mkdir(parents=True)
+    place = tmp_path / out
+    words = {
+        "run": ["evaluate", str(trained), "--out", str(place)],
+        "vae": ["evaluate", str(trained_vae), "--out", str(place)],
+        "pictures": ["evaluate", "glyphs", "--against", "glyphs", "--out", str(place)],
+        "report": ["report", str(trained), "--out", str(place / "figures.jsonl")],
+    }
+    code, said, err = call(capsys, *words[verb])
+    assert (code, said, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"mezzotint: {place}/figures.jsonl ")
+    assert ": give " in err
+    assert (tmp_path / "afile").read_text() == "mine"
+
+
+def test_looking_whether_a_file_can_be_written_leaves_it_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "figures.jsonl"
+    writable(path)
+    assert not path.exists()
+    path.write_text("mine")
+    writable(path)
+    assert path.read_text() == "mine"
+
+
+@FEW
+def test_what_was_sampled_is_measured_as_a_folder(trained, tmp_path, capsys, monkeypatch) -> None:
+    (tmp_path / "v1.0").mkdir()
+    monkeypatch.chdir(tmp_path / "v1.0")
+    code, said, _ = call(capsys, "sample", str(trained), "-n", "12", "--out", ".")
+    assert code == 0
+    assert said.splitlines()[-1] == f"12 pictures: .; their grid: {tmp_path}/v1.0.png"
+    assert find_source(".").count == 12
+    flags = ["--against", "glyphs", "--network", "glyphs", "--metrics", "fd"]
+    code, said, _ = call(capsys, "evaluate", ".", *flags, "--out", str(tmp_path / "figures"))
+    assert code == 0
+    assert "N = 12 " in said
+
+
+def recommend(folder: Path, **fields: Any) -> SampleConfig:
+    """Give a run other defaults, as a sweep does."""
+    how = SampleConfig(steps=2, guidance=2.0, **fields)
+    best = tuned.Choice(how, 2, 1.25, (1.0, 1.5))
+    digest = mz.load(folder).digest
+    found = tuned.Recommended("fd", 10, 0, "float32", digest, {"2": best}, best)
+    tuned.write(folder, found)
+    return how
+
+
+@FEW
+@pytest.mark.parametrize(
+    ("own", "flags", "settings"),
+    [
+        ({"eta": 0.5}, "--sampler dpmpp_2m", {"sampler": "dpmpp_2m"}),
+        ({"eta": 0.5}, "--sampler=ddpm --variance large", {"sampler": "ddpm", "variance": "large"}),
+        ({"eta": 0.5}, "--steps 3", {"steps": 3}),
+        ({"spacing": "knots", "knots": (9.0, 0.1)}, "--spacing karras", {"spacing": "karras"}),
+        (
+            {"spacing": "knots", "knots": (9.0, 0.1), "eta": 0.5},
+            "--spacing logsnr --sampler heun",
+            {"spacing": "logsnr", "sampler": "heun"},
+        ),
+    ],
+)
+def test_what_only_the_old_choice_took_goes_with_it(
+    trained: Path, capsys: CapSys, own: dict, flags: str, settings: dict
+) -> None:
+    defaults = recommend(trained, **own)
+    assert call(capsys, "sample", str(trained), "-n", "2", *flags.split())[0] == 0
+    wanted = mz.load(trained).sample(2, **settings)
+    for path, image in zip(sorted((trained / "pictures").iterdir()), wanted, strict=True):
+        with Image.open(path) as made:
+            assert made.tobytes() == figures.to_pil(image).tobytes()
+
+    few = ["--samples", "12", "--metrics", "fd", "--network", "glyphs"]
+    assert call(capsys, "evaluate", str(trained), *few, *flags.split())[0] == 0
+    row = json.loads((trained / "evaluation" / "figures.jsonl").read_text().splitlines()[0])
+    how = SampleConfig(**{name: row[name] for name in SampleConfig.__dataclass_fields__})
+    assert how == chosen(defaults, settings)
+
+
+def test_what_is_asked_for_beside_another_choice_must_still_fit_it(trained, capsys) -> None:
+    recommend(trained, eta=0.5, spacing="knots", knots=(9.0, 0.1))
+    for flags, message in (
+        ("--sampler heun --eta 0.5", "eta is for ddim, hybrid: leave it out with heun"),
+        ("--spacing karras --knots 9 0.1", "the spacing knots needs --knots, and no other"),
+        ("--sampler", "--sampler"),
+        ("--spacing round", "'leading', 'trailing'"),
+    ):
+        code, _, err = call(capsys, "sample", str(trained), *flags.split())
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert message in err
+
+
+def test_a_default_can_be_taken_back(trained: Path, capsys: CapSys) -> None:
+    recommend(trained, interval=(0.2, 5.0))
+    made = []
+    for flags in ([], ["--interval", "None"], ["--interval", "1e-9", "1e9"]):
+        assert call(capsys, "sample", str(trained), "-n", "2", "--guidance", "40", *flags)[0] == 0
+        made.append(pictures(trained / "pictures"))
+    assert made[0] != made[1] == made[2]
+
+
+def test_pictures_that_cannot_be_read_are_all_named_or_left_out(
+    tiny: Experiment, tmp_path: Path, capsys: CapSys, monkeypatch
+) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(5):
+            Image.new("RGB", (16, 16), (i * 40, 0, 0)).save(tmp_path / "data" / name / f"{i}.png")
+    (tmp_path / "data" / "cat" / "notes.txt").write_text("not a picture")
+    (tmp_path / "data" / "dog" / "empty.png").write_bytes(b"")
+    monkeypatch.setitem(recipes.RECIPES, "tiny", replace(tiny, recipe="tiny"))
+    arguments = ["train", "tiny", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
+    code, _, err = call(capsys, *arguments)
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert "cat/notes.txt" in err
+    assert "dog/empty.png" in err
+    assert "--skip-bad" in err
+    assert not (tmp_path / "run").exists()
+    code, _, err = call(capsys, *arguments, "--skip-bad")
+    assert code == 0
+    assert "2 pictures that cannot be read left out" in err
+
+
+def test_a_resumed_command_with_other_flags_is_refused(trained, tiny, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(recipes.RECIPES, "tiny", tiny)
+    flags = ["--out", str(trained), "--resume", "--lr", "0.1"]
+    code, _, err = call(capsys, "train", "tiny", *flags)
+    assert code == 2
+    assert "was begun with train.lr = 0.001, not 0.1" in err
+
+
+def test_every_recipe_is_whole() -> None:
+    for name, recipe in recipes.RECIPES.items():
+        assert recipe.recipe == name
+        assert 32 % recipe.net.factor == 0
+    paper = recipes.find("cifar10-ddpm")
+    assert paper.train.steps == 61_000
+    assert (paper.train.batch, paper.train.lr, paper.train.weight_decay) == (128, 2e-4, 0)
+    assert (paper.noise.schedule, paper.noise.prediction) == ("linear", "eps")

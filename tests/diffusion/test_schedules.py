@@ -1,0 +1,366 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+import mezzotint as mz
+from mezzotint.diffusion.level import Schedule
+from mezzotint.diffusion.schedules import (
+    SCHEDULES,
+    cosine,
+    exponential,
+    laplace,
+    linear,
+    scaled_linear,
+    shifted,
+    sigmoid,
+    zero_terminal_snr,
+)
+from mezzotint.diffusion.spacings import ALONG_T, SPACINGS
+
+MADE = {name: make(1000) for name, make in SCHEDULES.items()}
+SHIFTED = {f"{name} shifted": shifted(schedule, 4.0) for name, schedule in MADE.items()}
+ENDING_IN_NOISE = {
+    f"{name} to noise": zero_terminal_snr(schedule) for name, schedule in MADE.items()
+}
+ALL = MADE | SHIFTED | ENDING_IN_NOISE
+EVERY_SCHEDULE = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)
+
+
+def bar(schedule: Schedule) -> Tensor:
+    """alpha_bar of the noisy rows, (T,)."""
+    return schedule.alpha[1:] ** 2
+
+
+def ratios(grid: list[mz.Level]) -> list[float]:
+    """sigma / alpha of a grid's noisy levels."""
+    return [level.sigma / level.alpha for level in grid[:-1]]
+
+
+@EVERY_SCHEDULE
+def test_a_table_is_float64_from_clean_through_T_falling_rows(schedule: Schedule) -> None:
+    alpha, sigma = schedule.alpha, schedule.sigma
+    assert alpha.dtype == sigma.dtype == torch.float64
+    assert alpha.shape == sigma.shape == (len(schedule) + 1,) == (1001,)
+    assert (alpha[0], sigma[0]) == (1, 0)
+    assert schedule.row(0) == mz.Level(-1, 1.0, 0.0)
+    torch.testing.assert_close(alpha**2 + sigma**2, torch.ones(1001).double(), rtol=0, atol=1e-15)
+    assert (alpha.diff() < 0).all()
+    assert (sigma.diff() > 0).all()
+
+
+@pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
+def test_a_schedule_can_have_any_number_of_rows(make: Callable[[int], Schedule]) -> None:
+    for T in (2, 10):
+        schedule = make(T)
+        assert len(schedule) == T
+        assert (schedule.alpha.diff() < 0).all()
+
+
+def test_linear_is_the_product_of_the_papers_betas() -> None:
+    alpha_bar = 1.0
+    for i, got in enumerate(bar(linear(1000)).tolist()):
+        alpha_bar *= 1 - (1e-4 + i / 999 * (0.02 - 1e-4))
+        assert got == pytest.approx(alpha_bar, rel=1e-12)
+    assert alpha_bar == pytest.approx(4.0358e-5, rel=1e-4)  # Ho et al., sec. 4
+
+
+def test_scaled_linear_is_the_product_of_squares_of_a_straight_line() -> None:
+    alpha_bar = 1.0
+    for i, got in enumerate(bar(scaled_linear(1000)).tolist()):
+        alpha_bar *= 1 - (0.00085**0.5 + i / 999 * (0.012**0.5 - 0.00085**0.5)) ** 2
+        assert got == pytest.approx(alpha_bar, rel=1e-12)
+
+
+def f_cosine(u: float, s: float) -> float:
+    return math.cos((u + s) / (1 + s) * math.pi / 2) ** 2
+
+
+def f_sigmoid(u: float, start: float, end: float, tau: float) -> float:
+    """Chen 2023, arXiv 2301.10972, before it is brought to 1 at 0."""
+
+    def logistic(x: float) -> float:
+        return 1 / (1 + math.exp(-x))
+
+    return logistic(end / tau) - logistic((start + u * (end - start)) / tau)
+
+
+@pytest.mark.parametrize(
+    ("make", "f", "options"),
+    [
+        (cosine, f_cosine, {"s": 0.0}),
+        (cosine, f_cosine, {"s": 0.008}),
+        (sigmoid, f_sigmoid, {"start": -3.0, "end": 3.0, "tau": 1.0}),
+        (sigmoid, f_sigmoid, {"start": 0.0, "end": 3.0, "tau": 0.7}),
+    ],
+)
+def test_a_curve_is_the_papers_quotient_until_the_cut(
+    make: Callable[..., Schedule], f: Callable[..., float], options: dict[str, float]
+) -> None:
+    alpha_bar = bar(make(1000, **options))
+    for i in (1, 2, 500, 990):
+        wanted = f(i / 1000, **options) / f(0, **options)
+        assert float(alpha_bar[i - 1]) == pytest.approx(wanted, rel=1e-9)
+    # The quotient itself ends at 0; with beta cut at 0.999 the last row is a thousandth.
+    assert float(alpha_bar[-1] / alpha_bar[-2]) == pytest.approx(1e-3, rel=1e-6)
+
+
+def test_exponential_is_a_geometric_sequence() -> None:
+    schedule = exponential(1000, lo=0.02, hi=50)
+    ratio = (schedule.sigma / schedule.alpha)[1:]
+    assert (float(ratio[0]), float(ratio[-1])) == pytest.approx((0.02, 50), rel=1e-12)
+    steps = ratio[1:] / ratio[:-1]
+    torch.testing.assert_close(steps, torch.full_like(steps, 2500 ** (1 / 999)))
+
+
+@pytest.mark.parametrize(("mean", "width"), [(0.0, 0.5), (0.0, 1.5), (-1.0, 0.8)])
+def test_laplace_rows_are_quantiles_of_the_log_snr(mean: float, width: float) -> None:
+    schedule = laplace(1000, mean, width)
+    for i in (1, 2, 250, 500, 501, 750, 1000):
+        away = (2 * schedule.row(i).lam - mean) / width
+        below = math.exp(away) / 2 if away < 0 else 1 - math.exp(-away) / 2  # Laplace's CDF
+        assert below == pytest.approx(1 - (i - 0.5) / 1000, rel=1e-9)
+
+
+@EVERY_SCHEDULE
+@pytest.mark.parametrize("factor", [0.25, 1.0, 4.0])
+def test_a_shift_divides_the_snr_by_its_square(schedule: Schedule, factor: float) -> None:
+    moved = shifted(schedule, factor)
+    snr, wanted = ((s.alpha[1:] / s.sigma[1:]) ** 2 for s in (moved, schedule))
+    torch.testing.assert_close(snr, wanted / factor**2, rtol=1e-12, atol=0)
+
+
+@EVERY_SCHEDULE
+def test_shifts_multiply_and_1_is_none(schedule: Schedule) -> None:
+    for table in ("alpha", "sigma"):
+        plain, none, twice, once = (
+            getattr(s, table)
+            for s in (
+                schedule,
+                shifted(schedule, 1),
+                shifted(shifted(schedule, 2), 3),
+                shifted(schedule, 6),
+            )
+        )
+        torch.testing.assert_close(none, plain, rtol=1e-14, atol=0)
+        torch.testing.assert_close(twice, once, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("factor", [0, -1, float("nan")])
+def test_a_shift_that_is_not_above_0_is_refused(factor: float) -> None:
+    with pytest.raises(mz.UserError, match=rf"^shift is {factor:g}: choose a factor above 0.*$"):
+        shifted(linear(10), factor)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_table_to_noise_keeps_its_first_row_and_its_shape(name: str) -> None:
+    before, after = MADE[name].alpha, ENDING_IN_NOISE[f"{name} to noise"].alpha
+    assert after[-1] == 0
+    torch.testing.assert_close(after[:2], before[:2], rtol=1e-14, atol=0)
+    ratio = after[1:].diff() / before[1:].diff()  # shifted and scaled: a straight line of before
+    torch.testing.assert_close(ratio, ratio[:1].expand(999), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("rescale", [False, True])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (linear, {"beta_schedule": "linear"}),
+        (
+            scaled_linear,
+            {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
+        ),
+        (cosine, {"beta_schedule": "squaredcos_cap_v2"}),
+    ],
+)
+def test_schedules_equal_diffusers(
+    ours: Callable[[int], Schedule], theirs: dict, rescale: bool
+) -> None:
+    table = DDIMScheduler(1000, rescale_betas_zero_snr=rescale, **theirs).alphas_cumprod.double()
+    schedule = zero_terminal_snr(ours(1000)) if rescale else ours(1000)
+    # Theirs is a float32 product; near a last row of 0 it keeps fewer digits.
+    torch.testing.assert_close(bar(schedule), table, rtol=1e-3 if rescale else 1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+@pytest.mark.parametrize("steps", [2, 7, 10, 48, 50, 61, 250, 999, 1000])
+def test_spacings_equal_diffusers(spacing: str, steps: int) -> None:
+    scheduler = DDIMScheduler(1000, timestep_spacing=spacing)
+    scheduler.set_timesteps(steps)
+    ours = [int(level.t) for level in linear(1000).grid(steps, spacing=spacing)]
+    assert ours == [*scheduler.timesteps.tolist()[:steps], -1]
+
+
+@pytest.mark.parametrize("steps", [10, 20])
+def test_quadratic_is_ddims(steps: int) -> None:
+    song = [int(s) for s in np.linspace(0, np.sqrt(1000 * 0.8), steps) ** 2]
+    ours = [int(level.t) for level in linear(1000).grid(steps, spacing="quadratic")]
+    assert ours == [*reversed(song), -1]
+
+
+@EVERY_SCHEDULE
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_every_grid_falls_strictly_to_the_clean_level(schedule: Schedule, spacing: str) -> None:
+    knots = (10.0, 1.0, 0.2) if spacing == "knots" else ()
+    for steps in (1, 2, 3, 5, 10, 50, 250, 1000):
+        grid = schedule.grid(steps, spacing, knots[:steps])
+        assert len(grid) == steps + 1
+        assert grid[-1] == mz.Level(-1, 1.0, 0.0)
+        assert all(t.sigma * s.alpha > s.sigma * t.alpha for t, s in pairwise(grid))
+        assert all(t.t > s.t for t, s in pairwise(grid))
+        assert all(abs(t.alpha**2 + t.sigma**2 - 1) < 1e-14 for t in grid)
+        assert grid[0].t <= 999
+
+
+@given(T=st.integers(1, 1500), share=st.floats(0, 1), spacing=st.sampled_from(sorted(ALONG_T)))
+def test_every_spacing_along_t_rises_within_the_table(T: int, share: float, spacing: str) -> None:
+    steps = max(1, round(share * T))
+    t = ALONG_T[spacing](steps, T)
+    assert len(t) == steps
+    assert t == sorted(set(t))
+    assert t[0] >= 0
+    assert t[-1] < T
+
+
+@EVERY_SCHEDULE
+def test_at_is_the_inverse_of_a_row(schedule: Schedule) -> None:
+    finite = range(1, 1001 if schedule.alpha[-1] else 1000)
+    for i in finite:
+        row, found = schedule.row(i), schedule.at(schedule.row(i).lam)
+        assert found.t == pytest.approx(i - 1, abs=1e-6)
+        assert (found.alpha, found.sigma) == pytest.approx((row.alpha, row.sigma), rel=1e-9)
+
+
+@EVERY_SCHEDULE
+def test_a_lambda_beyond_the_table_keeps_the_nearest_t(schedule: Schedule) -> None:
+    assert schedule.at(schedule.row(1).lam + 1).t == 0
+    assert schedule.at(-40.0).t == pytest.approx(999, abs=1e-9)
+
+
+def test_lambda_is_infinite_at_both_ends() -> None:
+    schedule = zero_terminal_snr(linear(1000))
+    assert schedule.row(0).lam == math.inf
+    assert schedule.row(1000).lam == -math.inf
+
+
+@EVERY_SCHEDULE
+@pytest.mark.parametrize("steps", [2, 10, 50])
+@pytest.mark.parametrize("spacing", ["logsnr", "karras"])
+def test_grids_along_lambda_are_the_papers(schedule: Schedule, spacing: str, steps: int) -> None:
+    """Within EDM's sigmas, 0.002 to 80, and within the table."""
+    top = schedule.sigma[-1] / schedule.alpha[-1]
+    high, low = min(float(top), 80.0), max(float(schedule.sigma[1] / schedule.alpha[1]), 0.002)
+    for i, got in enumerate(ratios(schedule.grid(steps, spacing))):
+        share = i / (steps - 1)
+        wanted = high * (low / high) ** share
+        if spacing == "karras":  # Karras et al. 2022, eq. 5
+            wanted = (high ** (1 / 7) + share * (low ** (1 / 7) - high ** (1 / 7))) ** 7
+        assert got == pytest.approx(wanted, rel=1e-9)
+
+
+@pytest.mark.parametrize("spacing", SPACINGS[:-1])
+def test_a_single_step_is_from_the_noisy_end(spacing: str) -> None:
+    start = linear(1000).grid(1, spacing)[0]
+    if spacing in ("trailing", "linspace"):
+        assert start.t == 999
+    if spacing in ("logsnr", "karras"):
+        assert ratios([start, start]) == pytest.approx([80])
+
+
+@EVERY_SCHEDULE
+def test_only_grids_along_t_begin_in_pure_noise(schedule: Schedule) -> None:
+    noisy = [s for s in SPACINGS[:-1] if not schedule.grid(10, s)[0].alpha]
+    assert noisy == ([] if schedule.alpha[-1] else ["trailing", "linspace"])
+
+
+KNOTS = (14.6, 6.3, 3.8, 2.2, 1.3, 0.86, 0.56, 0.38, 0.23, 0.12, 0.06)
+
+
+def test_a_grid_of_as_many_steps_as_knots_goes_through_each() -> None:
+    assert ratios(linear(1000).grid(len(KNOTS), "knots", KNOTS)) == pytest.approx(KNOTS)
+
+
+@pytest.mark.parametrize("steps", [2, 5, 21, 50])
+def test_between_knots_the_logarithm_is_straight(steps: int) -> None:
+    """As the numpy of Sabour et al. 2024: evenly between the first and the last."""
+    at = np.linspace(0, 1, steps)
+    wanted = np.exp(np.interp(at, np.linspace(0, 1, len(KNOTS)), np.log(KNOTS)))
+    assert ratios(linear(1000).grid(steps, "knots", KNOTS)) == pytest.approx(wanted.tolist())
+
+
+def test_knots_may_be_the_ends_of_the_table() -> None:
+    schedule = linear(1000)
+    ends = [math.exp(-schedule.row(i).lam) for i in (1000, 1)]
+    grid = schedule.grid(10, "knots", ends)
+    assert (grid[0].t, grid[-2].t) == pytest.approx((999, 0), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("steps", "spacing", "knots", "message"),
+    [
+        (0, "leading", (), "steps is 0: choose 1 to 1000, the schedule's length"),
+        (-1, "karras", (), "steps is -1: choose 1 to 1000, the schedule's length"),
+        (1001, "logsnr", (), "steps is 1001: choose 1 to 1000, the schedule's length"),
+        (10, "cubic", (), f"unknown spacing 'cubic': choose one of {', '.join(SPACINGS)}"),
+        (10, "knots", (), "the spacing 'knots' needs knots, and no other takes them"),
+        (10, "karras", (3, 1), "the spacing 'knots' needs knots, and no other takes them"),
+        (10, "knots", (1,), "one knot is no grid of 10 steps: give two or more"),
+        (10, "knots", (1, 1), "knots must fall strictly, above 0"),
+        (10, "knots", (1, 3), "knots must fall strictly, above 0"),
+        (10, "knots", (1, 0), "knots must fall strictly, above 0"),
+        (10, "knots", (1, -1), "knots must fall strictly, above 0"),
+        (10, "knots", (math.inf, 1), "knots must fall strictly, above 0"),
+        (10, "knots", (200, 1), "knot 200 is outside the schedule: choose 0.01 to 157.4"),
+        (10, "knots", (1, 0.001), "knot 0.001 is outside the schedule: choose 0.01 to 157.4"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused_in_a_line(
+    steps: int, spacing: str, knots: tuple[float, ...], message: str
+) -> None:
+    with pytest.raises(mz.UserError) as caught:
+        linear(1000).grid(steps, spacing, knots)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: mz.laplace(1000, 0, -1),
+        lambda: mz.exponential(10, 80, 0.01),
+        lambda: linear(10, -1, 3),
+        lambda: mz.zero_terminal_snr(linear(1)),
+    ],
+)
+def test_a_table_whose_noise_does_not_grow_is_refused(build: Callable[[], Schedule]) -> None:
+    with pytest.raises(mz.UserError, match="must grow from row to row"):
+        build()
+
+
+@pytest.mark.parametrize("T", [0, -1])
+@pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
+def test_a_schedule_without_rows_is_refused(make: Callable[..., Schedule], T: int) -> None:
+    with pytest.raises(mz.UserError, match=rf"^T is {T}: choose a schedule of 1 row or more$"):
+        make(T)
+
+
+def test_a_table_beyond_what_grids_along_lambda_walk_is_refused_there() -> None:
+    far = mz.shifted(linear(1000), 1e5)
+    assert len(far.grid(3, "trailing")) == 4
+    with pytest.raises(mz.UserError, match=r"is not within 0\.002 to 80 at all"):
+        far.grid(3, "logsnr")
+
+
+@pytest.mark.parametrize("factor", [0, -1, math.inf, math.nan])
+def test_a_shift_is_a_factor_above_0(factor: float) -> None:
+    with pytest.raises(mz.UserError, match="choose a factor above 0"):
+        mz.shifted(linear(10), factor)

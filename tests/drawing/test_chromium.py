@@ -1,0 +1,64 @@
+"""The page in a real browser, as a person opens it: from the disk, on a phone, dark and light."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import small_and_own
+from mezzotint.drawing.page import render
+from mezzotint.pages import Asked, page, shown
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium on the path")
+
+
+@pytest.fixture(scope="module")
+def written(finished: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    with pytest.MonkeyPatch.context() as patch:
+        small_and_own(cache, patch)
+        patch.setattr(shown, "STEPS", (2, 3))  # fewer than a page has
+        found = page([finished], Asked(samples=2), lambda what, done, total: None)
+        path.write_text(render(found), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        # A container's root has no sandbox, and but a small /dev/shm.
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_page_is_whole_and_fits(browser, written: Path, width: int, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    tab = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(written.as_uri())
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [written.as_uri()]
+    widths = tab.evaluate("[...document.images].map(i => i.complete ? i.naturalWidth : 0)")
+    assert len(widths) > 40
+    assert min(widths) > 0
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    ground = tab.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert ground == {"light": "rgb(251, 250, 248)", "dark": "rgb(23, 22, 21)"}[scheme]
+    # What is drawn in the page's colour can be read on its ground.
+    ink = tab.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
+    assert ink == {"light": "rgb(33, 30, 27)", "dark": "rgb(233, 229, 223)"}[scheme]
+    context.close()
