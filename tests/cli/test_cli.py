@@ -32,19 +32,9 @@ from mezzotint.pipeline import loading, tuned
 from mezzotint.run import run
 from mezzotint.storage import checkpoint
 
+from commands import CapSys, call
+
 FEW = pytest.mark.filterwarnings("ignore:.*pictures are fewer than")
-CapSys = pytest.CaptureFixture[str]
-
-
-def call(capsys: CapSys, *arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    try:
-        cli.main(list(arguments))
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    said = capsys.readouterr()
-    return code, said.out, said.err
 
 
 @pytest.fixture

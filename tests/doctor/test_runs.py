@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from test_cli import CapSys, call
 
 from conftest import TINY
 from mezzotint import cli
@@ -23,6 +22,8 @@ from mezzotint.errors import UserError
 from mezzotint.pipeline import tuned
 from mezzotint.run import run
 from spoil import configure, newest, rows, spoil
+
+from commands import CapSys, call
 
 
 @pytest.fixture(autouse=True)

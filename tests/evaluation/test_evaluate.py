@@ -17,7 +17,6 @@ import pytest
 import torch
 from huggingface_hub import errors
 from PIL import Image
-from test_cli import CapSys, call
 
 import mezzotint as mz
 from mezzotint import evaluation
@@ -30,6 +29,8 @@ from mezzotint.evaluation.measuring import Measure
 from mezzotint.evaluation.samples import Share
 from mezzotint.metrics import METRICS, NETWORKS
 from mezzotint.storage import jsonl
+
+from commands import CapSys, call
 
 # Said of every evaluation here.
 pytestmark = pytest.mark.filterwarnings("ignore:.* are fewer than 2,049")

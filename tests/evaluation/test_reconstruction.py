@@ -12,7 +12,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from test_cli import CapSys, call
 from torch import Tensor
 
 from mezzotint import UserError, evaluation
@@ -27,6 +26,8 @@ from mezzotint.metrics import Figure, frechet_distance, interval, kernel_distanc
 from mezzotint.networks import VAE, TinyVAE, TinyVAEConfig, VAEConfig
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.loading import is_autoencoder, load_codec
+
+from commands import CapSys, call
 
 CAP = 10 * np.log10(12 * 255**2)  # dB: an error of rounding's own size
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_cli import CapSys, call
 
 from conftest import small_and_own, small_vae
 from mezzotint import pages
@@ -19,6 +18,8 @@ from mezzotint.evaluation.record import record
 from mezzotint.metrics import Figure
 from mezzotint.pages import Asked, page, shown
 from pages import sound
+
+from commands import CapSys, call
 
 ASKED = Asked(samples=2)
 STEPS = (2, 3)  # fewer than a page has

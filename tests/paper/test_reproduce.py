@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_cli import CapSys, call
 
 from conftest import TINY, TINY_LDM, TINY_VAE, small_vae
 from mezzotint import config as configuration
@@ -23,6 +22,8 @@ from mezzotint.paper.tables import Results, _efficiency
 from mezzotint.run import run
 from mezzotint.storage import checkpoint
 from spoil import spoil
+
+from commands import CapSys, call
 
 
 def lines(path: Path) -> list[dict]:

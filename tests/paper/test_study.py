@@ -14,7 +14,6 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 import mezzotint as mz
-from mezzotint.config import ObjectiveConfig
 from mezzotint.data import prepare
 from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.prediction import target, to_eps
@@ -24,6 +23,7 @@ from mezzotint.run import run
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.storage import checkpoint
 from mezzotint.storage.log import read
+from mezzotint.trainer.objective import ObjectiveConfig
 
 # Errors by level
 

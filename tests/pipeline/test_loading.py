@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_cli import call
 
 import mezzotint as mz
 from mezzotint.config.sampling import SampleConfig
@@ -19,6 +18,8 @@ from mezzotint.interop.folder import saved_by_diffusers
 from mezzotint.pipeline.loading import is_model
 from mezzotint.run import run
 from spoil import newest, seal
+
+from commands import call
 
 
 def test_a_run_and_its_checkpoint_load_with_the_averaged_weights(trained: Path) -> None:

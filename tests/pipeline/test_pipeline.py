@@ -562,7 +562,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(steps)
         return torch.logspace(1, -1.5, steps).tolist()
 
-    monkeypatch.setattr("mezzotint.pipeline.optimised", optimised)
+    monkeypatch.setattr("mezzotint.pipeline.pipeline.optimised", optimised)
     return asked
 
 

@@ -180,7 +180,7 @@ def test_every_model_of_the_package_is_whole_and_makes_pictures() -> None:
         held = {path.name for path in folder.iterdir()} - {"manifest.json"}
         assert held == set(json.loads((folder / "manifest.json").read_text())["sha256"])
         assert sum(path.stat().st_size for path in folder.iterdir()) <= SCRIPT["LARGEST"]
-        data = loading.experiment.read(folder / "config.json").data.data
+        data = loading.configuration.read(folder / "config.json").data.data
         assert data.startswith("hub:") or "/" not in data
 
 

@@ -14,8 +14,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from test_run import assert_same, finish
-from test_watch import curve
 
 import mezzotint as mz
 from mezzotint import config as configuration
@@ -30,6 +28,8 @@ from mezzotint.run.autoencoder import AutoencoderJob, settled
 from mezzotint.storage import checkpoint
 from mezzotint.storage.log import read
 from mezzotint.trainer.autoencoding import ReconstructionConfig
+
+from trainings import assert_same, curve, finish
 
 CPU = torch.device("cpu")
 PLAYING = ReconstructionConfig(

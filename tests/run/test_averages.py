@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_run import assert_same, finish
 
 import mezzotint as mz
 from conftest import TINY, small_and_own
@@ -22,6 +21,8 @@ from mezzotint.run import run
 from mezzotint.run.averages import rebuild
 from mezzotint.storage import checkpoint
 from mezzotint.trainer.posthoc import GAMMAS
+
+from trainings import assert_same, finish
 
 NAMES = list(GAMMAS)
 

@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from test_cli import call
-from test_run import assert_same, finish
 from torch import Tensor
 
 import mezzotint as mz
@@ -33,6 +31,9 @@ from mezzotint.pipeline.loading import load_codec
 from mezzotint.run import run
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.trainer.loop import KNOBS
+
+from commands import call
+from trainings import assert_same, finish
 
 CPU = torch.device("cpu")
 NET = VAEConfig(channels=(8, 16), blocks=1, groups=4)

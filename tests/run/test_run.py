@@ -24,36 +24,14 @@ from safetensors.torch import load_file
 import mezzotint as mz
 from mezzotint import config as configuration
 from mezzotint import run as running
-from mezzotint.config import ObjectiveConfig
 from mezzotint.config.experiment import Experiment
 from mezzotint.networks import network
 from mezzotint.run import Interrupted, run
 from mezzotint.storage import checkpoint
 from mezzotint.storage.log import read
+from mezzotint.trainer.objective import ObjectiveConfig
 
-
-def finish(experiment: Experiment, folder: Path, resume: bool = False) -> None:
-    for _ in run(experiment, folder, resume):
-        pass
-
-
-def losses(folder: Path) -> list[tuple[int, float, float, float]]:
-    rows = read(folder / "log.jsonl")
-    return [(r["step"], r["loss"], r["grad_norm"], r["lr"]) for r in rows]
-
-
-def assert_same(a: Path, b: Path) -> None:
-    """Losses, weights, averages and moments, to the last bit."""
-    assert losses(a) == losses(b)
-    newest = [checkpoint.listed(folder / "checkpoints")[-1] for folder in (a, b)]
-    assert newest[0].name == newest[1].name
-    files = [{path.name for path in folder.glob("*.safetensors")} for folder in newest]
-    assert files[0] == files[1] >= {"net.safetensors", "ema.safetensors", "optimizer.safetensors"}
-    for name in files[0]:
-        one, two = (load_file(folder / name) for folder in newest)
-        assert one.keys() == two.keys()
-        for key in one:
-            assert torch.equal(one[key], two[key]), f"{name}: {key}"
+from trainings import assert_same, finish, losses
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from test_cli import call
 
 import mezzotint as mz
 from mezzotint.config import recipes
@@ -21,6 +20,8 @@ from mezzotint.config.experiment import Experiment
 from mezzotint.run import run, trackers
 from mezzotint.run.trackers import Copy
 from mezzotint.storage.log import Log, read
+
+from commands import call
 
 
 class Memory:

@@ -10,23 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_run import assert_same, finish
 
 import mezzotint as mz
 from mezzotint.config.experiment import Experiment
 from mezzotint.run import Interrupted, run
 from mezzotint.storage.log import read
 
+from trainings import assert_same, curve, finish
+
 
 @pytest.fixture
 def watched(tiny: Experiment) -> Experiment:
     """Measured after 4, 8 and 12 of its 12 steps."""
     return replace(tiny, evaluate_every=32, evaluate_samples=20)
-
-
-def curve(folder: Path) -> list[tuple[int, str, float, int]]:
-    rows = [row for row in read(folder / "log.jsonl") if "figure" in row]
-    return [(r["step"], r["figure"]["name"], r["figure"]["value"], r["images"]) for r in rows]
 
 
 def assert_best(folder: Path) -> None:

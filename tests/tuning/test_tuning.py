@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from test_cli import CapSys, call
 
 import mezzotint as mz
 from mezzotint import tuning
@@ -24,6 +23,8 @@ from mezzotint.networks.network import Network
 from mezzotint.pipeline import loading, tuned
 from mezzotint.run import run
 from mezzotint.tuning import Sweep, cells, pareto, settings
+
+from commands import CapSys, call
 
 FEW = ["--samples", "12", "--precision", "float32"]
 SMALL = [*FEW, "--sampler", "ddim", "dpmpp_2m", "--guidance", "1", "2", "--nfe", "3", "4"]

@@ -452,6 +452,6 @@ def test_case_7_noise_added_by_churn_stays(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_case_8_laplace_has_alpha_for_alpha_bar() -> None:
     theirs = DDPMScheduler(1000, beta_schedule="laplace").alphas_cumprod[499:501]
-    ours = mz.noise.laplace(1000, mean=0.0, width=0.5).alpha[500:502] ** 2
+    ours = mz.laplace(1000, mean=0.0, width=0.5).alpha[500:502] ** 2
     assert float((theirs / (1 - theirs)).mean()) > 2  # the median of the SNR
     assert float((ours / (1 - ours)).mean()) == pytest.approx(1, rel=1e-3)
