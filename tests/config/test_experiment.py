@@ -104,6 +104,13 @@ def test_a_budget_is_as_many_steps_as_it_pays_for(sampler: str) -> None:
     assert len(str(wrong.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_calls_of_a_setting_are_what_its_sampler_costs(sampler: str) -> None:
+    for steps in (1, 2, 50):
+        wanted = SAMPLERS[sampler].calls * (steps - 1) + 1
+        assert SampleConfig(sampler=sampler, steps=steps, guidance=3.0).calls == wanted
+
+
 FULL = {
     "sampler": "hybrid",
     "steps": 7,

@@ -81,6 +81,11 @@ class SampleConfig:
         chosen = {name: getattr(self, name, None) for name in OPTIONS}
         return {name: value for name, value in chosen.items() if value is not None}
 
+    @property
+    def calls(self) -> int:
+        """The denoiser calls that one image takes; guidance does not change their number."""
+        return SAMPLERS[self.sampler].cost(self.steps)
+
     def guided(self) -> tuple[float, str, tuple[float, float] | None]:
         """The guidance scale, its shape along the grid, and the interval it is held to."""
         return self.guidance, self.guidance_shape, self.interval

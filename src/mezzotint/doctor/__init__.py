@@ -19,7 +19,6 @@ from mezzotint import config as configuration
 from mezzotint import evaluation
 from mezzotint.config.experiment import Autoencoder, Experiment
 from mezzotint.data import Prepared, held_out, prepare
-from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.doctor import latents, log, pictures, settings, weights
 from mezzotint.doctor.finding import Finding, Severity, Title, judge
 from mezzotint.errors import UserError
@@ -150,7 +149,7 @@ def _pictures(
     pipe: Pipeline, config: Experiment, data: Prepared, samples: int, follow: Follow
 ) -> Iterator[Finding]:
     how, few = pipe.defaults, dict[str, Any]()
-    if SAMPLERS[how.sampler].cost(how.steps) > CALLS:
+    if how.calls > CALLS:
         steps = min(CALLS, len(pipe.schedule))
         few = {"sampler": "ddim", "steps": steps, "spacing": "trailing"}
     made = pipe.sample(

@@ -10,7 +10,6 @@ from accelerate import Accelerator
 from torch import nn
 
 from mezzotint.config.experiment import Autoencoder, Configuration, Experiment
-from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.metrics import perceptual
 from mezzotint.networks import VAE, Network
 from mezzotint.networks.precision import compute_dtype
@@ -33,7 +32,7 @@ class Cost:
     call: float
 
     def pictures(self, row: Row, samples: int) -> float:
-        calls = SAMPLERS[row.how.sampler].cost(row.how.steps) * -(-samples // BATCH)
+        calls = row.how.calls * -(-samples // BATCH)
         return calls * self.call * (1 + (row.how.guidance not in (0, 1)))
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor
 
 from mezzotint import evaluation
-from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.drawing.curves import Panel
 from mezzotint.drawing.inline import chart, colours, png, tiled
 from mezzotint.drawing.page import Cell, Chart, Picture, Section, Table
@@ -139,7 +138,7 @@ def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
     points: dict[str, list[tuple[float, float]]] = {}
     times: dict[str, list[tuple[float, float]]] = {}
     for row, facts in rows.items():
-        calls = SAMPLERS[row.how.sampler].cost(row.how.steps)
+        calls = row.how.calls
         figure = next(f for f in facts["figures"] if f["name"] == name)
         sampler = row.how.sampler.upper()
         points.setdefault(sampler, []).append((calls, figure["value"]))

@@ -172,7 +172,7 @@ class Pipeline:
         grid = self.grid(how)
         scale = along(grid, *how.guided())
         every = self._labels(self.labels(n, labels, first))
-        calls = sampler.cost(how.steps) * -(-n // batch)
+        calls = how.calls * -(-n // batch)
         self.net.compile_for(calls)
         pictures: list[Tensor] = []
         made = 0
@@ -252,7 +252,7 @@ class Pipeline:
 
     def compile_for(self, batches: int, how: SampleConfig) -> bool:
         """Compile the network if so many batches pay for it; returns whether that was begun."""
-        return self.net.compile_for(batches * SAMPLERS[how.sampler].cost(how.steps))
+        return self.net.compile_for(batches * how.calls)
 
     def check(self) -> None:
         """Raises UserError where ``defaults`` ask for what this model can never do."""

@@ -15,7 +15,6 @@ import torch
 from mezzotint import evaluation, metrics
 from mezzotint.config.sampling import SampleConfig, chosen
 from mezzotint.diffusion.guidance import along
-from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.errors import UserError
 from mezzotint.evaluation import samples
 from mezzotint.evaluation.measuring import Measure
@@ -44,7 +43,7 @@ class Cell:
     @property
     def calls(self) -> int:
         """Of the denoiser, a picture; a guided one takes the network twice."""
-        return SAMPLERS[self.how.sampler].cost(self.how.steps)
+        return self.how.calls
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +79,7 @@ class Sweep:
 
     def compile_for(self, hows: Sequence[SampleConfig]) -> None:
         """Compile the network if these cells together pay for it."""
-        calls = sum(SAMPLERS[how.sampler].cost(how.steps) for how in hows)
+        calls = sum(how.calls for how in hows)
         self.pipe.net.compile_for(calls * -(-self.samples // BATCH))
 
     def facts(self, how: SampleConfig) -> dict[str, Any]:
@@ -108,7 +107,7 @@ def settings(
     """
     base = replace(pipe.defaults, spacing=SPACING, knots=(), interval=None)
     lengths = [*({"nfe": n} for n in nfe), *({"steps": n} for n in steps)]
-    found: dict[SampleConfig, int] = {}
+    found: list[SampleConfig] = []
     for length, sampler, interval, scale in product(lengths, samplers, intervals, guidance):
         asked = {"sampler": sampler, "guidance": scale, **length}
         try:
@@ -117,10 +116,10 @@ def settings(
         except UserError as error:
             told = " ".join(f"{name} {value}" for name, value in asked.items())
             raise UserError(f"{told}: {error}") from None
-        found[how] = SAMPLERS[sampler].cost(how.steps)
+        found.append(how)
     if not found:
         raise UserError("there is nothing to sweep: give a sampler, a scale, an interval, a budget")
-    return sorted(found, key=lambda how: found[how])
+    return sorted(dict.fromkeys(found), key=lambda how: how.calls)  # each once
 
 
 def known(sweep: Sweep, hows: Sequence[SampleConfig]) -> dict[SampleConfig, Cell]:
@@ -184,8 +183,7 @@ def seconds(sweep: Sweep, hows: Sequence[SampleConfig]) -> float:
         scale = along(grid, *how.guided())
         scales = [scale(level) if callable(scale) else scale for level in grid[:-1]]
         share = sum(w not in (0, 1) for w in scales) / len(scales)
-        calls = SAMPLERS[how.sampler].cost(how.steps)
         missing = sum(not samples.block(folder, i).exists() for i in blocks)
-        total += missing * (calls * (plain + share * (guided - plain)) + decode)
+        total += missing * (how.calls * (plain + share * (guided - plain)) + decode)
         total += len(blocks) * look
     return total
