@@ -5,6 +5,9 @@ from mezzotint.config.file import VERSION, differences, read, to_json
 from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
 from mezzotint.config.strict import first_problem
+from mezzotint.trainer.autoencoding import ReconstructionConfig
+from mezzotint.trainer.loop import TrainConfig
+from mezzotint.trainer.objective import ObjectiveConfig
 
 __all__ = [
     "UNGUIDED",
@@ -16,8 +19,11 @@ __all__ = [
     "DataConfig",
     "Experiment",
     "NoiseConfig",
+    "ObjectiveConfig",
+    "ReconstructionConfig",
     "SampleConfig",
     "Settings",
+    "TrainConfig",
     "differences",
     "first_problem",
     "read",
