@@ -4,6 +4,7 @@
 The first use of a name imports them all.
 """
 
+from mezzotint.data import Prepared, prepare
 from mezzotint.diffusion.guidance import guide
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.prediction import denoiser, to_eps, to_x0
@@ -27,6 +28,7 @@ __all__ = [
     "SAMPLERS",
     "Level",
     "Pipeline",
+    "Prepared",
     "Schedule",
     "UserError",
     "cosine",
@@ -39,6 +41,7 @@ __all__ = [
     "linear",
     "load",
     "load_codec",
+    "prepare",
     "scaled_linear",
     "shifted",
     "sigmoid",

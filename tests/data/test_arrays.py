@@ -83,8 +83,8 @@ def test_same_fingerprint_as_the_folder(save, images, tmp_path):
     order = [0, 2, 4, 1, 3]
     data = save(arr_0=images[order], arr_1=np.array([0, 0, 0, 1, 1]))
     for size in (None, 4):
-        expected = prepare(str(tmp_path / "set"), size)
-        assert prepare(data, size).fingerprint == expected.fingerprint
+        expected = prepare(str(tmp_path / "set"), size=size)
+        assert prepare(data, size=size).fingerprint == expected.fingerprint
 
 
 @pytest.mark.parametrize("shape", [(4, 6, 8), (4, 6, 8, 1)])
@@ -96,7 +96,10 @@ def test_grey_is_repeated_as_a_grey_file_is(save, noise, tmp_path, shape):
     (tmp_path / "set").mkdir()
     for i, pixels in enumerate(grey.reshape(4, 6, 8)):
         Image.fromarray(pixels).save(tmp_path / "set" / f"{i}.png")
-    assert prepare(save(grey), 5).fingerprint == prepare(str(tmp_path / "set"), 5).fingerprint
+    assert (
+        prepare(save(grey), size=5).fingerprint
+        == prepare(str(tmp_path / "set"), size=5).fingerprint
+    )
 
 
 @pytest.mark.parametrize("dtype", ["u2", ">u2", "i2", ">i4", "i8"])
@@ -167,7 +170,7 @@ def test_other_shapes(save, noise, shape, what):
     [
         ([0, 1, 0, 1], "shape (4,) beside 5 images: give one label for each"),
         (np.zeros((5, 1), int), "shape (5, 1) beside 5 images: give one label for each"),
-        ([0, 1, -1, 1, 0], "label -1: count from 0, or save none if unlabelled"),
+        ([0, 1, -1, 1, 0], "label -1: count from 0, or give none if unlabelled"),
         ([0, 1, 2**40, 1, 0], f"label {2**40}, which is no class: count them from 0"),
     ],
 )

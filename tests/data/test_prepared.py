@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mezzotint.data import Prepared, held_out, prepare, prepared
+from mezzotint.data import Prepared, building, held_out, prepare, preparing
 from mezzotint.data.images import read_image
 from mezzotint.errors import UserError
 
@@ -60,7 +60,7 @@ def test_fingerprint_is_of_the_pictures_not_of_their_place(animals, tmp_path):
 def test_hit_does_not_decode_and_says_nothing(animals, monkeypatch, capfd):
     first = prepare(str(animals))
     capfd.readouterr()
-    monkeypatch.setattr(prepared, "_build", None)
+    monkeypatch.setattr(preparing, "build", None)
     again = prepare(str(animals))
     assert again.fingerprint == first.fingerprint
     assert again.folder == first.folder
@@ -180,7 +180,7 @@ def test_damaged_entry_is_built_anew(animals, cache, name, damage):
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_a_crash_in_the_middle_leaves_no_entry(animals, cache, monkeypatch, error):
-    add = prepared._Writer.add
+    add = building._Writer.add
 
     def crash(self, name, pixels):
         if self.kept == 2:
@@ -188,7 +188,7 @@ def test_a_crash_in_the_middle_leaves_no_entry(animals, cache, monkeypatch, erro
         add(self, name, pixels)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepared._Writer, "add", crash)
+        patch.setattr(building._Writer, "add", crash)
         with pytest.raises(error, match="pulled the plug"):
             prepare(str(animals))
     assert entries(cache) == []
@@ -196,14 +196,14 @@ def test_a_crash_in_the_middle_leaves_no_entry(animals, cache, monkeypatch, erro
 
 
 def test_the_slower_of_two_processes_discards_its_own(animals, cache, monkeypatch):
-    build = prepared._build
+    build = preparing.build
 
     def overtaken(*arguments):
         build(*arguments)
-        monkeypatch.setattr(prepared, "_build", build)
+        monkeypatch.setattr(preparing, "build", build)
         prepare(str(animals))  # meanwhile, another process finishes the same entry
 
-    monkeypatch.setattr(prepared, "_build", overtaken)
+    monkeypatch.setattr(preparing, "build", overtaken)
     result = prepare(str(animals))
     assert len(result.images) == 5
     assert entries(cache) == [result.folder.name]

@@ -5,7 +5,8 @@ from mezzotint.data.find import find_source, jpegs
 from mezzotint.data.images import UnreadableImage, read_image
 from mezzotint.data.latents import PreparedLatents, prepare_latents
 from mezzotint.data.order import rows
-from mezzotint.data.prepared import Prepared, held_out, prepare
+from mezzotint.data.prepared import Prepared
+from mezzotint.data.preparing import held_out, prepare
 from mezzotint.data.source import Picture, Source
 
 __all__ = [

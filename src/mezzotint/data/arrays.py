@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mezzotint.data.images import Pixels, fit
+from mezzotint.data.labels import check_labels, class_names
 from mezzotint.data.source import UNLABELLED, Picture, Source, no_split, stamp
 from mezzotint.errors import UserError
 
 _IMAGES = ("arr_0", "images")
 _LABELS = ("arr_1", "labels")
 _BLOCK = 1 << 24  # bytes read at a time
-_CLASSES = 100_000  # more than any data set has: larger labels are seeds or times
 
 
 def arrays(path: Path, split: str) -> Source:
@@ -171,19 +171,9 @@ def _check_type(images: _Array) -> None:
 
 def _classes(labels: _Array, count: int) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """The label of each image, and the names of the classes."""
-    if labels.dtype.kind not in "iu":
-        raise UserError(f"{labels} is {labels.dtype}, not integers: give each image's class from 0")
-    if labels.shape != (count,):
-        raise UserError(
-            f"{labels} has the shape {labels.shape} beside {count} images: give one label for each"
-        )
+    check_labels(str(labels), labels.dtype, labels.shape, count)
     numbers = np.concatenate(list(labels.blocks()))
-    low, high = int(numbers.min()), int(numbers.max())
-    if low < 0:
-        raise UserError(f"{labels} has the label {low}: count from 0, or save none if unlabelled")
-    if high >= _CLASSES:
-        raise UserError(f"{labels} has the label {high}, which is no class: count them from 0")
-    return numbers, tuple(str(number) for number in range(high + 1))
+    return numbers, class_names(str(labels), numbers)
 
 
 def _span(array: _Array) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from mezzotint.data.arrays import arrays
+from mezzotint.data.cached import cached
 from mezzotint.data.cifar10 import ARCHIVE, cifar10
 from mezzotint.data.folder import folder, zip_file
 from mezzotint.data.glyphs import glyphs
@@ -18,6 +19,7 @@ from mezzotint.errors import UserError
 
 _NAMED = {"glyphs": glyphs, "cifar10": cifar10}
 _HUB = "hub:"
+_ARRAY = "array:"
 _JPEG = {".jpg", ".jpeg", ".jfif"}
 
 
@@ -40,6 +42,8 @@ def find_source(data: str, split: str = "train") -> Source:
         return _NAMED[data](split)
     if data.startswith(_HUB):
         return hub(data.removeprefix(_HUB), split)
+    if data.startswith(_ARRAY):
+        return cached(data.removeprefix(_ARRAY), split)
     path = Path(os.path.expanduser(data))
     if not data or not path.exists():
         raise _unknown(data)

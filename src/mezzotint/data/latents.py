@@ -6,8 +6,6 @@ array's is.
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ from torch import Tensor
 
 from mezzotint.data.prepared import Prepared
 from mezzotint.errors import UserError
-from mezzotint.storage.cache import cache_folder, remove_leftovers
+from mezzotint.storage.cache import cache_folder, check_room, kept
 from mezzotint.storage.progress import progress
 
 Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -72,24 +70,9 @@ def prepare_latents(
     key = [data.fingerprint, made_by, flip, deviations, VERSION]
     cache = cache_folder("latents")
     entry = cache / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    found = _load(entry)
-    if found is not None:
-        return found
-    remove_leftovers(cache)
-    building = Path(tempfile.mkdtemp(dir=cache, prefix=f"{entry.name}.partial-"))
-    try:
-        _build(data, moments, 1 + flip, 1 + deviations, building)
-        try:
-            building.rename(entry)
-        except OSError:  # there is one already: another process's, or a damaged one
-            if _load(entry) is None:
-                shutil.rmtree(entry)
-                building.rename(entry)
-        found = _load(entry)
-        assert found is not None, f"{entry} was built and cannot be read"
-        return found
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    return kept(
+        entry, _load, lambda folder: _build(data, moments, 1 + flip, 1 + deviations, folder)
+    )
 
 
 def _load(entry: Path) -> PreparedLatents | None:
@@ -141,10 +124,5 @@ def _build(data: Prepared, moments: Moments, copies: int, parts: int, building: 
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float16]:
-    needed, free = 2 * int(np.prod(shape)), shutil.disk_usage(path.parent).free
-    if needed > free:  # a mapped file that outgrows its disk kills the process without a word
-        raise UserError(
-            f"the latents take {needed / 1e9:.1f} GB and {path.parent.parent} has "
-            f"{free / 1e9:.1f} GB free: set MEZZOTINT_CACHE to a larger disk"
-        )
+    check_room(path.parent.parent, 2 * int(np.prod(shape)), "the latents")
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)

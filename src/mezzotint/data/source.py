@@ -35,7 +35,9 @@ class Source:
 
     `name` is for people; `key` is what JSON can hold and changes whenever the pictures may have;
     `classes` is empty where there are no labels; `pictures()` yields `count` pictures, each time
-    from the first, and fetches what must be fetched before it returns.
+    from the first, and fetches what must be fetched before it returns; `notes` are lines that say
+    what was converted; `entry` is the folder of the cache that holds the images prepared at their
+    own size, if they came from there.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Source:
     classes: tuple[str, ...]
     count: int
     pictures: Callable[[], Iterator[Picture]]
+    notes: tuple[str, ...] = ()
+    entry: Path | None = None
 
 
 def stamp(path: Path, name: str | None = None) -> list[str | int]:

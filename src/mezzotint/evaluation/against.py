@@ -38,7 +38,7 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
     if pipe.data is None:
         raise UserError(f"{folder} does not say what it was trained on: say --against what")
     c = read_config(folder / "config.json").data
-    found = data.prepare(c.data, c.size, skip_bad=c.skip_bad)
+    found = data.prepare(c.data, size=c.size, skip_bad=c.skip_bad)
     if found.fingerprint != pipe.data:
         told = (
             f"{c.data} is not what {folder} was trained on (SHA-256 {found.fingerprint[:12]}, then "
@@ -55,7 +55,7 @@ def pictures(source: str, split: str, size: int | None) -> Prepared:
 
     Warns of JPEG files: their artefacts are in the features, and no diffusion model draws them.
     """
-    found = data.prepare(source, size, split)
+    found = data.prepare(source, size=size, split=split)
     if jpegs := data.jpegs(source, split):
         warnings.warn(
             f"{jpegs:,} of the pictures in {source} are JPEG files: their artefacts bias FID and "

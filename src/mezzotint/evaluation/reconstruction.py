@@ -48,9 +48,9 @@ def subjects(
     else of that. Raises UserError as `prepare` does, and for fewer than 10.
     """
     if split:
-        name, found = f"{data} {split}", prepare(data, size, split, skip_bad)
+        name, found = f"{data} {split}", prepare(data, size=size, split=split, skip_bad=skip_bad)
     else:
-        train = prepare(data, size, skip_bad=skip_bad)
+        train = prepare(data, size=size, skip_bad=skip_bad)
         found = held_out(data, size, train, skip_bad)
         name = f"{data} {'train' if found is train else 'held out'}"
     if count is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from mezzotint.errors import UserError
 from mezzotint.metrics.networks import FeatureNetwork
-from mezzotint.storage.cache import cache_folder
+from mezzotint.storage.cache import cache_folder, check_room
 
 BATCH = 50  # pictures to a pass: faster on a CPU than larger ones
 
@@ -82,11 +81,6 @@ def _parts(images: np.ndarray, length: int = 1000) -> Iterator[Tensor]:
 
 def _mapped(rows: int, columns: int) -> np.ndarray:
     folder = cache_folder("features")
-    needed, free = 4 * rows * columns, shutil.disk_usage(folder).free
-    if needed > free:  # a mapped file that outgrows its disk kills the process without a word
-        raise UserError(
-            f"features take {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free: "
-            "set MEZZOTINT_CACHE to a larger disk, or measure fewer pictures"
-        )
+    check_room(folder, 4 * rows * columns, "features", "measure fewer pictures")
     with tempfile.TemporaryFile(dir=folder) as file:
         return np.memmap(file, np.float32, "w+", shape=(rows, columns))

@@ -221,7 +221,7 @@ def reconstructed(run: Run, asked: Asked, follow: Follow) -> Iterator[Section]:
     title, c = "Reconstructions", run.config.data
     try:
         codec = loading.load_codec(run.folder, precision=asked.precision)
-        train = prepare(c.data, c.size, skip_bad=c.skip_bad)
+        train = prepare(c.data, size=c.size, skip_bad=c.skip_bad)
         found = held_out(c.data, c.size, train, c.skip_bad)
     except UserError as error:
         yield Section(title, f"Nothing was made for this page: {error}.")

@@ -87,7 +87,7 @@ def begin(plan: Plan) -> Work:
     work = Work(plan)
     for name, config in plan.models.items():
         try:
-            work.data[name] = data.prepare(config.data.data, config.data.size)
+            work.data[name] = data.prepare(config.data.data, size=config.data.size)
         except UserError as error:
             asked = "--data" if name in PIXELS else "--imagenet"
             work.why[name] = f"{error} (its pictures are given by {asked})"

@@ -8,12 +8,18 @@ import shutil
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from rich.progress import DownloadColumn
 
 from mezzotint.errors import UserError
+from mezzotint.storage.files import beside
 from mezzotint.storage.progress import progress
+
+T = TypeVar("T")
 
 
 def cache_folder(part: str) -> Path:
@@ -47,20 +53,17 @@ def download(url: str, sha256: str, name: str, instead: str) -> Path:
     target = cache_folder("downloads") / name
     if target.exists():
         return target
-    handle, partial_name = tempfile.mkstemp(dir=target.parent, prefix=f"{name}.partial-")
     try:
-        with os.fdopen(handle, "wb") as file:
-            digest = _fetch(url, file, name)
-        if digest != sha256:
-            raise UserError(
-                f"{url} gave a file with the wrong SHA-256 ({digest[:12]}..., not {sha256[:12]}...)"
-                f": try again, or {instead}"
-            )
-        os.replace(partial_name, target)
+        with beside(target) as partial:
+            with partial.open("wb") as file:
+                digest = _fetch(url, file, name)
+            if digest != sha256:
+                raise UserError(
+                    f"{url} gave a file with the wrong SHA-256 ({digest[:12]}..., not "
+                    f"{sha256[:12]}...): try again, or {instead}"
+                )
     except (OSError, http.client.HTTPException) as error:
         raise UserError(f"cannot download {url} ({error}): try again, or {instead}") from None
-    finally:
-        Path(partial_name).unlink(missing_ok=True)
     return target
 
 
@@ -77,7 +80,75 @@ def _fetch(url: str, file: io.BufferedWriter, name: str) -> str:
     return digest.hexdigest()
 
 
-def remove_leftovers(folder: Path) -> None:
+def kept(entry: Path, load: Callable[[Path], T | None], build: Callable[[Path], object]) -> T:
+    """What `load` reads from a folder of the cache, which is built first if it is not there whole.
+
+    Args:
+        entry: the folder.
+        load: reads an entry; None where it is missing or damaged.
+        build: fills an empty folder with an entry.
+    """
+    found = load(entry)
+    if found is not None:
+        return found
+    with begun(entry.parent, entry.name) as building:
+        build(building)
+        return commit(building, entry, load)
+
+
+@contextmanager
+def begun(cache: Path, name: str) -> Iterator[Path]:
+    """Yield an empty folder of the cache to build an entry in.
+
+    It is removed at the end unless it was committed, so a crash leaves nothing that could be taken
+    for an entry.
+    """
+    _remove_leftovers(cache)
+    building = Path(tempfile.mkdtemp(dir=cache, prefix=f"{name}.partial-"))
+    try:
+        yield building
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def commit(building: Path, entry: Path, load: Callable[[Path], T | None]) -> T:
+    """Give a finished entry its name and load it, unless another process was faster.
+
+    Of two processes that build the same entry, the second to finish throws its own away.
+    """
+    try:
+        building.rename(entry)
+    except OSError:  # there is one already: another process's, or a damaged one
+        found = load(entry)
+        if found is not None:
+            return found
+        shutil.rmtree(entry)
+        building.rename(entry)
+    found = load(entry)
+    assert found is not None, f"{entry} was built and cannot be read"
+    return found
+
+
+def check_room(folder: Path, needed: int, what: str, instead: str = "") -> None:
+    """Raise UserError unless the disk that holds a folder of the cache has room for ``what``.
+
+    A memory-mapped file that outgrows its disk would kill the process without a word.
+
+    Args:
+        folder: where it is to be written.
+        needed: its size in bytes.
+        what: its name, in the plural.
+        instead: what a person may do other than set another cache.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{what} take {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free: "
+            f"set MEZZOTINT_CACHE to a larger disk{instead and f', or {instead}'}"
+        )
+
+
+def _remove_leftovers(folder: Path) -> None:
     """Remove from a folder of the cache what processes that were killed had begun, a week ago.
 
     Not sooner: what is written through a memory map leaves the folder's time as it was.

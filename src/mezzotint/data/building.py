@@ -1,0 +1,158 @@
+"""How a source becomes a prepared array: decoded once, into a folder of memory-mapped files.
+
+The folder holds `images.npy`, `labels.npy` and `meta.json`.
+"""
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import MofNCompleteColumn
+
+from mezzotint.data.images import Pixels, UnreadableImage
+from mezzotint.data.source import Picture, Source
+from mezzotint.errors import UserError
+from mezzotint.storage.cache import check_room
+from mezzotint.storage.progress import progress
+
+Decoded = tuple[Picture, Pixels | UnreadableImage]
+
+_CHUNK = 32  # images to a task: a task costs as much as decoding a small image
+
+
+def build(source: Source, size: int | None, skip_bad: bool, folder: Path) -> str:
+    """Decode a source into an empty folder, and return the fingerprint.
+
+    The fingerprint is the SHA-256 of pixels, shape, labels and class names.
+
+    Raises:
+        UserError: images that cannot be read, all named in one line, unless `skip_bad`; images of
+            different sizes without `size`; a class of which all were skipped; no room on disk.
+    """
+    pictures = source.pictures()  # may download, and show so, before the bar below starts
+    writer = _Writer(folder / "images.npy", source.count)
+    labels: list[int] = []
+    bad: list[tuple[Picture, UnreadableImage]] = []
+    with progress(MofNCompleteColumn()) as bar:
+        task = bar.add_task(f"preparing {source.name}", total=source.count)
+        for picture, pixels in _decoded(pictures, size):
+            if isinstance(pixels, UnreadableImage):
+                bad.append((picture, pixels))
+            else:
+                writer.add(picture.name, pixels)
+                labels.append(picture.label)
+            bar.advance(task)
+    _check(source, labels, bad, skip_bad)
+    shape, sha = writer.close()
+    rows = np.array(labels, dtype="<i8")
+    sha.update(rows.tobytes())
+    sha.update(json.dumps([shape, source.classes]).encode())
+    np.save(folder / "labels.npy", rows)
+    fingerprint: str = sha.hexdigest()
+    meta = {
+        "shape": shape,
+        "classes": source.classes,
+        "fingerprint": fingerprint,
+        "skipped": len(bad),
+        "notes": source.notes,
+    }
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1))
+    return fingerprint
+
+
+def _check(
+    source: Source, labels: list[int], bad: list[tuple[Picture, UnreadableImage]], skip_bad: bool
+) -> None:
+    if bad and not skip_bad:
+        raise UserError(
+            f"{len(bad)} of {source.count} pictures cannot be read: "
+            + ", ".join(f"{picture.name} ({reason})" for picture, reason in bad)
+            + "; remove them or pass --skip-bad"
+        )
+    lost = {picture.label for picture, _ in bad} - set(labels)
+    if lost:
+        names = ", ".join(source.classes[label] for label in sorted(lost) if source.classes)
+        raise UserError(
+            f"no picture is left{' of ' + names if names else ''} after skipping {len(bad)} "
+            "that cannot be read: repair or replace them"
+        )
+
+
+def _decoded(pictures: Iterable[Picture], size: int | None) -> Iterator[Decoded]:
+    """The images in order, decoded by as many threads as there are processors.
+
+    Only a few chunks are under way at a time, so a stream is never held whole.
+    """
+
+    def decode(chunk: list[Picture]) -> list[Decoded]:
+        return [(picture, _attempt(picture, size)) for picture in chunk]
+
+    stream = iter(pictures)
+    workers = os.cpu_count() or 1
+    pending: deque[Future[list[Decoded]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        while chunk := list(islice(stream, _CHUNK)):
+            pending.append(pool.submit(decode, chunk))
+            if len(pending) > 2 * workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+
+
+def _attempt(picture: Picture, size: int | None) -> Pixels | UnreadableImage:
+    try:
+        return picture.decode(size)
+    except UnreadableImage as error:
+        return error
+
+
+class _Writer:
+    """Appends images of one size to a .npy file and to a SHA-256, a row at a time."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self.path = path
+        self.count = count
+        self.kept = 0
+        self.sha = hashlib.sha256()
+        self.first = ""
+        self.array: Any = None
+
+    def add(self, name: str, pixels: Pixels) -> None:
+        if self.array is None:
+            self.first = name
+            self.array = self._open(self.count, pixels.shape)
+        if pixels.shape != self.array.shape[1:]:
+            a, b = ("{1}x{0}".format(*shape) for shape in (self.array.shape[1:], pixels.shape))
+            raise UserError(
+                f"the pictures differ in size: {self.first} is {a} and {name} is {b} "
+                "(width x height); pass --size to scale and crop them to a square"
+            )
+        self.array[self.kept] = pixels
+        self.sha.update(pixels.tobytes())
+        self.kept += 1
+
+    def close(self) -> tuple[list[int], Any]:
+        """Flush, and return the shape and the SHA-256 of the pixels so far."""
+        if self.kept < self.count:  # the header states the number of rows: write it anew
+            longer = self.array
+            self.path.unlink()
+            self.array = self._open(self.kept, longer.shape[1:])
+            for start in range(0, self.kept, 1024):
+                stop = min(start + 1024, self.kept)
+                self.array[start:stop] = longer[start:stop]
+        self.array.flush()
+        return [*self.array.shape], self.sha
+
+    def _open(self, count: int, shape: tuple[int, ...]) -> Any:
+        needed = count * int(np.prod(shape))
+        check_room(self.path.parent.parent, needed, "the prepared images", "pass --size")
+        return np.lib.format.open_memmap(
+            self.path, mode="w+", dtype=np.uint8, shape=(count, *shape)
+        )

@@ -1,0 +1,34 @@
+"""Labels that come as one array of numbers."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mezzotint.errors import UserError
+
+_CLASSES = 100_000  # more than any data set has: larger labels are seeds or times
+
+
+def check_labels(what: str, dtype: np.dtype[Any], shape: tuple[int, ...], count: int) -> None:
+    """Raise UserError unless labels are one integer for each of `count` images."""
+    if dtype.kind not in "iu":
+        raise UserError(f"{what} is {dtype}, not integers: give each image's class from 0")
+    if shape != (count,):
+        raise UserError(
+            f"{what} has the shape {shape} beside {count} images: give one label for each"
+        )
+
+
+def class_names(what: str, labels: npt.NDArray[Any]) -> tuple[str, ...]:
+    """The names of classes that have none of their own: "0" to the largest label.
+
+    Raises:
+        UserError: a label below 0, or too large to be a class.
+    """
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0:
+        raise UserError(f"{what} has the label {low}: count from 0, or give none if unlabelled")
+    if high >= _CLASSES:
+        raise UserError(f"{what} has the label {high}, which is no class: count them from 0")
+    return tuple(str(number) for number in range(high + 1))

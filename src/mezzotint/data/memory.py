@@ -1,0 +1,211 @@
+"""Images in memory: a numpy array or a torch tensor, checked and brought to 8-bit RGB.
+
+Nothing is guessed. Axes whose order is not plain from their lengths, and values whose range is not
+plain from their type, are refused until the caller says what they are.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mezzotint.data.images import Pixels, fit
+from mezzotint.data.labels import check_labels, class_names
+from mezzotint.data.source import UNLABELLED, Picture, Source
+from mezzotint.errors import UserError
+
+Array: TypeAlias = npt.NDArray[Any]
+Layout = Literal["NHW", "NHWC", "NCHW"]
+Bounds: TypeAlias = tuple[float, float]
+
+_CHANNELS = (1, 3, 4)  # what an axis of channels is recognised by
+_BLOCK = 1 << 24  # values looked at at a time
+
+
+def memory(
+    images: Any,
+    labels: Any = None,
+    classes: Sequence[str] | None = None,
+    layout: Layout | None = None,
+    bounds: Bounds | None = None,
+) -> Source:
+    """Images in memory as a source, in the order of their rows.
+
+    Args:
+        images, labels, classes, layout: as `prepare` takes them.
+        bounds: `prepare`'s `range`.
+
+    Raises:
+        UserError: as `prepare` does for arrays.
+    """
+    array = _nhwc(_array("data", images), layout)
+    scale, notes = _scale(array, bounds)
+    if array.shape[3] == 1:
+        notes.append("grey images were repeated to 3 channels")
+    numbers, names = _labels(labels, len(array), classes)
+
+    def pictures() -> Iterator[Picture]:
+        for i in range(len(array)):
+            label = UNLABELLED if numbers is None else int(numbers[i])
+            yield Picture(f"data row {i}", partial(_row, array, i, scale), label)
+
+    return Source("array", {"kind": "array"}, names, len(array), pictures, tuple(notes))
+
+
+def _array(name: str, value: Any) -> Array:
+    if isinstance(value, torch.Tensor):
+        value = value.detach()
+        try:
+            array: Array = (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
+            return array
+        except (TypeError, RuntimeError) as error:  # sparse, quantised, without memory
+            reason = " ".join(str(error).split())
+            raise UserError(f"{name} is a tensor without an array ({reason})") from None
+    if isinstance(value, np.ma.MaskedArray):
+        raise UserError(f"{name} is masked: fill what is masked, or leave those images out")
+    if isinstance(value, np.ndarray):
+        return value
+    raise UserError(
+        f"{name} is of type {type(value).__name__}: give one numpy array or one torch tensor"
+    )
+
+
+def _nhwc(images: Array, layout: Layout | None) -> Array:
+    """A view of the images as (N, H, W, C), C 1 or 3."""
+    told = f"data has the shape {images.shape}"
+    if layout is not None and layout not in get_args(Layout):
+        raise UserError(f"layout is {layout!r}: say {', '.join(get_args(Layout))}")
+    if images.ndim not in (3, 4):
+        raise UserError(f"{told}: give (N, H, W), (N, H, W, C) or (N, C, H, W)")
+    if 0 in images.shape:
+        raise UserError(f"{told}, which holds no images: give at least one")
+    layout = layout or _plain_layout(images.shape)
+    if len(layout) != images.ndim:
+        raise UserError(f"{told}, layout is {layout!r}: give as many axes")
+    if layout == "NHW":
+        images = images[..., None]
+    elif layout == "NCHW":
+        images = np.moveaxis(images, 1, 3)
+    if images.shape[3] not in (1, 3):
+        raise UserError(
+            f"{told}, {images.shape[3]} channels as {layout}: give 1 (grey) or 3 (RGB) channels"
+        )
+    return images
+
+
+def _plain_layout(shape: tuple[int, ...]) -> Layout:
+    """The layout that the lengths of the axes leave no doubt of."""
+    told = f"data has the shape {shape}"
+    if len(shape) == 3:
+        if shape[2] in _CHANNELS or shape[0] in _CHANNELS[1:]:
+            raise UserError(
+                f'{told}, which may be one image: say layout="NHW" for {shape[0]} grey images, '
+                "or give one image as data[None]"
+            )
+        return "NHW"
+    first, last = shape[1] in _CHANNELS, shape[3] in _CHANNELS
+    if first == last:
+        which = "both axes" if first else "neither axis"
+        raise UserError(
+            f"{told}, of which {which} may be the channels (1, 3 or 4): "
+            'say layout="NHWC" or layout="NCHW"'
+        )
+    return "NHWC" if last else "NCHW"
+
+
+def _blocks(images: Array) -> Iterator[Array]:
+    rows = max(1, _BLOCK // images[0].size)
+    for start in range(0, len(images), rows):
+        yield images[start : start + rows]
+
+
+def _span(images: Array) -> tuple[Any, Any]:
+    """The least and the greatest value. Raises UserError for one that is not finite."""
+    lows, highs, row = [], [], 0
+    for block in _blocks(images):
+        if images.dtype.kind == "f" and not np.isfinite(block).all():
+            row += int(np.argmin(np.isfinite(block).all((1, 2, 3))))
+            raise UserError(f"data row {row} has values that are not finite: repair or remove it")
+        lows.append(block.min())
+        highs.append(block.max())
+        row += len(block)
+    return min(lows), max(highs)
+
+
+def _scale(images: Array, bounds: Bounds | None) -> tuple[Bounds | None, list[str]]:
+    """What becomes black and white, None for values that are 8-bit already; and notes."""
+    dtype = images.dtype
+    if dtype.kind not in "iuf":
+        raise UserError(f"data is {dtype}: give uint8, uint16 or float")
+    if bounds is None and dtype == np.uint8:
+        return None, []
+    low, high = _span(images)
+    told = f"data is {dtype} with values from {low} to {high}"
+    if bounds is None and dtype.kind == "u" and dtype.itemsize == 2:
+        if high < 256:
+            raise UserError(f"{told}: say range=(0, 255) or range=(0, 65535)")
+        return (0, 65535), [f"16-bit values up to {high} were scaled from 0..65535 to 0..255"]
+    if bounds is None:
+        choices = "range=(0, 1) or range=(-1, 1)" if dtype.kind == "f" else "range=(0, 255)"
+        raise UserError(f"{told}: say which are black and white, such as {choices}")
+    black, white = _checked(bounds)
+    if low < black or high > white:
+        raise UserError(f"{told}, outside range=({black:g}, {white:g}): clip them or say another")
+    return (black, white), [f"{dtype} values were scaled from {black:g}..{white:g} to 0..255"]
+
+
+def _checked(bounds: Bounds) -> Bounds:
+    try:
+        black, white = map(float, bounds)
+        if not -np.inf < black < white < np.inf:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise UserError(
+            f"range is {bounds!r}: give the values of black and white, such as (0, 1)"
+        ) from None
+    return black, white
+
+
+def _row(images: Array, i: int, scale: Bounds | None, size: int | None) -> Pixels:
+    pixels = images[i]
+    if scale:
+        black, white = scale
+        pixels = np.rint((pixels.astype(np.float64) - black) / (white - black) * 255)
+    eight = np.array(pixels, dtype=np.uint8, order="C")
+    return fit(np.repeat(eight, 3 // eight.shape[2], axis=2), size)
+
+
+def _labels(
+    labels: Any, count: int, classes: Sequence[str] | None
+) -> tuple[Array | None, tuple[str, ...]]:
+    if labels is None:
+        if classes is not None:
+            raise UserError("classes are given without labels: give each image's label too")
+        return None, ()
+    if isinstance(labels, (list, tuple)):
+        try:
+            labels = np.array(labels)
+        except ValueError:
+            raise UserError("labels are of mixed lengths: give one integer for each") from None
+    numbers = _array("labels", labels)
+    check_labels("labels", numbers.dtype, numbers.shape, count)
+    names = class_names("labels", numbers)
+    return numbers, names if classes is None else _names(classes, len(names))
+
+
+def _names(classes: Sequence[str], least: int) -> tuple[str, ...]:
+    several = np.iterable(classes) and not isinstance(classes, str)
+    names = tuple(classes) if several else ()
+    if not several or not all(isinstance(name, str) for name in names):
+        raise UserError(f"classes is {classes!r}: give a sequence of names")
+    if len(set(names)) < len(names):
+        raise UserError(f"classes {', '.join(names)} are not all different: rename some")
+    if least > len(names):
+        raise UserError(
+            f"labels has the label {least - 1} and classes only {len(names)} names "
+            f"(0 to {len(names) - 1}): name every class"
+        )
+    return names

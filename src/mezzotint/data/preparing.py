@@ -1,0 +1,112 @@
+"""From what the user has, a name, a path or images in memory, to the prepared array."""
+
+import hashlib
+import json
+import operator
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mezzotint.data.building import build
+from mezzotint.data.find import find_source
+from mezzotint.data.images import POLICY
+from mezzotint.data.memory import Bounds, Layout, memory
+from mezzotint.data.prepared import Prepared, load
+from mezzotint.data.source import NoSplit, Source
+from mezzotint.errors import UserError
+from mezzotint.storage.cache import begun, cache_folder, commit, kept
+
+
+def held_out(data: str, size: int | None, train: Prepared, skip_bad: bool = False) -> Prepared:
+    """The images of a data set that no training sees: its test or validation split, or `train`.
+
+    Raises UserError as `prepare` does for a split that there is.
+    """
+    for split in ("test", "validation"):
+        if split in train.classes:
+            continue  # a folder of that name, and trained on
+        with suppress(NoSplit):
+            return prepare(data, size=size, split=split, skip_bad=skip_bad)
+    return train
+
+
+def prepare(
+    data: Any,
+    labels: Any = None,
+    *,
+    classes: Sequence[str] | None = None,
+    layout: Layout | None = None,
+    range: Bounds | None = None,
+    size: int | None = None,
+    split: str = "train",
+    skip_bad: bool = False,
+) -> Prepared:
+    """Prepare a data set: decode it into the cache, or find it there.
+
+    Args:
+        data: a name, `hub:OWNER/NAME` or a path, as `find_source` takes them; a `pathlib.Path`; or
+            images in memory, a numpy array or a torch tensor (N, H, W), (N, H, W, C) or
+            (N, C, H, W) with C 1 (grey, repeated to 3 channels) or 3 (RGB), of which a copy is
+            kept in the cache.
+        labels: with images in memory: N integers from 0, or None.
+        classes: with labels: the names of the classes; None calls them "0" to the largest label.
+        layout: with images in memory: the order of the axes, "NHW", "NHWC" or "NCHW". It must be
+            said where the lengths of the axes leave a doubt.
+        range: with images in memory: the values (black, white) that become 0 and 255. It must be
+            said unless the values are uint8, or uint16 above 255, which fill 0 to 65535.
+        size: side in pixels to scale and centre-crop to; None takes the images as they are.
+        split: of a name or a path: `train`, `test`, `validation` ...
+        skip_bad: leave out files that cannot be read, and count them, instead of raising.
+
+    Returns:
+        The data set. Its `notes` say what was converted, its `source` is a string that this
+        function takes as `data` to find the same again, here or in another process.
+
+    Raises:
+        UserError: as `find_source`; files that cannot be read, all named in one line; images of
+            different sizes without `size`; a class of which all were skipped; no room on disk; an
+            argument that does not fit the others. For images in memory: a shape, a type or values
+            other than the above; values that are not finite, or outside `range`; labels of another
+            length, type or range.
+    """
+    size = None if size is None else _side(size)
+    if isinstance(data, str | os.PathLike):
+        given = {"labels": labels, "classes": classes, "layout": layout, "range": range}
+        for name, value in given.items():
+            if value is not None:
+                raise UserError(f"{name} is for images in memory: leave it out with {data}")
+        path = data if isinstance(data, str) else str(Path(data).expanduser().absolute())
+        return _found(path, size, split, skip_bad)
+    if split != "train" or skip_bad:
+        raise UserError("split and skip_bad are for a name or a path: leave them out with images")
+    source = memory(data, labels, classes, layout, range)
+    cache = cache_folder("prepared")
+    with begun(cache, "array") as building:
+        fingerprint = build(source, size, False, building)
+        found = commit(building, cache / f"array-{fingerprint[:16]}", load)
+    return replace(found, source=f"array:{fingerprint[:16]}", notes=source.notes)
+
+
+def _side(size: int) -> int:
+    if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
+        raise UserError(f"size is {size!r}: give a side of at least 1 pixel")
+    return operator.index(size)
+
+
+def _found(data: str, size: int | None, split: str, skip_bad: bool) -> Prepared:
+    source = find_source(data, split)
+    found = _entry(source, size, skip_bad)
+    return replace(found, source=data, size=size, split=split, skip_bad=skip_bad)
+
+
+def _entry(source: Source, size: int | None, skip_bad: bool) -> Prepared:
+    if source.entry and size is None and (found := load(source.entry)):
+        return found
+    key = {"source": source.key, "size": size, "skip_bad": skip_bad, "policy": POLICY}
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    name = f"{source.name[:50]}-{digest[:16]}"  # file systems stop at 255 bytes
+    entry = cache_folder("prepared") / name
+    return kept(entry, load, lambda folder: build(source, size, skip_bad, folder))

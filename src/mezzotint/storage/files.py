@@ -1,0 +1,42 @@
+"""Files that a crash leaves whole: with the old content or the new."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def replace(path: Path, content: bytes | str) -> None:
+    """Give a file new content so that a crash leaves the old or the new; text is UTF-8."""
+    with beside(path) as partial:
+        partial.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Yield a path to write, which takes the place of ``path`` when the block ends.
+
+    The path is a hidden one in the same folder, no other process's, of the same suffix. If the
+    block raises, what was written is removed and ``path`` stays as it was.
+    """
+    partial = path.with_name(f".{path.stem[:100]}.partial-{uuid.uuid4().hex}{path.suffix}")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        sync(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)  # gone already if it was whole
+
+
+def sync(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
