@@ -1,10 +1,13 @@
-"""What is said of a name that there is not."""
+"""Names that there are not, and arguments that are flags on the command line."""
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
-from mezzotint.errors import Registry, UserError, nearest, unknown
+from mezzotint.cli import main
+from mezzotint.errors import Registry, UserError, as_flags, nearest, unknown
 
 FRUIT = Registry("fruit", {"apple": 1, "quince": 2})
 
@@ -31,3 +34,30 @@ def test_an_entry_made_later_is_a_choice_like_any_other() -> None:
 def test_names_that_are_not_near_are_not_offered() -> None:
     assert nearest("zzz", FRUIT) == ""
     assert str(unknown("fruit", 7, FRUIT)) == "unknown fruit 7: choose one of apple, quince"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("pass `size` to scale them", "pass --size to scale them"),
+        ("add `skip_bad=True`", "add --skip-bad"),
+        ("pass `conditional=False`", "pass --no-conditional"),
+        ('choose `spacing="trailing"` or `eta=0.5`', "choose --spacing trailing or --eta 0.5"),
+        ("train with `vae=runs/my vae`", "train with --vae runs/my vae"),
+        ("send it with `wandb sync runs/x`, see `mz.train`", None),
+    ],
+)
+def test_an_argument_becomes_the_flag_that_it_is(text: str, told: str | None) -> None:
+    assert as_flags(text) == (told or text)
+
+
+def test_errors_and_warnings_of_the_command_line_name_flags(
+    capsys: pytest.CaptureFixture[str], tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "glyphs-ddpm").mkdir(parents=True)
+    (tmp_path / "runs" / "glyphs-ddpm" / "mine.txt").touch()
+    with pytest.raises(SystemExit), warnings.catch_warnings():
+        main(["train", "glyphs-ddpm"])
+    error = capsys.readouterr().err
+    assert error.endswith("exists and is no run: choose another --out\n")

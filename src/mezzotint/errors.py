@@ -1,12 +1,28 @@
-"""The one exception for what the caller got wrong, and the registries that raise it."""
+"""The one exception for what the caller got wrong, and the registries that raise it.
+
+A message names an argument as Python writes it, in backquotes, and the command line prints the flag
+that it is (`as_flags`):
+
+| in the text | the command line prints |
+|---|---|
+| `` `size` `` | ``--size`` |
+| `` `skip_bad=True` `` | ``--skip-bad`` |
+| `` `conditional=False` `` | ``--no-conditional`` |
+| `` `spacing="trailing"` `` | ``--spacing trailing`` |
+
+Warnings and whatever else is written for both are translated by the same function. Backquotes
+around anything but a name, or a name and its value, stay as they are.
+"""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Generic, NoReturn, TypeVar
 
 T = TypeVar("T")
+_ARGUMENT = re.compile(r"`([a-z]\w*)(?:=([^`]+))?`")
 
 
 class UserError(ValueError):
@@ -20,6 +36,18 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """``"; did you mean a or b?"``, or an empty string where no name is near."""
     near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def as_flags(text: str) -> str:
+    """A message that names Python's arguments, with the command line's flags in their place."""
+
+    def flag(found: re.Match[str]) -> str:
+        name, value = found[1].replace("_", "-"), found[2]
+        if value == "False":
+            return f"--no-{name}"
+        return f"--{name}" if value in (None, "True") else f"--{name} {value.strip(chr(34))}"
+
+    return _ARGUMENT.sub(flag, text)
 
 
 def unknown(noun: str, name: object, names: Iterable[str]) -> UserError:

@@ -221,7 +221,7 @@ def test_what_cannot_be_measured_is_refused(originals, measure) -> None:
     with pytest.raises(UserError, match="the reference is of other pictures"):
         reconstruction.reconstruct(codec(), originals.some(50), [measure])
     odd = replace(originals, images=originals.images[:, :31])
-    with pytest.raises(UserError, match=r"31x32 .* pass a --size that 2 divides"):
+    with pytest.raises(UserError, match=r"31x32 .* pass a `size` that 2 divides"):
         reconstruction.reconstruct(codec(), odd, [])
 
 

@@ -56,7 +56,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path, trained: Path) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "config.json").write_text((trained / "config.json").read_text())
-    with pytest.raises(mz.UserError, match="has no checkpoint yet: train it on with --resume"):
+    with pytest.raises(mz.UserError, match="has no checkpoint yet: train it on with `resume=True`"):
         mz.load(bare)
 
 

@@ -221,7 +221,7 @@ def test_a_taesd_is_no_beginning(tiny_vae, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["", "checkpoints/step-12"])
 def test_it_is_no_pipeline_and_says_what_to_do(trained_vae: Path, part: str) -> None:
-    with pytest.raises(mz.UserError, match=r"is an autoencoder.*with --vae \S+$") as refused:
+    with pytest.raises(mz.UserError, match=r"is an autoencoder.*with `vae=\S+`$") as refused:
         mz.load(trained_vae / part)
     assert "\n" not in str(refused.value)
 
@@ -268,7 +268,7 @@ def test_every_process_meets_the_others_once_while_it_is_measured(tiny_vae) -> N
 
 def test_pictures_that_the_factor_does_not_divide_are_refused(tiny_vae, tmp_path) -> None:
     odd = replace(tiny_vae, data=replace(tiny_vae.data, size=30))
-    with pytest.raises(mz.UserError, match=r"30x30.*have no latents.*a --size that 4 divides"):
+    with pytest.raises(mz.UserError, match=r"30x30.*have no latents.*a `size` that 4 divides"):
         finish(odd, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -254,7 +254,7 @@ def test_a_finished_run_resumed_does_nothing_and_can_be_prolonged(whole, tiny) -
 
 def test_another_run_is_not_overwritten(whole: Path, tiny: Experiment) -> None:
     before = {p: p.read_bytes() for p in whole.rglob("*") if p.is_file()}
-    with pytest.raises(mz.UserError, match="holds a run already: add --resume"):
+    with pytest.raises(mz.UserError, match="holds a run already: pass `resume=True`"):
         finish(tiny, whole)
     other = replace(tiny, train=replace(tiny.train, lr=0.5))
     with pytest.raises(mz.UserError, match=r"was begun with train.lr = 0.001, not 0.5"):
@@ -287,7 +287,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tiny, tmp_path
 def test_data_without_classes_wants_an_unconditional_network(tiny, tmp_path) -> None:
     folder = pictures(tmp_path / "flat", classes=[""])
     flat = replace(tiny, data=replace(tiny.data, data=str(folder)))
-    with pytest.raises(mz.UserError, match="has no classes: pass --no-conditional"):
+    with pytest.raises(mz.UserError, match="has no classes: pass `conditional=False`"):
         finish(flat, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     finish(replace(flat, data=replace(flat.data, conditional=False)), tmp_path / "run")

@@ -19,7 +19,7 @@ from mezzotint.cli.sample import sample
 from mezzotint.cli.sweep import sweep
 from mezzotint.cli.train import train
 from mezzotint.config import recipes
-from mezzotint.errors import UserError, nearest
+from mezzotint.errors import UserError, as_flags, nearest
 from mezzotint.networks.allocator import keep_freed_memory
 from mezzotint.run import Interrupted
 
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     With 1 where `doctor` found something wrong.
     """
-    warnings.formatwarning = lambda message, *_: f"mezzotint: warning: {message}\n"
+    warnings.formatwarning = lambda message, *_: f"mezzotint: warning: {as_flags(str(message))}\n"
     given = sys.argv[1:] if arguments is None else arguments
     verb = given[0] if given else "--help"
     try:
@@ -89,5 +89,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"mezzotint: {' '.join(message.split())}", file=sys.stderr)
+    print(f"mezzotint: {' '.join(as_flags(message).split())}", file=sys.stderr)
     sys.exit(code)

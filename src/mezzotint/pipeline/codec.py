@@ -156,7 +156,7 @@ class Latents:
         if h % f or w % f:
             raise UserError(
                 f"pictures of {h}x{w} (height x width) have no latents: the autoencoder makes "
-                f"both sides {f} times smaller, so pass a --size that {f} divides"
+                f"both sides {f} times smaller, so pass a `size` that {f} divides"
             )
         return self.vae.config.latent, h // f, w // f
 

@@ -193,7 +193,7 @@ def _checkpoint(folder: Path) -> Path | None:
 
 def _nothing(folder: Path) -> UserError:
     if (folder / "config.json").exists():
-        return UserError(f"{folder} has no checkpoint yet: train it on with --resume")
+        return UserError(f"{folder} has no checkpoint yet: train it on with `resume=True`")
     hides = ", and hides the shipped model: rename it, or work elsewhere"
     return UserError(
         f"{folder} is no run, checkpoint or diffusers folder"
@@ -223,7 +223,7 @@ def _from_checkpoint(folder: Path, home: Path, device: torch.device) -> Pipeline
     if isinstance(config, Autoencoder):
         raise UserError(
             f"{home} is an autoencoder, and makes no pictures of noise: train a "
-            f"diffusion model on its latents with --vae {home}"
+            f"diffusion model on its latents with `vae={home}`"
         )
     told = facts(folder, "shape", "classes", "codec", "colour", "data")
     channels, height, width = told["shape"]

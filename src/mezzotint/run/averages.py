@@ -31,12 +31,12 @@ def rebuild(
     gammas = [exponent(length) for length in lengths]
     newest = checkpoint.newest(folder / "checkpoints", warnings.warn)
     if newest is None:
-        raise UserError(f"{folder} has no checkpoint: give a run that was trained with --snapshots")
+        raise UserError(f"{folder} has no checkpoint: give a run that was trained with `snapshots`")
     snapshots = list(_whole(folder / "averages"))
     if len(snapshots) < 2:
         raise UserError(
             f"{folder} has {len(snapshots) or 'no'} snapshot{'s' * (not snapshots)} to rebuild an "
-            "average from, and two are the least: train with --snapshots, a hundredth of --images"
+            "average from, and two are the least: train with `snapshots`, a hundredth of `images`"
         )
     kept, times, exponents = [], [], []
     for snapshot in snapshots:

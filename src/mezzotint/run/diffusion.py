@@ -46,7 +46,7 @@ class DiffusionJob(Job):
         self.experiment = experiment
         self.data = prepare(c.data, size=c.size, skip_bad=c.skip_bad)
         if c.conditional and not self.data.classes:
-            raise UserError(f"{c.data} has no classes: pass --no-conditional")
+            raise UserError(f"{c.data} has no classes: pass `conditional=False`")
         self.codec, self.latents = _codec(experiment, self.data, device, found)
         height, width, channels = self.data.images.shape[1:]
         shape = self.codec.latent_shape((channels, height, width))
@@ -160,7 +160,7 @@ def _codec(
         told = ", ".join(f"{m:.2f} +- {s:.2f}" for m, s in zip(mean, std, strict=True))
         raise UserError(
             f"the latents of {c.vae} are not of zero mean and unit variance ({told}): "
-            "pass --scaling measured"
+            'pass `scaling="measured"`'
         )
     return codec, latents
 
@@ -171,5 +171,5 @@ def _indivisible(experiment: Experiment, size: tuple[int, int], shape: tuple[int
     wanted = factor * (size[0] // shape[1])
     return (
         f"{of} of {size[1]}x{size[0]} cannot be halved by this network: "
-        f"pass a --size divisible by {wanted}"
+        f"pass a `size` divisible by {wanted}"
     )

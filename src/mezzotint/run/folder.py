@@ -30,10 +30,12 @@ def check_folder(experiment: Configuration, folder: Path, resume: bool) -> None:
     config = folder / "config.json"
     if not config.exists():
         if folder.exists() and (not folder.is_dir() or set(os.listdir(folder)) - OURS):
-            raise UserError(f"{folder} exists and is no run: choose another --out")
+            raise UserError(f"{folder} exists and is no run: choose another `out`")
         return
     if not resume:
-        raise UserError(f"{folder} holds a run already: add --resume, or choose another --out")
+        raise UserError(
+            f"{folder} holds a run already: pass `resume=True`, or choose another `out`"
+        )
     if not checkpoint.listed(folder / "checkpoints"):
         return  # nothing has been trained that another configuration could contradict
     changed = configuration.differences(configuration.read(config), experiment)
@@ -42,7 +44,7 @@ def check_folder(experiment: Configuration, folder: Path, resume: bool) -> None:
         raise UserError(
             f"{folder} was begun with {fixed[0]} = {was}, not {now}"
             + (f" ({', '.join(fixed[1:])} differ too)" if fixed[1:] else "")
-            + ": resume it as it was, or choose another --out"
+            + ": resume it as it was, or choose another `out`"
         )
 
 
@@ -75,10 +77,10 @@ def check_data(found: Path, facts: dict[str, Any]) -> None:
     if classes != len(facts["classes"]):
         raise UserError(
             f"the data has {len(facts['classes'])} classes, {found} was trained on {classes}: "
-            "give the same data, or choose another --out"
+            "give the same data, or choose another `out`"
         )
     if then != facts["data"]:
         raise UserError(
             f"the data is not what {found} was trained on (SHA-256 {facts['data'][:12]}, "
-            f"then {then[:12]}): give the same data, or choose another --out"
+            f"then {then[:12]}): give the same data, or choose another `out`"
         )

@@ -69,7 +69,7 @@ class TrainState:
                 what = {"grad_norm": "gradient"}.get(wrong[0], wrong[0].replace("_", " "))
                 raise UserError(
                     f"the {what} is not finite at step {step}: begin again with a "
-                    "lower --lr and another --out; what was saved is from before"
+                    "lower `lr` and another `out`; what was saved is from before"
                 )
         self.pending = [*steps]
         return steps
