@@ -1,4 +1,4 @@
-"""The one exception for what the caller got wrong, and the registries that raise it.
+"""The exceptions that end a command without a traceback, and the registries of names.
 
 A message names an argument as Python writes it, in backquotes, and the command line prints the flag
 that it is (`as_flags`):
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import signal
 from collections.abc import Iterable, Mapping
 from typing import Generic, NoReturn, TypeVar
 
@@ -30,6 +31,14 @@ class UserError(ValueError):
 
     The command line prints the message and exits with 2; any other exception is our bug.
     """
+
+
+class Interrupted(Exception):
+    """A signal ended the training; what it had learned is saved."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

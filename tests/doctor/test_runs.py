@@ -14,7 +14,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from conftest import TINY
-from mezzotint import cli
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.data import glyphs
 from mezzotint.doctor import Finding, examine
@@ -240,7 +239,7 @@ def test_the_command_says_what_is_wrong_and_exits_with_1(trained: Path, capsys: 
 
 def test_where_nothing_is_wrong_it_says_so_and_exits_with_0(capsys, monkeypatch) -> None:
     found = [Finding("well", "plateau", "0"), Finding("doubtful", "colour drift", "1", "a", "b")]
-    monkeypatch.setitem(cli.VERBS["doctor"].__globals__, "examine", lambda *_: iter(found))
+    monkeypatch.setattr("mezzotint.cli.doctor.examine", lambda *_: iter(found))
     code, said, _ = call(capsys, "doctor", "any")
     assert code == 0
     assert said.endswith("not found: plateau\nany: nothing wrong, 1 doubtful\n")

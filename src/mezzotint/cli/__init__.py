@@ -5,49 +5,43 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable
-
-import torch
+from importlib import import_module
 
 import mezzotint
-from mezzotint.cli.average import average
-from mezzotint.cli.doctor import doctor
-from mezzotint.cli.evaluate import evaluate
-from mezzotint.cli.report import report
-from mezzotint.cli.reproduce import reproduce
-from mezzotint.cli.sample import sample
-from mezzotint.cli.sweep import sweep
-from mezzotint.cli.train import train
-from mezzotint.config import recipes
-from mezzotint.errors import UserError, as_flags, nearest
-from mezzotint.networks.allocator import keep_freed_memory
-from mezzotint.run import Interrupted
+from mezzotint.errors import Interrupted, UserError, as_flags, nearest
 
-USAGE = """usage: mezzotint VERB ...
-
-  train RECIPE [--field value ...] [--out RUN] [--resume]   train a diffusion model
-  sample RUN [-n 64] [--steps 50] [--guidance 2] ...        make pictures with it
-  evaluate RUN [--samples 10k] [--network inception] ...    measure its pictures against the data
-  evaluate VAE [--samples 1000] [--tile 16] ...             what an autoencoder gives back
-  evaluate PICTURES --against PICTURES                      or any pictures against any others
-  sweep RUN [--nfe 5 10 20] [--guidance 1 2] ...            find its best settings, and use them
-  average RUN --length 0.1 [0.15 ...]                       rebuild longer or shorter averages
-  report RUN... [--out report.html] ...                     a page of it, or of several compared
-  doctor RUN [--samples 128]                                name what is wrong with it
-  reproduce [--scale glyphs] [--only B] ...                 the report's experiments, a page of them
-
-`mezzotint VERB --help` lists the verb's recipes or fields; recipes: {recipes}."""
-
-VERBS: dict[str, Callable[[list[str]], None]] = {
-    "train": train,
-    "sample": sample,
-    "evaluate": evaluate,
-    "sweep": sweep,
-    "report": report,
-    "doctor": doctor,
-    "reproduce": reproduce,
-    "average": average,
+VERBS = {
+    "train": [("RECIPE [--field value ...] [--out RUN] [--resume]", "train a model")],
+    "sample": [("RUN [-n 64] [--steps 50] [--guidance 2] ...", "make samples with it")],
+    "evaluate": [
+        ("RUN [--samples 10k] [--network inception] ...", "measure its samples against the data"),
+        ("VAE [--samples 1000] [--tile 16] ...", "measure what an autoencoder gives back"),
+        ("IMAGES --against IMAGES", "measure any images against any others"),
+    ],
+    "sweep": [("RUN [--nfe 5 10 20] [--guidance 1 2] ...", "find its best settings, and use them")],
+    "average": [("RUN --length 0.1 [0.15 ...]", "rebuild longer or shorter averages")],
+    "report": [("RUN... [--out report.html] ...", "write a page of it, or of several")],
+    "doctor": [("RUN [--samples 128]", "name what is wrong with it")],
+    "reproduce": [("[--scale glyphs] [--only B] ...", "carry out the paper's experiments")],
 }
+"""How each verb is used, and what for. `mezzotint.cli.VERB` defines it, imported when it is called:
+most of them import torch, for which no one who asks for help should wait."""
+
+
+def usage() -> str:
+    """The answer to ``mezzotint --help``."""
+    lines = [
+        f"  {f'{verb} {how}':<57} {what}" for verb, uses in VERBS.items() for how, what in uses
+    ]
+    return "\n".join(
+        [
+            "usage: mezzotint VERB ...",
+            "",
+            *lines,
+            "",
+            "`mezzotint VERB --help` lists its fields, `mezzotint train --help` the recipes.",
+        ]
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -60,16 +54,15 @@ def main(arguments: list[str] | None = None) -> None:
     verb = given[0] if given else "--help"
     try:
         try:
-            if verb == "--version":
+            if verb in ("-V", "--version"):
                 print(f"mezzotint {mezzotint.__version__}")
             elif verb in ("-h", "--help"):
-                print(USAGE.format(recipes=", ".join(recipes.RECIPES)))
+                print(usage())
             elif verb not in VERBS:
                 hint = nearest(verb, list(VERBS)) or f": choose {', '.join(VERBS)}"
                 raise UserError(f"unknown verb {verb!r}{hint}")
             else:
-                keep_freed_memory()
-                VERBS[verb](given[1:])
+                _call(verb, given[1:])
         finally:
             sys.stdout.flush()  # not at Python's end, which complains where the reader has gone
     except BrokenPipeError:  # what reads our output has seen enough, as `head` does
@@ -78,14 +71,27 @@ def main(arguments: list[str] | None = None) -> None:
     except (UserError, OSError) as error:
         _fail(str(error), 2)
     except (MemoryError, RuntimeError) as error:
-        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not known and "can't allocate memory" not in str(error):  # as torch says it of a CPU's
+        if not _is_out_of_memory(error):
             raise
         _fail("out of memory: lower --batch, or for training raise --accumulate", 2)
     except Interrupted as stop:
         _fail(f"stopped by {stop}, all saved: go on with --resume", 128 + stop.number)
     except KeyboardInterrupt:
         _fail("stopped", 130)
+
+
+def _call(verb: str, arguments: list[str]) -> None:
+    from mezzotint.networks.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    getattr(import_module(f"mezzotint.cli.{verb}"), verb)(arguments)
+
+
+def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    import torch
+
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "can't allocate memory" in str(error)  # as torch says it of a CPU's
 
 
 def _fail(message: str, code: int) -> None:

@@ -12,9 +12,8 @@ from mezzotint import evaluation, paper
 from mezzotint.cli.flags import parse
 from mezzotint.cli.table import Following
 from mezzotint.cli.train import watch
-from mezzotint.errors import UserError
+from mezzotint.errors import Interrupted, UserError
 from mezzotint.paper import Results, Scale, Work
-from mezzotint.run import Interrupted
 from mezzotint.storage.progress import told
 
 

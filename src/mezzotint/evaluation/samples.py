@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from torch import Tensor
 
 from mezzotint.config.sampling import SampleConfig
@@ -54,6 +53,8 @@ ALONE = Share()
 
 def join() -> tuple[Share, torch.device]:
     """This process's share, as torchrun started it or alone, and its device."""
+    from accelerate import PartialState
+
     state = PartialState(
         cpu=not torch.cuda.is_available(),
         timeout=timedelta(hours=6),  # the others wait while the first process measures

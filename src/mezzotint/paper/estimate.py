@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
-from accelerate import Accelerator
 from torch import nn
 
 from mezzotint.config.experiment import Autoencoder, Configuration, Experiment
@@ -38,6 +37,8 @@ class Cost:
 
 def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> Cost:
     """What a network costs, fed with noise of the ``shape`` (C, H, W) that it sees."""
+    from accelerate import Accelerator
+
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
     dtype = compute_dtype(configuration.precision, accelerator.device)
     net: nn.Module

@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from mezzotint import config as configuration
@@ -21,6 +21,9 @@ from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.folder import check_data
 from mezzotint.storage import checkpoint
 from mezzotint.trainer.loop import train
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 def errors_by_level(
@@ -109,6 +112,8 @@ def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
     found = checkpoint.newest(folder / "checkpoints", warnings.warn)
     if found is None:
         raise UserError(f"{folder} has no checkpoint yet: train it on with --resume")
+    from accelerate import Accelerator
+
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
     job = DiffusionJob(config, accelerator.device, found)
     check_data(found, job.facts)

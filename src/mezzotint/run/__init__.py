@@ -15,23 +15,25 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
-from accelerate import Accelerator, InitProcessGroupKwargs
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration
-from mezzotint.errors import UserError
+from mezzotint.errors import Interrupted, UserError
 from mezzotint.run.autoencoder import AutoencoderJob, settled
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.folder import check_data, check_folder, forget, locked
 from mezzotint.run.job import Job
-from mezzotint.run.stop import Interrupted, Stop
+from mezzotint.run.stop import Stop
 from mezzotint.run.watch import Curve, draw, grid
 from mezzotint.storage import checkpoint
 from mezzotint.storage.log import Log, replace
 from mezzotint.trainer.loop import Step, train
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 __all__ = ["Interrupted", "Progress", "run"]
 
@@ -59,6 +61,8 @@ def run(experiment: Configuration, folder: Path, resume: bool = False) -> Iterat
     if isinstance(experiment, configuration.Autoencoder):
         experiment = settled(experiment, folder)
     check_folder(experiment, folder, resume)
+    from accelerate import Accelerator, InitProcessGroupKwargs
+
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision="no",  # the loop's own business

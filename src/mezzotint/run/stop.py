@@ -5,18 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
 
-
-class Interrupted(Exception):
-    """A signal ended the training; what it had learned is saved."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 class Stop:

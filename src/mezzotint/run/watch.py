@@ -7,15 +7,16 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from accelerate import Accelerator
+from typing import TYPE_CHECKING, Any
 
 from mezzotint.evaluation.samples import Share
 from mezzotint.run.folder import BEST
 from mezzotint.run.job import Job
 from mezzotint.run.stop import Stop
 from mezzotint.storage.log import read
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 def grid(folder: Path, images: int) -> Path:

@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass as plain_dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from pydantic import (
     ConfigDict,
     Field,
@@ -30,6 +29,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from mezzotint.errors import UserError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 KNOBS = 16  # uniform numbers a picture, which its augmentation follows from
 

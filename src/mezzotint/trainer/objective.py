@@ -10,11 +10,10 @@ once, as it stands before ``|x0_err|^2``, whatever the network predicts.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -24,6 +23,9 @@ from mezzotint.diffusion.prediction import determinant, target, to_fraction, to_
 from mezzotint.errors import UserError
 from mezzotint.trainer.levels import Adaptive, uniform
 from mezzotint.trainer.loop import Examples, Task
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 WEIGHTINGS = ("simple", "min_snr", "p2", "sigmoid", "learned")
 VLB = 0.001  # lambda of Nichol and Dhariwal's L_hybrid
