@@ -11,7 +11,7 @@ import torch
 from mezzotint.config.experiment import Autoencoder, Experiment
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
-from mezzotint.data import glyphs
+from mezzotint.data.sources import glyphs
 from mezzotint.networks import UNet, UNetConfig, VAEConfig
 from mezzotint.run import run
 from mezzotint.trainer.loop import TrainConfig

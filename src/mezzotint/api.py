@@ -4,7 +4,7 @@
 The first use of a name imports them all.
 """
 
-from mezzotint.data import Prepared, prepare
+from mezzotint.data import SOURCES, Prepared, prepare
 from mezzotint.diffusion.guidance import guide
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.prediction import denoiser, to_eps, to_x0
@@ -26,6 +26,7 @@ from mezzotint.pipeline.pipeline import Pipeline
 
 __all__ = [
     "SAMPLERS",
+    "SOURCES",
     "Level",
     "Pipeline",
     "Prepared",

@@ -16,14 +16,19 @@ def test_misspelt_names(wrong, meant):
 
 @pytest.mark.parametrize("data", ["", "no/such/folder", "photographs.zip"])
 def test_nothing_there(data):
-    expected = f"'{data}': give glyphs, cifar10, hub:OWNER/NAME or a path that exists"
+    expected = (
+        f"'{data}': give glyphs, cifar10, hub:OWNER/NAME, array:FINGERPRINT or a path that exists"
+    )
     with pytest.raises(UserError, match=f"no data set, file or folder {expected}"):
         find_source(data)
 
 
 def test_other_files(tmp_path):
-    (tmp_path / "x.txt").write_text("pictures")
-    expected = r"x\.txt is no data set: give a folder, a \.zip, a \.parquet, a \.npy, a \.npz or"
+    (tmp_path / "x.txt").write_text("images")
+    expected = (
+        r"x\.txt is no data set: give a copy of cifar-10-python\.tar\.gz, "
+        r"a \.parquet or a folder of them, a \.zip, a \.npy or \.npz of images, a folder of images$"
+    )
     with pytest.raises(UserError, match=expected):
         find_source(str(tmp_path / "x.txt"))
 
@@ -54,13 +59,13 @@ def test_a_clone_of_a_data_set_of_the_hub(animals, tmp_path, write_parquet):
     with pytest.raises(UserError, match="beside its class folders"):
         find_source(str(root))
     shutil.rmtree(root / "small")
-    shutil.copytree(animals, root / "pictures")
+    shutil.copytree(animals, root / "images")
     with pytest.raises(UserError, match="beside its class folders"):
         find_source(str(root))
 
 
 def rename_to_jpeg(folder):
-    """Three of the five pictures of `animals` get the suffix of a JPEG."""
+    """Three of the five images of `animals` get the suffix of a JPEG."""
     (folder / "cats" / "a.png").rename(folder / "cats" / "a.JPG")
     (folder / "cats" / "more" / "c.png").rename(folder / "cats" / "more" / "c.x.jpeg")
     (folder / "dogs" / "a.png").rename(folder / "dogs" / "a.jfif")

@@ -118,7 +118,7 @@ def test_pixels_without_a_range_are_refused(encode, kind):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(encode, orientation):
     upright = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40).convert("RGB")
-    # Where the picture's first row and column lie in the file, by the table of the standard.
+    # Where the image's first row and column lie in the file, by the table of the standard.
     stored = {
         1: upright,
         2: ImageOps.mirror(upright),
@@ -181,7 +181,7 @@ def test_truncated(encode, noise, format, part, capfd):
     ("content", "reason"),
     [
         (b"", "empty file"),
-        (b"a note about pictures\n", "not an image"),
+        (b"a note about images\n", "not an image"),
         (b"\x89PNG\r\n\x1a\n", "not an image"),
         (b"\xff\xd8\xff", "not an image"),
     ],

@@ -22,7 +22,7 @@ def moments(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Spy:
-    """Those moments, and how many pictures it was asked for, call by call."""
+    """Those moments, and how many images it was asked for, call by call."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -35,13 +35,13 @@ class Spy:
 
 @pytest.fixture
 def data(noise: Callable[..., np.ndarray], tmp_path: Path) -> Prepared:
-    """Five pictures, 6 high and 8 wide."""
+    """Five images, 6 high and 8 wide."""
     labels = np.full(5, -1, np.int64)
     return Prepared(noise(0, 5, 6, 8, 3), labels, (), "fingerprint", tmp_path, 0)
 
 
 def raw(data: Prepared, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The moments of each picture or of its mirror image, (N, C, h, w)."""
+    """The moments of each image or of its mirror image, (N, C, h, w)."""
     images = data.images[:, :, ::-1] if mirrored else data.images
     mean, std = moments(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
     return mean.numpy(), std.numpy()
@@ -119,7 +119,7 @@ def test_what_is_there_is_not_encoded_again_and_nothing_else_is_taken_for_it(
     made(data, spy, made_by="another")
     made(data, spy, deviations=False)
     made(data, spy, flip=False)
-    made(replace(data, fingerprint="other pictures"), spy)
+    made(replace(data, fingerprint="other images"), spy)
     assert len(spy.asked) == 2 + 2 + 2 + 1 + 2
     assert len(entries(cache)) == 5
 
@@ -197,7 +197,7 @@ def test_the_slower_of_two_processes_discards_its_own(
 def test_latents_that_cannot_be_kept_are_refused(
     data: Prepared, cache: Path, monkeypatch: pytest.MonkeyPatch, part: int, value: float
 ) -> None:
-    """One number of the last picture, which is encoded last of all."""
+    """One number of the last image, which is encoded last of all."""
     monkeypatch.setattr(latents, "PART", 2)
 
     def spoilt(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from mezzotint.errors import UserError
 
 @pytest.fixture
 def messy(animals):
-    """`animals` with three more files that are no pictures."""
+    """`animals` with three more files that are no images."""
     good = (animals / "dogs" / "d").read_bytes()
     (animals / "cats" / "cut.png").write_bytes(good[:-40])
     (animals / "dogs" / "empty.jpg").write_bytes(b"")
@@ -103,7 +103,7 @@ def test_all_unreadable_files_are_listed_in_one_line(messy, cache):
     with pytest.raises(UserError) as caught:
         prepare(str(messy))
     assert str(caught.value) == (
-        "3 of 8 pictures cannot be read: cats/cut.png (truncated), dogs/empty.jpg (empty file), "
+        "3 of 8 images cannot be read: cats/cut.png (truncated), dogs/empty.jpg (empty file), "
         "dogs/note.png (not an image); remove them or pass --skip-bad"
     )
     assert entries(cache) == []
@@ -127,7 +127,7 @@ def test_bad_files_are_left_out_of_what_is_held_out_too(messy, tmp_path, split):
     for part in ("train", split):
         shutil.copytree(messy, tmp_path / "both" / part)
     train = prepare(str(tmp_path / "both"), skip_bad=True)
-    with pytest.raises(UserError, match="3 of 8 pictures cannot be read"):
+    with pytest.raises(UserError, match="3 of 8 images cannot be read"):
         held_out(str(tmp_path / "both"), None, train)
     others = held_out(str(tmp_path / "both"), None, train, skip_bad=True)
     assert others.folder != train.folder
@@ -155,9 +155,9 @@ def test_a_class_called_test_is_not_held_out_of_itself(animals) -> None:
 def test_a_class_of_which_all_are_skipped(animals, cache):
     for file in (animals / "dogs").iterdir():
         file.write_bytes(b"")
-    with pytest.raises(UserError, match="no picture is left of dogs after skipping 2"):
+    with pytest.raises(UserError, match="no image is left of dogs after skipping 2"):
         prepare(str(animals), skip_bad=True)
-    with pytest.raises(UserError, match="no picture is left after skipping 2"):
+    with pytest.raises(UserError, match="no image is left after skipping 2"):
         prepare(str(animals / "dogs"), skip_bad=True)
     assert entries(cache) == []
 

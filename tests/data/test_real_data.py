@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from mezzotint.data import cifar10, find_source, prepare
+from mezzotint.data import find_source, prepare
+from mezzotint.data.sources import cifar10
 
 pytestmark = pytest.mark.shared
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mezzotint.data import glyphs
+from mezzotint.data.sources import glyphs
 from mezzotint.diffusion.schedules import cosine
 from mezzotint.doctor import Title, latents, pictures, weights
 from mezzotint.metrics import network

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from conftest import TINY
 from mezzotint.config.sampling import SampleConfig
-from mezzotint.data import glyphs
+from mezzotint.data.sources import glyphs
 from mezzotint.doctor import Finding, examine
 from mezzotint.errors import UserError
 from mezzotint.pipeline import tuned

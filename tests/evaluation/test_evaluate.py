@@ -21,7 +21,7 @@ from PIL import Image
 import mezzotint as mz
 from mezzotint import evaluation
 from mezzotint.cli.evaluate import EVERY, Metric, Network
-from mezzotint.data import glyphs
+from mezzotint.data.sources import glyphs
 from mezzotint.diffusion import optimised_grid
 from mezzotint.errors import UserError
 from mezzotint.evaluation import samples
@@ -318,8 +318,8 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate nowhere --against glyphs", "there is no data set, file or folder 'nowhere'"),
         ("evaluate DIGITS --against glyphs --network vgg", "vgg"),
         ("evaluate DIGITS --against glyphs --metrics fid", "fid"),
-        ("evaluate EMPTY --against glyphs", "holds no pictures"),
-        ("evaluate MIXED --against glyphs", "the pictures differ in size"),
+        ("evaluate EMPTY --against glyphs", "holds no images"),
+        ("evaluate MIXED --against glyphs", "the images differ in size"),
         (
             "evaluate DIGITS --against LARGE",
             "64x64, those to measure of 32x32: scale them with --size",

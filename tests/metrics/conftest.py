@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mezzotint.data import Prepared, glyphs, prepare
+from mezzotint.data import Prepared, prepare
+from mezzotint.data.sources import glyphs
 
 
 @pytest.fixture(autouse=True)

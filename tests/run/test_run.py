@@ -173,7 +173,7 @@ def test_a_signal_while_a_grid_is_drawn_loses_nothing(tiny, tmp_path, monkeypatc
     assert not (folder / "samples").exists() or not list((folder / "samples").iterdir())
     monkeypatch.undo()
     monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "another"))
-    from mezzotint.data import glyphs
+    from mezzotint.data.sources import glyphs
 
     monkeypatch.setitem(glyphs.COUNTS, "train", 100)
     finish(slow, folder, resume=True)
@@ -269,7 +269,7 @@ def test_a_folder_that_is_no_run_is_left_alone(tiny: Experiment, tmp_path: Path)
 
 
 def test_other_data_is_refused_on_resume(whole, tiny, monkeypatch) -> None:
-    from mezzotint.data import glyphs
+    from mezzotint.data.sources import glyphs
 
     monkeypatch.setitem(glyphs.COUNTS, "train", 90)
     with pytest.raises(mz.UserError, match="the data is not what"):

@@ -1,26 +1,31 @@
-"""Data: sources of pictures, the prepared array, the order of rows, augmentation of batches."""
+"""Data: sources of images, the prepared array, the order of rows, augmentation of batches."""
 
 from mezzotint.data.augment import TOLD, flip, kornia_augmentation, non_leaking
 from mezzotint.data.find import find_source, jpegs
-from mezzotint.data.images import UnreadableImage, read_image
+from mezzotint.data.images import UnreadableImage, fit, read_image
 from mezzotint.data.latents import PreparedLatents, prepare_latents
 from mezzotint.data.order import rows
 from mezzotint.data.prepared import Prepared
 from mezzotint.data.preparing import held_out, prepare
-from mezzotint.data.source import Picture, Source
+from mezzotint.data.source import Item, Kind, Source, no_split
+from mezzotint.data.sources import SOURCES
 
 __all__ = [
+    "SOURCES",
     "TOLD",
-    "Picture",
+    "Item",
+    "Kind",
     "Prepared",
     "PreparedLatents",
     "Source",
     "UnreadableImage",
     "find_source",
+    "fit",
     "flip",
     "held_out",
     "jpegs",
     "kornia_augmentation",
+    "no_split",
     "non_leaking",
     "prepare",
     "prepare_latents",

@@ -11,7 +11,7 @@ from torch import Tensor
 from mezzotint.errors import UserError
 
 TOLD = 9
-"""How many numbers `non_leaking` says of each picture."""
+"""How many numbers `non_leaking` says of each image."""
 
 
 def flip(images: Tensor, mask: Tensor) -> Tensor:
@@ -36,8 +36,8 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
 
     The x-flip is always the toss of a coin; each other is applied with `probability`, which is 0.12
     for CIFAR-10. a4 is 0 to the right and pi/2 downwards. Flips are exact. The others together are
-    one resampling of a picture continued by reflection, bicubic, with no filter against aliasing
-    before it, cut to [-1, 1]; a picture with none of them is not resampled.
+    one resampling of an image continued by reflection, bicubic, with no filter against aliasing
+    before it, cut to [-1, 1]; an image with none of them is not resampled.
 
     Args:
         images: (B, C, H, W), floating, in [-1, 1].
@@ -109,11 +109,11 @@ def kornia_augmentation(
     `crop` scales a part, half to all of the area, to the whole; `colour` changes brightness,
     contrast and saturation by up to 0.2 and the hue by 0.05; `randaugment` applies 2 operations,
     the same for the batch, at magnitude 10 of 30 (arXiv 1909.13719); `cutmix` puts a rectangle of
-    another picture of the batch into each (arXiv 1905.04899).
+    another image of the batch into each (arXiv 1905.04899).
 
     Args:
         names: which, in order.
-        size: (H, W) of the pictures.
+        size: (H, W) of the images.
 
     Returns:
         A function of images (B, 3, H, W), floating, in [-1, 1], and a seed, from which its

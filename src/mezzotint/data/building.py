@@ -17,12 +17,12 @@ import numpy as np
 from rich.progress import MofNCompleteColumn
 
 from mezzotint.data.images import Pixels, UnreadableImage
-from mezzotint.data.source import Picture, Source
+from mezzotint.data.source import UNLABELLED, Item, Source
 from mezzotint.errors import UserError
 from mezzotint.storage.cache import check_room
 from mezzotint.storage.progress import progress
 
-Decoded = tuple[Picture, Pixels | UnreadableImage]
+Decoded = tuple[Item, Pixels | UnreadableImage]
 
 _CHUNK = 32  # images to a task: a task costs as much as decoding a small image
 
@@ -36,18 +36,19 @@ def build(source: Source, size: int | None, skip_bad: bool, folder: Path) -> str
         UserError: images that cannot be read, all named in one line, unless `skip_bad`; images of
             different sizes without `size`; a class of which all were skipped; no room on disk.
     """
-    pictures = source.pictures()  # may download, and show so, before the bar below starts
+    items = source.items()  # may download, and show so, before the bar below starts
     writer = _Writer(folder / "images.npy", source.count)
     labels: list[int] = []
-    bad: list[tuple[Picture, UnreadableImage]] = []
+    bad: list[tuple[Item, UnreadableImage]] = []
     with progress(MofNCompleteColumn()) as bar:
         task = bar.add_task(f"preparing {source.name}", total=source.count)
-        for picture, pixels in _decoded(pictures, size):
+        for item, pixels in _decoded(_checked(source, items), size):
             if isinstance(pixels, UnreadableImage):
-                bad.append((picture, pixels))
+                bad.append((item, pixels))
             else:
-                writer.add(picture.name, pixels)
-                labels.append(picture.label)
+                _check_pixels(source, item, pixels)
+                writer.add(item.name, pixels)
+                labels.append(item.label)
             bar.advance(task)
     _check(source, labels, bad, skip_bad)
     shape, sha = writer.close()
@@ -67,34 +68,64 @@ def build(source: Source, size: int | None, skip_bad: bool, folder: Path) -> str
     return fingerprint
 
 
+def _checked(source: Source, items: Iterator[Item]) -> Iterator[Item]:
+    """The items. Raises UserError where their number or a label is not what the source says."""
+    told = f"the source {source.name}"
+    count, labels = 0, range(len(source.classes)) if source.classes else (UNLABELLED,)
+    for item in items:
+        count += 1
+        if count > source.count:
+            raise UserError(
+                f"the source {source.name} has more items than {source.count}: say how many"
+            )
+        if item.label not in labels:
+            raise UserError(
+                f"{told}: {item.name} has the label {item.label}, none of its "
+                f"{len(source.classes)} classes: count them from 0, or {UNLABELLED} without any"
+            )
+        yield item
+    if count < source.count:
+        raise UserError(
+            f"the source {source.name} has {count} items, not {source.count}: say how many"
+        )
+
+
+def _check_pixels(source: Source, item: Item, pixels: Pixels) -> None:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise UserError(
+            f"the source {source.name}: {item.name} is {pixels.dtype} {pixels.shape}: "
+            "decode items to uint8 (H, W, 3)"
+        )
+
+
 def _check(
-    source: Source, labels: list[int], bad: list[tuple[Picture, UnreadableImage]], skip_bad: bool
+    source: Source, labels: list[int], bad: list[tuple[Item, UnreadableImage]], skip_bad: bool
 ) -> None:
     if bad and not skip_bad:
         raise UserError(
-            f"{len(bad)} of {source.count} pictures cannot be read: "
-            + ", ".join(f"{picture.name} ({reason})" for picture, reason in bad)
+            f"{len(bad)} of {source.count} images cannot be read: "
+            + ", ".join(f"{item.name} ({reason})" for item, reason in bad)
             + "; remove them or pass --skip-bad"
         )
-    lost = {picture.label for picture, _ in bad} - set(labels)
+    lost = {item.label for item, _ in bad} - set(labels)
     if lost:
         names = ", ".join(source.classes[label] for label in sorted(lost) if source.classes)
         raise UserError(
-            f"no picture is left{' of ' + names if names else ''} after skipping {len(bad)} "
+            f"no image is left{' of ' + names if names else ''} after skipping {len(bad)} "
             "that cannot be read: repair or replace them"
         )
 
 
-def _decoded(pictures: Iterable[Picture], size: int | None) -> Iterator[Decoded]:
+def _decoded(items: Iterable[Item], size: int | None) -> Iterator[Decoded]:
     """The images in order, decoded by as many threads as there are processors.
 
     Only a few chunks are under way at a time, so a stream is never held whole.
     """
 
-    def decode(chunk: list[Picture]) -> list[Decoded]:
-        return [(picture, _attempt(picture, size)) for picture in chunk]
+    def decode(chunk: list[Item]) -> list[Decoded]:
+        return [(item, _attempt(item, size)) for item in chunk]
 
-    stream = iter(pictures)
+    stream = iter(items)
     workers = os.cpu_count() or 1
     pending: deque[Future[list[Decoded]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
@@ -106,9 +137,9 @@ def _decoded(pictures: Iterable[Picture], size: int | None) -> Iterator[Decoded]
             yield from pending.popleft().result()
 
 
-def _attempt(picture: Picture, size: int | None) -> Pixels | UnreadableImage:
+def _attempt(item: Item, size: int | None) -> Pixels | UnreadableImage:
     try:
-        return picture.decode(size)
+        return item.decode(size)
     except UnreadableImage as error:
         return error
 
@@ -131,7 +162,7 @@ class _Writer:
         if pixels.shape != self.array.shape[1:]:
             a, b = ("{1}x{0}".format(*shape) for shape in (self.array.shape[1:], pixels.shape))
             raise UserError(
-                f"the pictures differ in size: {self.first} is {a} and {name} is {b} "
+                f"the images differ in size: {self.first} is {a} and {name} is {b} "
                 "(width x height); pass --size to scale and crop them to a square"
             )
         self.array[self.kept] = pixels

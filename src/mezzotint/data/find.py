@@ -2,24 +2,12 @@
 
 import difflib
 import os
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
-from mezzotint.data.arrays import arrays
-from mezzotint.data.cached import cached
-from mezzotint.data.cifar10 import ARCHIVE, cifar10
-from mezzotint.data.folder import folder, zip_file
-from mezzotint.data.glyphs import glyphs
-from mezzotint.data.hub import hub
-from mezzotint.data.parquet import parquet
-from mezzotint.data.source import Source
+from mezzotint.data.source import Kind, Source
+from mezzotint.data.sources import SOURCES
 from mezzotint.errors import UserError
 
-_NAMED = {"glyphs": glyphs, "cifar10": cifar10}
-_HUB = "hub:"
-_ARRAY = "array:"
 _JPEG = {".jpg", ".jpeg", ".jfif"}
 
 
@@ -28,77 +16,68 @@ def find_source(data: str, split: str = "train") -> Source:
 
     Args:
         data: `glyphs`, `cifar10`, `hub:OWNER/NAME` (a data set of parquet files on the Hugging Face
-            Hub, fetched into its own cache), or a path: the official CIFAR-10 archive (.tar.gz) or
-            a folder that contains it, a zip, a parquet file, a folder of parquet files or a clone
-            of a repository of the hub that has one, a .npy or .npz file of images, or a folder of
-            pictures. A folder that bears the name of a data set is written `./cifar10`.
+            Hub, fetched into its own cache), `array:FINGERPRINT` (images that `prepare` was given
+            in memory), or a path: the official CIFAR-10 archive (.tar.gz) or a folder that contains
+            it, a zip, a parquet file, a folder of parquet files or a clone of a repository of the
+            hub that has one, a .npy or .npz file of images, or a folder of images; or what a kind
+            takes that was added to `SOURCES`. A folder that bears the name of a data set is written
+            `./cifar10`.
         split: `train`, `test`, `validation` ...; which exist depends on the source.
 
     Raises:
         UserError: nothing of that name, no such split, a source that is damaged at first sight, or
             one that cannot be fetched.
     """
-    if data in _NAMED:
-        return _NAMED[data](split)
-    if data.startswith(_HUB):
-        return hub(data.removeprefix(_HUB), split)
-    if data.startswith(_ARRAY):
-        return cached(data.removeprefix(_ARRAY), split)
-    path = Path(os.path.expanduser(data))
+    place, kind = recognise(data)
+    return opened(place, kind, split)
+
+
+def opened(place: str, kind: Kind, split: str) -> Source:
+    """The source that `recognise` found. Raises as `find_source`."""
+    return kind.open(place if kind.takes is None else str(Path(place).resolve()), split)
+
+
+def recognise(data: str) -> tuple[str, Kind]:
+    """What finds `data` again from any folder, a name or an absolute path, and its kind.
+
+    Raises:
+        UserError: nothing of that name.
+    """
+    for kind in SOURCES.values():
+        if kind.takes is None and _is_name(data, kind.written):
+            return data, kind
+    path = Path(os.path.expanduser(data)).absolute()
     if not data or not path.exists():
         raise _unknown(data)
-    path = path.resolve()
-    if path.is_dir():
-        if any(path.glob("*.parquet")):
-            return parquet(path, split)
-        if (path / ARCHIVE).is_file():
-            return cifar10(split, path / ARCHIVE)
-        if below := _parquet_below(path):
-            return replace(parquet(below, split), name=f"{path.name}-{split}")
-        return folder(path, split)
-    name = path.name.lower()
-    if name.endswith((".tar.gz", ".tgz")):
-        return cifar10(split, path)
-    if name.endswith(".zip"):
-        return zip_file(path, split)
-    if name.endswith(".parquet"):
-        return parquet(path, split)
-    if name.endswith((".npy", ".npz")):
-        return arrays(path, split)
-    raise UserError(
-        f"{data} is no data set: give a folder, a .zip, a .parquet, a .npy, a .npz or {ARCHIVE}"
-    )
+    for kind in SOURCES.values():
+        if kind.takes is not None and kind.takes(path):
+            return str(path), kind
+    known = ", ".join(kind.written for kind in SOURCES.values() if kind.takes)
+    raise UserError(f"{data} is no data set: give {known}")
 
 
 def jpegs(data: str, split: str) -> int:
-    """How many of a split's pictures are JPEG files, by their suffix.
+    """How many of a split's images are JPEG files, by their suffix.
 
     They lie in a folder or a zip; of every other kind of data the answer is 0. Raises as
     `find_source`.
     """
     source = find_source(data, split)
-    if source.key["kind"] not in ("folder", "zip"):
+    if not source.files:
         return 0
-    names = (PurePosixPath(picture.name) for picture in source.pictures())
+    names = (PurePosixPath(item.name) for item in source.items())
     return sum(name.suffix.lower() in _JPEG for name in names)
 
 
-def _parquet_below(path: Path) -> Path | None:
-    """The one folder below that holds parquet files, if there is one and there are no pictures."""
-
-    def visible(pattern: str) -> list[Path]:
-        names = [file.relative_to(path) for file in path.rglob(pattern)]
-        return [name for name in names if not any(part[0] == "." for part in name.parts)]
-
-    folders = {name.parent for name in visible("*.parquet")}
-    if len(folders) != 1:
-        return None
-    pictures = Image.registered_extensions()
-    return None if any(n.suffix.lower() in pictures for n in visible("*")) else path / folders.pop()
+def _is_name(data: str, written: str) -> bool:
+    """Whether `data` is written so: the very word, or the same prefix before a colon."""
+    word, colon, _ = written.partition(":")
+    return data.startswith(word + colon) if colon else data == word
 
 
 def _unknown(data: str) -> UserError:
-    near = difflib.get_close_matches(data.lower(), _NAMED, n=1)
-    known = f"{', '.join(_NAMED)}, {_HUB}OWNER/NAME or a path that exists"
+    names = [kind.written for kind in SOURCES.values() if kind.takes is None]
+    near = difflib.get_close_matches(data.lower(), names, n=1)
+    known = f"{', '.join(names)} or a path that exists"
     hint = f"did you mean {near[0]}?" if near else f"give {known}"
     return UserError(f"there is no data set, file or folder {data!r}: {hint}")

@@ -1,4 +1,4 @@
-"""One policy that turns any picture file into 8-bit RGB.
+"""One policy that turns any image file into 8-bit RGB.
 
 In this order: the first frame of an animation; the EXIF orientation applied; 16-bit grey scaled to
 8 bits as round(v / 257); transparency of whatever kind composited on white; grey, 1-bit, palette,
@@ -28,18 +28,18 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class UnreadableImage(UserError):
-    """A file that does not give a picture; the message is the short reason, without the name."""
+    """A file that does not give an image; the message is the short reason, without the name."""
 
 
 def read_image(source: bytes | Path, size: int | None = None) -> Pixels:
-    """Decode one picture under the policy of this module.
+    """Decode one image under the policy of this module.
 
     Args:
         source: the bytes of an image file, or its path.
-        size: the side in pixels of the square to return; None keeps the picture's own size.
+        size: the side in pixels of the square to return; None keeps the image's own size.
 
     Returns:
-        uint8 (H, W, 3), RGB, 0 to 255, contiguous. A picture that is already `size` by `size` keeps
+        uint8 (H, W, 3), RGB, 0 to 255, contiguous. An image that is already `size` by `size` keeps
         its pixels exactly.
 
     Raises:
@@ -70,7 +70,7 @@ def read_image(source: bytes | Path, size: int | None = None) -> Pixels:
 def fit(pixels: Pixels, size: int | None) -> Pixels:
     """Scale (bicubic, antialiased) and centre-crop uint8 (H, W, 3) to (size, size, 3).
 
-    None, or a picture that has this size already, changes nothing.
+    None, or an image that has this size already, changes nothing.
     """
     if size is None or pixels.shape[:2] == (size, size):
         return pixels

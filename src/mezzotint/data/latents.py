@@ -23,15 +23,15 @@ from mezzotint.storage.progress import progress
 
 Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
 
-PART = 256  # pictures encoded at once
+PART = 256  # images encoded at once
 VERSION = 1  # raised with every change of what an entry is, and caches are rebuilt
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedLatents:
-    """What an autoencoder says of a data set's pictures, read-only.
+    """What an autoencoder says of a data set's images, read-only.
 
-    `moments` is float16 (N, copies, parts, C, h, w), memory-mapped: of each picture, and of its
+    `moments` is float16 (N, copies, parts, C, h, w), memory-mapped: of each image, and of its
     mirror image where copies is 2, the mean of the raw latents and, where parts is 2, their
     standard deviation. `mean` and `std` (C,) are those of all raw latents, over both.
     """
@@ -57,7 +57,7 @@ def prepare_latents(
     """Encode a data set into the cache, or find its latents there.
 
     Args:
-        data: the pictures.
+        data: the images.
         moments: uint8 (B, 3, H, W) to mean and standard deviation of the raw latents.
         made_by: what tells one autoencoder from another, a digest of its weights.
         flip: whether mirror images are encoded too: the latents of one are not the other's,
@@ -91,12 +91,12 @@ def _build(data: Prepared, moments: Moments, copies: int, parts: int, building: 
     array: npt.NDArray[np.float16] | None = None
     total = square = torch.zeros(())
     with progress(MofNCompleteColumn()) as bar:
-        task = bar.add_task("encoding the pictures", total=count)
+        task = bar.add_task("encoding the images", total=count)
         for start in range(0, count, PART):
             rows = slice(start, min(start + PART, count))
             images = torch.from_numpy(data.images[rows].copy()).permute(0, 3, 1, 2).contiguous()
-            for copy, pictures in enumerate((images, images.flip(-1))[:copies]):
-                mean, std = (part.cpu() for part in moments(pictures))
+            for copy, batch in enumerate((images, images.flip(-1))[:copies]):
+                mean, std = (part.cpu() for part in moments(batch))
                 kept = (mean, std)[:parts]
                 if not all(part.half().isfinite().all() for part in kept):
                     raise UserError(

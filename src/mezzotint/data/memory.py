@@ -14,7 +14,7 @@ import torch
 
 from mezzotint.data.images import Pixels, fit
 from mezzotint.data.labels import check_labels, class_names
-from mezzotint.data.source import UNLABELLED, Picture, Source
+from mezzotint.data.source import UNLABELLED, Item, Source
 from mezzotint.errors import UserError
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -47,12 +47,12 @@ def memory(
         notes.append("grey images were repeated to 3 channels")
     numbers, names = _labels(labels, len(array), classes)
 
-    def pictures() -> Iterator[Picture]:
+    def items() -> Iterator[Item]:
         for i in range(len(array)):
             label = UNLABELLED if numbers is None else int(numbers[i])
-            yield Picture(f"data row {i}", partial(_row, array, i, scale), label)
+            yield Item(f"data row {i}", partial(_row, array, i, scale), label)
 
-    return Source("array", {"kind": "array"}, names, len(array), pictures, tuple(notes))
+    return Source("array", {"kind": "array"}, names, len(array), items, tuple(notes))
 
 
 def _array(name: str, value: Any) -> Array:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.data.building import build
-from mezzotint.data.find import find_source
+from mezzotint.data.find import opened, recognise
 from mezzotint.data.images import POLICY
 from mezzotint.data.memory import Bounds, Layout, memory
 from mezzotint.data.prepared import Prepared, load
@@ -97,9 +97,10 @@ def _side(size: int) -> int:
 
 
 def _found(data: str, size: int | None, split: str, skip_bad: bool) -> Prepared:
-    source = find_source(data, split)
+    place, kind = recognise(data)
+    source = opened(place, kind, split)
     found = _entry(source, size, skip_bad)
-    return replace(found, source=data, size=size, split=split, skip_bad=skip_bad)
+    return replace(found, source=place, size=size, split=split, skip_bad=skip_bad)
 
 
 def _entry(source: Source, size: int | None, skip_bad: bool) -> Prepared:

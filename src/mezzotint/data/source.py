@@ -1,4 +1,4 @@
-"""What every source of pictures says of itself, and the words that sources share."""
+"""What every source of images says of itself, and the words that sources share."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from mezzotint.data.images import Pixels
 from mezzotint.errors import UserError
 
 UNLABELLED = -1
-"""The label of every picture in a source without classes; as an index it fails, by intent."""
+"""The label of every image in a source without classes; as an index it fails, by intent."""
 
 _VALIDATION = ("validation", "val", "valid")
 SPLITS = ("train", *_VALIDATION, "test")
@@ -17,8 +17,8 @@ SPLITS = ("train", *_VALIDATION, "test")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture, not yet decoded.
+class Item:
+    """One image, not yet decoded.
 
     `decode(size)` returns uint8 (H, W, 3), or (size, size, 3) where size is not None, may run on
     any thread, and raises `UnreadableImage`. `label` is the class from 0, or `UNLABELLED`.
@@ -31,22 +31,47 @@ class Picture:
 
 @dataclass(frozen=True)
 class Source:
-    """Pictures in a fixed order, and where they came from.
+    """Images in a fixed order, and where they came from.
 
-    `name` is for people; `key` is what JSON can hold and changes whenever the pictures may have;
-    `classes` is empty where there are no labels; `pictures()` yields `count` pictures, each time
-    from the first, and fetches what must be fetched before it returns; `notes` are lines that say
-    what was converted; `entry` is the folder of the cache that holds the images prepared at their
-    own size, if they came from there.
+    Attributes:
+        name: for people, and for the name of the entry in the cache.
+        key: what JSON can hold, and changes whenever the images may have; its "kind" is the
+            source's name in `SOURCES`.
+        classes: the names of the classes, empty where there are no labels.
+        count: how many images.
+        items: yields `count` items, each time from the first, and fetches what must be fetched
+            before it returns.
+        notes: what is converted, a line each.
+        files: whether each image is a file, whose name is the item's.
+        entry: the folder of the cache that holds the images prepared at their own size already.
     """
 
     name: str
     key: dict[str, Any]
     classes: tuple[str, ...]
     count: int
-    pictures: Callable[[], Iterator[Picture]]
+    items: Callable[[], Iterator[Item]]
     notes: tuple[str, ...] = ()
+    files: bool = False
     entry: Path | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of data source.
+
+    Attributes:
+        written: how a person writes it: a word (`glyphs`), a prefix and what follows
+            (`hub:OWNER/NAME`), or, where it is a path, what is at the path (`a .zip`).
+        open: what was written and a split to the source. A path comes absolute, links resolved.
+            It raises UserError where there is no such split (`no_split`), or what is written
+            cannot be read.
+        takes: whether an absolute path, which exists, is of this kind; None where no path is.
+    """
+
+    written: str
+    open: Callable[[str, str], Source]
+    takes: Callable[[Path], bool] | None = None
 
 
 def stamp(path: Path, name: str | None = None) -> list[str | int]:

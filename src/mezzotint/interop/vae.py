@@ -55,7 +55,7 @@ TINY_DEFAULTS: dict[str, Any] = TINY_REQUIRED | {
     "shift_factor": 0.0,
 }
 # What says nothing of the function: the size of tiles, the precision, how latents become a uint8
-# picture (latent_magnitude and latent_shift), and a copy of the encoder's widths.
+# image (latent_magnitude and latent_shift), and a copy of the encoder's widths.
 IGNORED = {"sample_size", "force_upcast"}
 TINY_IGNORED = {"force_upcast", "latent_magnitude", "latent_shift", "block_out_channels"}
 
@@ -78,7 +78,7 @@ PARTS = (("conv_shortcut.", "shortcut."), ("group_norm.", "norm."), ("to_out.0."
 class Foreign:
     """An autoencoder that diffusers saved: what VAE (``kind`` "kl") or TinyVAE ("tiny") is of it.
 
-    ``fields`` are VAEConfig's or TinyVAEConfig's, ``channels`` the picture's, ``weights`` under
+    ``fields`` are VAEConfig's or TinyVAEConfig's, ``channels`` the image's, ``weights`` under
     our keys; a diffusion model sees the latents as ``(z - shift) * scale``. Whether the weights
     are those of such a network, and no others, folder.unmatched says.
     """

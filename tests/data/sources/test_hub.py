@@ -48,7 +48,7 @@ def hub(tmp_path, monkeypatch):
 
 @pytest.fixture
 def animals_there(hub, animals, write_parquet):
-    """`ours/animals`: five pictures for training, in two files of one folder, and two for test."""
+    """`ours/animals`: five images for training, in two files of one folder, and two for test."""
     images = [file.read_bytes() for file in sorted(animals.rglob("*")) if file.is_file()]
     root = hub.there / "dataset" / "ours" / "animals"
     names = ["cats", "dogs"]

@@ -1,8 +1,8 @@
-"""Pictures in a .npy or .npz file, the form in which generated samples are saved and scored.
+"""Images in a .npy or .npz file, the form in which generated samples are saved and scored.
 
-A .npy holds the pictures; an .npz holds them under `arr_0`, as ADM's evaluator has it, or `images`,
+A .npy holds the images; an .npz holds them under `arr_0`, as ADM's evaluator has it, or `images`,
 and labels, where there are any, under `arr_1` or `labels`; its other arrays are passed over.
-Pictures are uint8 (N, H, W, 3), or grey as (N, H, W, 1) or (N, H, W). Nothing is unpickled; a .npy
+Images are uint8 (N, H, W, 3), or grey as (N, H, W, 1) or (N, H, W). Nothing is unpickled; a .npy
 is memory-mapped, and an .npz is read in blocks.
 """
 
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from mezzotint.data.images import Pixels, fit
 from mezzotint.data.labels import check_labels, class_names
-from mezzotint.data.source import UNLABELLED, Picture, Source, no_split, stamp
+from mezzotint.data.source import UNLABELLED, Item, Kind, Source, no_split, stamp
 from mezzotint.errors import UserError
 
 _IMAGES = ("arr_0", "images")
@@ -28,25 +28,33 @@ _LABELS = ("arr_1", "labels")
 _BLOCK = 1 << 24  # bytes read at a time
 
 
-def arrays(path: Path, split: str) -> Source:
-    """The pictures of a .npy or .npz file, all of them for training, in the order of their rows.
+def arrays(data: str, split: str) -> Source:
+    """The images of a .npy or .npz file, all of them for training, in the order of their rows.
 
     Classes are called "0" to the largest label. Integers of other types than uint8 are taken if
     they lie in 0 to 255.
 
     Raises:
         UserError: another split; a damaged file; no images; another shape or type; labels that are
-            not one integer from 0 for each image; later, from `pictures()`, integers out of range.
+            not one integer from 0 for each image; later, from `items()`, integers out of range.
     """
+    path = Path(data)
     if split != "train":
-        raise no_split(str(path), split, ["train"])
+        raise no_split(data, split, ["train"])
     images, labels = _find(path)
     _check_shape(images)
     _check_type(images)
     numbers, classes = _classes(labels, images.shape[0]) if labels else (None, ())
     key = {"kind": "arrays", "file": stamp(path)}
-    pictures = partial(_pictures, images, numbers)
-    return Source(f"{path.stem}-{split}", key, classes, images.shape[0], pictures)
+    items = partial(_items, images, numbers)
+    return Source(f"{path.stem}-{split}", key, classes, images.shape[0], items)
+
+
+def _takes(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in (".npy", ".npz")
+
+
+KIND = Kind("a .npy or .npz of images", arrays, _takes)
 
 
 @dataclass(frozen=True)
@@ -145,14 +153,14 @@ def _guard(path: Path) -> Iterator[None]:
 def _check_shape(images: _Array) -> None:
     told = f"{images} has the shape {images.shape}"
     if any(length < 1 for length in images.shape):
-        raise UserError(f"{told}, which holds no pictures: were any saved?")
+        raise UserError(f"{told}, which holds no images: were any saved?")
     match images.shape:
         case (_, _, _, 1 | 3):
             return
         case (_, 1 | 3 as channels, _, _):
             raise UserError(f"{told}: transpose it to (N, H, W, {channels})")
         case (_, _, 1 | 3):
-            raise UserError(f"{told}, a single picture: give (N, H, W, 3)")
+            raise UserError(f"{told}, a single image: give (N, H, W, 3)")
         case (_, _, _):
             return
     raise UserError(f"{told}: give (N, H, W, 3), or (N, H, W) if grey")
@@ -163,7 +171,7 @@ def _check_type(images: _Array) -> None:
         low, high = _span(images)
         raise UserError(
             f"{images} is {images.dtype} with values from {low} to {high}: round them to uint8, "
-            "0 to 255, as they would be saved in a picture file"
+            "0 to 255, as they would be saved in an image file"
         )
     if images.dtype.kind not in "iu":
         raise UserError(f"{images} is {images.dtype}: give uint8, 0 to 255")
@@ -186,7 +194,7 @@ def _span(array: _Array) -> tuple[Any, Any]:
     return np.fmin.reduce(lows), np.fmax.reduce(highs)
 
 
-def _pictures(images: _Array, numbers: npt.NDArray[Any] | None) -> Iterator[Picture]:
+def _items(images: _Array, numbers: npt.NDArray[Any] | None) -> Iterator[Item]:
     if images.dtype != np.uint8:
         low, high = _span(images)
         if low < 0 or high > 255:
@@ -195,7 +203,7 @@ def _pictures(images: _Array, numbers: npt.NDArray[Any] | None) -> Iterator[Pict
     for block in images.blocks():
         for i in range(len(block)):
             label = UNLABELLED if numbers is None else int(numbers[row])
-            yield Picture(f"{images.path.name} row {row}", partial(_row, block, i), label)
+            yield Item(f"{images.path.name} row {row}", partial(_row, block, i), label)
             row += 1
 
 

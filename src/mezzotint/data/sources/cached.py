@@ -7,39 +7,43 @@ import numpy as np
 
 from mezzotint.data.images import Pixels, fit
 from mezzotint.data.prepared import load
-from mezzotint.data.source import Picture, Source, no_split
+from mezzotint.data.source import Item, Kind, Source, no_split
 from mezzotint.errors import UserError
 from mezzotint.storage.cache import cache_folder
 
 
-def cached(name: str, split: str) -> Source:
+def cached(data: str, split: str) -> Source:
     """The images that `prepare` was given in memory, all of them for training.
 
     Args:
-        name: the first 16 hex digits of their fingerprint.
+        data: `array:` and the first 16 hex digits of their fingerprint.
         split: train.
 
     Raises:
         UserError: the cache does not hold them, or another split.
     """
+    name = data.removeprefix("array:")
     cache = cache_folder("prepared")
     entry = cache / f"array-{name}"
     found = load(entry) if name.isalnum() else None
     if found is None:
         raise UserError(
-            f"array:{name} is not, or no longer, in the cache {cache}: "
+            f"{data} is not, or no longer, in the cache {cache}: "
             "pass the images again as data, from Python"
         )
     if split != "train":
-        raise no_split(f"array:{name}", split, ["train"])
+        raise no_split(data, split, ["train"])
 
-    def pictures() -> Iterator[Picture]:
+    def items() -> Iterator[Item]:
         for i, label in enumerate(found.labels):
-            yield Picture(f"row {i}", partial(_row, found.images, i), int(label))
+            yield Item(f"row {i}", partial(_row, found.images, i), int(label))
 
     key = {"kind": "array", "fingerprint": found.fingerprint}
-    return Source(entry.name, key, found.classes, len(found), pictures, found.notes, entry)
+    return Source(entry.name, key, found.classes, len(found), items, found.notes, entry=entry)
 
 
 def _row(images: Pixels, i: int, size: int | None) -> Pixels:
     return fit(np.array(images[i]), size)
+
+
+KIND = Kind("array:FINGERPRINT", cached)

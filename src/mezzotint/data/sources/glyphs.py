@@ -1,6 +1,6 @@
 """`glyphs`: the embedded data set. Digits in light ink on a dark coloured ground, 32x32 RGB.
 
-Ten classes, "0" to "9", drawn with Pillow's own font in random pose. Picture i of a split depends
+Ten classes, "0" to "9", drawn with Pillow's own font in random pose. Image i of a split depends
 on (split, i) alone: its label is i mod 10, the rest comes from a generator with that seed.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mezzotint.data.images import Pixels, fit
-from mezzotint.data.source import Picture, Source, no_split
+from mezzotint.data.source import Item, Kind, Source, no_split
 
 SIDE = 32
 COUNTS = {"train": 20_000, "test": 2_000}
@@ -25,17 +25,20 @@ _INK = 96  # height in pixels of a stencil, near the drawn height so that none i
 _MARGIN = 1.0  # pixels of ground kept clear all around
 
 
-def glyphs(split: str) -> Source:
+def glyphs(data: str, split: str) -> Source:
     """The digits of a split: train (20,000) or test (2,000), equally many of each."""
     if split not in COUNTS:
         raise no_split("glyphs", split, COUNTS)
     count = COUNTS[split]
     key = {"kind": "glyphs", "version": VERSION, "split": split, "count": count}
-    return Source(f"glyphs-{split}", key, CLASSES, count, partial(_pictures, split, count))
+    return Source(f"glyphs-{split}", key, CLASSES, count, partial(_items, split, count))
+
+
+KIND = Kind("glyphs", glyphs)
 
 
 def draw(split: str, index: int) -> Pixels:
-    """Picture number `index` of a split: uint8 (32, 32, 3)."""
+    """Image number `index` of a split: uint8 (32, 32, 3)."""
     seed = np.random.SeedSequence((list(COUNTS).index(split), index))
     u = np.random.Generator(np.random.PCG64(seed)).random(10)
     mask = _posed(_stencil(CLASSES[index % 10]), 20 + 6 * u[0], (u[1] - 0.5) / 2, u[2:4])
@@ -49,12 +52,12 @@ def draw(split: str, index: int) -> Pixels:
     return np.rint(255 * blend).astype(np.uint8)
 
 
-def _pictures(split: str, count: int) -> Iterator[Picture]:
+def _items(split: str, count: int) -> Iterator[Item]:
     def decode(index: int, size: int | None) -> Pixels:
         return fit(draw(split, index), size)
 
     for index in range(count):
-        yield Picture(f"{split} {index}", partial(decode, index), index % 10)
+        yield Item(f"{split} {index}", partial(decode, index), index % 10)
 
 
 @lru_cache
@@ -74,7 +77,7 @@ def _posed(stencil: Image.Image, height: float, angle: float, shift: np.ndarray)
     leaves, so that no digit is ever cut.
     """
     cos, sin = np.cos(angle), np.sin(angle)
-    zoom = stencil.height / height  # stencil pixels to a pixel of the picture
+    zoom = stencil.height / height  # stencil pixels to a pixel of the image
     width = stencil.width / zoom
     half = np.array([width * cos + height * abs(sin), width * abs(sin) + height * cos]) / 2
     centre = SIDE / 2 + (2 * shift - 1) * np.maximum(SIDE / 2 - _MARGIN - half, 0)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mezzotint.data import arrays, find_source, prepare
+from mezzotint.data import find_source, prepare
+from mezzotint.data.sources import arrays
 from mezzotint.errors import UserError
 
 
@@ -44,7 +45,7 @@ def test_npy(save, images):
     assert prepared.labels.tolist() == [-1] * 5
     source = find_source(save(images))
     assert source.count == 5
-    assert [picture.name for picture in source.pictures()] == [f"x.npy row {i}" for i in range(5)]
+    assert [item.name for item in source.items()] == [f"x.npy row {i}" for i in range(5)]
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -58,7 +59,7 @@ def test_npz(save, images, image, label, compressed):
     data = save(compressed=compressed, **{image: images, label: np.array([2, 0, 0, 3, 2])})
     labelled = prepare(data)
     np.testing.assert_array_equal(labelled.images, images)
-    assert labelled.classes == ("0", "1", "2", "3")  # class 1 has no picture, as in a small sample
+    assert labelled.classes == ("0", "1", "2", "3")  # class 1 has no image, as in a small sample
     assert labelled.labels.tolist() == [2, 0, 0, 3, 2]
 
 
@@ -126,7 +127,7 @@ def test_floats(save, dtype):
     values = np.array([-1, np.nan, 0.5, 0], dtype=dtype).repeat(3).reshape(2, 2, 1, 3)
     rest = (
         f" is {dtype} with values from -1.0 to 0.5: round them to uint8, 0 to 255, as they would "
-        "be saved in a picture file"
+        "be saved in an image file"
     )
     assert refused(save(values)) == rest
     assert refused(save(arr_0=values)) == f" arr_0{rest}"
@@ -151,13 +152,13 @@ def test_objects_are_not_unpickled(save, images):
     [
         ((2, 3, 6, 8), ": transpose it to (N, H, W, 3)"),
         ((2, 1, 6, 8), ": transpose it to (N, H, W, 1)"),
-        ((6, 8, 3), ", a single picture: give (N, H, W, 3)"),
+        ((6, 8, 3), ", a single image: give (N, H, W, 3)"),
         ((2, 6, 8, 4), ": give (N, H, W, 3), or (N, H, W) if grey"),
         ((2, 48), ": give (N, H, W, 3), or (N, H, W) if grey"),
         ((), ": give (N, H, W, 3), or (N, H, W) if grey"),
-        ((0, 6, 8, 3), ", which holds no pictures: were any saved?"),
-        ((2, 0, 8, 3), ", which holds no pictures: were any saved?"),
-        ((0,), ", which holds no pictures: were any saved?"),
+        ((0, 6, 8, 3), ", which holds no images: were any saved?"),
+        ((2, 0, 8, 3), ", which holds no images: were any saved?"),
+        ((0,), ", which holds no images: were any saved?"),
     ],
 )
 def test_other_shapes(save, noise, shape, what):

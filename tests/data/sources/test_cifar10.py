@@ -7,7 +7,8 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from mezzotint.data import cifar10, find_source, prepare
+from mezzotint.data import find_source, prepare
+from mezzotint.data.sources import cifar10
 from mezzotint.errors import UserError
 
 ROWS = 4
@@ -42,7 +43,7 @@ def python2_pickle(content):
 
 @pytest.fixture
 def pixels(noise, monkeypatch):
-    """Six batches of four pictures: uint8 (6, 4, 32, 32, 3)."""
+    """Six batches of four images: uint8 (6, 4, 32, 32, 3)."""
     monkeypatch.setattr(cifar10, "ROWS", ROWS)
     return noise(0, 6, ROWS, 32, 32, 3)
 

@@ -25,15 +25,15 @@ def packed(request, tmp_path):
 
 def listing(data, split="train"):
     source = find_source(data, split)
-    pictures = list(source.pictures())
-    assert source.count == len(pictures)
-    return source.classes, [(picture.name, picture.label) for picture in pictures]
+    items = list(source.items())
+    assert source.count == len(items)
+    return source.classes, [(item.name, item.label) for item in items]
 
 
 def test_classes_and_order(animals, packed):
-    classes, pictures = listing(packed(animals))
+    classes, items = listing(packed(animals))
     assert classes == ("cats", "dogs")
-    assert pictures == [
+    assert items == [
         ("cats/a.png", 0),
         ("cats/b.png", 0),
         ("cats/more/c.png", 0),
@@ -44,9 +44,9 @@ def test_classes_and_order(animals, packed):
 
 def test_flat_is_unlabelled(animals, packed):
     shutil.rmtree(animals / "cats" / "more")
-    classes, pictures = listing(packed(animals / "dogs"))
+    classes, items = listing(packed(animals / "dogs"))
     assert classes == ()
-    assert pictures == [("a.png", -1), ("d", -1)]
+    assert items == [("a.png", -1), ("d", -1)]
 
 
 def test_litter_is_passed_over(animals, packed):
@@ -54,9 +54,9 @@ def test_litter_is_passed_over(animals, packed):
         (animals / name).parent.mkdir(exist_ok=True, parents=True)
         (animals / name).write_bytes(b"x")
     (animals / ".git").mkdir()
-    classes, pictures = listing(packed(animals))
+    classes, items = listing(packed(animals))
     assert classes == ("cats", "dogs")
-    assert len(pictures) == 5
+    assert len(items) == 5
 
 
 def test_zip_has_the_fingerprint_of_its_folder(animals, tmp_path):
@@ -76,14 +76,14 @@ def test_pictures_beside_class_folders(animals, packed):
 
 def test_empty_class_folder(animals, packed):
     (animals / "emus" / "deep").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"without pictures \(emus\)"):
+    with pytest.raises(UserError, match=r"without images \(emus\)"):
         find_source(packed(animals))
 
 
 def test_no_pictures(tmp_path, packed):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / ".hidden").write_bytes(b"x")
-    with pytest.raises(UserError, match="holds no pictures"):
+    with pytest.raises(UserError, match="holds no images"):
         find_source(packed(tmp_path / "empty"))
 
 
@@ -117,9 +117,9 @@ def test_links_are_followed_but_not_in_circles(animals):
     (animals / "cats" / "loop").symlink_to(animals)
     (animals / "around").symlink_to(animals)
     (animals / "elks").symlink_to(animals / "dogs")
-    classes, pictures = listing(str(animals))
+    classes, items = listing(str(animals))
     assert classes == ("cats", "dogs", "elks")
-    assert len(pictures) == 7
+    assert len(items) == 7
 
 
 def test_dangling_link_is_named(animals):
@@ -158,5 +158,5 @@ def test_damaged_member_is_one_bad_picture(animals, tmp_path):
     with zipfile.ZipFile(path) as archive:
         content[archive.getinfo("dogs/d").header_offset + 60] ^= 255
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"1 of 5 pictures cannot be read: dogs/d \(damaged in the"):
+    with pytest.raises(UserError, match=r"1 of 5 images cannot be read: dogs/d \(damaged in the"):
         prepare(str(path))

@@ -12,8 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from mezzotint.data.images import Pixels, UnreadableImage, read_image
-from mezzotint.data.source import SPLITS, UNLABELLED, Picture, Source, no_split, split_names, stamp
+from mezzotint.data.source import (
+    SPLITS,
+    UNLABELLED,
+    Item,
+    Kind,
+    Source,
+    no_split,
+    split_names,
+    stamp,
+)
 from mezzotint.errors import UserError
 from mezzotint.storage.hub import incomplete
 
@@ -22,8 +33,10 @@ _LABELS = ("label", "labels", "fine_label")
 _BATCH = 256  # rows held at a time
 
 
-def parquet(path: Path, split: str) -> Source:
-    """The pictures of one split of a parquet file, or of a folder of them.
+def parquet(data: str, split: str) -> Source:
+    """The images of one split of a parquet file, or of a folder of them.
+
+    The folder may be a clone of a repository of the hub, in which one folder holds the files.
 
     In a folder, a split is the files whose names start with `{split}-`, or `{split}.parquet`. A
     single file, and files that name no split, are all for training. Classes without names in the
@@ -34,6 +47,7 @@ def parquet(path: Path, split: str) -> Source:
             file, a missing or mistyped column, a label without a class.
     """
     arrow = _pyarrow()
+    path = _place(Path(data)) or Path(data)
     files = _split_files(path, split)
     if path.is_dir() and (told := incomplete(file.name for file in files)):
         raise UserError(f"{path} has only {told}: put the others there too")
@@ -53,15 +67,44 @@ def parquet(path: Path, split: str) -> Source:
         classes = classes or _numbered(files, tables, label)
     count = sum(table.metadata.num_rows for table in tables)
     if count == 0:
-        raise UserError(f"{path} holds no pictures: its files have no rows")
+        raise UserError(f"{path} holds no images: its files have no rows")
     key = {"kind": "parquet", "split": split, "files": [stamp(file) for file in files]}
-    pictures = partial(_pictures, files, image, label, classes)
-    return Source(f"{path.stem}-{split}", key, classes, count, pictures)
+    items = partial(_items, files, image, label, classes)
+    return Source(f"{Path(data).stem}-{split}", key, classes, count, items)
 
 
-def _pictures(
+def _place(path: Path) -> Path | None:
+    """The file, or the folder of files, that a path means; None where it means neither.
+
+    That is the one folder at or below the path that holds parquet files, if there is one and there
+    are no image files.
+    """
+    if path.is_file():
+        return path if path.suffix.lower() == ".parquet" else None
+    if any(path.glob("*.parquet")):
+        return path
+
+    def visible(pattern: str) -> list[Path]:
+        names = [file.relative_to(path) for file in path.rglob(pattern)]
+        return [name for name in names if not any(part[0] == "." for part in name.parts)]
+
+    folders = {name.parent for name in visible("*.parquet")}
+    if len(folders) != 1:
+        return None
+    images = Image.registered_extensions()
+    return None if any(n.suffix.lower() in images for n in visible("*")) else path / folders.pop()
+
+
+def _takes(path: Path) -> bool:
+    return _place(path) is not None
+
+
+KIND = Kind("a .parquet or a folder of them", parquet, _takes)
+
+
+def _items(
     files: list[Path], image: str, label: str | None, classes: tuple[str, ...]
-) -> Iterator[Picture]:
+) -> Iterator[Item]:
     arrow = _pyarrow()
     for file in files:
         row = 0
@@ -75,7 +118,7 @@ def _pictures(
                         f"(0 to {len(classes) - 1}): remove the row or give it its class"
                     )
                 content = value["bytes"] if value else None
-                yield Picture(f"{file.name} row {row}", partial(_decode, content), number)
+                yield Item(f"{file.name} row {row}", partial(_decode, content), number)
                 row += 1
 
 

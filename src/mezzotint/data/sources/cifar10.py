@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from mezzotint.data.images import Pixels, fit
-from mezzotint.data.source import Picture, Source, no_split, stamp
+from mezzotint.data.source import Item, Kind, Source, no_split, stamp
 from mezzotint.errors import UserError
 from mezzotint.storage.cache import download
 
+NAME = "cifar10"
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 ARCHIVE = "cifar-10-python.tar.gz"
 SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
@@ -28,34 +29,47 @@ CLASSES = (
 )
 BATCHES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
 ROWS = 10_000
-"""Pictures in each batch of the archive."""
+"""Images in each batch of the archive."""
 
 
-def cifar10(split: str, archive: Path | None = None) -> Source:
-    """CIFAR-10: 50,000 pictures to train and 10,000 to test, 32x32, in the official order.
+def cifar10(data: str, split: str) -> Source:
+    """CIFAR-10: 50,000 images to train and 10,000 to test, 32x32, in the official order.
 
     Args:
+        data: `cifar10`, which downloads the official archive into the cache when first needed and
+            checks its SHA-256; or the path of a copy, or of a folder that contains it.
         split: train or test.
-        archive: a local copy of the official tar.gz; None downloads it into the cache when first
-            needed and checks its SHA-256.
 
     Raises:
-        UserError: another split; later, from `pictures()`, a failed download or a damaged archive.
+        UserError: another split; later, from `items()`, a failed download or a damaged archive.
     """
     if split not in BATCHES:
         raise no_split("cifar10", split, BATCHES)
+    archive = None if data == NAME else _copy(Path(data))
     origin = {"sha256": SHA256} if archive is None else {"file": stamp(archive)}
     key = {"kind": "cifar10", "split": split, **origin}
     count = ROWS * len(BATCHES[split])
     return Source(f"cifar10-{split}", key, CLASSES, count, partial(_open, split, archive))
 
 
-def _open(split: str, archive: Path | None) -> Iterator[Picture]:
+def _copy(path: Path) -> Path:
+    return path / ARCHIVE if path.is_dir() else path
+
+
+def _takes(path: Path) -> bool:
+    return _copy(path).is_file() and _copy(path).name.lower().endswith((".tar.gz", ".tgz"))
+
+
+KIND = Kind(NAME, cifar10)
+COPY = Kind(f"a copy of {ARCHIVE}", cifar10, _takes)
+
+
+def _open(split: str, archive: Path | None) -> Iterator[Item]:
     instead = f"give the path of your own {ARCHIVE} as the data"
-    return _pictures(split, archive or download(URL, SHA256, ARCHIVE, instead))
+    return _items(split, archive or download(URL, SHA256, ARCHIVE, instead))
 
 
-def _pictures(split: str, archive: Path) -> Iterator[Picture]:
+def _items(split: str, archive: Path) -> Iterator[Item]:
     try:
         with tarfile.open(archive, "r:gz") as tar:
             names = _unpickled(tar, archive, "batches.meta").get(b"label_names")
@@ -67,7 +81,7 @@ def _pictures(split: str, archive: Path) -> Iterator[Picture]:
         raise UserError(f"{archive} is not a whole tar.gz ({error}): fetch {URL} again") from None
 
 
-def _batch(tar: tarfile.TarFile, archive: Path, batch: str) -> Iterator[Picture]:
+def _batch(tar: tarfile.TarFile, archive: Path, batch: str) -> Iterator[Item]:
     content = _unpickled(tar, archive, batch)
     data, labels = content.get(b"data"), content.get(b"labels")
     if not (isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.shape == (ROWS, 3072)):
@@ -80,7 +94,7 @@ def _batch(tar: tarfile.TarFile, archive: Path, batch: str) -> Iterator[Picture]
         raise _damaged(archive, batch, f"its labels are not {ROWS} integers from 0 to 9")
     images = np.ascontiguousarray(data.reshape(ROWS, 3, 32, 32).transpose(0, 2, 3, 1))
     for row, label in enumerate(labels):
-        yield Picture(f"{batch} row {row}", partial(_row, images, row), label)
+        yield Item(f"{batch} row {row}", partial(_row, images, row), label)
 
 
 def _row(images: Pixels, row: int, size: int | None) -> Pixels:

@@ -2,19 +2,20 @@
 
 from dataclasses import replace
 
-from mezzotint.data.parquet import parquet
-from mezzotint.data.source import SPLITS, NoSplit, Source, split_names
+from mezzotint.data.source import SPLITS, Kind, NoSplit, Source, split_names
+from mezzotint.data.sources.parquet import parquet
 from mezzotint.errors import UserError
 from mezzotint.storage.hub import snapshot
 
 
-def hub(name: str, split: str) -> Source:
-    """The pictures of one split of the data set OWNER/NAME, of which other splits are not fetched.
+def hub(data: str, split: str) -> Source:
+    """The images of one split of `hub:OWNER/NAME`, of which other splits are not fetched.
 
     Raises:
         NoSplit: it has no parquet files of the split.
         UserError: it cannot be fetched, has such files in several folders, or as `parquet`.
     """
+    name = data.removeprefix("hub:")
     others = set(SPLITS) - set(split_names(split))
     starts = tuple(f"{other}{mark}" for other in sorted(others) for mark in "-.")
     ignore = [f"{folder}{start}*" for folder in ("", "*/") for start in starts]
@@ -30,7 +31,10 @@ def hub(name: str, split: str) -> Source:
     if len(folders) > 1:
         names = ", ".join(folder.relative_to(root).as_posix() for folder in folders)
         raise UserError(
-            f"hub:{name} has several sets of pictures ({names}): "
+            f"hub:{name} has several sets of images ({names}): "
             f"download one and give its folder (they are at {root})"
         )
-    return replace(parquet(folders[0], split), name=f"{name.split('/')[-1]}-{split}")
+    return replace(parquet(str(folders[0]), split), name=f"{name.split('/')[-1]}-{split}")
+
+
+KIND = Kind("hub:OWNER/NAME", hub)

@@ -11,7 +11,7 @@ from mezzotint.errors import UserError
 
 @pytest.fixture
 def files(animals):
-    """The pictures of `animals` in order, and their labels."""
+    """The images of `animals` in order, and their labels."""
     names = sorted(file for file in animals.rglob("*") if file.is_file())
     return [file.read_bytes() for file in names], [0, 0, 0, 1, 1]
 
@@ -34,7 +34,7 @@ def test_column_names(tmp_path, files, write_parquet, image, label):
     path = write_parquet(tmp_path / "x.parquet", *files, ["a", "b"], image, label)
     source = find_source(str(path))
     assert source.classes == ("a", "b")
-    assert [picture.label for picture in source.pictures()] == files[1]
+    assert [item.label for item in source.items()] == files[1]
 
 
 def test_classes_without_names_are_numbered(tmp_path, files, write_parquet):
@@ -142,7 +142,7 @@ def test_damaged_file(tmp_path, files, write_parquet):
 
 
 def test_no_rows(tmp_path, write_parquet):
-    with pytest.raises(UserError, match="holds no pictures"):
+    with pytest.raises(UserError, match="holds no images"):
         find_source(str(write_parquet(tmp_path / "x.parquet", [])))
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mezzotint.data import find_source, prepare
-from mezzotint.data.glyphs import COUNTS, draw
+from mezzotint.data.sources.glyphs import COUNTS, draw
 from mezzotint.errors import UserError
 
 
@@ -20,7 +20,7 @@ def test_a_picture_depends_on_its_split_and_index_alone():
 
 def test_source_counts_and_balance():
     source = find_source("glyphs", "test")
-    labels = [picture.label for picture in source.pictures()]
+    labels = [item.label for item in source.items()]
     assert source.count == len(labels) == COUNTS["test"] == 2_000
     assert np.bincount(labels).tolist() == [200] * 10
     assert source.classes == tuple("0123456789")
@@ -28,9 +28,9 @@ def test_source_counts_and_balance():
 
 
 def test_source_draws_what_draw_draws():
-    picture = next(iter(find_source("glyphs").pictures()))
-    np.testing.assert_array_equal(picture.decode(None), draw("train", 0))
-    assert picture.decode(16).shape == (16, 16, 3)
+    item = next(iter(find_source("glyphs").items()))
+    np.testing.assert_array_equal(item.decode(None), draw("train", 0))
+    assert item.decode(16).shape == (16, 16, 3)
 
 
 def test_light_ink_on_dark_ground_and_never_cut(drawn):

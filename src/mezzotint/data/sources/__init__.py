@@ -1,0 +1,21 @@
+"""The kinds of data sources: a file each, and a line here."""
+
+from mezzotint.data.source import Kind
+from mezzotint.data.sources import arrays, cached, cifar10, folder, glyphs, hub, parquet, zip
+from mezzotint.errors import Registry
+
+SOURCES = Registry[Kind](
+    "data source",
+    {
+        "glyphs": glyphs.KIND,
+        "cifar10": cifar10.KIND,
+        "hub": hub.KIND,
+        "array": cached.KIND,
+        "cifar10-copy": cifar10.COPY,
+        "parquet": parquet.KIND,
+        "zip": zip.KIND,
+        "arrays": arrays.KIND,
+        "folder": folder.KIND,  # takes every folder that none above takes
+    },
+)
+"""Every kind by name; of several that take a path, the first is meant."""
