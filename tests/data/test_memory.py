@@ -61,9 +61,11 @@ def test_it_is_found_again_by_its_source(images):
 def test_what_has_left_the_cache_is_to_be_given_again(images):
     data = mz.prepare(images)
     shutil.rmtree(data.folder)
-    with pytest.raises(mz.UserError, match=rf"{data.source} is not, .* pass the images again as d"):
+    with pytest.raises(
+        mz.UserError, match=rf"{data.source} is not, .* prepare the images again, from"
+    ):
         mz.prepare(data.source)
-    with pytest.raises(mz.UserError, match="pass the images again"):
+    with pytest.raises(mz.UserError, match="prepare the images again"):
         mz.prepare("array:../prepared")
     assert mz.prepare(images).source == data.source
 
@@ -130,7 +132,7 @@ def test_grey_is_repeated_and_said(noise, shape):
 )
 def test_axes_in_doubt_are_as_said(noise, shape, layout, seen):
     pixels = noise(2, *shape)
-    assert "layout=" in refused(pixels)
+    assert "`layout=" in refused(pixels)
     data = mz.prepare(pixels, layout=layout)
     assert data.images.shape == seen
     if layout == "NCHW":
@@ -149,20 +151,20 @@ def test_axes_in_doubt_are_as_said(noise, shape, layout, seen):
         ((2, 6, 8, 2), "NHWC", "2 channels as NHWC: give 1 (grey) or 3 (RGB) channels"),
         ((2, 6, 8, 2), None, "of which neither axis may be the channels (1, 3 or 4)"),
         ((2, 3, 6, 3), None, "of which both axes may be the channels (1, 3 or 4)"),
-        ((6, 8, 3), None, 'which may be one image: say layout="NHW" for 6 grey images'),
-        ((3, 6, 8), None, 'which may be one image: say layout="NHW" for 3 grey images'),
-        ((2, 6, 8), "NHWC", "layout is 'NHWC': give as many axes"),
-        ((2, 6, 8, 3), "NHW", "layout is 'NHW': give as many axes"),
+        ((6, 8, 3), None, 'which may be one image: say `layout="NHW"` for 6 grey images'),
+        ((3, 6, 8), None, 'which may be one image: say `layout="NHW"` for 3 grey images'),
+        ((2, 6, 8), "NHWC", "`layout` is 'NHWC': give as many axes"),
+        ((2, 6, 8, 3), "NHW", "`layout` is 'NHW': give as many axes"),
     ],
 )
 def test_other_shapes(noise, shape, layout, what):
     message = refused(noise(0, *shape), layout=layout)
-    assert message.startswith(f"data has the shape {shape}")
+    assert message.startswith(f"`data` has the shape {shape}")
     assert what in message
 
 
 def test_other_layouts(images):
-    assert refused(images, layout="HWCN") == "layout is 'HWCN': say NHW, NHWC, NCHW"
+    assert refused(images, layout="HWCN") == "`layout` is 'HWCN': say NHW, NHWC, NCHW"
 
 
 def test_sixteen_bits_are_scaled_as_those_of_a_file_are(tmp_path):
@@ -181,7 +183,9 @@ def test_sixteen_bits_are_scaled_as_those_of_a_file_are(tmp_path):
 def test_sixteen_bits_that_may_be_eight(images):
     small = images.astype(np.uint16)
     message = refused(small)
-    assert message.startswith("data is uint16 with values from 0 to 255: say range=(0, 255) or ")
+    assert message.startswith(
+        "`data` is uint16 with values from 0 to 255: say `range=(0, 255)` or "
+    )
     np.testing.assert_array_equal(mz.prepare(small, range=(0, 255)).images, images)
     assert mz.prepare(small, range=(0, 65535)).images.max() == 1
 
@@ -197,24 +201,24 @@ def test_floats_in_a_stated_range_come_back(images, dtype, bounds):
     assert off == 0 if dtype in (torch.float64, torch.float32) else off <= 1
     assert data.notes[0].endswith(f"values were scaled from {low}..{high} to 0..255")
     message = refused(values)
-    assert "say which are black and white, such as range=(0, 1) or range=(-1, 1)" in message
+    assert "say which are black and white, such as `range=(0, 1)` or `range=(-1, 1)`" in message
 
 
 @pytest.mark.parametrize(
     ("value", "bounds", "what"),
     [
-        (np.nan, (0, 1), "data row 3 has values that are not finite"),
-        (np.inf, (0, 1), "data row 3 has values that are not finite"),
-        (np.nan, None, "data row 3 has values that are not finite"),
-        (1.5, (0, 1), "data is float32 with values from 0.0 to 1.5, outside range=(0, 1)"),
-        (-0.5, (0, 1), "data is float32 with values from -0.5 to 0.0, outside range=(0, 1)"),
-        (0, (1, 0), "range is (1, 0): give the values of black and white, such as (0, 1)"),
-        (0, (0, 0), "range is (0, 0)"),
-        (0, (0, np.inf), "range is (0, inf)"),
-        (0, (0, np.nan), "range is (0, nan)"),
-        (0, (0,), "range is (0,)"),
-        (0, 255, "range is 255"),
-        (0, "ab", "range is 'ab'"),
+        (np.nan, (0, 1), "`data` row 3 has values that are not finite"),
+        (np.inf, (0, 1), "`data` row 3 has values that are not finite"),
+        (np.nan, None, "`data` row 3 has values that are not finite"),
+        (1.5, (0, 1), "`data` is float32 with values from 0.0 to 1.5, outside `range=(0, 1)`"),
+        (-0.5, (0, 1), "`data` is float32 with values from -0.5 to 0.0, outside `range=(0, 1)`"),
+        (0, (1, 0), "`range` is (1, 0): give the values of black and white, such as (0, 1)"),
+        (0, (0, 0), "`range` is (0, 0)"),
+        (0, (0, np.inf), "`range` is (0, inf)"),
+        (0, (0, np.nan), "`range` is (0, nan)"),
+        (0, (0,), "`range` is (0,)"),
+        (0, 255, "`range` is 255"),
+        (0, "ab", "`range` is 'ab'"),
     ],
 )
 def test_floats_out_of_range(value, bounds, what):
@@ -226,26 +230,26 @@ def test_floats_out_of_range(value, bounds, what):
 @pytest.mark.parametrize("dtype", [bool, object, complex, "<U2", "datetime64[s]"])
 def test_other_types(dtype):
     values = np.zeros((2, 6, 8, 3), dtype)
-    assert refused(values) == f"data is {values.dtype}: give uint8, uint16 or float"
-    assert refused(values, range=(0, 1)) == f"data is {values.dtype}: give uint8, uint16 or float"
+    assert refused(values) == f"`data` is {values.dtype}: give uint8, uint16 or float"
+    assert refused(values, range=(0, 1)) == f"`data` is {values.dtype}: give uint8, uint16 or float"
 
 
 def test_other_integers_need_a_range(images):
     wide = torch.from_numpy(images).long()
-    assert refused(wide).endswith("say which are black and white, such as range=(0, 255)")
+    assert refused(wide).endswith("say which are black and white, such as `range=(0, 255)`")
     np.testing.assert_array_equal(mz.prepare(wide, range=(0, 255)).images, images)
-    assert "outside range=(0, 255)" in refused(wide - 1, range=(0, 255))
+    assert "outside `range=(0, 255)`" in refused(wide - 1, range=(0, 255))
 
 
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (None, "data is of type NoneType"),
-        ([np.zeros((4, 4, 3), np.uint8)], "data is of type list: give one numpy array or one to"),
-        (Image.new("RGB", (4, 4)), "data is of type Image"),
-        (np.ma.masked_array(np.zeros((2, 4, 4, 3), np.uint8)), "data is masked"),
-        (torch.zeros(2, 4, 4, 3).to_sparse(), "data is a tensor without an array"),
-        (torch.zeros(2, 4, 4, 3, device="meta"), "data is a tensor without an array"),
+        (None, "`data` is of type NoneType"),
+        ([np.zeros((4, 4, 3), np.uint8)], "`data` is of type list: give one numpy array or one to"),
+        (Image.new("RGB", (4, 4)), "`data` is of type Image"),
+        (np.ma.masked_array(np.zeros((2, 4, 4, 3), np.uint8)), "`data` is masked"),
+        (torch.zeros(2, 4, 4, 3).to_sparse(), "`data` is a tensor without an array"),
+        (torch.zeros(2, 4, 4, 3, device="meta"), "`data` is a tensor without an array"),
     ],
 )
 def test_what_is_no_array(data, what):
@@ -255,24 +259,32 @@ def test_what_is_no_array(data, what):
 @pytest.mark.parametrize(
     ("labels", "classes", "what"),
     [
-        ([0, 1, 0, 1], None, "labels has the shape (4,) beside 5 images: give one label for each"),
-        (np.zeros((5, 1), int), None, "labels has the shape (5, 1) beside 5 images"),
-        ([0, 1, -1, 1, 0], None, "labels has the label -1: count from 0"),
-        ([0, 1, 2**40, 1, 0], None, f"labels has the label {2**40}, which is no class"),
-        (np.zeros(5), None, "labels is float64, not integers: give each image's class from 0"),
-        (torch.zeros(5, dtype=torch.bool), None, "labels is bool, not integers"),
-        ([True] * 5, None, "labels is bool, not integers"),
-        (list("abcde"), None, "labels is <U1, not integers"),
-        ([[0], 1, 1, 1, 1], None, "labels are of mixed lengths"),
-        ("cats", None, "labels is of type str"),
-        (3, None, "labels is of type int"),
-        (LABELS, ("a",), "labels has the label 1 and classes only 1 names (0 to 0): name every"),
-        (LABELS, (), "labels has the label 1 and classes only 0 names"),
-        (LABELS, ("a", "a"), "classes a, a are not all different"),
-        (LABELS, "ab", "classes is 'ab': give a sequence of names"),
-        (LABELS, 2, "classes is 2: give a sequence of names"),
-        (LABELS, (1, 2), "classes is (1, 2): give a sequence of names"),
-        (None, ("a", "b"), "classes are given without labels: give each image's label too"),
+        (
+            [0, 1, 0, 1],
+            None,
+            "`labels` has the shape (4,) beside 5 images: give one label for e",
+        ),
+        (np.zeros((5, 1), int), None, "`labels` has the shape (5, 1) beside 5 images"),
+        ([0, 1, -1, 1, 0], None, "`labels` has the label -1: count from 0"),
+        ([0, 1, 2**40, 1, 0], None, f"`labels` has the label {2**40}, which is no class"),
+        (np.zeros(5), None, "`labels` is float64, not integers: give each image's class from 0"),
+        (torch.zeros(5, dtype=torch.bool), None, "`labels` is bool, not integers"),
+        ([True] * 5, None, "`labels` is bool, not integers"),
+        (list("abcde"), None, "`labels` is <U1, not integers"),
+        ([[0], 1, 1, 1, 1], None, "`labels` are of mixed lengths"),
+        ("cats", None, "`labels` is of type str"),
+        (3, None, "`labels` is of type int"),
+        (
+            LABELS,
+            ("a",),
+            "`labels` has the label 1 and `classes` only 1 names (0 to 0): name",
+        ),
+        (LABELS, (), "`labels` has the label 1 and `classes` only 0 names"),
+        (LABELS, ("a", "a"), "`classes` a, a are not all different"),
+        (LABELS, "ab", "`classes` is 'ab': give a sequence of names"),
+        (LABELS, 2, "`classes` is 2: give a sequence of names"),
+        (LABELS, (1, 2), "`classes` is (1, 2): give a sequence of names"),
+        (None, ("a", "b"), "`classes` are given without `labels`: give each image's label too"),
     ],
 )
 def test_wrong_labels(images, labels, classes, what):
@@ -281,15 +293,19 @@ def test_wrong_labels(images, labels, classes, what):
 
 @pytest.mark.parametrize("size", [0, -1, 1.5, "8", True])
 def test_wrong_sizes(images, size):
-    assert refused(images, size=size) == f"size is {size!r}: give a side of at least 1 pixel"
+    assert refused(images, size=size) == f"`size` is {size!r}: give a side of at least 1 pixel"
 
 
 def test_arguments_for_the_other_kind_of_data(images, animals):
-    assert refused(images, split="test").startswith("split and skip_bad are for a name or a path")
-    assert refused(images, skip_bad=True).startswith("split and skip_bad are for a name or a path")
+    assert refused(images, split="test").startswith(
+        "`split` and `skip_bad` are for a name or a path"
+    )
+    assert refused(images, skip_bad=True).startswith(
+        "`split` and `skip_bad` are for a name or a path"
+    )
     for name, value in (("labels", LABELS), ("layout", "NHWC"), ("range", (0, 1))):
         message = refused(str(animals), **{name: value})
-        assert message == f"{name} is for images in memory: leave it out with {animals}"
+        assert message == f"`{name}` is for images in memory: leave it out with {animals}"
 
 
 def test_nothing_is_left_of_what_is_refused(images, cache):

@@ -87,13 +87,13 @@ def test_size(animals):
     assert result.images.shape == (5, 4, 4, 3)
     expected = read_image(animals / "cats" / "a.png", 4)
     np.testing.assert_array_equal(result.images[0], expected)
-    with pytest.raises(UserError, match="size is 0"):
+    with pytest.raises(UserError, match="`size` is 0"):
         prepare(str(animals), size=0)
 
 
 def test_different_sizes_need_a_size(animals, cache):
     Image.new("RGB", (5, 7)).save(animals / "dogs" / "d.png")
-    with pytest.raises(UserError, match=r"cats/a\.png is 8x6 and dogs/d\.png is 5x7 .*pass --size"):
+    with pytest.raises(UserError, match=r"cats/a\.png is 8x6 and dogs/d\.png is 5x7 .*pass `size`"):
         prepare(str(animals))
     assert entries(cache) == []
     assert len(prepare(str(animals), size=8).images) == 6
@@ -104,7 +104,7 @@ def test_all_unreadable_files_are_listed_in_one_line(messy, cache):
         prepare(str(messy))
     assert str(caught.value) == (
         "3 of 8 images cannot be read: cats/cut.png (truncated), dogs/empty.jpg (empty file), "
-        "dogs/note.png (not an image); remove them or pass --skip-bad"
+        "dogs/note.png (not an image); remove them or pass `skip_bad=True`"
     )
     assert entries(cache) == []
 

@@ -105,7 +105,7 @@ def _check(
         raise UserError(
             f"{len(bad)} of {source.count} images cannot be read: "
             + ", ".join(f"{item.name} ({reason})" for item, reason in bad)
-            + "; remove them or pass --skip-bad"
+            + "; remove them or pass `skip_bad=True`"
         )
     lost = {item.label for item, _ in bad} - set(labels)
     if lost:
@@ -163,7 +163,7 @@ class _Writer:
             a, b = ("{1}x{0}".format(*shape) for shape in (self.array.shape[1:], pixels.shape))
             raise UserError(
                 f"the images differ in size: {self.first} is {a} and {name} is {b} "
-                "(width x height); pass --size to scale and crop them to a square"
+                "(width x height); pass `size` to scale and crop them to a square"
             )
         self.array[self.kept] = pixels
         self.sha.update(pixels.tobytes())
@@ -183,7 +183,7 @@ class _Writer:
 
     def _open(self, count: int, shape: tuple[int, ...]) -> Any:
         needed = count * int(np.prod(shape))
-        check_room(self.path.parent.parent, needed, "the prepared images", "pass --size")
+        check_room(self.path.parent.parent, needed, "the prepared images", "pass `size`")
         return np.lib.format.open_memmap(
             self.path, mode="w+", dtype=np.uint8, shape=(count, *shape)
         )

@@ -101,7 +101,7 @@ def _build(data: Prepared, moments: Moments, copies: int, parts: int, building: 
                 if not all(part.half().isfinite().all() for part in kept):
                     raise UserError(
                         "the autoencoder's latents are not finite, or too large to keep: "
-                        "choose another, or train it with a larger --kl"
+                        "choose another, or train it with a larger `kl`"
                     )
                 if array is None:
                     shape = (count, copies, parts, *mean.shape[1:])

@@ -41,7 +41,7 @@ def memory(
     Raises:
         UserError: as `prepare` does for arrays.
     """
-    array = _nhwc(_array("data", images), layout)
+    array = _nhwc(_array("`data`", images), layout)
     scale, notes = _scale(array, bounds)
     if array.shape[3] == 1:
         notes.append("grey images were repeated to 3 channels")
@@ -75,16 +75,16 @@ def _array(name: str, value: Any) -> Array:
 
 def _nhwc(images: Array, layout: Layout | None) -> Array:
     """A view of the images as (N, H, W, C), C 1 or 3."""
-    told = f"data has the shape {images.shape}"
+    told = f"`data` has the shape {images.shape}"
     if layout is not None and layout not in get_args(Layout):
-        raise UserError(f"layout is {layout!r}: say {', '.join(get_args(Layout))}")
+        raise UserError(f"`layout` is {layout!r}: say {', '.join(get_args(Layout))}")
     if images.ndim not in (3, 4):
         raise UserError(f"{told}: give (N, H, W), (N, H, W, C) or (N, C, H, W)")
     if 0 in images.shape:
         raise UserError(f"{told}, which holds no images: give at least one")
     layout = layout or _plain_layout(images.shape)
     if len(layout) != images.ndim:
-        raise UserError(f"{told}, layout is {layout!r}: give as many axes")
+        raise UserError(f"{told}, `layout` is {layout!r}: give as many axes")
     if layout == "NHW":
         images = images[..., None]
     elif layout == "NCHW":
@@ -98,12 +98,12 @@ def _nhwc(images: Array, layout: Layout | None) -> Array:
 
 def _plain_layout(shape: tuple[int, ...]) -> Layout:
     """The layout that the lengths of the axes leave no doubt of."""
-    told = f"data has the shape {shape}"
+    told = f"`data` has the shape {shape}"
     if len(shape) == 3:
         if shape[2] in _CHANNELS or shape[0] in _CHANNELS[1:]:
             raise UserError(
-                f'{told}, which may be one image: say layout="NHW" for {shape[0]} grey images, '
-                "or give one image as data[None]"
+                f'{told}, which may be one image: say `layout="NHW"` for {shape[0]} grey images, '
+                "or give one image as `data[None]`"
             )
         return "NHW"
     first, last = shape[1] in _CHANNELS, shape[3] in _CHANNELS
@@ -111,7 +111,7 @@ def _plain_layout(shape: tuple[int, ...]) -> Layout:
         which = "both axes" if first else "neither axis"
         raise UserError(
             f"{told}, of which {which} may be the channels (1, 3 or 4): "
-            'say layout="NHWC" or layout="NCHW"'
+            'say `layout="NHWC"` or `layout="NCHW"`'
         )
     return "NHWC" if last else "NCHW"
 
@@ -128,7 +128,7 @@ def _span(images: Array) -> tuple[Any, Any]:
     for block in _blocks(images):
         if images.dtype.kind == "f" and not np.isfinite(block).all():
             row += int(np.argmin(np.isfinite(block).all((1, 2, 3))))
-            raise UserError(f"data row {row} has values that are not finite: repair or remove it")
+            raise UserError(f"`data` row {row} has values that are not finite: repair or remove it")
         lows.append(block.min())
         highs.append(block.max())
         row += len(block)
@@ -139,21 +139,21 @@ def _scale(images: Array, bounds: Bounds | None) -> tuple[Bounds | None, list[st
     """What becomes black and white, None for values that are 8-bit already; and notes."""
     dtype = images.dtype
     if dtype.kind not in "iuf":
-        raise UserError(f"data is {dtype}: give uint8, uint16 or float")
+        raise UserError(f"`data` is {dtype}: give uint8, uint16 or float")
     if bounds is None and dtype == np.uint8:
         return None, []
     low, high = _span(images)
-    told = f"data is {dtype} with values from {low} to {high}"
+    told = f"`data` is {dtype} with values from {low} to {high}"
     if bounds is None and dtype.kind == "u" and dtype.itemsize == 2:
         if high < 256:
-            raise UserError(f"{told}: say range=(0, 255) or range=(0, 65535)")
+            raise UserError(f"{told}: say `range=(0, 255)` or `range=(0, 65535)`")
         return (0, 65535), [f"16-bit values up to {high} were scaled from 0..65535 to 0..255"]
     if bounds is None:
-        choices = "range=(0, 1) or range=(-1, 1)" if dtype.kind == "f" else "range=(0, 255)"
+        choices = "`range=(0, 1)` or `range=(-1, 1)`" if dtype.kind == "f" else "`range=(0, 255)`"
         raise UserError(f"{told}: say which are black and white, such as {choices}")
     black, white = _checked(bounds)
     if low < black or high > white:
-        raise UserError(f"{told}, outside range=({black:g}, {white:g}): clip them or say another")
+        raise UserError(f"{told}, outside `range=({black:g}, {white:g})`: clip them or say another")
     return (black, white), [f"{dtype} values were scaled from {black:g}..{white:g} to 0..255"]
 
 
@@ -164,7 +164,7 @@ def _checked(bounds: Bounds) -> Bounds:
             raise ValueError
     except (TypeError, ValueError):
         raise UserError(
-            f"range is {bounds!r}: give the values of black and white, such as (0, 1)"
+            f"`range` is {bounds!r}: give the values of black and white, such as (0, 1)"
         ) from None
     return black, white
 
@@ -183,16 +183,16 @@ def _labels(
 ) -> tuple[Array | None, tuple[str, ...]]:
     if labels is None:
         if classes is not None:
-            raise UserError("classes are given without labels: give each image's label too")
+            raise UserError("`classes` are given without `labels`: give each image's label too")
         return None, ()
     if isinstance(labels, (list, tuple)):
         try:
             labels = np.array(labels)
         except ValueError:
-            raise UserError("labels are of mixed lengths: give one integer for each") from None
-    numbers = _array("labels", labels)
-    check_labels("labels", numbers.dtype, numbers.shape, count)
-    names = class_names("labels", numbers)
+            raise UserError("`labels` are of mixed lengths: give one integer for each") from None
+    numbers = _array("`labels`", labels)
+    check_labels("`labels`", numbers.dtype, numbers.shape, count)
+    names = class_names("`labels`", numbers)
     return numbers, names if classes is None else _names(classes, len(names))
 
 
@@ -200,12 +200,12 @@ def _names(classes: Sequence[str], least: int) -> tuple[str, ...]:
     several = np.iterable(classes) and not isinstance(classes, str)
     names = tuple(classes) if several else ()
     if not several or not all(isinstance(name, str) for name in names):
-        raise UserError(f"classes is {classes!r}: give a sequence of names")
+        raise UserError(f"`classes` is {classes!r}: give a sequence of names")
     if len(set(names)) < len(names):
-        raise UserError(f"classes {', '.join(names)} are not all different: rename some")
+        raise UserError(f"`classes` {', '.join(names)} are not all different: rename some")
     if least > len(names):
         raise UserError(
-            f"labels has the label {least - 1} and classes only {len(names)} names "
+            f"`labels` has the label {least - 1} and `classes` only {len(names)} names "
             f"(0 to {len(names) - 1}): name every class"
         )
     return names

@@ -77,11 +77,13 @@ def prepare(
         given = {"labels": labels, "classes": classes, "layout": layout, "range": range}
         for name, value in given.items():
             if value is not None:
-                raise UserError(f"{name} is for images in memory: leave it out with {data}")
+                raise UserError(f"`{name}` is for images in memory: leave it out with {data}")
         path = data if isinstance(data, str) else str(Path(data).expanduser().absolute())
         return _found(path, size, split, skip_bad)
     if split != "train" or skip_bad:
-        raise UserError("split and skip_bad are for a name or a path: leave them out with images")
+        raise UserError(
+            "`split` and `skip_bad` are for a name or a path: leave them out with images in memory"
+        )
     source = memory(data, labels, classes, layout, range)
     cache = cache_folder("prepared")
     with begun(cache, "array") as building:
@@ -92,7 +94,7 @@ def prepare(
 
 def _side(size: int) -> int:
     if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
-        raise UserError(f"size is {size!r}: give a side of at least 1 pixel")
+        raise UserError(f"`size` is {size!r}: give a side of at least 1 pixel")
     return operator.index(size)
 
 

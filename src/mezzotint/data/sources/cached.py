@@ -29,7 +29,7 @@ def cached(data: str, split: str) -> Source:
     if found is None:
         raise UserError(
             f"{data} is not, or no longer, in the cache {cache}: "
-            "pass the images again as data, from Python"
+            "prepare the images again, from Python"
         )
     if split != "train":
         raise no_split(data, split, ["train"])
