@@ -10,6 +10,7 @@ The names are listed in `mezzotint.api`, which is imported when the first of the
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        if not name.startswith("_"):
+        # `from mezzotint import data` asks here first: a module is for the import system to find.
+        if not name.startswith("_") and find_spec(f"mezzotint.{name}") is None:
             api = import_module("mezzotint.api")
             if name in api.__all__:
                 globals().update({each: getattr(api, each) for each in api.__all__})

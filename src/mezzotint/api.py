@@ -19,6 +19,7 @@ from mezzotint.diffusion.schedules import (
     sigmoid,
     zero_terminal_snr,
 )
+from mezzotint.doctor import Finding, Findings, diagnose
 from mezzotint.errors import UserError
 from mezzotint.metrics.scores import frechet_distance, inception_score
 from mezzotint.pipeline.loading import load, load_codec
@@ -27,6 +28,8 @@ from mezzotint.pipeline.pipeline import Pipeline
 __all__ = [
     "SAMPLERS",
     "SOURCES",
+    "Finding",
+    "Findings",
     "Level",
     "Pipeline",
     "Prepared",
@@ -34,6 +37,7 @@ __all__ = [
     "UserError",
     "cosine",
     "denoiser",
+    "diagnose",
     "exponential",
     "frechet_distance",
     "guide",

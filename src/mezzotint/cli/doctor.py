@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from dataclasses import dataclass
-from pathlib import Path
 
 from mezzotint.cli.bars import bar
 from mezzotint.cli.flags import parse, subject
-from mezzotint.doctor import Finding, examine
+from mezzotint.doctor import Finding, diagnose
+from mezzotint.errors import as_flags
 
 
 @dataclass(frozen=True)
 class DoctorFlags:
-    """Name what is wrong with a run, with the likely cause and the fix. Exits with 1 where
-    something is wrong, with 0 where nothing is, or no worse than doubtful."""
+    """Examine a run for faults, and name their likely causes and fixes. Exits with 1 if something
+    is wrong, and with 0 if nothing is or is no more than doubtful."""
 
     samples: int = 128
-    """Pictures made to look at: of fewer only larger faults are seen."""
+    """How many samples to make; more of them show smaller faults."""
 
 
 def doctor(arguments: list[str]) -> None:
-    """Look a run over."""
+    """Examine a run."""
     name, rest = subject(arguments, "a run's folder", "mezzotint doctor RUN", DoctorFlags())
     flags = parse(DoctorFlags(), rest, f"mezzotint doctor {name}")
     progress = bar("denoiser calls", transient=True)
-    task = progress.add_task("pictures", total=None, loss="")
+    task = progress.add_task("samples", total=None, loss="")
 
     def follow(what: str, done: float, total: int) -> None:
         progress.start()
@@ -34,25 +33,16 @@ def doctor(arguments: list[str]) -> None:
         if done == total:
             progress.stop()
 
-    found: list[Finding] = []
     try:
-        for finding in examine(Path(name), flags.samples, follow):
-            found.append(finding)
-            if finding.severity != "well":
-                print(told(finding), flush=True)
+        found = diagnose(name, flags.samples, on_finding=_say, follow=follow)
     finally:
         progress.stop()
-    well = ", ".join(finding.title for finding in found if finding.severity == "well")
-    print(textwrap.fill(f"looked for, and not found: {well}", 100, subsequent_indent="  "))
-    wrong, doubtful = (
-        sum(finding.severity == severity for finding in found) for severity in ("wrong", "doubtful")
-    )
-    print(f"{name}: {wrong or 'nothing'} wrong, {doubtful or 'nothing'} doubtful")
-    sys.exit(1 if wrong else 0)
+    well, counts = found.summary()
+    print(well)
+    print(f"{name}: {counts}")
+    sys.exit(1 if found.wrong else 0)
 
 
-def told(finding: Finding) -> str:
-    """A finding as four short lines."""
-    parts = {"measured": finding.measured, "cause": finding.cause, "fix": finding.fix}
-    lines = [f"  {name}: {text}" for name, text in parts.items()]
-    return "\n".join([f"{finding.severity}: {finding.title}", *lines])
+def _say(finding: Finding) -> None:
+    if finding.severity != "well":
+        print(as_flags(str(finding)), flush=True)

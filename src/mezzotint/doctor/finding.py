@@ -1,61 +1,99 @@
-"""What the doctor says: one finding a fault that was looked for."""
+"""What the doctor reports: one finding for each fault that it looked for."""
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["wrong", "doubtful", "well"]
 Title = Literal[
-    "loss of NaN",
+    "loss not finite",
     "unfinished training",
-    "loss that never fell",
+    "loss never fell",
     "plateau",
     "gradient clipped",
     "gradient exploding",
     "training slowed down",
-    "discriminator out of play",
+    "discriminator out of balance",
     "adversarial weight at its bound",
-    "schedule ends before noise",
-    "sampling begins below noise",
-    "eps asked of pure noise",
+    "schedule does not end in noise",
+    "sampling does not start from noise",
+    "eps predicted from pure noise",
     "guidance without label dropout",
-    "EMA half-life out of reach",
+    "EMA half-life longer than training",
     "damaged checkpoint",
     "weights not finite",
     "training set missing",
-    "network no better than none",
+    "network no better than a guess",
     "EMA lagging",
     "labels ignored",
     "colour drift",
-    "grey pictures",
-    "saturated pictures",
-    "pictures all alike",
+    "grey samples",
+    "saturated samples",
+    "samples all alike",
     "memorisation",
-    "label shuffle",
+    "labels shuffled",
     "too few samples",
-    "latents unscaled",
+    "latents not scaled",
     "poor reconstruction",
     "dead latent channels",
     "posterior exploding",
 ]
 MEDIUM, LARGE = 0.5, 0.8
-"""Sizes of an effect in standard deviations, d, or as angles of two shares, h: of 0.5 Cohen says
-that it is visible to the naked eye, of 0.8 that it is grossly perceptible (Statistical Power
-Analysis for the Behavioral Sciences, 1988, sections 2.2 and 6.2)."""
+"""Sizes of an effect: in standard deviations (Cohen's d), or as an angle between two shares (h).
+
+Cohen calls 0.5 visible to the naked eye and 0.8 grossly perceptible (Statistical Power Analysis for
+the Behavioral Sciences, 1988, sections 2.2 and 6.2)."""
 SURE = 3.0
-"""Standard errors beyond which a difference is taken for one: 3 in 1,000 are by chance."""
+"""Standard errors beyond which a difference counts: chance exceeds it 3 times in 1,000."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A fault that was looked for: found (wrong), perhaps (doubtful), or not (well)."""
+    """A fault that the doctor looked for, and whether the run has it.
+
+    ``severity`` is "wrong" (no healthy run shows this), "doubtful" (it may be intended, or chance)
+    or "well" (the fault was not found). The texts name options as Python's arguments, in
+    backquotes; the command line prints them as flags.
+    """
 
     severity: Severity
     title: Title
-    measured: str  # numbers, with what is expected of them
-    cause: str = ""  # the likely one; none where all is well
+    measured: str  # the numbers, with what is expected of them
+    cause: str = ""  # the likely one; empty where all is well
     fix: str = ""
+
+    def __str__(self) -> str:
+        parts = {"measured": self.measured, "cause": self.cause, "fix": self.fix}
+        lines = [f"  {name}: {text}" for name, text in parts.items() if text]
+        return "\n".join([f"{self.severity}: {self.title}", *lines])
+
+
+class Findings(list[Finding]):
+    """What the doctor found, in the order in which it looked; printed as a summary."""
+
+    @property
+    def wrong(self) -> list[Finding]:
+        return [finding for finding in self if finding.severity == "wrong"]
+
+    @property
+    def doubtful(self) -> list[Finding]:
+        return [finding for finding in self if finding.severity == "doubtful"]
+
+    @property
+    def well(self) -> list[Finding]:
+        return [finding for finding in self if finding.severity == "well"]
+
+    def __repr__(self) -> str:
+        faults = [str(finding) for finding in self if finding.severity != "well"]
+        return "\n".join([*faults, *self.summary()])
+
+    def summary(self) -> list[str]:
+        """Two lines: the faults that were not found, and how many were."""
+        well = f"looked for and not found: {', '.join(finding.title for finding in self.well)}"
+        counts = f"{len(self.wrong) or 'nothing'} wrong, {len(self.doubtful) or 'nothing'} doubtful"
+        return [textwrap.fill(well, 100, subsequent_indent="  "), counts]
 
 
 def judge(
@@ -67,7 +105,7 @@ def judge(
     wrong: bool = False,
     doubtful: bool = False,
 ) -> Finding:
-    """A finding of that severity, well where it is neither."""
+    """A finding of that severity; "well" where it is neither."""
     if not (wrong or doubtful):
         return Finding("well", title, measured)
     return Finding("wrong" if wrong else "doubtful", title, measured, cause, fix)

@@ -1,69 +1,98 @@
-"""What an autoencoder tells, of its own or under a diffusion model.
+"""Faults of an autoencoder, by itself or under a diffusion model.
 
-``mean`` and ``std`` (B, C, h, w) are the moments of raw latents given pictures uint8 (B, 3, H, W).
+``mean`` and ``std`` (B, C, h, w) are the moments of unscaled latents of images uint8 (B, 3, H, W).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from mezzotint.config.experiment import Autoencoder
+from mezzotint.data import Prepared
+from mezzotint.doctor import weights
+from mezzotint.doctor.examples import DENOISED, some
 from mezzotint.doctor.finding import Finding, judge
 from mezzotint.metrics import psnr
+from mezzotint.networks import VAE
 from mezzotint.networks.vae import kl_divergence
-from mezzotint.pipeline.codec import Latents
+from mezzotint.pipeline.codec import Latents, Pixels
 from mezzotint.run.diffusion import ALIVE, MEAN, STD
 
 
-def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
-    """Mean and standard deviation of each channel as the diffusion sees it.
+def look(codec: Latents, data: Prepared, in_diffusion: bool) -> Iterator[Finding]:
+    """Run all checks of an autoencoder, by training images.
 
-    The schedule takes the data to be of about unit variance: at sigma = 1 of latents of deviation
-    5, as an unscaled autoencoder's are, the picture is hardly noisy (Rombach et al. 2022, arXiv
-    2112.10752, appendix G). The bounds are those of `run.diffusion`: 1/3 to 3, and a mean of 1.5.
+    Its scale is checked where a diffusion model works in its latents.
+    """
+    images, _ = some(data, DENOISED)
+    mean, std = codec.moments(images.to(codec.mean.device))
+    if in_diffusion:
+        yield scaled(codec, mean, std)
+    made = codec.decode(codec.sample(mean, std)).cpu()
+    yield reconstruction(images, made, codec.vae.config.factor)
+    if isinstance(codec.vae, VAE):  # the latents of a TAESD have no posterior
+        yield dead(mean, std)
+        yield exploding(mean, std, images[0].numel())
+
+
+def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
+    """Check the mean and standard deviation of each channel as the diffusion model sees it.
+
+    The schedule assumes data of about unit variance. If latents have a standard deviation of 5, as
+    those of an unscaled autoencoder do, the image is hardly noisy at sigma = 1 (Rombach et al.
+    2022, arXiv 2112.10752, appendix G). The bounds are those of `run.diffusion`: deviations of 1/3
+    to 3, and means within 1.5.
     """
     means = (mean.mean((0, 2, 3)) - codec.mean) / codec.std
     spread = (mean.var((0, 2, 3)) + std.square().mean((0, 2, 3))).sqrt() / codec.std
-    told = ", ".join(f"{m:.2f} +- {s:.2f}" for m, s in zip(means, spread, strict=True))
+    each = ", ".join(f"{m:.2f} +- {s:.2f}" for m, s in zip(means, spread, strict=True))
     bad = (spread < STD[0]) | (spread > STD[1]) | (means.abs() > MEAN)
     return judge(
-        "latents unscaled",
-        f"{told}; expected deviations of {STD[0]:.2g} to {STD[1]:g}, means within {MEAN}",
-        "the autoencoder's own scale is not that of this data, or there is none",
-        "train with --scaling measured",
+        "latents not scaled",
+        f"the mean and standard deviation of the channels are {each}; expected deviations of "
+        f"{STD[0]:.2g} to {STD[1]:g}, and means within {MEAN}",
+        "the autoencoder's scale does not fit this data, or it has none",
+        'train with `scaling="measured"`',
         wrong=bool(bad.any() or not spread.isfinite().all()),
     )
 
 
 def reconstruction(images: Tensor, made: Tensor, factor: int) -> Finding:
-    """PSNR of what comes back, against that of the means of blocks of f x f pixels.
+    """Compare the PSNR of reconstructions with that of the means of blocks of f x f pixels.
 
-    Three channels of latents hold those means as they are: an autoencoder that does worse has
-    learned nothing. 20 dB is a standard deviation below Stable Diffusion's 23.4 +- 3.8 (f8).
+    Three channels of latents can hold those means, so an autoencoder with a lower PSNR has learned
+    nothing. 20 dB is one standard deviation below Stable Diffusion's 23.4 +- 3.8 (f = 8).
     """
     found = float(psnr(images, made).mean())
     blocks = interpolate(avg_pool2d(images.float(), factor), scale_factor=factor)
     least = float(psnr(images, blocks.round().to(torch.uint8)).mean())
     return judge(
         "poor reconstruction",
-        f"PSNR {found:.1f} dB, of the means of {factor}x{factor} blocks {least:.1f}; expected more "
-        "than that and 20",
-        "hardly trained, another kind of pictures than it was trained on, or too few channels",
-        "train the autoencoder longer, with a larger --latent or a lower --kl",
+        f"the PSNR of reconstructions is {found:.1f} dB, that of the means of {factor}x{factor} "
+        f"blocks {least:.1f} dB; expected more than that, and more than 20 dB",
+        "the autoencoder has hardly been trained, was trained on images of another kind, or has "
+        "too few channels",
+        "train the autoencoder longer, with more `latent` channels or a lower `kl`",
         wrong=found < least,
         doubtful=found < 20,
     )
 
 
 def dead(mean: Tensor, std: Tensor) -> Finding:
-    """Channels that say nothing of the picture: ``Var mean / (Var mean + E std^2)`` below 0.01.
+    """Check that no channel is independent of the image.
 
-    That is Burda et al. 2016's measure of activity (arXiv 1509.00519, section 5.2), there of
-    latents of unit variance. Or those whose deviation is below what half precision keeps beside
-    their mean. Where all are, the posterior has collapsed.
+    A channel is dead if ``Var mean / (Var mean + E std^2)`` is below 0.01, the measure of activity
+    of Burda et al. 2016 (arXiv 1509.00519, section 5.2) for latents of unit variance; or if its
+    deviation is lost beside its mean in half precision. If all are dead the posterior has
+    collapsed.
     """
     centre, moved = mean.mean((0, 2, 3)), mean.var((0, 2, 3))
     active = moved / (moved + std.square().mean((0, 2, 3)))
@@ -72,25 +101,52 @@ def dead(mean: Tensor, std: Tensor) -> Finding:
     gone = still | ~(active >= 0.01)
     return judge(
         "dead latent channels",
-        f"{int(gone.sum())} of {len(gone)} channels, of activity "
-        f"{', '.join(f'{a:.2g}' for a in active)}; expected above 0.01; KL {kl:.3g} nats a picture",
+        f"{int(gone.sum())} of {len(gone)} channels are dead; their activity is "
+        f"{', '.join(f'{a:.2g}' for a in active)}, expected above 0.01; the KL is {kl:.3g} nats an "
+        "image",
         "the posterior has collapsed: the weight of the KL is too high"
         if gone.all()
-        else "more channels than are needed, or the weight of the KL is too high",
-        "train with a lower --kl, or with fewer --latent channels",
+        else "there are more channels than the data needs, or the weight of the KL is too high",
+        "train with a lower `kl`, or with fewer `latent` channels",
         wrong=bool(gone.all()),
         doubtful=bool(gone.any()),
     )
 
 
 def exploding(mean: Tensor, std: Tensor, numbers: int) -> Finding:
-    """The KL of a picture, against the most that its bytes can say: ``numbers * ln 256`` nats."""
+    """Compare the KL of an image with all that its bytes can hold: ``numbers * ln 256`` nats."""
     kl = float(kl_divergence(mean, 2 * std.log()).mean())
     most = numbers * math.log(256)
     return judge(
         "posterior exploding",
-        f"KL {kl:.3g} nats a picture; expected less than {most:.3g}, which is all its pixels hold",
+        f"the KL is {kl:.3g} nats an image; expected less than {most:.3g}, all that its pixels can "
+        "hold",
         "the weight of the KL is too low, or training diverged",
-        "train with a higher --kl or a lower --lr",
+        "train with a higher `kl` or a lower `lr`",
         wrong=not kl < most,
     )
+
+
+def lagging(
+    codec: Latents,
+    config: Autoencoder,
+    data: Prepared,
+    ema: weights.Weights,
+    raw: weights.Weights,
+) -> Finding:
+    """Compare the averaged weights of an autoencoder with the raw ones: see `weights.lagging`."""
+    images, _ = some(data, DENOISED)
+    vae = deepcopy(cast(VAE, codec.vae))
+    vae.load_state_dict(dict(raw))
+    x = Pixels().encode(images)
+    variance = (x - x.mean((0, 2, 3), keepdim=True)).square().mean()
+    found = []
+    for each in (codec, replace(codec, vae=vae)):
+        made = Pixels().encode(each.decode(each.encode(images.to(codec.mean.device))).cpu())
+        found.append((made - x).square().flatten(1).mean(1) / variance)
+    apart = 0.0
+    if not config.init:  # the initial weights of a fine-tuned one are not at hand
+        with torch.random.fork_rng():
+            torch.manual_seed(config.train.seed)
+            apart = weights.distance(ema, raw, VAE(config.net).state_dict())
+    return weights.lagging(apart, *found)

@@ -1,7 +1,7 @@
-"""What a run's log tells: each row is a mean over an interval of steps.
+"""Faults that show in a run's log, where each row is a mean over an interval of steps.
 
-Rows are dictionaries of `trainer.state.TrainState.summary`. Those that say nothing of a fault are
-too few, or not of such a training, and give None.
+Rows are dictionaries as `trainer.state.TrainState.summary` makes them. A check returns None where
+the log has too few rows for it, or where the training has nothing of the kind.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from mezzotint.doctor.finding import SURE, Finding, judge
 from mezzotint.trainer.loop import TrainConfig
 
 Rows = Sequence[Mapping[str, Any]]
-FEW = 8  # rows of which a quarter is no more than one
+FEW = 8  # with fewer rows, a quarter of them is a single one
+BOUND = 1e4  # of the adaptive weight of the adversarial loss
 
 
 def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
-    """All that follows, of what of it there is in the log."""
+    """Run all checks of the log that apply."""
     rows = [row for row in rows if "loss" in row]
-    apart = [row for row in rows if "discriminator" not in row]  # what it is set against is no goal
-    tuned = not isinstance(config, Experiment) and bool(config.init)
+    # A loss that a discriminator works against need not fall.
+    alone = [row for row in rows if "discriminator" not in row]
+    fine_tuned = not isinstance(config, Experiment) and bool(config.init)
     found = [
         finite(rows),
         unfinished(rows, config.train),
-        None if tuned else fell(apart),
-        plateau(apart, config.train),
+        None if fine_tuned else fell(alone),
+        plateau(alone, config.train),
         clipped(rows, config.train),
         exploding(rows),
         slowed(rows),
@@ -40,10 +42,10 @@ def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
 
 
 def finite(rows: Rows) -> Finding:
-    """Figures that are no numbers: none may be.
+    """Check that every number in the log is finite.
 
-    Training stops before it writes such a row, so that what it leaves behind is mostly a log that
-    ends too soon: see `unfinished`.
+    Training stops before it writes a row of NaN, so it mostly leaves a log that ends too soon: see
+    `unfinished`.
     """
     bad = [
         (row["step"], name)
@@ -51,35 +53,33 @@ def finite(rows: Rows) -> Finding:
         for name, value in row.items()
         if isinstance(value, int | float) and not math.isfinite(value)
     ]
-    measured = f"{len(bad)} of {len(rows)} rows" + "".join(
-        f", the first of {name} at step {step}" for step, name in bad[:1]
-    )
+    first = "".join(f", first {name} at step {step}" for step, name in bad[:1])
     return judge(
-        "loss of NaN",
-        f"{measured}; expected 0",
+        "loss not finite",
+        f"{len(bad)} of {len(rows)} rows hold a number that is not finite{first}; expected 0",
         "the learning rate is too high, or half precision overflowed",
-        "begin again with a lower --lr, --precision float32 and another --out",
+        'train again with a lower `lr` or `precision="float32"`, in another `out`',
         wrong=bool(bad),
     )
 
 
 def unfinished(rows: Rows, train: TrainConfig) -> Finding:
-    """The last row's images, against those that were to be seen."""
+    """Compare the images in the last row with the images that the training was to see."""
     seen = rows[-1]["images"] if rows else 0
     return judge(
         "unfinished training",
-        f"{seen:,} of {train.steps * train.batch:,} images",
-        "it was stopped, goes on now, or ended at a loss of NaN",
-        "go on with --resume; after a loss of NaN begin again with a lower --lr",
+        f"the run has seen {seen:,} of {train.steps * train.batch:,} images",
+        "the training was stopped, is still running, or ended at a loss of NaN",
+        "continue it with `resume=True`; after a loss of NaN, train again with a lower `lr`",
         doubtful=seen + train.batch <= train.images,
     )
 
 
 def fell(rows: Rows) -> Finding | None:
-    """Whether the last quarter's loss is below the first row's, by 2 standard errors (1 in 40).
+    """Check that the loss of the last quarter is below the first by 2 standard errors (1 in 40).
 
-    The noise of a row is that of its difference from the next, over sqrt(2): von Neumann's
-    estimate (1941), which a trend hardly touches.
+    The noise of a row is the standard deviation of the difference of neighbouring rows, divided by
+    sqrt(2): von Neumann's estimate (1941), on which a trend has hardly any effect.
     """
     loss = _values(rows, "loss")
     if len(loss) < FEW:
@@ -87,22 +87,23 @@ def fell(rows: Rows) -> Finding | None:
     late = _late(loss)
     error = _noise(loss[len(loss) // 2 :]) * (1 + 1 / len(late)) ** 0.5
     return judge(
-        "loss that never fell",
-        f"{loss[0]:.4g} at first, {late.mean():.4g} in the last quarter; expected less than "
-        f"{loss[0] - 2 * error:.4g}",
+        "loss never fell",
+        f"the loss is {loss[0]:.4g} in the first row and {late.mean():.4g} in the last quarter; "
+        f"expected less than {loss[0] - 2 * error:.4g}",
         "the learning rate is far too low or too high, or the data is noise",
-        "begin again with --lr 2e-4 (or what the recipe says), and look at the pictures of --data",
+        "train again with `lr=2e-4` (or the recipe's own), and look at the images in `data`",
         wrong=bool(loss[0] - late.mean() <= 2 * error),
     )
 
 
 def plateau(rows: Rows, train: TrainConfig) -> Finding | None:
-    """The loss's slope over the last half, where the learning rate was at least half of its full.
+    """Check that the loss fell over the last half, if the learning rate was still high there.
 
-    A plateau is one that is not below 0 by 2 standard errors of the least-squares line. At a
-    constant rate the loss ends on a floor of the steps' own noise, and a fall of the rate to 0
-    takes it lower (Haegele et al. 2024, arXiv 2405.18392). It is no more than doubtful: the loss
-    of a diffusion model is mostly what cannot be known, and pictures improve on a plateau too.
+    High is at least half of the full rate. The loss is on a plateau if its least-squares slope is
+    not below 0 by 2 standard errors. At a constant rate the loss ends on a floor that comes from
+    the noise of the steps, and lowering the rate to 0 takes it below that floor (Haegele et al.
+    2024, arXiv 2405.18392). This is never more than doubtful: most of a diffusion model's loss
+    cannot be reduced, and samples improve on a plateau too.
     """
     half = rows[len(rows) // 2 :]
     loss = _values(half, "loss")
@@ -115,19 +116,19 @@ def plateau(rows: Rows, train: TrainConfig) -> Finding | None:
     error = float(((rest @ rest) / (len(loss) - 2) / (x @ x)) ** 0.5)
     return judge(
         "plateau",
-        f"the loss changed by {slope:+.3g} +- {error:.1g} over the last half, from "
+        f"the loss changed by {slope:+.3g} +- {error:.1g} over the last half of the log, around "
         f"{loss.mean():.4g}; expected a fall",
-        "the steps are too large for the loss to fall further, or the network is too small",
-        "train with --cooldown 0.5, and judge by mezzotint evaluate: pictures may still improve",
+        "the learning rate is too high for the loss to fall further, or the network is too small",
+        "train with `cooldown=0.5`, and evaluate the model: samples may still improve",
         doubtful=bool(slope >= -2 * error),
     )
 
 
 def clipped(rows: Rows, train: TrainConfig) -> Finding | None:
-    """The median norm of the gradient after the warm-up, against twice the bound on it.
+    """Compare the median gradient norm after the warm-up with twice the norm it is clipped to.
 
-    Pascanu et al. 2013 (arXiv 1211.5063, section 3.2) set the bound to half to ten times the usual
-    norm: below, it no longer holds back the exception but sets the length of every step.
+    Pascanu et al. 2013 (arXiv 1211.5063, section 3.2) clip to half to ten times the usual norm. A
+    lower bound no longer holds back the exception: it sets the length of every step.
     """
     norms = _values([row for row in rows if row["images"] > train.warmup], "grad_norm")
     if len(norms) < FEW:
@@ -135,18 +136,19 @@ def clipped(rows: Rows, train: TrainConfig) -> Finding | None:
     usual = float(np.median(norms))
     return judge(
         "gradient clipped",
-        f"median norm {usual:.3g}, cut at {train.clip:g}; expected at most {2 * train.clip:g}",
-        "the bound is too low for this loss, or the learning rate so high that training is rough",
-        f"begin again with --clip {usual:.1g}, or a lower --lr",
+        f"the median gradient norm is {usual:.3g}, and gradients are clipped to {train.clip:g}; "
+        f"expected at most {2 * train.clip:g}",
+        "`clip` is too low for this loss, or the learning rate is so high that training is rough",
+        f"train again with `clip={usual:.1g}` or a lower `lr`",
         doubtful=usual > 2 * train.clip,
     )
 
 
 def exploding(rows: Rows) -> Finding | None:
-    """The median norm of the gradient in the last quarter, against ten times that before.
+    """Compare the median gradient norm of the last quarter with ten times that before.
 
-    A norm's spread is of about its own size, so ten times is beyond chance, all the more for rows
-    that are means over many steps.
+    The norm varies by about its own size, so a factor of ten is beyond chance, the more so for
+    rows that are means over many steps.
     """
     norms = _values(rows, "grad_norm")
     if len(norms) < FEW:
@@ -155,18 +157,18 @@ def exploding(rows: Rows) -> Finding | None:
     before = float(np.median(norms[: -len(_late(norms))]))
     return judge(
         "gradient exploding",
-        f"median norm {late:.3g} in the last quarter, {before:.3g} before; expected less than "
-        f"{10 * before:.3g}",
+        f"the median gradient norm is {late:.3g} in the last quarter and {before:.3g} before; "
+        f"expected less than {10 * before:.3g}",
         "training diverges: the learning rate is too high",
-        "begin again from an earlier checkpoint's settings with a lower --lr or a longer --warmup",
+        "train again with a lower `lr` or a longer `warmup`",
         wrong=late > 10 * before,
     )
 
 
 def slowed(rows: Rows) -> Finding | None:
-    """The median rate of the last quarter, against half of that before.
+    """Compare the median speed of the last quarter with half of that before.
 
-    Half is what a machine has left that is shared with one other like process.
+    Half is what is left of a machine that one other such process uses too.
     """
     rate = _values(rows, "images_per_second")
     if len(rate) < FEW:
@@ -174,20 +176,21 @@ def slowed(rows: Rows) -> Finding | None:
     late, before = np.median(_late(rate)), np.median(rate[: -len(_late(rate))])
     return judge(
         "training slowed down",
-        f"{late:.3g} images/s in the last quarter, {before:.3g} before; expected at least "
-        f"{before / 2:.3g}",
-        "another process shares the machine, it swaps, or it is throttled by heat",
-        "look at the machine's load and memory; the result is the same, only later",
+        f"the speed is {late:.3g} images/s in the last quarter and {before:.3g} before; expected "
+        f"at least {before / 2:.3g}",
+        "another process uses the machine, memory is swapped to disk, or the processor throttles",
+        "check the machine's load and memory; the result of the training is not affected",
         doubtful=bool(late < before / 2),
     )
 
 
 def discriminator(rows: Rows) -> Finding | None:
-    """The discriminator's hinge loss in the last quarter.
+    """Check the discriminator's hinge loss in the last quarter.
 
-    A patch that it misjudges costs 1 or more, so a loss of 0.1 means that it is right of nine in
-    ten: it has won, and what it says hardly depends on the picture any longer. One that knows
-    nothing answers 0 and loses exactly 1: lost, or not distinguishable from it by `SURE` errors.
+    A patch that it misjudges costs 1 or more, so at a loss of 0.1 it is right about nine patches in
+    ten: it has won, and its answer hardly depends on the image. A discriminator that cannot tell
+    answers 0 and has a loss of exactly 1: it has lost if its loss is 1, to within `SURE` standard
+    errors.
     """
     loss = _values(rows, "discriminator")
     if len(loss) < FEW:
@@ -196,23 +199,26 @@ def discriminator(rows: Rows) -> Finding | None:
     mean, error = float(late.mean()), _noise(late) / len(late) ** 0.5
     won, lost = mean < 0.1, mean >= 1 - SURE * error
     return judge(
-        "discriminator out of play",
-        f"hinge loss {mean:.3g} in the last quarter; expected 0.1 to {1 - SURE * error:.3g}",
-        "it tells every picture at once, and has nothing to teach" if won else "it cannot tell",
-        "train it smaller (--discriminator-width, --discriminator-layers), or begin it later "
-        "(--adversarial-from)"
+        "discriminator out of balance",
+        f"its hinge loss is {mean:.3g} in the last quarter; expected 0.1 to {1 - SURE * error:.3g}",
+        "the discriminator recognises every reconstruction, and the decoder learns nothing from it"
         if won
-        else "begin it later (--adversarial-from) or larger (--discriminator-width), "
-        "if the reconstructions are still blurred",
+        else "the discriminator cannot tell reconstructions from images",
+        "make it smaller (`discriminator_width`, `discriminator_layers`), or start it later "
+        "(`adversarial_from`)"
+        if won
+        else "if reconstructions are still blurred, start it later (`adversarial_from`) or make it "
+        "larger (`discriminator_width`)",
         wrong=won,
         doubtful=lost,
     )
 
 
 def adversarial_weight(rows: Rows) -> Finding | None:
-    """The adaptive weight in the last quarter, against half of its bound of 1e4.
+    """Compare the adaptive weight in the last quarter with half of its upper bound, `BOUND`.
 
-    A mean above half means that at least half of the steps were near the bound.
+    If the mean is above half of the bound, the weight was near the bound in at least half of the
+    steps.
     """
     weights = _values(rows, "adversarial_weight")
     if len(weights) < FEW:
@@ -220,20 +226,22 @@ def adversarial_weight(rows: Rows) -> Finding | None:
     mean = float(_late(weights).mean())
     return judge(
         "adversarial weight at its bound",
-        f"mean {mean:.3g} in the last quarter; expected less than 5000",
-        "the discriminator gives the picture no gradient",
-        "begin again with a later --adversarial-from, or a smaller discriminator",
-        wrong=mean > 5e3,
+        f"the adaptive weight is {mean:.3g} on average in the last quarter; expected less than "
+        f"{BOUND / 2:g}",
+        "the discriminator gives the decoder no gradient",
+        "train again with a later `adversarial_from`, or with a smaller discriminator",
+        wrong=mean > BOUND / 2,
     )
 
 
 def _values(rows: Rows, name: str) -> np.ndarray:
-    """The finite ones of a figure."""
+    """The finite values of a column."""
     found = [float(row[name]) for row in rows if name in row]
     return np.array([value for value in found if math.isfinite(value)])
 
 
 def _late(values: np.ndarray) -> np.ndarray:
+    """The last quarter."""
     return values[-(len(values) // 4) :]
 
 

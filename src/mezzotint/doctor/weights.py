@@ -1,17 +1,24 @@
-"""What a run's weights tell: whole, finite, the average where it should be, better than nothing."""
+"""Faults of a run's weights: damaged, not finite, badly averaged, or no better than a guess."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor
 
+from mezzotint.config.experiment import Experiment
+from mezzotint.data import Prepared
 from mezzotint.diffusion.level import Level, Schedule
+from mezzotint.doctor.examples import DENOISED, some
 from mezzotint.doctor.finding import SURE, Finding, judge
 from mezzotint.errors import UserError
+from mezzotint.networks import Network
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import checkpoint
 
@@ -19,9 +26,32 @@ SIGMAS = [math.exp(-1.2 + 1.2 * k) for k in (-1, 0, 1)]
 """sigma / alpha of 0.09, 0.3 and 1, where there is something to learn: the middle of what EDM
 trains on, ln sigma ~ N(-1.2, 1.2^2) (Karras et al. 2022, arXiv 2206.00364, table 1)."""
 
+Weights: TypeAlias = Mapping[str, Tensor]
+
+
+def look(
+    pipe: Pipeline, config: Experiment, data: Prepared, ema: Weights, raw: Weights
+) -> Iterator[Finding]:
+    """Run all checks of a diffusion model's weights, by denoising training images."""
+    images, labels = some(data, DENOISED)
+    x0 = pipe.codec.encode(images.to(pipe.device))
+    eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)).to(x0)
+    given = labels if pipe.classes else None
+    net = deepcopy(pipe.net)
+    net.load_state_dict(dict(raw))
+    plain = errors(replace(pipe, net=net), x0, eps, given)
+    yield informed(plain)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.train.seed)
+        first = cast(Network, config.network(pipe.shape[0], len(pipe.classes)))
+    averaged = errors(pipe, x0, eps, given)
+    yield lagging(distance(ema, raw, first.state_dict()), averaged.mean(0), plain.mean(0))
+    if given is not None and len(pipe.classes) > 1:
+        yield labels_matter(pipe, x0, eps, given)
+
 
 def checkpoints(folder: Path) -> Finding:
-    """Every checkpoint of a run, against the SHA-256 sums in its manifest."""
+    """Check the files of every checkpoint against the SHA-256 sums in its manifest."""
     held = checkpoint.listed(folder) + [p for p in [folder / "best"] if p.exists()]
     damaged = []
     for path in held:
@@ -31,17 +61,18 @@ def checkpoints(folder: Path) -> Finding:
             damaged.append((path, str(error)))
     return judge(
         "damaged checkpoint",
-        f"{len(damaged)} of {len(held)}" + "".join(f"; {told}" for _, told in damaged[:1]),
-        "a failing disk, a copy cut short, or a file changed by hand",
-        f"restore it from a copy, or remove {damaged[0][0]} and go on with --resume"
+        f"{len(damaged)} of {len(held)} checkpoints are damaged"
+        + "".join(f"; {problem}" for _, problem in damaged[:1]),
+        "the disk is failing, a copy was cut short, or a file was changed by hand",
+        f"restore it from a copy, or remove {damaged[0][0]} and continue with `resume=True`"
         if damaged
         else "",
         wrong=bool(damaged),
     )
 
 
-def finite(weights: Mapping[str, Mapping[str, Tensor]]) -> Finding:
-    """The numbers of each set of weights, by its name."""
+def finite(weights: Mapping[str, Weights]) -> Finding:
+    """Check that every number in each set of weights is finite; the sets have names."""
     bad = [
         f"{name}.{key}"
         for name, tensors in weights.items()
@@ -50,15 +81,16 @@ def finite(weights: Mapping[str, Mapping[str, Tensor]]) -> Finding:
     ]
     return judge(
         "weights not finite",
-        f"{len(bad)} tensors{': ' + bad[0] if bad else ''}; expected 0",
-        "training went on after a loss of NaN, or a file was converted in too narrow a type",
-        "take an earlier checkpoint, or begin again with a lower --lr",
+        f"{len(bad)} tensors hold numbers that are not finite{', first ' + bad[0] if bad else ''}; "
+        "expected 0",
+        "training continued after a loss of NaN, or a file was converted to too narrow a type",
+        "use an earlier checkpoint, or train again with a lower `lr`",
         wrong=bool(bad),
     )
 
 
 def levels(schedule: Schedule) -> list[Level]:
-    """Those of `SIGMAS`."""
+    """The levels of a schedule where sigma / alpha is one of `SIGMAS`."""
     return [schedule.at(-math.log(sigma)) for sigma in SIGMAS]
 
 
@@ -66,7 +98,7 @@ def levels(schedule: Schedule) -> list[Level]:
 def denoised(
     pipe: Pipeline, x0: Tensor, eps: Tensor, level: Level, labels: Tensor | None
 ) -> Tensor:
-    """x0_hat of pictures (B, C, H, W) in that noise, in batches of 64."""
+    """x0_hat of images (B, C, H, W) in that noise, computed in batches of 64."""
     parts = []
     for i in range(0, len(x0), 64):
         part = slice(i, i + 64)
@@ -76,10 +108,10 @@ def denoised(
 
 
 def errors(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor | None) -> Tensor:
-    """``|x0_hat - x0|^2 / trivial`` of each picture at each of `levels`, (levels, B).
+    """``|x0_hat - x0|^2 / trivial`` of each image at each of `levels`: (levels, B).
 
-    trivial is the error of the better of the two predictors that know nothing: x0's mean, with its
-    variance, and x / alpha, with sigma^2 / alpha^2.
+    trivial is the error of the better of two guesses: the mean of x0, with an error of its
+    variance, and x / alpha, with an error of sigma^2 / alpha^2.
     """
     variance = float((x0 - x0.mean((0, 2, 3), keepdim=True)).square().mean())
     found = []
@@ -90,29 +122,32 @@ def errors(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor | None) -> Te
 
 
 def informed(found: Tensor) -> Finding:
-    """The raw network's `errors`: below 1 at every level, or it has learned nothing there."""
+    """Check that the raw network's `errors` are below 1: at a level where not, it knows nothing."""
     means = found.mean(1).tolist()
-    told = ", ".join(f"{m:.2g} at {s:.2g}" for m, s in zip(means, SIGMAS, strict=True))
+    each = ", ".join(f"{m:.2g} at {s:.2g}" for m, s in zip(means, SIGMAS, strict=True))
     return judge(
-        "network no better than none",
-        f"error over that of the data's mean or of the noisy picture itself, by sigma / alpha: "
-        f"{told}; expected below 1",
-        "hardly trained, trained on another schedule or prediction, or diverged",
-        "train on with --resume, or begin again with a lower --lr",
+        "network no better than a guess",
+        "the network's error, divided by that of guessing the data's mean or the noisy image, is "
+        f"{each} of sigma / alpha; expected below 1",
+        "the network has hardly been trained, training diverged, or it was trained on another "
+        "schedule or prediction",
+        "continue with `resume=True`, or train again with a lower `lr`",
         wrong=min(means) >= 1,
         doubtful=max(means) >= 1,
     )
 
 
 def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
-    """The averaged weights beside the raw ones: where they are, and what they do.
+    """Compare the averaged weights with the raw ones: where they are, and what they do.
 
     ``apart`` is ``|ema - raw| / |raw - initial|``, 1 for an average that still is the initial
-    noise. A half-life of a twentieth of the images seen, the longest of `trainer.ema`, has a mean
-    age of 0.072 of them: weights that walk straight are 0.07 apart, those that walk at random
-    ``sqrt(0.072 / 2)`` = 0.19; so half is out of reach. ``averaged`` and ``raw`` (B,) are the
-    errors of the same pictures over that of knowing nothing: of what the raw network has learned
-    the average may not have lost half, and a tenth only within `SURE` standard errors.
+    noise. The longest half-life of `trainer.ema`, a twentieth of the images seen, means weights
+    that are 0.072 of the images old on average. If weights move on a straight line, ``apart`` is
+    then 0.07; if they move at random, ``sqrt(0.072 / 2)`` = 0.19. Half is out of reach.
+
+    ``averaged`` and ``raw`` (B,) are the errors of the same images, divided by that of a guess. The
+    average may not lose half of what the raw network has learned, and may lose a tenth only within
+    `SURE` standard errors.
     """
     worse = averaged - raw
     learned = float(1 - raw.mean())
@@ -120,11 +155,12 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
     sure = float(worse.mean()) > SURE * float(worse.std()) / len(worse) ** 0.5
     return judge(
         "EMA lagging",
-        f"{apart:.2f} of the way from the raw weights back to the initial ones, expected at most "
-        f"0.2; {lost:+.0%} of what was learned is missing in it, expected less than 10%",
-        "the average still holds the weights of the beginning: its half-life is too long, or the "
-        "checkpoint was put together by hand",
-        "train on with --resume, or begin again with a shorter --ema-halflife",
+        f"the average is {apart:.2f} of the way from the raw weights back to the initial ones, "
+        f"expected at most 0.2; it has lost {lost:.0%} of what the raw weights have learned, "
+        "expected less than 10%",
+        "the average still contains early weights: its half-life is too long, or somebody put the "
+        "checkpoint together by hand",
+        "continue with `resume=True`, or train again with a shorter `ema_halflife`",
         wrong=lost > 0.5 and sure,
         doubtful=apart > 0.5 or (lost > 0.1 and sure),
     )
@@ -143,27 +179,27 @@ def distance(
 
 
 def labels_matter(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor) -> Finding:
-    """What the label changes of x0_hat at sigma / alpha = 1, in the middle of where guidance helps.
+    """Check what the label changes in x0_hat at sigma / alpha = 1.
 
-    (Kynkaanniemi et al. 2024, arXiv 2404.07724: 0.3 to 3.) Conditional and unconditional outputs
-    that agree to the rounding, 1e-4 of the error, come of a network that is not told. A right label
-    that helps no more than a wrong one, by 2 standard errors of the same pictures in the same
-    noise, says nothing of the pictures.
+    That is in the middle of where guidance helps (0.3 to 3: Kynkaanniemi et al. 2024, arXiv
+    2404.07724). If conditional and unconditional outputs agree to rounding, 1e-4 of the error, the
+    network does not use the label. If the right label is not better than a wrong one, by 2 standard
+    errors over the same images in the same noise, labels do not describe the images.
     """
     level, others = levels(pipe.schedule)[-1], (labels + 1) % len(pipe.classes)
-    told = denoised(pipe, x0, eps, level, labels)
+    given = denoised(pipe, x0, eps, level, labels)
     other = denoised(pipe, x0, eps, level, others)
-    untold = denoised(pipe, x0, eps, level, None)
-    wrong = (told - x0).square().flatten(1).mean(1)
+    without = denoised(pipe, x0, eps, level, None)
+    wrong = (given - x0).square().flatten(1).mean(1)
     gain = (other - x0).square().flatten(1).mean(1) - wrong
-    changed = float(((told - untold).square().mean() / wrong.mean()).sqrt())
+    changed = float(((given - without).square().mean() / wrong.mean()).sqrt())
     sigmas = float(gain.mean() / (gain.std() / len(gain) ** 0.5).clamp(min=1e-12))
     return judge(
         "labels ignored",
-        f"the label changes the output by {changed:.2g} of its error, expected above 1e-4; a right "
-        f"one is better than a wrong one by {sigmas:.1f} standard errors, expected above 2",
-        "the network is not told the class, its labels are shuffled, or it is hardly trained",
-        "look at the class folders of --data and at --label-dropout; then train anew",
+        f"the label changes the output by {changed:.2g} of its error, expected above 1e-4; the "
+        f"right label is better than a wrong one by {sigmas:.1f} standard errors, expected above 2",
+        "the network does not use labels, it has hardly been trained, or the labels are shuffled",
+        "check the class folders of `data`, and `label_dropout`; then train again",
         wrong=changed < 1e-4,
         doubtful=sigmas < 2,
     )

@@ -1,4 +1,4 @@
-"""Whole runs, spoilt on purpose, looked over; and what the command says of them."""
+"""Whole runs, spoilt on purpose, and examined."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from safetensors.torch import load_file
 from conftest import TINY
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.data.sources import glyphs
-from mezzotint.doctor import Finding, examine
+from mezzotint.doctor import Finding, diagnose, examine
 from mezzotint.errors import UserError
 from mezzotint.pipeline import tuned
 from mezzotint.run import run
 from spoil import configure, newest, rows, spoil
-
-from commands import CapSys, call
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +30,7 @@ def few_held_out(few_glyphs: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def look(folder: Path) -> dict[str, str]:
     """Each fault that was looked for, with its severity."""
-    return {finding.title: finding.severity for finding in examine(folder, samples=20)}
+    return {finding.title: finding.severity for finding in examine(folder, 20)}
 
 
 def test_a_run_is_looked_over_to_the_end_and_its_weights_are_well(trained: Path) -> None:
@@ -42,12 +40,30 @@ def test_a_run_is_looked_over_to_the_end_and_its_weights_are_well(trained: Path)
     assert len(severities) == len(found)
     assert steps[-1][0] == steps[-1][1]
     for title in (
-        *("loss of NaN", "unfinished training", "damaged checkpoint", "weights not finite"),
-        *("training set missing", "schedule ends before noise", "sampling begins below noise"),
+        *("loss not finite", "unfinished training", "damaged checkpoint", "weights not finite"),
+        *(
+            "training set missing",
+            "schedule does not end in noise",
+            "sampling does not start from noise",
+        ),
         *("guidance without label dropout", "EMA lagging", "memorisation"),
     ):
         assert severities[title] == "well", title
-    assert {"colour drift", "label shuffle", "network no better than none"} <= set(severities)
+    assert {"colour drift", "labels shuffled", "network no better than a guess"} <= set(severities)
+
+
+def test_what_diagnose_returns_is_what_it_tells_as_it_goes(trained: Path) -> None:
+    came: list[Finding] = []
+    found = diagnose(str(trained), samples=20, on_finding=came.append)
+    assert list(found) == came == list(examine(trained, 20))
+    assert all(f.cause and f.fix for f in [*found.wrong, *found.doubtful])
+    assert not any(f.cause or f.fix for f in found.well)
+
+
+@pytest.mark.parametrize("samples", [9, 0, -1])
+def test_too_few_samples_are_refused_before_anything_is_made(trained: Path, samples: int) -> None:
+    with pytest.raises(UserError, match="give at least 10"):
+        diagnose(trained, samples=samples, on_finding=pytest.fail)
 
 
 def without(tensors: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
@@ -88,15 +104,15 @@ def diverge(run: Path) -> None:
 
 
 SPOILT: list[tuple[str, str, Callable[[Path], None]]] = [
-    ("loss of NaN", "wrong", diverge),
+    ("loss not finite", "wrong", diverge),
     ("damaged checkpoint", "wrong", cut_short),
     ("weights not finite", "wrong", not_a_number),
-    ("network no better than none", "wrong", shout),
+    ("network no better than a guess", "wrong", shout),
     ("EMA lagging", "wrong", initial),
     ("labels ignored", "wrong", forget_labels),
     ("too few samples", "doubtful", of_few),
     (
-        "schedule ends before noise",
+        "schedule does not end in noise",
         "wrong",
         lambda run: configure(run, "noise", schedule="linear", timesteps=50),
     ),
@@ -105,7 +121,7 @@ SPOILT: list[tuple[str, str, Callable[[Path], None]]] = [
         "wrong",
         lambda run: configure(run, "objective", label_dropout=0.0),
     ),
-    ("EMA half-life out of reach", "doubtful", lambda run: None),
+    ("EMA half-life longer than training", "doubtful", lambda run: None),
     ("training set missing", "doubtful", lambda run: configure(run, "data", data="nowhere")),
 ]
 
@@ -124,7 +140,7 @@ def test_damaged_rows_are_left_out(trained: Path, damage: bytes) -> None:
     for path in (trained / "log.jsonl", trained / "evaluation" / "figures.jsonl"):
         path.write_bytes(damage + path.read_bytes() + b"\n" + damage)
     found = look(trained)
-    assert found["loss of NaN"] == "well"
+    assert found["loss not finite"] == "well"
     assert found["too few samples"] == "doubtful"
 
 
@@ -143,7 +159,7 @@ def recommend(run: Path, **fields: object) -> None:
     tuned.write(run, tuned.Recommended(**facts, digest="", budgets={}, best=choice))
 
 
-BEGINS = "sampling begins below noise"
+BEGINS = "sampling does not start from noise"
 
 
 def test_the_settings_in_use_are_judged_which_a_sweep_may_have_chosen(trained: Path) -> None:
@@ -192,9 +208,9 @@ def test_labels_are_not_looked_at_where_there_are_not_two(tiny, tmp_path, classe
     for _ in run(short, tmp_path / "run"):
         pass
     found = look(tmp_path / "run")
-    assert {"pictures all alike", "memorisation"} <= set(found)
+    assert {"samples all alike", "memorisation"} <= set(found)
     assert "labels ignored" not in found
-    assert classes or not {"label shuffle", "guidance without label dropout"} & set(found)
+    assert classes or not {"labels shuffled", "guidance without label dropout"} & set(found)
 
 
 def test_latents_are_looked_at_in_an_autoencoder_and_under_a_diffusion(
@@ -203,16 +219,16 @@ def test_latents_are_looked_at_in_an_autoencoder_and_under_a_diffusion(
     found = look(trained_vae)
     assert found["EMA lagging"] == found["posterior exploding"] == "well"
     assert found["poor reconstruction"] == "wrong"  # of 12 steps
-    assert "latents unscaled" not in found
+    assert "latents not scaled" not in found
     of_few(trained_vae)  # no matter: reconstructions have no floor
     assert "too few samples" not in look(trained_vae)
-    assert look(trained_ldm)["latents unscaled"] == "well"
+    assert look(trained_ldm)["latents not scaled"] == "well"
 
     def unscale(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return tensors | {"std": tensors["std"] / 10}
 
     spoil(trained_ldm, "codec", unscale)
-    assert look(trained_ldm)["latents unscaled"] == "wrong"
+    assert look(trained_ldm)["latents not scaled"] == "wrong"
 
 
 def test_a_collapsed_and_an_exploded_posterior_are_named(trained_vae: Path) -> None:
@@ -226,49 +242,10 @@ def test_a_collapsed_and_an_exploded_posterior_are_named(trained_vae: Path) -> N
     assert look(other)["posterior exploding"] == "wrong"
 
 
-def test_the_command_says_what_is_wrong_and_exits_with_1(trained: Path, capsys: CapSys) -> None:
-    not_a_number(trained)
-    code, said, _ = call(capsys, "doctor", str(trained), "--samples", "20")
-    assert code == 1
-    assert "wrong: weights not finite\n  measured: " in said
-    assert "\n  cause: " in said
-    assert "\n  fix: " in said
-    assert "looked for, and not found: loss of NaN" in said
-    assert said.splitlines()[-1] == f"{trained}: 1 wrong, 1 doubtful"
-
-
-def test_where_nothing_is_wrong_it_says_so_and_exits_with_0(capsys, monkeypatch) -> None:
-    found = [Finding("well", "plateau", "0"), Finding("doubtful", "colour drift", "1", "a", "b")]
-    monkeypatch.setattr("mezzotint.cli.doctor.examine", lambda *_: iter(found))
-    code, said, _ = call(capsys, "doctor", "any")
-    assert code == 0
-    assert said.endswith("not found: plateau\nany: nothing wrong, 1 doubtful\n")
-    code, said, _ = call(capsys, "doctor", "any", "--help")
-    assert code == 0
-    assert "Exits with 1 where something is wrong" in " ".join(said.split())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("doctor", "give a run's folder"),
-        ("doctor nowhere", "nowhere is no run"),
-        ("doctor RUN --samples 3", "3 pictures cannot be measured: give at least 10"),
-        ("doctor RUN --smaples 3", "unknown field --smaples; did you mean --samples"),
-    ],
-)
-def test_what_cannot_be_done_is_one_line(
-    arguments: str, message: str, trained: Path, capsys: CapSys
-) -> None:
-    code, _, said = call(capsys, *arguments.replace("RUN", str(trained)).split())
-    assert (code, len(said.splitlines())) == (2, 1)
-    assert message in said
-
-
 def test_of_a_run_without_a_checkpoint_the_log_alone_is_looked_at(trained: Path) -> None:
     for path in (trained / "checkpoints").iterdir():
         shutil.rmtree(path)
     assert list(look(trained))[-1] == "damaged checkpoint"
     shutil.rmtree(trained / "checkpoints")
-    with pytest.raises(UserError, match="no run with checkpoints"):
+    with pytest.raises(UserError, match="not a run with checkpoints"):
         look(trained)

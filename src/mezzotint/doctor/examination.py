@@ -1,0 +1,148 @@
+"""The doctor's examination of a run, from its files to the samples of its model.
+
+Each module beside this one holds the checks of one kind and their list, in ``look``: a new check is
+a function there, a line in that list, and its title in `finding.Title`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors.torch import load_file
+
+from mezzotint import config as configuration
+from mezzotint.config.experiment import Experiment
+from mezzotint.data import Prepared, prepare
+from mezzotint.doctor import latents, log, samples, settings, weights
+from mezzotint.doctor.finding import Finding, Findings, judge
+from mezzotint.errors import UserError
+from mezzotint.evaluation.samples import Follow
+from mezzotint.metrics.measure import enough
+from mezzotint.pipeline import loading
+from mezzotint.pipeline.codec import Latents
+from mezzotint.pipeline.loading import load, load_codec
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage import checkpoint
+from mezzotint.storage.log import read as read_log
+
+T = TypeVar("T")
+
+
+def diagnose(
+    run: str | Path,
+    samples: int = 128,
+    *,
+    on_finding: Callable[[Finding], None] = lambda finding: None,
+    follow: Follow = lambda what, done, total: None,
+) -> Findings:
+    """Examine a run for faults, and name the likely cause and the fix of each.
+
+    The doctor reads the run's log, configuration and checkpoints, denoises training images with the
+    newest weights, and makes samples of its own. What needs the training set, labels or an
+    autoencoder is checked where there are such.
+
+    Args:
+        run: A run folder, of a diffusion model or of an autoencoder.
+        samples: How many samples to make. More samples show smaller faults. The run's own settings
+            are used if they take at most 25 denoiser calls, else 25 steps of DDIM.
+        on_finding: Called with each finding as soon as it is made.
+        follow: Called with (what, done, total) while samples are made.
+
+    Returns:
+        A list with one `Finding` for each fault that was looked for: ``severity``, ``title``,
+        ``measured``, ``cause`` and ``fix``. Its ``wrong``, ``doubtful`` and ``well`` are the
+        findings of one severity. It prints as a summary.
+
+    Raises:
+        UserError: ``run`` is not a run folder, or ``samples`` is below 10.
+    """
+    found = Findings()
+    for finding in examine(Path(run), samples, follow):
+        found.append(finding)
+        on_finding(finding)
+    return found
+
+
+def examine(
+    folder: Path, count: int = 128, follow: Follow = lambda what, done, total: None
+) -> Iterator[Finding]:
+    """Yield the findings that `diagnose` returns, each as soon as it is made."""
+    enough(count)
+    if not (folder / "checkpoints").is_dir():
+        raise UserError(f"{folder} is not a run with checkpoints: give the folder of a training")
+    config = configuration.read(folder / "config.json")
+    yield from log.look(read_log(folder / "log.jsonl"), config)
+    yield weights.checkpoints(folder / "checkpoints")
+    try:
+        found = checkpoint.newest(folder / "checkpoints", lambda problem: None)
+    except UserError:  # all are damaged, which the finding above says
+        return
+    if found is None:
+        return
+    facts = loading.facts(found, "step", "shape", "classes", "data")
+    if isinstance(config, Experiment):
+        yield from _settings(folder, config, facts)
+    ema, raw = (load_file(found / f"{name}.safetensors") for name in ("ema", "net"))
+    sound = weights.finite({"ema": ema, "net": raw})
+    yield sound
+    if sound.severity == "wrong":  # and so is all that is computed with them
+        return
+    data = None
+    try:
+        data = _training_set(config, facts)
+        yield _missing("")
+    except UserError as error:
+        yield _missing(str(error))
+    if data is not None and isinstance(config, Experiment):
+        pipe = _quietly(load, folder)
+        yield from weights.look(pipe, config, data, ema, raw)
+        if isinstance(pipe.codec, Latents):
+            yield from latents.look(pipe.codec, data, in_diffusion=True)
+        yield from samples.look(pipe, config, data, count, follow)
+        if few := samples.too_few(folder / "evaluation" / "figures.jsonl"):
+            yield few
+    elif data is not None and not isinstance(config, Experiment):
+        codec = _quietly(load_codec, folder)
+        yield from latents.look(codec, data, in_diffusion=False)
+        yield latents.lagging(codec, config, data, ema, raw)
+
+
+def _settings(folder: Path, config: Experiment, facts: dict[str, Any]) -> Iterator[Finding]:
+    """Check the configuration, with a sweep's recommendation where it is in use."""
+    pipe: Pipeline | None = None
+    with suppress(UserError):  # raised again where the model itself is needed
+        pipe = _quietly(load, folder)
+    in_use = replace(config, sample=pipe.defaults) if pipe else config
+    seen = facts["step"] * config.train.batch
+    yield from settings.look(in_use, tuple(facts["shape"]), len(facts["classes"]), seen)
+
+
+def _quietly(loader: Callable[[Path], T], folder: Path) -> T:
+    """Load without the warnings of damaged checkpoints, which have a finding of their own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return loader(folder)
+
+
+def _training_set(config: Any, facts: dict[str, Any]) -> Prepared:
+    c = config.data
+    found = prepare(c.data, c.size, skip_bad=c.skip_bad)
+    if found.fingerprint != facts["data"]:
+        raise UserError(f"{c.data} is not what the run was trained on")
+    return found
+
+
+def _missing(problem: str) -> Finding:
+    """Whether the training set is there; little can be checked without it."""
+    return judge(
+        "training set missing",
+        problem or "the training set is there, and has not changed",
+        "the data was moved or has changed; what needs it was not checked",
+        "put the data back where the run's config.json says",
+        doubtful=bool(problem),
+    )

@@ -1,0 +1,19 @@
+"""Training images for the doctor's checks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mezzotint.data import Prepared
+
+DENOISED, COMPARED = 128, 1_000
+"""How many images are denoised or encoded, and how many samples are compared with."""
+
+
+def some(data: Prepared, count: int) -> tuple[Tensor, Tensor]:
+    """Up to ``count`` images of a data set, uint8 (n, C, H, W), and their labels (n,)."""
+    picked = data.some(count)
+    images = torch.from_numpy(np.array(picked.images)).permute(0, 3, 1, 2).contiguous()
+    return images, torch.from_numpy(np.array(picked.labels))

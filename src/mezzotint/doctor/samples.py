@@ -1,0 +1,250 @@
+"""Faults of a model's samples, seen by comparing them with the training set.
+
+Images are uint8 (N, 3, H, W); features (N, D) are those of the metrics' network. A difference
+counts if it is beyond `SURE` standard errors, since samples are few, and large enough to be seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mezzotint import evaluation
+from mezzotint.config.experiment import Experiment
+from mezzotint.data import Prepared, held_out
+from mezzotint.doctor.examples import COMPARED, some
+from mezzotint.doctor.finding import LARGE, MEDIUM, SURE, Finding, judge
+from mezzotint.evaluation.against import Against
+from mezzotint.evaluation.measuring import ENOUGH
+from mezzotint.evaluation.samples import Follow
+from mezzotint.metrics.neighbours import copied
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage import jsonl
+
+CALLS = 25  # denoiser calls an image; settings that take more give way to DDIM
+SEEN = 6.0
+"""Grey levels that are just noticeable: 2.3 of CIELAB's 100 (Mahy et al. 1994, Color Research and
+Application 19)."""
+CHANCE = 2 / 3
+"""The largest share of points that are their nearest neighbour's nearest neighbour by chance.
+
+It is 2/3 along a line and less in more dimensions, whatever the density (Cox 1981, Biometrics
+37)."""
+
+
+def look(
+    pipe: Pipeline, config: Experiment, data: Prepared, count: int, follow: Follow
+) -> Iterator[Finding]:
+    """Make ``count`` samples and run all checks of them."""
+    few: dict[str, Any] = {}
+    if pipe.defaults.calls > CALLS:
+        steps = min(CALLS, len(pipe.schedule))
+        few = {"sampler": "ddim", "steps": steps, "spacing": "trailing"}
+    made = pipe.sample(
+        count, on_step=lambda done, calls: follow("denoiser calls", done, calls), **few
+    )
+    real, real_labels = some(data, COMPARED)
+    yield colour_drift(made, real)
+    yield grey(made, real)
+    yield saturated(made, real)
+
+    network = evaluation.choose(data.classes)
+    against = Against(f"{config.data.data} train", data)
+    measure = evaluation.measure(network, against, pipe.size, pipe.device)
+    ours, theirs = measure.network(made), measure.network(real)
+    given = pipe.labels(count)
+    labels = None if given is None else torch.tensor(given)
+    yield alike(ours.pool, theirs.pool, labels, real_labels)
+    others = held_out(config.data.data, config.data.size, data, config.data.skip_bad)
+    unseen = None if others is data else measure.network(some(others, COMPARED)[0]).pool
+    yield memorised(ours.pool, measure.reference.pool, unseen)
+    if labels is not None and pipe.classes == measure.network.classes:
+        yield recognised(ours.logits, labels, theirs.logits, real_labels)
+
+
+def colour_drift(made: Tensor, data: Tensor) -> Finding:
+    """Compare the mean of each channel of an image, as Cohen's d of samples from the data."""
+    pairs = zip(torch.split(made, 1, 1), torch.split(data, 1, 1), strict=True)
+    d = [_effect(a, b, lambda x: x.mean((1, 2, 3))) for a, b in pairs]
+    worst = max(d, key=abs)
+    means = " ".join(f"{v:.0f}" for v in made.float().mean((0, 2, 3)))
+    wanted = " ".join(f"{v:.0f}" for v in data.float().mean((0, 2, 3)))
+    return judge(
+        "colour drift",
+        f"the channel means are {means} in samples and {wanted} in the data, {worst:+.2f} standard "
+        f"deviations of an image's mean apart; expected at most {MEDIUM}",
+        "the schedule does not end in noise, there are too few steps or too much guidance, or the "
+        "training was too short",
+        'sample with `spacing="trailing"`, more `steps` or less `guidance`; else train longer',
+        wrong=abs(worst) >= LARGE,
+        doubtful=abs(worst) >= MEDIUM,
+    )
+
+
+def grey(made: Tensor, data: Tensor) -> Finding:
+    """Check that samples do not lack colourfulness or contrast, as Cohen's d from the data.
+
+    The colourfulness of an image is the standard deviation over a pixel's channels; its contrast is
+    the standard deviation of the channels' mean over the pixels.
+    """
+    chroma = _effect(made, data, lambda x: x.std(1).mean((1, 2)))
+    contrast = _effect(made, data, lambda x: x.mean(1).flatten(1).std(1))
+    least = min(chroma, contrast)
+    return judge(
+        "grey samples",
+        f"samples are {chroma:+.2f} standard deviations from the data in colourfulness and "
+        f"{contrast:+.2f} in contrast; expected above {-MEDIUM}",
+        "samples are means over many images: the training was too short, there are too few steps, "
+        "or the schedule does not end in noise",
+        "train longer, sample with more `steps`, or change the schedule",
+        wrong=least <= -LARGE,
+        doubtful=least <= -MEDIUM,
+    )
+
+
+def saturated(made: Tensor, data: Tensor) -> Finding:
+    """Compare the share of values at 0 or 255 with the data's, as an angle h between shares.
+
+    h is ``2 asin sqrt(p) - 2 asin sqrt(q)``: 0.5 between 0 and 6 %, and between 10 % and 30 %.
+    """
+    shares = [((x == 0) | (x == 255)).float().flatten(1).mean(1) for x in (made, data)]
+    p, q = (float(share.mean()) for share in shares)
+    h = _angle(p, q) if p - q > SURE * _error(*shares) else 0.0
+    return judge(
+        "saturated samples",
+        f"{p:.1%} of the values are 0 or 255 in samples, {q:.1%} in the data: h is {h:.2f}; "
+        f"expected below {MEDIUM}",
+        "there is too much guidance, or x0 is clipped because it is far out of range",
+        'sample with less `guidance`, with `rescale=0.7` or with `clipping="dynamic"`',
+        wrong=h >= LARGE,
+        doubtful=h >= MEDIUM,
+    )
+
+
+def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor | None) -> Finding:
+    """Compare the mean distance between two samples of a class, in features, with the data's.
+
+    At half the distance a quarter of the variance is left, so most of what sets the images of a
+    class apart is gone; at 0.71 half is left. Odena et al. 2017 (arXiv 1610.09585) look for
+    collapsed classes in this way, by SSIM. Without classes, or with too few samples of each, all
+    samples count as one class.
+    """
+    if labels is None or data_labels is None or _pairs(labels).sum() < 100:
+        labels, data_labels = torch.zeros(len(made)), torch.zeros(len(data))
+    ours, theirs = _spread(made, labels), _spread(data, data_labels)
+    ratio = ours / theirs if theirs else 1.0
+    return judge(
+        "samples all alike",
+        f"two samples of a class are {ours:.3g} apart in features, two images of the data "
+        f"{theirs:.3g}: the ratio is {ratio:.2f}; expected above 0.71",
+        "there is too much guidance, the network ignores the noise, or it has learned a few images "
+        "by heart",
+        "sample with less `guidance` or an `interval`; train with more data or `dropout`",
+        wrong=ratio < 0.5,
+        doubtful=ratio < 0.5**0.5,
+    )
+
+
+def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Finding:
+    """Check how many samples are nearer to a training image than its own nearest neighbour is.
+
+    Their share is compared, as an angle h (see `saturated`), with that of held-out images, or with
+    `CHANCE` where there are none.
+    """
+    ours = copied(made, training).float()
+    theirs = torch.tensor([CHANCE]) if held_out is None else copied(held_out, training).float()
+    p, q = float(ours.mean()), float(theirs.mean())
+    error = (p * (1 - p) / len(ours) + (q * (1 - q) / len(theirs) if len(theirs) > 1 else 0)) ** 0.5
+    h = _angle(p, q) if p - q > SURE * error else 0.0
+    others = f"at most {q:.0%} by chance" if held_out is None else f"{q:.0%} of held-out images"
+    return judge(
+        "memorisation",
+        f"{p:.0%} of the samples are nearer to a training image than its own nearest neighbour is, "
+        f"{others}: h is {h:.2f}; expected below {MEDIUM}",
+        "there is too little data for so large a network and so long a training",
+        "train with more data, `dropout=0.1` or `non_leaking=0.12`, or use an earlier checkpoint",
+        wrong=h >= LARGE,
+        doubtful=h >= MEDIUM,
+    )
+
+
+def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels: Tensor) -> Finding:
+    """Check that the package's classifier recognises the class of samples better than chance, 1/K.
+
+    Chance reaches up to `SURE` standard errors of a binomial above 1/K. The classifier's certainty,
+    the mean of its greatest probability, tells samples of another class from samples of none.
+    """
+    k = logits.shape[1]
+    right, real = (
+        (x.argmax(1) == y).float().mean() for x, y in ((logits, labels), (data_logits, data_labels))
+    )
+    sure = float(logits.softmax(1).max(1).values.mean())
+    bound = 1 / k + SURE * ((1 - 1 / k) / k / len(labels)) ** 0.5
+    data_too = float(real) <= 0.5
+    return judge(
+        "labels shuffled",
+        f"the classifier recognises the class of {right:.0%} of the samples, of {real:.0%} of the "
+        f"data and of {1 / k:.0%} by chance; expected above {bound:.0%}; it is {sure:.0%} certain",
+        "the labels of the data are shuffled"
+        if data_too
+        else "labels were shuffled in training, or the network ignores them or draws nothing yet",
+        "check the data's classes and train again; if `labels ignored` is not found, train longer",
+        wrong=float(right) <= bound,
+        doubtful=data_too,
+    )
+
+
+def too_few(figures: Path) -> Finding | None:
+    """Check that a Frechet distance in the run's figures.jsonl was measured on enough samples.
+
+    With at most as many samples as Inception has features, 2,048, the covariance is singular, and
+    the bias, of 1/N, is as large as what is measured (Chong and Forsyth 2020, arXiv 1911.07023).
+    """
+    if not figures.exists():
+        return None
+    counts = []
+    for row in jsonl.read(figures):
+        with contextlib.suppress(KeyError, TypeError, AttributeError):  # of another program's rows
+            found = row["figures"]
+            counts += [f["samples"] for f in found if f["name"].startswith(("fd", "fid"))]
+    most = max(counts, default=ENOUGH)
+    return judge(
+        "too few samples",
+        f"Frechet distances were measured on at most {most:,} samples; expected {ENOUGH:,} or more",
+        "with few samples the distance is too high, and cannot be compared between counts",
+        "evaluate the model again with `samples=10000`",
+        doubtful=most < ENOUGH,
+    )
+
+
+def _effect(made: Tensor, data: Tensor, of: Callable[[Tensor], Tensor]) -> float:
+    """Cohen's d of one number an image, in the data's deviations; 0 unless `SURE` and `SEEN`."""
+    a, b = of(made.float()), of(data.float())
+    apart = float(a.mean() - b.mean())
+    return apart / float(b.std() + 1e-6) if abs(apart) > max(SURE * _error(a, b), SEEN) else 0.0
+
+
+def _error(a: Tensor, b: Tensor) -> float:
+    """The standard error of the difference of two means."""
+    return float((a.var() / len(a) + b.var() / len(b)) ** 0.5)
+
+
+def _angle(p: float, q: float) -> float:
+    return 2 * math.asin(p**0.5) - 2 * math.asin(q**0.5)
+
+
+def _pairs(labels: Tensor) -> Tensor:
+    """(N, N), true where two different rows are of one class."""
+    same = labels[:, None] == labels
+    return same.fill_diagonal_(False)
+
+
+def _spread(features: Tensor, labels: Tensor) -> float:
+    """The mean distance between two rows of a class."""
+    return float(torch.cdist(features.double(), features.double())[_pairs(labels)].mean())

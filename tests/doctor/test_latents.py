@@ -1,0 +1,35 @@
+"""What the doctor says about latents made by hand."""
+
+from __future__ import annotations
+
+import torch
+
+from mezzotint.doctor import latents
+from mezzotint.networks import VAE, VAEConfig
+from mezzotint.pipeline.codec import Latents
+
+
+def test_latents_are_named_for_what_they_are(digits) -> None:
+    draw = torch.Generator().manual_seed(0)
+    mean = 4 + 5 * torch.randn(64, 3, 8, 8, generator=draw)
+    std = torch.full_like(mean, 0.1)
+    vae = VAE(VAEConfig(channels=(8, 16), blocks=1, groups=4))
+    ones = torch.ones(3)
+    assert latents.scaled(Latents(vae, 0 * ones, ones), mean, std).severity == "wrong"
+    assert latents.scaled(Latents(vae, 4 * ones, 5 * ones), mean, std).severity == "well"
+
+    assert latents.dead(mean, std).severity == "well"
+    one, all_ = mean.clone(), 0.01 * torch.randn(64, 3, 8, 8, generator=draw)
+    one[:, 1] = 3
+    assert latents.dead(one, std).severity == "doubtful"
+    assert latents.dead(all_, torch.ones_like(all_)).severity == "wrong"
+    assert latents.dead(all_ + 50, std / 1e4).severity == "wrong"  # too still for half precision
+
+    assert latents.exploding(mean, std, 3 * 32 * 32).severity == "well"
+    assert latents.exploding(1e3 * mean, std, 3 * 32 * 32).severity == "wrong"
+    assert latents.exploding(mean / 0, std, 3 * 32 * 32).severity == "wrong"
+
+    images = digits[0][:64]
+    near = (images.float() + 5 * torch.randn(images.shape)).clamp(0, 255).byte()
+    assert latents.reconstruction(images, near, 4).severity == "well"
+    assert latents.reconstruction(images, torch.full_like(images, 60), 4).severity == "wrong"
