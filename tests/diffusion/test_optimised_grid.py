@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 import mezzotint as mz
 from mezzotint.diffusion.level import Level
-from mezzotint.diffusion.optimised_grid import FINE, MOST, errors, optimised, remembered, shortest
+from mezzotint.diffusion.optimised_grid import FINE, MOST, errors, optimised, shortest
 
 from oracles import Gaussian, Mixture
 
@@ -156,48 +155,6 @@ def test_more_steps_than_there_is_a_choice_for_are_refused() -> None:
     with pytest.raises(mz.UserError, match=r"at most 24 steps, .*: take logsnr for 25") as refused:
         optimised(DATA.denoise, [noise(2, 0)], SCHEDULE, MOST + 1, 1)
     assert len(str(refused.value).splitlines()) == 1
-
-
-def test_a_grid_is_measured_once_and_remembered(tmp_path: Path) -> None:
-    file, measured = tmp_path / "grids" / "a.json", []
-
-    def measure() -> list[float]:
-        measured.append(1)
-        return [80.0, 1 / 3, 0.1]
-
-    for _ in range(3):
-        assert remembered(file, measure) == [80.0, 1 / 3, 0.1]
-    assert len(measured) == 1
-    assert list(file.parent.iterdir()) == [file]
-
-
-def test_a_grid_that_could_not_be_measured_leaves_none(tmp_path: Path) -> None:
-    def fail() -> list[float]:
-        raise mz.UserError("the network's answer is not finite")
-
-    with pytest.raises(mz.UserError, match="not finite"):
-        remembered(tmp_path / "grids" / "a.json", fail)
-    assert not list((tmp_path / "grids").glob("*.json"))
-
-
-@pytest.mark.parametrize("damage", [b"", b"{", b"{}", b"[1, 2]", b'{"sigma/alpha": 3}', b"\xff"])
-def test_a_damaged_grid_is_one_clear_line(tmp_path: Path, damage: bytes) -> None:
-    file = tmp_path / "a.json"
-    file.write_bytes(damage)
-    with pytest.raises(mz.UserError, match=f"{file} is damaged: delete it, to be") as refused:
-        remembered(file, lambda: [1.0])
-    assert len(str(refused.value).splitlines()) == 1
-    file.unlink()
-    assert remembered(file, lambda: [1.0]) == [1.0]
-
-
-def test_processes_that_measure_at_the_same_time_do_not_meet(tmp_path: Path, monkeypatch) -> None:
-    file = tmp_path / "grids" / "a.json"
-    pids = iter([1, 2])
-    monkeypatch.setattr("os.getpid", lambda: next(pids))
-    grid = remembered(file, lambda: remembered(file, lambda: [2.0, 1.0]))
-    assert grid == [2.0, 1.0]
-    assert list(file.parent.iterdir()) == [file]
 
 
 def final_error(sampler: str, grid: list[Level], **options: object) -> float:

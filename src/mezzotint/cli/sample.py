@@ -22,6 +22,7 @@ from mezzotint.drawing import figures
 from mezzotint.drawing.colour import channel_statistics
 from mezzotint.errors import UserError
 from mezzotint.pipeline import loading, tuned
+from mezzotint.storage import files
 
 MARK = "mezzotint sample"  # in a grid's PNG: of how many pictures it is, 000000 on
 
@@ -154,9 +155,8 @@ def _save(sheet: Image, grid: Path, count: int) -> None:
     """Save a grid, marked as ours; a crash leaves the old one or the new."""
     mark = PngInfo()
     mark.add_text(MARK, f"{count}")
-    partial = grid.with_name(f".{grid.name}")
-    sheet.save(partial, pnginfo=mark)
-    partial.replace(grid)
+    with files.beside(grid) as partial:
+        sheet.save(partial, pnginfo=mark)
 
 
 def _colours(of: str, statistics: dict[str, list[float]]) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -85,22 +82,6 @@ def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> tuple
             shrinks = math.sqrt(variance / (to.alpha**2 * variance + to.sigma**2))
             cost[i, j] = float(error) * shrinks
     return cost, clean
-
-
-def remembered(file: Path, measure: Callable[[], list[float]]) -> list[float]:
-    """The grid that a file holds, measured first where there is none.
-
-    Raises UserError for a damaged file.
-    """
-    if not file.exists():
-        file.parent.mkdir(exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}")  # one a process, of torchrun's
-        partial.write_text(json.dumps({"sigma/alpha": measure()}))
-        partial.replace(file)
-    try:
-        return [float(knot) for knot in json.loads(file.read_text())["sigma/alpha"]]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{file} is damaged: delete it, to be measured again") from None
 
 
 def shortest(cost: Tensor, steps: int) -> list[int]:

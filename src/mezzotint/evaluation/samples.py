@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +23,7 @@ from torch import Tensor
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.errors import UserError
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage import files
 from mezzotint.storage.cache import cache_folder
 
 Follow = Callable[[str, float, int], None]  # what is under way, how much is done, of how many
@@ -91,13 +90,8 @@ def make(
 
     exactly = replace(pipe, defaults=how)  # as arguments, what is None would be the model's own
     images = exactly.sample(batch, seed=seed, first=i * batch, batch=batch, on_step=on_step)
-    handle, partial = tempfile.mkstemp(dir=folder, prefix=".block-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, images.numpy())
-        os.replace(partial, block(folder, i))
-    finally:
-        Path(partial).unlink(missing_ok=True)  # gone already if it was whole
+    with files.beside(block(folder, i)) as partial:
+        np.save(partial, images.numpy())
 
 
 def block(folder: Path, i: int) -> Path:

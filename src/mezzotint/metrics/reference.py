@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -24,6 +22,7 @@ from mezzotint.metrics.features import features
 from mezzotint.metrics.moments import Moments
 from mezzotint.metrics.networks import FeatureNetwork
 from mezzotint.metrics.scores import distance_to
+from mezzotint.storage import files
 from mezzotint.storage.cache import cache_folder
 from mezzotint.storage.progress import progress
 
@@ -104,13 +103,8 @@ def reference(
         "spatial_covariance": spatial.covariance,
         "pool": torch.from_numpy(np.asarray(seen.pool)),
     }
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(handle)
-    try:
+    with files.beside(path) as partial:
         save_file(tensors, partial, {"kind": KIND, "origin": json.dumps(asdict(origin))})
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
     return Reference(path, origin)
 
 

@@ -37,7 +37,8 @@ from mezzotint.run import Progress, run
 from mezzotint.run.folder import check_folder
 from mezzotint.storage import checkpoint, jsonl
 from mezzotint.storage.cache import cache_folder
-from mezzotint.storage.log import duration, replace
+from mezzotint.storage.files import replace
+from mezzotint.storage.log import duration
 from mezzotint.storage.machine import commit, processor
 
 PIXELS = ("linear", "cosine", "adaptive")

@@ -19,13 +19,14 @@ from mezzotint.diffusion import prediction
 from mezzotint.diffusion.guidance import CLIPS, Scale, along, doubled, guide
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.noise import noise
-from mezzotint.diffusion.optimised_grid import optimised, path, remembered
+from mezzotint.diffusion.optimised_grid import optimised, path
 from mezzotint.diffusion.prediction import Denoiser, Net, split_variance
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.errors import UserError
 from mezzotint.networks import Network
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline.codec import Codec, Latents, Pixels
+from mezzotint.pipeline.grids import remembered
 from mezzotint.pipeline.labels import Labels, integers
 from mezzotint.storage.cache import cache_folder
 

@@ -20,7 +20,7 @@ from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.strict import STRICT, first_problem
 from mezzotint.errors import UserError
 from mezzotint.pipeline.pipeline import Pipeline
-from mezzotint.storage import log as track
+from mezzotint.storage import files
 
 NAME = "recommended.json"
 
@@ -62,7 +62,7 @@ _ADAPTER = TypeAdapter(Recommended)
 def write(folder: Path, found: Recommended) -> Path:
     """Write a run's recommended.json, whole or not at all."""
     path = folder / NAME
-    track.replace(path, _ADAPTER.dump_json(found, indent=1).decode() + "\n")
+    files.replace(path, _ADAPTER.dump_json(found, indent=1).decode() + "\n")
     return path
 
 

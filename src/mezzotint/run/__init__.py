@@ -29,7 +29,8 @@ from mezzotint.run.job import Job
 from mezzotint.run.stop import Stop
 from mezzotint.run.watch import Curve, draw, grid
 from mezzotint.storage import checkpoint
-from mezzotint.storage.log import Log, replace
+from mezzotint.storage.files import replace
+from mezzotint.storage.log import Log
 from mezzotint.trainer.loop import Step, train
 
 if TYPE_CHECKING:

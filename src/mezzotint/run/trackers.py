@@ -22,7 +22,8 @@ import numpy as np
 from PIL import Image
 
 from mezzotint.errors import UserError
-from mezzotint.storage.log import Log, read, replace
+from mezzotint.storage.files import replace
+from mezzotint.storage.log import Log, read
 
 T = TypeVar("T")
 Values: TypeAlias = dict[str, float | Path]  # curves by their names, and grids as their files

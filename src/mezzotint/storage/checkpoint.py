@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ import safetensors.torch
 from torch import Tensor
 
 from mezzotint.errors import UserError
+from mezzotint.storage.files import sync
 
 MANIFEST = "manifest.json"
 
@@ -66,11 +66,11 @@ def write(
         _write(partial / name, data)
         sums[name] = hashlib.sha256(data).hexdigest()
     _write(partial / MANIFEST, json.dumps({"sha256": sums}, indent=1).encode())
-    _sync(partial)
+    sync(partial)
     if final.exists():
         final.rename(old)
     partial.rename(final)
-    _sync(folder)
+    sync(folder)
     _sweep(folder, final.name)
     return final
 
@@ -121,18 +121,8 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    path.write_bytes(data)
+    sync(path)
 
 
 def _sweep(folder: Path, name: str) -> None:

@@ -20,22 +20,22 @@ def beside(path: Path) -> Iterator[Path]:
     """Yield a path to write, which takes the place of ``path`` when the block ends.
 
     The path is a hidden one in the same folder, no other process's, of the same suffix. If the
-    block raises, what was written is removed and ``path`` stays as it was.
+    block raises, what was written is removed and ``path`` stays as it was. Several processes may
+    write the same file: the last to finish is read.
     """
     partial = path.with_name(f".{path.stem[:100]}.partial-{uuid.uuid4().hex}{path.suffix}")
     try:
         yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
+        sync(partial)
         os.replace(partial, path)
         sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)  # gone already if it was whole
 
 
-def sync(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from mezzotint.storage import jsonl
+from mezzotint.storage import files, jsonl
 
 
 class Log:
@@ -21,7 +20,7 @@ class Log:
         self.path = path
         if path.exists():
             kept = [row for row in read(path) if row["step"] <= step]
-            replace(path, "".join(json.dumps(row) + "\n" for row in kept))
+            files.replace(path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write(self, row: dict[str, Any]) -> None:
         jsonl.append(self.path, row)
@@ -39,13 +38,3 @@ def duration(path: Path) -> float:
         if rate := row.get("images_per_second"):
             total, before = total + (row["images"] - before) / rate, row["images"]
     return total
-
-
-def replace(path: Path, text: str) -> None:
-    """Give a file new content so that a crash leaves the old or the new."""
-    beside = path.with_name(f".{path.name}")
-    with beside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
