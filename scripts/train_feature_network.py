@@ -22,8 +22,7 @@ from torch.nn.functional import cross_entropy, pad
 from torch.optim.swa_utils import AveragedModel, update_bn
 
 from mezzotint.data import Prepared, prepare
-from mezzotint.metrics import networks
-from mezzotint.metrics.classifier import Classifier
+from mezzotint.metrics.classifier import PACKAGED, Classifier, weights_file
 from mezzotint.networks.precision import compute_dtype
 
 BATCH, SHIFT = 256, 2
@@ -56,13 +55,13 @@ def main() -> None:
     flags = parser.parse_args()
     images, peak, flip = RECIPES[flags.name]
     steps = (flags.images or images) // BATCH
-    out = flags.out or networks.WEIGHTS / f"{flags.name}.safetensors"
+    out = flags.out or weights_file(flags.name)
 
     torch.manual_seed(flags.seed)
     random = torch.Generator().manual_seed(flags.seed)
     train, test = prepare(flags.data), prepare(flags.data, split="test")
     dtype = compute_dtype("auto", torch.device("cpu"))
-    net = Classifier(networks.WIDTHS[flags.name], len(train.classes))
+    net = Classifier(PACKAGED[flags.name].widths, len(train.classes))
     net = net.to(memory_format=torch.channels_last)
     mean = AveragedModel(net, use_buffers=False)
     optimizer = torch.optim.SGD(

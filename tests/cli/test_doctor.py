@@ -54,7 +54,7 @@ def test_where_nothing_is_wrong_it_says_so_and_exits_with_0(capsys, monkeypatch)
     [
         ("doctor", "give a run's folder"),
         ("doctor nowhere", "nowhere is not a run"),
-        ("doctor RUN --samples 3", "3 pictures cannot be measured: give at least 10"),
+        ("doctor RUN --samples 3", "3 images cannot be measured: give at least 10"),
         ("doctor RUN --smaples 3", "unknown field --smaples; did you mean --samples"),
     ],
 )

@@ -50,7 +50,7 @@ def measure(trained: Path, pipe: mz.Pipeline) -> Measure:
 def figures(pipe, measure, folder: Path, tiers=(40,), **more):
     """Of each tier: name -> (value, low, high, samples)."""
     seen = evaluation.evaluate(pipe, [measure], pipe.defaults, tiers, folder, batch=16, **more)
-    return [{f.name: (f.value, f.low, f.high, f.samples) for f in found} for _, found in seen]
+    return [{f.name: (f.value, f.low, f.high, f.count) for f in found} for _, found in seen]
 
 
 def test_the_figures_do_not_depend_on_the_number_of_processes(pipe, measure, tmp_path) -> None:
@@ -138,7 +138,7 @@ def test_other_settings_weights_and_seeds_have_other_pictures(pipe) -> None:
 
 
 def test_the_command_offers_what_there_is() -> None:
-    assert get_args(Metric) == EVERY == METRICS
+    assert get_args(Metric) == EVERY == tuple(METRICS)
     assert set(get_args(Network)) == set(NETWORKS)
 
 
@@ -204,8 +204,8 @@ def test_a_figure_after_a_line_that_was_cut_short_is_kept(tmp_path: Path) -> Non
     [
         ("RUN --network cifar10 --metrics accuracy", "accuracy takes a network of the model's own"),
         ("RUN --network glyphs cifar10 --metrics accuracy", "of the model's own classes"),
-        ("RUN --metrics", "nothing would be measured: choose metrics of fd, sfd"),
-        ("DIGITS --against glyphs --metrics accuracy", "own classes, or the pictures': choose fd"),
+        ("RUN --metrics", "nothing would be measured: choose"),
+        ("DIGITS --against glyphs --metrics accuracy", "own classes, or the images': choose fd"),
         ("DIGITS --against glyphs --metrics", "nothing would be measured"),
     ],
 )
@@ -307,7 +307,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
     flags[1] = "cifar10"
     code, _, err = call(capsys, "evaluate", str(folder), "--against", str(file), *flags)
     assert code == 2
-    assert "is of network glyphs, the pictures of cifar10" in err
+    assert "is of network glyphs, the images of cifar10" in err
 
 
 @pytest.mark.parametrize(
@@ -324,12 +324,12 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
             "evaluate DIGITS --against LARGE",
             "64x64, those to measure of 32x32: scale them with --size",
         ),
-        ("evaluate FEW --against glyphs", "3 pictures cannot be measured: give at least 10"),
+        ("evaluate FEW --against glyphs", "3 images cannot be measured: give at least 10"),
         ("evaluate FLOAT --against glyphs", "round them to uint8, 0 to 255"),
         ("evaluate WIDE --against glyphs", "values from 0 to 300: give uint8, 0 to 255"),
         ("evaluate DIGITS --against WEIGHTS", "is no reference that mezzotint wrote"),
         ("evaluate RUN --samples some", "give 1k, 5k, 10k, 50k or a number"),
-        ("evaluate RUN --samples 5", "5 pictures cannot be measured: give at least 10"),
+        ("evaluate RUN --samples 5", "5 images cannot be measured: give at least 10"),
         ("train glyphs-ddpm --evaluate-samples 9", "evaluate_samples: input should be greater"),
         ("evaluate RUN --batch 0", "batch is 0: make at least one picture at once"),
         ("evaluate RUN --seed -1", "seed is -1: choose 0 or more"),

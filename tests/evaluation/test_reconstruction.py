@@ -20,9 +20,8 @@ from mezzotint.data.prepared import Prepared
 from mezzotint.evaluation import reconstruction
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import Measure
-from mezzotint.evaluation.reconstruction import frechet_of_pairs, kernel_of_pairs
 from mezzotint.interop.vae import write_vae
-from mezzotint.metrics import Figure, frechet_distance, interval, kernel_distance
+from mezzotint.metrics import Figure, interval, pairs
 from mezzotint.networks import VAE, TinyVAE, TinyVAEConfig, VAEConfig
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.loading import is_autoencoder, load_codec
@@ -100,11 +99,11 @@ def test_what_a_perfect_autoencoder_gives_back(originals, measure) -> None:
     for name in ("fd-glyphs", "sfd-glyphs", "kd-glyphs"):
         f = found[name]
         assert (f.low, f.value, f.high) == pytest.approx((0, 0, 0), abs=1e-6), name
-        assert (f.samples, f.network, f.against) == (100, "glyphs", "100 of glyphs train")
+        assert (f.count, f.network, f.against) == (100, "glyphs", "100 of glyphs train")
     assert found["psnr"].value == pytest.approx(CAP)
     assert found["ssim"].value == pytest.approx(1)
     assert "network" not in str(found["psnr"])
-    assert str(found["psnr"]).endswith("100 pictures; dB")
+    assert str(found["psnr"]).endswith("100 images; dB")
     assert seen[0] == (0, 100)
 
 
@@ -156,7 +155,7 @@ def test_in_whatever_parts_they_come_the_figures_are_the_same(
     vae = load_codec(foreign)
     at_once = figures(vae, originals, [measure], ("fd", "kd"))
     monkeypatch.setattr(reconstruction, "SLICE", 7 * 32 * 32)
-    monkeypatch.setattr(reconstruction, "ROWS", 7)
+    monkeypatch.setattr(pairs, "ROWS", 7)
     by_sevens = figures(vae, originals, [measure], ("fd", "kd"))
     for name, figure in at_once.items():
         for bound in ("value", "low", "high"):
@@ -164,59 +163,8 @@ def test_in_whatever_parts_they_come_the_figures_are_the_same(
             assert getattr(by_sevens[name], bound) == wanted, name
 
 
-def pairs(n: int, d: int, apart: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Features N(0, I) of pictures, and of their reconstructions: N(0, I) too, but not the same."""
-    random = np.random.default_rng(seed)
-    real, other = random.standard_normal((2, n, d))
-    made = np.cos(apart) * real + np.sin(apart) * other
-    return made.astype(np.float32), real.astype(np.float32)
-
-
-def test_the_kernel_distance_of_pairs_is_its_definition(monkeypatch) -> None:
-    monkeypatch.setattr(reconstruction, "ROWS", 4)
-    x, y = pairs(10, 3, 0.5, 0)
-    k = lambda a, b: (float(a @ b) / 3 + 1) ** 3  # noqa: E731
-    wanted = [
-        k(x[i], x[j]) + k(y[i], y[j]) - k(x[i], y[j]) - k(y[i], x[j])
-        for i in range(10)
-        for j in range(10)
-        if i != j
-    ]
-    assert kernel_of_pairs(x, y)[0] == pytest.approx(np.mean(wanted), rel=1e-6)
-
-
-def test_the_kernel_distance_of_pairs_is_unbiased() -> None:
-    """Of one distribution it is 0 on average, where that of independent sets is far below."""
-    paired, naive = [], []
-    for seed in range(60):
-        x, y = pairs(60, 4, 0.3, seed)
-        paired.append(kernel_of_pairs(x, y)[0])
-        naive.append(kernel_distance(torch.tensor(x), torch.tensor(y), 1, 60)[0])
-    error = np.std(paired) / 60**0.5
-    assert abs(np.mean(paired)) < 3 * error
-    assert np.mean(naive) < -20 * error
-
-
-@pytest.mark.parametrize("distance", [frechet_of_pairs, kernel_of_pairs])
-def test_the_interval_is_the_spread_over_other_pairs(distance, monkeypatch) -> None:
-    monkeypatch.setattr(interval, "HALVINGS", 20)
-    values, deviations = [], []
-    for seed in range(40):
-        made, real = pairs(400, 4, 0.3, seed)
-        value, (low, high) = distance(made * 1.2 + 0.1, real)  # no two sets of one distribution
-        values.append(value)
-        deviations.append((high - low) / 2 / 1.96)
-    assert np.median(deviations) == pytest.approx(np.std(values), rel=0.35)
-
-
-def test_the_frechet_distance_of_pairs_is_that_of_the_sets() -> None:
-    made, real = pairs(50, 4, 0.5, 0)
-    moments = made.mean(0), np.cov(made.T), real.mean(0), np.cov(real.T)
-    assert frechet_of_pairs(made, real)[0] == pytest.approx(frechet_distance(*moments), rel=1e-4)
-
-
 def test_what_cannot_be_measured_is_refused(originals, measure) -> None:
-    with pytest.raises(UserError, match="9 pictures cannot be measured: give at least 10"):
+    with pytest.raises(UserError, match="9 images cannot be measured: give at least 10"):
         reconstruction.reconstruct(codec(), originals.some(9), [])
     with pytest.raises(UserError, match="the reference is of other pictures"):
         reconstruction.reconstruct(codec(), originals.some(50), [measure])
@@ -322,9 +270,9 @@ def test_autoencoders_are_told_from_all_else(trained, trained_vae, foreign, tmp_
         ("FOREIGN --against glyphs --size 31", "pass a --size that 2 divides"),
         ("FOREIGN --against glyphs --against-split half", "has no split 'half'"),
         ("VAE --size 30", "30x30 (height x width) have no latents"),
-        ("VAE --size 8", "pictures of 8x8: SSIM needs 11 pixels a side"),
-        ("VAE --samples 9", "9 pictures cannot be measured: give at least 10"),
-        ("VAE --samples -1", "-1 pictures cannot be measured: give at least 10"),
+        ("VAE --size 8", "images of 8x8: SSIM needs 11 pixels a side"),
+        ("VAE --samples 9", "9 images cannot be measured: give at least 10"),
+        ("VAE --samples -1", "-1 images cannot be measured: give at least 10"),
         ("VAE --metrics accuracy", "accuracy"),
         ("VAE --tile 3", "a tile of 3 latents a side is too small"),
         ("VAE --steps 3", "unknown field --steps"),

@@ -19,7 +19,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def digits() -> np.ndarray:
-    """The first pictures of glyphs' test split, (400, 32, 32, 3): their labels are i mod 10."""
+    """The first images of glyphs' test split, (400, 32, 32, 3): their labels are i mod 10."""
     return np.stack([glyphs.draw("test", i) for i in range(400)])
 
 

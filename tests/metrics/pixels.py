@@ -18,7 +18,8 @@ def pixel_network(**facts: object) -> FeatureNetwork:
         return Seen(x, 2 * x, x)
 
     given = {"name": "pixels", "weights": "0" * 64, "resize": "none", "classes": ()}
-    return FeatureNetwork(net=net, device=torch.device("cpu"), **(given | facts))
+    given["device"] = torch.device("cpu")
+    return FeatureNetwork(net=net, **(given | facts))
 
 
 def pictures(x: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ def test_they_are_what_the_network_sees(digits: np.ndarray) -> None:
     np.testing.assert_allclose(found.probabilities.sum(1), 1, atol=1e-6)
 
 
-def test_pictures_may_come_in_parts() -> None:
+def test_images_may_come_in_parts() -> None:
     x = np.random.default_rng(0).standard_normal((130, 4))
     images = torch.from_numpy(pictures(x)).permute(0, 3, 1, 2)
     found = Features(pixel_network(), 200)
@@ -54,19 +54,19 @@ def test_nothing_is_left_in_the_cache(own_cache: Path) -> None:
     assert not [path for path in own_cache.rglob("*") if path.is_file()]
 
 
-def test_pictures_of_mixed_sizes_are_refused() -> None:
+def test_images_of_mixed_sizes_are_refused() -> None:
     found = Features(pixel_network(), 10)
     found.add(torch.zeros(5, 3, 1, 4, dtype=torch.uint8))
-    with pytest.raises(UserError, match="pictures of mixed sizes, 1x4 and 2x2: bring them to one"):
+    with pytest.raises(UserError, match="images of mixed sizes, 1x4 and 2x2: bring them to one"):
         found.add(torch.zeros(5, 3, 2, 2, dtype=torch.uint8))
     assert found.done == 5
 
 
-def test_no_pictures_have_no_features() -> None:
-    with pytest.raises(UserError, match="no pictures to measure"):
+def test_no_images_have_no_features() -> None:
+    with pytest.raises(UserError, match="no images to measure"):
         features(pixel_network(), np.zeros((0, 1, 4, 3), np.uint8))
 
 
-def test_float_pictures_are_refused() -> None:
+def test_float_images_are_refused() -> None:
     with pytest.raises(UserError, match="images are float32 from 0 to 0: give uint8"):
         Features(pixel_network(), 10).add(torch.zeros(5, 3, 1, 4))

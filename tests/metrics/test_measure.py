@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -12,7 +13,16 @@ from PIL import Image, ImageFilter
 from metrics.pixels import pictures, pixel_network, seen
 from mezzotint.data import Prepared
 from mezzotint.errors import UserError
-from mezzotint.metrics import METRICS, Figure, Reference, features, measure, network, reference
+from mezzotint.metrics import (
+    METRICS,
+    Comparison,
+    Figure,
+    Reference,
+    features,
+    measure,
+    network,
+    reference,
+)
 from mezzotint.metrics.moments import Moments
 from mezzotint.metrics.scores import distance_to
 
@@ -38,10 +48,10 @@ def against(x: np.ndarray, name: str = "made up") -> Reference:
 
 
 def figures(made: np.ndarray, real: np.ndarray, *metrics: str) -> dict[str, Figure]:
-    return {f.name: f for f in measure(seen(made), against(real), metrics or METRICS)}
+    return {f.name: f for f in measure(seen(made), against(real), metrics or None)}
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", NAMES)
 def test_every_figure_says_what_it_comes_from(metric: str) -> None:
     net = pixel_network(classes=CLASSES, resize="none at all")
     made, real = (pictures(gaussian(count, seed)) for seed, count in enumerate((40, 60)))
@@ -50,11 +60,11 @@ def test_every_figure_says_what_it_comes_from(metric: str) -> None:
     found = list(measure(features(net, made), origin, [metric], labels, CLASSES))
     assert [f.name for f in found] == NAMES[metric]
     for f in found:
-        assert (f.samples, f.network, f.resize) == (40, "pixels", "none at all")
+        assert (f.count, f.network, f.resize) == (40, "pixels", "none at all")
         assert f.against == ("" if metric in ("cs", "accuracy") else "60 of made up")
         assert f.low <= f.value <= f.high
         assert np.isfinite([f.low, f.value, f.high]).all()
-        for part in (f.name, "40 pictures", f.against, "pixels network, none at all", f.note):
+        for part in (f.name, "40 images", f.against, "pixels network, none at all", f.note):
             assert part in str(f)
 
 
@@ -62,15 +72,42 @@ def test_figures_do_not_depend_on_the_day() -> None:
     assert figures(gaussian(40, 0), gaussian(60, 1)) == figures(gaussian(40, 0), gaussian(60, 1))
 
 
-def test_fewer_than_ten_pictures_are_refused() -> None:
+def test_fewer_than_ten_images_are_refused() -> None:
     assert figures(gaussian(10, 0), gaussian(60, 1))
-    with pytest.raises(UserError, match=r"9 pictures cannot be measured: .* at least 10"):
+    with pytest.raises(UserError, match=r"9 images cannot be measured: .* at least 10"):
         figures(gaussian(9, 0), gaussian(60, 1))
 
 
-def test_another_metric_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UserError, match=f"no metric 'fid': choose {', '.join(METRICS)}"):
-        figures(gaussian(20, 0), gaussian(60, 1), "fd", "fid")
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        (["fd", "fid"], "unknown metric 'fid': choose one of fd, sfd"),
+        (["beauty"], f"unknown metric 'beauty': choose one of {', '.join(METRICS)}"),
+        ([], f"nothing would be measured: choose `metrics` of {', '.join(METRICS)}"),
+    ],
+)
+def test_metrics_that_do_not_exist_are_refused(metrics: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        next(measure(seen(gaussian(20, 0)), against(gaussian(60, 1)), metrics))
+
+
+def shift(seen: Comparison) -> Iterator[Figure]:
+    """Yield the distance between the mean features, with an interval from 200 bootstraps."""
+    random, real = np.random.default_rng(0), seen.against.pool.mean(0)
+    draws = [seen.pool[random.integers(0, seen.count, seen.count)].mean(0) for _ in range(200)]
+    far = torch.stack([(draw - real).norm() for draw in draws])
+    value, error = float((seen.pool.mean(0) - real).norm()), 1.96 * float(far.std())
+    yield seen.figure(seen.named("shift"), value, (value - error, value + error))
+
+
+def test_a_metric_of_ones_own_is_measured_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "shift", shift)
+    found = figures(1.0 + gaussian(400, 0), gaussian(4000, 1), "shift", "sfd")
+    assert list(found) == ["sfd-pixels", "shift-pixels"]
+    figure = found["shift-pixels"]
+    assert figure.low < DIM**0.5 < figure.high
+    assert (figure.count, figure.against) == (400, "4,000 of made up")
+    assert "shift-pixels" in figures(gaussian(40, 0), gaussian(60, 1))
 
 
 def test_the_limit_comes_where_a_halfs_covariance_is_good() -> None:
@@ -88,14 +125,14 @@ def test_accuracy_is_the_share_of_the_asked_classes() -> None:
     assert figure.value == 0.75
     assert not list(measure(known, real, ["accuracy"]))
     assert not list(measure(known, real, ["accuracy"], labels, tuple("abcx")))  # others
-    with pytest.raises(UserError, match="39 labels for 40 pictures: give one each"):
+    with pytest.raises(UserError, match="39 labels for 40 images: give one each"):
         list(measure(known, real, ["accuracy"], labels[1:], CLASSES))
 
 
 def test_a_reference_of_another_network_is_refused() -> None:
     real = against(gaussian(60, 1))
     other = features(pixel_network(resize="another"), pictures(gaussian(40, 0)))
-    with pytest.raises(UserError, match=r"is of resize .*, the pictures of another"):
+    with pytest.raises(UserError, match=r"is of resize .*, the images of another"):
         list(measure(other, real, ["fd"]))
 
 
@@ -147,19 +184,19 @@ def test_classes_in_order_change_no_figure_much() -> None:
         assert ordered[name].value == pytest.approx(apart[name].value, rel=0.15)
 
 
-def test_few_of_many_pictures_are_told_for_precision() -> None:
+def test_few_of_many_images_are_told_for_precision() -> None:
     found = figures(gaussian(90, 0), gaussian(40, 1), "prdc", "memorised")
-    assert found["precision"].samples == 40
-    assert found["memorised"].samples == 90
+    assert found["precision"].count == 40
+    assert found["memorised"].count == 90
 
 
-def test_copies_are_memorised_and_fresh_pictures_seem_so_as_often_as_held_out_ones() -> None:
+def test_copies_are_memorised_and_fresh_images_seem_so_as_often_as_held_out_ones() -> None:
     training = gaussian(1000, 0)
     copies, fresh, held_out = (
         figures(x, training, "memorised")["memorised"].value
         for x in (training[:200], gaussian(500, 1), gaussian(500, 2))
     )
-    assert copies > 0.95  # on the 8-bit grid some training pictures are alike
+    assert copies > 0.95  # on the 8-bit grid some training images are alike
     assert fresh < 0.7
     assert fresh == pytest.approx(held_out, abs=0.1)
 
@@ -189,7 +226,7 @@ corruptions = pytest.mark.parametrize(
 
 
 def assert_grows(name: str, images: np.ndarray, corrupt: Corrupt, levels: tuple) -> None:
-    """The distance to the pictures as they were, with the level of what is done to them."""
+    """The distance to the images as they were, with the level of what is done to them."""
     net = network(name)
 
     def moments(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

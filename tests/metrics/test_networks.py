@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +14,9 @@ from metrics.pixels import pixel_network
 from mezzotint.data import Prepared
 from mezzotint.errors import UserError
 from mezzotint.metrics import inception, network
-from mezzotint.metrics.classifier import Classifier, Seen
+from mezzotint.metrics.classifier import PACKAGED, Classifier, Seen, weights_file
 from mezzotint.metrics.inception import Taps
-from mezzotint.metrics.networks import CLASSES, WEIGHTS, WIDTHS, check, choose, figure_name
+from mezzotint.metrics.networks import NETWORKS, check, choose, figure_name
 
 OURS = ["cifar10", "glyphs"]
 
@@ -42,25 +43,25 @@ def test_the_glyphs_network_reads_digits_that_it_never_saw(digits: np.ndarray) -
 
 @pytest.mark.shared
 def test_the_cifar10_network_knows_the_test_sets_classes(cifar10_test: Prepared) -> None:
-    assert cifar10_test.classes == CLASSES["cifar10"]
+    assert cifar10_test.classes == PACKAGED["cifar10"].classes
     right = logits("cifar10", cifar10_test.images).argmax(1).numpy() == cifar10_test.labels
     assert right.mean() >= 0.92
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_wheel_has_room_for_the_weights(name: str) -> None:
-    assert (WEIGHTS / f"{name}.safetensors").stat().st_size <= 4_000_000
+    assert weights_file(name).stat().st_size <= 4_000_000
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_weight_is_in_the_file(name: str) -> None:
-    needed = Classifier(WIDTHS[name], len(CLASSES[name])).state_dict()
-    there = load_file(WEIGHTS / f"{name}.safetensors")
+    needed = Classifier(PACKAGED[name].widths, len(PACKAGED[name].classes)).state_dict()
+    there = load_file(weights_file(name))
     assert {key for key in needed if not key.endswith("num_batches_tracked")} == set(there)
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_picture_has_the_same_features_alone_and_among_others(
+def test_an_image_has_the_same_features_alone_and_among_others(
     name: str, digits: np.ndarray
 ) -> None:
     net, images = network(name), tensor(digits[:8])
@@ -80,7 +81,7 @@ def test_features_are_of_unit_variance_over_the_data_they_were_calibrated_on(
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_pictures_of_other_sizes_are_brought_to_32(name: str) -> None:
+def test_images_of_other_sizes_are_brought_to_32(name: str) -> None:
     net = network(name)
     assert_same(
         net(torch.full((1, 3, 48, 70), 90, dtype=torch.uint8)),
@@ -105,7 +106,7 @@ def test_pictures_of_other_sizes_are_brought_to_32(name: str) -> None:
         (torch.zeros(0, 3, 8, 8, dtype=torch.uint8), r"of shape \(0, 3, 8, 8\): give \(N, 3"),
     ],
 )
-def test_what_is_no_picture_is_refused(images: Tensor, message: str) -> None:
+def test_what_is_no_image_is_refused(images: Tensor, message: str) -> None:
     with pytest.raises(UserError, match=message):
         check(images)
     with pytest.raises(UserError, match=message):
@@ -124,10 +125,24 @@ def test_features_that_are_not_finite_are_refused(part: str, bad: float) -> None
         broken(torch.zeros(2, 3, 1, 4, dtype=torch.uint8))
 
 
-def test_another_network_is_refused_with_those_there_are() -> None:
-    names = "cifar10, glyphs, inception, inception-pytorch-fid"
-    with pytest.raises(UserError, match=f"no feature network 'vgg': choose {names}"):
-        network("vgg")
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("incepton", "; did you mean inception or inception-pytorch-fid?"),
+        ("vgg", ""),
+    ],
+)
+def test_another_network_is_refused_with_those_there_are(name: str, hint: str) -> None:
+    every = "cifar10, glyphs, inception, inception-pytorch-fid"
+    said = f"unknown feature network {name!r}: choose one of {every}{hint}"
+    with pytest.raises(UserError, match=re.escape(said)):
+        network(name)
+
+
+def test_a_network_of_ones_own_is_had_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NETWORKS, "pixels", lambda device: pixel_network(device=device))
+    assert network("pixels").device == torch.device("cpu")
+    assert figure_name("fd", "pixels") == "fd-pixels"
 
 
 @pytest.mark.parametrize(
@@ -142,6 +157,7 @@ def test_another_network_is_refused_with_those_there_are() -> None:
         ("fd", "cifar10", "fd-cifar10"),
         ("kd", "glyphs", "kd-glyphs"),
         ("cs", "glyphs", "cs-glyphs"),
+        ("shift", "inception", "shift-inception"),
     ],
 )
 def test_only_inceptions_figures_bear_the_fields_names(
@@ -152,7 +168,7 @@ def test_only_inceptions_figures_bear_the_fields_names(
 
 def test_the_network_is_the_one_that_knows_the_classes() -> None:
     assert choose(tuple("0123456789")) == "glyphs"
-    assert choose(CLASSES["cifar10"]) == "cifar10"
+    assert choose(PACKAGED["cifar10"].classes) == "cifar10"
     assert choose(()) == choose(("cat", "dog")) == "cifar10"
 
 

@@ -123,7 +123,7 @@ def test_blur_is_worse_than_a_grey_level(name: str, x: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_gradient_goes_to_the_pictures_alone(
+def test_the_gradient_goes_to_the_images_alone(
     name: str, x: Tensor, y: Tensor, draw: torch.Generator
 ) -> None:
     d = perceptual(name)
@@ -141,7 +141,7 @@ def test_the_gradient_goes_to_the_pictures_alone(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_flat_pictures_and_equal_ones_have_finite_gradients(name: str, x: Tensor) -> None:
+def test_flat_images_and_equal_ones_have_finite_gradients(name: str, x: Tensor) -> None:
     for a, b in [(x, x), (torch.zeros_like(x), x), (-torch.ones_like(x), torch.zeros_like(x))]:
         a = a.clone().requires_grad_()
         perceptual(name)(a, b).sum().backward()
@@ -161,8 +161,8 @@ def test_autocast_changes_little(name: str, x: Tensor, y: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", ["cifar10", "glyphs"])
-def test_pictures_are_seen_at_their_own_size(name: str, x: Tensor, y: Tensor) -> None:
-    """Four pictures as one have the mean of their distances, but for what is seen across edges."""
+def test_images_are_seen_at_their_own_size(name: str, x: Tensor, y: Tensor) -> None:
+    """Four images as one have the mean of their distances, but for what is seen across edges."""
     d = perceptual(name)
     tiled = [torch.cat([z, z], 3) for z in (x, y)]
     tiled = [torch.cat([z, z], 2) for z in tiled]
@@ -178,7 +178,7 @@ def test_a_name_that_there_is_none_of_is_refused() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 16, 24), (2, 3, 32, 15), (3, 32, 32), (2, 1, 32, 32)])
-def test_other_pictures_are_refused(shape: tuple[int, ...], x: Tensor) -> None:
+def test_other_images_are_refused(shape: tuple[int, ...], x: Tensor) -> None:
     d = perceptual("glyphs")
     with pytest.raises(UserError, match="at least 16x16"):
         d(torch.zeros(shape), x if shape[-1] == 24 else torch.zeros(shape))

@@ -15,7 +15,7 @@ Pair = tuple[Tensor, Tensor]
 
 @pytest.fixture
 def pair(digits: np.ndarray, draw: torch.Generator) -> Pair:
-    """Six pictures and noisy copies, from hardly to hopelessly noisy."""
+    """Six images and noisy copies, from hardly to hopelessly noisy."""
     a = torch.from_numpy(digits[:6]).permute(0, 3, 1, 2)[..., :27]
     noise = torch.randn(a.shape, generator=draw) * torch.logspace(0.3, 2, 6).view(-1, 1, 1, 1)
     return a, (a + noise).round().clamp(0, 255).byte()
@@ -49,14 +49,14 @@ def test_an_even_error_of_e_has_a_psnr_of_20_log_255_over_e() -> None:
     assert psnr(a, a + 5).item() == pytest.approx(20 * math.log10(255 / 5))
 
 
-def test_flat_pictures_differ_in_luminance_alone() -> None:
+def test_flat_images_differ_in_luminance_alone() -> None:
     a = torch.full((1, 3, 11, 11), 100, dtype=torch.uint8)
     c1 = (0.01 * 255) ** 2
     wanted = (2 * 100 * 120 + c1) / (100**2 + 120**2 + c1)
     assert ssim(a, a + 20).item() == pytest.approx(wanted)
 
 
-def test_equal_pictures_have_the_best_figures_and_finite_ones(pair: Pair) -> None:
+def test_equal_images_have_the_best_figures_and_finite_ones(pair: Pair) -> None:
     a, b = pair
     assert psnr(a, a).tolist() == pytest.approx([10 * math.log10(12 * 255**2)] * len(a))
     torch.testing.assert_close(ssim(a, a), torch.ones(len(a), dtype=torch.float64))
@@ -65,7 +65,7 @@ def test_equal_pictures_have_the_best_figures_and_finite_ones(pair: Pair) -> Non
 
 
 @pytest.mark.parametrize("metric", [psnr, ssim])
-def test_what_is_no_pair_of_pictures_is_refused(metric: object, pair: Pair) -> None:
+def test_what_is_no_pair_of_images_is_refused(metric: object, pair: Pair) -> None:
     a, b = pair
     with pytest.raises(UserError, match="uint8 and float32: give uint8"):
         metric(a, b.float())
@@ -83,7 +83,7 @@ def test_ssim_needs_room_for_its_window(pair: Pair) -> None:
 def test_a_mean_comes_with_its_interval(draw: torch.Generator) -> None:
     values = 30 + 2 * torch.randn(400, generator=draw)
     figure = mean_figure("psnr", values, "dB")
-    assert (figure.name, figure.samples, figure.note) == ("psnr", 400, "dB")
+    assert (figure.name, figure.count, figure.note) == ("psnr", 400, "dB")
     assert figure.value == pytest.approx(float(values.mean()))
     assert figure.high - figure.value == pytest.approx(1.96 * 2 / 400**0.5, rel=0.2)
     assert figure.low + figure.high == pytest.approx(2 * figure.value)

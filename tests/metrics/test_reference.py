@@ -19,13 +19,13 @@ IMAGES = pictures(X)
 
 
 def counted(**facts: object) -> tuple[FeatureNetwork, list[int]]:
-    """A network, and the numbers of pictures that it has looked at so far."""
+    """A network, and the numbers of images that it has looked at so far."""
     net, asked = pixel_network(**facts), []
     return replace(net, net=lambda images: asked.append(len(images)) or net.net(images)), asked
 
 
 def of(images: np.ndarray = IMAGES, data: str = "abc", **facts: object) -> Reference:
-    return reference(pixel_network(**facts), images, data, "test pictures")
+    return reference(pixel_network(**facts), images, data, "test images")
 
 
 def test_it_holds_the_features_and_their_distances() -> None:
@@ -37,14 +37,14 @@ def test_it_holds_the_features_and_their_distances() -> None:
         wanted = frechet_distance(y.mean(0), np.cov(y.T), *other)
         assert distance(*other) == pytest.approx(wanted, rel=1e-6)
     assert (found.origin.count, found.origin.size) == (60, "1x4")
-    assert found.origin.name == "test pictures"
+    assert found.origin.name == "test images"
 
 
 def test_it_is_computed_once() -> None:
     net, asked = counted()
-    first = reference(net, IMAGES, "abc", "test pictures")
+    first = reference(net, IMAGES, "abc", "test images")
     assert sum(asked) == 60
-    second = reference(net, IMAGES, "abc", "test pictures")
+    second = reference(net, IMAGES, "abc", "test images")
     assert sum(asked) == 60
     assert (second.path, second.origin) == (first.path, first.origin)
     assert second.pool.equal(first.pool)
@@ -108,10 +108,10 @@ def test_it_fits_its_own_network_and_size() -> None:
 @pytest.mark.parametrize(
     ("facts", "size", "message"),
     [
-        ({"name": "glyphs"}, (1, 4), "is of network pixels, the pictures of glyphs: give"),
-        ({"weights": "1" * 64}, (1, 4), "of weights 000000000000, the pictures of 111111111111:"),
-        ({"resize": "twice"}, (1, 4), "is of resize none, the pictures of twice"),
-        ({}, (4, 1), "is of size 1x4, the pictures of 4x1"),
+        ({"name": "glyphs"}, (1, 4), "is of network pixels, the images of glyphs: give"),
+        ({"weights": "1" * 64}, (1, 4), "of weights 000000000000, the images of 111111111111:"),
+        ({"resize": "twice"}, (1, 4), "is of resize none, the images of twice"),
+        ({}, (4, 1), "is of size 1x4, the images of 4x1"),
     ],
 )
 def test_what_it_does_not_fit_is_named(facts: dict, size: tuple[int, int], message: str) -> None:

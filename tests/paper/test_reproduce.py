@@ -254,7 +254,7 @@ def test_bad_input(
         (["--seed", "-1"], "seed is -1: choose 0 or more"),
         (["--out", str(foreign)], f"{foreign} exists and holds no plan: choose another --out"),
         ([*begun, "--samples", "11"], f"{out} was begun with samples = 10, not 11"),
-        (["--samples", "5"], "5 pictures cannot be measured"),
+        (["--samples", "5"], "5 images cannot be measured"),
         ([*begun, "--data", "cifar10"], f"{out} was begun with cosine data = glyphs, not cifar10"),
         ([*begun, "--images", "8"], f"{out} was begun with cosine images = 96, not 8"),
     ):

@@ -382,7 +382,7 @@ def test_accuracy_is_not_swept_for_classes_that_no_network_knows(classes, tmp_pa
         ("sweep RUN --interval 5", "interval is '5': give none, or two values of sigma / alpha"),
         ("sweep RUN --interval 5,0.2", "give the lower end first"),
         ("sweep RUN --interval 1e6,1e7", "no level of the grid has 1e+06 <= sigma / alpha"),
-        ("sweep RUN --samples 9", "9 pictures cannot be measured: give at least 10"),
+        ("sweep RUN --samples 9", "9 images cannot be measured: give at least 10"),
         ("sweep RUN --samples some", "give 1k, 5k, 10k, 50k or a number"),
         ("sweep RUN --metric prdc", "prdc"),
         ("sweep RUN --metric accuracy --network cifar10", "a network of the model's own classes"),

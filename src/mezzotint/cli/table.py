@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Literal
 
 from mezzotint.cli.bars import FIRST, bar
-from mezzotint.metrics.measure import Figure
+from mezzotint.metrics import Figure
 
 Network = Literal["cifar10", "glyphs", "inception", "inception-pytorch-fid"]
 
@@ -46,6 +46,6 @@ def table(figures: Sequence[Figure]) -> str:
         rows.append(eyes if network else "picture by picture")
         for f in found:
             interval = f"[{f.low:.5g}, {f.high:.5g}]"
-            told = f"  {f.name:<20} {f.value:>9.5g}  {interval:<22} N = {f.samples:,}  {f.note}"
+            told = f"  {f.name:<20} {f.value:>9.5g}  {interval:<22} N = {f.count:,}  {f.note}"
             rows.append(told)
     return "\n".join(rows)

@@ -23,7 +23,7 @@ from mezzotint.doctor.finding import LARGE, MEDIUM, SURE, Finding, judge
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import ENOUGH
 from mezzotint.evaluation.samples import Follow
-from mezzotint.metrics.neighbours import copied
+from mezzotint.metrics.memorised import copied
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import jsonl
 

@@ -48,7 +48,7 @@ def evaluate(
     *,
     seed: int = 0,
     batch: int = 64,
-    chosen: Sequence[str] = metrics.METRICS,
+    chosen: Sequence[str] | None = None,
     share: Share = ALONE,
     follow: Follow = lambda what, done, total: None,
 ) -> Iterator[tuple[Features, list[Figure]]]:
@@ -85,7 +85,7 @@ def evaluate(
 def compare(
     images: Prepared,
     measure: Measure,
-    chosen: Sequence[str] = metrics.METRICS,
+    chosen: Sequence[str] | None = None,
     follow: Follow = lambda what, done, total: None,
 ) -> tuple[Features, list[Figure]]:
     """The figures of a set of pictures, with the features they come from."""
@@ -119,7 +119,7 @@ def measure(network: str, against: Against, size: tuple[int, int], device: torch
 
 def warn_of_few(found: Sequence[Figure]) -> None:
     """Warn where so few pictures were measured that their Frechet distance is misleading."""
-    samples = max(figure.samples for figure in found)
+    samples = max(figure.count for figure in found)
     if samples < ENOUGH:
         warnings.warn(
             f"{samples:,} pictures are fewer than {ENOUGH:,}: the Frechet distance of few pictures "

@@ -14,16 +14,13 @@ from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import Measure
 from mezzotint.evaluation.samples import Follow
-from mezzotint.metrics import Features, Figure, frechet_distance, interval, mean_figure, psnr, ssim
-from mezzotint.metrics.kernel import polynomial_kernel
+from mezzotint.metrics import Features, Figure, mean_figure, psnr, ssim
 from mezzotint.metrics.measure import enough
 from mezzotint.metrics.networks import figure_name
+from mezzotint.metrics.pairs import DISTANCES
 from mezzotint.networks import TinyVAE
 from mezzotint.networks.vae import kl_divergence
 from mezzotint.pipeline.codec import SLICE, Latents
-
-DISTANCES = ("fd", "sfd", "kd")
-ROWS = 1000  # of kernels at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +61,7 @@ def reconstruct(
     codec: Latents,
     originals: Prepared,
     measures: Sequence[Measure],
-    chosen: Sequence[str] = DISTANCES,
+    chosen: Sequence[str] = tuple(DISTANCES),
     follow: Follow = lambda what, done, total: None,
 ) -> Reconstructions:
     """Encode pictures to the posterior's mean, decode them, and compare.
@@ -122,58 +119,18 @@ def reconstruct(
     return Reconstructions(found, mean, (square / numbers - mean**2).clamp(min=0).sqrt())
 
 
-def frechet_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interval.Interval]:
-    """The Frechet distance of features (N, D) from those of the pictures they were made of.
-
-    Its interval is that of other pairs: what a half of the pictures has in common with its
-    reconstructions is no spread. (N, 2 D) float32 are held in memory.
-    """
-    d = made.shape[1]
-
-    def distance(mean: Tensor, covariance: Tensor) -> float:
-        return frechet_distance(mean[:d], covariance[:d, :d], mean[d:], covariance[d:, d:])
-
-    value, _, deviation = interval.of_distance(np.hstack([made, real]), distance)
-    return value, interval.around(value, deviation)
-
-
-def kernel_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interval.Interval]:
-    """The kernel distance of features (N, D) from those of the pictures they were made of.
-
-        sum_(i != j) (k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(y_i, x_j)) / (N (N - 1))
-
-    with k `polynomial_kernel`. `kernel_distance` takes its sets to be independent: a picture's
-    likeness to its own reconstruction would pull it below 0. This is unbiased for pairs, and 0
-    where all are equal (Gretton et al. 2012, JMLR 13, eq. 4); its variance is, to first order,
-    4 / N times that of the sum's rows.
-    """
-    n = len(made)
-    x, y = (torch.from_numpy(np.array(rows)).double() for rows in (made, real))
-    means = torch.empty(n, dtype=torch.float64)
-    for start in range(0, n, ROWS):
-        p, q = x[start : start + ROWS], y[start : start + ROWS]
-        k = [polynomial_kernel(a, b) for a, b in ((p, x), (q, y), (p, y), (q, x))]
-        h = k[0] + k[1] - k[2] - k[3]
-        h.diagonal(start).zero_()
-        means[start : start + ROWS] = h.sum(1) / (n - 1)
-    value = float(means.mean())
-    return value, interval.around(value, 2 * float(means.std()) / n**0.5)
-
-
 def _distances(
     m: Measure, made: Features, spatial: np.ndarray | None, chosen: Sequence[str]
 ) -> list[Figure]:
-    """Those chosen, given the originals' spatial features where sfd is."""
-    network, origin, pool, n = m.network, m.reference.origin, m.reference.pool.numpy(), made.done
-    found = {}
-    if "fd" in chosen:
-        found["fd"] = frechet_of_pairs(made.pool, pool)
-    if spatial is not None:
-        found["sfd"] = frechet_of_pairs(made.spatial, spatial)
-    if "kd" in chosen:
-        found["kd"] = kernel_of_pairs(made.pool, pool)
+    """Those chosen of DISTANCES, given the originals' spatial features where one is of them."""
+    network, origin = m.network, m.reference.origin
+    real = {"pool": m.reference.pool.numpy(), "spatial": spatial}
     to = f"{origin.count:,} of {origin.name}"
-    return [
-        Figure(figure_name(name, network.name), value, *bounds, n, network.name, network.resize, to)
-        for name, (value, bounds) in found.items()
-    ]
+    found = []
+    for name, (part, distance) in DISTANCES.items():
+        originals = real[part]
+        if name in chosen and originals is not None:
+            value, bounds = distance(getattr(made, part), originals)
+            told = network.name, network.resize, to
+            found.append(Figure(figure_name(name, network.name), value, *bounds, made.done, *told))
+    return found

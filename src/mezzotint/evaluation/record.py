@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ def record(path: Path, found: Sequence[Figure], facts: dict[str, Any]) -> None:
         "mezzotint": commit(),
         "torch": torch.__version__,
         **facts,
-        "figures": [asdict(figure) for figure in found],
+        "figures": [figure.row for figure in found],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     jsonl.append(path, row)

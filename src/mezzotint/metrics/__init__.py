@@ -1,18 +1,21 @@
-"""Metrics: how far one set of pictures is from another, in a network's features."""
+"""Metrics: how far one set of images is from another, in a network's features."""
 
+from mezzotint.metrics.comparison import Comparison
 from mezzotint.metrics.features import Features, features
-from mezzotint.metrics.kernel import kernel_distance
-from mezzotint.metrics.measure import METRICS, Figure, measure
-from mezzotint.metrics.neighbours import neighbourhood
+from mezzotint.metrics.figure import Figure, mean_figure
+from mezzotint.metrics.kd import kernel_distance
+from mezzotint.metrics.measure import METRICS, measure
 from mezzotint.metrics.networks import NETWORKS, FeatureNetwork, network
 from mezzotint.metrics.perceptual import perceptual
-from mezzotint.metrics.reconstruction import mean_figure, psnr, ssim
+from mezzotint.metrics.prdc import neighbourhood
+from mezzotint.metrics.reconstruction import psnr, ssim
 from mezzotint.metrics.reference import Reference, reference
 from mezzotint.metrics.scores import frechet_distance, inception_score
 
 __all__ = [
     "METRICS",
     "NETWORKS",
+    "Comparison",
     "FeatureNetwork",
     "Features",
     "Figure",

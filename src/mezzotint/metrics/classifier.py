@@ -19,9 +19,9 @@ SPATIAL = 7  # channels of the middle block that make the spatial features, as m
 
 
 class Seen(NamedTuple):
-    """What a classifier saw in N pictures."""
+    """What a classifier saw in N images."""
 
-    pool: Tensor  # (N, D): the last block's mean over the picture
+    pool: Tensor  # (N, D): the last block's mean over the image
     spatial: Tensor  # (N, S): the middle block's first channels, place by place
     logits: Tensor  # (N, K): before the softmax
 
@@ -42,7 +42,7 @@ class Block(nn.Sequential):
 
 
 class Classifier(nn.Module):
-    """Pictures (N, 3, 32, 32) in [-1, 1] -> what it sees of them."""
+    """Images (N, 3, 32, 32) in [-1, 1] -> what it sees of them."""
 
     def __init__(self, widths: tuple[int, int, int], classes: int) -> None:
         super().__init__()
@@ -64,21 +64,45 @@ class Classifier(nn.Module):
         return Seen(pool * self.pool_scale, spatial * self.spatial_scale, self.head(pool))
 
     @torch.no_grad()
-    def calibrate(self, pictures: Iterable[Tensor]) -> None:
-        """Scale the features so that over these pictures their mean variance is 1.
+    def calibrate(self, images: Iterable[Tensor]) -> None:
+        """Scale the features so that over these images their mean variance is 1.
 
         Otherwise the unit of a distance would be an accident of the training.
         """
         self.pool_scale.fill_(1)
         self.spatial_scale.fill_(1)
-        pools, spatials, _ = zip(*(self(x) for x in pictures), strict=True)
+        pools, spatials, _ = zip(*(self(x) for x in images), strict=True)
         self.pool_scale.fill_(torch.cat(pools).var(0).mean() ** -0.5)
         self.spatial_scale.fill_(torch.cat(spatials).var(0).mean() ** -0.5)
 
 
-def load(path: Path, widths: tuple[int, int, int], classes: int) -> Classifier:
-    """The classifier whose weights that file holds, in evaluation mode and float32."""
-    net = Classifier(widths, classes)
-    weights = {key: value.float() for key, value in load_file(path).items()}
+class Packaged(NamedTuple):
+    """What is known of a classifier whose weights are in the package."""
+
+    widths: tuple[int, int, int]
+    classes: tuple[str, ...]
+
+
+PACKAGED = {
+    "cifar10": Packaged(
+        (64, 192, 256),
+        (
+            *("airplane", "automobile", "bird", "cat", "deer"),
+            *("dog", "frog", "horse", "ship", "truck"),
+        ),
+    ),
+    "glyphs": Packaged((16, 32, 64), tuple("0123456789")),
+}
+
+
+def weights_file(name: str) -> Path:
+    """Return where the weights of a packaged classifier lie."""
+    return Path(__file__).parent / "weights" / f"{name}.safetensors"
+
+
+def load(name: str) -> Classifier:
+    """Return the packaged classifier of that name, in evaluation mode and float32."""
+    net = Classifier(PACKAGED[name].widths, len(PACKAGED[name].classes))
+    weights = {key: value.float() for key, value in load_file(weights_file(name)).items()}
     net.load_state_dict(weights, strict=False)  # batch norm's counters are of no use here
     return net.eval()

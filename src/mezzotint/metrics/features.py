@@ -1,4 +1,4 @@
-"""The features of many pictures, on disk, so that memory holds no more than running sums."""
+"""The features of many images, on disk, so that memory holds no more than running sums."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from mezzotint.errors import UserError
 from mezzotint.metrics.networks import FeatureNetwork
 from mezzotint.storage.cache import cache_folder, check_room
 
-BATCH = 50  # pictures to a pass: faster on a CPU than larger ones
+BATCH = 50  # images to a pass: faster on a CPU than larger ones
 
 
 class Features:
-    """What a network sees in up to ``count`` pictures, as they come.
+    """What a network sees in up to ``count`` images, as they come.
 
-    ``pool`` (n, D), ``spatial`` (n, S) and ``probabilities`` (n, K) of the n pictures so far are
+    ``pool`` (n, D), ``spatial`` (n, S) and ``probabilities`` (n, K) of the n images so far are
     float32, mapped from files that no folder lists: they take no memory and leave nothing behind.
     """
 
     def __init__(self, network: FeatureNetwork, count: int) -> None:
         if count < 1:
-            raise UserError("there are no pictures to measure")
+            raise UserError("there are no images to measure")
         self.network, self.count, self.done = network, count, 0
         self._size: torch.Size | None = None
         self._rows: list[np.ndarray] = []
 
     def add(self, images: Tensor, on_batch: Callable[[int], None] = lambda done: None) -> None:
-        """Look at pictures, uint8 (n, 3, H, W); ``on_batch(done)`` follows the passes.
+        """Look at images, uint8 (n, 3, H, W); ``on_batch(done)`` follows the passes.
 
-        Raises UserError for pictures that are no such thing or of another size than those before.
+        Raises UserError for images that are no such thing or of another size than those before.
         """
         if self._size not in (None, images.shape[2:]):
             a, b = ("x".join(map(str, size)) for size in (self._size or (), images.shape[2:]))
-            raise UserError(f"pictures of mixed sizes, {a} and {b}: bring them to one first")
+            raise UserError(f"images of mixed sizes, {a} and {b}: bring them to one first")
         self._size = images.shape[2:]
         for batch in torch.split(images, BATCH):
             seen = self.network(batch)
@@ -66,7 +66,7 @@ def features(
     images: np.ndarray,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> Features:
-    """Those of a prepared array's pictures, uint8 (N, H, W, 3)."""
+    """Those of a prepared array's images, uint8 (N, H, W, 3)."""
     seen = Features(network, len(images))
     for part in _parts(images):
         seen.add(part, on_batch)

@@ -50,7 +50,7 @@ Variant = Literal["tf1", "pytorch-fid"]
 
 
 class Taps(NamedTuple):
-    """What the network saw in N pictures, float32; the pools are means over the picture."""
+    """What the network saw in N images, float32; the pools are means over the image."""
 
     pool64: Tensor  # (N, 64): after the first max pool
     pool192: Tensor  # (N, 192): after the second
@@ -67,7 +67,7 @@ def bilinear(side: int) -> Tensor:
 
     Row i takes from the two pixels about ``i * side / 299``, the second of them clamped: centres
     are not aligned, and where it shrinks it skips pixels. The interpolation is linear and the same
-    in every row and column, so that two such matrices resize a picture.
+    in every row and column, so that two such matrices resize an image.
     """
     rows = torch.arange(SIDE)
     place = rows * torch.tensor(side / SIDE)  # in float32, as TensorFlow has it
@@ -93,16 +93,16 @@ PREPARE = {"tf1": _tf1, "pytorch-fid": _pytorch_fid}
 
 
 class Inception(nn.Module):
-    """Pictures (N, 3, H, W), uint8 of any size -> `Taps`.
+    """Images (N, 3, H, W), uint8 of any size -> `Taps`.
 
     It is always in evaluation mode, in float32 and without gradients: an Inception that trains or
-    rounds gives other figures and no error. `variant` is how pictures come to 299x299:
+    rounds gives other figures and no error. `variant` is how images come to 299x299:
 
     - tf1: as in TensorFlow 1, where the published figures come from, and as ADM's evaluator does;
     - pytorch-fid: as in the package of that name, whose FIDs are a little off from those.
 
-    They differ in nothing else, and on pictures of 299x299 only in (x - 128) / 128 against
-    x / 127.5 - 1. Raises UserError for pictures of another type or shape.
+    They differ in nothing else, and on images of 299x299 only in (x - 128) / 128 against
+    x / 127.5 - 1. Raises UserError for images of another type or shape.
     """
 
     def __init__(self, variant: Variant = "tf1") -> None:

@@ -66,7 +66,7 @@ def of_distance(
     d(N)'s. (A bootstrap with replacement repeats rows: near the data, where the distance is mostly
     bias, its spread is well above the true one.)
 
-    Where ``labels`` (N,) are of equally many pictures of each class, so are the halves': what is
+    Where ``labels`` (N,) are of equally many images of each class, so are the halves': what is
     the same in every such sample is neither bias nor spread.
     """
     random, classes = np.random.default_rng(0), _balanced(labels)

@@ -48,5 +48,5 @@ class Moments:
     def covariance(self) -> Tensor:
         """``scatter / (n - 1)``, (D, D). Raises UserError for a single row."""
         if self.n < 2:
-            raise UserError(f"a covariance needs at least two pictures: there is {self.n}")
+            raise UserError(f"a covariance needs at least two images: there is {self.n}")
         return self.scatter / (self.n - 1)

@@ -1,40 +1,30 @@
-"""The feature networks by name: what turns pictures into the numbers that metrics compare."""
+"""The feature networks by name: what turns images into the numbers that metrics compare."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from mezzotint.errors import UserError
+from mezzotint.errors import Registry, UserError
 from mezzotint.metrics import inception
-from mezzotint.metrics.classifier import Seen, load
+from mezzotint.metrics.classifier import PACKAGED, Seen, load, weights_file
 
-WEIGHTS = Path(__file__).parent / "weights"
-WIDTHS = {"cifar10": (64, 192, 256), "glyphs": (16, 32, 64)}
-CLASSES = {
-    "cifar10": (
-        *("airplane", "automobile", "bird", "cat", "deer"),
-        *("dog", "frog", "horse", "ship", "truck"),
-    ),
-    "glyphs": tuple("0123456789"),
-}
 RESIZE = {
     "tf1": "TensorFlow 1's bilinear to 299x299",
     "pytorch-fid": "bilinear between pixel centres to 299x299",
 }
-SIDE = 32  # of the pictures that the classifiers were trained on
+SIDE = 32  # of the images that the classifiers were trained on
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureNetwork:
-    """A network with all that its figures depend on besides the pictures.
+    """A network with all that its figures depend on besides the images.
 
     ``network(images)`` takes uint8 (N, 3, H, W) and returns ``Seen``: pooled features (N, D),
     spatial features (N, S) and logits (N, K), float32. ``net`` is in evaluation mode for good.
@@ -43,7 +33,7 @@ class FeatureNetwork:
     name: str
     net: Callable[[Tensor], Seen]
     weights: str  # SHA-256 of the weights' file
-    resize: str  # what happens to a picture before the network, in words
+    resize: str  # what happens to an image before the network, in words
     classes: tuple[str, ...]  # what the logits are about, where that is known by name
     device: torch.device
 
@@ -54,7 +44,7 @@ class FeatureNetwork:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Seen:
-        """Raises UserError unless the pictures are uint8 (N, 3, H, W), and for NaN features."""
+        """Raises UserError unless the images are uint8 (N, 3, H, W), and for NaN features."""
         # GPUs would round to 10 bits by default; what is left out here is switched off.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             seen = self.net(check(images).to(self.device))
@@ -77,8 +67,7 @@ def check(images: Tensor) -> Tensor:
 
 
 def _classifier(name: str, device: torch.device) -> FeatureNetwork:
-    path = WEIGHTS / f"{name}.safetensors"
-    classifier = load(path, WIDTHS[name], len(CLASSES[name])).to(device)
+    classifier = load(name).to(device)
 
     def net(images: Tensor) -> Seen:
         x = images.float()
@@ -87,9 +76,9 @@ def _classifier(name: str, device: torch.device) -> FeatureNetwork:
         seen: Seen = classifier((x / 127.5 - 1).contiguous(memory_format=torch.channels_last))
         return seen
 
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(weights_file(name).read_bytes()).hexdigest()
     resize = f"bilinear with antialias to {SIDE}x{SIDE}"
-    return FeatureNetwork(name, net, digest, resize, CLASSES[name], device)
+    return FeatureNetwork(name, net, digest, resize, PACKAGED[name].classes, device)
 
 
 def _inception(variant: inception.Variant, device: torch.device) -> FeatureNetwork:
@@ -103,36 +92,46 @@ def _inception(variant: inception.Variant, device: torch.device) -> FeatureNetwo
     return FeatureNetwork(name, net, inception.SHA256, RESIZE[variant], (), device)
 
 
-NETWORKS: dict[str, Callable[[torch.device], FeatureNetwork]] = {
-    "cifar10": partial(_classifier, "cifar10"),
-    "glyphs": partial(_classifier, "glyphs"),
-    "inception": partial(_inception, "tf1"),
-    "inception-pytorch-fid": partial(_inception, "pytorch-fid"),
-}
+NETWORKS: Registry[Callable[[torch.device], FeatureNetwork]] = Registry(
+    "feature network",
+    {
+        **{name: partial(_classifier, name) for name in PACKAGED},
+        "inception": partial(_inception, "tf1"),
+        "inception-pytorch-fid": partial(_inception, "pytorch-fid"),
+    },
+)
+"""The feature networks by name: what loads each onto a device. One of one's own is put in here."""
+
+KNOWN_CLASSES = {name: PACKAGED[name].classes if name in PACKAGED else () for name in NETWORKS}
+"""The classes that each of the networks above tells apart, by name; () where they are not known."""
 
 
 def network(name: str, device: torch.device | str = "cpu") -> FeatureNetwork:
-    """The feature network of that name.
+    """Load the feature network of that name.
 
     ``cifar10`` and ``glyphs`` are in the package; ``inception`` is the one that FID is defined on,
     and ``inception-pytorch-fid`` the same with that package's resize and scale: their weights come
     from $MEZZOTINT_INCEPTION or are downloaded once. Raises UserError for another name and for
     weights that cannot be had.
     """
-    if name not in NETWORKS:
-        raise UserError(f"there is no feature network {name!r}: choose {', '.join(NETWORKS)}")
     return NETWORKS[name](torch.device(device))
 
 
-def choose(classes: tuple[str, ...]) -> str:
-    """The network in the package that knows these classes, else the one for photographs."""
-    return next((name for name in CLASSES if CLASSES[name] == classes), "cifar10")
+def choose(classes: Sequence[str]) -> str:
+    """Return the network in the package that knows these classes, else the one for photographs."""
+    known = (name for name, packaged in PACKAGED.items() if packaged.classes == tuple(classes))
+    return next(known, "cifar10")
+
+
+PUBLISHED = {"fd": "fid", "sfd": "sfid", "cs": "is", "kd": "kid"}
 
 
 def figure_name(metric: str, network: str) -> str:
-    """What a distance or a score is called: FID, KID and Inception Score are Inception's alone."""
+    """Return what a metric's figure is called in a network's features.
+
+    FID, KID and Inception Score are Inception's alone: others bear the network's name.
+    """
     inception, _, variant = network.partition("-")
-    if inception != "inception":
+    if inception != "inception" or metric not in PUBLISHED:
         return f"{metric}-{network}"
-    own = {"fd": "fid", "sfd": "sfid", "cs": "is", "kd": "kid"}[metric]
-    return f"{own}-{variant}" if variant else own
+    return f"{PUBLISHED[metric]}-{variant}" if variant else PUBLISHED[metric]

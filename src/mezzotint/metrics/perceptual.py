@@ -1,4 +1,4 @@
-"""A distance of pictures in a network's features that a gradient goes through: to train with."""
+"""A distance of images in a network's features that a gradient goes through: to train with."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mezzotint.errors import UserError
-from mezzotint.metrics.classifier import load
-from mezzotint.metrics.networks import CLASSES, WEIGHTS, WIDTHS
+from mezzotint.metrics.classifier import PACKAGED, load
 
-NAMES = (*WIDTHS, "lpips")
+NAMES = (*PACKAGED, "lpips")
 SMALLEST = 16  # pixels a side, which VGG's four halvings leave one of
 TINY = 1e-10  # beside a sum of squares: no gradient is larger than its root's inverse, 1e5
 
@@ -37,15 +36,15 @@ def perceptual(name: str, device: torch.device | str = "cpu") -> Distance:
         d(x, y) = sum_l mean_hw sum_c w_lc (x_lchw - y_lchw)^2
 
     over the stages l of a network, whose features x_l, y_l are of unit length over the channels.
-    ``cifar10`` and ``glyphs`` are the package's own classifiers, with w = 1, at the pictures' own
+    ``cifar10`` and ``glyphs`` are the package's own classifiers, with w = 1, at the images' own
     resolution; ``lpips`` is LPIPS 0.1 of VGG16 with its learned w, from the file that
-    $MEZZOTINT_LPIPS names. Pictures are float in about [-1, 1], at least 16x16. The gradient goes
+    $MEZZOTINT_LPIPS names. Images are float in about [-1, 1], at least 16x16. The gradient goes
     to x, and to y where that asks for one; the weights are frozen. Under autocast the
     convolutions are in its type and the rest in float32. Distances of different names are on
     different scales.
 
     Raises UserError for another name, for weights that cannot be had, and at the call for
-    pictures of other types or shapes. Zhang et al. 2018 (arXiv 1801.03924), eq. 1.
+    images of other types or shapes. Zhang et al. 2018 (arXiv 1801.03924), eq. 1.
     """
     parts = stages(name, torch.device(device))
 
@@ -82,17 +81,17 @@ def _unit(features: Tensor) -> Tensor:
 
 def _check(x: Tensor, y: Tensor) -> Tensor:
     if not (x.is_floating_point() and y.is_floating_point()):
-        raise UserError(f"pictures are {x.dtype} and {y.dtype}: give floats in [-1, 1]")
+        raise UserError(f"images are {x.dtype} and {y.dtype}: give floats in [-1, 1]")
     if x.shape != y.shape or x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < SMALLEST:
         raise UserError(
-            f"pictures are of shapes {tuple(x.shape)} and {tuple(y.shape)}: give (B, 3, H, W) "
+            f"images are of shapes {tuple(x.shape)} and {tuple(y.shape)}: give (B, 3, H, W) "
             f"twice, of at least {SMALLEST}x{SMALLEST}"
         )
     return x
 
 
 def _own(name: str) -> list[Stage]:
-    net = load(WEIGHTS / f"{name}.safetensors", WIDTHS[name], len(CLASSES[name]))
+    net = load(name)
     return [(part, torch.ones(())) for part in (net.stem, net.first, net.middle, net.last)]
 
 
@@ -144,7 +143,7 @@ def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
     if not path:
         raise UserError(
             "the LPIPS weights are not in the package: set $MEZZOTINT_LPIPS to a file with "
-            f"{SOURCE}, or choose {' or '.join(WIDTHS)}"
+            f"{SOURCE}, or choose {' or '.join(PACKAGED)}"
         )
     file = Path(path).expanduser()
     if not file.is_file():
@@ -154,7 +153,7 @@ def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
             found = load_file(file)
         else:
             found = torch.load(file, map_location="cpu", weights_only=True)
-        # The constants that scale the pictures, and the heads once more, as newer versions have it.
+        # The constants that scale the images, and the heads once more, as newer versions have it.
         spare = ("scaling_layer.", "lins.")
         found = {k: v.float() for k, v in found.items() if not k.startswith(spare)}
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import UserError
-from mezzotint.metrics import interval
-from mezzotint.metrics.measure import Figure
 
 WINDOW, WIDTH = 11, 1.5  # pixels: SSIM's window a side, and its Gaussian's standard deviation
 RANGE = 255
@@ -16,32 +14,32 @@ C1, C2 = (0.01 * RANGE) ** 2, (0.03 * RANGE) ** 2
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal to noise ratio of each pair of pictures: (B,), float64, in dB.
+    """Peak signal to noise ratio of each pair of images: (B,), float64, in dB.
 
         10 log10(255^2 / max(MSE, 1/12))
 
-    for uint8 (B, C, H, W) twice, the MSE over all channels and places of one picture. An error
-    below rounding's own counts as that: equal pictures have 58.92 dB and not infinity, which no
-    mean would survive. Raises UserError for other types, shapes that differ and no pictures.
+    for uint8 (B, C, H, W) twice, the MSE over all channels and places of one image. An error
+    below rounding's own counts as that: equal images have 58.92 dB and not infinity, which no
+    mean would survive. Raises UserError for other types, shapes that differ and no images.
     """
-    mse = (_pictures(a, b).double() - b.double()).square().mean((1, 2, 3))
+    mse = (_checked(a, b).double() - b.double()).square().mean((1, 2, 3))
     return 10 * torch.log10(RANGE**2 / mse.clamp(min=ROUNDING))
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity of each pair of pictures: (B,), float64, at most 1, for equal ones.
+    """Structural similarity of each pair of images: (B,), float64, at most 1, for equal ones.
 
         (2 m_a m_b + C1) (2 s_ab + C2) / ((m_a^2 + m_b^2 + C1) (s_a^2 + s_b^2 + C2))
 
     for uint8 (B, C, H, W) twice, with means m and (co)variances s under an 11x11 Gaussian window
     of standard deviation 1.5, C1 = (0.01 * 255)^2 and C2 = (0.03 * 255)^2; averaged over the
     channels and the places where the whole window fits. Raises UserError for other types, shapes
-    that differ, no pictures and sides below 11. Wang, Bovik, Sheikh and Simoncelli 2004
+    that differ, no images and sides below 11. Wang, Bovik, Sheikh and Simoncelli 2004
     (doi:10.1109/TIP.2003.819861).
     """
-    height, width = _pictures(a, b).shape[2:]
+    height, width = _checked(a, b).shape[2:]
     if min(height, width) < WINDOW:
-        raise UserError(f"pictures of {height}x{width}: SSIM needs {WINDOW} pixels a side")
+        raise UserError(f"images of {height}x{width}: SSIM needs {WINDOW} pixels a side")
     down, across = window(height).to(a.device), window(width).to(a.device)
     a, b = a.double(), b.double()
 
@@ -58,26 +56,20 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 def window(side: int) -> Tensor:
     """The matrix (side - 10, side), float64, that weighs a row of pixels about each inner one.
 
-    On one core the products are 14 times as fast as the convolutions, of pictures of 128x128.
+    On one core the products are 14 times as fast as the convolutions, of images of 128x128.
     """
     offset = torch.arange(side) - torch.arange(side - WINDOW + 1)[:, None] - WINDOW // 2
     weights = torch.exp(-0.5 * (offset.double() / WIDTH) ** 2) * (offset.abs() <= WINDOW // 2)
     return weights / weights.sum(1, keepdim=True)
 
 
-def mean_figure(name: str, values: Tensor, unit_note: str = "") -> Figure:
-    """The mean of a value of each picture (N,), with its bootstrapped 95 % interval."""
-    bounds = interval.of_mean(values)
-    return Figure(name, float(values.double().mean()), *bounds, len(values), "", "", "", unit_note)
-
-
-def _pictures(a: Tensor, b: Tensor) -> Tensor:
+def _checked(a: Tensor, b: Tensor) -> Tensor:
     """The first, if both are what can be compared: uint8 (B, C, H, W) of one shape."""
     if a.dtype != torch.uint8 or b.dtype != torch.uint8:
         names = " and ".join(str(x.dtype).removeprefix("torch.") for x in (a, b))
-        raise UserError(f"pictures are {names}: give uint8, 0 to 255, rounded as they are saved")
+        raise UserError(f"images are {names}: give uint8, 0 to 255, rounded as they are saved")
     if a.shape != b.shape or a.ndim != 4 or not a.numel():
         raise UserError(
-            f"pictures are of shapes {tuple(a.shape)} and {tuple(b.shape)}: give (B, C, H, W) twice"
+            f"images are of shapes {tuple(a.shape)} and {tuple(b.shape)}: give (B, C, H, W) twice"
         )
     return a

@@ -1,4 +1,4 @@
-"""What generated pictures are measured against: the statistics of a data set, kept in the cache."""
+"""What generated images are measured against: the statistics of a data set, kept in the cache."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Origin:
     weights: str
     resize: str
     data: str  # fingerprint of the prepared array
-    size: str  # of its pictures, HxW
+    size: str  # of its images, HxW
     count: int
     name: str  # for people
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Moments and features of a data set's un-augmented pictures, in a file of safetensors."""
+    """Moments and features of a data set's un-augmented images, in a file of safetensors."""
 
     path: Path
     origin: Origin
@@ -123,7 +123,7 @@ def read(path: Path) -> Reference:
 def fitting(
     found: Reference, network: FeatureNetwork, size: tuple[int, int] | None = None
 ) -> Reference:
-    """The reference, if it is of this network and of pictures of this size (H, W), where given.
+    """The reference, if it is of this network and of images of this size (H, W), where given.
 
     Raises UserError with the first difference: figures against it would look like any others.
     """
@@ -134,7 +134,7 @@ def fitting(
             if what == "weights":
                 then, now = then[:12], now[:12]
             raise UserError(
-                f"the reference {found.path.name} is of {what} {then}, the pictures of {now}: "
+                f"the reference {found.path.name} is of {what} {then}, the images of {now}: "
                 "give one of the same, or a data set to compute it from"
             )
     return found

@@ -18,7 +18,7 @@ from mezzotint.drawing.inline import chart, colours, png
 from mezzotint.drawing.page import Cell, Chart, Faint, Page, Picture, Section, Table
 from mezzotint.errors import UserError
 from mezzotint.evaluation.samples import Follow
-from mezzotint.metrics.measure import Figure
+from mezzotint.metrics import Figure
 from mezzotint.pages.shown import Asked, Run, made, reconstructed
 from mezzotint.storage import jsonl
 from mezzotint.storage.log import read as read_log
@@ -198,7 +198,7 @@ def _newest(folder: Path) -> dict[str, tuple[Figure, dict[str, Any]]]:
     found: dict[str, tuple[Figure, dict[str, Any]]] = {}
     for row in jsonl.read(folder / "evaluation" / "figures.jsonl"):
         with contextlib.suppress(KeyError, TypeError):  # of another program's rows
-            figures = [Figure(**figure) for figure in row["figures"]]
+            figures = [Figure.read(figure) for figure in row["figures"]]
             found |= {figure.name: (figure, row) for figure in figures}
     return found
 
@@ -217,7 +217,7 @@ def _figures(folder: Path) -> Table | None:
         )
         interval = f"{figure.low:.4g} to {figure.high:.4g}"
         value, day = f"{figure.value:.4g}", str(row.get("time", "–"))[:10]
-        cells = (value, interval, f"{figure.samples:,}", figure.against or "–", how or "–", day)
+        cells = (value, interval, f"{figure.count:,}", figure.against or "–", how or "–", day)
         rows.append((name, *cells))
     head = ("figure", "value", "95 % interval", "pictures", "against", "made by", "on")
     return Table(rows, head) if rows else None
@@ -232,7 +232,7 @@ def _measured(runs: Sequence[Run]) -> Section | None:
         if name not in figures:
             return "–"
         f = figures[name][0]
-        return f"{f.value:.4g} ({f.low:.4g} to {f.high:.4g}; N = {f.samples:,})"
+        return f"{f.value:.4g} ({f.low:.4g} to {f.high:.4g}; N = {f.count:,})"
 
     rows = [(name, *(cell(figures, name) for figures in found)) for name in names]
     head = ["", *(run.name for run in runs)]

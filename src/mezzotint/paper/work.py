@@ -266,7 +266,7 @@ def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> dict[
         "training_seconds": duration(work.folder(row.model) / "log.jsonl"),
         "processor": processor(),
         "commit": commit(),
-        "figures": [asdict(figure) for figure in figures],
+        "figures": [figure.row for figure in figures],
     }
     jsonl.append(plan.folder / "rows.jsonl", facts)
     return facts

@@ -21,8 +21,7 @@ from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import Measure, measure
 from mezzotint.evaluation.reconstruction import reconstruct
 from mezzotint.evaluation.samples import Follow, Share
-from mezzotint.metrics import perceptual
-from mezzotint.metrics.measure import Figure
+from mezzotint.metrics import Figure, perceptual
 from mezzotint.metrics.networks import choose
 from mezzotint.networks import VAE
 from mezzotint.networks.precision import compute_dtype

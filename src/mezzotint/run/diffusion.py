@@ -20,7 +20,7 @@ from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import Measure, evaluate, measure
 from mezzotint.evaluation.samples import Follow, Share
-from mezzotint.metrics.measure import Figure
+from mezzotint.metrics import Figure
 from mezzotint.metrics.networks import choose
 from mezzotint.networks import Network
 from mezzotint.networks.precision import compute_dtype

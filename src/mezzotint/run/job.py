@@ -16,7 +16,7 @@ from mezzotint.data import Prepared, flip
 from mezzotint.data.order import Rows
 from mezzotint.evaluation.measuring import Measure
 from mezzotint.evaluation.samples import Follow, Share
-from mezzotint.metrics.measure import Figure
+from mezzotint.metrics import Figure
 from mezzotint.networks import Network
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline.codec import Pixels

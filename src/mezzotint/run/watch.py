@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,14 +92,14 @@ class Curve:
         figure, state = figures[0], self.job.state
         images = state.step * self.job.experiment.train.batch
         how = hashlib.sha256(json.dumps(config.get("sample")).encode()).hexdigest()[:8]
-        row = {"step": state.step, "images": images, "figure": asdict(figure), "how": how}
+        row = {"step": state.step, "images": images, "figure": figure.row, "how": how}
         rivals = [r["figure"]["value"] for r in self.known.values() if _made(r) == _made(row)]
         self.known[state.step] = row
-        note = f"{figure.name} {figure.value:.2f} ({figure.samples:,} pictures)"
+        note = f"{figure.name} {figure.value:.2f} ({figure.count:,} pictures)"
         if figure.value < min(rivals, default=float("inf")):
             best_folder = self.folder / "checkpoints" / BEST
             facts, more = self.job.finished()
-            state.save_average(best_folder, config, {**facts, "figure": asdict(figure)}, more)
+            state.save_average(best_folder, config, {**facts, "figure": figure.row}, more)
             note += f", the best so far: {best_folder}"
         return row, note
 

@@ -19,7 +19,8 @@ from mezzotint.errors import UserError
 from mezzotint.evaluation import samples
 from mezzotint.evaluation.measuring import Measure
 from mezzotint.evaluation.samples import Follow
-from mezzotint.metrics.measure import Figure, anything, enough
+from mezzotint.metrics import Figure
+from mezzotint.metrics.measure import anything, enough
 from mezzotint.metrics.networks import figure_name
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import jsonl
@@ -127,7 +128,7 @@ def known(sweep: Sweep, hows: Sequence[SampleConfig]) -> dict[SampleConfig, Cell
     found = {}
     for row in jsonl.read(sweep.file):
         with suppress(KeyError, TypeError):  # of another program's rows
-            found[_key(row)] = [Figure(**figure) for figure in row["figures"]]
+            found[_key(row)] = [Figure.read(figure) for figure in row["figures"]]
     asked = {how: _key(sweep.facts(how)) for how in hows}
     return {how: _cell(sweep, how, found[key]) for how, key in asked.items() if key in found}
 

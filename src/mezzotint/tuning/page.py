@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.drawing import heatmap
 from mezzotint.drawing.curves import Panel, Points, draw
-from mezzotint.metrics.measure import Figure
+from mezzotint.metrics import Figure
 from mezzotint.pipeline import tuned
 from mezzotint.pipeline.tuned import Recommended
 from mezzotint.storage.machine import machine
@@ -28,7 +28,7 @@ def write(sweep: Sweep, cells: Sequence[Cell], found: Recommended) -> None:
     lines = [
         f"# Sweep of {sweep.folder.name}",
         "",
-        f"{figure.name} against {figure.against or 'nothing'}, {figure.samples:,} pictures a cell, "
+        f"{figure.name} against {figure.against or 'nothing'}, {figure.count:,} pictures a cell, "
         f"seed {sweep.seed}, {sweep.precision}, {cells[0].how.spacing} grids: {more}{few}. "
         "Intervals are 95 %. Calls are of the denoiser, a picture; "
         "a guided one takes the network twice.",

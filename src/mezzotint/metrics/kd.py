@@ -1,26 +1,40 @@
-"""The kernel distance."""
+"""The kernel distance: in Inception's features, the KID."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mezzotint.errors import UserError
+from mezzotint.metrics import interval
+from mezzotint.metrics.comparison import Comparison
+from mezzotint.metrics.figure import Figure
+
+SUBSETS, SUBSET = 100, 1000
 
 
-def polynomial_kernel(a: Tensor, b: Tensor) -> Tensor:
-    """``k(x, y) = (x . y / D + 1)^3`` of each row of ``a`` (N, D) with each of ``b`` (M, D).
+def kd(seen: Comparison) -> Iterator[Figure]:
+    """Yield `kernel_distance` over 100 subsets of up to 1,000 images.
 
-    Returns (N, M). The kernel of the KID (Binkowski et al. 2018, arXiv 1801.01401).
+    Subsets vary less than fresh samples would, the more so the more they are of the sets: two whole
+    sets do not vary at all. A subset is therefore at most a third of both sets together.
     """
-    return (a @ b.T / a.shape[1] + 1) ** 3
+    n, m = seen.count, seen.against.origin.count
+    size = min(SUBSET, n, m, (n + m) // 3)
+    value, spread = kernel_distance(seen.pool, seen.against.pool, SUBSETS, size)
+    share = size / n
+    error = spread * (share / (2 - share - size / m) + 1 / SUBSETS) ** 0.5
+    note = f"standard deviation {spread:.4f} over {SUBSETS} subsets of {size}"
+    yield seen.figure(seen.named("kd"), value, interval.around(value, error), note)
 
 
 def kernel_distance(
     a: Tensor, b: Tensor, subsets: int = 100, size: int = 1000, seed: int = 2020
 ) -> tuple[float, float]:
-    """The squared maximum mean discrepancy of two sets of features: (mean, std).
+    """Return the squared maximum mean discrepancy of two sets of features: (mean, std).
 
     ``E k(a, a') + E k(b, b') - 2 E k(a, b)`` with k `polynomial_kernel`, each pair of a
     set with itself left out, so that it is unbiased: it may be negative, and is 0 on average where
@@ -29,7 +43,7 @@ def kernel_distance(
     ``size`` rows of each. Raises UserError where a set has fewer rows than that.
     """
     if size < 2 or (fewest := min(len(a), len(b))) < size:
-        few = "give at least 2" if size < 2 else f"there are {fewest} pictures"
+        few = "give at least 2" if size < 2 else f"there are {fewest} images"
         raise UserError(f"a kernel distance of subsets of {size}: {few}")
     # The legacy generator: the peers draw their subsets with it, and figures stay comparable.
     random = np.random.RandomState(seed)
@@ -41,6 +55,14 @@ def kernel_distance(
         )
         values.append(_squared(x, y))
     return float(np.mean(values)), float(np.std(values))
+
+
+def polynomial_kernel(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``k(x, y) = (x . y / D + 1)^3`` of each row of ``a`` (N, D) with each of ``b`` (M, D).
+
+    The result is (N, M). It is the kernel of the KID (Binkowski et al. 2018, arXiv 1801.01401).
+    """
+    return (a @ b.T / a.shape[1] + 1) ** 3
 
 
 def _squared(x: Tensor, y: Tensor) -> float:

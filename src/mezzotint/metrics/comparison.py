@@ -1,0 +1,83 @@
+"""What a metric is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mezzotint.metrics.features import Features
+from mezzotint.metrics.figure import Figure
+from mezzotint.metrics.interval import Interval
+from mezzotint.metrics.networks import FeatureNetwork, figure_name
+from mezzotint.metrics.reference import Reference
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Images as a feature network sees them, and the reference that they are compared with.
+
+    ``made.pool`` (N, D), ``made.spatial`` (N, S) and ``made.probabilities`` (N, K) are float32
+    arrays of the measured images; ``against.pool`` (M, D) is a tensor of the reference's features.
+    ``labels`` (N,) are the classes that the images were made for, of the names in ``classes``.
+    """
+
+    made: Features
+    against: Reference
+    labels: Sequence[int] | None = None
+    classes: tuple[str, ...] = ()
+
+    @property
+    def network(self) -> FeatureNetwork:
+        return self.made.network
+
+    @property
+    def count(self) -> int:
+        """N, the number of images that are measured."""
+        return self.made.done
+
+    @property
+    def pool(self) -> Tensor:
+        """The features (N, D) of the measured images, float32."""
+        return torch.from_numpy(self.made.pool)
+
+    @property
+    def probabilities(self) -> Tensor:
+        """The class probabilities (N, K) of the measured images, float32."""
+        return torch.from_numpy(self.made.probabilities)
+
+    def named(self, metric: str) -> str:
+        """Return the metric's name with its network: ``fd-cifar10``, ``fid``."""
+        return figure_name(metric, self.network.name)
+
+    def figure(
+        self,
+        name: str,
+        value: float,
+        bounds: Interval,
+        note: str = "",
+        *,
+        count: int | None = None,
+        compared: bool = True,
+    ) -> Figure:
+        """Return a figure that says what this comparison is of.
+
+        Args:
+            name: The figure's name; `named` adds the network to it.
+            value: The figure itself.
+            bounds: Its 95 % interval, low and high.
+            note: What else must be known to read it.
+            count: How many images it is of, where they are not all.
+            compared: Whether the reference has a part in it.
+        """
+        origin, network = self.against.origin, self.network
+        to = f"{origin.count:,} of {origin.name}" if compared else ""
+        n = self.count if count is None else count
+        return Figure(name, value, *bounds, n, network.name, network.resize, to, note)
+
+
+def shuffled(n: int) -> Tensor:
+    """Return the numbers below n in an order of chance, always the same."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,25 @@
+"""The classifier score: in Inception's probabilities, the Inception Score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mezzotint.metrics import interval
+from mezzotint.metrics.comparison import Comparison, shuffled
+from mezzotint.metrics.figure import Figure
+from mezzotint.metrics.scores import inception_score
+
+SPLITS = 10
+
+
+def cs(seen: Comparison) -> Iterator[Figure]:
+    """Yield `inception_score` of the network's probabilities, over 10 splits.
+
+    The images are shuffled: those of a folder may come class by class, and each split is to hold
+    all classes.
+    """
+    p = seen.probabilities[shuffled(seen.count)].double()
+    value, spread = inception_score(p, SPLITS)
+    note = f"standard deviation {spread:.4f} over {SPLITS} splits"
+    bounds = interval.of_score(p, SPLITS)
+    yield seen.figure(seen.named("cs"), value, bounds, note, compared=False)

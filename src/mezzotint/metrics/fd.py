@@ -1,0 +1,24 @@
+"""The Frechet distance of pooled features: in Inception's, the FID."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mezzotint.metrics import interval
+from mezzotint.metrics.comparison import Comparison
+from mezzotint.metrics.figure import Figure
+
+
+def fd(seen: Comparison) -> Iterator[Figure]:
+    """Yield the Frechet distance, and its limit for infinitely many images where N allows one.
+
+    The limit is `interval.of_distance`'s. It needs a good covariance of half the images, so it
+    comes from ``N >= 4 (D + 1)`` on.
+    """
+    made, distance = seen.made.pool, seen.against.distance
+    value, limit, deviation = interval.of_distance(made, distance, seen.labels)
+    name = seen.named("fd")
+    yield seen.figure(name, value, interval.around(value, deviation))
+    if len(made) >= 4 * (made.shape[1] + 1):
+        note = "extrapolated to infinitely many images"
+        yield seen.figure(f"{name}-inf", limit, interval.around(limit, deviation), note)

@@ -1,0 +1,86 @@
+"""A figure: the value of a metric, with all that it must not be quoted without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, SupportsFloat
+
+from torch import Tensor
+
+from mezzotint.metrics import interval
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure, its 95 % interval, and what it was computed from.
+
+    ``float(figure)`` is its value, ``f"{figure:.2f}"`` formats it, and ``<`` and its like compare
+    it with numbers and with other figures. ``print(figure)`` says the rest in one line.
+
+    Attributes:
+        name: ``fid``, ``fd-cifar10``, ``precision`` ...
+        value: The figure itself.
+        low: The lower end of its 95 % interval.
+        high: The upper end.
+        count: How many images were measured.
+        network: The feature network that looked at them; empty where none did.
+        resize: What happens to an image before the network, in words.
+        against: What they were compared with, in words; empty where there is nothing to compare.
+        note: What else must be known to read the value.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    count: int
+    network: str = ""
+    resize: str = ""
+    against: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        against = f" against {self.against}" if self.against else ""
+        seen = f"; {self.network} network, {self.resize}" if self.network else ""
+        note = f"; {self.note}" if self.note else ""
+        return (
+            f"{self.name:<14} {self.value:>10.4f}  [{self.low:.4f}, {self.high:.4f}]  "
+            f"{self.count:,} images{against}{seen}{note}"
+        )
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec) if spec else str(self)
+
+    def __lt__(self, other: SupportsFloat) -> bool:
+        return self.value < float(other)
+
+    def __le__(self, other: SupportsFloat) -> bool:
+        return self.value <= float(other)
+
+    def __gt__(self, other: SupportsFloat) -> bool:
+        return self.value > float(other)
+
+    def __ge__(self, other: SupportsFloat) -> bool:
+        return self.value >= float(other)
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The figure as files hold it: plain values by name, the count under ``samples``."""
+        return {("samples" if name == "count" else name): v for name, v in asdict(self).items()}
+
+    @staticmethod
+    def read(row: Mapping[str, Any]) -> Figure:
+        """Return the figure that a file holds. Raises KeyError or TypeError for another row."""
+        fields = dict(row)
+        count = fields.pop("samples" if "samples" in fields else "count")
+        return Figure(count=count, **fields)
+
+
+def mean_figure(name: str, values: Tensor, note: str = "") -> Figure:
+    """Return the mean of one value an image (N,), with its bootstrapped 95 % interval."""
+    bounds = interval.of_mean(values)
+    return Figure(name, float(values.double().mean()), *bounds, len(values), note=note)

@@ -1,0 +1,37 @@
+"""The share of images that are suspiciously near to a training image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mezzotint.metrics import interval
+from mezzotint.metrics.comparison import Comparison
+from mezzotint.metrics.figure import Figure
+from mezzotint.metrics.neighbours import nearest
+
+
+def memorised(seen: Comparison) -> Iterator[Figure]:
+    """Yield the share of images that are `copied` from the reference."""
+    near = copied(seen.pool, seen.against.pool)
+    note = "never seen ones are by chance: compare with a test set's"
+    share = float(near.double().mean())
+    yield seen.figure("memorised", share, interval.of_share(near), note)
+
+
+def copied(made: Tensor, training: Tensor) -> Tensor:
+    """Return which of the images are suspiciously near to a training image: (M,) bool.
+
+    An image is near where it is nearer to a training image than that one's own nearest neighbour in
+    the training set (the complement of the authenticity of Alaa et al. 2022, arXiv 2102.08921), or
+    at no distance at all, whatever duplicates that set has. Images of the same distribution that
+    were never seen are near by chance: read the share beside that of a test set. ``made`` (M, D)
+    and ``training`` (N, D) are features.
+    """
+    distance, row = nearest(made, training)
+    rows, back = torch.unique(row[:, 0], return_inverse=True)
+    own = nearest(training[rows], training, 2)[0][:, 1]
+    none = 1e-4 * training.double().norm(dim=1).mean()
+    return distance[:, 0] < own[back].clamp(min=none)

@@ -1,0 +1,63 @@
+"""Precision, recall, density and coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mezzotint.errors import UserError
+from mezzotint.metrics import interval
+from mezzotint.metrics.comparison import Comparison, shuffled
+from mezzotint.metrics.figure import Figure
+from mezzotint.metrics.neighbours import distances, nearest
+
+MOST = 10_000  # images of each set
+PRECISION_K, DENSITY_K = 3, 5  # neighbours that span a ball, as each paper has it
+
+
+def prdc(seen: Comparison) -> Iterator[Figure]:
+    """Yield the four figures of `neighbourhood`, of equally many images of both sets."""
+    n, m = seen.count, seen.against.origin.count
+    few = min(n, m, MOST)
+    real, made = seen.against.pool[shuffled(m)[:few]], seen.pool[shuffled(n)[:few]]
+    note = "of as many each, picked at random"
+    for name, values in neighbourhood(real, made).items():
+        bounds = (interval.of_mean if name == "density" else interval.of_share)(values)
+        yield seen.figure(name, float(values.mean()), bounds, note, count=few)
+
+
+def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
+    """Return each row's part in precision, recall, density and coverage: a figure is their mean.
+
+    A ball about each row reaches to its k-th neighbour in its own set. Precision is the share of
+    made images in a real one's ball, recall the share of real ones in a made one's ball, k = 3
+    (Kynkaanniemi et al. 2019, arXiv 1904.06991); density counts the real balls a made image is
+    in, over k, and coverage is the share of real balls with a made image in them, k = 5 (Naeem et
+    al. 2020, arXiv 2002.09797). ``real`` (N, D) and ``made`` (M, D); precision and density come
+    as (M,), recall and coverage as (N,). Raises UserError for sets of fewer than 6.
+    """
+    if (fewest := min(len(real), len(made))) <= DENSITY_K:
+        raise UserError(f"precision and recall of {fewest} images: give at least {DENSITY_K + 1}")
+    # A row's nearest is itself, at distance 0.
+    real_radii = nearest(real, real, DENSITY_K + 1)[0]
+    narrow, wide = real_radii[:, PRECISION_K], real_radii[:, DENSITY_K]
+    made_radii = nearest(made, made, PRECISION_K + 1)[0][:, PRECISION_K]
+    precision, density = [], []
+    recall = torch.zeros(len(real), dtype=torch.bool)
+    closest = torch.full_like(wide, torch.inf)  # the made image nearest to each real one
+    start = 0
+    for block in distances(made, real):
+        precision.append((block <= narrow).any(1))
+        density.append((block <= wide).sum(1) / DENSITY_K)
+        radii = made_radii[start : start + len(block), None]
+        recall |= (block <= radii).any(0)
+        closest = torch.minimum(closest, block.min(0).values)
+        start += len(block)
+    return {
+        "precision": torch.cat(precision).double(),
+        "recall": recall.double(),
+        "density": torch.cat(density).double(),
+        "coverage": (closest <= wide).double(),
+    }
