@@ -549,7 +549,7 @@ def test_pictures_that_cannot_be_read_are_all_named_or_left_out(
     assert not (tmp_path / "run").exists()
     code, _, err = call(capsys, *arguments, "--skip-bad")
     assert code == 0
-    assert "2 pictures that cannot be read left out" in err
+    assert "2 images that cannot be read left out" in err
 
 
 def test_a_resumed_command_with_other_flags_is_refused(trained, tiny, capsys, monkeypatch) -> None:

@@ -21,6 +21,7 @@ from mezzotint.diffusion.schedules import zero_terminal_snr
 from mezzotint.paper.study import errors_by_level, gradient_noise, gradients, noise_scale
 from mezzotint.run import run
 from mezzotint.run.diffusion import DiffusionJob
+from mezzotint.run.saving import restore
 from mezzotint.storage import checkpoint
 from mezzotint.storage.log import read
 from mezzotint.trainer.objective import ObjectiveConfig
@@ -184,7 +185,7 @@ def test_the_gradient_is_the_one_that_training_would_go_on_with(tiny, tmp_path) 
     newest = checkpoint.listed(folder / "checkpoints")[-1]
     accelerator = Accelerator(cpu=True)
     job = DiffusionJob(begun, accelerator.device, newest)
-    job.state.restore(newest)
+    restore(job.state, newest)
     before = [p.clone() for p in job.state.net.parameters()]
     first, second = (float(g.norm()) for g in gradients(job, accelerator, 2))
     after = job.state.net.parameters()

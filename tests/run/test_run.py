@@ -23,10 +23,10 @@ from safetensors.torch import load_file
 
 import mezzotint as mz
 from mezzotint import config as configuration
-from mezzotint import run as running
 from mezzotint.config.experiment import Experiment
 from mezzotint.networks import network
 from mezzotint.run import Interrupted, run
+from mezzotint.run.folder import locked
 from mezzotint.storage import checkpoint
 from mezzotint.storage.log import read
 from mezzotint.trainer.objective import ObjectiveConfig
@@ -143,7 +143,7 @@ def test_a_first_step_that_a_signal_fails_is_an_interruption(tiny, tmp_path, num
         yield
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mezzotint.run.train", fails)
+        patch.setattr("mezzotint.run.steps.train", fails)
         with pytest.raises(Interrupted if number else OSError):
             finish(tiny, tmp_path / "run")
     finish(tiny, tmp_path / "run", resume=True)
@@ -196,10 +196,10 @@ def test_a_run_that_was_trained_while_this_one_prepared_is_left_alone(
     def late(folder: Path) -> Iterator[None]:
         monkeypatch.undo()
         finish(tiny, folder)
-        with running.locked(folder):
+        with locked(folder):
             yield
 
-    monkeypatch.setattr(running, "locked", late)
+    monkeypatch.setattr("mezzotint.run.running.locked", late)
     with pytest.raises(mz.UserError, match=r"another process has trained in .* meanwhile"):
         finish(tiny, tmp_path / "run")
     assert losses(tmp_path / "run")[-1][0] == 12

@@ -17,6 +17,7 @@ from mezzotint import cosine
 from mezzotint.networks import UNet, UNetConfig, blocks, network
 from mezzotint.networks.blocks import Up
 from mezzotint.networks.norm import GroupNorm
+from mezzotint.run.saving import restore, save
 from mezzotint.trainer.ema import averaged
 from mezzotint.trainer.loop import Examples, Step, TrainConfig, optimizer, train
 from mezzotint.trainer.objective import Diffusion, ObjectiveConfig
@@ -133,9 +134,9 @@ def same(a: TrainState, b: TrainState) -> None:
 def test_a_restored_training_goes_on_bit_for_bit_in_its_layout(tmp_path: Path) -> None:
     straight = begin()
     list(islice(go(straight), 3))
-    saved = straight.save(tmp_path, {}, {}, keep=1, more={})
+    saved = save(straight, tmp_path, {}, {}, keep=1, more={})
     restored = begin()
-    restored.restore(saved)
+    restore(restored, saved)
     same(restored, straight)
     moved = [v for v in tensors(restored).values() if v.ndim == 4 and not v.is_contiguous()]
     assert len(moved) > 40  # the layout is one that a careless copy would lose
@@ -147,7 +148,7 @@ def test_a_restored_training_goes_on_bit_for_bit_in_its_layout(tmp_path: Path) -
 def test_files_hold_the_weights_in_the_order_of_their_axes(tmp_path: Path) -> None:
     state = begin()
     list(islice(go(state), 1))
-    saved = state.save(tmp_path, {}, {}, keep=1, more={})
+    saved = save(state, tmp_path, {}, {}, keep=1, more={})
     names = ("net", "ema", "optimizer")
     stored = {
         f"{n}.{k}": v for n in names for k, v in load_file(saved / f"{n}.safetensors").items()

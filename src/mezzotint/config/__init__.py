@@ -1,6 +1,7 @@
 """The configuration of a run: its sections, the recipes, and config.json."""
 
 from mezzotint.config.experiment import Autoencoder, Configuration, Experiment, Settings
+from mezzotint.config.fields import changed
 from mezzotint.config.file import VERSION, differences, read, to_json
 from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
@@ -24,6 +25,7 @@ __all__ = [
     "SampleConfig",
     "Settings",
     "TrainConfig",
+    "changed",
     "differences",
     "first_problem",
     "read",

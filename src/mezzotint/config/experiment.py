@@ -16,6 +16,10 @@ from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, 
 from mezzotint.config.strict import STRICT
 from mezzotint.data.augment import TOLD
 from mezzotint.networks import DiT, DiTConfig, UNet, UNetConfig, VAEConfig
+from mezzotint.networks.custom import Custom
+from mezzotint.networks.network import Network
+from mezzotint.networks.passing import made
+from mezzotint.networks.record import CustomConfig
 from mezzotint.trainer.autoencoding import ReconstructionConfig
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import ObjectiveConfig
@@ -49,7 +53,9 @@ class Experiment(Settings):
 
     data: DataConfig = DataConfig()
     codec: CodecConfig = CodecConfig()
-    net: Annotated[UNetConfig | DiTConfig, Field(discriminator="kind")] = UNetConfig()
+    net: Annotated[UNetConfig | DiTConfig | CustomConfig, Field(discriminator="kind")] = (
+        UNetConfig()
+    )
     noise: NoiseConfig = NoiseConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     sample: SampleConfig = SampleConfig()
@@ -62,14 +68,22 @@ class Experiment(Settings):
             )
         if self.codec.vae and self.data.non_leaking:
             raise ValueError("non_leaking augments pixels: leave it out with latents")
+        if isinstance(self.net, CustomConfig) and self.data.non_leaking:
+            raise ValueError(
+                "non_leaking needs a network that takes the augmentation: leave it out with a "
+                "network of your own"
+            )
         if self.codec.vae and self.sample.clipping != "none":
             raise ValueError("latents have no bounds: choose the clipping none")
 
-    def network(self, channels: int, classes: int) -> UNet | DiT:
-        """The network for pictures of so many channels: two outputs each with a learned variance.
+    def network(self, channels: int, classes: int) -> Network:
+        """Make the network for images of so many channels: two outputs each with learned variance.
 
         The first half of the outputs is the prediction, the second `prediction.split_variance`'s.
+        Raises UserError for a network of the user's own that was not passed in this process.
         """
+        if isinstance(self.net, CustomConfig):
+            return Custom(made(self.net), self.net, classes)
         outputs = 2 * channels if self.noise.learn_variance else None
         told = TOLD if self.data.non_leaking else 0
         if isinstance(self.net, DiTConfig):

@@ -26,6 +26,14 @@ def to_json(experiment: Configuration) -> dict[str, Any]:
     return {"version": VERSION, **_ADAPTER.dump_python(experiment, mode="json")}
 
 
+def from_json(content: dict[str, Any]) -> Configuration:
+    """A configuration of the content of config.json, read strictly.
+
+    Raises pydantic's ValidationError for unknown or ill-typed fields.
+    """
+    return _ADAPTER.validate_json(json.dumps(content), strict=True)
+
+
 def read(path: Path) -> Configuration:
     """Read a config.json strictly: unknown or ill-typed fields and other versions are refused."""
     try:
@@ -39,7 +47,7 @@ def read(path: Path) -> Configuration:
             "use the mezzotint that wrote it, or a newer one"
         )
     try:
-        return _ADAPTER.validate_json(json.dumps(content), strict=True)
+        return from_json(content)
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error)}") from None
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pydantic import ConfigDict, ValidationError
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-KINDS = {"diffusion", "autoencoder", "unet", "dit"}  # which pydantic puts into a field's name
+KINDS = {
+    "diffusion",
+    "autoencoder",
+    "unet",
+    "dit",
+    "custom",
+}  # in a field's place
 
 
-def first_problem(error: ValidationError) -> str:
-    """The first complaint of a validation as one line."""
+def first_problem(error: ValidationError, place: Callable[[list[str]], str] = ".".join) -> str:
+    """The first complaint of a validation as one line, ``place`` naming the field of its parts."""
     first = error.errors()[0]
     if first["type"] == "value_error":  # ours, from a __post_init__
         return first["msg"].removeprefix("Value error, ")
-    field = ".".join(str(part) for part in first["loc"] if part not in KINDS)
+    field = place([str(part) for part in first["loc"] if part not in KINDS] or ["kind"])
     message, told = first["msg"], first["type"]
     given = "" if told == "missing" or told.startswith("union") else f", not {first['input']!r}"
-    return f"{field or 'kind'}: {message[0].lower()}{message[1:]}{given}"
+    return f"{field}: {message[0].lower()}{message[1:]}{given}"

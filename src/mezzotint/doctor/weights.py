@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.doctor.examples import DENOISED, some
 from mezzotint.doctor.finding import SURE, Finding, judge
 from mezzotint.errors import UserError
-from mezzotint.networks import Network
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import checkpoint
 
@@ -43,7 +42,7 @@ def look(
     yield informed(plain)
     with torch.random.fork_rng():
         torch.manual_seed(config.train.seed)
-        first = cast(Network, config.network(pipe.shape[0], len(pipe.classes)))
+        first = config.network(pipe.shape[0], len(pipe.classes))
     averaged = errors(pipe, x0, eps, given)
     yield lagging(distance(ema, raw, first.state_dict()), averaged.mean(0), plain.mean(0))
     if given is not None and len(pipe.classes) > 1:

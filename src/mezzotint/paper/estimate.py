@@ -41,7 +41,7 @@ def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> 
 
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
     dtype = compute_dtype(configuration.precision, accelerator.device)
-    net: nn.Module
+    net: Network
     task: Task
     if isinstance(configuration, Experiment):
         net = configuration.network(shape[0], classes)
@@ -59,14 +59,14 @@ def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> 
         return Examples(torch.randn(count, *shape, device=u.device), labels)
 
     short = replace(config, images=STEPS * config.batch)
-    state = begin(short, cast(Network, net), task)
+    state = begin(short, net, task)
     steps = train(
         *(accelerator, accelerator.prepare(net), state.ema, state.optimizer, task, batch, short)
     )
     step = seconds_of(lambda: next(steps))
     call = 0.0
     if isinstance(configuration, Experiment):
-        ready = cast(Network, net).eval().for_inference(dtype)
+        ready = net.eval().for_inference(dtype)
         x = torch.randn(BATCH, *shape, device=accelerator.device)
         t = torch.zeros(BATCH, device=accelerator.device)
         labels = t.long() if classes else None

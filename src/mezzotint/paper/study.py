@@ -19,6 +19,7 @@ from mezzotint.errors import UserError
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.folder import check_data
+from mezzotint.run.saving import restore
 from mezzotint.storage import checkpoint
 from mezzotint.trainer.loop import train
 
@@ -117,7 +118,7 @@ def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
     job = DiffusionJob(config, accelerator.device, found)
     check_data(found, job.facts)
-    job.state.restore(found)
+    restore(job.state, found)
     return noise_scale(gradients(job, accelerator, batches), config.train.batch)
 
 

@@ -61,7 +61,7 @@ class DiffusionJob(Job):
             "codec": described(self.codec),
         }
         torch.manual_seed(experiment.train.seed)
-        net = cast(Network, experiment.network(shape[0], len(classes))).to(device)
+        net = experiment.network(shape[0], len(classes)).to(device)
         schedule = noise.build()
         task = Diffusion(
             *(experiment.objective, schedule.to(device), noise.prediction, shape, len(classes)),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mezzotint.evaluation.samples import Share
+from mezzotint.run import saving
 from mezzotint.run.folder import BEST
 from mezzotint.run.job import Job
 from mezzotint.run.stop import Stop
@@ -99,7 +100,8 @@ class Curve:
         if figure.value < min(rivals, default=float("inf")):
             best_folder = self.folder / "checkpoints" / BEST
             facts, more = self.job.finished()
-            state.save_average(best_folder, config, {**facts, "figure": figure.row}, more)
+            told = {**facts, "figure": figure.row}
+            saving.save_average(state, best_folder, config, told, more)
             note += f", the best so far: {best_folder}"
         return row, note
 

@@ -1,31 +1,26 @@
-"""All that training changes, into a checkpoint and out of it."""
+"""All that training changes, to dictionaries of tensors and back."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from mezzotint.errors import UserError
 from mezzotint.networks import Network
-from mezzotint.storage import checkpoint
 from mezzotint.trainer.loop import Task
-from mezzotint.trainer.posthoc import GAMMAS
 
 Figures: TypeAlias = Mapping[str, float | Tensor]
 
 
 @dataclass
 class TrainState:
-    """All that training changes, and all that a checkpoint holds."""
+    """All that training changes."""
 
     net: Network
     ema: AveragedModel
@@ -74,81 +69,49 @@ class TrainState:
         self.pending = [*steps]
         return steps
 
-    def save(
-        self,
-        folder: Path,
-        config: dict[str, Any],
-        facts: dict[str, Any],
-        keep: int,
-        more: Mapping[str, Mapping[str, Tensor]],
-    ) -> Path:
-        """Write ``folder/step-N``, with the configuration and what the data brought beside.
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Return all that training changes, by part: net, ema, optimizer, and what there is beside.
 
-        ``more`` tensors, a file each by its name, are what a finished model needs besides.
+        The task's part is there where the task learns anything, and each of ``averages`` by its
+        name. The step and what is pending are not tensors.
         """
-        pending = self.read()
-        state = self.optimizer.state_dict()["state"]
+        moments = self.optimizer.state_dict()["state"]
         beside = self.task.state_dict()
-        return checkpoint.save(
-            folder,
-            self.step,
-            {
-                "net": self.net.state_dict(),
-                "ema": self.ema.module.state_dict(),
-                "optimizer": {f"{i}.{k}": v for i, s in state.items() for k, v in s.items()},
-                **({"task": beside} if beside else {}),
-                **{name: a.module.state_dict() for name, a in self.averages.items()},
-                **more,
-            },
-            {
-                "config": config,
-                "state": {"step": self.step, "pending": pending, **facts},
-            },
-            keep,
-        )
+        return {
+            "net": self.net.state_dict(),
+            "ema": self.ema.module.state_dict(),
+            "optimizer": {f"{i}.{k}": v for i, s in moments.items() for k, v in s.items()},
+            **({"task": beside} if beside else {}),
+            **{name: a.module.state_dict() for name, a in self.averages.items()},
+        }
 
-    def save_average(
-        self,
-        final: Path,
-        config: dict[str, Any],
-        facts: dict[str, Any],
-        more: Mapping[str, Mapping[str, Tensor]],
-    ) -> Path:
-        """Write the averaged weights alone: enough to sample from, not to train on."""
-        tensors = {"ema": self.ema.module.state_dict(), **more}
-        state = {"step": self.step, **facts}
-        return checkpoint.write(final, tensors, {"config": config, "state": state})
-
-    def snapshot(self, folder: Path) -> Path:
-        """Write ``folder/step-N``: the averages' trained weights, for `posthoc.coefficients`.
+    def snapshots(self) -> dict[str, dict[str, Tensor]]:
+        """Return the trained weights of ``averages``, for `posthoc.coefficients`.
 
         In float16: weights are nowhere near its bound, and bfloat16 rounds eight times as coarsely,
         which a combination enlarges.
         """
-        self.read()
-        tensors = {
+        return {
             name: {k: p.detach().half() for k, p in a.module.named_parameters() if p.requires_grad}
             for name, a in self.averages.items()
         }
-        facts = {"step": self.step, "gammas": {name: GAMMAS[name] for name in tensors}}
-        # All are kept: there is no more than one a step.
-        return checkpoint.save(folder, self.step, tensors, {"state": facts}, keep=self.step)
 
-    def restore(self, folder: Path) -> None:
-        """Become what a checkpoint holds."""
-        state = json.loads((folder / "state.json").read_text())
-        self.step, self.pending = state["step"], [*state["pending"]]
-        self.net.load_state_dict(load_file(folder / "net.safetensors"))
-        self.ema.module.load_state_dict(load_file(folder / "ema.safetensors"))
+    def load(
+        self, step: int, pending: Sequence[Figures], parts: Mapping[str, Mapping[str, Tensor]]
+    ) -> None:
+        """Become what a state was, ``parts`` being what its `tensors` returned."""
+        self.step, self.pending = step, [*pending]
+        self.net.load_state_dict(parts["net"])
+        self.ema.module.load_state_dict(parts["ema"])
         for name, average in self.averages.items():
-            average.module.load_state_dict(load_file(folder / f"{name}.safetensors"))
+            average.module.load_state_dict(parts[name])
         for average in (self.ema, *self.averages.values()):
             average.n_averaged.fill_(self.step)
         if self.task.state_dict():
-            self.task.load_state_dict(load_file(folder / "task.safetensors"))
+            self.task.load_state_dict(parts["task"])
         weights = [p for group in self.optimizer.param_groups for p in group["params"]]
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in load_file(folder / "optimizer.safetensors").items():
+        for name, value in parts["optimizer"].items():
             index, key = name.split(".")
             if value.ndim:  # laid out as the weight: the fused step walks both in memory's order
                 value = torch.empty_like(weights[int(index)]).copy_(value)

@@ -1,0 +1,81 @@
+"""The fields of a configuration by their own names, which are those of the command line's flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from os import PathLike
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import ValidationError
+
+from mezzotint.config.experiment import Configuration
+from mezzotint.config.file import from_json, to_json
+from mezzotint.config.strict import first_problem
+from mezzotint.errors import UserError, nearest
+from mezzotint.networks.record import CustomConfig
+
+HIDDEN = {"recipe", "kind"}  # which say what a configuration is: nobody sets them
+T = TypeVar("T", bound=Configuration)
+
+
+def places(configuration: Any, above: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
+    """Return where each field of a configuration stands: ``{"batch": ("train", "batch"), ...}``."""
+    found: dict[str, tuple[str, ...]] = {}
+    for field in fields(configuration):
+        value, here = getattr(configuration, field.name), (*above, field.name)
+        if isinstance(value, CustomConfig):
+            continue  # a record, not settings
+        if is_dataclass(value):
+            found |= places(value, here)
+        elif field.name not in HIDDEN:
+            found[field.name] = here
+    return found
+
+
+def changed(configuration: T, values: Mapping[str, Any]) -> T:
+    """Return a configuration with some of its fields changed.
+
+    Args:
+        configuration: a recipe, or one of the caller's own.
+        values: what the fields become, by their own names: ``{"batch": 32, "schedule": "cosine"}``.
+
+    Raises:
+        UserError: there is no such field, the nearest are offered; or a value is of a wrong type,
+            out of range, or does not go with the others.
+    """
+    where = places(configuration)
+    if bad := [name for name in values if name not in where]:
+        hint = nearest(bad[0], where) or f": it is none of {', '.join(where)}"
+        raise UserError(f"unknown argument `{bad[0]}`{hint}")
+    content = to_json(configuration)
+    del content["version"]
+    for name, value in values.items():
+        *sections, leaf = where[name]
+        section = content
+        for each in sections:
+            section = section[each]
+        section[leaf] = _plain(name, value)
+
+    def place(parts: list[str]) -> str:
+        return f"`{next((part for part in reversed(parts) if part in where), parts[-1])}`"
+
+    try:
+        made: T = from_json(content)  # type: ignore[assignment]
+    except ValidationError as error:
+        raise UserError(first_problem(error, place)) from None
+    return made
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A value as JSON holds it; UserError for one that JSON cannot hold."""
+    if isinstance(value, PathLike):
+        return str(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple):
+        return [_plain(name, each) for each in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise UserError(f"`{name}` is a {type(value).__name__}: give a number, a string or a tuple")

@@ -1,0 +1,95 @@
+"""The record of a network of the user's own: what made it, and a digest of its code."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from types import FunctionType
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+from torch import nn
+from tyro.conf import Suppress
+
+PLAIN = (bool, int, float, str, type(None))
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class CustomConfig:
+    """What made a network of the user's own: a record, which nothing is made from."""
+
+    constructor: str = ""
+    """Module and name of the class, or of the function that made it."""
+    arguments: dict[str, Any] | None = None
+    """What that was called with; None where it is not known."""
+    code: str = ""
+    """SHA-256 of the source text and the settings of its layers; "" where they are not known."""
+    kind: Suppress[Literal["custom"]] = "custom"
+
+    @property
+    def factor(self) -> int:
+        """What the sides of an image must be divisible by: that is for `check` to find out."""
+        return 1
+
+    def __str__(self) -> str:
+        if self.arguments is None:
+            return self.constructor
+        given = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"{self.constructor}({given})"
+
+
+def code(module: nn.Module) -> str:
+    """SHA-256 of a module's source text, and of the settings of its layers.
+
+    Of torch's own layers the settings are what they print, of others their attributes that are
+    plain values or functions.
+    """
+    digest = hashlib.sha256()
+    for path, layer in module.named_modules():
+        kinds = [kind for kind in type(layer).__mro__ if _room(kind) not in ("torch", "builtins")]
+        settings = _settings(layer) if kinds else layer.extra_repr()
+        digest.update(f"{path} {type(layer).__qualname__} {settings}".encode())
+        for kind in kinds:
+            if _room(kind) != "mezzotint":
+                digest.update("".join(_sources(kind)).encode())
+    return digest.hexdigest()
+
+
+def name(maker: Any) -> str:
+    """Module and name of a class or a function, or of the class of anything else."""
+    named = maker if hasattr(maker, "__qualname__") else type(maker)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+def _settings(layer: nn.Module) -> str:
+    own = vars(layer).keys() - vars(nn.Module()).keys()
+    return ", ".join(f"{key}={_plain(vars(layer)[key])}" for key in sorted(own))
+
+
+def _plain(value: Any) -> str:
+    """A plain value as Python writes it, a function by its name, of anything else nothing."""
+    if isinstance(value, PLAIN):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return f"({', '.join(map(_plain, value))})"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_plain(k)}: {_plain(v)}' for k, v in value.items())}}}"
+    return str(getattr(value, "__qualname__", ""))
+
+
+def _sources(kind: type) -> Iterator[str]:
+    """The texts of a class's own functions; of one without a text its instructions."""
+    for value in vars(kind).values():
+        function = getattr(value, "fget", None) or getattr(value, "__func__", value)
+        if isinstance(function, FunctionType):
+            try:
+                yield textwrap.dedent(inspect.getsource(function))
+            except (OSError, TypeError):
+                yield f"{function.__code__.co_code.hex()} {function.__code__.co_names}"
+
+
+def _room(kind: type) -> str:
+    return kind.__module__.split(".")[0]

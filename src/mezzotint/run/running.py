@@ -1,0 +1,106 @@
+"""A training in its folder, from the first check to the last step."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mezzotint import config as configuration
+from mezzotint.config.experiment import Configuration
+from mezzotint.errors import UserError
+from mezzotint.run.autoencoder import AutoencoderJob, settled
+from mezzotint.run.diffusion import DiffusionJob
+from mezzotint.run.folder import check_data, check_folder, locked
+from mezzotint.run.job import Job
+from mezzotint.run.saving import restore
+from mezzotint.run.steps import Progress, Steps
+from mezzotint.storage import checkpoint
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+JOBS: dict[str, Any] = {"diffusion": DiffusionJob, "autoencoder": AutoencoderJob}
+
+
+def run(
+    experiment: Configuration, folder: Path, resume: bool = False, save_when_left: bool = False
+) -> Iterator[Progress]:
+    """Train an experiment in a folder, yielding before the first step and after each.
+
+    Under torchrun the processes share each batch. On SIGINT or SIGTERM the step is finished and
+    saved, and Interrupted raised.
+
+    Args:
+        experiment: what is trained, and how.
+        folder: the run's folder.
+        resume: go on from the newest whole checkpoint of the folder, bit for bit as if the training
+            had never stopped (on one process on a CPU).
+        save_when_left: write a checkpoint when the generator is closed before its end.
+
+    Raises:
+        UserError: the folder holds another run or is in use, or the data does not fit the
+            experiment.
+    """
+    if isinstance(experiment, configuration.Autoencoder):
+        experiment = settled(experiment, folder)
+    check_folder(experiment, folder, resume)
+    accelerator = _accelerator()
+    main = accelerator.is_main_process
+    experiment.train.share(accelerator.num_processes)
+    found = checkpoint.newest(folder / "checkpoints", warnings.warn if main else lambda _: None)
+    job = _job(experiment, found, accelerator)
+    with locked(folder) if main else nullcontext():
+        if main and checkpoint.newest(folder / "checkpoints", lambda _: None) != found:
+            raise UserError(f"another process has trained in {folder} meanwhile: start again")
+        images = job.state.step * experiment.train.batch
+        yield Progress(images, experiment.train.images, note=_begun(job, folder, found))
+        steps = Steps(job, folder, accelerator)
+        try:
+            yield from steps
+        except GeneratorExit:
+            if save_when_left:
+                steps.save()
+            raise
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def _accelerator() -> Accelerator:
+    from accelerate import Accelerator, InitProcessGroupKwargs  # here, as it takes a second
+
+    return Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision="no",  # the loop's own business
+        # The others wait while the first process prepares the data and draws.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=6))],
+    )
+
+
+def _job(experiment: Configuration, found: Path | None, accelerator: Accelerator) -> Job:
+    """What is trained, at its beginning or as a checkpoint has it."""
+    with accelerator.main_process_first():
+        job: Job = JOBS[experiment.kind](experiment, accelerator.device, found)
+    if found:
+        check_data(found, job.facts)
+        restore(job.state, found)
+    accelerator.wait_for_everyone()
+    return job
+
+
+def _begun(job: Job, folder: Path, found: Path | None) -> str:
+    """Say how a training begins, for its reader."""
+    note = f"resumed from {found}" if found else f"begun in {folder}"
+    if job.data.skipped:
+        note += f", {job.data.skipped} images that cannot be read left out"
+    if job.state.step < job.experiment.train.steps and job.state.net.compiled:
+        note += "; compiling its network first, a minute or two"
+        # Of two processes: compiled code lays out the gradients of 1x1 convolutions in its own
+        # way, and torch says that a few kilobytes are copied.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+    return note

@@ -1,0 +1,67 @@
+"""The state of a training in a checkpoint, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mezzotint.storage import checkpoint
+from mezzotint.trainer.posthoc import GAMMAS
+from mezzotint.trainer.state import TrainState
+
+Facts: TypeAlias = dict[str, Any]
+Tensors: TypeAlias = Mapping[str, Mapping[str, Tensor]]
+
+
+def save(
+    state: TrainState, folder: Path, config: Facts, facts: Facts, keep: int, more: Tensors
+) -> Path:
+    """Write ``folder/step-N``: the state, the configuration, and ``facts`` about the data.
+
+    Args:
+        state: what training changes.
+        folder: the run's folder of checkpoints.
+        config: the content of config.json.
+        facts: what a model owes to its data.
+        keep: how many checkpoints stay.
+        more: what a finished model needs besides, a file for each name.
+
+    Raises:
+        UserError: a figure of the last steps is not finite. Nothing is written then.
+    """
+    said = {"step": state.step, "pending": state.read(), **facts}
+    tensors = {**state.tensors(), **more}
+    return checkpoint.save(folder, state.step, tensors, {"config": config, "state": said}, keep)
+
+
+def save_average(
+    state: TrainState, final: Path, config: Facts, facts: Facts, more: Tensors
+) -> Path:
+    """Write the averaged weights alone: enough to sample from, not to train on."""
+    tensors = {"ema": state.ema.module.state_dict(), **more}
+    said = {"step": state.step, **facts}
+    return checkpoint.write(final, tensors, {"config": config, "state": said})
+
+
+def snapshot(state: TrainState, folder: Path) -> Path:
+    """Write ``folder/step-N``: the trained weights of the averages that `run.averages` combines.
+
+    Raises UserError as `save` does.
+    """
+    state.read()
+    tensors = state.snapshots()
+    said = {"step": state.step, "gammas": {name: GAMMAS[name] for name in tensors}}
+    # All are kept: there is no more than one a step.
+    return checkpoint.save(folder, state.step, tensors, {"state": said}, keep=state.step)
+
+
+def restore(state: TrainState, folder: Path) -> None:
+    """Make a state what a checkpoint holds."""
+    said = json.loads((folder / "state.json").read_text())
+    parts = {name: load_file(folder / f"{name}.safetensors") for name in state.tensors()}
+    state.load(said["step"], said["pending"], parts)

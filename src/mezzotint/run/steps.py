@@ -1,0 +1,191 @@
+"""What happens after each step of a training: its record, its checkpoints, how it is looked at."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from mezzotint import config as configuration
+from mezzotint.errors import Interrupted
+from mezzotint.run import saving
+from mezzotint.run.folder import forget
+from mezzotint.run.job import Job
+from mezzotint.run.stop import Stop
+from mezzotint.run.watch import Curve, draw, grid
+from mezzotint.storage import checkpoint
+from mezzotint.storage.files import replace
+from mezzotint.storage.log import Log
+from mezzotint.trainer.loop import Step, train
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands after a step.
+
+    Attributes:
+        images: images seen so far.
+        total: images of the whole training.
+        loss: the last one that was logged, a mean over the log's interval; NaN before the first.
+        note: what else happened, for a reader.
+        row: the last row of log.jsonl: step, loss, grad_norm, lr, images_per_second ...
+        figure: the last figure that was measured on the way, as log.jsonl has it: name, value,
+            low, high, samples ...; empty before the first.
+    """
+
+    images: int
+    total: int
+    loss: float = float("nan")
+    note: str = ""
+    row: Mapping[str, Any] = field(default_factory=dict)
+    figure: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Steps:
+    """The rest of a training in its folder, from where its state stands."""
+
+    def __init__(self, job: Job, folder: Path, accelerator: Accelerator) -> None:
+        self.job, self.folder, self.accelerator = job, folder, accelerator
+        self.experiment, self.state = job.experiment, job.state
+        self.main = accelerator.is_main_process
+        self.config = configuration.to_json(self.experiment)
+        self.row: dict[str, Any] = {}
+        self.figure: dict[str, Any] = {}
+        if self.main:
+            if not self.state.step:
+                forget(folder)
+            replace(folder / "config.json", json.dumps(self.config, indent=1))
+            self.log = Log(folder / "log.jsonl", self.state.step)
+        self.curve = None
+        if self.experiment.evaluate_every:
+            with accelerator.main_process_first():
+                self.curve = Curve(job, folder)
+
+    def __iter__(self) -> Iterator[Progress]:
+        """Train, yielding after each step and after whatever else takes time.
+
+        Raises Interrupted after SIGINT or SIGTERM, when the step is finished and saved.
+        """
+        steps = self._train()
+        with Stop(self.accelerator) as stop:
+            yield from self._missed_figure(stop)
+            clock = time.perf_counter()
+            for now in _begun(steps, stop):
+                self._count(now, clock)
+                caught = stop.number()
+                # Before the checkpoint: a run that goes on from there has the snapshot.
+                if self.main and self.state.averages and self._due(self.experiment.train.snapshots):
+                    saving.snapshot(self.state, self.folder / "averages")
+                saves = self.main and (caught or self._due(self.experiment.save_every))
+                yield self._progress(self._saved() if saves else "")
+                if caught:
+                    self._leave(caught)
+                yield from self._look(stop)
+                clock = time.perf_counter()
+            yield from self._missed_grid(stop)
+
+    def save(self) -> None:
+        """Write a checkpoint of the state as it stands, unless there is one, or nothing to save."""
+        here = self.folder / "checkpoints" / f"step-{self.state.step}"
+        if self.main and self.state.step and here not in checkpoint.listed(here.parent):
+            self._saved()
+
+    def _train(self) -> Iterator[Step]:
+        state, config = self.state, self.experiment.train
+        net = self.accelerator.prepare(state.net)
+        learned = (net, state.ema, state.optimizer, state.task)
+        return train(self.accelerator, *learned, self.job.batch, config, state.step)
+
+    def _count(self, now: Step, clock: float) -> None:
+        """Take account of a step that began when the clock stood at ``clock``; log what is due."""
+        state = self.state
+        state.step = now.step
+        for average in state.averages.values():
+            average.update_parameters(state.net)
+        state.pending.append({**now.figures, "grad_norm": now.grad_norm})
+        logging = self._due(self.experiment.log_every)
+        if logging:
+            state.read()  # waits for the device, so that the time is the true one
+        state.timed += 1
+        state.seconds += time.perf_counter() - clock
+        if logging:
+            self.row = state.summary(now.lr, self.experiment.train.batch)
+            if self.main:
+                self.log.write(self.row)
+
+    def _look(self, stop: Stop) -> Iterator[Progress]:
+        """Draw the grid and measure the figure that are due."""
+        if self.main and self._due(self.experiment.sample_every):
+            yield self._drawn(stop)
+        if self.curve and self._due(self.experiment.evaluate_every):
+            yield self._measured(self.curve, stop)
+            if caught := stop.number():  # resumed from here, what it broke off is made up for
+                if self.main:
+                    yield self._progress(self._saved())
+                self._leave(caught)
+
+    def _missed_figure(self, stop: Stop) -> Iterator[Progress]:
+        """Measure the last figure, if a signal fell into it."""
+        at, every = self.state.step, self.experiment.evaluate_every
+        if self.curve and at and at not in self.curve.known and self._due(every):
+            yield self._measured(self.curve, stop)
+
+    def _missed_grid(self, stop: Stop) -> Iterator[Progress]:
+        """Draw the last grid, if a signal fell into it."""
+        if self.main and not grid(self.folder, self._images()).exists():
+            yield self._drawn(stop)
+        if caught := stop.number():
+            raise Interrupted(caught)
+
+    def _images(self) -> int:
+        return self.state.step * self.experiment.train.batch
+
+    def _due(self, every: int) -> bool:
+        """Whether this step ends an interval of so many images, or the training."""
+        step, size = self.state.step, self.experiment.train.batch
+        last = step == self.experiment.train.steps
+        return last or step * size // every > (step - 1) * size // every
+
+    def _progress(self, note: str = "") -> Progress:
+        total, loss = self.experiment.train.images, self.row.get("loss", float("nan"))
+        return Progress(self._images(), total, loss, note, self.row, self.figure)
+
+    def _saved(self) -> str:
+        facts, more = self.job.finished()
+        folder, keep = self.folder / "checkpoints", self.experiment.keep
+        return f"saved {saving.save(self.state, folder, self.config, facts, keep, more)}"
+
+    def _drawn(self, stop: Stop) -> Progress:
+        return self._progress(draw(self.job, self.folder, self._images(), stop))
+
+    def _measured(self, curve: Curve, stop: Stop) -> Progress:
+        row, note = curve.point(self.config, self.accelerator, stop)
+        if row:
+            self.log.write(row)
+            self.figure = row["figure"]
+        return self._progress(note)
+
+    def _leave(self, caught: int) -> NoReturn:
+        self.accelerator.wait_for_everyone()  # a rank that ends early takes the others along
+        raise Interrupted(caught)
+
+
+def _begun(steps: Iterator[Step], stop: Stop) -> Iterator[Step]:
+    """The steps. If the first fails after a signal, that is why: a terminal's Ctrl-C goes to the
+    compiler that the step waits for too. Nothing was learned then, and nothing is lost.
+    """
+    try:
+        first = next(steps, None)
+    except Exception:
+        if stop.caught:
+            raise Interrupted(stop.caught) from None
+        raise
+    if first:
+        yield first
+        yield from steps
