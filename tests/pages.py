@@ -55,7 +55,7 @@ def sound(html: str) -> Parsed:
     assert len(set(ids)) == len(ids)
     links = re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', html)
     assert {a or b for a, b in links} <= set(ids)
-    assert all(picture["alt"] for picture in page.all("img"))
+    assert all(image["alt"] for image in page.all("img"))
     assert all(one["aria-label"] for one in page.all("div") if one.get("role"))
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1

@@ -22,6 +22,7 @@ from mezzotint.diffusion.schedules import (
 from mezzotint.doctor import Finding, Findings, diagnose
 from mezzotint.errors import UserError
 from mezzotint.metrics.scores import frechet_distance, inception_score
+from mezzotint.pages import report
 from mezzotint.pipeline.loading import load, load_codec
 from mezzotint.pipeline.pipeline import Pipeline
 
@@ -47,6 +48,7 @@ __all__ = [
     "load",
     "load_codec",
     "prepare",
+    "report",
     "scaled_linear",
     "shifted",
     "sigmoid",

@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 
 import mezzotint as mz
 from mezzotint import evaluation
-from mezzotint.cli.flags import writable
 from mezzotint.config import recipes
 from mezzotint.config.experiment import Experiment
 from mezzotint.config.sampling import SampleConfig, chosen
@@ -31,6 +30,7 @@ from mezzotint.evaluation.samples import Share
 from mezzotint.pipeline import loading, tuned
 from mezzotint.run import run
 from mezzotint.storage import checkpoint
+from mezzotint.storage.files import writable
 
 from commands import CapSys, call
 

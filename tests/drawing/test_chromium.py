@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+import mezzotint as mz
 from conftest import small_and_own
-from mezzotint.drawing.page import render
-from mezzotint.pages import Asked, page, shown
+from mezzotint.pages import samples
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -23,10 +23,8 @@ def written(finished: Path, cache: Path, tmp_path_factory: pytest.TempPathFactor
     path = tmp_path_factory.mktemp("page") / "report.html"
     with pytest.MonkeyPatch.context() as patch:
         small_and_own(cache, patch)
-        patch.setattr(shown, "STEPS", (2, 3))  # fewer than a page has
-        found = page([finished], Asked(samples=2), lambda what, done, total: None)
-        path.write_text(render(found), encoding="utf-8")
-    return path
+        patch.setattr(samples, "STEPS", (2, 3))  # fewer than a page has
+        return mz.report(finished, path, samples=2)
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from PIL import Image, ImageColor
 
 from mezzotint.drawing.curves import Panel
 from mezzotint.drawing.inline import COLOURS, chart, colours, png, spreads, tiled
-from mezzotint.drawing.page import Chart, Faint, Page, Picture, Section, Table, render
+from mezzotint.drawing.page import Chart, Faint, InlineImage, Page, Section, Table, render
 from pages import Parsed, sound
 
 
-def picture(alt: str = "a picture", across: int = 1) -> Picture:
-    return Picture(png(Image.new("RGB", (4, 4))), alt, across=across)
+def image(alt: str = "an image", across: int = 1) -> InlineImage:
+    return InlineImage(png(Image.new("RGB", (4, 4))), alt, across=across)
 
 
 def a_chart() -> Chart:
@@ -22,14 +22,14 @@ def a_chart() -> Chart:
 
 
 def test_a_whole_page_is_sound() -> None:
-    inner = Section("inner", sections=[Section("innermost", pictures=[picture(), picture()])])
+    inner = Section("inner", sections=[Section("innermost", images=[image(), image()])])
     page = Page(
         "title",
         ["one fact"],
         [
             Section("curves", "words", [("a", "#123456")], [a_chart(), a_chart()]),
             Section("tables", tables=[Table([("a", "1"), (Faint("b"), Faint("2"))], ("", "n"))]),
-            Section("sheet", tables=[Table([("a", picture(across=2), picture())])]),
+            Section("sheet", tables=[Table([("a", image(across=2), image())])]),
             Section("both", sections=[inner]),
         ],
     )
@@ -44,7 +44,7 @@ def test_a_whole_page_is_sound() -> None:
 
 def test_what_is_said_is_escaped() -> None:
     evil = """<script>alert("1")</script> & 'x' {{ 7 * 7 }} https://a.example"""
-    bad = Picture("data:image/png;base64,", evil, evil)
+    bad = InlineImage("data:image/png;base64,", evil, evil)
     everywhere = Section(
         evil,
         evil,
@@ -94,7 +94,7 @@ def test_lines_stand_out_from_a_light_and_a_dark_ground(ground: str) -> None:
         assert (light + 0.05) / (dark + 0.05) >= 3  # WCAG 2.1, 1.4.11
 
 
-def test_pictures_stand_in_rows_at_a_size_to_be_seen() -> None:
+def test_images_stand_in_rows_at_a_size_to_be_seen() -> None:
     images = torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 3, 32, 32)
     sheet = tiled(images, 2)
     assert sheet.size == (2 * 96 + 3, 2 * 96 + 3)

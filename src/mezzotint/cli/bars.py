@@ -1,4 +1,4 @@
-"""Progress on the error stream."""
+"""Progress bars on the error stream."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ FIRST = os.environ.get("RANK", "0") == "0"  # under torchrun one process speaks 
 def bar(
     unit: str, *more: ProgressColumn, hidden: bool = False, transient: bool = False
 ) -> Progress:
-    """A bar that counts a unit; its task has a field `loss` for a last word.
+    """A bar that counts a unit; its task has a field `loss`, printed at the end of the line.
 
-    A transient one is for a terminal alone, and gone when done.
+    A transient bar is shown on a terminal alone, and removed when it is done.
     """
     console = Console(stderr=True)
     return Progress(
@@ -42,7 +42,42 @@ def bar(
 
 
 class Rate(ProgressColumn):
-    """How many a second."""
+    """How many per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+
+class Follower:
+    """Shows a transient bar for each thing that is under way: ``follower(what, done, total)``."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit, self.what = unit, ""
+        self.bar: Progress | None = None
+
+    def __enter__(self) -> Follower:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __call__(self, what: str, done: float, total: int) -> None:
+        if not self.bar or what != self.what:
+            self.stop()
+            self.bar, self.what = bar(self.unit, hidden=not FIRST, transient=True), what
+            self.bar.add_task(what, total=total, loss="")
+            self.bar.start()
+        self.bar.update(self.bar.task_ids[0], completed=int(done), total=total)
+        if done >= total:
+            self.stop()
+
+    def stop(self) -> None:
+        """Remove the bar."""
+        if self.bar:
+            self.bar.stop()
+            self.bar = None
+
+    def say(self, text: object) -> None:
+        """Print a line on the output stream, where a bar would be in its way."""
+        self.stop()
+        print(text, flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from mezzotint.cli.bars import bar
+from mezzotint.cli.bars import Follower
 from mezzotint.cli.flags import parse, subject
 from mezzotint.doctor import Finding, diagnose
 from mezzotint.errors import as_flags
@@ -24,25 +24,14 @@ def doctor(arguments: list[str]) -> None:
     """Examine a run."""
     name, rest = subject(arguments, "a run's folder", "mezzotint doctor RUN", DoctorFlags())
     flags = parse(DoctorFlags(), rest, f"mezzotint doctor {name}")
-    progress = bar("denoiser calls", transient=True)
-    task = progress.add_task("samples", total=None, loss="")
+    with Follower("denoiser calls") as follow:
 
-    def follow(what: str, done: float, total: int) -> None:
-        progress.start()
-        progress.update(task, completed=int(done), total=total)
-        if done == total:
-            progress.stop()
+        def say(finding: Finding) -> None:
+            if finding.severity != "well":
+                follow.say(as_flags(str(finding)))
 
-    try:
-        found = diagnose(name, flags.samples, on_finding=_say, follow=follow)
-    finally:
-        progress.stop()
+        found = diagnose(name, flags.samples, on_finding=say, follow=follow)
     well, counts = found.summary()
     print(well)
     print(f"{name}: {counts}")
     sys.exit(1 if found.wrong else 0)
-
-
-def _say(finding: Finding) -> None:
-    if finding.severity != "well":
-        print(as_flags(str(finding)), flush=True)

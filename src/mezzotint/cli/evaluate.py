@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mezzotint import evaluation
 from mezzotint.cli.bars import FIRST
-from mezzotint.cli.flags import parse, settings, subject, writable
+from mezzotint.cli.flags import parse, settings, subject
 from mezzotint.cli.reconstructions import reconstructions
 from mezzotint.cli.table import Following, Network
 from mezzotint.config.sampling import SampleConfig
@@ -21,6 +21,7 @@ from mezzotint.evaluation.measuring import Measure
 from mezzotint.metrics.features import Features
 from mezzotint.metrics.networks import choose
 from mezzotint.pipeline import loading, shipped
+from mezzotint.storage.files import writable
 
 Metric = Literal["fd", "sfd", "cs", "kd", "prdc", "accuracy", "memorised"]
 EVERY: tuple[Metric, ...] = get_args(Metric)

@@ -8,7 +8,6 @@ import sys
 from argparse import ArgumentParser
 from dataclasses import asdict
 from itertools import dropwhile, takewhile
-from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -83,21 +82,6 @@ def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
     for name in ("sampler", "spacing"):
         words.add_argument(f"--{name}", nargs="?")  # a value that is missing is for `parse` to say
     return freed(defaults, **vars(words.parse_known_args(arguments)[0]))
-
-
-def writable(path: Path) -> None:
-    """Make a file's folder; UserError, before the work that would be in vain, if that or it cannot
-    be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        known = path.exists() or path.is_symlink()
-        path.open("a").close()
-        if not known:
-            path.unlink(missing_ok=True)  # another process of ours may have looked too
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}): give another --out"
-        ) from None
 
 
 def _is_text(line: str) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mezzotint import config as configuration
 from mezzotint import evaluation
-from mezzotint.cli.flags import parse, writable
+from mezzotint.cli.flags import parse
 from mezzotint.cli.table import Following, Network
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError
@@ -19,6 +19,7 @@ from mezzotint.evaluation.reconstruction import reconstruct, subjects
 from mezzotint.metrics.networks import choose
 from mezzotint.pipeline import loading
 from mezzotint.run.autoencoder import SHOWN, spread_out
+from mezzotint.storage.files import writable
 
 Distance = Literal["fd", "sfd", "kd"]
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pydantic import ConfigDict, ValidationError
 
+from mezzotint.errors import UserError
+
+T = TypeVar("T")
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 KINDS = {
     "diffusion",
@@ -14,6 +18,14 @@ KINDS = {
     "dit",
     "custom",
 }  # in a field's place
+
+
+def validated(kind: type[T], **fields: Any) -> T:
+    """An instance of a validated dataclass; UserError that names the field which is wrong."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        raise UserError(first_problem(error)) from None
 
 
 def first_problem(error: ValidationError, place: Callable[[list[str]], str] = ".".join) -> str:

@@ -46,9 +46,7 @@ def look(
     if pipe.defaults.calls > CALLS:
         steps = min(CALLS, len(pipe.schedule))
         few = {"sampler": "ddim", "steps": steps, "spacing": "trailing"}
-    made = pipe.sample(
-        count, on_step=lambda done, calls: follow("denoiser calls", done, calls), **few
-    )
+    made = pipe.sample(count, on_step=lambda done, calls: follow("samples", done, calls), **few)
     real, real_labels = some(data, COMPARED)
     yield colour_drift(made, real)
     yield grey(made, real)

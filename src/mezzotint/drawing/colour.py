@@ -1,4 +1,4 @@
-"""The colours of many pictures in a few numbers."""
+"""The colours of many images in a few numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Line charts: one axis pair a panel, one line a series, direct and small."""
+"""Line charts: one pair of axes for each panel, one line for each series."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Points: TypeAlias = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart: series by name, and what its axes say. ``dashed`` are names of series.
+    """A chart: series by name, and the labels of its axes. ``dashed`` are names of series.
 
     ``log_y`` makes the axis of values logarithmic if all are above 0 and the largest is three times
-    the smallest: on a shorter one there would hardly be a tick.
+    the smallest; a shorter axis would have hardly a tick.
     """
 
     series: Mapping[str, Points]
@@ -31,7 +31,7 @@ class Panel:
 
 
 def plot(axes: Any, panel: Panel, colour: Mapping[str, Any]) -> None:
-    """Draw a panel on an axis pair, each series in the colour of its name."""
+    """Draw a panel on a pair of axes, each series in the colour of its name."""
     for name, points in panel.series.items():
         axes.plot(
             *zip(*points, strict=True),
@@ -60,7 +60,7 @@ def plot(axes: Any, panel: Panel, colour: Mapping[str, Any]) -> None:
 
 
 def draw(panels: Sequence[Panel], path: Path, title: str = "") -> None:
-    """Write panels side by side to a picture file; a name has one colour in all of them."""
+    """Write panels side by side to an image file; a name has the same colour in all of them."""
     names = list(dict.fromkeys(name for panel in panels for name in panel.series))
     colours: Any = matplotlib.colormaps["tab20" if len(names) > 10 else "tab10"]
     figure = Figure(figsize=(5.2 * len(panels), 4.4), layout="constrained")

@@ -1,4 +1,4 @@
-"""Pictures of pictures."""
+"""Many images arranged in one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ GAP, PAPER, INK = 2, (255, 255, 255), (40, 40, 40)
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """A uint8 (C, H, W) image of 1 or 3 channels for Pillow."""
+    """A Pillow image of a uint8 (C, H, W) image with 1 or 3 channels."""
     array = image.permute(1, 2, 0).numpy()
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
 def pairs(above: Tensor, below: Tensor, columns: int = 10) -> Image.Image:
-    """Pictures uint8 (N, C, H, W), each above another of its size, in rows of ``columns``."""
+    """Images uint8 (N, C, H, W), each above another of its size, in rows of ``columns``."""
     empty = above.new_full(above.shape[1:], PAPER[0])
     sheet: list[Tensor] = []
     for start in range(0, len(above), columns):
@@ -33,10 +33,10 @@ def grid(
     labels: Sequence[int] | None = None,
     names: Sequence[str] = (),
 ) -> Image.Image:
-    """One picture of many: uint8 (N, C, H, W), small ones enlarged to about 96 pixels.
+    """Images uint8 (N, C, H, W) in one, with small ones enlarged to about 96 pixels.
 
-    With ``labels`` (N,) the classes stand below each other, each begun on a new row of at most 16
-    and named beside it; without, the sheet is about as wide as high.
+    With ``labels`` (N,), each class starts a new row of at most 16 images and is named beside it.
+    Without labels, the sheet has about as many rows as columns.
     """
     height, width = images.shape[2:]
     zoom = max(1, 96 // max(height, width)) if max(height, width) < 64 else 1
@@ -64,6 +64,6 @@ def grid(
         if name:
             draw.text((margin - 8, top + cell_h // 2), name, INK, font, anchor="rm")
         for column, i in enumerate(members):
-            picture = to_pil(images[i]).resize((width * zoom, height * zoom), Image.Resampling.BOX)
-            sheet.paste(picture, (margin + column * cell_w, top))
+            image = to_pil(images[i]).resize((width * zoom, height * zoom), Image.Resampling.BOX)
+            sheet.paste(image, (margin + column * cell_w, top))
     return sheet

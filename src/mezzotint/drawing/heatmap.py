@@ -1,4 +1,4 @@
-"""Heat maps: a number for each row and column, several panels on one scale."""
+"""Heat maps: a number for each row and column, in several panels with one scale."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ ACROSS = 3  # panels
 def draw(
     panels: Mapping[str, Values], path: Path, x: str, y: str, what: str, least: bool = True
 ) -> None:
-    """Write panels, each under its name, to a picture file; the best cell of all is framed.
+    """Write panels, each under its name, to an image file; the best cell of all is framed.
 
-    Rows are in the order of their first cells, columns rise. Light is good: the least, or else the
-    most. The scale is logarithmic where the values are positive and range over more than ten times.
+    Rows are in the order of their first cells, columns in rising order. Light cells are good: low
+    values if ``least``, else high values. The scale is logarithmic if the values are positive and
+    the largest is more than ten times the smallest.
     """
     every = [value for values in panels.values() for value in values.values()]
     low, high, best = min(every), max(every), (min if least else max)(every)

@@ -1,4 +1,4 @@
-"""Pictures and charts as text, to stand in a page by themselves."""
+"""Images and charts as text that can stand in an HTML page."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from torch import Tensor
 
 from mezzotint.drawing.curves import Panel, plot
 from mezzotint.drawing.figures import to_pil
+from mezzotint.drawing.page import InlineImage
 
-# On white and on black alike these can be told from the ground and from each other.
+# These can be told from each other, and from a white or a black ground.
 COLOURS = ("#3b82c4", "#d0702a", "#3a9a5c", "#b958a0", "#8a72d6", "#94821e", "#229a9a", "#d65454")
-INK, CURRENT = "#010203", "currentColor"  # what is drawn in the one takes the page's colour
-MOST, LEAST = 160, 64  # pixels a side of a picture: larger are shrunk, smaller ones enlarged
-WIDEST = 1400  # of a sheet
+INK, CURRENT = "#010203", "currentColor"  # the first is replaced by the second
+MOST, LEAST = 160, 64  # pixels: larger images are shrunk, smaller ones enlarged
+WIDEST = 1400  # pixels of a sheet of images
 GAP = 3
-DENSE = 20  # points of a line, from which on they are not marked
+DENSE = 20  # points; a line with so many has no markers
 
 
 def png(image: Image.Image) -> str:
-    """A picture as a data: URI, one wider than 1400 pixels shrunk to that."""
+    """An image as a data: URI, shrunk to 1400 pixels if it is wider."""
     if image.width > WIDEST:
         size = WIDEST, round(image.height * WIDEST / image.width)
         image = image.resize(size, Image.Resampling.LANCZOS)
@@ -38,9 +39,9 @@ def png(image: Image.Image) -> str:
 
 
 def tiled(images: Tensor, columns: int) -> Image.Image:
-    """Pictures uint8 (N, C, H, W) in rows of ``columns``, with nothing between them.
+    """Images uint8 (N, C, H, W) in rows of ``columns``, with a transparent gap between them.
 
-    Small ones are enlarged to about 96 pixels, large ones shrunk to 160.
+    Small images are enlarged to about 96 pixels, large ones shrunk to 160.
     """
     height, width = images.shape[2:]
     side = max(height, width)
@@ -56,13 +57,19 @@ def tiled(images: Tensor, columns: int) -> Image.Image:
     return sheet
 
 
+def strip(images: Tensor, alt: str, columns: int = 1) -> InlineImage:
+    """Images uint8 (N, C, H, W) in rows of ``columns``, as one image of a page."""
+    across = min(columns, len(images))
+    return InlineImage(png(tiled(images, across)), alt, across=across)
+
+
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each name, in turn."""
+    """A colour for each name; they repeat if there are more than eight names."""
     return dict(zip(names, islice(cycle(COLOURS), len(names)), strict=True))
 
 
 def chart(panel: Panel, colour: Mapping[str, str]) -> str:
-    """Lines over images seen, as an <svg>; ``colour`` is that of each series by its name."""
+    """A line chart as an <svg>; ``colour`` has the colour of each series by name."""
     figure, axes = _blank()
     plot(axes, panel, colour)
     for line, points in zip(axes.lines, panel.series.values(), strict=True):
@@ -74,9 +81,9 @@ def chart(panel: Panel, colour: Mapping[str, str]) -> str:
 
 
 def spreads(names: Sequence[str], series: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
-    """Bars of each name's mean, with its standard deviation, as an <svg>.
+    """A bar chart of means with standard deviations, as an <svg>.
 
-    ``series`` by name: "mean" and "std", a number for each of ``names``.
+    Each of ``series`` has "mean" and "std", with a number for each of ``names``.
     """
     figure, axes = _blank()
     width = 0.8 / len(series)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page of plain data: no script, no address, every picture inside."""
+"""One self-contained HTML page made of plain data: no script, no link out, every image inside."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture as a data: URI, in which ``across`` small ones stand side by side."""
+class InlineImage:
+    """An image as a data: URI, in which ``across`` small images stand side by side."""
 
     source: str
     alt: str
@@ -24,7 +24,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing as an <svg> element, whose text and lines take the page's colour."""
+    """A drawing as an <svg> element whose text and lines have the page's colour."""
 
     svg: str
     alt: str
@@ -33,17 +33,17 @@ class Chart:
 
 @dataclass(frozen=True)
 class Faint:
-    """Words that matter less than those beside them."""
+    """Text that matters less than the text beside it."""
 
     text: str
 
 
-Cell: TypeAlias = str | Faint | Picture
+Cell: TypeAlias = str | Faint | InlineImage
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells, the first of each naming the row; ``head`` names the columns."""
+    """Rows of cells, whose first cells name the rows; ``head`` names the columns."""
 
     rows: Sequence[Sequence[Cell]]
     head: Sequence[str] = ()
@@ -51,21 +51,21 @@ class Table:
 
     @property
     def across(self) -> int:
-        """Of a table of pictures: how many small ones stand side by side in a row, else 0."""
-        rows = [[cell.across for cell in row if isinstance(cell, Picture)] for row in self.rows]
+        """How many small images stand side by side in a row; 0 for a table without images."""
+        rows = [[cell.across for cell in row if isinstance(cell, InlineImage)] for row in self.rows]
         return max((sum(row) for row in rows), default=0)
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it. ``legend``: names and the colours of their lines."""
+    """A heading and its content. ``legend``: names with the colours of their lines."""
 
     title: str
     text: str = ""
     legend: Sequence[tuple[str, str]] = ()
     charts: Sequence[Chart] = ()
     tables: Sequence[Table] = ()
-    pictures: Sequence[Picture] = ()
+    images: Sequence[InlineImage] = ()
     sections: Sequence[Section] = ()
 
 
@@ -77,7 +77,7 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The page as HTML; all text is escaped, and each id stands once."""
+    """The page as HTML, with all text escaped and all ids unique."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -90,5 +90,5 @@ def render(page: Page) -> str:
 
 
 def _own(svg: str, name: str) -> Markup:
-    """An <svg> with ids of its own, so that many can stand in one page."""
+    """An <svg> with ids of its own, so that one page can hold many."""
     return Markup(re.sub(r'( id="|url\(#| (?:xlink:)?href="#)', rf"\g<1>{name}-", svg))

@@ -1,6 +1,6 @@
-"""The page of one run, or of several compared."""
+"""The HTML page about a run, or about several compared."""
 
-from mezzotint.pages.page import curves, page
-from mezzotint.pages.shown import Asked
+from mezzotint.pages.page import report
+from mezzotint.pages.runs import Options
 
-__all__ = ["Asked", "curves", "page"]
+__all__ = ["Options", "report"]

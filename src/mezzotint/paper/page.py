@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from mezzotint import pages
 from mezzotint.config.experiment import Autoencoder
 from mezzotint.drawing import figures
 from mezzotint.drawing.curves import draw
 from mezzotint.drawing.inline import png
-from mezzotint.drawing.page import Cell, Page, Picture, Section, Table, render
+from mezzotint.drawing.page import Cell, InlineImage, Page, Section, Table, render
+from mezzotint.pages.history import curves
+from mezzotint.pages.runs import read
 from mezzotint.paper.tables import Results, sections, stored
 from mezzotint.paper.work import Work
 from mezzotint.storage.machine import machine
@@ -72,7 +73,7 @@ def _command(work: Work) -> str:
 def _page(results: Results) -> Page:
     parts = [section for section, _ in sections(results)]
     runs = [name for name in results.work.plan.models if not results.work.needs(name)]
-    if shown := pages.curves([results.work.folder(name) for name in runs]):
+    if shown := curves([read(results.work.folder(name), name) for name in runs]):
         parts.append(shown)
     parts += [grid for name in runs if (grid := _grid(results.work, name))]
     return Page(_title(results), _facts(results), parts)
@@ -105,8 +106,8 @@ def _grid(work: Work, name: str) -> Section | None:
         else "pictures by the averaged weights"
     )
     with Image.open(found[-1]) as image:
-        shown = Picture(png(image), f"{name}: {what}", f"{int(found[-1].stem):,} images seen")
-    return Section(f"What {name} makes", f"{what[0].upper()}{what[1:]}.", pictures=[shown])
+        shown = InlineImage(png(image), f"{name}: {what}", f"{int(found[-1].stem):,} images seen")
+    return Section(f"What {name} makes", f"{what[0].upper()}{what[1:]}.", images=[shown])
 
 
 def _markdown(table: Table) -> list[str]:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mezzotint import evaluation
 from mezzotint.drawing.curves import Panel
-from mezzotint.drawing.inline import chart, colours, png, tiled
-from mezzotint.drawing.page import Cell, Chart, Picture, Section, Table
+from mezzotint.drawing.inline import chart, colours, strip
+from mezzotint.drawing.page import Cell, Chart, Section, Table
 from mezzotint.paper.estimate import BATCH
 from mezzotint.paper.plan import EXPERIMENTS, SOURCES, Row, digest
 from mezzotint.paper.work import Work, networks
@@ -121,8 +121,7 @@ def _pictures(results: Results) -> Section:
     for row in results.rows:
         images = stored(results, row)
         alt = f"{len(images)} pictures: {row.name}"
-        strip = Picture(png(tiled(images, len(images))), alt, across=len(images))
-        rows.append([f"{row.letter}: {row.name}", strip])
+        rows.append([f"{row.letter}: {row.name}", strip(images, alt, len(images))])
     text = "The first of each row; those of models of one shape begin with the same noise."
     return Section("Pictures", text, tables=[Table(rows)])
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mezzotint.errors import UserError
+
 
 def replace(path: Path, content: bytes | str) -> None:
     """Give a file new content so that a crash leaves the old or the new; text is UTF-8."""
@@ -31,6 +33,23 @@ def beside(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)  # gone already if it was whole
+
+
+def writable(path: Path) -> None:
+    """Make a file's folder; UserError if that, or the file, cannot be written.
+
+    To be called before work that would otherwise be in vain.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        known = path.exists() or path.is_symlink()
+        path.open("a").close()
+        if not known:
+            path.unlink(missing_ok=True)  # another process of ours may have looked too
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}): choose another `out`"
+        ) from None
 
 
 def sync(path: Path) -> None:

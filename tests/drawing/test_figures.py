@@ -18,11 +18,11 @@ def test_channel_statistics_are_numpys() -> None:
 
 
 def plain(n: int) -> torch.Tensor:
-    """Pictures of one value each: picture i is i everywhere."""
+    """Images of one value each: image i is i everywhere."""
     return torch.arange(n, dtype=torch.uint8)[:, None, None, None].expand(n, 3, 32, 32)
 
 
-def test_pictures_stand_in_order_at_three_times_their_size() -> None:
+def test_images_stand_in_order_at_three_times_their_size() -> None:
     sheet = np.asarray(grid(plain(20)))
     assert sheet.shape == (2 + 3 * 98, 2 + 8 * 98, 3)
     values = [int(sheet[50 + 98 * (i // 8), 50 + 98 * (i % 8), 0]) for i in range(20)]

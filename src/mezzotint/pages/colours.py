@@ -1,0 +1,48 @@
+"""The colours of images compared with those of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from mezzotint.drawing.colour import channel_statistics
+from mezzotint.drawing.inline import colours, spreads
+from mezzotint.drawing.page import Chart, Section, Table
+
+CHANNELS = ("red", "green", "blue")
+
+
+def channels(
+    title: str,
+    images: Tensor,
+    what: str,
+    other: Mapping[str, Sequence[float]],
+    others: str,
+) -> Section:
+    """Compare each channel's mean and standard deviation.
+
+    Args:
+        title: Of the section.
+        images: uint8 (N, C, H, W).
+        what: What the images are called.
+        other: "mean" and "std" of each channel of the other images, in grey levels.
+        others: What those are called.
+    """
+    own, name = channel_statistics(images.permute(0, 2, 3, 1).numpy()), f"{len(images)} {what}"
+    names = CHANNELS if len(own["mean"]) == len(CHANNELS) else ("grey",)
+    rows = [
+        (channel, *(f"{of[value][i]:.1f}" for value in ("mean", "std") for of in (own, other)))
+        for i, channel in enumerate(names)
+    ]
+    values = ("mean", "deviation")
+    head = ("", *(f"{value}, {who}" for value in values for who in (name, others)))
+    series = {name: own, others: other}
+    alt = f"Bars of the channels' means, with standard deviations, of {name} and of the {others}"
+    return Section(
+        title,
+        "The mean and standard deviation of each channel, in grey levels from 0 to 255.",
+        legend=list(colours(list(series)).items()),
+        charts=[Chart(spreads(names, series), alt)],
+        tables=[Table(rows, head)],
+    )

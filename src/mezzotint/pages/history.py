@@ -1,0 +1,73 @@
+"""What a training left behind as it went: the curves of its log, and its grids of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from PIL import Image
+
+from mezzotint.config.experiment import Autoencoder
+from mezzotint.drawing.curves import Panel
+from mezzotint.drawing.inline import chart, colours, png
+from mezzotint.drawing.page import Chart, InlineImage, Section
+from mezzotint.pages.runs import Run
+
+CURVES = "Curves"  # the section's title
+GRIDS = 6
+STEEP = 20  # a curve's axis is logarithmic if its largest value is so many times its smallest
+AXES = {  # names for the log's columns; all other columns keep their own
+    "loss": "loss",
+    "grad_norm": "gradient norm",
+    "images_per_second": "images per second",
+    "lr": "learning rate",
+}
+
+
+def curves(runs: Sequence[Run]) -> Section | None:
+    """Each column of the runs' logs as a chart against images seen; None without logs."""
+    columns: dict[str, dict[str, list[tuple[float, float]]]] = {name: {} for name in AXES}
+    for run in runs:
+        for row in run.log:
+            values = {k: v for k, v in row.items() if k not in ("step", "images")}
+            if figure := values.pop("figure", None):
+                values[figure["name"]] = figure["value"]
+            for name, value in values.items():
+                if isinstance(value, int | float):
+                    points = columns.setdefault(name, {}).setdefault(run.name, [])
+                    points.append((row["images"], value))
+    colour = colours([run.name for run in runs])
+    charts = [
+        _chart(AXES.get(name, name.replace("_", " ")), s, colour)
+        for name, s in columns.items()
+        if s
+    ]
+    legend = list(colour.items()) if len(runs) > 1 else ()
+    return Section(CURVES, "Against images seen.", legend, charts) if charts else None
+
+
+def grids(run: Run) -> Section | None:
+    """Up to six grids of images of the training, evenly spaced and with the last; None without."""
+    paths = sorted(p for p in (run.folder / "samples").glob("*.png") if p.stem.isdecimal())
+    count = min(GRIDS, len(paths))
+    images = []
+    for path in (paths[round((i + 1) * len(paths) / count) - 1] for i in range(count)):
+        after = f"{int(path.stem):,} images"
+        with Image.open(path) as image:
+            images.append(InlineImage(png(image), f"Grid of images after {after}", after))
+    text = "Samples of the averaged weights, always from the same noise."
+    if isinstance(run.config, Autoencoder):
+        text = "Originals, each above its reconstruction by the averaged weights."
+    return Section("During training", text, images=images) if images else None
+
+
+def _chart(
+    name: str, series: Mapping[str, list[tuple[float, float]]], colour: Mapping[str, str]
+) -> Chart:
+    values = [value for points in series.values() for _, value in points]
+    log = name != AXES["lr"] and 0 < min(values) < max(values) / STEEP
+    ends = [
+        f"{run} from {points[0][1]:.4g} to {points[-1][1]:.4g} at {points[-1][0]:,} images"
+        for run, points in series.items()
+    ]
+    svg = chart(Panel(series, "images seen", name, log_y=log), colour)
+    return Chart(svg, f"{name} against images seen: {'; '.join(ends)}")

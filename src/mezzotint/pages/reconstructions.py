@@ -1,0 +1,46 @@
+"""The sections of a page for which an autoencoder reconstructs images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from mezzotint.data import held_out, prepare
+from mezzotint.drawing.colour import channel_statistics
+from mezzotint.drawing.inline import strip
+from mezzotint.drawing.page import Section, Table
+from mezzotint.errors import UserError
+from mezzotint.evaluation.samples import Follow
+from mezzotint.pages.colours import channels
+from mezzotint.pages.runs import Options, Run
+from mezzotint.pipeline import loading
+
+ROW = 8  # images side by side
+
+
+def reconstructions(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
+    """Show reconstructions of images that the data set holds out from training, if it does."""
+    title, c = "Reconstructions", run.config.data
+    try:
+        codec = loading.load_codec(run.folder, precision=options.precision)
+        train = prepare(c.data, size=c.size, skip_bad=c.skip_bad)
+        found = held_out(c.data, c.size, train, c.skip_bad)
+    except UserError as error:
+        yield Section(title, f"No reconstructions were made for this page: {error}.")
+        return
+    some = torch.tensor(found.some(2 * options.samples).images).permute(0, 3, 1, 2).contiguous()
+    count = len(some)
+    follow(title, 0, count)
+    made = codec.decode(codec.encode(some.to(codec.mean.device))).cpu()
+    follow(title, count, count)
+    rows = [
+        (what, strip(part, f"{len(part)} images: {what}", ROW))
+        for parts in zip(torch.split(some, ROW), torch.split(made, ROW), strict=True)
+        for what, part in zip(("original", "reconstruction"), parts, strict=True)
+    ]
+    source = f"{c.data}, {'from the training set' if found is train else 'held out'}"
+    text = f"{count} images of {source}, and what the autoencoder makes of their latents."
+    yield Section(title, text, tables=[Table(rows)])
+    colours = channel_statistics(some.permute(0, 2, 3, 1).numpy())
+    yield channels("Channels", made, "reconstructions", colours, "originals")

@@ -1,0 +1,223 @@
+"""The sections of a page for which a diffusion model makes samples.
+
+The constants bound how many that are, whatever the user's options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mezzotint import evaluation
+from mezzotint.config.sampling import SampleConfig, chosen
+from mezzotint.diffusion.guidance import along
+from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.noise import noise
+from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.drawing.inline import png, strip
+from mezzotint.drawing.page import Cell, InlineImage, Section, Table
+from mezzotint.errors import UserError
+from mezzotint.evaluation.samples import Follow
+from mezzotint.metrics.features import Features
+from mezzotint.pages.colours import channels
+from mezzotint.pages.runs import Options, Run
+from mezzotint.pipeline import loading
+from mezzotint.pipeline.pipeline import Pipeline
+
+CLASSES, ROW = 10, 8  # the first classes; images side by side
+SEEDS, LEVELS, WALK = 3, 8, 50  # trajectories, levels of each, and the most steps
+METHODS, STEPS, EACH = ("ddim", "dpmpp_2m", "unipc"), (5, 10, 20, 50), 4
+SCALES, GUIDED = (0.0, 1.0, 2.0, 4.0), 6
+TRAILING: dict[str, Any] = {"spacing": "trailing"}
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A run's model, with the page's first samples."""
+
+    run: Run
+    pipe: Pipeline
+    options: Options
+    follow: Follow
+    images: Tensor  # uint8 (N, C, H, W): ``options.samples`` of each class, one class after another
+
+    def make(
+        self, what: str, n: int, labels: list[int] | None, requests: Sequence[dict[str, Any]]
+    ) -> list[Tensor]:
+        """Make n samples from the same noise for each of some settings."""
+        total = n * len(requests)
+
+        def on_step(done: int, calls: int) -> None:
+            self.follow(what, len(made) * n + n * done / calls, total)
+
+        made: list[Tensor] = []
+        for settings in requests:
+            seed = self.options.seed
+            made.append(self.pipe.sample(n, labels, seed=seed, on_step=on_step, **settings))
+        return made
+
+
+def samples(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
+    """Yield the sections of `SECTIONS`; a section that cannot be had says why.
+
+    If the model cannot be loaded, a single section says so.
+    """
+    try:
+        pipe = loading.load(run.folder, precision=options.precision)
+    except UserError as error:
+        yield Section("Samples", f"No samples were made for this page: {error}.")
+        return
+    classes = min(len(pipe.classes), CLASSES)
+    labels = [k for k in range(classes or ROW) for _ in range(options.samples)]
+    model = Model(run, pipe, options, follow, torch.empty(0))
+    (images,) = model.make("samples", len(labels), labels if classes else None, [{}])
+    model = replace(model, images=images)
+    yield by_class(model)
+    for title, section in SECTIONS.items():
+        try:
+            found = section(title, model)
+        except UserError as error:
+            found = Section(title, f"Not shown: {error}.")
+        if found:
+            yield found
+
+
+def by_class(model: Model) -> Section:
+    """The samples of each class in a row."""
+    pipe, each, images = model.pipe, model.options.samples, model.images
+    text = f"{len(images)} samples by {_settings(pipe.defaults)}; seed {model.options.seed}."
+    if not pipe.classes:
+        table = Table([("", strip(images, f"{len(images)} samples", ROW))])
+        return Section("Samples", text, tables=[table])
+    names = pipe.classes[: len(images) // each]
+    if len(names) < len(pipe.classes):
+        text += f" The first {len(names)} of {len(pipe.classes)} classes."
+    rows = [
+        (name, strip(part, f"{each} samples of the class {name}", ROW))
+        for name, part in zip(names, torch.split(images, each), strict=True)
+    ]
+    return Section("Samples by class", text, tables=[Table(rows)])
+
+
+def trajectories(title: str, model: Model) -> Section:
+    """What the sampler sees on its way, x, and what the network expects there, x0."""
+    pipe = model.pipe
+    steps = min(pipe.defaults.steps, WALK)
+    how = chosen(pipe.defaults, {"sampler": "ddim", "steps": steps})
+    grid, seen = pipe.grid(how), list[tuple[Level, dict[str, Tensor]]]()
+    scale = along(grid, *how.guided())
+    denoise = pipe.denoiser(pipe.labels(SEEDS), scale, how.rescale, how.clipping)
+
+    def record(x: Tensor, level: Level) -> Tensor:
+        x0 = denoise(x, level)
+        seen.append((level, {"x": x, "x0": x0}))
+        model.follow(title, SEEDS * len(seen) / steps, SEEDS)
+        return x0
+
+    randn = noise(model.options.seed, range(SEEDS))
+    with torch.inference_mode():
+        x = randn(torch.empty(SEEDS, *pipe.shape, device=pipe.device))
+        SAMPLERS["ddim"](record, x, grid)
+        count = min(LEVELS, len(seen))
+        kept = [seen[round(i * (len(seen) - 1) / max(1, count - 1))] for i in range(count)]
+        parts = {
+            what: [pipe.codec.decode(at[what]).cpu() for _, at in kept] for what in ("x", "x0")
+        }
+    times = [f"t {level.t:.0f}" for level, _ in kept]
+    rows: list[tuple[Cell, ...]] = []
+    for i in range(SEEDS):
+        for what, images in parts.items():
+            alts = [f"Trajectory {i + 1}, {what} at {t}" for t in times]
+            shown = [image[i : i + 1] for image in images]
+            rows.append((f"{i + 1}: {what}", *map(strip, shown, alts)))
+    text = (
+        f"{SEEDS} samples by {_settings(how)}. The rows show the noisy image x at some levels and "
+        "below it x0, the clean image that the network expects there. The last x0 is the sample."
+    )
+    return Section(title, text, tables=[Table(rows, ("", *times))])
+
+
+def samplers(title: str, model: Model) -> Section:
+    """The same noise by each sampler, in each number of steps that there are levels for."""
+    pipe = model.pipe
+    steps = [n for n in STEPS if n <= len(pipe.schedule)]
+    # A grid that was measured, or goes through given values, is for its own number of steps.
+    own = {} if pipe.defaults.spacing not in ("optimised", "knots") else TRAILING
+    requests = [{"sampler": s, "steps": n, **own} for s in METHODS for n in steps]
+    found = iter(model.make(title, EACH, pipe.labels(EACH), requests))
+    rows: list[tuple[Cell, ...]] = [
+        (s, *(strip(next(found), f"{EACH} samples by {s} in {n} steps", 2) for n in steps))
+        for s in METHODS
+    ]
+    text = (
+        f"{EACH} samples from the same noise in each cell, with "
+        f"{_settings(replace(pipe.defaults, **own), brief=True)}."
+    )
+    return Section(title, text, tables=[Table(rows, ("", *(f"{n} steps" for n in steps)))])
+
+
+def guidance(title: str, model: Model) -> Section | None:
+    """The same noise at each guidance scale; None for a model without classes."""
+    pipe = model.pipe
+    if not pipe.classes:
+        return None
+    n = min(GUIDED, len(pipe.classes))
+    requests = [{"guidance": scale, "guidance_shape": "constant"} for scale in SCALES]
+    found = model.make(title, n, list(range(n)), requests)
+    rows: list[tuple[Cell, ...]] = [
+        (
+            pipe.classes[i],
+            *(
+                strip(images[i : i + 1], f"{pipe.classes[i]}, guidance {scale:g}")
+                for scale, images in zip(SCALES, found, strict=True)
+            ),
+        )
+        for i in range(n)
+    ]
+    text = "The same noise in each row. Scale 0 ignores the class, 1 is without guidance."
+    return Section(title, text, tables=[Table(rows, ("", *(f"{s:g}" for s in SCALES)))])
+
+
+def nearest(title: str, model: Model) -> Section:
+    """Samples beside the training images that are nearest to them in feature space."""
+    pipe = model.pipe
+    images = model.images[:: model.options.samples][:CLASSES]  # the first of each class
+    against = evaluation.training_set(model.run.folder, pipe)
+    assert against.pictures
+    network = evaluation.choose(against.pictures.classes)
+    measure = evaluation.measure(network, against, pipe.size, pipe.device)
+    features = Features(measure.network, len(images))
+    features.add(images)
+    sheet = evaluation.closest(features, measure, images, against.pictures)
+    text = (
+        f"Each row shows a sample and then the five images of {against.name} that are nearest to "
+        f"it in the features of the {network} network."
+    )
+    alt = f"{len(images)} rows of a sample and its five nearest training images"
+    return Section(title, text, images=[InlineImage(png(sheet), alt)])
+
+
+def colour(title: str, model: Model) -> Section:
+    """The colours of the samples and of the training set."""
+    if not model.pipe.colour:
+        raise UserError("the model does not say what colours its training set has")
+    return channels(title, model.images, "samples", model.pipe.colour, "training set")
+
+
+SECTIONS: dict[str, Callable[[str, Model], Section | None]] = {
+    "From noise to image": trajectories,
+    "Samplers and steps": samplers,
+    "Guidance": guidance,
+    "Nearest training images": nearest,
+    "Channels": colour,
+}
+
+
+def _settings(how: SampleConfig, brief: bool = False) -> str:
+    """Settings in words; ``brief`` leaves out sampler and steps."""
+    parts = [] if brief else [f"{how.sampler}", f"{how.steps} steps"]
+    return ", ".join([*parts, f"{how.spacing} spacing", f"guidance {how.guidance:g}"])
