@@ -12,6 +12,7 @@ from mezzotint.config.experiment import Autoencoder, Experiment
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
 from mezzotint.data.sources import glyphs
+from mezzotint.metrics import interval
 from mezzotint.networks import UNet, UNetConfig, VAEConfig
 from mezzotint.run import run
 from mezzotint.trainer.loop import TrainConfig
@@ -29,6 +30,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's cache."""
     monkeypatch.setenv("MEZZOTINT_CACHE", str(cache))
+
+
+@pytest.fixture(autouse=True)
+def few_halvings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short work of the intervals, which tests/metrics hold to what they stand for."""
+    monkeypatch.setattr(interval, "HALVINGS", 4)
 
 
 def small_and_own(cache: Path, patch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from mezzotint.evaluation import reconstruction
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import Measure
 from mezzotint.interop.vae import write_vae
-from mezzotint.metrics import Figure, interval, pairs
+from mezzotint.metrics import Figure, pairs
 from mezzotint.networks import VAE, TinyVAE, TinyVAEConfig, VAEConfig
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.loading import is_autoencoder, load_codec
@@ -53,12 +53,6 @@ class Folded:
     def decode(self, z: Tensor) -> Tensor:
         x = F.pixel_shuffle(z, 2)
         return x + self.noise * torch.randn(x.shape, generator=self.generator)
-
-
-@pytest.fixture(autouse=True)
-def few_halvings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each takes two eigendecompositions."""
-    monkeypatch.setattr(interval, "HALVINGS", 5)
 
 
 @pytest.fixture

@@ -17,6 +17,11 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+@pytest.fixture(autouse=True)
+def few_halvings() -> None:
+    """As many halvings as there are."""
+
+
 @pytest.fixture(scope="session")
 def digits() -> np.ndarray:
     """The first images of glyphs' test split, (400, 32, 32, 3): their labels are i mod 10."""

@@ -250,4 +250,4 @@ def test_the_distance_grows_with_what_is_done_to_digits(
 def test_the_distance_grows_with_what_is_done_to_photographs(
     corrupt: Corrupt, levels: tuple, cifar10_test: Prepared
 ) -> None:
-    assert_grows("cifar10", cifar10_test.images[:500], corrupt, levels)
+    assert_grows("cifar10", cifar10_test.images[:200], corrupt, levels)

@@ -186,10 +186,10 @@ def test_every_model_of_the_package_is_whole_and_makes_pictures() -> None:
 
 def test_the_pictures_of_cifar10_are_of_the_classes_asked_for() -> None:
     pipe = mz.load("cifar10")
-    images = pipe.sample(50, seed=1)
+    images = pipe.sample(20, seed=1)
     seen = metrics.network("cifar10")(images).logits.argmax(1)
-    assert (seen == torch.tensor(pipe.labels(50))).float().mean() > 0.7
-    assert pipe.sample(1, labels="ship", seed=1).shape == (1, 3, 32, 32)
+    assert (seen == torch.tensor(pipe.labels(20))).float().mean() > 0.7
+    assert pipe.sample(1, labels="ship", steps=2, seed=1).shape == (1, 3, 32, 32)
     with pytest.raises(mz.UserError, match="whale"):
         pipe.sample(1, labels="whale")
 
