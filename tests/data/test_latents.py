@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.data import Prepared, PreparedLatents, latents, prepare_latents
+from mezzotint.data.latents import LatentMoments, channel_moments
 from mezzotint.errors import UserError
 
 
@@ -241,3 +242,18 @@ def test_rows_where_neither_mirror_images_nor_deviations_are_kept(data: Prepared
     np.testing.assert_array_equal(mean, wanted)
     assert torch.equal(std, torch.zeros(2, 3, 6, 4))
     assert std.dtype == torch.float32
+
+
+def test_moments_of_latents_in_parts_are_those_of_samples() -> None:
+    """Against the mean and deviation of drawn z, and of one batch against those of its parts."""
+    torch.manual_seed(0)
+    mean, std = torch.randn(60, 2, 4, 4) * 3 + 1, torch.rand(60, 2, 4, 4) + 0.5
+    found = LatentMoments()
+    for part in (slice(0, 7), slice(7, 60)):
+        found.add(mean[part], std[part])
+    drawn = mean + std * torch.randn(400, *mean.shape)
+    torch.testing.assert_close(found.mean.float(), drawn.mean((0, 1, 3, 4)), rtol=0.01, atol=0.01)
+    torch.testing.assert_close(found.std.float(), drawn.std((0, 1, 3, 4)), rtol=0.01, atol=0)
+    centre, spread = channel_moments(mean, std)
+    torch.testing.assert_close(centre, found.mean.float())
+    torch.testing.assert_close(spread, found.std.float(), rtol=1e-3, atol=0)

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor
 
 from mezzotint import evaluation
@@ -21,6 +20,7 @@ from mezzotint.evaluation.measuring import Measure
 from mezzotint.metrics.features import Features
 from mezzotint.metrics.networks import choose
 from mezzotint.pipeline import loading, shipped
+from mezzotint.storage.arrays import nchw
 from mezzotint.storage.files import writable
 
 Metric = Literal["fd", "sfd", "cs", "kd", "prdc", "accuracy", "memorised"]
@@ -177,7 +177,7 @@ def _pictures(name: str, rest: list[str]) -> None:
             following.say(figures)
             evaluation.warn_of_few(figures)
             evaluation.record(flags.out / "figures.jsonl", figures, facts)
-    images = torch.tensor(found.images[:10]).permute(0, 3, 1, 2)
+    images = nchw(found.images[:10])
     _finish(features, measure, images, against, flags.out)
 
 

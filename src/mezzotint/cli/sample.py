@@ -23,6 +23,7 @@ from mezzotint.drawing.colour import channel_statistics
 from mezzotint.errors import UserError
 from mezzotint.pipeline import loading, tuned
 from mezzotint.storage import files
+from mezzotint.storage.arrays import nhwc
 
 MARK = "mezzotint sample"  # in a grid's PNG: of how many pictures it is, 000000 on
 
@@ -114,7 +115,7 @@ def sample(arguments: list[str]) -> None:
         for part in written:
             part.result()
     _save(figures.grid(images, every, pipe.classes), grid, flags.n)
-    _colours("pictures", channel_statistics(images.permute(0, 2, 3, 1).numpy()))
+    _colours("pictures", channel_statistics(nhwc(images)))
     if pipe.colour:
         _colours("training set", pipe.colour)
     print(f"{flags.n} pictures: {flags.out}; their grid: {grid}")

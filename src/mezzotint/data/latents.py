@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mezzotint.data.prepared import Prepared
 from mezzotint.errors import UserError
+from mezzotint.storage.arrays import nchw
 from mezzotint.storage.cache import cache_folder, check_room, kept
 from mezzotint.storage.progress import progress
 
@@ -49,6 +50,40 @@ class PreparedLatents:
         found = torch.from_numpy(self.moments[index, copy.astype(np.int64)]).float()
         mean = found[:, 0]
         return mean, found[:, 1] if found.shape[1] == 2 else torch.zeros_like(mean)
+
+
+class LatentMoments:
+    """Mean and standard deviation (C,) of each channel of latents, float64, as they are added.
+
+    Of z = mean + std * noise they are ``E mean`` and ``sqrt(E (mean^2 + std^2) - (E mean)^2)``.
+    """
+
+    def __init__(self) -> None:
+        self.total = self.square = torch.zeros((), dtype=torch.float64)
+        self.count = 0
+
+    def add(self, mean: Tensor, std: Tensor) -> None:
+        """Add latents of moments (B, C, h, w)."""
+        self.total = self.total + mean.double().sum((0, 2, 3))
+        self.square = self.square + (mean.double() ** 2 + std.double() ** 2).sum((0, 2, 3))
+        self.count += mean[:, 0].numel()
+
+    @property
+    def mean(self) -> Tensor:
+        return self.total / self.count
+
+    @property
+    def std(self) -> Tensor:
+        return (self.square / self.count - self.mean**2).clamp(min=0).sqrt()
+
+
+def channel_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (C,) of each channel of one batch of latents.
+
+    As `LatentMoments`, in the type and on the device of the moments (B, C, h, w), and with the
+    unbiased variance of ``mean``.
+    """
+    return mean.mean((0, 2, 3)), (mean.var((0, 2, 3)) + (std**2).mean((0, 2, 3))).sqrt()
 
 
 def prepare_latents(
@@ -89,12 +124,12 @@ def _load(entry: Path) -> PreparedLatents | None:
 def _build(data: Prepared, moments: Moments, copies: int, parts: int, building: Path) -> None:
     count = len(data.images)
     array: npt.NDArray[np.float16] | None = None
-    total = square = torch.zeros(())
+    channels = LatentMoments()
     with progress(MofNCompleteColumn()) as bar:
         task = bar.add_task("encoding the images", total=count)
         for start in range(0, count, PART):
             rows = slice(start, min(start + PART, count))
-            images = torch.from_numpy(data.images[rows].copy()).permute(0, 3, 1, 2).contiguous()
+            images = nchw(data.images[rows])
             for copy, batch in enumerate((images, images.flip(-1))[:copies]):
                 mean, std = (part.cpu() for part in moments(batch))
                 kept = (mean, std)[:parts]
@@ -111,14 +146,11 @@ def _build(data: Prepared, moments: Moments, copies: int, parts: int, building: 
                 if parts == 2:
                     array[rows, copy, 1] = std.half().numpy()
                     spread = std
-                total = total + mean.double().sum((0, 2, 3))
-                square = square + (mean.double() ** 2 + spread.double() ** 2).sum((0, 2, 3))
+                channels.add(mean, spread)
             bar.update(task, completed=rows.stop)
     assert array is not None
-    numbers = count * copies * array.shape[-1] * array.shape[-2]
-    mean = total / numbers
-    std = (square / numbers - mean**2).clamp(min=0).sqrt()
-    meta = {"shape": [*array.shape], "mean": mean.tolist(), "std": std.tolist()}
+    scale = {"mean": channels.mean.tolist(), "std": channels.std.tolist()}
+    meta = {"shape": [*array.shape], **scale}
     array.flush()  # type: ignore[attr-defined]
     (building / "meta.json").write_text(json.dumps(meta))
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.data import Prepared
+from mezzotint.storage.arrays import nchw
 
 DENOISED, COMPARED = 128, 1_000
 """How many images are denoised or encoded, and how many samples are compared with."""
@@ -15,5 +16,4 @@ DENOISED, COMPARED = 128, 1_000
 def some(data: Prepared, count: int) -> tuple[Tensor, Tensor]:
     """Up to ``count`` images of a data set, uint8 (n, C, H, W), and their labels (n,)."""
     picked = data.some(count)
-    images = torch.from_numpy(np.array(picked.images)).permute(0, 3, 1, 2).contiguous()
-    return images, torch.from_numpy(np.array(picked.labels))
+    return nchw(picked.images), torch.from_numpy(np.array(picked.labels))

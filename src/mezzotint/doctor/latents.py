@@ -17,6 +17,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from mezzotint.config.experiment import Autoencoder
 from mezzotint.data import Prepared
+from mezzotint.data.latents import channel_moments
 from mezzotint.doctor import weights
 from mezzotint.doctor.examples import DENOISED, some
 from mezzotint.doctor.finding import Finding, judge
@@ -51,8 +52,8 @@ def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
     2022, arXiv 2112.10752, appendix G). The bounds are those of `run.diffusion`: deviations of 1/3
     to 3, and means within 1.5.
     """
-    means = (mean.mean((0, 2, 3)) - codec.mean) / codec.std
-    spread = (mean.var((0, 2, 3)) + std.square().mean((0, 2, 3))).sqrt() / codec.std
+    centre, spread = channel_moments(mean, std)
+    means, spread = (centre - codec.mean) / codec.std, spread / codec.std
     each = ", ".join(f"{m:.2f} +- {s:.2f}" for m, s in zip(means, spread, strict=True))
     bad = (spread < STD[0]) | (spread > STD[1]) | (means.abs() > MEAN)
     return judge(
@@ -94,9 +95,9 @@ def dead(mean: Tensor, std: Tensor) -> Finding:
     deviation is lost beside its mean in half precision. If all are dead the posterior has
     collapsed.
     """
-    centre, moved = mean.mean((0, 2, 3)), mean.var((0, 2, 3))
-    active = moved / (moved + std.square().mean((0, 2, 3)))
-    still = (moved + std.square().mean((0, 2, 3))).sqrt() <= ALIVE * centre.abs() + 1e-6
+    centre, spread = channel_moments(mean, std)
+    active = mean.var((0, 2, 3)) / spread.square()
+    still = spread <= ALIVE * centre.abs() + 1e-6
     kl = kl_divergence(mean, 2 * std.log()).mean()
     gone = still | ~(active >= 0.01)
     return judge(

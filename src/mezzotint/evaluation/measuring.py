@@ -27,6 +27,7 @@ from mezzotint.metrics.measure import enough
 from mezzotint.metrics.neighbours import nearest
 from mezzotint.metrics.reference import fitting, read
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage.arrays import nchw
 
 ENOUGH = 2_049
 
@@ -137,7 +138,7 @@ def closest(features: Features, measure: Measure, images: Tensor, against: Prepa
     n, k = len(images), 5
     queries = torch.from_numpy(features.pool[:n])
     found = nearest(queries, measure.reference.pool, k)[1].flatten()
-    neighbours = torch.from_numpy(against.images[found.numpy()]).permute(0, 3, 1, 2)
+    neighbours = nchw(against.images[found.numpy()])
     neighbours = neighbours.reshape(n, k, *neighbours.shape[1:])
     rows = torch.cat([images[:, None], neighbours], 1)
     labels = [i for i in range(n) for _ in range(k + 1)]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.data import Prepared, held_out, prepare
+from mezzotint.data.latents import LatentMoments
 from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import Measure
@@ -21,6 +22,7 @@ from mezzotint.metrics.pairs import DISTANCES
 from mezzotint.networks import TinyVAE
 from mezzotint.networks.vae import kl_divergence
 from mezzotint.pipeline.codec import SLICE, Latents
+from mezzotint.storage.arrays import nchw
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,27 +84,24 @@ def reconstruct(
     count = len(originals.images)
     enough(count)
     height, width = originals.images.shape[1:3]
-    numbers = count * int(np.prod(codec.latent_shape((3, height, width))[1:]))
+    codec.latent_shape((3, height, width))  # refused before the work
     if any(m.reference.origin.data != originals.fingerprint for m in measures):
         raise UserError("the reference is of other pictures: give one of the originals")
     seen = [Features(m.network, count) for m in measures]
     real = [Features(m.network, count) for m in measures if "sfd" in chosen]
     values: dict[str, list[Tensor]] = {"psnr": [], "ssim": [], "kl": []}
-    total = square = torch.zeros((), dtype=torch.float64)
+    latents = LatentMoments()
     part = max(1, SLICE // (height * width))
     for start in range(0, count, part):
         follow("reconstructions", start, count)
-        rows = np.array(originals.images[start : start + part])  # off the disk
-        images = torch.from_numpy(rows).permute(0, 3, 1, 2).contiguous()
+        images = nchw(originals.images[start : start + part])
         mean, std = codec.moments(images.to(codec.mean.device))
         z, spread = codec.sample(mean, std), std / codec.std.view(-1, 1, 1)
         made = codec.decode(z).cpu()
         values["psnr"].append(psnr(images, made))
         values["ssim"].append(ssim(images, made))
         values["kl"].append(kl_divergence(mean, 2 * std.log()).cpu())
-        z, spread = z.cpu().double(), spread.cpu().double()
-        total = total + z.sum((0, 2, 3))
-        square = square + (z**2 + spread**2).sum((0, 2, 3))
+        latents.add(z.cpu(), spread.cpu())
         for features in seen:
             features.add(made)
         for features in real:
@@ -115,8 +114,7 @@ def reconstruct(
     if isinstance(codec.vae, TinyVAE):
         del notes["kl"]
     found += [mean_figure(name, torch.cat(values[name]), note) for name, note in notes.items()]
-    mean = total / numbers
-    return Reconstructions(found, mean, (square / numbers - mean**2).clamp(min=0).sqrt())
+    return Reconstructions(found, latents.mean, latents.std)
 
 
 def _distances(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mezzotint.errors import UserError
 from mezzotint.metrics.networks import FeatureNetwork
+from mezzotint.storage.arrays import nchw
 from mezzotint.storage.cache import cache_folder, check_room
 
 BATCH = 50  # images to a pass: faster on a CPU than larger ones
@@ -75,8 +76,7 @@ def features(
 
 def _parts(images: np.ndarray, length: int = 1000) -> Iterator[Tensor]:
     for start in range(0, len(images), length):
-        rows = np.array(images[start : start + length])  # off the disk
-        yield torch.from_numpy(rows).permute(0, 3, 1, 2)
+        yield nchw(images[start : start + length])
 
 
 def _mapped(rows: int, columns: int) -> np.ndarray:

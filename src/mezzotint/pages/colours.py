@@ -9,6 +9,7 @@ from torch import Tensor
 from mezzotint.drawing.colour import channel_statistics
 from mezzotint.drawing.inline import colours, spreads
 from mezzotint.drawing.page import Chart, Section, Table
+from mezzotint.storage.arrays import nhwc
 
 CHANNELS = ("red", "green", "blue")
 
@@ -29,7 +30,7 @@ def channels(
         other: "mean" and "std" of each channel of the other images, in grey levels.
         others: What those are called.
     """
-    own, name = channel_statistics(images.permute(0, 2, 3, 1).numpy()), f"{len(images)} {what}"
+    own, name = channel_statistics(nhwc(images)), f"{len(images)} {what}"
     names = CHANNELS if len(own["mean"]) == len(CHANNELS) else ("grey",)
     rows = [
         (channel, *(f"{of[value][i]:.1f}" for value in ("mean", "std") for of in (own, other)))

@@ -15,6 +15,7 @@ from mezzotint.evaluation.samples import Follow
 from mezzotint.pages.colours import channels
 from mezzotint.pages.runs import Options, Run
 from mezzotint.pipeline import loading
+from mezzotint.storage.arrays import nchw, nhwc
 
 ROW = 8  # images side by side
 
@@ -29,7 +30,7 @@ def reconstructions(run: Run, options: Options, follow: Follow) -> Iterator[Sect
     except UserError as error:
         yield Section(title, f"No reconstructions were made for this page: {error}.")
         return
-    some = torch.tensor(found.some(2 * options.samples).images).permute(0, 3, 1, 2).contiguous()
+    some = nchw(found.some(2 * options.samples).images)
     count = len(some)
     follow(title, 0, count)
     made = codec.decode(codec.encode(some.to(codec.mean.device))).cpu()
@@ -42,5 +43,5 @@ def reconstructions(run: Run, options: Options, follow: Follow) -> Iterator[Sect
     source = f"{c.data}, {'from the training set' if found is train else 'held out'}"
     text = f"{count} images of {source}, and what the autoencoder makes of their latents."
     yield Section(title, text, tables=[Table(rows)])
-    colours = channel_statistics(some.permute(0, 2, 3, 1).numpy())
+    colours = channel_statistics(nhwc(some))
     yield channels("Channels", made, "reconstructions", colours, "originals")

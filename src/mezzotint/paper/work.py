@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from mezzotint import data, evaluation
@@ -36,6 +35,7 @@ from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.run import Progress, run
 from mezzotint.run.folder import check_folder
 from mezzotint.storage import checkpoint, jsonl
+from mezzotint.storage.arrays import nchw
 from mezzotint.storage.cache import cache_folder
 from mezzotint.storage.files import replace
 from mezzotint.storage.log import duration
@@ -315,7 +315,7 @@ def study(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
         config, folder = work.plan.models[name], work.folder(name)
         pipe = loading.load(folder)
         pictures = held_out(config.data.data, config.data.size, work.data[name]).some(HELD_OUT)
-        images = torch.from_numpy(np.array(pictures.images)).permute(0, 3, 1, 2).contiguous()
+        images = nchw(pictures.images)
         labels = pictures.labels.tolist() if pipe.classes else None
         noise = gradient_noise(folder)
         known[name] = {

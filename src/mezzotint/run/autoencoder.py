@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Autoencoder
 from mezzotint.data import Prepared, held_out, kornia_augmentation, prepare, rows
+from mezzotint.data.latents import channel_moments
 from mezzotint.drawing import figures
 from mezzotint.drawing.colour import channel_statistics
 from mezzotint.errors import UserError
@@ -29,6 +30,7 @@ from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.loading import load_codec
 from mezzotint.run.job import Job, Tensors, begin, pixels
 from mezzotint.storage import checkpoint
+from mezzotint.storage.arrays import nchw
 from mezzotint.trainer.autoencoding import Autoencoding
 from mezzotint.trainer.loop import Examples
 
@@ -111,8 +113,7 @@ class AutoencoderJob(Job):
         """With the latents' mean and standard deviation over some of the training set."""
         images = spread_out(self.data, SCALED_BY)
         mean, std = self.codec.moments(images.to(self.device))
-        centre = mean.mean((0, 2, 3))
-        spread = (mean.var((0, 2, 3)) + (std**2).mean((0, 2, 3))).sqrt()
+        centre, spread = channel_moments(mean, std)
         return self.facts, {"codec": {"mean": centre, "std": spread}}
 
     def sheet(self, follow: Callable[[int, int], None]) -> Image:
@@ -139,4 +140,4 @@ class AutoencoderJob(Job):
 
 def spread_out(data: Prepared, count: int) -> Tensor:
     """Up to so many pictures from all over a data set, uint8 (n, 3, H, W)."""
-    return torch.tensor(data.some(count).images).permute(0, 3, 1, 2).contiguous()
+    return nchw(data.some(count).images)

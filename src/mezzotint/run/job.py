@@ -20,6 +20,7 @@ from mezzotint.metrics import Figure
 from mezzotint.networks import Network
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline.codec import Pixels
+from mezzotint.storage.arrays import nchw
 from mezzotint.trainer import posthoc
 from mezzotint.trainer.ema import averaged
 from mezzotint.trainer.loop import Examples, Task, TrainConfig, optimizer
@@ -76,8 +77,8 @@ class Job(ABC):
 
 def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
     """The pictures of some rows in [-1, 1], (B, C, H, W), on the device of ``mirrored`` (B,)."""
-    images = torch.from_numpy(data.images[index]).to(mirrored.device).permute(0, 3, 1, 2)
-    return flip(Pixels().encode(images.contiguous()), mirrored)
+    images = nchw(torch.from_numpy(data.images[index]).to(mirrored.device))
+    return flip(Pixels().encode(images), mirrored)
 
 
 def begin(config: TrainConfig, net: Network, task: Task) -> TrainState:
