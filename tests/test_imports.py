@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import mezzotint
+from mezzotint import api
 
 ROOT = Path(mezzotint.__file__).parent
 HOME = Path(__file__).parents[1]
@@ -71,3 +74,31 @@ def test_betas_never_leave_diffusion() -> None:
             continue
         names = {n.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Name)}
         assert not any("beta" in name for name in names), path
+
+
+def test_the_public_names_are_sorted_and_complete() -> None:
+    assert list(api.__all__) == sorted(api.__all__, key=lambda name: (_kind(name), name))
+    there = {
+        name
+        for name, value in vars(api).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert there == set(api.__all__)
+    assert set(api.__all__) <= set(dir(mezzotint))
+
+
+def _kind(name: str) -> int:
+    """Constants, then classes, then functions, as ruff sorts them."""
+    return 0 if name.isupper() else 1 if name[0].isupper() else 2
+
+
+def test_no_module_bears_the_name_of_a_public_function() -> None:
+    """`mezzotint.load` would be the one or the other, as the order of imports has it."""
+    functions = {name for name in api.__all__ if inspect.isfunction(getattr(api, name))}
+    modules = {
+        part
+        for path in FILES
+        for part in path.relative_to(ROOT).with_suffix("").parts
+        if path.relative_to(ROOT).parts[0] != "cli"
+    }
+    assert functions & modules == set()

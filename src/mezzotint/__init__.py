@@ -1,7 +1,7 @@
 """A laboratory for image diffusion models: train, sample and measure them.
 
 schedule = mz.linear(1000)
-grid = schedule.grid(50, spacing="leading")
+grid = schedule.grid(50)
 x = mz.SAMPLERS["ddim"](denoise, x, grid, eta=0.0)
 
 images = mz.load("runs/cifar10-ddpm-small").sample(16, labels=3, guidance=2.0, seed=0)

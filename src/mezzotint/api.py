@@ -4,12 +4,17 @@
 The first use of a name imports them all.
 """
 
+from mezzotint.config.experiment import Autoencoder, Experiment
+from mezzotint.config.recipes import RECIPES
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
 from mezzotint.data import SOURCES, Prepared, prepare
-from mezzotint.diffusion.guidance import guide
+from mezzotint.diffusion.guidance import CLIPPINGS, GUIDANCE_SHAPES, guide
 from mezzotint.diffusion.level import Level, Schedule
-from mezzotint.diffusion.prediction import denoiser, to_eps, to_x0
-from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.diffusion.prediction import PREDICTIONS, denoiser, to_eps, to_x0
+from mezzotint.diffusion.samplers import SAMPLERS, Sampler
 from mezzotint.diffusion.schedules import (
+    SCHEDULES,
     cosine,
     exponential,
     laplace,
@@ -19,23 +24,51 @@ from mezzotint.diffusion.schedules import (
     sigmoid,
     zero_terminal_snr,
 )
+from mezzotint.diffusion.spacings import SPACINGS
 from mezzotint.doctor import Finding, Findings, diagnose
 from mezzotint.errors import UserError
 from mezzotint.metrics.scores import frechet_distance, inception_score
+from mezzotint.networks import VAE, DiT, DiTConfig, UNet, UNetConfig, VAEConfig
 from mezzotint.pages import report
 from mezzotint.pipeline.loading import load, load_codec
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.trainer.autoencoding import ReconstructionConfig
+from mezzotint.trainer.loop import TrainConfig
+from mezzotint.trainer.objective import ObjectiveConfig
 
 __all__ = [
+    "CLIPPINGS",
+    "GUIDANCE_SHAPES",
+    "PREDICTIONS",
+    "RECIPES",
     "SAMPLERS",
+    "SCHEDULES",
     "SOURCES",
+    "SPACINGS",
+    "VAE",
+    "AugmentedConfig",
+    "Autoencoder",
+    "CodecConfig",
+    "DataConfig",
+    "DiT",
+    "DiTConfig",
+    "Experiment",
     "Finding",
     "Findings",
     "Level",
+    "NoiseConfig",
+    "ObjectiveConfig",
     "Pipeline",
     "Prepared",
+    "ReconstructionConfig",
+    "SampleConfig",
+    "Sampler",
     "Schedule",
+    "TrainConfig",
+    "UNet",
+    "UNetConfig",
     "UserError",
+    "VAEConfig",
     "cosine",
     "denoiser",
     "diagnose",

@@ -82,5 +82,10 @@ class Registry(dict[str, T], Generic[T]):
         super().__init__(entries)
         self.noun = noun
 
+    def check(self, name: str, *more: str) -> None:
+        """Raise UserError unless the name is an entry, or one of ``more``."""
+        if name not in self and name not in more:
+            raise unknown(self.noun, name, [*self, *more])
+
     def __missing__(self, name: str) -> NoReturn:
         raise unknown(self.noun, name, self)

@@ -46,37 +46,46 @@ OPTIONS = {
 def test_an_option_is_for_the_samplers_that_take_it(name: str, sampler: str) -> None:
     value, takers = OPTIONS[name]
     if sampler in takers:
-        assert SampleConfig(sampler=sampler, **{name: value}).options() == {name: value}
+        assert SampleConfig(sampler=sampler, **{name: value}).keywords() == {name: value}
         return
     problem = refused(SampleConfig, sampler=sampler, **{name: value})
-    assert problem == f"{name} is for {', '.join(takers)}: leave it out with {sampler}"
+    assert problem == f"`{name}` is for {', '.join(takers)}: leave it out with {sampler}"
 
 
 def test_every_option_of_a_sampler_can_be_chosen_but_edms_constants() -> None:
     options = {name for sampler in SAMPLERS.values() for name in sampler.options}
     assert options - set(OPTIONS) == {"low", "high", "inflate"}
+    how = SampleConfig("edm", churn=2.0, sampler_options=("low=0.05", "high=2", "inflate=1e0"))
+    assert how.keywords() == {"churn": 2.0, "low": 0.05, "high": 2.0, "inflate": 1.0}
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"sampler": "euler"}, f"unknown sampler 'euler': choose one of {', '.join(SAMPLERS)}"),
-        ({"interval": (5.0, 0.2)}, "interval is (5.0, 0.2): give the lower end first"),
+        ({"interval": (5.0, 0.2)}, "`interval` is (5.0, 0.2): give the lower end first"),
         ({"interval": (1.0, 1.0)}, "give the lower end first"),
         ({"interval": (-1.0, 1.0)}, "interval"),
-        ({"knots": (3.0, 1.0)}, "the spacing knots needs --knots, and no other takes them"),
-        ({"spacing": "knots"}, "the spacing knots needs --knots"),
+        ({"knots": (3.0, 1.0)}, "the spacing knots needs `knots`, and no other takes them"),
+        ({"spacing": "knots"}, "the spacing knots needs `knots`"),
         ({"spacing": "knots", "knots": (1.0, 0.0)}, "greater than 0"),
-        ({"spacing": "random"}, "'knots' or 'optimised'"),
+        ({"spacing": "random"}, "unknown spacing 'random': choose one of leading, trailing, "),
+        ({"spacing": "optimized"}, "knots, optimised; did you mean optimised?"),
         ({"rescale": 1.5}, "rescale: input should be less than or equal to 1"),
-        ({"clipping": "soft"}, "clipping: input should be 'none', 'static' or 'dynamic'"),
-        ({"guidance_shape": "step"}, "guidance_shape: input should be 'constant', 'linear'"),
-        ({"guidance_shape": "cfg++", "guidance": 1.5}, "guidance is 1.5: with cfg++ choose 0 to 1"),
-        ({"guidance_shape": "cfg++", "sampler": "edm"}, "which churn leaves: choose --churn 0"),
+        ({"clipping": "soft"}, "unknown clipping 'soft': choose one of none, static, dynamic"),
+        ({"guidance_shape": "step"}, "unknown guidance shape 'step': choose one of constant, lin"),
+        ({"guidance_shape": "cfg++", "guidance": 1.5}, "`guidance` is 1.5: choose 0 to 1"),
+        ({"guidance_shape": "cfg++", "sampler": "edm"}, "which churn leaves: choose `churn=0`"),
         ({"sampler": "unipc", "order": 4}, "order: input should be less than or equal to 3"),
         ({"sampler": "edm", "churn": -1.0}, "churn: input should be greater than or equal to 0"),
         ({"sampler": "hybrid", "switch": 1.1}, "switch: input should be less than or equal to 1"),
-        ({"sampler": "ddpm", "variance": "tiny"}, "variance: input should be 'small', 'large'"),
+        ({"sampler_options": ("low=1",)}, "`low` is for edm: leave it out with ddim"),
+        ({"sampler_options": ("lo=1",)}, "this sampler has no option 'lo': it takes eta"),
+        ({"sampler_options": ("eta=1",)}, "`sampler_options` has 'eta=1': use `eta` itself"),
+        ({"sampler_options": ("low",)}, "`sampler_options` has 'low': write NAME=VALUE"),
+        ({"sampler": "edm", "sampler_options": ("low=x",)}, "`low` is 'x': give a value like its"),
+        ({"sampler": "edm", "sampler_options": ("low=nan",)}, "`low` is 'nan': give a value like"),
+        ({"sampler": "ddpm", "variance": "tiny"}, "'tiny': choose one of small, large, learned"),
     ],
 )
 def test_what_no_sampling_can_be_is_refused_in_one_line(fields: dict, message: str) -> None:
@@ -84,7 +93,7 @@ def test_what_no_sampling_can_be_is_refused_in_one_line(fields: dict, message: s
 
 
 def test_every_spacing_and_schedule_there_is_can_be_chosen() -> None:
-    for spacing in (*SPACINGS, "optimised"):
+    for spacing in (*SPACINGS, "knots", "optimised"):
         knots = (3.0, 1.0) if spacing == "knots" else ()
         assert SampleConfig(spacing=spacing, knots=knots).spacing == spacing
     for schedule in SCHEDULES:
@@ -99,7 +108,7 @@ def test_a_budget_is_as_many_steps_as_it_pays_for(sampler: str) -> None:
     for calls in range(least, 30):
         steps = how.within(calls).steps
         assert cost(steps) <= calls < cost(steps + 1)
-    with pytest.raises(mz.UserError, match=f"needs: {least}, for ") as wrong:
+    with pytest.raises(mz.UserError, match=f"needs: give {least} or more, for ") as wrong:
         how.within(least - 1)
     assert len(str(wrong.value).splitlines()) == 1
 
@@ -141,14 +150,20 @@ FULL_NOISE = {
         {},
         {"sampler": "ddpm", "variance": "learned", "eta": None, "switch": None},
         {"sampler": "unipc", "order": 3, "corrector": "bh1", "eta": None, "switch": None},
-        {"sampler": "edm", "churn": 40.0, "eta": None, "switch": None},
+        {
+            "sampler": "edm",
+            "churn": 40.0,
+            "eta": None,
+            "switch": None,
+            "sampler_options": ("low=0.05", "high=2.0"),
+        },
     ],
 )
 def test_what_is_written_is_read_back(tmp_path: Path, more: dict) -> None:
     written = Experiment(
         recipe="full", sample=SampleConfig(**FULL | more), noise=NoiseConfig(**FULL_NOISE)
     )
-    left = {"variance", "order", "corrector", "churn"} - set(more)
+    left = {"variance", "order", "corrector", "churn", "sampler_options"} - set(more)
     fresh = {name: value for name, value in asdict(SampleConfig()).items() if name not in more}
     for name, value in fresh.items():  # so that none is forgotten here
         assert name in left or getattr(written.sample, name) != value
@@ -161,13 +176,17 @@ def test_what_is_written_is_read_back(tmp_path: Path, more: dict) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c | {"version": 99}, "is of version 99, this mezzotint reads version 4"),
-        (lambda c: c | {"version": 3}, "is of version 3, this mezzotint reads version 4: use the"),
+        (lambda c: c | {"version": 99}, "is of version 99, this mezzotint reads versions 4 to 5"),
+        (
+            lambda c: c | {"version": 3},
+            "is of version 3, this mezzotint reads versions 4 to 5",
+        ),
         (lambda c: c | {"colour": "red"}, "colour: unexpected keyword"),
         (lambda c: c | {"precision": 16}, "precision: input should be"),
         (lambda c: c | {"net": c["net"] | {"blocks": "2"}}, r" net.blocks: .*integer, not '2'"),
         (lambda c: c | {"sample": {"sampler": "euler"}}, "unknown sampler 'euler'"),
         (lambda c: c | {"sample": {"interval": [1]}}, "sample.interval"),
+        (lambda c: c | {"version": "4"}, "is not a configuration that mezzotint wrote"),
         (lambda c: {}, "is not a configuration that mezzotint wrote"),
         (lambda c: [c], "is not a configuration that mezzotint wrote"),
     ],
@@ -180,18 +199,27 @@ def test_a_configuration_is_read_strictly(tmp_path: Path, change, message: str) 
     assert len(str(wrong.value).splitlines()) == 1
 
 
+def test_a_configuration_of_version_4_is_read() -> None:
+    """The one of the model in the package, which 0.1.0 wrote."""
+    path = Path(mz.__file__).parent / "pretrained" / "cifar10" / "config.json"
+    assert json.loads(path.read_text())["version"] == 4
+    read = configuration.read(path)
+    assert isinstance(read, Experiment)
+    assert (read.recipe, read.sample.sampler_options) == ("cifar10-cpu", ())
+
+
 # The noise axis.
 
 
 @pytest.mark.parametrize("schedule", [name for name in SCHEDULES if name != "cosine"])
 def test_an_offset_is_for_the_cosine_schedule(schedule: str) -> None:
     problem = refused(NoiseConfig, schedule=schedule, s=0.008)
-    assert problem == f"s is for cosine: leave it out with {schedule}"
+    assert problem == f"`s` is for cosine: leave it out with {schedule}"
 
 
 def test_eps_cannot_be_learned_where_there_is_nothing_else() -> None:
     problem = refused(NoiseConfig, zero_terminal_snr=True, prediction="eps")
-    assert problem.startswith("eps cannot be learned with zero_terminal_snr")
+    assert problem.startswith("eps cannot be learned with `zero_terminal_snr`")
     for prediction in ("x0", "v", "flow", "edm"):
         last = NoiseConfig(zero_terminal_snr=True, prediction=prediction).build().row(1000)
         assert (last.alpha, last.sigma) == (0, 1)
@@ -219,8 +247,8 @@ def test_the_cosine_schedule_takes_its_offset(s: float | None) -> None:
 def test_a_decoder_is_tuned_of_an_encoder_that_there_is() -> None:
     tuned = {"recipe": "tuned", "loss": ReconstructionConfig(tune="decoder")}
     problem = refused(Autoencoder, **tuned)
-    assert problem.startswith("tune decoder leaves the encoder as it begins")
-    assert problem.endswith("say with init what to begin from, or tune all")
+    assert problem.startswith('`tune="decoder"` leaves the encoder at its random weights')
+    assert problem.endswith('give `init`, what to begin from, or choose `tune="all"`')
     assert Autoencoder(**tuned, init="runs/vae").init == "runs/vae"
 
 

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 import mezzotint as mz
-from mezzotint.diffusion.guidance import CLIPS, SHAPES, clip, doubled, interval, threshold
+from mezzotint.diffusion.guidance import (
+    CLIPPINGS,
+    GUIDANCE_SHAPES,
+    clip,
+    doubled,
+    interval,
+    threshold,
+)
 from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.prediction import PREDICTIONS, Denoiser, target, to_x0
 
@@ -97,7 +104,7 @@ def test_target_is_affine_with_weights_that_sum_to_one() -> None:
 def along_t(shape: str, scale: float) -> list[float]:
     """The scale at every row of a schedule of 1000, from the noisy end."""
     grid = mz.linear(1000).grid(10, "trailing")
-    at = SHAPES[shape](scale, grid)
+    at = GUIDANCE_SHAPES[shape](scale, grid)
     return [at(Level(t, 0.8, 0.6)) if callable(at) else at for t in range(999, -1, -1)]
 
 
@@ -115,7 +122,7 @@ def test_a_shape_goes_from_no_guidance_to_twice_as_much(shape: str) -> None:
     assert scales[0] == 1.0
     assert scales[-1] == pytest.approx(1 + 2 * 3.0)
     quarter = {"linear": 1 + 2 * 3.0 / 4, "cosine": 1 + 3.0 * (1 - 2**-0.5)}[shape]
-    at = SHAPES[shape](4.0, mz.linear(1000).grid(10, "trailing"))
+    at = GUIDANCE_SHAPES[shape](4.0, mz.linear(1000).grid(10, "trailing"))
     assert callable(at)
     assert at(Level(999 * 3 / 4, 0.8, 0.6)) == pytest.approx(quarter)  # between two rows
     assert at(Level(749.25, 0.1, 0.9)) == at(Level(749.25, 0.9, 0.1))  # t alone counts
@@ -123,7 +130,7 @@ def test_a_shape_goes_from_no_guidance_to_twice_as_much(shape: str) -> None:
 
 def test_of_a_grid_that_begins_at_t_0_a_shape_is_its_end() -> None:
     grid = mz.linear(1000).grid(1, "leading")
-    at = SHAPES["linear"](4.0, grid)
+    at = GUIDANCE_SHAPES["linear"](4.0, grid)
     assert callable(at)
     assert at(grid[0]) == 7.0
 
@@ -147,7 +154,7 @@ def published_cfgpp(
 @pytest.mark.parametrize("lam", [0.0, 0.2, 0.6, 1.0])
 def test_cfgpp_is_the_papers_ddim(grid: str, lam: float) -> None:
     cond, uncond, x, levels = network(1), network(2), drawn(5, 12), GRIDS[grid]
-    guided = mz.guide(cond, uncond, SHAPES["cfg++"](lam, levels))
+    guided = mz.guide(cond, uncond, GUIDANCE_SHAPES["cfg++"](lam, levels))
     ours = mz.SAMPLERS["ddim"](guided, x, levels)
     paper = published_cfgpp(cond, uncond, x, levels, lam)
     torch.testing.assert_close(ours, paper, rtol=0, atol=1e-9)
@@ -158,7 +165,7 @@ def test_cfgpp_is_the_papers_ddim(grid: str, lam: float) -> None:
 
 def test_cfgpp_off_the_grid_looks_to_the_next_cleaner_level_on_it() -> None:
     grid = GRIDS["logsnr"]
-    at = SHAPES["cfg++"](0.5, grid)
+    at = GUIDANCE_SHAPES["cfg++"](0.5, grid)
     assert callable(at)
     for noisy, clean in pairwise(grid[:-1]):
         lam = (0.3 * noisy.lam) + (0.7 * clean.lam)
@@ -169,13 +176,13 @@ def test_cfgpp_off_the_grid_looks_to_the_next_cleaner_level_on_it() -> None:
     assert at(mz.linear(1000).at(grid[-2].lam + 0.1)) == 0.5
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", GUIDANCE_SHAPES)
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("sampler", ["ddim", "heun", "edm", "unipc"])
 def test_every_shape_serves_samplers_that_leave_the_grid(sampler, grid: str, shape: str) -> None:
     levels = GRIDS[grid]
     cond = Counted(network(1))
-    guided = mz.guide(cond, network(2), SHAPES[shape](0.7, levels))
+    guided = mz.guide(cond, network(2), GUIDANCE_SHAPES[shape](0.7, levels))
     more = {"churn": 100.0, "high": 50.0} if sampler == "edm" else {}
     randn = torch.Generator().manual_seed(0)
     x = mz.SAMPLERS[sampler](
@@ -205,7 +212,7 @@ def test_outside_its_interval_guidance_is_the_conditional_denoiser_alone() -> No
 
 def test_an_interval_bounds_a_shape_too() -> None:
     grid = GRIDS["from pure noise"]
-    shape = SHAPES["linear"](3.0, grid)
+    shape = GUIDANCE_SHAPES["linear"](3.0, grid)
     at = interval(shape, 0.5, 2.0, grid)
     assert callable(at)
     assert callable(shape)
@@ -249,10 +256,10 @@ def test_rescaling_brings_each_pictures_contrast_back(phi: float) -> None:
     torch.testing.assert_close(rescaled(x[2:3], LEVEL), got[2:3])  # whatever its batch
 
 
-@pytest.mark.parametrize("how", CLIPS)
+@pytest.mark.parametrize("how", CLIPPINGS)
 def test_clipping_leaves_pictures_in_range_as_they_are(how: str) -> None:
     x = drawn(4, 3, 8, 8).clamp(-1, 1)
-    assert torch.equal(CLIPS[how](lambda x, level: x)(x, LEVEL), x)
+    assert torch.equal(CLIPPINGS[how](lambda x, level: x)(x, LEVEL), x)
 
 
 def test_clipping_comes_after_guidance() -> None:
@@ -280,7 +287,7 @@ def test_dynamic_clipping_goes_by_the_quantile_of_each_picture() -> None:
 
 def test_interval_rescaling_clipping_and_a_doubled_batch_go_together() -> None:
     grid = GRIDS["from pure noise"]
-    scale = interval(SHAPES["cosine"](5.0, grid), 0.3, 4.0, grid)
+    scale = interval(GUIDANCE_SHAPES["cosine"](5.0, grid), 0.3, 4.0, grid)
     cond, uncond, x = network(1), network(2), drawn(4, 3, 2, 2)
 
     def pair(x: Tensor, level: Level) -> Tensor:

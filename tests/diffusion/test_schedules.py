@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import mezzotint as mz
+from mezzotint.config.sampling import SampleConfig
 from mezzotint.diffusion.level import Schedule
 from mezzotint.diffusion.schedules import (
     SCHEDULES,
@@ -25,7 +26,7 @@ from mezzotint.diffusion.schedules import (
     sigmoid,
     zero_terminal_snr,
 )
-from mezzotint.diffusion.spacings import ALONG_T, SPACINGS
+from mezzotint.diffusion.spacings import SPACINGS, leading, linspace, quadratic, trailing
 
 MADE = {name: make(1000) for name, make in SCHEDULES.items()}
 SHIFTED = {f"{name} shifted": shifted(schedule, 4.0) for name, schedule in MADE.items()}
@@ -157,7 +158,7 @@ def test_shifts_multiply_and_1_is_none(schedule: Schedule) -> None:
 
 @pytest.mark.parametrize("factor", [0, -1, float("nan")])
 def test_a_shift_that_is_not_above_0_is_refused(factor: float) -> None:
-    with pytest.raises(mz.UserError, match=rf"^shift is {factor:g}: choose a factor above 0.*$"):
+    with pytest.raises(mz.UserError, match=rf"^`shift` is {factor:g}: choose a factor above 0.*$"):
         shifted(linear(10), factor)
 
 
@@ -208,7 +209,7 @@ def test_quadratic_is_ddims(steps: int) -> None:
 
 
 @EVERY_SCHEDULE
-@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("spacing", [*SPACINGS, "knots"])
 def test_every_grid_falls_strictly_to_the_clean_level(schedule: Schedule, spacing: str) -> None:
     knots = (10.0, 1.0, 0.2) if spacing == "knots" else ()
     for steps in (1, 2, 3, 5, 10, 50, 250, 1000):
@@ -221,10 +222,13 @@ def test_every_grid_falls_strictly_to_the_clean_level(schedule: Schedule, spacin
         assert grid[0].t <= 999
 
 
-@given(T=st.integers(1, 1500), share=st.floats(0, 1), spacing=st.sampled_from(sorted(ALONG_T)))
-def test_every_spacing_along_t_rises_within_the_table(T: int, share: float, spacing: str) -> None:
+ALONG_T = [leading, trailing, linspace, quadratic]
+
+
+@given(T=st.integers(1, 1500), share=st.floats(0, 1), choose=st.sampled_from(ALONG_T))
+def test_every_spacing_along_t_rises_within_the_table(T: int, share: float, choose) -> None:
     steps = max(1, round(share * T))
-    t = ALONG_T[spacing](steps, T)
+    t = choose(steps, T)
     assert len(t) == steps
     assert t == sorted(set(t))
     assert t[0] >= 0
@@ -267,7 +271,7 @@ def test_grids_along_lambda_are_the_papers(schedule: Schedule, spacing: str, ste
         assert got == pytest.approx(wanted, rel=1e-9)
 
 
-@pytest.mark.parametrize("spacing", SPACINGS[:-1])
+@pytest.mark.parametrize("spacing", SPACINGS)
 def test_a_single_step_is_from_the_noisy_end(spacing: str) -> None:
     start = linear(1000).grid(1, spacing)[0]
     if spacing in ("trailing", "linspace"):
@@ -278,7 +282,7 @@ def test_a_single_step_is_from_the_noisy_end(spacing: str) -> None:
 
 @EVERY_SCHEDULE
 def test_only_grids_along_t_begin_in_pure_noise(schedule: Schedule) -> None:
-    noisy = [s for s in SPACINGS[:-1] if not schedule.grid(10, s)[0].alpha]
+    noisy = [s for s in SPACINGS if not schedule.grid(10, s)[0].alpha]
     assert noisy == ([] if schedule.alpha[-1] else ["trailing", "linspace"])
 
 
@@ -307,18 +311,18 @@ def test_knots_may_be_the_ends_of_the_table() -> None:
 @pytest.mark.parametrize(
     ("steps", "spacing", "knots", "message"),
     [
-        (0, "leading", (), "steps is 0: choose 1 to 1000, the schedule's length"),
-        (-1, "karras", (), "steps is -1: choose 1 to 1000, the schedule's length"),
-        (1001, "logsnr", (), "steps is 1001: choose 1 to 1000, the schedule's length"),
-        (10, "cubic", (), f"unknown spacing 'cubic': choose one of {', '.join(SPACINGS)}"),
-        (10, "knots", (), "the spacing 'knots' needs knots, and no other takes them"),
-        (10, "karras", (3, 1), "the spacing 'knots' needs knots, and no other takes them"),
-        (10, "knots", (1,), "one knot is no grid of 10 steps: give two or more"),
-        (10, "knots", (1, 1), "knots must fall strictly, above 0"),
-        (10, "knots", (1, 3), "knots must fall strictly, above 0"),
-        (10, "knots", (1, 0), "knots must fall strictly, above 0"),
-        (10, "knots", (1, -1), "knots must fall strictly, above 0"),
-        (10, "knots", (math.inf, 1), "knots must fall strictly, above 0"),
+        (0, "leading", (), "`steps` is 0: choose 1 to 1000, the schedule's length"),
+        (-1, "karras", (), "`steps` is -1: choose 1 to 1000, the schedule's length"),
+        (1001, "logsnr", (), "`steps` is 1001: choose 1 to 1000, the schedule's length"),
+        (10, "cubic", (), "unknown spacing 'cubic': choose one of leading, trailing, linspace"),
+        (10, "knots", (), "the spacing knots needs `knots`, and no other takes them"),
+        (10, "karras", (3, 1), "the spacing knots needs `knots`, and no other takes them"),
+        (10, "knots", (1,), "one knot does not make a grid of 10 steps: give two or more"),
+        (10, "knots", (1, 1), "`knots` must fall strictly and be finite, above 0"),
+        (10, "knots", (1, 3), "`knots` must fall strictly and be finite, above 0"),
+        (10, "knots", (1, 0), "`knots` must fall strictly and be finite, above 0"),
+        (10, "knots", (1, -1), "`knots` must fall strictly and be finite, above 0"),
+        (10, "knots", (math.inf, 1), "`knots` must fall strictly and be finite, above 0"),
         (10, "knots", (200, 1), "knot 200 is outside the schedule: choose 0.01 to 157.4"),
         (10, "knots", (1, 0.001), "knot 0.001 is outside the schedule: choose 0.01 to 157.4"),
     ],
@@ -349,14 +353,14 @@ def test_a_table_whose_noise_does_not_grow_is_refused(build: Callable[[], Schedu
 @pytest.mark.parametrize("T", [0, -1])
 @pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
 def test_a_schedule_without_rows_is_refused(make: Callable[..., Schedule], T: int) -> None:
-    with pytest.raises(mz.UserError, match=rf"^T is {T}: choose a schedule of 1 row or more$"):
+    with pytest.raises(mz.UserError, match=rf"^`T` is {T}: .* a whole number of rows, 1 or more$"):
         make(T)
 
 
 def test_a_table_beyond_what_grids_along_lambda_walk_is_refused_there() -> None:
     far = mz.shifted(linear(1000), 1e5)
     assert len(far.grid(3, "trailing")) == 4
-    with pytest.raises(mz.UserError, match=r"is not within 0\.002 to 80 at all"):
+    with pytest.raises(mz.UserError, match="outside the range of spacings along lambda"):
         far.grid(3, "logsnr")
 
 
@@ -364,3 +368,68 @@ def test_a_table_beyond_what_grids_along_lambda_walk_is_refused_there() -> None:
 def test_a_shift_is_a_factor_above_0(factor: float) -> None:
     with pytest.raises(mz.UserError, match="choose a factor above 0"):
         mz.shifted(linear(10), factor)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: mz.exponential(10, 0, 80), "`lo` is 0: choose a number above 0"),
+        (lambda: mz.scaled_linear(10, -1, 0.1), "`lo` is -1: choose a number above 0"),
+        (lambda: mz.sigmoid(10, tau=0), "`tau` is 0: choose a number above 0"),
+        (lambda: mz.cosine(10, s=-1), "`s` is -1: choose 0 or more"),
+        (lambda: mz.linear(10.0), "`T` is 10.0: a schedule has a whole number of rows"),
+    ],
+)
+def test_numbers_that_no_schedule_has_are_refused_by_name(build, message: str) -> None:
+    with pytest.raises(mz.UserError) as wrong:
+        build()
+    assert str(wrong.value).startswith(message)
+
+
+LINEAR = linear(10)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "sigma", "message"),
+    [
+        (LINEAR.alpha.float(), LINEAR.sigma, "`alpha` of a schedule must be a float64 tensor"),
+        (LINEAR.alpha, LINEAR.sigma.tolist(), "`sigma` of a schedule must be a float64 tensor"),
+        (LINEAR.alpha, LINEAR.sigma[:-1], "`alpha` has the shape (11,), `sigma` (10,): give both"),
+        (LINEAR.alpha[:1], LINEAR.sigma[:1], "`alpha` has the shape (1,), `sigma` (1,): give both"),
+        (LINEAR.alpha[None], LINEAR.sigma[None], "`alpha` has the shape (1, 11)"),
+        (LINEAR.alpha[1:], LINEAR.sigma[1:], "row 0 of a schedule must be clean"),
+        (LINEAR.alpha.flip(0), LINEAR.sigma.flip(0), "the noise of a schedule must grow"),
+        (LINEAR.alpha, LINEAR.sigma * 2, "alpha**2 + sigma**2 must be 1 in every row"),
+    ],
+)
+def test_tables_that_are_no_schedule_are_refused(alpha, sigma, message: str) -> None:
+    with pytest.raises(mz.UserError) as wrong:
+        mz.Schedule(alpha, sigma)
+    assert str(wrong.value).startswith(message)
+
+
+@pytest.mark.parametrize("steps", [2.0, True, "10", None])
+def test_a_number_of_steps_is_whole(steps) -> None:
+    with pytest.raises(mz.UserError, match=r"^`steps` is .*: give a whole number$"):
+        linear(1000).grid(steps)
+    assert len(linear(1000).grid(np.int64(10))) == 11
+
+
+@EVERY_SCHEDULE
+def test_a_grid_is_spaced_as_in_sampling_by_default(schedule: Schedule) -> None:
+    assert schedule.grid(50) == schedule.grid(50, spacing=SampleConfig().spacing)
+    assert schedule.grid(50) == schedule.grid(50, spacing="trailing")
+
+
+@pytest.mark.parametrize(
+    "spacing",
+    [
+        lambda schedule, n: [schedule.row(i) for i in range(1, n + 1)],  # rises
+        lambda schedule, n: [schedule.row(n)] * n,  # stays
+        lambda schedule, n: [schedule.row(n)],  # too few
+    ],
+)
+def test_a_spacing_that_gives_no_grid_is_refused(spacing, monkeypatch) -> None:
+    monkeypatch.setitem(mz.SPACINGS, "mine", spacing)
+    with pytest.raises(mz.UserError, match=r"^the spacing 'mine' does not give 5 levels of stri"):
+        linear(1000).grid(5, "mine")

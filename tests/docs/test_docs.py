@@ -12,7 +12,7 @@ from torch import nn
 import mezzotint
 from mezzotint.config.experiment import Autoencoder, Configuration
 from mezzotint.config.recipes import RECIPES
-from mezzotint.diffusion.guidance import SHAPES
+from mezzotint.diffusion.guidance import CLIPPINGS, GUIDANCE_SHAPES
 from mezzotint.diffusion.prediction import PREDICTIONS
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.schedules import SCHEDULES
@@ -65,7 +65,7 @@ def test_the_table_of_methods_is_samplers() -> None:
         sampler = SAMPLERS[name]
         said = (int(order), int(calls), stochastic == "yes")
         assert said == (sampler.order, sampler.calls, sampler.stochastic), name
-        assert tuple(re.findall(r"`(\w+)`", options)) == sampler.options, name
+        assert tuple(re.findall(r"`(\w+)`", options)) == tuple(sampler.options), name
         method = getattr(sampler.method, "func", sampler.method)
         assert link.endswith(f"/{file}")
         assert file == method.__module__.split(".")[-1] + ".py", name
@@ -76,8 +76,8 @@ def test_the_table_of_methods_is_samplers() -> None:
     [
         ("Predictions", PREDICTIONS),
         ("Schedules", SCHEDULES),
-        ("Grids", SPACINGS),
-        ("Guidance", SHAPES),
+        ("Grids", (*SPACINGS, "knots", "optimised")),
+        ("Guidance", (*GUIDANCE_SHAPES, *list(CLIPPINGS)[1:])),
         ("Training", WEIGHTINGS),
     ],
 )

@@ -368,8 +368,8 @@ def test_pictures_without_classes_are_refused_but_for_an_unconditional_model(tin
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ("", "latents have no bounds: choose the clipping none"),
-        ("--clipping none --non-leaking 0.12", "non_leaking augments pixels: leave it out with"),
+        ("", "latents have no bounds: choose --clipping none"),
+        ("--clipping none --non-leaking 0.12", "--non-leaking augments pixels: leave it out with"),
         ("--clipping none --scaling own --size 30", "have no latents"),
         ("--clipping none --vae nowhere", "there is no folder nowhere"),
     ],

@@ -64,17 +64,18 @@ class Experiment(Settings):
     def __post_init__(self) -> None:
         if self.sample.steps > self.noise.timesteps:
             raise ValueError(
-                f"steps is {self.sample.steps}: choose 1 to {self.noise.timesteps}, the timesteps"
+                f"`steps` is {self.sample.steps}: choose 1 to {self.noise.timesteps}, "
+                "the number of `timesteps`"
             )
         if self.codec.vae and self.data.non_leaking:
-            raise ValueError("non_leaking augments pixels: leave it out with latents")
+            raise ValueError("`non_leaking` augments pixels: leave it out with latents")
         if isinstance(self.net, CustomConfig) and self.data.non_leaking:
             raise ValueError(
-                "non_leaking needs a network that takes the augmentation: leave it out with a "
+                "`non_leaking` needs a network that takes the augmentation: leave it out with a "
                 "network of your own"
             )
         if self.codec.vae and self.sample.clipping != "none":
-            raise ValueError("latents have no bounds: choose the clipping none")
+            raise ValueError('latents have no bounds: choose `clipping="none"`')
 
     def network(self, channels: int, classes: int) -> Network:
         """Make the network for images of so many channels: two outputs each with learned variance.
@@ -109,8 +110,8 @@ class Autoencoder(Settings):
     def __post_init__(self) -> None:
         if self.loss.tune == "decoder" and not self.init:
             raise ValueError(
-                "tune decoder leaves the encoder as it begins, which is at random: say with init "
-                "what to begin from, or tune all"
+                '`tune="decoder"` leaves the encoder at its random weights: give `init`, what to '
+                'begin from, or choose `tune="all"`'
             )
 
 

@@ -1,8 +1,10 @@
-"""config.json: written, read strictly, compared."""
+"""config.json: how it is written, read strictly, and compared."""
 
 from __future__ import annotations
 
 import json
+import operator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +15,14 @@ from mezzotint.config.experiment import Configuration
 from mezzotint.config.strict import first_problem
 from mezzotint.errors import UserError
 
-VERSION = 4  # of config.json; raised when an older reader could not make sense of a newer file
+VERSION = 5
+"""The version of config.json, raised whenever an older reader could not make sense of a newer file.
+"""
 
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    4: lambda content: content,  # 5 adds sample.sampler_options, whose default changes nothing
+}
+"""Turn the content of one version into that of the next. Every released version stays readable."""
 
 _ADAPTER: TypeAdapter[Configuration] = TypeAdapter(
     Annotated[Configuration, Field(discriminator="kind")]
@@ -35,17 +43,22 @@ def from_json(content: dict[str, Any]) -> Configuration:
 
 
 def read(path: Path) -> Configuration:
-    """Read a config.json strictly: unknown or ill-typed fields and other versions are refused."""
+    """Read a config.json of this version or an older one, strictly.
+
+    Raises UserError for unknown or ill-typed fields, and for versions without a migration.
+    """
     try:
         content = json.loads(path.read_text())
-        version = content.pop("version")
+        version = operator.index(content.pop("version"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is not a configuration that mezzotint wrote") from None
-    if version != VERSION:
+    if not min(MIGRATIONS) <= version <= VERSION:
         raise UserError(
-            f"{path} is of version {version}, this mezzotint reads version {VERSION}: "
-            "use the mezzotint that wrote it, or a newer one"
+            f"{path} is of version {version}, this mezzotint reads versions {min(MIGRATIONS)} to "
+            f"{VERSION}: use the mezzotint that wrote it, or a newer one"
         )
+    for older in range(version, VERSION):
+        content = MIGRATIONS[older](content)
     try:
         return from_json(content)
     except ValidationError as error:

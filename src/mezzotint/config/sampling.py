@@ -2,84 +2,96 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic.fields import Field
 
-from mezzotint.config.strict import STRICT, first_problem
+from mezzotint.config.strict import STRICT, Choice, first_problem
+from mezzotint.diffusion.guidance import CLIPPINGS, GUIDANCE_SHAPES
 from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.diffusion.samplers.ddpm import VARIANCES
+from mezzotint.diffusion.samplers.unipc import CORRECTORS
+from mezzotint.diffusion.spacings import KNOTS, OPTIMISED, SPACINGS
 from mezzotint.errors import UserError, nearest
-
-OPTIONS = sorted({name for sampler in SAMPLERS.values() for name in sampler.options})
 
 
 @dataclass(frozen=True, config=STRICT)
 class SampleConfig:
-    """How pictures are made, in the grids of a training and wherever nothing else is said."""
+    """How images are made, during a training and by default afterwards.
 
-    sampler: str = "ddim"
-    """Sampling method: ddpm, ddim, heun, edm, dpmpp_2m, unipc ...; an unknown one lists them."""
+    A field that is None leaves an option of the sampler at its own default.
+    """
+
+    sampler: Annotated[str, Choice(SAMPLERS)] = "ddim"
+    """Sampling method."""
     steps: PositiveInt = 50
     """Denoising steps."""
-    spacing: Literal[
-        "leading", "trailing", "linspace", "quadratic", "logsnr", "karras", "knots", "optimised"
-    ] = "trailing"
-    """Which levels the steps visit; optimised measures the model once, and keeps what it found."""
+    spacing: Annotated[str, Choice(SPACINGS, KNOTS, OPTIMISED)] = "trailing"
+    """Which levels the steps visit; optimised measures the model once, and keeps the result."""
     knots: tuple[PositiveFloat, ...] = ()
-    """For the spacing knots: values of sigma / alpha, falling, to go through."""
+    """For the spacing knots: falling values of sigma / alpha that the levels pass through."""
     guidance: NonNegativeFloat = 1.0
     """Guidance scale: 1 is plain conditional, 0 unconditional."""
-    guidance_shape: Literal["constant", "linear", "cosine", "cfg++"] = "constant"
-    """How the scale goes along the grid; of cfg++ it is the paper's lambda, 0 to 1."""
+    guidance_shape: Annotated[str, Choice(GUIDANCE_SHAPES)] = "constant"
+    """How the scale varies along the grid; with cfg++ the scale is its lambda, 0 to 1."""
     interval: tuple[NonNegativeFloat, PositiveFloat] | None = None
     """Guide only where sigma / alpha is between these two."""
     rescale: float = Field(default=0.0, ge=0, le=1)
-    """How far guided pictures are brought back to the contrast of unguided ones."""
-    clipping: Literal["none", "static", "dynamic"] = "static"
-    """Clipping of the estimated picture, after guidance: to [-1, 1], or to quantiles (dynamic)."""
+    """How far guided images are brought back to the contrast of unguided ones."""
+    clipping: Annotated[str, Choice(CLIPPINGS)] = "static"
+    """Clip the estimated image, after guidance: static to [-1, 1], dynamic to its quantiles."""
     eta: float | None = Field(default=None, ge=0, le=1)
-    """DDIM's noise: 0 is deterministic, 1 as DDPM."""
-    variance: Literal["small", "large", "learned"] | None = None
+    """DDIM's noise: 0 is deterministic, 1 is as DDPM."""
+    variance: Annotated[str, Choice(VARIANCES, "learned")] | None = None
     """DDPM's variance."""
     order: int | None = Field(default=None, ge=1, le=3)
     """Order of unipc and deis."""
-    corrector: Literal["bh1", "bh2"] | None = None
-    """UniPC's."""
+    corrector: Annotated[str, Choice(CORRECTORS)] | None = None
+    """UniPC's corrector."""
     churn: NonNegativeFloat | None = None
-    """Noise that edm adds as it goes."""
+    """How much noise edm adds on the way."""
     switch: float | None = Field(default=None, ge=0, le=1)
     """Share of hybrid's steps that are stochastic."""
+    sampler_options: tuple[str, ...] = ()
+    """Further options of the sampler as NAME=VALUE, such as low=0.05 for edm."""
 
     def __post_init__(self) -> None:
-        if self.sampler not in SAMPLERS:
-            raise ValueError(
-                f"unknown sampler {self.sampler!r}: choose one of {', '.join(SAMPLERS)}"
-            )
-        for name in self.options():
+        for name in self.keywords():
             takers = [s for s in SAMPLERS if name in SAMPLERS[s].options]
-            if self.sampler not in takers:
+            if takers and self.sampler not in takers:
                 raise ValueError(
-                    f"{name} is for {', '.join(takers)}: leave it out with {self.sampler}"
+                    f"`{name}` is for {', '.join(takers)}: leave it out with {self.sampler}"
                 )
-        if bool(self.knots) != (self.spacing == "knots"):
-            raise ValueError("the spacing knots needs --knots, and no other takes them")
+            SAMPLERS[self.sampler].check(name)
+        if bool(self.knots) != (self.spacing == KNOTS):
+            raise ValueError("the spacing knots needs `knots`, and no other takes them")
         if self.guidance_shape == "cfg++" and self.guidance > 1:
-            raise ValueError(f"guidance is {self.guidance:g}: with cfg++ choose 0 to 1")
-        if self.guidance_shape == "cfg++" and self.spacing == "optimised":
-            raise ValueError("cfg++ follows the grid: no grid can be optimised for it")
+            raise ValueError(f"`guidance` is {self.guidance:g}: choose 0 to 1 with cfg++")
+        if self.guidance_shape == "cfg++" and self.spacing == OPTIMISED:
+            raise ValueError("cfg++ depends on the grid: choose another `spacing` than optimised")
         churned = "churn" in SAMPLERS[self.sampler].options and self.churn != 0
         if self.guidance_shape == "cfg++" and churned:
-            raise ValueError("cfg++ follows the grid, which churn leaves: choose --churn 0")
+            raise ValueError("cfg++ follows the grid, which churn leaves: choose `churn=0`")
         if self.interval and not self.interval[0] < self.interval[1]:
-            raise ValueError(f"interval is {self.interval}: give the lower end first")
+            raise ValueError(f"`interval` is {self.interval}: give the lower end first")
 
-    def options(self) -> dict[str, Any]:
-        """What was chosen of what a sampler takes besides denoiser, x and grid."""
-        chosen = {name: getattr(self, name, None) for name in OPTIONS}
-        return {name: value for name, value in chosen.items() if value is not None}
+    def keywords(self) -> dict[str, Any]:
+        """The options that are set, as keyword arguments of the sampler."""
+        named = {name: getattr(self, name) for name in OPTIONS}
+        set_ = {name: value for name, value in named.items() if value is not None}
+        known = SAMPLERS[self.sampler].options
+        for text in self.sampler_options:
+            name, equals, value = text.partition("=")
+            if not equals or name in named:
+                hint = f"use `{name}` itself" if name in named else "write NAME=VALUE"
+                raise ValueError(f"`sampler_options` has {text!r}: {hint}")
+            set_[name] = parsed(name, value, known[name]) if name in known else value
+        return set_
 
     @property
     def calls(self) -> int:
@@ -87,16 +99,20 @@ class SampleConfig:
         return SAMPLERS[self.sampler].cost(self.steps)
 
     def guided(self) -> tuple[float, str, tuple[float, float] | None]:
-        """The guidance scale, its shape along the grid, and the interval it is held to."""
+        """The guidance scale, its shape along the grid, and the interval it is limited to."""
         return self.guidance, self.guidance_shape, self.interval
 
     def within(self, calls: int | None) -> SampleConfig:
-        """This with the most steps that a budget of denoiser calls allows; None leaves it be.
+        """Replace the steps by the most that a budget of denoiser calls allows.
 
-        Raises UserError for a budget below what the sampler needs.
+        None changes nothing. Raises UserError for a budget below what the sampler needs.
         """
         return self if calls is None else replace(self, steps=SAMPLERS[self.sampler].steps(calls))
 
+
+FIELDS = list(SampleConfig.__dataclass_fields__)
+OPTIONS = [name for name in FIELDS if any(name in s.options for s in SAMPLERS.values())]
+"""The fields that are options of built-in samplers."""
 
 UNGUIDED: dict[str, Any] = {
     name: getattr(SampleConfig(), name)
@@ -104,33 +120,59 @@ UNGUIDED: dict[str, Any] = {
 }
 
 
-def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
-    """Defaults with some fields changed, None leaving one be; ``nfe`` may stand for ``steps``.
+def parsed(name: str, text: str, default: Any) -> Any:
+    """An option's value from text, in the type of its default: str, bool, int or float.
 
-    What only the old sampler or spacing took goes, as `freed` has it. Raises UserError for a field
-    that there is none of, and for values that cannot be.
+    Raises UserError for other text, and for numbers that are not finite.
     """
-    names = list(SampleConfig.__dataclass_fields__)
-    changed = dict(changed)
+    if isinstance(default, str):
+        return text
+    if isinstance(default, bool) and text in ("True", "False"):
+        return text == "True"
+    if type(default) in (int, float):
+        with suppress(ValueError):
+            value = type(default)(text)
+            if math.isfinite(value):
+                return value
+    raise UserError(f"`{name}` is {text!r}: give a value like its default, {default!r}")
+
+
+def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
+    """Change some fields of the defaults; None leaves a field as it is.
+
+    ``nfe`` may replace ``steps``, and an option of the sampler that is not a field may be given by
+    its name. What only the old sampler or spacing takes is dropped, as by `freed`.
+
+    Raises:
+        UserError: If there is no such field or option, or a value is impossible.
+    """
+    changed = {name: value for name, value in changed.items() if value is not None}
     calls = changed.pop("nfe", None)
-    if bad := [name for name in changed if name not in names]:
-        raise UserError(f"unknown setting {bad[0]!r}{nearest(bad[0], names)}")
     defaults = freed(defaults, changed.get("sampler"), changed.get("spacing"))
+    further = SAMPLERS[changed.get("sampler", defaults.sampler)].options
+    own = {name: changed.pop(name) for name in list(changed) if name not in FIELDS}
+    if bad := [name for name in own if name not in further]:
+        names = list(dict.fromkeys([*FIELDS, *further, "nfe"]))
+        raise UserError(f"unknown setting {bad[0]!r}{nearest(bad[0], names)}")
+    if own:
+        given = changed.get("sampler_options", defaults.sampler_options)
+        kept = [text for text in given if text.partition("=")[0] not in own]
+        changed["sampler_options"] = (*kept, *(f"{name}={value}" for name, value in own.items()))
     try:
-        how = replace(defaults, **{k: v for k, v in changed.items() if v is not None})
+        how = replace(defaults, **changed)
     except ValidationError as error:
         raise UserError(first_problem(error)) from None
     return how.within(calls)
 
 
 def freed(defaults: SampleConfig, sampler: str | None, spacing: str | None) -> SampleConfig:
-    """Defaults that another sampler or spacing can be put into; None asks for no other.
+    """Defaults that another sampler or spacing can be put into; None means the same one.
 
-    The options of the old sampler go, and the knots of the old spacing.
+    The options of the old sampler are dropped, and the knots of the old spacing.
     """
     if sampler not in (None, defaults.sampler):
-        none: dict[str, Any] = dict.fromkeys(defaults.options())
-        defaults = replace(defaults, **none)
+        none: dict[str, Any] = dict.fromkeys(OPTIONS)
+        defaults = replace(defaults, **none, sampler_options=())
     if defaults.knots and spacing not in (None, defaults.spacing):
         defaults = replace(defaults, spacing=SampleConfig.spacing, knots=())
     return defaults

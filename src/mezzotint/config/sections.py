@@ -1,46 +1,52 @@
-"""What is configured: the data, the codec, the noise, how pictures are made."""
+"""The sections of a configuration: the data, the codec and the noise."""
 
 from __future__ import annotations
 
-from typing import Literal
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from pydantic.fields import Field
 
-from mezzotint.config.strict import STRICT
-from mezzotint.diffusion.level import Schedule
+from mezzotint.config.strict import STRICT, Choice
+from mezzotint.diffusion.level import Level, Schedule
+from mezzotint.diffusion.prediction import PREDICTIONS, determinant
 from mezzotint.diffusion.schedules import SCHEDULES, shifted, zero_terminal_snr
+from mezzotint.errors import UserError
+
+PURE_NOISE = Level(0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True, config=STRICT)
 class PicturesConfig:
-    """What is learned."""
+    """The images to learn."""
 
     data: str = "cifar10"
-    """glyphs, cifar10, hub:OWNER/NAME, or a path: a folder of (class folders of) pictures, a zip,
+    """glyphs, cifar10, hub:OWNER/NAME, or a path: a folder of (class folders of) images, a zip,
     parquet files."""
     size: PositiveInt | None = None
-    """Scale and crop pictures to size x size; None takes them as they are, all of one size."""
+    """Scale and crop the images to size x size; None leaves them as they are, all of one size."""
     flip: bool = True
-    """Mirror half of the pictures, anew each time they are seen."""
+    """Mirror half of the images, drawn again in each epoch."""
     skip_bad: bool = False
-    """Leave out pictures that cannot be read, instead of stopping."""
+    """Leave out images that cannot be read, instead of stopping."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class DataConfig(PicturesConfig):
-    """What a diffusion model learns."""
+    """The images that a diffusion model learns."""
 
     conditional: bool = True
-    """Tell the network the class."""
+    """Condition the network on the class."""
     non_leaking: float = Field(default=0.0, ge=0, le=1)
-    """Probability of each of EDM's augmentations, of which the network is told."""
+    """Probability of each of EDM's augmentations, which the network gets as a condition."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class AugmentedConfig(PicturesConfig):
-    """What an autoencoder learns."""
+    """The images that an autoencoder learns."""
 
     augment: tuple[Literal["crop", "colour", "randaugment", "cutmix"], ...] = ()
     """Augmentations besides the mirror, by kornia."""
@@ -48,53 +54,65 @@ class AugmentedConfig(PicturesConfig):
 
 @dataclass(frozen=True, config=STRICT)
 class CodecConfig:
-    """What the diffusion runs on: pixels, or an autoencoder's latents."""
+    """Where the diffusion runs: in pixels, or in the latents of an autoencoder."""
 
     vae: str = ""
-    """Learn the latents of this: a run of an autoencoder, its checkpoint, a diffusers folder or
-    hub:OWNER/NAME."""
+    """Learn the latents of this autoencoder: a run, its checkpoint, a diffusers folder or
+    hub:OWNER/NAME. Empty: learn pixels."""
     posterior: Literal["mean", "sample"] = "mean"
-    """What is learned of a picture: the mean of its latents, or a sample anew each time."""
+    """Which latents of an image are learned: their mean, or a new sample each time."""
     scaling: Literal["measured", "own"] = "measured"
-    """Latents to zero mean and unit variance: as measured on this data, or as the autoencoder's
-    own checkpoint or folder says."""
+    """Scale latents to zero mean and unit variance: as measured on this data, or by the numbers in
+    the autoencoder's own checkpoint or folder."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class NoiseConfig:
     """The noise axis, and what the network predicts on it."""
 
-    schedule: Literal["linear", "scaled_linear", "cosine", "sigmoid", "exponential", "laplace"] = (
-        "linear"
-    )
+    schedule: Annotated[str, Choice(SCHEDULES)] = "linear"
     """How the noise grows."""
     s: NonNegativeFloat | None = None
     """The cosine schedule's offset; None is 0.008."""
     zero_terminal_snr: bool = False
     """Rescale the schedule so that its last row is pure noise."""
     shift: PositiveFloat = 1.0
-    """Noise for a resolution so many times that for which the schedule was made."""
+    """Shift the noise for a resolution so many times the schedule's own."""
     timesteps: PositiveInt = 1000
     """T, the length of the schedule."""
-    prediction: Literal["eps", "x0", "v", "flow", "edm"] = "eps"
+    prediction: Annotated[str, Choice(PREDICTIONS)] = "eps"
     """What the network is trained to output."""
     learn_variance: bool = False
     """The network predicts the variance of DDPM's steps too (Nichol and Dhariwal 2021)."""
 
     def __post_init__(self) -> None:
-        if self.s is not None and self.schedule != "cosine":
-            raise ValueError(f"s is for cosine: leave it out with {self.schedule}")
-        if self.zero_terminal_snr and self.prediction == "eps":
+        takers = [name for name, make in SCHEDULES.items() if _takes_s(make)]
+        if self.s is not None and self.schedule not in takers:
+            raise ValueError(f"`s` is for {', '.join(takers)}: leave it out with {self.schedule}")
+        if self.zero_terminal_snr and not determinant(self.prediction, PURE_NOISE):
+            able = [name for name in PREDICTIONS if determinant(name, PURE_NOISE)]
             raise ValueError(
-                "eps cannot be learned with zero_terminal_snr, where the picture is nothing but "
-                "eps: choose the prediction v, x0, flow or edm"
+                f"{self.prediction} cannot be learned with `zero_terminal_snr`, whose last row is "
+                f"pure noise: choose the `prediction` {', '.join(able[:-1])} or {able[-1]}"
             )
         if self.learn_variance and self.timesteps < 2:
-            raise ValueError("learn_variance needs two timesteps: of one there is nothing to learn")
+            raise ValueError(
+                "`learn_variance` needs two `timesteps` or more: one has no variance to learn"
+            )
 
     def build(self) -> Schedule:
+        """Make the schedule. Raises UserError if it has another length than ``timesteps``."""
         options = {} if self.s is None else {"s": self.s}
         schedule = SCHEDULES[self.schedule](self.timesteps, **options)
+        if len(schedule) != self.timesteps:
+            raise UserError(
+                f"the schedule {self.schedule!r} has {len(schedule)} rows for {self.timesteps} "
+                "timesteps: its function must return T + 1 rows"
+            )
         if self.zero_terminal_snr:
             schedule = zero_terminal_snr(schedule)
         return schedule if self.shift == 1 else shifted(schedule, self.shift)
+
+
+def _takes_s(make: Callable[..., Schedule]) -> bool:
+    return "s" in inspect.signature(make).parameters

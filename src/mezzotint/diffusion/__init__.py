@@ -1,7 +1,7 @@
-"""The noise axis: levels on it, schedules that tabulate it, grids that walk it.
+"""The noise axis and what happens on it: schedules, grids, predictions, guidance, samplers.
 
-Everything here is variance preserving, ``x = alpha * x0 + sigma * eps`` with
-``alpha**2 + sigma**2 = 1``, tabulated in float64. Betas never leave this room.
+Every schedule is variance preserving: ``x = alpha * x0 + sigma * eps`` with
+``alpha**2 + sigma**2 = 1``, tabulated in float64. Betas are not used outside this room.
 """
 
 from mezzotint.diffusion.level import Level, Number, Schedule
@@ -16,11 +16,9 @@ from mezzotint.diffusion.schedules import (
     sigmoid,
     zero_terminal_snr,
 )
-from mezzotint.diffusion.spacings import ALONG_LAMBDA, ALONG_T, SPACINGS
+from mezzotint.diffusion.spacings import SPACINGS
 
 __all__ = [
-    "ALONG_LAMBDA",
-    "ALONG_T",
     "SCHEDULES",
     "SPACINGS",
     "Level",

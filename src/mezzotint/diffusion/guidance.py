@@ -1,13 +1,13 @@
-"""Guidance: wrappers of a denoiser that return a denoiser, and the scales they guide by.
+"""Guidance and clipping: wrappers of a denoiser that return a denoiser.
 
-Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598) extrapolates from what the network
-says without labels to what it says with them,
+Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598) extrapolates from the network's
+estimate without a condition to its estimate with one,
 
     x0_hat = x0_u + scale * (x0_c - x0_u)
 
-Scale 1 is plain conditional, 0 unconditional; the paper's w is scale - 1. The weights sum to 1 and
-every prediction type is affine in x0_hat, so guiding eps, v or flow instead gives the same. With a
-weaker network in the place of the unconditional one it is autoguidance (Karras et al. 2024, arXiv
+Scale 1 is plain conditional, 0 unconditional; the authors' w is scale - 1. The weights sum to 1 and
+every prediction type is affine in x0_hat, so guiding eps, v or flow gives the same. With a weaker
+network in the place of the unconditional one it is autoguidance (Karras et al. 2024, arXiv
 2406.02507).
 """
 
@@ -22,13 +22,19 @@ from torch import Tensor
 
 from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.prediction import Denoiser
-from mezzotint.errors import UserError
+from mezzotint.errors import Registry, UserError
 
 Scale: TypeAlias = float | Callable[[Level], float]
-"""A guidance scale: one number, or one for each level."""
+"""A guidance scale: one number, or a function of the level."""
 
 Both: TypeAlias = Callable[[Tensor, Level], tuple[Tensor, Tensor]]
-"""``both(x, level) -> (x0_c, x0_u)`` in one call."""
+"""``both(x, level) -> (x0_c, x0_u)`` in one call of the network."""
+
+Shape: TypeAlias = Callable[[float, Sequence[Level]], Scale]
+"""``shape(scale, grid) -> scale``: how the scale varies along a grid."""
+
+Clipping: TypeAlias = Callable[[Denoiser], Denoiser]
+"""``clipping(denoise) -> denoise``, with the estimates brought into range."""
 
 
 def guide(
@@ -38,15 +44,30 @@ def guide(
     rescale: float = 0.0,
     both: Both | None = None,
 ) -> Denoiser:
-    """Guide one denoiser away from another, by one call of each or by one of ``both``.
+    """Guide one denoiser away from another: ``x0_u + scale * (x0_c - x0_u)``.
 
-    Where the scale is 1 or 0 only the one that counts is called. ``rescale`` in [0, 1] is how far
-    the standard deviation of each guided x0_hat is brought back to that of the conditional one,
-    against over-exposure (Lin et al. 2024, arXiv 2305.08891, eqs. 15 and 16). Raises UserError for
-    another.
+    Where the scale is 1 or 0, only the denoiser that counts is called.
+
+    Args:
+        cond: The denoiser to guide towards, x0_c: usually the conditional one.
+        uncond: The denoiser to guide away from, x0_u: unconditional, or of a weaker network.
+        scale: The guidance scale, or a function ``scale(level)``. 1 is ``cond`` alone, 0 is
+            ``uncond`` alone.
+        rescale: In [0, 1]: how far the standard deviation of each guided x0_hat is brought back to
+            that of x0_c, against over-exposure (Lin et al. 2024, arXiv 2305.08891, eqs. 15 and 16).
+        both: Computes the two estimates in one call, where that is possible.
+
+    Returns:
+        The guided denoiser.
+
+    Raises:
+        UserError: If ``rescale`` is outside [0, 1].
+
+    Example:
+        ``guided = mz.guide(mz.denoiser(net, "v", labels), mz.denoiser(net, "v"), scale=3.0)``
     """
     if not 0 <= rescale <= 1:
-        raise UserError(f"rescale is {rescale:g}: choose 0 to 1")
+        raise UserError(f"`rescale` is {rescale:g}: choose 0 to 1")
 
     def denoise(x: Tensor, level: Level) -> Tensor:
         w = scale(level) if callable(scale) else scale
@@ -64,7 +85,7 @@ def guide(
 
 
 def doubled(pair: Denoiser) -> Both:
-    """``both`` of a denoiser that takes a doubled batch, first half conditional."""
+    """Make ``both`` of a denoiser that takes a doubled batch, the conditional half first."""
 
     def both(x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         cond, uncond = pair(torch.cat([x, x]), level).chunk(2)
@@ -73,24 +94,24 @@ def doubled(pair: Denoiser) -> Both:
     return both
 
 
-# Scales that vary along a grid.
+# Shapes: how the scale varies along a grid.
 
 
 def constant(scale: float, grid: Sequence[Level]) -> Scale:
-    """The same at every level."""
+    """The same scale at every level."""
     return scale
 
 
 def linear(scale: float, grid: Sequence[Level]) -> Scale:
-    """``1 + (scale - 1) * 2u``, u rising from 0 at the grid's first t to 1 at t = 0.
+    """``1 + (scale - 1) * 2u``, where u rises from 0 at the grid's first t to 1 at t = 0.
 
-    Its mean is ``scale`` (Wang et al. 2024, arXiv 2404.13040).
+    Its mean over t is ``scale`` (Wang et al. 2024, arXiv 2404.13040).
     """
     return lambda level: 1 + (scale - 1) * 2 * _share(level, grid)
 
 
 def cosine(scale: float, grid: Sequence[Level]) -> Scale:
-    """``1 + (scale - 1) * (1 - cos(pi u))``: as `linear`, flat at both ends."""
+    """``1 + (scale - 1) * (1 - cos(pi u))``: like `linear`, but flat at both ends."""
     return lambda level: 1 + (scale - 1) * (1 - math.cos(math.pi * _share(level, grid)))
 
 
@@ -101,10 +122,10 @@ def _share(level: Level, grid: Sequence[Level]) -> float:
 def cfgpp(scale: float, grid: Sequence[Level]) -> Scale:
     """CFG++: the guided x0_hat, renoised with the unconditional eps_hat.
 
-    DDIM's ``x_s = alpha_s * x0_g + sigma_s * eps_u`` is DDIM's own step at the scale
-    ``scale / (1 - exp(-h))``, h being the step in lambda: the same thing as a scale along the
-    grid, which any sampler can take that keeps to the grid. ``scale`` is the paper's lambda, in
-    [0, 1] (Chung et al. 2024, arXiv 2406.08070).
+    CFG++ makes the step ``x_s = alpha_s * x0_g + sigma_s * eps_u``. That is DDIM's step at the
+    scale ``scale / (1 - exp(-h))``, where h is the step in lambda. So it is a scale along the grid,
+    for any sampler that visits only levels of the grid. ``scale`` is the authors' lambda, in [0, 1]
+    (Chung et al. 2024, arXiv 2406.08070).
     """
 
     def at(level: Level) -> float:
@@ -114,18 +135,16 @@ def cfgpp(scale: float, grid: Sequence[Level]) -> Scale:
     return at
 
 
-SHAPES: dict[str, Callable[[float, Sequence[Level]], Scale]] = {
-    "constant": constant,
-    "linear": linear,
-    "cosine": cosine,
-    "cfg++": cfgpp,
-}
+GUIDANCE_SHAPES: Registry[Shape] = Registry(
+    "guidance shape",
+    {"constant": constant, "linear": linear, "cosine": cosine, "cfg++": cfgpp},
+)
 
 
 def interval(scale: Scale, low: float, high: float, grid: Sequence[Level]) -> Scale:
-    """The scale where ``low <= sigma / alpha <= high``, and 1 elsewhere.
+    """Limit a scale to ``low <= sigma / alpha <= high``; elsewhere it is 1.
 
-    Kynkäänniemi et al. 2024, arXiv 2404.07724. Raises UserError where the grid has no level there.
+    Kynkäänniemi et al. 2024, arXiv 2404.07724. Raises UserError if no level of the grid is inside.
     """
 
     def inside(level: Level) -> bool:
@@ -133,9 +152,10 @@ def interval(scale: Scale, low: float, high: float, grid: Sequence[Level]) -> Sc
 
     if not any(inside(level) for level in grid[:-1]):
         there = [f"{level.sigma / level.alpha:.3g}" for level in grid[:-1] if level.alpha]
+        shown = [*there[:3], "...", *there[-2:]] if len(there) > 6 else there
         raise UserError(
-            f"no level of the grid has {low:g} <= sigma / alpha <= {high:g}: "
-            f"they are {', '.join([*there[:3], '...', *there[-2:]] if len(there) > 6 else there)}"
+            f"no level of the grid has {low:g} <= sigma / alpha <= {high:g}: choose an `interval` "
+            f"around {', '.join(shown)}"
         )
 
     def at(level: Level) -> float:
@@ -150,16 +170,16 @@ def along(
     shape: str = "constant",
     within: tuple[float, float] | None = None,
 ) -> Scale:
-    """The scale along a grid, of one of SHAPES, and only on an interval if there is one."""
-    scaled = SHAPES[shape](scale, grid)
+    """The scale along a grid, in a shape of GUIDANCE_SHAPES, limited to an interval if given."""
+    scaled = GUIDANCE_SHAPES[shape](scale, grid)
     return interval(scaled, *within, grid) if within else scaled
 
 
-# Clipping: outermost, so after guidance.
+# Clipping wraps the guided denoiser: it comes after guidance.
 
 
 def clip(denoise: Denoiser) -> Denoiser:
-    """Clamp x0_hat to [-1, 1], where pixels live."""
+    """Clamp x0_hat to [-1, 1], the range of pixels."""
     return lambda x, level: denoise(x, level).clamp(-1, 1)
 
 
@@ -179,8 +199,6 @@ def threshold(denoise: Denoiser, share: float = 0.995) -> Denoiser:
     return clamped
 
 
-CLIPS: dict[str, Callable[[Denoiser], Denoiser]] = {
-    "none": lambda denoise: denoise,
-    "static": clip,
-    "dynamic": threshold,
-}
+CLIPPINGS: Registry[Clipping] = Registry(
+    "clipping", {"none": lambda denoise: denoise, "static": clip, "dynamic": threshold}
+)

@@ -1,4 +1,4 @@
-"""A point on the noise axis, and the table of them that a network was trained on."""
+"""A point on the noise axis, and the table of points that a network is trained on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Generic
 
 import numpy as np
@@ -13,24 +14,23 @@ import torch
 from torch import Tensor
 from typing_extensions import TypeVar
 
-from mezzotint.diffusion.spacings import ALONG_LAMBDA, ALONG_T, SPACINGS, through
+from mezzotint.diffusion.spacings import KNOTS, SPACINGS, through
 from mezzotint.errors import UserError
 
 Number = TypeVar("Number", float, Tensor, default=float)
-
-# What of the axis the grids along lambda walk, where a schedule reaches further: EDM's sigmas
-# (Karras et al. 2022, table 1). A cosine schedule's last row has sigma / alpha = 20,000, and steps
-# up there would go nowhere.
-NOISIEST, CLEANEST = -math.log(80), -math.log(0.002)
 
 
 @dataclass(frozen=True)
 class Level(Generic[Number]):
     """A point on the noise axis, where ``x = alpha * x0 + sigma * eps``.
 
-    ``t`` is what the network is told; the clean level is ``Level(-1, 1, 0)``, and no network is
-    ever asked there. The three are floats along a grid, tensors that broadcast against a batch in
-    training.
+    The three are floats along a grid. In training they are tensors that broadcast against a batch.
+
+    Attributes:
+        t: The time that the network gets as input. The clean level is ``Level(-1, 1, 0)``; no
+            network is called there.
+        alpha: The factor of the clean image, in [0, 1].
+        sigma: The factor of the noise, in [0, 1].
     """
 
     t: Number
@@ -47,18 +47,40 @@ class Level(Generic[Number]):
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """A table of levels: ``alpha`` and ``sigma``, float64, shape ``(T + 1,)``.
+    """A table of levels. Row 0 is clean, ``(1, 0)``; for row i the network gets ``t = i - 1``.
 
-    Row 0 is clean, ``(1, 0)``; row i is what the network knows as ``t = i - 1``.
+    Attributes:
+        alpha: float64, shape ``(T + 1,)``.
+        sigma: float64, the same shape, with ``alpha**2 + sigma**2 = 1`` in every row.
+
+    Raises:
+        UserError: If the tables have other shapes or types, do not begin with the clean row, are
+            not variance preserving, or hold noise that does not grow from row to row.
     """
 
     alpha: Tensor
     sigma: Tensor
 
     def __post_init__(self) -> None:
-        """Raises UserError for a table in which noise does not grow from row to row."""
-        if not (self.angles.diff() > 0).all():  # nor where a number is none
+        for name in ("alpha", "sigma"):
+            table = getattr(self, name)
+            if not isinstance(table, Tensor) or table.dtype != torch.float64:
+                raise UserError(f"`{name}` of a schedule must be a float64 tensor: convert it")
+        shapes = tuple(self.alpha.shape), tuple(self.sigma.shape)
+        if shapes[0] != shapes[1] or len(shapes[0]) != 1 or len(self) < 1:
+            raise UserError(
+                f"`alpha` has the shape {shapes[0]}, `sigma` {shapes[1]}: give both the shape "
+                "(T + 1,), with T of 1 or more"
+            )
+        if not (self.angles.diff() > 0).all():  # which is False for NaN too
             raise UserError("the noise of a schedule must grow from row to row: change its numbers")
+        if self.alpha[0] != 1 or self.sigma[0] != 0:
+            raise UserError("row 0 of a schedule must be clean: set alpha[0] to 1, sigma[0] to 0")
+        if ((self.alpha**2 + self.sigma**2 - 1).abs() > 1e-6).any():
+            raise UserError(
+                "alpha**2 + sigma**2 must be 1 in every row of a schedule: divide both by "
+                "torch.hypot(alpha, sigma)"
+            )
 
     @cached_property
     def angles(self) -> Tensor:
@@ -70,46 +92,58 @@ class Schedule:
         return len(self.alpha) - 1
 
     def to(self, device: torch.device) -> Schedule:
-        """The same tables on a device, where `levels` reads them every step of a training."""
+        """Copy the tables to a device, for `levels` to read them there in every training step."""
         return Schedule(self.alpha.to(device), self.sigma.to(device))
 
     def levels(self, rows: Tensor, dims: int = 4) -> Level[Tensor]:
-        """The float32 levels of a batch of rows (B,), on the tables' device.
+        """Look up the float32 levels of a batch of rows (B,), on the tables' device.
 
-        Shaped to broadcast against pictures of ``dims`` axes.
+        Their tensors have the shape (B, 1, ..., 1), which broadcasts against images of ``dims``
+        axes.
         """
         shape = (-1, *[1] * (dims - 1))
         alpha, sigma = (table[rows].float().view(shape) for table in (self.alpha, self.sigma))
         return Level(rows.float() - 1, alpha, sigma)
 
     def grid(
-        self, steps: int, spacing: str = "leading", knots: Sequence[float] = ()
+        self, steps: int, spacing: str = "trailing", knots: Sequence[float] = ()
     ) -> list[Level]:
-        """``steps`` noisy levels and the clean one, noisy to clean: ``steps`` network calls.
+        """Choose the levels that a sampler visits.
 
-        ``spacing`` is one of SPACINGS. Those along t visit rows of the table. Those along lambda
-        stand between rows, and t with them; "knots" goes through given values of sigma / alpha,
-        falling. Raises UserError for another name, for a step count outside 1..T, and for knots
-        that do not fall or lie outside the table.
+        Args:
+            steps: The number of noisy levels, 1 to T: the denoiser calls of a sampler that makes
+                one a step.
+            spacing: A name in SPACINGS, or "knots". Spacings along t visit rows of the table.
+                Spacings along lambda, and knots, visit levels between rows, t included.
+            knots: For the spacing "knots": values of sigma / alpha, strictly falling, that the
+                levels pass through.
+
+        Returns:
+            ``steps + 1`` levels from noisy to clean, the last one clean.
+
+        Raises:
+            UserError: If ``steps`` is out of range, the spacing is unknown, or the knots do not
+                fall or lie outside the table.
         """
-        if spacing not in SPACINGS:
-            raise UserError(f"unknown spacing {spacing!r}: choose one of {', '.join(SPACINGS)}")
+        if isinstance(steps, bool) or not isinstance(steps, int | np.integer):
+            raise UserError(f"`steps` is {steps!r}: give a whole number")
         if not 1 <= steps <= len(self):
-            raise UserError(f"steps is {steps}: choose 1 to {len(self)}, the schedule's length")
-        if bool(knots) != (spacing == "knots"):
-            raise UserError("the spacing 'knots' needs knots, and no other takes them")
-        if spacing in ALONG_T:
-            rows = [t + 1 for t in reversed(ALONG_T[spacing](steps, len(self)))]
-            alpha, sigma = self.alpha.tolist(), self.sigma.tolist()
-            noisy = [Level(i - 1, alpha[i], sigma[i]) for i in rows]
-        else:
-            lo, hi = self.row(len(self)).lam, self.row(1).lam
-            if spacing == "knots":
-                lams = through(knots, steps, lo, hi)
-            else:
-                lams = ALONG_LAMBDA[spacing](steps, *_walked(lo, hi))
+            raise UserError(f"`steps` is {steps}: choose 1 to {len(self)}, the schedule's length")
+        SPACINGS.check(spacing, KNOTS)
+        if bool(knots) != (spacing == KNOTS):
+            raise UserError("the spacing knots needs `knots`, and no other takes them")
+        if spacing == KNOTS:
+            lams = through(knots, steps, self.row(len(self)).lam, self.row(1).lam)
             noisy = [self.at(lam) for lam in lams]
-        return [*noisy, self.row(0)]
+        else:
+            noisy = SPACINGS[spacing](self, steps)
+        grid = [*noisy, self.row(0)]
+        if len(noisy) != steps or not falls(grid):
+            raise UserError(
+                f"the spacing {spacing!r} does not give {steps} levels of strictly falling noise: "
+                "correct its function"
+            )
+        return grid
 
     def row(self, i: int) -> Level:
         """The level of row i of the table, 0 to T."""
@@ -118,19 +152,15 @@ class Schedule:
     def at(self, lam: float) -> Level:
         """The level with ``ln(alpha / sigma) = lam``, its t interpolated between the rows.
 
-        Along the angle, in which a cosine schedule is a straight line. A ``lam`` beyond the table
-        keeps the nearest t.
+        The interpolation is linear in the angle ``atan(sigma / alpha)``, in which a cosine schedule
+        is a straight line. A ``lam`` beyond the table gets the t of the nearest row.
         """
         angle = math.atan(math.exp(-lam))
         t = float(np.interp(angle, self.angles[1:].numpy(), np.arange(len(self))))
         return Level(t, math.cos(angle), math.sin(angle))
 
 
-def _walked(lo: float, hi: float) -> tuple[float, float]:
-    """The part of a table, from lambda ``lo`` to ``hi``, that grids along lambda walk."""
-    if max(lo, NOISIEST) >= min(hi, CLEANEST):
-        raise UserError(
-            f"the schedule's sigma / alpha, {math.exp(-hi):.3g} to {math.exp(-lo):.3g}, is not "
-            "within 0.002 to 80 at all: take a spacing along t, or another shift"
-        )
-    return max(lo, NOISIEST), min(hi, CLEANEST)
+def falls(grid: Sequence[Level]) -> bool:
+    """Whether a grid has two levels or more, strictly falling in noise."""
+    steps = [b.sigma * a.alpha < a.sigma * b.alpha for a, b in pairwise(grid)]
+    return bool(steps) and all(steps)

@@ -1,4 +1,4 @@
-"""Noise that depends on the seed and the image's number alone."""
+"""Noise that depends on the seed and the number of the image alone."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 from mezzotint.diffusion.samplers.step import Noise
 
 
-def noise(seed: int, pictures: Sequence[int]) -> Noise:
-    """``randn(x)`` whose row for picture i is drawn from a generator of (seed, i) alone.
+def noise(seed: int, images: Sequence[int]) -> Noise:
+    """Make ``randn(x)`` whose row for image i comes from a generator seeded by (seed, i) alone.
 
-    numpy's generators, whatever x's device: every machine starts from the same noise, and the seed
-    is not cut to the 32 bits that torch's generator takes on a CPU.
+    The generators are numpy's, whatever the device of x: the noise is the same on every machine,
+    and the seed may exceed the 32 bits that torch's CPU generator uses.
     """
-    low, high = seed % 2**32, seed >> 32  # apart: numpy would run them and i together
-    generators = [np.random.default_rng((low, i, high)) for i in pictures]
+    low, high = seed % 2**32, seed >> 32  # kept apart: numpy would merge a long seed with i
+    generators = [np.random.default_rng((low, i, high)) for i in images]
 
     def randn(x: Tensor) -> Tensor:
         rows = [g.standard_normal(x.shape[1:], dtype=np.float32) for g in generators]

@@ -1,4 +1,4 @@
-"""A grid made for one model and one number of steps, by measuring where a step goes wrong."""
+"""A grid made for one model and one number of steps, by measuring the error of each step."""
 
 from __future__ import annotations
 
@@ -12,33 +12,46 @@ from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.step import step
-from mezzotint.diffusion.spacings import ALONG_LAMBDA
 from mezzotint.errors import UserError
 
 FINE = 96  # levels of the path that steps are measured against
-MOST = FINE // 4  # steps: more would have nothing to choose from
+MOST = FINE // 4  # steps: with more there is little left to choose
+OTHERS = ("logsnr", "karras")  # spacings that compete with the shortest path
 
 
 def optimised(
     denoise: Denoiser, batches: Sequence[Tensor], schedule: Schedule, steps: int, order: int
 ) -> list[float]:
-    """The ``steps`` values of sigma / alpha, falling, that lead nearest to where the flow ends.
+    """Find the levels from which few steps end nearest to where the flow ends.
 
-    Each batch of noise is walked to the clean level by FINE steps, uniform in lambda. Between any
-    two of those levels, i and j, one step of DDIM (or for ``order`` 2 and more of
-    DPM-Solver++(2M), as if the step before it had been as long) from x_i goes wrong by
-    ``|x~_j - x_j|``, which costs no more denoiser calls. What becomes of an error on the way to the
-    clean level is taken from Gaussian data of the same variance v: it shrinks by
-    ``sqrt(v / (alpha_j^2 v + sigma_j^2))``. The shortest path of ``steps`` edges is a
-    candidate (dynamic programming, as Watson et al. 2021, arXiv 2106.03802, did with the
-    variational bound); so are the spacings along lambda, since errors need not add up. The one that
-    ends nearest to the fine walk is the grid. Raises UserError for more than MOST steps, and for a
-    schedule shorter than FINE.
+    1. Walk each batch of noise to the clean level in FINE steps, uniform in lambda.
+    2. Measure the error ``|x~_j - x_j|`` of one step from x_i to every cleaner level j of that
+       walk. The step is DDIM's, or for order 2 and more DPM-Solver++(2M)'s, as if the step before
+       had been as long. It takes no further denoiser calls.
+    3. Estimate how much of that error is left at the clean level. On Gaussian data of the same
+       variance v it shrinks by ``sqrt(v / (alpha_j^2 v + sigma_j^2))``.
+    4. Find the shortest path of ``steps`` edges (dynamic programming, as Watson et al. 2021, arXiv
+       2106.03802, use for the variational bound).
+    5. Errors need not add up, so compare that path with the spacings in OTHERS: the grid that ends
+       nearest to the fine walk wins.
+
+    Args:
+        denoise: The denoiser, guided and clipped as in sampling.
+        batches: Standard normal noise, (B, C, H, W) each.
+        schedule: The schedule of the model, of FINE rows or more.
+        steps: The number of noisy levels, at most MOST.
+        order: The order of the sampler; above 2 counts as 2.
+
+    Returns:
+        ``steps`` values of sigma / alpha, falling.
+
+    Raises:
+        UserError: If there are too many steps, or the schedule is too short.
     """
     fine = path(schedule, steps)
     costs, ends = zip(*(errors(denoise, x, fine, order) for x in batches), strict=True)
     found = [fine[i] for i in shortest(torch.stack(costs).sum(0), steps)]
-    candidates = [[*found, fine[-1]], *(schedule.grid(steps, name) for name in ALONG_LAMBDA)]
+    candidates = [[*found, fine[-1]], *(schedule.grid(steps, name) for name in OTHERS)]
     sampler = SAMPLERS["dpmpp_2m" if order > 1 else "ddim"]
 
     def missed(grid: list[Level]) -> float:
@@ -52,16 +65,18 @@ def path(schedule: Schedule, steps: int) -> list[Level]:
     """The fine levels that an optimised grid chooses from. Raises UserError as `optimised` does."""
     if steps > MOST or len(schedule) < FINE:
         raise UserError(
-            f"an optimised grid has at most {MOST} steps, on a schedule of at least {FINE}: "
-            f"take logsnr for {steps} of {len(schedule)}"
+            f"an optimised grid has at most {MOST} steps, on a schedule of at least {FINE} rows: "
+            f'choose `spacing="logsnr"` for {steps} steps on {len(schedule)} rows'
         )
     return schedule.grid(FINE, "logsnr")
 
 
 def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> tuple[Tensor, Tensor]:
-    """What a step between any two levels of the fine path costs, and where that path ends.
+    """Measure what a step between any two levels of the fine path costs.
 
-    The cost is float64, infinite backwards.
+    Returns:
+        The costs, (FINE + 1, FINE + 1) float64, infinite where a step would go back; and the end of
+        the fine path, in the shape of x.
     """
     seen: list[tuple[Level, Tensor, Tensor]] = []
 
@@ -85,7 +100,7 @@ def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> tuple
 
 
 def shortest(cost: Tensor, steps: int) -> list[int]:
-    """The nodes, but for the last, of the cheapest path of ``steps`` edges from first to last."""
+    """The nodes, except the last, of the cheapest path of ``steps`` edges from first to last."""
     best = torch.full((len(cost),), math.inf, dtype=cost.dtype)
     best[0] = 0
     came: list[Tensor] = []

@@ -5,104 +5,199 @@ A prediction type is two numbers (p, q) at a level: the network is trained to ou
 
     x0_hat = (q * x - sigma * o) / d          eps_hat = (alpha * o - p * x) / d
 
-so an error of o is one of ``-sigma / d`` times as much of x0_hat.
+so an error of o causes ``-sigma / d`` times that error of x0_hat.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from mezzotint.diffusion.level import Level, Number
-from mezzotint.errors import UserError
+from mezzotint.errors import Registry, UserError
 
 Net: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """``net(x, t, labels) -> output``: x (B, C, H, W), t (B,), labels (B,) int64 or None."""
 
 Denoiser: TypeAlias = Callable[[Tensor, Level], Tensor]
-"""``denoise(x, level) -> x0_hat``, shaped as x: all that a sampler knows of a network."""
+"""``denoise(x, level) -> x0_hat`` in the shape of x: all that a sampler knows of a network."""
 
-PREDICTIONS = ("eps", "x0", "v", "flow", "edm")
-SIGMA_DATA = 0.5  # standard deviation of the data, as EDM takes it to be
+Prediction: TypeAlias = Callable[[Level[Any]], tuple[Any, Any]]
+"""``prediction(level) -> (p, q)``, floats or tensors as the level's own numbers are."""
+
+SIGMA_DATA = 0.5  # the standard deviation that EDM assumes of the data
 
 
-def coefficients(kind: str, level: Level[Number]) -> tuple[Number | float, Number | float]:
-    """(p, q) of a prediction type: eps, x0, v (Salimans and Ho 2022), flow (Lipman et al. 2023).
+def edm(level: Level[Any]) -> tuple[Any, Any]:
+    """The F of Karras et al. 2022, arXiv 2206.00364, table 1.
 
-    Or edm, the F of Karras et al. 2022, arXiv 2206.00364, table 1: with
-    ``sigma_hat = sigma / alpha`` and ``x_hat = x / alpha`` it is trained to be
-    ``(x0 - c_skip x_hat) / c_out``, which here is ``p = sigma / (sigma_data r)``,
-    ``q = -alpha sigma_data / r``, ``r = sqrt(sigma^2 + alpha^2 sigma_data^2)``. So
+    With ``sigma_hat = sigma / alpha`` and ``x_hat = x / alpha`` it is trained to be
+    ``(x0 - c_skip x_hat) / c_out``. Here that is ``p = sigma / (sigma_data r)`` and
+    ``q = -alpha sigma_data / r``, with ``r = sqrt(sigma^2 + alpha^2 sigma_data^2)``. So
     ``d = -r / sigma_data``, and the plain mean squared error is EDM's, of weight ``1 / c_out^2``.
-    c_in is left to the network, as by every variance-preserving model: x has a standard deviation
-    between sigma_data and 1 as it is.
-
-    Raises UserError for any other name.
+    EDM's c_in is not needed: the x of a variance-preserving model has a standard deviation between
+    sigma_data and 1 as it is.
     """
-    match kind:
-        case "eps":
-            return 0.0, 1.0
-        case "x0":
-            return 1.0, 0.0
-        case "v":
-            return -level.sigma, level.alpha
-        case "flow":
-            return -1.0, 1.0
-        case "edm":
-            r = (level.sigma**2 + level.alpha**2 * SIGMA_DATA**2) ** 0.5
-            return level.sigma / (SIGMA_DATA * r), -level.alpha * SIGMA_DATA / r
-    raise UserError(f"unknown prediction type {kind!r}: choose one of {', '.join(PREDICTIONS)}")
+    r = (level.sigma**2 + level.alpha**2 * SIGMA_DATA**2) ** 0.5
+    return level.sigma / (SIGMA_DATA * r), -level.alpha * SIGMA_DATA / r
 
 
-def determinant(kind: str, level: Level[Number]) -> Number | float:
-    """``d = q * alpha - p * sigma``; 0 only for eps, where alpha is."""
-    p, q = coefficients(kind, level)
+PREDICTIONS: Registry[Prediction] = Registry(
+    "prediction",
+    {
+        "eps": lambda level: (0.0, 1.0),
+        "x0": lambda level: (1.0, 0.0),
+        "v": lambda level: (-level.sigma, level.alpha),  # Salimans and Ho 2022, arXiv 2202.00512
+        "flow": lambda level: (-1.0, 1.0),  # Lipman et al. 2023, arXiv 2210.02747
+        "edm": edm,
+    },
+)
+
+
+def coefficients(prediction: str, level: Level[Number]) -> tuple[Number | float, Number | float]:
+    """(p, q) of a prediction type at a level. Raises UserError for an unknown type."""
+    return PREDICTIONS[prediction](level)
+
+
+def determinant(prediction: str, level: Level[Number]) -> Number | float:
+    """``d = q * alpha - p * sigma``. Among the built-in types it is 0 only for eps at alpha 0."""
+    p, q = coefficients(prediction, level)
     return q * level.alpha - p * level.sigma
 
 
-def target(kind: str, x0: Tensor, eps: Tensor, level: Level[Number]) -> Tensor:
+def target(prediction: str, x0: Tensor, eps: Tensor, level: Level[Number]) -> Tensor:
     """What the network is trained to output: ``p * x0 + q * eps``."""
-    p, q = coefficients(kind, level)
+    p, q = coefficients(prediction, level)
     return p * x0 + q * eps
 
 
-def to_x0(kind: str, output: Tensor, x: Tensor, level: Level[Number]) -> Tensor:
-    """``x0_hat = (q * x - sigma * o) / d``, in float32 at least: near noise 1/alpha passes 10^4."""
-    _, q = coefficients(kind, level)
-    return (q * _wide(x) - level.sigma * _wide(output)) / determinant(kind, level)
+def to_x0(prediction: str, output: Tensor, x: Tensor, level: Level[Number]) -> Tensor:
+    """Convert a network's output to x0_hat, ``(q * x - sigma * output) / d``.
+
+    The conversion is made in float32 at least, because 1/alpha passes 10^4 near noise.
+
+    Args:
+        prediction: What the output predicts: a name in PREDICTIONS.
+        output: The network's output, in the shape of x.
+        x: What the network was given, (B, ...).
+        level: The level of x: floats, or tensors that broadcast against x.
+
+    Returns:
+        The estimate of the clean image, in the shape of x.
+
+    Raises:
+        UserError: If the prediction is unknown, or output and x differ in shape.
+    """
+    _, q = coefficients(prediction, level)
+    _same_shape(output, x)
+    return (q * _wide(x) - level.sigma * _wide(output)) / determinant(prediction, level)
 
 
-def to_eps(kind: str, output: Tensor, x: Tensor, level: Level[Number]) -> Tensor:
-    """``eps_hat = (alpha * o - p * x) / d``, in float32 at least."""
-    p, _ = coefficients(kind, level)
-    return (level.alpha * _wide(output) - p * _wide(x)) / determinant(kind, level)
+def to_eps(prediction: str, output: Tensor, x: Tensor, level: Level[Number]) -> Tensor:
+    """Convert a network's output to eps_hat, ``(alpha * output - p * x) / d``.
+
+    The conversion is made in float32 at least, because 1/alpha passes 10^4 near noise.
+
+    Args:
+        prediction: What the output predicts: a name in PREDICTIONS.
+        output: The network's output, in the shape of x.
+        x: What the network was given, (B, ...).
+        level: The level of x: floats, or tensors that broadcast against x.
+
+    Returns:
+        The estimate of the noise, in the shape of x.
+
+    Raises:
+        UserError: If the prediction is unknown, or output and x differ in shape.
+    """
+    p, _ = coefficients(prediction, level)
+    _same_shape(output, x)
+    return (level.alpha * _wide(output) - p * _wide(x)) / determinant(prediction, level)
+
+
+def _same_shape(output: Tensor, x: Tensor) -> None:
+    if output.shape != x.shape:  # broadcasting would hide the mistake
+        raise UserError(
+            f"the network's output has the shape {tuple(output.shape)}, expected "
+            f"{tuple(x.shape)}: it must have the shape of x"
+        )
 
 
 def _wide(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def denoiser(net: Net, kind: str, labels: Tensor | None = None) -> Denoiser:
-    """The denoiser of a network: it tells the network t, and turns its output into x0_hat."""
+def denoiser(net: Net, prediction: str, labels: Tensor | None = None) -> Denoiser:
+    """Make the denoiser of a network: ``denoise(x, level) -> x0_hat``.
+
+    It calls ``net(x, t, labels)``, t being the level's t for every image, float32, and converts the
+    output with `to_x0`. It leaves gradients and the network's mode (train, eval) alone.
+
+    Args:
+        net: Any callable ``net(x, t, labels) -> output``: x (B, C, H, W), t (B,), output as x.
+        prediction: What the network was trained to output: a name in PREDICTIONS.
+        labels: What the network gets as its third argument: (B,) integers for every batch of B, or
+            None.
+
+    Returns:
+        The denoiser, which raises UserError when the network returns something else than a tensor
+        of x's shape, and for another number of labels than images.
+
+    Raises:
+        UserError: If the prediction is unknown, or the network does not take three arguments.
+
+    Example:
+        ``denoise = mz.denoiser(net, "v")``
+    """
+    PREDICTIONS.check(prediction)
+    _takes_three(net)
 
     def denoise(x: Tensor, level: Level) -> Tensor:
+        if labels is not None and len(labels) != len(x):
+            raise UserError(
+                f"`labels` has {len(labels)} entries for {len(x)} images: give one an image"
+            )
         t = torch.full((len(x),), level.t, device=x.device, dtype=torch.float32)
-        return to_x0(kind, net(x, t, labels), x, level)
+        output = net(x, t, labels)
+        if not isinstance(output, Tensor):
+            raise UserError(
+                f"the network returned a {type(output).__name__}, expected a tensor of x's shape: "
+                "wrap it in a function that returns the tensor"
+            )
+        return to_x0(prediction, output, x, level)
 
     return denoise
 
 
-def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
-    """A network of 2C output channels as one of C, and the v of its last call.
+def _takes_three(net: Net) -> None:
+    """Raise UserError for a network that cannot be called as ``net(x, t, labels)``."""
+    if not callable(net):
+        raise UserError(f"`net` is a {type(net).__name__}: give a callable net(x, t, labels)")
+    try:
+        signature = inspect.signature(getattr(net, "forward", net))
+    except ValueError:  # a builtin says nothing
+        return
+    try:
+        signature.bind(None, None, None)
+    except TypeError as error:
+        raise UserError(
+            f"`net` cannot be called as net(x, t, labels) ({error}): give it three positional "
+            "arguments; an unconditional network ignores the third"
+        ) from None
 
-    ``fraction(x, level) -> v``, shaped as x: DDPM's learned variance is
-    ``sigma_s^2 tau`` for v = 0 and ``sigma_t^2 tau`` for v = 1, geometrically between (Nichol and
-    Dhariwal 2021, arXiv 2102.09672, eq. 15). The latter C channels are ``2 v - 1``, by nothing but
-    their training kept to [-1, 1], as in the paper. Of a batch that guidance has doubled the
-    conditional half counts, which comes first.
+
+def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
+    """Split a network of 2C output channels into one of C, and the v of its last call.
+
+    ``fraction(x, level) -> v``, in the shape of x. DDPM's learned variance is ``sigma_s^2 tau`` for
+    v = 0, ``sigma_t^2 tau`` for v = 1, and geometrically between for v between (Nichol and
+    Dhariwal 2021, arXiv 2102.09672, eq. 15). The last C channels are ``2 v - 1``; nothing but
+    training keeps them in [-1, 1], as in their paper. Guidance doubles the batch and puts the
+    conditional half first; that half counts.
     """
     raw = torch.empty(0)
 
@@ -118,5 +213,5 @@ def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
 
 
 def to_fraction(raw: Tensor) -> Tensor:
-    """``v = (raw + 1) / 2``, in float32 at least: 1/2, the geometric mean, of an untrained 0."""
+    """``v = (raw + 1) / 2``, in float32 at least: 1/2, the geometric mean, for an untrained 0."""
     return (_wide(raw) + 1) / 2

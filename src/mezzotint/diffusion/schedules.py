@@ -1,4 +1,4 @@
-"""The schedules: how the noise grows over the T rows of the table, T being 1 or more."""
+"""Schedules: how the noise grows over the T rows of the table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.diffusion.level import Schedule
-from mezzotint.errors import UserError
+from mezzotint.errors import Registry, UserError
 
 
 def from_betas(beta: Tensor) -> Schedule:
@@ -21,7 +21,7 @@ def from_betas(beta: Tensor) -> Schedule:
 def from_alpha_bar(f: Tensor) -> Schedule:
     """``alpha_bar_i = f_i / f_0``, betas cut at 0.999; ``f`` is float64, (T + 1,), falling.
 
-    Without the cut the last row of a curve that ends at 0 is 0 / 0 to every eps-prediction.
+    Without the cut, the last row of a curve that ends at 0 would be 0 / 0 for an eps-prediction.
     """
     return from_betas((1 - f[1:] / f[:-1]).clamp(max=0.999))
 
@@ -44,62 +44,159 @@ def _line(start: float, end: float, T: int) -> Tensor:
 
 
 def _counted(T: int) -> int:
-    if T < 1:
-        raise UserError(f"T is {T}: choose a schedule of 1 row or more")
+    if not isinstance(T, int) or T < 1:
+        raise UserError(f"`T` is {T!r}: a schedule has a whole number of rows, 1 or more")
     return T
 
 
+def _positive(**numbers: float) -> None:
+    for name, number in numbers.items():
+        if not 0 < number < math.inf:
+            raise UserError(f"`{name}` is {number:g}: choose a number above 0")
+
+
 def linear(T: int = 1000, lo: float = 1e-4, hi: float = 0.02) -> Schedule:
-    """``beta_i = lo + i / (T - 1) * (hi - lo)``, i = 0..T-1 (Ho et al. 2020, arXiv 2006.11239)."""
+    """Make DDPM's schedule, ``beta_i = lo + i / (T - 1) * (hi - lo)``, i = 0..T-1.
+
+    Ho et al. 2020, arXiv 2006.11239.
+
+    Args:
+        T: The number of noisy rows.
+        lo: The first beta.
+        hi: The last beta.
+
+    Returns:
+        The schedule of T + 1 rows.
+
+    Raises:
+        UserError: If T is below 1, or the noise does not grow from row to row.
+    """
     return from_betas(_line(lo, hi, T))
 
 
 def scaled_linear(T: int = 1000, lo: float = 0.00085, hi: float = 0.012) -> Schedule:
-    """``sqrt(beta)`` linear from sqrt(lo) to sqrt(hi) (Rombach et al. 2022, arXiv 2112.10752)."""
+    """Make Stable Diffusion's schedule, ``sqrt(beta)`` linear from sqrt(lo) to sqrt(hi).
+
+    Rombach et al. 2022, arXiv 2112.10752.
+
+    Args:
+        T: The number of noisy rows.
+        lo: The first beta.
+        hi: The last beta.
+
+    Returns:
+        The schedule of T + 1 rows.
+
+    Raises:
+        UserError: If T is below 1, a number is not above 0, or the noise does not grow from row to
+            row.
+    """
+    _positive(lo=lo, hi=hi)
     return from_betas(_line(lo**0.5, hi**0.5, T) ** 2)
 
 
 def cosine(T: int = 1000, s: float = 0.008) -> Schedule:
-    """``alpha_bar_i = f(i) / f(0)``, ``f(i) = cos^2((i / T + s) / (1 + s) * pi / 2)``.
+    """Make ``alpha_bar_i = f(i) / f(0)``, ``f(i) = cos^2((i / T + s) / (1 + s) * pi / 2)``.
 
-    Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 17. ``s = 0`` is arXiv 2412.14422's formula.
+    Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 17. Betas are cut at 0.999.
+
+    Args:
+        T: The number of noisy rows.
+        s: The offset; 0 is the formula of the paper (arXiv 2412.14422).
+
+    Returns:
+        The schedule of T + 1 rows.
+
+    Raises:
+        UserError: If T is below 1, or s below 0.
     """
+    if not s >= 0:
+        raise UserError(f"`s` is {s:g}: choose 0 or more")
     return from_alpha_bar(torch.cos((_rows(T) / T + s) / (1 + s) * math.pi / 2) ** 2)
 
 
 def sigmoid(T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0) -> Schedule:
-    """``f(i) = g(end / tau) - g((start + i / T * (end - start)) / tau)``, g the logistic function.
+    """Make ``alpha_bar_i = f(i) / f(0)`` of a part of the logistic function g.
 
-    ``alpha_bar_i = f(i) / f(0)`` (Jabri et al. 2022, arXiv 2212.11972; Chen 2023).
+    ``f(i) = g(end / tau) - g((start + i / T * (end - start)) / tau)`` (Jabri et al. 2022, arXiv
+    2212.11972; Chen 2023, arXiv 2301.10972). Betas are cut at 0.999.
+
+    Args:
+        T: The number of noisy rows.
+        start: Where the part of the logistic function begins.
+        end: Where it ends.
+        tau: The temperature; less of it makes the middle steeper.
+
+    Returns:
+        The schedule of T + 1 rows.
+
+    Raises:
+        UserError: If T is below 1, a number is not above 0, or the noise does not grow from row to
+            row.
     """
+    _positive(tau=tau)
     at = torch.sigmoid((start + _rows(T) / T * (end - start)) / tau)
     return from_alpha_bar(at[-1] - at)
 
 
 def exponential(T: int = 1000, lo: float = 0.01, hi: float = 80.0) -> Schedule:
-    """``sigma_i / alpha_i = lo * (hi / lo)^((i - 1) / (T - 1))``, i = 1..T: a geometric sequence.
+    """Make ``sigma_i / alpha_i`` a geometric sequence, which is uniform in lambda.
 
-    Song and Ermon 2019, arXiv 1907.05600; uniform in lambda.
+    ``sigma_i / alpha_i = lo * (hi / lo)^((i - 1) / (T - 1))``, i = 1..T (Song and Ermon 2019, arXiv
+    1907.05600).
+
+    Args:
+        T: The number of noisy rows.
+        lo: ``sigma / alpha`` of the first noisy row.
+        hi: ``sigma / alpha`` of the last row.
+
+    Returns:
+        The schedule of T + 1 rows.
+
+    Raises:
+        UserError: If T is below 1, a number is not above 0, or the noise does not grow from row to
+            row.
     """
+    _positive(lo=lo, hi=hi)
     return from_lambda(_line(-math.log(lo), -math.log(hi), T))
 
 
 def laplace(T: int = 1000, mean: float = 0.0, width: float = 1.5) -> Schedule:
-    """log-SNR distributed as Laplace(mean, width): row i is the quantile at ``1 - u``.
+    """Make the log-SNR a Laplace distribution: row i is its quantile at ``1 - u``.
 
-    ``2 lam = mean - width * sgn(1/2 - u) * ln(1 - 2 |1/2 - u|)``, ``u = (i - 1/2) / T``. Hang
-    et al. 2024, arXiv 2407.03297, train at width 0.5 and sample on another schedule; at 1.5 the
-    last row, alpha = 0.006, is near enough to noise to sample from too.
+    ``2 lam = mean - width * sgn(1/2 - u) * ln(1 - 2 |1/2 - u|)``, ``u = (i - 1/2) / T``. Hang et
+    al. 2024, arXiv 2407.03297, train at width 0.5 and sample on another schedule. At width 1.5 the
+    last row has alpha = 0.006, close enough to noise to sample from it too.
+
+    Args:
+        T: The number of noisy rows.
+        mean: The mean of the log-SNR.
+        width: The scale of the distribution.
+
+    Returns:
+        The schedule of T + 1 rows.
+
+    Raises:
+        UserError: If T is below 1, or the noise does not grow from row to row.
     """
     from_half = (_rows(T)[1:] - 0.5) / T - 0.5
     return from_lambda((mean + width * from_half.sign() * torch.log1p(-2 * from_half.abs())) / 2)
 
 
 def zero_terminal_snr(schedule: Schedule) -> Schedule:
-    """alpha shifted and scaled so that row T is pure noise and row 1 stays as it is.
+    """Shift and scale alpha so that row T is pure noise and row 1 stays as it is.
 
     ``alpha_i <- (alpha_i - alpha_T) * alpha_1 / (alpha_1 - alpha_T)`` (Lin et al. 2024, arXiv
-    2305.08891, algorithm 1). Nothing can be learned of eps there: predict v, x0 or flow.
+    2305.08891, algorithm 1). An eps-prediction cannot estimate x0 there: predict v, x0 or flow.
+
+    Args:
+        schedule: A schedule of two noisy rows or more.
+
+    Returns:
+        A schedule of the same length.
+
+    Raises:
+        UserError: If the schedule has a single noisy row.
     """
     noisy = schedule.alpha[1:]
     noisy = (noisy - noisy[-1]) * noisy[0] / (noisy[0] - noisy[-1])
@@ -108,24 +205,36 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
 
 
 def shifted(schedule: Schedule, factor: float) -> Schedule:
-    """Noise for a resolution ``factor`` times that for which the schedule was made.
+    """Make the noise of a schedule fit a resolution ``factor`` times as high.
 
-    ``sigma / alpha <- factor * sigma / alpha``, since averaging the pixels of a larger picture
-    would take the noise away (Hoogeboom et al. 2023, arXiv 2301.11093). Raises UserError unless
-    ``factor`` is above 0.
+    ``sigma / alpha <- factor * sigma / alpha``: neighbouring pixels of a larger image say the same
+    more often, so it takes more noise to hide them (Hoogeboom et al. 2023, arXiv 2301.11093).
+
+    Args:
+        schedule: The schedule of the lower resolution.
+        factor: Above 0; 1 leaves the schedule as it is.
+
+    Returns:
+        A schedule of the same length.
+
+    Raises:
+        UserError: If ``factor`` is not above 0.
     """
     if not 0 < factor < math.inf:
-        raise UserError(f"shift is {factor:g}: choose a factor above 0, 1 leaving it as it is")
+        raise UserError(f"`shift` is {factor:g}: choose a factor above 0; 1 changes nothing")
     sigma = factor * schedule.sigma
     length = torch.hypot(schedule.alpha, sigma)
     return Schedule(schedule.alpha / length, sigma / length)
 
 
-SCHEDULES: dict[str, Callable[..., Schedule]] = {
-    "linear": linear,
-    "scaled_linear": scaled_linear,
-    "cosine": cosine,
-    "sigmoid": sigmoid,
-    "exponential": exponential,
-    "laplace": laplace,
-}
+SCHEDULES: Registry[Callable[..., Schedule]] = Registry(
+    "schedule",
+    {
+        "linear": linear,
+        "scaled_linear": scaled_linear,
+        "cosine": cosine,
+        "sigmoid": sigmoid,
+        "exponential": exponential,
+        "laplace": laplace,
+    },
+)

@@ -1,17 +1,28 @@
-"""Which levels a grid of n steps visits: rows of the table, or any lambda between them."""
+"""Which levels a grid of n steps visits: rows of the table, or levels between them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from mezzotint.errors import UserError
+from mezzotint.errors import Registry, UserError
 
-# Along t: which of 0..T-1, in rising order. Where a formula's ends fall together, in a single step
-# of linspace or quadratic, that step is at the noisy end.
+if TYPE_CHECKING:
+    from mezzotint.diffusion.level import Level, Schedule
+
+Spacing: TypeAlias = "Callable[[Schedule, int], list[Level]]"
+"""``spacing(schedule, n) -> levels``: n noisy levels, strictly falling in noise."""
+
+# Grids along lambda stay within EDM's sigma / alpha (Karras et al. 2022, table 1), where a schedule
+# reaches further: the last row of a cosine schedule has 20,000, and steps up there go nowhere.
+NOISIEST, CLEANEST = -math.log(80), -math.log(0.002)
+
+# Spacings along t choose n of the values 0..T-1, in rising order. Where a formula's two ends
+# coincide, in a single step of linspace or quadratic, the step is at the noisy end.
 
 
 def leading(n: int, T: int) -> list[int]:
@@ -20,9 +31,9 @@ def leading(n: int, T: int) -> list[int]:
 
 
 def trailing(n: int, T: int) -> list[int]:
-    """``t_i = round(i * T / n) - 1``, i = 1..n: a walk from T - 1, as it must be if row T is noise.
+    """``t_i = round(i * T / n) - 1``, i = 1..n: ends at T - 1, as it must where row T is noise.
 
-    (Lin et al. 2024, arXiv 2305.08891, Table 2.)
+    Lin et al. 2024, arXiv 2305.08891, Table 2.
     """
     return [round(t) - 1 for t in np.arange(T, 0, -T / n)[n - 1 :: -1].tolist()]
 
@@ -35,8 +46,8 @@ def linspace(n: int, T: int) -> list[int]:
 def quadratic(n: int, T: int) -> list[int]:
     """``t_i = floor((i / (n - 1) * sqrt(0.8 T))**2)``, as in DDIM's CIFAR-10 figures (Song 2020).
 
-    Where neighbours would fall on the same t, as many steps make them do near 0, the later one
-    moves up by one, so no network call is spent on a step that goes nowhere.
+    With many steps, neighbours near 0 would coincide. The later one then moves up by one, so that
+    every step goes somewhere.
     """
     rows: list[int] = []
     for share in (i / (n - 1) for i in range(n)) if n > 1 else [1.0]:
@@ -45,14 +56,16 @@ def quadratic(n: int, T: int) -> list[int]:
     return rows
 
 
-ALONG_T: dict[str, Callable[[int, int], list[int]]] = {
-    "leading": leading,
-    "trailing": trailing,
-    "linspace": linspace,
-    "quadratic": quadratic,
-}
+def along_t(choose: Callable[[int, int], list[int]]) -> Spacing:
+    """Make a spacing of ``choose(n, T)``, which returns n rising values of t in 0..T-1."""
 
-# Along lambda = ln(alpha / sigma), rising from ``lo`` at the noisy end to ``hi``.
+    def spacing(schedule: Schedule, n: int) -> list[Level]:
+        return [schedule.row(t + 1) for t in reversed(choose(n, len(schedule)))]
+
+    return spacing
+
+
+# Spacings along lambda = ln(alpha / sigma) rise from ``lo`` at the noisy end to ``hi``.
 
 
 def logsnr(n: int, lo: float, hi: float) -> list[float]:
@@ -69,26 +82,61 @@ def karras(n: int, lo: float, hi: float, rho: float = 7.0) -> list[float]:
     return [float(lam) for lam in -rho * np.log(ends)]
 
 
-ALONG_LAMBDA: dict[str, Callable[[int, float, float], list[float]]] = {
-    "logsnr": logsnr,
-    "karras": karras,
-}
+def along_lambda(choose: Callable[[int, float, float], list[float]]) -> Spacing:
+    """Make a spacing of ``choose(n, lo, hi)``, which returns n rising values of lambda.
+
+    The spacing raises UserError for a schedule that has no level between NOISIEST and CLEANEST.
+    """
+
+    def spacing(schedule: Schedule, n: int) -> list[Level]:
+        lo, hi = schedule.row(len(schedule)).lam, schedule.row(1).lam
+        low, high = max(lo, NOISIEST), min(hi, CLEANEST)
+        if low >= high:
+            raise UserError(
+                f"the schedule's sigma / alpha runs from {math.exp(-hi):.3g} to "
+                f"{math.exp(-lo):.3g}, outside the range of spacings along lambda, 0.002 to 80: "
+                "choose a `spacing` along t, or another `shift`"
+            )
+        return [schedule.at(lam) for lam in choose(n, low, high)]
+
+    return spacing
+
+
+SPACINGS: Registry[Spacing] = Registry(
+    "spacing",
+    {
+        "leading": along_t(leading),
+        "trailing": along_t(trailing),
+        "linspace": along_t(linspace),
+        "quadratic": along_t(quadratic),
+        "logsnr": along_lambda(logsnr),
+        "karras": along_lambda(karras),
+    },
+)
+
+# Two more spacings need more than a schedule and a number of steps: KNOTS takes the values to pass
+# through, OPTIMISED measures a model and becomes knots.
+KNOTS, OPTIMISED = "knots", "optimised"
 
 
 def through(knots: Sequence[float], n: int, lo: float, hi: float) -> list[float]:
-    """n values of lambda through knots of ``sigma / alpha``, straight lines in their logarithm.
+    """Choose n values of lambda through knots of ``sigma / alpha``, linear in their logarithm.
 
-    As the grids of Align Your Steps are stretched (Sabour et al. 2024, arXiv 2404.14507). Knots may
-    lie beyond ``exp(-hi)`` to ``exp(-lo)`` by a hundredth, as published roundings of the ends do,
-    and mean the ends then. Raises UserError for those further out, for knots that do not strictly
-    fall, and for a single one where there are more steps.
+    The grids of Align Your Steps are stretched in this way (Sabour et al. 2024, arXiv 2404.14507).
+    A knot up to one percent outside ``exp(-hi)`` to ``exp(-lo)`` means that end, because published
+    knots are rounded.
+
+    Raises:
+        UserError: If the knots do not strictly fall, one lies further outside, or there is a single
+            knot for several steps.
     """
     if not all(0 < k < math.inf for k in knots) or any(a <= b for a, b in pairwise(knots)):
         raise UserError(
-            "knots must fall strictly, above 0: they are finite values of sigma / alpha"
+            "`knots` must fall strictly and be finite, above 0: "
+            f"change {', '.join(f'{k:g}' for k in knots)}"
         )
     if len(knots) == 1 != n:
-        raise UserError(f"one knot is no grid of {n} steps: give two or more")
+        raise UserError(f"one knot does not make a grid of {n} steps: give two or more")
     if outside := [k for k in knots if not lo - 0.01 <= -math.log(k) <= hi + 0.01]:
         raise UserError(
             f"knot {outside[0]:g} is outside the schedule: choose {math.exp(-hi):.4g} to "
@@ -97,6 +145,3 @@ def through(knots: Sequence[float], n: int, lo: float, hi: float) -> list[float]
     lams = [min(max(-math.log(knot), lo), hi) for knot in knots]
     ends = np.linspace(0, len(lams) - 1, n)
     return [float(lam) for lam in np.interp(ends, np.arange(len(lams)), lams)]
-
-
-SPACINGS = (*ALONG_T, *ALONG_LAMBDA, "knots")

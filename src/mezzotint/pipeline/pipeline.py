@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mezzotint.config.sampling import SampleConfig, chosen
 from mezzotint.diffusion import prediction
-from mezzotint.diffusion.guidance import CLIPS, Scale, along, doubled, guide
+from mezzotint.diffusion.guidance import CLIPPINGS, Scale, along, doubled, guide
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.optimised_grid import optimised, path
@@ -128,9 +128,7 @@ class Pipeline:
             raise UserError("guidance needs labels to guide to")
         else:
             raise UserError("this model is unconditional: guidance needs a model with classes")
-        if clipping not in CLIPS:
-            raise UserError(f"unknown clipping {clipping!r}: choose one of {', '.join(CLIPS)}")
-        return CLIPS[clipping](guided)
+        return CLIPPINGS[clipping](guided)
 
     def _denoiser(self, labels: Tensor | None) -> Denoiser:
         return prediction.denoiser(self._split[0], self.prediction, labels)
@@ -239,7 +237,7 @@ class Pipeline:
 
     def _options(self, how: SampleConfig) -> dict[str, Any]:
         """What the sampler is given, the learned variance as the function that it is."""
-        options = how.options()
+        options = how.keywords()
         if options.get("variance") == "learned":
             options["variance"] = self._split[1]
             if not self.learned_variance:

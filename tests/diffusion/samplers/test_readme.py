@@ -83,7 +83,7 @@ def test_its_weights_are_those_of_the_textbook() -> None:
 def test_a_configuration_takes_it(name: str) -> None:
     assert SampleConfig(sampler=name).sampler == name
     assert SampleConfig(sampler=name).within(20).steps == 20
-    with pytest.raises(ValueError, match="eta is for"):
+    with pytest.raises(ValueError, match="`eta` is for"):
         SampleConfig(sampler=name, eta=0.5)
 
 

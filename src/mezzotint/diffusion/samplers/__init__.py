@@ -1,6 +1,7 @@
 """Samplers: ``sampler(denoise, x, grid, ..., randn=) -> x``, one short file each.
 
-A sampler walks a grid pair by pair and sees neither network nor schedule.
+A sampler walks a grid pair by pair. It sees neither network nor schedule. `Sampler.__call__` says
+what denoise, x, grid and randn are; each method's docstring describes its options.
 """
 
 from __future__ import annotations
@@ -16,20 +17,28 @@ from mezzotint.diffusion.samplers.heun import heun
 from mezzotint.diffusion.samplers.hybrid import hybrid
 from mezzotint.diffusion.samplers.sampler import Sampler
 from mezzotint.diffusion.samplers.unipc import unipc
+from mezzotint.errors import Registry
 
-SAMPLERS: dict[str, Sampler] = {
-    "ddpm": Sampler(ddpm, stochastic=True),
-    "ddim": Sampler(ddim),
-    "heun": Sampler(heun, order=2, calls=2, least=2),
-    "edm": Sampler(edm, order=2, calls=2, least=2, stochastic=True),
-    "dpmpp_1": Sampler(partial(dpmpp, order=1, eta=0.0)),
-    "dpmpp_2m": Sampler(partial(dpmpp, order=2, eta=0.0), order=2, least=3),
-    "dpmpp_3m": Sampler(partial(dpmpp, order=3, eta=0.0), order=3, least=5),
-    "dpmpp_2m_sde": Sampler(partial(dpmpp, order=2, eta=1.0), order=2, least=3, stochastic=True),
-    "dpmpp_3m_sde": Sampler(partial(dpmpp, order=3, eta=1.0), order=3, least=5, stochastic=True),
-    "unipc": Sampler(unipc, order=3, least=2),
-    "deis": Sampler(deis, order=3, least=5),
-    "hybrid": Sampler(hybrid, stochastic=True, least=2),
-}
+SAMPLERS: Registry[Sampler] = Registry(
+    "sampler",
+    {
+        "ddpm": Sampler(ddpm, stochastic=True),
+        "ddim": Sampler(ddim),
+        "heun": Sampler(heun, order=2, calls=2, least=2),
+        "edm": Sampler(edm, order=2, calls=2, least=2, stochastic=True),
+        "dpmpp_1": Sampler(partial(dpmpp, order=1, eta=0.0)),
+        "dpmpp_2m": Sampler(partial(dpmpp, order=2, eta=0.0), order=2, least=3),
+        "dpmpp_3m": Sampler(partial(dpmpp, order=3, eta=0.0), order=3, least=5),
+        "dpmpp_2m_sde": Sampler(
+            partial(dpmpp, order=2, eta=1.0), order=2, least=3, stochastic=True
+        ),
+        "dpmpp_3m_sde": Sampler(
+            partial(dpmpp, order=3, eta=1.0), order=3, least=5, stochastic=True
+        ),
+        "unipc": Sampler(unipc, order=3, least=2),
+        "deis": Sampler(deis, order=3, least=5),
+        "hybrid": Sampler(hybrid, stochastic=True, least=2),
+    },
+)
 
 __all__ = ["SAMPLERS", "Sampler"]

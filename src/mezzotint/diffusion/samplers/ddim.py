@@ -19,10 +19,16 @@ def ddim(
     eta: float = 0.0,
     randn: Noise = torch.randn_like,
 ) -> Tensor:
-    """Song et al. 2020, arXiv 2010.02502, eqs. 12 and 16: x at ``grid[0]`` to x at ``grid[-1]``.
+    """Sample by DDIM (Song et al. 2020, arXiv 2010.02502, eqs. 12 and 16).
 
-    ``n = eta * sigma_s * sqrt(tau)`` and ``c = sqrt(sigma_s^2 - n^2)``, so that every eta in [0, 1]
-    keeps the marginals; eta 1 is DDPM with the fixed small variance. Raises UserError outside it.
+    ``n = eta * sigma_s * sqrt(tau)`` and ``c = sqrt(sigma_s^2 - n^2)``, so that every eta keeps the
+    marginals.
+
+    Args:
+        eta: In [0, 1]: 0 is deterministic, 1 is DDPM with the fixed small variance.
+
+    Raises:
+        UserError: If eta is outside [0, 1].
     """
     for t, s in pairwise(grid):
         x = step(x, denoise(x, t), t, s, *split(t, s, eta), randn)

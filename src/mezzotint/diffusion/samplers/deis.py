@@ -13,14 +13,20 @@ from mezzotint.errors import UserError
 
 
 def deis(denoise: Denoiser, x: Tensor, grid: list[Level], order: int = 3) -> Tensor:
-    """Zhang and Chen 2022, arXiv 2204.13902, tAB with polynomials in lambda ("log rho").
+    """Sample by DEIS (Zhang and Chen 2022, arXiv 2204.13902): tAB, polynomials in lambda.
 
-    ``x_s / alpha_s = x_t / alpha_t + (sigma_s / alpha_s - sigma_t / alpha_t) * e``, e being the
-    mean over the step of the polynomial through the last ``order`` eps_hat: DDIM's step, with the
-    x0_hat that goes with that noise. Raises UserError for orders other than 1, 2 and 3.
+    ``x_s / alpha_s = x_t / alpha_t + (sigma_s / alpha_s - sigma_t / alpha_t) * e``, where e is the
+    mean over the step of the polynomial through the last ``order`` eps_hat. This is DDIM's step
+    with the x0_hat that belongs to that noise.
+
+    Args:
+        order: 1, 2 or 3: how many eps_hat the polynomial passes through.
+
+    Raises:
+        UserError: If the order is another.
     """
     if order not in (1, 2, 3):
-        raise UserError(f"deis of order {order!r}: choose 1, 2 or 3")
+        raise UserError(f"`order` is {order!r}: choose 1, 2 or 3 for deis")
     past: list[tuple[float, Tensor]] = []  # lambda and eps_hat, the newest first
     for i, (t, s) in enumerate(pairwise(grid)):
         x0, p = denoise(x, t), order_at(grid, i, order)

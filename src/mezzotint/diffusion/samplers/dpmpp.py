@@ -21,11 +21,15 @@ def dpmpp(
     eta: float = 0.0,
     randn: Noise = torch.randn_like,
 ) -> Tensor:
-    """Lu et al. 2022, arXiv 2211.01095, algorithms 1 and 2: x at ``grid[0]`` to x at ``grid[-1]``.
+    """Sample by DPM-Solver++ (Lu et al. 2022, arXiv 2211.01095, algorithms 1 and 2).
 
-    DDIM(eta) with the mean over the step of the polynomial in lambda through the last ``order``
-    x0_hat in the place of x0_hat. Order 1 is DDIM; order 2 takes the polynomial's middle for its
-    mean, as published; order 3 the mean itself (docs/maths.md has what differs from others' 3M).
+    DDIM(eta) in which the mean over the step of a polynomial in lambda, through the last ``order``
+    x0_hat, replaces x0_hat. Order 1 is DDIM. Order 2 uses the polynomial's value in the middle, as
+    published. Order 3 uses the mean itself (docs/maths.md compares it with others' 3M).
+
+    Args:
+        order: 1, 2 or 3.
+        eta: 0 solves the ODE, 1 the SDE.
     """
     past: list[tuple[float, Tensor]] = []  # lambda and x0_hat, the newest first
     for i, (t, s) in enumerate(pairwise(grid)):

@@ -26,15 +26,23 @@ def edm(
     inflate: float = 1.007,
     randn: Noise = torch.randn_like,
 ) -> Tensor:
-    """Karras et al. 2022, arXiv 2206.00364, algorithm 2, with the constants of its CIFAR-10.
+    """Sample by EDM's stochastic sampler (Karras et al. 2022, arXiv 2206.00364, algorithm 2).
 
-    Before a step from ``sigma / alpha`` between low and high, noise is added that raises it by
-    ``gamma = min(churn / steps, sqrt(2) - 1)``, of standard deviation ``inflate`` times what that
-    takes; ``churn`` 0 is `heun`. No level is raised above ``grid[0]``. Raises UserError for churn
-    below 0.
+    Before a step from a ``sigma / alpha`` between ``low`` and ``high``, noise is added that raises
+    it to ``(1 + gamma)`` times that, ``gamma = min(churn / steps, sqrt(2) - 1)``. No level is
+    raised above ``grid[0]``. The defaults are those of the authors' CIFAR-10.
+
+    Args:
+        churn: 0 or more: how much noise is added; 0 is `heun`.
+        low: The least sigma / alpha at which noise is added.
+        high: The greatest.
+        inflate: The factor of the added noise's standard deviation.
+
+    Raises:
+        UserError: If churn is below 0.
     """
     if not churn >= 0:
-        raise UserError(f"churn is {churn:g}: choose 0 (deterministic) or more")
+        raise UserError(f"`churn` is {churn:g}: choose 0 (deterministic) or more")
     gamma = min(churn / (len(grid) - 1), math.sqrt(2) - 1)
     for t, s in pairwise(grid):
         if gamma and low * t.alpha <= t.sigma <= high * t.alpha:
@@ -47,9 +55,10 @@ def edm(
 
 
 def between(grid: list[Level], angle: float) -> Level:
-    """The level at ``atan2(sigma, alpha) = angle``, t interpolated between those of the grid.
+    """The level at ``atan2(sigma, alpha) = angle``, its t interpolated between the grid's levels.
 
-    A sampler knows no schedule: on grids of ten steps t is off by up to some twenty of 1000.
+    A sampler knows no schedule, so t is an estimate: on a grid of ten steps it is wrong by up to
+    about 20 of 1000.
     """
     angles = [math.atan2(level.sigma, level.alpha) for level in reversed(grid)]
     angle = min(angle, angles[-1])

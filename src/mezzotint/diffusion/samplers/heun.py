@@ -10,15 +10,15 @@ from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers.step import eps, step
 
-PURE = 0.005  # alpha of noise beyond any that EDM walks, such as a cosine schedule's last rows
+PURE = 0.005  # below this alpha, as in a cosine schedule's last rows, x is as good as pure noise
 
 
 def heun(denoise: Denoiser, x: Tensor, grid: list[Level]) -> Tensor:
-    """Karras et al. 2022, arXiv 2206.00364, algorithm 1: x at ``grid[0]`` to x at ``grid[-1]``.
+    """Sample by Heun's method (Karras et al. 2022, arXiv 2206.00364, algorithm 1).
 
-    In their sigma, ``sigma / alpha``, the flow is ``d(x / alpha) / d(sigma / alpha) = eps_hat``:
-    each step takes the mean of eps_hat at both its ends. A step to the clean level, where there is
-    none, is DDIM's, and so is one from where sigma / alpha is as good as infinite.
+    The flow is ``d(x / alpha) / d(sigma / alpha) = eps_hat``. Each step uses the mean of eps_hat at
+    both its ends. The step to the clean level is DDIM's, because eps_hat does not exist there; so
+    is a step from where alpha is below PURE.
     """
     for t, s in pairwise(grid):
         x = heun_step(denoise, x, t, s)
@@ -26,7 +26,7 @@ def heun(denoise: Denoiser, x: Tensor, grid: list[Level]) -> Tensor:
 
 
 def heun_step(denoise: Denoiser, x: Tensor, t: Level, s: Level) -> Tensor:
-    """One step: there by DDIM, and again with the mean of the eps_hat here and there."""
+    """Make one step: by DDIM to s, and again with the mean of the eps_hat at t and s."""
     x0 = denoise(x, t)
     there = step(x, x0, t, s)
     if not s.sigma or t.alpha < PURE:

@@ -21,13 +21,19 @@ def hybrid(
     eta: float = 1.0,
     randn: Noise = torch.randn_like,
 ) -> Tensor:
-    """DDIM(eta) for the first ``switch`` of the steps, DPM-Solver++(2M) for the others.
+    """Sample by DDIM(eta) first and by DPM-Solver++(2M) after.
 
-    Noise drawn anew corrects what earlier steps got wrong, and costs most where steps should be
-    fine: near the clean end (what arXiv 2412.14422 leaves as future work). Raises UserError for a
-    switch outside [0, 1].
+    New noise corrects the errors of earlier steps, but costs most near the clean end, where steps
+    should be fine. The paper (arXiv 2412.14422) leaves such a sampler as future work.
+
+    Args:
+        switch: In [0, 1]: the share of the steps that DDIM makes.
+        eta: DDIM's, in [0, 1].
+
+    Raises:
+        UserError: If switch or eta is outside [0, 1].
     """
     if not 0 <= switch <= 1:
-        raise UserError(f"switch is {switch:g}: choose 0 to 1, the share of stochastic steps")
+        raise UserError(f"`switch` is {switch:g}: choose 0 to 1, the share of stochastic steps")
     at = round(switch * (len(grid) - 1))
     return dpmpp(denoise, ddim(denoise, x, grid[: at + 1], eta, randn), grid[at:])

@@ -1,4 +1,4 @@
-"""What every entry of SAMPLERS says of its method, and checks before it runs."""
+"""An entry of SAMPLERS: a method, what it costs, and the checks that every method needs."""
 
 from __future__ import annotations
 
@@ -6,57 +6,90 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.level import Level, falls
 from mezzotint.diffusion.prediction import Denoiser
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, nearest
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """A method, ``sampler(denoise, x, grid, ..., randn=) -> x``, and what it costs.
+    """A sampling method, ``method(denoise, x, grid, ..., randn=) -> x``, and what it costs.
 
-    ``order``: the global error falls as the step to this power (of a stochastic method, as its
-    noise goes to 0). ``calls``: denoiser calls a step; the last, to the clean level, takes one.
+    The method walks x along the grid. Its further parameters are options and need defaults; one
+    named ``randn`` receives the source of noise.
+
+    Attributes:
+        method: The function.
+        order: The global error falls as the step to this power. For a stochastic method it is the
+            order of what is left as its noise goes to 0.
+        stochastic: Whether it draws noise with its default options.
+        calls: Denoiser calls a step, except the last one, to the clean level, which makes one.
+        least: The fewest steps to the clean level in which the method reaches its order.
     """
 
     method: Callable[..., Tensor]
     order: int = 1
     stochastic: bool = False
     calls: int = 1
-    least: int = 1  # steps to the clean level in which it comes to its order
+    least: int = 1
 
-    def __call__(self, denoise: Denoiser, x: Tensor, grid: list[Level], **options: Any) -> Tensor:
+    def __call__(
+        self, denoise: Denoiser, x: Tensor, grid: list[Level], *, grad: bool = False, **options: Any
+    ) -> Tensor:
         """Walk x from ``grid[0]`` to ``grid[-1]``.
 
-        ``randn(x) -> z`` is where noise comes from, passed on where the method draws any. Raises
-        UserError for a grid that does not strictly fall in noise, an option that the method does
-        not have, and an x0_hat that is not finite.
+        Args:
+            denoise: ``denoise(x, level) -> x0_hat``, in the shape of x.
+            x: A batch at the level ``grid[0]``, (B, ...): standard normal noise to sample.
+            grid: Two levels or more, strictly falling in noise.
+            grad: Keep the autograd graph, to differentiate the result by x, or by anything that
+                ``denoise`` depends on. It takes memory in proportion to the number of steps.
+            **options: The options of the method, and ``randn(x) -> z``, the source of standard
+                normal noise (torch.randn_like by default). A method that draws none ignores
+                ``randn``.
+
+        Returns:
+            The batch at the level ``grid[-1]``, in the shape of x.
+
+        Raises:
+            UserError: If the grid does not fall, the method has no such option, or the denoiser
+                returns another shape than x's or numbers that are not finite.
         """
-        falls = [b.sigma * a.alpha < a.sigma * b.alpha for a, b in pairwise(grid)]
-        if not falls or not all(falls):
-            raise UserError("a grid is two levels or more, strictly falling in noise")
+        if not falls(grid):
+            raise UserError(
+                "`grid` must have two levels or more, strictly falling in noise: make it with "
+                "schedule.grid"
+            )
         takes = inspect.signature(self.method).parameters
         given = {name: value for name, value in options.items() if name in takes or name != "randn"}
-        if unknown := [name for name in given if name not in (*self.options, "randn")]:
-            known = f"it takes {', '.join(self.options)}" if self.options else "it takes no options"
-            raise UserError(f"this sampler has no option {unknown[0]!r}: {known}")
-        return self.method(_finite(denoise), x, grid, **given)
+        for name in given:
+            if name != "randn":
+                self.check(name)
+        with torch.set_grad_enabled(grad):
+            return self.method(_checked(denoise), x, grid, **given)
 
     @cached_property
-    def options(self) -> tuple[str, ...]:
-        """The names of what the method takes besides denoiser, x, grid and randn."""
+    def options(self) -> dict[str, Any]:
+        """The options of the method and their defaults: its parameters after the grid."""
         bound = self.method.keywords if isinstance(self.method, partial) else {}
-        names = list(inspect.signature(self.method).parameters)[3:]
-        return tuple(name for name in names if name != "randn" and name not in bound)
+        parameters = list(inspect.signature(self.method).parameters.values())[3:]
+        return {p.name: p.default for p in parameters if p.name != "randn" and p.name not in bound}
+
+    def check(self, option: str) -> None:
+        """Raise UserError unless the method has the option."""
+        if option not in self.options:
+            takes = f"it takes {', '.join(self.options)}" if self.options else "it takes none"
+            raise UserError(
+                f"this sampler has no option {option!r}: {takes}{nearest(option, self.options)}"
+            )
 
     def cost(self, steps: int) -> int:
-        """Denoiser calls of so many steps to the clean level."""
+        """The denoiser calls of so many steps to the clean level."""
         return self.calls * (steps - 1) + 1
 
     def steps(self, calls: int) -> int:
@@ -66,19 +99,24 @@ class Sampler:
         """
         if calls < self.cost(self.least):
             raise UserError(
-                f"a budget of {calls} denoiser calls is below what the sampler needs: "
-                f"{self.cost(self.least)}, for {self.least} steps"
+                f"a budget of {calls} denoiser calls is below what the sampler needs: give "
+                f"{self.cost(self.least)} or more, for {self.least} steps"
             )
         return (calls - 1) // self.calls + 1
 
 
-def _finite(denoise: Denoiser) -> Denoiser:
+def _checked(denoise: Denoiser) -> Denoiser:
     def checked(x: Tensor, level: Level) -> Tensor:
         x0 = denoise(x, level)
+        if x0.shape != x.shape:  # broadcasting would hide the mistake
+            raise UserError(
+                f"the denoiser's estimate has the shape {tuple(x0.shape)}, expected "
+                f"{tuple(x.shape)}: it must have the shape of x"
+            )
         if not torch.isfinite(x0).all():
             raise UserError(
-                f"the network's answer is not finite at t = {level.t:g} (alpha {level.alpha:.4g}, "
-                f"sigma {level.sigma:.4g}): lower the guidance, or take an earlier checkpoint"
+                f"the network's output is not finite at t = {level.t:g} (alpha {level.alpha:.4g}, "
+                f"sigma {level.sigma:.4g}): lower the `guidance`, or use an earlier checkpoint"
             )
         return x0
 

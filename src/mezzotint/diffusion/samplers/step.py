@@ -1,4 +1,4 @@
-"""The one update that every sampler makes, and what the methods of higher order share."""
+"""The update that every sampler makes, and what the methods of higher order share."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mezzotint.diffusion.level import Level
 from mezzotint.errors import UserError
 
 Noise: TypeAlias = Callable[[Tensor], Tensor]
-"""``randn(x) -> z``: standard normal noise in x's shape, from wherever the caller keeps it."""
+"""``randn(x) -> z``: standard normal noise in the shape of x."""
 
 
 def tau(t: Level, s: Level) -> float:
-    """``1 - (alpha_t sigma_s / (alpha_s sigma_t))^2``: beta, of a step over any number of rows."""
+    """``1 - (alpha_t sigma_s / (alpha_s sigma_t))^2``: beta for a step over any number of rows."""
     return 1 - (t.alpha * s.sigma / (s.alpha * t.sigma)) ** 2
 
 
@@ -38,30 +38,31 @@ def step(
     """Carry x from level t to a cleaner level s, given the estimate x0 of the clean image.
 
     ``x_s = alpha_s * x0 + c * eps_hat + n * z`` with ``eps_hat = (x - alpha_t * x0) / sigma_t`` and
-    ``z ~ N(0, I)``, which is drawn only where n is not 0. Without c and n it is DDIM's
-    deterministic step, ``c = sigma_s``: exact where x0_hat is constant along the way.
+    ``z ~ N(0, I)``, drawn only if n is not 0. Without c and n it is DDIM's deterministic step,
+    ``c = sigma_s``, which is exact if x0_hat is constant along the way.
     """
     moved = s.alpha * x0 + (s.sigma if c is None else c) * eps(x, x0, t)
     return moved + n * randn(x) if randn and (isinstance(n, Tensor) or n) else moved
 
 
 def split(t: Level, s: Level, eta: float) -> tuple[float, float]:
-    """DDIM's (c, n): which part of the noise at s is kept, and which is drawn anew.
+    """DDIM's (c, n): how much of the noise at s is kept, and how much is new.
 
     ``n = eta * sigma_s * sqrt(tau)``, ``c = sqrt(sigma_s^2 - n^2)`` (Song et al. 2020, arXiv
     2010.02502, eqs. 12 and 16). Raises UserError for eta outside [0, 1].
     """
     if not 0 <= eta <= 1:
-        raise UserError(f"eta is {eta:g}: choose 0 to 1, 0 being deterministic and 1 as DDPM")
+        raise UserError(f"`eta` is {eta:g}: choose 0 (deterministic) to 1 (as DDPM)")
     n = eta * s.sigma * math.sqrt(tau(t, s))
     return math.sqrt(s.sigma**2 - n**2), n
 
 
 def moments(h: float, count: int) -> list[float]:
-    """Means of theta^k, k < count, over [0, 1] with the density ``~ exp(h theta)``.
+    """Means of theta^k, k < count, over [0, 1] under the density ``~ exp(h theta)``.
 
-    The exact step over h in lambda from t is DDIM's with x0_hat's mean under that density in the
-    place of x0_hat (docs/maths.md). ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``, by parts.
+    The exact step over h in lambda is DDIM's in which the mean of x0_hat under that density
+    replaces x0_hat (docs/maths.md). Integration by parts gives
+    ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``.
     """
     m = [1.0]
     for k in range(1, count):
@@ -70,16 +71,16 @@ def moments(h: float, count: int) -> list[float]:
 
 
 def mean(values: Sequence[Tensor], nodes: Sequence[float], moments: Sequence[float]) -> Tensor:
-    """The mean of the polynomial through ``values`` at ``nodes``, by the means of theta^k."""
+    """The mean of the polynomial through ``values`` at ``nodes``, given the means of theta^k."""
     weights = np.linalg.solve(np.vander(nodes, increasing=True).T, moments)
     return sum((w * v for w, v in zip(weights.tolist(), values, strict=True)), 0 * values[0])
 
 
 def order_at(grid: Sequence[Level], i: int, order: int) -> int:
-    """How many x0_hat of the past, the newest included, the step from ``grid[i]`` may use.
+    """How many x0_hat, the newest included, the step from ``grid[i]`` may use, at most ``order``.
 
-    Those there are, those at a finite lambda, and no more than there are steps left to the clean
-    level, where the polynomial would have to reach lambda = infinity.
+    Only those that exist, at a finite lambda, and no more than the steps left to the clean level,
+    because no polynomial reaches its lambda, which is infinite.
     """
     left = order if grid[-1].sigma else len(grid) - 1 - i
     return max(1, min(order, left, i + (grid[0].alpha > 0)))

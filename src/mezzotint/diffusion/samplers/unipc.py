@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 from torch import Tensor
@@ -10,29 +11,38 @@ from torch import Tensor
 from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers.step import mean, moments, order_at, step
-from mezzotint.errors import UserError
+from mezzotint.errors import Registry, UserError
+
+CORRECTORS: Registry[Callable[[float], float]] = Registry(
+    "corrector", {"bh1": lambda h: -0.5 * h / math.expm1(-h), "bh2": lambda h: 0.5}
+)
+"""Where in a step of h the mean of the line through two points is taken, as a share of it."""
 
 
 def unipc(
     denoise: Denoiser, x: Tensor, grid: list[Level], order: int = 2, corrector: str = "bh2"
 ) -> Tensor:
-    """Zhao et al. 2023, arXiv 2302.04867: x at ``grid[0]`` to x at ``grid[-1]``.
+    """Sample by UniPC (Zhao et al. 2023, arXiv 2302.04867).
 
-    DDIM's step with the mean of the polynomial in lambda through the last ``order`` x0_hat; once
-    x0_hat at its end is known the step is made again through that too, which adds one to the
-    order. Through two points the paper takes ``B / (2 (1 - exp(-h)))`` for where the mean lies:
-    ``B = h`` for the corrector "bh1", ``1 - exp(-h)`` for "bh2". Raises UserError for other names,
-    and for orders other than 1, 2 and 3.
+    Each step is DDIM's with the mean of the polynomial in lambda through the last ``order`` x0_hat.
+    Once x0_hat at its end is known, the step is made again through that one too, which adds one to
+    the order. Through two points, the authors take the mean to be the line's value at
+    ``B / (2 (1 - exp(-h)))`` of the step.
+
+    Args:
+        order: 1, 2 or 3: how many x0_hat the first polynomial passes through.
+        corrector: "bh1" is ``B = h``, "bh2" is ``B = 1 - exp(-h)``.
+
+    Raises:
+        UserError: If the order is another, or the corrector is unknown.
     """
-    if corrector not in ("bh1", "bh2") or order not in (1, 2, 3):
-        raise UserError(
-            f"unipc of order {order!r} with {corrector!r}: choose 1, 2 or 3, and bh1 or bh2"
-        )
+    if order not in (1, 2, 3):
+        raise UserError(f"`order` is {order!r}: choose 1, 2 or 3 for unipc")
+    middle = CORRECTORS[corrector]
 
     def through(t: Level, s: Level, points: list[tuple[float, Tensor]]) -> Tensor:
         h = s.lam - t.lam
-        middle = 0.5 if corrector == "bh2" else -0.5 * h / math.expm1(-h)
-        wanted = [1.0, middle] if len(points) == 2 else moments(h, len(points))
+        wanted = [1.0, middle(h)] if len(points) == 2 else moments(h, len(points))
         nodes = [(lam - t.lam) / h for lam, _ in points]
         return mean([value for _, value in points], nodes, wanted)
 
