@@ -2,7 +2,8 @@
 
 from mezzotint.config.experiment import Autoencoder, Configuration, Experiment, Settings
 from mezzotint.config.fields import changed
-from mezzotint.config.file import VERSION, differences, read, to_json
+from mezzotint.config.file import differences, read, to_json
+from mezzotint.config.migrations import VERSION
 from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
 from mezzotint.config.strict import first_problem

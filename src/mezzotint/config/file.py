@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import Field
 
+from mezzotint.config import migrations
 from mezzotint.config.experiment import Configuration
 from mezzotint.config.strict import first_problem
 from mezzotint.errors import UserError
-
-VERSION = 5
-"""The version of config.json, raised whenever an older reader could not make sense of a newer file.
-"""
-
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    4: lambda content: content,  # 5 adds sample.sampler_options, whose default changes nothing
-}
-"""Turn the content of one version into that of the next. Every released version stays readable."""
 
 _ADAPTER: TypeAdapter[Configuration] = TypeAdapter(
     Annotated[Configuration, Field(discriminator="kind")]
@@ -31,7 +22,7 @@ _ADAPTER: TypeAdapter[Configuration] = TypeAdapter(
 
 def to_json(experiment: Configuration) -> dict[str, Any]:
     """The content of config.json."""
-    return {"version": VERSION, **_ADAPTER.dump_python(experiment, mode="json")}
+    return {"version": migrations.VERSION, **_ADAPTER.dump_python(experiment, mode="json")}
 
 
 def from_json(content: dict[str, Any]) -> Configuration:
@@ -45,24 +36,28 @@ def from_json(content: dict[str, Any]) -> Configuration:
 def read(path: Path) -> Configuration:
     """Read a config.json of this version or an older one, strictly.
 
-    Raises UserError for unknown or ill-typed fields, and for versions without a migration.
+    Raises:
+        UserError: a file that mezzotint did not write, an unknown version, and a field that is
+            unknown or of the wrong type.
     """
+    alien = UserError(f"{path} is not a configuration that mezzotint wrote")
     try:
         content = json.loads(path.read_text())
         version = operator.index(content.pop("version"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} is not a configuration that mezzotint wrote") from None
-    if not min(MIGRATIONS) <= version <= VERSION:
+        raise alien from None
+    known = migrations.readable()
+    if version not in known:
         raise UserError(
-            f"{path} is of version {version}, this mezzotint reads versions {min(MIGRATIONS)} to "
-            f"{VERSION}: use the mezzotint that wrote it, or a newer one"
+            f"{path} is of version {version}, this mezzotint reads versions {known[0]} to "
+            f"{known[-1]}: use the mezzotint that wrote it, or a newer one"
         )
-    for older in range(version, VERSION):
-        content = MIGRATIONS[older](content)
     try:
-        return from_json(content)
+        return from_json(migrations.migrate(content, version))
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error)}") from None
+    except (LookupError, TypeError, AttributeError, ValueError):  # of a step, on damaged content
+        raise alien from None
 
 
 def differences(a: Configuration, b: Configuration) -> dict[str, tuple[Any, Any]]:
