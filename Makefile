@@ -25,11 +25,14 @@ check: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# One process a core: the networks of the tests are too small for a second thread.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+
 test: check
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: check
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 format: .venv/ready
 	$(BIN)/ruff check --fix .

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +16,9 @@ from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, 
 from mezzotint.data.sources import glyphs
 from mezzotint.metrics import interval
 from mezzotint.networks import UNet, UNetConfig, VAEConfig
-from mezzotint.run import run
 from mezzotint.trainer.loop import TrainConfig
+
+from trainings import finish
 
 torch.set_num_threads(1)  # the networks here are too small for two
 
@@ -24,6 +27,29 @@ torch.set_num_threads(1)  # the networks here are too small for two
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that the tests share, so that a data set is drawn once."""
     return tmp_path_factory.mktemp("cache")
+
+
+Once = Callable[[str, Callable[[Path], None]], Path]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Makes a folder of a name once, however many processes the session has."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each process has a folder of its own in the session's
+        root = root.parent
+
+    def once(name: str, make: Callable[[Path], None]) -> Path:
+        folder, done = root / name, root / f"{name}.done"
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # another process has failed
+                make(folder)
+                done.touch()
+        return folder
+
+    return once
 
 
 @pytest.fixture(autouse=True)
@@ -71,14 +97,11 @@ def tiny(few_glyphs: None) -> Experiment:
 
 
 @pytest.fixture(scope="session")
-def finished(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(cache: Path, once: Once) -> Path:
     """The run of `tiny`, to be copied."""
-    folder = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
         small_and_own(cache, patch)
-        for _ in run(TINY, folder):
-            pass
-    return folder
+        return once("finished", lambda folder: finish(TINY, folder))
 
 
 @pytest.fixture
@@ -122,14 +145,11 @@ def small_vae(cache: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished_vae(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_vae(cache: Path, once: Once) -> Path:
     """The run of `TINY_VAE`, to be copied."""
-    folder = tmp_path_factory.mktemp("finished-vae") / "run"
     with pytest.MonkeyPatch.context() as patch:
         small_vae(cache, patch)
-        for _ in run(TINY_VAE, folder):
-            pass
-    return folder
+        return once("finished-vae", lambda folder: finish(TINY_VAE, folder))
 
 
 @pytest.fixture
@@ -150,14 +170,12 @@ TINY_LDM = replace(
 
 
 @pytest.fixture(scope="session")
-def finished_ldm(finished_vae: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_ldm(finished_vae: Path, cache: Path, once: Once) -> Path:
     """The run of `TINY_LDM` in the latents of `finished_vae`, to be copied."""
-    folder = tmp_path_factory.mktemp("finished-ldm") / "run"
+    ldm = replace(TINY_LDM, codec=CodecConfig(vae=str(finished_vae)))
     with pytest.MonkeyPatch.context() as patch:
         small_and_own(cache, patch)
-        for _ in run(replace(TINY_LDM, codec=CodecConfig(vae=str(finished_vae))), folder):
-            pass
-    return folder
+        return once("finished-ldm", lambda folder: finish(ldm, folder))
 
 
 @pytest.fixture
