@@ -288,7 +288,7 @@ def test_latents_that_are_not_of_unit_variance_are_refused(tiny_ldm, tmp_path) -
     scaled = foreign(tmp_path / "scaled", scale=100.0)
     told = refused(latent(tiny_ldm, scaled, scaling="own"), tmp_path / "run")
     assert "are not of zero mean and unit variance" in told
-    assert told.endswith("pass --scaling measured")
+    assert told.endswith('pass `scaling="measured"`')
     job = begun(latent(tiny_ldm, scaled))
     assert epoch(job).std() == pytest.approx(1, abs=0.05)
     means, std = job.codec.mean, float(job.codec.std.mean())
@@ -318,9 +318,9 @@ def test_sizes_that_do_not_fit_are_refused(tiny_ldm, tmp_path) -> None:
     odd = replace(tiny_ldm, data=replace(tiny_ldm.data, size=36))
     told = refused(odd, tmp_path / "run")
     assert "latents of 9x9, of pictures of 36x36 cannot be halved" in told
-    assert told.endswith("pass a --size divisible by 8")
+    assert told.endswith("pass a `size` divisible by 8")
     dit = replace(odd, net=DiTConfig(patch=2, width=32, depth=1, heads=2))
-    assert "pass a --size divisible by 8" in refused(dit, tmp_path / "run")
+    assert "pass a `size` divisible by 8" in refused(dit, tmp_path / "run")
 
 
 def test_what_is_no_autoencoder_is_refused(tiny_ldm, finished, trained_vae, tmp_path) -> None:
@@ -359,7 +359,7 @@ def test_pictures_without_classes_are_refused_but_for_an_unconditional_model(tin
     images = np.array(prepare("glyphs").images)
     np.save(tmp_path / "images.npy", images)
     bare = replace(tiny_ldm, data=replace(tiny_ldm.data, data=str(tmp_path / "images.npy")))
-    assert refused(bare, tmp_path / "run").endswith("has no classes: pass --no-conditional")
+    assert refused(bare, tmp_path / "run").endswith("has no classes: pass `conditional=False`")
     plain = replace(bare, data=replace(bare.data, conditional=False))
     finish(replace(plain, train=replace(plain.train, images=16)), tmp_path / "run")
     assert mz.load(tmp_path / "run").sample(2).shape == (2, 3, 32, 32)
