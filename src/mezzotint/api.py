@@ -26,12 +26,14 @@ from mezzotint.diffusion.schedules import (
 )
 from mezzotint.diffusion.spacings import SPACINGS
 from mezzotint.doctor import Finding, Findings, diagnose
-from mezzotint.errors import UserError
+from mezzotint.errors import Interrupted, UserError
 from mezzotint.metrics.scores import frechet_distance, inception_score
 from mezzotint.networks import VAE, DiT, DiTConfig, UNet, UNetConfig, VAEConfig
 from mezzotint.pages import report
 from mezzotint.pipeline.loading import load, load_codec
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.run.entry import train, training
+from mezzotint.run.steps import Progress
 from mezzotint.trainer.autoencoding import ReconstructionConfig
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import ObjectiveConfig
@@ -55,11 +57,13 @@ __all__ = [
     "Experiment",
     "Finding",
     "Findings",
+    "Interrupted",
     "Level",
     "NoiseConfig",
     "ObjectiveConfig",
     "Pipeline",
     "Prepared",
+    "Progress",
     "ReconstructionConfig",
     "SampleConfig",
     "Sampler",
@@ -87,5 +91,7 @@ __all__ = [
     "sigmoid",
     "to_eps",
     "to_x0",
+    "train",
+    "training",
     "zero_terminal_snr",
 ]

@@ -37,8 +37,8 @@ class Interrupted(Exception):
     """A signal ended the training; what it had learned is saved."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
+        self.number, self.name = number, signal.Signals(number).name
+        super().__init__(f"stopped by {self.name}, all saved: go on with `resume=True`")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

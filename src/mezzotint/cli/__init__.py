@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _fail("out of memory: lower --batch, or for training raise --accumulate", 2)
     except Interrupted as stop:
-        _fail(f"stopped by {stop}, all saved: go on with --resume", 128 + stop.number)
+        _fail(str(stop), 128 + stop.number)
     except KeyboardInterrupt:
         _fail("stopped", 130)
 

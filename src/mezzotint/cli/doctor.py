@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from mezzotint.cli.bars import Follower
 from mezzotint.cli.flags import parse, subject
 from mezzotint.doctor import Finding, diagnose
+from mezzotint.drawing.bars import Follower
 from mezzotint.errors import as_flags
 
 

@@ -9,11 +9,11 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from mezzotint import evaluation
-from mezzotint.cli.bars import FIRST
 from mezzotint.cli.flags import parse, settings, subject
 from mezzotint.cli.reconstructions import reconstructions
 from mezzotint.cli.table import Following, Network
 from mezzotint.config.sampling import SampleConfig
+from mezzotint.drawing.bars import FIRST
 from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import Measure

@@ -7,8 +7,8 @@ from itertools import takewhile
 from pathlib import Path
 
 from mezzotint import pages
-from mezzotint.cli.bars import Follower
 from mezzotint.cli.flags import parse, subject
+from mezzotint.drawing.bars import Follower
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Literal
 from mezzotint import evaluation, paper
 from mezzotint.cli.flags import parse
 from mezzotint.cli.table import Following
-from mezzotint.cli.train import watch
 from mezzotint.errors import Interrupted, UserError
 from mezzotint.paper import Results, Scale, Work
+from mezzotint.run.watching import watch
 from mezzotint.storage.progress import told
 
 
@@ -76,10 +76,10 @@ def reproduce(arguments: list[str]) -> None:
     _say(work, flags.hours)
     try:
         for name, steps in paper.trainings(work):
-            watch(steps, f"train {name}")
+            watch(steps, f"train {name}", shown=True)
     except Interrupted as stop:
         print(
-            f"mezzotint: stopped by {stop}, all saved: give the same command to go on",
+            f"mezzotint: stopped by {stop.name}, all saved: give the same command to go on",
             file=sys.stderr,
         )
         sys.exit(128 + stop.number)

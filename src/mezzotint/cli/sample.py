@@ -15,10 +15,10 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
 from mezzotint import evaluation
-from mezzotint.cli.bars import bar
 from mezzotint.cli.flags import parse, settings, subject
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.drawing import figures
+from mezzotint.drawing.bars import bar
 from mezzotint.drawing.colour import channel_statistics
 from mezzotint.errors import UserError
 from mezzotint.pipeline import loading, tuned

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Literal
 
-from mezzotint.cli.bars import FIRST, bar
+from mezzotint.drawing.bars import FIRST, bar
 from mezzotint.metrics import Figure
 
 Network = Literal["cifar10", "glyphs", "inception", "inception-pytorch-fid"]

@@ -6,9 +6,10 @@ import copy
 import hashlib
 import inspect
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -102,12 +103,13 @@ def wrap(net: Any, classes: int) -> Network:
     raise UserError(f"`net` is {net!r}: pass an nn.Module, or a function net(x, t, labels)")
 
 
-def check(net: Custom, shape: tuple[int, ...], outputs: int) -> None:
+def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = False) -> None:
     """Call a network once, on two images of a shape (C, H, W).
 
     Raises:
         UserError: it does not take ``(x, t, condition)``, the call fails, or what it returns is not
-            a tensor of ``outputs`` channels and the same sides.
+            a tensor of ``outputs`` channels and the same sides; or for ``training`` it has nothing
+            to train.
     """
     x = torch.zeros(2, *shape, device=net.device)
     condition = torch.tensor([0, net.classes], device=net.device) if net.classes else None
@@ -126,12 +128,29 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int) -> None:
     finally:
         for each, mode in modes.items():
             each.training = mode
+    if training and not any(weight.requires_grad for weight in net.parameters()):
+        raise UserError("`net` has no weights that ask for a gradient: there is nothing to train")
     wanted = (2, outputs, *shape[1:])
     if tuple(output.shape) != wanted:
         more = ", a prediction and a variance of each channel" if outputs != shape[0] else ""
         raise UserError(
             f"`net` returns {(*output.shape,)} for x {(*x.shape,)}: make it return {wanted}{more}"
         )
+
+
+def fill(net: Custom, weights: Mapping[str, Tensor], where: Path) -> None:
+    """Load the weights of a checkpoint, ``where``, into a network that was passed for it.
+
+    Raises UserError where they are not the weights of such a network.
+    """
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[1:2] or [str(error)]
+        raise UserError(
+            f"`net` is not the network that {where} holds ({first[0].strip(' .')}): pass the one "
+            "that was trained"
+        ) from None
 
 
 def _takes(module: nn.Module, given: tuple[Any, ...]) -> None:

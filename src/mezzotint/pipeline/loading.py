@@ -21,8 +21,11 @@ from mezzotint.errors import UserError
 from mezzotint.interop import diffusers
 from mezzotint.interop.folder import WEIGHTS, json_object, saved_by_diffusers, unmatched
 from mezzotint.interop.vae import read_vae
-from mezzotint.networks import VAE, TinyVAE, TinyVAEConfig, UNet, UNetConfig, VAEConfig
+from mezzotint.networks import VAE, Network, TinyVAE, TinyVAEConfig, UNet, UNetConfig, VAEConfig
+from mezzotint.networks.custom import Custom, fill
+from mezzotint.networks.passing import passed_again
 from mezzotint.networks.precision import compute_dtype
+from mezzotint.networks.record import CustomConfig
 from mezzotint.pipeline import shipped, tuned
 from mezzotint.pipeline.codec import Codec, Latents, Pixels
 from mezzotint.pipeline.pipeline import Pipeline
@@ -57,26 +60,31 @@ def load(
     device: str | torch.device | None = None,
     precision: str = "float32",
     recommended: bool = True,
+    net: Any = None,
 ) -> Pipeline:
     """Load a run (its newest whole checkpoint), a checkpoint folder, or a diffusers folder.
 
     Or, where no path of that name exists, the model of that name that comes with the package.
     ``device``: a GPU where there is one, else the CPU. ``precision``: "float32", "bf16"
     or "auto" (bf16 where the hardware has it). The ``defaults`` of a run that was swept are those
-    of its recommended.json, unless ``recommended`` is False; else those of its config.json. Every
-    file of a checkpoint is checked against its SHA-256. Raises UserError for a folder that is none
-    of these, or damaged, and for an autoencoder.
+    of its recommended.json, unless ``recommended`` is False; else those of its config.json.
+    ``net``: the user's own network, of a model that was trained with one: the module, or its class,
+    which is called with what the run recorded; it can be left out where it has been passed in this
+    process before. Every file of a checkpoint is checked against its SHA-256. Raises UserError for
+    a folder that is none of these, or damaged, and for an autoencoder.
     """
     folder, device = locate(path), _device(device)
     compute_dtype(precision, device)  # refused before anything is read
     if found := _checkpoint(folder):
-        pipe = _from_checkpoint(found, folder, device)
+        pipe = _from_checkpoint(found, folder, device, net)
         if recommended:
             pipe = tuned.apply(pipe, folder)
         if shipped.is_shipped(folder):
             pipe = replace(pipe, home=None)  # what is measured of it goes into the cache
         return pipe.in_precision(precision)
     if saved_by_diffusers(folder):
+        if net is not None:
+            raise _not_own(folder)
         return _from_diffusers(folder, device).in_precision(precision)
     raise _nothing(folder)
 
@@ -218,7 +226,27 @@ def _latents(vae: Any, mean: Tensor, std: Tensor, device: torch.device) -> Laten
     return Latents(vae, mean.to(device), std.to(device))
 
 
-def _from_checkpoint(folder: Path, home: Path, device: torch.device) -> Pipeline:
+def _not_own(folder: Path) -> UserError:
+    return UserError(f"{folder} was not trained with a network of your own: leave `net` out")
+
+
+def _network(folder: Path, config: Experiment, channels: int, classes: int, net: Any) -> Network:
+    """The network of a checkpoint, with its averaged weights."""
+    weights = load_file(folder / "ema.safetensors")
+    if isinstance(config.net, CustomConfig):
+        if net is not None:
+            config = replace(config, net=passed_again(config.net, net))
+    elif net is not None:
+        raise _not_own(folder)
+    made = config.network(channels, classes)
+    if isinstance(made, Custom):
+        fill(made, weights, folder)
+    else:
+        made.load_state_dict(weights)
+    return made
+
+
+def _from_checkpoint(folder: Path, home: Path, device: torch.device, own: Any) -> Pipeline:
     config = configuration.read(folder / "config.json")
     if isinstance(config, Autoencoder):
         raise UserError(
@@ -227,10 +255,9 @@ def _from_checkpoint(folder: Path, home: Path, device: torch.device) -> Pipeline
         )
     told = facts(folder, "shape", "classes", "codec", "colour", "data")
     channels, height, width = told["shape"]
-    net = config.network(channels, len(told["classes"]))
-    net.load_state_dict(load_file(folder / "ema.safetensors"))
+    net = _network(folder, config, channels, len(told["classes"]), own)
     return Pipeline(
-        net=net.to(device).eval(),
+        net=net.to(device).eval().requires_grad_(False),
         schedule=config.noise.build(),
         prediction=config.noise.prediction,
         shape=(channels, height, width),
@@ -262,4 +289,10 @@ def _from_diffusers(folder: Path, device: torch.device) -> Pipeline:
     size = config.get("sample_size") or 32
     height, width = (size, size) if isinstance(size, int) else size
     names = tuple(f"class {i}" for i in range(classes))  # "0" to "9" would be drawn digits
-    return Pipeline(net.to(device).eval(), schedule, prediction, (channels, height, width), names)
+    return Pipeline(
+        net.to(device).eval().requires_grad_(False),
+        schedule,
+        prediction,
+        (channels, height, width),
+        names,
+    )

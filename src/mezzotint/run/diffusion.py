@@ -23,6 +23,7 @@ from mezzotint.evaluation.samples import Follow, Share
 from mezzotint.metrics import Figure
 from mezzotint.metrics.networks import choose
 from mezzotint.networks import Network
+from mezzotint.networks.custom import Custom, check
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline.codec import Codec, Latents, Pixels
 from mezzotint.pipeline.loading import codec_of, described, load_codec, tensors
@@ -61,7 +62,10 @@ class DiffusionJob(Job):
             "codec": described(self.codec),
         }
         torch.manual_seed(experiment.train.seed)
-        net = experiment.network(shape[0], len(classes)).to(device)
+        net = experiment.network(shape[0], len(classes))
+        if isinstance(net, Custom):
+            check(net, shape, shape[0] * (1 + noise.learn_variance), training=True)
+        net.to(device)
         schedule = noise.build()
         task = Diffusion(
             *(experiment.objective, schedule.to(device), noise.prediction, shape, len(classes)),

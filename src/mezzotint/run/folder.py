@@ -8,16 +8,19 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration
 from mezzotint.errors import UserError
+from mezzotint.networks.passing import warn_of_change
+from mezzotint.networks.record import CustomConfig
 from mezzotint.storage import checkpoint
 
 BEST = "best"  # of the checkpoints, by the figure measured in training
-OURS = {".config.json", ".lock"}  # what a run that came to nothing may have left
+OURS = (".config.", ".lock")  # how what a run that came to nothing may have left is called
 
 # What may change when a run is resumed: nothing that has been trained depends on it. With more
 # images the learning rate goes back to where it stands in the longer training.
@@ -29,7 +32,7 @@ MAY_CHANGE |= {"sample." + name for name in configuration.SampleConfig.__datacla
 def check_folder(experiment: Configuration, folder: Path, resume: bool) -> None:
     config = folder / "config.json"
     if not config.exists():
-        if folder.exists() and (not folder.is_dir() or set(os.listdir(folder)) - OURS):
+        if folder.exists() and not (folder.is_dir() and all(map(_ours, os.listdir(folder)))):
             raise UserError(f"{folder} exists and is no run: choose another `out`")
         return
     if not resume:
@@ -38,7 +41,9 @@ def check_folder(experiment: Configuration, folder: Path, resume: bool) -> None:
         )
     if not checkpoint.listed(folder / "checkpoints"):
         return  # nothing has been trained that another configuration could contradict
-    changed = configuration.differences(configuration.read(config), experiment)
+    changed = configuration.differences(
+        _same_network(configuration.read(config), experiment), experiment
+    )
     if fixed := sorted(set(changed) - MAY_CHANGE):
         was, now = changed[fixed[0]]
         raise UserError(
@@ -46,6 +51,17 @@ def check_folder(experiment: Configuration, folder: Path, resume: bool) -> None:
             + (f" ({', '.join(fixed[1:])} differ too)" if fixed[1:] else "")
             + ": resume it as it was, or choose another `out`"
         )
+
+
+def _same_network(begun: Configuration, now: Configuration) -> Configuration:
+    """The configuration of a run, with the record of a network of the user's own as it is now.
+
+    That has been passed again; where it has changed, a warning says so.
+    """
+    if isinstance(begun.net, CustomConfig) and isinstance(now.net, CustomConfig):
+        warn_of_change(begun.net, now.net)
+        return replace(begun, net=now.net)
+    return begun
 
 
 def forget(folder: Path) -> None:
@@ -69,6 +85,10 @@ def locked(folder: Path) -> Iterator[None]:
             except OSError:
                 raise UserError(f"{folder} is in training by another process: stop that") from None
         yield
+
+
+def _ours(name: str) -> bool:
+    return name.startswith(OURS)
 
 
 def check_data(found: Path, facts: dict[str, Any]) -> None:

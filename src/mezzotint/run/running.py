@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -30,7 +30,7 @@ JOBS: dict[str, Any] = {"diffusion": DiffusionJob, "autoencoder": AutoencoderJob
 
 def run(
     experiment: Configuration, folder: Path, resume: bool = False, save_when_left: bool = False
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Train an experiment in a folder, yielding before the first step and after each.
 
     Under torchrun the processes share each batch. On SIGINT or SIGTERM the step is finished and

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mezzotint.networks.custom import Custom, fill
 from mezzotint.storage import checkpoint
 from mezzotint.trainer.posthoc import GAMMAS
 from mezzotint.trainer.state import TrainState
@@ -61,7 +62,12 @@ def snapshot(state: TrainState, folder: Path) -> Path:
 
 
 def restore(state: TrainState, folder: Path) -> None:
-    """Make a state what a checkpoint holds."""
+    """Make a state what a checkpoint holds.
+
+    Raises UserError where a network of the user's own is not the one that was saved.
+    """
     said = json.loads((folder / "state.json").read_text())
     parts = {name: load_file(folder / f"{name}.safetensors") for name in state.tensors()}
+    if isinstance(state.net, Custom):
+        fill(state.net, parts["net"], folder)
     state.load(said["step"], said["pending"], parts)

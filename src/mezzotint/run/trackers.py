@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from importlib import import_module
 from operator import itemgetter
 from pathlib import Path
@@ -144,7 +144,7 @@ class Copy:
         self.read = 0  # bytes of the log
         self.failed = False
 
-    def follow(self, steps: Iterator[T]) -> Iterator[T]:
+    def follow(self, steps: Generator[T, None, None]) -> Generator[T, None, None]:
         """Hand on what `run` yields, and send on the way what is new in the folder."""
         yield next(steps)  # whatever is wrong was said before, and the folder is ours
         try:
@@ -153,6 +153,7 @@ class Copy:
                 yield now
             self._try(self._catch_up)
         finally:
+            steps.close()
             if self.sent:
                 self._try(self._end)
 

@@ -19,6 +19,12 @@ from rich.text import Text
 FIRST = os.environ.get("RANK", "0") == "0"  # under torchrun one process speaks for all
 
 
+def on_terminal() -> bool:
+    """Whether the error stream is a terminal, not a file, a pipe or a notebook."""
+    console = Console(stderr=True)
+    return console.is_terminal and not console.is_jupyter
+
+
 def bar(
     unit: str, *more: ProgressColumn, hidden: bool = False, transient: bool = False
 ) -> Progress:
