@@ -297,15 +297,22 @@ def test_wrong_sizes(images, size):
 
 
 def test_arguments_for_the_other_kind_of_data(images, animals):
-    assert refused(images, split="test").startswith(
-        "`split` and `skip_bad` are for a name or a path"
-    )
-    assert refused(images, skip_bad=True).startswith(
-        "`split` and `skip_bad` are for a name or a path"
-    )
+    for name, value in (("split", "test"), ("skip_bad", True)):
+        message = refused(images, **{name: value})
+        assert message.startswith(f"`{name}` does not go with images in memory, but with a name or")
     for name, value in (("labels", LABELS), ("layout", "NHWC"), ("range", (0, 1))):
         message = refused(str(animals), **{name: value})
-        assert message == f"`{name}` is for images in memory: leave it out with {animals}"
+        assert message.startswith(f"`{name}` does not go with {animals}, but with images in memory")
+    for name, value in (("split", 3), ("split", None), ("skip_bad", "yes"), ("skip_bad", 1)):
+        assert refused(str(animals), **{name: value}).startswith(f"`{name}` is {value!r}: give")
+
+
+def test_what_is_prepared_stays_as_it_is(images):
+    data = mz.prepare(images)
+    assert mz.prepare(data) is data
+    for name, value in (("size", 4), ("labels", LABELS), ("split", "test"), ("skip_bad", True)):
+        message = refused(data, **{name: value})
+        assert message == f"`{name}` does not go with data that is prepared already: leave it out"
 
 
 def test_nothing_is_left_of_what_is_refused(images, cache):

@@ -310,7 +310,8 @@ def test_diffusers_reads_what_is_written(config: VAEConfig, channels: int, tmp_p
     assert not any(told.values())
     assert reference.config.scaling_factor == 0.5
     assert reference.config.shift_factor == 0.25
-    x = torch.randn(2, channels, 16, 24)
+    net, reference = net.double(), reference.double()
+    x = torch.randn(2, channels, 16, 24, dtype=torch.float64)
     mean, log_variance = net.encode(x)
     wanted = reference.encode(x).latent_dist
     close(mean, wanted.mean)

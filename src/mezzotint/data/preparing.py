@@ -50,7 +50,7 @@ def prepare(
         data: a name, `hub:OWNER/NAME` or a path, as `find_source` takes them; a `pathlib.Path`; or
             images in memory, a numpy array or a torch tensor (N, H, W), (N, H, W, C) or
             (N, C, H, W) with C 1 (grey, repeated to 3 channels) or 3 (RGB), of which a copy is
-            kept in the cache.
+            kept in the cache. What is prepared already is returned as it is.
         labels: with images in memory: N integers from 0, or None.
         classes: with labels: the names of the classes; None calls them "0" to the largest label.
         layout: with images in memory: the order of the axes, "NHW", "NHWC" or "NCHW". It must be
@@ -72,18 +72,22 @@ def prepare(
             other than the above; values that are not finite, or outside `range`; labels of another
             length, type or range.
     """
-    size = None if size is None else _side(size)
-    if isinstance(data, str | os.PathLike):
-        given = {"labels": labels, "classes": classes, "layout": layout, "range": range}
-        for name, value in given.items():
-            if value is not None:
-                raise UserError(f"`{name}` is for images in memory: leave it out with {data}")
-        path = data if isinstance(data, str) else str(Path(data).expanduser().absolute())
-        return _found(path, size, split, skip_bad)
-    if split != "train" or skip_bad:
-        raise UserError(
-            "`split` and `skip_bad` are for a name or a path: leave them out with images in memory"
-        )
+    size = _side(size)
+    if not isinstance(split, str):
+        raise UserError(f"`split` is {split!r}: give a name, such as train or test")
+    if not isinstance(skip_bad, bool):
+        raise UserError(f"`skip_bad` is {skip_bad!r}: give True or False")
+    in_memory = {"labels": labels, "classes": classes, "layout": layout, "range": range}
+    named = {"split": None if split == "train" else split, "skip_bad": skip_bad or None}
+    if isinstance(data, Prepared):
+        _refuse({"size": size, **in_memory, **named}, "data that is prepared already")
+        return data
+    if isinstance(data, os.PathLike):
+        data = str(Path(data).expanduser().absolute())  # a path, even if it is called glyphs
+    if isinstance(data, str):
+        _refuse(in_memory, f"{data}, but with images in memory")
+        return _found(data, size, split, skip_bad)
+    _refuse(named, "images in memory, but with a name or a path")
     source = memory(data, labels, classes, layout, range)
     cache = cache_folder("prepared")
     with begun(cache, "array") as building:
@@ -92,10 +96,18 @@ def prepare(
     return replace(found, source=f"array:{fingerprint[:16]}", notes=source.notes)
 
 
-def _side(size: int) -> int:
+def _side(size: int | None) -> int | None:
+    if size is None:
+        return None
     if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
         raise UserError(f"`size` is {size!r}: give a side of at least 1 pixel")
     return operator.index(size)
+
+
+def _refuse(arguments: dict[str, Any], data: str) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            raise UserError(f"`{name}` does not go with {data}: leave it out")
 
 
 def _found(data: str, size: int | None, split: str, skip_bad: bool) -> Prepared:
