@@ -24,7 +24,8 @@ pipeline
 config
 trainer interop data metrics
 diffusion networks storage
-drawing errors
+strict drawing
+errors
 """
 LAYER = {room: -i for i, line in enumerate(LAYERS.split("\n")) for room in line.split()}
 

@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from mezzotint import UserError, linear
 from mezzotint.config.sections import NoiseConfig
-from mezzotint.config.strict import first_problem
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.prediction import PREDICTIONS, target, to_fraction, to_x0
 from mezzotint.trainer.loop import TrainConfig, optimizer
@@ -107,12 +105,12 @@ def test_unknown_names_are_refused_in_one_line() -> None:
     with pytest.raises(UserError, match="choose one of simple, min_snr, p2, sigmoid, learned"):
         weight("snr", "eps", NOISE)
     for field in ({"weighting": "snr"}, {"levels": "some"}):
-        with pytest.raises(ValidationError) as error:
+        with pytest.raises(UserError) as error:
             ObjectiveConfig(**field)
-        problem = first_problem(error.value)
+        problem = str(error.value)
         assert next(iter(field)) in problem
         assert "\n" not in problem
-    with pytest.raises(ValidationError, match="learn_variance needs two timesteps"):
+    with pytest.raises(UserError, match="`learn_variance` needs two `timesteps`"):
         NoiseConfig(timesteps=1, learn_variance=True)
 
 

@@ -11,10 +11,8 @@ from itertools import dropwhile, takewhile
 from typing import Any, TypeVar
 
 import tyro
-from pydantic import ValidationError
 
 from mezzotint.config.sampling import SampleConfig, freed
-from mezzotint.config.strict import first_problem
 from mezzotint.errors import UserError, nearest
 
 T = TypeVar("T")
@@ -51,15 +49,13 @@ def parse(default: T, arguments: list[str], program: str) -> T:
                 return_unknown_args=True,
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands),
             )
-    except ValidationError as error:  # of what tyro has no word for itself
-        raise UserError(first_problem(error)) from None
     except SystemExit as stop:
         if not stop.code:
             raise
         cause: BaseException | None = stop
         while cause:
-            if isinstance(cause, ValidationError):
-                raise UserError(first_problem(cause)) from None
+            if isinstance(cause, UserError):  # a configuration refused the values
+                raise UserError(str(cause)) from None
             cause = cause.__context__
         # tyro draws a box, of lines or of ASCII: under its title the first paragraph says what is
         # wrong, the rest repeats the help.

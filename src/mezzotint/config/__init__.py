@@ -6,7 +6,7 @@ from mezzotint.config.file import differences, read, to_json
 from mezzotint.config.migrations import VERSION
 from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
-from mezzotint.config.strict import first_problem
+from mezzotint.strict import first_problem
 from mezzotint.trainer.autoencoding import ReconstructionConfig
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import ObjectiveConfig

@@ -7,25 +7,24 @@ from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import NonNegativeInt, PositiveInt
-from pydantic.dataclasses import dataclass
 from pydantic.fields import Field
 from tyro.conf import Suppress
 
 from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
-from mezzotint.config.strict import STRICT
 from mezzotint.data.augment import TOLD
 from mezzotint.networks import DiT, DiTConfig, UNet, UNetConfig, VAEConfig
 from mezzotint.networks.custom import Custom
 from mezzotint.networks.network import Network
 from mezzotint.networks.passing import made
 from mezzotint.networks.record import CustomConfig
+from mezzotint.strict import strict
 from mezzotint.trainer.autoencoding import ReconstructionConfig
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import ObjectiveConfig
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class Settings:
     """What every run has. Durations are in images seen."""
 
@@ -47,7 +46,7 @@ class Settings:
     """Checkpoints kept."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class Experiment(Settings):
     """A diffusion model, in pixels or in latents."""
 
@@ -96,7 +95,7 @@ class Experiment(Settings):
         return self.sample if classes else replace(self.sample, **UNGUIDED)
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class Autoencoder(Settings):
     """An autoencoder, in whose latents a diffusion model can run."""
 

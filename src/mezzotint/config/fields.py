@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from mezzotint.config.experiment import Configuration
 from mezzotint.config.file import from_json, to_json
-from mezzotint.config.strict import first_problem
 from mezzotint.errors import UserError, nearest
 from mezzotint.networks.record import CustomConfig
+from mezzotint.strict import first_problem
 
 HIDDEN = {"recipe", "kind"}  # which say what a configuration is: nobody sets them
 T = TypeVar("T", bound=Configuration)

@@ -12,8 +12,8 @@ from pydantic.fields import Field
 
 from mezzotint.config import migrations
 from mezzotint.config.experiment import Configuration
-from mezzotint.config.strict import first_problem
 from mezzotint.errors import UserError
+from mezzotint.strict import first_problem
 
 _ADAPTER: TypeAdapter[Configuration] = TypeAdapter(
     Annotated[Configuration, Field(discriminator="kind")]

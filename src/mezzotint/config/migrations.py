@@ -16,7 +16,7 @@ Content: TypeAlias = dict[str, Any]
 VERSION = 5
 """The version that is written."""
 MIGRATIONS: dict[int, Callable[[Content], Content]] = {
-    4: lambda content: content,  # 5 adds sample.sampler_options, whose default changes nothing
+    4: lambda content: content,  # 5 adds sample.sampler_options, and networks of the user's own
 }
 """From each older version, the step to the next: the content, without its version, to another."""
 

@@ -7,20 +7,19 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.fields import Field
 
-from mezzotint.config.strict import STRICT, Choice, first_problem
 from mezzotint.diffusion.guidance import CLIPPINGS, GUIDANCE_SHAPES
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.ddpm import VARIANCES
 from mezzotint.diffusion.samplers.unipc import CORRECTORS
 from mezzotint.diffusion.spacings import KNOTS, OPTIMISED, SPACINGS
 from mezzotint.errors import UserError, nearest
+from mezzotint.strict import Choice, strict
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class SampleConfig:
     """How images are made, during a training and by default afterwards.
 
@@ -158,11 +157,7 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
         given = changed.get("sampler_options", defaults.sampler_options)
         kept = [text for text in given if text.partition("=")[0] not in own]
         changed["sampler_options"] = (*kept, *(f"{name}={value}" for name, value in own.items()))
-    try:
-        how = replace(defaults, **changed)
-    except ValidationError as error:
-        raise UserError(first_problem(error)) from None
-    return how.within(calls)
+    return replace(defaults, **changed).within(calls)
 
 
 def freed(defaults: SampleConfig, sampler: str | None, spacing: str | None) -> SampleConfig:

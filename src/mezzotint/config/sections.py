@@ -7,19 +7,18 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
-from pydantic.dataclasses import dataclass
 from pydantic.fields import Field
 
-from mezzotint.config.strict import STRICT, Choice
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.prediction import PREDICTIONS, determinant
 from mezzotint.diffusion.schedules import SCHEDULES, shifted, zero_terminal_snr
 from mezzotint.errors import UserError
+from mezzotint.strict import Choice, strict
 
 PURE_NOISE = Level(0.0, 0.0, 1.0)
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class PicturesConfig:
     """The images to learn."""
 
@@ -34,7 +33,7 @@ class PicturesConfig:
     """Leave out images that cannot be read, instead of stopping."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class DataConfig(PicturesConfig):
     """The images that a diffusion model learns."""
 
@@ -44,7 +43,7 @@ class DataConfig(PicturesConfig):
     """Probability of each of EDM's augmentations, which the network gets as a condition."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class AugmentedConfig(PicturesConfig):
     """The images that an autoencoder learns."""
 
@@ -52,7 +51,7 @@ class AugmentedConfig(PicturesConfig):
     """Augmentations besides the mirror, by kornia."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class CodecConfig:
     """Where the diffusion runs: in pixels, or in the latents of an autoencoder."""
 
@@ -66,7 +65,7 @@ class CodecConfig:
     the autoencoder's own checkpoint or folder."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class NoiseConfig:
     """The noise axis, and what the network predicts on it."""
 

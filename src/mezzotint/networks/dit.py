@@ -6,18 +6,18 @@ from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, PositiveInt
-from pydantic.dataclasses import dataclass
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from tyro.conf import Suppress
 
 from mezzotint.networks.blocks import attend, sinusoid, zeroed
 from mezzotint.networks.network import Conditioned
+from mezzotint.strict import strict
 
 FREQUENCIES = 256  # of the time's sinusoid, as in the paper's code
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@strict
 class DiTConfig:
     """The shape of a DiT; the defaults are the paper's S/2.
 

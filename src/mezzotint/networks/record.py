@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from types import FunctionType
 from typing import Any, Literal
 
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
 from torch import nn
 from tyro.conf import Suppress
+
+from mezzotint.strict import strict
 
 PLAIN = (bool, int, float, str, type(None))
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@strict
 class CustomConfig:
     """What made a network of the user's own: a record, which nothing is made from."""
 

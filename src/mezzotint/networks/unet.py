@@ -12,19 +12,19 @@ from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, Field, PositiveInt
-from pydantic.dataclasses import dataclass
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from tyro.conf import Suppress
 
 from mezzotint.networks.blocks import Attention, Down, ResBlock, Up, zeroed
 from mezzotint.networks.network import Conditioned
 from mezzotint.networks.norm import GroupNorm
+from mezzotint.strict import strict
 
 WIDE = 128  # from this width on training on a CPU is channels-last, below it is compiled
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@strict
 class UNetConfig:
     """The shape of a U-Net; levels are counted from 0, the full resolution."""
 

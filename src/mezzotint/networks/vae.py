@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
-from pydantic.dataclasses import dataclass
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from mezzotint.errors import UserError
 from mezzotint.networks.blocks import Attention, Down, Pointwise, ResBlock, Up
 from mezzotint.networks.network import Network
 from mezzotint.networks.norm import GroupNorm
+from mezzotint.strict import strict
 
 WIDE = 128  # from this width on training gains more by channels-last than it loses
 LOG_VARIANCE = (-30.0, 20.0)  # its bounds, as in the paper's code
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@strict
 class VAEConfig:
     """The shape of a VAE; levels are counted from 0, the full resolution."""
 
@@ -131,7 +131,7 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     return (mean**2 + log_variance.exp() - 1 - log_variance).flatten(1).sum(1) / 2
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@strict
 class TinyVAEConfig:
     """The shape of a TinyVAE; of both tuples the first number is that of the first layers."""
 

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mezzotint.config.experiment import Autoencoder
-from mezzotint.config.strict import validated
 from mezzotint.drawing.page import Page, Section, render
 from mezzotint.errors import UserError
 from mezzotint.evaluation.samples import Follow
@@ -66,7 +65,7 @@ def report(
         UserError: A folder is not a run or is given twice, an option is out of range, or ``out``
             cannot be written; before any sample is made.
     """
-    options = validated(Options, samples=samples, seed=seed, precision=precision)
+    options = Options(samples=samples, seed=seed, precision=precision)  # type: ignore[arg-type]  # it checks
     folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     if not folders:
         raise UserError("`runs` is empty: give a run folder, or several to compare")

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import NonNegativeInt, PositiveInt
-from pydantic.dataclasses import dataclass as validated_dataclass
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration
-from mezzotint.config.strict import STRICT
 from mezzotint.errors import UserError
 from mezzotint.storage.log import read as read_log
+from mezzotint.strict import strict
 
 
-@validated_dataclass(frozen=True, config=STRICT)
+@strict
 class Options:
     """How much a page shows of what a model makes."""
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -212,13 +211,21 @@ def _nothing(folder: Path) -> UserError:
 def _vae(kind: str, fields: dict[str, Any], weights: dict[str, Tensor], where: str) -> Any:
     try:
         network, config = VAES[kind]
-        vae = network(config(**fields))
+        vae = network(_configured(config, fields, where))
         if wrong := unmatched(weights, vae.state_dict()):
             raise UserError(f"{where}: {wrong}")
         vae.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError, ValidationError) as error:
+    except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{where} is no autoencoder that can be read: {error}") from None
     return vae
+
+
+def _configured(config: Any, fields: dict[str, Any], where: str) -> Any:
+    """Make a network's configuration; UserError that names where its fields were read."""
+    try:
+        return config(**fields)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def _latents(vae: Any, mean: Tensor, std: Tensor, device: torch.device) -> Latents:
@@ -275,13 +282,13 @@ def _from_diffusers(folder: Path, device: torch.device) -> Pipeline:
     config, scheduler, weights = diffusers.read(folder)
     try:
         fields, channels, classes = diffusers.unet_settings(config)
-        net = UNet(UNetConfig(**fields), channels, classes)
+        net = UNet(_configured(UNetConfig, fields, str(folder)), channels, classes)
         ours = diffusers.unet_weights(weights)
         if wrong := unmatched(ours, net.state_dict()):
             raise UserError(f"{folder}: {wrong}")
         net.load_state_dict(ours)
         schedule, prediction = diffusers.schedule(scheduler)
-    except (KeyError, TypeError, RuntimeError, ValidationError) as error:
+    except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{folder} is no UNet2DModel that can be read: {error}") from None
     if classes:
         told = f"{folder}: taken as {classes} classes and, in the last row, the null class"

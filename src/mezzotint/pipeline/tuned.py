@@ -14,18 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from pydantic import PositiveInt, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
 
 from mezzotint.config.sampling import SampleConfig
-from mezzotint.config.strict import STRICT, first_problem
 from mezzotint.errors import UserError
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import files
+from mezzotint.strict import first_problem, strict
 
 NAME = "recommended.json"
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class Choice:
     """Settings, what they cost, and what they gave: a value and its 95 % interval."""
 
@@ -35,7 +34,7 @@ class Choice:
     interval: tuple[float, float]
 
 
-@dataclass(frozen=True, config=STRICT)
+@strict
 class Recommended:
     """The best within each budget of denoiser calls and of all, and how that was measured."""
 

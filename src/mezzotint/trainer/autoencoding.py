@@ -8,19 +8,19 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt
-from pydantic.dataclasses import dataclass
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from mezzotint.networks import Discriminator
 from mezzotint.networks.discriminator import hinge
 from mezzotint.networks.vae import kl_divergence
+from mezzotint.strict import strict
 from mezzotint.trainer.loop import Examples, Task
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+@strict
 class ReconstructionConfig:
     """What an autoencoder is trained for."""
 

@@ -17,18 +17,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import torch
 from pydantic import (
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
 )
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from mezzotint.errors import UserError
+from mezzotint.strict import strict
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 KNOBS = 16  # uniform numbers a picture, which its augmentation follows from
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+@strict
 class TrainConfig:
     """How a network is trained. All durations are in images seen."""
 

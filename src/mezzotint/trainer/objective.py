@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
+from pydantic import Field
 from torch import Tensor, nn
 
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.prediction import determinant, target, to_fraction, to_x0
 from mezzotint.errors import UserError
+from mezzotint.strict import strict
 from mezzotint.trainer.levels import Adaptive, uniform
 from mezzotint.trainer.loop import Examples, Task
 
@@ -149,7 +149,7 @@ def log_likelihood(x0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     return (high + torch.log(-torch.expm1((low - high).clamp(max=-1e-9)))).to(dtype)
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+@strict
 class ObjectiveConfig:
     """What is minimised."""
 

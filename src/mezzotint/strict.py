@@ -1,33 +1,45 @@
-"""How a configuration is validated, and the one line that says what is wrong with one."""
+"""Configuration classes: frozen dataclasses whose values are checked when they are made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from functools import wraps
+from typing import Any, Literal, TypeVar, dataclass_transform
 
-from pydantic import ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, core_schema
 from tyro.constructors import PrimitiveConstructorSpec
 
-from mezzotint.errors import Registry, UserError
+from mezzotint.errors import Registry, UserError, nearest
 
 T = TypeVar("T")
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-KINDS = {
-    "diffusion",
-    "autoencoder",
-    "unet",
-    "dit",
-    "custom",
-}  # in a field's place
+KINDS = {"diffusion", "autoencoder", "unet", "dit", "custom"}  # parts of a field's place, not names
 
 
-def validated(kind: type[T], **fields: Any) -> T:
-    """An instance of a validated dataclass; UserError that names the field which is wrong."""
-    try:
-        return kind(**fields)
-    except ValidationError as error:
-        raise UserError(first_problem(error)) from None
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def strict(cls: type[T]) -> type[T]:
+    """Make a class a frozen dataclass that checks its values, by pydantic.
+
+    Unknown fields, values of a wrong type or out of range, and numbers that are not finite raise
+    UserError, which names the field; so does a ValueError of ``__post_init__``.
+    """
+    checked = dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))(cls)
+    init = checked.__init__
+
+    @wraps(init)
+    def __init__(self: T, *values: Any, **fields: Any) -> None:
+        for name in fields:
+            if name not in checked.__dataclass_fields__:
+                hint = nearest(name, checked.__dataclass_fields__)
+                raise UserError(f"{cls.__name__} has no field {name!r}{hint}")
+        try:
+            init(self, *values, **fields)
+        except ValidationError as error:
+            raise UserError(first_problem(error)) from None
+
+    checked.__init__ = __init__  # type: ignore[method-assign, assignment]
+    return cls
 
 
 class Choice(PrimitiveConstructorSpec[str]):
