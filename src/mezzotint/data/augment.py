@@ -1,4 +1,4 @@
-"""Augmentation of whole batches, on the device where they lie."""
+"""Augmentation of batches, on the device that they are on."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from torch import Tensor
 from mezzotint.errors import UserError
 
 TOLD = 9
-"""How many numbers `non_leaking` says of each image."""
+"""How many numbers `non_leaking` gives for each image."""
 
 
 def flip(images: Tensor, mask: Tensor) -> Tensor:
@@ -20,9 +20,9 @@ def flip(images: Tensor, mask: Tensor) -> Tensor:
 
 
 def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, Tensor]:
-    """EDM's augmentation, and what the network is told of it, so that samples do not show it.
+    """Augment as EDM does, and return the condition that keeps augmented images out of samples.
 
-    | in this order | does                                       | told                   |
+    | in this order | does                                       | condition              |
     |---------------|--------------------------------------------|------------------------|
     | x-flip        | mirrors left and right; a0 ~ U{0, 1}       | a0                     |
     | y-flip        | mirrors up and down; a1 ~ U{0, 1}          | a1                     |
@@ -42,11 +42,11 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
     Args:
         images: (B, C, H, W), floating, in [-1, 1].
         u: (B, 16), uniform in [0, 1): the whole randomness. Columns 0, 14 and 15 are not looked at,
-            so that an untold `flip` can have its coin there.
+            so that `flip`, which is no condition, can have its coin there.
         probability: in [0, 1].
 
     Returns:
-        The images, and told (B, 9), all 0 where nothing was applied.
+        The images, and the condition (B, 9), all 0 where nothing was applied.
 
     Source: Karras et al., arXiv 2206.00364, appendix F.2.
     """
@@ -64,7 +64,7 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
     a4, a5 = angle[:, 9], gated(8, normal[:, 10])
     a6, a7 = gated(11, normal[:, 12]), gated(11, normal[:, 13])
     numbers = (a0, a1, a2, a3.cos() - 1, a3.sin(), a5 * a4.cos(), a5 * a4.sin(), a6, a7)
-    told = torch.stack(numbers, 1)
+    condition = torch.stack(numbers, 1)
 
     images = flip(images, a0 > 0)
     images = torch.where((a1 > 0)[:, None, None, None], images.flip(-2), images)
@@ -83,8 +83,8 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
     warped = F.grid_sample(
         images.float(), places.float(), "bicubic", "reflection", align_corners=False
     )
-    resampled = (told[:, 2:] != 0).any(1)[:, None, None, None]
-    return torch.where(resampled, warped.clamp(-1, 1).to(images.dtype), images), told
+    resampled = (condition[:, 2:] != 0).any(1)[:, None, None, None]
+    return torch.where(resampled, warped.clamp(-1, 1).to(images.dtype), images), condition
 
 
 def _turned(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,7 +104,7 @@ _KORNIA: dict[str, Callable[[Any, tuple[int, int]], Any]] = {
 def kornia_augmentation(
     names: tuple[str, ...], size: tuple[int, int]
 ) -> Callable[[Tensor, int], Tensor]:
-    """Augmentations that nobody is told of, by kornia, one after another.
+    """Augmentations that are no condition, by kornia, one after another.
 
     `crop` scales a part, half to all of the area, to the whole; `colour` changes brightness,
     contrast and saturation by up to 0.2 and the hue by 0.05; `randaugment` applies 2 operations,

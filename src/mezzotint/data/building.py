@@ -69,8 +69,8 @@ def build(source: Source, size: int | None, skip_bad: bool, folder: Path) -> str
 
 
 def _checked(source: Source, items: Iterator[Item]) -> Iterator[Item]:
-    """The items. Raises UserError where their number or a label is not what the source says."""
-    told = f"the source {source.name}"
+    """Yield the items. Raises UserError for a number or a label that the source did not state."""
+    what = f"the source {source.name}"
     count, labels = 0, range(len(source.classes)) if source.classes else (UNLABELLED,)
     for item in items:
         count += 1
@@ -80,7 +80,7 @@ def _checked(source: Source, items: Iterator[Item]) -> Iterator[Item]:
             )
         if item.label not in labels:
             raise UserError(
-                f"{told}: {item.name} has the label {item.label}, none of its "
+                f"{what}: {item.name} has the label {item.label}, none of its "
                 f"{len(source.classes)} classes: count them from 0, or {UNLABELLED} without any"
             )
         yield item
@@ -119,7 +119,7 @@ def _check(
 def _decoded(items: Iterable[Item], size: int | None) -> Iterator[Decoded]:
     """The images in order, decoded by as many threads as there are processors.
 
-    Only a few chunks are under way at a time, so a stream is never held whole.
+    Only a few chunks are in memory at a time.
     """
 
     def decode(chunk: list[Item]) -> list[Decoded]:

@@ -30,11 +30,13 @@ VERSION = 1  # raised with every change of what an entry is, and caches are rebu
 
 @dataclass(frozen=True, eq=False)
 class PreparedLatents:
-    """What an autoencoder says of a data set's images, read-only.
+    """The raw latents of a data set's images, read-only.
 
-    `moments` is float16 (N, copies, parts, C, h, w), memory-mapped: of each image, and of its
-    mirror image where copies is 2, the mean of the raw latents and, where parts is 2, their
-    standard deviation. `mean` and `std` (C,) are those of all raw latents, over both.
+    Attributes:
+        moments: float16 (N, copies, parts, C, h, w), memory-mapped. A copy is an image or, the
+            second of 2, its mirror image; a part is the mean of the latents or, the second of 2,
+            their standard deviation.
+        mean, std: (C,), of each channel over all images and copies.
     """
 
     moments: npt.NDArray[np.float16]

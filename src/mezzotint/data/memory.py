@@ -1,7 +1,7 @@
 """Images in memory: a numpy array or a torch tensor, checked and brought to 8-bit RGB.
 
-Nothing is guessed. Axes whose order is not plain from their lengths, and values whose range is not
-plain from their type, are refused until the caller says what they are.
+Nothing is guessed. Where the lengths of the axes do not tell their order, or the type of the values
+not their range, the images are refused until the caller states it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -75,34 +75,34 @@ def _array(name: str, value: Any) -> Array:
 
 def _nhwc(images: Array, layout: Layout | None) -> Array:
     """A view of the images as (N, H, W, C), C 1 or 3."""
-    told = f"`data` has the shape {images.shape}"
+    what = f"`data` has the shape {images.shape}"
     if layout is not None and layout not in get_args(Layout):
         raise UserError(f"`layout` is {layout!r}: say {', '.join(get_args(Layout))}")
     if images.ndim not in (3, 4):
-        raise UserError(f"{told}: give (N, H, W), (N, H, W, C) or (N, C, H, W)")
+        raise UserError(f"{what}: give (N, H, W), (N, H, W, C) or (N, C, H, W)")
     if 0 in images.shape:
-        raise UserError(f"{told}, which holds no images: give at least one")
+        raise UserError(f"{what}, which holds no images: give at least one")
     layout = layout or _plain_layout(images.shape)
     if len(layout) != images.ndim:
-        raise UserError(f"{told}, `layout` is {layout!r}: give as many axes")
+        raise UserError(f"{what}, `layout` is {layout!r}: give as many axes")
     if layout == "NHW":
         images = images[..., None]
     elif layout == "NCHW":
         images = np.moveaxis(images, 1, 3)
     if images.shape[3] not in (1, 3):
         raise UserError(
-            f"{told}, {images.shape[3]} channels as {layout}: give 1 (grey) or 3 (RGB) channels"
+            f"{what}, {images.shape[3]} channels as {layout}: give 1 (grey) or 3 (RGB) channels"
         )
     return images
 
 
 def _plain_layout(shape: tuple[int, ...]) -> Layout:
-    """The layout that the lengths of the axes leave no doubt of."""
-    told = f"`data` has the shape {shape}"
+    """The layout that follows from the lengths of the axes. Raises UserError if none does."""
+    what = f"`data` has the shape {shape}"
     if len(shape) == 3:
         if shape[2] in _CHANNELS or shape[0] in _CHANNELS[1:]:
             raise UserError(
-                f'{told}, which may be one image: say `layout="NHW"` for {shape[0]} grey images, '
+                f'{what}, which may be one image: say `layout="NHW"` for {shape[0]} grey images, '
                 "or give one image as `data[None]`"
             )
         return "NHW"
@@ -110,7 +110,7 @@ def _plain_layout(shape: tuple[int, ...]) -> Layout:
     if first == last:
         which = "both axes" if first else "neither axis"
         raise UserError(
-            f"{told}, of which {which} may be the channels (1, 3 or 4): "
+            f"{what}, of which {which} may be the channels (1, 3 or 4): "
             'say `layout="NHWC"` or `layout="NCHW"`'
         )
     return "NHWC" if last else "NCHW"
@@ -136,24 +136,24 @@ def _span(images: Array) -> tuple[Any, Any]:
 
 
 def _scale(images: Array, bounds: Bounds | None) -> tuple[Bounds | None, list[str]]:
-    """What becomes black and white, None for values that are 8-bit already; and notes."""
+    """The values that become 0 and 255, None if they are 8-bit already; and notes."""
     dtype = images.dtype
     if dtype.kind not in "iuf":
         raise UserError(f"`data` is {dtype}: give uint8, uint16 or float")
     if bounds is None and dtype == np.uint8:
         return None, []
     low, high = _span(images)
-    told = f"`data` is {dtype} with values from {low} to {high}"
+    what = f"`data` is {dtype} with values from {low} to {high}"
     if bounds is None and dtype.kind == "u" and dtype.itemsize == 2:
         if high < 256:
-            raise UserError(f"{told}: say `range=(0, 255)` or `range=(0, 65535)`")
+            raise UserError(f"{what}: say `range=(0, 255)` or `range=(0, 65535)`")
         return (0, 65535), [f"16-bit values up to {high} were scaled from 0..65535 to 0..255"]
     if bounds is None:
         choices = "`range=(0, 1)` or `range=(-1, 1)`" if dtype.kind == "f" else "`range=(0, 255)`"
-        raise UserError(f"{told}: say which are black and white, such as {choices}")
+        raise UserError(f"{what}: say which are black and white, such as {choices}")
     black, white = _checked(bounds)
     if low < black or high > white:
-        raise UserError(f"{told}, outside `range=({black:g}, {white:g})`: clip them or say another")
+        raise UserError(f"{what}, outside `range=({black:g}, {white:g})`: clip them or say another")
     return (black, white), [f"{dtype} values were scaled from {black:g}..{white:g} to 0..255"]
 
 

@@ -57,15 +57,16 @@ class Prepared:
         return first + "\n  " + "; ".join([second, *skipped, *self.notes])
 
     def some(self, count: int) -> "Prepared":
-        """Return up to so many of the images: which, is a matter of chance, always the same.
+        """Return up to ``count`` of the images, drawn at random, the same ones each time.
 
-        Not the first, nor every so manieth: the classes may come one after the other, or in turn.
+        The first ``count``, or every k-th, would not do: classes may come one after the other, or
+        in turn.
         """
         if count >= len(self):
             return self
         rows = np.sort(np.random.default_rng(0).permutation(len(self))[:count])
-        told = f"{count} of {self.fingerprint}"
-        fingerprint = hashlib.sha256(told.encode()).hexdigest()
+        name = f"{count} of {self.fingerprint}"
+        fingerprint = hashlib.sha256(name.encode()).hexdigest()
         picked = self.images[rows], self.labels[rows]
         return Prepared(*picked, self.classes, fingerprint, self.folder)
 

@@ -1,4 +1,4 @@
-"""What every source of images says of itself, and the words that sources share."""
+"""What a data source is, and what all sources share: the names of splits, stamps of files."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ def split_names(split: str) -> tuple[str, ...]:
 
 
 class NoSplit(UserError):
-    """There is no such split of data that is otherwise as it should be."""
+    """A split that the data does not have; nothing else is wrong with the data."""
 
 
 def no_split(data: str, split: str, existing: Iterable[str]) -> NoSplit:

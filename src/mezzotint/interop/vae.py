@@ -76,11 +76,14 @@ PARTS = (("conv_shortcut.", "shortcut."), ("group_norm.", "norm."), ("to_out.0."
 
 @dataclass(frozen=True, eq=False)
 class Foreign:
-    """An autoencoder that diffusers saved: what VAE (``kind`` "kl") or TinyVAE ("tiny") is of it.
+    """An autoencoder that diffusers saved, as settings and weights of VAE or TinyVAE.
 
-    ``fields`` are VAEConfig's or TinyVAEConfig's, ``channels`` the image's, ``weights`` under
-    our keys; a diffusion model sees the latents as ``(z - shift) * scale``. Whether the weights
-    are those of such a network, and no others, folder.unmatched says.
+    Attributes:
+        kind: "kl" for VAE, "tiny" for TinyVAE.
+        fields: VAEConfig's or TinyVAEConfig's.
+        channels: of an image.
+        weights: under our keys. Whether they are exactly the network's, `folder.unmatched` finds.
+        scale, shift: a diffusion model sees the latents as ``(z - shift) * scale``.
     """
 
     kind: Literal["kl", "tiny"]
@@ -124,7 +127,7 @@ def write_vae(
     scale: float,
     shift: float,
 ) -> None:
-    """A folder that ``AutoencoderKL.from_pretrained`` reads, of what `read_vae` says of a VAE.
+    """Write a folder that ``AutoencoderKL.from_pretrained`` reads; arguments as in `Foreign`.
 
     All of VAEConfig's fields are to be given. Raises UserError for a VAE that folds pixels.
     """

@@ -46,9 +46,9 @@ def cache_folder(part: str) -> Path:
 def download(url: str, sha256: str, name: str, instead: str) -> Path:
     """The file at a URL, in the cache's downloads as `name`, fetched if it is not there.
 
-    It comes under its own name only when whole and of the SHA-256 given (64 hex digits); what is
-    already there under that name was, and is not summed again. `instead` says, after "try again,
-    or", what else a person may do. Raises `UserError` where the download fails.
+    The file gets its name only once it is complete and has the given SHA-256 (64 hex digits), so
+    one that is there already is not checked again. `instead` is what else a person may do; it
+    follows "try again, or" in errors. Raises `UserError` if the download fails.
     """
     target = cache_folder("downloads") / name
     if target.exists():
@@ -81,7 +81,7 @@ def _fetch(url: str, file: io.BufferedWriter, name: str) -> str:
 
 
 def kept(entry: Path, load: Callable[[Path], T | None], build: Callable[[Path], object]) -> T:
-    """What `load` reads from a folder of the cache, which is built first if it is not there whole.
+    """What `load` reads from a folder of the cache, which is built first if it is missing.
 
     Args:
         entry: the folder.

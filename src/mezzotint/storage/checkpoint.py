@@ -2,8 +2,8 @@
 
 A checkpoint is a folder, ``step-N`` or ``best``, of safetensors and JSON files. It is written
 beside under a hidden name, synced, given a ``manifest.json`` with the SHA-256 of each file, and
-renamed into place; only then are older ones pruned. So a folder of such a name is whole, or was
-damaged later, which its manifest tells.
+renamed into place; only then are older ones pruned. So a folder of such a name is complete, unless
+it was damaged later, which its manifest shows.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def write(
 ) -> Path:
     """Write a checkpoint: NAME.safetensors for each of ``tensors``, NAME.json for ``facts``.
 
-    It takes the place of one of the same name only when whole.
+    It replaces one of the same name only when it is complete.
     """
     folder = final.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def write(
 
 
 def listed(folder: Path) -> list[Path]:
-    """The checkpoints of a folder by rising step, whole or not."""
+    """The checkpoints of a folder by rising step, damaged ones too."""
     found = [p for p in folder.glob("step-*") if p.name.removeprefix("step-").isdecimal()]
     return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
 
@@ -101,9 +101,10 @@ def verify(checkpoint: Path) -> None:
 
 
 def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
-    """The newest whole checkpoint of a folder; each damaged one passed over is told to ``warn``.
+    """The newest checkpoint of a folder that is not damaged; None if there is no checkpoint.
 
-    None where there is no checkpoint at all; raises UserError where all are damaged.
+    ``warn`` is called with a line for each damaged one that is newer. Raises UserError if all are
+    damaged.
     """
     problems: list[str] = []
     for checkpoint in reversed(listed(folder)):

@@ -1,4 +1,4 @@
-"""Files of JSON, a row a line, that are only appended to."""
+"""Files with one JSON object a line, to which rows are only appended."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 
 def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
-    """The rows of a file from a byte on, none where there is no file.
+    """The rows of a file from byte ``start`` on; none if there is no file.
 
-    A line that a crash cut short, or that is otherwise no object of JSON in UTF-8, is left out.
+    A line that is not a JSON object in UTF-8, such as one that a crash cut short, is left out.
     """
     found = []
     for line in path.read_bytes()[start:].splitlines() if path.exists() else ():

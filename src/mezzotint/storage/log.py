@@ -27,7 +27,7 @@ class Log:
 
 
 def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
-    """The rows of a log from a byte on, none where there is no log."""
+    """The rows of a log from byte ``start`` on; none if there is no log."""
     return [row for row in jsonl.read(path, start) if "step" in row]
 
 

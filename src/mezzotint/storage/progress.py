@@ -1,13 +1,13 @@
-"""How far something is, and how long it takes."""
+"""Progress bars, and durations in words."""
 
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn
 
 
 def progress(column: ProgressColumn) -> Progress:
-    """A bar on the error stream, gone when done, with a last column of one's own.
+    """A progress bar on the error stream with ``column`` as its last; it vanishes when done.
 
-    In a log file or a pipe it stays silent.
+    If the error stream is a file or a pipe, nothing is written.
     """
     console = Console(stderr=True)
     return Progress(
@@ -20,7 +20,7 @@ def progress(column: ProgressColumn) -> Progress:
 
 
 def told(seconds: float) -> str:
-    """A duration as one says it."""
+    """A duration in words: "3 hours"."""
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
