@@ -108,7 +108,7 @@ class Result:
 
 
 def base(source: str, images: int) -> Experiment:
-    recipe = recipes.find("cifar10-ddpm-small")
+    recipe = recipes.RECIPES["cifar10-ddpm-small"]
     assert isinstance(recipe, Experiment)
     times = images / recipe.train.images
     durations = replace(

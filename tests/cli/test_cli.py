@@ -567,7 +567,7 @@ def test_every_recipe_is_whole() -> None:
     for name, recipe in recipes.RECIPES.items():
         assert recipe.recipe == name
         assert 32 % recipe.net.factor == 0
-    paper = recipes.find("cifar10-ddpm")
+    paper = recipes.RECIPES["cifar10-ddpm"]
     assert paper.train.steps == 61_000
     assert (paper.train.batch, paper.train.lr, paper.train.weight_decay) == (128, 2e-4, 0)
     assert (paper.noise.schedule, paper.noise.prediction) == ("linear", "eps")

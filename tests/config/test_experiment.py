@@ -246,7 +246,7 @@ def test_a_decoder_is_tuned_of_an_encoder_that_there_is() -> None:
     tuned = {"recipe": "tuned", "loss": ReconstructionConfig(tune="decoder")}
     problem = refused(Autoencoder, **tuned)
     assert problem.startswith('`tune="decoder"` leaves the encoder at its random weights')
-    assert problem.endswith('give `init`, what to begin from, or choose `tune="all"`')
+    assert problem.endswith('give `init`, the autoencoder to begin with, or choose `tune="all"`')
     assert Autoencoder(**tuned, init="runs/vae").init == "runs/vae"
 
 

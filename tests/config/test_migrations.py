@@ -12,7 +12,7 @@ import mezzotint as mz
 from mezzotint import config
 from mezzotint.config import migrations
 from mezzotint.config.migrations import VERSION, readable
-from mezzotint.config.recipes import find
+from mezzotint.config.recipes import RECIPES
 
 Content = dict[str, Any]
 
@@ -36,7 +36,7 @@ def older(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def written(path: Path, version: object, change: Content, train: Content) -> Path:
     """A config.json of glyphs-ddpm, some of its fields changed; None takes one out."""
-    content = config.to_json(find("glyphs-ddpm")) | change | {"version": version}
+    content = config.to_json(RECIPES["glyphs-ddpm"]) | change | {"version": version}
     content["train"] |= train
     content["train"] = {k: v for k, v in content["train"].items() if v is not None}
     path.write_text(json.dumps(content))
@@ -45,7 +45,7 @@ def written(path: Path, version: object, change: Content, train: Content) -> Pat
 
 def test_each_step_is_taken_in_turn(tmp_path: Path, older: None) -> None:
     path = tmp_path / "config.json"
-    recipe = find("glyphs-ddpm")
+    recipe = RECIPES["glyphs-ddpm"]
     lr, images = recipe.train.lr, recipe.train.images
     assert config.read(written(path, VERSION, {}, {})) == recipe
     assert (

@@ -70,7 +70,7 @@ def test_only_what_is_asked_is_trained(tmp_path: Path) -> None:
 
 
 def test_a_budget_keeps_the_shape_of_a_training(tmp_path: Path) -> None:
-    whole = recipes.find("cifar10-ddpm-small").train
+    whole = recipes.RECIPES["cifar10-ddpm-small"].train
     half = planned("cifar10", ["B"], tmp_path, images=whole.images // 2).models["linear"].train
     assert half.images == whole.images // 2
     assert half.warmup == whole.warmup // 2

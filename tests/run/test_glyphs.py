@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import mezzotint as mz
-from mezzotint.config.recipes import find
+from mezzotint.config.recipes import RECIPES
 from mezzotint.data import prepare
 from mezzotint.run import run
 
@@ -47,7 +47,7 @@ def test_the_demos_recipe_draws_the_digits_it_is_asked_for(tmp_path: Path) -> No
     held_out = torch.from_numpy(test.images[:500].copy()).permute(0, 3, 1, 2)
     assert agreement(held_out, test.labels[:500].tolist()) > 0.97  # the judge can read
 
-    for _ in run(find("glyphs-ddpm"), tmp_path / "run"):
+    for _ in run(RECIPES["glyphs-ddpm"], tmp_path / "run"):
         pass
     pipe = mz.load(tmp_path / "run")
     images = pipe.sample(200, seed=1)

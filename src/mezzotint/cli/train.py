@@ -30,7 +30,7 @@ class TrainFlags:
 def train(arguments: list[str]) -> None:
     """Train a recipe."""
     name, rest = subject(arguments, f"a recipe: {', '.join(recipes.RECIPES)}")
-    recipe = recipes.find(name)
+    recipe = recipes.RECIPES[name]
     flags = parse(TrainFlags(recipe, Path("runs") / name), rest, f"mezzotint train {name}")
     track = None if flags.track == "none" else flags.track
     steps = training(flags.experiment, out=flags.out, resume=flags.resume, track=track)

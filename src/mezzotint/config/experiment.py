@@ -1,4 +1,4 @@
-"""The configuration of a run, and what is built from it."""
+"""The configuration of a run, and the network made of it."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from mezzotint.trainer.objective import ObjectiveConfig
 
 @strict
 class Settings:
-    """What every run has. Durations are in images seen."""
+    """What the configuration of every run has. Durations are in images seen."""
 
     recipe: Suppress[str]
     train: TrainConfig = TrainConfig()
     precision: Literal["auto", "bf16", "float32"] = "auto"
-    """auto: bf16 autocast where the hardware has it."""
+    """What training computes in; auto is bf16 autocast if the hardware has it."""
     log_every: PositiveInt = 12_800
     """Images between rows of log.jsonl."""
     sample_every: PositiveInt = 640_000
-    """Images between grids in samples/."""
+    """Images between grids of samples in samples/."""
     evaluate_every: NonNegativeInt = 0
-    """Images between measurements of the distance to the data; 0 for none."""
+    """Images between measurements of the distance to the data; 0 measures none."""
     evaluate_samples: int = Field(default=1_000, ge=10)
-    """Pictures made for each."""
+    """Samples made for each measurement."""
     save_every: PositiveInt = 256_000
     """Images between checkpoints."""
     keep: PositiveInt = 2
-    """Checkpoints kept."""
+    """How many checkpoints are kept."""
 
 
 @strict
 class Experiment(Settings):
-    """A diffusion model, in pixels or in latents."""
+    """The configuration of a diffusion model, in pixels or in latents."""
 
     data: DataConfig = DataConfig()
     codec: CodecConfig = CodecConfig()
@@ -77,10 +77,18 @@ class Experiment(Settings):
             raise ValueError('latents have no bounds: choose `clipping="none"`')
 
     def network(self, channels: int, classes: int) -> Network:
-        """Make the network for images of so many channels: two outputs each with learned variance.
+        """Make the network.
 
-        The first half of the outputs is the prediction, the second `prediction.split_variance`'s.
-        Raises UserError for a network of the user's own that was not passed in this process.
+        Args:
+            channels: The channels of its input, C.
+            classes: The number of classes, K; 0 for an unconditional network.
+
+        Returns:
+            A network of C output channels; of 2C with a learned variance, of which the first C are
+            the prediction (`prediction.split_variance`).
+
+        Raises:
+            UserError: If it is the user's own network, and was not passed in this process.
         """
         if isinstance(self.net, CustomConfig):
             return Custom(made(self.net), self.net, classes)
@@ -91,26 +99,26 @@ class Experiment(Settings):
         return UNet(self.net, channels, classes, outputs, told)
 
     def sampling(self, classes: Sequence[str]) -> SampleConfig:
-        """How pictures of a model with these classes are made: unguided where it has none."""
+        """How a model with these classes is sampled: unguided if there are none."""
         return self.sample if classes else replace(self.sample, **UNGUIDED)
 
 
 @strict
 class Autoencoder(Settings):
-    """An autoencoder, in whose latents a diffusion model can run."""
+    """The configuration of an autoencoder, in whose latents a diffusion model can run."""
 
     data: AugmentedConfig = AugmentedConfig()
     net: VAEConfig = VAEConfig()
     init: str = ""
-    """Begin with the weights, and the network, of this run, checkpoint or diffusers folder."""
+    """Begin with the network and the weights of this run, checkpoint or diffusers folder."""
     loss: ReconstructionConfig = ReconstructionConfig()
     kind: Suppress[Literal["autoencoder"]] = "autoencoder"
 
     def __post_init__(self) -> None:
         if self.loss.tune == "decoder" and not self.init:
             raise ValueError(
-                '`tune="decoder"` leaves the encoder at its random weights: give `init`, what to '
-                'begin from, or choose `tune="all"`'
+                '`tune="decoder"` leaves the encoder at its random weights: give `init`, the '
+                'autoencoder to begin with, or choose `tune="all"`'
             )
 
 

@@ -1,20 +1,20 @@
-"""The named experiments."""
+"""The recipes: named configurations."""
 
 from __future__ import annotations
 
 from mezzotint.config.experiment import Autoencoder, Configuration, Experiment
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
-from mezzotint.errors import UserError, nearest
+from mezzotint.errors import Registry
 from mezzotint.networks import DiTConfig, UNetConfig, VAEConfig
 from mezzotint.trainer.autoencoding import ReconstructionConfig
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import ObjectiveConfig
 
-IMAGENET100 = "hub:clane9/imagenet-100"  # their short sides are 160: enough for 128, not for more
+IMAGENET100 = "hub:clane9/imagenet-100"  # short sides of 160 pixels: too few for more than 128
 
 _ALL: list[Configuration] = [
-    # The main job on the embedded default: legible digits in minutes on two cores.
+    # The default: legible digits from the embedded data set, in minutes on two cores.
     Experiment(
         recipe="glyphs-ddpm",
         data=DataConfig(data="glyphs", flip=False),
@@ -34,14 +34,14 @@ _ALL: list[Configuration] = [
         sample_every=20_000,
         save_every=16_000,
     ),
-    # Experiment A of arXiv 2412.14422: DDPM as published (Ho et al. 2020), 61,000 steps of 128.
+    # Experiment A of the paper: DDPM as published (Ho et al. 2020), 61,000 steps of 128 images.
     Experiment(
         recipe="cifar10-ddpm",
         data=DataConfig(data="cifar10", conditional=False),
         net=UNetConfig(dropout=0.1),
         sample=SampleConfig(sampler="ddpm", steps=1000, spacing="linspace"),
     ),
-    # Class-conditional CIFAR-10 at a useful pace on two cores: the U-Net at half resolution.
+    # Class-conditional CIFAR-10 for two cores: the U-Net runs at half the resolution.
     Experiment(
         recipe="cifar10-ddpm-small",
         data=DataConfig(data="cifar10"),
@@ -61,8 +61,8 @@ _ALL: list[Configuration] = [
         sample_every=50_000,
         save_every=25_000,
     ),
-    # For quality: five hours of two cores, in pieces if need be, which are 10 PFLOP. What such
-    # choices are worth: docs/results/recipe.md.
+    # CIFAR-10 for quality: 10 PFLOP, five hours on two cores, which may be interrupted.
+    # docs/results/recipe.md measures its choices.
     Experiment(
         recipe="cifar10-cpu",
         data=DataConfig(data="cifar10"),
@@ -86,7 +86,7 @@ _ALL: list[Configuration] = [
         evaluate_samples=1_000,
         save_every=50_000,
     ),
-    # An hour of a data-centre GPU: 440 PFLOP, which are an hour at 120 TFLOP/s.
+    # CIFAR-10 for an hour of a data-centre GPU: 440 PFLOP, at 120 TFLOP/s.
     Experiment(
         recipe="cifar10-hour",
         data=DataConfig(data="cifar10", non_leaking=0.12),
@@ -110,7 +110,7 @@ _ALL: list[Configuration] = [
         evaluate_samples=5_000,
         save_every=250_000,
     ),
-    # Latent diffusion of the digits, autoencoder and all, in a few minutes on two cores.
+    # Latent diffusion of the digits, with its autoencoder: a few minutes each on two cores.
     Autoencoder(
         recipe="glyphs-vae",
         data=AugmentedConfig(data="glyphs", flip=False),
@@ -150,7 +150,7 @@ _ALL: list[Configuration] = [
         sample_every=40_000,
         save_every=32_000,
     ),
-    # The same for 100 classes of ImageNet at 64x64, an hour or two each on two cores.
+    # The same for 100 classes of ImageNet at 64x64: an hour or two each on two cores.
     Autoencoder(
         recipe="tiny-imagenet100-vae",
         data=AugmentedConfig(data="tiny-imagenet-100", size=64),
@@ -197,7 +197,7 @@ _ALL: list[Configuration] = [
         sample_every=50_000,
         save_every=25_000,
     ),
-    # Experiment C of arXiv 2412.14422: ImageNet-100 at 128x128, its latents 32x32 (f4).
+    # Experiment C of the paper: ImageNet-100 at 128x128, with latents of 32x32 (f4).
     Autoencoder(
         recipe="imagenet100-vae",
         data=AugmentedConfig(data=IMAGENET100, size=128),
@@ -228,7 +228,7 @@ _ALL: list[Configuration] = [
         ),
         sample=SampleConfig(steps=50, guidance=2.0, clipping="none"),
     ),
-    # Larger pictures and machines: a transformer on f8 latents of a published autoencoder.
+    # Larger images on larger machines: a transformer on the f8 latents of a published autoencoder.
     *(
         Experiment(
             recipe=f"imagenet100-ldm-{size}",
@@ -246,12 +246,5 @@ _ALL: list[Configuration] = [
     ),
 ]
 
-RECIPES = {experiment.recipe: experiment for experiment in _ALL}
-
-
-def find(name: str) -> Configuration:
-    """The recipe of that name. Raises UserError, offering the nearest, where there is none."""
-    if name not in RECIPES:
-        hint = nearest(name, list(RECIPES)) or f": choose one of {', '.join(RECIPES)}"
-        raise UserError(f"unknown recipe {name!r}{hint}")
-    return RECIPES[name]
+RECIPES: Registry[Configuration] = Registry("recipe", {each.recipe: each for each in _ALL})
+"""The recipes by name. One of your own is one more entry: docs/extending.md."""

@@ -19,7 +19,7 @@ PURE_NOISE = Level(0.0, 0.0, 1.0)
 
 
 @strict
-class PicturesConfig:
+class ImagesConfig:
     """The images to learn."""
 
     data: str = "cifar10"
@@ -34,7 +34,7 @@ class PicturesConfig:
 
 
 @strict
-class DataConfig(PicturesConfig):
+class DataConfig(ImagesConfig):
     """The images that a diffusion model learns."""
 
     conditional: bool = True
@@ -44,7 +44,7 @@ class DataConfig(PicturesConfig):
 
 
 @strict
-class AugmentedConfig(PicturesConfig):
+class AugmentedConfig(ImagesConfig):
     """The images that an autoencoder learns."""
 
     augment: tuple[Literal["crop", "colour", "randaugment", "cutmix"], ...] = ()

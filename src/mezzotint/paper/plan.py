@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from mezzotint.config import recipes
 from mezzotint.config.experiment import Autoencoder, Configuration, Experiment
 from mezzotint.config.file import to_json
+from mezzotint.config.recipes import RECIPES
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import NoiseConfig
 from mezzotint.errors import UserError
@@ -145,7 +145,7 @@ def plan(
         raise UserError(f"unknown experiment {unknown[0]!r}: choose of A, B, C, D")
     size, rows = SCALES[scale], list[Row]()
     models: dict[str, Configuration] = {}
-    pixels = recipes.find(size.pixels)
+    pixels = RECIPES[size.pixels]
     assert isinstance(pixels, Experiment)
 
     def model(schedule: Literal["linear", "cosine"], **objective: Any) -> Experiment:
@@ -197,7 +197,7 @@ def latent(
     size: Size, folder: Path, imagenet: str, vae: str, images: int | None, seed: int
 ) -> dict[str, Configuration]:
     """Experiment C's autoencoder, unless there is one, and the model in its latents."""
-    first, second = recipes.find(size.vae), recipes.find(size.latent)
+    first, second = RECIPES[size.vae], RECIPES[size.latent]
     assert isinstance(first, Autoencoder)
     assert isinstance(second, Experiment)
     coder = replace(

@@ -24,7 +24,7 @@ def requested(
     Raises:
         UserError: there is no such recipe or field, or a value that cannot be.
     """
-    experiment = recipes.find(recipe) if isinstance(recipe, str) else recipe
+    experiment = recipes.RECIPES[recipe] if isinstance(recipe, str) else recipe
     if not isinstance(experiment, Experiment | Autoencoder):
         raise UserError(
             f"the recipe is a {type(recipe).__name__}: give its name, an Experiment or an "
