@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import mezzotint
+from examples import run_examples
 from mezzotint.config.experiment import Autoencoder, Configuration
 from mezzotint.config.recipes import RECIPES
 from mezzotint.diffusion.guidance import CLIPPINGS, GUIDANCE_SHAPES
@@ -29,15 +30,6 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "src").rglob("*.md")),
 ]
-
-
-def run_examples(path: Path) -> None:
-    """Run a page's examples in their order and in one namespace, at their lines in the page."""
-    text = path.read_text()
-    names: dict[str, object] = {}
-    for example in re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-        above = text[: example.start(1)].count("\n")
-        exec(compile("\n" * above + example[1], path.name, "exec"), names)
 
 
 def test_the_readmes_example_runs() -> None:
