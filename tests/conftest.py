@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from mezzotint.config.experiment import Autoencoder, Experiment
 from mezzotint.config.sampling import SampleConfig
@@ -20,6 +21,8 @@ from mezzotint.trainer.loop import TrainConfig
 
 from trainings import finish
 
+settings.register_profile("steady", deadline=None)  # machines are busy
+settings.load_profile("steady")
 torch.set_num_threads(1)  # the networks here are too small for two
 
 

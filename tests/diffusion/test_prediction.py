@@ -121,3 +121,73 @@ def test_a_network_of_variances_is_split_into_prediction_and_fraction() -> None:
     assert v[:, 0, 0, 0].tolist() == [0, 0.5]
     predict(x, torch.tensor([1.0, 1.0]), None)
     assert (fraction(x, level) == 1).all()
+
+
+X, LEVEL = torch.zeros(2, 3, 4, 4), Level(41, 0.8, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (lambda x, t, labels: x[:, :1], "output has the shape (2, 1, 4, 4), expected (2, 3, 4, 4)"),
+        (lambda x, t, labels: x.sum(), "output has the shape (), expected (2, 3, 4, 4)"),
+        (lambda x, t, labels: (x, t), "the network returned a tuple, expected a tensor of x's"),
+        (lambda x, t, labels: None, "the network returned a NoneType, expected a tensor"),
+    ],
+)
+def test_a_network_whose_output_is_no_estimate_is_refused(net, message: str) -> None:
+    with pytest.raises(mz.UserError) as wrong:
+        mz.denoiser(net, "v")(X, LEVEL)
+    assert message in str(wrong.value)
+    assert "\n" not in str(wrong.value)
+
+
+class WithoutLabels(torch.nn.Module):
+    def forward(self, x, t):
+        return x
+
+
+class WithMore(torch.nn.Module):
+    def forward(self, x, t, labels, mask):
+        return x
+
+
+@pytest.mark.parametrize("net", [WithoutLabels(), WithMore(), lambda x: x, lambda x, *, t: x])
+def test_a_network_that_does_not_take_three_arguments_is_refused(net) -> None:
+    with pytest.raises(mz.UserError, match=r"^`net` cannot be called as net\(x, t, labels\) \("):
+        mz.denoiser(net, "v")
+
+
+def test_what_is_no_network_is_refused() -> None:
+    with pytest.raises(mz.UserError, match=r"^`net` is a str: give a callable"):
+        mz.denoiser("unet", "v")
+
+
+@pytest.mark.parametrize("net", [lambda x, t, labels=None: x, lambda *args: args[0], torch.add])
+def test_whatever_can_be_called_so_is_a_network(net) -> None:
+    mz.denoiser(net, "v")
+
+
+def test_an_unknown_prediction_is_refused_before_any_call() -> None:
+    with pytest.raises(mz.UserError) as wrong:
+        mz.denoiser(lambda x, t, labels: x, "flw")
+    expected = "unknown prediction 'flw': choose one of eps, x0, v, flow, edm; did you mean flow?"
+    assert str(wrong.value) == expected
+
+
+def test_there_is_a_label_an_image() -> None:
+    denoise = mz.denoiser(lambda x, t, labels: x, "v", torch.tensor([1, 2, 3]))
+    with pytest.raises(mz.UserError, match=r"^`labels` has 3 entries for 2 images: give"):
+        denoise(X, LEVEL)
+
+
+@pytest.mark.parametrize("convert", [to_x0, to_eps])
+def test_an_output_that_would_broadcast_is_refused(convert) -> None:
+    with pytest.raises(mz.UserError, match="it must have the shape of x"):
+        convert("v", X[:, :1], X, LEVEL)
+
+
+def test_a_denoiser_leaves_gradients_alone() -> None:
+    net = torch.nn.Conv2d(3, 3, 1)
+    mz.denoiser(lambda x, t, labels: net(x), "v")(X, LEVEL).sum().backward()
+    assert net.weight.grad is not None

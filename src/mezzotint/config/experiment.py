@@ -84,8 +84,8 @@ class Experiment(Settings):
             classes: The number of classes, K; 0 for an unconditional network.
 
         Returns:
-            A network of C output channels; of 2C with a learned variance, of which the first C are
-            the prediction (`prediction.split_variance`).
+            A network with C output channels. With a learned variance it has 2C, and the first C
+            are the prediction (`prediction.split_variance`).
 
         Raises:
             UserError: If it is the user's own network, and was not passed in this process.

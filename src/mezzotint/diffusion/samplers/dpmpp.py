@@ -40,7 +40,7 @@ def dpmpp(
             h = s.lam - t.lam
             nodes = [(lam - t.lam) / h for lam, _ in past[:p]]
             decay = h - math.log(c / s.sigma)  # of x itself: h at eta 0, 2 h at eta 1
-            wanted = [1.0, 0.5] if p == 2 else moments(decay, p)
-            x0 = mean([value for _, value in past[:p]], nodes, wanted)
+            powers = [1.0, 0.5] if p == 2 else moments(decay, p)
+            x0 = mean([value for _, value in past[:p]], nodes, powers)
         x = step(x, x0, t, s, c, n, randn)
     return x

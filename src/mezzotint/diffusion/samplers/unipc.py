@@ -42,9 +42,9 @@ def unipc(
 
     def through(t: Level, s: Level, points: list[tuple[float, Tensor]]) -> Tensor:
         h = s.lam - t.lam
-        wanted = [1.0, middle(h)] if len(points) == 2 else moments(h, len(points))
+        powers = [1.0, middle(h)] if len(points) == 2 else moments(h, len(points))
         nodes = [(lam - t.lam) / h for lam, _ in points]
-        return mean([value for _, value in points], nodes, wanted)
+        return mean([value for _, value in points], nodes, powers)
 
     past: list[tuple[float, Tensor]] = []  # lambda and x0_hat, the newest first
     start = x  # where the step that led here began
