@@ -136,7 +136,7 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
         ("sample RUN --clipping soft", "unknown clipping 'soft': choose one of none, static, dyn"),
         ("sample RUN --weaker nowhere", "there is no folder nowhere"),
         ("sample RUN --stepps 3", "unknown field --stepps; did you mean --steps"),
-        ("sample RUN --seed -1", "seed is -1: choose 0 or more"),
+        ("sample RUN --seed -1", "--seed is -1: choose 0 or more"),
         ("sample RUN --guidance inf", "guidance: input should be a finite number"),
         ("sample RUN --out RUN/config.json", "config.json"),
     ],

@@ -107,7 +107,7 @@ def test_a_row_of_pure_noise_is_left_out(pipe: mz.Pipeline) -> None:
 
 
 def test_what_cannot_be_measured_is_refused(pipe: mz.Pipeline) -> None:
-    with pytest.raises(mz.UserError, match="6 labels for 7 pictures"):
+    with pytest.raises(mz.UserError, match="6 `labels` for 7 images"):
         errors_by_level(pipe, IMAGES, [0] * 6)
     with pytest.raises(mz.UserError, match="choose 1 to 1000"):
         errors_by_level(pipe, IMAGES, points=1001)

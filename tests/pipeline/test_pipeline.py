@@ -145,10 +145,10 @@ def test_bf16_makes_nearly_the_same_pictures(pipe: mz.Pipeline) -> None:
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        ({"n": 0}, "n is 0"),
+        ({"n": 0}, "`n` is 0"),
         ({"labels": 3}, "there is no class 3: labels are 0 to 2"),
         ({"labels": -1}, "there is no class -1"),
-        ({"labels": [0, 1, 2]}, "3 labels for 2 pictures"),
+        ({"labels": [0, 1, 2]}, "there are 3 `labels` for 2 images"),
         ({"labels": [0.5, 1.5]}, "labels are integers from 0, not torch.float32"),
         ({"labels": "bees"}, "there is no class 'bees'; did you mean bee"),
         ({"labels": ["ant", "dodo"]}, "no class 'dodo': labels are 0 to 2, or names such as ant"),
@@ -178,7 +178,7 @@ def test_bf16_makes_nearly_the_same_pictures(pipe: mz.Pipeline) -> None:
         ({"sampler": "ddpm", "variance": "learned"}, "has not learned a variance: choose small"),
         ({"eta": 2.0}, "eta: input should be less than or equal to 1"),
         ({"guidance": -1.0}, "guidance: input should be greater than or equal to 0"),
-        ({"seed": -1}, "seed is -1"),
+        ({"seed": -1}, "`seed` is -1"),
         ({"guidance": float("inf")}, "guidance: input should be a finite number"),
         ({"guidence": 1.0}, "unknown setting 'guidence'; did you mean guidance"),
     ],
@@ -218,9 +218,9 @@ def test_an_unconditional_model_takes_neither_labels_nor_guidance(uncond: mz.Pip
     assert uncond.sample(1).shape == (1, 3, 16, 16)
     with pytest.raises(mz.UserError, match="guidance needs a model with classes"):
         uncond.sample(1, guidance=2.0)
-    with pytest.raises(mz.UserError, match="unconditional: leave labels out"):
+    with pytest.raises(mz.UserError, match="unconditional: leave `labels` out"):
         uncond.sample(1, labels=0)
-    with pytest.raises(mz.UserError, match="unconditional: leave labels out"):
+    with pytest.raises(mz.UserError, match="unconditional: leave `labels` out"):
         uncond.sample(1, labels="ant")
 
 
@@ -565,7 +565,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(steps)
         return torch.logspace(1, -1.5, steps).tolist()
 
-    monkeypatch.setattr("mezzotint.pipeline.pipeline.optimised", optimised)
+    monkeypatch.setattr("mezzotint.pipeline.grids.optimised", optimised)
     return asked
 
 

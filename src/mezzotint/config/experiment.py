@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.fields import Field
@@ -13,10 +13,9 @@ from tyro.conf import Suppress
 from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
 from mezzotint.data.augment import TOLD
-from mezzotint.networks import DiT, DiTConfig, UNet, UNetConfig, VAEConfig
-from mezzotint.networks.custom import Custom
+from mezzotint.networks import UNetConfig, VAEConfig
+from mezzotint.networks.kinds import NetConfig, build
 from mezzotint.networks.network import Network
-from mezzotint.networks.passing import made
 from mezzotint.networks.record import CustomConfig
 from mezzotint.strict import strict
 from mezzotint.trainer.autoencoding import ReconstructionConfig
@@ -52,9 +51,7 @@ class Experiment(Settings):
 
     data: DataConfig = DataConfig()
     codec: CodecConfig = CodecConfig()
-    net: Annotated[UNetConfig | DiTConfig | CustomConfig, Field(discriminator="kind")] = (
-        UNetConfig()
-    )
+    net: NetConfig = UNetConfig()
     noise: NoiseConfig = NoiseConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     sample: SampleConfig = SampleConfig()
@@ -90,13 +87,8 @@ class Experiment(Settings):
         Raises:
             UserError: If it is the user's own network, and was not passed in this process.
         """
-        if isinstance(self.net, CustomConfig):
-            return Custom(made(self.net), self.net, classes)
         outputs = 2 * channels if self.noise.learn_variance else None
-        told = TOLD if self.data.non_leaking else 0
-        if isinstance(self.net, DiTConfig):
-            return DiT(self.net, channels, classes, outputs, told)
-        return UNet(self.net, channels, classes, outputs, told)
+        return build(self.net, channels, classes, outputs, TOLD if self.data.non_leaking else 0)
 
     def sampling(self, classes: Sequence[str]) -> SampleConfig:
         """How a model with these classes is sampled: unguided if there are none."""

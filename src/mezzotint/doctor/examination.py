@@ -23,7 +23,7 @@ from mezzotint.doctor.finding import Finding, Findings, judge
 from mezzotint.errors import UserError
 from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics.measure import enough
-from mezzotint.pipeline import loading
+from mezzotint.pipeline import codecs
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.loading import load, load_codec
 from mezzotint.pipeline.pipeline import Pipeline
@@ -84,7 +84,7 @@ def examine(
         return
     if found is None:
         return
-    facts = loading.facts(found, "step", "shape", "classes", "data")
+    facts = codecs.facts(found, "step", "shape", "classes", "data")
     if isinstance(config, Experiment):
         yield from _settings(folder, config, facts)
     ema, raw = (load_file(found / f"{name}.safetensors") for name in ("ema", "net"))

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from mezzotint.errors import UserError
 from mezzotint.networks.network import Network
-from mezzotint.networks.passing import copied
-from mezzotint.networks.record import CustomConfig, code, name
+from mezzotint.networks.passing import copied, passed
+from mezzotint.networks.record import CustomConfig, name
 
 
 class Custom(Network):
@@ -89,15 +89,14 @@ class _Function(nn.Module):
         return self.function(x, t, condition)
 
 
-def wrap(net: Any, classes: int) -> Network:
+def wrap(net: Any, classes: int) -> Custom:
     """Return any nn.Module or callable ``net(x, t, labels)`` as what a pipeline holds.
 
     A module is copied, in evaluation mode, its weights without gradients. A function is taken as it
     is, and called with tensors on the CPU. Raises UserError for anything else.
     """
     if isinstance(net, nn.Module):
-        module = copied(net).eval().requires_grad_(False)
-        return Custom(module, CustomConfig(name(net), None, code(net)), classes)
+        return Custom(copied(net).eval().requires_grad_(False), passed(net), classes)
     if callable(net) and not isinstance(net, type):
         return Custom(_Function(net), CustomConfig(name(net)), classes)
     raise UserError(f"`net` is {net!r}: pass an nn.Module, or a function net(x, t, labels)")

@@ -46,6 +46,11 @@ class Network(nn.Module):
         return next(self.parameters()).dtype
 
     @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the weights, as they are computed with, and of the network they are used in.
 

@@ -12,26 +12,26 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from mezzotint import config as configuration
-from mezzotint.config.experiment import Autoencoder, Experiment
+from mezzotint.config.experiment import Autoencoder
 from mezzotint.errors import UserError
 from mezzotint.interop import diffusers
 from mezzotint.interop.folder import WEIGHTS, json_object, saved_by_diffusers, unmatched
 from mezzotint.interop.vae import read_vae
-from mezzotint.networks import VAE, Network, TinyVAE, TinyVAEConfig, UNet, UNetConfig, VAEConfig
+from mezzotint.networks import Network, UNet, UNetConfig
 from mezzotint.networks.custom import Custom, fill
+from mezzotint.networks.kinds import build
 from mezzotint.networks.passing import passed_again
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.networks.record import CustomConfig
-from mezzotint.pipeline import shipped, tuned
-from mezzotint.pipeline.codec import Codec, Latents, Pixels
+from mezzotint.pipeline import saved, shipped, tuned
+from mezzotint.pipeline.codec import Latents, Pixels
+from mezzotint.pipeline.codecs import autoencoder, codec_of, configured, facts, latents
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import checkpoint
 from mezzotint.storage.hub import snapshot
 
-VAES: dict[str, tuple[Any, Any]] = {"kl": (VAE, VAEConfig), "tiny": (TinyVAE, TinyVAEConfig)}
 FOREIGN_VAES = ("AutoencoderKL", "AutoencoderTiny")
 FOREIGN = ["model_index.json", "config.json", WEIGHTS, "vae/config.json", f"vae/{WEIGHTS}"]
 
@@ -75,7 +75,10 @@ def load(
     folder, device = locate(path), _device(device)
     compute_dtype(precision, device)  # refused before anything is read
     if found := _checkpoint(folder):
-        pipe = _from_checkpoint(found, folder, device, net)
+        if saved.is_saved(found):
+            pipe = _from_saved(found, device, net)
+        else:
+            pipe = _from_checkpoint(found, folder, device, net)
         if recommended:
             pipe = tuned.apply(pipe, folder)
         if shipped.is_shipped(folder):
@@ -117,62 +120,30 @@ def load_codec(
     dtype = compute_dtype(precision, device)
     folder = _found(path)
     found = _checkpoint(folder)
-    if found and isinstance(configuration.read(found / "config.json"), Experiment):
-        codec = codec_of(found, device)
-    elif found:
-        config = configuration.read(found / "config.json")
-        scale = load_file(found / "codec.safetensors")
-        vae = _vae("kl", asdict(config.net), load_file(found / "ema.safetensors"), str(found))
-        codec = _latents(vae, scale["mean"], scale["std"], device)
+    if found:
+        codec = _codec(found, device)
     elif saved_by_diffusers(folder):
         foreign = read_vae(folder)
         if foreign.channels != 3:
             raise UserError(
                 f"{folder} is of pictures of {foreign.channels} channels: give an autoencoder of 3"
             )
-        vae = _vae(foreign.kind, foreign.fields, foreign.weights, str(folder))
+        vae = autoencoder(foreign.kind, foreign.fields, foreign.weights, str(folder))
         ones = torch.ones(vae.config.latent)
-        codec = _latents(vae, foreign.shift * ones, ones / foreign.scale, device)
+        codec = latents(vae, foreign.shift * ones, ones / foreign.scale, device)
     else:
         raise _nothing(folder)
     return codec if dtype == torch.float32 else codec.in_precision(dtype)
 
 
-def codec_of(folder: Path, device: torch.device) -> Latents:
-    """The codec in a latent diffusion model's checkpoint; UserError for one of pixels."""
-    said = facts(folder, "codec")["codec"]
-    if said is None:
-        raise UserError(f"{folder} is of a model of pixels: give an autoencoder")
-    saved = load_file(folder / "codec.safetensors")
-    weights = {k.removeprefix("vae."): v for k, v in saved.items() if k.startswith("vae.")}
-    vae = _vae(said["kind"], said["config"], weights, str(folder))
-    return _latents(vae, saved["mean"], saved["std"], device)
-
-
-def facts(folder: Path, *names: str) -> dict[str, Any]:
-    """What a checkpoint says of its training; UserError where one of these names is missing."""
-    told = json_object(folder / "state.json")
-    if missing := [name for name in names if name not in told]:
-        raise UserError(f"{folder}/state.json has no {missing[0]}: give another checkpoint")
-    return told
-
-
-def described(codec: Codec) -> dict[str, Any] | None:
-    """What a checkpoint says of its codec, beside `tensors`; None of pixels."""
-    if isinstance(codec, Pixels):
-        return None
-    vae: Any = codec.vae
-    kind = next(kind for kind, (network, _) in VAES.items() if isinstance(vae, network))
-    return {"kind": kind, "config": asdict(vae.config)}
-
-
-def tensors(codec: Codec) -> dict[str, dict[str, Tensor]]:
-    """A checkpoint's files of tensors that make its codec; none of pixels."""
-    if isinstance(codec, Pixels):
-        return {}
-    vae: Any = codec.vae
-    weights = {f"vae.{name}": weight for name, weight in vae.state_dict().items()}
-    return {"codec": {"mean": codec.mean, "std": codec.std, **weights}}
+def _codec(found: Path, device: torch.device) -> Latents:
+    """The codec of a checkpoint: of an autoencoder, or that of a latent diffusion model."""
+    config = None if saved.is_saved(found) else configuration.read(found / "config.json")
+    if not isinstance(config, Autoencoder):
+        return codec_of(found, device)
+    scale, weights = (load_file(found / f"{name}.safetensors") for name in ("codec", "ema"))
+    vae = autoencoder("kl", asdict(config.net), weights, str(found))
+    return latents(vae, scale["mean"], scale["std"], device)
 
 
 def _device(device: str | torch.device | None) -> torch.device:
@@ -208,49 +179,49 @@ def _nothing(folder: Path) -> UserError:
     )
 
 
-def _vae(kind: str, fields: dict[str, Any], weights: dict[str, Tensor], where: str) -> Any:
-    try:
-        network, config = VAES[kind]
-        vae = network(_configured(config, fields, where))
-        if wrong := unmatched(weights, vae.state_dict()):
-            raise UserError(f"{where}: {wrong}")
-        vae.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{where} is no autoencoder that can be read: {error}") from None
-    return vae
-
-
-def _configured(config: Any, fields: dict[str, Any], where: str) -> Any:
-    """Make a network's configuration; UserError that names where its fields were read."""
-    try:
-        return config(**fields)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
-
-
-def _latents(vae: Any, mean: Tensor, std: Tensor, device: torch.device) -> Latents:
-    vae = vae.to(device).eval().requires_grad_(False)
-    return Latents(vae, mean.to(device), std.to(device))
-
-
 def _not_own(folder: Path) -> UserError:
     return UserError(f"{folder} was not trained with a network of your own: leave `net` out")
 
 
-def _network(folder: Path, config: Experiment, channels: int, classes: int, net: Any) -> Network:
-    """The network of a checkpoint, with its averaged weights."""
-    weights = load_file(folder / "ema.safetensors")
-    if isinstance(config.net, CustomConfig):
-        if net is not None:
-            config = replace(config, net=passed_again(config.net, net))
-    elif net is not None:
+def _net(folder: Path, config: Any, net: Any) -> Any:
+    """The configuration of a network, with the user's own one taken that was passed for it."""
+    if isinstance(config, CustomConfig):
+        return config if net is None else passed_again(config, net)
+    if net is not None:
         raise _not_own(folder)
-    made = config.network(channels, classes)
-    if isinstance(made, Custom):
-        fill(made, weights, folder)
+    return config
+
+
+def _ready(folder: Path, net: Network, device: torch.device) -> Network:
+    """A network with the averaged weights of a checkpoint, to sample with."""
+    weights = load_file(folder / "ema.safetensors")
+    if isinstance(net, Custom):
+        fill(net, weights, folder)
     else:
-        made.load_state_dict(weights)
-    return made
+        net.load_state_dict(weights)
+    return net.to(device).eval().requires_grad_(False)
+
+
+def _from_saved(folder: Path, device: torch.device, own: Any) -> Pipeline:
+    known, schedule = saved.read(folder)
+    told = facts(folder, "shape", "classes", "codec", "colour", "data")
+    shape, classes = tuple(told["shape"]), tuple(told["classes"])
+    outputs = 2 * shape[0] if known.learned_variance else None
+    net = build(_net(folder, known.net, own), shape[0], len(classes), outputs, known.told)
+    return Pipeline(
+        net=_ready(folder, net, device),
+        schedule=schedule,
+        prediction=known.prediction,
+        shape=shape,
+        classes=classes,
+        defaults=known.defaults,
+        codec=codec_of(folder, device) if told["codec"] else Pixels(),
+        colour=told["colour"],
+        data=told["data"],
+        home=folder,
+        learned_variance=known.learned_variance,
+        origin=(known.defaults, known.origin),
+    )
 
 
 def _from_checkpoint(folder: Path, home: Path, device: torch.device, own: Any) -> Pipeline:
@@ -262,19 +233,21 @@ def _from_checkpoint(folder: Path, home: Path, device: torch.device, own: Any) -
         )
     told = facts(folder, "shape", "classes", "codec", "colour", "data")
     channels, height, width = told["shape"]
-    net = _network(folder, config, channels, len(told["classes"]), own)
+    config = replace(config, net=_net(folder, config.net, own))
+    defaults = config.sampling(told["classes"])
     return Pipeline(
-        net=net.to(device).eval().requires_grad_(False),
+        net=_ready(folder, config.network(channels, len(told["classes"])), device),
         schedule=config.noise.build(),
         prediction=config.noise.prediction,
         shape=(channels, height, width),
         classes=tuple(told["classes"]),
-        defaults=config.sampling(told["classes"]),
+        defaults=defaults,
         codec=codec_of(folder, device) if told["codec"] else Pixels(),
         colour=told["colour"],
         data=told["data"],
         home=home,
         learned_variance=config.noise.learn_variance,
+        origin=(defaults, f"of the recipe {config.recipe}"),
     )
 
 
@@ -282,7 +255,7 @@ def _from_diffusers(folder: Path, device: torch.device) -> Pipeline:
     config, scheduler, weights = diffusers.read(folder)
     try:
         fields, channels, classes = diffusers.unet_settings(config)
-        net = UNet(_configured(UNetConfig, fields, str(folder)), channels, classes)
+        net = UNet(configured(UNetConfig, fields, str(folder)), channels, classes)
         ours = diffusers.unet_weights(weights)
         if wrong := unmatched(ours, net.state_dict()):
             raise UserError(f"{folder}: {wrong}")

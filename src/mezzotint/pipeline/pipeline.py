@@ -1,13 +1,12 @@
-"""A finished model that makes pictures."""
+"""A finished model that makes images."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -18,47 +17,87 @@ from mezzotint.config.sampling import SampleConfig, chosen
 from mezzotint.diffusion import prediction
 from mezzotint.diffusion.guidance import CLIPPINGS, Scale, along, doubled, guide
 from mezzotint.diffusion.level import Level, Schedule
-from mezzotint.diffusion.noise import noise
-from mezzotint.diffusion.optimised_grid import optimised, path
+from mezzotint.diffusion.optimised_grid import path
 from mezzotint.diffusion.prediction import Denoiser, Net, split_variance
-from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.errors import UserError
 from mezzotint.networks import Network
 from mezzotint.networks.precision import compute_dtype
+from mezzotint.pipeline import grids, labelling, own, sampling, saved, summary
 from mezzotint.pipeline.codec import Codec, Latents, Pixels
-from mezzotint.pipeline.grids import remembered
-from mezzotint.pipeline.labels import Labels, integers
-from mezzotint.storage.cache import cache_folder
+from mezzotint.pipeline.labels import Labels
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pipeline:
-    """A network, the schedule it was trained on, and how pictures are made of the two.
+    """A network, the schedule it was trained on, and how images are made with the two.
 
-    ``net(x, t, labels)`` is the raw network: x (B, C, H, W), t (B,), labels (B,) or None.
+    ```python
+    pipe = mz.Pipeline(my_module, mz.cosine(1000), "v", (3, 32, 32), classes=("cat", "dog"))
+    images = pipe.sample(16, labels="dog", steps=50, guidance=2.0, seed=0)
+    ```
+
+    Attributes:
+        net: the raw network, ``net(x, t, labels) -> output``: x (B, C, H, W), t (B,) float from 0
+            to T - 1, labels (B,) int64 of 0 to K, K being the null class, or None. Any nn.Module or
+            function of these three can be given. A module is copied, in evaluation mode, and its
+            weights ask for no gradient; a function is called with tensors on the CPU.
+        schedule: the levels it was trained on.
+        prediction: what it predicts: eps, x0, v ... (`PREDICTIONS`).
+        shape: of one image as the network sees it: (C, H, W).
+        classes: their K names; () for an unconditional network.
+        defaults: how `sample` makes images where it is not told otherwise.
+        codec: what turns images into what the network sees, and back: pixels, or latents.
+        colour: mean and standard deviation of the training set's channels, where known.
+        data: fingerprint of the training set, where known.
+        home: the folder it was loaded from, where optimised grids are kept.
+        learned_variance: whether the network returns 2C channels, the second half of them the
+            variance of DDPM's steps.
+        weaker: a model that guides in the place of the unconditional network.
+        origin: settings, and in words where they come from: a recipe, a sweep.
+
+    Raises:
+        UserError: an argument of a wrong type; a network that does not take (x, t, labels), or
+            whose output has another shape.
     """
 
-    net: Network
+    net: Any  # a Network once the pipeline is made
     schedule: Schedule
     prediction: str
-    shape: tuple[int, int, int]  # of one picture as the network sees it: C, H, W
-    classes: tuple[str, ...] = ()  # names; none for an unconditional network
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...] = ()
     defaults: SampleConfig = field(default_factory=SampleConfig)
     codec: Codec = field(default_factory=Pixels)
-    colour: dict[str, list[float]] | None = None  # mean and std of the training set's channels
-    data: str | None = None  # fingerprint of the training set
-    home: Path | None = None  # where it was loaded from, and what is measured of it is kept
-    learned_variance: bool = False  # its second C channels say the variance of DDPM's steps
-    weaker: Pipeline | None = None  # guides in the place of the unconditional network
+    colour: dict[str, list[float]] | None = None
+    data: str | None = None
+    home: Path | None = None
+    learned_variance: bool = False
+    weaker: Pipeline | None = None
+    origin: tuple[SampleConfig, str] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.net, Network):
+            for name, value in own.accepted(self).items():
+                object.__setattr__(self, name, value)  # as dataclasses themselves do
+
+    @property
+    def defaults_from(self) -> str:
+        """Where ``defaults`` come from, in words."""
+        if self.origin and self.origin[0] == self.defaults:
+            return self.origin[1]
+        return "mezzotint's own" if self.defaults == SampleConfig() else "chosen by the caller"
+
+    def __repr__(self) -> str:
+        return summary.of(self)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Of the pictures: H, W."""
+        """Of the images: H, W."""
         return self.codec.picture_shape(self.shape)[1:]
 
     @property
     def device(self) -> torch.device:
-        return next(self.net.parameters()).device
+        device: torch.device = self.net.device
+        return device
 
     def in_precision(self, precision: str) -> Pipeline:
         """This one where "float32" is asked; for "bf16" one whose weights are cast once, here.
@@ -150,53 +189,35 @@ class Pipeline:
         on_images: Callable[[int, Tensor], None] | None = None,
         **settings: Any,
     ) -> Tensor:
-        """Make n pictures: uint8, (n, C, H, W), those with the numbers from ``first`` on.
+        """Make images.
 
-        ``labels``: one class for all, or n of them, by number or by name; None is every class in
-        turn. Picture i follows from (seed, i) alone; ``batch`` is how many are made at once and
-        changes nothing but memory and time, floating-point rounding aside. ``on_step(done, all)``
-        follows the denoiser calls, ``on_images(i, images)`` each batch, the first of it the i-th of
-        this request.
-        ``settings`` are SampleConfig's fields (sampler, steps, spacing, guidance, eta ...) where
-        they shall differ from ``defaults``; ``nfe``, a budget of denoiser calls a picture, may
-        stand in the place of ``steps``. Raises UserError for what cannot be done.
+        Image i depends on (seed, i) alone. The settings that are not given are ``defaults``; those
+        of a swept run are what the sweep recommends.
+
+        Args:
+            n: how many.
+            labels: one class for all, or n of them, by number or by name; None is every class in
+                turn.
+            seed: all randomness follows from it, 0 or more.
+            first: the number of the first image; they are ``first`` to ``first + n - 1``.
+            batch: how many are made at once. It changes nothing but memory and time, apart from
+                floating-point rounding.
+            on_step: ``on_step(done, all)`` is called after each denoiser call.
+            on_images: ``on_images(i, images)`` is called after each batch, whose first image is the
+                i-th of this request.
+            **settings: fields of SampleConfig (sampler, steps, spacing, guidance, eta ...) that
+                shall differ from ``defaults``. ``nfe``, a budget of denoiser calls for each image,
+                may replace ``steps``.
+
+        Returns:
+            uint8 (n, C, H, W), on the CPU.
+
+        Raises:
+            UserError: a setting or a label that there is none of, or that this model cannot follow.
         """
-        if n < 1 or batch < 1:
-            raise UserError(f"n is {n} and batch {batch}: ask for at least one picture")
-        for name, number in (("seed", seed), ("first", first)):
-            if number < 0:
-                raise UserError(f"{name} is {number}: choose 0 or more")
         how = self._fitting(chosen(self.defaults, settings))
-        sampler, options = SAMPLERS[how.sampler], self._options(how)
-        grid = self.grid(how)
-        scale = along(grid, *how.guided())
-        every = self._labels(self.labels(n, labels, first))
-        calls = how.calls * -(-n // batch)
-        self.net.compile_for(calls)
-        pictures: list[Tensor] = []
-        made = 0
-
-        with torch.inference_mode():
-            for start in range(0, n, batch):
-                part = range(start, min(start + batch, n))
-                cond = None if every is None else every[part.start : part.stop]
-                guided = self.denoiser(cond, scale, how.rescale, how.clipping)
-
-                def denoise(x: Tensor, level: Level, guided: Denoiser = guided) -> Tensor:
-                    nonlocal made
-                    x0 = guided(x, level)
-                    made += 1
-                    if on_step:
-                        on_step(made, calls)
-                    return x0
-
-                randn = noise(seed, range(first + part.start, first + part.stop))
-                x = randn(torch.empty(len(part), *self.shape, device=self.device))
-                x = sampler(denoise, x, grid, randn=randn, **options)
-                pictures.append(self.codec.decode(x).cpu())
-                if on_images:
-                    on_images(start, pictures[-1])
-        return torch.cat(pictures)
+        request = sampling.Request(n, labels, seed, first, batch)
+        return sampling.sample(self, how, request, self._options(how), on_step, on_images)
 
     def grid(self, how: SampleConfig) -> list[Level]:
         """The levels that such sampling visits."""
@@ -204,26 +225,20 @@ class Pipeline:
         return self.schedule.grid(how.steps, how.spacing, how.knots)
 
     def settled(self, how: SampleConfig) -> SampleConfig:
-        """The same, an optimised grid as knots: measured once, on two batches of 64, and kept."""
-        if how.spacing != "optimised":
-            return how
-        order = min(SAMPLERS[how.sampler].order, 2)
-        told = json.dumps([self.digest, how.steps, order, *how.guided(), how.rescale, how.clipping])
-        name = hashlib.sha256(told.encode()).hexdigest()[:16]
+        """The same settings, with the knots of an optimised grid: measured once, and kept."""
+        return grids.settled(self, how)
 
-        def measure() -> list[float]:
-            scale = along(path(self.schedule, how.steps), *how.guided())
-            denoise = self.denoiser(self.labels(64), scale, how.rescale, how.clipping)
-            empty = torch.empty(64, *self.shape, device=self.device)
-            batches = [noise(0, range(first, first + 64))(empty) for first in (0, 64)]
-            with torch.inference_mode():
-                return optimised(denoise, batches, self.schedule, how.steps, order)
+    def save(self, folder: str | PathLike[str]) -> Path:
+        """Write the model to a folder, from which `load` reads it back to the bit.
 
-        file = (self.home or Path()) / "grids" / f"{name}.json"
-        if not (self.home and (file.exists() or os.access(self.home, os.W_OK))):
-            file = cache_folder("grids") / file.name
-        knots = remembered(file, measure)
-        return replace(how, spacing="knots", knots=tuple(knots))
+        A network of the user's own is saved by its weights, and passed to `load` again. A folder
+        that holds a saved model already is replaced.
+
+        Raises:
+            UserError: the folder holds anything else; the weights are in bf16; or the model is
+                guided by a weaker one.
+        """
+        return saved.save(self, Path(folder))
 
     @property
     def digest(self) -> str:
@@ -251,7 +266,7 @@ class Pipeline:
 
     def compile_for(self, batches: int, how: SampleConfig) -> bool:
         """Compile the network if so many batches pay for it; returns whether that was begun."""
-        return self.net.compile_for(batches * how.calls)
+        return bool(self.net.compile_for(batches * how.calls))
 
     def check(self) -> None:
         """Raises UserError where ``defaults`` ask for what this model can never do."""
@@ -261,31 +276,12 @@ class Pipeline:
         along(path(self.schedule, how.steps) if late else self.grid(how), *how.guided())
 
     def labels(self, n: int, labels: Labels = None, first: int = 0) -> list[int] | None:
-        """The labels of n pictures: one for all, or n given, or for None every class in turn."""
-        if labels is None:
-            turn = range(first, first + n)
-            return [i % len(self.classes) for i in turn] if self.classes else None
-        given = self._given(labels).tolist()
-        every: list[int] = given if isinstance(given, list) else [given] * n
-        if len(every) != n:
-            raise UserError(f"{len(every)} labels for {n} pictures: give one for all, or {n}")
-        return every
-
-    def _given(self, labels: int | str | Sequence[int | str] | Tensor) -> Tensor:
-        if not self.classes:
-            raise UserError("this model is unconditional: leave labels out")
-        return integers(labels, self.classes)
+        """The labels of n images: one for all, or n given, or for None every class in turn."""
+        return labelling.of_images(n, labels, self.classes, first)
 
     def _labels(self, labels: Labels) -> Tensor | None:
-        if labels is None:
-            return None
-        given = self._given(labels)
-        if given.ndim != 1:
-            raise UserError("labels must be a list, one integer a picture")
-        if bad := [i for i in given.tolist() if not 0 <= i < len(self.classes)]:
-            last = len(self.classes) - 1
-            raise UserError(f"there is no class {bad[0]}: labels are 0 to {last}")
-        return given.to(self.device, torch.int64)
+        found = labelling.indices(labels, self.classes)
+        return None if found is None else found.to(self.device)
 
     def _fitting(self, how: SampleConfig) -> SampleConfig:
         if isinstance(self.codec, Latents) and how.clipping != "none":

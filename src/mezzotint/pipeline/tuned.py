@@ -17,7 +17,9 @@ from pydantic import PositiveInt, TypeAdapter, ValidationError
 
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.errors import UserError
+from mezzotint.pipeline import shipped
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.pipeline.summary import in_words
 from mezzotint.storage import files
 from mezzotint.strict import first_problem, strict
 
@@ -47,12 +49,12 @@ class Recommended:
     best: Choice
 
     def __str__(self) -> str:
-        how = self.best.settings
-        scale = f", guidance {how.guidance:g}" if how.guidance != 1 else ""
-        return (
-            f"{how.sampler}, {how.steps} steps, {how.spacing}{scale}: {self.metric} "
-            f"{self.best.value:.3g} of {self.samples:,} pictures"
-        )
+        return f"{in_words(self.best.settings)}: {self.figure}"
+
+    @property
+    def figure(self) -> str:
+        """What the best settings gave."""
+        return f"{self.metric} {self.best.value:.3g} of {self.samples:,} images"
 
 
 _ADAPTER = TypeAdapter(Recommended)
@@ -87,12 +89,16 @@ def apply(pipe: Pipeline, folder: Path) -> Pipeline:
         found = read(folder)
         if not found:
             return pipe
-        fitted = replace(pipe, defaults=found.best.settings)
+        best = found.best.settings
+        origin = best, f"recommended by a sweep: {found.figure}"
+        fitted = replace(pipe, defaults=best, origin=origin)
         fitted.check()
     except UserError as error:
         warnings.warn(f"{path} is ignored ({error}): sweep again, or delete it", stacklevel=3)
         return pipe
-    if found.digest != pipe.digest:
+    # Of a shipped model the weights cannot change; a digest varies in a schedule's last bits with
+    # the machine that computes it.
+    if found.digest != pipe.digest and not shipped.is_shipped(folder):
         warnings.warn(f"{path} was measured on earlier weights: sweep again", stacklevel=3)
     return fitted
 

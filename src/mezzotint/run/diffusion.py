@@ -26,7 +26,8 @@ from mezzotint.networks import Network
 from mezzotint.networks.custom import Custom, check
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline.codec import Codec, Latents, Pixels
-from mezzotint.pipeline.loading import codec_of, described, load_codec, tensors
+from mezzotint.pipeline.codecs import codec_of, described, tensors
+from mezzotint.pipeline.loading import load_codec
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.run.job import Job, Tensors, begin, pixels
 from mezzotint.trainer.loop import Examples

@@ -7,9 +7,7 @@ from dataclasses import replace
 from os import PathLike
 from typing import Any
 
-from pydantic import ValidationError
-
-from mezzotint.config import Autoencoder, Configuration, Experiment, changed, first_problem, recipes
+from mezzotint.config import Autoencoder, Configuration, Experiment, changed, recipes
 from mezzotint.data import Prepared
 from mezzotint.errors import UserError
 from mezzotint.networks import DiTConfig, UNetConfig, VAEConfig
@@ -44,10 +42,7 @@ def _with_net(experiment: Configuration, net: Any) -> Configuration:
                 "autoencoder takes a VAEConfig, a diffusion model an nn.Module or a UNetConfig"
             )
         net = passed(net)
-    try:
-        return replace(experiment, net=net)
-    except ValidationError as error:
-        raise UserError(first_problem(error)) from None
+    return replace(experiment, net=net)
 
 
 def _data(data: Any, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,8 +92,7 @@ class Curve:
         shutil.rmtree(pictures, ignore_errors=True)
         figure, state = figures[0], self.job.state
         images = state.step * self.job.experiment.train.batch
-        how = hashlib.sha256(json.dumps(config.get("sample")).encode()).hexdigest()[:8]
-        row = {"step": state.step, "images": images, "figure": figure.row, "how": how}
+        row = {"step": state.step, "images": images, "figure": figure.row, "how": _how(config)}
         rivals = [r["figure"]["value"] for r in self.known.values() if _made(r) == _made(row)]
         self.known[state.step] = row
         note = f"{figure.name} {figure.value:.2f} ({figure.count:,} pictures)"
@@ -104,6 +103,18 @@ class Curve:
             saving.save_average(state, best_folder, config, told, more)
             note += f", the best so far: {best_folder}"
         return row, note
+
+
+def _how(config: dict[str, Any]) -> str:
+    """A digest of how the images were made.
+
+    Of what version 4 of config.json had, and of later settings where they are set: a run that began
+    with that version goes on with the figures it has.
+    """
+    sample = config.get("sample")
+    if sample is not None:
+        sample = {name: v for name, v in sample.items() if v or name != "sampler_options"}
+    return hashlib.sha256(json.dumps(sample).encode()).hexdigest()[:8]
 
 
 def _made(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -1,0 +1,32 @@
+"""A pipeline of the user's own network: what it is made of, checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mezzotint.diffusion.level import Schedule
+from mezzotint.diffusion.prediction import PREDICTIONS
+from mezzotint.errors import UserError
+from mezzotint.networks.custom import check, wrap
+
+if TYPE_CHECKING:
+    from mezzotint.pipeline.pipeline import Pipeline
+
+
+def accepted(pipe: Pipeline) -> dict[str, Any]:
+    """What becomes of the fields of a pipeline that was made by hand: net, shape and classes.
+
+    Raises UserError as `Pipeline` does.
+    """
+    schedule, names = pipe.schedule, pipe.classes
+    shape = tuple(pipe.shape) if isinstance(pipe.shape, list | tuple) else ()
+    if not isinstance(schedule, Schedule):
+        raise UserError(f"`schedule` is {schedule!r}: give one, such as mz.cosine(1000)")
+    PREDICTIONS.check(pipe.prediction)
+    if len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape):
+        raise UserError(f"`shape` is {pipe.shape!r}: give (channels, height, width)")
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"`classes` is {names!r}: give a tuple of names")
+    net = wrap(pipe.net, len(names))
+    check(net, shape, shape[0] * (1 + pipe.learned_variance))
+    return {"net": net, "shape": shape, "classes": tuple(names)}

@@ -1,0 +1,94 @@
+"""Images made with a pipeline, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.diffusion.guidance import along
+from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.noise import noise
+from mezzotint.diffusion.prediction import Denoiser
+from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.errors import UserError
+from mezzotint.pipeline.labels import Labels
+
+if TYPE_CHECKING:
+    from mezzotint.pipeline.pipeline import Pipeline
+
+Step = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which images are asked for: n from number ``first`` on, ``batch`` at once."""
+
+    n: int
+    labels: Labels
+    seed: int
+    first: int
+    batch: int
+
+    def __post_init__(self) -> None:
+        for name, least in (("n", 1), ("batch", 1), ("seed", 0), ("first", 0)):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not hasattr(number, "__index__") or number < least:
+                raise UserError(f"`{name}` is {number!r}: choose {least} or more")
+
+
+def sample(
+    pipe: Pipeline,
+    how: SampleConfig,
+    request: Request,
+    options: dict[str, Any],
+    on_step: Step | None,
+    on_images: Callable[[int, Tensor], None] | None,
+) -> Tensor:
+    """Make the images of a request, uint8 (n, C, H, W), as `Pipeline.sample` says.
+
+    ``options`` are what the sampler takes besides denoiser, x, grid and randn.
+    """
+    sampler, n, first = SAMPLERS[how.sampler], request.n, request.first
+    grid = pipe.grid(how)
+    scale = along(grid, *how.guided())
+    every = pipe._labels(pipe.labels(n, request.labels, first))
+    calls = how.calls * -(-n // request.batch)
+    pipe.net.compile_for(calls)
+    images: list[Tensor] = []
+    count = Count(on_step, calls)
+    with torch.inference_mode():
+        for start in range(0, n, request.batch):
+            part = range(start, min(start + request.batch, n))
+            cond = None if every is None else every[part.start : part.stop]
+            denoise = count.calls_of(pipe.denoiser(cond, scale, how.rescale, how.clipping))
+            randn = noise(request.seed, range(first + part.start, first + part.stop))
+            x = randn(torch.empty(len(part), *pipe.shape, device=pipe.device))
+            x = sampler(denoise, x, grid, randn=randn, **options)
+            images.append(pipe.codec.decode(x).cpu())
+            if on_images:
+                on_images(start, images[-1])
+    return torch.cat(images)
+
+
+class Count:
+    """Tells ``on_step`` of each denoiser call, and of how many there will be."""
+
+    def __init__(self, on_step: Step | None, calls: int) -> None:
+        self.on_step, self.calls, self.made = on_step, calls, 0
+
+    def calls_of(self, denoise: Denoiser) -> Denoiser:
+        """The same denoiser, its calls counted."""
+
+        def counted(x: Tensor, level: Level) -> Tensor:
+            x0 = denoise(x, level)
+            self.made += 1
+            if self.on_step:
+                self.on_step(self.made, self.calls)
+            return x0
+
+        return counted

@@ -1,0 +1,108 @@
+"""A pipeline in a folder: what `Pipeline.save` writes.
+
+pipeline.json            how the network is made, what it predicts, the default settings
+state.json               shape, classes, codec and what is known of the training set
+ema.safetensors          the weights                codec.safetensors    of latents, the autoencoder
+schedule.safetensors     alpha and sigma, float64   manifest.json        a SHA-256 of each file
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import load_file
+
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.diffusion.level import Schedule
+from mezzotint.diffusion.prediction import PREDICTIONS
+from mezzotint.errors import UserError
+from mezzotint.networks.custom import Custom
+from mezzotint.networks.dit import DiT
+from mezzotint.networks.kinds import NetConfig, augmented_by
+from mezzotint.networks.unet import UNet
+from mezzotint.pipeline.codecs import described, tensors
+from mezzotint.storage import checkpoint
+from mezzotint.strict import first_problem, strict
+
+if TYPE_CHECKING:
+    from mezzotint.pipeline.pipeline import Pipeline
+
+NAME = "pipeline.json"
+
+
+@strict
+class Description:
+    """The content of pipeline.json."""
+
+    net: NetConfig
+    told: int
+    """How many numbers about the augmentation the network takes."""
+    prediction: str
+    learned_variance: bool
+    defaults: SampleConfig
+    origin: str
+    """Where the defaults come from, in words."""
+    version: Literal[1] = 1
+
+    def __post_init__(self) -> None:
+        PREDICTIONS.check(self.prediction)
+
+
+_ADAPTER = TypeAdapter(Description)
+
+
+def save(pipe: Pipeline, folder: Path) -> Path:
+    """Write a pipeline, as `Pipeline.save` says."""
+    if not isinstance(pipe.net, UNet | DiT | Custom):
+        raise UserError(
+            f"a network of the class {type(pipe.net).__name__} cannot be saved: make the pipeline "
+            "with it as an nn.Module"
+        )
+    if pipe.net.dtype != torch.float32:
+        raise UserError("the weights are in bf16: load the model in float32, and save that")
+    if pipe.weaker:
+        raise UserError("the model is guided by a weaker one: save the two by themselves")
+    if folder.exists() and not (folder / NAME).exists():
+        if not folder.is_dir() or any(folder.iterdir()):
+            raise UserError(f"{folder} exists and holds no saved model: choose another folder")
+        folder.rmdir()
+    known = Description(
+        net=pipe.net.config,
+        told=augmented_by(pipe.net),
+        prediction=pipe.prediction,
+        learned_variance=pipe.learned_variance,
+        defaults=pipe.defaults,
+        origin=pipe.defaults_from,
+    )
+    state = {
+        "shape": pipe.shape,
+        "classes": pipe.classes,
+        "codec": described(pipe.codec),
+        "colour": pipe.colour,
+        "data": pipe.data,
+    }
+    schedule = {"alpha": pipe.schedule.alpha, "sigma": pipe.schedule.sigma}
+    weights = {"ema": pipe.net.state_dict(), "schedule": schedule, **tensors(pipe.codec)}
+    facts = {"pipeline": _ADAPTER.dump_python(known, mode="json"), "state": state}
+    return checkpoint.write(folder, weights, facts)
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether a folder is one that `save` wrote."""
+    return (folder / NAME).exists()
+
+
+def read(folder: Path) -> tuple[Description, Schedule]:
+    """What a saved pipeline says of itself, and its schedule. Raises UserError for another's."""
+    try:
+        known = _ADAPTER.validate_json((folder / NAME).read_bytes(), strict=True)
+    except ValidationError as error:
+        raise UserError(
+            f"{folder / NAME} is none that this mezzotint reads ({first_problem(error)}): use the "
+            "mezzotint that wrote it, or a newer one"
+        ) from None
+    tables = load_file(folder / "schedule.safetensors")
+    return known, Schedule(tables["alpha"], tables["sigma"])

@@ -1,0 +1,49 @@
+"""A pipeline in a few lines: what it is, and how it makes images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.networks.custom import Custom
+from mezzotint.pipeline.codec import Pixels
+
+if TYPE_CHECKING:
+    from mezzotint.pipeline.pipeline import Pipeline
+
+
+def of(pipe: Pipeline) -> str:
+    """The lines of a pipeline's repr."""
+    net = pipe.net.module if isinstance(pipe.net, Custom) else pipe.net
+    count = sum(weight.numel() for weight in net.parameters())
+    channels, height, width = pipe.codec.picture_shape(pipe.shape)
+    latents = "" if isinstance(pipe.codec, Pixels) else f", in latents {_sides(pipe.shape)}"
+    lines = {
+        "network": f"{type(net).__name__}, {count:,} weights",
+        "images": f"{_sides((channels, height, width))}{latents}",
+        "classes": _classes(pipe.classes),
+        "prediction": f"{pipe.prediction}, on {len(pipe.schedule):,} levels of noise",
+        "defaults": f"{in_words(pipe.defaults)} ({pipe.defaults_from})",
+        "precision": f"{str(pipe.net.dtype).removeprefix('torch.')} on {pipe.device}",
+    }
+    if pipe.weaker:
+        lines["guided by"] = f"a weaker {type(pipe.weaker.net).__name__}"
+    return "Pipeline\n" + "\n".join(f"  {name:<11} {text}" for name, text in lines.items())
+
+
+def in_words(how: SampleConfig) -> str:
+    """Settings as a reader says them: sampler, steps, spacing and guidance."""
+    scale = f", guidance {how.guidance:g}" if how.guidance != 1 else ""
+    return f"{how.sampler}, {how.steps} steps, {how.spacing}{scale}"
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    channels, height, width = shape
+    return f"{width}x{height}x{channels}"
+
+
+def _classes(classes: tuple[str, ...]) -> str:
+    if not classes:
+        return "none: unconditional"
+    shown = ", ".join([*classes[:10], *(["..."] if len(classes) > 10 else [])])
+    return f"{len(classes)}: {shown}"
