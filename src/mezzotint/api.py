@@ -36,7 +36,7 @@ from mezzotint.run.entry import train, training
 from mezzotint.run.steps import Progress
 from mezzotint.trainer.autoencoding import ReconstructionConfig
 from mezzotint.trainer.loop import TrainConfig
-from mezzotint.trainer.objective import ObjectiveConfig
+from mezzotint.trainer.objective import WEIGHTINGS, ObjectiveConfig
 
 __all__ = [
     "CLIPPINGS",
@@ -48,6 +48,7 @@ __all__ = [
     "SOURCES",
     "SPACINGS",
     "VAE",
+    "WEIGHTINGS",
     "AugmentedConfig",
     "Autoencoder",
     "CodecConfig",

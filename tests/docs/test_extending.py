@@ -129,10 +129,10 @@ def test_a_model_is_trained_and_sampled_with_all_of_them(
     page: dict[str, Any], tiny: Experiment, tmp_path: Path, capsys: CapSys
 ) -> None:
     mz.RECIPES["tiny"] = tiny
-    words = "--schedule geometric --prediction score --spacing angle --guidance-shape late"
     out = tmp_path / "run"
-    asked = [*words.split(), "--clipping", "soft", "--sampler", "adams", "--out", str(out)]
-    code, _, err = call(capsys, "train", "tiny", *asked)
+    words = "--schedule geometric --prediction score --spacing angle --guidance-shape late"
+    words += f" --clipping soft --sampler adams --weighting root --out {out}"
+    code, _, err = call(capsys, "train", "tiny", *words.split())
     assert code == 0, err
     written = json.loads((out / "config.json").read_text())
     assert (written["noise"]["schedule"], written["sample"]["clipping"]) == ("geometric", "soft")
@@ -153,6 +153,7 @@ def test_a_model_is_trained_and_sampled_with_all_of_them(
         ("--spacing", "SPACINGS"),
         ("--guidance-shape", "GUIDANCE_SHAPES"),
         ("--clipping", "CLIPPINGS"),
+        ("--weighting", "WEIGHTINGS"),
     ],
 )
 def test_the_help_lists_them(page: dict[str, Any], flag: str, names: str, capsys: CapSys) -> None:

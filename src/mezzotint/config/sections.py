@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.fields import Field
 
+from mezzotint.data.augment import AUGMENTATIONS
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.prediction import PREDICTIONS, determinant
 from mezzotint.diffusion.schedules import SCHEDULES, shifted, zero_terminal_snr
@@ -47,7 +48,7 @@ class DataConfig(ImagesConfig):
 class AugmentedConfig(ImagesConfig):
     """The images that an autoencoder learns."""
 
-    augment: tuple[Literal["crop", "colour", "randaugment", "cutmix"], ...] = ()
+    augment: tuple[Annotated[str, Choice(AUGMENTATIONS)], ...] = ()
     """Augmentations besides the mirror, by kornia."""
 
 

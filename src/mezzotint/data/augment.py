@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mezzotint.errors import UserError
+from mezzotint.errors import Registry, UserError
 
 TOLD = 9
 """How many numbers `non_leaking` gives for each image."""
@@ -92,13 +92,17 @@ def _turned(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     return angle.cos() * x - angle.sin() * y, angle.sin() * x + angle.cos() * y
 
 
-_KORNIA: dict[str, Callable[[Any, tuple[int, int]], Any]] = {
-    # "resample" crops the whole batch at once
-    "crop": lambda k, size: k.RandomResizedCrop(size, scale=(0.5, 1), cropping_mode="resample"),
-    "colour": lambda k, _: k.ColorJitter(0.2, 0.2, 0.2, 0.05),
-    "randaugment": lambda k, _: k.auto.RandAugment(n=2, m=10),
-    "cutmix": lambda k, _: k.RandomCutMixV2(use_correct_lambda=True),
-}
+AUGMENTATIONS: Registry[Callable[[Any, tuple[int, int]], Any]] = Registry(
+    "augmentation",
+    {
+        # "resample" crops the whole batch at once
+        "crop": lambda k, size: k.RandomResizedCrop(size, scale=(0.5, 1), cropping_mode="resample"),
+        "colour": lambda k, _: k.ColorJitter(0.2, 0.2, 0.2, 0.05),
+        "randaugment": lambda k, _: k.auto.RandAugment(n=2, m=10),
+        "cutmix": lambda k, _: k.RandomCutMixV2(use_correct_lambda=True),
+    },
+)
+"""Augmentations by name: each makes a module of `kornia.augmentation` and the images' (H, W)."""
 
 
 def kornia_augmentation(
@@ -123,15 +127,13 @@ def kornia_augmentation(
     Raises:
         UserError: no augmentation of that name, or kornia is missing.
     """
-    if unknown := [name for name in names if name not in _KORNIA]:
-        raise UserError(
-            f"there is no augmentation {unknown[0]!r}: choose from {', '.join(_KORNIA)}"
-        )
+    for name in names:
+        AUGMENTATIONS.check(name)
     try:
         import kornia.augmentation
     except ImportError:
         raise UserError("augmentation needs kornia: run pip install 'mezzotint[augment]'") from None
-    steps = [_KORNIA[name](kornia.augmentation, size) for name in names]
+    steps = [AUGMENTATIONS[name](kornia.augmentation, size) for name in names]
 
     def augment(images: Tensor, seed: int) -> Tensor:
         x = images.float() / 2 + 0.5

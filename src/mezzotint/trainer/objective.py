@@ -10,7 +10,8 @@ once, as it stands before ``|x0_err|^2``, whatever the network predicts.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,15 +20,25 @@ from torch import Tensor, nn
 
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.prediction import determinant, target, to_fraction, to_x0
-from mezzotint.errors import UserError
-from mezzotint.strict import strict
+from mezzotint.errors import Registry
+from mezzotint.strict import Choice, strict
 from mezzotint.trainer.levels import Adaptive, uniform
 from mezzotint.trainer.loop import Examples, Task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-WEIGHTINGS = ("simple", "min_snr", "p2", "sigmoid", "learned")
+WEIGHTINGS: Registry[Callable[[Tensor], Tensor] | None] = Registry(
+    "weighting",
+    {
+        "simple": None,
+        "min_snr": lambda snr: snr.clamp(max=5),
+        "p2": lambda snr: snr / (1 + snr),
+        "sigmoid": lambda snr: snr / (1 + math.e * snr),  # sigmoid(b - log SNR) without a log of 0
+        "learned": None,
+    },
+)
+"""w_x0 as a function of the SNR (B,); None where the output's own error counts. See `weight`."""
 VLB = 0.001  # lambda of Nichol and Dhariwal's L_hybrid
 
 
@@ -49,19 +60,11 @@ def weight(kind: str, prediction: str, level: Level[Tensor]) -> Tensor:
     """
     alpha, sigma = level.alpha.flatten(), level.sigma.flatten()
     snr = (alpha / sigma) ** 2
-    match kind:
-        case "simple" | "learned":
-            return torch.ones_like(snr)
-        case "min_snr":
-            x0 = snr.clamp(max=5)
-        case "p2":
-            x0 = snr / (1 + snr)
-        case "sigmoid":
-            x0 = snr / (1 + math.e * snr)  # sigmoid(b - log SNR) without a log of 0
-        case _:
-            raise UserError(f"unknown weighting {kind!r}: choose one of {', '.join(WEIGHTINGS)}")
+    of_x0 = WEIGHTINGS[kind]
+    if of_x0 is None:
+        return torch.ones_like(snr)
     d = determinant(prediction, Level(level.t, alpha, sigma))
-    return x0 * (sigma / d) ** 2
+    return of_x0(snr) * (sigma / d) ** 2
 
 
 class Uncertainty(nn.Module):
@@ -153,7 +156,7 @@ def log_likelihood(x0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
 class ObjectiveConfig:
     """What is minimised."""
 
-    weighting: Literal["simple", "min_snr", "p2", "sigmoid", "learned"] = "simple"
+    weighting: Annotated[str, Choice(WEIGHTINGS)] = "simple"
     """How the levels' losses are weighed: all alike, by their signal to noise, or as they are."""
     levels: Literal["uniform", "adaptive"] = "uniform"
     """Which levels are trained on: all alike, or more often where the loss is larger."""
