@@ -66,7 +66,7 @@ class Bench:
     def figures(self, how: SampleConfig, *counts: int) -> list[dict[str, Interval]]:
         """At each of the rising counts: Frechet distance and class accuracy, with intervals."""
         kept = evaluation.kept(self.pipe, how, self.seed, SAME)
-        tiers = evaluation.evaluate(
+        tiers = evaluation.measure_samples(
             self.pipe,
             [self.measure],
             how,

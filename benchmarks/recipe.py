@@ -146,7 +146,7 @@ def measured(experiment: Experiment, folder: Path, length: float | None, samples
     pipe = loading.load(weights).in_precision("auto")
     network = evaluation.choose(pipe.classes)
     against = evaluation.training_set(folder, pipe)
-    ((_, figures),) = evaluation.evaluate(
+    ((_, figures),) = evaluation.measure_samples(
         *(pipe, [evaluation.measure(network, against, pipe.size, pipe.device)], HOW, [samples]),
         evaluation.kept(pipe, HOW, 0, 64),
         chosen=("fd", "accuracy"),

@@ -27,6 +27,8 @@ from mezzotint.diffusion.schedules import (
 from mezzotint.diffusion.spacings import SPACINGS
 from mezzotint.doctor import Finding, Findings, diagnose
 from mezzotint.errors import Interrupted, UserError
+from mezzotint.evaluation import compare, evaluate, fid
+from mezzotint.metrics import METRICS, Figure
 from mezzotint.metrics.scores import frechet_distance, inception_score
 from mezzotint.networks import VAE, DiT, DiTConfig, UNet, UNetConfig, VAEConfig
 from mezzotint.pages import report
@@ -41,6 +43,7 @@ from mezzotint.trainer.objective import WEIGHTINGS, ObjectiveConfig
 __all__ = [
     "CLIPPINGS",
     "GUIDANCE_SHAPES",
+    "METRICS",
     "PREDICTIONS",
     "RECIPES",
     "SAMPLERS",
@@ -56,6 +59,7 @@ __all__ = [
     "DiT",
     "DiTConfig",
     "Experiment",
+    "Figure",
     "Finding",
     "Findings",
     "Interrupted",
@@ -74,10 +78,13 @@ __all__ = [
     "UNetConfig",
     "UserError",
     "VAEConfig",
+    "compare",
     "cosine",
     "denoiser",
     "diagnose",
+    "evaluate",
     "exponential",
+    "fid",
     "frechet_distance",
     "guide",
     "inception_score",

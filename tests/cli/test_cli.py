@@ -30,11 +30,10 @@ from mezzotint.evaluation.samples import Share
 from mezzotint.pipeline import loading, tuned
 from mezzotint.run import run
 from mezzotint.storage import checkpoint
-from mezzotint.storage.files import writable
 
 from commands import CapSys, call
 
-FEW = pytest.mark.filterwarnings("ignore:.*pictures are fewer than")
+FEW = pytest.mark.filterwarnings("ignore:.*images are fewer than")
 
 
 @pytest.fixture
@@ -425,9 +424,8 @@ def test_an_out_that_cannot_be_written_is_refused_before_the_work(
     def worked(*_: object, **more: object) -> None:
         raise AssertionError("the work was begun")
 
-    for name in ("training_set", "pictures", "against"):
-        monkeypatch.setattr(evaluation, name, worked)
-    monkeypatch.setattr("mezzotint.cli.reconstructions._originals", worked)
+    for name in ("against.prepare", "autoencoder.prepare"):
+        monkeypatch.setattr(f"mezzotint.evaluation.{name}", worked)
     monkeypatch.setattr("mezzotint.pages.page", worked)
     (tmp_path / "afile").write_text("mine")
     (tmp_path / "taken" / "figures.jsonl").mkdir(parents=True)
@@ -443,15 +441,6 @@ def test_an_out_that_cannot_be_written_is_refused_before_the_work(
     assert err.startswith(f"mezzotint: {place}/figures.jsonl ")
     assert ": give " in err
     assert (tmp_path / "afile").read_text() == "mine"
-
-
-def test_looking_whether_a_file_can_be_written_leaves_it_as_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "figures.jsonl"
-    writable(path)
-    assert not path.exists()
-    path.write_text("mine")
-    writable(path)
-    assert path.read_text() == "mine"
 
 
 @FEW

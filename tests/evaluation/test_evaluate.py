@@ -20,7 +20,7 @@ from PIL import Image
 
 import mezzotint as mz
 from mezzotint import evaluation
-from mezzotint.cli.evaluate import EVERY, Metric, Network
+from mezzotint.cli.table import Distance, Metric, Network
 from mezzotint.data.sources import glyphs
 from mezzotint.diffusion import optimised_grid
 from mezzotint.errors import UserError
@@ -28,6 +28,7 @@ from mezzotint.evaluation import samples
 from mezzotint.evaluation.measuring import Measure
 from mezzotint.evaluation.samples import Share
 from mezzotint.metrics import METRICS, NETWORKS, interval
+from mezzotint.metrics.pairs import DISTANCES
 from mezzotint.storage import jsonl
 
 from commands import CapSys, call
@@ -49,7 +50,9 @@ def measure(trained: Path, pipe: mz.Pipeline) -> Measure:
 
 def figures(pipe, measure, folder: Path, tiers=(40,), **more):
     """Of each tier: name -> (value, low, high, samples)."""
-    seen = evaluation.evaluate(pipe, [measure], pipe.defaults, tiers, folder, batch=16, **more)
+    seen = evaluation.measure_samples(
+        pipe, [measure], pipe.defaults, tiers, folder, batch=16, **more
+    )
     return [{f.name: (f.value, f.low, f.high, f.count) for f in found} for _, found in seen]
 
 
@@ -138,8 +141,8 @@ def test_other_settings_weights_and_seeds_have_other_pictures(pipe) -> None:
 
 
 def test_the_command_offers_what_there_is() -> None:
-    assert get_args(Metric) == EVERY == tuple(METRICS)
-    assert set(get_args(Network)) == set(NETWORKS)
+    for literal, names in ((Metric, METRICS), (Network, NETWORKS), (Distance, DISTANCES)):
+        assert get_args(literal) == tuple(names)
 
 
 @pytest.mark.parametrize(
@@ -159,12 +162,12 @@ def test_figures_come_at_each_tier_on_the_way(samples: str, tiers: list[int]) ->
 
 @pytest.mark.parametrize("samples", ["", "0", "k", "-5", "many", "1.5k", "0k"])
 def test_a_count_that_is_none_is_refused(samples: str) -> None:
-    with pytest.raises(UserError, match="give 1k, 5k, 10k, 50k or a number"):
+    with pytest.raises(UserError, match="give a number, or 1k, 5k, 10k, 50k"):
         evaluation.tiers(samples)
 
 
 def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
-    with pytest.warns(UserWarning, match="30 pictures are fewer than 2,049: the Frechet distance"):
+    with pytest.warns(UserWarning, match="30 images are fewer than 2,049: the Frechet distance"):
         code, said, _ = call(capsys, "evaluate", str(trained), "--samples", "30", "--steps", "3")
     assert code == 0
     lines = said.splitlines()
@@ -215,8 +218,9 @@ def test_metrics_that_measure_nothing_are_refused_before_the_work(
     def worked(*_: object) -> None:
         raise AssertionError("the work was begun")
 
-    for name in ("training_set", "against", "measure"):
-        monkeypatch.setattr(evaluation, name, worked)
+    for name in ("model.own_training_set", "model.measure", "images.measure"):
+        monkeypatch.setattr(f"mezzotint.evaluation.{name}", worked)
+    monkeypatch.setattr(evaluation.Against, "of", worked)
     places = {"RUN": str(trained), "DIGITS": str(digits(tmp_path / "digits", 12))}
     code, out, err = call(capsys, "evaluate", *(places.get(w, w) for w in arguments.split()))
     assert (code, out, err.count("\n")) == (2, "", 1)
@@ -315,8 +319,8 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("evaluate", "give a run, a checkpoint, a diffusers folder, a shipped model, or pictures"),
-        ("evaluate nowhere", "say --against what"),
+        ("evaluate", "give a run, a checkpoint, a diffusers folder, a shipped model, or images"),
+        ("evaluate nowhere", "say what with --against"),
         ("evaluate nowhere --against glyphs", "there is no data set, file or folder 'nowhere'"),
         ("evaluate DIGITS --against glyphs --network vgg", "vgg"),
         ("evaluate DIGITS --against glyphs --metrics fid", "fid"),
@@ -330,10 +334,10 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate FLOAT --against glyphs", "round them to uint8, 0 to 255"),
         ("evaluate WIDE --against glyphs", "values from 0 to 300: give uint8, 0 to 255"),
         ("evaluate DIGITS --against WEIGHTS", "is no reference that mezzotint wrote"),
-        ("evaluate RUN --samples some", "give 1k, 5k, 10k, 50k or a number"),
+        ("evaluate RUN --samples some", "--samples is 'some': give a number, or 1k, 5k"),
         ("evaluate RUN --samples 5", "5 images cannot be measured: give at least 10"),
         ("train glyphs-ddpm --evaluate-samples 9", "evaluate_samples: input should be greater"),
-        ("evaluate RUN --batch 0", "batch is 0: make at least one picture at once"),
+        ("evaluate RUN --batch 0", "--batch is 0: make at least one image at once"),
         ("evaluate RUN --seed -1", "seed is -1: choose 0 or more"),
         ("evaluate RUN --steps 1001", "1 to 1000"),
         ("evaluate RUN --against glyphs --size 0", "size is 0: give a side of at least 1 pixel"),
@@ -395,7 +399,7 @@ def test_a_name_of_the_hub_is_an_autoencoder_or_asks_for_against(capsys, monkeyp
     assert (code, out, set(kinds)) == (2, "", {"model"})
     assert err == (
         "mezzotint: hub:ours/net is no autoencoder, or none that can be fetched: correct the name, "
-        "or connect; to measure the data set of that name, say --against what\n"
+        "or connect; to measure the data set of that name, say what with --against\n"
     )
 
 
@@ -409,7 +413,7 @@ def test_changed_training_data_is_refused(trained, tiny, capsys, monkeypatch) ->
 def test_jpeg_files_are_warned_of(few_glyphs, tmp_path, capsys) -> None:
     folder = digits(tmp_path / "a", 12, "jpg")
     flags = ["--against", "glyphs", "--metrics", "fd", "--out", str(tmp_path / "out")]
-    with pytest.warns(UserWarning, match=f"12 of the pictures in {folder} are JPEG files"):
+    with pytest.warns(UserWarning, match=f"12 of the images in {folder} are JPEG files"):
         assert call(capsys, "evaluate", str(folder), *flags)[0] == 0
 
 

@@ -122,7 +122,7 @@ def test_kl_is_that_of_the_posterior_in_nats_a_picture(originals) -> None:
     wanted = 0.5 * (x**2 + variance - 1 - np.log(variance)).sum((1, 2, 3))
     assert list(found) == ["psnr", "ssim", "kl"]
     assert found["kl"].value == pytest.approx(wanted.mean(), rel=1e-5)
-    assert found["kl"].note == "nats a picture"
+    assert found["kl"].note == "nats an image"
 
 
 def test_a_taesd_has_no_posterior(originals) -> None:
@@ -160,7 +160,7 @@ def test_in_whatever_parts_they_come_the_figures_are_the_same(
 def test_what_cannot_be_measured_is_refused(originals, measure) -> None:
     with pytest.raises(UserError, match="9 images cannot be measured: give at least 10"):
         reconstruction.reconstruct(codec(), originals.some(9), [])
-    with pytest.raises(UserError, match="the reference is of other pictures"):
+    with pytest.raises(UserError, match="the reference is of other images"):
         reconstruction.reconstruct(codec(), originals.some(50), [measure])
     odd = replace(originals, images=originals.images[:, :31])
     with pytest.raises(UserError, match=r"31x32 .* pass a `size` that 2 divides"):
@@ -181,7 +181,7 @@ def test_the_command_measures_an_autoencoder(trained_vae: Path, capsys: CapSys) 
     assert (code, err) == (0, "")
     lines = said.splitlines()
     assert lines[0].endswith("to 32x32; against 60 of glyphs held out")
-    assert lines[4] == "picture by picture"
+    assert lines[4] == "image by image"
     assert [line.split()[0] for line in lines[1:4] + lines[5:8]] == NAMES
     assert all("N = 60" in line for line in lines[1:4] + lines[5:8])
     assert lines[8].startswith("latents, scaled: mean ")
@@ -232,7 +232,7 @@ def test_what_is_given_back_can_be_chosen(trained_vae, capsys, flags, count, nam
 def test_figures_of_no_network_stand_alone(trained_vae, capsys) -> None:
     code, said, _ = call(capsys, "evaluate", str(trained_vae), "--metrics")
     assert code == 0
-    assert said.startswith("picture by picture\n")
+    assert said.startswith("image by image\n")
 
 
 def test_a_foreign_autoencoder_is_measured_on_what_is_said(foreign, tmp_path, capsys) -> None:
@@ -259,7 +259,7 @@ def test_autoencoders_are_told_from_all_else(trained, trained_vae, foreign, tmp_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("FOREIGN", "does not say what it was trained on: say --against what"),
+        ("FOREIGN", "does not say what it was trained on: say what with --against"),
         ("FOREIGN --against nowhere", "there is no data set, file or folder 'nowhere'"),
         ("FOREIGN --against glyphs --size 31", "pass a --size that 2 divides"),
         ("FOREIGN --against glyphs --against-split half", "has no split 'half'"),

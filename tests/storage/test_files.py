@@ -68,3 +68,12 @@ def test_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
         second.write_text("second")
     assert path.read_text() == "first"  # the last to finish
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_looking_whether_a_file_can_be_written_leaves_it_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "figures.jsonl"
+    files.writable(path)
+    assert not path.exists()
+    path.write_text("mine")
+    files.writable(path)
+    assert path.read_text() == "mine"

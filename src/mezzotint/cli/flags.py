@@ -6,6 +6,7 @@ import contextlib
 import io
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import dropwhile, takewhile
 from typing import Any, TypeVar
@@ -78,6 +79,18 @@ def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
     for name in ("sampler", "spacing"):
         words.add_argument(f"--{name}", nargs="?")  # a value that is missing is for `parse` to say
     return freed(defaults, **vars(words.parse_known_args(arguments)[0]))
+
+
+@contextlib.contextmanager
+def flags_called(**flags: str) -> Iterator[None]:
+    """Let errors name arguments by the flags that they have here: ``data="against"``."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error)
+        for argument, flag in flags.items():
+            text = text.replace(f"`{argument}`", f"`{flag}`")
+        raise UserError(text) from None
 
 
 def _is_text(line: str) -> bool:

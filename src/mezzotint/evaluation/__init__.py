@@ -1,15 +1,20 @@
-"""Sampling and measuring a model; the images that it was measured by are kept."""
+"""Sampling and measuring a model; the samples that it was measured by are kept."""
 
-from mezzotint.evaluation.against import Against, against, pictures, training_set
+from mezzotint.evaluation.against import Against, images_of, training_set
+from mezzotint.evaluation.autoencoder import of_codec, originals
+from mezzotint.evaluation.images import of_images
 from mezzotint.evaluation.measuring import (
     Measure,
-    closest,
-    compare,
-    evaluate,
     measure,
+    measure_images,
+    measure_samples,
     warn_of_few,
 )
+from mezzotint.evaluation.model import of_model
+from mezzotint.evaluation.nearest import closest
+from mezzotint.evaluation.public import compare, evaluate, fid
 from mezzotint.evaluation.record import record, tiers
+from mezzotint.evaluation.request import Found, Request
 from mezzotint.evaluation.samples import Follow, Share, join, kept, stored
 from mezzotint.metrics import Features, Figure
 from mezzotint.metrics.measure import anything
@@ -20,18 +25,26 @@ __all__ = [
     "Features",
     "Figure",
     "Follow",
+    "Found",
     "Measure",
+    "Request",
     "Share",
-    "against",
     "anything",
     "choose",
     "closest",
     "compare",
     "evaluate",
+    "fid",
+    "images_of",
     "join",
     "kept",
     "measure",
-    "pictures",
+    "measure_images",
+    "measure_samples",
+    "of_codec",
+    "of_images",
+    "of_model",
+    "originals",
     "record",
     "stored",
     "tiers",

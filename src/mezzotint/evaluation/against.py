@@ -2,64 +2,109 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from mezzotint import data
 from mezzotint.config.file import read as read_config
-from mezzotint.data import Prepared
+from mezzotint.data import Prepared, jpegs, prepare
 from mezzotint.errors import UserError
 from mezzotint.pipeline import shipped
+from mezzotint.pipeline.loading import facts
 from mezzotint.pipeline.pipeline import Pipeline
 
 
 @dataclass(frozen=True, eq=False)
 class Against:
-    """What pictures are measured against: a data set by name, or by its path a reference's file."""
+    """What images are measured against: a data set by name, or a reference's file by its path."""
 
     name: str
-    pictures: Prepared | None = None
+    images: Prepared | None = None
+
+    @staticmethod
+    def of(data: Any, split: str | None = None, size: int | None = None) -> Against:
+        """Return what the user gave: a data set, images or a reference's file.
+
+        Raises UserError as `images_of` does.
+        """
+        if isinstance(data, str | os.PathLike) and str(data).endswith(".safetensors"):
+            return Against(str(data))
+        found = images_of(data, split, size)
+        return Against(called(found), found)
 
 
-def against(source: str, split: str, size: int | None) -> Against:
-    """What the user wrote as what to measure against: a data set, pictures or a reference."""
-    if source.endswith(".safetensors"):
-        return Against(source)
-    return Against(f"{source} {split}", pictures(source, split, size))
+def images_of(data: Any, split: str | None = None, size: int | None = None) -> Prepared:
+    """Return images to measure or to measure against: a `Prepared`, or what `prepare` takes.
+
+    It warns of JPEG files: their artefacts are in the features, and no diffusion model draws them.
+    Raises UserError as `prepare` does, and for a split or a size of what is prepared already.
+    """
+    found = prepared(data, split, size)
+    files = 0 if isinstance(data, Prepared) else jpegs(found.source, found.split)
+    if files:
+        warnings.warn(
+            f"{files:,} of the images in {found.source} are JPEG files: their artefacts bias FID "
+            "and every other figure; save images to be measured as PNG",
+            stacklevel=2,
+        )
+    return found
+
+
+def prepared(data: Any, split: str | None = None, size: int | None = None) -> Prepared:
+    """Return data that is prepared already, or prepare it.
+
+    Raises UserError as `prepare` does, and for a split or a size of what is prepared already.
+    """
+    if not isinstance(data, Prepared):
+        return prepare(data, size=size, split=split or "train")
+    for name, value in {"split": split, "size": size}.items():
+        if value is not None:
+            raise UserError(f"`{name}` is for data that is yet to be prepared: leave it out")
+    return data
+
+
+def called(data: Prepared) -> str:
+    """Return what figures call a data set: its source and split, or its fingerprint."""
+    if not data.source:
+        return f"images {data.fingerprint[:12]}"
+    return data.source if data.source.startswith("array:") else f"{data.source} {data.split}"
 
 
 def training_set(folder: Path, pipe: Pipeline) -> Against:
-    """What a run or a checkpoint was trained on, un-augmented.
+    """Return what a run or a checkpoint was trained on, un-augmented.
 
     Raises UserError for a model that does not say, and where the data has changed since; for a
     model that came with the package, whose user may have a copy in another order, it warns.
     """
     if pipe.data is None:
-        raise UserError(f"{folder} does not say what it was trained on: say --against what")
+        raise _silent(str(folder))
     c = read_config(folder / "config.json").data
-    found = data.prepare(c.data, size=c.size, skip_bad=c.skip_bad)
+    found = prepare(c.data, size=c.size, skip_bad=c.skip_bad)
     if found.fingerprint != pipe.data:
         told = (
             f"{c.data} is not what {folder} was trained on (SHA-256 {found.fingerprint[:12]}, then "
             f"{pipe.data[:12]})"
         )
         if not shipped.is_shipped(folder):
-            raise UserError(f"{told}: give the same data, or say --against what")
+            raise UserError(f"{told}: give the same data, or another to measure against as `data`")
         warnings.warn(f"{told}: no matter if it is the same in another order", stacklevel=2)
     return Against(f"{c.data} train", found)
 
 
-def pictures(source: str, split: str, size: int | None) -> Prepared:
-    """A set of pictures to measure or to measure against, as `data.prepare` has it.
+def own_training_set(pipe: Pipeline) -> Against:
+    """Return what a pipeline was trained on, wherever it was loaded from.
 
-    Warns of JPEG files: their artefacts are in the features, and no diffusion model draws them.
+    A shipped model has no home; the one that was trained on the same data names its data set.
+    Raises UserError as `training_set` does.
     """
-    found = data.prepare(source, size=size, split=split)
-    if jpegs := data.jpegs(source, split):
-        warnings.warn(
-            f"{jpegs:,} of the pictures in {source} are JPEG files: their artefacts bias FID and "
-            "every other figure; save pictures to be measured as PNG",
-            stacklevel=2,
-        )
-    return found
+    homes = [pipe.home] if pipe.home else [shipped.MODELS / name for name in shipped.names()]
+    for home in homes:
+        if pipe.home or facts(home, "data")["data"] == pipe.data:
+            return training_set(home, pipe)
+    raise _silent("the model")
+
+
+def _silent(what: str) -> UserError:
+    return UserError(f"{what} does not say what it was trained on: say what with `data`")

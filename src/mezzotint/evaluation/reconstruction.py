@@ -1,4 +1,4 @@
-"""An autoencoder measured: what it gives back of pictures, and what its latents are like."""
+"""An autoencoder measured: how near what it gives back is to the originals, and its latents."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mezzotint.data import Prepared, held_out, prepare
+from mezzotint.data import Prepared
 from mezzotint.data.latents import LatentMoments
 from mezzotint.errors import UserError
-from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import Measure
 from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import Features, Figure, mean_figure, psnr, ssim
@@ -34,31 +33,6 @@ class Reconstructions:
     std: Tensor
 
 
-def subjects(
-    data: str,
-    size: int | None,
-    count: int | None = None,
-    split: str | None = None,
-    skip_bad: bool = False,
-) -> Against:
-    """Up to ``count`` pictures to be given back, with a name.
-
-    They are of a split; or where none is given of what the data set holds out from training, or
-    else of that. Raises UserError as `prepare` does, and for fewer than 10.
-    """
-    if split:
-        name, found = f"{data} {split}", prepare(data, size=size, split=split, skip_bad=skip_bad)
-    else:
-        train = prepare(data, size=size, skip_bad=skip_bad)
-        found = held_out(data, size, train, skip_bad)
-        name = f"{data} {'train' if found is train else 'held out'}"
-    if count is not None:
-        enough(count)
-        found = found.some(count)
-    enough(len(found.images))
-    return Against(name, found)
-
-
 def reconstruct(
     codec: Latents,
     originals: Prepared,
@@ -66,11 +40,11 @@ def reconstruct(
     chosen: Sequence[str] = tuple(DISTANCES),
     follow: Follow = lambda what, done, total: None,
 ) -> Reconstructions:
-    """Encode pictures to the posterior's mean, decode them, and compare.
+    """Encode images to the posterior's mean, decode them, and compare.
 
     Figures, each with its 95 % interval: those ``chosen`` of DISTANCES in each measure's network,
-    its reference being of the originals themselves; psnr (dB) and ssim of each picture and its
-    reconstruction; kl, the posterior's divergence from N(0, I) before scaling, in nats a picture
+    its reference being of the originals themselves; psnr (dB) and ssim of each image and its
+    reconstruction; kl, the posterior's divergence from N(0, I) before scaling, in nats an image
     (TAESD's latents are certain, and have none).
 
     A perfect autoencoder's distances are 0. The sets are pairs and not independent: the Frechet
@@ -78,15 +52,15 @@ def reconstruct(
 
     The latents' statistics are of samples of the posterior, as a diffusion model may see them.
 
-    Raises UserError for fewer than 10 pictures, sides that the autoencoder's f does not divide,
-    and a reference of other pictures.
+    Raises UserError for fewer than 10 images, sides that the autoencoder's f does not divide,
+    and a reference of other images.
     """
     count = len(originals.images)
     enough(count)
     height, width = originals.images.shape[1:3]
     codec.latent_shape((3, height, width))  # refused before the work
     if any(m.reference.origin.data != originals.fingerprint for m in measures):
-        raise UserError("the reference is of other pictures: give one of the originals")
+        raise UserError("the reference is of other images: give one of the originals")
     seen = [Features(m.network, count) for m in measures]
     real = [Features(m.network, count) for m in measures if "sfd" in chosen]
     values: dict[str, list[Tensor]] = {"psnr": [], "ssim": [], "kl": []}
@@ -110,7 +84,7 @@ def reconstruct(
     for k, (m, features) in enumerate(zip(measures, seen, strict=True)):
         spatial = real[k].spatial if real else None
         found += _distances(m, features, spatial, chosen)
-    notes = {"psnr": "dB", "ssim": "1 is the original", "kl": "nats a picture"}
+    notes = {"psnr": "dB", "ssim": "1 is the original", "kl": "nats an image"}
     if isinstance(codec.vae, TinyVAE):
         del notes["kl"]
     found += [mean_figure(name, torch.cat(values[name]), note) for name, note in notes.items()]

@@ -17,12 +17,17 @@ from mezzotint.storage.machine import commit, processor
 TIERS = (1_000, 5_000, 10_000, 50_000)
 
 
-def tiers(samples: str) -> list[int]:
-    """1k, 5k, 10k, 50k or any number, with the tiers below it: "5k" -> [1000, 5000]."""
-    text = samples.lower().removesuffix("k")
+def number_of(samples: int | str) -> int:
+    """Return a number of samples: 64, "64", "10k". Raises UserError for anything else."""
+    text = str(samples).lower().removesuffix("k") if type(samples) in (int, str) else ""
     if not text.isdecimal() or not int(text):
-        raise UserError(f"samples is {samples!r}: give 1k, 5k, 10k, 50k or a number")
-    count = int(text) * (1000 if text != samples.lower() else 1)
+        raise UserError(f"`samples` is {samples!r}: give a number, or 1k, 5k, 10k, 50k")
+    return int(text) * (1000 if text != str(samples).lower() else 1)
+
+
+def tiers(samples: int | str) -> list[int]:
+    """Return the counts at which figures come on the way to one: "5k" -> [1000, 5000]."""
+    count = number_of(samples)
     return [*(tier for tier in TIERS if tier < count), count]
 
 

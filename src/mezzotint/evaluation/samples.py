@@ -1,7 +1,7 @@
-"""The pictures that a model is measured by, kept block by block and shared by several processes.
+"""The samples that a model is measured by, kept block by block and shared by several processes.
 
-A block's pictures follow from the seed and their numbers: work that was stopped goes on where it
-stood, more pictures take only the blocks that are missing, and the pictures are the same however
+A block's samples follow from the seed and their numbers: work that was stopped goes on where it
+stood, more samples take only the blocks that are missing, and the samples are the same however
 many processes made them.
 """
 
@@ -62,14 +62,14 @@ def join() -> tuple[Share, torch.device]:
 
 
 def key(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> str:
-    """A name for all that a model's pictures depend on."""
+    """Return a name for all that a model's samples depend on."""
     facts = [version("mezzotint"), pipe.prediction, pipe.shape, pipe.classes, str(pipe.net.dtype)]
     told = json.dumps([pipe.digest, *facts, asdict(pipe.settled(how)), seed, batch])
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def kept(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> Path:
-    """Where in the cache the pictures of such an evaluation are kept."""
+    """Return where in the cache the samples of such an evaluation are kept."""
     return cache_folder("samples") / key(pipe, how, seed, batch)
 
 
@@ -83,10 +83,10 @@ def make(
     total: int,
     follow: Follow,
 ) -> None:
-    """Make the pictures of block i and keep them, whole or not at all."""
+    """Make the samples of block i and keep them, whole or not at all."""
 
     def on_step(done: int, calls: int) -> None:
-        follow("pictures", min(i * batch + batch * done / calls, total), total)
+        follow("samples", min(i * batch + batch * done / calls, total), total)
 
     exactly = replace(pipe, defaults=how)  # as arguments, what is None would be the model's own
     images = exactly.sample(batch, seed=seed, first=i * batch, batch=batch, on_step=on_step)
@@ -99,7 +99,7 @@ def block(folder: Path, i: int) -> Path:
 
 
 def stored(folder: Path, start: int, end: int, batch: int) -> Iterator[Tensor]:
-    """The pictures with the numbers from start to end, in parts; UserError for a damaged block."""
+    """Yield the samples numbered from start to end, in parts; UserError for a damaged block."""
     for i in range(start // batch, -(-end // batch)):
         path = block(folder, i)
         try:

@@ -187,12 +187,12 @@ def nearest(title: str, model: Model) -> Section:
     pipe = model.pipe
     images = model.images[:: model.options.samples][:CLASSES]  # the first of each class
     against = evaluation.training_set(model.run.folder, pipe)
-    assert against.pictures
-    network = evaluation.choose(against.pictures.classes)
+    assert against.images
+    network = evaluation.choose(against.images.classes)
     measure = evaluation.measure(network, against, pipe.size, pipe.device)
     features = Features(measure.network, len(images))
     features.add(images)
-    sheet = evaluation.closest(features, measure, images, against.pictures)
+    sheet = evaluation.closest(features, measure, images, against.images)
     text = (
         f"Each row shows a sample and then the five images of {against.name} that are nearest to "
         f"it in the features of the {network} network."

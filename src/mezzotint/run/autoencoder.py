@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Autoencoder
-from mezzotint.data import Prepared, held_out, kornia_augmentation, prepare, rows
+from mezzotint.data import held_out, kornia_augmentation, prepare, rows
 from mezzotint.data.latents import channel_moments
 from mezzotint.drawing import figures
 from mezzotint.drawing.colour import channel_statistics
 from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
+from mezzotint.evaluation.autoencoder import SHOWN, spread_out
 from mezzotint.evaluation.measuring import Measure, measure
 from mezzotint.evaluation.reconstruction import reconstruct
 from mezzotint.evaluation.samples import Follow, Share
@@ -30,11 +31,10 @@ from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.loading import load_codec
 from mezzotint.run.job import Job, Tensors, begin, pixels
 from mezzotint.storage import checkpoint
-from mezzotint.storage.arrays import nchw
 from mezzotint.trainer.autoencoding import Autoencoding
 from mezzotint.trainer.loop import Examples
 
-SHOWN, SCALED_BY = 40, 1_000  # pictures drawn, and pictures that the latents' scale is taken of
+SCALED_BY = 1_000  # images that the latents' scale is taken of
 
 
 def settled(experiment: Autoencoder, folder: Path) -> Autoencoder:
@@ -136,8 +136,3 @@ class AutoencoderJob(Job):
         originals = self.pictures.some(self.experiment.evaluate_samples)
         ready = self.codec.in_precision(self.dtype)
         return reconstruct(ready, originals, [measure], ("fd",), follow).figures
-
-
-def spread_out(data: Prepared, count: int) -> Tensor:
-    """Up to so many pictures from all over a data set, uint8 (n, 3, H, W)."""
-    return nchw(data.some(count).images)

@@ -18,7 +18,7 @@ from mezzotint.drawing import figures
 from mezzotint.drawing.colour import channel_statistics
 from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
-from mezzotint.evaluation.measuring import Measure, evaluate, measure
+from mezzotint.evaluation.measuring import Measure, measure, measure_samples
 from mezzotint.evaluation.samples import Follow, Share
 from mezzotint.metrics import Figure
 from mezzotint.metrics.networks import choose
@@ -126,7 +126,7 @@ class DiffusionJob(Job):
         ready = self.pipe.in_precision(self.experiment.precision)
         wanted = [self.experiment.evaluate_samples]
         how = self.pipe.defaults
-        results = evaluate(
+        results = measure_samples(
             ready, [measure], how, wanted, folder, chosen=("fd",), share=share, follow=follow
         )
         return [figure for _, found in results for figure in found]

@@ -146,7 +146,7 @@ def measure(sweep: Sweep, how: SampleConfig, by: Measure, follow: Follow) -> Cel
     """Measure a cell, its pictures kept as `evaluate`'s are, and append its row to the file."""
     begun = time.perf_counter()
     folder = evaluation.kept(sweep.pipe, how, sweep.seed, BATCH)
-    ((_, figures),) = evaluation.evaluate(
+    ((_, figures),) = evaluation.measure_samples(
         *(sweep.pipe, [by], how, [sweep.samples], folder),
         seed=sweep.seed,
         batch=BATCH,

@@ -1,0 +1,108 @@
+"""An autoencoder measured by what it gives back of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from mezzotint import config as configuration
+from mezzotint.data import Prepared, held_out, prepare
+from mezzotint.drawing import figures
+from mezzotint.errors import UserError, unknown
+from mezzotint.evaluation.against import Against, called, prepared
+from mezzotint.evaluation.measuring import measure
+from mezzotint.evaluation.reconstruction import Reconstructions, reconstruct
+from mezzotint.evaluation.request import Found, Request
+from mezzotint.metrics.measure import enough
+from mezzotint.metrics.pairs import DISTANCES
+from mezzotint.pipeline.codec import Latents
+from mezzotint.storage.arrays import nchw
+
+SHOWN = 40
+
+
+def of_codec(
+    codec: Latents,
+    request: Request,
+    originals: Against,
+    *,
+    name: str = "",
+    precision: str | None = None,
+) -> tuple[Found, Reconstructions]:
+    """Measure an autoencoder by what it gives back of some images.
+
+    ``name`` and ``precision`` are what figures.jsonl says of it.
+    """
+    images = originals.images
+    assert images is not None
+    height, width = images.images.shape[1:3]
+    device = codec.mean.device
+    codec.latent_shape((3, height, width))  # refused before anything is measured
+    chosen = tuple(DISTANCES) if request.metrics is None else request.metrics
+    for metric in chosen:
+        if metric not in DISTANCES:
+            raise unknown("metric of an autoencoder", metric, DISTANCES)
+    networks = request.load(images.classes, device) if chosen else []
+    measures = [measure(network, originals, (height, width)) for network in networks]
+    made = reconstruct(codec, images, measures, chosen, request.follow)
+    facts = {
+        "autoencoder": name,
+        "digest": codec.digest,
+        "originals": originals.name,
+        "fingerprint": images.fingerprint,
+        "precision": precision or "float32",
+        "tile": codec.tile,
+        "latents": {"mean": made.mean.tolist(), "std": made.std.tolist()},
+    }
+    request.keep(made.figures, facts)
+    return Found(made.figures, originals, _drawn(codec, images, request.out)), made
+
+
+def originals(
+    path: str | Path | None, data: Any, split: str | None, size: int | None, count: int | None
+) -> Against:
+    """Return up to ``count`` images to be given back, with a name.
+
+    They are of ``data``, a `Prepared` or what `prepare` takes; or where that is None of what the
+    data set of the run or checkpoint at ``path`` holds out from training, or else of that. Raises
+    UserError as `prepare` does, where there is no data to be had, and for fewer than 10.
+    """
+    if data is None and split is not None:
+        raise UserError("`split` is of `data`, which is not given: leave it out")
+    if data is None:
+        name, found = _held_out(path, size)
+    else:
+        found = prepared(data, split, size)
+        name = called(found)
+    if count is not None:
+        enough(count)
+        found = found.some(count)
+    enough(len(found))
+    return Against(name, found)
+
+
+def _held_out(path: str | Path | None, size: int | None) -> tuple[str, Prepared]:
+    folder, marks = Path(path or ""), ("checkpoints", "manifest.json")
+    if path is None or not any((folder / mark).exists() for mark in marks):
+        what = path or "the autoencoder"
+        raise UserError(f"{what} does not say what it was trained on: say what with `data`")
+    c = configuration.read(folder / "config.json").data
+    train = prepare(c.data, size=size or c.size, skip_bad=c.skip_bad)
+    rest = held_out(c.data, size or c.size, train, c.skip_bad)
+    return f"{c.data} {'train' if rest is train else 'held out'}", rest
+
+
+def spread_out(data: Prepared, count: int) -> Tensor:
+    """Return up to so many images from all over a data set, uint8 (n, 3, H, W)."""
+    return nchw(data.some(count).images)
+
+
+def _drawn(codec: Latents, images: Prepared, out: Path | None) -> Path | None:
+    """Draw some originals, each above what came back."""
+    if out is None:
+        return None
+    some, path = spread_out(images, SHOWN), out / "reconstructions.png"
+    figures.pairs(some, codec.decode(codec.encode(some.to(codec.mean.device))).cpu()).save(path)
+    return path

@@ -1,0 +1,42 @@
+"""Images measured against others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mezzotint.data import Prepared
+from mezzotint.evaluation.against import Against
+from mezzotint.evaluation.measuring import measure, measure_images, warn_of_few
+from mezzotint.evaluation.nearest import SHOWN, draw_nearest
+from mezzotint.evaluation.request import Found, Request
+from mezzotint.evaluation.samples import join
+from mezzotint.metrics import Figure
+from mezzotint.storage.arrays import nchw
+
+
+def of_images(
+    images: Prepared,
+    request: Request,
+    data: Any,
+    *,
+    split: str | None = None,
+    size: int | None = None,
+    facts: dict[str, Any] | None = None,
+) -> Found:
+    """Measure images against others, and return the figures.
+
+    ``data``, with ``split`` and ``size``, is what `Against.of` takes, or its result. ``facts`` are
+    what figures.jsonl says of the images beside their fingerprint.
+    """
+    networks = request.load(images.classes, join()[1])
+    to = data if isinstance(data, Against) else Against.of(data, split, size)
+    height, width = images.images.shape[1:3]
+    every: list[Figure] = []
+    for network in networks:
+        by = measure(network, to, (height, width))
+        features, figures = measure_images(images, by, request.metrics, request.follow)
+        request.keep(figures, {**(facts or {}), "fingerprint": images.fingerprint})
+        warn_of_few(figures)
+        every += figures
+    first = nchw(images.images[:SHOWN])
+    return Found(every, to, draw_nearest(request.out, to, by, features, first))

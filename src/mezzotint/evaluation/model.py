@@ -1,0 +1,97 @@
+"""A model measured by its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mezzotint.config.sampling import chosen
+from mezzotint.errors import UserError
+from mezzotint.evaluation.against import Against, own_training_set
+from mezzotint.evaluation.measuring import measure, measure_samples, warn_of_few
+from mezzotint.evaluation.nearest import SHOWN, draw_nearest
+from mezzotint.evaluation.request import Found, Request
+from mezzotint.evaluation.samples import join, kept, stored
+from mezzotint.pipeline.loading import load
+from mezzotint.pipeline.pipeline import Pipeline
+
+
+def of_model(
+    pipe: Pipeline,
+    request: Request,
+    data: Any = None,
+    *,
+    split: str | None = None,
+    size: int | None = None,
+    counts: Sequence[int] = (10_000,),
+    name: str = "",
+    seed: int = 0,
+    batch: int = 64,
+    weaker: Pipeline | str | Path | None = None,
+    precision: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Found:
+    """Measure a model by its samples at each of the rising ``counts``, and return the last figures.
+
+    ``data``, with ``split`` and ``size``, is what `Against.of` takes; None is what the model was
+    trained on. ``name`` is what figures.jsonl calls the model. The rest is as in `evaluate`.
+    """
+    settings = dict(settings or {})
+    how = chosen(pipe.defaults, settings)
+    if data is None and (split, size) != (None, None):
+        raise UserError("`split` and `size` are of `data`, which is not given: leave them out")
+    _check_channels(pipe)
+    networks = request.load(pipe.classes, pipe.device)
+    pipe, facts = _ready(pipe, name, weaker, precision)
+    share, _ = join()
+    with share.first():
+        to = own_training_set(pipe) if data is None else Against.of(data, split, size)
+        measures = [measure(network, to, pipe.size) for network in networks]
+    folder = kept(pipe, how, seed, batch)
+    facts |= {"pictures": folder.name, **asdict(how), "seed": seed, "batch": batch}
+    facts |= {"nfe": settings.get("nfe")}
+    found = []
+    for features, figures in measure_samples(
+        *(pipe, measures, how, counts, folder),
+        seed=seed,
+        batch=batch,
+        chosen=request.metrics,
+        share=share,
+        follow=request.follow,
+    ):
+        request.keep(figures, facts)
+        warn_of_few(figures)
+        found.append((features, figures))
+    if share.number:
+        return Found()
+    every = [figure for _, figures in found[-len(measures) :] for figure in figures]
+    images = next(stored(folder, 0, SHOWN, batch))
+    return Found(every, to, draw_nearest(request.out, to, measures[-1], found[-1][0], images))
+
+
+def _check_channels(pipe: Pipeline) -> None:
+    channels = pipe.codec.picture_shape(pipe.shape)[0]
+    if channels != 3:
+        raise UserError(f"the model makes images of {channels} channels: only 3 can be measured")
+
+
+def _ready(
+    pipe: Pipeline,
+    name: str,
+    weaker: Pipeline | str | Path | None,
+    precision: str | None,
+) -> tuple[Pipeline, dict[str, Any]]:
+    """Return the pipeline as it is to be measured, and what figures.jsonl says of it."""
+    facts = {"model": name or str(pipe.home or "")}
+    if weaker is not None:
+        facts["weaker"] = str((weaker.home or "") if isinstance(weaker, Pipeline) else weaker)
+        other = weaker if isinstance(weaker, Pipeline) else load(weaker, pipe.device)
+        pipe = pipe.guided_by(other)
+    facts["digest"] = pipe.digest
+    computed = "bf16" if pipe.net.dtype == torch.bfloat16 else "float32"
+    facts["precision"] = precision or computed
+    return pipe.in_precision(precision) if precision else pipe, facts

@@ -1,0 +1,48 @@
+"""What was measured, drawn beside what comes nearest to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from mezzotint.data import Prepared
+from mezzotint.drawing import figures
+from mezzotint.evaluation.against import Against
+from mezzotint.evaluation.measuring import Measure
+from mezzotint.metrics import Features
+from mezzotint.metrics.neighbours import nearest
+from mezzotint.storage.arrays import nchw
+
+SHOWN, NEAREST = 10, 5
+
+
+def draw_nearest(
+    out: Path | None, to: Against, measure: Measure, features: Features, images: Tensor
+) -> Path | None:
+    """Save the first of the measured images beside their neighbours, and return the file.
+
+    That is `closest`, as ``out/nearest.png``. Nothing is drawn without a folder, and against a
+    reference's file, which holds no images.
+    """
+    if out is None or to.images is None:
+        return None
+    closest(features, measure, images, to.images).save(out / "nearest.png")
+    return out / "nearest.png"
+
+
+def closest(features: Features, measure: Measure, images: Tensor, against: Prepared) -> Image:
+    """Draw the first of the measured images, each beside the five nearest that it is held against.
+
+    ``images`` uint8 (n, 3, H, W) are those; nearness is in feature space.
+    """
+    n, k = len(images), NEAREST
+    queries = torch.from_numpy(features.pool[:n])
+    found = nearest(queries, measure.reference.pool, k)[1].flatten()
+    neighbours = nchw(against.images[found.numpy()])
+    neighbours = neighbours.reshape(n, k, *neighbours.shape[1:])
+    rows = torch.cat([images[:, None], neighbours], 1)
+    labels = [i for i in range(n) for _ in range(k + 1)]
+    return figures.grid(rows.flatten(0, 1), labels, [f"{i}" for i in range(n)])

@@ -1,0 +1,242 @@
+"""The functions that mezzotint exports of this room: `evaluate`, `compare` and `fid`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.data import Prepared, prepare
+from mezzotint.errors import UserError, nearest
+from mezzotint.evaluation.against import Against, called, images_of
+from mezzotint.evaluation.autoencoder import of_codec, originals
+from mezzotint.evaluation.images import of_images
+from mezzotint.evaluation.model import of_model
+from mezzotint.evaluation.record import number_of
+from mezzotint.evaluation.request import Request, by_name, whole
+from mezzotint.evaluation.samples import Follow, join
+from mezzotint.metrics import Figure
+from mezzotint.metrics.measure import enough
+from mezzotint.metrics.networks import figure_name
+from mezzotint.networks.precision import compute_dtype
+from mezzotint.pipeline.codec import Latents
+from mezzotint.pipeline.loading import is_autoencoder, load, load_codec
+from mezzotint.pipeline.pipeline import Pipeline
+
+SETTINGS = {*SampleConfig.__dataclass_fields__, "nfe"}
+
+
+def evaluate(
+    pipe: Pipeline | Latents | str | Path,
+    data: Any = None,
+    *,
+    samples: int | str | None = None,
+    network: str | Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
+    split: str | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    batch: int = 64,
+    weaker: Pipeline | str | Path | None = None,
+    precision: str | None = None,
+    out: str | Path | None = None,
+    on_progress: Follow | None = None,
+    **settings: Any,
+) -> dict[str, Figure]:
+    """Measure a model by its samples, or an autoencoder by its reconstructions.
+
+    A model makes samples of its classes in turn, which are compared with the data in the features
+    of a network. Sample i follows from (seed, i) alone. The samples are kept in the cache, so that
+    another measurement of the same model and settings makes only those that are missing. Started by
+    torchrun, all processes make samples, and the first one measures: the others return ``{}``.
+
+    An autoencoder is measured by the distances ``fd``, ``sfd`` and ``kd`` of its reconstructions
+    from the originals, by ``psnr`` in dB, by ``ssim``, and by ``kl``, the posterior's divergence
+    from N(0, I) in nats an image.
+
+    Args:
+        pipe: A model or an autoencoder, or a path or name that `load` or `load_codec` takes.
+        data: What to measure against: what `prepare` takes or returns, or the file of a reference.
+            By default what the model was trained on; for an autoencoder, which gives back these
+            images, what its data set holds out from training.
+        samples: How many samples, or how many of the images: a number, or text such as "10k". By
+            default 10,000 samples, or all of the images.
+        network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
+            default the one in the package that suits the classes.
+        metrics: The names of metrics, of METRICS; by default all of them.
+        split: With a name or a path as ``data``: the part of it.
+        size: With a name or a path as ``data``: the side in pixels to scale and crop it to.
+        seed: The seed of the samples, from 0 on.
+        batch: How many samples are made at once.
+        weaker: A weaker model that guides in the place of the unconditional network.
+        precision: What a model computes in: "float32", "bf16" or "auto". By default what it was
+            loaded in.
+        out: A folder. Figures are appended to its figures.jsonl, and an image of what was measured
+            is drawn there. By default nothing is written.
+        on_progress: Called with what is under way, how much of it is done, and of how many.
+        **settings: The fields of SampleConfig, such as ``sampler``, ``steps`` and ``guidance``,
+            where they differ from the model's defaults; ``nfe`` may stand in the place of
+            ``steps``.
+
+    Returns:
+        The figures by name: ``fd-cifar10`` or with Inception ``fid``, ``precision`` ... Where two
+        networks give a figure of one name, the network is added to it.
+
+    Raises:
+        UserError: For whatever cannot be measured, before the work where that can be seen.
+    """
+    if wrong := [name for name in settings if name not in SETTINGS]:
+        every = [*SETTINGS, *(evaluate.__kwdefaults__ or ())]
+        raise UserError(f"unknown keyword {wrong[0]!r}{nearest(wrong[0], every)}")
+    asked = Request.of(network, metrics, out, on_progress)
+    count = None if samples is None else number_of(samples)
+    seed, batch = whole("seed", seed, 0), whole("batch", batch, 1)
+    share, device = join()
+    subject = _opened(pipe, device)
+    name = "" if isinstance(pipe, Pipeline | Latents) else str(pipe)
+    if isinstance(subject, Pipeline):
+        found = of_model(
+            *(subject, asked, data),
+            split=split,
+            size=size,
+            counts=[10_000 if count is None else count],
+            name=name,
+            seed=seed,
+            batch=batch,
+            weaker=weaker,
+            precision=precision,
+            settings=settings,
+        )
+        return by_name(found.figures)
+    for key, given in {"seed": seed, "batch": batch != 64, "weaker": weaker, **settings}.items():
+        if given:
+            raise UserError(f"`{key}` is for a model that makes samples: leave it out")
+    if share.number:
+        return {}
+    if precision:
+        subject = subject.in_precision(compute_dtype(precision, device))
+    to = originals(name or None, data, split, size, count)
+    return by_name(of_codec(subject, asked, to, name=name, precision=precision)[0].figures)
+
+
+def compare(
+    images_a: Any,
+    images_b: Any,
+    *,
+    labels: Any = None,
+    classes: Sequence[str] | None = None,
+    network: str | Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
+    out: str | Path | None = None,
+    on_progress: Follow | None = None,
+) -> dict[str, Figure]:
+    """Measure images against others, in the features of a network.
+
+    Both are what `prepare` takes or returns: arrays or tensors (N, H, W, C) or (N, C, H, W) of
+    uint8, a name, a path; ``images_b`` may be the file of a reference too. Floats need a range:
+    pass ``mz.prepare(images, range=(0, 1))``. The features of ``images_b`` are kept in the cache.
+
+    Args:
+        images_a: The images to measure, such as a model's samples.
+        images_b: What they are compared with, such as a test set.
+        labels: With an array as ``images_a``: the classes (N,) that the images were made for.
+        classes: With labels: the names of the classes.
+        network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
+            default the one in the package that suits the classes.
+        metrics: The names of metrics, of METRICS; by default all of them. ``accuracy`` comes where
+            the classes are known and the network's own.
+        out: A folder. Figures are appended to its figures.jsonl, and ten of ``images_a`` are drawn
+            beside their neighbours in ``images_b``. By default nothing is written.
+        on_progress: Called with what is under way, how much of it is done, and of how many.
+
+    Returns:
+        The figures by name, as `evaluate` has them.
+
+    Raises:
+        UserError: For images that `prepare` refuses, fewer than 10, other sizes, an unknown network
+            or metric, and weights that cannot be had.
+    """
+    asked = Request.of(network, metrics, out, on_progress)
+    a = _images("images_a", images_a, labels, classes)
+    b = _against("images_b", images_b)
+    enough(len(a))
+    if b.images is not None and (sizes := (_size(a), _size(b.images)))[0] != sizes[1]:
+        raise UserError(
+            f"`images_a` are of {sizes[0]} and `images_b` of {sizes[1]} (height x width): bring "
+            "them to one size, such as with mz.prepare(images, size=32)"
+        )
+    return by_name(of_images(a, asked, b).figures)
+
+
+def fid(
+    images_a: Any,
+    images_b: Any,
+    *,
+    network: str = "inception",
+    on_progress: Follow | None = None,
+) -> Figure:
+    """Return the Frechet inception distance of images from others (arXiv 1706.08500).
+
+    It is `frechet_distance` of the two sets' features, whose number biases it: compare values of
+    equally many images, 50,000 as a rule. The weights of the network of 2015-12-05 are downloaded
+    once, or are the file that $MEZZOTINT_INCEPTION names. ``inception-pytorch-fid`` resizes as the
+    package of that name does. In any other network the distance is no FID, and bears the network's
+    name: ``fid(a, b, network="cifar10").name`` is ``fd-cifar10``.
+
+    Args:
+        images_a: The images to measure; see `compare`.
+        images_b: What they are compared with.
+        network: The feature network.
+        on_progress: See `compare`.
+
+    Returns:
+        The figure; ``float(figure)`` is its value, ``figure.low`` and ``figure.high`` are the ends
+        of its 95 % interval.
+
+    Raises:
+        UserError: As `compare`, and for weights that cannot be had.
+    """
+    if not isinstance(network, str):
+        raise UserError(f"`network` is {network!r}: give one name")
+    found = compare(images_a, images_b, network=network, metrics="fd", on_progress=on_progress)
+    return found[figure_name("fd", network)]
+
+
+def _opened(pipe: Pipeline | Latents | str | Path, device: torch.device) -> Pipeline | Latents:
+    if isinstance(pipe, Pipeline | Latents):
+        return pipe
+    if not isinstance(pipe, str | os.PathLike):
+        kind = type(pipe).__name__
+        raise UserError(f"`pipe` is of type {kind}: give a pipeline, a codec, a path or a name")
+    path = str(pipe)
+    return load_codec(path, device) if is_autoencoder(path) else load(path, device)
+
+
+def _images(argument: str, images: Any, labels: Any, classes: Sequence[str] | None) -> Prepared:
+    """Return images prepared. Raises UserError as `prepare`, naming this function's argument."""
+    if isinstance(images, Prepared):
+        for name, value in {"labels": labels, "classes": classes}.items():
+            if value is not None:
+                raise UserError(f"`{argument}` are prepared with their labels: leave out `{name}`")
+    if isinstance(images, Prepared | str | os.PathLike) and labels is classes is None:
+        return images_of(images)
+    try:
+        return prepare(images, labels, classes=classes)
+    except UserError as error:
+        raise UserError(str(error).replace("`data`", f"`{argument}`")) from None
+
+
+def _against(argument: str, images: Any) -> Against:
+    if isinstance(images, str | os.PathLike):
+        return Against.of(images)
+    found = _images(argument, images, None, None)
+    return Against(called(found), found)
+
+
+def _size(images: Prepared) -> str:
+    height, width = images.images.shape[1:3]
+    return f"{height}x{width}"

@@ -1,0 +1,109 @@
+"""What is asked of an evaluation whatever it measures, and what it found."""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mezzotint.errors import UserError
+from mezzotint.evaluation.against import Against
+from mezzotint.evaluation.record import record
+from mezzotint.evaluation.samples import Follow
+from mezzotint.metrics import FeatureNetwork, Figure, network
+from mezzotint.metrics.measure import anything
+from mezzotint.metrics.networks import choose
+from mezzotint.storage.files import writable
+
+FIGURES = "figures.jsonl"
+
+
+@dataclass(frozen=True)
+class Request:
+    """How something is measured, and what becomes of the figures.
+
+    ``networks`` are names of feature networks; none is the one in the package that suits the
+    classes. ``metrics`` are names, None all of them. In the folder ``out`` figures are appended to
+    figures.jsonl, and an image of what was measured is drawn; None keeps nothing. ``follow`` and
+    ``say`` are told of progress and of figures as they come.
+    """
+
+    networks: tuple[str, ...] = ()
+    metrics: tuple[str, ...] | None = None
+    out: Path | None = None
+    follow: Follow = lambda what, done, total: None
+    say: Callable[[Sequence[Figure]], None] = lambda figures: None
+
+    @staticmethod
+    def of(network: Any, metrics: Any, out: Any, on_progress: Follow | None) -> Request:
+        """Return what a caller asked for. Raises UserError for arguments of other types."""
+        follow = on_progress or Request.follow
+        chosen = None if metrics is None else _names("metrics", metrics)
+        place = None if out is None else Path(out)
+        return Request(_names("network", network), chosen, place, follow)
+
+    def load(self, classes: Sequence[str], device: torch.device) -> list[FeatureNetwork]:
+        """Load the feature networks, after a look whether all that is asked for can be done.
+
+        Raises UserError for names that do not exist, metrics that measure nothing of images of
+        these classes, weights that cannot be had, and an ``out`` that cannot be written.
+        """
+        names = self.networks or (choose(classes),)
+        if self.metrics is not None:
+            anything(self.metrics, names, classes)
+        self.check_out()
+        return [network(name, device) for name in names]
+
+    def check_out(self) -> None:
+        """Raise UserError where figures could not be kept in ``out``."""
+        if self.out:
+            writable(self.out / FIGURES)
+
+    def keep(self, figures: Sequence[Figure], facts: dict[str, Any]) -> None:
+        """Say figures and keep them, with how they came about. Raises UserError for none."""
+        if not figures:
+            raise UserError("nothing could be measured of these images: choose other `metrics`")
+        self.say(figures)
+        if self.out:
+            record(self.out / FIGURES, figures, facts)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The figures of an evaluation, what they are against, and what was drawn beside them.
+
+    Under torchrun the first process alone has figures.
+    """
+
+    figures: Sequence[Figure] = ()
+    against: Against | None = None
+    drawn: Path | None = None
+
+
+def by_name(figures: Sequence[Figure]) -> dict[str, Figure]:
+    """Return figures by their names.
+
+    Where several networks gave a figure of one name, such as ``precision``, the network is added to
+    the name: ``precision-cifar10``.
+    """
+    often = Counter(figure.name for figure in figures)
+    return {f.name if often[f.name] == 1 else f"{f.name}-{f.network}": f for f in figures}
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """Return an argument that must be a whole number. Raises UserError for another value."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
+        raise UserError(f"`{name}` is {value!r}: give a whole number of at least {least}")
+    return operator.index(value)
+
+
+def _names(argument: str, value: Any) -> tuple[str, ...]:
+    names = () if value is None else (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"`{argument}` is {value!r}: give a name, or a list of names")
+    return tuple(names)
