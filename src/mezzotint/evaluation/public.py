@@ -227,7 +227,10 @@ def _images(argument: str, images: Any, labels: Any, classes: Sequence[str] | No
     try:
         return prepare(images, labels, classes=classes)
     except UserError as error:
-        raise UserError(str(error).replace("`data`", f"`{argument}`")) from None
+        text = str(error).replace("`data`", f"`{argument}`")
+        if "`range=" in text or "`layout=" in text:  # which this function does not take
+            text += f", with {argument}=mz.prepare(images, ...)"
+        raise UserError(text) from None
 
 
 def _against(argument: str, images: Any) -> Against:

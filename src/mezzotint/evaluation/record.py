@@ -21,7 +21,7 @@ def number_of(samples: int | str) -> int:
     """Return a number of samples: 64, "64", "10k". Raises UserError for anything else."""
     text = str(samples).lower().removesuffix("k") if type(samples) in (int, str) else ""
     if not text.isdecimal() or not int(text):
-        raise UserError(f"`samples` is {samples!r}: give a number, or 1k, 5k, 10k, 50k")
+        raise UserError(f"`samples` is {samples!r}: give 1k, 5k, 10k, 50k or a number")
     return int(text) * (1000 if text != str(samples).lower() else 1)
 
 
