@@ -16,9 +16,11 @@ from PIL import Image
 
 import mezzotint as mz
 from examples import EXAMPLE, run_examples
+from metrics.pixels import pictures, pixel_network
 from mezzotint import api
 from mezzotint.config.experiment import Experiment
 from mezzotint.errors import Registry
+from mezzotint.metrics import NETWORKS
 
 from commands import CapSys, call
 from oracles import Gaussian, along
@@ -120,6 +122,18 @@ def test_a_pipeline_and_the_command_line_take_it(
         pipe.sample(2, sampler="adams", slop=0.5)
     with pytest.raises(mz.UserError, match="unknown setting 'slope'"):
         pipe.sample(2, sampler="ddim", slope=0.5)
+
+
+# The metric.
+
+
+def test_the_metric_measures_a_translation(page: dict[str, Any], monkeypatch) -> None:
+    monkeypatch.setitem(NETWORKS, "pixels", lambda device: pixel_network(device=device))
+    x = np.clip(np.random.default_rng(0).standard_normal((400, 4)), -3, 3)
+    a, b = (mz.prepare(pictures(y), layout="NHWC") for y in (x + 0.5, x))
+    figure = mz.compare(a, b, metrics="shift", network="pixels")["shift-pixels"]
+    assert figure.value == pytest.approx(1, rel=1e-4)  # half of a unit along each of four axes
+    assert figure.low < 1 < figure.high
 
 
 # The others.

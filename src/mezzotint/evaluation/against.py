@@ -12,7 +12,7 @@ from mezzotint.config.file import read as read_config
 from mezzotint.data import Prepared, jpegs, prepare
 from mezzotint.errors import UserError
 from mezzotint.pipeline import shipped
-from mezzotint.pipeline.loading import facts
+from mezzotint.pipeline.codecs import facts
 from mezzotint.pipeline.pipeline import Pipeline
 
 

@@ -21,6 +21,7 @@ from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.samples import ALONE, Follow, Share, block, make, stored
 from mezzotint.metrics import FeatureNetwork, Features, Figure, Reference
 from mezzotint.metrics.measure import enough
+from mezzotint.metrics.networks import figure_name
 from mezzotint.metrics.reference import fitting, read
 from mezzotint.pipeline.pipeline import Pipeline
 
@@ -127,7 +128,8 @@ def measure_images(
 
 def warn_of_few(found: Sequence[Figure]) -> None:
     """Warn where so few images were measured that their Frechet distance is misleading."""
-    count = max(figure.count for figure in found)
+    distances = [f for f in found if f.name in [figure_name(m, f.network) for m in ("fd", "sfd")]]
+    count = max((figure.count for figure in distances), default=ENOUGH)
     if count < ENOUGH:
         warnings.warn(
             f"{count:,} images are fewer than {ENOUGH:,}: the Frechet distance of few images is "
