@@ -11,12 +11,14 @@ import pytest
 import torch
 from hypothesis import settings
 
+from mezzotint.config import recipes
 from mezzotint.config.experiment import Autoencoder, Experiment
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
 from mezzotint.data.sources import glyphs
 from mezzotint.metrics import interval
 from mezzotint.networks import UNet, UNetConfig, VAEConfig
+from mezzotint.paper.plan import SCALES, Size
 from mezzotint.trainer.loop import TrainConfig
 
 from trainings import finish
@@ -191,3 +193,14 @@ def tiny_ldm(trained_vae: Path) -> Experiment:
 def trained_ldm(finished_ldm: Path, few_glyphs: None, tmp_path: Path) -> Path:
     """The run of `TINY_LDM`, a test's own."""
     return Path(shutil.copytree(finished_ldm, tmp_path / "ldm"))
+
+
+@pytest.fixture
+def small(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scale glyphs of `reproduce` with tiny recipes, and no other test's samples."""
+    small_vae(cache, monkeypatch)
+    shutil.rmtree(cache / "samples", ignore_errors=True)
+    for config in (TINY, TINY_VAE, TINY_LDM):
+        monkeypatch.setitem(recipes.RECIPES, config.recipe, config)
+    monkeypatch.setitem(SCALES, "glyphs", Size("tiny", "tiny-vae", "tiny-ldm", samples=10))
+    monkeypatch.delenv("MEZZOTINT_INCEPTION", raising=False)

@@ -32,6 +32,7 @@ from mezzotint.metrics import METRICS, Figure
 from mezzotint.metrics.scores import frechet_distance, inception_score
 from mezzotint.networks import VAE, DiT, DiTConfig, UNet, UNetConfig, VAEConfig
 from mezzotint.pages import report
+from mezzotint.paper import ReproducedRow, Reproduction, reproduce
 from mezzotint.pipeline.loading import load, load_codec
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.run.entry import train, training
@@ -70,6 +71,8 @@ __all__ = [
     "Prepared",
     "Progress",
     "ReconstructionConfig",
+    "ReproducedRow",
+    "Reproduction",
     "SampleConfig",
     "Sampler",
     "Schedule",
@@ -94,6 +97,7 @@ __all__ = [
     "load_codec",
     "prepare",
     "report",
+    "reproduce",
     "scaled_linear",
     "shifted",
     "sigmoid",

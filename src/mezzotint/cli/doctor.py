@@ -30,7 +30,7 @@ def doctor(arguments: list[str]) -> None:
             if finding.severity != "well":
                 follow.say(as_flags(str(finding)))
 
-        found = diagnose(name, flags.samples, on_finding=say, follow=follow)
+        found = diagnose(name, flags.samples, on_finding=say, on_progress=follow)
     well, counts = found.summary()
     print(well)
     print(f"{name}: {counts}")

@@ -31,6 +31,6 @@ def report(arguments: list[str]) -> None:
     o = flags.page
     with Follower("images") as follow:
         path = pages.report(
-            *(names, flags.out, o.samples, o.seed), precision=o.precision, follow=follow
+            *(names, flags.out, o.samples, o.seed), precision=o.precision, on_progress=follow
         )
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, open it in a browser")

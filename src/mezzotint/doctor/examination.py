@@ -37,8 +37,8 @@ def diagnose(
     run: str | Path,
     samples: int = 128,
     *,
-    on_finding: Callable[[Finding], None] = lambda finding: None,
-    follow: Follow = lambda what, done, total: None,
+    on_finding: Callable[[Finding], None] | None = None,
+    on_progress: Follow | None = None,
 ) -> Findings:
     """Examine a run for faults, and name the likely cause and the fix of each.
 
@@ -51,7 +51,7 @@ def diagnose(
         samples: How many samples to make. More samples show smaller faults. The run's own settings
             are used if they take at most 25 denoiser calls, else 25 steps of DDIM.
         on_finding: Called with each finding as soon as it is made.
-        follow: Called with (what, done, total) while samples are made.
+        on_progress: Called with (what, done, total) while samples are made.
 
     Returns:
         A list with one `Finding` for each fault that was looked for: ``severity``, ``title``,
@@ -62,9 +62,11 @@ def diagnose(
         UserError: ``run`` is not a run folder, or ``samples`` is below 10.
     """
     found = Findings()
+    follow = on_progress or (lambda what, done, total: None)
     for finding in examine(Path(run), samples, follow):
         found.append(finding)
-        on_finding(finding)
+        if on_finding:
+            on_finding(finding)
     return found
 
 

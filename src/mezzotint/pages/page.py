@@ -16,7 +16,7 @@ from mezzotint.errors import UserError
 from mezzotint.evaluation.samples import Follow
 from mezzotint.pages import configurations, history, measurements
 from mezzotint.pages.reconstructions import reconstructions
-from mezzotint.pages.runs import Options, Run, read_all
+from mezzotint.pages.runs import Options, Precision, Run, read_all
 from mezzotint.pages.samples import samples
 from mezzotint.storage.files import writable
 from mezzotint.storage.machine import machine
@@ -40,8 +40,8 @@ def report(
     samples: int = 8,
     seed: int = 0,
     *,
-    precision: str = "float32",
-    follow: Follow = lambda what, done, total: None,
+    precision: Precision = "float32",
+    on_progress: Follow | None = None,
 ) -> Path:
     """Write an HTML page about a run, or about several compared, that needs no other file.
 
@@ -56,7 +56,7 @@ def report(
         seed: Sample i depends on (seed, i) alone.
         precision: What the networks compute in: "float32", "bf16" or "auto" (bf16 where the
             hardware has it).
-        follow: Called with (what, done, total) while samples are made.
+        on_progress: Called with (what, done, total) while samples are made.
 
     Returns:
         The page's path.
@@ -65,7 +65,7 @@ def report(
         UserError: A folder is not a run or is given twice, an option is out of range, or ``out``
             cannot be written; before any sample is made.
     """
-    options = Options(samples=samples, seed=seed, precision=precision)  # type: ignore[arg-type]  # it checks
+    options = Options(samples=samples, seed=seed, precision=precision)
     folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     if not folders:
         raise UserError("`runs` is empty: give a run folder, or several to compare")
@@ -74,6 +74,7 @@ def report(
     if path.is_dir():
         raise UserError(f"{path} is a folder: give `out` a file's name")
     writable(path)
+    follow = on_progress or (lambda what, done, total: None)
     path.write_text(render(build(read, options, follow)), encoding="utf-8")
     return path
 

@@ -15,6 +15,8 @@ from mezzotint.errors import UserError
 from mezzotint.storage.log import read as read_log
 from mezzotint.strict import strict
 
+Precision = Literal["float32", "bf16", "auto"]
+
 
 @strict
 class Options:
@@ -24,7 +26,7 @@ class Options:
     """Samples of each class, for up to ten classes; the page shows about 75 others beside them."""
     seed: NonNegativeInt = 0
     """Sample i depends on (seed, i) alone."""
-    precision: Literal["float32", "bf16", "auto"] = "float32"
+    precision: Precision = "float32"
     """What the networks compute in; auto is bf16 where the hardware has it."""
 
 

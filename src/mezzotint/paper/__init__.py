@@ -1,22 +1,6 @@
-"""The report's experiments, reproduced by one command."""
+"""The experiments of the paper, arXiv 2412.14422, carried out by one call."""
 
-from mezzotint.paper.page import write
-from mezzotint.paper.plan import Plan, Row, Scale, plan
-from mezzotint.paper.tables import Results
-from mezzotint.paper.work import Work, begin, estimate, measure, recorded, study, trainings
+from mezzotint.paper.options import Options
+from mezzotint.paper.reproduction import ReproducedRow, Reproduction, reproduce
 
-__all__ = [
-    "Plan",
-    "Results",
-    "Row",
-    "Scale",
-    "Work",
-    "begin",
-    "estimate",
-    "measure",
-    "plan",
-    "recorded",
-    "study",
-    "trainings",
-    "write",
-]
+__all__ = ["Options", "ReproducedRow", "Reproduction", "reproduce"]

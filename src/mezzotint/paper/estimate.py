@@ -1,90 +1,78 @@
-"""How long the parts of a plan will take, by a few timed steps of each network."""
+"""What is left to do of a plan and how long it takes, and which models take too long."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import cast
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-import torch
-from torch import nn
-
-from mezzotint.config.experiment import Autoencoder, Configuration, Experiment
-from mezzotint.metrics import perceptual
-from mezzotint.networks import VAE, Network
-from mezzotint.networks.precision import compute_dtype
+from mezzotint.config.experiment import Experiment
+from mezzotint.paper.costs import Cost, cost
+from mezzotint.paper.models import progress
 from mezzotint.paper.plan import Row
-from mezzotint.run.job import begin
-from mezzotint.storage.machine import seconds_of
-from mezzotint.trainer.autoencoding import Autoencoding
-from mezzotint.trainer.loop import Examples, Task, train
-from mezzotint.trainer.objective import Diffusion
-
-BATCH = 64  # pictures made at once
-STEPS = 6  # of a training, timed
+from mezzotint.paper.rows import recorded
+from mezzotint.paper.work import Work
+from mezzotint.pipeline import loading
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Of a network on this machine, in seconds: all of its training, a call of BATCH pictures."""
+class Estimate:
+    """What is left to do for a model."""
 
-    training: float
-    call: float
+    model: str
+    images: int  # of the whole training
+    left: float  # the share of the training that is not done
+    rows: tuple[Row, ...]  # that are not measured
+    samples: int  # of each row
+    cost: Cost
 
-    def pictures(self, row: Row, samples: int) -> float:
-        calls = row.how.calls * -(-samples // BATCH)
-        return calls * self.call * (1 + (row.how.guidance not in (0, 1)))
+    @property
+    def training(self) -> float:
+        """Seconds that the rest of the training takes."""
+        return self.left * self.cost.training
+
+    def parts(self) -> Iterator[tuple[str, float]]:
+        """Each part in words, and the seconds that it takes."""
+        if self.left:
+            yield f"train {self.model}, {self.images:,} images", self.training
+        for row in self.rows:
+            what = f"{row.letter}: {self.samples:,} samples, {row.name}"
+            yield what, self.cost.samples(row, self.samples)
 
 
-def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> Cost:
-    """What a network costs, fed with noise of the ``shape`` (C, H, W) that it sees."""
-    from accelerate import Accelerator
+def estimates(work: Work) -> Iterator[Estimate]:
+    """An estimate for each model with something left to do, by a few timed steps of its network."""
+    plan, known = work.plan, recorded(work)
+    for name in work.models:
+        config = plan.models[name]
+        left = 1 - progress(work.folder(name), config)
+        rows = tuple(row for row in plan.rows if row.model == name and row not in known)
+        if left or rows:
+            spent = cost(config, _shape(work, name), _classes(work, name))
+            yield Estimate(name, config.train.images, left, rows, plan.samples, spent)
 
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
-    dtype = compute_dtype(configuration.precision, accelerator.device)
-    net: Network
-    task: Task
-    if isinstance(configuration, Experiment):
-        net = configuration.network(shape[0], classes)
-        schedule = configuration.noise.build().to(accelerator.device)
-        objective, prediction = configuration.objective, configuration.noise.prediction
-        task = Diffusion(objective, schedule, prediction, shape, classes, dtype=dtype)
-    else:
-        net = VAE(configuration.net)
-        task = _autoencoding(configuration, shape, net, dtype, accelerator.device)
-    net, task = net.to(accelerator.device), task.to(accelerator.device)
-    config = configuration.train
 
-    def batch(start: int, count: int, u: torch.Tensor) -> Examples:
-        labels = torch.zeros(count, dtype=torch.int64, device=u.device) if classes else None
-        return Examples(torch.randn(count, *shape, device=u.device), labels)
-
-    short = replace(config, images=STEPS * config.batch)
-    state = begin(short, net, task)
-    steps = train(
-        *(accelerator, accelerator.prepare(net), state.ema, state.optimizer, task, batch, short)
+def too_long(estimate: Estimate, hours: float) -> str:
+    """Why a model is left out if its training takes more than ``hours``; else an empty string."""
+    if estimate.training <= hours * 3600:
+        return ""
+    return (
+        f"its training would take about {estimate.training / 3600:,.0f} hours on this machine, "
+        f"more than `hours={hours:g}`: allow more, or use a machine with a faster GPU"
     )
-    step = seconds_of(lambda: next(steps))
-    call = 0.0
-    if isinstance(configuration, Experiment):
-        ready = net.eval().for_inference(dtype)
-        x = torch.randn(BATCH, *shape, device=accelerator.device)
-        t = torch.zeros(BATCH, device=accelerator.device)
-        labels = t.long() if classes else None
-        with torch.inference_mode():
-            call = seconds_of(lambda: ready(x, t, labels))
-    return Cost(config.steps * step, call)
 
 
-def _autoencoding(
-    configuration: Autoencoder,
-    shape: tuple[int, ...],
-    net: VAE,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> Task:
-    loss, factor = configuration.loss, configuration.net.factor
-    latent = configuration.net.latent, shape[1] // factor, shape[2] // factor
-    look = perceptual(loss.perceptual_network, device) if loss.perceptual else None
-    return Autoencoding(
-        *(loss, latent, cast(nn.Conv2d, net.decoder[-1]).weight, look, shape[0], dtype)
-    )
+def _shape(work: Work, name: str) -> tuple[int, ...]:
+    """(C, H, W) of what a model sees."""
+    config, (height, width, channels) = work.plan.models[name], work.data[name].images.shape[1:]
+    if not isinstance(config, Experiment) or not config.codec.vae:
+        return channels, height, width
+    if coder := work.plan.models.get("vae"):
+        assert not isinstance(coder, Experiment)
+        return coder.net.latent, height // coder.net.factor, width // coder.net.factor
+    return loading.load_codec(config.codec.vae, "cpu").latent_shape((channels, height, width))
+
+
+def _classes(work: Work, name: str) -> int:
+    config = work.plan.models[name]
+    conditional = isinstance(config, Experiment) and config.data.conditional
+    return len(work.data[name].classes) if conditional else 0

@@ -1,4 +1,4 @@
-"""What a plan gave: one HTML page, and the same tables as Markdown."""
+"""The results of a plan as an HTML page, and as Markdown."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from mezzotint.drawing.inline import png
 from mezzotint.drawing.page import Cell, InlineImage, Page, Section, Table, render
 from mezzotint.pages.history import curves
 from mezzotint.pages.runs import read
+from mezzotint.paper.plan import Plan
 from mezzotint.paper.tables import Results, sections, stored
 from mezzotint.paper.work import Work
 from mezzotint.storage.machine import machine
 
 
 def write(results: Results) -> Path:
-    """Write FOLDER/report.html, and FOLDER/reproduce.md with its pictures; the page's path."""
+    """Write FOLDER/report.html, and FOLDER/reproduce.md with its images; return the page's path."""
     folder = results.work.plan.folder
     page = folder / "report.html"
     page.write_text(render(_page(results)), encoding="utf-8")
@@ -36,7 +37,7 @@ def write(results: Results) -> Path:
             lines += [f"![{section.charts[0].alt}]({name})", ""]
         if any(table.across for table in section.tables):
             _strips(results).save(folder / "pictures.png")
-            lines += ["![The first pictures of each row, from the same noise](pictures.png)", ""]
+            lines += ["![The first samples of each row, from the same noise](pictures.png)", ""]
             continue
         for table in section.tables:
             lines += [f"<!-- table: {section.title} -->", *_markdown(table), ""]
@@ -45,42 +46,41 @@ def write(results: Results) -> Path:
 
 
 def _title(results: Results) -> str:
-    return f"The report's experiments at the scale {results.work.plan.scale}"
+    return f"The paper's experiments at the scale {results.work.plan.scale}"
 
 
 def _facts(results: Results) -> list[str]:
     plan = results.work.plan
     runs = sorted({(facts["processor"], facts["commit"]) for facts in results.rows.values()})
-    told = [
-        f"arXiv 2412.14422, experiments {', '.join(sorted({row.letter for row in plan.rows}))}, by "
-        f"{_command(results.work)}: {plan.samples:,} pictures a row, seed "
-        f"{plan.seed}, {plan.precision} precision. Written on {datetime.now(UTC):%Y-%m-%d} "
-        f"on {machine('torch')}."
+    letters = ", ".join(sorted({row.letter for row in plan.rows}))
+    facts = [
+        f"Experiments {letters} of arXiv 2412.14422, by {_command(plan)}: {plan.samples:,} samples "
+        f"for each row, seed {plan.seed}, {plan.precision} precision. Written on "
+        f"{datetime.now(UTC):%Y-%m-%d} on {machine('torch')}."
     ]
     if len(runs) > 1:
         each = "; ".join(f"{processor}, mezzotint {commit}" for processor, commit in runs)
-        told.append(f"Its rows were measured on: {each}.")
-    return told
+        facts.append(f"The rows were measured on: {each}.")
+    return facts
 
 
-def _command(work: Work) -> str:
-    """What makes this page, in whatever folder."""
-    flags = work.plan.flags | ({} if work.hours == Work.hours else {"hours": f"{work.hours:g}"})
-    words = (word for flag, value in flags.items() for word in (f"--{flag}", value))
+def _command(plan: Plan) -> str:
+    """The command that makes this page, in any folder."""
+    words = (word for flag, value in plan.flags.items() for word in (f"--{flag}", value))
     return shlex.join(["mezzotint", "reproduce", *words])
 
 
 def _page(results: Results) -> Page:
     parts = [section for section, _ in sections(results)]
-    runs = [name for name in results.work.plan.models if not results.work.needs(name)]
-    if shown := curves([read(results.work.folder(name), name) for name in runs]):
-        parts.append(shown)
-    parts += [grid for name in runs if (grid := _grid(results.work, name))]
+    work = results.work
+    if found := curves([read(work.folder(name), name) for name in work.models]):
+        parts.append(found)
+    parts += [grid for name in work.models if (grid := _grid(work, name))]
     return Page(_title(results), _facts(results), parts)
 
 
 def _strips(results: Results) -> Image.Image:
-    """The same as one picture."""
+    """The first samples of all rows as one image."""
     sheets: list[Image.Image] = []
     for size in dict.fromkeys(stored(results, row).shape[1:] for row in results.rows):
         rows = [row for row in results.rows if stored(results, row).shape[1:] == size]
@@ -97,13 +97,14 @@ def _strips(results: Results) -> Image.Image:
 
 
 def _grid(work: Work, name: str) -> Section | None:
+    """The last grid of images of a training."""
     found = sorted(p for p in (work.folder(name) / "samples").glob("*.png") if p.stem.isdecimal())
     if not found:
         return None
     what = (
         "originals above reconstructions"
         if isinstance(work.plan.models[name], Autoencoder)
-        else "pictures by the averaged weights"
+        else "samples of the averaged weights"
     )
     with Image.open(found[-1]) as image:
         shown = InlineImage(png(image), f"{name}: {what}", f"{int(found[-1].stem):,} images seen")

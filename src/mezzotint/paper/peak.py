@@ -14,11 +14,11 @@ PROC = Path("/proc/self")
 
 
 def peak(act: Callable[[], Result]) -> tuple[Result, float | None]:
-    """What ``act()`` returns, and the most memory, in MiB, that this process held meanwhile.
+    """Call ``act``; return its result and the most memory, in MiB, that this process then held.
 
-    All that it held, what was there before included: of a GPU's memory the tensors' where there is
-    one, else what is resident. None where the system does not tell: macOS, or a kernel that does
-    not let the mark be reset.
+    The memory includes what the process held before: the tensors on the GPU if there is one, else
+    all resident memory. It is None where the system does not tell: on macOS, or with a kernel on
+    which the mark cannot be reset.
     """
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()

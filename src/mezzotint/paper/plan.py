@@ -1,4 +1,4 @@
-"""What the report did, at three sizes: which models, and which pictures of theirs."""
+"""The experiments at three sizes: which models are trained, and which samples are measured."""
 
 from __future__ import annotations
 
@@ -16,38 +16,23 @@ from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import NoiseConfig
 from mezzotint.errors import UserError
 from mezzotint.metrics.measure import enough
+from mezzotint.paper.options import Options
+from mezzotint.paper.published import DDIM, EXPERIMENTS, PAPER, PUBLISHED
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import ObjectiveConfig
 
-Scale = Literal["glyphs", "cifar10", "full"]
-
-EXPERIMENTS = {
-    "A": "linear schedule, every step",
-    "B": "the weights of A, fewer steps",
-    "C": "in an autoencoder's latents, guided",
-    "D": "cosine schedule",
-}
-# FID, of arXiv 2412.14422 and of the papers that the experiments are from.
-REPORT = {"B": "47.92", "C": "323.51"}
-DDIM = {10: "13.36", 20: "6.84", 50: "4.67", 100: "4.16", 1000: "4.04"}
-PAPERS = {"A": "3.17", "C": "3.60", "D": "2.90"}
-SOURCES = (
-    "A: Ho et al. 2020; B: Song et al. 2021; C: Rombach et al. 2022, guided, of ImageNet at "
-    "256x256; D: Nichol and Dhariwal 2021, in 4,000 steps"
-)
-
-GUIDED = 2.0  # the guidance scale of experiment C's row
+GUIDED = 2.0  # the guidance scale of experiment C's row in the table of four
 
 
 @dataclass(frozen=True)
 class Size:
-    """A scale: the recipes it is made of, and how much of them. None: as the recipe has it."""
+    """A scale: its recipes, and how much of them is done. None: as the recipe says."""
 
     pixels: str
     vae: str
     latent: str
     samples: int
-    images: int | None = None  # of each model in pixels, of which there are three
+    images: int | None = None  # seen by each of the three models of pixels
     vae_images: int | None = None
     latent_images: int | None = None
 
@@ -63,40 +48,42 @@ SCALES: dict[str, Size] = {
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures of a model made in one way, for one of the experiments."""
+    """Samples of a model with one set of settings, for one of the experiments."""
 
     letter: str
     model: str
-    how: SampleConfig
+    settings: SampleConfig
 
     @property
     def name(self) -> str:
-        told = f"{self.model} {self.how.sampler.upper()} {self.how.steps}"
-        return told + (f", guidance {self.how.guidance:g}" if self.letter == "C" else "")
+        name = f"{self.model} {self.settings.sampler.upper()} {self.settings.steps}"
+        return name + (f", guidance {self.settings.guidance:g}" if self.letter == "C" else "")
 
     @property
     def headline(self) -> bool:
         """Whether this row stands for its experiment in the table of four."""
         if self.letter == "A":
             return True
-        how = self.how
-        own = how.guidance == GUIDED if self.letter == "C" else self.model != "adaptive"
-        return how.steps == 50 and own
+        guided = self.settings.guidance == GUIDED
+        own = guided if self.letter == "C" else self.model != "adaptive"
+        return self.settings.steps == 50 and own
 
     @property
-    def report(self) -> str:
-        return REPORT.get(self.letter, "–")
+    def paper(self) -> float | None:
+        """The paper's FID of the experiment."""
+        return PAPER.get(self.letter)
 
     @property
-    def papers(self) -> str:
+    def published(self) -> float | None:
+        """The FID of the method's own publication."""
         if self.letter == "B":
-            return DDIM.get(self.how.steps, "–")
-        return PAPERS[self.letter] if self.headline else "–"
+            return DDIM.get(self.settings.steps)
+        return PUBLISHED[self.letter] if self.headline else None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a table follows from, but for the machine."""
+    """All that the results depend on, except the machine."""
 
     scale: str
     models: dict[str, Configuration]  # by the name of their folder, in the order of training
@@ -109,7 +96,7 @@ class Plan:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What may not change between two calls that fill one folder."""
+        """What must be the same in all calls that fill one folder."""
         return {
             "scale": self.scale,
             "samples": self.samples,
@@ -120,104 +107,118 @@ class Plan:
         }
 
 
-def plan(
-    scale: str,
-    only: Sequence[str],
-    folder: Path,
-    *,
-    data: str = "",
-    imagenet: str = "",
-    vae: str = "",
-    images: int | None = None,
-    samples: int | None = None,
-    seed: int = 0,
-    precision: str = "auto",
-) -> Plan:
-    """The models and rows of some of the experiments A to D.
+def plan(options: Options) -> Plan:
+    """The models and rows of the experiments.
 
-    ``images`` is what each diffusion model sees, ``data`` and ``imagenet`` are where the pictures
-    are, ``vae`` an autoencoder to take instead of training one. Raises UserError for an experiment
-    that there is not, and for too few pictures to be measured.
+    Raises UserError for no or an unknown experiment, and for too few samples to be measured.
     """
-    enough(samples or SCALES[scale].samples)
-    letters = [letter.strip().upper() for word in only for letter in word.split(",")]
+    size = SCALES[options.scale]
+    samples = options.samples or size.samples
+    enough(samples)
+    letters = [letter.strip().upper() for word in options.only for letter in word.split(",")]
+    if not letters:
+        raise UserError("`only` is empty: choose of A, B, C, D")
     if unknown := [letter for letter in letters if letter not in EXPERIMENTS]:
-        raise UserError(f"unknown experiment {unknown[0]!r}: choose of A, B, C, D")
-    size, rows = SCALES[scale], list[Row]()
-    models: dict[str, Configuration] = {}
-    pixels = RECIPES[size.pixels]
-    assert isinstance(pixels, Experiment)
-
-    def model(schedule: Literal["linear", "cosine"], **objective: Any) -> Experiment:
-        return replace(
-            pixels,
-            data=replace(pixels.data, data=data or pixels.data.data),
-            noise=NoiseConfig(schedule=schedule, prediction=pixels.noise.prediction),
-            objective=ObjectiveConfig(**objective),
-            train=budget(pixels.train, images or size.images, seed),
-            sample=SampleConfig(),
-        )
-
+        raise UserError(f"unknown experiment {unknown[0]!r} in `only`: choose of A, B, C, D")
+    models, rows = dict[str, Configuration](), list[Row]()
     if {"A", "B"} & {*letters}:
-        models["linear"] = model("linear")
+        models["linear"] = _pixels(options, "linear")
     if "D" in letters:
-        models |= {"cosine": model("cosine"), "adaptive": model("cosine", levels="adaptive")}
-    if "A" in letters:
-        rows.append(Row("A", "linear", SampleConfig("ddpm", 1000, variance="large")))
-    if "B" in letters:
-        rows += [Row("B", "linear", SampleConfig(steps=n)) for n in (1000, 250, 100, 50, 20, 10)]
+        models["cosine"] = _pixels(options, "cosine")
+        models["adaptive"] = _pixels(options, "cosine", levels="adaptive")
     if "C" in letters:
-        models |= latent(size, folder, imagenet, vae, images, seed)
-        how = SampleConfig(steps=50, clipping="none")
-        rows += [Row("C", "latent", replace(how, guidance=w)) for w in (1.0, GUIDED, 4.0)]
-    if "D" in letters:
-        rows += [Row("D", "cosine", SampleConfig(steps=n)) for n in (250, 50, 10)]
-        rows.append(Row("D", "adaptive", SampleConfig(steps=50)))
-    flags = {
-        "scale": scale,
-        "only": "" if {*letters} == {*EXPERIMENTS} else ",".join(sorted({*letters})),
-        "data": named(data),
-        "imagenet": named(imagenet),
-        "vae": named(vae),
-        "images": f"{images or ''}",
-        "samples": "" if samples in (None, size.samples) else f"{samples}",
-        "seed": f"{seed or ''}",
-        "precision": "" if precision == "auto" else precision,
-    }
-    asked = {flag: value for flag, value in flags.items() if value}
-    return Plan(scale, models, tuple(rows), samples or size.samples, seed, precision, folder, asked)
+        models |= _latent(options)
+    for letter in dict.fromkeys(sorted(letters)):
+        rows += _rows(letter)
+    return Plan(
+        options.scale,
+        models,
+        tuple(rows),
+        samples,
+        options.seed,
+        options.precision,
+        options.folder,
+        _flags(options, letters),
+    )
 
 
-def named(source: str) -> str:
-    """Data or a model by its folder's name, wherever that lies; what is no path as it is."""
-    return source if source.startswith("hub:") else Path(source).name or source
+def _rows(letter: str) -> list[Row]:
+    """The samples of an experiment."""
+    if letter == "A":
+        return [Row("A", "linear", SampleConfig("ddpm", 1000, variance="large"))]
+    if letter == "B":
+        return [Row("B", "linear", SampleConfig(steps=n)) for n in (1000, 250, 100, 50, 20, 10)]
+    if letter == "C":
+        settings = SampleConfig(steps=50, clipping="none")
+        return [Row("C", "latent", replace(settings, guidance=w)) for w in (1.0, GUIDED, 4.0)]
+    rows = [Row("D", "cosine", SampleConfig(steps=n)) for n in (250, 50, 10)]
+    return [*rows, Row("D", "adaptive", SampleConfig(steps=50))]
 
 
-def latent(
-    size: Size, folder: Path, imagenet: str, vae: str, images: int | None, seed: int
-) -> dict[str, Configuration]:
-    """Experiment C's autoencoder, unless there is one, and the model in its latents."""
+def _pixels(
+    options: Options, schedule: Literal["linear", "cosine"], **objective: Any
+) -> Experiment:
+    """A model of pixels; the three of them differ in nothing but schedule and objective."""
+    size = SCALES[options.scale]
+    recipe = RECIPES[size.pixels]
+    assert isinstance(recipe, Experiment)
+    return replace(
+        recipe,
+        data=replace(recipe.data, data=options.data or recipe.data.data),
+        noise=NoiseConfig(schedule=schedule, prediction=recipe.noise.prediction),
+        objective=ObjectiveConfig(**objective),
+        train=budget(recipe.train, options.images or size.images, options.seed),
+        sample=SampleConfig(),
+    )
+
+
+def _latent(options: Options) -> dict[str, Configuration]:
+    """Experiment C's autoencoder, unless one is given, and the model in its latents."""
+    size, data, vae = SCALES[options.scale], options.imagenet, options.vae
     first, second = RECIPES[size.vae], RECIPES[size.latent]
     assert isinstance(first, Autoencoder)
     assert isinstance(second, Experiment)
     coder = replace(
         first,
-        data=replace(first.data, data=imagenet or first.data.data),
-        train=budget(first.train, size.vae_images, seed),
+        data=replace(first.data, data=data or first.data.data),
+        train=budget(first.train, size.vae_images, options.seed),
         evaluate_every=0,
     )
     model = replace(
         second,
-        data=replace(second.data, data=imagenet or second.data.data),
-        codec=replace(second.codec, vae=vae or str(folder.resolve() / "vae")),
-        train=budget(second.train, images or size.latent_images, seed),
+        data=replace(second.data, data=data or second.data.data),
+        codec=replace(second.codec, vae=vae or str(options.folder.resolve() / "vae")),
+        train=budget(second.train, options.images or size.latent_images, options.seed),
         sample=replace(second.sample, guidance=GUIDED),
     )
     return {"latent": model} if vae else {"vae": coder, "latent": model}
 
 
+def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
+    """The flags of the command that does the same in another folder, data by their last names."""
+    samples = options.samples
+    flags = {
+        "scale": options.scale,
+        "only": "" if {*letters} == {*EXPERIMENTS} else ",".join(sorted({*letters})),
+        "data": named(options.data),
+        "imagenet": named(options.imagenet),
+        "vae": named(options.vae),
+        "images": f"{options.images or ''}",
+        "samples": "" if samples in (None, SCALES[options.scale].samples) else f"{samples}",
+        "seed": f"{options.seed or ''}",
+        "precision": "" if options.precision == Options.precision else options.precision,
+        "hours": "" if options.hours == Options.hours else f"{options.hours:g}",
+    }
+    return {flag: value for flag, value in flags.items() if value}
+
+
+def named(source: str) -> str:
+    """Data or a model by the last part of its path; a name that is not a path stays as it is."""
+    return source if source.startswith("hub:") else Path(source).name or source
+
+
 def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
-    """A training of so many images, its other durations shortened or lengthened with it."""
+    """A training of so many images, with its other durations in the same proportion."""
     if images is None:
         return replace(train, seed=seed)
     times = images / train.images
@@ -231,9 +232,9 @@ def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
 
 
 def digest(configuration: Configuration) -> str:
-    """Twelve digits that name a configuration, wherever its autoencoder lies."""
+    """Twelve digits that name a configuration, wherever its autoencoder is."""
     facts = to_json(configuration)
     if "codec" in facts:
         facts["codec"]["vae"] = Path(facts["codec"]["vae"]).name
-    told = json.dumps(facts, sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+    text = json.dumps(facts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""What tells schedules apart beside a FID: the error at each level, and the gradient's noise."""
+"""What sets schedules apart, beside FID: the error at each level, and the gradient's noise."""
 
 from __future__ import annotations
 
@@ -37,18 +37,24 @@ def errors_by_level(
 ) -> list[tuple[float, float]]:
     """``(log SNR, E |eps_hat - eps|^2)`` at levels of a model's schedule, noisy to clean.
 
-    ``log SNR = 2 ln(alpha / sigma)``, at ``points`` rows spread evenly from the first to the last,
-    but for one of pure noise. The error is the mean over ``images`` uint8 (N, C, H, W) and their
-    pixels, or latents, each at every level; unguided and unclipped. ``labels`` N integers; None is
-    the null class.
+    ``log SNR = 2 ln(alpha / sigma)``. Whatever the network predicts,
+    ``|eps_hat - eps|^2 = SNR |x0_hat - x0|^2``, and the best possible x0_hat depends on the SNR
+    alone, not on the schedule. So models of any prediction and schedule can be compared at the same
+    SNR. Half the area under the curve is the model's part of the variational bound, in nats per
+    dimension (Kingma et al. 2021, arXiv 2107.00630).
 
-    Whatever the network predicts, ``|eps_hat - eps|^2 = SNR |x0_hat - x0|^2``; and what the best
-    x0_hat can be depends on the SNR alone, whatever schedule passes through it. So at the same SNR
-    models of any prediction and schedule compare, and half the area under the curve is their part
-    of the variational bound, in nats a dimension (Kingma et al. 2021, arXiv 2107.00630).
+    Args:
+        pipe: The model; it is neither guided nor clipped.
+        images: uint8 (N, C, H, W), each used at every level. The error is a mean over the images
+            and over their pixels, or latents.
+        labels: N integers; None is the null class.
+        points: How many levels: rows spread evenly over the schedule, except a row of pure noise.
+        seed: The noise of image i at point j depends on (seed, i, j), and is the same for all
+            models.
+        batch: How many images are denoised at once; it does not change the result.
 
-    The noise of picture i at point j follows from (seed, i, j), for all models the same. Raises
-    UserError for more points than rows, and for labels that the model cannot follow.
+    Raises:
+        UserError: There are more points than rows, or labels that the model does not have.
     """
     levels = [level for level in pipe.schedule.grid(points, "linspace")[:-1] if level.alpha]
     every = None if labels is None else pipe.labels(len(images), labels)
@@ -77,14 +83,15 @@ class GradientNoise:
 
 
 def noise_scale(gradients: Iterable[Tensor], batch: int) -> GradientNoise:
-    """``B = tr(Sigma) / |G|^2``, in images, and |G|, of K gradients g_k of ``batch`` images each.
+    """``B = tr(Sigma) / |G|^2``, in images, and |G|, from K gradients g_k of ``batch`` images each.
 
-    G is the true gradient, and Sigma the covariance of a single image's: a batch of B images has
-    as much noise as signal. Estimated without bias by
+    G is the true gradient, and Sigma the covariance of a single image's gradient: in a batch of B
+    images there is as much noise as signal. The estimates
     ``tr(Sigma) = batch / (K - 1) sum_k |g_k - mean|^2`` and
-    ``|G|^2 = |mean|^2 - tr(Sigma) / (batch K)`` (McCandlish et al. 2018, arXiv 1812.06162; their
-    appendix A.1 compares two sizes of batch instead). Where the latter is not above 0, the noise
-    hides the signal: B is infinite and |G| 0. Raises UserError for fewer than 2 gradients.
+    ``|G|^2 = |mean|^2 - tr(Sigma) / (batch K)`` are without bias (McCandlish et al. 2018, arXiv
+    1812.06162; their appendix A.1 compares two sizes of batch instead). If the latter is not above
+    0, the noise hides the signal: B is infinite and |G| is 0. Raises UserError for fewer than 2
+    gradients.
     """
     mean, apart, count = torch.zeros(()), 0.0, 0
     for count, gradient in enumerate(gradients, 1):
@@ -101,11 +108,11 @@ def noise_scale(gradients: Iterable[Tensor], batch: int) -> GradientNoise:
 
 
 def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
-    """The `noise_scale` of a run's own objective, at the weights of its newest checkpoint.
+    """The `noise_scale` of a run's objective, at the raw weights of its newest checkpoint.
 
-    Not the averaged ones. Of the ``batches`` that its training would go on with: data, levels,
-    adaptive ones too, dropout and precision are the training's. The folder is left as it is. Raises
-    UserError for what is no run of a diffusion model or has no checkpoint, and for changed data.
+    It is taken over the next ``batches`` of the training, with its data, levels (adaptive ones
+    too), dropout and precision. The folder is not changed. Raises UserError for a folder that is
+    not a run of a diffusion model or has no checkpoint, and for changed data.
     """
     config = configuration.read(folder / "config.json")
     if not isinstance(config, Experiment):
@@ -123,9 +130,10 @@ def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
 
 
 def gradients(job: DiffusionJob, accelerator: Accelerator, batches: int) -> Iterator[Tensor]:
-    """The gradients of a job's next ``batches`` steps were none of them taken: flat float32.
+    """The gradients of a job's next ``batches`` steps, with no step taken: flat float32 tensors.
 
-    What the job learns beside the network, adaptive levels' statistics, goes on as in training.
+    What the job learns beside the network, the statistics of adaptive levels, is updated as in
+    training.
     """
     state, config = job.state, job.experiment.train
     more = (state.step + batches) * config.batch
@@ -138,7 +146,7 @@ def gradients(job: DiffusionJob, accelerator: Accelerator, batches: int) -> Iter
 
 
 class Still(torch.optim.Optimizer):
-    """Leaves the weights where they are, and keeps the gradient of the last step."""
+    """Does not change the weights, and keeps the gradient of the last step."""
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
         super().__init__(parameters, {})

@@ -1,4 +1,4 @@
-"""The sections of a reproduction: its tables, charts and pictures."""
+"""The sections of a reproduction: its tables, charts and samples."""
 
 from __future__ import annotations
 
@@ -12,27 +12,30 @@ from mezzotint import evaluation
 from mezzotint.drawing.curves import Panel
 from mezzotint.drawing.inline import chart, colours, strip
 from mezzotint.drawing.page import Cell, Chart, Section, Table
-from mezzotint.paper.estimate import BATCH
-from mezzotint.paper.plan import EXPERIMENTS, SOURCES, Row, digest
-from mezzotint.paper.work import Work, networks
+from mezzotint.errors import as_flags
+from mezzotint.paper.costs import BATCH
+from mezzotint.paper.plan import Row, digest
+from mezzotint.paper.published import EXPERIMENTS, SOURCES
+from mezzotint.paper.rows import networks
+from mezzotint.paper.work import Work
 from mezzotint.storage.cache import cache_folder
 from mezzotint.storage.log import duration
-from mezzotint.storage.progress import told
+from mezzotint.storage.progress import told as in_words
 
-SHOWN = 10  # pictures of each row
+SHOWN = 10  # samples of each row
 Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Results:
-    """A plan's rows and what was measured of its schedules, in the order of the plan."""
+    """The measured rows of a plan, and what was measured about its schedules, in their order."""
 
     work: Work
     rows: dict[Row, dict[str, Any]]
     study: dict[str, dict[str, Any]]
 
     def distances(self, *models: str) -> list[str]:
-        """The names of the Frechet distances of these models' rows, or of all: FID is the last."""
+        """The names of the Frechet distances of these models' rows, or of all; FID is the last."""
         names = dict.fromkeys(
             f["name"]
             for row, facts in self.rows.items()
@@ -43,11 +46,11 @@ class Results:
 
 
 def sections(results: Results) -> Iterator[tuple[Section, list[Panel]]]:
-    """Each with the panels that its charts are of."""
+    """Each section, with the panels that its charts show."""
     yield _four(results), []
     yield _every(results), []
     if results.rows:
-        yield _pictures(results), []
+        yield _samples(results), []
     if shown := _efficiency(results):
         yield shown
     if shown := _schedules(results):
@@ -56,19 +59,19 @@ def sections(results: Results) -> Iterator[tuple[Section, list[Panel]]]:
 
 
 def _four(results: Results) -> Section:
-    """The experiments, a row each."""
+    """A row for each experiment."""
     distances = results.distances()
-    head = ["", "", "report's FID", "papers' FID", *(f"our {d}" for d in distances)]
-    head += ["95 % interval", "pictures", "images seen", "training", "configuration"]
+    head = ["", "", "the paper's FID", "published FID", *(f"our {d}" for d in distances)]
+    head += ["95 % interval", "samples", "images seen", "training", "configuration"]
     rows: list[list[Cell]] = []
     for row in results.work.plan.rows:
         if not row.headline:
             continue
-        what = f"{row.letter}: {row.name}", EXPERIMENTS[row.letter]
+        known = f"{row.letter}: {row.name}", EXPERIMENTS[row.letter], *map(_fid, _others(row))
         facts = results.rows.get(row)
         if facts is None:
-            why = results.work.needs(row.model)
-            cells: list[Cell] = [*what, row.report, row.papers, f"not done: {why}"]
+            why = results.work.why_not(row.model)
+            cells: list[Cell] = [*known, f"not done: {as_flags(why)}"]
             rows.append([*cells, *["–"] * (len(head) - len(cells))])
             continue
         found = {f["name"]: f for f in facts["figures"]}
@@ -76,34 +79,44 @@ def _four(results: Results) -> Section:
         last = [found[d] for d in distances if d in found][-1]
         rows.append(
             [
-                *(*what, row.report, row.papers, *values),
+                *(*known, *values),
                 f"{last['low']:.2f} to {last['high']:.2f}",
                 f"{last['samples']:,}",
                 f"{facts['images']:,}",
-                told(facts["training_seconds"]),
+                in_words(facts["training_seconds"]),
                 facts["configuration"],
             ]
         )
     text = (
-        "The report's figures are FID in Inception's features of CIFAR-10 (A, B, D) and of "
-        "ImageNet-100 (C), where one is known here; so are the papers' "
-        f"({SOURCES}). Ours are of the data and "
-        "the feature network named beside them, and compare with theirs only as FID. "
-        f"{networks(())[1]}"
+        "The paper's figures are FIDs on CIFAR-10 (A, B, D) and on ImageNet-100 (C); it gives none "
+        f"for A and D. The published FIDs are those of the methods' own papers ({SOURCES}). Our "
+        "figures are named after their feature network, and the table of trainings names the data: "
+        f"only those that are FID, on the same data, can be compared. {networks(())[1]}"
     )
     return Section("The four experiments", text.strip(), tables=[Table(rows, head)])
 
 
+def _others(row: Row) -> tuple[float | None, float | None]:
+    return row.paper, row.published
+
+
+def _fid(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
 def _every(results: Results) -> Section:
-    """All rows with all their figures."""
+    """All rows with all figures."""
     names = dict.fromkeys(f["name"] for facts in results.rows.values() for f in facts["figures"])
     rows: list[list[Cell]] = []
     for row, facts in results.rows.items():
         found = {f["name"]: f for f in facts["figures"]}
-        told_of = [_spread(found[name]) if name in found else "–" for name in names]
-        rows.append([f"{row.letter}: {row.name}", row.papers, *told_of])
-    text = "With 95 % intervals. The distance of few pictures is too high, by as much for all rows."
-    return Section("All rows", text, tables=[Table(rows, ["", "papers", *names])])
+        values = [_spread(found[name]) if name in found else "–" for name in names]
+        rows.append([f"{row.letter}: {row.name}", _fid(row.published), *values])
+    text = (
+        "All figures with their 95 % intervals. Distances are too high because the samples are "
+        "few, by the same amount in all rows."
+    )
+    return Section("All rows", text, tables=[Table(rows, ["", "published FID", *names])])
 
 
 def _spread(figure: Facts) -> str:
@@ -111,23 +124,24 @@ def _spread(figure: Facts) -> str:
 
 
 def stored(results: Results, row: Row) -> Tensor:
+    """The first samples of a row."""
     facts, plan = results.rows[row], results.work.plan
     folder = cache_folder("samples") / facts["pictures"]
     return next(evaluation.stored(folder, 0, min(SHOWN, plan.samples), BATCH))
 
 
-def _pictures(results: Results) -> Section:
+def _samples(results: Results) -> Section:
     rows: list[list[Cell]] = []
     for row in results.rows:
         images = stored(results, row)
-        alt = f"{len(images)} pictures: {row.name}"
+        alt = f"{len(images)} samples: {row.name}"
         rows.append([f"{row.letter}: {row.name}", strip(images, alt, len(images))])
-    text = "The first of each row; those of models of one shape begin with the same noise."
-    return Section("Pictures", text, tables=[Table(rows)])
+    text = "The first samples of each row. Models of the same shape start from the same noise."
+    return Section("Samples", text, tables=[Table(rows)])
 
 
 def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
-    """Quality, time and memory against denoiser calls, of the weights of A and B."""
+    """Quality, time and memory against denoiser calls, with the weights of A and B."""
     rows = {row: facts for row, facts in results.rows.items() if row.model == "linear"}
     if len(rows) < 2:
         return None
@@ -137,14 +151,14 @@ def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
     points: dict[str, list[tuple[float, float]]] = {}
     times: dict[str, list[tuple[float, float]]] = {}
     for row, facts in rows.items():
-        calls = row.how.calls
+        calls = row.settings.calls
         figure = next(f for f in facts["figures"] if f["name"] == name)
-        sampler = row.how.sampler.upper()
+        sampler = row.settings.sampler.upper()
         points.setdefault(sampler, []).append((calls, figure["value"]))
         times.setdefault(sampler, []).append((calls, facts["seconds"] / BATCH))
         cells.append(
             [
-                f"{sampler} {row.how.steps}",
+                f"{sampler} {row.settings.steps}",
                 f"{calls:,}",
                 f"{facts['seconds']:.2f}",
                 f"{slowest / facts['seconds']:.1f}",
@@ -155,11 +169,11 @@ def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
     head = ["", "calls", f"seconds for {BATCH}", "times as fast", "peak MiB", name]
     panels = [
         Panel(_sorted(points), "denoiser calls", name, log_x=True, log_y=True),
-        Panel(_sorted(times), "denoiser calls", "seconds a picture", log_x=True, log_y=True),
+        Panel(_sorted(times), "denoiser calls", "seconds per sample", log_x=True, log_y=True),
     ]
     text = (
-        "One model's pictures, from the same noise. Time is the median of batches of "
-        f"{BATCH}; memory that of the whole process."
+        "Samples of one model, from the same noise. The time is the median over batches of "
+        f"{BATCH}; the memory is that of the whole process."
     )
     charts, legend = _charts(panels)
     section = Section("What fewer steps cost", text, legend, charts, [Table(cells, head)])
@@ -167,13 +181,13 @@ def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
 
 
 def _schedules(results: Results) -> tuple[Section, list[Panel]] | None:
-    """Linear against cosine, and cosine with adaptive levels, at equal images seen."""
+    """Linear, cosine, and cosine with adaptive levels, compared at equal images seen."""
     if not results.study:
         return None
     name = ["", *results.distances(*results.study)][-1]
     cells: list[list[Cell]] = []
     for model, facts in results.study.items():
-        at = [r for r in results.rows if r.model == model and r.how.steps == 50]
+        at = [r for r in results.rows if r.model == model and r.settings.steps == 50]
         found = results.rows[at[0]]["figures"] if at else []
         figure = next((f for f in found if f["name"] == name), None)
         mean = sum(error for _, error in facts["errors"]) / len(facts["errors"])
@@ -194,11 +208,12 @@ def _schedules(results: Results) -> tuple[Section, list[Panel]] | None:
     }
     panels = [Panel(errors, "log SNR", "error of eps", log_y=True)]
     text = (
-        "The same network and images in the same order; adaptive is cosine, trained at the levels "
-        "where its loss is large. Error: the mean square of eps_hat - eps over the schedule's own "
-        "levels, of pictures that were not trained on; at one SNR (the chart) it compares between "
-        "schedules. Noise scale: the batch at which the gradient is half noise (McCandlish et al. "
-        "2018), and the norm of the gradient without its noise, at the end of the training."
+        "The same network was trained on the same images in the same order. adaptive is the cosine "
+        "schedule, trained at the levels where its loss is large. error is the mean square of "
+        "eps_hat - eps over the schedule's own levels, on images that were not trained on. The "
+        "chart shows it by SNR, where schedules can be compared. noise scale is the batch size at "
+        "which half of the gradient is noise (McCandlish et al. 2018), and gradient the norm of "
+        "the gradient without noise, both at the end of the training."
     )
     charts, legend = _charts(panels)
     return Section("Schedules", text, legend, charts, [Table(cells, head)]), panels
@@ -226,10 +241,13 @@ def _sorted(series: dict[str, list[tuple[float, float]]]) -> dict[str, list[tupl
 def _trainings(results: Results) -> Section:
     work, rows = results.work, []
     for name, config in work.plan.models.items():
-        why = work.needs(name)
-        spent = "–" if why else told(duration(work.folder(name) / "log.jsonl"))
+        why = work.why_not(name)
+        spent = "–" if why else in_words(duration(work.folder(name) / "log.jsonl"))
         cells: list[Cell] = [name, config.recipe, config.data.data, f"{config.train.images:,}"]
-        rows.append([*cells, f"{config.train.batch}", spent, why or digest(config)])
+        rows.append([*cells, f"{config.train.batch}", spent, as_flags(why) or digest(config)])
     head = ["", "recipe", "data", "images", "batch", "steps took", "configuration"]
-    text = "Each is a run folder beside this page, with its config.json; the last column names it."
+    text = (
+        "Each training has a run folder beside this page, with its config.json, which the last "
+        "column identifies."
+    )
     return Section("Trainings", text, tables=[Table(rows, head)])

@@ -1,9 +1,10 @@
-"""A training under a bar, for whoever sits at a terminal."""
+"""Trainings under a bar, for whoever sits at a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
+
+from rich.progress import Progress as Bar
 
 from mezzotint.drawing.bars import FIRST, Rate, bar, on_terminal
 from mezzotint.run.steps import Progress
@@ -15,17 +16,48 @@ def watch(steps: Iterator[Progress], what: str, shown: bool | None = None) -> No
     Args:
         steps: what `run` returned.
         what: the bar's name.
+        shown: see `TrainingBar`.
+    """
+    with TrainingBar(shown) as training:
+        for now in steps:
+            training.on(what, now)
+
+
+class TrainingBar:
+    """A bar for each training, with what happens in it printed above: `on` after each step.
+
+    Args:
         shown: False shows nothing, None a bar on a terminal only. Of several processes the first
             speaks for all.
     """
-    shown = FIRST and (on_terminal() if shown is None else shown)
-    first = next(steps)  # whatever is wrong is said before a bar is drawn
-    with bar("images", Rate(), hidden=not shown) as progress:
-        task = progress.add_task(what, total=first.total, completed=first.images, loss="")
-        for now in chain([first], steps):
-            loss = f"loss {now.loss:.4f}" if now.loss == now.loss else ""
-            progress.update(task, completed=now.images, total=now.total, loss=loss)
-            if now.note and shown:
-                progress.console.print(
-                    f"{now.images:>9,} images  {loss}  {now.note}", highlight=False, soft_wrap=True
-                )
+
+    def __init__(self, shown: bool | None = None) -> None:
+        self.shown = FIRST and (on_terminal() if shown is None else shown)
+        self.what = ""
+        self.bar: Bar | None = None
+
+    def __enter__(self) -> TrainingBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def on(self, what: str, now: Progress) -> None:
+        """Show where the training of that name stands; another name begins another bar."""
+        if not self.bar or what != self.what:
+            self.stop()
+            self.bar, self.what = bar("images", Rate(), hidden=not self.shown), what
+            self.bar.add_task(what, total=now.total, completed=now.images, loss="")
+            self.bar.start()
+        loss = f"loss {now.loss:.4f}" if now.loss == now.loss else ""
+        self.bar.update(self.bar.task_ids[0], completed=now.images, total=now.total, loss=loss)
+        if now.note and self.shown:
+            self.bar.console.print(
+                f"{now.images:>9,} images  {loss}  {now.note}", highlight=False, soft_wrap=True
+            )
+
+    def stop(self) -> None:
+        """End the bar, and leave it where it is."""
+        if self.bar:
+            self.bar.stop()
+            self.bar = None

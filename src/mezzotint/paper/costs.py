@@ -1,0 +1,91 @@
+"""How long a network's training and sampling take on this machine, by a few timed steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import nn
+
+from mezzotint.config.experiment import Autoencoder, Configuration, Experiment
+from mezzotint.metrics import perceptual
+from mezzotint.networks import VAE, Network
+from mezzotint.networks.precision import compute_dtype
+from mezzotint.paper.plan import Row
+from mezzotint.run.job import begin
+from mezzotint.storage.machine import seconds_of
+from mezzotint.trainer.autoencoding import Autoencoding
+from mezzotint.trainer.loop import Examples, Task, train
+from mezzotint.trainer.objective import Diffusion
+
+BATCH = 64  # samples made at once
+STEPS = 6  # of a training, that are timed
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds that a network takes on this machine."""
+
+    training: float  # the whole of it
+    call: float  # one call with BATCH images
+
+    def samples(self, row: Row, count: int) -> float:
+        """Seconds for so many samples of a row; a guided denoiser calls its network twice."""
+        calls = row.settings.calls * -(-count // BATCH)
+        return calls * self.call * (1 + (row.settings.guidance not in (0, 1)))
+
+
+def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> Cost:
+    """What a network costs, by giving it noise of the ``shape`` (C, H, W) that it sees."""
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+    dtype = compute_dtype(configuration.precision, accelerator.device)
+    net: Network
+    task: Task
+    if isinstance(configuration, Experiment):
+        net = configuration.network(shape[0], classes)
+        schedule = configuration.noise.build().to(accelerator.device)
+        objective, prediction = configuration.objective, configuration.noise.prediction
+        task = Diffusion(objective, schedule, prediction, shape, classes, dtype=dtype)
+    else:
+        net = VAE(configuration.net)
+        task = _autoencoding(configuration, shape, net, dtype, accelerator.device)
+    net, task = net.to(accelerator.device), task.to(accelerator.device)
+    config = configuration.train
+
+    def batch(start: int, count: int, u: torch.Tensor) -> Examples:
+        labels = torch.zeros(count, dtype=torch.int64, device=u.device) if classes else None
+        return Examples(torch.randn(count, *shape, device=u.device), labels)
+
+    short = replace(config, images=STEPS * config.batch)
+    state = begin(short, net, task)
+    steps = train(
+        *(accelerator, accelerator.prepare(net), state.ema, state.optimizer, task, batch, short)
+    )
+    step = seconds_of(lambda: next(steps))
+    call = 0.0
+    if isinstance(configuration, Experiment):
+        ready = net.eval().for_inference(dtype)
+        x = torch.randn(BATCH, *shape, device=accelerator.device)
+        t = torch.zeros(BATCH, device=accelerator.device)
+        labels = t.long() if classes else None
+        with torch.inference_mode():
+            call = seconds_of(lambda: ready(x, t, labels))
+    return Cost(config.steps * step, call)
+
+
+def _autoencoding(
+    configuration: Autoencoder,
+    shape: tuple[int, ...],
+    net: VAE,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Task:
+    loss, factor = configuration.loss, configuration.net.factor
+    latent = configuration.net.latent, shape[1] // factor, shape[2] // factor
+    look = perceptual(loss.perceptual_network, device) if loss.perceptual else None
+    return Autoencoding(
+        *(loss, latent, cast(nn.Conv2d, net.decoder[-1]).weight, look, shape[0], dtype)
+    )

@@ -1,0 +1,55 @@
+"""The models of a plan: how far their trainings are, and continuing them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mezzotint.config.experiment import Configuration
+from mezzotint.paper.plan import digest
+from mezzotint.paper.work import Work
+from mezzotint.run import Progress, run
+from mezzotint.storage import checkpoint, jsonl
+
+
+def progress(folder: Path, config: Configuration) -> float:
+    """The share of a training that is done and saved whole."""
+    found = _saved(folder)
+    return _share(found, config) if found else 0.0
+
+
+def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
+    """The trainings that are not done; each is to be exhausted before the next is begun."""
+    for name in work.models:
+        config = work.plan.models[name]
+        if progress(work.folder(name), config) < 1:
+            yield name, run(config, work.folder(name), resume=True)
+
+
+def trained(work: Work, name: str) -> dict[str, str]:
+    """What a row says about the training that it belongs to; {} if that is not done.
+
+    The weights too: a training may be repeated, perhaps with other data at the same place.
+    """
+    config, found = work.plan.models[name], _saved(work.folder(name))
+    if not found or _share(found, config) < 1:
+        return {}
+    sums = json.loads((found / checkpoint.MANIFEST).read_text())["sha256"]
+    return {"model": name, "configuration": digest(config), "weights": sums["ema.safetensors"]}
+
+
+def kept(work: Work, name: str) -> list[dict[str, Any]]:
+    """The rows of a file that belong to the finished trainings in the folder."""
+    there = [facts for model in work.data if (facts := trained(work, model))]
+    rows = jsonl.read(work.plan.folder / name)
+    return [row for row in rows if any(facts.items() <= row.items() for facts in there)]
+
+
+def _saved(folder: Path) -> Path | None:
+    return checkpoint.newest(folder / "checkpoints", lambda problem: None)
+
+
+def _share(saved: Path, config: Configuration) -> float:
+    return int(saved.name.removeprefix("step-")) / config.train.steps

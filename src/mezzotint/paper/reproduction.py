@@ -1,0 +1,197 @@
+"""The reproduction of the paper, from its plan to its page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mezzotint import evaluation
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.errors import UserError
+from mezzotint.evaluation.samples import Follow
+from mezzotint.metrics import Figure
+from mezzotint.paper.estimate import estimates, too_long
+from mezzotint.paper.models import trainings
+from mezzotint.paper.options import Options, Precision, Scale
+from mezzotint.paper.page import write
+from mezzotint.paper.plan import Row, plan
+from mezzotint.paper.rows import Facts, measured
+from mezzotint.paper.schedules import compare_schedules
+from mezzotint.paper.tables import Results
+from mezzotint.paper.work import Work, begin
+from mezzotint.run import Progress
+from mezzotint.storage.progress import told as in_words
+
+
+@dataclass(frozen=True)
+class ReproducedRow:
+    """Samples of a model with one set of settings, and what was measured about them.
+
+    Attributes:
+        experiment: "A" to "D".
+        model: The name of its run folder.
+        settings: How the samples were made.
+        figures: By name, such as "fd-glyphs", "fid" and "accuracy".
+        paper: The paper's FID of the experiment; None if it gives none.
+        published: The FID of the method's own publication; None if it has none.
+        seconds: For a batch of 64 samples.
+        memory: The peak of the process, in MiB; None where the system does not tell.
+    """
+
+    experiment: str
+    model: str
+    settings: SampleConfig
+    figures: dict[str, Figure]
+    paper: float | None
+    published: float | None
+    seconds: float
+    memory: float | None
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """The results of the paper's experiments.
+
+    Attributes:
+        folder: Where the runs, the figures and the page are.
+        rows: What was measured, in the order of the table.
+        left_out: Why models were left out, by name.
+        page: The HTML page.
+        table: The same as Markdown.
+    """
+
+    folder: Path
+    rows: tuple[ReproducedRow, ...]
+    left_out: dict[str, str]
+    page: Path
+    table: Path
+
+    def __repr__(self) -> str:
+        lines = [f"{self.folder}: {len(self.rows)} rows, {self.page}"]
+        for row in self.rows:
+            s = row.settings
+            how = f"{row.model} {s.sampler} {s.steps}, guidance {s.guidance:g}"
+            values = ", ".join(f"{name} {figure:.4g}" for name, figure in row.figures.items())
+            lines.append(f"  {row.experiment}  {how:<32}  {values}")
+        lines += [f"  {model} is left out: {why}" for model, why in self.left_out.items()]
+        return "\n".join(lines)
+
+
+def reproduce(
+    scale: Scale = "glyphs",
+    only: str | Sequence[str] = ("A", "B", "C", "D"),
+    out: str | Path | None = None,
+    *,
+    data: str | Path = "",
+    imagenet: str | Path = "",
+    vae: str | Path = "",
+    images: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    precision: Precision = "auto",
+    hours: float = 24,
+    on_message: Callable[[str], None] | None = None,
+    on_training: Callable[[str, Progress], None] | None = None,
+    on_progress: Follow | None = None,
+) -> Reproduction:
+    """Carry out the experiments of arXiv 2412.14422: train, sample, measure, and write a page.
+
+    A: DDPM with a linear schedule, 1000 steps. B: DDIM of the same weights in fewer steps. C:
+    latent diffusion with classifier-free guidance. D: DDIM with a cosine schedule.
+
+    What ``out`` holds already is not done again. After an interruption, call this again with the
+    same arguments: trainings continue from their newest checkpoints.
+
+    Args:
+        scale: "glyphs" (drawn digits: minutes on a CPU, no download), "cifar10" (hours) or "full"
+            (the paper's own budget, for GPUs).
+        only: The experiments, "A" to "D".
+        out: The folder, by default runs/reproduce-SCALE.
+        data: Where CIFAR-10 is, or other images for A, B and D; by default as in the recipe.
+        imagenet: Where the images for C are; by default as in the recipe.
+        vae: An autoencoder for C, instead of training one.
+        images: Images that each diffusion model sees; by default the scale's own number.
+        samples: Samples for each row; by default the scale's own number.
+        seed: Of trainings and samples.
+        precision: What samples are made in: "float32", "bf16" or "auto" (bf16 where the hardware
+            has it).
+        hours: A training that would take longer is left out, and its rows say so.
+        on_message: Called with a line of text for each decision and each row: try ``print``.
+        on_training: Called with a model's name and the `Progress` of its training, step by step.
+        on_progress: Called with (what, done, total) while samples are made and measured.
+
+    Returns:
+        The results: ``rows``, ``page``, ``table`` and ``left_out``.
+
+    Raises:
+        UserError: An option is out of range, ``out`` holds something else or was begun with other
+            options, there is no data at all, or several processes run this.
+        Interrupted: SIGINT or SIGTERM came during a training, which has been saved.
+    """
+    options = Options(
+        scale=scale,
+        only=(only,) if isinstance(only, str) else tuple(only),
+        out=None if out is None else Path(out),
+        data=str(data),
+        imagenet=str(imagenet),
+        vae=str(vae),
+        images=images,
+        samples=samples,
+        seed=seed,
+        precision=precision,
+        hours=hours,
+    )
+    share, device = evaluation.join()
+    if share.count > 1:
+        raise UserError("reproduce is one process's work: start it without torchrun")
+    say = on_message or (lambda line: None)
+    follow = on_progress or (lambda what, done, total: None)
+    work = decide(begin(plan(options)), options.hours, say)
+    for model, steps in trainings(work):
+        for progress in steps:
+            if on_training:
+                on_training(model, progress)
+
+    def on_row(row: Row, facts: Facts) -> None:
+        figures = ", ".join(f"{f['name']} {f['value']:.4g}" for f in facts["figures"])
+        say(f"{row.letter}: {row.name}: {figures}")
+
+    rows = measured(work, device, on_row, follow)
+    study = compare_schedules(work, follow)
+    page = write(Results(work, rows, study))
+    found = tuple(_row(row, facts) for row, facts in rows.items())
+    table = page.with_name("reproduce.md")
+    return Reproduction(work.plan.folder, found, dict(work.left_out), page, table)
+
+
+def decide(work: Work, hours: float, say: Callable[[str], None]) -> Work:
+    """Say what will be done and how long it takes; leave out trainings longer than ``hours``."""
+    total = 0.0
+    say(f"{work.plan.folder}:")
+    for estimate in estimates(work):
+        if why := too_long(estimate, hours):
+            work = work.without(estimate.model, why)
+        if not work.why_not(estimate.model):
+            for what, seconds in estimate.parts():
+                total += seconds
+                say(f"  {what}: about {in_words(seconds)}")
+    for model in work.plan.models:
+        if why := work.why_not(model):
+            say(f"  {model} is left out: {why}")
+    say(f"  in all: {f'about {in_words(total)}' if total else 'nothing left to do'}")
+    return work
+
+
+def _row(row: Row, facts: Facts) -> ReproducedRow:
+    figures = [Figure.read(figure) for figure in facts["figures"]]
+    return ReproducedRow(
+        row.letter,
+        row.model,
+        row.settings,
+        {figure.name: figure for figure in figures},
+        row.paper,
+        row.published,
+        facts["seconds"],
+        facts["memory"],
+    )

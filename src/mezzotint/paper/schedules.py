@@ -1,0 +1,52 @@
+"""The schedules compared: errors by level and gradient noise of each model of pixels."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from mezzotint.data import held_out
+from mezzotint.evaluation.samples import Follow
+from mezzotint.paper.models import kept, trained
+from mezzotint.paper.study import errors_by_level, gradient_noise
+from mezzotint.paper.work import PIXELS, Work
+from mezzotint.pipeline import loading
+from mezzotint.storage import jsonl
+from mezzotint.storage.arrays import nchw
+
+HELD_OUT = 512  # images that the errors are measured on
+
+
+def compare_schedules(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
+    """The error by level on held-out images, and the gradient's noise, of each model of pixels.
+
+    They are appended to study.jsonl, and measured once. {} if there are fewer than two models.
+    """
+    names = [name for name in PIXELS if name in work.models]
+    if len(names) < 2:
+        return {}
+    known = {row["model"]: row for row in kept(work, "study.jsonl")}
+    for i, name in enumerate(names):
+        if name not in known:
+            follow(f"study of {name}", i, len(names))
+            known[name] = _studied(work, name)
+            jsonl.append(work.plan.folder / "study.jsonl", known[name])
+    follow("study", len(names), len(names))
+    return {name: known[name] for name in names}
+
+
+def _studied(work: Work, name: str) -> dict[str, Any]:
+    """A row of study.jsonl."""
+    config, folder = work.plan.models[name], work.folder(name)
+    pipe = loading.load(folder)
+    unseen = held_out(config.data.data, config.data.size, work.data[name]).some(HELD_OUT)
+    labels = unseen.labels.tolist() if pipe.classes else None
+    noise = gradient_noise(folder)
+    return {
+        **trained(work, name),
+        "errors": errors_by_level(pipe, nchw(unseen.images), labels, seed=work.plan.seed),
+        "noise_scale": noise.scale if math.isfinite(noise.scale) else None,
+        "gradient": noise.norm,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
