@@ -29,7 +29,7 @@ from mezzotint.config.sampling import SampleConfig
 from mezzotint.networks.allocator import keep_freed_memory
 from mezzotint.pipeline import loading
 from mezzotint.run import run
-from mezzotint.run.averages import rebuild
+from mezzotint.run.averages import average
 from mezzotint.storage import checkpoint
 from mezzotint.storage import log as track
 from mezzotint.storage.machine import machine
@@ -142,7 +142,7 @@ def trained(experiment: Experiment, folder: Path) -> Path:
 
 def measured(experiment: Experiment, folder: Path, length: float | None, samples: int) -> Result:
     """The result of a run's own average of the weights, or of one of another length."""
-    weights = rebuild(folder, (length,))[0][0] if length else folder
+    weights = average(folder, length)[0].path if length else folder
     pipe = loading.load(weights).in_precision("auto")
     network = evaluation.choose(pipe.classes)
     against = evaluation.training_set(folder, pipe)

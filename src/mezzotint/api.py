@@ -35,11 +35,13 @@ from mezzotint.pages import report
 from mezzotint.paper import ReproducedRow, Reproduction, reproduce
 from mezzotint.pipeline.loading import load, load_codec
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.run.averages import Average, average
 from mezzotint.run.entry import train, training
 from mezzotint.run.steps import Progress
 from mezzotint.trainer.autoencoding import ReconstructionConfig
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import WEIGHTINGS, ObjectiveConfig
+from mezzotint.tuning import Cell, SweepResult, sweep
 
 __all__ = [
     "CLIPPINGS",
@@ -55,6 +57,8 @@ __all__ = [
     "WEIGHTINGS",
     "AugmentedConfig",
     "Autoencoder",
+    "Average",
+    "Cell",
     "CodecConfig",
     "DataConfig",
     "DiT",
@@ -76,11 +80,13 @@ __all__ = [
     "SampleConfig",
     "Sampler",
     "Schedule",
+    "SweepResult",
     "TrainConfig",
     "UNet",
     "UNetConfig",
     "UserError",
     "VAEConfig",
+    "average",
     "compare",
     "cosine",
     "denoiser",
@@ -101,6 +107,7 @@ __all__ = [
     "scaled_linear",
     "shifted",
     "sigmoid",
+    "sweep",
     "to_eps",
     "to_x0",
     "train",

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mezzotint.config.recipes import RECIPES
 from mezzotint.config.experiment import Experiment
+from mezzotint.config.recipes import RECIPES
 from mezzotint.errors import UserError
 from mezzotint.paper.options import Options
 from mezzotint.paper.plan import Plan, plan

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -14,11 +15,10 @@ from safetensors.torch import load_file
 import mezzotint as mz
 from conftest import TINY, small_and_own
 from mezzotint import config as configuration
-from mezzotint.cli.average import average
+from mezzotint.cli.average import average as command
 from mezzotint.config.experiment import Experiment
 from mezzotint.pipeline.loading import load_codec
 from mezzotint.run import run
-from mezzotint.run.averages import rebuild
 from mezzotint.storage import checkpoint
 from mezzotint.trainer.posthoc import GAMMAS
 
@@ -92,7 +92,7 @@ def test_an_older_configuration_has_no_snapshots(trained: Path) -> None:
 
 
 def test_the_kept_averages_are_given_back_and_sampled(kept: Path, capsys) -> None:
-    average([str(kept), "--length", "0.05", "0.1"])
+    command([str(kept), "--length", "0.05", "0.1"])
     folders = [kept / "averages" / name for name in ("length-0.050", "length-0.100")]
     assert capsys.readouterr().out.splitlines() == [f"{path}: fitted to 0.00%" for path in folders]
     newest = kept / "checkpoints" / "step-12"
@@ -118,16 +118,16 @@ def test_the_kept_averages_are_given_back_and_sampled(kept: Path, capsys) -> Non
 
 def test_they_are_written_where_they_are_wanted(kept: Path, tmp_path: Path, capsys) -> None:
     with pytest.warns(UserWarning, match=r"4 snapshots make an average of length 0.25 only to 3"):
-        average([str(kept), "--out", str(tmp_path / "out"), "--length", "0.25"])
+        command([str(kept), "--out", str(tmp_path / "out"), "--length", "0.25"])
     assert capsys.readouterr().out.startswith(f"{tmp_path}/out/length-0.250: fitted to 3")
     assert mz.load(tmp_path / "out" / "length-0.250").net.digest != mz.load(kept).net.digest
 
 
 def test_a_latent_models_codec_goes_along(tiny_ldm: Experiment, tmp_path: Path) -> None:
     finish(replace(tiny_ldm, train=replace(tiny_ldm.train, snapshots=24)), tmp_path / "ldm")
-    [(made, _)] = rebuild(tmp_path / "ldm", (0.1,))
+    [made] = mz.average(tmp_path / "ldm", 0.1)
     shutil.rmtree(tiny_ldm.codec.vae)
-    assert mz.load(made).sample(2, seed=0).shape == (2, 3, 32, 32)
+    assert mz.load(made.path).sample(2, seed=0).shape == (2, 3, 32, 32)
 
 
 def test_an_autoencoder_whose_decoder_is_tuned_keeps_its_encoder(trained_vae, tmp_path) -> None:
@@ -139,8 +139,8 @@ def test_an_autoencoder_whose_decoder_is_tuned_keeps_its_encoder(trained_vae, tm
         train=replace(experiment.train, snapshots=24),
     )
     finish(tuned, tmp_path / "tuned")
-    [(made, _)] = rebuild(tmp_path / "tuned", (0.1,))
-    before, after = load_codec(trained_vae).vae, load_codec(made).vae
+    [made] = mz.average(tmp_path / "tuned", 0.1)
+    before, after = load_codec(trained_vae).vae, load_codec(made.path).vae
     for key, weight in before.state_dict().items():
         if key.startswith(("encoder", "quant")):
             assert torch.equal(weight, after.state_dict()[key]), key
@@ -150,15 +150,15 @@ def test_an_autoencoder_whose_decoder_is_tuned_keeps_its_encoder(trained_vae, tm
 def test_a_damaged_snapshot_is_left_out(kept: Path) -> None:
     (kept / "averages" / "step-6" / f"{NAMES[0]}.safetensors").write_bytes(b"")
     with pytest.warns(UserWarning, match=r"step-6 is damaged: .*; it is left out"):
-        [(_, error)] = rebuild(kept, (0.1,))
-    assert error < 1e-6
+        [made] = mz.average(kept, 0.1)
+    assert made.error < 1e-6
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "give a run"),
-        (["{}"], "give --length"),
+        (["{}"], "`length` is empty: 0.1 is a tenth"),
         (["{}", "--length", "0.1", "0.3"], "length is 0.3: choose one above 0 and below 0.289"),
         (["{}", "--length", "long"], "see mezzotint average"),
         (["{}/nowhere", "--length", "0.1"], "nowhere has no checkpoint: give a run"),
@@ -167,7 +167,7 @@ def test_a_damaged_snapshot_is_left_out(kept: Path) -> None:
 )
 def test_what_cannot_be_is_said_in_one_line(trained: Path, arguments, message: str) -> None:
     with pytest.raises(mz.UserError, match=message) as said:
-        average([word.format(trained) for word in arguments])
+        command([word.format(trained) for word in arguments])
     assert "\n" not in str(said.value)
     assert not (trained / "averages").exists()
 
@@ -176,4 +176,35 @@ def test_one_snapshot_is_too_few(kept: Path) -> None:
     for name in ("step-3", "step-6", "step-9"):
         shutil.rmtree(kept / "averages" / name)
     with pytest.raises(mz.UserError, match="has 1 snapshot to rebuild"):
-        rebuild(kept, (0.1,))
+        mz.average(kept, 0.1)
+
+
+def test_the_command_writes_what_python_writes(kept: Path, tmp_path: Path, capsys) -> None:
+    command([str(kept), "--out", str(tmp_path / "out"), "--length", "0.1", "0.05"])
+    said = capsys.readouterr().out.splitlines()
+    found = mz.average(str(kept), np.array([0.1, 0.05]))
+    assert [made.path for made in found] == [
+        kept / "averages" / "length-0.100",
+        kept / "averages" / "length-0.050",
+    ]
+    assert [made.length for made in found] == [0.1, 0.05]
+    assert said == [
+        f"{tmp_path / 'out' / made.path.name}: fitted to {made.error:.2%}" for made in found
+    ]
+    assert contents(tmp_path / "out" / "length-0.100") == contents(found[0].path)
+
+
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [
+        ((), "`length` is empty"),
+        ("long", "`length` is 'long': 0.1 is a tenth of the training"),
+        ([None], r"`length` is \[None\]"),
+        (0.3, "length is 0.3: choose one above 0 and below 0.289"),
+        ([0.1, 0], "length is 0: choose one above 0"),
+    ],
+)
+def test_a_length_out_of_range_is_refused(kept: Path, length, message: str) -> None:
+    with pytest.raises(mz.UserError, match=message):
+        mz.average(kept, length)
+    assert not list((kept / "averages").glob("length-*"))

@@ -98,7 +98,7 @@ def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> Facts
         evaluation.measure(name, against, pipe.size, pipe.device)
         for name in networks(work.data[row.model].classes)[0]
     ]
-    result = evaluation.evaluate(
+    result = evaluation.measure_samples(
         *(pipe, measures, row.settings, [plan.samples], folder),
         seed=plan.seed,
         batch=BATCH,

@@ -4,46 +4,68 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from safetensors.torch import load_file
+from torch import Tensor
 
 from mezzotint.errors import UserError
 from mezzotint.storage import checkpoint
 from mezzotint.trainer.posthoc import coefficients, exponent
 
-POOR = 0.01  # error of a fit that is warned of: some 100 snapshots have less from 0.025 to 0.25
+POOR = 0.01  # error of a fit; about 100 snapshots have less for lengths from 0.025 to 0.25
 
 
-def rebuild(
-    folder: Path, lengths: tuple[float, ...], out: Path | None = None
-) -> list[tuple[Path, float]]:
-    """Write the averages of these relative lengths as they stand at a run's last snapshot.
+@dataclass(frozen=True)
+class Average:
+    """An average of a run's weights; ``load(average.path)`` is the model with these weights.
 
-    Each is a checkpoint of averaged weights alone, ``RUN/averages/length-0.100`` or below ``out``,
-    which `load` reads as any other; all besides the weights is of the run's newest checkpoint.
-    Returns them with the relative errors of their fits (arXiv 2312.02696, section 3.2), and warns
-    of one above 1 %. Raises UserError for a length not above 0 and below 0.289, and for a run with
-    fewer than two snapshots.
+    Attributes:
+        path: The checkpoint of the average.
+        length: Its relative length.
+        error: The relative error of the fit.
     """
-    gammas = [exponent(length) for length in lengths]
-    newest = checkpoint.newest(folder / "checkpoints", warnings.warn)
-    if newest is None:
-        raise UserError(f"{folder} has no checkpoint: give a run that was trained with `snapshots`")
-    snapshots = list(_whole(folder / "averages"))
-    if len(snapshots) < 2:
-        raise UserError(
-            f"{folder} has {len(snapshots) or 'no'} snapshot{'s' * (not snapshots)} to rebuild an "
-            "average from, and two are the least: train with `snapshots`, a hundredth of `images`"
-        )
+
+    path: Path
+    length: float
+    error: float
+
+
+def average(
+    run: str | Path, length: float | Iterable[float], out: str | Path | None = None
+) -> list[Average]:
+    """Rebuild averages of a run's weights, of any length, as they stand at its last snapshot.
+
+    The snapshots of two short averages, which a training with ``snapshots`` keeps, are combined so
+    that the weights of all steps fit those of the wanted average best (arXiv 2312.02696, section
+    3.2). A fit with a relative error above 1 % is warned of.
+
+    Args:
+        run: A run folder, of a training with ``snapshots``.
+        length: The standard deviation of the average's weights over the steps, relative to the
+            training so far: 0.1 is a tenth of it. Or several of those; above 0 and below 0.289, the
+            length of the plain mean.
+        out: The folder of the averages' folders; by default RUN/averages.
+
+    Returns:
+        An `Average` for each length. Its checkpoint, such as RUN/averages/length-0.100, holds the
+        averaged weights alone; all besides the weights is that of the run's newest checkpoint.
+
+    Raises:
+        UserError: A length is out of range, or the run has fewer than two snapshots.
+    """
+    folder, lengths = Path(run), _lengths(length)
+    gammas = [exponent(each) for each in lengths]
+    newest, snapshots = _snapshots(folder)
     kept, times, exponents = [], [], []
     for snapshot in snapshots:
-        said = json.loads((snapshot / "state.json").read_text())
-        for name, gamma in said["gammas"].items():
+        state = json.loads((snapshot / "state.json").read_text())
+        for name, gamma in state["gammas"].items():
             kept.append(snapshot / f"{name}.safetensors")
-            times.append(said["step"])
+            times.append(state["step"])
             exponents.append(gamma)
     end = times[-1]
     fits = [coefficients(np.array(times), np.array(exponents), end, gamma) for gamma in gammas]
@@ -55,26 +77,56 @@ def rebuild(
         for tensors, (c, _) in zip(made, fits, strict=True):
             for key, weight in weights.items():
                 tensors[key] = float(c[i]) * weight.float() + (tensors[key] if i else 0)
-
-    # The scale of an autoencoder's latents too: it hardly depends on the average's length.
-    codec = newest / "codec.safetensors"
-    more = {"codec": load_file(codec)} if codec.exists() else {}
-    config = json.loads((newest / "config.json").read_text())
-    state = json.loads((newest / "state.json").read_text())
-    del state["pending"]
-    written = []
-    for length, tensors, (_, error) in zip(lengths, made, fits, strict=True):
+    place = Path(out) if out else folder / "averages"
+    found = []
+    for each, tensors, (_, error) in zip(lengths, made, fits, strict=True):
         if error > POOR:
             warnings.warn(
-                f"{len(snapshots)} snapshots make an average of length {length:g} only to "
+                f"{len(snapshots)} snapshots make an average of length {each:g} only to "
                 f"{error:.1%}: choose one nearer to 0.05 or 0.1, or train with more snapshots",
                 stacklevel=2,
             )
-        name = f"length-{np.format_float_positional(length, min_digits=3)}"
-        facts = {"config": config, "state": {**state, "step": end, "length": length}}
-        final = (out or folder / "averages") / name
-        written.append((checkpoint.write(final, {"ema": tensors, **more}, facts), error))
-    return written
+        found.append(Average(_write(place, newest, tensors, each, end), each, error))
+    return found
+
+
+def _lengths(length: float | Iterable[float]) -> list[float]:
+    given = list(length) if np.iterable(length) and not isinstance(length, str) else [length]
+    if not given:
+        raise UserError("`length` is empty: 0.1 is a tenth of the training")
+    try:
+        return [float(each) for each in given]
+    except (TypeError, ValueError):
+        raise UserError(f"`length` is {length!r}: 0.1 is a tenth of the training") from None
+
+
+def _snapshots(folder: Path) -> tuple[Path, list[Path]]:
+    """A run's newest checkpoint, and its snapshots by rising step."""
+    newest = checkpoint.newest(folder / "checkpoints", warnings.warn)
+    if newest is None:
+        raise UserError(f"{folder} has no checkpoint: give a run that was trained with `snapshots`")
+    snapshots = list(_whole(folder / "averages"))
+    if len(snapshots) < 2:
+        raise UserError(
+            f"{folder} has {len(snapshots) or 'no'} snapshot{'s' * (not snapshots)} to rebuild an "
+            "average from, and two are the least: train with `snapshots`, a hundredth of `images`"
+        )
+    return newest, snapshots
+
+
+def _write(place: Path, newest: Path, tensors: dict[str, Tensor], length: float, step: int) -> Path:
+    """Write the checkpoint of an average."""
+    # The scale of an autoencoder's latents too: it hardly depends on the average's length.
+    codec = newest / "codec.safetensors"
+    more = {"codec": load_file(codec)} if codec.exists() else {}
+    state = json.loads((newest / "state.json").read_text())
+    del state["pending"]
+    facts = {
+        "config": json.loads((newest / "config.json").read_text()),
+        "state": {**state, "step": step, "length": length},
+    }
+    name = f"length-{np.format_float_positional(length, min_digits=3)}"
+    return checkpoint.write(place / name, {"ema": tensors, **more}, facts)
 
 
 def _whole(folder: Path) -> Iterator[Path]:

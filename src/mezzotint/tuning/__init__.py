@@ -1,23 +1,12 @@
-"""A model's settings swept: every cell measured once, and the best of them kept.
+"""The search for a run's best sampling settings: every cell is measured once, the best are kept.
 
-RUN/sweep/cells.jsonl   a row each cell that was ever measured
+RUN/sweep/cells.jsonl   a row for each cell that was ever measured
 RUN/sweep/sweep.md      the last sweep, with heatmap.png and pareto.png
-RUN/recommended.json    its best settings, the run's defaults from then on (`recommended`)
+RUN/recommended.json    its best settings, the run's defaults from then on (`pipeline.tuned`)
 """
 
-from mezzotint.tuning.best import front, pareto, recommend
-from mezzotint.tuning.cells import Cell, Sweep, known, measure, seconds, settings
-from mezzotint.tuning.page import write
+from mezzotint.tuning.cells import Cell
+from mezzotint.tuning.result import SweepResult
+from mezzotint.tuning.sweeping import sweep
 
-__all__ = [
-    "Cell",
-    "Sweep",
-    "front",
-    "known",
-    "measure",
-    "pareto",
-    "recommend",
-    "seconds",
-    "settings",
-    "write",
-]
+__all__ = ["Cell", "SweepResult", "sweep"]

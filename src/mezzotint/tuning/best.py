@@ -1,17 +1,18 @@
-"""Which cells of a sweep are worth their denoiser calls."""
+"""The cells of a sweep that are worth their denoiser calls."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mezzotint.pipeline.tuned import Choice, Recommended
-from mezzotint.tuning.cells import Cell, Sweep
+from mezzotint.tuning.cells import Cell
+from mezzotint.tuning.search import Search
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Which points (cost, loss) no other beats: none is at most as great in both, and less in one.
+    """The indices of the points (cost, loss) that no other point beats, by rising cost.
 
-    In the order of rising cost.
+    A point beats another if it is no greater in both numbers and less in one.
     """
     front: list[int] = []
     for i in sorted(range(len(points)), key=lambda i: points[i]):
@@ -20,27 +21,31 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def front(sweep: Sweep, cells: Sequence[Cell]) -> list[Cell]:
-    """The Pareto front of quality against denoiser calls, the fewest calls first."""
-    found = pareto([(cell.calls, sweep.sign * cell.figure.value) for cell in cells])
+def front(search: Search, cells: Sequence[Cell]) -> list[Cell]:
+    """The Pareto front of quality against denoiser calls, by rising calls; the last is the best."""
+    found = pareto([(cell.calls, search.sign * cell.figure.value) for cell in cells])
     return [cells[i] for i in found]
 
 
-def recommend(sweep: Sweep, cells: Sequence[Cell], budgets: Sequence[int]) -> Recommended:
-    """The best of cells within each budget of denoiser calls, and the best of all."""
-    best = front(sweep, cells)
-    within = {n: [cell for cell in best if cell.calls <= n] for n in sorted(set(budgets))}
+def within(front: Sequence[Cell], budgets: Iterable[int]) -> dict[int, Cell]:
+    """The best cell within each budget of denoiser calls that buys one."""
+    affordable = {n: [cell for cell in front if cell.calls <= n] for n in sorted(set(budgets))}
+    return {n: cells[-1] for n, cells in affordable.items() if cells}
+
+
+def recommended(search: Search, best: Cell, budgets: dict[int, Cell]) -> Recommended:
+    """What is kept of a sweep: its best cell, and the best within each budget."""
     return Recommended(
-        metric=sweep.name,
-        samples=sweep.samples,
-        seed=sweep.seed,
-        precision=sweep.precision,
-        digest=sweep.digest,
-        budgets={str(n): _choice(cells[-1]) for n, cells in within.items() if cells},
-        best=_choice(best[-1]),
+        metric=search.name,
+        samples=search.samples,
+        seed=search.seed,
+        precision=search.precision,
+        digest=search.digest,
+        budgets={str(n): _choice(cell) for n, cell in budgets.items()},
+        best=_choice(best),
     )
 
 
 def _choice(cell: Cell) -> Choice:
     figure = cell.figure
-    return Choice(cell.how, cell.calls, figure.value, (figure.low, figure.high))
+    return Choice(cell.settings, cell.calls, figure.value, (figure.low, figure.high))

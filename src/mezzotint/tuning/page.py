@@ -1,37 +1,30 @@
-"""What a sweep leaves behind: a page with its table, a heat map and the Pareto front."""
+"""The page of a sweep: its table, a heat map and the Pareto front."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from mezzotint.config.sampling import SampleConfig
 from mezzotint.drawing import heatmap
 from mezzotint.drawing.curves import Panel, Points, draw
 from mezzotint.metrics import Figure
-from mezzotint.pipeline import tuned
-from mezzotint.pipeline.tuned import Recommended
 from mezzotint.storage.machine import machine
 from mezzotint.tuning.best import front
-from mezzotint.tuning.cells import Cell, Sweep
+from mezzotint.tuning.cells import Cell
+from mezzotint.tuning.search import Search
 
 FRONT = "Pareto front"
 
 
-def write(sweep: Sweep, cells: Sequence[Cell], found: Recommended) -> None:
-    """Write sweep.md with its figures, and the recommendation beside the run's config.json."""
-    folder = sweep.file.parent
-    _heat(sweep, cells)
-    _curves(sweep, cells)
-    figure, best = cells[0].figure, front(sweep, cells)
-    more = "more is better" if sweep.sign < 0 else "less is better"
-    few = "; of few pictures it is too high, by as much for all" if sweep.metric == "fd" else ""
+def write(search: Search, cells: Sequence[Cell], budgets: Mapping[int, Cell]) -> Path:
+    """Write sweep.md with its figures, and return its path."""
+    _heat(search, cells)
+    _curves(search, cells)
+    figure = cells[0].figure
     lines = [
-        f"# Sweep of {sweep.folder.name}",
+        f"# Sweep of {search.folder.name}",
         "",
-        f"{figure.name} against {figure.against or 'nothing'}, {figure.count:,} pictures a cell, "
-        f"seed {sweep.seed}, {sweep.precision}, {cells[0].how.spacing} grids: {more}{few}. "
-        "Intervals are 95 %. Calls are of the denoiser, a picture; "
-        "a guided one takes the network twice.",
+        *_about(search, cells),
         "",
         f"![{figure.name} by settings and denoiser calls](heatmap.png)",
         f"![{figure.name} against denoiser calls](pareto.png)",
@@ -39,34 +32,18 @@ def write(sweep: Sweep, cells: Sequence[Cell], found: Recommended) -> None:
         f"| calls at most | best settings | {figure.name} |",
         "|---|---|---|",
         *(
-            f"| {n} | {name(c.settings)}, {c.settings.steps} steps | "
-            f"{c.value:.4g} ({c.interval[0]:.4g} to {c.interval[1]:.4g}) |"
-            for n, c in found.budgets.items()
+            f"| {n} | {cell.name}, {cell.settings.steps} steps | {spread(cell.figure)} |"
+            for n, cell in budgets.items()
         ),
         "",
-        f"| calls | settings | steps | {figure.name} | class accuracy | on the front |",
-        "|---|---|---|---|---|---|",
-        *(
-            f"| {c.calls} | {name(c.how)} | {c.how.steps} | {spread(c.figure)} | "
-            f"{spread(c.accuracy)} | {'yes' if c in best else ''} |"
-            for c in cells
-        ),
+        *_table(search, cells),
         "",
-        f"Weights {sweep.digest[:12]}; {machine('torch')}.",
+        f"Weights {search.digest[:12]}; {machine('torch')}.",
         "",
     ]
-    (folder / "sweep.md").write_text("\n".join(lines))
-    tuned.write(sweep.folder, found)
-
-
-def name(how: SampleConfig) -> str:
-    """Settings in words, but for the steps."""
-    return f"{where(how)}, guidance {how.guidance:g}"
-
-
-def where(how: SampleConfig) -> str:
-    """The sampler, and the interval that is guided on."""
-    return how.sampler + (" on {:g} to {:g}".format(*how.interval) if how.interval else "")
+    path = search.file.with_name("sweep.md")
+    path.write_text("\n".join(lines))
+    return path
 
 
 def spread(figure: Figure | None) -> str:
@@ -74,29 +51,60 @@ def spread(figure: Figure | None) -> str:
     return f"{figure.value:.4g} ({figure.low:.4g} to {figure.high:.4g})" if figure else ""
 
 
-def _heat(sweep: Sweep, cells: Sequence[Cell]) -> None:
-    """Guidance against calls, a panel each sampler and interval; unguided, the samplers."""
-    scales = {cell.how.guidance for cell in cells}
+def _about(search: Search, cells: Sequence[Cell]) -> list[str]:
+    """How the cells were measured."""
+    figure = cells[0].figure
+    better = "more is better" if search.sign < 0 else "less is better"
+    few = (
+        " It is too high because the samples are few, by the same amount in all cells."
+        if search.metric == "fd"
+        else ""
+    )
+    return [
+        f"{figure.name} against {figure.against or 'nothing'}, with {figure.count:,} samples for "
+        f"each cell, seed {search.seed}, {search.precision} precision and "
+        f"{cells[0].settings.spacing} spacing; {better}.{few} Intervals are 95 %. Calls are those "
+        "of the denoiser for an image; a guided denoiser calls its network twice."
+    ]
+
+
+def _table(search: Search, cells: Sequence[Cell]) -> list[str]:
+    """All cells."""
+    best = front(search, cells)
+    return [
+        f"| calls | settings | steps | {search.name} | class accuracy | on the front |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {c.calls} | {c.name} | {c.settings.steps} | {spread(c.figure)} | "
+            f"{spread(c.accuracy)} | {'yes' if c in best else ''} |"
+            for c in cells
+        ),
+    ]
+
+
+def _heat(search: Search, cells: Sequence[Cell]) -> None:
+    """Guidance against calls, in a panel for each method; methods if there is a single scale."""
+    scales = {cell.settings.guidance for cell in cells}
     panels: dict[str, dict[tuple[str, int], float]] = {}
-    for cell in sorted(cells, key=lambda cell: cell.how.guidance):
-        here, scale = where(cell.how), f"{cell.how.guidance:g}"
+    for cell in sorted(cells, key=lambda cell: cell.settings.guidance):
+        here, scale = cell.method, f"{cell.settings.guidance:g}"
         panel, row = (here, scale) if len(scales) > 1 else ("", here)
         panels.setdefault(panel, {})[row, cell.calls] = cell.figure.value
     rows = "guidance scale" if len(scales) > 1 else ""
-    path = sweep.file.with_name("heatmap.png")
-    heatmap.draw(panels, path, "denoiser calls", rows, cells[0].figure.name, sweep.sign > 0)
+    path = search.file.with_name("heatmap.png")
+    heatmap.draw(panels, path, "denoiser calls", rows, cells[0].figure.name, search.sign > 0)
 
 
-def _curves(sweep: Sweep, cells: Sequence[Cell]) -> None:
-    """The best of each sampler and interval against calls, and the front of all."""
+def _curves(search: Search, cells: Sequence[Cell]) -> None:
+    """The best of each method against calls, and the Pareto front of all."""
     series: dict[str, Points] = {}
-    for here in dict.fromkeys(where(cell.how) for cell in cells):
+    for here in dict.fromkeys(cell.method for cell in cells):
         best: dict[int, float] = {}
-        for cell in (c for c in cells if where(c.how) == here):
-            value, among = cell.figure.value, (min if sweep.sign > 0 else max)
+        for cell in (c for c in cells if c.method == here):
+            value, among = cell.figure.value, (min if search.sign > 0 else max)
             best[cell.calls] = among(value, best.get(cell.calls, value))
         series[here] = list(best.items())
-    series[FRONT] = [(cell.calls, cell.figure.value) for cell in front(sweep, cells)]
+    series[FRONT] = [(cell.calls, cell.figure.value) for cell in front(search, cells)]
     y = f"{cells[0].figure.name}, at its best guidance"
     panel = Panel(series, "denoiser calls", y, log_x=True, log_y=True, dashed=[FRONT])
-    draw([panel], sweep.file.with_name("pareto.png"))
+    draw([panel], search.file.with_name("pareto.png"))

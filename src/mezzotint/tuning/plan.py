@@ -1,0 +1,101 @@
+"""The plan of a sweep: which cells there are, which are known, how long the others take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt
+
+from mezzotint import evaluation
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.errors import UserError
+from mezzotint.evaluation.against import Against
+from mezzotint.metrics import NETWORKS
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage.progress import told as in_words
+from mezzotint.strict import Choice, strict
+from mezzotint.tuning.cells import Cell, Interval, combinations
+from mezzotint.tuning.search import SIGNS, Search, known, seconds
+
+SAMPLERS = ("ddim", "dpmpp_2m", "dpmpp_2m_sde")
+SCALES, NFE = (1.0, 1.5, 3.0), (5, 10, 20)
+Precision = Literal["float32", "bf16", "auto"]
+
+
+@strict
+class Options:
+    """What a sweep goes through, and what it measures: see `sweep`."""
+
+    sampler: tuple[str, ...]
+    nfe: tuple[int, ...]
+    steps: tuple[int, ...]
+    guidance: tuple[float, ...] | None
+    interval: tuple[Interval, ...]
+    metric: Annotated[str, Choice(SIGNS)]
+    network: Annotated[str, Choice(NETWORKS)] | None
+    samples: int
+    seed: NonNegativeInt
+    precision: Precision
+    minutes: NonNegativeFloat | None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The cells of a sweep: which are known, and how long the others take."""
+
+    search: Search
+    settings: tuple[SampleConfig, ...]
+    known: dict[SampleConfig, Cell]
+    budgets: tuple[int, ...]  # of denoiser calls; () for the calls of the cells themselves
+    against: Against | None = None  # the training set, if anything is to be measured
+    seconds: float = 0.0  # that this takes
+
+    @property
+    def missing(self) -> list[SampleConfig]:
+        return [settings for settings in self.settings if settings not in self.known]
+
+    def __str__(self) -> str:
+        cells = _cells(len(self.settings), self.search)
+        if not self.missing:
+            return f"{cells}, all measured before"
+        return f"{cells}, {len(self.missing)} to be measured in about {in_words(self.seconds)}"
+
+
+def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
+    """Find out which cells there are, which are known, and how long the others take."""
+    if options.nfe and options.steps:
+        raise UserError("give `nfe` or `steps`, not both")
+    guided = options.guidance not in (None, (1.0,)) or options.interval not in ((), (None,))
+    if not pipe.classes and guided:
+        raise UserError("this model is unconditional: leave out `guidance` and `interval`")
+    digest, pipe = pipe.digest, pipe.in_precision(options.precision)
+    nfe = options.nfe or (() if options.steps else NFE)
+    scales = (SCALES if pipe.classes else (1.0,)) if options.guidance is None else options.guidance
+    intervals = options.interval or (pipe.defaults.interval,)
+    settings = combinations(pipe, options.sampler, scales, intervals, nfe, options.steps)
+    network = options.network or evaluation.choose(pipe.classes)
+    search = Search(
+        *(folder, pipe, digest, options.precision, network),
+        *(options.metric, options.samples, options.seed),
+    )
+    found = known(search, settings)
+    plan = Plan(search, tuple(settings), found, nfe)
+    if not plan.missing:
+        return plan
+    against = evaluation.training_set(folder, pipe)
+    return replace(plan, against=against, seconds=seconds(search, plan.missing))
+
+
+def refuse_long(plan: Plan, minutes: float | None) -> None:
+    """Raise UserError if a sweep would take longer than it may."""
+    if minutes is not None and plan.seconds > 60 * minutes:
+        raise UserError(
+            f"{_cells(len(plan.missing), plan.search)} would take about "
+            f"{in_words(plan.seconds)}, more than `minutes={minutes:g}`: allow more, or sweep less"
+        )
+
+
+def _cells(count: int, search: Search) -> str:
+    return f"{count} cell{'s' if count != 1 else ''} of {search.samples:,} samples"

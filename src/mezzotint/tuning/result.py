@@ -1,0 +1,74 @@
+"""The result of a sweep, and how it is printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mezzotint.tuning.cells import Cell
+
+WIDTHS = (">5", "<24", ">5", ">8", "<24", "<20")  # of the columns
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """The cells of a sweep by rising denoiser calls, and the best of them.
+
+    It prints as a table. ``rows()`` is for plots and data frames.
+
+    Attributes:
+        cells: Settings, with what was measured.
+        best: The best cell, whose settings are the run's defaults from now on.
+        budgets: The best cell within each budget of denoiser calls.
+        page: The sweep's page, RUN/sweep/sweep.md.
+        recommended: The file of the best settings, RUN/recommended.json.
+    """
+
+    cells: tuple[Cell, ...]
+    best: Cell
+    budgets: dict[int, Cell]
+    page: Path
+    recommended: Path
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A dictionary for each cell, with its settings, its value and its interval.
+
+        The keys are sampler, steps, calls, guidance, interval, metric, value, low, high, samples
+        and accuracy.
+        """
+        return [cell.row() for cell in self.cells]
+
+    def __repr__(self) -> str:
+        table = [head(self.best.figure.name), *map(line, self.cells)]
+        return "\n".join([*table, *self.summary()])
+
+    def summary(self) -> list[str]:
+        """A line for each budget, with its best settings."""
+        return [
+            f"best within {calls:>4} calls: {cell.name}, {cell.settings.steps} steps: "
+            f"{_value(cell)}"
+            for calls, cell in self.budgets.items()
+        ]
+
+
+def head(metric: str) -> str:
+    """The names of the columns of `line`."""
+    return _row("calls", "sampler", "steps", "guidance", metric, "class accuracy")
+
+
+def line(cell: Cell) -> str:
+    """A cell as a row of a table."""
+    right, settings = cell.accuracy, cell.settings
+    accuracy = f"{right.value:.3f} [{right.low:.3f}, {right.high:.3f}]" if right else ""
+    scale = f"{settings.guidance:g}"
+    return _row(cell.calls, cell.method, settings.steps, scale, _value(cell), accuracy)
+
+
+def _value(cell: Cell) -> str:
+    figure = cell.figure
+    return f"{figure.value:.4g} [{figure.low:.4g}, {figure.high:.4g}]"
+
+
+def _row(*cells: object) -> str:
+    return "  ".join(f"{cell:{width}}" for cell, width in zip(cells, WIDTHS, strict=True)).rstrip()

@@ -1,0 +1,148 @@
+"""A search in a run: measuring cells, each once, and finding those measured before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mezzotint import evaluation, metrics
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.diffusion.guidance import along
+from mezzotint.errors import Registry
+from mezzotint.evaluation import samples
+from mezzotint.evaluation.measuring import Measure
+from mezzotint.evaluation.samples import Follow
+from mezzotint.metrics import Figure
+from mezzotint.metrics.measure import anything, enough
+from mezzotint.metrics.networks import figure_name
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage import jsonl
+from mezzotint.storage.machine import seconds_of
+from mezzotint.tuning.cells import Cell
+
+BATCH = 64
+SIGNS: Registry[int] = Registry("metric", {"fd": 1, "sfd": 1, "cs": -1, "kd": 1, "accuracy": -1})
+"""The metrics that a sweep can be judged by: 1 if less is better, -1 if more is better."""
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A run's model, and what its cells are measured by."""
+
+    folder: Path  # the run's
+    pipe: Pipeline  # in the precision that is measured
+    digest: str  # of the pipeline as it was loaded
+    precision: str
+    network: str
+    metric: str = "fd"
+    samples: int = 1_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        enough(self.samples)
+        anything([self.metric], [self.network], self.pipe.classes)
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "sweep" / "cells.jsonl"
+
+    @property
+    def name(self) -> str:
+        """The name of the metric's figures."""
+        return self.metric if self.metric == "accuracy" else figure_name(self.metric, self.network)
+
+    @property
+    def sign(self) -> int:
+        return SIGNS[self.metric]
+
+    def compile_for(self, cells: Sequence[SampleConfig]) -> None:
+        """Compile the network if these cells together are worth it."""
+        calls = sum(settings.calls for settings in cells)
+        self.pipe.net.compile_for(calls * -(-self.samples // BATCH))
+
+    def facts(self, settings: SampleConfig) -> dict[str, Any]:
+        """All that a cell's figure depends on; the samples' key is made of weights and settings."""
+        return {
+            "pictures": samples.key(self.pipe, settings, self.seed, BATCH),
+            "network": self.network,
+            "metric": self.metric,
+            "samples": self.samples,
+        }
+
+
+def known(search: Search, cells: Sequence[SampleConfig]) -> dict[SampleConfig, Cell]:
+    """The cells that were measured before."""
+    found = {}
+    for row in jsonl.read(search.file):
+        with suppress(KeyError, TypeError):  # rows of another program
+            found[_key(row)] = [Figure.read(figure) for figure in row["figures"]]
+    keys = {settings: _key(search.facts(settings)) for settings in cells}
+    return {s: _cell(search, s, found[key]) for s, key in keys.items() if key in found}
+
+
+def _key(facts: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(facts[name] for name in ("pictures", "network", "metric", "samples"))
+
+
+def _cell(search: Search, settings: SampleConfig, figures: Sequence[Figure]) -> Cell:
+    named = {figure.name: figure for figure in figures}
+    return Cell(settings, named[search.name], named.get("accuracy"))
+
+
+def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow) -> Cell:
+    """Measure a cell, with samples kept as `evaluation` does, and append a row to the file."""
+    begun = time.perf_counter()
+    folder = evaluation.kept(search.pipe, settings, search.seed, BATCH)
+    ((_, figures),) = evaluation.measure_samples(
+        *(search.pipe, [by], settings, [search.samples], folder),
+        seed=search.seed,
+        batch=BATCH,
+        chosen=(search.metric, "accuracy"),
+        follow=follow,
+    )
+    facts = {
+        **search.facts(settings),
+        **{name: getattr(search, name) for name in ("digest", "precision", "seed")},
+        "settings": asdict(settings),
+        "seconds": round(time.perf_counter() - begun, 2),
+    }
+    evaluation.record(search.file, figures, facts)
+    return _cell(search, settings, figures)
+
+
+def seconds(search: Search, cells: Sequence[SampleConfig]) -> float:
+    """How long cells take to measure, by timing a few calls of their most frequent parts.
+
+    Samples that are in the cache already are not counted.
+    """
+    pipe = search.pipe
+    network = metrics.network(search.network, pipe.device)
+    x = torch.randn(BATCH, *pipe.shape, device=pipe.device)
+    level, labels = pipe.grid(cells[0])[0], pipe.labels(BATCH)
+    with torch.inference_mode():
+        images = pipe.codec.decode(x).cpu()
+        look = seconds_of(lambda: network(images))
+        decode = seconds_of(lambda: pipe.codec.decode(x))
+        plain = seconds_of(lambda: pipe.denoiser(labels, 1.0)(x, level))
+        guided = seconds_of(lambda: pipe.denoiser(labels, 2.0)(x, level)) if pipe.classes else plain
+    total, blocks = 0.0, range(-(-search.samples // BATCH))
+    for settings in cells:
+        folder = evaluation.kept(pipe, settings, search.seed, BATCH)
+        missing = sum(not samples.block(folder, i).exists() for i in blocks)
+        call = plain + _share_guided(pipe, settings) * (guided - plain)
+        total += missing * (settings.calls * call + decode) + len(blocks) * look
+    return total
+
+
+def _share_guided(pipe: Pipeline, settings: SampleConfig) -> float:
+    """The share of a grid's levels at which the denoiser calls its network twice."""
+    grid = pipe.grid(settings)
+    scale = along(grid, *settings.guided())
+    scales = [scale(level) if callable(scale) else scale for level in grid[:-1]]
+    return sum(w not in (0, 1) for w in scales) / len(scales)

@@ -1,0 +1,181 @@
+"""The sweep of a run's sampling settings, from its plan to its page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar, cast
+
+import torch
+
+from mezzotint import evaluation
+from mezzotint.errors import UserError
+from mezzotint.evaluation.samples import Follow
+from mezzotint.pipeline import loading, tuned
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.tuning import page
+from mezzotint.tuning.best import front, recommended, within
+from mezzotint.tuning.cells import Cell, Interval
+from mezzotint.tuning.plan import SAMPLERS, Options, Plan, Precision, planned, refuse_long
+from mezzotint.tuning.result import SweepResult, head, line
+from mezzotint.tuning.search import measure
+
+T = TypeVar("T")
+
+
+def sweep(
+    run: str | Path | Pipeline,
+    *,
+    sampler: str | Iterable[str] = SAMPLERS,
+    nfe: int | Iterable[int] = (),
+    steps: int | Iterable[int] = (),
+    guidance: float | Iterable[float] | None = None,
+    interval: Interval | Sequence[Interval] = (),
+    metric: str = "fd",
+    network: str | None = None,
+    samples: int = 1_000,
+    seed: int = 0,
+    precision: Precision = "auto",
+    minutes: float | None = 60,
+    on_message: Callable[[str], None] | None = None,
+    on_progress: Follow | None = None,
+) -> SweepResult:
+    """Measure a run's samples with every combination of some settings, and keep the best settings.
+
+    They are the run's defaults from then on: `load` reads them from RUN/recommended.json. Cells
+    that were measured before are not measured again, so an interrupted sweep continues where it
+    stopped. All other settings are those of the run's configuration, with Karras spacing.
+
+    ```python
+    rows = mz.sweep("runs/mine", sampler="ddim", nfe=20, guidance=[1, 1.5, 2, 3, 4]).rows()
+    plt.plot([row["guidance"] for row in rows], [row["value"] for row in rows])
+    ```
+
+    Args:
+        run: A run folder, or a pipeline loaded from one.
+        sampler: Sampling methods.
+        nfe: Budgets of denoiser calls for an image; by default 5, 10 and 20.
+        steps: Numbers of steps, instead of budgets.
+        guidance: Guidance scales; by default 1, 1.5 and 3, and 1 for a model without classes.
+        interval: Where to guide: an interval ``(low, high)`` of sigma / alpha, None for everywhere,
+            or a list of those; by default as in the run's configuration.
+        metric: "fd" (Frechet distance), "sfd" (of spatial features), "kd" (kernel distance), "cs"
+            (classifier score) or "accuracy".
+        network: The feature network; by default the one in the package that suits the classes.
+        samples: Samples for each cell. With few of them a Frechet distance is too high, by the
+            same amount in all cells.
+        seed: Sample i depends on (seed, i) alone.
+        precision: What the model computes in: "float32", "bf16" or "auto" (bf16 where the hardware
+            has it).
+        minutes: A sweep that would take longer is refused; None allows any time.
+        on_message: Called with a line of text for the plan and for each cell: try ``print``.
+        on_progress: Called with (what, done, total) while samples are made and measured.
+
+    Returns:
+        The cells, the best of them, and the best within each budget.
+
+    Raises:
+        UserError: ``run`` is not a run of a diffusion model, settings cannot be followed, the sweep
+            would take too long, or several processes run this.
+    """
+    options = Options(
+        sampler=_several(sampler),
+        nfe=_several(nfe),
+        steps=_several(steps),
+        guidance=None if guidance is None else _several(guidance),
+        interval=_intervals(interval),
+        metric=metric,
+        network=network,
+        samples=samples,
+        seed=seed,
+        precision=precision,
+        minutes=minutes,
+    )
+    share, device = evaluation.join()
+    if share.count > 1:
+        raise UserError("a sweep is one process's work: start it without torchrun")
+    say = on_message or (lambda line: None)
+    plan = planned(*_loaded(run, device), options)
+    refuse_long(plan, options.minutes)
+    say(str(plan))
+    say(head(plan.search.name))
+    cells = []
+    for cell in measured(plan, on_progress or (lambda what, done, total: None)):
+        cells.append(cell)
+        say(line(cell))
+    return _result(plan, cells)
+
+
+def measured(plan: Plan, follow: Follow) -> Iterator[Cell]:
+    """The cells in their order; those that are not known are measured now."""
+    search, by = plan.search, None
+    if plan.against:
+        pipe = search.pipe
+        by = evaluation.measure(search.network, plan.against, pipe.size, pipe.device)
+        search.compile_for(plan.missing)
+    for i, settings in enumerate(plan.settings, 1):
+
+        def follow_cell(what: str, done: float, total: int, i: int = i) -> None:
+            follow(f"cell {i} of {len(plan.settings)}: {what}", done, total)
+
+        if settings in plan.known:
+            yield plan.known[settings]
+        elif by:
+            yield measure(search, settings, by, follow_cell)
+
+
+def _result(plan: Plan, cells: Sequence[Cell]) -> SweepResult:
+    """Write the page and the recommendation."""
+    search, best = plan.search, front(plan.search, cells)
+    budgets = within(best, plan.budgets or [cell.calls for cell in cells])
+    path = page.write(search, cells, budgets)
+    kept = tuned.write(search.folder, recommended(search, best[-1], budgets))
+    return SweepResult(tuple(cells), best[-1], budgets, path, kept)
+
+
+def _loaded(run: str | Path | Pipeline, device: torch.device) -> tuple[Path, Pipeline]:
+    """A run folder and its model, with the settings of its configuration."""
+    if isinstance(run, Pipeline):
+        if run.home is None:
+            raise UserError("`run` is a pipeline that comes from no folder: pass a run folder")
+        folder, device = run.home, run.device
+    else:
+        folder = Path(run)
+    pipe = loading.load(folder, device, recommended=False)
+    if not (folder / "checkpoints").is_dir():
+        raise UserError(f"{folder} is not a run: a sweep is kept in one")
+    if isinstance(run, Pipeline):
+        _check_same(run, pipe, folder)
+    return folder, pipe
+
+
+def _check_same(given: Pipeline, pipe: Pipeline, folder: Path) -> None:
+    """Raise UserError if a given pipeline is not the run's own: its best settings may differ."""
+    half = given.net.dtype == torch.bfloat16
+    own = [pipe.defaults]
+    with suppress(UserError):
+        own += [found.best.settings] if (found := tuned.read(folder)) else []
+    if given.digest != (pipe.in_precision("bf16") if half else pipe).digest:
+        raise UserError(f"`run` is a pipeline with other weights than {folder}: pass the folder")
+    if given.defaults not in own:
+        raise UserError(
+            f"`run` is a pipeline with other defaults than {folder}, from whose settings a sweep "
+            "starts: pass the folder"
+        )
+
+
+def _several(value: T | Iterable[T]) -> tuple[T, ...]:
+    """A value, or several, as a tuple."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return (value,)
+    return tuple(value)
+
+
+def _intervals(value: Interval | Sequence[Interval]) -> tuple[Interval, ...]:
+    """An interval, None for everywhere, or several of those, as a tuple."""
+    if value is None or not isinstance(value, Iterable):  # the latter is refused by `Options`
+        return (value,)
+    if len(value) == 2 and all(isinstance(end, int | float) for end in value):
+        return (cast(Interval, tuple(value)),)
+    return cast(tuple[Interval, ...], tuple(value))
