@@ -549,7 +549,7 @@ def test_a_resumed_command_with_other_flags_is_refused(trained, tiny, capsys, mo
     flags = ["--out", str(trained), "--resume", "--lr", "0.1"]
     code, _, err = call(capsys, "train", "tiny", *flags)
     assert code == 2
-    assert "was begun with train.lr = 0.001, not 0.1" in err
+    assert "was begun with --lr 0.001, not 0.1" in err
 
 
 def test_every_recipe_is_whole() -> None:

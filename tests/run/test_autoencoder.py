@@ -200,7 +200,7 @@ def test_a_run_that_came_to_nothing_may_begin_from_another_network(
     begun = replace(tiny_vae, init=str(trained_vae), train=replace(tiny_vae.train, images=16))
     finish(begun, tmp_path / "run", resume=True)
     assert configuration.read(tmp_path / "run" / "config.json").net == tiny_vae.net
-    with pytest.raises(mz.UserError, match="was begun with init = , not "):
+    with pytest.raises(mz.UserError, match='was begun with `init=""`, not '):
         finish(begun, tmp_path / "run2", resume=True)
 
 

@@ -258,7 +258,7 @@ def test_another_run_is_not_overwritten(whole: Path, tiny: Experiment) -> None:
     with pytest.raises(mz.UserError, match="holds a run already: pass `resume=True`"):
         finish(tiny, whole)
     other = replace(tiny, train=replace(tiny.train, lr=0.5))
-    with pytest.raises(mz.UserError, match=r"was begun with train.lr = 0.001, not 0.5"):
+    with pytest.raises(mz.UserError, match=r"was begun with `lr=0\.001`, not 0\.5"):
         finish(other, whole, resume=True)
     assert before == {p: p.read_bytes() for p in whole.rglob("*") if p.is_file()}
 

@@ -138,7 +138,10 @@ def test_ema_is_the_mean_with_half_life_in_images_and_skips_the_beginning() -> N
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"batch": 128, "accumulate": 3}, "accumulate 3 does not divide a batch of 128"),
+        (
+            {"batch": 128, "accumulate": 3},
+            "`accumulate` is 3: choose a divisor",
+        ),
         ({"cooldown": 1.5}, "choose 0 to 1"),
         ({"images": 0}, "greater than 0"),
     ],

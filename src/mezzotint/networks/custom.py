@@ -41,7 +41,9 @@ class Custom(Network):
         elif not self.classes and labels is not None:
             raise UserError("this network is unconditional: it takes no labels")
         with torch.autocast(x.device.type, self.low) if self.low else nullcontext():
-            output: Tensor = self.module(x, t, labels)
+            output = self.module(x, t, labels)
+        if not isinstance(output, Tensor):
+            raise UserError(f"`net` returns a {type(output).__name__}: make it return a tensor")
         return output.to(x.dtype)
 
     @property
@@ -96,7 +98,7 @@ def wrap(net: Any, classes: int) -> Custom:
     is, and called with tensors on the CPU. Raises UserError for anything else.
     """
     if isinstance(net, nn.Module):
-        return Custom(copied(net).eval().requires_grad_(False), passed(net), classes)
+        return Custom(copied(net), passed(net), classes).eval().requires_grad_(False)
     if callable(net) and not isinstance(net, type):
         return Custom(_Function(net), CustomConfig(name(net)), classes)
     raise UserError(f"`net` is {net!r}: pass an nn.Module, or a function net(x, t, labels)")
@@ -118,6 +120,8 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             output = net.eval()(*given)
+    except UserError:
+        raise
     except Exception as error:
         told = f"of 0 to {net.classes}, the null class" if net.classes else "None"
         raise UserError(

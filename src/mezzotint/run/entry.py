@@ -111,6 +111,8 @@ def training(
     """
     experiment = requested(recipe, data, net, fields)
     folder = _folder(experiment, out)
+    if not isinstance(resume, bool):
+        raise UserError(f"`resume` is {resume!r}: give True or False")
     if track is not None and track not in TRACKERS:
         raise unknown("track", track, TRACKERS)
     copy = Copy(folder, track) if track and FIRST else None

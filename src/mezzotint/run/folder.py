@@ -41,23 +41,29 @@ def check_folder(experiment: Configuration, folder: Path, resume: bool) -> None:
         )
     if not checkpoint.listed(folder / "checkpoints"):
         return  # nothing has been trained that another configuration could contradict
-    changed = configuration.differences(
-        _same_network(configuration.read(config), experiment), experiment
-    )
+    begun = _same_network(folder, configuration.read(config), experiment)
+    changed = configuration.differences(begun, experiment)
     if fixed := sorted(set(changed) - MAY_CHANGE):
         was, now = changed[fixed[0]]
+        was = f'"{was}"' if isinstance(was, str) else was
+        name, *more = (place.split(".")[-1] for place in fixed)
         raise UserError(
-            f"{folder} was begun with {fixed[0]} = {was}, not {now}"
-            + (f" ({', '.join(fixed[1:])} differ too)" if fixed[1:] else "")
+            f"{folder} was begun with `{name}={was}`, not {now}"
+            + (f" ({', '.join(more)} differ too)" if more else "")
             + ": resume it as it was, or choose another `out`"
         )
 
 
-def _same_network(begun: Configuration, now: Configuration) -> Configuration:
+def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Configuration:
     """The configuration of a run, with the record of a network of the user's own as it is now.
 
-    That has been passed again; where it has changed, a warning says so.
+    That has been passed again; where it has changed, a warning says so. Raises UserError where one
+    of the two has a network of mezzotint's own.
     """
+    was_own, is_own = (isinstance(c.net, CustomConfig) for c in (begun, now))
+    if was_own != is_own:
+        network = f"the network {begun.net}" if was_own else "a network of mezzotint's"
+        raise UserError(f"{folder} was begun with {network}: give the same, or another `out`")
     if isinstance(begun.net, CustomConfig) and isinstance(now.net, CustomConfig):
         warn_of_change(begun.net, now.net)
         return replace(begun, net=now.net)

@@ -58,8 +58,7 @@ def write(
     partial.mkdir()
     sums = {}
     files = {
-        f"{name}.safetensors": safetensors.torch.save({k: v.contiguous() for k, v in t.items()})
-        for name, t in tensors.items()
+        f"{name}.safetensors": safetensors.torch.save(_apart(t)) for name, t in tensors.items()
     }
     files |= {f"{name}.json": json.dumps(fact, indent=1).encode() for name, fact in facts.items()}
     for name, data in files.items():
@@ -119,6 +118,18 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
     if problems:
         raise UserError(f"{problems[0]}, and no other is whole: restore one, or train again")
     return None
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that share no memory, as their format asks: tied weights are copied."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if place and place in seen else tensor
+        seen.add(place)
+    return apart
 
 
 def _write(path: Path, data: bytes) -> None:

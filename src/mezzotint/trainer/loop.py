@@ -66,10 +66,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.batch % self.accumulate:
             raise ValueError(
-                f"accumulate {self.accumulate} does not divide a batch of {self.batch}"
+                f"`accumulate` is {self.accumulate}: choose a divisor of the `batch`, {self.batch}"
             )
         if self.cooldown > 1:
-            raise ValueError("cooldown is a share: choose 0 to 1")
+            raise ValueError(f"`cooldown` is {self.cooldown:g}, a share: choose 0 to 1")
 
     @property
     def steps(self) -> int:
@@ -81,8 +81,9 @@ class TrainConfig:
         share, rest = divmod(self.batch, processes * self.accumulate)
         if rest:
             raise UserError(
-                f"a batch of {self.batch} cannot be shared by {processes} processes x "
-                f"{self.accumulate} parts: choose a multiple of {processes * self.accumulate}"
+                f"`batch` is {self.batch}, which {processes} processes cannot share in "
+                f"{self.accumulate} parts each: choose a multiple of "
+                f"{processes * self.accumulate}"
             )
         return share
 
