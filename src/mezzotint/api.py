@@ -27,7 +27,7 @@ from mezzotint.diffusion.schedules import (
 from mezzotint.diffusion.spacings import SPACINGS
 from mezzotint.doctor import Finding, Findings, diagnose
 from mezzotint.errors import Interrupted, UserError
-from mezzotint.evaluation import compare, evaluate, fid
+from mezzotint.evaluation import compare, evaluate, fid, write_samples
 from mezzotint.metrics import METRICS, Figure
 from mezzotint.metrics.scores import frechet_distance, inception_score
 from mezzotint.networks import VAE, DiT, DiTConfig, UNet, UNetConfig, VAEConfig
@@ -112,5 +112,6 @@ __all__ = [
     "to_x0",
     "train",
     "training",
+    "write_samples",
     "zero_terminal_snr",
 ]

@@ -146,7 +146,7 @@ def test_the_command_samples_and_measures_it_and_leaves_the_package_be(
     cli.main(["sample", "small", "-n", "2", "--labels", "3", "7", "--spacing", "optimised"])
     said = capsys.readouterr().out
     assert said.startswith("recommended, where no flag says otherwise: dpmpp_2m, 3 steps")
-    assert said.splitlines()[-1] == f"2 pictures: pictures; their grid: {Path.cwd()}/pictures.png"
+    assert said.splitlines()[-1] == f"2 samples: pictures; their grid: {Path.cwd()}/pictures.png"
     with pytest.warns(UserWarning, match="12 images are fewer than"):
         cli.main(["evaluate", "small", "--samples", "12", "--metrics", "fd", "--network", "glyphs"])
     (row,) = Path("evaluation/figures.jsonl").read_text().splitlines()

@@ -2,6 +2,7 @@
 
 from mezzotint.evaluation.against import Against, images_of, training_set
 from mezzotint.evaluation.autoencoder import of_codec, originals
+from mezzotint.evaluation.folder import grid_of, write_samples
 from mezzotint.evaluation.images import of_images
 from mezzotint.evaluation.measuring import (
     Measure,
@@ -35,6 +36,7 @@ __all__ = [
     "compare",
     "evaluate",
     "fid",
+    "grid_of",
     "images_of",
     "join",
     "kept",
@@ -50,4 +52,5 @@ __all__ = [
     "tiers",
     "training_set",
     "warn_of_few",
+    "write_samples",
 ]
