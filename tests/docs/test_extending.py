@@ -34,10 +34,12 @@ DATA = Gaussian(mean=0.7, var=0.1)
 def page(own_cache: None) -> Iterator[dict[str, Any]]:
     """The names that the page's examples define, with their entries for the length of a test."""
     before = {name: dict(registry) for name, registry in REGISTRIES.items()}
-    yield run_examples(PAGE)
-    for name, registry in REGISTRIES.items():
-        registry.clear()
-        registry.update(before[name])
+    try:
+        yield run_examples(PAGE)
+    finally:
+        for name, registry in REGISTRIES.items():
+            registry.clear()
+            registry.update(before[name])
 
 
 def test_every_registry_is_on_the_page_and_gets_an_entry(page: dict[str, Any]) -> None:
