@@ -136,6 +136,12 @@ def parsed(name: str, text: str, default: Any) -> Any:
     raise UserError(f"`{name}` is {text!r}: give a value like its default, {default!r}")
 
 
+def names() -> list[str]:
+    """The names of all settings: the fields, ``nfe``, and the options of every sampler."""
+    options = [name for sampler in SAMPLERS.values() for name in sampler.options]
+    return list(dict.fromkeys([*FIELDS, "nfe", *options]))
+
+
 def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
     """Change some fields of the defaults; None leaves a field as it is.
 
@@ -151,8 +157,7 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
     further = SAMPLERS[changed.get("sampler", defaults.sampler)].options
     own = {name: changed.pop(name) for name in list(changed) if name not in FIELDS}
     if bad := [name for name in own if name not in further]:
-        names = list(dict.fromkeys([*FIELDS, *further, "nfe"]))
-        raise UserError(f"unknown setting {bad[0]!r}{nearest(bad[0], names)}")
+        raise UserError(f"unknown setting {bad[0]!r}{nearest(bad[0], [*FIELDS, *further, 'nfe'])}")
     if own:
         given = changed.get("sampler_options", defaults.sampler_options)
         kept = [text for text in given if text.partition("=")[0] not in own]

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mezzotint.config.sampling import SampleConfig
+from mezzotint.config import sampling
 from mezzotint.data import Prepared, prepare
 from mezzotint.errors import UserError, nearest
 from mezzotint.evaluation.against import Against, called, images_of
@@ -26,8 +26,6 @@ from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.loading import is_autoencoder, load, load_codec
 from mezzotint.pipeline.pipeline import Pipeline
-
-SETTINGS = {*SampleConfig.__dataclass_fields__, "nfe"}
 
 
 def evaluate(
@@ -89,8 +87,8 @@ def evaluate(
     Raises:
         UserError: For whatever cannot be measured, before the work where that can be seen.
     """
-    if wrong := [name for name in settings if name not in SETTINGS]:
-        every = [*SETTINGS, *(evaluate.__kwdefaults__ or ())]
+    if wrong := [name for name in settings if name not in sampling.names()]:
+        every = [*sampling.names(), *(evaluate.__kwdefaults__ or ())]
         raise UserError(f"unknown keyword {wrong[0]!r}{nearest(wrong[0], every)}")
     asked = Request.of(network, metrics, out, on_progress)
     count = None if samples is None else number_of(samples)
