@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import runpy
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -13,46 +14,22 @@ import pytest
 import mezzotint
 from mezzotint import api
 
-ROOT = Path(mezzotint.__file__).parent
 HOME = Path(__file__).parents[1]
-LAYERS = """
-api cli
-paper doctor
-run pages tuning
-evaluation
-pipeline
-config
-trainer interop data metrics
-diffusion networks storage
-strict drawing
-errors
-"""
-LAYER = {room: -i for i, line in enumerate(LAYERS.split("\n")) for room in line.split()}
-
-
-def imports(path: Path) -> set[str]:
-    """The rooms that a file imports, wherever in it the import stands."""
-    rooms: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            rooms |= {a.name.split(".")[1] for a in node.names if a.name.startswith("mezzotint.")}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{path}: a relative import"
-            if node.module == "mezzotint":
-                rooms |= {alias.name for alias in node.names}
-            elif node.module.startswith("mezzotint."):
-                rooms.add(node.module.split(".")[1])
-    return rooms
-
-
-FILES = sorted(p for p in ROOT.rglob("*.py") if p.parent != ROOT or not p.stem.startswith("__"))
+HOUSE = runpy.run_path(str(HOME / "docs" / "rooms.py"))
+LAYER: dict[str, int] = HOUSE["LAYER"]
+FILES: list[Path] = HOUSE["files"]()
+ROOT: Path = HOUSE["PACKAGE"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_room_imports_only_from_lower_layers(path: Path) -> None:
-    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    others = imports(path) - {room}
+    room = HOUSE["room_of"](path)
+    others = HOUSE["imported"](path) - {room}
     assert {other for other in others if LAYER[other] >= LAYER[room]} == set()
+
+
+def test_every_room_has_its_layer() -> None:
+    assert set(LAYER) == set(HOUSE["rooms"]())
 
 
 SCRIPTS = sorted(p for room in ("benchmarks", "scripts") for p in HOME.glob(f"{room}/*.py"))

@@ -99,7 +99,9 @@ def test_half_a_training_of_version_4_goes_on_to_the_weights_of_the_whole(
     half, whole = STORED / "v4-half/checkpoints/step-16", STORED / "v4-pixels/checkpoints/step-32"
     begun, wanted = weights(half), weights(whole)
     made = weights(run / "checkpoints" / "step-32")
-    assert (made - wanted).norm() <= 1e-3 * (wanted - begun).norm()
+    # Kernels of other machines give up to 0.006: Adam makes steps of biases whose gradient is
+    # rounding alone. Anything left out of the resume gives 0.16 or more.
+    assert (made - wanted).norm() <= 0.02 * (wanted - begun).norm()
     assert mz.load(run, device="cpu").sample(1).shape == (1, 3, 16, 16)
 
 

@@ -32,14 +32,12 @@ DOCUMENTS = [
 ]
 
 
-def test_the_readmes_example_runs() -> None:
-    examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    for example in examples:
-        if "mz.load(" not in example:  # which would need a trained run
-            names: dict[str, object] = {}
-            exec(example, names)
-            assert names["x"].shape == (4, 3, 32, 32)
-            assert names["x"].std() == pytest.approx(1, abs=0.05)
+def test_the_readmes_sampler_makes_the_data_of_noise() -> None:
+    example = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[-1]
+    names: dict[str, object] = {}
+    exec(example, names)
+    assert names["x"].shape == (4, 3, 32, 32)
+    assert names["x"].std() == pytest.approx(1, abs=0.05)
 
 
 def test_the_mathematics_holds() -> None:

@@ -1,0 +1,83 @@
+"""The examples of docs/python.md and of the README, each run in an empty folder with few images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from examples import EXAMPLE
+from mezzotint.metrics.networks import NETWORKS
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "python.md"
+README = ROOT / "README.md"
+SMALL = {  # what stands in the page, and what the test runs in its place
+    "images=200_000": "images=32, batch=16, channels=(8, 16), groups=4, attention=(), steps=2",
+    "images=80_000": "images=32, batch=16, steps=2",
+    "samples=1_000": "samples=12",
+    "[:500]": "[:12]",
+    "sample(500": "sample(12",
+    "(2_000": "(64",
+    "arange(2_000)": "arange(64)",
+}
+LONGEST = 15  # lines of an example
+
+
+@pytest.fixture
+def place(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with photographs of two classes; Inception's weights are not needed in it."""
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "photographs" / name).mkdir(parents=True)
+        for i in range(8):
+            pixels = draw.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photographs" / name / f"{i}.png")
+
+    def inception(device: torch.device) -> object:
+        return replace(NETWORKS["glyphs"](device), name="inception")
+
+    monkeypatch.setitem(NETWORKS, "inception", inception)
+    yield tmp_path
+    plt.close("all")
+
+
+def examples(page: Path) -> list[str]:
+    return EXAMPLE.findall(page.read_text())
+
+
+def run(example: str) -> dict[str, object]:
+    for shown, little in SMALL.items():
+        example = example.replace(shown, little)
+    names: dict[str, object] = {"__name__": "example"}
+    exec(compile(example, "example", "exec"), names)
+    return names
+
+
+@pytest.mark.filterwarnings("ignore:12 images are fewer")
+@pytest.mark.parametrize("number", range(len(examples(PAGE))))
+def test_an_example_of_the_page_runs(number: int, place: Path) -> None:
+    run(examples(PAGE)[number])
+
+
+@pytest.mark.parametrize("number", range(len(examples(README))))
+def test_an_example_of_the_readme_runs(number: int, place: Path) -> None:
+    run(examples(README)[number])
+
+
+def test_the_examples_are_short() -> None:
+    for example in examples(PAGE):
+        assert len([line for line in example.splitlines() if line.strip()]) <= LONGEST
+
+
+def test_the_page_has_all_that_the_design_asks_for() -> None:
+    headings = re.findall(r"^## (.*)$", PAGE.read_text(), re.MULTILINE)
+    assert len(headings) == len(examples(PAGE)) - 1  # the first example imports the package
