@@ -1,4 +1,7 @@
-"""Line charts: one pair of axes for each panel, one line for each series."""
+"""Line charts: one pair of axes for each panel, one line for each series.
+
+In this room matplotlib is imported where something is drawn, so that nothing else waits for it.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
-
-import matplotlib
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 Points: TypeAlias = Sequence[tuple[float, float]]
 
@@ -32,6 +31,8 @@ class Panel:
 
 def plot(axes: Any, panel: Panel, colour: Mapping[str, Any]) -> None:
     """Draw a panel on a pair of axes, each series in the colour of its name."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     for name, points in panel.series.items():
         axes.plot(
             *zip(*points, strict=True),
@@ -61,6 +62,9 @@ def plot(axes: Any, panel: Panel, colour: Mapping[str, Any]) -> None:
 
 def draw(panels: Sequence[Panel], path: Path, title: str = "") -> None:
     """Write panels side by side to an image file; a name has the same colour in all of them."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
     names = list(dict.fromkeys(name for panel in panels for name in panel.series))
     colours: Any = matplotlib.colormaps["tab20" if len(names) > 10 else "tab10"]
     figure = Figure(figsize=(5.2 * len(panels), 4.4), layout="constrained")

@@ -7,11 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import matplotlib
-from matplotlib.colors import LogNorm, Normalize
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-
 Values: TypeAlias = Mapping[tuple[str, int], float]  # by row and column
 
 ACROSS = 3  # panels
@@ -26,6 +21,10 @@ def draw(
     values if ``least``, else high values. The scale is logarithmic if the values are positive and
     the largest is more than ten times the smallest.
     """
+    import matplotlib
+    from matplotlib.colors import LogNorm, Normalize
+    from matplotlib.figure import Figure
+
     every = [value for values in panels.values() for value in values.values()]
     low, high, best = min(every), max(every), (min if least else max)(every)
     norm: Any = (LogNorm if 0 < low < high / 10 else Normalize)(low, high)
@@ -47,6 +46,8 @@ def draw(
 
 
 def _panel(axes: Any, values: Values, best: float, norm: Any, colours: Any) -> None:
+    from matplotlib.patches import Rectangle
+
     rows, columns = _rows(values), sorted({column for _, column in values})
     table = [[values.get((row, column), math.nan) for column in columns] for row in rows]
     axes.imshow(table, norm=norm, cmap=colours, aspect="auto")

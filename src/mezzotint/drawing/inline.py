@@ -7,17 +7,18 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
+from typing import TYPE_CHECKING
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter
 from PIL import Image
 from torch import Tensor
 
 from mezzotint.drawing.curves import Panel, plot
 from mezzotint.drawing.figures import to_pil
 from mezzotint.drawing.page import InlineImage
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # These can be told from each other, and from a white or a black ground.
 COLOURS = ("#3b82c4", "#d0702a", "#3a9a5c", "#b958a0", "#8a72d6", "#94821e", "#229a9a", "#d65454")
@@ -70,6 +71,8 @@ def colours(names: Sequence[str]) -> dict[str, str]:
 
 def chart(panel: Panel, colour: Mapping[str, str]) -> str:
     """A line chart as an <svg>; ``colour`` has the colour of each series by name."""
+    from matplotlib.ticker import EngFormatter, FuncFormatter
+
     figure, axes = _blank()
     plot(axes, panel, colour)
     for line, points in zip(axes.lines, panel.series.values(), strict=True):
@@ -99,11 +102,15 @@ def spreads(names: Sequence[str], series: Mapping[str, Mapping[str, Sequence[flo
 
 
 def _blank() -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(4.4, 2.7), layout="constrained")
     return figure, figure.add_subplot()
 
 
 def _svg(figure: Figure) -> str:
+    import matplotlib
+
     for axes in figure.axes:
         axes.patch.set_visible(False)
         axes.tick_params(colors=INK, which="both", labelcolor=INK)

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as HTML, with all text escaped and all ids unique."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -91,4 +93,6 @@ def render(page: Page) -> str:
 
 def _own(svg: str, name: str) -> Markup:
     """An <svg> with ids of its own, so that one page can hold many."""
+    from markupsafe import Markup
+
     return Markup(re.sub(r'( id="|url\(#| (?:xlink:)?href="#)', rf"\g<1>{name}-", svg))
