@@ -40,7 +40,7 @@ def test_recommended_settings_are_the_defaults_and_flags_override(
     assert code == 0
     assert said.splitlines()[0] == (
         "recommended, where no flag says otherwise: ddim, 3 steps, karras, guidance 1.5: "
-        "fd-glyphs 1.25 of 100 pictures"
+        "fd-glyphs 1.25 of 100 images"
     )
     plain = mz.load(recommending / "checkpoints" / "step-12")
     wanted = plain.sample(3, **asdict(how))

@@ -16,6 +16,7 @@ from torch.distributions import kl_divergence as torchs_kl
 from mezzotint import UserError
 from mezzotint.metrics import perceptual
 from mezzotint.networks import VAE, VAEConfig
+from mezzotint.run.saving import restore, save
 from mezzotint.trainer.autoencoding import Autoencoding, ReconstructionConfig
 from mezzotint.trainer.ema import averaged
 from mezzotint.trainer.loop import Examples, Step, TrainConfig, optimizer, train
@@ -256,12 +257,12 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path: Path, begins: int
     wanted = [*steps(whole)]
     for step in steps(first):
         if step.step == 3:
-            saved = first.save(tmp_path, {}, {}, 1, {})
+            saved = save(first, tmp_path, {}, {}, 1, {})
             break
     with torch.no_grad():  # nothing of it is as it was at first
         for weight in [*second.net.parameters(), *second.task.parameters()]:
             weight += 1
-    second.restore(saved)
+    restore(second, saved)
     rest = [*steps(second)]
     for ours, theirs in zip(rest, wanted[3:], strict=True):
         assert ours.figures == theirs.figures
