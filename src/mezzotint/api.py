@@ -41,7 +41,7 @@ from mezzotint.run.steps import Progress
 from mezzotint.trainer.autoencoding import ReconstructionConfig
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import WEIGHTINGS, ObjectiveConfig
-from mezzotint.tuning import Cell, SweepResult, sweep
+from mezzotint.tuning import SweepCell, SweepResult, sweep
 
 __all__ = [
     "CLIPPINGS",
@@ -58,7 +58,6 @@ __all__ = [
     "AugmentedConfig",
     "Autoencoder",
     "Average",
-    "Cell",
     "CodecConfig",
     "DataConfig",
     "DiT",
@@ -80,6 +79,7 @@ __all__ = [
     "SampleConfig",
     "Sampler",
     "Schedule",
+    "SweepCell",
     "SweepResult",
     "TrainConfig",
     "UNet",

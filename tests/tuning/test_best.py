@@ -9,7 +9,7 @@ import pytest
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.metrics import Figure
 from mezzotint.tuning.best import pareto, within
-from mezzotint.tuning.cells import Cell
+from mezzotint.tuning.cells import SweepCell
 
 
 def points(count: int, seed: int) -> list[tuple[float, float]]:
@@ -34,7 +34,7 @@ def test_the_pareto_front_is_what_no_point_beats(count: int, seed: int) -> None:
 
 def test_a_budget_has_the_best_cell_that_it_buys() -> None:
     front = [
-        Cell(SampleConfig(steps=steps), Figure("fd", value, value, value, 10))
+        SweepCell(SampleConfig(steps=steps), Figure("fd", value, value, value, 10))
         for steps, value in ((3, 9.0), (5, 4.0), (9, 1.0))
     ]
     found = within(front, [8, 2, 3, 100, 8])

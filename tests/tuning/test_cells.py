@@ -9,7 +9,7 @@ import mezzotint as mz
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.metrics import Figure
-from mezzotint.tuning.cells import Cell, combinations
+from mezzotint.tuning.cells import SweepCell, combinations
 
 
 def test_cells_are_all_combinations_each_once(trained: Path) -> None:
@@ -42,7 +42,7 @@ def test_all_other_settings_are_the_runs_and_options_go_with_their_sampler(train
 def test_a_cell_is_a_flat_row_for_plots() -> None:
     settings = SampleConfig("heun", steps=4, guidance=2.0, interval=(0.2, 5.0))
     figure = Figure("fd-glyphs", 3.0, 2.5, 3.5, 100, "glyphs")
-    assert Cell(settings, figure).row() == {
+    assert SweepCell(settings, figure).row() == {
         "sampler": "heun",
         "steps": 4,
         "calls": 7,
@@ -55,4 +55,6 @@ def test_a_cell_is_a_flat_row_for_plots() -> None:
         "samples": 100,
         "accuracy": None,
     }
-    assert Cell(settings, figure, Figure("accuracy", 0.5, 0.4, 0.6, 100)).row()["accuracy"] == 0.5
+    assert (
+        SweepCell(settings, figure, Figure("accuracy", 0.5, 0.4, 0.6, 100)).row()["accuracy"] == 0.5
+    )

@@ -5,8 +5,8 @@ RUN/sweep/sweep.md      the last sweep, with heatmap.png and pareto.png
 RUN/recommended.json    its best settings, the run's defaults from then on (`pipeline.tuned`)
 """
 
-from mezzotint.tuning.cells import Cell
+from mezzotint.tuning.cells import SweepCell
 from mezzotint.tuning.result import SweepResult
 from mezzotint.tuning.sweeping import sweep
 
-__all__ = ["Cell", "SweepResult", "sweep"]
+__all__ = ["SweepCell", "SweepResult", "sweep"]

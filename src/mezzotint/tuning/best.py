@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mezzotint.pipeline.tuned import Choice, Recommended
-from mezzotint.tuning.cells import Cell
+from mezzotint.tuning.cells import SweepCell
 from mezzotint.tuning.search import Search
 
 
@@ -21,19 +21,19 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def front(search: Search, cells: Sequence[Cell]) -> list[Cell]:
+def front(search: Search, cells: Sequence[SweepCell]) -> list[SweepCell]:
     """The Pareto front of quality against denoiser calls, by rising calls; the last is the best."""
     found = pareto([(cell.calls, search.sign * cell.figure.value) for cell in cells])
     return [cells[i] for i in found]
 
 
-def within(front: Sequence[Cell], budgets: Iterable[int]) -> dict[int, Cell]:
+def within(front: Sequence[SweepCell], budgets: Iterable[int]) -> dict[int, SweepCell]:
     """The best cell within each budget of denoiser calls that buys one."""
     affordable = {n: [cell for cell in front if cell.calls <= n] for n in sorted(set(budgets))}
     return {n: cells[-1] for n, cells in affordable.items() if cells}
 
 
-def recommended(search: Search, best: Cell, budgets: dict[int, Cell]) -> Recommended:
+def recommended(search: Search, best: SweepCell, budgets: dict[int, SweepCell]) -> Recommended:
     """What is kept of a sweep: its best cell, and the best within each budget."""
     return Recommended(
         metric=search.name,
@@ -46,6 +46,6 @@ def recommended(search: Search, best: Cell, budgets: dict[int, Cell]) -> Recomme
     )
 
 
-def _choice(cell: Cell) -> Choice:
+def _choice(cell: SweepCell) -> Choice:
     figure = cell.figure
     return Choice(cell.settings, cell.calls, figure.value, (figure.low, figure.high))

@@ -18,7 +18,7 @@ Interval: TypeAlias = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
-class Cell:
+class SweepCell:
     """Settings and what was measured with them.
 
     Attributes:

@@ -10,13 +10,13 @@ from mezzotint.drawing.curves import Panel, Points, draw
 from mezzotint.metrics import Figure
 from mezzotint.storage.machine import machine
 from mezzotint.tuning.best import front
-from mezzotint.tuning.cells import Cell
+from mezzotint.tuning.cells import SweepCell
 from mezzotint.tuning.search import Search
 
 FRONT = "Pareto front"
 
 
-def write(search: Search, cells: Sequence[Cell], budgets: Mapping[int, Cell]) -> Path:
+def write(search: Search, cells: Sequence[SweepCell], budgets: Mapping[int, SweepCell]) -> Path:
     """Write sweep.md with its figures, and return its path."""
     _heat(search, cells)
     _curves(search, cells)
@@ -51,7 +51,7 @@ def spread(figure: Figure | None) -> str:
     return f"{figure.value:.4g} ({figure.low:.4g} to {figure.high:.4g})" if figure else ""
 
 
-def _about(search: Search, cells: Sequence[Cell]) -> list[str]:
+def _about(search: Search, cells: Sequence[SweepCell]) -> list[str]:
     """How the cells were measured."""
     figure = cells[0].figure
     better = "more is better" if search.sign < 0 else "less is better"
@@ -68,7 +68,7 @@ def _about(search: Search, cells: Sequence[Cell]) -> list[str]:
     ]
 
 
-def _table(search: Search, cells: Sequence[Cell]) -> list[str]:
+def _table(search: Search, cells: Sequence[SweepCell]) -> list[str]:
     """All cells."""
     best = front(search, cells)
     return [
@@ -82,7 +82,7 @@ def _table(search: Search, cells: Sequence[Cell]) -> list[str]:
     ]
 
 
-def _heat(search: Search, cells: Sequence[Cell]) -> None:
+def _heat(search: Search, cells: Sequence[SweepCell]) -> None:
     """Guidance against calls, in a panel for each method; methods if there is a single scale."""
     scales = {cell.settings.guidance for cell in cells}
     panels: dict[str, dict[tuple[str, int], float]] = {}
@@ -95,7 +95,7 @@ def _heat(search: Search, cells: Sequence[Cell]) -> None:
     heatmap.draw(panels, path, "denoiser calls", rows, cells[0].figure.name, search.sign > 0)
 
 
-def _curves(search: Search, cells: Sequence[Cell]) -> None:
+def _curves(search: Search, cells: Sequence[SweepCell]) -> None:
     """The best of each method against calls, and the Pareto front of all."""
     series: dict[str, Points] = {}
     for here in dict.fromkeys(cell.method for cell in cells):

@@ -16,7 +16,7 @@ from mezzotint.metrics import NETWORKS
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage.progress import told as in_words
 from mezzotint.strict import Choice, strict
-from mezzotint.tuning.cells import Cell, Interval, combinations
+from mezzotint.tuning.cells import Interval, SweepCell, combinations
 from mezzotint.tuning.search import SIGNS, Search, known, seconds
 
 SAMPLERS = ("ddim", "dpmpp_2m", "dpmpp_2m_sde")
@@ -47,7 +47,7 @@ class Plan:
 
     search: Search
     settings: tuple[SampleConfig, ...]
-    known: dict[SampleConfig, Cell]
+    known: dict[SampleConfig, SweepCell]
     budgets: tuple[int, ...]  # of denoiser calls; () for the calls of the cells themselves
     against: Against | None = None  # the training set, if anything is to be measured
     seconds: float = 0.0  # that this takes

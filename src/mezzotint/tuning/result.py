@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mezzotint.tuning.cells import Cell
+from mezzotint.tuning.cells import SweepCell
 
 WIDTHS = (">5", "<24", ">5", ">8", "<24", "<20")  # of the columns
 
@@ -25,9 +25,9 @@ class SweepResult:
         recommended: The file of the best settings, RUN/recommended.json.
     """
 
-    cells: tuple[Cell, ...]
-    best: Cell
-    budgets: dict[int, Cell]
+    cells: tuple[SweepCell, ...]
+    best: SweepCell
+    budgets: dict[int, SweepCell]
     page: Path
     recommended: Path
 
@@ -57,7 +57,7 @@ def head(metric: str) -> str:
     return _row("calls", "sampler", "steps", "guidance", metric, "class accuracy")
 
 
-def line(cell: Cell) -> str:
+def line(cell: SweepCell) -> str:
     """A cell as a row of a table."""
     right, settings = cell.accuracy, cell.settings
     accuracy = f"{right.value:.3f} [{right.low:.3f}, {right.high:.3f}]" if right else ""
@@ -65,7 +65,7 @@ def line(cell: Cell) -> str:
     return _row(cell.calls, cell.method, settings.steps, scale, _value(cell), accuracy)
 
 
-def _value(cell: Cell) -> str:
+def _value(cell: SweepCell) -> str:
     figure = cell.figure
     return f"{figure.value:.4g} [{figure.low:.4g}, {figure.high:.4g}]"
 

@@ -24,7 +24,7 @@ from mezzotint.metrics.networks import figure_name
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import jsonl
 from mezzotint.storage.machine import seconds_of
-from mezzotint.tuning.cells import Cell
+from mezzotint.tuning.cells import SweepCell
 
 BATCH = 64
 SIGNS: Registry[int] = Registry("metric", {"fd": 1, "sfd": 1, "cs": -1, "kd": 1, "accuracy": -1})
@@ -76,7 +76,7 @@ class Search:
         }
 
 
-def known(search: Search, cells: Sequence[SampleConfig]) -> dict[SampleConfig, Cell]:
+def known(search: Search, cells: Sequence[SampleConfig]) -> dict[SampleConfig, SweepCell]:
     """The cells that were measured before."""
     found = {}
     for row in jsonl.read(search.file):
@@ -90,12 +90,12 @@ def _key(facts: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(facts[name] for name in ("pictures", "network", "metric", "samples"))
 
 
-def _cell(search: Search, settings: SampleConfig, figures: Sequence[Figure]) -> Cell:
+def _cell(search: Search, settings: SampleConfig, figures: Sequence[Figure]) -> SweepCell:
     named = {figure.name: figure for figure in figures}
-    return Cell(settings, named[search.name], named.get("accuracy"))
+    return SweepCell(settings, named[search.name], named.get("accuracy"))
 
 
-def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow) -> Cell:
+def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow) -> SweepCell:
     """Measure a cell, with samples kept as `evaluation` does, and append a row to the file."""
     begun = time.perf_counter()
     folder = evaluation.kept(search.pipe, settings, search.seed, BATCH)

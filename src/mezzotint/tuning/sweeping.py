@@ -16,7 +16,7 @@ from mezzotint.pipeline import loading, tuned
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.tuning import page
 from mezzotint.tuning.best import front, recommended, within
-from mezzotint.tuning.cells import Cell, Interval
+from mezzotint.tuning.cells import Interval, SweepCell
 from mezzotint.tuning.plan import SAMPLERS, Options, Plan, Precision, planned, refuse_long
 from mezzotint.tuning.result import SweepResult, head, line
 from mezzotint.tuning.search import measure
@@ -107,7 +107,7 @@ def sweep(
     return _result(plan, cells)
 
 
-def measured(plan: Plan, follow: Follow) -> Iterator[Cell]:
+def measured(plan: Plan, follow: Follow) -> Iterator[SweepCell]:
     """The cells in their order; those that are not known are measured now."""
     search, by = plan.search, None
     if plan.against:
@@ -125,7 +125,7 @@ def measured(plan: Plan, follow: Follow) -> Iterator[Cell]:
             yield measure(search, settings, by, follow_cell)
 
 
-def _result(plan: Plan, cells: Sequence[Cell]) -> SweepResult:
+def _result(plan: Plan, cells: Sequence[SweepCell]) -> SweepResult:
     """Write the page and the recommendation."""
     search, best = plan.search, front(plan.search, cells)
     budgets = within(best, plan.budgets or [cell.calls for cell in cells])
