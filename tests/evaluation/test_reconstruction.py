@@ -1,17 +1,13 @@
-"""An autoencoder measured: by what it gives back, and the command that does so."""
+"""An autoencoder measured by what it gives back, and its latents."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from mezzotint import UserError, evaluation
@@ -20,13 +16,9 @@ from mezzotint.data.prepared import Prepared
 from mezzotint.evaluation import reconstruction
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import Measure
-from mezzotint.interop.vae import write_vae
 from mezzotint.metrics import Figure, pairs
 from mezzotint.networks import VAE, TinyVAE, TinyVAEConfig, VAEConfig
 from mezzotint.pipeline.codec import Latents
-from mezzotint.pipeline.loading import is_autoencoder, load_codec
-
-from commands import CapSys, call
 
 CAP = 10 * np.log10(12 * 255**2)  # dB: an error of rounding's own size
 
@@ -64,15 +56,6 @@ def originals(few_glyphs: None) -> Prepared:
 def measure(originals: Prepared) -> Measure:
     against = Against("glyphs train", originals)
     return evaluation.measure("glyphs", against, (32, 32), torch.device("cpu"))
-
-
-@pytest.fixture
-def foreign(few_glyphs: None, tmp_path: Path) -> Path:
-    """An autoencoder as diffusers saves it."""
-    torch.manual_seed(0)
-    vae = VAE(VAEConfig(channels=(8, 16), blocks=1, groups=4))
-    write_vae(tmp_path / "foreign", asdict(vae.config), 3, vae.state_dict(), 1.0, 0.0)
-    return tmp_path / "foreign"
 
 
 def codec(mean: float = 0.0, std: float = 1.0, **spoilt: float) -> Latents:
@@ -115,7 +98,7 @@ def test_the_more_noise_the_farther_from_the_original(originals, measure) -> Non
     assert found[0]["psnr"].value == pytest.approx(10 * np.log10(255**2 / mse), abs=0.1)
 
 
-def test_kl_is_that_of_the_posterior_in_nats_a_picture(originals) -> None:
+def test_kl_is_that_of_the_posterior_in_nats_an_image(originals) -> None:
     variance = 0.3
     found = figures(codec(0.3, 0.5, log_variance=np.log(variance)), originals, [])
     x = originals.images[:].astype(np.float64) / 127.5 - 1
@@ -144,9 +127,11 @@ def test_the_latents_statistics_are_of_samples_as_they_are_scaled(originals) -> 
 
 
 def test_in_whatever_parts_they_come_the_figures_are_the_same(
-    originals, measure, foreign, monkeypatch
+    originals, measure, monkeypatch
 ) -> None:
-    vae = load_codec(foreign)
+    torch.manual_seed(0)
+    vae = VAE(VAEConfig(channels=(8, 16), blocks=1, groups=4)).eval()
+    vae = Latents(vae, torch.zeros(4), torch.ones(4))
     at_once = figures(vae, originals, [measure], ("fd", "kd"))
     monkeypatch.setattr(reconstruction, "SLICE", 7 * 32 * 32)
     monkeypatch.setattr(pairs, "ROWS", 7)
@@ -165,130 +150,3 @@ def test_what_cannot_be_measured_is_refused(originals, measure) -> None:
     odd = replace(originals, images=originals.images[:, :31])
     with pytest.raises(UserError, match=r"31x32 .* pass a `size` that 2 divides"):
         reconstruction.reconstruct(codec(), odd, [])
-
-
-NAMES = ["fd-glyphs", "sfd-glyphs", "kd-glyphs", "psnr", "ssim", "kl"]
-
-
-def row(folder: Path) -> dict:
-    """The one record of an evaluation."""
-    (line,) = (folder / "figures.jsonl").read_text().splitlines()
-    return json.loads(line)
-
-
-def test_the_command_measures_an_autoencoder(trained_vae: Path, capsys: CapSys) -> None:
-    code, said, err = call(capsys, "evaluate", str(trained_vae))
-    assert (code, err) == (0, "")
-    lines = said.splitlines()
-    assert lines[0].endswith("to 32x32; against 60 of glyphs held out")
-    assert lines[4] == "image by image"
-    assert [line.split()[0] for line in lines[1:4] + lines[5:8]] == NAMES
-    assert all("N = 60" in line for line in lines[1:4] + lines[5:8])
-    assert lines[8].startswith("latents, scaled: mean ")
-
-    out = trained_vae / "evaluation"
-    kept = row(out)
-    assert (kept["autoencoder"], kept["originals"]) == (str(trained_vae), "glyphs held out")
-    assert [f["name"] for f in kept["figures"]] == NAMES
-    assert np.shape(kept["latents"]["mean"]) == np.shape(kept["latents"]["std"]) == (4,)
-    assert kept["latents"]["std"] == pytest.approx([1] * 4, abs=0.1)  # as its checkpoint scales
-    with Image.open(out / "reconstructions.png") as picture:
-        assert picture.height == 2 + 8 * 98  # four rows, each above what came back, enlarged
-
-    call(capsys, "evaluate", str(trained_vae), "--metrics", "kd")
-    assert len((out / "figures.jsonl").read_text().splitlines()) == 2
-
-
-def test_a_checkpoint_is_measured_as_its_run(trained_vae, tmp_path, capsys, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    newest = trained_vae / "checkpoints" / "step-12"
-    for folder in (trained_vae, newest):
-        assert call(capsys, "evaluate", str(folder), "--metrics", "fd")[0] == 0
-    made = [row(trained_vae / "evaluation"), row(tmp_path / "evaluation")]
-    assert made[0]["figures"] == made[1]["figures"]
-    assert made[0]["digest"] == made[1]["digest"]
-
-
-@pytest.mark.parametrize(
-    ("flags", "count", "name"),
-    [
-        ("--samples 20", 20, "glyphs held out"),
-        ("--size 16", 60, "glyphs held out"),
-        ("--against glyphs", 100, "glyphs train"),
-        ("--against glyphs --against-split test --samples 900", 60, "glyphs test"),
-        ("--tile 8 --size 64", 60, "glyphs held out"),
-        ("--precision bf16", 60, "glyphs held out"),
-    ],
-)
-def test_what_is_given_back_can_be_chosen(trained_vae, capsys, flags, count, name) -> None:
-    words = [*flags.split(), "--metrics", "fd", "--network", "glyphs"]
-    assert call(capsys, "evaluate", str(trained_vae), *words)[0] == 0
-    kept = row(trained_vae / "evaluation")
-    assert kept["originals"] == name
-    assert [f["name"] for f in kept["figures"]] == ["fd-glyphs", *NAMES[3:]]
-    assert {f["samples"] for f in kept["figures"]} == {count}
-
-
-def test_figures_of_no_network_stand_alone(trained_vae, capsys) -> None:
-    code, said, _ = call(capsys, "evaluate", str(trained_vae), "--metrics")
-    assert code == 0
-    assert said.startswith("image by image\n")
-
-
-def test_a_foreign_autoencoder_is_measured_on_what_is_said(foreign, tmp_path, capsys) -> None:
-    out = tmp_path / "out"
-    flags = ["--against", "glyphs", "--metrics", "fd", "--out", str(out)]
-    assert call(capsys, "evaluate", str(foreign), *flags)[0] == 0
-    found = {f["name"]: f["value"] for f in row(out)["figures"]}
-    assert {f["samples"] for f in row(out)["figures"]} == {100}
-    images = torch.from_numpy(np.array(prepare("glyphs").images)).permute(0, 3, 1, 2).contiguous()
-    codec = load_codec(foreign)
-    error = (codec.decode(codec.encode(images)).double() - images).square().mean((1, 2, 3))
-    assert found["psnr"] == pytest.approx(float((10 * torch.log10(255**2 / error)).mean()))
-
-
-def test_autoencoders_are_told_from_all_else(trained, trained_vae, foreign, tmp_path) -> None:
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "config.json").write_text("{")
-    for folder in (trained_vae, trained_vae / "checkpoints" / "step-12", foreign):
-        assert is_autoencoder(folder)
-    for folder in (trained, trained / "checkpoints" / "step-12", tmp_path / "bad", "glyphs"):
-        assert not is_autoencoder(folder)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("FOREIGN", "does not say what it was trained on: say what with --against"),
-        ("FOREIGN --against nowhere", "there is no data set, file or folder 'nowhere'"),
-        ("FOREIGN --against glyphs --size 31", "pass a --size that 2 divides"),
-        ("FOREIGN --against glyphs --against-split half", "has no split 'half'"),
-        ("VAE --size 30", "30x30 (height x width) have no latents"),
-        ("VAE --size 8", "images of 8x8: SSIM needs 11 pixels a side"),
-        ("VAE --samples 9", "9 images cannot be measured: give at least 10"),
-        ("VAE --samples -1", "-1 images cannot be measured: give at least 10"),
-        ("VAE --metrics accuracy", "accuracy"),
-        ("VAE --tile 3", "a tile of 3 latents a side is too small"),
-        ("VAE --steps 3", "unknown field --steps"),
-        ("EMPTY", "has no checkpoint yet: train it on with --resume"),
-        ("BROKEN", "is damaged"),
-    ],
-)
-def test_bad_input_is_one_clear_line(
-    trained_vae, foreign, tmp_path, capsys, monkeypatch, arguments: str, message: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty").mkdir()
-    shutil.copy(trained_vae / "config.json", tmp_path / "empty")
-    broken = Path(shutil.copytree(trained_vae / "checkpoints" / "step-12", tmp_path / "broken"))
-    (broken / "codec.safetensors").write_bytes(b"")
-    places = {"FOREIGN": "foreign", "VAE": "vae", "EMPTY": "empty", "BROKEN": "broken"}
-    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    capsys.readouterr()
-    words = [places.get(word, word) for word in arguments.split()]
-    code, out, err = call(capsys, "evaluate", *words)
-    assert (code, out) == (2, "")
-    assert len(err.splitlines()) == 1, err
-    assert err.startswith("mezzotint: ")
-    assert message in err
-    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before

@@ -1,4 +1,4 @@
-"""Models and pictures measured: shared work, work taken up again, and what the command says."""
+"""The verb ``evaluate`` of models and of images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 from unittest.mock import MagicMock
@@ -14,22 +13,14 @@ from unittest.mock import MagicMock
 import huggingface_hub
 import numpy as np
 import pytest
-import torch
 from huggingface_hub import errors
 from PIL import Image
 
-import mezzotint as mz
 from mezzotint import evaluation
 from mezzotint.cli.table import Distance, Metric, Network
 from mezzotint.data.sources import glyphs
-from mezzotint.diffusion import optimised_grid
-from mezzotint.errors import UserError
-from mezzotint.evaluation import samples
-from mezzotint.evaluation.measuring import Measure
-from mezzotint.evaluation.samples import Share
 from mezzotint.metrics import METRICS, NETWORKS, interval
 from mezzotint.metrics.pairs import DISTANCES
-from mezzotint.storage import jsonl
 
 from commands import CapSys, call
 
@@ -37,133 +28,9 @@ from commands import CapSys, call
 pytestmark = pytest.mark.filterwarnings("ignore:.* are fewer than 2,049")
 
 
-@pytest.fixture
-def pipe(trained: Path) -> mz.Pipeline:
-    return mz.load(trained)
-
-
-@pytest.fixture
-def measure(trained: Path, pipe: mz.Pipeline) -> Measure:
-    against = evaluation.training_set(trained, pipe)
-    return evaluation.measure("glyphs", against, pipe.shape[1:], torch.device("cpu"))
-
-
-def figures(pipe, measure, folder: Path, tiers=(40,), **more):
-    """Of each tier: name -> (value, low, high, samples)."""
-    seen = evaluation.measure_samples(
-        pipe, [measure], pipe.defaults, tiers, folder, batch=16, **more
-    )
-    return [{f.name: (f.value, f.low, f.high, f.count) for f in found} for _, found in seen]
-
-
-def test_the_figures_do_not_depend_on_the_number_of_processes(pipe, measure, tmp_path) -> None:
-    alone = figures(pipe, measure, tmp_path / "alone")
-    for number in (2, 1):
-        assert figures(pipe, measure, tmp_path / "three", share=Share(number, 3)) == []
-    assert figures(pipe, measure, tmp_path / "three", share=Share(0, 3)) == alone
-    assert alone[0]["fd-glyphs"][3] == 40
-
-
-def test_an_evaluation_goes_on_where_it_stood(pipe, measure, tmp_path, monkeypatch) -> None:
-    whole = figures(pipe, measure, tmp_path)
-    (tmp_path / "000001.npy").unlink()
-    made = []
-    sample = mz.Pipeline.sample
-
-    def counted(self, n, **more):
-        made.append(more["first"])
-        return sample(self, n, **more)
-
-    monkeypatch.setattr(mz.Pipeline, "sample", counted)
-    assert figures(pipe, measure, tmp_path) == whole
-    assert made == [16]
-
-
-def test_the_network_is_compiled_for_what_is_missing(pipe, measure, tmp_path, monkeypatch) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(
-        mz.Pipeline, "sample", lambda self, n, **_: torch.zeros(n, 3, 32, 32).byte()
-    )
-    monkeypatch.setattr(
-        type(pipe.net), "compile_for", lambda self, calls: bool(asked.append(calls))
-    )
-    for count in (24, 40):
-        figures(pipe, measure, tmp_path, (count,))
-    assert asked == [2 * pipe.defaults.steps, pipe.defaults.steps]
-
-
-def test_more_pictures_begin_with_the_fewer_ones(pipe, measure, tmp_path) -> None:
-    (fewer,) = figures(pipe, measure, tmp_path / "a", (24,))
-    first, second = figures(pipe, measure, tmp_path / "b", (24, 40))
-    assert first == fewer
-    assert second == figures(pipe, measure, tmp_path / "c", (40,))[0]
-
-
-def test_a_block_holds_the_pictures_of_its_numbers(pipe, measure, tmp_path) -> None:
-    figures(pipe, measure, tmp_path)
-    kept = torch.cat(list(samples.stored(tmp_path, 3, 37, 16)))
-    wanted = pipe.sample(37)[3:]
-    assert (kept.int() - wanted.int()).abs().max() <= 1  # another batch rounds differently
-
-
-@pytest.mark.parametrize("whole", [0, 60, -1])
-def test_a_damaged_block_is_named_in_one_line(tmp_path, whole) -> None:
-    path = samples.block(tmp_path, 0)
-    np.save(path, np.zeros((4, 8, 8, 3), dtype=np.uint8))
-    path.write_bytes(path.read_bytes()[:whole])
-    with pytest.raises(UserError, match=r"000000\.npy is damaged: delete it"):
-        list(samples.stored(tmp_path, 0, 4, 4))
-
-
-def test_pictures_are_made_as_they_are_kept_whatever_the_models_own_settings(
-    pipe, tmp_path
-) -> None:
-    own = replace(pipe, defaults=replace(pipe.defaults, guidance=3.0, interval=(0.5, 2.0)))
-    how = replace(own.defaults, interval=None)
-    samples.make(own, tmp_path, 0, how, 0, 4, 4, lambda *_: None)
-    (made,) = samples.stored(tmp_path, 0, 4, 4)
-    plain = replace(pipe, defaults=how)
-    assert torch.equal(made, plain.sample(4, batch=4))
-    assert not torch.equal(made, own.sample(4, batch=4))
-
-
-def test_other_settings_weights_and_seeds_have_other_pictures(pipe) -> None:
-    def key(pipe=pipe, seed=0, batch=64, **settings):
-        return samples.key(pipe, replace(pipe.defaults, **settings), seed, batch)
-
-    keys = {key(), key(seed=1), key(steps=3), key(guidance=1.5), key(batch=32)}
-    keys |= {key(interval=(0.1, 9.0)), key(spacing="knots", knots=(9.0, 0.1)), key(rescale=0.5)}
-    keys |= {key(sampler="unipc"), key(sampler="unipc", order=3), key(pipe.guided_by(pipe))}
-    with torch.no_grad():
-        next(pipe.net.parameters()).add_(1e-3)
-    keys.add(key(replace(pipe)))
-    assert len(keys) == 12
-
-
 def test_the_command_offers_what_there_is() -> None:
     for literal, names in ((Metric, METRICS), (Network, NETWORKS), (Distance, DISTANCES)):
         assert get_args(literal) == tuple(names)
-
-
-@pytest.mark.parametrize(
-    ("samples", "tiers"),
-    [
-        ("1k", [1_000]),
-        ("5k", [1_000, 5_000]),
-        ("10k", [1_000, 5_000, 10_000]),
-        ("50K", [1_000, 5_000, 10_000, 50_000]),
-        ("2000", [1_000, 2_000]),
-        ("64", [64]),
-    ],
-)
-def test_figures_come_at_each_tier_on_the_way(samples: str, tiers: list[int]) -> None:
-    assert evaluation.tiers(samples) == tiers
-
-
-@pytest.mark.parametrize("samples", ["", "0", "k", "-5", "many", "1.5k", "0k"])
-def test_a_count_that_is_none_is_refused(samples: str) -> None:
-    with pytest.raises(UserError, match="give 1k, 5k, 10k, 50k or a number"):
-        evaluation.tiers(samples)
 
 
 def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
@@ -193,13 +60,6 @@ def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
     code, again, _ = call(capsys, "evaluate", str(trained), "--samples", "30", "--steps", "3")
     assert (code, again) == (0, said)
     assert len((trained / "evaluation" / "figures.jsonl").read_text().splitlines()) == 2
-
-
-def test_a_figure_after_a_line_that_was_cut_short_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / "figures.jsonl"
-    path.write_text('{"time": "2026')
-    evaluation.record(path, [], {"model": "mine"})
-    assert [row["model"] for row in jsonl.read(path)] == ["mine"]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +105,7 @@ def test_a_budget_and_a_weaker_model_are_on_record(trained: Path, tmp_path, caps
     assert len({row["pictures"] for row in rows}) == 3
 
 
-def test_two_networks_look_at_the_same_pictures(trained: Path, capsys: CapSys) -> None:
+def test_two_networks_look_at_the_same_samples(trained: Path, capsys: CapSys) -> None:
     flags = ["--samples", "12", "--metrics", "fd", "accuracy", "--network", "glyphs", "cifar10"]
     code, said, _ = call(capsys, "evaluate", str(trained), *flags)
     assert code == 0
@@ -284,7 +144,7 @@ def digits(folder: Path, count: int, suffix: str = "png") -> Path:
     return folder
 
 
-def test_pictures_are_measured_against_pictures(few_glyphs, tmp_path, capsys, monkeypatch) -> None:
+def test_images_are_measured_against_images(few_glyphs, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = digits(tmp_path / "a", 30)
     shutil.make_archive(str(tmp_path / "b"), "zip", digits(tmp_path / "b", 40))
@@ -415,16 +275,3 @@ def test_jpeg_files_are_warned_of(few_glyphs, tmp_path, capsys) -> None:
     flags = ["--against", "glyphs", "--metrics", "fd", "--out", str(tmp_path / "out")]
     with pytest.warns(UserWarning, match=f"12 of the images in {folder} are JPEG files"):
         assert call(capsys, "evaluate", str(folder), *flags)[0] == 0
-
-
-def test_pictures_of_an_optimised_grid_are_kept_by_the_grid(
-    trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(optimised_grid, "FINE", 12)
-    pipe = mz.load(trained)
-    how = replace(pipe.defaults, spacing="optimised", steps=3)
-    first = evaluation.kept(pipe, how, 0, 4)
-    (grid,) = (trained / "grids").iterdir()
-    assert evaluation.kept(pipe, how, 0, 4) == first
-    grid.write_text('{"sigma/alpha": [50, 5, 0.5]}')  # as another way of measuring might find
-    assert evaluation.kept(pipe, how, 0, 4) != first
