@@ -1,27 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from mezzotint.drawing.curves import Panel, draw
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are written, as matplotlib holds them."""
-    figures: list[Figure] = []
-    savefig = Figure.savefig
-
-    def kept(self: Figure, *arguments: Any, **more: Any) -> None:
-        figures.append(self)
-        savefig(self, *arguments, **more)
-
-    monkeypatch.setattr(Figure, "savefig", kept)
-    return figures
 
 
 def series(count: int) -> dict[str, list[tuple[float, float]]]:

@@ -1,29 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from PIL import Image
 
 from mezzotint.drawing.heatmap import draw
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are written, as matplotlib holds them."""
-    figures: list[Figure] = []
-    savefig = Figure.savefig
-
-    def kept(self: Figure, *arguments: Any, **more: Any) -> None:
-        figures.append(self)
-        savefig(self, *arguments, **more)
-
-    monkeypatch.setattr(Figure, "savefig", kept)
-    return figures
-
 
 ONE = {("1", 5): 4.0, ("1", 10): 3.0, ("2", 10): 1.0}
 

@@ -9,8 +9,9 @@ from typing import Literal
 from mezzotint import evaluation
 from mezzotint.cli.flags import flags_called, parse, settings, subject
 from mezzotint.cli.reconstructions import reconstructions
-from mezzotint.cli.table import Following, Metric, Network
+from mezzotint.cli.table import Metric, Network, table
 from mezzotint.config.sampling import SampleConfig
+from mezzotint.drawing.bars import Follower
 from mezzotint.errors import UserError
 from mezzotint.evaluation import Found, Request
 from mezzotint.evaluation.nearest import SHOWN
@@ -35,8 +36,10 @@ class Measures:
     """fd: Frechet distance, sfd: spatial, cs: classifier score, kd: kernel distance, prdc:
     precision, recall, density, coverage."""
 
-    def request(self, out: Path, following: Following) -> Request:
-        return Request(self.network, self.metrics, out, following.on, following.say)
+    def request(self, out: Path, follow: Follower) -> Request:
+        return Request(
+            self.network, self.metrics, out, follow, lambda figures: follow.say(table(figures))
+        )
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,10 @@ def _model(name: str, rest: list[str]) -> None:
     default = ModelFlags(settings(pipe.defaults, rest), (folder if run else Path()) / "evaluation")
     flags = parse(default, rest, f"mezzotint evaluate {name}")
     counts = evaluation.tiers(flags.samples)
-    with Following() as following, flags_called(data="against", split="against_split"):
+    with Follower("images") as follow, flags_called(data="against", split="against_split"):
         found = evaluation.of_model(
             replace(pipe, defaults=flags.how),
-            flags.what.request(flags.out, following),
+            flags.what.request(flags.out, follow),
             flags.what.against or None,
             split=flags.what.against_split if flags.what.against else None,
             size=flags.what.size,
@@ -130,8 +133,8 @@ def _images(name: str, rest: list[str]) -> None:
     share, _ = evaluation.join()
     if share.number:
         return
-    with Following() as following:
-        request = flags.what.request(flags.out, following)
+    with Follower("images") as follow:
+        request = flags.what.request(flags.out, follow)
         request.check_out()
         found = evaluation.of_images(
             evaluation.images_of(name, flags.split, flags.what.size),

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mezzotint import evaluation
 from mezzotint.cli.flags import flags_called, parse
-from mezzotint.cli.table import Distance, Following, Network
+from mezzotint.cli.table import Distance, Network, table
+from mezzotint.drawing.bars import Follower
 from mezzotint.metrics.pairs import DISTANCES
 from mezzotint.pipeline import loading
 
@@ -49,9 +50,10 @@ def reconstructions(name: str, rest: list[str]) -> None:
     share, device = evaluation.join()
     if share.number:
         return
-    with Following() as following, flags_called(data="against"):
+    with Follower("images") as follow, flags_called(data="against"):
         request = evaluation.Request(
-            *(flags.network, flags.metrics, flags.out, following.on, following.say)
+            *(flags.network, flags.metrics, flags.out, follow),
+            lambda figures: follow.say(table(figures)),
         )
         request.check_out()
         codec = loading.load_codec(name, device, flags.precision)

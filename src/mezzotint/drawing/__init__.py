@@ -1,1 +1,1 @@
-"""What a person looks at: pictures of pictures, and their colours."""
+"""What a person looks at: charts, grids of images, HTML pages and progress bars."""

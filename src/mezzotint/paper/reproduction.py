@@ -21,7 +21,7 @@ from mezzotint.paper.schedules import compare_schedules
 from mezzotint.paper.tables import Results
 from mezzotint.paper.work import Work, begin
 from mezzotint.run import Progress
-from mezzotint.storage.progress import told as in_words
+from mezzotint.storage.progress import in_words
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from mezzotint.paper.rows import networks
 from mezzotint.paper.work import Work
 from mezzotint.storage.cache import cache_folder
 from mezzotint.storage.log import duration
-from mezzotint.storage.progress import told as in_words
+from mezzotint.storage.progress import in_words
 
 SHOWN = 10  # samples of each row
 Facts = Mapping[str, Any]

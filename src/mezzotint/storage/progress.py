@@ -19,7 +19,7 @@ def progress(column: ProgressColumn) -> Progress:
     )
 
 
-def told(seconds: float) -> str:
+def in_words(seconds: float) -> str:
     """A duration in words: "3 hours"."""
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * size:

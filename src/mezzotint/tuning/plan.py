@@ -14,7 +14,7 @@ from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
 from mezzotint.metrics import NETWORKS
 from mezzotint.pipeline.pipeline import Pipeline
-from mezzotint.storage.progress import told as in_words
+from mezzotint.storage.progress import in_words
 from mezzotint.strict import Choice, strict
 from mezzotint.tuning.cells import Interval, SweepCell, combinations
 from mezzotint.tuning.search import SIGNS, Search, known, seconds
