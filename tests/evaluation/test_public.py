@@ -217,6 +217,7 @@ MODEL: list[tuple[dict[str, Any], str]] = [
     ({"size": 16}, "`split` and `size` are of `data`, which is not given"),
     ({"data": "glyphs", "size": 16}, "16x16, those to measure of 32x32: scale them with `size`"),
     ({"weaker": "nowhere"}, "there is no folder nowhere"),
+    ({"weaker": 3}, "`weaker` is of type int: give a pipeline, a path or a name"),
     ({"precision": "half"}, "precision"),
 ]
 
@@ -229,6 +230,11 @@ def test_bad_input_names_the_argument(
     with pytest.raises(mz.UserError, match=re.escape(message)):
         mz.evaluate(trained, out=tmp_path / "out", **arguments)
     assert not (tmp_path / "out" / "figures.jsonl").exists()
+
+
+def test_an_out_that_is_no_path_is_refused(trained: Path) -> None:
+    with pytest.raises(mz.UserError, match="`out` is 3: give the path of a folder"):
+        mz.evaluate(trained, samples=12, out=3)
 
 
 def test_an_out_that_is_a_file_is_refused_before_the_work(trained: Path, tmp_path: Path) -> None:
@@ -266,7 +272,9 @@ def test_what_is_no_model_is_refused(
     ("arguments", "message"),
     [
         ({"steps": 3}, "`steps` is for a model that makes samples: leave it out"),
+        ({"eta": 0.0}, "`eta` is for a model"),
         ({"seed": 3}, "`seed` is for a model"),
+        ({"weaker": "cifar10"}, "`weaker` is for a model"),
         ({"batch": 3}, "`batch` is for a model"),
         ({"metrics": "prdc"}, "unknown metric of an autoencoder 'prdc': choose one of fd, sfd, kd"),
         ({"samples": 9}, "9 images cannot be measured"),
@@ -314,6 +322,20 @@ def test_images_that_cannot_be_compared_are_refused(
         given[name] = given[name](digits) if callable(given[name]) else given[name]
     with pytest.raises(mz.UserError, match=re.escape(message)):
         mz.compare(given.pop("images_a"), given.pop("images_b"), **given)
+
+
+def test_a_network_of_ones_own_is_measured(few_glyphs: None) -> None:
+    class Blank(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.tensor(0.5))
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor, labels: object) -> torch.Tensor:
+            return self.scale * x
+
+    pipe = mz.Pipeline(Blank(), mz.cosine(20), "eps", (3, 32, 32))
+    found = mz.evaluate(pipe, "glyphs", samples=12, steps=2, metrics=["fd", "accuracy"])
+    assert {name: f.against for name, f in found.items()} == {"fd-cifar10": "100 of glyphs train"}
 
 
 def test_metrics_that_give_nothing_are_said(digits, monkeypatch) -> None:

@@ -93,17 +93,18 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
     return Against(f"{c.data} train", found)
 
 
-def own_training_set(pipe: Pipeline) -> Against:
+def own_training_set(pipe: Pipeline, name: str = "") -> Against:
     """Return what a pipeline was trained on, wherever it was loaded from.
 
     A shipped model has no home; the one that was trained on the same data names its data set.
+    ``name`` is what an error calls the model.
     Raises UserError as `training_set` does.
     """
     homes = [pipe.home] if pipe.home else [shipped.MODELS / name for name in shipped.names()]
     for home in homes:
         if pipe.home or facts(home, "data")["data"] == pipe.data:
             return training_set(home, pipe)
-    raise _silent("the model")
+    raise _silent(name or "the model")
 
 
 def _silent(what: str) -> UserError:

@@ -39,6 +39,7 @@ def of_codec(
     assert images is not None
     height, width = images.images.shape[1:3]
     device = codec.mean.device
+    request.check_out()
     codec.latent_shape((3, height, width))  # refused before anything is measured
     chosen = tuple(DISTANCES) if request.metrics is None else request.metrics
     for metric in chosen:

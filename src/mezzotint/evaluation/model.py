@@ -45,11 +45,12 @@ def of_model(
     if data is None and (split, size) != (None, None):
         raise UserError("`split` and `size` are of `data`, which is not given: leave them out")
     _check_channels(pipe)
-    networks = request.load(pipe.classes, pipe.device)
+    request.check(pipe.classes)
     pipe, facts = _ready(pipe, name, weaker, precision)
     share, _ = join()
-    with share.first():
-        to = own_training_set(pipe) if data is None else Against.of(data, split, size)
+    with share.first():  # which downloads and decodes, for all
+        networks = request.load(pipe.classes, pipe.device)
+        to = own_training_set(pipe, name) if data is None else Against.of(data, split, size)
         measures = [measure(network, to, pipe.size) for network in networks]
     folder = kept(pipe, how, seed, batch)
     facts |= {"pictures": folder.name, **asdict(how), "seed": seed, "batch": batch}

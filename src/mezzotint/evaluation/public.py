@@ -93,6 +93,9 @@ def evaluate(
     asked = Request.of(network, metrics, out, on_progress)
     count = None if samples is None else number_of(samples)
     seed, batch = whole("seed", seed, 0), whole("batch", batch, 1)
+    if not isinstance(weaker, Pipeline | str | Path | None):
+        kind = type(weaker).__name__
+        raise UserError(f"`weaker` is of type {kind}: give a pipeline, a path or a name")
     share, device = join()
     subject = _opened(pipe, device)
     name = "" if isinstance(pipe, Pipeline | Latents) else str(pipe)
@@ -110,9 +113,9 @@ def evaluate(
             settings=settings,
         )
         return by_name(found.figures)
-    for key, given in {"seed": seed, "batch": batch != 64, "weaker": weaker, **settings}.items():
-        if given:
-            raise UserError(f"`{key}` is for a model that makes samples: leave it out")
+    named = {"seed": seed != 0, "batch": batch != 64, "weaker": weaker is not None}
+    if foreign := [*settings, *(key for key, given in named.items() if given)]:
+        raise UserError(f"`{foreign[0]}` is for a model that makes samples: leave it out")
     if share.number:
         return {}
     if precision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.record import record
 from mezzotint.evaluation.samples import Follow
-from mezzotint.metrics import FeatureNetwork, Figure, network
+from mezzotint.metrics import METRICS, FeatureNetwork, Figure, network
 from mezzotint.metrics.measure import anything
 from mezzotint.metrics.networks import choose
 from mezzotint.storage.files import writable
@@ -44,20 +45,28 @@ class Request:
         """Return what a caller asked for. Raises UserError for arguments of other types."""
         follow = on_progress or Request.follow
         chosen = None if metrics is None else _names("metrics", metrics)
+        if not isinstance(out, str | os.PathLike | None):
+            raise UserError(f"`out` is {out!r}: give the path of a folder")
         place = None if out is None else Path(out)
         return Request(_names("network", network), chosen, place, follow)
 
     def load(self, classes: Sequence[str], device: torch.device) -> list[FeatureNetwork]:
-        """Load the feature networks, after a look whether all that is asked for can be done.
+        """Load the feature networks for images of these classes.
+
+        Raises UserError for weights that cannot be had, and as `check`.
+        """
+        self.check(classes)
+        return [network(name, device) for name in self.networks or (choose(classes),)]
+
+    def check(self, classes: Sequence[str]) -> None:
+        """Look whether all that is asked for can be done, before the work.
 
         Raises UserError for names that do not exist, metrics that measure nothing of images of
-        these classes, weights that cannot be had, and an ``out`` that cannot be written.
+        these classes, and an ``out`` that cannot be written.
         """
-        names = self.networks or (choose(classes),)
-        if self.metrics is not None:
-            anything(self.metrics, names, classes)
+        metrics = METRICS if self.metrics is None else self.metrics
+        anything(metrics, self.networks or (choose(classes),), classes)
         self.check_out()
-        return [network(name, device) for name in names]
 
     def check_out(self) -> None:
         """Raise UserError where figures could not be kept in ``out``."""
