@@ -26,8 +26,8 @@ def table(figures: Sequence[Figure]) -> str:
     rows = []
     for network, group in groupby(figures, lambda f: f.network):
         found = list(group)
-        first = found[0]
-        eyes = f"{network} network, {first.resize}; against {first.against}"
+        against = next((f"; against {f.against}" for f in found if f.against), "")
+        eyes = f"{network} network, {found[0].resize}{against}"
         rows.append(eyes if network else "image by image")
         for f in found:
             interval = f"[{f.low:.5g}, {f.high:.5g}]"

@@ -81,6 +81,6 @@ def _parts(images: np.ndarray, length: int = 1000) -> Iterator[Tensor]:
 
 def _mapped(rows: int, columns: int) -> np.ndarray:
     folder = cache_folder("features")
-    check_room(folder, 4 * rows * columns, "features", "measure fewer pictures")
+    check_room(folder, 4 * rows * columns, "features", "measure fewer images")
     with tempfile.TemporaryFile(dir=folder) as file:
         return np.memmap(file, np.float32, "w+", shape=(rows, columns))
