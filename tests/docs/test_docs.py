@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 import mezzotint
-from examples import run_examples
 from mezzotint.config.experiment import Autoencoder, Configuration
 from mezzotint.config.recipes import RECIPES
 from mezzotint.diffusion.guidance import CLIPPINGS, GUIDANCE_SHAPES
@@ -20,6 +19,8 @@ from mezzotint.diffusion.schedules import SCHEDULES
 from mezzotint.diffusion.spacings import SPACINGS
 from mezzotint.networks import VAE
 from mezzotint.trainer.objective import WEIGHTINGS
+
+from examples import run_examples
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

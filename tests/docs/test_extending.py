@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 
 import mezzotint as mz
-from examples import EXAMPLE, run_examples
 from metrics.pixels import pictures, pixel_network
 from mezzotint import api
 from mezzotint.config.experiment import Experiment
@@ -23,6 +22,7 @@ from mezzotint.errors import Registry
 from mezzotint.metrics import NETWORKS
 
 from commands import CapSys, call
+from examples import EXAMPLE, run_examples
 from oracles import Gaussian, along
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"

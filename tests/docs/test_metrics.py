@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from examples import run_examples
 from mezzotint.metrics import NETWORKS
+
+from examples import run_examples
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 

@@ -13,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from examples import EXAMPLE
 from mezzotint.metrics.networks import NETWORKS
+
+from examples import EXAMPLE
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "python.md"
