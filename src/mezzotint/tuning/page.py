@@ -56,7 +56,7 @@ def _about(search: Search, cells: Sequence[SweepCell]) -> list[str]:
     figure = cells[0].figure
     better = "more is better" if search.sign < 0 else "less is better"
     few = (
-        " It is too high because the samples are few, by the same amount in all cells."
+        f" {figure.name} is too high because the samples are few, by the same amount in all cells."
         if search.metric == "fd"
         else ""
     )
