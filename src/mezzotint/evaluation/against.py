@@ -78,7 +78,7 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
     Raises UserError for a model that does not say, and where the data has changed since; for a
     model that came with the package, whose user may have a copy in another order, it warns.
     """
-    if pipe.data is None:
+    if pipe.data is None or not (folder / "config.json").exists():  # saved by itself
         raise _silent(str(folder))
     c = read_config(folder / "config.json").data
     found = prepare(c.data, size=c.size, skip_bad=c.skip_bad)

@@ -25,7 +25,7 @@ def accepted(pipe: Pipeline) -> dict[str, Any]:
     PREDICTIONS.check(pipe.prediction)
     if len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape):
         raise UserError(f"`shape` is {pipe.shape!r}: give (channels, height, width)")
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise UserError(f"`classes` is {names!r}: give a tuple of names")
     net = wrap(pipe.net, len(names))
     check(net, shape, shape[0] * (1 + pipe.learned_variance))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from mezzotint.config.sampling import SampleConfig
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
 
 def of(pipe: Pipeline) -> str:
     """The lines of a pipeline's repr."""
-    net = pipe.net.module if isinstance(pipe.net, Custom) else pipe.net
-    count = sum(weight.numel() for weight in net.parameters())
+    own = pipe.net.config.constructor if isinstance(pipe.net, Custom) else type(pipe.net).__name__
+    name = re.split(r"[:.]", own)[-1]
+    count = sum(weight.numel() for weight in pipe.net.parameters())
     channels, height, width = pipe.codec.picture_shape(pipe.shape)
     latents = "" if isinstance(pipe.codec, Pixels) else f", in latents {_sides(pipe.shape)}"
     lines = {
-        "network": f"{type(net).__name__}, {count:,} weights",
+        "network": f"{name}, {count:,} weights",
         "images": f"{_sides((channels, height, width))}{latents}",
         "classes": _classes(pipe.classes),
         "prediction": f"{pipe.prediction}, on {len(pipe.schedule):,} levels of noise",
