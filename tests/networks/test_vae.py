@@ -70,7 +70,7 @@ def test_the_tiny_one_looks_at_latents_up_to_a_magnitude_of_3() -> None:
 @pytest.mark.parametrize("size", [(16, 18), (17, 16)])
 def test_sides_that_the_factor_does_not_divide_are_refused(build, size: tuple[int, int]) -> None:
     net = vae(channels=(8, 8, 16)) if build is vae else tiny()
-    match = rf"^a picture of {size[0]}x{size[1]} .* so 4 must divide them$"
+    match = rf"^an image of {size[0]}x{size[1]} .* so 4 must divide them$"
     with pytest.raises(UserError, match=match):
         net.encode(torch.randn(1, 3, *size))
 

@@ -193,7 +193,7 @@ def test_statistics_of_a_tile_make_a_small_difference() -> None:
 
 def test_what_does_not_go_together_is_refused() -> None:
     codec = Latents(Squares(Config(factor=8, latent=4)), torch.zeros(4), torch.ones(4))
-    with pytest.raises(UserError, match=r"pictures of 32x30 .* a `size` that 8 divides$"):
+    with pytest.raises(UserError, match=r"images of 32x30 .* a `size` that 8 divides$"):
         codec.latent_shape((3, 32, 30))
     with pytest.raises(UserError, match="latents of 3 channels, the autoencoder has 4"):
         codec.decode(torch.randn(1, 3, 4, 4))

@@ -159,7 +159,7 @@ def test_what_cannot_be_shipped_is_refused(
     models: Path, trained: Path, trained_vae: Path, tmp_path: Path, monkeypatch
 ) -> None:
     out = models / "small"
-    with pytest.raises(mz.UserError, match="is an autoencoder, and makes no pictures"):
+    with pytest.raises(mz.UserError, match="is an autoencoder, and makes no images"):
         ship(trained_vae, out, "")
     with pytest.raises(mz.UserError, match="exists: delete it first"):
         ship(trained, tmp_path / "work", "")

@@ -309,7 +309,7 @@ def test_latents_that_are_all_alike_are_refused(tiny_ldm, tmp_path, posterior) -
 
     vae = foreign(tmp_path / "theirs", dead)
     told = refused(latent(tiny_ldm, vae, posterior=posterior), tmp_path / "run")
-    assert "hardly differ from picture to picture in channel 1 (0.7 +- " in told
+    assert "hardly differ from image to image in channel 1 (0.7 +- " in told
 
 
 def test_sizes_that_do_not_fit_are_refused(tiny_ldm, tmp_path) -> None:
@@ -317,7 +317,7 @@ def test_sizes_that_do_not_fit_are_refused(tiny_ldm, tmp_path) -> None:
     assert "30x30 (height x width) have no latents" in refused(odd, tmp_path / "run")
     odd = replace(tiny_ldm, data=replace(tiny_ldm.data, size=36))
     told = refused(odd, tmp_path / "run")
-    assert "latents of 9x9, of pictures of 36x36 cannot be halved" in told
+    assert "latents of 9x9, of images of 36x36 cannot be halved" in told
     assert told.endswith("pass a `size` divisible by 8")
     dit = replace(odd, net=DiTConfig(patch=2, width=32, depth=1, heads=2))
     assert "pass a `size` divisible by 8" in refused(dit, tmp_path / "run")
@@ -352,7 +352,7 @@ def test_a_foreign_autoencoder_of_grey_pictures_is_refused(tiny_ldm, tmp_path) -
     torch.manual_seed(0)
     write_vae(tmp_path / "theirs", asdict(NET), 1, VAE(NET, 1).state_dict(), 1.0, 0.0)
     told = refused(latent(tiny_ldm, tmp_path / "theirs"), tmp_path / "run")
-    assert "is of pictures of 1 channels: give an autoencoder of 3" in told
+    assert "is of images of 1 channels: give an autoencoder of 3" in told
 
 
 def test_pictures_without_classes_are_refused_but_for_an_unconditional_model(tiny_ldm, tmp_path):

@@ -14,14 +14,14 @@ from mezzotint.errors import UserError
 
 
 class Discriminator(nn.Module):
-    """Pictures x (B, C, H, W) in [-1, 1] to a logit a patch (B, 1, H / 2^layers - 2, ...).
+    """Images x (B, C, H, W) in [-1, 1] to a logit a patch (B, 1, H / 2^layers - 2, ...).
 
     The higher, the more real. ``layers`` convolutions halve the resolution, the width doubling from
     ``width`` to 8 times that; a logit sees 70x70 pixels with 3 layers, 34x34 with 2. The norms are
     of groups of channels, not of the batch as in the paper: a batch's statistics would differ
     between processes, and would tell it the real batch from the made one.
 
-    Raises UserError for a picture that is less than 3 * 2^layers high or wide.
+    Raises UserError for an image that is less than 3 * 2^layers high or wide.
     """
 
     def __init__(self, image_channels: int = 3, width: int = 64, layers: int = 3) -> None:
@@ -51,7 +51,7 @@ class Discriminator(nn.Module):
         h, w = x.shape[2:]
         if min(h, w) < self.least:
             raise UserError(
-                f"a picture of {h}x{w} (height x width) is too small for this discriminator: "
+                f"an image of {h}x{w} (height x width) is too small for this discriminator: "
                 f"its sides must be {self.least} or more"
             )
         out: Tensor = self.stack(x)

@@ -42,7 +42,7 @@ class DiTConfig:
 
     @property
     def factor(self) -> int:
-        """What the sides of a picture must be divisible by."""
+        """What the sides of an image must be divisible by."""
         return self.patch
 
 

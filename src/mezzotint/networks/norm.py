@@ -15,7 +15,7 @@ PART = 2**21  # numbers worked on at a time, so that what is made on the way tak
 class GroupNorm(nn.GroupNorm):
     """``f((x - mean) / sqrt(var + eps) * weight + bias)``, f being SiLU or nothing.
 
-    Mean and variance are a group's, in one picture (Wu and He 2018, arXiv 1803.08494). On a CPU, in
+    Mean and variance are a group's, in one image (Wu and He 2018, arXiv 1803.08494). On a CPU, in
     channels-last, torch's own backward pass is several times slower than it has to be, and so is
     its forward pass in the middle of a U-Net; and for the backward pass x is all that need be kept.
     """
@@ -40,7 +40,7 @@ class GroupNorm(nn.GroupNorm):
 
 
 class _ChannelsLast(torch.autograd.Function):
-    """The same: pictures are (B, H, W, C), what belongs to a group (B, G, C / G)."""
+    """The same: images are (B, H, W, C), what belongs to a group (B, G, C / G)."""
 
     @staticmethod
     def forward(
@@ -61,7 +61,7 @@ class _ChannelsLast(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         """``dx = (weight dz - mean(weight dz) - xhat mean(weight dz xhat)) / std``.
 
-        z is the norm before f, xhat before weight and bias; means are over a group in one picture.
+        z is the norm before f, xhat before weight and bias; means are over a group in one image.
         """
         x, weight, bias, mean, rstd = ctx.saved_tensors
         x, dout = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
@@ -156,7 +156,7 @@ def _forward(
 
 
 def _parts(x: Tensor) -> Iterator[slice]:
-    """A few pictures at a time."""
+    """A few images at a time."""
     count = max(1, PART * len(x) // max(1, x.numel()))
     return (slice(i, i + count) for i in range(0, len(x), count))
 

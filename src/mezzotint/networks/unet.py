@@ -60,7 +60,7 @@ class UNetConfig:
 
     @property
     def factor(self) -> int:
-        """What the sides of a picture must be divisible by."""
+        """What the sides of an image must be divisible by."""
         return self.patch << (len(self.channels) - 1)
 
 

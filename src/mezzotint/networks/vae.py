@@ -51,14 +51,14 @@ class VAEConfig:
 
     @property
     def factor(self) -> int:
-        """f: how many times smaller the sides of the latents are than those of the picture."""
+        """f: how many times smaller the sides of the latents are than those of the image."""
         return self.patch << (len(self.channels) - 1)
 
 
 class VAE(Network):
     """q(z | x) = N(mean(x), diag(exp(log_variance(x)))), and the decoder x(z).
 
-    Pictures x are (B, C, H, W) in [-1, 1], H and W divisible by f = ``config.factor``; latents z
+    Images x are (B, C, H, W) in [-1, 1], H and W divisible by f = ``config.factor``; latents z
     are (B, config.latent, H / f, W / f), not scaled to unit variance.
     """
 
@@ -101,7 +101,7 @@ class VAE(Network):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z | x), the latter cut to [-30, 20].
 
-        Raises UserError for a picture whose sides f does not divide.
+        Raises UserError for an image whose sides f does not divide.
         """
         _divisible(x, self.config.factor)
         folded = F.pixel_unshuffle(x, self.config.patch)
@@ -126,7 +126,7 @@ def posterior_sample(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tenso
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """``KL(q(z | x) || N(0, I)) = sum(mean^2 + exp(log_variance) - 1 - log_variance) / 2``.
 
-    (B, C, H, W) to (B,): in nats a picture (Kingma and Welling 2014, appendix B).
+    (B, C, H, W) to (B,): in nats an image (Kingma and Welling 2014, appendix B).
     """
     return (mean**2 + log_variance.exp() - 1 - log_variance).flatten(1).sum(1) / 2
 
@@ -150,14 +150,14 @@ class TinyVAEConfig:
 
     @property
     def factor(self) -> int:
-        """f: how many times smaller the sides of the latents are than those of the picture."""
+        """f: how many times smaller the sides of the latents are than those of the image."""
         return 1 << (len(self.encoder) - 1)
 
 
 class TinyVAE(Network):
     """TAESD: a distilled stand-in for a VAE, whose latents are certain and already scaled.
 
-    https://github.com/madebyollin/taesd (MIT). The network works on pictures in [0, 1]; here they
+    https://github.com/madebyollin/taesd (MIT). The network works on images in [0, 1]; here they
     are (B, C, H, W) in [-1, 1], as everywhere. Latents (B, config.latent, H / f, W / f) have about
     unit variance: they are what a latent diffusion model sees, the VAE's after its scaling.
     """
@@ -182,16 +182,16 @@ class TinyVAE(Network):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The latents of x and, as from VAE.encode, a log variance: -30, for they are certain.
 
-        Raises UserError for a picture whose sides f does not divide.
+        Raises UserError for an image whose sides f does not divide.
         """
         _divisible(x, self.config.factor)
         mean = self.encoder(((x + 1) / 2).to(self.dtype)).to(x.dtype)
         return mean, torch.full_like(mean, LOG_VARIANCE[0])
 
     def decode(self, z: Tensor) -> Tensor:
-        """The picture of z, of which ``3 tanh(z / 3)`` is used: its magnitude stays below 3.
+        """The image of z, of which ``3 tanh(z / 3)`` is used: its magnitude stays below 3.
 
-        The picture is near [-1, 1], but not cut to it.
+        The image is near [-1, 1], but not cut to it.
         """
         out: Tensor = self.decoder((3 * torch.tanh(z / 3)).to(self.dtype))
         return 2 * out.to(z.dtype) - 1
@@ -223,6 +223,6 @@ def _divisible(x: Tensor, factor: int) -> None:
     h, w = x.shape[2:]
     if h % factor or w % factor:
         raise UserError(
-            f"a picture of {h}x{w} (height x width) cannot be encoded: the autoencoder "
+            f"an image of {h}x{w} (height x width) cannot be encoded: the autoencoder "
             f"makes both {factor} times smaller, so {factor} must divide them"
         )

@@ -1,6 +1,6 @@
 """Images to what the diffusion runs on, and back.
 
-Pixels runs it on the pictures themselves, Latents on an autoencoder's latents (Rombach et al. 2022,
+Pixels runs it on the images themselves, Latents on an autoencoder's latents (Rombach et al. 2022,
 arXiv 2112.10752).
 """
 
@@ -17,7 +17,7 @@ from mezzotint.errors import UserError
 
 Shape = tuple[int, int, int]
 
-SLICE = 2**18  # pixels of pictures that an autoencoder is given at once: 64 of 64x64, 1 of 512x512
+SLICE = 2**18  # pixels of images that an autoencoder is given at once: 64 of 64x64, 1 of 512x512
 LEAST_TILE = 8  # latents a side, below which a tile is mostly seam
 
 
@@ -38,18 +38,18 @@ class Pixels:
         return (127.5 * (x.float() + 1)).round().clamp(0, 255).to(torch.uint8)
 
     def latent_shape(self, pictures: Shape) -> Shape:
-        """(C, H, W) of pictures to that of x: the same."""
+        """(C, H, W) of images to that of x: the same."""
         return pictures
 
     def picture_shape(self, latents: Shape) -> Shape:
-        """(C, H, W) of x to that of pictures: the same."""
+        """(C, H, W) of x to that of images: the same."""
         return latents
 
 
 class AutoencoderConfig(Protocol):
     @property
     def factor(self) -> int:
-        """f: how many times smaller the sides of the latents are than those of the picture."""
+        """f: how many times smaller the sides of the latents are than those of the image."""
 
     @property
     def latent(self) -> int:
@@ -57,7 +57,7 @@ class AutoencoderConfig(Protocol):
 
 
 class Autoencoder(Protocol):
-    """Pictures x (B, 3, H, W) in [-1, 1], latents z (B, config.latent, H / f, W / f)."""
+    """Images x (B, 3, H, W) in [-1, 1], latents z (B, config.latent, H / f, W / f)."""
 
     @property
     def config(self) -> AutoencoderConfig: ...
@@ -84,11 +84,11 @@ class Latents:
     over the training data, whereby z has about unit variance. A published autoencoder's scale and
     shift are ``mean = shift, std = 1 / scale``.
 
-    The autoencoder is given slices of a batch, of some 2^18 pixels or one picture: which changes
+    The autoencoder is given slices of a batch, of some 2^18 pixels or one image: which changes
     no more than a rounding. ``tile`` (latents a side, 0 for none) bounds what it decodes of one
-    picture: larger latents are cut into tiles that overlap by a quarter or more, and their
-    pictures blended linearly where they do. The group norms and the attention then see a tile and
-    not the whole, so such a picture differs a little from the one decoded at once.
+    image: larger latents are cut into tiles that overlap by a quarter or more, and their
+    images blended linearly where they do. The group norms and the attention then see a tile and
+    not the whole, so such an image differs a little from the one decoded at once.
 
     Raises UserError for a tile of fewer than 8 latents.
     """
@@ -102,7 +102,7 @@ class Latents:
         if self.tile and self.tile < LEAST_TILE:
             raise UserError(
                 f"a tile of {self.tile} latents a side is too small: "
-                f"choose {LEAST_TILE} or more, or 0 to decode pictures whole"
+                f"choose {LEAST_TILE} or more, or 0 to decode images whole"
             )
 
     @property
@@ -150,23 +150,23 @@ class Latents:
         return torch.cat([Pixels().decode(self._decoded(part)) for part in parts])
 
     def latent_shape(self, pictures: Shape) -> Shape:
-        """(3, H, W) of pictures to (C, h, w) of z; UserError where f does not divide H and W."""
+        """(3, H, W) of images to (C, h, w) of z; UserError where f does not divide H and W."""
         _, h, w = pictures
         f = self.vae.config.factor
         if h % f or w % f:
             raise UserError(
-                f"pictures of {h}x{w} (height x width) have no latents: the autoencoder makes "
+                f"images of {h}x{w} (height x width) have no latents: the autoencoder makes "
                 f"both sides {f} times smaller, so pass a `size` that {f} divides"
             )
         return self.vae.config.latent, h // f, w // f
 
     def picture_shape(self, latents: Shape) -> Shape:
-        """(C, h, w) of z to (3, H, W) of pictures."""
+        """(C, h, w) of z to (3, H, W) of images."""
         f = self.vae.config.factor
         return 3, latents[1] * f, latents[2] * f
 
     def _decoded(self, raw: Tensor) -> Tensor:
-        """The autoencoder's pictures of one slice, by tiles where it is larger than one."""
+        """The autoencoder's images of one slice, by tiles where it is larger than one."""
         h, w = raw.shape[2:]
         if not self.tile or max(h, w) <= self.tile:
             return self.vae.decode(raw)
@@ -211,11 +211,11 @@ def blending(places: list[int], tile: int, whole: int) -> Tensor:
 
 
 def _slices(batch: Tensor, factor: int) -> tuple[Tensor, ...]:
-    """Of a batch (B, C, h, w), whose pictures are ``factor`` times as high and as wide."""
+    """Of a batch (B, C, h, w), whose images are ``factor`` times as high and as wide."""
     h, w = batch.shape[2:]
     return torch.split(batch, max(1, SLICE // (factor * factor * h * w)))
 
 
 def _over(channels: Tensor) -> Tensor:
-    """(C,) to (C, 1, 1), to go with pictures."""
+    """(C,) to (C, 1, 1), to go with images."""
     return channels.view(-1, 1, 1)

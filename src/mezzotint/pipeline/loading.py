@@ -1,7 +1,4 @@
-"""From what lies on the disk to a finished model: a run, a checkpoint, a diffusers folder, a name.
-
-A model is a Pipeline, or the codec that an autoencoder is.
-"""
+"""Finished models, loaded from a run, a checkpoint, a diffusers folder or by name."""
 
 from __future__ import annotations
 
@@ -61,16 +58,32 @@ def load(
     recommended: bool = True,
     net: Any = None,
 ) -> Pipeline:
-    """Load a run (its newest whole checkpoint), a checkpoint folder, or a diffusers folder.
+    """Load a finished model.
 
-    Or, where no path of that name exists, the model of that name that comes with the package.
-    ``device``: a GPU where there is one, else the CPU. ``precision``: "float32", "bf16"
-    or "auto" (bf16 where the hardware has it). The ``defaults`` of a run that was swept are those
-    of its recommended.json, unless ``recommended`` is False; else those of its config.json.
-    ``net``: the user's own network, of a model that was trained with one: the module, or its class,
-    which is called with what the run recorded; it can be left out where it has been passed in this
-    process before. Every file of a checkpoint is checked against its SHA-256. Raises UserError for
-    a folder that is none of these, or damaged, and for an autoencoder.
+    ```python
+    images = mz.load("runs/cifar10-ddpm").sample(16, labels=3, guidance=2.0, seed=0)
+    ```
+
+    Every file of a checkpoint is checked against its SHA-256.
+
+    Args:
+        path: a run (its newest whole checkpoint), a checkpoint, a folder that `Pipeline.save` wrote
+            or a diffusers folder; or, where no such path exists, the name of a model that comes
+            with the package.
+        device: None is a GPU where there is one, else the CPU.
+        precision: "float32", "bf16", or "auto": bf16 where the hardware has it.
+        recommended: whether the defaults of a run that was swept are what the sweep recommends;
+            else they are the recipe's.
+        net: the user's own network, of a model that was trained with one: the module, or its class,
+            which is called with the arguments that the run recorded. It can be left out where it
+            has been passed before in this process.
+
+    Returns:
+        The model, in evaluation mode; its weights ask for no gradient.
+
+    Raises:
+        UserError: there is nothing at that path that can be loaded, a file is damaged, the model is
+            an autoencoder (`load_codec`), or ``net`` is missing or is not what was trained.
     """
     folder, device = locate(path), _device(device)
     compute_dtype(precision, device)  # refused before anything is read
@@ -109,12 +122,17 @@ def locate(path: str | Path) -> Path:
 def load_codec(
     path: str | Path, device: str | torch.device | None = None, precision: str = "float32"
 ) -> Latents:
-    """Load an autoencoder, as the codec that it is: uint8 pictures to latents and back.
+    """Load an autoencoder, as the codec that it is: uint8 images to latents and back.
 
-    Of a run of one, a checkpoint, a latent diffusion model, or a diffusers folder (AutoencoderKL,
-    AutoencoderTiny, a pipeline around one) or ``hub:OWNER/NAME`` that holds one. ``device`` and
-    ``precision`` as `load` has them. Raises UserError where there is no autoencoder, or a damaged
-    one.
+    Args:
+        path: a run of an autoencoder, its checkpoint, a latent diffusion model, or a diffusers
+            folder or ``hub:OWNER/NAME`` that holds one (AutoencoderKL, AutoencoderTiny, a pipeline
+            around one).
+        device: as `load` takes it.
+        precision: as `load` takes it.
+
+    Raises:
+        UserError: there is no autoencoder, or a damaged one.
     """
     device = _device(device)
     dtype = compute_dtype(precision, device)
@@ -126,7 +144,7 @@ def load_codec(
         foreign = read_vae(folder)
         if foreign.channels != 3:
             raise UserError(
-                f"{folder} is of pictures of {foreign.channels} channels: give an autoencoder of 3"
+                f"{folder} is of images of {foreign.channels} channels: give an autoencoder of 3"
             )
         vae = autoencoder(foreign.kind, foreign.fields, foreign.weights, str(folder))
         ones = torch.ones(vae.config.latent)
@@ -228,7 +246,7 @@ def _from_checkpoint(folder: Path, home: Path, device: torch.device, own: Any) -
     config = configuration.read(folder / "config.json")
     if isinstance(config, Autoencoder):
         raise UserError(
-            f"{home} is an autoencoder, and makes no pictures of noise: train a "
+            f"{home} is an autoencoder, and makes no images of noise: train a "
             f"diffusion model on its latents with `vae={home}`"
         )
     told = facts(folder, "shape", "classes", "codec", "colour", "data")

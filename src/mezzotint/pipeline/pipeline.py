@@ -91,7 +91,7 @@ class Pipeline:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Of the images: H, W."""
+        """Height and width of the images."""
         return self.codec.picture_shape(self.shape)[1:]
 
     @property
@@ -100,10 +100,13 @@ class Pipeline:
         return device
 
     def in_precision(self, precision: str) -> Pipeline:
-        """This one where "float32" is asked; for "bf16" one whose weights are cast once, here.
+        """Return this pipeline in a precision, its weights cast once, here.
 
-        "auto" is bf16 where the hardware has it. Raises UserError for another precision, and for
-        float32 once the weights are cast.
+        Args:
+            precision: "float32", "bf16", or "auto": bf16 where the hardware has it.
+
+        Raises:
+            UserError: another precision, or float32 when the weights are in bf16 already.
         """
         dtype = compute_dtype(precision, self.device)
         if dtype == self.net.dtype and (not self.weaker or dtype == self.weaker.net.dtype):
@@ -116,18 +119,22 @@ class Pipeline:
         return replace(self, net=self.net.for_inference(dtype), codec=codec, weaker=weaker)
 
     def tiled(self, tile: int) -> Pipeline:
-        """This one, decoding ``tile`` x ``tile`` latents at a time, as `Latents` has it.
+        """Return this pipeline, decoding ``tile`` x ``tile`` latents at a time to save memory.
 
-        Raises UserError for a model of pixels, and for a tile that is too small.
+        Raises:
+            UserError: the model is one of pixels, or the tile is too small.
         """
         if not isinstance(self.codec, Latents):
             raise UserError("this model makes pixels: there is nothing to decode by tiles")
         return replace(self, codec=replace(self.codec, tile=tile))
 
     def guided_by(self, weaker: Pipeline) -> Pipeline:
-        """This one, guided away from a weaker model of the same pictures: autoguidance.
+        """Return this pipeline, guided away from a weaker model (autoguidance).
 
-        Raises UserError for a model of other pictures, classes, latents or levels.
+        Karras et al. 2024, arXiv 2406.02507.
+
+        Raises:
+            UserError: the weaker model is of another shape, or of other classes, latents or levels.
         """
         same = (self.shape, self.classes, self.codec.digest, len(self.schedule))
         theirs = (weaker.shape, weaker.classes, weaker.codec.digest, len(weaker.schedule))
@@ -145,13 +152,19 @@ class Pipeline:
         rescale: float = 0.0,
         clipping: str = "static",
     ) -> Denoiser:
-        """What a sampler takes: ``denoise(x, level) -> x0_hat``, guided, then clipped.
+        """Return what a sampler takes: ``denoise(x, level) -> x0_hat``, guided, then clipped.
 
-        ``labels`` are (B,) integers 0..K-1 for a batch of B; None is the null class. ``guidance`` 1
-        is plain conditional, 0 unconditional (or the weaker model); it may be a function of the
-        level. ``rescale`` is `guide`'s; ``clipping`` none, static (to [-1, 1]) or dynamic. Raises
-        UserError for labels or a rescale out of range, an unknown clipping, and for guidance or
-        labels that the network cannot follow.
+        Args:
+            labels: (B,) integers 0 to K - 1, or names, for a batch of B; None is the null class.
+            guidance: the scale: 1 is plain conditional, 0 unconditional (or the weaker model). It
+                may be a function of the level.
+            rescale: how far guided images are brought back to the contrast of unguided ones, from
+                0 to 1.
+            clipping: "none", "static" (to [-1, 1]) or "dynamic" (to quantiles).
+
+        Raises:
+            UserError: a label or a rescale is out of range, there is no such clipping, or the
+                network cannot follow the labels or the guidance.
         """
         cond = self._labels(labels)
         plain = self._denoiser(cond)
@@ -215,9 +228,9 @@ class Pipeline:
         Raises:
             UserError: a setting or a label that there is none of, or that this model cannot follow.
         """
-        how = self._fitting(chosen(self.defaults, settings))
+        how = chosen(self.defaults, settings)
         request = sampling.Request(n, labels, seed, first, batch)
-        return sampling.sample(self, how, request, self._options(how), on_step, on_images)
+        return sampling.sample(self, how, request, on_step, on_images)
 
     def grid(self, how: SampleConfig) -> list[Level]:
         """The levels that such sampling visits."""
@@ -250,28 +263,14 @@ class Pipeline:
             digest.update(self.weaker.digest.encode())
         return digest.hexdigest()
 
-    def _options(self, how: SampleConfig) -> dict[str, Any]:
-        """What the sampler is given, the learned variance as the function that it is."""
-        options = how.keywords()
-        if options.get("variance") == "learned":
-            options["variance"] = self._split[1]
-            if not self.learned_variance:
-                raise UserError("this model has not learned a variance: choose small or large")
-            if self.weaker and not how.guidance:
-                raise UserError(
-                    "guidance 0 asks the weaker model alone, and the variance is learned by the "
-                    "other: choose the variance small or large, or another guidance"
-                )
-        return options
-
     def compile_for(self, batches: int, how: SampleConfig) -> bool:
         """Compile the network if so many batches pay for it; returns whether that was begun."""
         return bool(self.net.compile_for(batches * how.calls))
 
     def check(self) -> None:
         """Raises UserError where ``defaults`` ask for what this model can never do."""
-        how = self._fitting(self.defaults)
-        self._options(how)
+        how = self.defaults
+        sampling.options(self, how)
         late = how.spacing == "optimised"
         along(path(self.schedule, how.steps) if late else self.grid(how), *how.guided())
 
@@ -282,8 +281,3 @@ class Pipeline:
     def _labels(self, labels: Labels) -> Tensor | None:
         found = labelling.indices(labels, self.classes)
         return None if found is None else found.to(self.device)
-
-    def _fitting(self, how: SampleConfig) -> SampleConfig:
-        if isinstance(self.codec, Latents) and how.clipping != "none":
-            raise UserError("latents have no bounds to clip to: choose the clipping none")
-        return how

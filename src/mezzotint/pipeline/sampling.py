@@ -16,6 +16,7 @@ from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.errors import UserError
+from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.labels import Labels
 
 if TYPE_CHECKING:
@@ -45,15 +46,12 @@ def sample(
     pipe: Pipeline,
     how: SampleConfig,
     request: Request,
-    options: dict[str, Any],
     on_step: Step | None,
     on_images: Callable[[int, Tensor], None] | None,
 ) -> Tensor:
-    """Make the images of a request, uint8 (n, C, H, W), as `Pipeline.sample` says.
-
-    ``options`` are what the sampler takes besides denoiser, x, grid and randn.
-    """
-    sampler, n, first = SAMPLERS[how.sampler], request.n, request.first
+    """Make the images of a request, uint8 (n, C, H, W), as `Pipeline.sample` says."""
+    sampler, further = SAMPLERS[how.sampler], options(pipe, how)
+    n, first = request.n, request.first
     grid = pipe.grid(how)
     scale = along(grid, *how.guided())
     every = pipe._labels(pipe.labels(n, request.labels, first))
@@ -68,11 +66,32 @@ def sample(
             denoise = count.calls_of(pipe.denoiser(cond, scale, how.rescale, how.clipping))
             randn = noise(request.seed, range(first + part.start, first + part.stop))
             x = randn(torch.empty(len(part), *pipe.shape, device=pipe.device))
-            x = sampler(denoise, x, grid, randn=randn, **options)
+            x = sampler(denoise, x, grid, randn=randn, **further)
             images.append(pipe.codec.decode(x).cpu())
             if on_images:
                 on_images(start, images[-1])
     return torch.cat(images)
+
+
+def options(pipe: Pipeline, how: SampleConfig) -> dict[str, Any]:
+    """What the sampler takes besides denoiser, x, grid and randn.
+
+    A learned variance is given as the function that it is. Raises UserError for settings that this
+    model can never follow.
+    """
+    if isinstance(pipe.codec, Latents) and how.clipping != "none":
+        raise UserError('latents have no bounds to clip to: choose `clipping="none"`')
+    found = how.keywords()
+    if found.get("variance") == "learned":
+        found["variance"] = pipe._split[1]
+        if not pipe.learned_variance:
+            raise UserError("this model has not learned a variance: choose small or large")
+        if pipe.weaker and not how.guidance:
+            raise UserError(
+                "guidance 0 asks the weaker model alone, and the variance is learned by the "
+                "other: choose the variance small or large, or another guidance"
+            )
+    return found
 
 
 class Count:

@@ -79,7 +79,7 @@ class AutoencoderJob(Job):
         height, width, channels = self.data.images.shape[1:]
         zeros, ones = torch.zeros(experiment.net.latent), torch.ones(experiment.net.latent)
         shape = Latents(net, zeros, ones).latent_shape((channels, height, width))
-        # What it is judged by: pictures that it has not seen, where the data has such.
+        # What it is judged by: images that it has not seen, where the data has such.
         self.pictures = held_out(c.data, c.size, self.data, c.skip_bad)
         Latents(net, zeros, ones).latent_shape((channels, *self.pictures.images.shape[1:3]))
         self.augment = kornia_augmentation(c.augment, (height, width)) if c.augment else None
@@ -95,7 +95,7 @@ class AutoencoderJob(Job):
             channels,
             compute_dtype(experiment.precision, device),
         ).to(device)
-        if task.discriminator is not None:  # too small pictures are refused now, not when it begins
+        if task.discriminator is not None:  # too small images are refused now, not when it begins
             task.discriminator(torch.zeros(1, channels, height, width, device=device))
         self.state = begin(experiment.train, net, task)
         self.codec = Latents(

@@ -153,7 +153,7 @@ def _codec(
     latents = prepare_latents(data, moments, codec.vae.digest, experiment.data.flip, deviations)
     if dead := (latents.std <= ALIVE * latents.mean.abs() + 1e-6).nonzero().flatten().tolist():
         raise UserError(
-            f"the latents of {c.vae} hardly differ from picture to picture in channel {dead[0]} "
+            f"the latents of {c.vae} hardly differ from image to image in channel {dead[0]} "
             f"({latents.mean[dead[0]]:.3g} +- {latents.std[dead[0]]:.1g}): choose an autoencoder "
             "whose latents are alive"
         )
@@ -172,7 +172,7 @@ def _codec(
 
 def _indivisible(experiment: Experiment, size: tuple[int, int], shape: tuple[int, ...]) -> str:
     factor = experiment.net.factor
-    of = f"latents of {shape[2]}x{shape[1]}, of pictures" if experiment.codec.vae else "pictures"
+    of = f"latents of {shape[2]}x{shape[1]}, of images" if experiment.codec.vae else "images"
     wanted = factor * (size[0] // shape[1])
     return (
         f"{of} of {size[1]}x{size[0]} cannot be halved by this network: "

@@ -50,7 +50,7 @@ class Job(ABC):
 
     @abstractmethod
     def sheet(self, follow: Callable[[int, int], None]) -> Image:
-        """What the averaged weights make, always of the same noise or pictures."""
+        """What the averaged weights make, always of the same noise or images."""
 
     @abstractmethod
     def measure(self) -> Measure:
@@ -60,9 +60,9 @@ class Job(ABC):
     def distance(
         self, measure: Measure, folder: Path, share: Share, follow: Follow
     ) -> list[Figure]:
-        """The Frechet distance of the averaged weights' pictures: in the first process alone.
+        """The Frechet distance of the averaged weights' images: in the first process alone.
 
-        ``folder`` is for pictures on the way.
+        ``folder`` is for images on the way.
         """
 
     @property
@@ -76,7 +76,7 @@ class Job(ABC):
 
 
 def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
-    """The pictures of some rows in [-1, 1], (B, C, H, W), on the device of ``mirrored`` (B,)."""
+    """The images of some rows in [-1, 1], (B, C, H, W), on the device of ``mirrored`` (B,)."""
     images = nchw(torch.from_numpy(data.images[index]).to(mirrored.device))
     return flip(Pixels().encode(images), mirrored)
 

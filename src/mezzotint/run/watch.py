@@ -1,4 +1,4 @@
-"""A training looked at while it goes on: grids of pictures, and how far they are from the data."""
+"""A training looked at while it goes on: grids of images, and how far they are from the data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def grid(folder: Path, images: int) -> Path:
 
 
 def draw(job: Job, folder: Path, images: int, stop: Stop) -> str:
-    """Draw what the averaged weights make, of the same noise or pictures each time.
+    """Draw what the averaged weights make, of the same noise or images each time.
 
     A signal ends it early; what is told is the grid's path, or that.
     """
@@ -45,9 +45,9 @@ def draw(job: Job, folder: Path, images: int, stop: Stop) -> str:
 
 
 class Curve:
-    """The Frechet distance of the averaged weights' pictures to the data, through a training.
+    """The Frechet distance of the averaged weights' images to the data, through a training.
 
-    All processes make the pictures; the first one measures them, and keeps the weights that came
+    All processes make the images; the first one measures them, and keeps the weights that came
     nearest as ``checkpoints/best``.
     """
 
@@ -95,7 +95,7 @@ class Curve:
         row = {"step": state.step, "images": images, "figure": figure.row, "how": _how(config)}
         rivals = [r["figure"]["value"] for r in self.known.values() if _made(r) == _made(row)]
         self.known[state.step] = row
-        note = f"{figure.name} {figure.value:.2f} ({figure.count:,} pictures)"
+        note = f"{figure.name} {figure.value:.2f} ({figure.count:,} images)"
         if figure.value < min(rivals, default=float("inf")):
             best_folder = self.folder / "checkpoints" / BEST
             facts, more = self.job.finished()

@@ -27,7 +27,7 @@ class ReconstructionConfig:
     error: Literal["l1", "l2"] = "l1"
     """Of the pixels, in [-1, 1]: the mean absolute or the mean squared one."""
     kl: NonNegativeFloat = 1e-6
-    """Weight of the latents' divergence from N(0, I), in nats a number of the picture."""
+    """Weight of the latents' divergence from N(0, I), in nats a number of the image."""
     perceptual: NonNegativeFloat = 0.0
     """Weight of the distance in the features of a network."""
     perceptual_network: Literal["cifar10", "glyphs", "lpips"] = "cifar10"
@@ -39,7 +39,7 @@ class ReconstructionConfig:
     discriminator_width: PositiveInt = 64
     """Channels of its first layer."""
     discriminator_layers: PositiveInt = 3
-    """How often it halves the picture."""
+    """How often it halves the image."""
     tune: Literal["all", "decoder"] = "all"
     """What is trained; of a fixed encoder the latents stay as they are."""
 
@@ -47,11 +47,11 @@ class ReconstructionConfig:
 class Autoencoding(Task):
     """``|x - x'| + a KL + b d(x, x') - c w D(x')``, x' = decode(z), z ~ q(z | x).
 
-    The terms are means over the numbers of a picture. d is a perceptual distance, D a patch
+    The terms are means over the numbers of an image. d is a perceptual distance, D a patch
     discriminator, which learns the hinge loss beside (Esser et al. 2021, arXiv 2012.09841, eqs. 3
     to 7; Rombach et al. 2022, arXiv 2112.10752, appendix G). ``last`` is the decoder's last weight,
     of whose gradients ``w = |of the first and third| / (|of the fourth| + 1e-4)``, up to 1e4.
-    ``latent`` is the latents' shape of one picture.
+    ``latent`` is the latents' shape of one image.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Autoencoding(Task):
         with eager, self.autocast(x.device):
             made, mean, log_variance = net(x, drawn[0])
         made, kl = made.float(), kl_divergence(mean.float(), log_variance.float()).mean()
-        # What is beside the network is walked back through as far as the picture, once.
+        # What is beside the network is walked back through as far as the image, once.
         out = made.detach().requires_grad_()
         error = self.error(out, x)
         figures = {"loss": error, "kl": kl}
@@ -114,7 +114,7 @@ class Autoencoding(Task):
         return loss, {name: value.detach() for name, value in figures.items()}
 
     def balance(self, made: Tensor, pull: Tensor, push: Tensor) -> Tensor:
-        """w, of the gradients with respect to the picture.
+        """w, of the gradients with respect to the image.
 
         Where a batch is worked through in parts, or shared by processes, each part has its own w,
         of its own gradients.

@@ -32,7 +32,7 @@ from mezzotint.strict import strict
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-KNOBS = 16  # uniform numbers a picture, which its augmentation follows from
+KNOBS = 16  # uniform numbers an image, which its augmentation follows from
 
 
 @strict
@@ -77,7 +77,7 @@ class TrainConfig:
         return -(-self.images // self.batch)
 
     def share(self, processes: int) -> int:
-        """Pictures that a process works through at once; UserError where they cannot be shared."""
+        """Images that a process works through at once; UserError where they cannot be shared."""
         share, rest = divmod(self.batch, processes * self.accumulate)
         if rest:
             raise UserError(
@@ -96,7 +96,7 @@ class TrainConfig:
 
 @plain_dataclass(frozen=True)
 class Examples:
-    """Pictures of a step, or what else is learned, and what the network is told of them."""
+    """Images of a step, or what else is learned, and what the network is told of them."""
 
     x0: Tensor  # (B, C, H, W), on the device, augmented
     labels: Tensor | None = None  # (B,)
@@ -114,7 +114,7 @@ class Task(nn.Module):
     dtype = torch.float32
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """The randomness of a step after ``seen`` images: tensors of one row a picture."""
+        """The randomness of a step after ``seen`` images: tensors of one row an image."""
         raise NotImplementedError
 
     def forward(

@@ -167,7 +167,7 @@ class ObjectiveConfig:
 class Diffusion(Task):
     """``E w |net(alpha x0 + sigma eps, t) - (p x0 + q eps)|^2``.
 
-    ``schedule`` is on the device of the training, ``shape`` one picture's as the network sees it,
+    ``schedule`` is on the device of the training, ``shape`` one image's as the network sees it,
     ``classes`` how many there are. With
     ``learn_variance`` the network's output is (prediction, 2 v - 1), of twice x0's channels, and
     the loss ``L + 0.001 L_vlb``, where L_vlb is a sum over rows: T times the mean that a random row
