@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,10 +37,9 @@ from trainings import assert_same, finish, losses
 
 
 @pytest.fixture
-def whole(tiny: Experiment, tmp_path: Path) -> Path:
-    """The run that was never interrupted."""
-    finish(tiny, tmp_path / "whole")
-    return tmp_path / "whole"
+def whole(finished: Path, tmp_path: Path) -> Path:
+    """The run of `tiny` that was never interrupted."""
+    return Path(shutil.copytree(finished, tmp_path / "whole"))
 
 
 def test_a_run_folder_holds_what_it_should(whole: Path, tiny: Experiment) -> None:
@@ -307,9 +307,12 @@ def pictures(folder: Path, classes: list[str]) -> Path:
     return folder
 
 
+LONG = f"{8 * (network.STEPS_FROM - 1)}"  # images: more steps, and compiling comes first
+
+
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A small training as a command, endless but for --images."""
+    """A small training as a command, all but for --images."""
     monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     folder = pictures(tmp_path / "data", ["cat", "dog"])
@@ -321,36 +324,52 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["-m", "mezzotint", *flags.split()]
 
 
-def started(arguments: list[str], log: Path) -> subprocess.Popen:
-    """Start a command and wait until it trains."""
-    with log.open("w") as out:
-        process = subprocess.Popen([sys.executable, *arguments], stdout=out, stderr=out)
-    for _ in range(600):
-        if "saved" in log.read_text():
-            return process
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.1)
-    raise AssertionError(f"it does not train: {log.read_text()}")
+Start = Callable[[list[str], Path], subprocess.Popen]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a command and waits until it trains. What is alive of it in the end is killed."""
+    begun: list[psutil.Process] = []
+
+    def start(arguments: list[str], log: Path) -> subprocess.Popen:
+        with log.open("w") as out:
+            process = subprocess.Popen([sys.executable, *arguments], stdout=out, stderr=out)
+        begun.append(psutil.Process(process.pid))
+        end = time.monotonic() + 300
+        while "saved" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, f"it does not train: {log.read_text()}"
+            time.sleep(0.1)
+        begun.extend(begun[-1].children(recursive=True))
+        return process
+
+    yield start
+    for process in begun:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_command_ends_with_the_signals_code_all_saved(command, tmp_path, number, code) -> None:
+def test_the_command_ends_with_the_signals_code_all_saved(
+    command, start: Start, tmp_path, number, code
+) -> None:
     out, log = tmp_path / "run", tmp_path / "log"
-    process = started([*command, "--images", "100000000", "--out", str(out)], log)
+    process = start([*command, "--images", LONG, "--out", str(out)], log)
     process.send_signal(number)
-    assert process.wait(timeout=60) == code
+    assert process.wait(timeout=300) == code
     last = log.read_text().splitlines()[-1]
     assert last == f"mezzotint: stopped by {number.name}, all saved: go on with --resume"
     newest = checkpoint.listed(out / "checkpoints")[-1]
     assert json.loads((newest / "state.json").read_text())["step"] == losses(out)[-1][0]
 
 
-def test_a_signal_to_torchrun_saves_once_for_all(command, tmp_path) -> None:
+def test_a_signal_to_torchrun_saves_once_for_all(command, start: Start, tmp_path) -> None:
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     out, log = tmp_path / "run", tmp_path / "log"
-    process = started([*torchrun, *command, "--images", "100000000", "--out", str(out)], log)
+    process = start([*torchrun, *command, "--images", LONG, "--out", str(out)], log)
     process.terminate()
-    assert process.wait(timeout=60) != 0
+    assert process.wait(timeout=300) != 0
     assert "stopped by SIGTERM, all saved" in log.read_text()
     newest = checkpoint.newest(out / "checkpoints", pytest.fail)
     assert json.loads((newest / "state.json").read_text())["step"] == losses(out)[-1][0]
@@ -377,16 +396,16 @@ def test_two_processes_with_half_the_batch_give_ones_losses(command, tmp_path, m
         torch.testing.assert_close(*states, rtol=2e-2, atol=1e-4)
 
 
-def test_a_rank_that_fails_ends_all_of_them(command, tmp_path) -> None:
+def test_a_rank_that_fails_ends_all_of_them(command, start: Start, tmp_path) -> None:
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    arguments = [*torchrun, *command, "--images", "100000000", "--out", str(tmp_path / "run")]
-    process = started(arguments, tmp_path / "log")
+    arguments = [*torchrun, *command, "--images", LONG, "--out", str(tmp_path / "run")]
+    process = start(arguments, tmp_path / "log")
     ranks = psutil.Process(process.pid).children()
     assert len(ranks) == 2
     victim = next(r for r in ranks if r.environ()["RANK"] == "1")
     victim.kill()
-    assert process.wait(timeout=60) != 0
-    _, alive = psutil.wait_procs(ranks, timeout=10)
+    assert process.wait(timeout=300) != 0
+    _, alive = psutil.wait_procs(ranks, timeout=60)
     assert not alive
 
 
@@ -397,14 +416,15 @@ from mezzotint.config import *
 from mezzotint.run import run
 from mezzotint.networks import UNetConfig
 from mezzotint.trainer.loop import TrainConfig
-import torch
+import accelerate, torch
+import torch._dynamo  # which takes seconds, of every life that does not find it imported
 
 torch.set_num_threads(1)
 data, out = sys.argv[1:]
 experiment = Experiment(
     recipe="killed", data=DataConfig(data=data), sample=SampleConfig(steps=1),
     net=UNetConfig(channels=(64, 128), blocks=1, attention=(), groups=8),
-    train=TrainConfig(images=10**9, batch=2, warmup=0), precision="float32",
+    train=TrainConfig(images=2 * 4999, batch=2, warmup=0), precision="float32",
     log_every=2, save_every=4, sample_every=10**9,
 )
 print("ready", flush=True)
@@ -421,7 +441,7 @@ for _ in sys.stdin:  # each line asks for one more life
 def test_kill_9_in_the_middle_of_a_save_never_loses_more_than_the_last_interval(
     tmp_path, monkeypatch
 ):
-    """20 lives, each killed at a random moment soon after it has saved once more."""
+    """20 lives, each killed soon after it has saved once more: at random, or in the next save."""
     monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
     data, out = pictures(tmp_path / "data", ["a", "b"]), tmp_path / "run"
     parent = subprocess.Popen(
@@ -431,7 +451,7 @@ def test_kill_9_in_the_middle_of_a_save_never_loses_more_than_the_last_interval(
     draw = random.Random(0)
     assert parent.stdout.readline() == "ready\n"
     saved = seen = torn = 0
-    for _ in range(20):
+    for life in range(20):
         parent.stdin.write("live\n")
         word, child = parent.stdout.readline().split()
         assert word == "child"
@@ -442,6 +462,9 @@ def test_kill_9_in_the_middle_of_a_save_never_loses_more_than_the_last_interval(
         images, _ = line.split()
         saved = seen = int(images)
         time.sleep(draw.uniform(0, 0.3))
+        saving = (out / "checkpoints").glob
+        while life % 2 and psutil.pid_exists(int(child)) and not any(saving(".new-step-*")):
+            pass
         os.kill(int(child), signal.SIGKILL)
         for line in lines:  # what it had still told
             images, note = line.split()
