@@ -322,15 +322,22 @@ def test_guidance_on_an_unconditional_model_is_one_clear_line(tiny, tmp_path, ca
     assert call(capsys, "sample", str(tmp_path / "run"), "-n", "2")[0] == 0
 
 
-def test_fewer_pictures_leave_none_of_an_earlier_request(trained, tmp_path, capsys) -> None:
-    for n in ("5", "2"):
-        assert call(capsys, "sample", str(trained), "-n", n)[0] == 0
-    names = sorted(p.name for p in (trained / "pictures").iterdir())
-    assert names == ["000000.png", "000001.png"]
+def test_samples_of_an_earlier_request_are_never_removed(trained, tmp_path, capsys) -> None:
+    flags = ["sample", str(trained), "--out", str(tmp_path / "sp")]
+    assert call(capsys, *flags, "-n", "8")[0] == 0
+    before = {p: p.read_bytes() for p in (tmp_path / "sp").iterdir()}
+    code, said, err = call(capsys, *flags, "-n", "3", "--seed", "9", "--labels", "3")
+    assert (code, said) == (2, "")
+    assert err == (
+        f"mezzotint: {tmp_path}/sp holds 8 samples made with --seed 0, not 9: choose another "
+        "--out\n"
+    )
+    assert call(capsys, *flags, "-n", "3")[0] == 0  # the same request, of fewer
+    assert {p: p.read_bytes() for p in (tmp_path / "sp").iterdir()} == before
 
 
-def test_what_an_interrupted_request_left_goes_too(trained, capsys, monkeypatch) -> None:
-    sample = mz.Pipeline.sample
+def test_a_request_that_was_stopped_continues(trained, tmp_path, capsys, monkeypatch) -> None:
+    sample, asked = mz.Pipeline.sample, []
 
     def struck(self, n, labels=None, *, on_images, **more):
         def half(first: int, made: torch.Tensor) -> None:
@@ -340,12 +347,33 @@ def test_what_an_interrupted_request_left_goes_too(trained, capsys, monkeypatch)
 
         return sample(self, n, labels, on_images=half, **more)
 
+    def counted(self, n, *rest, **more):
+        asked.append((n, more["first"]))
+        return sample(self, n, *rest, **more)
+
+    flags = ["sample", str(trained), "-n", "5", "--batch", "3"]
     monkeypatch.setattr(mz.Pipeline, "sample", struck)
-    assert call(capsys, "sample", str(trained), "-n", "4", "--batch", "3")[0] == 130
-    monkeypatch.undo()
+    assert call(capsys, *flags)[0] == 130
     assert len(list((trained / "pictures").iterdir())) == 3
-    assert call(capsys, "sample", str(trained), "-n", "2")[0] == 0
-    assert len(list((trained / "pictures").iterdir())) == 2
+    monkeypatch.setattr(mz.Pipeline, "sample", counted)
+    assert call(capsys, *flags)[0] == 0
+    assert asked == [(2, 3)]
+    assert call(capsys, *flags, "--out", str(tmp_path / "whole"))[0] == 0
+    for i in range(5):
+        one, other = (f / f"{i:06d}.png" for f in (trained / "pictures", tmp_path / "whole"))
+        assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("verb", ["sample", "evaluate", "train"])
+def test_an_out_that_is_a_files_name_is_one_clear_line(trained, tmp_path, capsys, verb) -> None:
+    subject = "glyphs-ddpm" if verb == "train" else str(trained)
+    code, said, err = call(capsys, verb, subject, "--out", str(tmp_path / "x.png"))
+    assert (code, said) == (2, "")
+    assert err == (
+        f"mezzotint: --out is {tmp_path}/x.png, a file's name: give a folder, such as "
+        f"{tmp_path}/x\n"
+    )
+    assert not (tmp_path / "x.png").exists()
 
 
 def test_a_class_called_by_a_number_is_asked_for_by_its_name(trained, capsys, monkeypatch) -> None:
@@ -439,8 +467,11 @@ def test_an_out_that_cannot_be_written_is_refused_before_the_work(
     }
     code, said, err = call(capsys, *words[verb])
     assert (code, said, err.count("\n")) == (2, "", 1)
-    assert err.startswith(f"mezzotint: {place}/figures.jsonl ")
-    assert re.search(": (choose another|give) --out", err)
+    if out == "afile" and verb != "report":
+        assert err == f"mezzotint: {place} is a file: give --out a folder\n"
+    else:
+        assert err.startswith(f"mezzotint: {place}/figures.jsonl ")
+        assert re.search(": (choose another|give) --out", err)
     assert (tmp_path / "afile").read_text() == "mine"
 
 

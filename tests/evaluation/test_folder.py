@@ -31,11 +31,61 @@ def test_a_folder_holds_the_samples_and_their_grid_is_beside_it(trained: Path, t
     assert calls[-1] == (9, 9)
 
 
-def test_a_smaller_request_takes_the_place_of_a_larger(trained: Path, tmp_path: Path) -> None:
-    pipe = mz.load(trained)
-    for n in (4, 2):
-        mz.write_samples(pipe, str(tmp_path / "out"), n)
+def test_a_larger_request_adds_to_a_smaller(trained: Path, tmp_path: Path) -> None:
+    pipe, out = mz.load(trained), tmp_path / "out"
+    mz.write_samples(pipe, str(out), 3)
+    times = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+    both = mz.write_samples(pipe, out, 5)
+    assert both.equal(pipe.sample(5))
+    assert len(list(out.iterdir())) == 5
+    assert mz.write_samples(pipe, out, 2).equal(both[:2])
+    assert len(list(out.iterdir())) == 5
+    assert {n: (out / n).stat().st_mtime_ns for n in times} == times
+
+
+def test_a_sample_that_was_deleted_is_made_again(trained: Path, tmp_path: Path) -> None:
+    pipe, out = mz.load(trained), tmp_path / "out"
+    made = mz.write_samples(pipe, out, 4)
+    was = (out / "000001.png").read_bytes()
+    (out / "000001.png").unlink()
+    assert mz.write_samples(pipe, out, 4).equal(made)
+    assert (out / "000001.png").read_bytes() == was
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"seed": 1}, "holds 2 samples made with `seed=0`, not 1: choose another `out`"),
+        ({"labels": 3}, "made with `labels=every class in turn`, not 3: choose another `out`"),
+        ({"steps": 3}, "made with `steps=2`, not 3: choose another `out`"),
+        ({"guidance": 1.0}, "made with `guidance=2.0`, not 1.0: choose another `out`"),
+    ],
+)
+def test_samples_made_otherwise_are_not_mixed(trained, tmp_path, other, message: str) -> None:
+    mz.write_samples(trained, tmp_path / "out", 2)
+    with pytest.raises(mz.UserError, match=message):
+        mz.write_samples(trained, tmp_path / "out", 4, **other)
     assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_samples_of_other_weights_are_not_mixed(trained: Path, tmp_path: Path) -> None:
+    mz.write_samples(trained, tmp_path / "out", 2)
+    with pytest.raises(mz.UserError, match="holds 2 samples of another model or other weights"):
+        mz.write_samples(trained / "checkpoints" / "step-8", tmp_path / "out", 2)
+
+
+def test_a_grid_shows_a_few_hundred_at_most(trained: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("mezzotint.evaluation.folder.GRID", 4)
+    for n in (4, 9):
+        mz.write_samples(trained, tmp_path / f"{n}", n)
+    few, many = (Image.open(tmp_path / f"{n}.png") for n in (4, 9))
+    assert np.array_equal(np.asarray(few), np.asarray(many))
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.PNG", "x.npz"])
+def test_a_files_name_is_refused(trained: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(mz.UserError, match="a file's name: give a folder, such as "):
+        mz.write_samples(trained, tmp_path / name, 2)
 
 
 @pytest.mark.parametrize(

@@ -214,16 +214,29 @@ def test_a_seed_and_a_number_of_samples_are_the_pages_own(finished: Path, patche
     assert len({image.source for image in (*a, *c)}) == len(a) + len(c)
 
 
+def test_a_page_takes_the_place_of_a_page_and_of_no_other_file(trained: Path, tmp_path) -> None:
+    spoilt(trained)
+    mine, page = tmp_path / "thesis.html", tmp_path / "page.html"
+    mine.write_text("<!doctype html><title>my thesis</title>")
+    with pytest.raises(mz.UserError, match="is not a page that mezzotint wrote: choose another"):
+        mz.report(trained, mine)
+    assert "my thesis" in mine.read_text()
+    for _ in range(2):
+        assert mz.report(trained, page) == page
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"runs": []}, "`runs` is empty: give a run folder, or several to compare"),
         ({"runs": "nowhere"}, "nowhere is not a run: give the folder of a training"),
         ({"samples": 0}, "samples: input should be greater than 0, not 0"),
+        ({"samples": 5_000}, "samples: input should be less than or equal to 32, not 5000"),
         ({"samples": "many"}, "samples: input should be a valid integer"),
         ({"seed": -1}, "seed: input should be greater than or equal to 0, not -1"),
         ({"precision": "half"}, "precision: input should be 'float32', 'bf16' or 'auto'"),
         ({"out": "."}, "is a folder: give `out` a file's name"),
+        ({"out": "x.png"}, "x.png is not the name of a page: give `out` a name that ends in .html"),
         ({"out": "/dev/null/report.html"}, "cannot be written"),
     ],
 )

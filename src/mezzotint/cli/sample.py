@@ -16,17 +16,21 @@ from mezzotint.config.sampling import SampleConfig
 from mezzotint.drawing.bars import bar
 from mezzotint.drawing.colour import channel_statistics
 from mezzotint.errors import UserError
+from mezzotint.evaluation.folder import GRID
 from mezzotint.pipeline import loading, tuned
 from mezzotint.storage.arrays import nhwc
 
 
 @dataclass(frozen=True)
 class SampleFlags:
-    """Make samples: PNG files, and a labelled grid beside them. The defaults are the run's own."""
+    """Make samples: PNG files, and a labelled grid beside them. The defaults are the run's own.
+
+    Given again with a larger -n, the same command adds the samples that are missing.
+    """
 
     how: SampleConfig
     out: Path
-    """The folder of the samples; the grid is beside it, as OUT.png."""
+    """The folder of the samples; a grid of the first 256 is beside it, as OUT.png."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     """How many."""
     labels: tuple[str, ...] = ()
@@ -90,7 +94,10 @@ def sample(arguments: list[str]) -> None:
     _colours("samples", channel_statistics(nhwc(images)))
     if pipe.colour:
         _colours("training set", pipe.colour)
-    print(f"{flags.n} samples: {flags.out}; their grid: {evaluation.grid_of(flags.out)}")
+    grid = f"their grid: {evaluation.grid_of(flags.out)}"
+    if flags.n > GRID:
+        grid = f"a grid of the first {GRID}: {evaluation.grid_of(flags.out)}"
+    print(f"{flags.n:,} sample{'s' * (flags.n > 1)}: {flags.out}; {grid}")
 
 
 def _label(word: str, classes: Sequence[str]) -> int | str:

@@ -91,6 +91,13 @@ def render(page: Page) -> str:
     return environment.get_template("page.html.j2").render(page=page)
 
 
+def is_page(path: Path) -> bool:
+    """Whether a file is a page that `render` wrote, of this version or an older one."""
+    with path.open("rb") as file:
+        head = file.read(2_000).decode(errors="replace")
+    return "img-src data:; style-src 'unsafe-inline'" in head
+
+
 def _own(svg: str, name: str) -> Markup:
     """An <svg> with ids of its own, so that one page can hold many."""
     from markupsafe import Markup

@@ -1,25 +1,35 @@
-"""A folder of samples: numbered PNG files, and beside the folder a grid of them."""
+"""A folder of samples: numbered PNG files, and beside the folder a grid of the first of them."""
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from PIL.Image import Image
+import numpy as np
+import torch
+from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
+from mezzotint.config.sampling import chosen
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError
 from mezzotint.pipeline.labels import Labels
 from mezzotint.pipeline.loading import load
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.pipeline.sampling import Request
 from mezzotint.storage import files
+from mezzotint.storage.arrays import nchw
 
-MARK = "mezzotint sample"  # in a grid's PNG: how many samples it is of, 000000 on
+MARK = "mezzotint sample"  # in a grid's PNG: how many samples it belongs to, and how they are made
+GRID = 256  # samples that a grid shows at most
+MADE_OF = "the weights"
 
 
 def write_samples(
@@ -35,9 +45,13 @@ def write_samples(
 ) -> Tensor:
     """Make samples as `Pipeline.sample`, and write them to a folder.
 
-    They are ``out/000000.png`` and so on, whole numbers in the order of the samples. A grid of
-    them, with the class names, is ``out.png``, beside the folder, in which every image may be
-    measured or trained on. The samples of an earlier request of the same folder are removed.
+    They are ``out/000000.png`` and so on, whole numbers in the order of the samples. A grid of the
+    first 256 of them, with the class names, is ``out.png``, beside the folder, in which every image
+    may be measured or trained on.
+
+    No image is ever removed or replaced. If the folder holds samples of the same model, settings,
+    labels and seed, those that are missing are made: so a request that was stopped continues, and a
+    larger ``n`` adds to a smaller one. Samples made in any other way are refused.
 
     Args:
         pipe: A model, or a path or name that `load` takes.
@@ -50,15 +64,18 @@ def write_samples(
         **settings: The fields of SampleConfig, where they differ from the model's defaults.
 
     Returns:
-        The samples, uint8 (n, C, H, W).
+        The samples, uint8 (n, C, H, W), those that were in the folder already among them.
 
     Raises:
-        UserError: Where ``out`` holds images that are not of an earlier request, and as
-            `Pipeline.sample`.
+        UserError: Where ``out`` is a file's name, or holds samples that were made otherwise or
+            other images, and as `Pipeline.sample`.
     """
-    pipe, out = pipe if isinstance(pipe, Pipeline) else load(pipe), Path(out)
+    pipe, out = pipe if isinstance(pipe, Pipeline) else load(pipe), files.as_folder(out)
+    Request(n, labels, seed, 0, batch)  # refuses numbers that cannot be
     every = pipe.labels(n, labels)
-    earlier = _earlier(out)
+    made_by = _made_by(pipe, every, labels is None, seed, settings)
+    found, marked = _there(out, made_by)
+    mark, parts = {**made_by, "n": max(n, marked)}, [found[:n]]
 
     def follow(done: int, calls: int) -> None:
         out.mkdir(parents=True, exist_ok=True)  # no sooner than the request has proved possible
@@ -66,28 +83,29 @@ def write_samples(
             on_step(done, calls)
 
     def write(first: int, made: Tensor) -> None:
-        if not first:
-            for old in earlier:
-                old.unlink()
-            _save_grid(figures.grid(made, every and every[: len(made)], pipe.classes), out, n)
-        for i, image in enumerate(made, first):
-            figures.to_pil(image).save(out / f"{i:06d}.png")
+        if not first:  # the mark before any file, so that a request that is stopped can continue
+            _save_grid(torch.cat([*parts, made]), every, pipe, out, mark)
+        for i, image in enumerate(made, len(found) + first):
+            _save(figures.to_pil(image), out / f"{i:06d}.png")
 
-    written: list[Future[None]] = []
-    with ThreadPoolExecutor(1) as writer:  # on the disk while the next ones are made
-        images = pipe.sample(
-            n,
-            labels,
-            seed=seed,
-            batch=batch,
-            on_step=follow,
-            on_images=lambda i, made: written.append(writer.submit(write, i, made)),
-            **settings,
-        )
-        for part in written:
-            part.result()
-    _save_grid(figures.grid(images, every, pipe.classes), out, n)
-    return images
+    if n > len(found):
+        written: list[Future[None]] = []
+        with ThreadPoolExecutor(1) as writer:  # on the disk while the next ones are made
+            images = pipe.sample(
+                n - len(found),
+                every[len(found) :] if every and labels is not None and len(found) else labels,
+                seed=seed,
+                first=len(found),
+                batch=batch,
+                on_step=follow,
+                on_images=lambda i, made: written.append(writer.submit(write, i, made)),
+                **settings,
+            )
+            for part in written:
+                part.result()
+        parts.append(images)
+        _save_grid(torch.cat(parts), every, pipe, out, mark)
+    return torch.cat(parts)
 
 
 def grid_of(out: Path) -> Path:
@@ -96,27 +114,90 @@ def grid_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.png")
 
 
-def _earlier(out: Path) -> list[Path]:
-    """Return the samples that an earlier request left, as its grid tells.
-
-    Raises UserError where the grid or any image that would be mixed with ours is another's.
-    """
-    count, grid = 0, grid_of(out)
-    if grid.exists():
-        # Not Image.open, which refuses large images.
-        with suppress(OSError, SyntaxError, ValueError), PngImageFile(grid) as image:
-            count = int(image.info.get(MARK, 0))
-        if not count:
-            raise UserError(f"{grid} exists and is not a grid of samples: choose another `out`")
-    found = sorted(out.glob("[0-9]" * 6 + ".png"))
-    if found and int(found[-1].stem) >= count:
-        raise UserError(f"{out} holds other images, {found[-1].name}: choose another `out`")
+def _made_by(
+    pipe: Pipeline, labels: list[int] | None, in_turn: bool, seed: int, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Return all that samples depend on beside their number, as JSON holds it."""
+    one = labels[0] if labels and len(set(labels)) == 1 else labels
+    facts = {
+        MADE_OF: pipe.digest,
+        "precision": str(pipe.net.dtype).removeprefix("torch."),
+        "seed": seed,
+        "labels": "every class in turn" if in_turn else one,
+        **asdict(pipe.settled(chosen(pipe.defaults, settings))),
+    }
+    found: dict[str, Any] = json.loads(json.dumps(facts))
     return found
 
 
-def _save_grid(sheet: Image, out: Path, count: int) -> None:
+def _there(out: Path, made_by: dict[str, Any]) -> tuple[Tensor, int]:
+    """Return the samples of the same request that a folder holds, and how many were asked for.
+
+    They are (N, C, H, W), from 000000 on to the first that is missing. Raises UserError where the
+    folder holds samples that were made otherwise, or images of anybody else.
+    """
+    mark, grid = _mark(out), grid_of(out)
+    found = sorted(out.glob("[0-9]" * 6 + ".png"))
+    if grid.exists() and not mark:
+        raise UserError(f"{grid} exists and is not a grid of samples: choose another `out`")
+    if found and int(found[-1].stem) >= mark.get("n", 0):
+        raise UserError(f"{out} holds other images, {found[-1].name}: choose another `out`")
+    none = torch.empty(0, dtype=torch.uint8)
+    if not found:
+        return none, 0
+    if other := [name for name, value in made_by.items() if mark.get(name, ...) != value]:
+        name, holds = other[0], f"{out} holds {len(found):,} sample{'s' * (len(found) > 1)}"
+        if name == MADE_OF or name not in mark:
+            raise UserError(f"{holds} of another model or other weights: choose another `out`")
+        was, now = (_short(facts[name]) for facts in (mark, made_by))
+        raise UserError(f"{holds} made with `{name}={was}`, not {now}: choose another `out`")
+    images = [_read(out / f"{i:06d}.png") for i in range(_unbroken(found))]
+    return nchw(np.stack(images)) if images else none, mark["n"]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) < 40 else f"{text[:40]}..."
+
+
+def _unbroken(found: list[Path]) -> int:
+    """Return how many files there are before the first that is missing."""
+    return next((i for i, path in enumerate(found) if int(path.stem) != i), len(found))
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            array = np.asarray(image)
+    except (OSError, SyntaxError, ValueError):
+        raise UserError(f"{path} is damaged: delete it, and it is made again") from None
+    return array if array.ndim == 3 else array[:, :, None]
+
+
+def _mark(out: Path) -> dict[str, Any]:
+    """Return what the grid of an earlier request says of its samples; {} where there is none."""
+    mark: Any = {}
+    # Not Image.open, which refuses large images.
+    with suppress(OSError, SyntaxError, ValueError), PngImageFile(grid_of(out)) as image:
+        mark = json.loads(image.info.get(MARK, "{}"))
+    return {"n": mark} if isinstance(mark, int) else dict(mark)  # before 0.1: their number alone
+
+
+def _save_grid(
+    images: Tensor, labels: list[int] | None, pipe: Pipeline, out: Path, mark: dict[str, Any]
+) -> None:
     """Save a grid, marked as ours; a crash leaves the old one or the new."""
-    mark = PngInfo()
-    mark.add_text(MARK, f"{count}")
+    shown = images[:GRID]
+    sheet = figures.grid(shown, labels and labels[: len(shown)], pipe.classes)
+    text = PngInfo()
+    text.add_text(MARK, json.dumps(mark))
     with files.beside(grid_of(out)) as partial:
-        sheet.save(partial, pnginfo=mark)
+        sheet.save(partial, pnginfo=text)
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    """Save a sample, whole or not at all, if it is not there."""
+    if not path.exists():
+        partial = path.with_name(f".{path.name}.partial")
+        image.save(partial, "PNG")
+        os.replace(partial, path)

@@ -19,7 +19,7 @@ from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import METRICS, FeatureNetwork, Figure, network
 from mezzotint.metrics.measure import anything
 from mezzotint.metrics.networks import choose
-from mezzotint.storage.files import writable
+from mezzotint.storage.files import as_folder, writable
 
 FIGURES = "figures.jsonl"
 
@@ -71,7 +71,7 @@ class Request:
     def check_out(self) -> None:
         """Raise UserError where figures could not be kept in ``out``."""
         if self.out:
-            writable(self.out / FIGURES)
+            writable(as_folder(self.out) / FIGURES)
 
     def keep(self, figures: Sequence[Figure], facts: dict[str, Any]) -> None:
         """Say figures and keep them, with how they came about. Raises UserError for none."""

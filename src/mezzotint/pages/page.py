@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mezzotint.config.experiment import Autoencoder
-from mezzotint.drawing.page import Page, Section, render
+from mezzotint.drawing.page import Page, Section, is_page, render
 from mezzotint.errors import UserError
 from mezzotint.evaluation.samples import Follow
 from mezzotint.pages import configurations, history, measurements
@@ -52,7 +52,8 @@ def report(
     Args:
         runs: A run folder, or several.
         out: The page's path: by default RUN/report.html, and report.html for several runs.
-        samples: Samples of each class, for up to ten classes; about 75 others are made beside them.
+        samples: Samples of each class, up to 32, for up to ten classes; about 75 others are made
+            beside them.
         seed: Sample i depends on (seed, i) alone.
         precision: What the networks compute in: "float32", "bf16" or "auto" (bf16 where the
             hardware has it).
@@ -71,12 +72,24 @@ def report(
         raise UserError("`runs` is empty: give a run folder, or several to compare")
     path = Path(out or (folders[0] if len(folders) == 1 else Path()) / "report.html")
     read = read_all(folders)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: give `out` a file's name")
-    writable(path)
+    check_out(path)
     follow = on_progress or (lambda what, done, total: None)
     path.write_text(render(build(read, options, follow)), encoding="utf-8")
     return path
+
+
+def check_out(path: Path) -> None:
+    """Raise UserError unless a page can be written to the path, and takes no other file's place."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: give `out` a file's name")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UserError(
+            f"{path} is not the name of a page: give `out` a name that ends in .html, such as "
+            f"{path.with_suffix('.html')}"
+        )
+    if path.exists() and not is_page(path):
+        raise UserError(f"{path} is not a page that mezzotint wrote: choose another `out`")
+    writable(path)
 
 
 def build(runs: Sequence[Run], options: Options, follow: Follow) -> Page:

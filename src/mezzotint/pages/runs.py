@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt
+from pydantic.fields import Field
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration
@@ -22,8 +23,9 @@ Precision = Literal["float32", "bf16", "auto"]
 class Options:
     """How much a page shows of what a model makes."""
 
-    samples: PositiveInt = 8
-    """Samples of each class, for up to ten classes; the page shows about 75 others beside them."""
+    samples: int = Field(default=8, gt=0, le=32)
+    """Samples of each class, up to 32, for up to ten classes; the page shows about 75 others beside
+    them."""
     seed: NonNegativeInt = 0
     """Sample i depends on (seed, i) alone."""
     precision: Precision = "float32"

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
+from mezzotint.storage.files import as_folder
 from mezzotint.strict import strict
 
 Scale = Literal["glyphs", "cifar10", "full"]
@@ -47,4 +48,4 @@ class Options:
 
     @property
     def folder(self) -> Path:
-        return self.out or Path("runs") / f"reproduce-{self.scale}"
+        return as_folder(self.out or Path("runs") / f"reproduce-{self.scale}")

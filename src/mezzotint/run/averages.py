@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mezzotint.errors import UserError
 from mezzotint.storage import checkpoint
+from mezzotint.storage.files import as_folder
 from mezzotint.trainer.posthoc import coefficients, exponent
 
 POOR = 0.01  # error of a fit; about 100 snapshots have less for lengths from 0.025 to 0.25
@@ -77,7 +78,7 @@ def average(
         for tensors, (c, _) in zip(made, fits, strict=True):
             for key, weight in weights.items():
                 tensors[key] = float(c[i]) * weight.float() + (tensors[key] if i else 0)
-    place = Path(out) if out else folder / "averages"
+    place = as_folder(out) if out else folder / "averages"
     found = []
     for each, tensors, (_, error) in zip(lengths, made, fits, strict=True):
         if error > POOR:

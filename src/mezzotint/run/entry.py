@@ -21,6 +21,7 @@ from mezzotint.run.running import run
 from mezzotint.run.steps import Progress
 from mezzotint.run.trackers import TRACKERS, Copy
 from mezzotint.run.watching import watch
+from mezzotint.storage.files import as_folder
 
 Data: TypeAlias = str | PathLike[str] | Prepared
 Net: TypeAlias = nn.Module | Callable[[], nn.Module] | UNetConfig | DiTConfig | VAEConfig
@@ -126,4 +127,4 @@ def _folder(experiment: Configuration, out: str | PathLike[str] | None) -> Path:
         return Path("runs") / experiment.recipe
     if not isinstance(out, str | PathLike) or not str(out):
         raise UserError(f"`out` is {out!r}: give the run's folder")
-    return Path(out)
+    return as_folder(Path(out))

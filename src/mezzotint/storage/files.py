@@ -35,6 +35,25 @@ def beside(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)  # gone already if it was whole
 
 
+FILES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg", ".pdf"}
+FILES |= {".html", ".htm", ".md", ".zip", ".npy", ".npz", ".json", ".jsonl", ".csv", ".txt"}
+FILES |= {".safetensors", ".pt", ".pth", ".ckpt"}
+
+
+def as_folder(path: str | Path) -> Path:
+    """Return a path that is to be a folder. Raises UserError for a file, and for a file's name."""
+    folder = Path(path)
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise UserError(f"{folder} is a file: give `out` a folder")
+    if folder.suffix.lower() in FILES:
+        raise UserError(
+            f"`out` is {folder}, a file's name: give a folder, such as {folder.with_suffix('')}"
+        )
+    return folder
+
+
 def writable(path: Path) -> None:
     """Make a file's folder; UserError if that, or the file, cannot be written.
 
