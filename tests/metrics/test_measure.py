@@ -129,6 +129,17 @@ def test_accuracy_is_the_share_of_the_asked_classes() -> None:
         list(measure(known, real, ["accuracy"], labels[1:], CLASSES))
 
 
+def test_accuracy_leaves_classes_out_that_only_the_network_has() -> None:
+    x = 0.1 * np.eye(4)[np.arange(40) % 4] + np.array([9.0, 0, 0, 0])  # most like "a"
+    known = features(pixel_network(classes=CLASSES), pictures(x))
+    labels = [0 if i % 4 == 3 else 1 for i in range(40)]  # d, b
+    kept = [i for i in range(40) if i % 4 in (1, 3)]
+    best = known.probabilities[:, [3, 1]].argmax(1)
+    assert best[kept].tolist() == [labels[i] for i in kept]
+    (figure,) = measure(known, against(gaussian(60, 1)), ["accuracy"], best, ("d", "b"))
+    assert figure.value == 1
+
+
 def test_a_reference_of_another_network_is_refused() -> None:
     real = against(gaussian(60, 1))
     other = features(pixel_network(resize="another"), pictures(gaussian(40, 0)))

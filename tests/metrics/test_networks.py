@@ -136,7 +136,7 @@ def test_features_that_are_not_finite_are_refused(part: str, bad: float) -> None
     ],
 )
 def test_another_network_is_refused_with_those_there_are(name: str, hint: str) -> None:
-    every = "cifar10, glyphs, inception, inception-pytorch-fid"
+    every = "cifar10, glyphs, imagenet, inception, inception-pytorch-fid"
     said = f"unknown feature network {name!r}: choose one of {every}{hint}"
     with pytest.raises(UserError, match=re.escape(said)):
         network(name)

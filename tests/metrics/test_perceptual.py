@@ -173,7 +173,7 @@ def test_images_are_seen_at_their_own_size(name: str, x: Tensor, y: Tensor) -> N
 
 
 def test_a_name_that_there_is_none_of_is_refused() -> None:
-    with pytest.raises(UserError, match="'vgg': choose cifar10, glyphs, lpips"):
+    with pytest.raises(UserError, match="'vgg': choose cifar10, glyphs, imagenet, lpips"):
         perceptual("vgg")
 
 

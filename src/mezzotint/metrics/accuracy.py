@@ -7,14 +7,20 @@ from collections.abc import Iterator
 import torch
 
 from mezzotint.metrics import interval
+from mezzotint.metrics.classes import places
 from mezzotint.metrics.comparison import Comparison
 from mezzotint.metrics.figure import Figure
 
 
 def accuracy(seen: Comparison) -> Iterator[Figure]:
-    """Yield the share, where the labels are known and their classes are the network's own."""
-    if seen.labels is None or seen.classes != seen.network.classes:
+    """Yield the share, where the labels are known and their classes are among the network's own.
+
+    An image is recognised where the class that it was made for is the likeliest of the data's
+    classes; those that only the network has do not count.
+    """
+    known = places(seen.network.classes, seen.classes)
+    if seen.labels is None or known is None:
         return
-    right = seen.probabilities.argmax(1) == torch.as_tensor(seen.labels)
+    right = seen.probabilities[:, known].argmax(1) == torch.as_tensor(seen.labels)
     share = float(right.double().mean())
     yield seen.figure("accuracy", share, interval.of_share(right), compared=False)

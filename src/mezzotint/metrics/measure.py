@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from mezzotint.errors import Registry, UserError, unknown
 from mezzotint.metrics.accuracy import accuracy
+from mezzotint.metrics.classes import places
 from mezzotint.metrics.comparison import Comparison
 from mezzotint.metrics.cs import SPLITS, cs
 from mezzotint.metrics.fd import fd
@@ -92,7 +93,8 @@ def anything(metrics: Collection[str], networks: Sequence[str], classes: Sequenc
     for name in networks:
         if name not in NETWORKS:
             raise unknown("feature network", name, NETWORKS)
-        if {*metrics} == {"accuracy"} and KNOWN_CLASSES.get(name, classes) != tuple(classes):
+        known = KNOWN_CLASSES.get(name, classes)
+        if {*metrics} == {"accuracy"} and places(known, classes) is None:
             raise UserError(
                 "accuracy takes a network of the model's own classes, or the images': choose fd"
             )

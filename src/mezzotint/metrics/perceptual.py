@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mezzotint.errors import UserError
+from mezzotint.metrics import efficientnet
 from mezzotint.metrics.classifier import PACKAGED, load
 
-NAMES = (*PACKAGED, "lpips")
+NAMES = (*PACKAGED, "imagenet", "lpips")
 SMALLEST = 16  # pixels a side, which VGG's four halvings leave one of
 TINY = 1e-10  # beside a sum of squares: no gradient is larger than its root's inverse, 1e5
 
@@ -36,12 +37,12 @@ def perceptual(name: str, device: torch.device | str = "cpu") -> Distance:
         d(x, y) = sum_l mean_hw sum_c w_lc (x_lchw - y_lchw)^2
 
     over the stages l of a network, whose features x_l, y_l are of unit length over the channels.
-    ``cifar10`` and ``glyphs`` are the package's own classifiers, with w = 1, at the images' own
-    resolution; ``lpips`` is LPIPS 0.1 of VGG16 with its learned w, from the file that
-    $MEZZOTINT_LPIPS names. Images are float in about [-1, 1], at least 16x16. The gradient goes
-    to x, and to y where that asks for one; the weights are frozen. Under autocast the
-    convolutions are in its type and the rest in float32. Distances of different names are on
-    different scales.
+    ``cifar10`` and ``glyphs`` are the package's own classifiers and ``imagenet`` is
+    EfficientNet-Lite0 of the extra ``imagenet``, each with w = 1 and at the images' own resolution.
+    ``lpips`` is LPIPS 0.1 of VGG16 with its learned w, from the file that $MEZZOTINT_LPIPS names.
+    Images are float in about [-1, 1], at least 16x16. The gradient goes to x, and to y where y
+    requires one; the weights are frozen. Under autocast the convolutions are in its type and the
+    rest in float32. Distances of different names are on different scales.
 
     Raises UserError for another name, for weights that cannot be had, and at the call for
     images of other types or shapes. Zhang et al. 2018 (arXiv 1801.03924), eq. 1.
@@ -68,7 +69,7 @@ def stages(name: str, device: torch.device) -> list[Stage]:
     """The network of that name, a stage after the other, each with its channels' weights."""
     if name not in NAMES:
         raise UserError(f"there is no perceptual distance {name!r}: choose {', '.join(NAMES)}")
-    parts = _lpips() if name == "lpips" else _own(name)
+    parts = MADE[name]() if name in MADE else _own(name)
     for part, _ in parts:
         part.eval().requires_grad_(False).to(device, memory_format=LAST)  # type: ignore[call-overload]
     return [(part, weights.to(device)) for part, weights in parts]
@@ -169,6 +170,21 @@ def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
     if text := "; ".join(f"it {what} {_some(keys)}" for what, keys in faults.items() if keys):
         raise UserError(f"{file} is not {SOURCE}: {text}")
     return found
+
+
+def _imagenet() -> list[Stage]:
+    first, *rest = efficientnet.load().taps()
+    return [(part, torch.ones(())) for part in (nn.Sequential(ToBytes(), first), *rest)]
+
+
+class ToBytes(nn.Module):
+    """From [-1, 1] to [0, 255]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 127.5 * (x + 1)
+
+
+MADE = {"imagenet": _imagenet, "lpips": _lpips}
 
 
 def _some(keys: set[str], most: int = 8) -> str:

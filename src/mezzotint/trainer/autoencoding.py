@@ -30,7 +30,7 @@ class ReconstructionConfig:
     """Weight of the latents' divergence from N(0, I), in nats a number of the image."""
     perceptual: NonNegativeFloat = 0.0
     """Weight of the distance in the features of a network."""
-    perceptual_network: Literal["cifar10", "glyphs", "lpips"] = "cifar10"
+    perceptual_network: Literal["cifar10", "glyphs", "imagenet", "lpips"] = "cifar10"
     """Which: one in the package, or LPIPS, whose weights $MEZZOTINT_LPIPS names."""
     adversarial: NonNegativeFloat = 0.0
     """Weight of a patch discriminator, times the adaptive one."""

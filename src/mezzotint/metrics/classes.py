@@ -1,0 +1,44 @@
+"""Which of a feature network's classes the classes of a data set are."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+WORDNET = re.compile(r"n\d{8}")
+
+
+def places(known: Sequence[str], classes: Sequence[str]) -> list[int] | None:
+    """Return the number of each class among those that a network tells apart.
+
+    A class is the same where its WordNet id is, "n01443537", or else one of its names, which commas
+    separate: "goldfish" is "n01443537 goldfish, Carassius auratus". Case and underscores do not
+    matter.
+
+    Args:
+        known: The network's classes, in the order of its logits.
+        classes: The classes of a data set.
+
+    Returns:
+        The K places in ``known``, or None where a class is not among them, or could be two of them.
+    """
+    keys = [(i, key) for i, name in enumerate(known) for key in _keys(name)]
+    count = Counter(key for _, key in keys)
+    place = {key: i for i, key in keys if count[key] == 1}
+    found = [next((place[key] for key in _keys(name) if key in place), None) for name in classes]
+    whole = [i for i in found if i is not None]
+    return whole if len(set(whole)) == len(classes) and whole else None
+
+
+def _keys(name: str) -> list[str]:
+    """Return what identifies a class: its WordNet id alone where it has one, else its names."""
+    plain = " ".join(name.replace("_", " ").casefold().split())
+    if identity := WORDNET.match(plain):
+        names = plain.removeprefix(identity[0])
+        return [identity[0], *_names(names)]
+    return _names(plain)
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
