@@ -547,9 +547,10 @@ def test_what_is_asked_for_beside_another_choice_must_still_fit_it(trained, caps
 def test_a_default_can_be_taken_back(trained: Path, capsys: CapSys) -> None:
     recommend(trained, interval=(0.2, 5.0))
     made = []
-    for flags in ([], ["--interval", "None"], ["--interval", "1e-9", "1e9"]):
-        assert call(capsys, "sample", str(trained), "-n", "2", "--guidance", "40", *flags)[0] == 0
-        made.append(pictures(trained / "pictures"))
+    for i, flags in enumerate(([], ["--interval", "None"], ["--interval", "1e-9", "1e9"])):
+        out = ["--out", str(trained / f"{i}"), "-n", "2", "--guidance", "40"]
+        assert call(capsys, "sample", str(trained), *out, *flags)[0] == 0
+        made.append(pictures(trained / f"{i}"))
     assert made[0] != made[1] == made[2]
 
 

@@ -57,3 +57,17 @@ def test_failed_download(site, tmp_path):
     with pytest.raises(UserError, match=r"cannot download .*nowhere.*: try again, or dance$"):
         download((tmp_path / "nowhere").as_uri(), SHA256, "name.bin", "dance")
     assert not any((tmp_path / "cache" / "downloads").iterdir())
+
+
+def test_a_user_without_a_home_gets_one_line(monkeypatch) -> None:
+    """As in a container that is run by a number: no HOME, no entry in the list of users."""
+
+    def nobody(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    for name in ("HOME", "MEZZOTINT_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    with pytest.raises(UserError, match="no home folder .* set MEZZOTINT_CACHE to a folder") as no:
+        cache_folder("a")
+    assert "\n" not in str(no.value)

@@ -11,7 +11,10 @@ import mezzotint
 from mezzotint.errors import Interrupted, UserError, as_flags, nearest
 
 VERBS = {
-    "train": [("RECIPE [--field value ...] [--out RUN] [--resume]", "train a model")],
+    "train": [
+        ("RECIPE [--field value ...] [--out RUN]", "train a model"),
+        ("--resume RUN [--images 400000] ...", "go on with its training"),
+    ],
     "sample": [("RUN [-n 64] [--steps 50] [--guidance 2] ...", "make samples with it")],
     "evaluate": [
         ("RUN [--samples 10k] [--network inception] ...", "measure its samples against the data"),

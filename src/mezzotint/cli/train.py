@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mezzotint.cli.flags import parse, subject
 from mezzotint.config import recipes
 from mezzotint.config.experiment import Configuration
+from mezzotint.config.fields import values
 from mezzotint.drawing.bars import FIRST
 from mezzotint.run.entry import training
+from mezzotint.run.request import start
 from mezzotint.run.watching import watch
 
 
 @dataclass(frozen=True)
 class TrainFlags:
-    """Train a diffusion model or an autoencoder; durations are in images seen."""
+    """Train a diffusion model or an autoencoder; durations are in images seen.
+
+    `mezzotint train --resume RUN` goes on with a run; its fields are the defaults then.
+    """
 
     experiment: Configuration
     out: Path
@@ -28,12 +34,35 @@ class TrainFlags:
 
 
 def train(arguments: list[str]) -> None:
-    """Train a recipe."""
-    name, rest = subject(arguments, f"a recipe: {', '.join(recipes.RECIPES)}")
-    recipe = recipes.RECIPES[name]
-    flags = parse(TrainFlags(recipe, Path("runs") / name), rest, f"mezzotint train {name}")
+    """Train a recipe, or go on with a run."""
+    if arguments[:1] == ["--resume"] and len(arguments) > 1 and arguments[1][:1] != "-":
+        name, rest, called = None, arguments[2:], f"--resume {arguments[1]}"
+        begun = start(None, arguments[1], resume=True)
+    else:
+        what = f"a recipe: {', '.join(recipes.RECIPES)}; or --resume RUN"
+        name, rest = subject(arguments, what)
+        called, begun = name, start(name, *_out_and_resume(rest))
+    default = TrainFlags(begun.base, begun.folder, resume=begun.resumed)
+    flags = parse(default, rest, f"mezzotint train {called}")
+    fields = given(begun.base, flags.experiment, rest)
     track = None if flags.track == "none" else flags.track
-    steps = training(flags.experiment, out=flags.out, resume=flags.resume, track=track)
+    steps = training(name, out=flags.out, resume=flags.resume, track=track, **fields)
     watch(steps, "train", shown=True)
     if FIRST:
         print(f"trained: {flags.out}")
+
+
+def given(base: Configuration, asked: Configuration, words: list[str]) -> dict[str, Any]:
+    """Return the fields that flags give, by name: all that differ, and those given as they were."""
+    said = {word.split("=")[0].lstrip("-").replace("-", "_") for word in words if word[:2] == "--"}
+    before, after = (values(each) for each in (base, asked))
+    return {k: v for k, v in after.items() if k in said or before.get(k, ...) != v}
+
+
+def _out_and_resume(words: list[str]) -> tuple[str | None, bool]:
+    """Return what decides about the defaults of the other flags."""
+    flags = ArgumentParser(add_help=False, allow_abbrev=False)
+    flags.add_argument("--out", nargs="?")  # a value that is missing is for `parse` to say
+    flags.add_argument("--resume", action="store_true")
+    found = flags.parse_known_args(words)[0]
+    return found.out, found.resume

@@ -34,24 +34,35 @@ def places(configuration: Any, above: tuple[str, ...] = ()) -> dict[str, tuple[s
     return found
 
 
-def changed(configuration: T, values: Mapping[str, Any]) -> T:
+def values(configuration: Any) -> dict[str, Any]:
+    """Return what each field of a configuration is: ``{"batch": 128, ...}``."""
+    found = {}
+    for name, (*sections, leaf) in places(configuration).items():
+        section = configuration
+        for each in sections:
+            section = getattr(section, each)
+        found[name] = getattr(section, leaf)
+    return found
+
+
+def changed(configuration: T, new: Mapping[str, Any]) -> T:
     """Return a configuration with some of its fields changed.
 
     Args:
         configuration: a recipe, or one of the caller's own.
-        values: what the fields become, by their own names: ``{"batch": 32, "schedule": "cosine"}``.
+        new: what the fields become, by their own names: ``{"batch": 32, "schedule": "cosine"}``.
 
     Raises:
         UserError: there is no such field, the nearest are offered; or a value is of a wrong type,
             out of range, or does not go with the others.
     """
     where = places(configuration)
-    if bad := [name for name in values if name not in where]:
+    if bad := [name for name in new if name not in where]:
         hint = nearest(bad[0], where) or f": it is none of {', '.join(where)}"
         raise UserError(f"unknown argument `{bad[0]}`{hint}")
     content = to_json(configuration)
     del content["version"]
-    for name, value in values.items():
+    for name, value in new.items():
         *sections, leaf = where[name]
         section = content
         for each in sections:

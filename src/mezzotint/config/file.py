@@ -12,6 +12,7 @@ from pydantic.fields import Field
 
 from mezzotint.config import migrations
 from mezzotint.config.experiment import Configuration
+from mezzotint.config.paths import located
 from mezzotint.errors import UserError
 from mezzotint.strict import first_problem
 
@@ -34,7 +35,7 @@ def from_json(content: dict[str, Any]) -> Configuration:
 
 
 def read(path: Path) -> Configuration:
-    """Read a config.json of this version or an older one, strictly.
+    """Read a config.json of this version or an older one, strictly; its paths become absolute.
 
     Raises:
         UserError: a file that mezzotint did not write, an unknown version, and a field that is
@@ -53,7 +54,7 @@ def read(path: Path) -> Configuration:
             f"{known[-1]}: use the mezzotint that wrote it, or a newer one"
         )
     try:
-        return from_json(migrations.migrate(content, version))
+        return located(from_json(migrations.migrate(content, version)), path.parent)
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error)}") from None
     except (LookupError, TypeError, AttributeError, ValueError):  # of a step, on damaged content

@@ -83,7 +83,7 @@ def prepare(
         _refuse({"size": size, **in_memory, **named}, "data that is prepared already")
         return data
     if isinstance(data, os.PathLike):
-        data = str(Path(data).expanduser().absolute())  # a path, even if it is called glyphs
+        data = str(Path(os.path.expanduser(data)).absolute())  # a path, even if it is called glyphs
     if isinstance(data, str):
         _refuse(in_memory, f"{data}, but with images in memory")
         return _found(data, size, split, skip_bad)

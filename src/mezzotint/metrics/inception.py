@@ -174,7 +174,7 @@ def load(path: str | Path | None = None, variant: Variant = "tf1") -> Inception:
     UserError for a file that is missing or another, and for a download that fails.
     """
     net = Inception(variant)
-    file = Path(path).expanduser() if path is not None else weights_path()
+    file = Path(os.path.expanduser(path)) if path is not None else weights_path()
     if file is None:
         file = download(URL, SHA256, NAME, "fetch it yourself and set MEZZOTINT_INCEPTION to it")
     if not file.is_file():
@@ -196,7 +196,7 @@ def weights_path() -> Path | None:
     Downloads nothing. Raises UserError where the variable names no file.
     """
     if own := os.environ.get("MEZZOTINT_INCEPTION"):
-        file = Path(own).expanduser()
+        file = Path(os.path.expanduser(own))
         if not file.is_file():
             raise UserError(f"MEZZOTINT_INCEPTION is {own}, but no file is there: fetch {URL}")
         return file

@@ -146,7 +146,7 @@ def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
             "the LPIPS weights are not in the package: set $MEZZOTINT_LPIPS to a file with "
             f"{SOURCE}, or choose {' or '.join(PACKAGED)}"
         )
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     if not file.is_file():
         raise UserError(f"MEZZOTINT_LPIPS is {path}, but no file is there: save {SOURCE} to it")
     try:

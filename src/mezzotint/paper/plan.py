@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from mezzotint.config.durations import scaled
 from mezzotint.config.experiment import Autoencoder, Configuration, Experiment
 from mezzotint.config.file import to_json
 from mezzotint.config.recipes import RECIPES
@@ -219,16 +220,7 @@ def named(source: str) -> str:
 
 def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
     """A training of so many images, with its other durations in the same proportion."""
-    if images is None:
-        return replace(train, seed=seed)
-    times = images / train.images
-    return replace(
-        train,
-        images=images,
-        warmup=round(train.warmup * times),
-        ema_halflife=max(1.0, train.ema_halflife * times),
-        seed=seed,
-    )
+    return replace(train if images is None else scaled(train, images), seed=seed)
 
 
 def digest(configuration: Configuration) -> str:

@@ -12,23 +12,22 @@ from torch import nn
 from mezzotint.config import Autoencoder, Configuration
 from mezzotint.data import Prepared
 from mezzotint.drawing.bars import FIRST
-from mezzotint.errors import UserError, unknown
+from mezzotint.errors import unknown
 from mezzotint.networks import DiTConfig, UNetConfig, VAEConfig
 from mezzotint.networks.allocator import keep_freed_memory
 from mezzotint.pipeline.loading import load, load_codec
-from mezzotint.run.request import requested
+from mezzotint.run.request import Recipe, requested, start
 from mezzotint.run.running import run
 from mezzotint.run.steps import Progress
 from mezzotint.run.trackers import TRACKERS, Copy
 from mezzotint.run.watching import watch
-from mezzotint.storage.files import as_folder
 
 Data: TypeAlias = str | PathLike[str] | Prepared
 Net: TypeAlias = nn.Module | Callable[[], nn.Module] | UNetConfig | DiTConfig | VAEConfig
 
 
 def train(
-    recipe: str | Configuration,
+    recipe: Recipe = None,
     *,
     data: Data | None = None,
     net: Net | None = None,
@@ -42,6 +41,7 @@ def train(
 
     ```python
     pipe = mz.train("cifar10-ddpm-small", data=data, out="runs/mine", images=200_000, lr=5e-4)
+    pipe = mz.train(out="runs/mine", resume=True, images=400_000)   # go on, for longer
     ```
 
     Args:
@@ -56,14 +56,15 @@ def train(
         UserError: as `training`.
         Interrupted: SIGINT (Ctrl-C) or SIGTERM came; the run is saved, to be resumed.
     """
-    experiment = requested(recipe, data, net, fields)
-    folder = _folder(experiment, out)
-    watch(training(experiment, out=folder, resume=resume, track=track), "train", progress)
-    return load_codec(folder) if isinstance(experiment, Autoencoder) else load(folder)
+    begun = start(recipe, out, resume)
+    experiment, note = requested(begun, data, net, fields)
+    watch(_training(experiment, begun.folder, resume, track, note), "train", progress)
+    autoencoder = isinstance(experiment, Autoencoder)
+    return load_codec(begun.folder) if autoencoder else load(begun.folder)
 
 
 def training(
-    recipe: str | Configuration,
+    recipe: Recipe = None,
     *,
     data: Data | None = None,
     net: Net | None = None,
@@ -85,7 +86,8 @@ def training(
     does not shrink when a training ends.
 
     Args:
-        recipe: the name of a recipe, or a configuration.
+        recipe: the name of a recipe, or a configuration. With ``resume=True`` it can be left out:
+            the run's config.json says all.
         data: a data set of `prepare`, or what `prepare` takes as a name or a path; None is the
             recipe's own.
         net: a network of your own in the place of the recipe's: an nn.Module, whose weights are
@@ -96,11 +98,15 @@ def training(
             as x. To resume or load the run in another process, pass it again. Or a UNetConfig, a
             DiTConfig or, for an autoencoder, a VAEConfig.
         out: the run's folder; None is ``runs/RECIPE``.
-        resume: go on from the newest checkpoint of ``out``, if there is one.
+        resume: go on from the newest checkpoint of ``out``, if there is one, with the fields that
+            the run has. ``images``, ``accumulate``, ``precision``, where the data lies, the
+            intervals and how samples are made may be given anew. Where the result is then not to
+            the bit that of an uninterrupted training, the first note says so.
         track: "wandb" or "tensorboard": copy the run's record there.
         **fields: fields of the recipe that shall be others, by the names of the command line's
             flags: images, batch, lr, schedule, prediction, channels, steps, guidance, size, flip
-            ...
+            ... Fewer ``images`` than the recipe has shorten ``warmup`` and ``ema_halflife`` in
+            proportion, unless those are given.
 
     Yields:
         Where the training stands: before the first step, and after each.
@@ -110,21 +116,17 @@ def training(
             type or out of range, ``out`` holds another run, the data does not fit, or the network
             cannot be used.
     """
-    experiment = requested(recipe, data, net, fields)
-    folder = _folder(experiment, out)
-    if not isinstance(resume, bool):
-        raise UserError(f"`resume` is {resume!r}: give True or False")
+    begun = start(recipe, out, resume)
+    experiment, note = requested(begun, data, net, fields)
+    return _training(experiment, begun.folder, resume, track, note)
+
+
+def _training(
+    experiment: Configuration, folder: Path, resume: bool, track: str | None, note: str
+) -> Iterator[Progress]:
     if track is not None and track not in TRACKERS:
         raise unknown("track", track, TRACKERS)
     copy = Copy(folder, track) if track and FIRST else None
     keep_freed_memory()
-    steps = run(experiment, folder, resume, save_when_left=True)
+    steps = run(experiment, folder, resume, save_when_left=True, note=note)
     return copy.follow(steps) if copy else steps
-
-
-def _folder(experiment: Configuration, out: str | PathLike[str] | None) -> Path:
-    if out is None:
-        return Path("runs") / experiment.recipe
-    if not isinstance(out, str | PathLike) or not str(out):
-        raise UserError(f"`out` is {out!r}: give the run's folder")
-    return as_folder(Path(out))

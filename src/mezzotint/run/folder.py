@@ -17,30 +17,29 @@ from mezzotint.config.experiment import Configuration
 from mezzotint.errors import UserError
 from mezzotint.networks.passing import warn_of_change
 from mezzotint.networks.record import CustomConfig
+from mezzotint.run.changes import MAY_CHANGE, Changes
 from mezzotint.storage import checkpoint
 
 BEST = "best"  # of the checkpoints, by the figure measured in training
 OURS = (".config.", ".lock")  # how what a run that came to nothing may have left is called
 
-# What may change when a run is resumed: nothing that has been trained depends on it. With more
-# images the learning rate goes back to where it stands in the longer training.
-MAY_CHANGE = {"data.data", "train.images", "log_every", "sample_every", "save_every", "keep"}
-MAY_CHANGE |= {"evaluate_every", "evaluate_samples"}
-MAY_CHANGE |= {"sample." + name for name in configuration.SampleConfig.__dataclass_fields__}
 
+def check_folder(experiment: Configuration, folder: Path, resume: bool) -> Changes:
+    """Return in which settings a training differs from the run that it resumes: {} at a beginning.
 
-def check_folder(experiment: Configuration, folder: Path, resume: bool) -> None:
+    Raises UserError for a folder that holds another run, or something else.
+    """
     config = folder / "config.json"
     if not config.exists():
         if folder.exists() and not (folder.is_dir() and all(map(_ours, os.listdir(folder)))):
             raise UserError(f"{folder} exists and is no run: choose another `out`")
-        return
+        return {}
     if not resume:
         raise UserError(
             f"{folder} holds a run already: pass `resume=True`, or choose another `out`"
         )
     if not checkpoint.listed(folder / "checkpoints"):
-        return  # nothing has been trained that another configuration could contradict
+        return {}  # nothing has been trained that another configuration could contradict
     begun = _same_network(folder, configuration.read(config), experiment)
     changed = configuration.differences(begun, experiment)
     if fixed := sorted(set(changed) - MAY_CHANGE):
@@ -52,6 +51,7 @@ def check_folder(experiment: Configuration, folder: Path, resume: bool) -> None:
             + (f" ({', '.join(more)} differ too)" if more else "")
             + ": resume it as it was, or choose another `out`"
         )
+    return changed
 
 
 def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Configuration:

@@ -1,36 +1,100 @@
-"""From what a caller asks for to the configuration of a run."""
+"""From what a caller asks for to the configuration of a run, and its folder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import PathLike
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
-from mezzotint.config import Autoencoder, Configuration, Experiment, changed, recipes
+from mezzotint.config import Autoencoder, Configuration, Experiment, changed, read, recipes
+from mezzotint.config.durations import shortened
 from mezzotint.data import Prepared
 from mezzotint.errors import UserError
 from mezzotint.networks import DiTConfig, UNetConfig, VAEConfig
 from mezzotint.networks.passing import passed
+from mezzotint.storage.files import as_folder
+
+Recipe: TypeAlias = str | Configuration | None
 
 
-def requested(
-    recipe: str | Configuration, data: Any, net: Any, fields: Mapping[str, Any]
-) -> Configuration:
-    """The configuration that `training`'s arguments ask for.
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from.
+
+    Attributes:
+        base: The configuration before any field is changed.
+        folder: The run's folder.
+        resumed: Whether ``base`` is that of the run in the folder, which is resumed.
+    """
+
+    base: Configuration
+    folder: Path
+    resumed: bool = False
+
+
+def start(recipe: Recipe, out: Any, resume: Any) -> Start:
+    """Return what a training starts from: a recipe, or the run that it resumes.
+
+    A run that is resumed by its folder alone, or by a recipe's name, goes on with all that its
+    config.json says. A configuration is taken as it is.
 
     Raises:
-        UserError: there is no such recipe or field, or a value that cannot be.
+        UserError: there is no such recipe, the folder holds a run of another recipe, or it is not
+            said what to train.
     """
-    experiment = recipes.RECIPES[recipe] if isinstance(recipe, str) else recipe
-    if not isinstance(experiment, Experiment | Autoencoder):
+    if not isinstance(resume, bool):
+        raise UserError(f"`resume` is {resume!r}: give True or False")
+    if recipe is None and not (resume and out):
+        raise UserError("give a recipe, or `resume=True` and as `out` the folder of a run")
+    base = recipes.RECIPES[recipe] if isinstance(recipe, str) else recipe
+    if not isinstance(base, Experiment | Autoencoder | None):
         raise UserError(
             f"the recipe is a {type(recipe).__name__}: give its name, an Experiment or an "
             "Autoencoder"
         )
+    folder = _folder(base, out)
+    if recipe is not None and not (
+        resume and isinstance(recipe, str) and (folder / "config.json").exists()
+    ):
+        assert base is not None
+        return Start(base, folder)
+    if not (folder / "config.json").exists():
+        raise UserError(f"{folder} is not a run: give as `out` the folder of a run to resume")
+    begun = read(folder / "config.json")
+    if recipe is not None and begun.recipe != recipe:
+        raise UserError(
+            f"{folder} was begun with the recipe {begun.recipe}, not {recipe}: resume it as it "
+            "was, or choose another `out`"
+        )
+    return Start(begun, folder, resumed=True)
+
+
+def _folder(base: Configuration | None, out: Any) -> Path:
+    if out is None and base is not None:
+        return Path("runs") / base.recipe
+    if not isinstance(out, str | PathLike) or not str(out):
+        raise UserError(f"`out` is {out!r}: give the run's folder")
+    return as_folder(Path(out))
+
+
+def requested(
+    start: Start, data: Any, net: Any, fields: Mapping[str, Any]
+) -> tuple[Configuration, str]:
+    """Return the configuration that `training`'s arguments ask for, and what follows from them.
+
+    A training that is begun with fewer images than its recipe has is warmed up and averaged for
+    less long (`shortened`), which is said in words.
+
+    Raises:
+        UserError: there is no such field, or a value that cannot be.
+    """
+    experiment = start.base
     if net is not None:
         experiment = _with_net(experiment, net)
-    return changed(experiment, {**fields, **_data(data, fields)})
+    asked = changed(experiment, {**fields, **_data(data, fields)})
+    return (asked, "") if start.resumed else shortened(experiment, asked, fields.keys())
 
 
 def _with_net(experiment: Configuration, net: Any) -> Configuration:

@@ -13,8 +13,10 @@ import torch
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration
+from mezzotint.config.paths import located
 from mezzotint.errors import UserError
 from mezzotint.run.autoencoder import AutoencoderJob, settled
+from mezzotint.run.changes import in_words
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.folder import check_data, check_folder, locked
 from mezzotint.run.job import Job
@@ -29,7 +31,11 @@ JOBS: dict[str, Any] = {"diffusion": DiffusionJob, "autoencoder": AutoencoderJob
 
 
 def run(
-    experiment: Configuration, folder: Path, resume: bool = False, save_when_left: bool = False
+    experiment: Configuration,
+    folder: Path,
+    resume: bool = False,
+    save_when_left: bool = False,
+    note: str = "",
 ) -> Generator[Progress, None, None]:
     """Train an experiment in a folder, yielding before the first step and after each.
 
@@ -42,14 +48,16 @@ def run(
         resume: go on from the newest whole checkpoint of the folder, bit for bit as if the training
             had never stopped (on one process on a CPU).
         save_when_left: write a checkpoint when the generator is closed before its end.
+        note: what else the first line is to say.
 
     Raises:
         UserError: the folder holds another run or is in use, or the data does not fit the
             experiment.
     """
+    experiment = located(experiment, folder)
     if isinstance(experiment, configuration.Autoencoder):
         experiment = settled(experiment, folder)
-    check_folder(experiment, folder, resume)
+    changes = check_folder(experiment, folder, resume)
     accelerator = _accelerator()
     main = accelerator.is_main_process
     experiment.train.share(accelerator.num_processes)
@@ -59,7 +67,9 @@ def run(
         if main and checkpoint.newest(folder / "checkpoints", lambda _: None) != found:
             raise UserError(f"another process has trained in {folder} meanwhile: start again")
         images = job.state.step * experiment.train.batch
-        yield Progress(images, experiment.train.images, note=_begun(job, folder, found))
+        notes = [note] * bool(note) + [in_words(changes, experiment, job.state.step)] * bool(found)
+        begun = "; ".join(filter(None, [_begun(job, folder, found), *notes]))
+        yield Progress(images, experiment.train.images, note=begun)
         steps = Steps(job, folder, accelerator)
         try:
             yield from steps

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mezzotint import config as configuration
+from mezzotint.config.paths import stored
 from mezzotint.errors import Interrupted
 from mezzotint.run import saving
 from mezzotint.run.folder import forget
@@ -54,7 +55,7 @@ class Steps:
         self.job, self.folder, self.accelerator = job, folder, accelerator
         self.experiment, self.state = job.experiment, job.state
         self.main = accelerator.is_main_process
-        self.config = configuration.to_json(self.experiment)
+        self.config = configuration.to_json(stored(self.experiment, folder))
         self.row: dict[str, Any] = {}
         self.figure: dict[str, Any] = {}
         if self.main:

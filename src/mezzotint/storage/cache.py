@@ -29,10 +29,10 @@ def cache_folder(part: str) -> Path:
     Raises `UserError` where it cannot be written.
     """
     if own := os.environ.get("MEZZOTINT_CACHE"):
-        cache = Path(own).expanduser().absolute()
+        cache = Path(os.path.expanduser(own)).absolute()
     else:
         shared = os.environ.get("XDG_CACHE_HOME")
-        cache = (Path(shared) if shared else Path.home() / ".cache") / "mezzotint"
+        cache = (Path(shared) if shared else _home() / ".cache") / "mezzotint"
     try:
         (cache / part).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -41,6 +41,16 @@ def cache_folder(part: str) -> Path:
             "set MEZZOTINT_CACHE to a folder that can be written"
         ) from None
     return cache / part
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # as in a container that is run by a number
+        raise UserError(
+            "there is no home folder for the cache (this user has no entry in the list of users, "
+            "and HOME is not set): set MEZZOTINT_CACHE to a folder that can be written"
+        ) from None
 
 
 def download(url: str, sha256: str, name: str, instead: str) -> Path:

@@ -1,0 +1,55 @@
+"""Durations that belong together: a shorter training warms up and averages for less long."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import TypeVar
+
+from mezzotint.config.experiment import Autoencoder, Configuration
+from mezzotint.trainer.loop import TrainConfig
+
+T = TypeVar("T", bound=Configuration)
+WORDS = {"warmup": "the warm-up", "ema_halflife": "the average's half-life"}
+
+
+def shortened(before: Configuration, after: T, given: Collection[str]) -> tuple[T, str]:
+    """Shorten warm-up, half-life and the like of a training that has become shorter.
+
+    They are multiplied by ``after.train.images / before.train.images`` if that is below 1. A longer
+    training keeps them: 640,000 images warm up a training of any length.
+
+    Args:
+        before: A recipe, or a configuration of the caller's own.
+        after: The same, with some fields changed.
+        given: The names of the fields that the caller chose, which stay as they are.
+
+    Returns:
+        The configuration, and what was changed in words: "" where nothing was.
+    """
+    images, were = after.train.images, before.train.images
+    if images >= were:
+        return after, ""
+    short = scaled(before.train, images)
+    chosen = {name: getattr(short, name) for name in WORDS if name not in given}
+    made = replace(after, train=replace(after.train, **chosen))
+    said = [f"{WORDS[name]} {value:,.0f}" for name, value in chosen.items() if value]
+    if isinstance(made, Autoencoder) and "adversarial_from" not in given:
+        begins = round(made.loss.adversarial_from * images / were)
+        made = replace(made, loss=replace(made.loss, adversarial_from=begins))
+        said += [f"the discriminator's beginning {begins:,}"] * bool(begins)
+    if not said:
+        return made, ""
+    told = " and ".join(filter(None, [", ".join(said[:-1]), said[-1]]))
+    return made, f"{images:,} images in place of {were:,}: in proportion, {told} images"
+
+
+def scaled(train: TrainConfig, images: int) -> TrainConfig:
+    """Return a training of so many images, with its other durations in the same proportion."""
+    times = images / train.images
+    return replace(
+        train,
+        images=images,
+        warmup=round(train.warmup * times),
+        ema_halflife=max(1.0, train.ema_halflife * times),
+    )

@@ -1,0 +1,78 @@
+"""The paths in a configuration: data, an autoencoder, what a training begins from.
+
+In memory they are absolute. In config.json a path beside the run or inside it is relative to the
+run's folder, so that the two can be moved together; every other one is absolute, so that the run
+can be evaluated from any folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mezzotint.config.experiment import Autoencoder, Configuration, Experiment
+from mezzotint.data.find import recognise
+from mezzotint.errors import UserError
+
+T = TypeVar("T", bound=Configuration)
+UP = ".."  # what a path relative to a run's folder begins with
+
+
+def located(config: T, home: Path) -> T:
+    """Return the configuration of a run in the folder ``home`` with absolute paths.
+
+    Versions before this one wrote paths as they were given, mostly relative to the working folder.
+    A path that is not there is looked for beside the folders above the run too: whoever trains or
+    measures checks the data by its fingerprint. A name, and what is nowhere, stays as it is.
+    """
+    return _mapped(config, lambda text: _located(text, home.resolve()))
+
+
+def stored(config: T, home: Path) -> T:
+    """Return the configuration as config.json in the folder ``home`` is to hold it."""
+    return _mapped(config, lambda text: text, lambda text: _stored(text, home.resolve()))
+
+
+def _mapped(config: T, data: Callable[[str], str], model: Callable[[str], str] | None = None) -> T:
+    """Return a configuration with its paths to data and to models changed."""
+    model, c = model or data, config.data.data
+    section: Any = replace(config.data, data=c if _is_name(c) else data(c))
+    config = replace(config, data=section)
+    if isinstance(config, Experiment) and _is_path(config.codec.vae):
+        return replace(config, codec=replace(config.codec, vae=model(config.codec.vae)))
+    if isinstance(config, Autoencoder) and _is_path(config.init):
+        return replace(config, init=model(config.init))
+    return config
+
+
+def _is_name(data: str) -> bool:
+    try:
+        return recognise(data)[1].takes is None
+    except UserError:
+        return False
+
+
+def _is_path(model: str) -> bool:
+    return bool(model) and not model.startswith("hub:")
+
+
+def _located(text: str, home: Path) -> str:
+    path, above = Path(os.path.expanduser(text)), (home, *home.parents)
+    if path.is_absolute():
+        places = [path, *(place / path.name for place in above)]
+    else:
+        near, here = [place / path for place in above], [Path.cwd() / path]
+        places = near + here if text.startswith(UP) else here + near
+    found = next((place for place in places if place.exists()), None)
+    return text if found is None else os.path.abspath(found)
+
+
+def _stored(text: str, home: Path) -> str:
+    path = Path(os.path.expanduser(text))
+    if not path.exists():
+        return text
+    whole = path.resolve()
+    return os.path.relpath(whole, home) if whole.is_relative_to(home.parent) else str(whole)

@@ -1,0 +1,165 @@
+"""Going on with a run: what it needs, what may change, and what that does to the result."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import mezzotint as mz
+from mezzotint import config as configuration
+from mezzotint.config import recipes
+from mezzotint.config.experiment import Experiment
+from mezzotint.storage import checkpoint
+
+from commands import CapSys, call
+from trainings import assert_same, finish
+
+
+def longer(tiny: Experiment, images: int, cooldown: float | None = None) -> Experiment:
+    cooldown = tiny.train.cooldown if cooldown is None else cooldown
+    return replace(tiny, train=replace(tiny.train, images=images, cooldown=cooldown))
+
+
+def note(folder: Path, **options: object) -> str:
+    return next(iter(mz.training(out=folder, resume=True, **options))).note
+
+
+def test_a_run_goes_on_with_nothing_but_its_folder(trained: Path, tiny, tmp_path) -> None:
+    other = Path(shutil.copytree(trained, tmp_path / "other"))
+    finish(longer(tiny, 128), other, resume=True)
+    mz.train(out=trained, resume=True, images=128)
+    assert_same(trained, other)
+
+
+def test_the_command_needs_nothing_else(trained: Path, tiny, tmp_path, capsys: CapSys) -> None:
+    other = Path(shutil.copytree(trained, tmp_path / "other"))
+    finish(longer(tiny, 128), other, resume=True)
+    code, said, err = call(capsys, "train", "--resume", str(trained), "--images", "128")
+    assert (code, said) == (0, f"trained: {trained}\n")
+    assert f"resumed from {trained}/checkpoints/step-12; changed: images 96 -> 128" in err
+    assert_same(trained, other)
+
+
+def test_a_recipes_name_resumes_a_run_with_the_runs_own_fields(
+    trained: Path, tiny, capsys: CapSys, monkeypatch
+) -> None:
+    monkeypatch.setitem(recipes.RECIPES, "tiny", replace(tiny, log_every=8, save_every=8))
+    flags = ["--out", str(trained), "--resume", "--images", "104"]
+    assert call(capsys, "train", "tiny", *flags)[0] == 0
+    now = configuration.read(trained / "config.json")
+    assert (now.train.images, now.log_every, now.save_every) == (104, 24, 32)
+
+
+def test_a_prolonged_training_is_exact_where_the_learning_rate_was_the_same(
+    tiny: Experiment, tmp_path: Path
+) -> None:
+    finish(longer(tiny, 96, 0.0), tmp_path / "run")
+    finish(longer(tiny, 128, 0.0), tmp_path / "whole")
+    assert "not to the bit" not in note(tmp_path / "run", images=128)
+    mz.train(out=tmp_path / "run", resume=True, images=128)
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"images": 128}, "images 96 -> 128 (not to the bit an uninterrupted training: the steps"),
+        ({"accumulate": 2}, "accumulate 1 -> 2 (not to the bit an uninterrupted training: the par"),
+        ({"precision": "bf16"}, "precision float32 -> bf16 (not to the bit an uninterrupted trai"),
+        ({"log_every": 8, "sampler": "ddpm"}, "changed: log_every 24 -> 8, sampler ddim -> ddpm"),
+        ({}, "step-12"),
+    ],
+)
+def test_the_first_note_says_what_changed_and_whether_it_is_exact(
+    trained: Path, changed: dict, said: str
+) -> None:
+    found = note(trained, **changed)
+    assert said in found
+    assert ("not to the bit" in found) == ("not to the bit" in said)
+
+
+def test_what_out_of_memory_advises_is_taken(trained: Path, capsys: CapSys) -> None:
+    flags = ["--images", "128", "--accumulate", "2"]
+    assert call(capsys, "train", "--resume", str(trained), *flags)[0] == 0
+    assert checkpoint.listed(trained / "checkpoints")[-1].name == "step-16"
+    assert configuration.read(trained / "config.json").train.accumulate == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"batch": 4}, "was begun with `batch=8`, not 4"),
+        ({"warmup": 0}, "was begun with `warmup=16`, not 0"),
+        ({"recipe": "cifar10-ddpm"}, "was begun with the recipe tiny, not cifar10-ddpm"),
+        ({"resume": False}, "give a recipe, or `resume=True` and as `out` the folder of a run"),
+        ({"out": None}, "give a recipe, or `resume=True` and as `out` the folder of a run"),
+        ({"out": "nowhere"}, "nowhere is not a run: give as `out` the folder of a run to resume"),
+    ],
+)
+def test_what_cannot_be_resumed_is_one_clear_line(trained: Path, options: dict, said: str) -> None:
+    with pytest.raises(mz.UserError) as wrong:
+        mz.training(**({"out": trained, "resume": True} | options)).__next__()
+    assert said in str(wrong.value)
+
+
+def test_a_command_that_resumes_nothing_says_so(tmp_path: Path, capsys: CapSys) -> None:
+    code, _, err = call(capsys, "train", "--resume", str(tmp_path / "run"))
+    said = f"{tmp_path}/run is not a run: give as --out the folder of a run to resume"
+    assert (code, err) == (2, f"mezzotint: {said}\n")
+
+
+# Durations that belong together.
+
+
+def begun(
+    tiny: Experiment, tmp_path: Path, **fields: object
+) -> tuple[configuration.TrainConfig, str]:
+    steps = mz.training(tiny, out=tmp_path / "run", **fields)
+    first, _ = next(steps).note, next(steps)
+    return configuration.read(tmp_path / "run" / "config.json").train, first
+
+
+def test_a_shorter_training_warms_up_and_averages_for_less_long(tiny, tmp_path) -> None:
+    train, said = begun(tiny, tmp_path, images=48)
+    assert (train.images, train.warmup, train.ema_halflife) == (48, 8, 50.0)
+    assert said.endswith(
+        "; 48 images in place of 96: in proportion, the warm-up 8 and the average's half-life 50 "
+        "images"
+    )
+
+
+def test_a_duration_that_is_given_stays(tiny: Experiment, tmp_path: Path) -> None:
+    train, said = begun(tiny, tmp_path, images=48, warmup=16)
+    assert (train.warmup, train.ema_halflife) == (16, 50.0)
+    assert "warm-up" not in said
+
+
+def test_a_longer_training_keeps_its_durations(tiny: Experiment, tmp_path: Path) -> None:
+    train, said = begun(tiny, tmp_path, images=192)
+    assert (train.warmup, train.ema_halflife) == (16, 100.0)
+    assert "proportion" not in said
+
+
+def test_a_flag_that_gives_the_recipes_own_value_is_given(
+    tiny, tmp_path, capsys: CapSys, monkeypatch
+) -> None:
+    monkeypatch.setitem(recipes.RECIPES, "tiny", tiny)
+    flags = ["--images", "48", "--warmup", "16", "--out", str(tmp_path / "run")]
+    code, _, err = call(capsys, "train", "tiny", *flags)
+    assert code == 0
+    assert "48 images in place of 96: in proportion, the average's half-life 50 images" in err
+    assert configuration.read(tmp_path / "run" / "config.json").train.warmup == 16
+
+
+def test_a_discriminator_begins_in_proportion_too() -> None:
+    from mezzotint.config.durations import shortened
+
+    recipe = recipes.RECIPES["imagenet100-vae"]
+    assert isinstance(recipe, configuration.Autoencoder)
+    half = configuration.changed(recipe, {"images": recipe.train.images // 2})
+    made, _ = shortened(recipe, half, {"images"})
+    assert made.loss.adversarial_from == recipe.loss.adversarial_from // 2
+    assert made.train.warmup == recipe.train.warmup // 2
