@@ -68,6 +68,6 @@ def test_a_user_without_a_home_gets_one_line(monkeypatch) -> None:
     for name in ("HOME", "MEZZOTINT_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", nobody)
-    with pytest.raises(UserError, match="no home folder .* set MEZZOTINT_CACHE to a folder") as no:
+    with pytest.raises(UserError, match=r"no home folder .* set MEZZOTINT_CACHE to a folder") as no:
         cache_folder("a")
     assert "\n" not in str(no.value)
