@@ -27,6 +27,7 @@ class Prepared:
         skipped: how many images were left out because they could not be read.
         source: what finds the data again: `prepare(data.source, size=data.size, split=data.split,
             skip_bad=data.skip_bad)` gives the same. A part of a data set has none, "".
+        whole: of a part of a data set: the source of the whole.
         notes: what was converted, a line each.
         condition: what the network is conditioned on beside labels; none yet.
     """
@@ -43,6 +44,12 @@ class Prepared:
     skip_bad: bool = False
     notes: tuple[str, ...] = ()
     condition: None = None
+    whole: str = ""
+
+    @property
+    def origin(self) -> str:
+        """The source of these images, or of the data set that they are a part of."""
+        return self.source or self.whole
 
     def __len__(self) -> int:
         return len(self.images)
@@ -68,7 +75,7 @@ class Prepared:
         name = f"{count} of {self.fingerprint}"
         fingerprint = hashlib.sha256(name.encode()).hexdigest()
         picked = self.images[rows], self.labels[rows]
-        return Prepared(*picked, self.classes, fingerprint, self.folder)
+        return Prepared(*picked, self.classes, fingerprint, self.folder, whole=self.origin)
 
 
 def load(entry: Path) -> Prepared | None:

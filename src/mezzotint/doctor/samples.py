@@ -52,9 +52,8 @@ def look(
     yield grey(made, real)
     yield saturated(made, real)
 
-    network = evaluation.choose(data.classes)
     against = Against(f"{config.data.data} train", data)
-    measure = evaluation.measure(network, against, pipe.size, pipe.device)
+    measure = evaluation.measure(against.network, against, pipe.size, pipe.device)
     ours, theirs = measure.network(made), measure.network(real)
     given = pipe.labels(count)
     labels = None if given is None else torch.tensor(given)

@@ -11,6 +11,10 @@ from typing import Any
 from mezzotint.config.file import read as read_config
 from mezzotint.data import Prepared, jpegs, prepare
 from mezzotint.errors import UserError
+from mezzotint.metrics import FeatureNetwork, Reference
+from mezzotint.metrics.networks import choose
+from mezzotint.metrics.reference import is_statistics, statistics
+from mezzotint.metrics.reference import read as read_reference
 from mezzotint.pipeline import shipped
 from mezzotint.pipeline.codecs import facts
 from mezzotint.pipeline.pipeline import Pipeline
@@ -23,13 +27,29 @@ class Against:
     name: str
     images: Prepared | None = None
 
+    @property
+    def network(self) -> str:
+        """The name of the feature network that suits it, where none is chosen."""
+        path = Path(self.name)
+        if self.images is not None:
+            return choose(self.images.origin)
+        return "inception" if path.suffix == ".npz" else read_reference(path).origin.network
+
+    def reference(self, network: FeatureNetwork) -> Reference:
+        """Return the reference that a file is. Raises UserError for another file or network."""
+        path = Path(self.name)
+        return statistics(path, network) if path.suffix == ".npz" else read_reference(path)
+
     @staticmethod
     def of(data: Any, split: str | None = None, size: int | None = None) -> Against:
         """Return what the user gave: a data set, images or a reference's file.
 
+        Such a file is one of ours (.safetensors), or a .npz of ``mu`` and ``sigma``.
         Raises UserError as `images_of` does.
         """
-        if isinstance(data, str | os.PathLike) and str(data).endswith(".safetensors"):
+        if isinstance(data, str | os.PathLike) and (
+            str(data).endswith(".safetensors") or is_statistics(Path(data))
+        ):
             return Against(str(data))
         found = images_of(data, split, size)
         return Against(called(found), found)

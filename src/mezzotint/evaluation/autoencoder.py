@@ -45,7 +45,7 @@ def of_codec(
     for metric in chosen:
         if metric not in DISTANCES:
             raise unknown("metric of an autoencoder", metric, DISTANCES)
-    networks = request.load(images.classes, device) if chosen else []
+    networks = request.load(images.classes, device, originals) if chosen else []
     measures = [measure(network, originals, (height, width)) for network in networks]
     made = reconstruct(codec, images, measures, chosen, request.follow)
     facts = {

@@ -28,15 +28,16 @@ def of_images(
     ``data``, with ``split`` and ``size``, is what `Against.of` takes, or its result. ``facts`` are
     what figures.jsonl says of the images beside their fingerprint.
     """
-    networks = request.load(images.classes, join()[1])
+    request.check()
     to = data if isinstance(data, Against) else Against.of(data, split, size)
+    networks = request.load(images.classes, join()[1], to)
     height, width = images.images.shape[1:3]
     every: list[Figure] = []
     for network in networks:
         by = measure(network, to, (height, width))
         features, figures = measure_images(images, by, request.metrics, request.follow)
         request.keep(figures, {**(facts or {}), "fingerprint": images.fingerprint})
-        warn_of_few(figures)
+        warn_of_few(figures, by.reference)
         every += figures
     first = nchw(images.images[:SHOWN])
     return Found(every, to, draw_nearest(request.out, to, by, features, first))

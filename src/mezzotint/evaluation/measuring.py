@@ -22,7 +22,7 @@ from mezzotint.evaluation.samples import ALONE, Follow, Share, block, make, stor
 from mezzotint.metrics import FeatureNetwork, Features, Figure, Reference
 from mezzotint.metrics.measure import enough
 from mezzotint.metrics.networks import figure_name
-from mezzotint.metrics.reference import fitting, read
+from mezzotint.metrics.reference import fitting
 from mezzotint.pipeline.pipeline import Pipeline
 
 ENOUGH = 2_049
@@ -55,7 +55,7 @@ def measure(
     """
     features = metrics.network(network, device) if isinstance(network, str) else network
     if against.images is None:
-        found = read(Path(against.name))
+        found = against.reference(features)
     else:
         data = against.images
         height, width = data.images.shape[1:3]
@@ -126,14 +126,23 @@ def measure_images(
     return seen, list(metrics.measure(seen, measure.reference, chosen, *labels))
 
 
-def warn_of_few(found: Sequence[Figure]) -> None:
-    """Warn where so few images were measured that their Frechet distance is misleading."""
+def warn_of_few(found: Sequence[Figure], reference: Reference) -> None:
+    """Warn where so few images were measured, or measured against, that it misleads."""
     distances = [f for f in found if f.name in [figure_name(m, f.network) for m in ("fd", "sfd")]]
-    count = max((figure.count for figure in distances), default=ENOUGH)
+    if not distances:
+        return
+    count, few = max(figure.count for figure in distances), reference.origin.count
     if count < ENOUGH:
         warnings.warn(
             f"{count:,} images are fewer than {ENOUGH:,}: the Frechet distance of few images is "
             "too high (by an amount that shrinks as 1/N), and the covariance of Inception's 2,048 "
             "features is singular; compare it only with figures of as many images",
+            stacklevel=2,
+        )
+    if 0 < few < ENOUGH:
+        warnings.warn(
+            f"{reference.origin.name}: {few:,} reference images are fewer than {ENOUGH:,}: the "
+            "Frechet distance to few images is too high too; compare it only with figures against "
+            "the same images",
             stacklevel=2,
         )

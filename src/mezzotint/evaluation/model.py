@@ -16,6 +16,7 @@ from mezzotint.evaluation.measuring import measure, measure_samples, warn_of_few
 from mezzotint.evaluation.nearest import SHOWN, draw_nearest
 from mezzotint.evaluation.request import Found, Request
 from mezzotint.evaluation.samples import join, kept, stored
+from mezzotint.metrics import Features, Figure
 from mezzotint.pipeline.loading import load
 from mezzotint.pipeline.pipeline import Pipeline
 
@@ -45,17 +46,17 @@ def of_model(
     if data is None and (split, size) != (None, None):
         raise UserError("`split` and `size` are of `data`, which is not given: leave them out")
     _check_channels(pipe)
-    request.check(pipe.classes)
+    request.check()
     pipe, facts = _ready(pipe, name, weaker, precision)
     share, _ = join()
     with share.first():  # which downloads and decodes, for all
-        networks = request.load(pipe.classes, pipe.device)
         to = own_training_set(pipe, name) if data is None else Against.of(data, split, size)
+        networks = request.load(pipe.classes, pipe.device, to)
         measures = [measure(network, to, pipe.size) for network in networks]
     folder = kept(pipe, how, seed, batch)
     facts |= {"pictures": folder.name, **asdict(how), "seed": seed, "batch": batch}
     facts |= {"nfe": settings.get("nfe")}
-    found = []
+    found: list[tuple[Features, list[Figure]]] = []
     for features, figures in measure_samples(
         *(pipe, measures, how, counts, folder),
         seed=seed,
@@ -65,7 +66,7 @@ def of_model(
         follow=request.follow,
     ):
         request.keep(figures, facts)
-        warn_of_few(figures)
+        warn_of_few(figures, measures[len(found) % len(measures)].reference)
         found.append((features, figures))
     if share.number:
         return Found()

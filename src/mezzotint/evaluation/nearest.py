@@ -38,7 +38,7 @@ def closest(features: Features, measure: Measure, images: Tensor, against: Prepa
 
     ``images`` uint8 (n, 3, H, W) are those; nearness is in feature space.
     """
-    n, k = len(images), NEAREST
+    n, k = len(images), min(NEAREST, len(against))
     queries = torch.from_numpy(features.pool[:n])
     found = nearest(queries, measure.reference.pool, k)[1].flatten()
     neighbours = nchw(against.images[found.numpy()])

@@ -16,9 +16,8 @@ from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.record import record
 from mezzotint.evaluation.samples import Follow
-from mezzotint.metrics import METRICS, FeatureNetwork, Figure, network
-from mezzotint.metrics.measure import anything
-from mezzotint.metrics.networks import choose
+from mezzotint.metrics import METRICS, NETWORKS, FeatureNetwork, Figure, network
+from mezzotint.metrics.measure import anything, check_metrics
 from mezzotint.storage.files import as_folder, writable
 
 FIGURES = "figures.jsonl"
@@ -28,8 +27,8 @@ FIGURES = "figures.jsonl"
 class Request:
     """How something is measured, and what becomes of the figures.
 
-    ``networks`` are names of feature networks; none is the one in the package that suits the
-    classes. ``metrics`` are names, None all of them. In the folder ``out`` figures are appended to
+    ``networks`` are names of feature networks; none is the one that suits what is measured
+    against. ``metrics`` are names, None all of them. In the folder ``out`` figures are appended to
     figures.jsonl, and an image of what was measured is drawn; None keeps nothing. ``follow`` and
     ``say`` are told of progress and of figures as they come.
     """
@@ -50,22 +49,27 @@ class Request:
         place = None if out is None else Path(out)
         return Request(_names("network", network), chosen, place, follow)
 
-    def load(self, classes: Sequence[str], device: torch.device) -> list[FeatureNetwork]:
-        """Load the feature networks for images of these classes.
+    def load(
+        self, classes: Sequence[str], device: torch.device, to: Against
+    ) -> list[FeatureNetwork]:
+        """Load the feature networks for images of these classes, measured against ``to``.
 
-        Raises UserError for weights that cannot be had, and as `check`.
+        Raises UserError for weights that cannot be had, and for metrics that measure nothing of
+        images of these classes.
         """
-        self.check(classes)
-        return [network(name, device) for name in self.networks or (choose(classes),)]
+        chosen = self.networks or (to.network,)
+        anything(METRICS if self.metrics is None else self.metrics, chosen, classes)
+        return [network(name, device) for name in chosen]
 
-    def check(self, classes: Sequence[str]) -> None:
-        """Look whether all that is asked for can be done, before the work.
+    def check(self) -> None:
+        """Look whether what is asked for can be done, before any work.
 
-        Raises UserError for names that do not exist, metrics that measure nothing of images of
-        these classes, and an ``out`` that cannot be written.
+        Raises UserError for names that do not exist, and for an ``out`` that cannot be written.
         """
-        metrics = METRICS if self.metrics is None else self.metrics
-        anything(metrics, self.networks or (choose(classes),), classes)
+        if self.metrics is not None:
+            check_metrics(self.metrics)
+        for name in self.networks:
+            NETWORKS.check(name)
         self.check_out()
 
     def check_out(self) -> None:

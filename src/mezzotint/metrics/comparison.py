@@ -73,7 +73,8 @@ class Comparison:
             compared: Whether the reference has a part in it.
         """
         origin, network = self.against.origin, self.network
-        to = f"{origin.count:,} of {origin.name}" if compared else ""
+        number = f"{origin.count:,} of " if origin.count else ""
+        to = number + origin.name if compared else ""
         n = self.count if count is None else count
         return Figure(name, value, *bounds, n, network.name, network.resize, to, note)
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mezzotint.errors import UserError
 from mezzotint.metrics import interval
 from mezzotint.metrics.comparison import Comparison
 from mezzotint.metrics.figure import Figure
+from mezzotint.metrics.left_out import LeftOut
 
 SUBSETS, SUBSET = 100, 1000
 
@@ -23,8 +23,9 @@ def kd(seen: Comparison) -> Iterator[Figure]:
     sets do not vary at all. A subset is therefore at most a third of both sets together.
     """
     n, m = seen.count, seen.against.origin.count
+    pool = seen.against.pool
     size = min(SUBSET, n, m, (n + m) // 3)
-    value, spread = kernel_distance(seen.pool, seen.against.pool, SUBSETS, size)
+    value, spread = kernel_distance(seen.pool, pool, SUBSETS, size)
     share = size / n
     error = spread * (share / (2 - share - size / m) + 1 / SUBSETS) ** 0.5
     note = f"standard deviation {spread:.4f} over {SUBSETS} subsets of {size}"
@@ -40,11 +41,11 @@ def kernel_distance(
     set with itself left out, so that it is unbiased: it may be negative, and is 0 on average where
     the sets are of one distribution (Binkowski et al. 2018, arXiv 1801.01401). ``a`` (N, D) and
     ``b`` (M, D) are float; mean and standard deviation are over ``subsets`` random subsets of
-    ``size`` rows of each. Raises UserError where a set has fewer rows than that.
+    ``size`` rows of each. Raises LeftOut where a set has fewer rows than that.
     """
     if size < 2 or (fewest := min(len(a), len(b))) < size:
         few = "give at least 2" if size < 2 else f"there are {fewest} images"
-        raise UserError(f"a kernel distance of subsets of {size}: {few}")
+        raise LeftOut(f"a kernel distance of subsets of {size}: {few}")
     # The legacy generator: the peers draw their subsets with it, and figures stay comparable.
     random = np.random.RandomState(seed)
     values = []

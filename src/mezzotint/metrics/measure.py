@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeAlias
 
@@ -14,6 +15,7 @@ from mezzotint.metrics.fd import fd
 from mezzotint.metrics.features import Features
 from mezzotint.metrics.figure import Figure
 from mezzotint.metrics.kd import kd
+from mezzotint.metrics.left_out import LeftOut
 from mezzotint.metrics.memorised import memorised
 from mezzotint.metrics.networks import KNOWN_CLASSES, NETWORKS
 from mezzotint.metrics.prdc import prdc
@@ -48,6 +50,9 @@ def measure(
 ) -> Iterator[Figure]:
     """Yield the figures of images against a reference, one after the other.
 
+    A metric that the images or the reference do not allow, such as precision of three images, is
+    left out with a warning that names it.
+
     Args:
         made: What a feature network sees in the images.
         against: The reference, of the same network.
@@ -69,7 +74,10 @@ def measure(
     seen = Comparison(made, against, labels, tuple(classes))
     for name, metric in METRICS.items():
         if name in chosen:
-            yield from metric(seen)
+            try:
+                yield from metric(seen)
+            except LeftOut as why:
+                warnings.warn(f"{name} is left out: {why}", stacklevel=2)
 
 
 def check_metrics(names: Collection[str]) -> None:

@@ -10,12 +10,16 @@ from torch import Tensor
 from mezzotint.metrics import interval
 from mezzotint.metrics.comparison import Comparison
 from mezzotint.metrics.figure import Figure
+from mezzotint.metrics.left_out import LeftOut
 from mezzotint.metrics.neighbours import nearest
 
 
 def memorised(seen: Comparison) -> Iterator[Figure]:
     """Yield the share of images that are `copied` from the reference."""
-    near = copied(seen.pool, seen.against.pool)
+    training = seen.against.pool
+    if len(training) < 2:
+        raise LeftOut(f"images of {len(training)} have no neighbours to compare with")
+    near = copied(seen.pool, training)
     note = "never seen ones are by chance: compare with a test set's"
     share = float(near.double().mean())
     yield seen.figure("memorised", share, interval.of_share(near), note)

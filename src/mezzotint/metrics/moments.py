@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mezzotint.errors import UserError
+from mezzotint.metrics.left_out import LeftOut
 
 CHUNK = 4096  # rows brought to float64 at a time
 
@@ -46,7 +46,7 @@ class Moments:
 
     @property
     def covariance(self) -> Tensor:
-        """``scatter / (n - 1)``, (D, D). Raises UserError for a single row."""
+        """``scatter / (n - 1)``, (D, D). Raises LeftOut for a single row."""
         if self.n < 2:
-            raise UserError(f"a covariance needs at least two images: there is {self.n}")
+            raise LeftOut(f"a covariance needs at least two images: there is {self.n}")
         return self.scatter / (self.n - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -138,10 +138,12 @@ def network(name: str, device: torch.device | str = "cpu") -> FeatureNetwork:
     return NETWORKS[name](torch.device(device))
 
 
-def choose(classes: Sequence[str]) -> str:
-    """Return the network in the package that knows these classes, else the one for photographs."""
-    known = (name for name, packaged in PACKAGED.items() if packaged.classes == tuple(classes))
-    return next(known, "cifar10")
+def choose(data: str) -> str:
+    """Return the network in the package that was trained on the data set of this name.
+
+    For other data it is the one for photographs: classes called 0 to 9 need not be digits.
+    """
+    return data if data in PACKAGED else "cifar10"
 
 
 PUBLISHED = {"fd": "fid", "sfd": "sfid", "cs": "is", "kd": "kid"}

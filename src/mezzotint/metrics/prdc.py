@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mezzotint.errors import UserError
 from mezzotint.metrics import interval
 from mezzotint.metrics.comparison import Comparison, shuffled
 from mezzotint.metrics.figure import Figure
+from mezzotint.metrics.left_out import LeftOut
 from mezzotint.metrics.neighbours import distances, nearest
 
 MOST = 10_000  # images of each set
@@ -36,10 +36,13 @@ def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
     (Kynkaanniemi et al. 2019, arXiv 1904.06991); density counts the real balls a made image is
     in, over k, and coverage is the share of real balls with a made image in them, k = 5 (Naeem et
     al. 2020, arXiv 2002.09797). ``real`` (N, D) and ``made`` (M, D); precision and density come
-    as (M,), recall and coverage as (N,). Raises UserError for sets of fewer than 6.
+    as (M,), recall and coverage as (N,). Raises LeftOut for sets of fewer than 6.
     """
     if (fewest := min(len(real), len(made))) <= DENSITY_K:
-        raise UserError(f"precision and recall of {fewest} images: give at least {DENSITY_K + 1}")
+        raise LeftOut(
+            f"precision, recall, density and coverage need {DENSITY_K + 1} images of each set, and "
+            f"one has {fewest}"
+        )
     # A row's nearest is itself, at distance 0.
     real_radii = nearest(real, real, DENSITY_K + 1)[0]
     narrow, wide = real_radii[:, PRECISION_K], real_radii[:, DENSITY_K]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from mezzotint.errors import UserError
 from mezzotint.metrics.features import features
+from mezzotint.metrics.left_out import LeftOut
 from mezzotint.metrics.moments import Moments
 from mezzotint.metrics.networks import FeatureNetwork
 from mezzotint.metrics.scores import distance_to
@@ -27,6 +29,7 @@ from mezzotint.storage.cache import cache_folder
 from mezzotint.storage.progress import progress
 
 KIND = "mezzotint reference"
+FEATURES = 2048  # of Inception
 VERSION = 1  # raised with every change of what features or moments are, and caches are rebuilt
 
 
@@ -49,6 +52,8 @@ class Reference:
 
     path: Path
     origin: Origin
+    held: Mapping[str, Tensor] | None = None
+    """The tensors, where they are not in a file of ours."""
 
     @cached_property
     def pool(self) -> Tensor:
@@ -58,14 +63,23 @@ class Reference:
     @cached_property
     def distance(self) -> Callable[[Tensor, Tensor], float]:
         """The Frechet distance of a (mean, covariance) of pooled features to these."""
-        return distance_to(self._tensor("mean"), self._tensor("covariance"))
+        return self._distance("mean", "covariance")
 
     @cached_property
     def spatial_distance(self) -> Callable[[Tensor, Tensor], float]:
         """The same of spatial features."""
-        return distance_to(self._tensor("spatial_mean"), self._tensor("spatial_covariance"))
+        return self._distance("spatial_mean", "spatial_covariance")
+
+    def _distance(self, mean: str, covariance: str) -> Callable[[Tensor, Tensor], float]:
+        if self.origin.count == 1:
+            raise LeftOut("the reference is one image, which has no covariance")
+        return distance_to(self._tensor(mean), self._tensor(covariance))
 
     def _tensor(self, name: str) -> Tensor:
+        if self.held is not None:
+            if name not in self.held:
+                raise LeftOut(f"{self.path} holds no more than means and covariances")
+            return self.held[name]
         with safe_open(self.path, "pt") as file:
             tensor: Tensor = file.get_tensor(name)
             return tensor
@@ -98,9 +112,9 @@ def reference(
     pool, spatial = Moments.of(seen.pool), Moments.of(seen.spatial)
     tensors = {
         "mean": pool.mean,
-        "covariance": pool.covariance,
+        "covariance": pool.scatter / max(pool.n - 1, 1),
         "spatial_mean": spatial.mean,
-        "spatial_covariance": spatial.covariance,
+        "spatial_covariance": spatial.scatter / max(spatial.n - 1, 1),
         "pool": torch.from_numpy(np.asarray(seen.pool)),
     }
     with files.beside(path) as partial:
@@ -120,6 +134,59 @@ def read(path: Path) -> Reference:
         raise UserError(f"{path} is no reference that mezzotint wrote") from None
 
 
+STATISTICS = {
+    "mean": "mu",
+    "covariance": "sigma",
+    "spatial_mean": "mu_s",
+    "spatial_covariance": "sigma_s",
+}
+"""How other tools call what they keep of Inception's features, in a .npz."""
+
+
+def is_statistics(path: Path) -> bool:
+    """Whether a file is a .npz of ``mu`` and ``sigma``, as tools that measure FID write it."""
+    try:
+        return path.suffix == ".npz" and {"mu", "sigma"} <= {*np.load(path).files}
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def statistics(path: Path, network: FeatureNetwork) -> Reference:
+    """Return the reference that a .npz of ``mu`` (D,) and ``sigma`` (D, D) is.
+
+    They are of the features of Inception, whose FID they give; ``mu_s`` and ``sigma_s``, where
+    there are such, of its spatial ones. How many images they are of is not known.
+
+    Raises UserError for another network, and for arrays of other shapes or that are not finite.
+    """
+    if not network.name.startswith("inception"):
+        raise UserError(
+            f"{path} holds statistics of Inception's features, not of the {network.name} network: "
+            'choose `network="inception"`'
+        )
+    if network.name == "inception":
+        warnings.warn(
+            f"{path} does not say how its images were resized: it is taken to be as TensorFlow's "
+            'Inception does; of pytorch-fid, choose `network="inception-pytorch-fid"`',
+            stacklevel=2,
+        )
+    with np.load(path) as file:
+        arrays = {name: file[key] for name, key in STATISTICS.items() if key in file.files}
+    held = {name: torch.from_numpy(np.asarray(a, np.float64)) for name, a in arrays.items()}
+    d = len(held["mean"]) if held["mean"].ndim else 0
+    if d != FEATURES or held["covariance"].shape != (d, d):
+        shapes = ", ".join(str(tuple(held[name].shape)) for name in ("mean", "covariance"))
+        raise UserError(
+            f"{path} holds mu and sigma of shapes {shapes}: Inception's are ({FEATURES},) and "
+            f"({FEATURES}, {FEATURES})"
+        )
+    if not all(tensor.isfinite().all() for tensor in held.values()):
+        raise UserError(f"{path} holds values that are not finite: compute it again")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    origin = Origin(**network.identity, data=digest, size="", count=0, name=str(path))
+    return Reference(path, origin, held)
+
+
 def fitting(
     found: Reference, network: FeatureNetwork, size: tuple[int, int] | None = None
 ) -> Reference:
@@ -127,7 +194,8 @@ def fitting(
 
     Raises UserError with the first difference: figures against it would look like any others.
     """
-    here = network.identity | ({"size": f"{size[0]}x{size[1]}"} if size else {})
+    sized = size and found.origin.size  # statistics of another tool do not say
+    here = network.identity | ({"size": f"{size[0]}x{size[1]}"} if size and sized else {})
     for what, now in here.items():
         then = getattr(found.origin, what)
         if then != now:

@@ -188,7 +188,7 @@ def nearest(title: str, model: Model) -> Section:
     images = model.images[:: model.options.samples][:CLASSES]  # the first of each class
     against = evaluation.training_set(model.run.folder, pipe)
     assert against.images
-    network = evaluation.choose(against.images.classes)
+    network = against.network
     measure = evaluation.measure(network, against, pipe.size, pipe.device)
     features = Features(measure.network, len(images))
     features.add(images)

@@ -34,12 +34,12 @@ from mezzotint.storage.machine import commit, processor
 Facts = dict[str, Any]  # a row of rows.jsonl
 
 
-def networks(classes: tuple[str, ...]) -> tuple[list[str], str]:
+def networks(data: str) -> tuple[list[str], str]:
     """The feature networks that measure, and a note about what is missing.
 
     They are the one in the package, and Inception if its weights are on this machine.
     """
-    own = evaluation.choose(classes)
+    own = evaluation.choose(data)
     try:
         if weights_path():
             return [own, "inception"], ""
@@ -60,7 +60,7 @@ def recorded(work: Work) -> dict[Row, Facts]:
     for facts in kept(work, "rows.jsonl"):
         there = samples.block(cache_folder("samples") / facts["pictures"], 0).exists()
         used = {figure["network"] for figure in facts["figures"]}
-        wanted = networks(work.data[facts["model"]].classes)[0] if there else []
+        wanted = networks(work.data[facts["model"]].origin)[0] if there else []
         if not there or not used >= {*wanted}:
             continue
         for row in work.rows:
@@ -96,7 +96,7 @@ def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> Facts
     against = evaluation.training_set(work.folder(row.model), pipe)
     measures = [
         evaluation.measure(name, against, pipe.size, pipe.device)
-        for name in networks(work.data[row.model].classes)[0]
+        for name in networks(work.data[row.model].origin)[0]
     ]
     result = evaluation.measure_samples(
         *(pipe, measures, row.settings, [plan.samples], folder),

@@ -91,7 +91,7 @@ def _four(results: Results) -> Section:
         "The paper's figures are FIDs on CIFAR-10 (A, B, D) and on ImageNet-100 (C); it gives none "
         f"for A and D. The published FIDs are those of the methods' own papers ({SOURCES}). Our "
         "figures are named after their feature network, and the table of trainings names the data: "
-        f"only those that are FID, on the same data, can be compared. {networks(())[1]}"
+        f"only those that are FID, on the same data, can be compared. {networks('')[1]}"
     )
     return Section("The four experiments", text.strip(), tables=[Table(rows, head)])
 

@@ -125,7 +125,7 @@ class AutoencoderJob(Job):
     def measure(self) -> Measure:
         against = Against("the originals", self.pictures.some(self.experiment.evaluate_samples))
         height, width = self.data.images.shape[1:3]
-        return measure(choose(self.data.classes), against, (height, width), self.device)
+        return measure(choose(self.data.origin), against, (height, width), self.device)
 
     def distance(
         self, measure: Measure, folder: Path, share: Share, follow: Follow

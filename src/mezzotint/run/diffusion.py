@@ -118,7 +118,7 @@ class DiffusionJob(Job):
     def measure(self) -> Measure:
         against = Against(f"{self.experiment.data.data} train", self.data)
         height, width = self.data.images.shape[1:3]
-        return measure(choose(self.data.classes), against, (height, width), self.device)
+        return measure(choose(self.data.origin), against, (height, width), self.device)
 
     def distance(
         self, measure: Measure, folder: Path, share: Share, follow: Follow

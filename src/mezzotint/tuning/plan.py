@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from mezzotint import evaluation
+from mezzotint.config.file import read
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
@@ -75,7 +76,7 @@ def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
     scales = (SCALES if pipe.classes else (1.0,)) if options.guidance is None else options.guidance
     intervals = options.interval or (pipe.defaults.interval,)
     settings = combinations(pipe, options.sampler, scales, intervals, nfe, options.steps)
-    network = options.network or evaluation.choose(pipe.classes)
+    network = options.network or evaluation.choose(read(folder / "config.json").data.data)
     search = Search(
         *(folder, pipe, digest, options.precision, network),
         *(options.metric, options.samples, options.seed),
