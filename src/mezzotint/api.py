@@ -8,7 +8,7 @@ from mezzotint.config.experiment import Autoencoder, Experiment
 from mezzotint.config.recipes import RECIPES
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
-from mezzotint.data import SOURCES, Prepared, prepare
+from mezzotint.data import SOURCES, Description, Prepared, SplitDescription, describe, prepare
 from mezzotint.diffusion.guidance import CLIPPINGS, GUIDANCE_SHAPES, guide
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.prediction import PREDICTIONS, denoiser, to_eps, to_x0
@@ -60,6 +60,7 @@ __all__ = [
     "Average",
     "CodecConfig",
     "DataConfig",
+    "Description",
     "DiT",
     "DiTConfig",
     "Experiment",
@@ -79,6 +80,7 @@ __all__ = [
     "SampleConfig",
     "Sampler",
     "Schedule",
+    "SplitDescription",
     "SweepCell",
     "SweepResult",
     "TrainConfig",
@@ -90,6 +92,7 @@ __all__ = [
     "compare",
     "cosine",
     "denoiser",
+    "describe",
     "diagnose",
     "evaluate",
     "exponential",

@@ -26,8 +26,9 @@ def test_nothing_there(data):
 def test_other_files(tmp_path):
     (tmp_path / "x.txt").write_text("images")
     expected = (
-        r"x\.txt is no data set: give a copy of cifar-10-python\.tar\.gz, "
-        r"a \.parquet or a folder of them, a \.zip, a \.npy or \.npz of images, a folder of images$"
+        r"x\.txt is no data set: give a copy of cifar-10-python\.tar\.gz, a folder of MNIST's idx "
+        r"files, a \.parquet or a folder of them, a \.zip, a \.tar or \.tar\.gz, "
+        r"a \.npy or \.npz of images, a folder of images$"
     )
     with pytest.raises(UserError, match=expected):
         find_source(str(tmp_path / "x.txt"))
@@ -56,11 +57,11 @@ def test_a_clone_of_a_data_set_of_the_hub(animals, tmp_path, write_parquet):
     assert source.key == find_source(str(root / "data")).key
     assert find_source(str(root), "test").count == 2
     write_parquet(root / "small/train.parquet", [content])  # which of them is meant?
-    with pytest.raises(UserError, match="beside its class folders"):
+    with pytest.raises(UserError, match=r"holds no images: it holds data/.*parquet: give the path"):
         find_source(str(root))
     shutil.rmtree(root / "small")
     shutil.copytree(animals, root / "images")
-    with pytest.raises(UserError, match="beside its class folders"):
+    with pytest.raises(UserError, match=r"parquet files \(.*\) and image files: give the path"):
         find_source(str(root))
 
 

@@ -257,6 +257,20 @@ def test_what_is_no_array(data, what):
 
 
 @pytest.mark.parametrize(
+    ("labels", "classes", "numbers", "names"),
+    [
+        (["b", "a", "b", "a10", "a2"], None, [3, 0, 3, 2, 1], ("a", "a2", "a10", "b")),
+        (["b", "a", "b", "a", "a"], ("b", "c", "a"), [0, 2, 0, 2, 2], ("b", "c", "a")),
+        ([True, False, False, True, True], None, [1, 0, 0, 1, 1], ("False", "True")),
+        (torch.tensor([1, 0, 0, 0, 0]).bool(), None, [1, 0, 0, 0, 0], ("False", "True")),
+    ],
+)
+def test_names_and_truths_are_classes(images, labels, classes, numbers, names):
+    data = mz.prepare(images, labels, classes=classes)
+    assert (data.labels.tolist(), data.classes) == (numbers, names)
+
+
+@pytest.mark.parametrize(
     ("labels", "classes", "what"),
     [
         (
@@ -268,9 +282,7 @@ def test_what_is_no_array(data, what):
         ([0, 1, -1, 1, 0], None, "`labels` has the label -1: count from 0"),
         ([0, 1, 2**40, 1, 0], None, f"`labels` has the label {2**40}, which is no class"),
         (np.zeros(5), None, "`labels` is float64, not integers: give each image's class from 0"),
-        (torch.zeros(5, dtype=torch.bool), None, "`labels` is bool, not integers"),
-        ([True] * 5, None, "`labels` is bool, not integers"),
-        (list("abcde"), None, "`labels` is <U1, not integers"),
+        (list("abbca"), ("a", "b"), "`labels` has the label 'c', which is none of `classes`"),
         ([[0], 1, 1, 1, 1], None, "`labels` are of mixed lengths"),
         ("cats", None, "`labels` is of type str"),
         (3, None, "`labels` is of type int"),

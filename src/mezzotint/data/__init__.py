@@ -1,6 +1,7 @@
 """Data: sources of images, the prepared array, the order of rows, augmentation of batches."""
 
 from mezzotint.data.augment import TOLD, flip, kornia_augmentation, non_leaking
+from mezzotint.data.describing import Description, SplitDescription, describe
 from mezzotint.data.find import find_source, jpegs
 from mezzotint.data.images import UnreadableImage, fit, read_image
 from mezzotint.data.latents import PreparedLatents, prepare_latents
@@ -13,12 +14,15 @@ from mezzotint.data.sources import SOURCES
 __all__ = [
     "SOURCES",
     "TOLD",
+    "Description",
     "Item",
     "Kind",
     "Prepared",
     "PreparedLatents",
     "Source",
+    "SplitDescription",
     "UnreadableImage",
+    "describe",
     "find_source",
     "fit",
     "flip",

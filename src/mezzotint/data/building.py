@@ -17,6 +17,7 @@ import numpy as np
 from rich.progress import MofNCompleteColumn
 
 from mezzotint.data.images import Pixels, UnreadableImage
+from mezzotint.data.naming import shown
 from mezzotint.data.source import UNLABELLED, Item, Source
 from mezzotint.errors import UserError
 from mezzotint.storage.cache import check_room
@@ -104,12 +105,12 @@ def _check(
     if bad and not skip_bad:
         raise UserError(
             f"{len(bad)} of {source.count} images cannot be read: "
-            + ", ".join(f"{item.name} ({reason})" for item, reason in bad)
+            + shown([f"{item.name} ({reason})" for item, reason in bad], 5)
             + "; remove them or pass `skip_bad=True`"
         )
     lost = {item.label for item, _ in bad} - set(labels)
     if lost:
-        names = ", ".join(source.classes[label] for label in sorted(lost) if source.classes)
+        names = shown([source.classes[label] for label in sorted(lost) if source.classes], 5)
         raise UserError(
             f"no image is left{' of ' + names if names else ''} after skipping {len(bad)} "
             "that cannot be read: repair or replace them"

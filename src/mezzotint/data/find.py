@@ -17,11 +17,12 @@ def find_source(data: str, split: str = "train") -> Source:
     Args:
         data: `glyphs`, `cifar10`, `hub:OWNER/NAME` (a data set of parquet files on the Hugging Face
             Hub, fetched into its own cache), `array:FINGERPRINT` (images that `prepare` was given
-            in memory), or a path: the official CIFAR-10 archive (.tar.gz) or a folder that contains
-            it, a zip, a parquet file, a folder of parquet files or a clone of a repository of the
-            hub that has one, a .npy or .npz file of images, or a folder of images; or what a kind
-            takes that was added to `SOURCES`. A folder that bears the name of a data set is written
-            `./cifar10`.
+            in memory), or a path: the official CIFAR-10 archive (.tar.gz), extracted or not, or a
+            folder that contains it, the idx files of MNIST, a zip or a tar, a parquet file, a
+            folder of parquet files or a clone of a repository of the hub that has one, a .npy or
+            .npz file of images, or a folder of images (`data.layout` says what it means); or what
+            a kind takes that was added to `SOURCES`. A folder that bears the name of a data set is
+            written `./cifar10`.
         split: `train`, `test`, `validation` ...; which exist depends on the source.
 
     Raises:
@@ -32,9 +33,13 @@ def find_source(data: str, split: str = "train") -> Source:
     return opened(place, kind, split)
 
 
-def opened(place: str, kind: Kind, split: str) -> Source:
-    """The source that `recognise` found. Raises as `find_source`."""
-    return kind.open(place if kind.takes is None else str(Path(place).resolve()), split)
+def opened(place: str, kind: Kind, split: str, conditional: bool = True) -> Source:
+    """The source that `recognise` found; unless `conditional`, labels are not refused.
+
+    Raises as `find_source`.
+    """
+    open_as = kind.open if conditional or kind.plain is None else kind.plain
+    return open_as(place if kind.takes is None else str(Path(place).resolve()), split)
 
 
 def recognise(data: str) -> tuple[str, Kind]:

@@ -5,12 +5,13 @@ In this order: the first frame of an animation; the EXIF orientation applied; 16
 CMYK, YCbCr and LAB converted to RGB as Pillow does, ICC profiles ignored; and, where a size is
 given, scaled so that the short side fits and cropped around the centre. 32-bit integer and
 floating-point pixels have no stated range and are refused, as is every file that does not decode to
-its last row.
+its last row. Text and profiles in a file, of whatever size, change nothing.
 """
 
 import io
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from mezzotint.data.formats import HEAD, foreign, raw
+from mezzotint.data.metadata import without_text
 from mezzotint.errors import UserError
 
 POLICY = 1
@@ -31,40 +34,56 @@ class UnreadableImage(UserError):
     """A file that does not give an image; the message is the short reason, without the name."""
 
 
-def read_image(source: bytes | Path, size: int | None = None) -> Pixels:
+def read_image(source: bytes | Path, size: int | None = None, name: str = "") -> Pixels:
     """Decode one image under the policy of this module.
 
     Args:
         source: the bytes of an image file, or its path.
         size: the side in pixels of the square to return; None keeps the image's own size.
+        name: what the file is called, where that is known and `source` is not its path.
 
     Returns:
         uint8 (H, W, 3), RGB, 0 to 255, contiguous. An image that is already `size` by `size` keeps
         its pixels exactly.
 
     Raises:
-        UnreadableImage: missing, empty, truncated, not an image, too large, or of no stated range.
+        UnreadableImage: missing, empty, truncated, not an image, too large, of no stated range, or
+            of a format that is named.
     """
     if isinstance(source, Path):
+        name = source.name
         try:
             source = source.read_bytes()
         except OSError as error:
             raise UnreadableImage(f"cannot be opened: {error.strerror}") from None
     if not source:
         raise UnreadableImage("empty file")
+    if advice := raw(name):
+        raise UnreadableImage(advice)
     try:
-        with _quiet(), Image.open(io.BytesIO(source)) as image:
-            return _fitted(_rgb(ImageOps.exif_transpose(image)), size)
+        return _decoded(source, size)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
-        raise UnreadableImage("not an image") from None
+        raise UnreadableImage(foreign(name, source[:HEAD]) or "not an image") from None
     except Image.DecompressionBombError:
         raise UnreadableImage("too many pixels") from None
     except Exception as error:  # Pillow's decoders raise whatever their parsers stumble upon
         reason = " ".join(str(error).split()) or type(error).__name__
         short = "truncated" if "truncated" in reason.lower() else f"damaged: {reason}"
         raise UnreadableImage(short) from None
+
+
+def _decoded(source: bytes, size: int | None) -> Pixels:
+    try:
+        with _quiet(), Image.open(io.BytesIO(source)) as image:
+            return _fitted(_rgb(ImageOps.exif_transpose(image)), size)
+    except (ValueError, zlib.error):  # Pillow stops at text that is larger than it cares for
+        plain = without_text(source)
+        if plain is None:
+            raise
+    with _quiet(), Image.open(io.BytesIO(plain)) as image:
+        return _fitted(_rgb(ImageOps.exif_transpose(image)), size)
 
 
 def fit(pixels: Pixels, size: int | None) -> Pixels:

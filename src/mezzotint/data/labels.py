@@ -5,14 +5,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mezzotint.data.naming import natural, nfc
 from mezzotint.errors import UserError
 
 _CLASSES = 100_000  # more than any data set has: larger labels are seeds or times
 
 
+def named(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Return the numbers and the names of classes that are given by name, or as true and false.
+
+    The names are in natural order, in NFC.
+    """
+    texts = [nfc(x.decode() if isinstance(x, bytes) else str(x)) for x in labels.tolist()]
+    names = tuple(sorted(set(texts), key=natural))
+    number = {name: k for k, name in enumerate(names)}
+    return np.array([number[text] for text in texts], np.int64), names
+
+
+def are_names(dtype: np.dtype[Any]) -> bool:
+    """Return whether labels are names of classes, or true and false."""
+    return dtype.kind in "USb"
+
+
 def check_labels(what: str, dtype: np.dtype[Any], shape: tuple[int, ...], count: int) -> None:
-    """Raise UserError unless labels are one integer for each of `count` images."""
-    if dtype.kind not in "iu":
+    """Raise UserError unless labels are one integer, name or truth for each of `count` images."""
+    if dtype.kind not in "iuUSb":
         raise UserError(f"{what} is {dtype}, not integers: give each image's class from 0")
     if shape != (count,):
         raise UserError(

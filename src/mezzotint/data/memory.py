@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from mezzotint.data.images import Pixels, fit
-from mezzotint.data.labels import check_labels, class_names
+from mezzotint.data.labels import are_names, check_labels, class_names, named
 from mezzotint.data.source import UNLABELLED, Item, Source
 from mezzotint.errors import UserError
 
@@ -192,8 +192,22 @@ def _labels(
             raise UserError("`labels` are of mixed lengths: give one integer for each") from None
     numbers = _array("`labels`", labels)
     check_labels("`labels`", numbers.dtype, numbers.shape, count)
+    if are_names(numbers.dtype):
+        if classes is None:
+            return named(numbers)
+        return _numbered(numbers, _names(classes, 0))
     names = class_names("`labels`", numbers)
     return numbers, names if classes is None else _names(classes, len(names))
+
+
+def _numbered(labels: Array, names: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
+    """Labels that are names, as numbers in the names of the classes."""
+    found, own = named(labels)
+    if foreign := [name for name in own if name not in names]:
+        raise UserError(
+            f"`labels` has the label {foreign[0]!r}, which is none of `classes`: name every class"
+        )
+    return np.array([names.index(name) for name in own])[found], names
 
 
 def _names(classes: Sequence[str], least: int) -> tuple[str, ...]:

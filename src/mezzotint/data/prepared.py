@@ -26,7 +26,8 @@ class Prepared:
         folder: the entry of the cache.
         skipped: how many images were left out because they could not be read.
         source: what finds the data again: `prepare(data.source, size=data.size, split=data.split,
-            skip_bad=data.skip_bad)` gives the same. A part of a data set has none, "".
+            skip_bad=data.skip_bad, conditional=data.conditional)` gives the same. A part of a data
+            set has none, "".
         whole: of a part of a data set: the source of the whole.
         notes: what was converted, a line each.
         condition: what the network is conditioned on beside labels; none yet.
@@ -42,6 +43,7 @@ class Prepared:
     size: int | None = None
     split: str = "train"
     skip_bad: bool = False
+    conditional: bool = True
     notes: tuple[str, ...] = ()
     condition: None = None
     whole: str = ""

@@ -4,6 +4,7 @@ import hashlib
 import json
 import operator
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -26,10 +27,12 @@ def held_out(data: str, size: int | None, train: Prepared, skip_bad: bool = Fals
     Raises UserError as `prepare` does for a split that there is.
     """
     for split in ("test", "validation"):
-        if split in train.classes:
-            continue  # a folder of that name, and trained on
         with suppress(NoSplit):
-            return prepare(data, size=size, split=split, skip_bad=skip_bad)
+            found = prepare(
+                data, size=size, split=split, skip_bad=skip_bad, conditional=train.conditional
+            )
+            if found.fingerprint != train.fingerprint:  # or one file was given as both
+                return found
     return train
 
 
@@ -43,6 +46,7 @@ def prepare(
     size: int | None = None,
     split: str = "train",
     skip_bad: bool = False,
+    conditional: bool = True,
 ) -> Prepared:
     """Prepare a data set: decode it into the cache, or find it there.
 
@@ -51,7 +55,7 @@ def prepare(
             images in memory, a numpy array or a torch tensor (N, H, W), (N, H, W, C) or
             (N, C, H, W) with C 1 (grey, repeated to 3 channels) or 3 (RGB), of which a copy is
             kept in the cache. What is prepared already is returned as it is.
-        labels: with images in memory: N integers from 0, or None.
+        labels: with images in memory: N integers from 0, or N names of classes, or None.
         classes: with labels: the names of the classes; None calls them "0" to the largest label.
         layout: with images in memory: the order of the axes, "NHW", "NHWC" or "NCHW". It must be
             said where the lengths of the axes leave a doubt.
@@ -60,6 +64,9 @@ def prepare(
         size: side in pixels to scale and centre-crop to; None takes the images as they are.
         split: of a name or a path: `train`, `test`, `validation` ...
         skip_bad: leave out files that cannot be read, and count them, instead of raising.
+        conditional: whether labels are wanted. If not, nothing that is wrong with labels alone is
+            refused: a folder is taken with all that lies in it, with or without class folders.
+            Labels that can be read are kept.
 
     Returns:
         The data set. Its `notes` say what was converted, its `source` is a string that this
@@ -77,8 +84,14 @@ def prepare(
         raise UserError(f"`split` is {split!r}: give a name, such as train or test")
     if not isinstance(skip_bad, bool):
         raise UserError(f"`skip_bad` is {skip_bad!r}: give True or False")
+    if not isinstance(conditional, bool):
+        raise UserError(f"`conditional` is {conditional!r}: give True or False")
     in_memory = {"labels": labels, "classes": classes, "layout": layout, "range": range}
-    named = {"split": None if split == "train" else split, "skip_bad": skip_bad or None}
+    named: dict[str, Any] = {
+        "split": None if split == "train" else split,
+        "skip_bad": skip_bad or None,
+        "conditional": None if conditional else False,
+    }
     if isinstance(data, Prepared):
         _refuse({"size": size, **in_memory, **named}, "data that is prepared already")
         return data
@@ -86,7 +99,10 @@ def prepare(
         data = str(Path(os.path.expanduser(data)).absolute())  # a path, even if it is called glyphs
     if isinstance(data, str):
         _refuse(in_memory, f"{data}, but with images in memory")
-        return _found(data, size, split, skip_bad)
+        found, warned = _found(data, size, split, skip_bad, conditional)
+        for warning in warned:
+            warnings.warn(warning, stacklevel=2)
+        return found
     _refuse(named, "images in memory, but with a name or a path")
     source = memory(data, labels, classes, layout, range)
     cache = cache_folder("prepared")
@@ -110,18 +126,29 @@ def _refuse(arguments: dict[str, Any], data: str) -> None:
             raise UserError(f"`{name}` does not go with {data}: leave it out")
 
 
-def _found(data: str, size: int | None, split: str, skip_bad: bool) -> Prepared:
+def _found(
+    data: str, size: int | None, split: str, skip_bad: bool, conditional: bool
+) -> tuple[Prepared, tuple[str, ...]]:
+    """What `data` means, prepared; and warnings, unless the cache held it."""
     place, kind = recognise(data)
-    source = opened(place, kind, split)
-    found = _entry(source, size, skip_bad)
-    return replace(found, source=place, size=size, split=split, skip_bad=skip_bad)
+    source = opened(place, kind, split, conditional)
+    found, new = _entry(source, size, skip_bad)
+    prepared = replace(
+        found, source=place, size=size, split=split, skip_bad=skip_bad, conditional=conditional
+    )
+    return prepared, source.warnings if new else ()
 
 
-def _entry(source: Source, size: int | None, skip_bad: bool) -> Prepared:
+def _entry(source: Source, size: int | None, skip_bad: bool) -> tuple[Prepared, bool]:
+    """The entry of the cache, and whether it is new."""
     if source.entry and size is None and (found := load(source.entry)):
-        return found
+        return found, False
     key = {"source": source.key, "size": size, "skip_bad": skip_bad, "policy": POLICY}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     name = f"{source.name[:50]}-{digest[:16]}"  # file systems stop at 255 bytes
-    entry = cache_folder("prepared") / name
-    return kept(entry, load, lambda folder: build(source, size, skip_bad, folder))
+    new: list[str] = []
+
+    def built(folder: Path) -> None:
+        new.append(build(source, size, skip_bad, folder))
+
+    return kept(cache_folder("prepared") / name, load, built), bool(new)

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.data.images import Pixels
+from mezzotint.data.naming import WORDS, canonical, shown
+from mezzotint.data.tree import LeftOut
 from mezzotint.errors import UserError
 
 UNLABELLED = -1
 """The label of every image in a source without classes; as an index it fails, by intent."""
 
-_VALIDATION = ("validation", "val", "valid")
-SPLITS = ("train", *_VALIDATION, "test")
-"""The names by which a folder or a file prefix is known as a split."""
+SPLITS = tuple(word for words in WORDS.values() for word in words)
+"""The names by which a file prefix is known as a split."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,14 @@ class Item:
     """One image, not yet decoded.
 
     `decode(size)` returns uint8 (H, W, 3), or (size, size, 3) where size is not None, may run on
-    any thread, and raises `UnreadableImage`. `label` is the class from 0, or `UNLABELLED`.
+    any thread, and raises `UnreadableImage`. `label` is the class from 0, or `UNLABELLED`. `file`
+    gives the image's file, by its path or its bytes, where there is one.
     """
 
     name: str
     decode: Callable[[int | None], Pixels]
     label: int
+    file: Callable[[], Path | bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,9 @@ class Source:
         notes: what is converted, a line each.
         files: whether each image is a file, whose name is the item's.
         entry: the folder of the cache that holds the images prepared at their own size already.
+        layout: what was recognised, in words.
+        left_out: the files beside the images, by the reason why they are left out.
+        warnings: what may have been meant otherwise.
     """
 
     name: str
@@ -54,6 +60,9 @@ class Source:
     notes: tuple[str, ...] = ()
     files: bool = False
     entry: Path | None = None
+    layout: str = ""
+    left_out: tuple[LeftOut, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,11 +76,14 @@ class Kind:
             It raises UserError where there is no such split (`no_split`), or what is written
             cannot be read.
         takes: whether an absolute path, which exists, is of this kind; None where no path is.
+        plain: as `open`, for images that are wanted without labels: what stands in the way of
+            labels alone is not refused, and gives no labels. None where `open` does.
     """
 
     written: str
     open: Callable[[str, str], Source]
     takes: Callable[[Path], bool] | None = None
+    plain: Callable[[str, str], Source] | None = None
 
 
 def stamp(path: Path, name: str | None = None) -> list[str | int]:
@@ -84,8 +96,13 @@ def stamp(path: Path, name: str | None = None) -> list[str | int]:
 
 
 def split_names(split: str) -> tuple[str, ...]:
-    """The names a split goes by, its own first: validation is also called val and valid."""
-    return (split, *_VALIDATION) if split in _VALIDATION else (split,)
+    """The names a split goes by, its own first: validation is also called val, valid ..."""
+    words = WORDS.get(canonical(split), (split,))
+    return (split, *(word for word in words if word != split))
+
+
+class Unlabelled(UserError):
+    """What stands in the way of labels, and not of images."""
 
 
 class NoSplit(UserError):
@@ -94,4 +111,4 @@ class NoSplit(UserError):
 
 def no_split(data: str, split: str, existing: Iterable[str]) -> NoSplit:
     """The error for a split that `data` lacks, naming those that it has."""
-    return NoSplit(f"{data} has no split {split!r}: it has {', '.join(existing)}")
+    return NoSplit(f"{data} has no split {split!r}: it has {shown(list(existing), 10)}")

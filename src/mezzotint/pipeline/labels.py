@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -36,7 +37,8 @@ def integers(
 
 
 def _place(name: str, classes: Sequence[str]) -> int:
-    if name in classes:
-        return classes.index(name)
+    folded = [unicodedata.normalize("NFC", each) for each in classes]  # an accent, apart or not
+    if (wanted := unicodedata.normalize("NFC", name)) in folded:
+        return folded.index(wanted)
     every = f": labels are 0 to {len(classes) - 1}, or names such as {classes[0]}"
     raise UserError(f"there is no class {name!r}{nearest(name, [*classes]) or every}")

@@ -70,7 +70,7 @@ def test_zip_has_the_fingerprint_of_its_folder(animals, tmp_path):
 
 def test_pictures_beside_class_folders(animals, packed):
     shutil.copy(animals / "dogs" / "d", animals / "stray.png")
-    with pytest.raises(UserError, match=r"beside its class folders \(stray.png and 0 more\)"):
+    with pytest.raises(UserError, match=r"beside its class folders \(stray.png\)"):
         find_source(packed(animals))
 
 
@@ -110,7 +110,11 @@ def test_without_split_folders_all_is_for_training(animals, packed):
 
 def test_a_class_may_be_called_test(animals, packed):
     (animals / "dogs").rename(animals / "test")
-    assert listing(packed(animals))[0] == ("cats", "test")
+    data = packed(animals)
+    assert listing(data)[0] == ("cats", "test")
+    assert "taken for a class" in find_source(data).warnings[0]
+    with pytest.raises(UserError, match="no split 'test': it has train"):
+        find_source(data, "test")
 
 
 def test_links_are_followed_but_not_in_circles(animals):

@@ -1,7 +1,18 @@
 """The kinds of data sources: a file each, and a line here."""
 
 from mezzotint.data.source import Kind
-from mezzotint.data.sources import arrays, cached, cifar10, folder, glyphs, hub, parquet, zip
+from mezzotint.data.sources import (
+    arrays,
+    cached,
+    cifar10,
+    folder,
+    glyphs,
+    hub,
+    mnist,
+    parquet,
+    tar,
+    zip,
+)
 from mezzotint.errors import Registry
 
 SOURCES = Registry[Kind](
@@ -12,8 +23,10 @@ SOURCES = Registry[Kind](
         "hub": hub.KIND,
         "array": cached.KIND,
         "cifar10-copy": cifar10.COPY,
+        "mnist": mnist.KIND,
         "parquet": parquet.KIND,
         "zip": zip.KIND,
+        "tar": tar.KIND,
         "arrays": arrays.KIND,
         "folder": folder.KIND,  # takes every folder that none above takes
     },

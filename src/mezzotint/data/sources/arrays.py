@@ -1,7 +1,8 @@
 """Images in a .npy or .npz file, the form in which generated samples are saved and scored.
 
 A .npy holds the images; an .npz holds them under `arr_0`, as ADM's evaluator has it, or `images`,
-and labels, where there are any, under `arr_1` or `labels`; its other arrays are passed over.
+and labels, where there are any, under `arr_1` or `labels`; or both under `x_train`, `y_train`,
+`x_test` and `y_test`, as keras has them; its other arrays are passed over.
 Images are uint8 (N, H, W, 3), or grey as (N, H, W, 1) or (N, H, W). Nothing is unpickled; a .npy
 is memory-mapped, and an .npz is read in blocks.
 """
@@ -19,33 +20,41 @@ import numpy as np
 import numpy.typing as npt
 
 from mezzotint.data.images import Pixels, fit
-from mezzotint.data.labels import check_labels, class_names
+from mezzotint.data.labels import are_names, check_labels, class_names, named
+from mezzotint.data.naming import canonical, shown
 from mezzotint.data.source import UNLABELLED, Item, Kind, Source, no_split, stamp
 from mezzotint.errors import UserError
 
 _IMAGES = ("arr_0", "images")
 _LABELS = ("arr_1", "labels")
+_KERAS = {
+    split: (f"x_{word}", f"y_{word}")
+    for split, word in {"train": "train", "test": "test", "validation": "val"}.items()
+}
 _BLOCK = 1 << 24  # bytes read at a time
 
 
-def arrays(data: str, split: str) -> Source:
-    """The images of a .npy or .npz file, all of them for training, in the order of their rows.
+def arrays(data: str, split: str, conditional: bool = True) -> Source:
+    """The images of a .npy or .npz file, in the order of their rows: all for training, or splits.
 
-    Classes are called "0" to the largest label. Integers of other types than uint8 are taken if
-    they lie in 0 to 255.
+    Labels are integers, whose classes are called "0" to the largest, or names, or true and false.
+    Pixels of other integers than uint8 are taken if they lie in 0 to 255.
 
     Raises:
         UserError: another split; a damaged file; no images; another shape or type; labels that are
             not one integer from 0 for each image; later, from `items()`, integers out of range.
     """
     path = Path(data)
-    if split != "train":
-        raise no_split(data, split, ["train"])
-    images, labels = _find(path)
+    images, labels = _find(path, split)
     _check_shape(images)
     _check_type(images)
-    numbers, classes = _classes(labels, images.shape[0]) if labels else (None, ())
-    key = {"kind": "arrays", "file": stamp(path)}
+    try:
+        numbers, classes = _classes(labels, images.shape[0]) if labels else (None, ())
+    except UserError:
+        if conditional:
+            raise
+        numbers, classes = None, ()
+    key = {"kind": "arrays", "file": stamp(path), "split": split, "classes": classes}
     items = partial(_items, images, numbers)
     return Source(f"{path.stem}-{split}", key, classes, images.shape[0], items)
 
@@ -54,7 +63,11 @@ def _takes(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in (".npy", ".npz")
 
 
-KIND = Kind("a .npy or .npz of images", arrays, _takes)
+def _plain(data: str, split: str) -> Source:
+    return arrays(data, split, conditional=False)
+
+
+KIND = Kind("a .npy or .npz of images", arrays, _takes, _plain)
 
 
 @dataclass(frozen=True)
@@ -93,17 +106,23 @@ class _Array:
                 yield values.reshape([stop - start, *rest], order=self.order)
 
 
-def _find(path: Path) -> tuple[_Array, _Array | None]:
-    """The images and the labels of a file."""
+def _find(path: Path, split: str) -> tuple[_Array, _Array | None]:
+    """The images and the labels of a split of a file. Raises UserError, and `NoSplit`."""
     if path.suffix.lower() == ".npy":
+        if canonical(split) != "train":
+            raise no_split(str(path), split, ["train"])
         return _header(path, None), None
     with _guard(path), zipfile.ZipFile(path) as archive:
         keys = [name.removesuffix(".npy") for name in archive.namelist()]
-    image = next((key for key in _IMAGES if key in keys), None)
-    label = next((key for key in _LABELS if key in keys), None)
+    splits = [name for name, (images, _) in _KERAS.items() if images in keys]
+    if canonical(split) not in (splits or ["train"]):
+        raise no_split(str(path), split, splits or ["train"])
+    first, second = _KERAS[canonical(split)] if splits else ("", "")
+    image = next((key for key in (first, *_IMAGES) if key in keys), None)
+    label = next((key for key in (second, *_LABELS) if key in keys), None)
     if image is None:
         raise UserError(
-            f"{path} holds {', '.join(keys[:5]) or 'nothing'}: save the images as "
+            f"{path} holds {shown(keys, 5) or 'nothing'}: save the images as "
             + " or ".join(_IMAGES)
         )
     return _header(path, image), _header(path, label) if label else None
@@ -179,8 +198,12 @@ def _check_type(images: _Array) -> None:
 
 def _classes(labels: _Array, count: int) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """The label of each image, and the names of the classes."""
-    check_labels(str(labels), labels.dtype, labels.shape, count)
-    numbers = np.concatenate(list(labels.blocks()))
+    keras = str(labels.key).startswith("y_")
+    column = keras and labels.shape == (count, 1)  # as it has CIFAR-10's
+    check_labels(str(labels), labels.dtype, (count,) if column else labels.shape, count)
+    numbers = np.concatenate(list(labels.blocks())).reshape(count)
+    if are_names(numbers.dtype):
+        return named(numbers)
     return numbers, class_names(str(labels), numbers)
 
 

@@ -1,20 +1,23 @@
-"""CIFAR-10 (Krizhevsky, 2009) from its official archive, downloaded or given.
+"""CIFAR-10 (Krizhevsky, 2009) from its official archive, downloaded or given, or extracted.
 
-The archive is never extracted, and its pickles are read by an unpickler that knows numpy arrays and
+Its pickles are read by an unpickler that knows numpy arrays and
 nothing else.
 """
 
 import io
 import pickle
 import tarfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from mezzotint.data.images import Pixels, fit
+from mezzotint.data.naming import canonical
 from mezzotint.data.source import Item, Kind, Source, no_split, stamp
 from mezzotint.errors import UserError
 from mezzotint.storage.cache import download
@@ -22,6 +25,7 @@ from mezzotint.storage.cache import download
 NAME = "cifar10"
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 ARCHIVE = "cifar-10-python.tar.gz"
+FOLDER = "cifar-10-batches-py"
 SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
@@ -32,57 +36,114 @@ ROWS = 10_000
 """Images in each batch of the archive."""
 
 
+Read: TypeAlias = Callable[[str], bytes | None]
+
+
 def cifar10(data: str, split: str) -> Source:
     """CIFAR-10: 50,000 images to train and 10,000 to test, 32x32, in the official order.
 
     Args:
         data: `cifar10`, which downloads the official archive into the cache when first needed and
-            checks its SHA-256; or the path of a copy, or of a folder that contains it.
+            checks its SHA-256; or the path of a copy, of its extracted folder
+            `cifar-10-batches-py`, or of a folder that contains one of them.
         split: train or test.
 
     Raises:
         UserError: another split; later, from `items()`, a failed download or a damaged archive.
     """
-    if split not in BATCHES:
+    if canonical(split) not in BATCHES:
         raise no_split("cifar10", split, BATCHES)
-    archive = None if data == NAME else _copy(Path(data))
-    origin = {"sha256": SHA256} if archive is None else {"file": stamp(archive)}
+    split = canonical(split)
+    place = None if data == NAME else _copy(Path(data))
+    origin: dict[str, Any] = {"sha256": SHA256}
+    if place is not None:
+        origin = {"file": stamp(place)}
+        if place.is_dir():
+            origin = {"files": [stamp(place / batch) for batch in BATCHES[split]]}
     key = {"kind": "cifar10", "split": split, **origin}
     count = ROWS * len(BATCHES[split])
-    return Source(f"cifar10-{split}", key, CLASSES, count, partial(_open, split, archive))
+    said = "CIFAR-10's own files"
+    items = partial(_open, split, place)
+    return Source(f"cifar10-{split}", key, CLASSES, count, items, layout=said)
 
 
-def _copy(path: Path) -> Path:
-    return path / ARCHIVE if path.is_dir() else path
+def _copy(path: Path) -> Path | None:
+    """The archive or its extracted folder that a path means, or None."""
+    if path.is_file():
+        return path if _is_archive(path) else None
+    if (path / ARCHIVE).is_file():
+        return path / ARCHIVE
+    batches = [batch for names in BATCHES.values() for batch in names]
+    for folder in (path, path / FOLDER, *sorted(path.glob(f"*/{FOLDER}"))):
+        if any((folder / batch).is_file() for batch in batches):
+            return folder
+    return None
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file bears the official name, or begins as the official archive does."""
+    if not path.name.lower().endswith((".tar.gz", ".tgz")):
+        return False
+    if path.name.lower() == ARCHIVE:
+        return True
+    try:
+        with tarfile.open(path, "r|gz") as tar:
+            first = tar.next()
+    except (OSError, EOFError, tarfile.TarError, zlib.error):
+        return False
+    return first is not None and first.name.split("/")[0] == FOLDER
 
 
 def _takes(path: Path) -> bool:
-    return _copy(path).is_file() and _copy(path).name.lower().endswith((".tar.gz", ".tgz"))
+    return _copy(path) is not None
 
 
 KIND = Kind(NAME, cifar10)
 COPY = Kind(f"a copy of {ARCHIVE}", cifar10, _takes)
 
 
-def _open(split: str, archive: Path | None) -> Iterator[Item]:
+def _open(split: str, place: Path | None) -> Iterator[Item]:
     instead = f"give the path of your own {ARCHIVE} as the data"
-    return _items(split, archive or download(URL, SHA256, ARCHIVE, instead))
+    return _items(split, place or download(URL, SHA256, ARCHIVE, instead))
 
 
-def _items(split: str, archive: Path) -> Iterator[Item]:
+def _items(split: str, place: Path) -> Iterator[Item]:
     try:
-        with tarfile.open(archive, "r:gz") as tar:
-            names = _unpickled(tar, archive, "batches.meta").get(b"label_names")
+        with _opened(place) as read:
+            names = _unpickled(read, place, "batches.meta").get(b"label_names")
             if names != [name.encode() for name in CLASSES]:
-                raise _damaged(archive, "batches.meta", "its class names are not the official ones")
+                raise _damaged(place, "batches.meta", "its class names are not the official ones")
             for batch in BATCHES[split]:
-                yield from _batch(tar, archive, batch)
+                yield from _batch(read, place, batch)
     except (OSError, EOFError, tarfile.TarError) as error:
-        raise UserError(f"{archive} is not a whole tar.gz ({error}): fetch {URL} again") from None
+        raise UserError(f"{place} is not a whole tar.gz ({error}): fetch {URL} again") from None
 
 
-def _batch(tar: tarfile.TarFile, archive: Path, batch: str) -> Iterator[Item]:
-    content = _unpickled(tar, archive, batch)
+@contextmanager
+def _opened(place: Path) -> Iterator[Read]:
+    """What reads a member of the archive or the folder; None of one that is missing."""
+    if place.is_dir():
+
+        def file(member: str) -> bytes | None:
+            path = place / member
+            return path.read_bytes() if path.is_file() else None
+
+        yield file
+        return
+    with tarfile.open(place, "r:gz") as tar:
+
+        def extracted(member: str) -> bytes | None:
+            try:
+                stream = tar.extractfile(f"{FOLDER}/{member}")
+            except KeyError:
+                return None
+            return stream.read() if stream else None
+
+        yield extracted
+
+
+def _batch(read: Read, archive: Path, batch: str) -> Iterator[Item]:
+    content = _unpickled(read, archive, batch)
     data, labels = content.get(b"data"), content.get(b"labels")
     if not (isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.shape == (ROWS, 3072)):
         raise _damaged(archive, batch, f"its pixels are not uint8 ({ROWS}, 3072)")
@@ -124,14 +185,10 @@ class _ArraysOnly(pickle.Unpickler):
             raise pickle.UnpicklingError(f"it names {module}.{name}") from None
 
 
-def _unpickled(tar: tarfile.TarFile, archive: Path, member: str) -> dict[Any, Any]:
-    try:
-        stream = tar.extractfile(f"cifar-10-batches-py/{member}")
-    except KeyError:
-        stream = None
-    if stream is None:
+def _unpickled(read: Read, archive: Path, member: str) -> dict[Any, Any]:
+    pickled = read(member)  # outside of the guard below: a broken archive is not a broken pickle
+    if pickled is None:
         raise _damaged(archive, member, "it is missing")
-    pickled = stream.read()  # before the guard below: a broken archive is not a broken pickle
     try:
         content = _ArraysOnly(io.BytesIO(pickled), encoding="bytes").load()
     except Exception as error:  # a malformed pickle raises whatever its opcodes stumble upon

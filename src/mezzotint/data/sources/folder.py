@@ -1,55 +1,39 @@
 """A folder of image files, by class or side by side."""
 
-from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Any
 
-from mezzotint.data.images import read_image
+from mezzotint.data.files import source_of
+from mezzotint.data.naming import shown
 from mezzotint.data.source import Kind, Source, stamp
-from mezzotint.data.sources.layout import Decode, Names, ignored, layout, source
+from mezzotint.data.tree import Names, of_folder
 from mezzotint.errors import UserError
 
 
-def folder(data: str, split: str) -> Source:
-    """The images of one split of a folder.
+def folder(data: str, split: str, conditional: bool = True) -> Source:
+    """The images of one split of a folder, as `data.layout` says.
 
     Raises:
-        UserError: no images, an empty class folder, images beside class folders, or no such
-            split.
+        UserError: no images, no such split, or a folder that may mean two things.
     """
     path = Path(data)
-    files, folders = _walk(path)
-    root, names, classes = layout(data, files, folders, split)
-    stamps = [stamp(path / root / name, str(name)) for name in names]
-    key = {"kind": "folder", "root": str(path / root), "split": split, "files": stamps}
 
-    def decoder(name: PurePosixPath) -> Decode:
-        return partial(read_image, path / root / name)
+    def key(names: Names) -> dict[str, Any]:
+        stamps = [stamp(path / name, str(name)) for name in names]
+        return {"kind": "folder", "root": data, "files": stamps}
 
-    return source(f"{path.name}-{split}", key, names, classes, decoder)
+    tree = of_folder(path)
+    tables = [f for each in tree.root.walk() for f in each.others if f.suffix == ".parquet"]
+    if tables and tree.root.every():
+        raise UserError(
+            f"{data} holds parquet files ({shown(list(map(str, tables)))}) and image files: give "
+            "the path of one of them"
+        )
+    return source_of(tree, split, conditional, key, lambda: path.joinpath)
 
 
-KIND = Kind("a folder of images", folder, Path.is_dir)
+def _plain(data: str, split: str) -> Source:
+    return folder(data, split, conditional=False)
 
 
-def _walk(top: Path) -> tuple[Names, Names]:
-    """All files and all folders below, relative; a link back to a folder above is not entered."""
-    files: Names = []
-    folders: Names = []
-
-    def visit(folder: Path, above: frozenset[Path]) -> None:
-        try:
-            entries = list(folder.iterdir())
-        except OSError as error:
-            raise UserError(f"{folder} cannot be read: {error.strerror}") from None
-        for entry in entries:
-            if ignored((entry.name,)):
-                continue
-            name = PurePosixPath(entry.relative_to(top).as_posix())
-            if not entry.is_dir():
-                files.append(name)
-            elif (real := entry.resolve()) not in above:
-                folders.append(name)
-                visit(entry, above | {real})
-
-    visit(top, frozenset([top.resolve()]))
-    return files, folders
+KIND = Kind("a folder of images", folder, Path.is_dir, _plain)

@@ -1,7 +1,10 @@
 """Data sets of the Hugging Face Hub: parquet files, in whichever folder they lie."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+from mezzotint.data.naming import shown
 from mezzotint.data.source import SPLITS, Kind, NoSplit, Source, split_names
 from mezzotint.data.sources.parquet import parquet
 from mezzotint.errors import UserError
@@ -15,6 +18,17 @@ def hub(data: str, split: str) -> Source:
         NoSplit: it has no parquet files of the split.
         UserError: it cannot be fetched, has such files in several folders, or as `parquet`.
     """
+    return _opened(data, split, parquet)
+
+
+def _plain(data: str, split: str) -> Source:
+    return _opened(data, split, partial(parquet, conditional=False))
+
+
+KIND = Kind("hub:OWNER/NAME", hub, plain=_plain)
+
+
+def _opened(data: str, split: str, read: Callable[[str, str], Source]) -> Source:
     name = data.removeprefix("hub:")
     others = set(SPLITS) - set(split_names(split))
     starts = tuple(f"{other}{mark}" for other in sorted(others) for mark in "-.")
@@ -29,12 +43,9 @@ def hub(data: str, split: str) -> Source:
             f"yet and the hub is out of reach: see {page}"
         )
     if len(folders) > 1:
-        names = ", ".join(folder.relative_to(root).as_posix() for folder in folders)
+        names = shown([folder.relative_to(root).as_posix() for folder in folders], 5)
         raise UserError(
             f"hub:{name} has several sets of images ({names}): "
             f"download one and give its folder (they are at {root})"
         )
-    return replace(parquet(str(folders[0]), split), name=f"{name.split('/')[-1]}-{split}")
-
-
-KIND = Kind("hub:OWNER/NAME", hub)
+    return replace(read(str(folders[0]), split), name=f"{name.split('/')[-1]}-{split}")

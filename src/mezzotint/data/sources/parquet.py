@@ -2,7 +2,8 @@
 
 Column `image` (or `img`) is a struct with the `bytes` of an image file; column `label` (or
 `labels`, `fine_label`), where there is one, is an integer whose class names are in the schema's
-metadata.
+metadata, or the name of the class, or true or false. A column in which every label is -1 or
+missing, as in test sets whose labels are secret, counts as none.
 """
 
 import json
@@ -12,15 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from mezzotint.data.formats import SUFFIXES
 from mezzotint.data.images import Pixels, UnreadableImage, read_image
+from mezzotint.data.naming import natural, nfc
 from mezzotint.data.source import (
     SPLITS,
     UNLABELLED,
     Item,
     Kind,
     Source,
+    Unlabelled,
     no_split,
     split_names,
     stamp,
@@ -33,18 +35,19 @@ _LABELS = ("label", "labels", "fine_label")
 _BATCH = 256  # rows held at a time
 
 
-def parquet(data: str, split: str) -> Source:
+def parquet(data: str, split: str, conditional: bool = True) -> Source:
     """The images of one split of a parquet file, or of a folder of them.
 
     The folder may be a clone of a repository of the hub, in which one folder holds the files.
 
-    In a folder, a split is the files whose names start with `{split}-`, or `{split}.parquet`. A
-    single file, and files that name no split, are all for training. Classes without names in the
-    metadata are called "0" to the largest label.
+    In a folder, a split is the files whose names start with its name, in any case, and no letter
+    after it. A single file, and files that name no split, are all for training. Classes
+    without names in the metadata are called "0" to the largest label.
 
     Raises:
         UserError: pyarrow is missing, no such split, a split of which files are missing, a damaged
-            file, a missing or mistyped column, a label without a class.
+            file, a missing or mistyped column, a label without a class; only if `conditional` for
+            what is wrong with the labels alone.
     """
     arrow = _pyarrow()
     path = _place(Path(data)) or Path(data)
@@ -57,14 +60,14 @@ def parquet(data: str, split: str) -> Source:
     if image is None:
         raise UserError(f"{files[0]} has no column {' or '.join(_IMAGES)}: is it a set of images?")
     for file, table in zip(files, tables, strict=True):
-        _check(arrow, file, table, image, label)
-    classes: tuple[str, ...] = ()
-    if label is not None:
-        classes = _class_names(tables[0], label)
-        for file, table in zip(files, tables, strict=True):
-            if _class_names(table, label) != classes:
-                raise UserError(f"{file} names other classes than {files[0].name}: keep them apart")
-        classes = classes or _numbered(files, tables, label)
+        _check(arrow, file, table, image)
+    try:
+        classes = _classes(arrow, files, tables, label) if label else ()
+    except Unlabelled:
+        if conditional:
+            raise
+        classes = ()
+    label = label if classes else None
     count = sum(table.metadata.num_rows for table in tables)
     if count == 0:
         raise UserError(f"{path} holds no images: its files have no rows")
@@ -91,34 +94,35 @@ def _place(path: Path) -> Path | None:
     folders = {name.parent for name in visible("*.parquet")}
     if len(folders) != 1:
         return None
-    images = Image.registered_extensions()
-    return None if any(n.suffix.lower() in images for n in visible("*")) else path / folders.pop()
+    return None if any(n.suffix.lower() in SUFFIXES for n in visible("*")) else path / folders.pop()
 
 
 def _takes(path: Path) -> bool:
     return _place(path) is not None
 
 
-KIND = Kind("a .parquet or a folder of them", parquet, _takes)
+def _plain(data: str, split: str) -> Source:
+    return parquet(data, split, conditional=False)
+
+
+KIND = Kind("a .parquet or a folder of them", parquet, _takes, _plain)
 
 
 def _items(
     files: list[Path], image: str, label: str | None, classes: tuple[str, ...]
 ) -> Iterator[Item]:
     arrow = _pyarrow()
+    named = {name: k for k, name in enumerate(classes)}
     for file in files:
         row = 0
         for batch in _batches(arrow, file, [image, *([label] if label else [])]):
             images = batch.column(image).to_pylist()
             labels = batch.column(label).to_pylist() if label else [UNLABELLED] * len(images)
-            for value, number in zip(images, labels, strict=True):
-                if label and (number is None or not 0 <= number < len(classes)):
-                    raise UserError(
-                        f"{file} row {row}: label {number} is none of its {len(classes)} classes "
-                        f"(0 to {len(classes) - 1}): remove the row or give it its class"
-                    )
+            for value, given in zip(images, labels, strict=True):
+                number = named[nfc(str(given))] if isinstance(given, str | bool) else given
                 content = value["bytes"] if value else None
-                yield Item(f"{file.name} row {row}", partial(_decode, content), number)
+                name = f"{file.name} row {row}"
+                yield Item(name, partial(_decode, content), number, partial(bytes, content or b""))
                 row += 1
 
 
@@ -158,7 +162,7 @@ def _split_files(path: Path, split: str) -> list[Path]:
 
 
 def _split_of(file: Path) -> str | None:
-    match = re.match(rf"({'|'.join(SPLITS)})(-|\.parquet$)", file.name)
+    match = re.match(rf"({'|'.join(SPLITS)})(?![a-z])", file.name.lower())
     return match[1] if match else None
 
 
@@ -177,16 +181,58 @@ def _column(table: Any, names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in table.schema_arrow.names), None)
 
 
-def _check(arrow: Any, file: Path, table: Any, image: str, label: str | None) -> None:
+def _check(arrow: Any, file: Path, table: Any, image: str) -> None:
     schema = table.schema_arrow
-    for name in filter(None, (image, label)):
-        if name not in schema.names:
-            raise UserError(f"{file} has no column {name}, which other files of its split have")
+    if image not in schema.names:
+        raise UserError(f"{file} has no column {image}, which other files of its split have")
     struct = schema.field(image).type
     if not (arrow.types.is_struct(struct) and struct.get_field_index("bytes") >= 0):
         raise UserError(f"{file}: column {image} is {struct}, not a struct with the field bytes")
-    if label and not arrow.types.is_integer(schema.field(label).type):
-        raise UserError(f"{file}: column {label} is {schema.field(label).type}, not an integer")
+
+
+def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tuple[str, ...]:
+    """The names of the classes; none where every label is -1 or missing.
+
+    Raises `Unlabelled` for labels that are no classes, or not the same in all files.
+    """
+    known = _class_names(tables[0], label)
+    rows: list[tuple[Path, int, Any]] = []
+    for file, table in zip(files, tables, strict=True):
+        if label not in table.schema_arrow.names:
+            raise Unlabelled(f"{file} has no column {label}, which other files of its split have")
+        if _class_names(table, label) != known:
+            raise Unlabelled(f"{file} names other classes than {files[0].name}: keep them apart")
+        rows += [(file, row, v) for row, v in enumerate(_labels(arrow, file, table, label))]
+    values = {value for _, _, value in rows}
+    if values <= {-1, None}:
+        return ()
+    if all(isinstance(value, str | bool) for value in values):
+        return tuple(sorted({nfc(str(value)) for value in values}, key=natural))
+    count = len(known) or 1 + max(v for v in values if isinstance(v, int))
+    for file, row, value in rows:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
+            raise Unlabelled(
+                f"{file} row {row}: label {value} is none of its {count} classes "
+                f"(0 to {count - 1}): remove the row, give it its class, or pass "
+                "`conditional=False` to take all without classes"
+            )
+    return known or tuple(map(str, range(count)))
+
+
+def _labels(arrow: Any, file: Path, table: Any, label: str) -> list[Any]:
+    kind, types = table.schema_arrow.field(label).type, arrow.types
+    inner = kind.value_type if types.is_dictionary(kind) else kind
+    texts = types.is_string(inner) or types.is_large_string(inner)
+    if not (types.is_integer(inner) or types.is_boolean(inner) or texts):
+        raise Unlabelled(
+            f"{file}: column {label} is {kind}, not integers or names of classes: pass "
+            "`conditional=False` to take the images without classes"
+        )
+    try:
+        values: list[Any] = table.read([label]).column(label).to_pylist()
+    except (ValueError, OSError) as error:  # every error of pyarrow is one of these
+        raise _damaged(file, error) from None
+    return values
 
 
 def _class_names(table: Any, label: str) -> tuple[str, ...]:
@@ -196,17 +242,6 @@ def _class_names(table: Any, label: str) -> tuple[str, ...]:
         return tuple(map(str, json.loads(stored)["info"]["features"][label]["names"]))
     except (ValueError, KeyError, TypeError):
         return ()
-
-
-def _numbered(files: list[Path], tables: list[Any], label: str) -> tuple[str, ...]:
-    largest = -1
-    for file, table in zip(files, tables, strict=True):
-        try:
-            labels = table.read([label]).column(label).to_pylist()
-        except (ValueError, OSError) as error:  # every error of pyarrow is one of these
-            raise _damaged(file, error) from None
-        largest = max([largest, *(number for number in labels if number is not None)])
-    return tuple(str(number) for number in range(largest + 1))
 
 
 def _pyarrow() -> Any:

@@ -1,20 +1,23 @@
 """A zip of image files, which is never extracted."""
 
+import stat
 import zipfile
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from mezzotint.data.images import Pixels, UnreadableImage, read_image
-from mezzotint.data.source import SPLITS, Kind, Source, stamp
-from mezzotint.data.sources.layout import Decode, Names, below, ignored, layout, source
+from mezzotint.data.files import source_of
+from mezzotint.data.formats import HEAD, SUFFIXES
+from mezzotint.data.images import UnreadableImage
+from mezzotint.data.naming import is_litter
+from mezzotint.data.source import Kind, Source, stamp
+from mezzotint.data.tree import of_archive
 from mezzotint.errors import UserError
 
+Members = dict[PurePosixPath, zipfile.ZipInfo]
 
-def zip_file(data: str, split: str) -> Source:
+
+def zip_file(data: str, split: str, conditional: bool = True) -> Source:
     """The images of one split of a zip, laid out as a folder is.
-
-    One folder that wraps everything, as archivers like to add, counts as the root.
 
     Raises:
         UserError: as `folder`, or a broken or encrypted zip.
@@ -24,44 +27,51 @@ def zip_file(data: str, split: str) -> Source:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
         raise UserError(f"{path} cannot be opened as a zip ({error}): pack it again") from None
-    members = {
-        PurePosixPath(info.filename): info
-        for info in archive.infolist()
-        if not ignored(PurePosixPath(info.filename).parts)
-    }
+    members = {name: info for info in archive.infolist() if (name := _name(info))}
     if any(info.flag_bits & 1 for info in members.values()):
         raise UserError(f"{path} is encrypted: pack it again without a password")
-    files = [name for name, info in members.items() if not info.is_dir()]
-    folders = {parent for name in files for parent in name.parents}
-    folders |= {name for name, info in members.items() if info.is_dir()}
-    wrapper = _wrapper(files)
-    root, names, classes = layout(str(path), below(files, wrapper), below(folders, wrapper), split)
-    key: dict[str, Any] = {"kind": "zip", "file": stamp(path), "split": split}
-
-    def decoder(name: PurePosixPath) -> Decode:
-        return partial(_read_member, archive, members[wrapper / root / name])
-
-    return source(f"{path.stem}-{split}", key, names, classes, decoder)
+    files = {name: info for name, info in members.items() if not info.is_dir()}
+    tree = of_archive(
+        path,
+        ((name, _head(archive, name, info)) for name, info in files.items()),
+        (name for name, info in members.items() if info.is_dir()),
+        lambda name: archive.read(files[name]),
+    )
+    key = {"kind": "zip", "file": stamp(path)}
+    read = partial(_read, archive, files)
+    return source_of(tree, split, conditional, lambda _: key, lambda: read, archive=True)
 
 
 def _takes(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() == ".zip"
 
 
-KIND = Kind("a .zip", zip_file, _takes)
+def _plain(data: str, split: str) -> Source:
+    return zip_file(data, split, conditional=False)
 
 
-def _wrapper(files: Names) -> PurePosixPath:
-    """The one folder that all files lie in, if it is not itself a split; else the root."""
-    first = {name.parts[0] for name in files}
-    if len(first) == 1 and not first & set(SPLITS) and all(len(name.parts) > 1 for name in files):
-        return PurePosixPath(*first)
-    return PurePosixPath()
+KIND = Kind("a .zip", zip_file, _takes, _plain)
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, size: int | None) -> Pixels:
+def _name(info: zipfile.ZipInfo) -> PurePosixPath | None:
+    """Where a member lies: some archivers of Windows write backslashes; None for litter."""
+    name = PurePosixPath(info.filename.replace("\\", "/").lstrip("/"))
+    link = stat.S_ISLNK(info.external_attr >> 16)
+    return None if not name.parts or link or any(map(is_litter, name.parts)) else name
+
+
+def _head(archive: zipfile.ZipFile, name: PurePosixPath, info: zipfile.ZipInfo) -> bytes | None:
+    if name.suffix.lower() in SUFFIXES:
+        return b""
     try:
-        content = archive.read(member)
+        with archive.open(info) as stream:
+            return stream.read(HEAD)
+    except Exception:  # a bad checksum, an unknown compression, a broken stream
+        return None
+
+
+def _read(archive: zipfile.ZipFile, files: Members, name: PurePosixPath) -> bytes:
+    try:
+        return archive.read(files[name])
     except Exception as error:  # a bad checksum, an unknown compression, a broken stream
         raise UnreadableImage(f"damaged in the zip: {error}") from None
-    return read_image(content, size)

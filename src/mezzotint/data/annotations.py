@@ -1,0 +1,133 @@
+"""Labels and class names that stand in a file beside the images."""
+
+import csv
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import Any
+
+from mezzotint.data.naming import nfc, plain
+from mezzotint.data.source import UNLABELLED, Unlabelled
+from mezzotint.data.tree import Folder, Names, Tree
+
+_TABLES = (".csv", ".tsv", ".txt")
+_MANY = 20  # more tables in one folder are captions or boxes, one for each image
+
+
+def dataset_json(
+    tree: Tree, chain: Sequence[Folder], files: Names
+) -> tuple[list[int], tuple[str, ...]] | None:
+    """Return the labels and classes of ``dataset.json``, in which EDM and StyleGAN write them.
+
+    Its ``labels`` is a list of [file, label] or null, and its folders are not classes.
+
+    Returns:
+        A label for each file and the names of the classes, or None where there is no such file.
+
+    Raises:
+        Unlabelled: It does not give one integer from 0 for each image.
+    """
+    for folder in reversed(chain):
+        for name in folder.others:
+            content = _json(tree, name) if plain(name.name) == "dataset.json" else None
+            if not isinstance(content, dict) or "labels" not in content:
+                continue
+            if content["labels"] is None:
+                numbered = all(f.name.isdigit() and len(f.name) > 4 for f in chain[-1].filled)
+                return ([UNLABELLED] * len(files), ()) if numbered else None
+            return _edm_labels(tree, folder.path, name, content["labels"], files)
+    return None
+
+
+def _edm_labels(
+    tree: Tree, root: PurePosixPath, name: PurePosixPath, labels: Any, files: Names
+) -> tuple[list[int], tuple[str, ...]]:
+    what = f"{tree.place}/{name}"
+    try:
+        given = {root / str(file): label for file, label in labels}
+    except (TypeError, ValueError):
+        raise Unlabelled(f"{what}: its labels are no list of [file, label]: repair it") from None
+    missing = [file for file in files if file not in given]
+    if missing:
+        raise Unlabelled(
+            f"{what} has no label for {len(missing):,} of {len(files):,} images, such as "
+            f"{missing[0]}: repair or remove it"
+        )
+    rows = [given[file] for file in files]
+    if wrong := [v for v in rows if isinstance(v, bool) or not isinstance(v, int) or v < 0]:
+        raise Unlabelled(f"{what} has the label {wrong[0]!r:.50}: give integers from 0")
+    return rows, tuple(str(k) for k in range(max(rows) + 1))
+
+
+def class_names(tree: Tree, chain: Sequence[Folder], folders: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of classes, which ``Labels.json`` may give for the names of folders.
+
+    Of classes that share a name, each has its folder's name after it.
+    """
+    for folder in reversed(chain):
+        for name in folder.others:
+            content = _json(tree, name) if plain(name.name) == "labels.json" else None
+            if isinstance(content, dict) and all(
+                isinstance(content.get(key), str) and content[key] for key in folders
+            ):
+                found = [nfc(content[key]) for key in folders]
+                return tuple(
+                    f"{text} ({key})" if found.count(text) > 1 else text
+                    for text, key in zip(found, folders, strict=True)
+                )
+    return tuple(folders)
+
+
+def table(
+    tree: Tree, chain: Sequence[Folder], files: Names, classes: Sequence[str]
+) -> list[int] | None:
+    """Return the labels of images that a table beside them gives, as numbers in ``classes``.
+
+    A .csv, .tsv or .txt counts if one column has the name of every image, with or without its
+    suffix, and exactly one other begins with the name of a class in each of those rows.
+    """
+    number = {name: k for k, name in enumerate(classes)}
+    for folder in reversed(chain):
+        tables = [name for name in folder.others if name.suffix.lower() in _TABLES]
+        for name in tables if len(tables) <= _MANY else []:
+            if (rows := _rows(tree, name)) and (labels := _column(rows, files, number)):
+                return labels
+    return None
+
+
+def _column(rows: list[list[str]], files: Names, number: dict[str, int]) -> list[int] | None:
+    width = min(len(row) for row in rows)
+    if len(rows) < len(files):
+        return None
+    for column in range(width):
+        by_name: dict[str, list[str]] = {}
+        for row in rows:
+            by_name[PurePosixPath(row[column].strip()).name] = row
+        found = [by_name.get(file.name) or by_name.get(file.stem) for file in files]
+        mine = [row for row in found if row is not None]
+        if len(mine) < len(files):
+            continue
+        fits = []
+        for other in range(width):
+            words = [nfc(row[other].strip()) for row in mine]
+            words = [w if w in number else w.partition(" ")[0] for w in words]
+            if other != column and all(word in number for word in words):
+                fits.append([number[word] for word in words])
+        return fits[0] if len(fits) == 1 else None
+    return None
+
+
+def _rows(tree: Tree, name: PurePosixPath) -> list[list[str]]:
+    """The rows of a table; none of a file that is no table."""
+    with suppress(OSError, UnicodeDecodeError, csv.Error):
+        lines = tree.read(name).decode("utf-8-sig").splitlines()
+        mark = "\t" if lines and "\t" in lines[0] else "," if lines and "," in lines[0] else " "
+        return [row for row in csv.reader(lines, delimiter=mark) if row]
+    return []
+
+
+def _json(tree: Tree, name: PurePosixPath) -> Any:
+    with suppress(OSError, ValueError):
+        return json.loads(tree.read(name))
+    return None

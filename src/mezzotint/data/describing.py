@@ -1,0 +1,194 @@
+"""What a path, or the name of a data set, is understood to be, without training on it."""
+
+import io
+import json
+import os
+import warnings
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mezzotint.data.find import opened, recognise
+from mezzotint.data.images import UnreadableImage
+from mezzotint.data.naming import WORDS, counted, shown
+from mezzotint.data.source import Item, NoSplit, Source
+from mezzotint.data.tree import LeftOut
+from mezzotint.errors import UserError
+
+SEEN = 1_000
+"""How many images of a split are looked at for their sizes and modes."""
+
+
+@dataclass(frozen=True)
+class SplitDescription:
+    """A split of a data set.
+
+    Attributes:
+        name: `train`, `validation` or `test`.
+        images: how many.
+        classes: how many images each class has, by its name, in the order of the labels.
+        sizes: how many of the images looked at have a size (width, height), most frequent first.
+        modes: how many of them have a mode of Pillow's: RGB, L (grey), P (palette), RGBA ...
+        unreadable: the names of those that cannot be read, and why.
+        seen: how many were looked at, evenly spread.
+        problem: why the split is refused; empty if it is not.
+    """
+
+    name: str
+    images: int
+    classes: dict[str, int]
+    sizes: dict[tuple[int, int], int]
+    modes: dict[str, int]
+    unreadable: tuple[str, ...]
+    seen: int
+    problem: str = ""
+
+    def lines(self) -> list[str]:
+        """Return the description for a person."""
+        if self.problem:
+            return [f"{self.name}: refused: {self.problem}"]
+        seen = f" (of {self.seen:,} looked at)" if self.seen < self.images else ""
+        sizes = [f"{w}x{h}: {count:,}" for (w, h), count in self.sizes.items()]
+        modes = [f"{mode}: {count:,}" for mode, count in self.modes.items()]
+        found = [f"{self.name}: {counted(self.images, 'image')}"]
+        if self.classes:
+            classes = [f"{name}: {count:,}" for name, count in self.classes.items()]
+            number = counted(len(classes), "class", "classes")
+            found.append(f"  {number} ({shown(classes, 10)})")
+        else:
+            found.append("  no classes")
+        found.append(f"  sizes{seen}: {shown(sizes, 5)}")
+        if modes:
+            found.append(f"  modes{seen}: {', '.join(modes)}")
+        if self.unreadable:
+            found.append(f"  cannot be read{seen}: {shown(self.unreadable, 3)}")
+        return found
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a data set is understood to be.
+
+    Attributes:
+        data: its name or absolute path.
+        kind: what kind of data it is, as `SOURCES` calls it.
+        layout: what was recognised in it.
+        splits: what it holds.
+        left_out: which files are left out, and why.
+        warnings: what may have been meant otherwise.
+    """
+
+    data: str
+    kind: str
+    layout: str
+    splits: tuple[SplitDescription, ...]
+    left_out: tuple[LeftOut, ...]
+    warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        layout = f": {self.layout}" if self.layout else ""
+        found = [f"{self.data}", f"{self.kind}{layout}"]
+        found += [line for split in self.splits for line in split.lines()]
+        found += [f"left out: {left}" for left in self.left_out]
+        found += [f"warning: {warning}" for warning in self.warnings]
+        return "\n".join(found)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the description as JSON holds it; a size is written "WIDTHxHEIGHT"."""
+        content = asdict(self)
+        for split, own in zip(content["splits"], self.splits, strict=True):
+            split["sizes"] = {f"{w}x{h}": count for (w, h), count in own.sizes.items()}
+        found: dict[str, Any] = json.loads(json.dumps(content))
+        return found
+
+
+def describe(data: str | os.PathLike[str], *, conditional: bool = True) -> Description:
+    """Describe a data set: its splits, classes and images, and what is left out and why.
+
+    Nothing is prepared, and of images only the first bytes are read, where they are files. What a
+    folder means is written in `docs/folders.md`.
+
+    Args:
+        data: A name, `hub:OWNER/NAME` or a path, as `prepare` takes them.
+        conditional: Whether labels are wanted, as `prepare` takes it.
+
+    Returns:
+        The description. ``print`` shows it, and `as_json` gives it to a program.
+
+    Raises:
+        UserError: The data cannot be found or understood. A split other than ``train`` that is
+            refused is described as such instead.
+    """
+    place, kind = recognise(str(data))
+    sources: dict[str, Source | UserError] = {}
+    missing: NoSplit | None = None
+    for split in WORDS:
+        try:
+            sources[split] = opened(place, kind, split, conditional)
+        except NoSplit as error:
+            missing = missing or error
+        except UserError as error:
+            if split == "train":
+                raise
+            sources[split] = error
+    found = [source for source in sources.values() if isinstance(source, Source)]
+    if not found:
+        raise next((e for e in sources.values() if isinstance(e, UserError)), None) or missing  # type: ignore[misc]
+    described = [_described(split, source) for split, source in sources.items()]
+    left = {str(entry): entry for source in found for entry in source.left_out}
+    warned = {warning: None for source in found for warning in source.warnings}
+    return Description(
+        place, kind.written, found[0].layout, tuple(described), tuple(left.values()), tuple(warned)
+    )
+
+
+def _described(split: str, source: Source | UserError) -> SplitDescription:
+    if isinstance(source, UserError):
+        return SplitDescription(split, 0, {}, {}, {}, (), 0, str(source))
+    chosen = set(np.linspace(0, source.count - 1, min(source.count, SEEN)).round().astype(int))
+    counts = [0] * len(source.classes)
+    sizes: Counter[tuple[int, int]] = Counter()
+    modes: Counter[str] = Counter()
+    unreadable = []
+    for row, item in enumerate(source.items()):
+        if source.classes:
+            counts[item.label] += 1
+        if row not in chosen:
+            continue
+        try:
+            size, mode = _looked_at(item)
+        except UnreadableImage as error:
+            unreadable.append(f"{item.name} ({error})")
+            continue
+        sizes[size] += 1
+        modes.update([mode] if mode else [])
+    return SplitDescription(
+        split,
+        source.count,
+        dict(zip(source.classes, counts, strict=True)),
+        dict(sizes.most_common()),
+        dict(modes.most_common()),
+        tuple(unreadable),
+        len(chosen),
+    )
+
+
+def _looked_at(item: Item) -> tuple[tuple[int, int], str]:
+    """The size (width, height) and the mode of an image, which is decoded only if it must be."""
+    if item.file is not None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                file = item.file()
+                with Image.open(file if isinstance(file, Path) else io.BytesIO(file)) as image:
+                    return image.size, image.mode
+        except UnreadableImage:
+            raise
+        except Exception:  # whatever Pillow stumbles upon: the decoder names it, or knows better
+            pass
+    height, width = item.decode(None).shape[:2]
+    return (width, height), ""

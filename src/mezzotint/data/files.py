@@ -1,0 +1,69 @@
+"""A tree of image files as a source: what folders, zips and tars have in common."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mezzotint.data.images import Pixels, read_image
+from mezzotint.data.layout import OUTSIDE, understand
+from mezzotint.data.source import Item, Source
+from mezzotint.data.tree import Names, Tree
+
+Reader = Callable[[PurePosixPath], Path | bytes]
+
+
+def source_of(
+    tree: Tree,
+    split: str,
+    conditional: bool,
+    key: Callable[[Names], dict[str, Any]],
+    opened: Callable[[], Reader],
+    *,
+    archive: bool = False,
+) -> Source:
+    """Return a split of a tree as a source.
+
+    Args:
+        tree: The files.
+        split: Its name.
+        conditional: Whether what stands in the way of labels is refused.
+        key: From the images to what the cache knows them by.
+        opened: Called before the first image is read; gives what reads one.
+        archive: Whether the tree is an archive's.
+
+    Raises:
+        UserError: As `layout.understand` and `Layout.contents`.
+    """
+    layout = understand(tree, archive)
+    found = layout.contents(split, conditional)
+    left_out = layout.left_out(found, split)
+    warned = [*layout.warnings, *found.warnings]
+    warned += [f"{tree.place}: {left} are left out" for left in left_out if left.why == OUTSIDE]
+    notes = [f"left out: {left}" for left in left_out if left.why != OUTSIDE]
+    labels = json.dumps([list(found.labels), found.classes]).encode()
+
+    def items() -> Iterator[Item]:
+        read = opened()
+        for name, label in zip(found.files, found.labels, strict=True):
+            shown = str(name.relative_to(found.base))
+            yield Item(shown, partial(_decode, read, name), label, partial(read, name))
+
+    return Source(
+        f"{PurePosixPath(tree.place).name.split('.')[0] or 'data'}-{split}",
+        {**key(found.files), "split": split, "labels": hashlib.sha256(labels).hexdigest()},
+        found.classes,
+        len(found.files),
+        items,
+        (*notes, *warned),
+        files=True,
+        layout=found.layout,
+        left_out=left_out,
+        warnings=tuple(warned),
+    )
+
+
+def _decode(read: Reader, name: PurePosixPath, size: int | None) -> Pixels:
+    return read_image(read(name), size, name.name)

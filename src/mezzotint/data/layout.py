@@ -1,0 +1,352 @@
+"""What a folder means: the one policy by which files become splits, classes and images.
+
+It holds for folders, zips and tars alike.
+
+1. **Images** are files with an image's suffix or first bytes (`data.formats`). Every other file is
+   left out, with one count and the first three names; the litter of operating systems is not even
+   counted. A folder that mezzotint wrote (a run, its figures) is left out.
+2. **Wrappers.** While a folder holds one folder with images and no image beside it, that one is
+   entered, if it holds only folders, if it is called as its parent is, or ``images``, ``jpg`` ...
+   Folders without images do not count, and neither do ``masks``, ``annotations`` ... beside
+   ``images``. An archive's first folder is always entered if it is alone.
+3. **Splits** are folders called train or training; test or testing; validation, val, valid, dev or
+   eval: in any case, and with ``set``, ``data``, ``images``, a year or the number of a part after
+   the word. Parts are one split. Where another split has the same before the word, that is
+   allowed too (``seg_train``, ``seg_test``). Splits inside each class folder are splits too.
+   A folder beside ``train`` that is no split may be a class, and so may ``train``: that is refused.
+   A ``test`` or ``val`` beside class folders is a class if it holds images like they do, and then
+   nothing is held out; it is refused if it holds class folders itself.
+4. **Classes** are the folders of a split that hold images at any depth, in natural order (1, 2,
+   10), their names in NFC. ``Labels.json`` may give their names. Images side by side have no
+   classes, unless ``dataset.json`` (as EDM writes it) gives their labels, or a table beside a
+   held-out split names a class of the training split for each image of it.
+5. **Refused** are images beside class folders, and class folders without any file. Where labels are
+   not asked for (`conditional=False`), all images at any depth are taken instead.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from mezzotint.data import annotations
+from mezzotint.data.formats import advice
+from mezzotint.data.naming import (
+    WORDS,
+    are_parts,
+    canonical,
+    counted,
+    is_annotation,
+    is_container,
+    natural,
+    nfc,
+    plain,
+    shown,
+    split_folders,
+)
+from mezzotint.data.source import UNLABELLED, Unlabelled, no_split
+from mezzotint.data.tree import Folder, LeftOut, Names, Tree
+from mezzotint.errors import UserError
+
+OUTSIDE = "images outside of what is read"
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """The images of a split in order, their labels, and what a person should know of them.
+
+    ``base`` is the folder that holds them, and ``layout`` what was recognised, in words.
+    """
+
+    base: PurePosixPath
+    files: Names
+    labels: Sequence[int]
+    classes: tuple[str, ...]
+    layout: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(eq=False)
+class Layout:
+    """What a tree means.
+
+    Attributes:
+        tree: the files.
+        chain: the folders from the root to the one that holds the splits or classes.
+        splits: for each split the folders that are it, by their own name in lower case; without
+            splits, empty.
+        warnings: what may be meant otherwise.
+    """
+
+    tree: Tree
+    chain: list[Folder]
+    splits: dict[str, dict[str, Folder]]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> list[str]:
+        """The splits, as their folders are called."""
+        return [f.name for split in self.splits.values() for f in split.values()] or ["train"]
+
+    def left_out(self, contents: Contents, split: str) -> tuple[LeftOut, ...]:
+        """Return what is left out of a split and of the whole, in one entry for each reason."""
+        others = [name for folder in self.tree.root.walk() for name in folder.others]
+        read = set(contents.files)
+        for name, folders in self.splits.items():
+            if name != canonical(split):
+                read.update(file for folder in folders.values() for file in folder.every())
+        beside = [name for name in self.tree.root.every() if name not in read]
+        found = [LeftOut.of("files that are no images", others)] if others else []
+        if beside:
+            found.append(LeftOut.of(OUTSIDE, beside))
+        return (*found, *self.tree.left)
+
+    def contents(self, split: str, conditional: bool = True) -> Contents:
+        """Return the images of a split.
+
+        Raises UserError where the policy refuses it, and `NoSplit` where there is none.
+        """
+        chain = [*self.chain, *self._split(split)]
+        while inner := _wrapped(chain[-1]):
+            chain.append(inner)
+        try:
+            return self._labelled(chain, canonical(split))
+        except Unlabelled:
+            if conditional:
+                raise
+            files = sorted(chain[-1].every(), key=lambda name: name.parts)
+            return self._plain(chain, files, "images at any depth, without classes")
+
+    def _split(self, split: str) -> list[Folder]:
+        """The folder of a split, as a list; of a tree without splits, no folder."""
+        folders = self.splits.get(canonical(split), {})
+        if not self.splits and canonical(split) == "train":
+            return []
+        if not folders:
+            raise no_split(self.tree.place, split, self.names)
+        if len(folders) == 1:
+            return list(folders.values())
+        if exact := folders.get(plain(split)):
+            return [exact]
+        names = " and ".join(folder.name for folder in folders.values())
+        raise UserError(
+            f"{self.tree.place} has the folders {names}, each of which may be the split {split!r}: "
+            "keep one of them, or give the path of one"
+        )
+
+    def _labelled(self, chain: list[Folder], split: str) -> Contents:
+        place, node = self.tree.place, chain[-1]
+        where = "/".join([place, *node.path.parts])
+        files = sorted(node.every(), key=lambda name: name.parts)
+        if not files and not node.bare:
+            every = [name for folder in node.walk() for name in folder.others]
+            raise UserError(f"{where} holds no images: {advice([*every])}")
+        if given := annotations.dataset_json(self.tree, chain, files):
+            said = self._said("images with labels in dataset.json")
+            return Contents(node.path, files, *given, said)
+        folders = sorted(node.filled, key=lambda folder: natural(folder.name))
+        names = [nfc(folder.name) for folder in folders]
+        if are_parts(names) and not node.images:
+            return self._plain(chain, files, "images in numbered parts")
+        if not folders and not node.bare:
+            return self._flat(chain, split, files)
+        _check_classes(where, node, names)
+        by_class = [(k, folder.every()) for k, folder in enumerate(folders)]
+        rows = [(k, name) for k, every in by_class for name in sorted(every, key=lambda n: n.parts)]
+        classes = annotations.class_names(self.tree, chain, names)
+        return Contents(
+            node.path,
+            [name for _, name in rows],
+            [k for k, _ in rows],
+            classes,
+            self._said("a folder for each class"),
+            tuple(_doubts(where, node, folders)),
+        )
+
+    def _flat(self, chain: list[Folder], split: str, files: Names) -> Contents:
+        """Images side by side; labelled where a table says how, in the classes of training."""
+        if split != "train" and len(self.splits.get("train", {})) == 1:
+            train = [*self.chain, *self._split("train")]
+            while inner := _wrapped(train[-1]):
+                train.append(inner)
+            names = sorted((nfc(folder.name) for folder in train[-1].filled), key=natural)
+            if names and (labels := annotations.table(self.tree, chain, files, names)):
+                said = self._said("images with classes in a table")
+                classes = annotations.class_names(self.tree, train, names)
+                return Contents(chain[-1].path, files, labels, classes, said)
+        return self._plain(chain, files, "images side by side")
+
+    def _plain(self, chain: list[Folder], files: Names, what: str) -> Contents:
+        labels = [UNLABELLED] * len(files)
+        return Contents(chain[-1].path, files, labels, (), self._said(what))
+
+    def _said(self, what: str) -> str:
+        splits = f"splits ({', '.join(self.names)}), each with " if self.splits else ""
+        path = self.chain[-1].path
+        return f"{splits}{what}" + (f", in the folder {path}" if path.parts else "")
+
+
+def understand(tree: Tree, archive: bool = False) -> Layout:
+    """Return what a tree means, by the policy of this module. Raises UserError where that is open.
+
+    Args:
+        tree: The files.
+        archive: Whether a first folder may be the archiver's own.
+    """
+    chain, warnings = [tree.root], list[str]()
+    if archive and not tree.root.images and len(tree.root.folders) == 1:
+        only = tree.root.folders[0]
+        if not split_folders([only.name]):
+            chain.append(only)
+    while True:
+        splits = _splits(tree, chain[-1], warnings)
+        if splits or not (inner := _wrapped(chain[-1])):
+            return Layout(tree, chain, splits or _inside(chain[-1]), warnings)
+        chain.append(inner)
+
+
+def _wrapped(node: Folder) -> Folder | None:
+    """The one folder that is meant by a folder, or None if it is meant itself."""
+    filled = node.filled
+    if node.images or node.bare or not filled:
+        return None
+    inner = [folder for folder in filled if is_container(folder.name)]
+    if len(filled) > 1:
+        apart = [folder for folder in filled if is_annotation(folder.name)]
+        return inner[0] if len(inner) == 1 and len(apart) == len(filled) - 1 else None
+    only = filled[0]
+    entered = not only.images or inner or plain(only.name) == plain(node.name)
+    return only if entered else None
+
+
+def _splits(tree: Tree, node: Folder, warnings: list[str]) -> dict[str, dict[str, Folder]]:
+    """The splits among the folders of a folder; none where it holds classes, or one class."""
+    known = split_folders(folder.name for folder in node.folders)
+    found = [folder for folder in node.folders if folder.name in known]
+    others = [folder for folder in node.filled if folder.name not in known]
+    if not found:
+        return {}
+    where = "/".join([tree.place, *node.path.parts])
+    here = shown([folder.name for folder in found])
+    rest = shown([folder.name for folder in others])
+    way = "move the classes into one folder `train`, or give the path of the split"
+    trains = [folder for folder in found if known[folder.name][0] == "train"]
+    if others and not trains:
+        if any(not folder.images and folder.filled for folder in found) or not all(
+            folder.images for folder in others
+        ):
+            raise UserError(
+                f"{where} holds {rest} beside {here}, which may be a split of them or one more "
+                f"class: {way}"
+            )
+        warnings.append(
+            f"{where}: {here} lies beside {rest} and is taken for a class, so that nothing is held "
+            "out; if it is a split, move the others into a folder `train`"
+        )
+        return {}
+    held = len(trains) < len(found)
+    plainly = held and not any(folder.images for folder in trains)
+    if others and not plainly and not (held and all(is_annotation(f.name) for f in others)):
+        raise UserError(
+            f"{where} holds {rest} beside {here}: either {here} is a split, and the rest is not "
+            f"trained on, or all are classes: {way}"
+        )
+    if node.images and not trains:
+        raise UserError(
+            f"{where} holds images beside {here}, which may be a split of them or more of them: "
+            "move the images into a folder `train`, or give the path of the split"
+        )
+    splits: dict[str, dict[str, Folder]] = {}
+    for split in WORDS:
+        stems: dict[str, list[Folder]] = {}
+        for folder in found:
+            if known[folder.name][0] == split:
+                stems.setdefault(known[folder.name][1], []).append(folder)
+        if stems:
+            splits[split] = {stem: _united(where, parts, known) for stem, parts in stems.items()}
+    return splits
+
+
+def _united(where: str, parts: list[Folder], known: dict[str, tuple[str, str, str]]) -> Folder:
+    """The parts of a split as one folder."""
+    if len(parts) == 1:
+        return parts[0]
+    numbers = [known[folder.name][2] for folder in parts]
+    if len(set(numbers)) < len(parts) or "" in numbers:
+        raise UserError(
+            f"{where} holds {' and '.join(folder.name for folder in parts)}, which are the same "
+            "split: keep one of them, or merge them"
+        )
+    classes: dict[str, list[Folder]] = {}
+    for part in parts:
+        for folder in part.folders:
+            classes.setdefault(nfc(folder.name), []).append(folder)
+    merged = Folder(", ".join(folder.name for folder in parts), parts[0].path.parent)
+    merged.images = [name for part in parts for name in part.images]
+    merged.folders = [_merged(name, folders) for name, folders in classes.items()]
+    return merged
+
+
+def _merged(name: str, folders: list[Folder]) -> Folder:
+    inner = [folder for each in folders for folder in each.folders]
+    images = [image for each in folders for image in each.images]
+    others = [other for each in folders for other in each.others]
+    return Folder(name, folders[0].path, inner, images, others)
+
+
+def _inside(node: Folder) -> dict[str, dict[str, Folder]]:
+    """The splits that lie inside of each class folder, turned inside out; or none."""
+    classes = node.filled
+    splits: dict[str, dict[str, Folder]] = {}
+    if node.images or len(classes) < 2 or any(folder.images for folder in classes):
+        return {}
+    for folder in classes:
+        known = split_folders(inner.name for inner in folder.filled)
+        if len(known) < len(folder.filled) or "train" not in {
+            split for split, *_ in known.values()
+        }:
+            return {}
+        for inner in folder.filled:
+            split, stem, part = known[inner.name]
+            whole = splits.setdefault(split, {}).setdefault(stem + part, Folder(stem, node.path))
+            whole.folders.append(
+                Folder(folder.name, inner.path, inner.folders, inner.images, inner.others)
+            )
+    return splits
+
+
+def _check_classes(where: str, node: Folder, names: list[str]) -> None:
+    if node.images:
+        raise Unlabelled(
+            f"{where} has images beside its class folders "
+            f"({shown([name.name for name in sorted(node.images)])}): move each into the folder of "
+            "its class, or pass `conditional=False` to take all without classes"
+        )
+    if node.bare:
+        empty = shown(sorted(folder.name for folder in node.bare))
+        raise Unlabelled(f"{where} has class folders without images ({empty}): fill or remove them")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise Unlabelled(
+            f"{where} has several class folders of one name, written in two ways of Unicode "
+            f"({shown(twice)}): merge them"
+        )
+
+
+def _doubts(where: str, node: Folder, folders: list[Folder]) -> list[str]:
+    found = []
+    nested = [folder for folder in folders if not folder.images]
+    inner = {tuple(plain(f.name) for f in folder.filled) for folder in nested}
+    if nested and not (len(inner) == 1 and len(next(iter(inner))) == 1):
+        found.append(
+            f"{where}: {counted(len(nested), 'class folder')} of {len(folders)} "
+            f"({shown([folder.name for folder in nested])}) "
+            f"{'holds' if len(nested) == 1 else 'hold'} only folders, whose images are taken "
+            "together as one class: give the path of one folder if its folders are the classes"
+        )
+    without = [f for f in node.folders if f not in folders and f not in node.bare]
+    if without:
+        found.append(
+            f"{where}: {shown([folder.name for folder in without])} "
+            f"{'holds' if len(without) == 1 else 'hold'} no images and "
+            f"{'is' if len(without) == 1 else 'are'} left out"
+        )
+    return found

@@ -1,0 +1,111 @@
+"""What the names of files and folders mean: splits, litter, and the order of classes."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid", "dev", "eval"),
+    "test": ("test", "testing"),
+}
+"""The splits, and the words by which a folder or a file is known as one, in any case."""
+
+_SPLIT = {word: split for split, words in WORDS.items() for word in words}
+_WORD = "|".join(sorted(_SPLIT, key=len, reverse=True))
+_SPLIT_NAME = re.compile(
+    rf"(?:(?P<prefix>.+)[ ._-])?"
+    rf"(?P<stem>(?P<word>{_WORD})(?:[ ._-]?(?:set|data|dataset|images?|imgs?))?(?:[ ._-]?\d{{4}})?)"
+    rf"(?P<part>[ ._-](?:x|part|chunk)?[ ._-]?\d{{0,3}}|\d{{1,3}})?"
+)
+_NUMBERED = re.compile(r"(?:.*[ ._-])?(?:images?|imgs?|part|batch|chunk|shard)[ ._-]?\d+")
+_CONTAINER = re.compile(r"images?|imgs?|jpe?gs?|pngs?|jpegimages|pictures?|photos?")
+_ANNOTATION = re.compile(
+    r"(?:.*[ ._-])?(?:masks?|labels?|annotations?|annots?|trimaps?|ground[ ._-]?truth|gt|boxes|"
+    r"bbox|bounding[ ._-]?box(?:es)?|depths?|parts|attributes|segmentation\w*|meta(?:data)?|"
+    r"unlabell?ed|extra|samples?|pred(?:iction)?s?|single_prediction)"
+)
+
+_LITTER = {
+    *("__macosx", "icon\r", "network trash folder", "temporary items"),
+    *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "autorun.inf"),
+    *("$recycle.bin", "recycler", "recycled", "system volume information", "found.000"),
+    *("lost+found", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"),
+    *("__pycache__", "picasa.ini", "zbthumbnail.info", "thevolumesettingsfolder"),
+}
+_STREAMS = (":zone.identifier", ":encryptable")  # what Windows hangs on files, seen from elsewhere
+
+
+def nfc(text: str) -> str:
+    """Return a name in Unicode's NFC: Macs write an accent apart from its letter."""
+    return unicodedata.normalize("NFC", text)
+
+
+def plain(text: str) -> str:
+    """Return a name as names are compared: in NFC, whatever its case."""
+    return nfc(text).casefold()
+
+
+def natural(text: str) -> tuple[list[str | int], str]:
+    """Return the key that sorts numbers in names by their value: 1, 2, 10."""
+    parts = re.split(r"([0-9]+)", nfc(text))
+    return [int(p) if i % 2 else p for i, p in enumerate(parts)], text
+
+
+def shown(names: Sequence[str], most: int = 3) -> str:
+    """Return the first few names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def counted(count: int, one: str, several: str = "") -> str:
+    """Return a number with its noun, in the singular or the plural."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
+def canonical(split: str) -> str:
+    """Return ``train``, ``validation`` or ``test`` for a split's name, or the name itself."""
+    return _SPLIT.get(plain(split), split)
+
+
+def is_litter(name: str) -> bool:
+    """Return whether an operating system, or a storage box, left this file or folder behind."""
+    low = plain(name)
+    return low.startswith(".") or low in _LITTER or low.endswith(_STREAMS)
+
+
+def split_folders(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+    """Return which of the names of folders side by side are splits.
+
+    A name is one of the words of `WORDS`, which ``set``, ``data``, ``images`` or a year may follow,
+    and then the number of a part (``train.X1``). What stands before the word (``seg_train``) is
+    allowed where another split has the same before it (``seg_test``).
+
+    Returns:
+        For each such name the split, the name without its part, in lower case, and the part.
+    """
+    found = {name: match for name in names if (match := _SPLIT_NAME.fullmatch(plain(name)))}
+    splits: dict[str | None, set[str]] = {}
+    for match in found.values():
+        splits.setdefault(match["prefix"], set()).add(_SPLIT[match["word"]])
+    return {
+        name: (_SPLIT[m["word"]], (m["prefix"] or "") + m["stem"], m["part"] or "")
+        for name, m in found.items()
+        if m["prefix"] is None or len(splits[m["prefix"]]) > 1
+    }
+
+
+def is_container(name: str) -> bool:
+    """Return whether a folder's name says that it holds images, and nothing of what they show."""
+    return bool(_CONTAINER.fullmatch(plain(name)))
+
+
+def is_annotation(name: str) -> bool:
+    """Return whether a folder's name says that its images are about other images, or apart."""
+    return bool(_ANNOTATION.fullmatch(plain(name)))
+
+
+def are_parts(names: Sequence[str]) -> bool:
+    """Return whether folders are a set cut into numbered parts: images_001, or 00000, 01000."""
+    thousands = all(re.fullmatch(r"[0-9]{2,}000", name) for name in names)
+    return len(names) > 1 and (thousands or all(map(_NUMBERED.fullmatch, map(plain, names))))

@@ -1,0 +1,120 @@
+"""The idx files of MNIST, Fashion-MNIST, KMNIST and EMNIST, packed by gzip or not."""
+
+import gzip
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from mezzotint.data.images import Pixels, fit
+from mezzotint.data.labels import class_names
+from mezzotint.data.naming import canonical
+from mezzotint.data.source import UNLABELLED, Item, Kind, Source, no_split, stamp
+from mezzotint.errors import UserError
+
+_NAME = re.compile(r"(.*?)(train|t10k|test)-(images|labels)[-.]idx[13]-ubyte(?:\.gz)?", re.I)
+_SPLITS = {"train": "train", "t10k": "test", "test": "test"}
+_ROTATED = "emnist"  # whose images are written column by column
+
+Files = dict[str, dict[str, Path]]
+
+
+def mnist(data: str, split: str) -> Source:
+    """The images of one split of a folder of idx files: grey, repeated to 3 channels.
+
+    Raises:
+        UserError: no such split, a file that is missing, damaged or of another kind.
+    """
+    place = _place(Path(data))
+    files = _files(place) if place else {}
+    if canonical(split) not in files:
+        raise no_split(data, split, files)
+    split = canonical(split)
+    own = files[split]
+    if "images" not in own:
+        raise UserError(f"{data} holds the labels of {split} without its images: put them there")
+    count, height, width = _header(own["images"], 3)
+    labels: list[int] = []
+    classes: tuple[str, ...] = ()
+    if "labels" in own:
+        numbers = np.frombuffer(_content(own["labels"], 1), np.uint8)
+        if len(numbers) != count:
+            raise UserError(f"{own['labels']} has {len(numbers)} labels for {count} images")
+        labels, classes = numbers.tolist(), class_names(str(own["labels"]), numbers)
+    shape = count, height, width
+    items = partial(_items, own["images"], shape, labels)
+    key = {"kind": "mnist", "split": split, "files": [stamp(file) for file in own.values()]}
+    return Source(
+        f"{Path(data).name}-{split}", key, classes, count, items, layout="MNIST's idx files"
+    )
+
+
+def _files(folder: Path) -> Files:
+    """The files of a folder by split and by what they hold."""
+    found: Files = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and (match := _NAME.fullmatch(path.name)):
+            split = found.setdefault(_SPLITS[match[2].lower()], {})
+            other = split.setdefault(match[3].lower(), path)
+            if other.name.removesuffix(".gz") != path.name.removesuffix(".gz"):
+                raise UserError(
+                    f"{folder} holds {other.name} and {path.name}: keep one data set to a folder"
+                )
+    return found
+
+
+def _place(path: Path) -> Path | None:
+    """The folder of idx files that a path means: itself, or one that torchvision makes."""
+    for folder in (path, path / "raw", *sorted(path.glob("*/raw"))):
+        if folder.is_dir() and any(_NAME.fullmatch(file.name) for file in folder.iterdir()):
+            return folder
+    return None
+
+
+def _takes(path: Path) -> bool:
+    return path.is_dir() and _place(path) is not None
+
+
+KIND = Kind("a folder of MNIST's idx files", mnist, _takes)
+
+
+def _header(path: Path, axes: int) -> tuple[int, ...]:
+    return _read(path, axes)[0]
+
+
+def _content(path: Path, axes: int) -> bytes:
+    return _read(path, axes)[1]
+
+
+def _read(path: Path, axes: int) -> tuple[tuple[int, ...], bytes]:
+    """The lengths of the axes, and the bytes."""
+    try:
+        content = path.read_bytes()
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.decompress(content)
+        if content[:4] != bytes([0, 0, 8, axes]):
+            raise ValueError(f"it is no idx file of {axes} axes of bytes")
+        shape = struct.unpack_from(f">{axes}I", content, 4)
+        values = content[4 + 4 * axes :]
+        if len(values) != np.prod(shape):
+            raise ValueError(f"it holds {len(values):,} bytes for the shape {shape}")
+    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
+        raise UserError(f"{path} is damaged ({error}): fetch it again") from None
+    return shape, values
+
+
+def _items(path: Path, shape: tuple[int, ...], labels: list[int]) -> Iterator[Item]:
+    images = np.frombuffer(_content(path, 3), np.uint8).reshape(shape)
+    if path.name.lower().startswith(_ROTATED):
+        images = images.transpose(0, 2, 1)
+    for row, grey in enumerate(images):
+        label = labels[row] if labels else UNLABELLED
+        yield Item(f"{path.name} row {row}", partial(_decode, grey), label)
+
+
+def _decode(grey: Pixels, size: int | None) -> Pixels:
+    return fit(np.repeat(grey[..., None], 3, axis=2), size)

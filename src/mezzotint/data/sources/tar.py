@@ -1,0 +1,123 @@
+"""A tar of image files, plain or compressed, which is never extracted."""
+
+import bz2
+import gzip
+import lzma
+import os
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from mezzotint.data.files import Reader, source_of
+from mezzotint.data.formats import HEAD, SUFFIXES
+from mezzotint.data.images import UnreadableImage
+from mezzotint.data.source import Kind, Source, stamp
+from mezzotint.data.tree import of_archive
+from mezzotint.errors import UserError
+
+_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_SIDECAR = 1 << 25  # bytes: tables of labels are kept while a tar is read, larger files are not
+
+Places = dict[PurePosixPath, tuple[int, int]]
+
+
+def tar(data: str, split: str, conditional: bool = True) -> Source:
+    """The images of one split of a tar, laid out as a folder is.
+
+    A compressed tar is read from its beginning each time, and is kept on the disk uncompressed
+    while its images are decoded.
+
+    Raises:
+        UserError: as `folder`, or a broken tar.
+    """
+    path = Path(data)
+    places: Places = {}
+    heads: dict[PurePosixPath, bytes] = {}
+    sidecars: dict[PurePosixPath, bytes] = {}
+    folders: list[PurePosixPath] = []
+    special: list[PurePosixPath] = []
+    with _guarded(path), tarfile.open(path, "r|*") as archive:
+        for member in archive:
+            name = PurePosixPath(member.name.lstrip("/"))
+            if member.isdir():
+                folders.append(name)
+            elif member.islnk() and (first := places.get(PurePosixPath(member.linkname))):
+                places[name] = first
+                heads[name] = heads[PurePosixPath(member.linkname)]
+            elif not member.isreg() or member.issparse():
+                special.append(name)
+            else:
+                places[name] = member.offset_data, member.size
+                heads[name] = b""
+                if name.suffix.lower() not in SUFFIXES and (stream := archive.extractfile(member)):
+                    heads[name] = stream.read(HEAD)
+                    if name.suffix.lower() in (".json", ".csv", ".tsv", ".txt"):
+                        sidecars[name] = heads[name] + stream.read(_SIDECAR)
+    tree = of_archive(path, heads.items(), folders, sidecars.__getitem__, special)
+    key = {"kind": "tar", "file": stamp(path)}
+    opened = partial(_opened, path, places)
+    return source_of(tree, split, conditional, lambda _: key, opened, archive=True)
+
+
+def _takes(path: Path) -> bool:
+    return path.is_file() and path.name.lower().endswith(_SUFFIXES)
+
+
+def _plain(data: str, split: str) -> Source:
+    return tar(data, split, conditional=False)
+
+
+KIND = Kind("a .tar or .tar.gz", tar, _takes, _plain)
+
+
+@contextmanager
+def _guarded(path: Path) -> Iterator[None]:
+    """Turn what a broken tar raises into one line."""
+    try:
+        yield
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, KeyError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"{path} cannot be read as a tar ({reason}): fetch or pack it again"
+        ) from None
+
+
+def _opened(path: Path, places: Places) -> Reader:
+    file: IO[bytes] = path.open("rb")
+    if not _is_plain(path):
+        file.close()
+        file = tempfile.TemporaryFile()  # noqa: SIM115 (read until the last image is decoded)
+        with _guarded(path):
+            _decompress(path, file)
+
+    def read(name: PurePosixPath) -> bytes:
+        start, size = places[name]
+        content = os.pread(file.fileno(), size, start)  # of any thread: it moves no position
+        if len(content) < size:
+            raise UnreadableImage("truncated")
+        return content
+
+    return read
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        tarfile.open(path, "r:").close()
+    except tarfile.ReadError:
+        return False
+    return True
+
+
+def _decompress(path: Path, file: IO[bytes]) -> None:
+    with path.open("rb") as compressed:
+        first = compressed.read(2)
+    known: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+    with known[first](path, "rb") as stream:
+        shutil.copyfileobj(stream, file, 1 << 20)
+    file.flush()

@@ -1,0 +1,195 @@
+"""The files of a data set as a tree of folders: which are images, and which are left out."""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from mezzotint.data.formats import HEAD, is_image
+from mezzotint.data.naming import is_litter
+from mezzotint.errors import UserError
+
+Names = list[PurePosixPath]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Files that are left out: why, how many, and the first three of them."""
+
+    why: str
+    count: int
+    first: tuple[str, ...]
+
+    @staticmethod
+    def of(why: str, names: Iterable[PurePosixPath]) -> "LeftOut":
+        """Return an entry of some files."""
+        every = sorted(map(str, names))
+        return LeftOut(why, len(every), tuple(every[:3]))
+
+    def __str__(self) -> str:
+        more = ", ..." if self.count > len(self.first) else ""
+        return f"{self.count:,} {self.why} ({', '.join(self.first)}{more})"
+
+
+@dataclass(eq=False)
+class Folder:
+    """A folder. The paths of its files are relative to the data."""
+
+    name: str
+    path: PurePosixPath = field(default_factory=PurePosixPath)
+    folders: list["Folder"] = field(default_factory=list)
+    images: Names = field(default_factory=list)
+    others: Names = field(default_factory=list)
+
+    def walk(self) -> Iterator["Folder"]:
+        """Yield the folder and all below."""
+        yield self
+        for folder in self.folders:
+            yield from folder.walk()
+
+    def every(self) -> Names:
+        """Return the images at any depth."""
+        return [name for folder in self.walk() for name in folder.images]
+
+    @property
+    def filled(self) -> list["Folder"]:
+        """The folders directly below that hold an image at any depth."""
+        return [folder for folder in self.folders if any(f.images for f in folder.walk())]
+
+    @property
+    def bare(self) -> list["Folder"]:
+        """The folders directly below that hold no file at any depth."""
+        return [
+            folder
+            for folder in self.folders
+            if not any(f.images or f.others for f in folder.walk())
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """The files of a data set.
+
+    Attributes:
+        place: what the user calls it, for messages.
+        root: its folders and files.
+        read: gives the content of a file that is not an image.
+        left: what is left out besides files that are not images.
+    """
+
+    place: str
+    root: Folder
+    read: Callable[[PurePosixPath], bytes]
+    left: tuple[LeftOut, ...] = ()
+
+
+def of_folder(path: Path) -> Tree:
+    """Return the files below a folder. Links are followed, but not back to a folder above.
+
+    Only regular files are opened. Raises UserError for a folder that cannot be read, and for a
+    run's own folder.
+    """
+    special: Names = []
+
+    def visit(folder: Path, name: PurePosixPath, above: frozenset[Path]) -> Folder:
+        found = Folder(folder.name, name)
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be read: {error.strerror}") from None
+        for entry in entries:
+            if is_litter(entry.name):
+                continue
+            inner, here = name / entry.name, folder / entry.name
+            if entry.is_dir():
+                if (real := here.resolve()) not in above:
+                    found.folders.append(visit(here, inner, above | {real}))
+            elif _is_special(here):
+                special.append(inner)
+            elif is_image(inner, lambda: _head(here)):  # noqa: B023 (called at once)
+                found.images.append(inner)
+            else:
+                found.others.append(inner)
+        return found
+
+    root = visit(path, PurePosixPath(), frozenset([path.resolve()]))
+    return _of(str(path), root, lambda name: (path / name).read_bytes(), special)
+
+
+def of_archive(
+    path: Path,
+    files: Iterable[tuple[PurePosixPath, bytes | None]],
+    folders: Iterable[PurePosixPath],
+    read: Callable[[PurePosixPath], bytes],
+    special: Iterable[PurePosixPath] = (),
+) -> Tree:
+    """Return the files of an archive, given with their first bytes.
+
+    Raises UserError for the folder of a run.
+    """
+    found = {PurePosixPath(): Folder(path.name.split(".")[0])}
+
+    def at(name: PurePosixPath) -> Folder:
+        if name not in found:
+            found[name] = Folder(name.name, name)
+            at(name.parent).folders.append(found[name])
+        return found[name]
+
+    for name in folders:
+        if not any(map(is_litter, name.parts)):
+            at(name)
+    for name, head in files:
+        if not any(map(is_litter, name.parts)):
+            folder = at(name.parent)
+            (folder.images if is_image(name, lambda: head) else folder.others).append(name)  # noqa: B023
+    return _of(str(path), at(PurePosixPath()), read, [n for n in special if not is_litter(n.name)])
+
+
+def is_run(folder: Folder) -> bool:
+    """Return whether a folder is a run of mezzotint, or figures that it measured."""
+    names = {name.name for name in folder.others}
+    below = {inner.name for inner in folder.folders}
+    begun = "log.jsonl" in names or "checkpoints" in below
+    return "figures.jsonl" in names or ("config.json" in names and begun)
+
+
+def _of(place: str, root: Folder, read: Callable[[PurePosixPath], bytes], special: Names) -> Tree:
+    if is_run(root):
+        raise UserError(
+            f"{place} is a run's own folder, which is not data: give the folder of the images"
+        )
+    runs: Names = []
+    root = _without_runs(root, runs)
+    left = [LeftOut.of("not files, such as pipes and devices", special)] if special else []
+    if runs:
+        left.append(LeftOut.of("folders of runs or figures that mezzotint wrote", runs))
+    return Tree(place, root, read, tuple(left))
+
+
+def _without_runs(folder: Folder, runs: Names) -> Folder:
+    kept = []
+    for inner in folder.folders:
+        before = len(runs)
+        if is_run(inner):
+            runs.append(inner.path)
+            continue
+        rest = _without_runs(inner, runs)
+        if len(runs) == before or any(f.images or f.others for f in rest.walk()):
+            kept.append(rest)
+    return replace(folder, folders=kept)
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # a dangling link: if its name is an image's, the decoder says so by name
+        return False
+
+
+def _head(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError:
+        return None
