@@ -561,14 +561,14 @@ def test_pictures_that_cannot_be_read_are_all_named_or_left_out(
         (tmp_path / "data" / name).mkdir(parents=True)
         for i in range(5):
             Image.new("RGB", (16, 16), (i * 40, 0, 0)).save(tmp_path / "data" / name / f"{i}.png")
-    (tmp_path / "data" / "cat" / "notes.txt").write_text("not a picture")
+    (tmp_path / "data" / "cat" / "notes.png").write_text("not an image")
     (tmp_path / "data" / "dog" / "empty.png").write_bytes(b"")
     monkeypatch.setitem(recipes.RECIPES, "tiny", replace(tiny, recipe="tiny"))
     arguments = ["train", "tiny", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
     code, _, err = call(capsys, *arguments)
     assert code == 2
     assert len(err.splitlines()) == 1
-    assert "cat/notes.txt" in err
+    assert "cat/notes.png" in err
     assert "dog/empty.png" in err
     assert "--skip-bad" in err
     assert not (tmp_path / "run").exists()

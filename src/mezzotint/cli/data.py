@@ -16,7 +16,7 @@ class DataFlags:
     out and why. Nothing is trained or prepared."""
 
     conditional: bool = True
-    """Whether labels are wanted; --no-conditional takes all images with or without class folders."""
+    """Whether labels are wanted; --no-conditional takes all images, with or without classes."""
     json: bool = False
     """Print JSON, for a program."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.fields import Field
@@ -24,8 +24,8 @@ class ImagesConfig:
     """The images to learn."""
 
     data: str = "cifar10"
-    """glyphs, cifar10, hub:OWNER/NAME, or a path: a folder of (class folders of) images, a zip,
-    parquet files."""
+    """glyphs, cifar10, hub:OWNER/NAME, or a path: a folder of (class folders of) images, a zip, a
+    tar, parquet files ... `mezzotint data PATH` says what is understood."""
     size: PositiveInt | None = None
     """Scale and crop the images to size x size; None leaves them as they are, all of one size."""
     flip: bool = True
@@ -48,6 +48,7 @@ class DataConfig(ImagesConfig):
 class AugmentedConfig(ImagesConfig):
     """The images that an autoencoder learns."""
 
+    conditional: ClassVar[bool] = False  # it asks for no labels
     augment: tuple[Annotated[str, Choice(AUGMENTATIONS)], ...] = ()
     """Augmentations besides the mirror, by kornia."""
 

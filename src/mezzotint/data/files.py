@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mezzotint.data.images import Pixels, read_image
-from mezzotint.data.layout import OUTSIDE, understand
+from mezzotint.data.layout import understand
 from mezzotint.data.source import Item, Source
-from mezzotint.data.tree import Names, Tree
+from mezzotint.data.tree import OUTSIDE, Names, Tree
 
 Reader = Callable[[PurePosixPath], Path | bytes]
 
@@ -41,8 +41,8 @@ def source_of(
     found = layout.contents(split, conditional)
     left_out = layout.left_out(found, split)
     warned = [*layout.warnings, *found.warnings]
-    warned += [f"{tree.place}: {left} are left out" for left in left_out if left.why == OUTSIDE]
-    notes = [f"left out: {left}" for left in left_out if left.why != OUTSIDE]
+    warned += [f"{tree.place}: left out: {left}" for left in left_out if left.why in OUTSIDE]
+    notes = [f"left out: {left}" for left in left_out if left.why not in OUTSIDE]
     labels = json.dumps([list(found.labels), found.classes]).encode()
 
     def items() -> Iterator[Item]:

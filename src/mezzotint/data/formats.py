@@ -46,7 +46,7 @@ _FOREIGN_BEGINNINGS = (
 )
 
 _CONTAINERS = {
-    ".arrow": "Arrow files, as `datasets` saves them: write parquet files with `to_parquet`",
+    ".arrow": "Arrow files of save_to_disk: write parquet files with to_parquet, and give those",
     ".tfrecord": "TFRecord files: write their images to a folder or to parquet files",
     ".rec": "RecordIO files: write their images to a folder or to parquet files",
     ".mdb": "an LMDB database: write its images to a folder or to parquet files",

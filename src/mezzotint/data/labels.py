@@ -1,11 +1,12 @@
 """Labels that come as one array of numbers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mezzotint.data.naming import natural, nfc
+from mezzotint.data.naming import natural, nfc, shown
 from mezzotint.errors import UserError
 
 _CLASSES = 100_000  # more than any data set has: larger labels are seeds or times
@@ -25,6 +26,20 @@ def named(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], tuple[str, .
 def are_names(dtype: np.dtype[Any]) -> bool:
     """Return whether labels are names of classes, or true and false."""
     return dtype.kind in "USb"
+
+
+def reordered(then: Sequence[str], now: Sequence[str]) -> str:
+    """Return what to say where classes have other numbers than they had; "" where they do not.
+
+    Class folders were once sorted letter by letter (1, 10, 2); what was trained so keeps its order.
+    """
+    before, after = [*map(nfc, then)], [*map(nfc, now)]
+    if before == after or sorted(before) != sorted(after):
+        return ""
+    return (
+        f"its classes were numbered in the order {shown(before, 5)}, and those of the data are now "
+        f"in the order {shown(after, 5)}"
+    )
 
 
 def check_labels(what: str, dtype: np.dtype[Any], shape: tuple[int, ...], count: int) -> None:

@@ -44,10 +44,8 @@ from mezzotint.data.naming import (
     split_folders,
 )
 from mezzotint.data.source import UNLABELLED, Unlabelled, no_split
-from mezzotint.data.tree import Folder, LeftOut, Names, Tree
+from mezzotint.data.tree import OTHERS, OUTSIDE, Folder, LeftOut, Names, Tree
 from mezzotint.errors import UserError
-
-OUTSIDE = "images outside of what is read"
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +93,7 @@ class Layout:
             if name != canonical(split):
                 read.update(file for folder in folders.values() for file in folder.every())
         beside = [name for name in self.tree.root.every() if name not in read]
-        found = [LeftOut.of("files that are no images", others)] if others else []
+        found = [LeftOut.of(OTHERS, others)] if others else []
         if beside:
             found.append(LeftOut.of(OUTSIDE, beside))
         return (*found, *self.tree.left)
@@ -228,32 +226,33 @@ def _splits(tree: Tree, node: Folder, warnings: list[str]) -> dict[str, dict[str
     where = "/".join([tree.place, *node.path.parts])
     here = shown([folder.name for folder in found])
     rest = shown([folder.name for folder in others])
-    way = "move the classes into one folder `train`, or give the path of the split"
+    way = "if all are classes, move them into a folder train; if not, give the path of the split"
     trains = [folder for folder in found if known[folder.name][0] == "train"]
     if others and not trains:
         if any(not folder.images and folder.filled for folder in found) or not all(
             folder.images for folder in others
         ):
             raise UserError(
-                f"{where} holds {rest} beside {here}, which may be a split of them or one more "
-                f"class: {way}"
+                f"{where} holds {rest} beside {here}: either {here} is held out from training, or "
+                f"it is one more class: if it is held out, move {rest} into a folder train; if "
+                "not, move all of them there"
             )
         warnings.append(
             f"{where}: {here} lies beside {rest} and is taken for a class, so that nothing is held "
-            "out; if it is a split, move the others into a folder `train`"
+            "out; if it is a split, move the others into a folder train"
         )
         return {}
     held = len(trains) < len(found)
     plainly = held and not any(folder.images for folder in trains)
     if others and not plainly and not (held and all(is_annotation(f.name) for f in others)):
         raise UserError(
-            f"{where} holds {rest} beside {here}: either {here} is a split, and the rest is not "
-            f"trained on, or all are classes: {way}"
+            f"{where} holds {rest} beside {here}: either {here} is a split, and {rest} not trained "
+            f"on, or all are classes: {way}"
         )
     if node.images and not trains:
         raise UserError(
-            f"{where} holds images beside {here}, which may be a split of them or more of them: "
-            "move the images into a folder `train`, or give the path of the split"
+            f"{where} holds images beside {here}: either {here} is held out from training, or it "
+            "holds more of them: move the images into a folder train, or all into one folder"
         )
     splits: dict[str, dict[str, Folder]] = {}
     for split in WORDS:
@@ -300,12 +299,11 @@ def _inside(node: Folder) -> dict[str, dict[str, Folder]]:
     if node.images or len(classes) < 2 or any(folder.images for folder in classes):
         return {}
     for folder in classes:
-        known = split_folders(inner.name for inner in folder.filled)
-        if len(known) < len(folder.filled) or "train" not in {
-            split for split, *_ in known.values()
-        }:
+        parts = [inner for inner in folder.filled if not is_annotation(inner.name)]
+        known = split_folders(inner.name for inner in parts)
+        if len(known) < len(parts) or all(split != "train" for split, *_ in known.values()):
             return {}
-        for inner in folder.filled:
+        for inner in parts:
             split, stem, part = known[inner.name]
             whole = splits.setdefault(split, {}).setdefault(stem + part, Folder(stem, node.path))
             whole.folders.append(

@@ -12,6 +12,15 @@ from mezzotint.errors import UserError
 
 Names = list[PurePosixPath]
 
+OTHERS = "file that is not an image", "files that are not images"
+OUTSIDE = (
+    "image outside of the folders that are read",
+    "images outside of the folders that are read",
+)
+SPECIAL = "entry that is not a file", "entries that are not files"
+RUNS = "folder of a run or its figures", "folders of runs or their figures"
+"""Why something is left out, of one and of several."""
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -22,10 +31,10 @@ class LeftOut:
     first: tuple[str, ...]
 
     @staticmethod
-    def of(why: str, names: Iterable[PurePosixPath]) -> "LeftOut":
-        """Return an entry of some files."""
+    def of(nouns: tuple[str, str], names: Iterable[PurePosixPath]) -> "LeftOut":
+        """Return an entry of some files, which are called one of them or several."""
         every = sorted(map(str, names))
-        return LeftOut(why, len(every), tuple(every[:3]))
+        return LeftOut(nouns[len(every) > 1], len(every), tuple(every[:3]))
 
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.first) else ""
@@ -161,9 +170,9 @@ def _of(place: str, root: Folder, read: Callable[[PurePosixPath], bytes], specia
         )
     runs: Names = []
     root = _without_runs(root, runs)
-    left = [LeftOut.of("not files, such as pipes and devices", special)] if special else []
+    left = [LeftOut.of(SPECIAL, special)] if special else []
     if runs:
-        left.append(LeftOut.of("folders of runs or figures that mezzotint wrote", runs))
+        left.append(LeftOut.of(RUNS, runs))
     return Tree(place, root, read, tuple(left))
 
 

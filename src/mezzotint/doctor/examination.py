@@ -133,7 +133,7 @@ def _quietly(loader: Callable[[Path], T], folder: Path) -> T:
 
 def _training_set(config: Any, facts: dict[str, Any]) -> Prepared:
     c = config.data
-    found = prepare(c.data, c.size, skip_bad=c.skip_bad)
+    found = prepare(c.data, size=c.size, skip_bad=c.skip_bad, conditional=c.conditional)
     if found.fingerprint != facts["data"]:
         raise UserError(f"{c.data} is not what the run was trained on")
     return found

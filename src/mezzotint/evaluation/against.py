@@ -10,6 +10,7 @@ from typing import Any
 
 from mezzotint.config.file import read as read_config
 from mezzotint.data import Prepared, jpegs, prepare
+from mezzotint.data.labels import reordered
 from mezzotint.errors import UserError
 from mezzotint.metrics import FeatureNetwork, Reference
 from mezzotint.metrics.networks import choose
@@ -101,8 +102,10 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
     if pipe.data is None or not (folder / "config.json").exists():  # saved by itself
         raise _silent(str(folder))
     c = read_config(folder / "config.json").data
-    found = prepare(c.data, size=c.size, skip_bad=c.skip_bad)
+    found = prepare(c.data, size=c.size, skip_bad=c.skip_bad, conditional=c.conditional)
     if found.fingerprint != pipe.data:
+        if order := reordered(pipe.classes, found.classes):
+            raise UserError(f"{folder}: {order}; give it as `data` to measure against it")
         told = (
             f"{c.data} is not what {folder} was trained on (SHA-256 {found.fingerprint[:12]}, then "
             f"{pipe.data[:12]})"

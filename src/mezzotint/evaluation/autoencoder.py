@@ -90,8 +90,9 @@ def _held_out(path: str | Path | None, size: int | None) -> tuple[str, Prepared]
         what = path or "the autoencoder"
         raise UserError(f"{what} does not say what it was trained on: say what with `data`")
     c = configuration.read(folder / "config.json").data
-    train = prepare(c.data, size=size or c.size, skip_bad=c.skip_bad)
-    rest = held_out(c.data, size or c.size, train, c.skip_bad)
+    side = size or c.size
+    train = prepare(c.data, size=side, skip_bad=c.skip_bad, conditional=c.conditional)
+    rest = held_out(c.data, side, train, c.skip_bad)
     return f"{c.data} {'train' if rest is train else 'held out'}", rest
 
 

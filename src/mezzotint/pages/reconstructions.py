@@ -25,7 +25,7 @@ def reconstructions(run: Run, options: Options, follow: Follow) -> Iterator[Sect
     title, c = "Reconstructions", run.config.data
     try:
         codec = loading.load_codec(run.folder, precision=options.precision)
-        train = prepare(c.data, size=c.size, skip_bad=c.skip_bad)
+        train = prepare(c.data, size=c.size, skip_bad=c.skip_bad, conditional=c.conditional)
         found = held_out(c.data, c.size, train, c.skip_bad)
     except UserError as error:
         yield Section(title, f"No reconstructions were made for this page: {error}.")

@@ -84,7 +84,9 @@ def _with_data(plan: Plan) -> Work:
     found, left_out = {}, {}
     for name, config in plan.models.items():
         try:
-            found[name] = data.prepare(config.data.data, size=config.data.size)
+            found[name] = data.prepare(
+                config.data.data, size=config.data.size, conditional=config.data.conditional
+            )
         except UserError as error:
             argument = "`data`" if name in PIXELS else "`imagenet`"
             left_out[name] = f"{error} ({argument} says where its images are)"

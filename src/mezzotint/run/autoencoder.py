@@ -67,7 +67,7 @@ class AutoencoderJob(Job):
     def __init__(self, experiment: Autoencoder, device: torch.device, found: Path | None) -> None:
         c, loss = experiment.data, experiment.loss
         self.experiment = experiment
-        self.data = prepare(c.data, size=c.size, skip_bad=c.skip_bad)
+        self.data = prepare(c.data, size=c.size, skip_bad=c.skip_bad, conditional=c.conditional)
         torch.manual_seed(experiment.train.seed)
         net = VAE(experiment.net)
         if experiment.init and not found:

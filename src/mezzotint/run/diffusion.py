@@ -46,7 +46,7 @@ class DiffusionJob(Job):
     def __init__(self, experiment: Experiment, device: torch.device, found: Path | None) -> None:
         c, noise = experiment.data, experiment.noise
         self.experiment = experiment
-        self.data = prepare(c.data, size=c.size, skip_bad=c.skip_bad)
+        self.data = prepare(c.data, size=c.size, skip_bad=c.skip_bad, conditional=c.conditional)
         if c.conditional and not self.data.classes:
             raise UserError(f"{c.data} has no classes: pass `conditional=False`")
         self.codec, self.latents = _codec(experiment, self.data, device, found)

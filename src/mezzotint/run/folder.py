@@ -14,6 +14,7 @@ from typing import Any
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration
+from mezzotint.data.labels import reordered
 from mezzotint.errors import UserError
 from mezzotint.networks.passing import warn_of_change
 from mezzotint.networks.record import CustomConfig
@@ -100,6 +101,11 @@ def _ours(name: str) -> bool:
 def check_data(found: Path, facts: dict[str, Any]) -> None:
     state = json.loads((found / "state.json").read_text())
     then, classes = state["data"], len(state["classes"])
+    if order := reordered(state["classes"], facts["classes"]):
+        raise UserError(
+            f"{found}: {order}: train anew with another `out`, or go on with the mezzotint that "
+            "began it"
+        )
     if classes != len(facts["classes"]):
         raise UserError(
             f"the data has {len(facts['classes'])} classes, {found} was trained on {classes}: "

@@ -93,7 +93,7 @@ def requested(
     experiment = start.base
     if net is not None:
         experiment = _with_net(experiment, net)
-    asked = changed(experiment, {**fields, **_data(data, fields)})
+    asked = changed(experiment, {**fields, **_data(experiment, data, fields)})
     return (asked, "") if start.resumed else shortened(experiment, asked, fields.keys())
 
 
@@ -109,7 +109,7 @@ def _with_net(experiment: Configuration, net: Any) -> Configuration:
     return replace(experiment, net=net)
 
 
-def _data(data: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _data(experiment: Configuration, data: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that say which data is meant."""
     if data is None:
         return {}
@@ -127,6 +127,8 @@ def _data(data: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
             'prepare it with `split="train"`, or from its folder'
         )
     given = {"data": data.source, "size": data.size, "skip_bad": data.skip_bad}
+    if not data.conditional and isinstance(experiment, Experiment):
+        given["conditional"] = False
     for name, value in given.items():
         if name in fields and fields[name] != value:
             raise UserError(

@@ -108,6 +108,7 @@ def _begun(job: Job, folder: Path, found: Path | None) -> str:
     note = f"resumed from {found}" if found else f"begun in {folder}"
     if job.data.skipped:
         note += f", {job.data.skipped} images that cannot be read left out"
+    note += "".join(f"; {line}" for line in job.data.notes)
     if job.state.step < job.experiment.train.steps and job.state.net.compiled:
         note += "; compiling its network first, a minute or two"
         # Of two processes: compiled code lays out the gradients of 1x1 convolutions in its own

@@ -1,0 +1,36 @@
+"""Folders of tiny images, written from a list of their names."""
+
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def png(seed: int = 0, side: int = 4) -> bytes:
+    """An image's file that no other seed gives."""
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def plant(root: Path, images: Iterable[str] = (), texts: Mapping[str, str] | None = None) -> Path:
+    """Write images, each of its own, and text files below a folder; a name in / is a folder."""
+    for seed, name in enumerate(images):
+        path = root / name
+        if name.endswith("/"):
+            path.mkdir(parents=True)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(seed))
+    for name, text in (texts or {}).items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def grown(folders: Iterable[str], count: int = 2) -> list[str]:
+    """The names of some images in each folder."""
+    return [f"{folder}/{i}.png" for folder in folders for i in range(count)]
