@@ -32,7 +32,7 @@ from turns import DEVICE, Row, Turn, memory, peak_memory, table, take_turns
 import mezzotint as mz
 from mezzotint.config.recipes import RECIPES
 from mezzotint.config.sampling import SampleConfig
-from mezzotint.interop import diffusers as interop
+from mezzotint.interop.unet import unet_weights
 from mezzotint.networks import UNet, UNetConfig
 from mezzotint.networks.allocator import keep_freed_memory
 from mezzotint.networks.precision import compute_dtype
@@ -82,7 +82,7 @@ def peer(size: str, classes: int = 0) -> UNet2DModel:
 def ours(size: str, classes: int = 0) -> UNet:
     """Our network with the peer's weights."""
     net = UNet(SHAPES[size][1], classes=classes)
-    net.load_state_dict(interop.unet_weights(peer(size, classes).state_dict()))
+    net.load_state_dict(unet_weights(peer(size, classes).state_dict()))
     return net.to(DEVICE)
 
 

@@ -14,7 +14,14 @@ from tyro.constructors import PrimitiveConstructorSpec
 from mezzotint.errors import Registry, UserError, nearest
 
 T = TypeVar("T")
-KINDS = {"diffusion", "autoencoder", "unet", "dit", "custom"}  # parts of a field's place, not names
+KINDS = {
+    "diffusion",
+    "autoencoder",
+    "unet",
+    "dit",
+    "unet2d",
+    "custom",
+}  # parts of a field's place, not names
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))

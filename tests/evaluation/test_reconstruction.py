@@ -33,6 +33,7 @@ class Folded:
     """An autoencoder that loses nothing, but for noise that its decoder adds."""
 
     config = Config()
+    image_channels = 3
 
     def __init__(self, noise: float = 0.0, log_variance: float = -30.0) -> None:
         self.noise, self.log_variance = noise, log_variance

@@ -77,7 +77,7 @@ def theirs(config: dict[str, Any]) -> AutoencoderKL:
 
 def ours(reference: AutoencoderKL) -> tuple[VAE, dict[str, Any]]:
     """The same network, and its settings."""
-    fields, channels, _, _ = vae_settings(dict(reference.config))
+    fields, channels, _ = vae_settings(dict(reference.config))
     net = VAE(VAEConfig(**fields), channels).eval()
     net.load_state_dict(vae_weights(reference.state_dict(), fields))
     return net, fields
@@ -179,10 +179,33 @@ def test_an_empty_config_means_their_defaults() -> None:
     assert tiny_settings({}) == tiny_settings(dict(AutoencoderTiny().config))
 
 
-def test_scale_and_shift_are_read() -> None:
-    assert vae_settings({})[2:] == (0.18215, 0.0)
-    assert vae_settings({"scaling_factor": 1.5305, "shift_factor": 0.0609})[2:] == (1.5305, 0.0609)
-    assert tiny_settings({})[2:] == (1.0, 0.0)
+def test_scale_and_shift_are_read_for_each_channel() -> None:
+    def scaling(**config: Any) -> Any:
+        return vae_settings(config)[2]
+
+    assert scaling() == ((0.18215,) * 4, (0.0,) * 4)
+    assert scaling(scaling_factor=1.5305, shift_factor=0.0609) == ((1.5305,) * 4, (0.0609,) * 4)
+    mean, std = [0.5, 0.0, -1.0, 2.0], [1.0, 2.0, 0.5, 4.0]
+    assert scaling(scaling_factor=0.5, latents_mean=mean, latents_std=std) == (
+        (0.5, 0.25, 1.0, 0.125),
+        tuple(mean),
+    )
+    assert tiny_settings({})[2] == ((1.0,) * 4, (0.0,) * 4)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"latents_mean": [0.0] * 4},
+        {"latents_std": [1.0] * 4},
+        {"latents_mean": [0.0] * 4, "latents_std": [1.0] * 3},
+        {"latents_mean": [0.0] * 4, "latents_std": [1.0] * 4, "shift_factor": 0.1},
+    ],
+    ids=["no deviation", "no mean", "another number of them", "and a shift"],
+)
+def test_a_scaling_that_contradicts_itself_is_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(mz.UserError, match="latents_mean and latents_std must be given together"):
+        vae_settings(config)
 
 
 @pytest.mark.parametrize(
@@ -190,8 +213,6 @@ def test_scale_and_shift_are_read() -> None:
     [
         ({"act_fn": "gelu"}, "act_fn = 'gelu'"),
         ({"out_channels": 1}, "out_channels = 1"),
-        ({"latents_mean": [0.0] * 4}, r"latents_mean = \[0.0, 0.0, 0.0, 0.0\]"),
-        ({"latents_std": [1.0] * 4}, "latents_std"),
         ({"down_block_types": ["AttnDownEncoderBlock2D"] * 3}, r"down_block_types = \['Attn"),
         ({"up_block_types": ["UpDecoderBlock2D"] * 2}, "up_block_types = "),
         ({"norm_type": "spatial"}, r"norm_type = 'spatial' \(unknown\)"),
@@ -236,7 +257,7 @@ def test_the_tiny_ones_too(change: dict, message: str) -> None:
 def test_the_tiny_ones_weights_give_the_same_function(config: dict[str, Any]) -> None:
     torch.manual_seed(0)
     reference = AutoencoderTiny(**config).eval()
-    fields, channels, _, _ = tiny_settings(dict(reference.config))
+    fields, channels, _ = tiny_settings(dict(reference.config))
     net = TinyVAE(TinyVAEConfig(**fields), channels)
     net.load_state_dict(tiny_weights(reference.state_dict()))
     x = torch.randn(2, 3, 32, 48)
@@ -264,7 +285,7 @@ def test_a_saved_folder_is_read(tmp_path: Path) -> None:
     reference.save_pretrained(tmp_path)
     foreign = read_vae(tmp_path)
     assert (foreign.kind, foreign.channels) == ("kl", 3)
-    assert (foreign.scale, foreign.shift) == (0.5, 0.25)
+    assert (foreign.scale, foreign.shift) == ((0.5,) * 4, (0.25,) * 4)
     net, x = built(foreign), torch.randn(2, 3, 16, 24)
     z, _ = net.encode(x)
     close(z, reference.encode(x).latent_dist.mean)
@@ -277,7 +298,7 @@ def test_a_saved_folder_of_the_tiny_one_is_read(tmp_path: Path) -> None:
     reference = AutoencoderTiny()
     reference.save_pretrained(tmp_path)
     foreign = read_vae(tmp_path)
-    assert (foreign.kind, foreign.scale, foreign.shift) == ("tiny", 1.0, 0.0)
+    assert (foreign.kind, foreign.scale, foreign.shift) == ("tiny", (1.0,) * 4, (0.0,) * 4)
     net, x = built(foreign), torch.randn(1, 3, 16, 24)
     z, _ = net.encode(x)
     close(z, reference.encode(x).latents)
@@ -319,7 +340,23 @@ def test_diffusers_reads_what_is_written(config: VAEConfig, channels: int, tmp_p
     close(net.decode(mean), reference.decode(mean).sample)
     again = read_vae(tmp_path / "new")
     assert VAEConfig(**again.fields) == config
-    assert (again.channels, again.scale, again.shift) == (channels, 0.5, 0.25)
+    latent = config.latent
+    assert (again.channels, again.scale, again.shift) == (
+        channels,
+        (0.5,) * latent,
+        (0.25,) * latent,
+    )
+
+
+def test_a_scale_for_each_channel_is_written_as_mean_and_deviation(tmp_path: Path) -> None:
+    config = VAEConfig(channels=(8,), groups=8, latent=2)
+    scale, shift = (0.5, 4.0), (0.0, -1.0)
+    write_vae(tmp_path, asdict(config), 3, VAE(config).state_dict(), scale, shift)
+    written = AutoencoderKL.from_pretrained(tmp_path).config
+    assert (written.latents_mean, written.latents_std) == ([0.0, -1.0], [2.0, 0.25])
+    assert written.scaling_factor == 1.0
+    again = read_vae(tmp_path)
+    assert (again.scale, again.shift) == (scale, shift)
 
 
 def test_one_that_folds_pixels_is_not_written(tmp_path: Path) -> None:
@@ -353,7 +390,7 @@ def test_folders_that_are_no_autoencoders_are_refused(tmp_path: Path) -> None:
     config.write_text(json.dumps({"_class_name": "VQModel"}))
     refused("holds a VQModel; an AutoencoderKL or AutoencoderTiny can be read$")
     config.write_text(json.dumps({"_class_name": "AutoencoderKL"}))
-    refused(f"has no {path.name}; save it with safe_serialization=True$")
+    refused(f"has no {path.name}, whole, in parts or as .bin: save it with save_pretrained$")
     path.write_bytes(b"half a file")
     refused(r"is damaged \(.*\): fetch or save it again$")
     save_file({}, path)

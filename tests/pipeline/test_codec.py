@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import ClassVar
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ class Squares:
     """An autoencoder whose latents are the means of squares; it notes what it is given."""
 
     config: Config = field(default_factory=Config)
+    image_channels: ClassVar[int] = 3
     log_variance: float = -30.0
     seen: list[tuple[int, ...]] = field(default_factory=list)
 

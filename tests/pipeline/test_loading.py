@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import mezzotint as mz
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.diffusion.prediction import denoiser
-from mezzotint.interop.folder import saved_by_diffusers
+from mezzotint.interop.diffusers import saved_by_diffusers
 from mezzotint.pipeline.loading import is_model
 from mezzotint.run import run
 from spoil import newest, seal

@@ -29,6 +29,17 @@ def test_any_module_makes_images(own: mz.Pipeline) -> None:
     assert torch.equal(own.sample(1, 1, steps=5), own.sample(1, "bee", steps=5))
 
 
+def test_the_default_steps_are_no_more_than_the_schedule_has() -> None:
+    shape = (3, 8, 8)
+    pipe = mz.Pipeline(Plain(), mz.cosine(20), "v", shape)
+    assert pipe.defaults == SampleConfig(steps=20)
+    assert pipe.sample(1).shape == (1, *shape)
+    assert mz.Pipeline(Plain(), mz.cosine(60), "v", shape).defaults == SampleConfig()
+    chosen = mz.Pipeline(Plain(), mz.cosine(20), "v", shape, defaults=SampleConfig(steps=30))
+    with pytest.raises(mz.UserError, match="`steps` is 30: choose 1 to 20"):
+        chosen.sample(1)
+
+
 def test_a_function_that_knows_the_answer_samples_it() -> None:
     """Of one image the best x0_hat is that image, whatever the level: so is every sample."""
     answer = torch.linspace(-1, 1, 3 * 8 * 8).reshape(3, 8, 8)

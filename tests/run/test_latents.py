@@ -352,7 +352,7 @@ def test_a_foreign_autoencoder_of_grey_pictures_is_refused(tiny_ldm, tmp_path) -
     torch.manual_seed(0)
     write_vae(tmp_path / "theirs", asdict(NET), 1, VAE(NET, 1).state_dict(), 1.0, 0.0)
     told = refused(latent(tiny_ldm, tmp_path / "theirs"), tmp_path / "run")
-    assert "is of images of 1 channels: give an autoencoder of 3" in told
+    assert "3 channels, and the autoencoder is of images of 1: give an autoencoder of 3" in told
 
 
 def test_pictures_without_classes_are_refused_but_for_an_unconditional_model(tiny_ldm, tmp_path):

@@ -1,13 +1,15 @@
-"""What all folders that diffusers saves have in common: a config.json and a file of weights."""
+"""What all folders that diffusers saves have in common: a config.json and files of weights."""
 
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -15,6 +17,9 @@ from torch import Tensor
 from mezzotint.errors import UserError
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+# A file of weights, or the index of several: in safetensors or pickled, of a variant or not.
+FILE = re.compile(r"diffusion_pytorch_model(?:\.(\w+))?\.(safetensors|bin)")
+INDEX = re.compile(r"diffusion_pytorch_model\.(safetensors|bin)\.index(?:\.(\w+))?\.json")
 
 # The attention's weights, as older folders name them.
 OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -31,22 +36,29 @@ def json_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def saved_by_diffusers(folder: Path) -> bool:
-    """Whether a folder is a pipeline or a network of diffusers'; UserError for a damaged config."""
-    config = folder / "config.json"
-    pipeline = (folder / "model_index.json").exists()
-    return pipeline or (config.exists() and "_class_name" in json_object(config))
-
-
 def weights(folder: Path) -> dict[str, Tensor]:
-    """The state dict of a network's folder; UserError where it is missing or damaged."""
-    path = folder / WEIGHTS
-    if not path.exists():
-        raise UserError(f"{folder} has no {path.name}; save it with safe_serialization=True")
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise UserError(f"{path} is damaged ({error}): fetch or save it again") from None
+    """The state dict of a network's folder, in float32.
+
+    It may be one file or several with an index, in safetensors or pickled, which is read without
+    running any code of it. A variant (fp16) is taken where there is nothing else.
+
+    Raises UserError where they are missing or damaged, or where there are several variants.
+    """
+    file = _chosen(folder)
+    names = [file.name]
+    if file.suffix == ".json":
+        names = sorted(set(json_object(file).get("weight_map", {}).values()))
+        if bad := [name for name in names if Path(name).name != name]:
+            raise UserError(f"{file} names {bad[0]!r}, which is no file of its own folder")
+        if missing := [name for name in names if not (folder / name).exists()]:
+            raise UserError(
+                f"{folder} lacks {len(missing)} of its {len(names)} files of weights, "
+                f"{missing[0]} first: fetch or save it again"
+            )
+    state: dict[str, Tensor] = {}
+    for name in names:
+        state |= _tensors(folder / name)
+    return {key: v.float() if v.is_floating_point() else v for key, v in state.items()}
 
 
 def weight(state: Mapping[str, Tensor], key: str) -> Tensor:
@@ -69,3 +81,44 @@ def unmatched(ours: Iterable[str], wanted: Iterable[str]) -> str | None:
     """
     keys = sorted(set(ours) ^ set(wanted))
     return f"missing or extra weights: {', '.join(keys)}" if keys else None
+
+
+def _chosen(folder: Path) -> Path:
+    """The file, or the index, that a network's weights are read from."""
+    found = []  # (is a variant, is pickled, is an index), the variant, the file
+    for path in sorted(folder.iterdir()):
+        if match := FILE.fullmatch(path.name):
+            variant, kind = match.groups()
+        elif match := INDEX.fullmatch(path.name):
+            kind, variant = match.groups()
+        else:
+            continue
+        order = (variant is not None, kind == "bin", path.suffix == ".json")
+        found.append((order, variant, path))
+    if not found:
+        raise UserError(
+            f"{folder} has no {WEIGHTS}, whole, in parts or as .bin: save it with save_pretrained"
+        )
+    order, _, file = min(found)
+    if order[0] and len(variants := sorted({str(variant) for _, variant, _ in found})) > 1:
+        raise UserError(
+            f"{folder} holds the variants {', '.join(variants)} and no plain weights: keep one"
+        )
+    return file
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged ({error}): fetch or save it again") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path} is damaged, or holds more than weights ({reason}): save it as safetensors"
+        ) from None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{path} holds more than weights: save it as safetensors")
+    return state

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,10 +19,11 @@ from torch import Tensor
 from mezzotint.errors import UserError
 from mezzotint.interop.folder import WEIGHTS, json_object, modern, weight, weights
 
-Settings = tuple[dict[str, Any], int, float, float]
+Scaling = tuple[tuple[float, ...], tuple[float, ...]]
+Settings = tuple[dict[str, Any], int, Scaling]
 
 # What they must be set to for ours to be the same function of the same weights.
-REQUIRED: dict[str, Any] = {"act_fn": "silu", "latents_mean": None, "latents_std": None}
+REQUIRED: dict[str, Any] = {"act_fn": "silu"}
 TINY_REQUIRED: dict[str, Any] = {
     "act_fn": "relu",
     "upsample_fn": "nearest",
@@ -39,6 +41,8 @@ DEFAULTS: dict[str, Any] = REQUIRED | {
     "norm_num_groups": 32,
     "scaling_factor": 0.18215,
     "shift_factor": None,
+    "latents_mean": None,
+    "latents_std": None,
     "use_quant_conv": True,
     "use_post_quant_conv": True,
     "mid_block_add_attention": True,
@@ -83,15 +87,17 @@ class Foreign:
         fields: VAEConfig's or TinyVAEConfig's.
         channels: of an image.
         weights: under our keys. Whether they are exactly the network's, `folder.unmatched` finds.
-        scale, shift: a diffusion model sees the latents as ``(z - shift) * scale``.
+        scale, shift: of each channel of the latents z: a diffusion model sees
+            ``(z - shift) * scale``. They are ``scaling_factor`` and ``shift_factor``, or
+            ``scaling_factor / latents_std`` and ``latents_mean``.
     """
 
     kind: Literal["kl", "tiny"]
     fields: dict[str, Any]
     channels: int
     weights: dict[str, Tensor]
-    scale: float
-    shift: float
+    scale: tuple[float, ...]
+    shift: tuple[float, ...]
 
 
 def read_vae(folder: Path) -> Foreign:
@@ -109,10 +115,10 @@ def read_vae(folder: Path) -> Foreign:
     state = weights(folder)
     try:
         if name == "AutoencoderTiny":
-            fields, channels, scale, shift = tiny_settings(config)
-            return Foreign("tiny", fields, channels, tiny_weights(state), scale, shift)
-        fields, channels, scale, shift = vae_settings(config)
-        return Foreign("kl", fields, channels, vae_weights(state, fields), scale, shift)
+            fields, channels, scaling = tiny_settings(config)
+            return Foreign("tiny", fields, channels, tiny_weights(state), *scaling)
+        fields, channels, scaling = vae_settings(config)
+        return Foreign("kl", fields, channels, vae_weights(state, fields), *scaling)
     except UserError:
         raise
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
@@ -124,12 +130,13 @@ def write_vae(
     fields: dict[str, Any],
     channels: int,
     weights: dict[str, Tensor],
-    scale: float,
-    shift: float,
+    scale: float | Sequence[float],
+    shift: float | Sequence[float],
 ) -> None:
     """Write a folder that ``AutoencoderKL.from_pretrained`` reads; arguments as in `Foreign`.
 
-    All of VAEConfig's fields are to be given. Raises UserError for a VAE that folds pixels.
+    All of VAEConfig's fields are to be given; one number is the scale or shift of every channel.
+    Raises UserError for a VAE that folds pixels.
     """
     patch = fields.get("patch", 1)
     if patch != 1:
@@ -145,8 +152,7 @@ def write_vae(
         "out_channels": channels,
         **{theirs: fields[ours] for ours, theirs in FIELDS.items()},
         **{name: DEFAULTS[name] * levels for name in ("down_block_types", "up_block_types")},
-        "scaling_factor": scale,
-        "shift_factor": shift,
+        **_scaling_of(scale, shift, fields["latent"]),
     }
     folder.mkdir(parents=True, exist_ok=True)
     save_file(vae_state(weights, fields), folder / WEIGHTS, metadata={"format": "pt"})
@@ -154,10 +160,9 @@ def write_vae(
 
 
 def vae_settings(config: dict[str, Any]) -> Settings:
-    """An AutoencoderKL's ``config.json`` as (VAEConfig's fields, image channels, scale, shift).
+    """An AutoencoderKL's ``config.json`` as (VAEConfig's fields, image channels, (scale, shift)).
 
-    A diffusion model sees the latents as ``(z - shift) * scale``. Raises UserError naming every
-    setting under which our VAE would be another function.
+    Raises UserError naming every setting under which our VAE would be another function.
     """
     settings = DEFAULTS | config
     wrong = _wrong(settings, REQUIRED, DEFAULTS.keys() | IGNORED)
@@ -168,12 +173,11 @@ def vae_settings(config: dict[str, Any]) -> Settings:
     _refuse("AutoencoderKL", wrong)
     fields = {ours: settings[theirs] for ours, theirs in FIELDS.items()}
     fields["channels"] = tuple(fields["channels"])
-    return fields, settings["in_channels"], *_scaling(settings)
+    return fields, settings["in_channels"], _scaling(settings)
 
 
 def tiny_settings(config: dict[str, Any]) -> Settings:
-    """An AutoencoderTiny's ``config.json`` as (TinyVAEConfig's fields, image channels, scale,
-    shift), as vae_settings does."""
+    """An AutoencoderTiny's ``config.json``, read as vae_settings does."""
     settings = TINY_DEFAULTS | config
     wrong = _wrong(settings, TINY_REQUIRED, TINY_DEFAULTS.keys() | TINY_IGNORED)
     blocks = [tuple(settings[f"num_{side}_blocks"]) for side in ("encoder", "decoder")]
@@ -190,7 +194,7 @@ def tiny_settings(config: dict[str, Any]) -> Settings:
         "encoder": blocks[0],
         "decoder": blocks[1],
     }
-    return fields, settings["in_channels"], *_scaling(settings)
+    return fields, settings["in_channels"], _scaling(settings)
 
 
 def vae_weights(state: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, Tensor]:
@@ -248,8 +252,35 @@ def _refuse(name: str, wrong: list[str]) -> None:
         raise UserError(f"this {name} has no counterpart here: {', '.join(wrong)}")
 
 
-def _scaling(config: dict[str, Any]) -> tuple[float, float]:
-    return float(config["scaling_factor"]), float(config["shift_factor"] or 0.0)
+def _scaling(config: dict[str, Any]) -> Scaling:
+    """(scale, shift) of each channel of the latents, as `Foreign` has them.
+
+    Raises UserError where the settings say it twice, or of another number of channels.
+    """
+    count, scale = config["latent_channels"], float(config["scaling_factor"])
+    shift = float(config["shift_factor"] or 0.0)
+    mean, std = config.get("latents_mean"), config.get("latents_std")
+    if mean is None and std is None:
+        return (scale,) * count, (shift,) * count
+    if mean is None or std is None or shift or not len(mean) == len(std) == count:
+        raise UserError(
+            "latents_mean and latents_std must be given together, without a shift_factor, and for "
+            f"each of the {count} channels of the latents: correct config.json"
+        )
+    return tuple(scale / float(s) for s in std), tuple(map(float, mean))
+
+
+def _scaling_of(
+    scale: float | Sequence[float], shift: float | Sequence[float], count: int
+) -> dict[str, Any]:
+    """The inverse of `_scaling`: one factor and shift, or a mean and deviation of each channel."""
+    scales, shifts = (
+        [x] * count if isinstance(x, int | float) else list(x) for x in (scale, shift)
+    )
+    if len(set(scales)) == len(set(shifts)) == 1:
+        return {"scaling_factor": scales[0], "shift_factor": shifts[0]}
+    deviations = [1 / each for each in scales]
+    return {"scaling_factor": 1.0, "latents_mean": shifts, "latents_std": deviations}
 
 
 def _layers(fields: dict[str, Any]) -> dict[str, str]:

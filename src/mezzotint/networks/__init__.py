@@ -4,6 +4,7 @@ from mezzotint.networks.discriminator import Discriminator
 from mezzotint.networks.dit import DiT, DiTConfig
 from mezzotint.networks.network import Network
 from mezzotint.networks.unet import UNet, UNetConfig
+from mezzotint.networks.unet2d import UNet2D, UNet2DConfig
 from mezzotint.networks.vae import VAE, TinyVAE, TinyVAEConfig, VAEConfig
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "TinyVAE",
     "TinyVAEConfig",
     "UNet",
+    "UNet2D",
+    "UNet2DConfig",
     "UNetConfig",
     "VAEConfig",
 ]

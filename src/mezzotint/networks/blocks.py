@@ -23,14 +23,15 @@ def zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
     return layer
 
 
-def sinusoid(t: Tensor, dim: int) -> Tensor:
+def sinusoid(t: Tensor, dim: int, shift: int = 1) -> Tensor:
     """Sinusoidal embedding (B, dim) of t (B,): sines first, then cosines.
 
-    ``angle_k = t * 10000^(-k / (dim/2 - 1))``, k = 0..dim/2 - 1 (frequency shift 1, as in DDPM).
+    ``angle_k = t * 10000^(-k / (dim/2 - shift))``, k = 0..dim/2 - 1. The shift is 1 in DDPM, 0 in
+    Vaswani et al. 2017, arXiv 1706.03762.
     """
     half = dim // 2
     k = torch.arange(half, device=t.device, dtype=torch.float32)
-    angle = t.float()[:, None] * torch.exp(-math.log(10000) / (half - 1) * k)
+    angle = t.float()[:, None] * torch.exp(-math.log(10000) / (half - shift) * k)
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
@@ -141,14 +142,18 @@ class Attention(nn.Module):
 
 
 class Down(nn.Module):
-    """Halve the resolution by a strided convolution, padded on the right and the bottom only."""
+    """Halve the resolution by a strided convolution, padded on the right and the bottom only.
 
-    def __init__(self, channels: int) -> None:
+    ``around``: padded on all four sides instead.
+    """
+
+    def __init__(self, channels: int, around: bool = False) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=int(around))
+        self.sides = (0, 0, 0, 0) if around else (0, 1, 0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)))
+        out: Tensor = self.conv(F.pad(x, self.sides))
         return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
 from pydantic import Field
@@ -12,12 +13,20 @@ from mezzotint.networks.network import Conditioned, Network
 from mezzotint.networks.passing import made
 from mezzotint.networks.record import CustomConfig
 from mezzotint.networks.unet import UNet, UNetConfig
+from mezzotint.networks.unet2d import UNet2D, UNet2DConfig
 
-NetConfig: TypeAlias = Annotated[UNetConfig | DiTConfig | CustomConfig, Field(discriminator="kind")]
+NetConfig: TypeAlias = Annotated[
+    UNetConfig | DiTConfig | UNet2DConfig | CustomConfig, Field(discriminator="kind")
+]
+KINDS: dict[type, Callable[..., Network]] = {
+    UNetConfig: UNet,
+    DiTConfig: DiT,
+    UNet2DConfig: UNet2D,
+}
 
 
 def build(
-    config: UNetConfig | DiTConfig | CustomConfig,
+    config: UNetConfig | DiTConfig | UNet2DConfig | CustomConfig,
     channels: int,
     classes: int,
     outputs: int | None = None,
@@ -37,8 +46,7 @@ def build(
     """
     if isinstance(config, CustomConfig):
         return Custom(made(config), config, classes)
-    kind = UNet if isinstance(config, UNetConfig) else DiT
-    return kind(config, channels, classes, outputs, told)  # type: ignore[arg-type]
+    return KINDS[type(config)](config, channels, classes, outputs, told)
 
 
 def augmented_by(net: Network) -> int:

@@ -111,13 +111,14 @@ class Conditioned(Network):
     """A network told the time, the class and ``told`` numbers, as a vector of ``emb``: abstract.
 
     ``mlp(sinusoid(t)) + label[class] + augmentation(told)``, the sinusoid of ``frequencies``
-    numbers. The null class is row K = ``classes`` of the label embedding. The last term is EDM's
-    (Karras et al. 2022, arXiv 2206.00364, appendix F.2): without bias, so that zeros add nothing.
+    numbers, with the frequency shift ``shift``. The null class is row K = ``classes`` of the label
+    embedding. The last term is EDM's (Karras et al. 2022, arXiv 2206.00364, appendix F.2): without
+    bias, so that zeros add nothing.
     """
 
-    def __init__(self, frequencies: int, emb: int, classes: int, told: int) -> None:
+    def __init__(self, frequencies: int, emb: int, classes: int, told: int, shift: int = 1) -> None:
         super().__init__()
-        self.frequencies, self.classes = frequencies, classes
+        self.frequencies, self.classes, self.shift = frequencies, classes, shift
         self.time = nn.Sequential(nn.Linear(frequencies, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.label = nn.Embedding(classes + 1, emb) if classes else None
         self.augmentation = nn.Linear(told, emb, bias=False) if told else None
@@ -128,7 +129,7 @@ class Conditioned(Network):
         labels None are the null class, told None is zeros. Raises UserError for labels or told of a
         network that takes none.
         """
-        emb: Tensor = self.time(sinusoid(t, self.frequencies).to(self.dtype))
+        emb: Tensor = self.time(sinusoid(t, self.frequencies, self.shift).to(self.dtype))
         if self.label is not None:
             if labels is None:
                 labels = torch.full((len(t),), self.classes, device=t.device)

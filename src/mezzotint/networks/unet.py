@@ -6,22 +6,16 @@ network, 35,746,307 parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
-from typing import Literal, cast
+from typing import Literal
 
-import torch
-import torch.nn.functional as F
 from pydantic import Field, PositiveInt
-from torch import Tensor, nn
+from torch import nn
 from tyro.conf import Suppress
 
 from mezzotint.networks.blocks import Attention, Down, ResBlock, Up, zeroed
-from mezzotint.networks.network import Conditioned
 from mezzotint.networks.norm import GroupNorm
+from mezzotint.networks.walk import Stage, Walk, inputs, listed
 from mezzotint.strict import strict
-
-WIDE = 128  # from this width on training on a CPU is channels-last, below it is compiled
 
 
 @strict
@@ -60,36 +54,17 @@ class UNetConfig:
 
     @property
     def factor(self) -> int:
-        """What the sides of an image must be divisible by."""
+        """What the sides of an image are padded to be divisible by."""
         return self.patch << (len(self.channels) - 1)
 
 
-class Stage(nn.Module):
-    """One level: residual blocks, each followed by attention or nothing, then a resampling."""
-
-    def __init__(
-        self, config: UNetConfig, level: int, cins: list[int], resample: nn.Module
-    ) -> None:
-        super().__init__()
-        c, g = config.channels[level], config.groups
-        self.blocks = nn.ModuleList(ResBlock(cin, c, g, config.dropout) for cin in cins)
-        self.attentions = nn.ModuleList(
-            Attention(c, g, config.head_width) if level in config.attention else nn.Identity()
-            for _ in cins
-        )
-        self.resample = resample
-
-    def layers(self) -> Iterator[tuple[nn.Module, nn.Module]]:
-        return zip(self.blocks, self.attentions, strict=True)
-
-
-class UNet(Conditioned):
+class UNet(Walk):
     """``net(x, t, labels) -> output``: x and output (B, C, H, W), t (B,), labels (B,) or None.
 
     Of ``classes`` K > 0 it is class-conditional: labels are 0..K-1, and K is the null class, which
-    ``labels=None`` means too. H and W must be divisible by ``config.factor``. Where
-    ``out_channels`` is given, output has that many in place of C. Where ``told`` is given, it takes
-    that many numbers beside, told (B, told), of which zeros or None add nothing.
+    ``labels=None`` means too. Where ``out_channels`` is given, output has that many in place of C.
+    Where ``told`` is given, it takes that many numbers beside, told (B, told), of which zeros or
+    None add nothing.
     """
 
     def __init__(
@@ -103,67 +78,38 @@ class UNet(Conditioned):
         widths, last = config.channels, len(config.channels) - 1
         first, emb = widths[0], 4 * widths[0]
         super().__init__(first, emb, classes, told)
-        self.config = config
+        self.config, self.patch = config, config.patch
+        down, up = inputs(widths, config.blocks)
 
         self.stem = nn.Conv2d(image_channels * config.patch**2, first, 3, padding=1)
-        down: list[Stage] = []
-        skips = [first]  # the widths of what the way up will be handed, last in first out
-        for level, (cin, c) in enumerate(pairwise([first, *widths])):
-            cins = [cin] + [c] * (config.blocks - 1)
-            resample = Down(c) if level < last else nn.Identity()
-            down.append(Stage(config, level, cins, resample))
-            skips += [c] * (config.blocks + (level < last))
-        # A ModuleList is a list of Stages to a reader and to the type checker.
-        self.down = cast(list[Stage], nn.ModuleList(down))
-
+        self.down = listed(
+            [
+                _stage(config, level, cins, Down(widths[level]) if level < last else nn.Identity())
+                for level, cins in enumerate(down)
+            ]
+        )
         c, g, drop = widths[-1], config.groups, config.dropout
         self.mid_in = ResBlock(c, c, g, drop)
         self.mid_attention = Attention(c, g, config.head_width)
         self.mid_out = ResBlock(c, c, g, drop)
-
-        up: list[Stage] = []
-        for level in reversed(range(last + 1)):
-            cins = []
-            for _ in range(config.blocks + 1):
-                cins.append(c + skips.pop())
-                c = widths[level]
-            up.append(Stage(config, level, cins, Up(c) if level else nn.Identity()))
-        self.up = cast(list[Stage], nn.ModuleList(up))
-
-        # One product tells all residual blocks, in the order of the walk, the time and the class.
+        self.up = listed(
+            [
+                _stage(config, level, cins, Up(widths[level]) if level else nn.Identity())
+                for level, cins in zip(reversed(range(last + 1)), up, strict=True)
+            ]
+        )
         self.widths = [m.width for m in self.modules() if isinstance(m, ResBlock)]
         self.project = nn.Linear(emb, sum(self.widths))
 
         self.norm = GroupNorm(first, config.groups, silu=True)
         outputs = (out_channels or image_channels) * config.patch**2
         self.out = zeroed(nn.Conv2d(first, outputs, 3, padding=1))
-        self.narrow = first < WIDE
-        if not self.narrow:
-            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.laid_out(first)
 
-    @property
-    def gains(self) -> bool:  # type: ignore[override]
-        """To train a wide one it would too, but take half as much memory again."""
-        return self.narrow or not self.training
 
-    def forward(
-        self, x: Tensor, t: Tensor, labels: Tensor | None = None, told: Tensor | None = None
-    ) -> Tensor:
-        emb = F.silu(self.embed(t, labels, told))
-        shifts = iter(self.project(emb).split(self.widths, dim=1))
-        h = self.stem(F.pixel_unshuffle(x, self.config.patch).to(self.dtype))
-        skips = [h]
-        for stage in self.down:
-            for block, attend in stage.layers():
-                h = attend(block(h, next(shifts)))
-                skips.append(h)
-            if isinstance(stage.resample, Down):
-                h = stage.resample(h)
-                skips.append(h)
-        h = self.mid_in(h, next(shifts))
-        h = self.mid_out(self.mid_attention(h), next(shifts))
-        for stage in self.up:
-            for block, attend in stage.layers():
-                h = attend(block(h, next(shifts), skips.pop()))
-            h = stage.resample(h)
-        return F.pixel_shuffle(self.out(self.norm(h)), self.config.patch).to(x.dtype)
+def _stage(config: UNetConfig, level: int, cins: list[int], resample: nn.Module) -> Stage:
+    c, g = config.channels[level], config.groups
+    blocks = [ResBlock(cin, c, g, config.dropout) for cin in cins]
+    attends = level in config.attention
+    attentions = [Attention(c, g, config.head_width) if attends else nn.Identity() for _ in cins]
+    return Stage(blocks, attentions, resample)

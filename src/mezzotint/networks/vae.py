@@ -65,7 +65,7 @@ class VAE(Network):
     def __init__(self, config: VAEConfig, image_channels: int = 3) -> None:
         super().__init__()
         z, groups = config.latent, config.groups
-        self.config = config
+        self.config, self.image_channels = config, image_channels
 
         c = config.channels[0]
         pixels = image_channels * config.patch**2
@@ -165,7 +165,7 @@ class TinyVAE(Network):
     def __init__(self, config: TinyVAEConfig, image_channels: int = 3) -> None:
         super().__init__()
         c, z = config.width, config.latent
-        self.config = config
+        self.config, self.image_channels = config, image_channels
         layers: list[nn.Module] = [nn.Conv2d(image_channels, c, 3, padding=1)]
         for level, blocks in enumerate(config.encoder):
             layers += [nn.Conv2d(c, c, 3, stride=2, padding=1, bias=False)] if level else []

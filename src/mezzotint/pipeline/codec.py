@@ -57,10 +57,14 @@ class AutoencoderConfig(Protocol):
 
 
 class Autoencoder(Protocol):
-    """Images x (B, 3, H, W) in [-1, 1], latents z (B, config.latent, H / f, W / f)."""
+    """Images x (B, C, H, W) in [-1, 1], latents z (B, config.latent, H / f, W / f)."""
 
     @property
     def config(self) -> AutoencoderConfig: ...
+
+    @property
+    def image_channels(self) -> int:
+        """C: channels of the images."""
 
     @property
     def digest(self) -> str:
@@ -116,15 +120,17 @@ class Latents:
         return replace(self, vae=self.vae.for_inference(dtype))
 
     def encode(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
-        """uint8 (B, 3, H, W) to float32 z: as `sample` has it of the images' moments."""
+        """uint8 (B, C, H, W) to float32 z: as `sample` has it of the images' moments."""
         return self.sample(*self.moments(images), noise)
 
     @torch.no_grad()
     def moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of z_raw given uint8 images, float32, for a cache of them.
 
-        Raises UserError for images of another type, or of sides that f does not divide.
+        Raises UserError for images of another type, of other channels than the autoencoder's, or
+        of sides that f does not divide.
         """
+        self._check(images.shape[1])
         parts = [self.vae.encode(Pixels().encode(part)) for part in _slices(images, 1)]
         mean, log_variance = (torch.cat(part) for part in zip(*parts, strict=True))
         return mean, torch.exp(log_variance / 2)
@@ -139,7 +145,7 @@ class Latents:
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """z (B, C, h, w) to uint8 (B, 3, f h, f w); UserError for another number of channels."""
+        """z (B, c, h, w) to uint8 (B, C, f h, f w); UserError for another number of channels."""
         if z.shape[1] != self.vae.config.latent:
             raise UserError(
                 f"latents of {z.shape[1]} channels, the autoencoder has {self.vae.config.latent}: "
@@ -150,8 +156,13 @@ class Latents:
         return torch.cat([Pixels().decode(self._decoded(part)) for part in parts])
 
     def latent_shape(self, pictures: Shape) -> Shape:
-        """(3, H, W) of images to (C, h, w) of z; UserError where f does not divide H and W."""
-        _, h, w = pictures
+        """(C, H, W) of images to (c, h, w) of z.
+
+        Raises UserError for other channels than the autoencoder's, and where f does not divide H
+        and W.
+        """
+        channels, h, w = pictures
+        self._check(channels)
         f = self.vae.config.factor
         if h % f or w % f:
             raise UserError(
@@ -161,9 +172,16 @@ class Latents:
         return self.vae.config.latent, h // f, w // f
 
     def picture_shape(self, latents: Shape) -> Shape:
-        """(C, h, w) of z to (3, H, W) of images."""
+        """(c, h, w) of z to (C, H, W) of images."""
         f = self.vae.config.factor
-        return 3, latents[1] * f, latents[2] * f
+        return self.vae.image_channels, latents[1] * f, latents[2] * f
+
+    def _check(self, channels: int) -> None:
+        if channels != (own := self.vae.image_channels):
+            raise UserError(
+                f"the images have {channels} channels, and the autoencoder is of images of {own}: "
+                f"give an autoencoder of {channels}"
+            )
 
     def _decoded(self, raw: Tensor) -> Tensor:
         """The autoencoder's images of one slice, by tiles where it is larger than one."""
@@ -177,7 +195,7 @@ class Latents:
             blending([f * at for at in places], f * side, f * whole).to(raw.device)
             for places, side, whole in ((rows, th, h), (columns, tw, w))
         )
-        out = raw.new_zeros(len(raw), 3, f * h, f * w)
+        out = raw.new_zeros(len(raw), self.vae.image_channels, f * h, f * w)
         for i, y in enumerate(rows):
             for j, x in enumerate(columns):
                 picture = self.vae.decode(raw[:, :, y : y + th, x : x + tw])

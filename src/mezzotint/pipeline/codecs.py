@@ -25,7 +25,8 @@ def codec_of(folder: Path, device: torch.device) -> Latents:
         raise UserError(f"{folder} is of a model of pixels: give an autoencoder")
     saved = load_file(folder / "codec.safetensors")
     weights = {k.removeprefix("vae."): v for k, v in saved.items() if k.startswith("vae.")}
-    vae = autoencoder(said["kind"], said["config"], weights, str(folder))
+    images = said.get("channels", 3)  # which is what older checkpoints have
+    vae = autoencoder(said["kind"], said["config"], weights, str(folder), images)
     return latents(vae, saved["mean"], saved["std"], device)
 
 
@@ -43,7 +44,8 @@ def described(codec: Codec) -> dict[str, Any] | None:
         return None
     vae: Any = codec.vae
     kind = next(kind for kind, (network, _) in VAES.items() if isinstance(vae, network))
-    return {"kind": kind, "config": asdict(vae.config)}
+    images = {} if vae.image_channels == 3 else {"channels": vae.image_channels}
+    return {"kind": kind, "config": asdict(vae.config), **images}
 
 
 def tensors(codec: Codec) -> dict[str, dict[str, Tensor]]:
@@ -55,11 +57,13 @@ def tensors(codec: Codec) -> dict[str, dict[str, Tensor]]:
     return {"codec": {"mean": codec.mean, "std": codec.std, **weights}}
 
 
-def autoencoder(kind: str, fields: dict[str, Any], weights: dict[str, Tensor], where: str) -> Any:
+def autoencoder(
+    kind: str, fields: dict[str, Any], weights: dict[str, Tensor], where: str, channels: int = 3
+) -> Any:
     """An autoencoder of one of the VAES; UserError, naming ``where``, for what makes none."""
     try:
         network, config = VAES[kind]
-        vae = network(configured(config, fields, where))
+        vae = network(configured(config, fields, where), channels)
         if wrong := unmatched(weights, vae.state_dict()):
             raise UserError(f"{where}: {wrong}")
         vae.load_state_dict(weights)

@@ -13,10 +13,9 @@ from safetensors.torch import load_file
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Autoencoder
 from mezzotint.errors import UserError
-from mezzotint.interop import diffusers
-from mezzotint.interop.folder import WEIGHTS, json_object, saved_by_diffusers, unmatched
-from mezzotint.interop.vae import read_vae
-from mezzotint.networks import Network, UNet, UNetConfig
+from mezzotint.interop.diffusers import saved_by_diffusers
+from mezzotint.interop.folder import WEIGHTS, json_object
+from mezzotint.networks import Network
 from mezzotint.networks.custom import Custom, fill
 from mezzotint.networks.kinds import build
 from mezzotint.networks.passing import passed_again
@@ -24,7 +23,8 @@ from mezzotint.networks.precision import compute_dtype
 from mezzotint.networks.record import CustomConfig
 from mezzotint.pipeline import saved, shipped, tuned
 from mezzotint.pipeline.codec import Latents, Pixels
-from mezzotint.pipeline.codecs import autoencoder, codec_of, configured, facts, latents
+from mezzotint.pipeline.codecs import autoencoder, codec_of, facts, latents
+from mezzotint.pipeline.foreign import read_codec, read_pipeline
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import checkpoint
 from mezzotint.storage.hub import snapshot
@@ -36,7 +36,8 @@ FOREIGN = ["model_index.json", "config.json", WEIGHTS, "vae/config.json", f"vae/
 def is_model(path: Path) -> bool:
     """Whether a path is something that `load` may make sense of."""
     marks = (checkpoint.MANIFEST, "checkpoints", "model_index.json", "config.json")
-    return shipped.find(path) is not None or any((path / mark).exists() for mark in marks)
+    there = shipped.find(path) is not None or any((path / mark).exists() for mark in marks)
+    return there or saved_by_diffusers(path)
 
 
 def is_autoencoder(path: str | Path) -> bool:
@@ -68,8 +69,8 @@ def load(
 
     Args:
         path: a run (its newest whole checkpoint), a checkpoint, a folder that `Pipeline.save` wrote
-            or a diffusers folder; or, where no such path exists, the name of a model that comes
-            with the package.
+            or a folder of diffusers (a pipeline, a network, a checkpoint of a training); or, where
+            no such path exists, the name of a model that comes with the package.
         device: None is a GPU where there is one, else the CPU.
         precision: "float32", "bf16", or "auto": bf16 where the hardware has it.
         recommended: whether the defaults of a run that was swept are what the sweep recommends;
@@ -100,7 +101,9 @@ def load(
     if saved_by_diffusers(folder):
         if net is not None:
             raise _not_own(folder)
-        return _from_diffusers(folder, device).in_precision(precision)
+        if is_autoencoder(folder):
+            raise _no_images(folder)
+        return read_pipeline(folder, device).in_precision(precision)
     raise _nothing(folder)
 
 
@@ -141,14 +144,7 @@ def load_codec(
     if found:
         codec = _codec(found, device)
     elif saved_by_diffusers(folder):
-        foreign = read_vae(folder)
-        if foreign.channels != 3:
-            raise UserError(
-                f"{folder} is of images of {foreign.channels} channels: give an autoencoder of 3"
-            )
-        vae = autoencoder(foreign.kind, foreign.fields, foreign.weights, str(folder))
-        ones = torch.ones(vae.config.latent)
-        codec = latents(vae, foreign.shift * ones, ones / foreign.scale, device)
+        codec = read_codec(folder, device)
     else:
         raise _nothing(folder)
     return codec if dtype == torch.float32 else codec.in_precision(dtype)
@@ -194,6 +190,13 @@ def _nothing(folder: Path) -> UserError:
     return UserError(
         f"{folder} is no run, checkpoint or diffusers folder"
         + (hides if str(folder) in shipped.names() else "")
+    )
+
+
+def _no_images(folder: Path) -> UserError:
+    return UserError(
+        f"{folder} is an autoencoder, and makes no images of noise: train a diffusion model on its "
+        f"latents with `vae={folder}`"
     )
 
 
@@ -245,10 +248,7 @@ def _from_saved(folder: Path, device: torch.device, own: Any) -> Pipeline:
 def _from_checkpoint(folder: Path, home: Path, device: torch.device, own: Any) -> Pipeline:
     config = configuration.read(folder / "config.json")
     if isinstance(config, Autoencoder):
-        raise UserError(
-            f"{home} is an autoencoder, and makes no images of noise: train a "
-            f"diffusion model on its latents with `vae={home}`"
-        )
+        raise _no_images(home)
     told = facts(folder, "shape", "classes", "codec", "colour", "data")
     channels, height, width = told["shape"]
     config = replace(config, net=_net(folder, config.net, own))
@@ -266,31 +266,4 @@ def _from_checkpoint(folder: Path, home: Path, device: torch.device, own: Any) -
         home=home,
         learned_variance=config.noise.learn_variance,
         origin=(defaults, f"of the recipe {config.recipe}"),
-    )
-
-
-def _from_diffusers(folder: Path, device: torch.device) -> Pipeline:
-    config, scheduler, weights = diffusers.read(folder)
-    try:
-        fields, channels, classes = diffusers.unet_settings(config)
-        net = UNet(configured(UNetConfig, fields, str(folder)), channels, classes)
-        ours = diffusers.unet_weights(weights)
-        if wrong := unmatched(ours, net.state_dict()):
-            raise UserError(f"{folder}: {wrong}")
-        net.load_state_dict(ours)
-        schedule, prediction = diffusers.schedule(scheduler)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{folder} is no UNet2DModel that can be read: {error}") from None
-    if classes:
-        told = f"{folder}: taken as {classes} classes and, in the last row, the null class"
-        warnings.warn(told, stacklevel=3)
-    size = config.get("sample_size") or 32
-    height, width = (size, size) if isinstance(size, int) else size
-    names = tuple(f"class {i}" for i in range(classes))  # "0" to "9" would be drawn digits
-    return Pipeline(
-        net.to(device).eval().requires_grad_(False),
-        schedule,
-        prediction,
-        (channels, height, width),
-        names,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from mezzotint.config.sampling import SampleConfig
 from mezzotint.diffusion.level import Schedule
 from mezzotint.diffusion.prediction import PREDICTIONS
 from mezzotint.errors import UserError
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 def accepted(pipe: Pipeline) -> dict[str, Any]:
     """What becomes of the fields of a pipeline that was made by hand: net, shape and classes.
 
+    The default settings make no more steps than the schedule has levels.
     Raises UserError as `Pipeline` does.
     """
     schedule, names = pipe.schedule, pipe.classes
@@ -29,4 +32,7 @@ def accepted(pipe: Pipeline) -> dict[str, Any]:
         raise UserError(f"`classes` is {names!r}: give a tuple of names")
     net = wrap(pipe.net, len(names))
     check(net, shape, shape[0] * (1 + pipe.learned_variance))
-    return {"net": net, "shape": shape, "classes": tuple(names)}
+    made = {"net": net, "shape": shape, "classes": tuple(names)}
+    if pipe.defaults == SampleConfig() and pipe.defaults.steps > len(schedule):
+        made["defaults"] = replace(pipe.defaults, steps=len(schedule))
+    return made

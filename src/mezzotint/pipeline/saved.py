@@ -23,6 +23,7 @@ from mezzotint.networks.custom import Custom
 from mezzotint.networks.dit import DiT
 from mezzotint.networks.kinds import NetConfig, augmented_by
 from mezzotint.networks.unet import UNet
+from mezzotint.networks.unet2d import UNet2D
 from mezzotint.pipeline.codecs import described, tensors
 from mezzotint.storage import checkpoint
 from mezzotint.strict import first_problem, strict
@@ -56,7 +57,7 @@ _ADAPTER = TypeAdapter(Description)
 
 def save(pipe: Pipeline, folder: Path) -> Path:
     """Write a pipeline, as `Pipeline.save` says."""
-    if not isinstance(pipe.net, UNet | DiT | Custom):
+    if not isinstance(pipe.net, UNet | DiT | UNet2D | Custom):
         raise UserError(
             f"a network of the class {type(pipe.net).__name__} cannot be saved: make the pipeline "
             "with it as an nn.Module"

@@ -1,0 +1,237 @@
+"""UNet2DModel, diffusers' U-Net: its settings and weights as those of UNet or UNet2D.
+
+Nothing is dropped in silence: a setting without a counterpart here is refused by name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from mezzotint.errors import UserError
+from mezzotint.interop.folder import modern, weight
+
+# Our module for theirs, applied in this order.
+RENAMES = (
+    (r"^conv_in\.", "stem."),
+    (r"^time_embedding\.linear_1\.", "time.0."),
+    (r"^time_embedding\.linear_2\.", "time.2."),
+    (r"^class_embedding\.", "label."),
+    (r"^conv_norm_out\.", "norm."),
+    (r"^conv_out\.", "out."),
+    (r"^mid_block\.resnets\.0\.", "mid_in."),
+    (r"^mid_block\.resnets\.1\.", "mid_out."),
+    (r"^mid_block\.attentions\.0\.", "mid_attention."),
+    (r"^(down|up)_blocks\.", r"\1."),
+    (r"\.resnets\.", ".blocks."),
+    (r"\.(down|up)samplers\.0\.", ".resample."),
+    (r"\.conv_shortcut\.", ".shortcut."),
+    (r"\.group_norm\.", ".norm."),
+    (r"\.to_out\.0\.", ".out."),
+)
+
+# UNet2DModel's own defaults, which a config.json may leave out.
+DEFAULTS: dict[str, Any] = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "center_input_sample": False,
+    "time_embedding_type": "positional",
+    "time_embedding_dim": None,
+    "freq_shift": 0,
+    "flip_sin_to_cos": True,
+    "down_block_types": ("DownBlock2D", *("AttnDownBlock2D",) * 3),
+    "mid_block_type": "UNetMidBlock2D",
+    "up_block_types": (*("AttnUpBlock2D",) * 3, "UpBlock2D"),
+    "block_out_channels": (224, 448, 672, 896),
+    "layers_per_block": 2,
+    "mid_block_scale_factor": 1,
+    "downsample_padding": 1,
+    "downsample_type": "conv",
+    "upsample_type": "conv",
+    "dropout": 0.0,
+    "act_fn": "silu",
+    "attention_head_dim": 8,
+    "norm_num_groups": 32,
+    "attn_norm_num_groups": None,
+    "norm_eps": 1e-5,
+    "resnet_time_scale_shift": "default",
+    "add_attention": True,
+    "class_embed_type": None,
+    "num_class_embeds": None,
+}
+# The values that are read.
+ALLOWED: dict[str, tuple[Any, ...]] = {
+    "center_input_sample": (False,),
+    "time_embedding_type": ("positional",),
+    "freq_shift": (0, 1),
+    "mid_block_type": ("UNetMidBlock2D",),
+    "mid_block_scale_factor": (1,),
+    "downsample_padding": (0, 1),
+    "downsample_type": ("conv", "resnet"),
+    "upsample_type": ("conv", "resnet"),
+    "act_fn": ("silu", "swish"),
+    "resnet_time_scale_shift": ("default", "scale_shift"),
+    "class_embed_type": (None,),
+}
+# What says nothing of the function: the size of the images, T for a learned embedding, and what
+# an average of the weights (EMAModel) adds to the settings of its network.
+IGNORED = {
+    *("sample_size", "num_train_timesteps"),
+    *("decay", "min_decay", "optimization_step", "update_after_step"),
+    *("use_ema_warmup", "inv_gamma", "power"),
+}
+# A block of a level: whether it attends, and whether a residual block resamples; None: as the
+# setting downsample_type or upsample_type says.
+BLOCKS: dict[str, tuple[bool, bool | None]] = {
+    "DownBlock2D": (False, False),
+    "AttnDownBlock2D": (True, None),
+    "ResnetDownsampleBlock2D": (False, True),
+    "UpBlock2D": (False, False),
+    "AttnUpBlock2D": (True, None),
+    "ResnetUpsampleBlock2D": (False, True),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A UNet2DModel's settings, as ours.
+
+    Attributes:
+        kind: "unet" for UNet, "unet2d" for UNet2D.
+        fields: UNetConfig's or UNet2DConfig's.
+        channels: of an image.
+        outputs: of the network: as many, or twice as many where it predicts a variance too.
+        classes: K. ``num_class_embeds`` is taken as K + 1, the last row the null class.
+        flipped: the embedding of the time has its cosines first.
+    """
+
+    kind: Literal["unet", "unet2d"]
+    fields: dict[str, Any]
+    channels: int
+    outputs: int
+    classes: int
+    flipped: bool
+
+
+def unet_settings(config: dict[str, Any]) -> Settings:
+    """Read a UNet2DModel's ``config.json``.
+
+    Raises UserError naming every setting under which no network of ours is the same function.
+    """
+    settings = DEFAULTS | config
+    down, up = list(settings["down_block_types"]), list(settings["up_block_types"])[::-1]
+    if wrong := _wrong(settings, down, up):
+        raise UserError(f"this UNet2DModel has no counterpart here: {', '.join(wrong)}")
+    common = {
+        "channels": tuple(settings["block_out_channels"]),
+        "blocks": settings["layers_per_block"],
+        "head_width": settings["attention_head_dim"],
+        "dropout": float(settings["dropout"]),
+        "groups": settings["norm_num_groups"],
+    }
+    scaled = settings["resnet_time_scale_shift"] == "scale_shift"
+    bottom = None if scaled else settings["norm_num_groups"]
+    own = {
+        "attention_down": _attending(down),
+        "attention_up": _attending(up),
+        "attention_bottom": settings["add_attention"],
+        "block_down": _by_block(down, settings["downsample_type"], range(len(down) - 1)),
+        "block_up": _by_block(up, settings["upsample_type"], range(1, len(up))),
+        "groups_bottom": settings["attn_norm_num_groups"] or bottom,
+        "eps": float(settings["norm_eps"]),
+        "scaled": scaled,
+        "around": settings["downsample_padding"] == 1,
+        "shift": int(settings["freq_shift"]),
+        "emb": settings["time_embedding_dim"],
+    }
+    attention = own["attention_down"]
+    ddpm = {
+        "attention_down": attention,
+        "attention_up": attention,
+        "attention_bottom": True,
+        "block_down": (),
+        "block_up": (),
+        "groups_bottom": settings["norm_num_groups"],
+        "eps": 1e-6,
+        "scaled": False,
+        "around": False,
+        "shift": 1,
+        "emb": None,
+    }
+    return Settings(
+        kind="unet" if own == ddpm else "unet2d",
+        fields=common | ({"attention": attention} if own == ddpm else own),
+        channels=settings["in_channels"],
+        outputs=settings["out_channels"],
+        classes=max((settings["num_class_embeds"] or 0) - 1, 0),
+        flipped=settings["flip_sin_to_cos"],
+    )
+
+
+def unet_weights(state: dict[str, Tensor], flipped: bool = False) -> dict[str, Tensor]:
+    """A UNet2DModel's state dict under UNet's or UNet2D's keys.
+
+    q, k and v are stacked into one projection, and what projects the time embedding for each
+    residual block into another, in the order in which the blocks are passed. Older names of the
+    attention's weights are known. ``flipped``: the embedding of the time has its cosines first.
+    """
+    ours, state = {}, modern(state)
+    blocks = [k.removesuffix("weight") for k in state if k.endswith("time_emb_proj.weight")]
+    blocks.sort(key=_passed)
+    for part in ("weight", "bias"):
+        ours[f"project.{part}"] = torch.cat([weight(state, block + part) for block in blocks])
+    for key, value in state.items():
+        name = key
+        if match := re.search(r"\.to_q\.(weight|bias)$", key):
+            name = key.replace(match[0], f".qkv.{match[1]}")
+            parts = [key.replace(".to_q.", f".to_{part}.") for part in "qkv"]
+            value = torch.cat([weight(state, part) for part in parts])
+        elif re.search(r"\.to_[kv]\.|\.time_emb_proj\.", key):
+            continue
+        for theirs, mine in RENAMES:
+            name = re.sub(theirs, mine, name)
+        if name == "time.0.weight" and flipped:
+            value = value.roll(value.shape[1] // 2, dims=1)
+        ours[name] = value
+    return ours
+
+
+def _passed(block: str) -> list[str]:
+    """A key to sort blocks by, in the order of the walk.
+
+    Down, mid, up is the order of the alphabet; within a level what resamples comes last.
+    """
+    parts = re.sub(r"\b(down|up)samplers\b", "~", block).split(".")
+    return [part.zfill(9) if part.isdigit() else part for part in parts]
+
+
+def _attending(kinds: list[str]) -> tuple[int, ...]:
+    """The levels whose blocks attend."""
+    return tuple(i for i, kind in enumerate(kinds) if BLOCKS[kind][0])
+
+
+def _by_block(kinds: list[str], otherwise: str, among: range) -> tuple[int, ...]:
+    """The levels, among those that are resampled, that a residual block resamples."""
+    said = [BLOCKS[kind][1] for kind in kinds]
+    return tuple(i for i in among if (otherwise == "resnet" if said[i] is None else said[i]))
+
+
+def _wrong(settings: dict[str, Any], down: list[str], up: list[str]) -> list[str]:
+    """The settings that cannot be read, as text."""
+    wrong = [f"{k} = {settings[k]!r}" for k, v in ALLOWED.items() if settings[k] not in v]
+    for side, kinds in (("down", down), ("up", up)):
+        known = {kind for kind in BLOCKS if (side == "up") == ("Up" in kind)}
+        if not set(kinds) <= known:
+            shown = kinds if side == "down" else kinds[::-1]
+            wrong.append(f"{side}_block_types = {shown}")
+    if not len(down) == len(up) == len(settings["block_out_channels"]):
+        wrong.append("block_out_channels, down_block_types and up_block_types of different lengths")
+    if settings["out_channels"] not in (settings["in_channels"], 2 * settings["in_channels"]):
+        wrong.append(f"out_channels = {settings['out_channels']}")
+    known = DEFAULTS.keys() | IGNORED
+    unknown = sorted(k for k in settings.keys() - known if not k.startswith("_"))
+    return wrong + [f"{k} = {settings[k]!r} (unknown)" for k in unknown]

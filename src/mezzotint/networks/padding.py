@@ -1,0 +1,23 @@
+"""Images whose sides a network cannot halve often enough: padded before it, cut again behind it."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def padded(x: Tensor, factor: int) -> Tensor:
+    """Pad images (B, C, H, W) on the right and at the bottom until ``factor`` divides H and W.
+
+    The padding is zero, which is what the convolutions see beyond an edge. Images whose sides
+    ``factor`` divides are returned as they are.
+    """
+    height, width = x.shape[2:]
+    right, below = -width % factor, -height % factor
+    return F.pad(x, (0, right, 0, below)) if right or below else x
+
+
+def cut(y: Tensor, x: Tensor) -> Tensor:
+    """The part of y, made of ``padded(x)``, that lies over x."""
+    height, width = x.shape[2:]
+    return y if y.shape[2:] == x.shape[2:] else y[..., :height, :width]

@@ -1,0 +1,199 @@
+"""The U-Nets of diffusers' UNet2DModel that are not the one of DDPM.
+
+They differ in the frequencies of the time, the padding of a halving, the epsilon of the norms, the
+levels with attention, and in the residual blocks: those of ADM (Dhariwal and Nichol 2021, arXiv
+2105.05233, section 3) take a scale beside the shift, and resample. `mezzotint.interop.unet` makes
+their settings of a folder's.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from pydantic import PositiveFloat, PositiveInt
+from pydantic.fields import Field
+from torch import Tensor, nn
+from tyro.conf import Suppress
+
+from mezzotint.networks.blocks import Attention, Down, Pointwise, ResBlock, Up, beside, zeroed
+from mezzotint.networks.norm import GroupNorm
+from mezzotint.networks.walk import Stage, Walk, inputs, listed
+from mezzotint.strict import strict
+
+
+@strict
+class UNet2DConfig:
+    """The shape of a UNet2DModel; levels are counted from 0, the full resolution."""
+
+    channels: tuple[PositiveInt, ...] = (224, 448, 672, 896)
+    """Width of each level; each level halves the resolution of the one before."""
+    blocks: PositiveInt = 2
+    """Residual blocks a level (and one more on the way up)."""
+    attention_down: tuple[int, ...] = (1, 2, 3)
+    """The levels with self-attention on the way down."""
+    attention_bottom: bool = True
+    """Self-attention at the bottom."""
+    attention_up: tuple[int, ...] = (1, 2, 3)
+    """The levels with self-attention on the way up."""
+    block_down: tuple[int, ...] = ()
+    """The levels that a residual block halves, and no convolution."""
+    block_up: tuple[int, ...] = ()
+    """The levels that a residual block doubles, and no convolution."""
+    head_width: PositiveInt | None = 8
+    """Channels an attention head; None is one head."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout within the residual blocks."""
+    groups: PositiveInt = 32
+    """Groups of the group normalisation; they must divide every width."""
+    groups_bottom: PositiveInt | None = 32
+    """Groups of the norm before the attention at the bottom; None is no norm."""
+    eps: PositiveFloat = 1e-5
+    """What the norms add to the variance."""
+    scaled: bool = False
+    """The residual blocks take a scale from the time beside the shift."""
+    around: bool = True
+    """A halving convolution is padded on all sides, else on the right and at the bottom."""
+    shift: Literal[0, 1] = 0
+    """The frequency shift of the embedding of the time."""
+    emb: PositiveInt | None = None
+    """Width of the embedding of the time; None is four times the first level's."""
+    kind: Suppress[Literal["unet2d"]] = "unet2d"
+
+    def __post_init__(self) -> None:
+        if not self.channels or self.channels[0] % 2 or self.channels[0] < 4:
+            raise ValueError(f"channels is {self.channels}: begin with an even width, 4 or more")
+        if bad := [c for c in self.channels if c % self.groups]:
+            raise ValueError(f"groups {self.groups} do not divide a width of {bad[0]} channels")
+        if self.head_width and (bad := [c for c in self.channels if c % self.head_width]):
+            raise ValueError(f"head_width {self.head_width} does not divide {bad[0]} channels")
+
+    @property
+    def factor(self) -> int:
+        """What the sides of an image are padded to be divisible by."""
+        return 1 << (len(self.channels) - 1)
+
+
+class Block(nn.Module):
+    """ADM's residual block: ``shortcut(r(x)) + conv(dropout(silu(g(conv(r(silu(norm(x))))))))``.
+
+    r resamples or does nothing. g is ``norm(h + shift)``; or, ``scaled``,
+    ``norm(h) * (1 + scale) + shift``, scale and shift being the halves of what forward takes.
+    """
+
+    def __init__(self, config: UNet2DConfig, cin: int, cout: int, resample: nn.Module) -> None:
+        super().__init__()
+        groups, self.scaled = config.groups, config.scaled
+        self.norm1 = GroupNorm(cin, groups, silu=True)
+        self.resample = resample
+        self.conv1 = nn.Conv2d(cin, cout, 3, padding=1)
+        self.norm2 = GroupNorm(cout, groups, silu=not self.scaled)
+        self.dropout = nn.Dropout(config.dropout)
+        self.conv2 = zeroed(nn.Conv2d(cout, cout, 3, padding=1))
+        self.shortcut = Pointwise(cin, cout) if cin != cout else nn.Identity()
+        self.width = 2 * cout if self.scaled else cout
+
+    def forward(self, x: Tensor, shift: Tensor, skip: Tensor | None = None) -> Tensor:
+        """With a skip, x is the two side by side."""
+        x = x if skip is None else beside(x, skip)
+        h, shift = self.conv1(self.resample(self.norm1(x))), shift[:, :, None, None]
+        if self.scaled:
+            scale, shift = shift.chunk(2, dim=1)
+            h = F.silu(self.norm2(h) * (1 + scale) + shift)
+        else:
+            h = self.norm2(h + shift)
+        out: Tensor = self.shortcut(self.resample(x)) + self.conv2(self.dropout(h))
+        return out
+
+
+class UNet2D(Walk):
+    """``net(x, t, labels) -> output``, as UNet: diffusers' UNet2DModel of the same weights."""
+
+    def __init__(
+        self,
+        config: UNet2DConfig,
+        image_channels: int = 3,
+        classes: int = 0,
+        out_channels: int | None = None,
+        told: int = 0,
+    ) -> None:
+        widths, last = config.channels, len(config.channels) - 1
+        first, emb = widths[0], config.emb or 4 * widths[0]
+        super().__init__(first, emb, classes, told, config.shift)
+        self.config = config
+        down, up = inputs(widths, config.blocks)
+
+        self.stem = nn.Conv2d(image_channels, first, 3, padding=1)
+        self.down = listed(
+            [
+                _stage(config, level, cins, config.attention_down, _halving(config, level))
+                for level, cins in enumerate(down)
+            ]
+        )
+        c = widths[-1]
+        self.mid_in = _block(config, c, c)
+        self.mid_attention = _bottom(config)
+        self.mid_out = _block(config, c, c)
+        self.up = listed(
+            [
+                _stage(config, level, cins, config.attention_up, _doubling(config, level))
+                for level, cins in zip(reversed(range(last + 1)), up, strict=True)
+            ]
+        )
+        self.widths = [m.width for m in self.modules() if isinstance(m, ResBlock | Block)]
+        self.project = nn.Linear(emb, sum(self.widths))
+        self.norm = GroupNorm(first, config.groups, silu=True)
+        self.out = zeroed(nn.Conv2d(first, out_channels or image_channels, 3, padding=1))
+        for layer in self.modules():
+            if isinstance(layer, GroupNorm):
+                layer.eps = config.eps
+        self.laid_out(first)
+
+
+def _block(config: UNet2DConfig, cin: int, cout: int) -> nn.Module:
+    """A residual block that resamples nothing: DDPM's, which is the faster one, where it does."""
+    if config.scaled:
+        return Block(config, cin, cout, nn.Identity())
+    return ResBlock(cin, cout, config.groups, config.dropout)
+
+
+def _stage(
+    config: UNet2DConfig,
+    level: int,
+    cins: list[int],
+    attention: tuple[int, ...],
+    resample: nn.Module,
+) -> Stage:
+    c = config.channels[level]
+    blocks = [_block(config, cin, c) for cin in cins]
+    attentions = [
+        Attention(c, config.groups, config.head_width) if level in attention else nn.Identity()
+        for _ in cins
+    ]
+    return Stage(blocks, attentions, resample)
+
+
+def _halving(config: UNet2DConfig, level: int) -> nn.Module:
+    c = config.channels[level]
+    if level == len(config.channels) - 1:
+        return nn.Identity()
+    if level in config.block_down:
+        return Block(config, c, c, nn.AvgPool2d(2))
+    return Down(c, config.around)
+
+
+def _doubling(config: UNet2DConfig, level: int) -> nn.Module:
+    c = config.channels[level]
+    if not level:
+        return nn.Identity()
+    return Block(config, c, c, nn.Upsample(scale_factor=2)) if level in config.block_up else Up(c)
+
+
+def _bottom(config: UNet2DConfig) -> nn.Module:
+    if not config.attention_bottom:
+        return nn.Identity()
+    c = config.channels[-1]
+    attention = Attention(c, config.groups_bottom or 1, config.head_width)
+    if config.groups_bottom is None:
+        attention.norm = nn.Identity()  # type: ignore[assignment]
+    return attention

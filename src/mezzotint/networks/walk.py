@@ -1,0 +1,121 @@
+"""The walk through a U-Net: down its levels, through the bottom, and up again past the skips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mezzotint.networks.network import Conditioned
+from mezzotint.networks.padding import cut, padded
+
+WIDE = 128  # from this width on training on a CPU is channels-last, below it is compiled
+
+
+class Stage(nn.Module):
+    """One level: residual blocks, each followed by attention or nothing, then a resampling.
+
+    A resampling that is a residual block has a ``width``, as every residual block has.
+    """
+
+    def __init__(
+        self, blocks: Sequence[nn.Module], attentions: Sequence[nn.Module], resample: nn.Module
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.attentions = nn.ModuleList(attentions)
+        self.resample = resample
+        self.by_block = hasattr(resample, "width")
+
+    def layers(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        return zip(self.blocks, self.attentions, strict=True)
+
+    def resampled(self, h: Tensor, shifts: Iterator[Tensor]) -> Tensor:
+        """h, resampled by a layer or by a residual block, which takes the next of the shifts."""
+        out: Tensor = self.resample(h, next(shifts)) if self.by_block else self.resample(h)
+        return out
+
+
+def inputs(channels: Sequence[int], blocks: int) -> tuple[list[list[int]], list[list[int]]]:
+    """The input channels of every residual block, a list for each level: (on the way down, up).
+
+    ``channels`` are the levels' widths. A level has ``blocks`` blocks on the way down and one more
+    on the way up, where each takes the output of a layer of the way down besides; the last one
+    first.
+    """
+    first, last = channels[0], len(channels) - 1
+    down, up, skips = [], [], [first]
+    for level, (cin, c) in enumerate(pairwise([first, *channels])):
+        down.append([cin] + [c] * (blocks - 1))
+        skips += [c] * (blocks + (level < last))
+    c = channels[-1]
+    for width in reversed(channels):
+        cins = []
+        for _ in range(blocks + 1):
+            cins.append(c + skips.pop())
+            c = width
+        up.append(cins)
+    return down, up
+
+
+class Walk(Conditioned):
+    """``net(x, t, labels) -> output`` of a U-Net: abstract, the layers are for others to make.
+
+    Sides that ``config.factor`` does not divide are padded, and the output is cut to x's size.
+    """
+
+    patch = 1  # patch x patch pixels are folded into channels
+    stem: nn.Module
+    down: list[Stage]
+    mid_in: nn.Module
+    mid_attention: nn.Module
+    mid_out: nn.Module
+    up: list[Stage]
+    project: nn.Linear
+    norm: nn.Module
+    out: nn.Module
+    widths: list[int]  # of what each residual block takes of the projection, in the order of it
+
+    @property
+    def gains(self) -> bool:  # type: ignore[override]
+        """To train a wide one it would too, but take half as much memory again."""
+        return self.narrow or not self.training
+
+    def laid_out(self, first: int) -> None:
+        """Choose the memory layout by the width of the first level."""
+        self.narrow = first < WIDE
+        if not self.narrow:
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(
+        self, x: Tensor, t: Tensor, labels: Tensor | None = None, told: Tensor | None = None
+    ) -> Tensor:
+        # One product tells all residual blocks, in the order of the walk, the time and the class.
+        emb = F.silu(self.embed(t, labels, told))
+        shifts = iter(self.project(emb).split(self.widths, dim=1))
+        whole = padded(x, self.config.factor)
+        h = self.stem(F.pixel_unshuffle(whole, self.patch).to(self.dtype))
+        skips = [h]
+        for stage in self.down:
+            for block, attend in stage.layers():
+                h = attend(block(h, next(shifts)))
+                skips.append(h)
+            if not isinstance(stage.resample, nn.Identity):
+                h = stage.resampled(h, shifts)
+                skips.append(h)
+        h = self.mid_in(h, next(shifts))
+        h = self.mid_out(self.mid_attention(h), next(shifts))
+        for stage in self.up:
+            for block, attend in stage.layers():
+                h = attend(block(h, next(shifts), skips.pop()))
+            h = stage.resampled(h, shifts)
+        return cut(F.pixel_shuffle(self.out(self.norm(h)), self.patch).to(x.dtype), x)
+
+
+def listed(stages: list[Stage]) -> list[Stage]:
+    """A ModuleList, which is a list of Stages to a reader and to the type checker."""
+    return cast(list[Stage], nn.ModuleList(stages))

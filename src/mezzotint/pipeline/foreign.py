@@ -1,0 +1,111 @@
+"""Models of diffusers, read from their folders."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.errors import UserError
+from mezzotint.interop import diffusers
+from mezzotint.interop.folder import unmatched
+from mezzotint.interop.scheduler import Scheduler, read_scheduler
+from mezzotint.interop.unet import Settings, unet_settings, unet_weights
+from mezzotint.interop.vae import read_vae
+from mezzotint.networks import Network, UNet2DConfig, UNetConfig
+from mezzotint.networks.kinds import build
+from mezzotint.pipeline.codec import Latents, Pixels
+from mezzotint.pipeline.codecs import autoencoder, configured, latents
+from mezzotint.pipeline.pipeline import Pipeline
+
+SIDE = 32  # where config.json has no sample_size
+
+
+def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
+    """The pipeline of a diffusers folder; what is assumed or chosen of it is a warning.
+
+    Raises UserError for a folder or a setting that has no counterpart here.
+    """
+    model = diffusers.read(folder)
+    try:
+        found = unet_settings(model.config)
+        net = _network(model, found)
+        codec = read_codec(model.codec, device) if model.codec else None
+        scheduler = read_scheduler(
+            model.scheduler, found.channels, found.outputs, latents=codec is not None
+        )
+        shape, notes = _shape(model.config, found, codec)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{folder} is no UNet2DModel that can be read: {error}") from None
+    for note in (*model.notes, *scheduler.notes, *notes):
+        warnings.warn(f"{folder}: {note}", stacklevel=3)
+    how = _defaults(scheduler)
+    return Pipeline(
+        net=net.to(device).eval().requires_grad_(False),
+        schedule=scheduler.schedule,
+        prediction=scheduler.prediction,
+        shape=shape,
+        classes=tuple(f"class {i}" for i in range(found.classes)),  # "0" would be a drawn digit
+        defaults=how,
+        codec=codec or Pixels(),
+        learned_variance=scheduler.learned,
+        origin=(how, "clipped as its scheduler clips"),
+    )
+
+
+def read_codec(folder: Path, device: torch.device) -> Latents:
+    """The codec of an autoencoder of diffusers', or of a pipeline around one.
+
+    Raises UserError as `read_vae` does.
+    """
+    foreign = read_vae(folder)
+    vae = autoencoder(foreign.kind, foreign.fields, foreign.weights, str(folder), foreign.channels)
+    std = 1 / torch.tensor(foreign.scale)
+    return latents(vae, torch.tensor(foreign.shift), std, device)
+
+
+def _network(model: diffusers.Model, found: Settings) -> Network:
+    config = UNetConfig if found.kind == "unet" else UNet2DConfig
+    outputs = found.outputs if found.outputs != found.channels else None
+    made = configured(config, found.fields, str(model.folder))
+    net = build(made, found.channels, found.classes, outputs)
+    ours = unet_weights(model.weights(), found.flipped)
+    if wrong := unmatched(ours, net.state_dict()):
+        raise UserError(f"{model.folder}: {wrong}")
+    net.load_state_dict(ours)
+    return net
+
+
+def _shape(
+    config: dict[str, Any], found: Settings, codec: Latents | None
+) -> tuple[tuple[int, int, int], list[str]]:
+    """The shape of what the network sees, and what is to be said of it and of the classes."""
+    notes = []
+    size = config.get("sample_size")
+    if size is None:
+        size = SIDE
+        notes.append(f"its config.json has no sample_size: {SIDE}x{SIDE} is assumed")
+    height, width = (size, size) if isinstance(size, int) else tuple(map(int, size))
+    if codec and codec.vae.config.latent != found.channels:
+        raise UserError(
+            f"the network takes {found.channels} channels, and the autoencoder's latents have "
+            f"{codec.vae.config.latent}: they do not belong together"
+        )
+    if found.classes:
+        last = found.classes
+        notes.append(
+            f"taken as {found.classes} classes and, in the last row of the embedding, the null "
+            f"class; if row {last} is a class as well, `guidance=0` samples it, and no other "
+            "guidance than 1 makes sense"
+        )
+    return (found.channels, height, width), notes
+
+
+def _defaults(scheduler: Scheduler) -> SampleConfig:
+    steps = min(SampleConfig().steps, len(scheduler.schedule))
+    return SampleConfig(steps=steps, clipping=scheduler.clipping)
