@@ -90,6 +90,18 @@ def test_so_is_one_whose_files_lie_side_by_side(tmp_path: Path, index: bool) -> 
     assert is_cosine(pipe)
 
 
+def test_the_index_says_what_a_network_is_whose_config_does_not(tmp_path: Path) -> None:
+    reference = saved(tmp_path)
+    path = tmp_path / "unet" / "config.json"
+    config = json.loads(path.read_text())
+    del config["_class_name"]
+    path.write_text(json.dumps(config))
+    assert same(mz.load(tmp_path), reference)
+    (tmp_path / "model_index.json").unlink()
+    with pytest.raises(mz.UserError, match="unet holds no named class; a UNet2DModel can be read"):
+        mz.load(tmp_path)
+
+
 # Where the scheduler is.
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import signal
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,8 @@ from mezzotint.config.experiment import Autoencoder
 from mezzotint.data import prepare
 from mezzotint.evaluation.samples import Share
 from mezzotint.interop.folder import WEIGHTS
-from mezzotint.networks import TinyVAE, TinyVAEConfig, VAEConfig
+from mezzotint.interop.vae import write_vae
+from mezzotint.networks import VAE, TinyVAE, TinyVAEConfig, VAEConfig
 from mezzotint.pipeline.loading import load_codec
 from mezzotint.run import Interrupted, run
 from mezzotint.run.autoencoder import AutoencoderJob, settled
@@ -216,6 +217,14 @@ def test_a_taesd_is_no_beginning(tiny_vae, tmp_path: Path) -> None:
     with pytest.raises(mz.UserError, match="is a TAESD, which is not trained here"):
         finish(replace(tiny_vae, init=str(folder)), tmp_path / "run")
     assert load_codec(folder).latent_shape((3, 32, 32)) == (4, 16, 16)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_autoencoder_of_grey_images_is_no_beginning(tiny_vae, tmp_path: Path) -> None:
+    config, theirs = VAEConfig(channels=(8,), groups=8), tmp_path / "grey"
+    write_vae(theirs, asdict(config), 1, VAE(config, 1).state_dict(), 1.0, 0.0)
+    with pytest.raises(mz.UserError, match="of images of 1 channels: begin from an autoencoder of"):
+        finish(replace(tiny_vae, init=str(theirs)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

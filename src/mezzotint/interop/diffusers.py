@@ -71,8 +71,9 @@ def read(folder: Path) -> Model:
     if pipeline:
         _known(pipeline, index)
     config = json_object(network / CONFIG)
-    if config.get("_class_name") != "UNet2DModel":
-        raise UserError(f"{network} holds a {config.get('_class_name')}; a UNet2DModel can be read")
+    name = config.get("_class_name", _class(index, "unet"))
+    if name != "UNet2DModel":
+        raise UserError(f"{network} holds {name or 'no named class'}; a UNet2DModel can be read")
     codec = next((pipeline / name for name in CODECS if pipeline and _part(index, name)), None)
     return Model(network, config, _scheduler(around, index), codec, tuple(notes))
 
@@ -132,6 +133,12 @@ def _part(index: dict[str, Any], name: str) -> bool:
     """Whether a pipeline has a part: ``[library, class]`` or its settings, not [null, null]."""
     said = index.get(name)
     return bool(said) and (isinstance(said, dict) or (isinstance(said, list) and any(said)))
+
+
+def _class(index: dict[str, Any], name: str) -> str | None:
+    """The class of a pipeline's part, as its index has it."""
+    said = index.get(name)
+    return said[1] if isinstance(said, list) and len(said) == 2 else None
 
 
 def _known(pipeline: Path, index: dict[str, Any]) -> None:

@@ -56,6 +56,10 @@ def _initial(init: str) -> VAE:
         raise UserError(
             f"{init} is a TAESD, which is not trained here: begin from a KL autoencoder"
         )
+    if vae.image_channels != 3:
+        raise UserError(
+            f"{init} is of images of {vae.image_channels} channels: begin from an autoencoder of 3"
+        )
     return vae
 
 
