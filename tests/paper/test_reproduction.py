@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import mezzotint as mz
 from mezzotint.paper import rows as measuring
@@ -38,12 +40,12 @@ def test_an_experiment_is_followed_and_a_result_comes_back(small: None, tmp_path
     assert all(done <= total for _, done, total in sampled)
     assert said[0] == f"{tmp_path}:"
     assert [line.partition(":")[0].strip() for line in said[1:]] == [
-        *("train cosine, 96 images", "D", "D", "D", "train adaptive, 96 images", "D", "in all"),
-        *["D"] * 4,
+        *("train cosine, 96 images", "D", "D", "D", "train adaptive, 96 images", "D"),
+        *("No FID", "in all", *["D"] * 4),
     ]
     assert (found.folder, found.page) == (tmp_path, tmp_path / "report.html")
     assert found.page.exists()
-    assert found.table.read_text().startswith("# The paper's experiments at the scale glyphs\n")
+    assert found.table.read_text().startswith("# Experiment D of the paper at the scale glyphs\n")
     assert found.left_out == {}
     assert [(r.experiment, r.model, r.settings.steps) for r in found.rows] == [
         ("D", "cosine", 250),
@@ -93,10 +95,10 @@ def test_what_cannot_be_done_says_why(small: None, tmp_path: Path) -> None:
     assert "more than `hours=1e-09`" in found.left_out["cosine"]
     assert f"  cosine is left out: {found.left_out['cosine']}" in said
     assert not (tmp_path / "cosine").exists()
-    head, table = found.table.read_text().split("## The four experiments")
+    head, table = found.table.read_text().split("\n## Experiments C, D\n")
     command = "mezzotint reproduce --scale glyphs --only C,D --imagenet nowhere --hours 1e-09"
     assert f"{command}: 10 samples" in head
-    four = table.split("## ")[0]
+    four = table.split("\n## ")[0]
     assert "/nowhere" in four
     assert "(--imagenet says where its images are)" in four
     assert "more than --hours 1e-09" in four
@@ -142,7 +144,7 @@ def test_a_network_that_is_missing_and_comes_later(
     assert set(found.rows[0].figures) == {"fd-glyphs", "cs-glyphs", "accuracy"}
 
     # Once another network is at hand, it measures the same samples.
-    monkeypatch.setattr(measuring, "networks", lambda classes: (["glyphs", "cifar10"], ""))
+    monkeypatch.setattr(measuring, "networks", lambda *_: (["glyphs", "cifar10"], ""))
     before = [row["pictures"] for row in lines(tmp_path / "rows.jsonl")]
     again = mz.reproduce(only="D", out=tmp_path)
     after = lines(tmp_path / "rows.jsonl")[len(before) :]
@@ -188,3 +190,23 @@ def test_a_folder_keeps_to_what_it_was_begun_with(small: None, tmp_path: Path) -
             mz.reproduce(**{"only": "D", "out": out, "hours": 1e-9} | options)
         assert str(wrong.value).startswith(said)
     assert (foreign / "diary.txt").read_text() == "dear diary"
+
+
+def test_a_folder_that_was_moved_goes_on(small: None, tmp_path: Path) -> None:
+    """With its autoencoder, and with images that lie elsewhere now."""
+    draw = np.random.default_rng(0)
+    for i in range(20):
+        place = tmp_path / "old" / "data" / "ab"[i % 2] / f"{i}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        pixels = draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(place)
+    first, old = tmp_path / "old" / "data", tmp_path / "old" / "made"
+    before = mz.reproduce(only="C", out=old, imagenet=first)
+    (tmp_path / "old").rename(tmp_path / "new")
+    said: list[str] = []
+    new = tmp_path / "new" / "made"
+    after = mz.reproduce(
+        only="C", out=new, imagenet=tmp_path / "new" / "data", on_message=said.append
+    )
+    assert said[-1] == "  in all: nothing left to do"
+    assert [row.figures for row in after.rows] == [row.figures for row in before.rows]

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+import torch
+
+import mezzotint as mz
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.drawing.page import Section
+from mezzotint.evaluation import samples
+from mezzotint.paper import rows
+from mezzotint.paper.models import trainings
 from mezzotint.paper.options import Options
+from mezzotint.paper.page import _title
 from mezzotint.paper.plan import Row, plan
-from mezzotint.paper.tables import Results, _efficiency
-from mezzotint.paper.work import Work
+from mezzotint.paper.tables import Results, _efficiency, sections
+from mezzotint.paper.work import Work, begin
 
 
 def test_rows_are_compared_by_the_distance_they_share(tmp_path: Path) -> None:
@@ -22,3 +32,120 @@ def test_rows_are_compared_by_the_distance_they_share(tmp_path: Path) -> None:
     assert results.distances() == ["fd-cifar10", "fd-glyphs"]
     section, _ = _efficiency(results)
     assert section.tables[0].head[-1] == "fd-cifar10"
+
+
+def results(tmp_path: Path, only: str, **options: str) -> Results:
+    """Rows that were measured: CIFAR-10's in one network, those of the latents in another."""
+    made = plan(Options(only=(only,), out=tmp_path, **options))
+
+    def facts(row: Row) -> dict:
+        name = "fd-glyphs" if row.model == "latent" else "fd-cifar10"
+        figure = {"name": name, "value": 1.0, "low": 0.5, "high": 2.0, "samples": 10}
+        return {
+            "figures": [figure],
+            "seconds": 1.0,
+            "batches": 3,
+            "memory": None,
+            "images": 96,
+            "training_seconds": 1.0,
+            "configuration": "0123456789ab",
+            "turns": (),
+        }
+
+    return Results(Work(made), {row: facts(row) for row in made.rows}, {})
+
+
+def headlines(found: Results) -> Section:
+    return next(sections(found))[0]
+
+
+def test_rows_of_different_data_stand_in_tables_of_their_own(tmp_path: Path) -> None:
+    found = results(tmp_path, "A,B,C,D", data="cifar10", imagenet="/far/imagenet-100")
+    section = headlines(found)
+    assert section.title == "The four experiments"
+    assert not section.tables
+    assert [part.title for part in section.sections] == [
+        "The four experiments: cifar10",
+        "The four experiments: imagenet-100",
+    ]
+    for part, letters in zip(section.sections, (["A", "B", "D"], ["C"]), strict=True):
+        table = part.tables[0]
+        assert [str(row[0])[0] for row in table.rows] == letters
+        data = table.head.index("data")
+        assert {row[data] for row in table.rows} == {part.title.partition(": ")[2]}
+        assert sum(name.startswith("our ") for name in table.head) == 1
+
+
+def test_rows_of_the_same_data_stand_in_one_table(tmp_path: Path) -> None:
+    section = headlines(results(tmp_path, "A,B,C,D"))
+    assert [row[2] for row in section.tables[0].rows] == ["glyphs"] * 4
+
+
+def test_what_others_report_stands_with_its_source(tmp_path: Path) -> None:
+    table = headlines(results(tmp_path, "A,B,C,D")).tables[0]
+    paper, published = (table.head.index(f"{whose} FID") for whose in ("the paper's", "published"))
+    by = {str(row[0])[0]: (row[paper], row[published]) for row in table.rows}
+    stopped = "not reported (stopped after about 10 epochs)"
+    assert by["A"] == (stopped, "3.17 (Ho et al. 2020, CIFAR-10)")
+    assert by["B"] == ("47.92", "4.67 (Song et al. 2021, CIFAR-10)")
+    assert by["C"] == (
+        "323.51",
+        "27.0 (LDM on ImageNet, as the paper cites it); 3.60 (Rombach et al. 2022, guided, "
+        "ImageNet at 256x256)",
+    )
+    assert by["D"] == (stopped, "2.90 (Nichol and Dhariwal 2021, CIFAR-10, 4,000 steps)")
+
+
+def test_every_term_is_explained_where_it_stands(tmp_path: Path, monkeypatch) -> None:
+    images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    monkeypatch.setattr("mezzotint.paper.tables.stored", lambda *_: images)
+    for section, _ in sections(results(tmp_path, "A,B")):
+        for table in section.tables:
+            words = " ".join(table.head)
+            for term in ("fd-cifar10", "configuration", "times as fast", "peak MiB"):
+                assert term not in words or f"{term} is " in section.text, (section.title, term)
+
+
+def test_a_page_of_one_experiment_is_headed_so(tmp_path: Path) -> None:
+    found = results(tmp_path, "C")
+    assert _title(found) == "Experiment C of the paper at the scale glyphs"
+    assert headlines(found).title == "Experiment C"
+    assert _title(results(tmp_path, "A,B")) == "The paper's experiments at the scale glyphs"
+
+
+def test_equally_many_calls_are_timed_in_turns(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DDPM and DDIM of 1000 steps, here of 4: a batch of one, a batch of the other."""
+    order: list[tuple[str, int]] = []
+    make = samples.make
+
+    def noted(pipe, folder, i, how, *rest):
+        order.append((how.sampler, i))
+        return make(pipe, folder, i, how, *rest)
+
+    monkeypatch.setattr(samples, "make", noted)
+    monkeypatch.setattr(rows, "BATCH", 4)
+    work = begin(plan(Options(only=("A",), out=tmp_path, samples=10)))
+    for _, steps in trainings(work):
+        list(steps)
+    both = [Row("A", "linear", SampleConfig(s, 4)) for s in ("ddpm", "ddim")]
+    made = rows.make(work, both, torch.device("cpu"), lambda row: lambda *_: None)
+    assert order == [(s, i) for i in range(3) for s in ("ddpm", "ddim")]
+    assert [made[row].batches for row in both] == [3, 3]
+    assert [made[row].turns for row in both] == [(both[1].name,), (both[0].name,)]
+
+
+def test_what_measures_can_be_chosen_and_is_said_before_the_work(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    with pytest.raises(mz.UserError, match="unknown feature network 'inceptoin'"):
+        mz.reproduce(only="D", out=tmp_path, network="inceptoin", on_message=said.append)
+    monkeypatch.setenv("MEZZOTINT_INCEPTION", "/nowhere/inception.pth")
+    with pytest.raises(mz.UserError, match="/nowhere/inception"):
+        mz.reproduce(only="D", out=tmp_path, network="inception", on_message=said.append)
+    assert said == []
+    mz.reproduce(only="D", out=tmp_path, hours=1e-9, network="cifar10", on_message=said.append)
+    found = rows.networks("glyphs", ("cifar10",))
+    assert found == (["cifar10"], "No FID: it takes the network inception.")

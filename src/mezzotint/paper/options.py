@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
+from mezzotint.metrics import NETWORKS
 from mezzotint.storage.files import as_folder
-from mezzotint.strict import strict
+from mezzotint.strict import Choice, strict
 
 Scale = Literal["glyphs", "cifar10", "full"]
 Precision = Literal["float32", "bf16", "auto"]
@@ -41,6 +42,9 @@ class Options:
     """Samples for each row."""
     seed: NonNegativeInt = 0
     """Of trainings and samples."""
+    network: tuple[Annotated[str, Choice(NETWORKS)], ...] = ()
+    """Feature networks that measure; by default the package's own, and inception, for FID, if its
+    weights are on this machine. Named here, they are downloaded."""
     precision: Precision = "auto"
     """What samples are made in; auto is bf16 where the hardware has it."""
     hours: float = 24

@@ -18,7 +18,7 @@ from mezzotint.drawing.page import Cell, InlineImage, Page, Section, Table, rend
 from mezzotint.pages.history import curves
 from mezzotint.pages.runs import read
 from mezzotint.paper.plan import Plan
-from mezzotint.paper.tables import Results, sections, stored
+from mezzotint.paper.tables import Results, heading, sections, stored
 from mezzotint.paper.work import Work
 from mezzotint.storage.machine import machine
 
@@ -39,22 +39,28 @@ def write(results: Results) -> Path:
             _strips(results).save(folder / "pictures.png")
             lines += ["![The first samples of each row, from the same noise](pictures.png)", ""]
             continue
-        for table in section.tables:
-            lines += [f"<!-- table: {section.title} -->", *_markdown(table), ""]
+        for part in section.sections or [section]:
+            lines += [f"### {part.title}", ""] if part is not section else []
+            for table in part.tables:
+                lines += [f"<!-- table: {part.title} -->", *_markdown(table), ""]
     (folder / "reproduce.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     return page
 
 
 def _title(results: Results) -> str:
-    return f"The paper's experiments at the scale {results.work.plan.scale}"
+    name, scale = heading(results), results.work.plan.scale
+    if name.startswith("Experiment "):
+        return f"{name} of the paper at the scale {scale}"
+    return f"The paper's experiments at the scale {scale}"
 
 
 def _facts(results: Results) -> list[str]:
     plan = results.work.plan
     runs = sorted({(facts["processor"], facts["commit"]) for facts in results.rows.values()})
-    letters = ", ".join(sorted({row.letter for row in plan.rows}))
+    letters = sorted({row.letter for row in plan.rows})
+    which = f"Experiment{'s' * (len(letters) > 1)} {', '.join(letters)}"
     facts = [
-        f"Experiments {letters} of arXiv 2412.14422, by {_command(plan)}: {plan.samples:,} samples "
+        f"{which} of arXiv 2412.14422, by {_command(plan)}: {plan.samples:,} samples "
         f"for each row, seed {plan.seed}, {plan.precision} precision. Written on "
         f"{datetime.now(UTC):%Y-%m-%d} on {machine('torch')}."
     ]
@@ -66,7 +72,9 @@ def _facts(results: Results) -> list[str]:
 
 def _command(plan: Plan) -> str:
     """The command that makes this page, in any folder."""
-    words = (word for flag, value in plan.flags.items() for word in (f"--{flag}", value))
+    words = (
+        word for flag, value in plan.flags.items() for word in (f"--{flag}", *value.split(" "))
+    )
     return shlex.join(["mezzotint", "reproduce", *words])
 
 

@@ -92,6 +92,7 @@ class Plan:
     samples: int
     seed: int
     precision: str = "auto"
+    networks: tuple[str, ...] = ()  # that measure; () is what is at hand
     folder: Path = field(default=Path(), compare=False)
     flags: dict[str, str] = field(default_factory=dict, compare=False)  # of the command
 
@@ -138,6 +139,7 @@ def plan(options: Options) -> Plan:
         samples,
         options.seed,
         options.precision,
+        options.network,
         options.folder,
         _flags(options, letters),
     )
@@ -207,6 +209,7 @@ def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
         "images": f"{options.images or ''}",
         "samples": "" if samples in (None, SCALES[options.scale].samples) else f"{samples}",
         "seed": f"{options.seed or ''}",
+        "network": " ".join(options.network),
         "precision": "" if options.precision == Options.precision else options.precision,
         "hours": "" if options.hours == Options.hours else f"{options.hours:g}",
     }
@@ -224,8 +227,9 @@ def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
 
 
 def digest(configuration: Configuration) -> str:
-    """Twelve digits that name a configuration, wherever its autoencoder is."""
+    """Twelve digits that name a configuration, wherever its data and its autoencoder are."""
     facts = to_json(configuration)
+    facts["data"]["data"] = named(facts["data"]["data"])
     if "codec" in facts:
         facts["codec"]["vae"] = Path(facts["codec"]["vae"]).name
     text = json.dumps(facts, sort_keys=True)

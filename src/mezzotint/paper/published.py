@@ -10,11 +10,29 @@ EXPERIMENTS = {
 }
 PAPER = {"B": 47.92, "C": 323.51}
 """The FID of each experiment in arXiv 2412.14422, which gives none for A and D."""
+STOPPED = "not reported (stopped after about 10 epochs)"
 PUBLISHED = {"A": 3.17, "C": 3.60, "D": 2.90}
-"""The FID of A, C and D in `SOURCES`."""
+"""The FID of A, C and D in their `SOURCES`."""
 DDIM = {10: 13.36, 20: 6.84, 50: 4.67, 100: 4.16, 1000: 4.04}
-"""The FID of B by its number of steps, in `SOURCES`."""
-SOURCES = (
-    "A: Ho et al. 2020; B: Song et al. 2021; C: Rombach et al. 2022, guided, on ImageNet at "
-    "256x256; D: Nichol and Dhariwal 2021, in 4,000 steps"
-)
+"""The FID of B by its number of steps, in its source."""
+SOURCES = {
+    "A": "Ho et al. 2020, CIFAR-10",
+    "B": "Song et al. 2021, CIFAR-10",
+    "C": "Rombach et al. 2022, guided, ImageNet at 256x256",
+    "D": "Nichol and Dhariwal 2021, CIFAR-10, 4,000 steps",
+}
+CITED = {"C": "27.0 (LDM on ImageNet, as the paper cites it)"}
+"""What the paper itself holds its experiments against."""
+
+
+def papers(letter: str) -> str:
+    """The paper's FID of an experiment, in words."""
+    return f"{PAPER[letter]:.2f}" if letter in PAPER else STOPPED
+
+
+def published(letter: str, value: float | None) -> str:
+    """A published FID with its source, in words."""
+    if value is None:
+        return "–"
+    cited = f"{CITED[letter]}; " if letter in CITED else ""
+    return f"{cited}{value:.2f} ({SOURCES[letter]})"

@@ -11,12 +11,13 @@ from mezzotint.config.sampling import SampleConfig
 from mezzotint.errors import UserError
 from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import Figure
+from mezzotint.metrics import network as load_network
 from mezzotint.paper.estimate import estimates, too_long
 from mezzotint.paper.models import trainings
 from mezzotint.paper.options import Options, Precision, Scale
 from mezzotint.paper.page import write
 from mezzotint.paper.plan import Row, plan
-from mezzotint.paper.rows import Facts, measured
+from mezzotint.paper.rows import Facts, measured, networks
 from mezzotint.paper.schedules import compare_schedules
 from mezzotint.paper.tables import Results
 from mezzotint.paper.work import Work, begin
@@ -35,7 +36,7 @@ class ReproducedRow:
         figures: By name, such as "fd-glyphs", "fid" and "accuracy".
         paper: The paper's FID of the experiment; None if it gives none.
         published: The FID of the method's own publication; None if it has none.
-        seconds: For a batch of 64 samples.
+        seconds: For a batch of 64 samples, the median over the batches.
         memory: The peak of the process, in MiB; None where the system does not tell.
     """
 
@@ -89,6 +90,7 @@ def reproduce(
     images: int | None = None,
     samples: int | None = None,
     seed: int = 0,
+    network: str | Sequence[str] = (),
     precision: Precision = "auto",
     hours: float = 24,
     on_message: Callable[[str], None] | None = None,
@@ -114,6 +116,8 @@ def reproduce(
         images: Images that each diffusion model sees; by default the scale's own number.
         samples: Samples for each row; by default the scale's own number.
         seed: Of trainings and samples.
+        network: The feature networks that measure; by default the package's own, and "inception",
+            for FID, if its weights are on this machine. Those named here are downloaded.
         precision: What samples are made in: "float32", "bf16" or "auto" (bf16 where the hardware
             has it).
         hours: A training that would take longer is left out, and its rows say so.
@@ -139,6 +143,7 @@ def reproduce(
         images=images,
         samples=samples,
         seed=seed,
+        network=(network,) if isinstance(network, str) else tuple(network),
         precision=precision,
         hours=hours,
     )
@@ -147,6 +152,8 @@ def reproduce(
         raise UserError("reproduce is one process's work: start it without torchrun")
     say = on_message or (lambda line: None)
     follow = on_progress or (lambda what, done, total: None)
+    for name in options.network:
+        load_network(name, device)  # weights that cannot be had are said now, not after a training
     work = decide(begin(plan(options)), options.hours, say)
     for model, steps in trainings(work):
         for progress in steps:
@@ -179,6 +186,8 @@ def decide(work: Work, hours: float, say: Callable[[str], None]) -> Work:
     for model in work.plan.models:
         if why := work.why_not(model):
             say(f"  {model} is left out: {why}")
+    if total:
+        say(f"  {networks('', work.plan.networks)[1] or 'FID is measured too'}")
     say(f"  in all: {f'about {in_words(total)}' if total else 'nothing left to do'}")
     return work
 

@@ -6,8 +6,8 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,15 @@ from mezzotint.storage.machine import commit, processor
 Facts = dict[str, Any]  # a row of rows.jsonl
 
 
-def networks(data: str) -> tuple[list[str], str]:
+def networks(data: str, chosen: Sequence[str] = ()) -> tuple[list[str], str]:
     """The feature networks that measure, and a note about what is missing.
 
-    They are the one in the package, and Inception if its weights are on this machine.
+    They are the chosen ones; else the one in the package, and Inception if its weights are on this
+    machine.
     """
+    if chosen:
+        fid = any(name.startswith("inception") for name in chosen)
+        return [*chosen], "" if fid else "No FID: it takes the network inception."
     own = evaluation.choose(data)
     try:
         if weights_path():
@@ -46,9 +50,14 @@ def networks(data: str) -> tuple[list[str], str]:
     except UserError as error:
         return [own], f"No FID: {error}."
     return [own], (
-        "No FID: the weights of Inception are not on this machine. `mezzotint evaluate --network "
-        "inception` downloads them; if this command is then given again, it adds FID and IS."
+        "No FID: the weights of Inception are not on this machine. With "
+        '`network="inception"` they are downloaded, and FID and IS are added.'
     )
+
+
+def at_hand(work: Work, model: str) -> list[str]:
+    """The feature networks that measure a model."""
+    return networks(work.data[model].origin, work.plan.networks)[0]
 
 
 def recorded(work: Work) -> dict[Row, Facts]:
@@ -60,7 +69,7 @@ def recorded(work: Work) -> dict[Row, Facts]:
     for facts in kept(work, "rows.jsonl"):
         there = samples.block(cache_folder("samples") / facts["pictures"], 0).exists()
         used = {figure["network"] for figure in facts["figures"]}
-        wanted = networks(work.data[facts["model"]].origin)[0] if there else []
+        wanted = at_hand(work, facts["model"]) if there else []
         if not there or not used >= {*wanted}:
             continue
         for row in work.rows:
@@ -73,33 +82,105 @@ def recorded(work: Work) -> dict[Row, Facts]:
 def measured(
     work: Work, device: torch.device, on_row: Callable[[Row, Facts], None], follow: Follow
 ) -> dict[Row, Facts]:
-    """All rows in the order of the plan; those not recorded are measured now, and announced."""
-    rows = recorded(work)
+    """All rows in the order of the plan; those not recorded are measured now, and announced.
+
+    The samples of rows of one model and equally many calls are made in turns, a batch of each, so
+    that their times can be compared, whatever else the machine does meanwhile.
+    """
+    rows, made = recorded(work), dict[Row, Made]()
+
+    def named(row: Row) -> Follow:
+        return lambda what, done, total: follow(f"{row.name}: {what}", done, total)
+
     for row in work.rows:
-        if row not in rows:
-
-            def follow_row(what: str, done: float, total: int, name: str = row.name) -> None:
-                follow(f"{name}: {what}", done, total)
-
-            rows[row] = measure(work, row, device, follow_row)
-            on_row(row, rows[row])
+        if row in rows:
+            continue
+        if row not in made:
+            alike = [r for r in work.rows if r not in rows and _cost(r) == _cost(row)]
+            made |= make(work, alike, device, named)
+        rows[row] = measure(work, row, made[row], named(row))
+        on_row(row, rows[row])
     return {row: rows[row] for row in work.plan.rows if row in rows}
 
 
-def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> Facts:
-    """Make a row's samples, measure them, and append the figures to rows.jsonl."""
+def _cost(row: Row) -> tuple[str, int, float]:
+    return row.model, row.settings.calls, row.settings.guidance
+
+
+@dataclass(frozen=True)
+class Made:
+    """The samples of a row, and what they cost."""
+
+    pipe: Pipeline
+    folder: Path
+    seconds: float  # for BATCH samples, the median
+    batches: int  # that were timed
+    memory: float | None  # the peak, in MiB
+    turns: tuple[str, ...]  # the rows whose batches were made in between
+
+
+def make(
+    work: Work, rows: Sequence[Row], device: torch.device, follow: Callable[[Row], Follow]
+) -> dict[Row, Made]:
+    """Make the samples that are missing of rows, in turns, each batch of them timed.
+
+    If none is missing of a row, BATCH are made again for the time.
+    """
     plan = work.plan
-    pipe = loading.load(work.folder(row.model), device, recommended=False)
+    pipe = loading.load(work.folder(rows[0].model), device, recommended=False)
     pipe = pipe.in_precision(plan.precision)
-    folder = evaluation.kept(pipe, row.settings, plan.seed, BATCH)
-    seconds, memory = _make(pipe, row, folder, plan, follow)
+    folders = {row: evaluation.kept(pipe, row.settings, plan.seed, BATCH) for row in rows}
+    blocks = range(-(-plan.samples // BATCH))
+    missing: dict[Row, list[int]] = {}
+    for row, folder in folders.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        missing[row] = [i for i in blocks if not samples.block(folder, i).exists()]
+    times: dict[Row, list[float]] = {row: [] for row in rows}
+    highest: dict[Row, list[float]] = {row: [] for row in rows}
+    with tempfile.TemporaryDirectory() as aside:
+        for turn in range(max(1, *map(len, missing.values()))):
+            for row in rows:
+                if turn and turn >= len(missing[row]):
+                    continue
+                i = missing[row][turn] if missing[row] else 0
+                to = folders[row] if missing[row] else Path(aside)
+                spent, memory = _timed(pipe, to, i, row, plan, follow(row))
+                times[row].append(spent)
+                highest[row] += [] if memory is None else [memory]
+    return {
+        row: Made(
+            pipe,
+            folders[row],
+            statistics.median(times[row]),
+            len(times[row]),
+            max(highest[row], default=None),
+            tuple(other.name for other in rows if other != row),
+        )
+        for row in rows
+    }
+
+
+def _timed(
+    pipe: Pipeline, to: Path, i: int, row: Row, plan: Plan, follow: Follow
+) -> tuple[float, float | None]:
+    """Make a batch of samples: the seconds it takes, and the peak of memory in MiB."""
+    clock = time.perf_counter()
+    _, memory = peak(
+        lambda: samples.make(pipe, to, i, row.settings, plan.seed, BATCH, plan.samples, follow)
+    )
+    return time.perf_counter() - clock, memory
+
+
+def measure(work: Work, row: Row, made: Made, follow: Follow) -> Facts:
+    """Measure a row's samples, and append the figures to rows.jsonl."""
+    plan, pipe = work.plan, made.pipe
     against = evaluation.training_set(work.folder(row.model), pipe)
     measures = [
         evaluation.measure(name, against, pipe.size, pipe.device)
-        for name in networks(work.data[row.model].origin)[0]
+        for name in at_hand(work, row.model)
     ]
     result = evaluation.measure_samples(
-        *(pipe, measures, row.settings, [plan.samples], folder),
+        *(pipe, measures, row.settings, [plan.samples], made.folder),
         seed=plan.seed,
         batch=BATCH,
         chosen=("fd", "cs", "accuracy"),
@@ -111,11 +192,13 @@ def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> Facts
         "experiment": row.letter,
         **trained(work, row.model),
         "settings": asdict(row.settings),
-        "pictures": folder.name,
+        "pictures": made.folder.name,
         "seed": plan.seed,
         "precision": plan.precision,
-        "seconds": seconds,
-        "memory": memory,
+        "seconds": made.seconds,
+        "batches": made.batches,
+        "turns": made.turns,
+        "memory": made.memory,
         "images": plan.models[row.model].train.images,
         "training_seconds": duration(work.folder(row.model) / "log.jsonl"),
         "processor": processor(),
@@ -124,29 +207,3 @@ def measure(work: Work, row: Row, device: torch.device, follow: Follow) -> Facts
     }
     jsonl.append(plan.folder / "rows.jsonl", facts)
     return facts
-
-
-def _make(
-    pipe: Pipeline, row: Row, folder: Path, plan: Plan, follow: Follow
-) -> tuple[float, float | None]:
-    """Make the samples that are missing: seconds for BATCH of them, and the peak of memory in MiB.
-
-    If none is missing, BATCH are made again for the time.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    blocks = range(-(-plan.samples // BATCH))
-    missing = [i for i in blocks if not samples.block(folder, i).exists()]
-    with tempfile.TemporaryDirectory() as aside:
-        times, highest = [], []
-        for i in missing or [0]:
-            to = folder if missing else Path(aside)
-            clock = time.perf_counter()
-            _, memory = peak(
-                lambda i=i, to=to: samples.make(  # type: ignore[misc]
-                    pipe, to, i, row.settings, plan.seed, BATCH, plan.samples, follow
-                )
-            )
-            times.append(time.perf_counter() - clock)
-            highest.append(memory)
-    known = [memory for memory in highest if memory is not None]
-    return statistics.median(times), max(known) if known else None

@@ -14,9 +14,10 @@ from mezzotint.drawing.inline import chart, colours, strip
 from mezzotint.drawing.page import Cell, Chart, Section, Table
 from mezzotint.errors import as_flags
 from mezzotint.paper.costs import BATCH
-from mezzotint.paper.plan import Row, digest
-from mezzotint.paper.published import EXPERIMENTS, SOURCES
+from mezzotint.paper.plan import Row, digest, named
+from mezzotint.paper.published import EXPERIMENTS, papers, published
 from mezzotint.paper.rows import networks
+from mezzotint.paper.terms import CONFIGURATION, explained
 from mezzotint.paper.work import Work
 from mezzotint.storage.cache import cache_folder
 from mezzotint.storage.log import duration
@@ -47,7 +48,7 @@ class Results:
 
 def sections(results: Results) -> Iterator[tuple[Section, list[Panel]]]:
     """Each section, with the panels that its charts show."""
-    yield _four(results), []
+    yield _headlines(results), []
     yield _every(results), []
     if results.rows:
         yield _samples(results), []
@@ -58,65 +59,97 @@ def sections(results: Results) -> Iterator[tuple[Section, list[Panel]]]:
     yield _trainings(results), []
 
 
-def _four(results: Results) -> Section:
+def heading(results: Results) -> str:
+    """What the experiments of a plan are called."""
+    letters = sorted({row.letter for row in results.work.plan.rows})
+    if len(letters) == 1:
+        return f"Experiment {letters[0]}"
+    return "The four experiments" if len(letters) == 4 else f"Experiments {', '.join(letters)}"
+
+
+def _by_data(results: Results, rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by the name of their model's data: figures of different data are not ranked."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        data = named(results.work.plan.models[row.model].data.data)
+        found.setdefault(data, []).append(row)
+    return found
+
+
+def _parted(title: str, text: str, tables: Mapping[str, Table]) -> Section:
+    """A section of a table for each data set, under headings if there are several."""
+    if len(tables) == 1:
+        return Section(title, text, tables=list(tables.values()))
+    parts = [Section(f"{title}: {data}", tables=[table]) for data, table in tables.items()]
+    return Section(title, text, sections=parts)
+
+
+def _names(results: Results, rows: Sequence[Row]) -> list[str]:
+    """The names of all figures of some rows."""
+    done = [results.rows[row] for row in rows if row in results.rows]
+    return list(dict.fromkeys(f["name"] for facts in done for f in facts["figures"]))
+
+
+def _headlines(results: Results) -> Section:
     """A row for each experiment."""
-    distances = results.distances()
-    head = ["", "", "the paper's FID", "published FID", *(f"our {d}" for d in distances)]
-    head += ["95 % interval", "samples", "images seen", "training", "configuration"]
-    rows: list[list[Cell]] = []
-    for row in results.work.plan.rows:
-        if not row.headline:
-            continue
-        known = f"{row.letter}: {row.name}", EXPERIMENTS[row.letter], *map(_fid, _others(row))
+    tables, every = {}, list[str]()
+    parts = _by_data(results, [row for row in results.work.plan.rows if row.headline])
+    for data, rows in parts.items():
+        distances = [n for n in results.distances() if n in _names(results, rows)]
+        every += distances
+        tables[data] = _headline_table(results, data, rows, distances)
+    text = (
+        "The paper's figures are FIDs on CIFAR-10 (A, B, D) and on ImageNet-100 (C). The published "
+        "FIDs are those of the methods' own papers. Only FIDs on the same data can be compared "
+        f"with each other. {explained(every)} {CONFIGURATION} "
+        f"{as_flags(networks('', results.work.plan.networks)[1])}"
+    )
+    return _parted(heading(results), text.strip(), tables)
+
+
+def _headline_table(
+    results: Results, data: str, rows: Sequence[Row], distances: Sequence[str]
+) -> Table:
+    head = ["", "", "data", "the paper's FID", "published FID"]
+    head += [f"our {d} (95 % interval)" for d in distances] or ["our figure"]
+    head += ["samples", "images seen", "training", "configuration"]
+    cells: list[list[Cell]] = []
+    for row in rows:
+        known: list[Cell] = [f"{row.letter}: {row.name}", EXPERIMENTS[row.letter], data]
+        known += [papers(row.letter), published(row.letter, row.published)]
         facts = results.rows.get(row)
         if facts is None:
-            why = results.work.why_not(row.model)
-            cells: list[Cell] = [*known, f"not done: {as_flags(why)}"]
-            rows.append([*cells, *["–"] * (len(head) - len(cells))])
+            known.append(f"not done: {as_flags(results.work.why_not(row.model))}")
+            cells.append([*known, *["–"] * (len(head) - len(known))])
             continue
         found = {f["name"]: f for f in facts["figures"]}
-        values: list[Cell] = [f"{found[d]['value']:.2f}" if d in found else "–" for d in distances]
-        last = [found[d] for d in distances if d in found][-1]
-        rows.append(
-            [
-                *(*known, *values),
-                f"{last['low']:.2f} to {last['high']:.2f}",
-                f"{last['samples']:,}",
-                f"{facts['images']:,}",
-                in_words(facts["training_seconds"]),
-                facts["configuration"],
-            ]
+        values = [_spread(found[d]) if d in found else "–" for d in distances]
+        samples = f"{facts['figures'][0]['samples']:,}"
+        spent = in_words(facts["training_seconds"])
+        cells.append(
+            [*known, *values, samples, f"{facts['images']:,}", spent, facts["configuration"]]
         )
-    text = (
-        "The paper's figures are FIDs on CIFAR-10 (A, B, D) and on ImageNet-100 (C); it gives none "
-        f"for A and D. The published FIDs are those of the methods' own papers ({SOURCES}). Our "
-        "figures are named after their feature network, and the table of trainings names the data: "
-        f"only those that are FID, on the same data, can be compared. {networks('')[1]}"
-    )
-    return Section("The four experiments", text.strip(), tables=[Table(rows, head)])
-
-
-def _others(row: Row) -> tuple[float | None, float | None]:
-    return row.paper, row.published
-
-
-def _fid(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+    return Table(cells, head)
 
 
 def _every(results: Results) -> Section:
     """All rows with all figures."""
-    names = dict.fromkeys(f["name"] for facts in results.rows.values() for f in facts["figures"])
-    rows: list[list[Cell]] = []
-    for row, facts in results.rows.items():
-        found = {f["name"]: f for f in facts["figures"]}
-        values = [_spread(found[name]) if name in found else "–" for name in names]
-        rows.append([f"{row.letter}: {row.name}", _fid(row.published), *values])
+    tables = {}
+    for data, rows in _by_data(results, list(results.rows)).items():
+        names = _names(results, rows)
+        cells: list[list[Cell]] = []
+        for row in rows:
+            found = {f["name"]: f for f in results.rows[row]["figures"]}
+            values = [_spread(found[name]) if name in found else "–" for name in names]
+            fid = published(row.letter, row.published)
+            cells.append([f"{row.letter}: {row.name}", data, fid, *values])
+        tables[data] = Table(cells, ["", "data", "published FID", *names])
     text = (
         "All figures with their 95 % intervals. Distances are too high because the samples are "
-        "few, by the same amount in all rows."
+        "few, by about the same amount in all rows of one table. "
+        f"{explained(_names(results, list(results.rows)))}"
     )
-    return Section("All rows", text, tables=[Table(rows, ["", "published FID", *names])])
+    return _parted("All rows", text.strip(), tables or {"": Table([], ["", "data"])})
 
 
 def _spread(figure: Facts) -> str:
@@ -161,19 +194,24 @@ def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
                 f"{sampler} {row.settings.steps}",
                 f"{calls:,}",
                 f"{facts['seconds']:.2f}",
+                f"{facts.get('batches', '–')}",
                 f"{slowest / facts['seconds']:.1f}",
                 f"{facts['memory']:,.0f}" if facts["memory"] else "–",
                 _spread(figure),
             ]
         )
-    head = ["", "calls", f"seconds for {BATCH}", "times as fast", "peak MiB", name]
+    head = ["", "calls", f"seconds for {BATCH}", "batches timed", "times as fast", "peak MiB", name]
     panels = [
         Panel(_sorted(points), "denoiser calls", name, log_x=True, log_y=True),
         Panel(_sorted(times), "denoiser calls", "seconds per sample", log_x=True, log_y=True),
     ]
+    turns = [f"{row.name} and {', '.join(f['turns'])}" for row, f in rows.items() if f.get("turns")]
     text = (
-        "Samples of one model, from the same noise. The time is the median over batches of "
-        f"{BATCH}; the memory is that of the whole process."
+        f"Samples of one model, from the same noise. seconds for {BATCH} is the time from the "
+        f"noise to {BATCH} samples on the disk, made at once: the median over the batches timed. "
+        + (f"{turns[0]} were timed in turns, a batch of each. " if turns else "")
+        + "times as fast is against the slowest row. calls are calls of the network for a sample. "
+        f"peak MiB is the most memory that the whole process held. {explained([name])}"
     )
     charts, legend = _charts(panels)
     section = Section("What fewer steps cost", text, legend, charts, [Table(cells, head)])
@@ -213,7 +251,7 @@ def _schedules(results: Results) -> tuple[Section, list[Panel]] | None:
         "eps_hat - eps over the schedule's own levels, on images that were not trained on. The "
         "chart shows it by SNR, where schedules can be compared. noise scale is the batch size at "
         "which half of the gradient is noise (McCandlish et al. 2018), and gradient the norm of "
-        "the gradient without noise, both at the end of the training."
+        f"the gradient without noise, both at the end of the training. {explained([name])}"
     )
     charts, legend = _charts(panels)
     return Section("Schedules", text, legend, charts, [Table(cells, head)]), panels
@@ -243,11 +281,16 @@ def _trainings(results: Results) -> Section:
     for name, config in work.plan.models.items():
         why = work.why_not(name)
         spent = "–" if why else in_words(duration(work.folder(name) / "log.jsonl"))
-        cells: list[Cell] = [name, config.recipe, config.data.data, f"{config.train.images:,}"]
+        cells: list[Cell] = [
+            name,
+            config.recipe,
+            named(config.data.data),
+            f"{config.train.images:,}",
+        ]
         rows.append([*cells, f"{config.train.batch}", spent, as_flags(why) or digest(config)])
     head = ["", "recipe", "data", "images", "batch", "steps took", "configuration"]
     text = (
-        "Each training has a run folder beside this page, with its config.json, which the last "
-        "column identifies."
+        "Each training has a run folder beside this page. images are those that it saw, batch how "
+        f"many at a step, steps took the time of its steps. {CONFIGURATION}"
     )
     return Section("Trainings", text, tables=[Table(rows, head)])

@@ -63,21 +63,37 @@ def begin(plan: Plan) -> Work:
     """
     path = plan.folder / "plan.json"
     known = _read(path) if path.exists() else {}
+    facts = plan.facts
     if plan.folder.exists() and not known and any(plan.folder.iterdir()):
         raise UserError(f"{plan.folder} exists and holds no plan: choose another `out`")
-    if changed := [k for k, v in plan.facts.items() if k in known and known[k] != v]:
-        name = changed[0]
-        raise UserError(
-            f"{plan.folder} was begun with {name} = {known[name]}, not {plan.facts[name]}: "
-            "continue it as it was, or choose another `out`"
-        )
+    elsewhere = {k for k, v in facts.items() if k.endswith(" data") and Path(v).exists()}
+    _same(plan.folder, known, {k: v for k, v in facts.items() if k not in elsewhere})
     for name, config in plan.models.items():
         check_folder(config, plan.folder / name, resume=True)
     work = _with_data(plan)
-    held = {k: v for k, v in plan.facts.items() if k.split()[0] not in work.left_out}
+    prints = {f"{name} fingerprint": data.fingerprint for name, data in work.data.items()}
+    # Where the images lie does not matter, if they are the same.
+    same = [f"{k.split()[0]} data" for k, v in prints.items() if known.get(k) == v]
+    _same(plan.folder, known, {k: v for k, v in facts.items() if k not in same})
+    held = {k: v for k, v in facts.items() if k.split()[0] not in work.left_out} | prints
     plan.folder.mkdir(parents=True, exist_ok=True)
     files.replace(path, json.dumps(known | held, indent=1))
     return work
+
+
+def _same(folder: Path, known: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Raise UserError unless a folder was begun with the same."""
+    for name, now in facts.items():
+        was = known.get(name, now)
+        if was != now and not (name.endswith(" data") and _one_place(was, now)):
+            raise UserError(
+                f"{folder} was begun with {name} = {was}, not {now}: "
+                "continue it as it was, or choose another `out`"
+            )
+
+
+def _one_place(was: str, now: str) -> bool:
+    return Path(was).exists() and Path(now).exists() and Path(was).samefile(now)
 
 
 def _with_data(plan: Plan) -> Work:

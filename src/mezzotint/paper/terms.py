@@ -1,0 +1,43 @@
+"""The words in the tables, explained where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+CONFIGURATION = (
+    "configuration is the beginning of a SHA-256 of the training's config.json: rows with the same "
+    "one are of one training."
+)
+
+
+def explained(names: Iterable[str]) -> str:
+    """What figures of these names are, in sentences."""
+    return " ".join(filter(None, (_explained(name) for name in dict.fromkeys(names))))
+
+
+def _explained(name: str) -> str:
+    metric, _, network = name.partition("-")
+    if metric == "fid":
+        return (
+            f"{name} is the Frechet inception distance of the samples from the training images: "
+            "lower is better, and 0 is the best."
+        )
+    if metric == "is":
+        return f"{name} is the Inception Score of the samples: higher is better, and 1 the worst."
+    if metric == "fd":
+        return (
+            f"{name} is the Frechet distance of the samples from the training images, computed as "
+            f"FID is, but in the features of mezzotint's network {network}: lower is better, and "
+            "it cannot be compared with an FID."
+        )
+    if metric == "cs":
+        return (
+            f"{name} is the classifier score, computed as the Inception Score is, but by the "
+            f"network {network}: higher is better, from 1 to the number of its classes."
+        )
+    if metric == "accuracy":
+        return (
+            "accuracy is the share of samples that the network takes for the class that they were "
+            "made for."
+        )
+    return ""
