@@ -10,11 +10,11 @@ from mezzotint.networks import DiT, DiTConfig
 from mezzotint.networks.dit import positions
 
 
-def dit(classes: int = 0, told: int = 0, **fields: int) -> DiT:
+def dit(classes: int = 0, augmentation: int = 0, **fields: int) -> DiT:
     """A small one, of weights that are nowhere zero."""
     torch.manual_seed(0)
     config = DiTConfig(**{"patch": 2, "width": 32, "depth": 2, "heads": 4, **fields})
-    net = DiT(config, 3, classes, told=told)
+    net = DiT(config, 3, classes, augmentation=augmentation)
     for weight in net.parameters():
         if not weight.any():
             nn.init.normal_(weight, std=0.1)
@@ -145,7 +145,7 @@ def test_labels_for_an_unconditional_network_are_refused() -> None:
 
 
 def test_every_weight_has_a_gradient() -> None:
-    net = dit(classes=2, told=3)
+    net = dit(classes=2, augmentation=3)
     x, t = torch.randn(2, 3, 8, 8), torch.tensor([5.0, 500.0])
     net(x, t, torch.tensor([0, 2]), torch.randn(2, 3)).square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in net.parameters())
@@ -153,7 +153,7 @@ def test_every_weight_has_a_gradient() -> None:
 
 @torch.no_grad()
 def test_it_runs_in_bf16() -> None:
-    net = dit(classes=3, told=2)
+    net = dit(classes=3, augmentation=2)
     x, t, labels = torch.randn(2, 3, 16, 16), torch.tensor([5.0, 999.0]), torch.tensor([0, 3])
     wanted, bound = net(x, t, labels), 0.03
     low = net.for_inference(torch.bfloat16)
@@ -168,7 +168,7 @@ def test_it_runs_in_bf16() -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_a_compiler_sees_it_as_one_graph(training: bool) -> None:
-    net = dit(classes=3, told=2).train(training)
+    net = dit(classes=3, augmentation=2).train(training)
     x, t, labels = torch.randn(2, 3, 16, 16), torch.zeros(2), torch.tensor([0, 3])
     with torch.set_grad_enabled(training):
         compiled = torch.compile(net, backend="eager", fullgraph=True, dynamic=False)
@@ -178,8 +178,8 @@ def test_a_compiler_sees_it_as_one_graph(training: bool) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"width": 30, "heads": 3}, "width is 30: it must be divisible by 4"),
-        ({"heads": 5}, "heads 5 do not divide a width of 384"),
+        ({"width": 30, "heads": 3}, "width is 30: choose a multiple of 4"),
+        ({"heads": 5}, "heads is 5, which does not divide the width 384"),
         ({"depth": 0}, "greater than 0"),
     ],
 )

@@ -148,10 +148,10 @@ def test_a_copy_in_bf16_leaves_the_original_as_it_was(tiny_net) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"channels": (48, 64)}, "groups 32 do not divide a width of 48"),
+        ({"channels": (48, 64)}, "groups is 32, which does not divide the width 48"),
         ({"channels": ()}, "channels is empty"),
-        ({"attention": (4,)}, "attention at level 4: levels are 0 to 3"),
-        ({"head_width": 48}, "head_width 48 does not divide 128"),
+        ({"attention": (4,)}, "there is no level 4 for attention: choose 0 to 3"),
+        ({"head_width": 48}, "head_width is 48, which does not divide the width 128"),
     ],
 )
 def test_a_network_that_cannot_be_built_is_refused(fields: dict, message: str) -> None:
@@ -205,12 +205,12 @@ def test_where_nothing_can_be_compiled_that_is_found_out(monkeypatch) -> None:
     assert not network.compiles.__wrapped__()
 
 
-def told(kind: str, numbers: int) -> nn.Module:
+def conditioned(kind: str, numbers: int) -> nn.Module:
     torch.manual_seed(0)
     if kind == "unet":
-        net = UNet(UNetConfig(channels=(8, 16), blocks=1, groups=4), 3, 4, told=numbers)
+        net = UNet(UNetConfig(channels=(8, 16), blocks=1, groups=4), 3, 4, augmentation=numbers)
     else:
-        net = DiT(DiTConfig(width=16, depth=1, heads=2), 3, 4, told=numbers)
+        net = DiT(DiTConfig(width=16, depth=1, heads=2), 3, 4, augmentation=numbers)
     for weight in net.parameters():
         if not weight.any():
             nn.init.normal_(weight, std=0.1)
@@ -218,17 +218,17 @@ def told(kind: str, numbers: int) -> nn.Module:
 
 
 @pytest.mark.parametrize("kind", ["unet", "dit"])
-def test_what_a_network_is_told_adds_to_the_embedding(kind: str) -> None:
-    net, plain = told(kind, 3), told(kind, 0)
+def test_the_augmentation_adds_to_the_embedding(kind: str) -> None:
+    net, plain = conditioned(kind, 3), conditioned(kind, 0)
     assert net.state_dict().keys() - plain.state_dict().keys() == {"augmentation.weight"}
     plain.load_state_dict({k: v for k, v in net.state_dict().items() if k != "augmentation.weight"})
     x, t = torch.randn(2, 3, 8, 8), torch.tensor([5.0, 500.0])
     for nothing in (None, torch.zeros(2, 3)):
-        torch.testing.assert_close(net(x, t, told=nothing), plain(x, t), rtol=0, atol=0)
+        torch.testing.assert_close(net(x, t, augmentation=nothing), plain(x, t), rtol=0, atol=0)
     numbers = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.0, 0.0]])
     shift = net.embed(t, None, numbers) - net.embed(t, None, None)
     torch.testing.assert_close(shift, numbers @ net.augmentation.weight.T, rtol=1e-5, atol=1e-6)
-    apart = (net(x, t, told=numbers) - net(x, t)).abs().amax((1, 2, 3))
+    apart = (net(x, t, augmentation=numbers) - net(x, t)).abs().amax((1, 2, 3))
     assert apart[0] > 1e-3
     assert apart[1] == 0
 
@@ -236,12 +236,14 @@ def test_what_a_network_is_told_adds_to_the_embedding(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["unet", "dit"])
 def test_telling_nothing_still_gives_every_weight_a_gradient(kind: str) -> None:
     """As processes that train together must have, whatever each drew."""
-    net = told(kind, 3)
+    net = conditioned(kind, 3)
     net(torch.randn(2, 3, 8, 8), torch.zeros(2)).sum().backward()
     assert all(p.grad is not None for p in net.parameters())
 
 
 @pytest.mark.parametrize("kind", ["unet", "dit"])
-def test_telling_a_network_that_takes_nothing_is_refused(kind: str) -> None:
-    with pytest.raises(UserError, match="leave out told"):
-        told(kind, 0)(torch.randn(1, 3, 8, 8), torch.zeros(1), told=torch.zeros(1, 3))
+def test_an_augmentation_is_refused_by_a_network_without_one(kind: str) -> None:
+    with pytest.raises(UserError, match="leave out augmentation"):
+        conditioned(kind, 0)(
+            torch.randn(1, 3, 8, 8), torch.zeros(1), augmentation=torch.zeros(1, 3)
+        )

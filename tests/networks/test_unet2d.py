@@ -20,9 +20,9 @@ SMALL = UNet2DConfig(
     ("change", "message"),
     [
         ({"channels": ()}, "channels is ()"),
-        ({"channels": (9, 16)}, "begin with an even width, 4 or more"),
-        ({"channels": (8, 18)}, "groups 4 do not divide a width of 18"),
-        ({"head_width": 6}, "head_width 6 does not divide 8 channels"),
+        ({"channels": (9, 16)}, "start with an even width from 4 on"),
+        ({"channels": (8, 18)}, "groups is 4, which does not divide the width 18"),
+        ({"head_width": 6}, "head_width is 6, which does not divide the width 8"),
         ({"shift": 2}, "shift"),
         ({"eps": 0.0}, "eps"),
     ],

@@ -70,7 +70,7 @@ def test_the_tiny_one_looks_at_latents_up_to_a_magnitude_of_3() -> None:
 @pytest.mark.parametrize("size", [(16, 18), (17, 16)])
 def test_sides_that_the_factor_does_not_divide_are_refused(build, size: tuple[int, int]) -> None:
     net = vae(channels=(8, 8, 16)) if build is vae else tiny()
-    match = rf"^an image of {size[0]}x{size[1]} .* so 4 must divide them$"
+    match = rf"^an image of {size[0]}x{size[1]} .* divisible by 4$"
     with pytest.raises(UserError, match=match):
         net.encode(torch.randn(1, 3, *size))
 
@@ -170,10 +170,10 @@ def test_bf16_is_near_and_the_callers_type_is_kept(build, layout: torch.memory_f
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: VAEConfig(channels=(48, 64)), "groups 32 do not divide a width of 48"),
+        (lambda: VAEConfig(channels=(48, 64)), "groups is 32, which does not divide the width 48"),
         (lambda: VAEConfig(channels=()), "channels is empty"),
         (lambda: VAEConfig(latent=0), "latent"),
-        (lambda: TinyVAEConfig(encoder=(1, 3)), "the same number of levels"),
+        (lambda: TinyVAEConfig(encoder=(1, 3)), "give both as many numbers"),
     ],
 )
 def test_one_that_cannot_be_built_is_refused(build, message: str) -> None:

@@ -67,12 +67,12 @@ def test_decoding_rounds_and_cuts() -> None:
 
 
 def test_images_that_are_not_uint8_are_refused() -> None:
-    with pytest.raises(UserError, match="must be uint8"):
+    with pytest.raises(UserError, match="convert them to uint8"):
         Pixels().encode(torch.rand(1, 3, 4, 4))
 
 
 def test_pixels_are_their_own_latents() -> None:
-    assert Pixels().latent_shape((3, 8, 6)) == Pixels().picture_shape((3, 8, 6)) == (3, 8, 6)
+    assert Pixels().latent_shape((3, 8, 6)) == Pixels().image_shape((3, 8, 6)) == (3, 8, 6)
 
 
 def test_latents_are_scaled_by_channel_and_back() -> None:
@@ -80,7 +80,7 @@ def test_latents_are_scaled_by_channel_and_back() -> None:
     z = codec.encode(images)
     assert z.dtype == torch.float32
     assert z.shape[1:] == codec.latent_shape((3, 6, 10)) == (3, 3, 5)
-    assert codec.picture_shape((3, 3, 5)) == (3, 6, 10)
+    assert codec.image_shape((3, 3, 5)) == (3, 6, 10)
     raw = Pixels().encode(images[..., ::2, ::2])
     for c in range(3):
         torch.testing.assert_close(z[:, c], (raw[:, c] - MEAN[c]) / STD[c])
@@ -195,11 +195,11 @@ def test_statistics_of_a_tile_make_a_small_difference() -> None:
 
 def test_what_does_not_go_together_is_refused() -> None:
     codec = Latents(Squares(Config(factor=8, latent=4)), torch.zeros(4), torch.ones(4))
-    with pytest.raises(UserError, match=r"images of 32x30 .* a `size` that 8 divides$"):
+    with pytest.raises(UserError, match=r"images of 32x30 .* a `size` divisible by 8$"):
         codec.latent_shape((3, 32, 30))
-    with pytest.raises(UserError, match="latents of 3 channels, the autoencoder has 4"):
+    with pytest.raises(UserError, match="latents have 3 channels but the autoencoder needs 4"):
         codec.decode(torch.randn(1, 3, 4, 4))
-    with pytest.raises(UserError, match="must be uint8"):
+    with pytest.raises(UserError, match="convert them to uint8"):
         codec.encode(torch.rand(1, 3, 16, 16))
-    with pytest.raises(UserError, match="a tile of 4 latents a side is too small: choose 8"):
+    with pytest.raises(UserError, match="`tile` is 4, too few latents: choose 8"):
         Latents(codec.vae, codec.mean, codec.std, 4)

@@ -51,12 +51,12 @@ def test_the_raw_network_is_the_pipelines(trained: Path) -> None:
 def test_what_is_no_model_is_refused(tmp_path: Path, trained: Path) -> None:
     with pytest.raises(mz.UserError, match="there is no folder"):
         mz.load(tmp_path / "nowhere")
-    with pytest.raises(mz.UserError, match="is no run, checkpoint or diffusers folder"):
+    with pytest.raises(mz.UserError, match="is not a model: give a run, a checkpoint"):
         mz.load(tmp_path)
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "config.json").write_text((trained / "config.json").read_text())
-    with pytest.raises(mz.UserError, match="has no checkpoint yet: train it on with `resume=True`"):
+    with pytest.raises(mz.UserError, match="has no checkpoint yet: continue training with"):
         mz.load(bare)
 
 

@@ -128,7 +128,7 @@ def test_a_schedule_of_ones_own_is_saved(tmp_path: Path) -> None:
 def test_a_network_of_ours_with_all_it_has_is_saved(tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = mz.UNetConfig(channels=(8,), blocks=1, attention=(), groups=4)
-    net = UNet(config, 3, 2, 6, told=5)
+    net = UNet(config, 3, 2, 6, augmentation=5)
     for weight in net.parameters():
         torch.nn.init.normal_(weight, std=0.1)
     pipe = mz.Pipeline(
@@ -210,7 +210,7 @@ V = (mz.cosine(50), "v", (3, 8, 8))
         ((None, *V), "`net` is None"),
         ((Lacking(), *V), r"`net` does not take \(x, t, condition\)"),
         ((Wrong("channels"), *V), r"`net` returns \(2, 1, 8, 8\)"),
-        ((Wrong("tuple"), *V), "`net` returns a tuple"),
+        ((Wrong("tuple"), *V), "`net` returns tuple"),
         ((Own(4, 2), *V), "`net` cannot be called .* condition None"),
         ((Own(4, 2), *V, ("a", "b", "c")), "condition of 0 to 3, the null class"),
         ((Plain(), 1000, *V[1:]), r"`schedule` is 1000: give one, such as mz\.cosine"),

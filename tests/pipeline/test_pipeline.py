@@ -146,14 +146,14 @@ def test_bf16_makes_nearly_the_same_pictures(pipe: mz.Pipeline) -> None:
     ("wish", "message"),
     [
         ({"n": 0}, "`n` is 0"),
-        ({"labels": 3}, "there is no class 3: labels are 0 to 2"),
+        ({"labels": 3}, "there is no class 3: choose labels from 0 to 2"),
         ({"labels": -1}, "there is no class -1"),
         ({"labels": [0, 1, 2]}, "there are 3 `labels` for 2 images"),
-        ({"labels": [0.5, 1.5]}, "labels are integers from 0, not torch.float32"),
+        ({"labels": [0.5, 1.5]}, "`labels` are torch.float32: give integers"),
         ({"labels": "bees"}, "there is no class 'bees'; did you mean bee"),
-        ({"labels": ["ant", "dodo"]}, "no class 'dodo': labels are 0 to 2, or names such as ant"),
-        ({"labels": {1}}, "labels are integers from 0, not {1}"),
-        ({"labels": [[0, 1], [1, 2]]}, "must be a list"),
+        ({"labels": ["ant", "dodo"]}, "no class 'dodo': choose 0 to 2, or a name such as ant"),
+        ({"labels": {1}}, "`labels` is \\{1\\}: give integers"),
+        ({"labels": [[0, 1], [1, 2]]}, "give one integer for each image"),
         ({"steps": 0}, "steps: input should be greater than 0"),
         ({"steps": 1001}, "`steps` is 1001: choose 1 to 1000"),
         ({"sampler": "euler"}, "unknown sampler 'euler': choose one of ddpm, ddim, heun"),
@@ -216,7 +216,7 @@ def test_what_is_asked_for_beside_another_choice_must_still_fit_it() -> None:
 
 def test_an_unconditional_model_takes_neither_labels_nor_guidance(uncond: mz.Pipeline) -> None:
     assert uncond.sample(1).shape == (1, 3, 16, 16)
-    with pytest.raises(mz.UserError, match="guidance needs a model with classes"):
+    with pytest.raises(mz.UserError, match="unconditional: leave out `guidance`"):
         uncond.sample(1, guidance=2.0)
     with pytest.raises(mz.UserError, match="unconditional: leave `labels` out"):
         uncond.sample(1, labels=0)
@@ -424,7 +424,7 @@ def test_autoguidance_calls_each_network_once_a_step(pipe, other_weights) -> Non
     ],
 )
 def test_a_weaker_model_of_something_else_is_refused(pipe, other_weights, change: dict) -> None:
-    told = "of another shape, classes, codec or schedule"
+    told = "has another shape, classes, codec or schedule"
     with pytest.raises(mz.UserError, match=told) as refused:
         pipe.guided_by(replace(other_weights(pipe), **change))
     assert len(str(refused.value).splitlines()) == 1
@@ -509,7 +509,7 @@ def test_a_model_with_a_learned_variance_takes_every_sampler(learned, sampler: s
 
 def test_a_variance_that_would_not_be_asked_for_is_refused(learned: mz.Pipeline) -> None:
     asked = {"sampler": "ddpm", "variance": "learned", "guidance": 0.0}
-    with pytest.raises(mz.UserError, match="guidance 0 asks the weaker model alone"):
+    with pytest.raises(mz.UserError, match="guidance 0 uses the weaker model only"):
         learned.guided_by(learned).sample(2, **asked)
 
 

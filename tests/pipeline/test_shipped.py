@@ -88,7 +88,7 @@ def test_a_path_goes_before_a_name(small: Path, trained: Path) -> None:
     assert mz.load("small").home == Path("small")
     (Path("small") / "config.json").unlink()
     (Path("small") / "checkpoints").rename("elsewhere")
-    assert "and hides the shipped model: rename it, or work elsewhere" in refused("small")
+    assert "and hides the shipped model of that name: rename the folder" in refused("small")
 
 
 def test_what_is_neither_path_nor_name_is_told_the_names(models: Path, trained: Path) -> None:
@@ -104,9 +104,9 @@ def test_what_is_neither_path_nor_name_is_told_the_names(models: Path, trained: 
 def test_a_damaged_model_is_to_be_reinstalled(small: Path, name: str) -> None:
     file = small / name
     file.write_bytes(file.read_bytes()[:-9])
-    assert refused("small").endswith("; it came with mezzotint: reinstall that")
+    assert refused("small").endswith("; it is part of mezzotint: reinstall mezzotint")
     file.unlink()
-    assert refused("small").endswith("; it came with mezzotint: reinstall that")
+    assert refused("small").endswith("; it is part of mezzotint: reinstall mezzotint")
     assert name in refused("small")
 
 
@@ -115,7 +115,7 @@ def test_a_format_to_come_is_refused(small: Path, elsewhere: bool) -> None:
     manifest = json.loads((small / "manifest.json").read_text())
     (small / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
     said = refused(str(small.rename("copy")) if elsewhere else "small")
-    assert "is of format 2, this mezzotint reads 1: update mezzotint" in said
+    assert "has format 2 but this mezzotint reads 1: update mezzotint" in said
 
 
 def recommend(run: Path, digest: str) -> SampleConfig:
@@ -159,7 +159,7 @@ def test_what_cannot_be_shipped_is_refused(
     models: Path, trained: Path, trained_vae: Path, tmp_path: Path, monkeypatch
 ) -> None:
     out = models / "small"
-    with pytest.raises(mz.UserError, match="is an autoencoder, and makes no images"):
+    with pytest.raises(mz.UserError, match="is an autoencoder, which cannot make images"):
         ship(trained_vae, out, "")
     with pytest.raises(mz.UserError, match="exists: delete it first"):
         ship(trained, tmp_path / "work", "")

@@ -287,7 +287,7 @@ def test_latents_that_are_not_of_unit_variance_are_refused(tiny_ldm, tmp_path) -
     means = torch.zeros(4)
     scaled = foreign(tmp_path / "scaled", scale=100.0)
     told = refused(latent(tiny_ldm, scaled, scaling="own"), tmp_path / "run")
-    assert "are not of zero mean and unit variance" in told
+    assert "do not have zero mean and unit variance" in told
     assert told.endswith('pass `scaling="measured"`')
     job = begun(latent(tiny_ldm, scaled))
     assert epoch(job).std() == pytest.approx(1, abs=0.05)
@@ -314,7 +314,7 @@ def test_latents_that_are_all_alike_are_refused(tiny_ldm, tmp_path, posterior) -
 
 def test_sizes_that_do_not_fit_are_refused(tiny_ldm, tmp_path) -> None:
     odd = replace(tiny_ldm, data=replace(tiny_ldm.data, size=30))
-    assert "30x30 (height x width) have no latents" in refused(odd, tmp_path / "run")
+    assert "cannot encode images of 30x30 (height x width)" in refused(odd, tmp_path / "run")
     odd = replace(tiny_ldm, data=replace(tiny_ldm.data, size=36))
     told = refused(odd, tmp_path / "run")
     assert "latents of 9x9, of images of 36x36 cannot be halved" in told
@@ -327,9 +327,9 @@ def test_what_is_no_autoencoder_is_refused(tiny_ldm, finished, trained_vae, tmp_
     out = tmp_path / "run"
     assert "there is no folder" in refused(latent(tiny_ldm, tmp_path / "no"), out)
     told = refused(latent(tiny_ldm, finished), out)
-    assert told.endswith("is of a model of pixels: give an autoencoder")
+    assert told.endswith("holds a model of pixels: give an autoencoder")
     (tmp_path / "empty").mkdir()
-    assert "is no run" in refused(latent(tiny_ldm, tmp_path / "empty"), out)
+    assert "is not a model" in refused(latent(tiny_ldm, tmp_path / "empty"), out)
     shutil.rmtree(trained_vae / "checkpoints")
     assert "has no checkpoint yet" in refused(tiny_ldm, out)
 
@@ -352,7 +352,7 @@ def test_a_foreign_autoencoder_of_grey_pictures_is_refused(tiny_ldm, tmp_path) -
     torch.manual_seed(0)
     write_vae(tmp_path / "theirs", asdict(NET), 1, VAE(NET, 1).state_dict(), 1.0, 0.0)
     told = refused(latent(tiny_ldm, tmp_path / "theirs"), tmp_path / "run")
-    assert "3 channels, and the autoencoder is of images of 1: give an autoencoder of 3" in told
+    assert "3 channels but the autoencoder takes 1: give an autoencoder of 3-channel" in told
 
 
 def test_pictures_without_classes_are_refused_but_for_an_unconditional_model(tiny_ldm, tmp_path):
@@ -370,7 +370,7 @@ def test_pictures_without_classes_are_refused_but_for_an_unconditional_model(tin
     [
         ("", "latents have no bounds: choose --clipping none"),
         ("--clipping none --non-leaking 0.12", "--non-leaking augments pixels: leave it out with"),
-        ("--clipping none --scaling own --size 30", "have no latents"),
+        ("--clipping none --scaling own --size 30", "cannot encode images of 30x30"),
         ("--clipping none --vae nowhere", "there is no folder nowhere"),
     ],
 )
@@ -406,7 +406,7 @@ def test_a_weaker_model_guides_in_the_same_latents_only(trained_ldm, trained) ->
     pipe = mz.load(trained_ldm)
     weaker = mz.load(trained_ldm / "checkpoints" / "step-8")
     assert pipe.guided_by(weaker).sample(2, guidance=2.0).shape == (2, 3, 32, 32)
-    with pytest.raises(mz.UserError, match="the weaker model is of another shape"):
+    with pytest.raises(mz.UserError, match="the weaker model has another shape"):
         pipe.guided_by(mz.load(trained))
 
 
@@ -434,13 +434,13 @@ def test_the_network_is_told_of_the_augmentation(augmented: Experiment) -> None:
     job = begun(augmented)
     seen = []
     job.state.net.register_forward_pre_hook(
-        lambda net, args, kwargs: seen.append(kwargs["told"]), with_kwargs=True
+        lambda net, args, kwargs: seen.append(kwargs["augmentation"]), with_kwargs=True
     )
     task, u = job.state.task, torch.rand(64, KNOBS, generator=torch.Generator().manual_seed(0))
     examples = job.batch(0, 64, u)
     task(job.state.net, examples, *task.draw(64, 0, torch.Generator().manual_seed(0)))
     (told,) = seen
-    assert torch.equal(told, examples.told)
+    assert torch.equal(told, examples.augmentation)
     assert told.shape == (64, TOLD)
     assert 0.3 < (told[:, 0] == 1).float().mean() < 0.7  # its own mirror
     assert 0.2 < (told[:, 1:] != 0).any(1).float().mean() < 0.7  # 1 - 0.88^5 is 0.47
@@ -458,4 +458,4 @@ def test_an_augmented_run_is_exact_in_its_resume_and_sampled_without(augmented, 
     assert pipe.sample(3).shape == (3, 3, 32, 32)
     x, t = torch.randn(2, 3, 32, 32), torch.tensor([5.0, 500.0])
     with torch.no_grad():
-        assert torch.equal(pipe.net(x, t), pipe.net(x, t, told=torch.zeros(2, TOLD)))
+        assert torch.equal(pipe.net(x, t), pipe.net(x, t, augmentation=torch.zeros(2, TOLD)))

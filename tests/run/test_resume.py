@@ -58,7 +58,7 @@ def test_a_prolonged_training_is_exact_where_the_learning_rate_was_the_same(
 ) -> None:
     finish(longer(tiny, 96, 0.0), tmp_path / "run")
     finish(longer(tiny, 128, 0.0), tmp_path / "whole")
-    assert "not to the bit" not in note(tmp_path / "run", images=128)
+    assert "bit-identical" not in note(tmp_path / "run", images=128)
     mz.train(out=tmp_path / "run", resume=True, images=128)
     assert_same(tmp_path / "run", tmp_path / "whole")
 
@@ -66,9 +66,9 @@ def test_a_prolonged_training_is_exact_where_the_learning_rate_was_the_same(
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"images": 128}, "images 96 -> 128 (not to the bit an uninterrupted training: the steps"),
-        ({"accumulate": 2}, "accumulate 1 -> 2 (not to the bit an uninterrupted training: the par"),
-        ({"precision": "bf16"}, "precision float32 -> bf16 (not to the bit an uninterrupted trai"),
+        ({"images": 128}, "images 96 -> 128 (the result will not be bit-identical: the steps"),
+        ({"accumulate": 2}, "accumulate 1 -> 2 (the result will not be bit-identical: other par"),
+        ({"precision": "bf16"}, "precision float32 -> bf16 (the result will not be bit-identical"),
         ({"log_every": 8, "sampler": "ddpm"}, "changed: log_every 24 -> 8, sampler ddim -> ddpm"),
         ({}, "step-12"),
     ],
@@ -78,7 +78,7 @@ def test_the_first_note_says_what_changed_and_whether_it_is_exact(
 ) -> None:
     found = note(trained, **changed)
     assert said in found
-    assert ("not to the bit" in found) == ("not to the bit" in said)
+    assert ("bit-identical" in found) == ("bit-identical" in said)
 
 
 def test_what_out_of_memory_advises_is_taken(trained: Path, capsys: CapSys) -> None:
@@ -94,9 +94,9 @@ def test_what_out_of_memory_advises_is_taken(trained: Path, capsys: CapSys) -> N
         ({"batch": 4}, "was begun with `batch=8`, not 4"),
         ({"warmup": 0}, "was begun with `warmup=16`, not 0"),
         ({"recipe": "cifar10-ddpm"}, "was begun with the recipe tiny, not cifar10-ddpm"),
-        ({"resume": False}, "give a recipe, or `resume=True` and as `out` the folder of a run"),
-        ({"out": None}, "give a recipe, or `resume=True` and as `out` the folder of a run"),
-        ({"out": "nowhere"}, "nowhere is not a run: give as `out` the folder of a run to resume"),
+        ({"resume": False}, "there is no recipe: give one, or `resume=True` and a run as `out`"),
+        ({"out": None}, "there is no recipe: give one, or `resume=True` and a run as `out`"),
+        ({"out": "nowhere"}, "nowhere is not a run: give the folder of a run to resume as `out`"),
     ],
 )
 def test_what_cannot_be_resumed_is_one_clear_line(trained: Path, options: dict, said: str) -> None:
@@ -107,7 +107,7 @@ def test_what_cannot_be_resumed_is_one_clear_line(trained: Path, options: dict, 
 
 def test_a_command_that_resumes_nothing_says_so(tmp_path: Path, capsys: CapSys) -> None:
     code, _, err = call(capsys, "train", "--resume", str(tmp_path / "run"))
-    said = f"{tmp_path}/run is not a run: give as --out the folder of a run to resume"
+    said = f"{tmp_path}/run is not a run: give the folder of a run to resume as --out"
     assert (code, err) == (2, f"mezzotint: {said}\n")
 
 
@@ -126,8 +126,8 @@ def test_a_shorter_training_warms_up_and_averages_for_less_long(tiny, tmp_path) 
     train, said = begun(tiny, tmp_path, images=48)
     assert (train.images, train.warmup, train.ema_halflife) == (48, 8, 50.0)
     assert said.endswith(
-        "; 48 images in place of 96: in proportion, the warm-up 8 and the average's half-life 50 "
-        "images"
+        "; 48 images instead of 96, so in proportion "
+        "the warm-up 8 and the average's half-life 50 images"
     )
 
 
@@ -150,7 +150,7 @@ def test_a_flag_that_gives_the_recipes_own_value_is_given(
     flags = ["--images", "48", "--warmup", "16", "--out", str(tmp_path / "run")]
     code, _, err = call(capsys, "train", "tiny", *flags)
     assert code == 0
-    assert "48 images in place of 96: in proportion, the average's half-life 50 images" in err
+    assert "48 images instead of 96, so in proportion the average's half-life 50 images" in err
     assert configuration.read(tmp_path / "run" / "config.json").train.warmup == 16
 
 

@@ -143,7 +143,7 @@ def test_a_finished_run_can_be_sent_later_with_its_report(tmp_path: Path, memory
 
 
 def test_a_run_that_cannot_be_is_not_tracked(tiny: Experiment, trained: Path, memory: Memory):
-    with pytest.raises(mz.UserError, match="holds a run already"):
+    with pytest.raises(mz.UserError, match="already holds a run"):
         next(Copy(trained, "memory").follow(run(tiny, trained)))
     assert not memory.begun
 
@@ -158,7 +158,7 @@ def test_a_tracker_that_fails_is_off_and_the_training_goes_on(
 
     calls: list[str] = []
     monkeypatch.setattr(memory, broken, fail)
-    with pytest.warns(UserWarning, match=r"is off \(the line is dead\)") as said:
+    with pytest.warns(UserWarning, match=r"is now off \(the line is dead\)") as said:
         assert followed(tmp_path, 0, 4) == [0, 1, 2, 3, 4, 4, 4]
     assert len(said) == len(calls) == 1
 
@@ -269,7 +269,7 @@ def test_without_an_account_it_is_offline_and_one_part_is_the_whole(
     with pytest.warns(UserWarning, match=r"W&B is used offline") as said:
         train(capsys, folder, "--track", "wandb", "--resume")
     assert len(said) == 1
-    assert f"({why}): send the run with `wandb sync {folder}/wandb/" in str(said[0].message)
+    assert f"({why}): to send the run, use `wandb sync {folder}/wandb/" in str(said[0].message)
     sent, account.rows = account.rows, []
     with pytest.warns(UserWarning, match=r"W&B is used offline"):
         train(capsys, folder, "--track", "wandb", "--resume")

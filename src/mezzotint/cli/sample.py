@@ -69,8 +69,8 @@ def sample(arguments: list[str]) -> None:
     if flags.tile:
         pipe = pipe.tiled(flags.tile)
     pipe = pipe.in_precision(flags.precision)
-    if flags.nfe is None and (told := tuned.told(pipe, folder)):
-        print(f"recommended, where no flag says otherwise: {told}")
+    if flags.nfe is None and (settings_found := tuned.in_use(pipe, folder)):
+        print(f"recommended, where no flag says otherwise: {settings_found}")
     pipe = replace(pipe, defaults=flags.how.within(flags.nfe))
     asked = [_label(label, pipe.classes) for label in flags.labels]
     labels = asked[0] if len(asked) == 1 else asked or None

@@ -1,4 +1,4 @@
-"""Durations that belong together: a shorter training warms up and averages for less long."""
+"""Durations that depend on each other: a shorter training needs a shorter warm-up and average."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORDS = {"warmup": "the warm-up", "ema_halflife": "the average's half-life"}
 
 
 def shortened(before: Configuration, after: T, given: Collection[str]) -> tuple[T, str]:
-    """Shorten warm-up, half-life and the like of a training that has become shorter.
+    """Shorten the warm-up, the half-life and similar durations of a training with fewer images.
 
     They are multiplied by ``after.train.images / before.train.images`` if that is below 1. A longer
     training keeps them: 640,000 images warm up a training of any length.
@@ -22,10 +22,10 @@ def shortened(before: Configuration, after: T, given: Collection[str]) -> tuple[
     Args:
         before: A recipe, or a configuration of the caller's own.
         after: The same, with some fields changed.
-        given: The names of the fields that the caller chose, which stay as they are.
+        given: The names of the fields that the caller chose, which stay unchanged.
 
     Returns:
-        The configuration, and what was changed in words: "" where nothing was.
+        The configuration, and a description of what was changed: "" if nothing was.
     """
     images, were = after.train.images, before.train.images
     if images >= were:
@@ -37,15 +37,15 @@ def shortened(before: Configuration, after: T, given: Collection[str]) -> tuple[
     if isinstance(made, Autoencoder) and "adversarial_from" not in given:
         begins = round(made.loss.adversarial_from * images / were)
         made = replace(made, loss=replace(made.loss, adversarial_from=begins))
-        said += [f"the discriminator's beginning {begins:,}"] * bool(begins)
+        said += [f"the discriminator's start {begins:,}"] * bool(begins)
     if not said:
         return made, ""
-    told = " and ".join(filter(None, [", ".join(said[:-1]), said[-1]]))
-    return made, f"{images:,} images in place of {were:,}: in proportion, {told} images"
+    words = " and ".join(filter(None, [", ".join(said[:-1]), said[-1]]))
+    return made, f"{images:,} images instead of {were:,}, so in proportion {words} images"
 
 
 def scaled(train: TrainConfig, images: int) -> TrainConfig:
-    """Return a training of so many images, with its other durations in the same proportion."""
+    """Return a training of ``images`` images, with its other durations in proportion."""
     times = images / train.images
     return replace(
         train,

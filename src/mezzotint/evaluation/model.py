@@ -76,7 +76,7 @@ def of_model(
 
 
 def _check_channels(pipe: Pipeline) -> None:
-    channels = pipe.codec.picture_shape(pipe.shape)[0]
+    channels = pipe.codec.image_shape(pipe.shape)[0]
     if channels != 3:
         raise UserError(f"the model makes images of {channels} channels: only 3 can be measured")
 

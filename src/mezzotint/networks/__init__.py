@@ -1,4 +1,4 @@
-"""Networks: what the paper draws, one file each."""
+"""The networks: U-Net, DiT, VAE and discriminator, one file each."""
 
 from mezzotint.networks.discriminator import Discriminator
 from mezzotint.networks.dit import DiT, DiTConfig

@@ -1,4 +1,4 @@
-"""What the U-Net and the autoencoder are built of."""
+"""The layers that the U-Net and the autoencoder are built of."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch.utils.checkpoint import checkpoint
 
 from mezzotint.networks.norm import GroupNorm
 
-MUCH = 2**23  # numbers, 16 MiB in bf16
+MUCH = 2**23  # elements of a tensor: 16 MiB in bf16
 
 
 def zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
-    """A layer that begins at zero, so that the branch it ends begins as the identity (Ho 2020)."""
+    """Zero a layer's weights, so that the branch that it ends begins as the identity (Ho 2020)."""
     nn.init.zeros_(layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
@@ -24,10 +24,10 @@ def zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
 
 
 def sinusoid(t: Tensor, dim: int, shift: int = 1) -> Tensor:
-    """Sinusoidal embedding (B, dim) of t (B,): sines first, then cosines.
+    """Return the sinusoidal embedding (B, dim) of t (B,): sines first, then cosines.
 
-    ``angle_k = t * 10000^(-k / (dim/2 - shift))``, k = 0..dim/2 - 1. The shift is 1 in DDPM, 0 in
-    Vaswani et al. 2017, arXiv 1706.03762.
+    ``angle_k = t * 10000^(-k / (dim/2 - shift))``, k = 0..dim/2 - 1. The shift is 1 in DDPM, and 0
+    in Vaswani et al. 2017, arXiv 1706.03762.
     """
     half = dim // 2
     k = torch.arange(half, device=t.device, dtype=torch.float32)
@@ -36,22 +36,26 @@ def sinusoid(t: Tensor, dim: int, shift: int = 1) -> Tensor:
 
 
 def large(*parts: Tensor, kept: int = 1) -> bool:
-    """Whether ``kept`` times as much as ``parts`` is worth making twice rather than keeping."""
+    """Whether to recompute a layer's activations in the backward pass instead of keeping them.
+
+    It is worth it where the layer keeps more than MUCH elements, estimated as ``kept`` times the
+    elements of ``parts``.
+    """
     return torch.is_grad_enabled() and kept * sum(part.numel() for part in parts) > MUCH
 
 
 def remade(layers: Callable[..., Tensor], *parts: Tensor, random: bool = False) -> Tensor:
-    """``layers(*parts)``, of which only ``parts`` are kept for the backward pass.
+    """Compute ``layers(*parts)`` and keep only ``parts`` for the backward pass.
 
-    What the layers keep is made again there, up to what the last one needs: of ``conv(norm(x))``
-    that is the norm. ``random``: whether the layers draw random numbers.
+    The backward pass recomputes the activations, up to the input of the last layer: for
+    ``conv(norm(x))`` it recomputes the norm. Set ``random`` if the layers draw random numbers.
     """
     out: Tensor = checkpoint(layers, *parts, use_reentrant=False, preserve_rng_state=random)
     return out
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution; in contiguous tensors of many pixels as a product, which is faster."""
+    """A 1x1 convolution; for large contiguous tensors a matrix product, which is faster."""
 
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__(cin, cout, 1)
@@ -68,7 +72,7 @@ class Pointwise(nn.Conv2d):
 class ResBlock(nn.Module):
     """``shortcut(x) + conv(dropout(silu(norm(conv(silu(norm(x))) + shift))))``.
 
-    shift is (B, cout), or None for 0.
+    ``shift`` is (B, cout); None means 0.
     """
 
     def __init__(self, cin: int, cout: int, groups: int, dropout: float) -> None:
@@ -82,7 +86,7 @@ class ResBlock(nn.Module):
         self.width = cout
 
     def forward(self, x: Tensor, shift: Tensor | None = None, skip: Tensor | None = None) -> Tensor:
-        """With a skip, x is the two side by side."""
+        """Apply the block to x, or to x and ``skip`` concatenated along the channels."""
         parts = (x,) if skip is None else (x, skip)
         if not large(*parts):
             x = beside(*parts)
@@ -107,19 +111,20 @@ class ResBlock(nn.Module):
 
 
 def beside(*parts: Tensor) -> Tensor:
+    """Concatenate tensors along the channels."""
     return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """``softmax(q k^T / sqrt(d)) v``; q, k, v (B, heads, tokens, d)."""
+    """Compute ``softmax(q k^T / sqrt(d)) v`` for q, k and v (B, heads, tokens, d)."""
     if q.device.type == "cpu" and torch.is_grad_enabled():
-        # At the few hundred tokens of a U-Net the plain form is the faster one to train.
+        # A U-Net has a few hundred tokens; for so few, the plain form trains faster.
         return torch.softmax(q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2), dim=-1) @ v
     return F.scaled_dot_product_attention(q, k, v)
 
 
 class Attention(nn.Module):
-    """Self-attention over the pixels, with its residual; heads of ``width`` channels each."""
+    """Self-attention over the pixels with a residual connection; a head has ``width`` channels."""
 
     def __init__(self, channels: int, groups: int, width: int | None) -> None:
         super().__init__()
@@ -129,7 +134,8 @@ class Attention(nn.Module):
         self.out = zeroed(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        # It keeps about seven times x, and costs some three times what a norm does to make again.
+        # Attention keeps about seven times the size of x; recomputing it costs about as much as
+        # recomputing three norms.
         return x + (remade(self.attended, x) if large(x, kept=2) else self.attended(x))
 
     def attended(self, x: Tensor) -> Tensor:
@@ -158,21 +164,21 @@ class Down(nn.Module):
 
 
 def doubled(x: Tensor) -> Tensor:
-    """Each pixel four times: (B, C, H, W) to (B, C, 2H, 2W)."""
+    """Repeat each pixel in both directions: (B, C, H, W) to (B, C, 2H, 2W)."""
     if not torch.compiler.is_compiling():
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
-    # Of which a compiler would make a backward pass that adds number by number.
+    # A compiler would turn interpolate's backward pass into additions element by element.
     x = torch.stack([x, x], 3).flatten(2, 3)
     return torch.stack([x, x], 4).flatten(3, 4)
 
 
 class Up(nn.Module):
-    """Double the resolution: nearest neighbour, then a convolution."""
+    """Double the resolution: nearest-neighbour interpolation, then a convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        self.merged: Tensor | None  # the taps, where they are made once
+        self.merged: Tensor | None  # the taps, computed once for inference
         self.register_buffer("merged", None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -183,9 +189,10 @@ class Up(nn.Module):
         return F.conv_transpose2d(x, taps, self.conv.bias, stride=2, padding=1)
 
     def taps(self) -> Tensor:
-        """The same as one transposed convolution of 4x4, which is four of 2x2 for the four phases.
+        """Merge the interpolation and the convolution into one 4x4 transposed convolution.
 
-        Of the nine pixels under a kernel only four differ: 2.25 times fewer products.
+        It equals four 2x2 convolutions, one for each phase. Of the nine pixels under a 3x3 kernel
+        only four differ, so it needs 2.25 times fewer products.
         """
         sums = F.avg_pool2d(self.conv.weight, 2, stride=1, padding=1, divisor_override=1)
         return sums.flip(2, 3).transpose(0, 1)

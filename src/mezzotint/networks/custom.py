@@ -1,4 +1,4 @@
-"""A network of the user's own: any nn.Module ``forward(x, t, condition)``, or a plain function."""
+"""A user's own network: any nn.Module with ``forward(x, t, condition)``, or a plain function."""
 
 from __future__ import annotations
 
@@ -22,53 +22,54 @@ from mezzotint.networks.record import CustomConfig, name
 
 
 class Custom(Network):
-    """``net(x, t, labels) -> output``, by ``module(x, t, condition)``, a module of the user's own.
+    """A user's own module ``module(x, t, condition)``, called as ``net(x, t, labels) -> output``.
 
-    x and the output are (B, C, H, W), t (B,) float, labels (B,) int64 or None. Of ``classes`` K > 0
-    the condition is (B,) int64 of 0 to K, K being the null class, which labels None means too; of
-    none it is None. The weights have the names that the module gives them.
+    x and the output are (B, C, H, W), t is (B,) float, labels are (B,) int64 or None. With
+    ``classes`` K > 0 the condition is (B,) int64 from 0 to K, where K is the null class; labels
+    None stand for it. Without classes the condition is None. The weights keep the module's own
+    names.
     """
 
     def __init__(self, module: nn.Module, config: CustomConfig, classes: int = 0) -> None:
         super().__init__()
         self.module, self.config, self.classes = module, config, classes
-        self.low: torch.dtype | None = None  # what it computes in by autocast
+        self.low: torch.dtype | None = None  # the type that autocast computes in
         self.token = "" if config.code else secrets.token_hex(16)
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.classes and labels is None:
             labels = torch.full((len(t),), self.classes, device=t.device)
         elif not self.classes and labels is not None:
-            raise UserError("this network is unconditional: it takes no labels")
+            raise UserError("this network is unconditional and takes no labels: pass None")
         with torch.autocast(x.device.type, self.low) if self.low else nullcontext():
             output = self.module(x, t, labels)
         if not isinstance(output, Tensor):
-            raise UserError(f"`net` returns a {type(output).__name__}: make it return a tensor")
+            raise UserError(f"`net` returns {type(output).__name__}: make it return a tensor")
         return output.to(x.dtype)
 
     @property
     def dtype(self) -> torch.dtype:
-        """What it computes in, outside autocast: float32, or what `for_inference` was given."""
+        """The type it computes in: float32, or the one that `for_inference` set."""
         return self.low or torch.float32
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are; the CPU without any."""
+        """The device of its weights; the CPU if it has none."""
         found = next(chain(self.parameters(), self.buffers()), None)
         return torch.device("cpu") if found is None else found.device
 
     @property
     def digest(self) -> str:
-        """As `Network.digest`; of a function, which nothing is known of, another each time."""
-        told = f"{super().digest} {self.low} {self.classes} {self.token}"
-        return hashlib.sha256(told.encode()).hexdigest()
+        """The digest of `Network.digest`. A function's code is not known: it gets a random one."""
+        content = f"{super().digest} {self.low} {self.classes} {self.token}"
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def compile_for(self, calls: int) -> bool:
-        """Compile nothing: whether that can be done is for the user to know."""
+        """Compile nothing: only the user knows whether their network can be compiled."""
         return False
 
     def for_inference(self, dtype: torch.dtype) -> Custom:
-        """Return a copy to sample with, which computes in ``dtype`` by autocast."""
+        """Return a copy for sampling, which computes in ``dtype`` by autocast."""
         net = copy.deepcopy(self).eval().requires_grad_(False)
         net.low = None if dtype == torch.float32 else dtype
         return net
@@ -92,10 +93,10 @@ class _Function(nn.Module):
 
 
 def wrap(net: Any, classes: int) -> Custom:
-    """Return any nn.Module or callable ``net(x, t, labels)`` as what a pipeline holds.
+    """Wrap any nn.Module or callable ``net(x, t, labels)`` as a network that a pipeline can run.
 
-    A module is copied, in evaluation mode, its weights without gradients. A function is taken as it
-    is, and called with tensors on the CPU. Raises UserError for anything else.
+    A module is copied and put in evaluation mode, with no gradients for its weights. A function is
+    kept as it is and gets tensors on the CPU. Raises UserError for anything else.
     """
     if isinstance(net, nn.Module):
         return Custom(copied(net), passed(net), classes).eval().requires_grad_(False)
@@ -105,12 +106,12 @@ def wrap(net: Any, classes: int) -> Custom:
 
 
 def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = False) -> None:
-    """Call a network once, on two images of a shape (C, H, W).
+    """Call a network once on two images of shape (C, H, W), and check what it returns.
 
     Raises:
-        UserError: it does not take ``(x, t, condition)``, the call fails, or what it returns is not
-            a tensor of ``outputs`` channels and the same sides; or for ``training`` it has nothing
-            to train.
+        UserError: If it does not take ``(x, t, condition)``, if the call fails, if the result is
+            not a tensor with ``outputs`` channels and the same height and width, or if it has no
+            weights to train and ``training`` is set.
     """
     x = torch.zeros(2, *shape, device=net.device)
     condition = torch.tensor([0, net.classes], device=net.device) if net.classes else None
@@ -123,16 +124,16 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
     except UserError:
         raise
     except Exception as error:
-        told = f"of 0 to {net.classes}, the null class" if net.classes else "None"
+        labels = f"of 0 to {net.classes}, the null class" if net.classes else "None"
         raise UserError(
-            f"`net` cannot be called with x {(*x.shape,)}, t (2,) and condition {told} "
+            f"`net` cannot be called with x {(*x.shape,)}, t (2,) and condition {labels} "
             f"({type(error).__name__}: {error}): make it take these"
         ) from error
     finally:
         for each, mode in modes.items():
             each.training = mode
     if training and not any(weight.requires_grad for weight in net.parameters()):
-        raise UserError("`net` has no weights that ask for a gradient: there is nothing to train")
+        raise UserError("`net` has no weights that require a gradient: give a network to train")
     wanted = (2, outputs, *shape[1:])
     if tuple(output.shape) != wanted:
         more = ", a prediction and a variance of each channel" if outputs != shape[0] else ""
@@ -142,9 +143,9 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
 
 
 def fill(net: Custom, weights: Mapping[str, Tensor], where: Path) -> None:
-    """Load the weights of a checkpoint, ``where``, into a network that was passed for it.
+    """Load a checkpoint's weights into a network that the user passed for it.
 
-    Raises UserError where they are not the weights of such a network.
+    Raises UserError if the weights are not those of such a network; ``where`` names the checkpoint.
     """
     try:
         net.load_state_dict(weights)
@@ -165,5 +166,5 @@ def _takes(module: nn.Module, given: tuple[Any, ...]) -> None:
             f"`net` does not take (x, t, condition) ({error}): give it these three arguments, "
             "condition being a label for each image, or None in a model without classes"
         ) from None
-    except ValueError:  # it has no signature that could be read: the call will tell
+    except ValueError:  # the signature cannot be read: the call itself will show an error
         pass

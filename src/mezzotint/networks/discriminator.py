@@ -1,4 +1,4 @@
-"""The discriminator of patches, and its loss.
+"""The patch discriminator and its loss.
 
 Isola et al. 2017, arXiv 1611.07004; for autoencoders Esser et al. 2021, arXiv 2012.09841.
 """
@@ -14,14 +14,14 @@ from mezzotint.errors import UserError
 
 
 class Discriminator(nn.Module):
-    """Images x (B, C, H, W) in [-1, 1] to a logit a patch (B, 1, H / 2^layers - 2, ...).
+    """Map images x (B, C, H, W) in [-1, 1] to one logit per patch (B, 1, H / 2^layers - 2, ...).
 
-    The higher, the more real. ``layers`` convolutions halve the resolution, the width doubling from
-    ``width`` to 8 times that; a logit sees 70x70 pixels with 3 layers, 34x34 with 2. The norms are
-    of groups of channels, not of the batch as in the paper: a batch's statistics would differ
-    between processes, and would tell it the real batch from the made one.
+    A higher logit means a more realistic patch. ``layers`` convolutions halve the resolution; the
+    width doubles from ``width`` up to 8 times that. A logit sees 70x70 pixels with 3 layers and
+    34x34 with 2. The paper normalises over the batch, this network over groups of channels: the
+    statistics of a batch would differ between processes, and would reveal which batch is real.
 
-    Raises UserError for an image that is less than 3 * 2^layers high or wide.
+    Raises UserError for an image whose height or width is below 3 * 2^layers.
     """
 
     def __init__(self, image_channels: int = 3, width: int = 64, layers: int = 3) -> None:
@@ -52,15 +52,16 @@ class Discriminator(nn.Module):
         if min(h, w) < self.least:
             raise UserError(
                 f"an image of {h}x{w} (height x width) is too small for this discriminator: "
-                f"its sides must be {self.least} or more"
+                f"use images of at least {self.least} pixels a side"
             )
         out: Tensor = self.stack(x)
         return out.to(x.dtype)
 
 
 def hinge(real: Tensor, fake: Tensor) -> Tensor:
-    """``mean(relu(1 - real)) / 2 + mean(relu(1 + fake)) / 2`` of logits: the discriminator's loss.
+    """Return the discriminator's loss of logits.
 
-    0 or more; 1 where it cannot tell. The autoencoder's is ``-mean(fake)``.
+    ``mean(relu(1 - real)) / 2 + mean(relu(1 + fake)) / 2``: 0 or more, and 1 where it cannot
+    distinguish real from fake. The autoencoder's loss is ``-mean(fake)``.
     """
     return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2

@@ -1,4 +1,4 @@
-"""The diffusion transformer: Peebles and Xie 2022, arXiv 2212.09748, with adaLN-Zero."""
+"""The diffusion transformer of Peebles and Xie 2022, arXiv 2212.09748, with adaLN-Zero."""
 
 from __future__ import annotations
 
@@ -14,45 +14,51 @@ from mezzotint.networks.blocks import attend, sinusoid, zeroed
 from mezzotint.networks.network import Conditioned
 from mezzotint.strict import strict
 
-FREQUENCIES = 256  # of the time's sinusoid, as in the paper's code
+FREQUENCIES = 256  # of the sinusoidal embedding of t, as in the authors' code
 
 
 @strict
 class DiTConfig:
-    """The shape of a DiT; the defaults are the paper's S/2.
+    """The shape of a DiT; the defaults are the authors' S/2.
 
-    B, L and XL are width 768, depth 12, heads 12; 1024, 24, 16; 1152, 28, 16.
+    Their other sizes, as width, depth and heads: B is 768, 12, 12; L is 1024, 24, 16; XL is 1152,
+    28, 16.
     """
 
     patch: PositiveInt = 2
-    """A token is patch x patch pixels."""
+    """Side in pixels of the square patch that becomes one token."""
     width: PositiveInt = 384
-    """Channels of a token."""
+    """Channels of a token; must be divisible by 4."""
     depth: PositiveInt = 12
-    """Blocks of attention and MLP."""
+    """Number of blocks, each of attention and an MLP."""
     heads: PositiveInt = 6
     """Attention heads; they must divide the width."""
     kind: Suppress[Literal["dit"]] = "dit"
 
     def __post_init__(self) -> None:
         if self.width % 4:
-            raise ValueError(f"width is {self.width}: it must be divisible by 4")
+            raise ValueError(f"width is {self.width}: choose a multiple of 4")
         if self.width % self.heads:
-            raise ValueError(f"heads {self.heads} do not divide a width of {self.width} channels")
+            raise ValueError(
+                f"heads is {self.heads}, which does not divide the width {self.width}: "
+                "choose a divisor"
+            )
 
     @property
     def factor(self) -> int:
-        """What the sides of an image must be divisible by."""
+        """The number that the sides of an image must be divisible by."""
         return self.patch
 
 
 class DiT(Conditioned):
-    """``net(x, t, labels) -> output``: x and output (B, C, H, W), t (B,), labels (B,) or None.
+    """A diffusion transformer, ``net(x, t, labels) -> output``.
 
-    Of ``classes`` K > 0 it is class-conditional: labels are 0..K-1, and K is the null class, which
-    ``labels=None`` means too. H and W must be divisible by ``config.factor``. Where
-    ``out_channels`` is given, output has that many in place of C. Where ``told`` is given, it takes
-    that many numbers beside, told (B, told), of which zeros or None add nothing.
+    Args:
+        config: The shape of the network.
+        image_channels: C, the channels of x.
+        classes: K, the number of classes; 0 makes an unconditional network.
+        out_channels: The channels of the output; None means C.
+        augmentation: How many numbers about the augmentation the network takes; see `forward`.
     """
 
     def __init__(
@@ -61,10 +67,10 @@ class DiT(Conditioned):
         image_channels: int = 3,
         classes: int = 0,
         out_channels: int | None = None,
-        told: int = 0,
+        augmentation: int = 0,
     ) -> None:
         width, pixels = config.width, config.patch**2
-        super().__init__(FREQUENCIES, width, classes, told)
+        super().__init__(FREQUENCIES, width, classes, augmentation)
         self.config = config
         self.stem = nn.Linear(image_channels * pixels, width)
         blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.depth))
@@ -74,7 +80,7 @@ class DiT(Conditioned):
         self.initialise()
 
     def initialise(self) -> None:
-        """The paper's start: every block is the identity, and the output is zero."""
+        """Initialise the weights as the authors do: blocks are the identity, the output is 0."""
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)
@@ -89,9 +95,27 @@ class DiT(Conditioned):
         zeroed(self.out)
 
     def forward(
-        self, x: Tensor, t: Tensor, labels: Tensor | None = None, told: Tensor | None = None
+        self,
+        x: Tensor,
+        t: Tensor,
+        labels: Tensor | None = None,
+        augmentation: Tensor | None = None,
     ) -> Tensor:
-        c = F.silu(self.embed(t, labels, told))
+        """Predict for noisy images; H and W must be divisible by ``config.factor``.
+
+        Args:
+            x: Noisy images (B, C, H, W).
+            t: Times (B,), from 0 to T - 1.
+            labels: Classes (B,) int64 from 0 to K, K being the null class; None means K for all.
+            augmentation: Numbers (B, n) that describe how x was augmented; None means zeros.
+
+        Returns:
+            The output (B, C or ``out_channels``, H, W), of x's type.
+
+        Raises:
+            UserError: If labels or augmentation are given to a network that takes none.
+        """
+        c = F.silu(self.embed(t, labels, augmentation))
         patches = F.pixel_unshuffle(x, self.config.patch).to(self.dtype)
         h, w = patches.shape[2:]
         tokens = self.stem(patches.flatten(2).transpose(1, 2))
@@ -104,9 +128,9 @@ class DiT(Conditioned):
 
 
 class Block(nn.Module):
-    """Attention over the tokens, then an MLP, each ``x + gate * f(adaptive_norm(x))``.
+    """Attention over the tokens, then an MLP, each as ``x + gate * f(adaptive_norm(x))``.
 
-    x (B, tokens, width); shift, scale and gate of both are linear in c (B, width).
+    x is (B, tokens, width). The shift, scale and gate of both are linear in c (B, width).
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -132,19 +156,20 @@ class Block(nn.Module):
 
 
 def adaptive_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """``layer_norm(x) * (1 + scale) + shift``, the paper's adaLN; shift and scale (B, 1, width)."""
+    """Compute adaLN, ``layer_norm(x) * (1 + scale) + shift``; shift and scale are (B, 1, width)."""
     return F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift
 
 
 def positions(h: int, w: int, width: int, device: torch.device) -> Tensor:
-    """The fixed embedding (h * w, width) of a grid's places, row by row.
+    """Return the fixed embedding (h * w, width) of the positions of a grid, row by row.
 
-    Its first half tells the column, its second the row, each by sines, then cosines, of
-    ``place * 10000^(-k / (width/4))``, k = 0..width/4 - 1.
+    The first half encodes the column, the second the row, each by the sines and then the cosines of
+    ``position * 10000^(-k / (width/4))``, k = 0..width/4 - 1.
     """
 
     def along(count: int) -> Tensor:
-        # Frequency shift 0, where sinusoid's is 1: as if of one frequency more, which is left out.
+        # This embedding has frequency shift 0, `sinusoid` has 1: ask it for one frequency more
+        # and leave the last one out.
         waves = sinusoid(torch.arange(count, device=device), width // 2 + 2)
         return waves.view(count, 2, -1)[:, :, :-1].flatten(1)
 

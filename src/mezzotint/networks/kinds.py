@@ -1,4 +1,4 @@
-"""The kinds of networks that a configuration can name."""
+"""The kinds of network that a configuration can name."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ def build(
     channels: int,
     classes: int,
     outputs: int | None = None,
-    told: int = 0,
+    augmentation: int = 0,
 ) -> Network:
-    """Make the network of a configuration.
+    """Build the network that a configuration describes.
 
     Args:
-        config: its shape, or the record of a network of the user's own.
-        channels: of the images.
-        classes: K, 0 for an unconditional network.
-        outputs: its output's channels; None is as many as the images have.
-        told: how many numbers it takes about the augmentation.
+        config: The network's shape, or the record of a user's own network.
+        channels: Channels of the images.
+        classes: K; 0 for an unconditional network.
+        outputs: Channels of the output; None means as many as the images have.
+        augmentation: How many numbers about the augmentation the network takes.
 
     Raises:
-        UserError: a network of the user's own was not passed in this process.
+        UserError: If a user's own network has not been passed in this process.
     """
     if isinstance(config, CustomConfig):
         return Custom(made(config), config, classes)
-    return KINDS[type(config)](config, channels, classes, outputs, told)
+    return KINDS[type(config)](config, channels, classes, outputs, augmentation)
 
 
 def augmented_by(net: Network) -> int:
-    """How many numbers about the augmentation a network takes."""
+    """Return how many numbers about the augmentation a network takes."""
     layer = net.augmentation if isinstance(net, Conditioned) else None
     return layer.in_features if layer else 0

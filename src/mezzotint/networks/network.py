@@ -1,4 +1,4 @@
-"""What the networks have in common: how they are made ready to run, and what they are told."""
+"""The base classes of the networks: preparation for training and sampling, and conditioning."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ from mezzotint.errors import UserError
 from mezzotint.networks.blocks import Up, sinusoid
 from mezzotint.networks.norm import GroupNorm
 
-COMPILE_FROM = 2_000  # calls
-STEPS_FROM = 5_000  # of a training on a CPU, whose way back takes a minute more
+COMPILE_FROM = 2_000  # calls that make compilation pay
+STEPS_FROM = 5_000  # steps of a training on a CPU: compiling its backward pass takes longer
 
 
 @cache
 def compiles() -> bool:
-    """Whether code can be compiled for the CPU here: that takes a C++ compiler, Python's headers.
+    """Whether torch.compile works for the CPU here: it needs a C++ compiler and Python's headers.
 
-    Compiles something small to see, which takes seconds.
+    To find out, it compiles a small function, which takes seconds.
     """
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.zeros(1))
-    except Exception:  # of all sorts: it is left alone then
+    except Exception:  # of many kinds; whatever went wrong, networks stay uncompiled
         return False
     return True
 
 
 class Network(nn.Module):
-    """A network that pipelines run: abstract."""
+    """Base class of the networks that pipelines run; abstract."""
 
-    config: Any  # the dataclass it was made of
-    gains = False  # whether a compiler makes it faster on a CPU, to train it or to sample in bf16
+    config: Any  # the dataclass it was built from
+    gains = False  # whether compiling makes it faster on a CPU, in training or bf16 sampling
 
     @property
     def dtype(self) -> torch.dtype:
-        """What it computes in, outside autocast: the type of its first weight."""
+        """The type it computes in, outside autocast: the type of its first weight."""
         return next(self.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """The device of its weights."""
         return next(self.parameters()).device
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights, as they are computed with, and of the network they are used in.
+        """SHA-256 of the weights, as the network uses them, and of its configuration.
 
-        Heads and groups leave no trace in the weights. Of the configuration that which is not the
-        default, so that a setting that is new changes no digest.
+        The number of heads and of groups cannot be seen in the weights. Only fields that differ
+        from their defaults count, so a new field leaves the digests of older networks unchanged.
         """
         plain = asdict(type(self.config)())
         set_ = {key: value for key, value in asdict(self.config).items() if value != plain[key]}
@@ -67,15 +67,19 @@ class Network(nn.Module):
 
     @property
     def compiled(self) -> bool:
-        """Whether `compile_for` has had it compiled."""
+        """Whether `compile_for` has compiled it."""
         return self._compiled_call_impl is not None
 
     def compile_for(self, calls: int) -> bool:
-        """Compile if so many calls pay for its minute or two; returns whether that was begun.
+        """Compile the network if this many calls make up for the one or two minutes of compilation.
 
-        On a GPU, with CUDA graphs to sample; on a CPU, where that can be done, what gains by it, to
-        train it or to sample in bf16: its weights become channels-last then, as the code is that is
-        made. The shapes are taken as fixed.
+        On a GPU it is compiled always, with CUDA graphs for sampling. On a CPU it is compiled where
+        a compiler works and the network gains by it, in training or bf16 sampling; its weights then
+        become channels-last, like the compiled code. The code is made for the shapes of the first
+        call.
+
+        Returns:
+            Whether it was compiled.
         """
         device = next(self.parameters()).device.type
         enough = calls >= (STEPS_FROM if device == "cpu" and self.training else COMPILE_FROM)
@@ -91,10 +95,10 @@ class Network(nn.Module):
         return True
 
     def for_inference(self, dtype: torch.dtype) -> Self:
-        """A copy to sample with: weights in ``dtype``, and what follows from them, made once.
+        """Return a copy for sampling, with weights in ``dtype`` and derived tensors computed once.
 
-        The group norms' weights stay as they are: they are few, and rounding them is what would
-        tell.
+        The weights of the group norms keep their type: they are few, and rounding them would change
+        the samples visibly.
         """
         net = copy.deepcopy(self).eval().requires_grad_(False)
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -108,26 +112,28 @@ class Network(nn.Module):
 
 
 class Conditioned(Network):
-    """A network told the time, the class and ``told`` numbers, as a vector of ``emb``: abstract.
+    """Base class of networks conditioned on the time, the class and the augmentation; abstract.
 
-    ``mlp(sinusoid(t)) + label[class] + augmentation(told)``, the sinusoid of ``frequencies``
-    numbers, with the frequency shift ``shift``. The null class is row K = ``classes`` of the label
-    embedding. The last term is EDM's (Karras et al. 2022, arXiv 2206.00364, appendix F.2): without
-    bias, so that zeros add nothing.
+    The condition vector is ``mlp(sinusoid(t)) + label[class] + augmentation(numbers)``, of width
+    ``emb``; the sinusoid has ``frequencies`` numbers and the frequency shift ``shift``. The null
+    class is row K = ``classes`` of the label embedding. The last term is EDM's (Karras et al. 2022,
+    arXiv 2206.00364, appendix F.2): it has no bias, so zeros add nothing.
     """
 
-    def __init__(self, frequencies: int, emb: int, classes: int, told: int, shift: int = 1) -> None:
+    def __init__(
+        self, frequencies: int, emb: int, classes: int, augmentation: int, shift: int = 1
+    ) -> None:
         super().__init__()
         self.frequencies, self.classes, self.shift = frequencies, classes, shift
         self.time = nn.Sequential(nn.Linear(frequencies, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.label = nn.Embedding(classes + 1, emb) if classes else None
-        self.augmentation = nn.Linear(told, emb, bias=False) if told else None
+        self.augmentation = nn.Linear(augmentation, emb, bias=False) if augmentation else None
 
-    def embed(self, t: Tensor, labels: Tensor | None, told: Tensor | None) -> Tensor:
-        """What the blocks are told (B, emb), of t (B,), labels (B,) and told (B, told).
+    def embed(self, t: Tensor, labels: Tensor | None, augmentation: Tensor | None) -> Tensor:
+        """Return the condition vector (B, emb) of t (B,), labels (B,) and augmentation (B, n).
 
-        labels None are the null class, told None is zeros. Raises UserError for labels or told of a
-        network that takes none.
+        Labels None mean the null class, augmentation None means zeros. Raises UserError for labels
+        or augmentation if the network takes none.
         """
         emb: Tensor = self.time(sinusoid(t, self.frequencies, self.shift).to(self.dtype))
         if self.label is not None:
@@ -135,11 +141,14 @@ class Conditioned(Network):
                 labels = torch.full((len(t),), self.classes, device=t.device)
             emb = emb + self.label(labels)
         elif labels is not None:
-            raise UserError("this network is unconditional: it takes no labels")
+            raise UserError("this network is unconditional and takes no labels: pass None")
         if self.augmentation is not None:
-            # Not left out where it is zeros: every process must have a gradient of every weight.
-            told = emb.new_zeros(len(t), self.augmentation.in_features) if told is None else told
-            emb = emb + self.augmentation(told.to(self.dtype))
-        elif told is not None:
-            raise UserError("this network is told the time and the class alone: leave out told")
+            # Zeros are added too: every process needs a gradient of every weight.
+            if augmentation is None:
+                augmentation = emb.new_zeros(len(t), self.augmentation.in_features)
+            emb = emb + self.augmentation(augmentation.to(self.dtype))
+        elif augmentation is not None:
+            raise UserError(
+                "this network is not conditioned on the augmentation: leave out augmentation"
+            )
         return emb

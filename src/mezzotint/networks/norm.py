@@ -1,4 +1,4 @@
-"""Group normalisation, and the SiLU after it, at the speed of the convolutions around them."""
+"""Group normalisation with an optional SiLU, as fast as the convolutions around it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PART = 2**21  # numbers worked on at a time, so that what is made on the way takes little memory
+PART = 2**21  # elements worked on at a time, so that intermediate tensors stay small
 
 
 class GroupNorm(nn.GroupNorm):
-    """``f((x - mean) / sqrt(var + eps) * weight + bias)``, f being SiLU or nothing.
+    """``f((x - mean) / sqrt(var + eps) * weight + bias)``, where f is SiLU or the identity.
 
-    Mean and variance are a group's, in one image (Wu and He 2018, arXiv 1803.08494). On a CPU, in
-    channels-last, torch's own backward pass is several times slower than it has to be, and so is
-    its forward pass in the middle of a U-Net; and for the backward pass x is all that need be kept.
+    Mean and variance are those of a group of channels in one image (Wu and He 2018, arXiv
+    1803.08494). On a CPU with channels-last tensors, torch's backward pass is several times slower
+    than necessary, and so is its forward pass at the resolutions in the middle of a U-Net. This one
+    keeps only x for the backward pass.
     """
 
     def __init__(self, channels: int, groups: int, silu: bool = False) -> None:
@@ -40,7 +41,10 @@ class GroupNorm(nn.GroupNorm):
 
 
 class _ChannelsLast(torch.autograd.Function):
-    """The same: images are (B, H, W, C), what belongs to a group (B, G, C / G)."""
+    """Group norm for channels-last tensors.
+
+    Images are (B, H, W, C) and the statistics of groups (B, G, C / G).
+    """
 
     @staticmethod
     def forward(
@@ -49,7 +53,7 @@ class _ChannelsLast(torch.autograd.Function):
         b, c, h, w = x.shape
         if 64 <= h * w < 1024 and c // groups < 16:
             out, mean, rstd = _forward(x, weight, bias, groups, eps, silu)
-        else:  # where torch's own forward pass is a fast one
+        else:  # torch's own forward pass is fast here
             out, mean, rstd = torch.native_group_norm(x, weight, bias, b, c, h * w, groups, eps)
             mean, rstd = (v.to(_wide(x))[:, :, None] for v in (mean, rstd))
             out = F.silu(out, inplace=True) if silu else out
@@ -61,7 +65,8 @@ class _ChannelsLast(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         """``dx = (weight dz - mean(weight dz) - xhat mean(weight dz xhat)) / std``.
 
-        z is the norm before f, xhat before weight and bias; means are over a group in one image.
+        z is the norm before f, and xhat the norm before weight and bias. The means are over a group
+        in one image.
         """
         x, weight, bias, mean, rstd = ctx.saved_tensors
         x, dout = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
@@ -70,7 +75,7 @@ class _ChannelsLast(torch.autograd.Function):
         dweight, dbias = torch.zeros_like(gain), torch.zeros_like(gain)
         for i in _parts(x):
             xi, mi, ri = x[i], mean[i], rstd[i]
-            if x.dtype != mean.dtype:  # so that nothing of the mean's size is rounded below
+            if x.dtype != mean.dtype:  # subtract the mean, lest its rounding spoil the result
                 near = mi.to(x.dtype)
                 xi, mi = xi - _spread(near.expand(-1, -1, gain.shape[1])), mi - near
             scale, shift = (v.to(x.dtype) for v in _affine(mi, ri, weight, bias))
@@ -90,11 +95,11 @@ class _ChannelsLast(torch.autograd.Function):
 
 
 class _Compiled(torch.autograd.Function):
-    """The same, in the form that torch.compile makes the fastest code of for a CPU.
+    """Group norm in the form that torch.compile turns into the fastest code for a CPU.
 
-    Its convolutions are channels-last, so that pixels are summed channel by channel, (B, C). Means
-    over a group are a product with a matrix: a view of a group's channels would be worked through
-    number by number.
+    The convolutions of compiled code are channels-last, so pixels are summed channel by channel,
+    (B, C). The means over a group are a product with a matrix, because a view of a group's channels
+    would be processed element by element.
     """
 
     @staticmethod
@@ -116,7 +121,7 @@ class _Compiled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        """As _ChannelsLast has it."""
+        """See `_ChannelsLast.backward` for the formula."""
         x, weight, means, mean, rstd, scale, shift = ctx.saved_tensors
         wide, dz, pixels = x.to(mean.dtype), grad.to(mean.dtype), (2, 3)
         if ctx.silu:
@@ -134,10 +139,10 @@ class _Compiled(torch.autograd.Function):
 def _forward(
     x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The norm, the groups' means (B, G, 1) and 1 / std.
+    """Return the norm, and the groups' means and 1 / std (B, G, 1).
 
-    The variance is ``mean(x^2) - mean(x)^2``, in float32 at least: of a group whose mean is a
-    hundred times its deviation the norm is off by 0.003.
+    The variance is ``mean(x^2) - mean(x)^2`` in float32 or wider. For a group whose mean is a
+    hundred times its standard deviation, the norm is off by 0.003.
     """
     x = x.permute(0, 2, 3, 1)
     out, means, rstds = torch.empty_like(x), [], []
@@ -156,30 +161,30 @@ def _forward(
 
 
 def _parts(x: Tensor) -> Iterator[slice]:
-    """A few images at a time."""
+    """Yield slices of a few images each."""
     count = max(1, PART * len(x) // max(1, x.numel()))
     return (slice(i, i + count) for i in range(0, len(x), count))
 
 
 def _affine(mean: Tensor, rstd: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """The norm as ``x * scale + shift``."""
+    """Return scale and shift, so that the norm is ``x * scale + shift``."""
     groups = mean.shape[1]
     scale = rstd * weight.view(groups, -1)
     return _spread(scale), _spread(bias.view(groups, -1) - mean * scale)
 
 
 def _spread(x: Tensor) -> Tensor:
-    """(B, G, C / G) to (B, 1, 1, C)."""
+    """Reshape (B, G, C / G) to (B, 1, 1, C)."""
     return x.flatten(1)[:, None, None]
 
 
 def _pixels(x: Tensor) -> Tensor:
-    """(B, C) to (B, C, 1, 1)."""
+    """Reshape (B, C) to (B, C, 1, 1)."""
     return x[:, :, None, None]
 
 
 def _sum(x: Tensor) -> Tensor:
-    """(B, H, W, C) to (B, C): rows first, so that little is lost to a narrow type."""
+    """Sum (B, H, W, C) to (B, C): rows first, so that a narrow type loses little."""
     return x.sum(2).to(_wide(x)).sum(1)
 
 

@@ -1,7 +1,7 @@
-"""Networks of the user's own as they are passed, and made again from what was passed.
+"""Users' own networks: remember what was passed, and build networks from it.
 
-Nothing is made on a folder's word: a record in a folder only says which of the networks that the
-caller has passed in this process is the one.
+A record in a folder never builds anything by itself: it only says which of the networks that the
+caller has passed in this process to use.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from mezzotint.networks.record import CustomConfig, code, name
 
 Maker: TypeAlias = Callable[[], nn.Module]
 
-_PASSED: dict[str, Maker] = {}  # what the user has passed in this process, by its record
+_PASSED: dict[str, Maker] = {}  # what the user has passed in this process, by record
 
 
 def passed(net: Any) -> CustomConfig:
-    """Take a network that the user passes as ``net``, which `made` makes from then on.
+    """Remember a network that the user passes as ``net``, so that `made` can build it.
 
     Args:
-        net: an nn.Module, of which copies are made; or its class, a `functools.partial` of that or
-            a function, which is called without arguments.
+        net: An nn.Module, which is copied; or a class, a `functools.partial` or a function that
+            returns an nn.Module when it is called without arguments.
 
     Returns:
-        The record of it.
+        The record of the network.
 
     Raises:
-        UserError: it is none of these, or its call fails.
+        UserError: If it is none of these, or if calling it fails.
     """
     if isinstance(net, nn.Module):
         config = CustomConfig(name(net), None, code(net))
@@ -44,7 +44,7 @@ def passed(net: Any) -> CustomConfig:
         return config
     if not callable(net):
         raise UserError(
-            f"`net` is a {type(net).__name__}: pass an nn.Module, its class or a "
+            f"`net` is of type {type(net).__name__}: pass an nn.Module, its class or a "
             "functools.partial of that"
         )
     with torch.random.fork_rng(devices=[]):
@@ -56,24 +56,24 @@ def passed(net: Any) -> CustomConfig:
 
 
 def made(config: CustomConfig) -> nn.Module:
-    """Make the network of a record, if it has been passed in this process.
+    """Build the network of a record, if it has been passed in this process.
 
     Raises:
-        UserError: it has not. The message says what to pass.
+        UserError: If it has not; the message says what to pass.
     """
     if _key(config) not in _PASSED:
         raise UserError(
-            f"the network is one of the user's own, {config}, and is not made on a folder's word: "
+            f"the network is a user's own, {config}, and a folder does not hold its code: "
             "from Python, pass the module or its class again, as in mz.load(run, net=...)"
         )
     return _PASSED[_key(config)]()
 
 
 def passed_again(config: CustomConfig, net: Any) -> CustomConfig:
-    """Take a network that the user passes for a record, and return its own record.
+    """Remember the network that the user passes for a record, and return its own record.
 
-    A class alone is called with the recorded arguments. Warns where the code or the settings of its
-    layers are not the recorded ones.
+    A bare class is called with the recorded arguments. Warns if the code, or the settings of the
+    layers, differ from the recorded ones.
     """
     if isinstance(net, type) and config.arguments:
         net = functools.partial(net, **config.arguments)
@@ -83,17 +83,17 @@ def passed_again(config: CustomConfig, net: Any) -> CustomConfig:
 
 
 def warn_of_change(then: CustomConfig, now: CustomConfig) -> None:
-    """Warn where the code or the settings of a network's layers have changed."""
+    """Warn if the code of a network, or the settings of its layers, have changed."""
     if then.code != now.code:
         warnings.warn(
-            f"`net` is not quite the network that was trained: the code of {now.constructor} has "
-            "changed since, or a setting of its layers, and so may what it makes",
+            f"the code of `net`, {now.constructor}, or a setting of its layers has changed since "
+            "the training: its samples may differ; pass the network that was trained",
             stacklevel=4,
         )
 
 
 def copied(net: nn.Module) -> nn.Module:
-    """A copy of a module; UserError where there is none to be had."""
+    """Return a copy of a module; raise UserError if it cannot be copied."""
     try:
         return copy.deepcopy(net)
     except Exception as error:
@@ -114,18 +114,18 @@ def _called(net: Callable[[], Any]) -> nn.Module:
             f"`net` cannot be called without arguments ({error}): pass a functools.partial of it "
             "with these, or the module that it makes"
         ) from None
-    except ValueError:  # it has no signature that could be read: the call will tell
+    except ValueError:  # the signature cannot be read: the call itself will show an error
         pass
     module = net()
     if not isinstance(module, nn.Module):
         raise UserError(
-            f"`net` makes a {type(module).__name__} when it is called: pass what makes an nn.Module"
+            f"`net` returns {type(module).__name__} when called: pass one that returns an nn.Module"
         )
     return module
 
 
 def _call(net: Any) -> tuple[Any, dict[str, Any] | None]:
-    """What is called, and with which arguments by name: None where JSON cannot hold them."""
+    """Return what is called and its arguments by name; None if JSON cannot hold them."""
     if not isinstance(net, functools.partial):
         return net, {}
     signature = inspect.signature(net.func)

@@ -1,4 +1,4 @@
-"""What networks compute in."""
+"""The floating-point type that networks compute in."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from mezzotint.errors import UserError
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """float32 or bfloat16: what networks compute in on this device.
+    """Return the type, float32 or bfloat16, that networks compute in on a device.
 
-    Raises UserError unless ``precision`` is auto, bf16 or float32.
+    ``precision`` is "float32", "bf16" or "auto", which chooses bfloat16 where the hardware has it.
+    Raises UserError for any other.
     """
     if precision not in ("auto", "bf16", "float32"):
         raise UserError(f"unknown precision {precision!r}: choose auto, bf16 or float32")

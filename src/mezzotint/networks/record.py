@@ -1,4 +1,4 @@
-"""The record of a network of the user's own: what made it, and a digest of its code."""
+"""The record of a user's own network: what built it, and a digest of its code."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ PLAIN = (bool, int, float, str, type(None))
 
 @strict
 class CustomConfig:
-    """What made a network of the user's own: a record, which nothing is made from."""
+    """The record of what built a user's own network; nothing is built from it."""
 
     constructor: str = ""
-    """Module and name of the class, or of the function that made it."""
+    """Module and name of the class, or of the function, that built the network."""
     arguments: dict[str, Any] | None = None
-    """What that was called with; None where it is not known."""
+    """The arguments that it was called with; None if they are not known."""
     code: str = ""
-    """SHA-256 of the source text and the settings of its layers; "" where they are not known."""
+    """SHA-256 of the source code and of the layers' settings; "" if they are not known."""
     kind: Suppress[Literal["custom"]] = "custom"
 
     @property
     def factor(self) -> int:
-        """What the sides of an image must be divisible by: that is for `check` to find out."""
+        """The number that the sides of an image must be divisible by; not known here, so 1."""
         return 1
 
     def __str__(self) -> str:
@@ -42,10 +42,10 @@ class CustomConfig:
 
 
 def code(module: nn.Module) -> str:
-    """SHA-256 of a module's source text, and of the settings of its layers.
+    """Return the SHA-256 of a module's source code and of its layers' settings.
 
-    Of torch's own layers the settings are what they print, of others their attributes that are
-    plain values or functions.
+    The settings of torch's own layers are what they print; those of other layers are the attributes
+    that are plain values or functions.
     """
     digest = hashlib.sha256()
     for path, layer in module.named_modules():
@@ -59,7 +59,7 @@ def code(module: nn.Module) -> str:
 
 
 def name(maker: Any) -> str:
-    """Module and name of a class or a function, or of the class of anything else."""
+    """Return module and name of a class or a function, or of the class of any other object."""
     named = maker if hasattr(maker, "__qualname__") else type(maker)
     return f"{named.__module__}:{named.__qualname__}"
 
@@ -70,7 +70,7 @@ def _settings(layer: nn.Module) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A plain value as Python writes it, a function by its name, of anything else nothing."""
+    """Return a plain value as Python writes it, a function by its name, and "" otherwise."""
     if isinstance(value, PLAIN):
         return repr(value)
     if isinstance(value, list | tuple):
@@ -81,7 +81,7 @@ def _plain(value: Any) -> str:
 
 
 def _sources(kind: type) -> Iterator[str]:
-    """The texts of a class's own functions; of one without a text its instructions."""
+    """Yield the source code of a class's own functions, or their bytecode if there is no source."""
     for value in vars(kind).values():
         function = getattr(value, "fget", None) or getattr(value, "__func__", value)
         if isinstance(function, FunctionType):

@@ -1,7 +1,7 @@
-"""The U-Net of DDPM, and smaller ones in its likeness.
+"""The U-Net of DDPM, and smaller ones of the same design.
 
-Ho et al. 2020, arXiv 2006.11239, appendix B: with UNetConfig's defaults it is their CIFAR-10
-network, 35,746,307 parameters.
+Ho et al. 2020, arXiv 2006.11239, appendix B. With UNetConfig's defaults it is their CIFAR-10
+network of 35,746,307 parameters.
 """
 
 from __future__ import annotations
@@ -20,51 +20,59 @@ from mezzotint.strict import strict
 
 @strict
 class UNetConfig:
-    """The shape of a U-Net; levels are counted from 0, the full resolution."""
+    """The shape of a U-Net; levels are counted from 0, which is the full resolution."""
 
     channels: tuple[PositiveInt, ...] = (128, 256, 256, 256)
     """Width of each level; each level halves the resolution of the one before."""
     blocks: PositiveInt = 2
-    """Residual blocks a level (and one more on the way up)."""
+    """Residual blocks per level (one more per level on the way up)."""
     attention: tuple[int, ...] = (1,)
-    """The levels with self-attention, besides the bottom, which always has it."""
+    """The levels that have self-attention; the middle always has it."""
     head_width: PositiveInt | None = None
-    """Channels an attention head; None is one head."""
+    """Channels of an attention head; None makes one head of all channels."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout within the residual blocks."""
+    """Dropout rate in the residual blocks."""
     groups: PositiveInt = 32
-    """Groups of the group normalisation; they must divide every width."""
+    """Groups of the group normalisation; must divide every width."""
     patch: PositiveInt = 1
-    """Fold patch x patch pixels into channels first: a network at 1 / patch of the resolution."""
+    """Fold patch x patch pixels into channels first, to work at 1 / patch of the resolution."""
     kind: Suppress[Literal["unet"]] = "unet"
 
     def __post_init__(self) -> None:
         if not self.channels:
             raise ValueError("channels is empty: give a width for each level")
         if self.channels[0] % 2 or self.channels[0] < 4:
-            raise ValueError(f"the first width is {self.channels[0]}: it must be even, 4 or more")
+            raise ValueError(f"the first width is {self.channels[0]}: choose an even one from 4 on")
         if bad := [c for c in self.channels if c % self.groups]:
-            raise ValueError(f"groups {self.groups} do not divide a width of {bad[0]} channels")
+            raise ValueError(
+                f"groups is {self.groups}, which does not divide the width {bad[0]}: "
+                "choose a divisor of every width"
+            )
         if bad := [i for i in self.attention if not 0 <= i < len(self.channels)]:
             raise ValueError(
-                f"attention at level {bad[0]}: levels are 0 to {len(self.channels) - 1}"
+                f"there is no level {bad[0]} for attention: choose 0 to {len(self.channels) - 1}"
             )
         if self.head_width and (bad := [c for c in self.channels if c % self.head_width]):
-            raise ValueError(f"head_width {self.head_width} does not divide {bad[0]} channels")
+            raise ValueError(
+                f"head_width is {self.head_width}, which does not divide the width {bad[0]}: "
+                "choose a divisor of every width"
+            )
 
     @property
     def factor(self) -> int:
-        """What the sides of an image are padded to be divisible by."""
+        """The number that the sides of an image are padded to be divisible by."""
         return self.patch << (len(self.channels) - 1)
 
 
 class UNet(Walk):
-    """``net(x, t, labels) -> output``: x and output (B, C, H, W), t (B,), labels (B,) or None.
+    """A U-Net, ``net(x, t, labels) -> output``; see `forward`.
 
-    Of ``classes`` K > 0 it is class-conditional: labels are 0..K-1, and K is the null class, which
-    ``labels=None`` means too. Where ``out_channels`` is given, output has that many in place of C.
-    Where ``told`` is given, it takes that many numbers beside, told (B, told), of which zeros or
-    None add nothing.
+    Args:
+        config: The shape of the network.
+        image_channels: C, the channels of x.
+        classes: K, the number of classes; 0 makes an unconditional network.
+        out_channels: The channels of the output; None means C.
+        augmentation: How many numbers about the augmentation the network takes.
     """
 
     def __init__(
@@ -73,11 +81,11 @@ class UNet(Walk):
         image_channels: int = 3,
         classes: int = 0,
         out_channels: int | None = None,
-        told: int = 0,
+        augmentation: int = 0,
     ) -> None:
         widths, last = config.channels, len(config.channels) - 1
         first, emb = widths[0], 4 * widths[0]
-        super().__init__(first, emb, classes, told)
+        super().__init__(first, emb, classes, augmentation)
         self.config, self.patch = config, config.patch
         down, up = inputs(widths, config.blocks)
 

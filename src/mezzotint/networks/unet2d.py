@@ -1,9 +1,9 @@
-"""The U-Nets of diffusers' UNet2DModel that are not the one of DDPM.
+"""The U-Nets of diffusers' UNet2DModel that differ from DDPM's.
 
-They differ in the frequencies of the time, the padding of a halving, the epsilon of the norms, the
-levels with attention, and in the residual blocks: those of ADM (Dhariwal and Nichol 2021, arXiv
-2105.05233, section 3) take a scale beside the shift, and resample. `mezzotint.interop.unet` makes
-their settings of a folder's.
+They differ in the frequencies of the time embedding, the padding of a halving, the epsilon of the
+norms, the levels with attention, and the residual blocks. The residual blocks of ADM (Dhariwal and
+Nichol 2021, arXiv 2105.05233, section 3) take a scale as well as a shift, and resample.
+`mezzotint.interop.unet` reads their settings from a folder.
 """
 
 from __future__ import annotations
@@ -24,61 +24,67 @@ from mezzotint.strict import strict
 
 @strict
 class UNet2DConfig:
-    """The shape of a UNet2DModel; levels are counted from 0, the full resolution."""
+    """The shape of a UNet2DModel; levels are counted from 0, which is the full resolution."""
 
     channels: tuple[PositiveInt, ...] = (224, 448, 672, 896)
     """Width of each level; each level halves the resolution of the one before."""
     blocks: PositiveInt = 2
-    """Residual blocks a level (and one more on the way up)."""
+    """Residual blocks per level (one more per level on the way up)."""
     attention_down: tuple[int, ...] = (1, 2, 3)
     """The levels with self-attention on the way down."""
     attention_bottom: bool = True
-    """Self-attention at the bottom."""
+    """Whether the bottom has self-attention."""
     attention_up: tuple[int, ...] = (1, 2, 3)
     """The levels with self-attention on the way up."""
     block_down: tuple[int, ...] = ()
-    """The levels that a residual block halves, and no convolution."""
+    """The levels that are halved by a residual block instead of a convolution."""
     block_up: tuple[int, ...] = ()
-    """The levels that a residual block doubles, and no convolution."""
+    """The levels that are doubled by a residual block instead of a convolution."""
     head_width: PositiveInt | None = 8
-    """Channels an attention head; None is one head."""
+    """Channels of an attention head; None makes one head of all channels."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout within the residual blocks."""
+    """Dropout rate in the residual blocks."""
     groups: PositiveInt = 32
-    """Groups of the group normalisation; they must divide every width."""
+    """Groups of the group normalisation; must divide every width."""
     groups_bottom: PositiveInt | None = 32
-    """Groups of the norm before the attention at the bottom; None is no norm."""
+    """Groups of the norm before the attention at the bottom; None means no norm."""
     eps: PositiveFloat = 1e-5
-    """What the norms add to the variance."""
+    """The number that the norms add to the variance."""
     scaled: bool = False
-    """The residual blocks take a scale from the time beside the shift."""
+    """Whether the residual blocks take a scale from the time embedding, as well as a shift."""
     around: bool = True
-    """A halving convolution is padded on all sides, else on the right and at the bottom."""
+    """Whether a halving convolution is padded on all sides, or on the right and the bottom only."""
     shift: Literal[0, 1] = 0
-    """The frequency shift of the embedding of the time."""
+    """The frequency shift of the time embedding."""
     emb: PositiveInt | None = None
-    """Width of the embedding of the time; None is four times the first level's."""
+    """Width of the time embedding; None is four times the width of the first level."""
     kind: Suppress[Literal["unet2d"]] = "unet2d"
 
     def __post_init__(self) -> None:
         if not self.channels or self.channels[0] % 2 or self.channels[0] < 4:
-            raise ValueError(f"channels is {self.channels}: begin with an even width, 4 or more")
+            raise ValueError(f"channels is {self.channels}: start with an even width from 4 on")
         if bad := [c for c in self.channels if c % self.groups]:
-            raise ValueError(f"groups {self.groups} do not divide a width of {bad[0]} channels")
+            raise ValueError(
+                f"groups is {self.groups}, which does not divide the width {bad[0]}: "
+                "choose a divisor of every width"
+            )
         if self.head_width and (bad := [c for c in self.channels if c % self.head_width]):
-            raise ValueError(f"head_width {self.head_width} does not divide {bad[0]} channels")
+            raise ValueError(
+                f"head_width is {self.head_width}, which does not divide the width {bad[0]}: "
+                "choose a divisor of every width"
+            )
 
     @property
     def factor(self) -> int:
-        """What the sides of an image are padded to be divisible by."""
+        """The number that the sides of an image are padded to be divisible by."""
         return 1 << (len(self.channels) - 1)
 
 
 class Block(nn.Module):
     """ADM's residual block: ``shortcut(r(x)) + conv(dropout(silu(g(conv(r(silu(norm(x))))))))``.
 
-    r resamples or does nothing. g is ``norm(h + shift)``; or, ``scaled``,
-    ``norm(h) * (1 + scale) + shift``, scale and shift being the halves of what forward takes.
+    r resamples or does nothing. g is ``norm(h + shift)``, or with ``scaled`` ``norm(h) * (1 +
+    scale) + shift``, where scale and shift are the two halves of forward's argument.
     """
 
     def __init__(self, config: UNet2DConfig, cin: int, cout: int, resample: nn.Module) -> None:
@@ -94,7 +100,7 @@ class Block(nn.Module):
         self.width = 2 * cout if self.scaled else cout
 
     def forward(self, x: Tensor, shift: Tensor, skip: Tensor | None = None) -> Tensor:
-        """With a skip, x is the two side by side."""
+        """Apply the block to x, or to x and ``skip`` concatenated along the channels."""
         x = x if skip is None else beside(x, skip)
         h, shift = self.conv1(self.resample(self.norm1(x))), shift[:, :, None, None]
         if self.scaled:
@@ -107,7 +113,7 @@ class Block(nn.Module):
 
 
 class UNet2D(Walk):
-    """``net(x, t, labels) -> output``, as UNet: diffusers' UNet2DModel of the same weights."""
+    """A U-Net that computes what diffusers' UNet2DModel does with the same weights; see `UNet`."""
 
     def __init__(
         self,
@@ -115,11 +121,11 @@ class UNet2D(Walk):
         image_channels: int = 3,
         classes: int = 0,
         out_channels: int | None = None,
-        told: int = 0,
+        augmentation: int = 0,
     ) -> None:
         widths, last = config.channels, len(config.channels) - 1
         first, emb = widths[0], config.emb or 4 * widths[0]
-        super().__init__(first, emb, classes, told, config.shift)
+        super().__init__(first, emb, classes, augmentation, config.shift)
         self.config = config
         down, up = inputs(widths, config.blocks)
 
@@ -151,7 +157,7 @@ class UNet2D(Walk):
 
 
 def _block(config: UNet2DConfig, cin: int, cout: int) -> nn.Module:
-    """A residual block that resamples nothing: DDPM's, which is the faster one, where it does."""
+    """Return a residual block that does not resample: DDPM's, which is faster, if it will do."""
     if config.scaled:
         return Block(config, cin, cout, nn.Identity())
     return ResBlock(cin, cout, config.groups, config.dropout)

@@ -1,8 +1,8 @@
-"""Autoencoders whose latents a diffusion runs on.
+"""The autoencoders whose latents a diffusion model can be trained on.
 
 VAE is the KL autoencoder of latent diffusion (Rombach et al. 2022, arXiv 2112.10752, section 3.1
 and appendix G): a variational autoencoder (Kingma and Welling 2014, arXiv 1312.6114) of residual
-convolutions. TinyVAE is TAESD, a small network in its place.
+convolutions. TinyVAE is TAESD, a small network that replaces it.
 """
 
 from __future__ import annotations
@@ -18,36 +18,39 @@ from mezzotint.networks.network import Network
 from mezzotint.networks.norm import GroupNorm
 from mezzotint.strict import strict
 
-WIDE = 128  # from this width on training gains more by channels-last than it loses
-LOG_VARIANCE = (-30.0, 20.0)  # its bounds, as in the paper's code
+WIDE = 128  # from this width on channels-last tensors make training faster
+LOG_VARIANCE = (-30.0, 20.0)  # bounds, as in the authors' code
 
 
 @strict
 class VAEConfig:
-    """The shape of a VAE; levels are counted from 0, the full resolution."""
+    """The shape of a VAE; levels are counted from 0, which is the full resolution."""
 
     channels: tuple[PositiveInt, ...] = (128, 256, 512)
     """Width of each level; each level halves the resolution of the one before."""
     blocks: PositiveInt = 2
-    """Residual blocks a level of the encoder (and one more in the decoder)."""
+    """Residual blocks per level of the encoder (the decoder has one more)."""
     latent: PositiveInt = 4
     """Channels of the latents."""
     groups: PositiveInt = 32
-    """Groups of the group normalisation; they must divide every width."""
+    """Groups of the group normalisation; must divide every width."""
     attention: bool = True
-    """Self-attention, of one head, at the bottom of the encoder and of the decoder."""
+    """Whether the lowest resolution has self-attention, of one head."""
     quant: bool = True
-    """A 1x1 convolution of the moments, the encoder's last layer."""
+    """Whether the encoder ends with a 1x1 convolution of the moments."""
     post_quant: bool = True
-    """A 1x1 convolution of the latents, the decoder's first layer."""
+    """Whether the decoder begins with a 1x1 convolution of the latents."""
     patch: PositiveInt = 1
-    """Fold patch x patch pixels into channels first: the widest layers are then smaller."""
+    """Fold patch x patch pixels into channels first, which makes the widest layers smaller."""
 
     def __post_init__(self) -> None:
         if not self.channels:
             raise ValueError("channels is empty: give a width for each level")
         if bad := [c for c in self.channels if c % self.groups]:
-            raise ValueError(f"groups {self.groups} do not divide a width of {bad[0]} channels")
+            raise ValueError(
+                f"groups is {self.groups}, which does not divide the width {bad[0]}: "
+                "choose a divisor of every width"
+            )
 
     @property
     def factor(self) -> int:
@@ -56,10 +59,14 @@ class VAEConfig:
 
 
 class VAE(Network):
-    """q(z | x) = N(mean(x), diag(exp(log_variance(x)))), and the decoder x(z).
+    """A variational autoencoder: q(z | x) = N(mean(x), diag(exp(log_variance(x)))), and x(z).
 
-    Images x are (B, C, H, W) in [-1, 1], H and W divisible by f = ``config.factor``; latents z
-    are (B, config.latent, H / f, W / f), not scaled to unit variance.
+    Images x are (B, C, H, W) in [-1, 1], H and W divisible by f = ``config.factor``. Latents z
+    are (B, config.latent, H / f, W / f); they are not scaled to unit variance.
+
+    Args:
+        config: The shape of the network.
+        image_channels: C.
     """
 
     def __init__(self, config: VAEConfig, image_channels: int = 3) -> None:
@@ -91,17 +98,17 @@ class VAE(Network):
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What a training step needs: x(z) of a sample z of q(z | x), its mean and log variance.
+        """Return what a training step needs: x(z), and the mean and log variance of q(z | x).
 
-        ``noise`` ~ N(0, I) is of the latents' shape.
+        z is a sample of q(z | x), made from ``noise`` ~ N(0, I) of the latents' shape.
         """
         mean, log_variance = self.encode(x)
         return self.decode(posterior_sample(mean, log_variance, noise)), mean, log_variance
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of q(z | x), the latter cut to [-30, 20].
+        """Return mean and log variance of q(z | x); the log variance is clamped to [-30, 20].
 
-        Raises UserError for an image whose sides f does not divide.
+        Raises UserError for an image whose height or width is not divisible by f.
         """
         _divisible(x, self.config.factor)
         folded = F.pixel_unshuffle(x, self.config.patch)
@@ -110,43 +117,46 @@ class VAE(Network):
         return mean, log_variance.clamp(*LOG_VARIANCE)
 
     def decode(self, z: Tensor) -> Tensor:
-        """x(z): near [-1, 1], but not cut to it."""
+        """Return the image x(z), which is near [-1, 1] but not clamped to it."""
         out = self.decoder(self.post_quant(z.to(self.dtype)))
         return F.pixel_shuffle(out, self.config.patch).to(z.dtype)
 
 
 def posterior_sample(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
-    """``z = mean + exp(log_variance / 2) * noise``, noise ~ N(0, I), all of one shape.
+    """Compute ``z = mean + exp(log_variance / 2) * noise`` for noise ~ N(0, I) of the same shape.
 
-    The reparameterisation by which z has a gradient (Kingma and Welling 2014, section 2.4).
+    This is the reparameterisation that gives z a gradient (Kingma and Welling 2014, section 2.4).
     """
     return mean + torch.exp(log_variance / 2) * noise
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """``KL(q(z | x) || N(0, I)) = sum(mean^2 + exp(log_variance) - 1 - log_variance) / 2``.
+    """Return ``KL(q(z | x) || N(0, I)) = sum(mean^2 + exp(log_variance) - 1 - log_variance) / 2``.
 
-    (B, C, H, W) to (B,): in nats an image (Kingma and Welling 2014, appendix B).
+    Takes (B, C, H, W) and returns (B,), in nats per image (Kingma and Welling 2014, appendix B).
     """
     return (mean**2 + log_variance.exp() - 1 - log_variance).flatten(1).sum(1) / 2
 
 
 @strict
 class TinyVAEConfig:
-    """The shape of a TinyVAE; of both tuples the first number is that of the first layers."""
+    """The shape of a TinyVAE; both tuples begin with the layer that runs first."""
 
     width: PositiveInt = 64
-    """Channels of every layer within."""
+    """Channels of every hidden layer."""
     latent: PositiveInt = 4
     """Channels of the latents."""
     encoder: tuple[NonNegativeInt, ...] = Field(default=(1, 3, 3, 3), min_length=1)
-    """Residual blocks a level, from the full resolution down."""
+    """Residual blocks per level, from the full resolution down."""
     decoder: tuple[NonNegativeInt, ...] = Field(default=(3, 3, 3, 1), min_length=1)
-    """Residual blocks a level, from the latents' resolution up."""
+    """Residual blocks per level, from the latents' resolution up."""
 
     def __post_init__(self) -> None:
         if len(self.encoder) != len(self.decoder):
-            raise ValueError("encoder and decoder must have the same number of levels")
+            raise ValueError(
+                f"encoder has {len(self.encoder)} levels and decoder {len(self.decoder)}: "
+                "give both as many numbers"
+            )
 
     @property
     def factor(self) -> int:
@@ -155,11 +165,11 @@ class TinyVAEConfig:
 
 
 class TinyVAE(Network):
-    """TAESD: a distilled stand-in for a VAE, whose latents are certain and already scaled.
+    """TAESD: a distilled replacement of a VAE, with deterministic latents that are already scaled.
 
-    https://github.com/madebyollin/taesd (MIT). The network works on images in [0, 1]; here they
-    are (B, C, H, W) in [-1, 1], as everywhere. Latents (B, config.latent, H / f, W / f) have about
-    unit variance: they are what a latent diffusion model sees, the VAE's after its scaling.
+    https://github.com/madebyollin/taesd (MIT). The original works on images in [0, 1]; here they
+    are (B, C, H, W) in [-1, 1], as everywhere. Latents are (B, config.latent, H / f, W / f), with
+    about unit variance: they correspond to the VAE's latents after scaling.
     """
 
     def __init__(self, config: TinyVAEConfig, image_channels: int = 3) -> None:
@@ -180,18 +190,18 @@ class TinyVAE(Network):
         self.decoder = nn.Sequential(*layers, nn.Conv2d(c, image_channels, 3, padding=1))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The latents of x and, as from VAE.encode, a log variance: -30, for they are certain.
+        """Return the latents of x, and -30 as their log variance, because they are deterministic.
 
-        Raises UserError for an image whose sides f does not divide.
+        Raises UserError for an image whose height or width is not divisible by f.
         """
         _divisible(x, self.config.factor)
         mean = self.encoder(((x + 1) / 2).to(self.dtype)).to(x.dtype)
         return mean, torch.full_like(mean, LOG_VARIANCE[0])
 
     def decode(self, z: Tensor) -> Tensor:
-        """The image of z, of which ``3 tanh(z / 3)`` is used: its magnitude stays below 3.
+        """Return the image of ``3 tanh(z / 3)``, which keeps the latents' magnitude below 3.
 
-        The image is near [-1, 1], but not cut to it.
+        The image is near [-1, 1] but not clamped to it.
         """
         out: Tensor = self.decoder((3 * torch.tanh(z / 3)).to(self.dtype))
         return 2 * out.to(z.dtype) - 1
@@ -223,6 +233,6 @@ def _divisible(x: Tensor, factor: int) -> None:
     h, w = x.shape[2:]
     if h % factor or w % factor:
         raise UserError(
-            f"an image of {h}x{w} (height x width) cannot be encoded: the autoencoder "
-            f"makes both {factor} times smaller, so {factor} must divide them"
+            f"an image of {h}x{w} (height x width) cannot be encoded: give one whose height "
+            f"and width are divisible by {factor}"
         )

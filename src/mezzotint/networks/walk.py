@@ -1,4 +1,4 @@
-"""The walk through a U-Net: down its levels, through the bottom, and up again past the skips."""
+"""The forward pass of a U-Net: down its levels, through the bottom, and up past the skips."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from mezzotint.networks.network import Conditioned
 from mezzotint.networks.padding import cut, padded
 
-WIDE = 128  # from this width on training on a CPU is channels-last, below it is compiled
+WIDE = 128  # training on a CPU is channels-last from this width on, and compiled below it
 
 
 class Stage(nn.Module):
-    """One level: residual blocks, each followed by attention or nothing, then a resampling.
+    """One level: residual blocks, each with attention if the level has it, then a resampling.
 
-    A resampling that is a residual block has a ``width``, as every residual block has.
+    A resampling that is a residual block has a ``width``, as every residual block does.
     """
 
     def __init__(
@@ -35,17 +35,17 @@ class Stage(nn.Module):
         return zip(self.blocks, self.attentions, strict=True)
 
     def resampled(self, h: Tensor, shifts: Iterator[Tensor]) -> Tensor:
-        """h, resampled by a layer or by a residual block, which takes the next of the shifts."""
+        """Resample h by a layer, or by a residual block, which takes the next of the shifts."""
         out: Tensor = self.resample(h, next(shifts)) if self.by_block else self.resample(h)
         return out
 
 
 def inputs(channels: Sequence[int], blocks: int) -> tuple[list[list[int]], list[list[int]]]:
-    """The input channels of every residual block, a list for each level: (on the way down, up).
+    """Return the input channels of every residual block, a list for each level: (down, up).
 
-    ``channels`` are the levels' widths. A level has ``blocks`` blocks on the way down and one more
-    on the way up, where each takes the output of a layer of the way down besides; the last one
-    first.
+    ``channels`` are the widths of the levels. A level has ``blocks`` blocks on the way down and one
+    more on the way up. Each block on the way up also takes the output of a layer of the way down,
+    in reverse order.
     """
     first, last = channels[0], len(channels) - 1
     down, up, skips = [], [], [first]
@@ -63,9 +63,9 @@ def inputs(channels: Sequence[int], blocks: int) -> tuple[list[list[int]], list[
 
 
 class Walk(Conditioned):
-    """``net(x, t, labels) -> output`` of a U-Net: abstract, the layers are for others to make.
+    """A U-Net, ``net(x, t, labels) -> output``; abstract: subclasses make the layers.
 
-    Sides that ``config.factor`` does not divide are padded, and the output is cut to x's size.
+    Sides that ``config.factor`` does not divide are padded, and the output is cropped to x's size.
     """
 
     patch = 1  # patch x patch pixels are folded into channels
@@ -78,11 +78,11 @@ class Walk(Conditioned):
     project: nn.Linear
     norm: nn.Module
     out: nn.Module
-    widths: list[int]  # of what each residual block takes of the projection, in the order of it
+    widths: list[int]  # how much of the projection each residual block takes, in order
 
     @property
     def gains(self) -> bool:  # type: ignore[override]
-        """To train a wide one it would too, but take half as much memory again."""
+        """Whether to compile it: a wide one would also train faster, but need more memory."""
         return self.narrow or not self.training
 
     def laid_out(self, first: int) -> None:
@@ -92,10 +92,28 @@ class Walk(Conditioned):
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(
-        self, x: Tensor, t: Tensor, labels: Tensor | None = None, told: Tensor | None = None
+        self,
+        x: Tensor,
+        t: Tensor,
+        labels: Tensor | None = None,
+        augmentation: Tensor | None = None,
     ) -> Tensor:
-        # One product tells all residual blocks, in the order of the walk, the time and the class.
-        emb = F.silu(self.embed(t, labels, told))
+        """Predict for noisy images.
+
+        Args:
+            x: Noisy images (B, C, H, W).
+            t: Times (B,), from 0 to T - 1.
+            labels: Classes (B,) int64 from 0 to K, K being the null class; None means K for all.
+            augmentation: Numbers (B, n) that describe how x was augmented; None means zeros.
+
+        Returns:
+            The output (B, C or ``out_channels``, H, W), of x's type.
+
+        Raises:
+            UserError: If labels or augmentation are given to a network that takes none.
+        """
+        # One product gives the shifts of all residual blocks, in the order in which they run.
+        emb = F.silu(self.embed(t, labels, augmentation))
         shifts = iter(self.project(emb).split(self.widths, dim=1))
         whole = padded(x, self.config.factor)
         h = self.stem(F.pixel_unshuffle(whole, self.patch).to(self.dtype))
@@ -117,5 +135,5 @@ class Walk(Conditioned):
 
 
 def listed(stages: list[Stage]) -> list[Stage]:
-    """A ModuleList, which is a list of Stages to a reader and to the type checker."""
+    """Return a ModuleList, which is a list of Stages to a reader and to the type checker."""
     return cast(list[Stage], nn.ModuleList(stages))

@@ -1,1 +1,1 @@
-"""A finished model: the pipeline, its codec, labels, loading, shipped models, tuned settings."""
+"""A finished model: the pipeline, its codec and labels, loading, and recommended settings."""

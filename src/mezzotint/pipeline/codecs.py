@@ -1,4 +1,4 @@
-"""The codec of a checkpoint: read from its files, and what is written into them."""
+"""The codec of a checkpoint: reading and writing its files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ VAES: dict[str, tuple[Any, Any]] = {"kl": (VAE, VAEConfig), "tiny": (TinyVAE, Ti
 
 
 def codec_of(folder: Path, device: torch.device) -> Latents:
-    """The codec in a latent diffusion model's checkpoint; UserError for one of pixels."""
+    """Read the codec of a latent diffusion model's checkpoint; UserError for a model of pixels."""
     said = facts(folder, "codec")["codec"]
     if said is None:
-        raise UserError(f"{folder} is of a model of pixels: give an autoencoder")
+        raise UserError(f"{folder} holds a model of pixels: give an autoencoder")
     saved = load_file(folder / "codec.safetensors")
     weights = {k.removeprefix("vae."): v for k, v in saved.items() if k.startswith("vae.")}
     images = said.get("channels", 3)  # which is what older checkpoints have
@@ -31,15 +31,15 @@ def codec_of(folder: Path, device: torch.device) -> Latents:
 
 
 def facts(folder: Path, *names: str) -> dict[str, Any]:
-    """What a checkpoint says of its training; UserError where one of these names is missing."""
-    told = json_object(folder / "state.json")
-    if missing := [name for name in names if name not in told]:
+    """Read what a checkpoint's state.json says; UserError if one of ``names`` is missing."""
+    found = json_object(folder / "state.json")
+    if missing := [name for name in names if name not in found]:
         raise UserError(f"{folder}/state.json has no {missing[0]}: give another checkpoint")
-    return told
+    return found
 
 
 def described(codec: Codec) -> dict[str, Any] | None:
-    """What a checkpoint says of its codec, beside `tensors`; None of pixels."""
+    """Describe a codec for a checkpoint, besides its `tensors`; None for pixels."""
     if isinstance(codec, Pixels):
         return None
     vae: Any = codec.vae
@@ -49,7 +49,7 @@ def described(codec: Codec) -> dict[str, Any] | None:
 
 
 def tensors(codec: Codec) -> dict[str, dict[str, Tensor]]:
-    """A checkpoint's files of tensors that make its codec; none of pixels."""
+    """Return the files of tensors that hold a checkpoint's codec; none for pixels."""
     if isinstance(codec, Pixels):
         return {}
     vae: Any = codec.vae
@@ -60,7 +60,7 @@ def tensors(codec: Codec) -> dict[str, dict[str, Tensor]]:
 def autoencoder(
     kind: str, fields: dict[str, Any], weights: dict[str, Tensor], where: str, channels: int = 3
 ) -> Any:
-    """An autoencoder of one of the VAES; UserError, naming ``where``, for what makes none."""
+    """Build one of the VAES with given weights; UserError, naming ``where``, if that fails."""
     try:
         network, config = VAES[kind]
         vae = network(configured(config, fields, where), channels)
@@ -68,12 +68,12 @@ def autoencoder(
             raise UserError(f"{where}: {wrong}")
         vae.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{where} is no autoencoder that can be read: {error}") from None
+        raise UserError(f"{where} is not an autoencoder that mezzotint can read: {error}") from None
     return vae
 
 
 def configured(config: Any, fields: dict[str, Any], where: str) -> Any:
-    """A network's configuration; UserError that names where its fields were read."""
+    """Build a network's configuration; UserError that names where its fields were read."""
     try:
         return config(**fields)
     except UserError as error:
@@ -81,6 +81,6 @@ def configured(config: Any, fields: dict[str, Any], where: str) -> Any:
 
 
 def latents(vae: Any, mean: Tensor, std: Tensor, device: torch.device) -> Latents:
-    """The codec of an autoencoder, ready to use."""
+    """Return the codec of an autoencoder, ready to use."""
     vae = vae.to(device).eval().requires_grad_(False)
     return Latents(vae, mean.to(device), std.to(device))

@@ -1,4 +1,4 @@
-"""Models of diffusers, read from their folders."""
+"""Diffusers' models, read from their folders."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ SIDE = 32  # where config.json has no sample_size
 
 
 def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
-    """The pipeline of a diffusers folder; what is assumed or chosen of it is a warning.
+    """Read the pipeline in a diffusers folder; warnings say what had to be assumed.
 
-    Raises UserError for a folder or a setting that has no counterpart here.
+    Raises UserError for a folder or a setting that mezzotint has no counterpart of.
     """
     model = diffusers.read(folder)
     try:
@@ -41,7 +41,7 @@ def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{folder} is no UNet2DModel that can be read: {error}") from None
+        raise UserError(f"{folder} is not a UNet2DModel that mezzotint can read: {error}") from None
     for note in (*model.notes, *scheduler.notes, *notes):
         warnings.warn(f"{folder}: {note}", stacklevel=3)
     how = _defaults(scheduler)
@@ -59,7 +59,7 @@ def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
 
 
 def read_codec(folder: Path, device: torch.device) -> Latents:
-    """The codec of an autoencoder of diffusers', or of a pipeline around one.
+    """Read the codec of a diffusers autoencoder, or of a pipeline with one.
 
     Raises UserError as `read_vae` does.
     """
@@ -84,7 +84,7 @@ def _network(model: diffusers.Model, found: Settings) -> Network:
 def _shape(
     config: dict[str, Any], found: Settings, codec: Latents | None
 ) -> tuple[tuple[int, int, int], list[str]]:
-    """The shape of what the network sees, and what is to be said of it and of the classes."""
+    """Return the shape of the network's input, and notes about it and about the classes."""
     notes = []
     size = config.get("sample_size")
     if size is None:

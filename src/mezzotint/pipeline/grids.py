@@ -1,4 +1,4 @@
-"""Optimised grids that were measured once, each kept in a file."""
+"""Optimised grids: each is computed once and kept in a file."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 
 
 def settled(pipe: Pipeline, how: SampleConfig) -> SampleConfig:
-    """The same settings, an optimised grid as knots: measured once, on two batches of 64, and kept.
+    """Return the settings with an optimised grid replaced by its knots.
 
-    It is kept in the model's folder, or in the cache where that cannot be written.
+    The grid is computed once, on two batches of 64, and kept in the model's folder, or in the cache
+    if that folder is read-only.
     """
     if how.spacing != "optimised":
         return how
     order = min(SAMPLERS[how.sampler].order, 2)
-    told = json.dumps([pipe.digest, how.steps, order, *how.guided(), how.rescale, how.clipping])
-    name = hashlib.sha256(told.encode()).hexdigest()[:16]
+    facts = json.dumps([pipe.digest, how.steps, order, *how.guided(), how.rescale, how.clipping])
+    name = hashlib.sha256(facts.encode()).hexdigest()[:16]
 
     def measure() -> list[float]:
         scale = along(path(pipe.schedule, how.steps), *how.guided())
@@ -51,7 +52,7 @@ def settled(pipe: Pipeline, how: SampleConfig) -> SampleConfig:
 
 
 def remembered(file: Path, measure: Callable[[], list[float]]) -> list[float]:
-    """The values of sigma / alpha that a file holds, measured first where there is none.
+    """Return the values of sigma / alpha in a file, which is computed first if it does not exist.
 
     Raises UserError for a damaged file.
     """
@@ -61,4 +62,4 @@ def remembered(file: Path, measure: Callable[[], list[float]]) -> list[float]:
     try:
         return [float(knot) for knot in json.loads(file.read_text())["sigma/alpha"]]
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{file} is damaged: delete it, to be measured again") from None
+        raise UserError(f"{file} is damaged: delete it, and it will be computed again") from None

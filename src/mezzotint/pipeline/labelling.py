@@ -12,10 +12,10 @@ from mezzotint.pipeline.labels import Labels, integers
 
 
 def of_images(n: int, labels: Labels, classes: Sequence[str], first: int) -> list[int] | None:
-    """The labels of n images, from number ``first`` on; None where there are no classes.
+    """Return the labels of n images, from number ``first`` on; None for a model without classes.
 
-    ``labels`` are one for all, or n, or None: every class in turn. Raises UserError for labels of
-    another length, for a name that there is none of, and for any without classes.
+    ``labels`` are one for all, n of them, or None: all classes in turn. Raises UserError if their
+    number is wrong, a name or number is not a class, or the model has no classes.
     """
     if labels is None:
         turn = range(first, first + n)
@@ -23,19 +23,22 @@ def of_images(n: int, labels: Labels, classes: Sequence[str], first: int) -> lis
     given = _given(labels, classes).tolist()
     every: list[int] = given if isinstance(given, list) else [given] * n
     if len(every) != n:
-        raise UserError(f"there are {len(every)} `labels` for {n} images: give one for all, or {n}")
+        raise UserError(
+            f"there are {len(every)} `labels` for {n} image{'s' * (n != 1)}: give one for all, "
+            "or one for each"
+        )
     return every
 
 
 def indices(labels: Labels, classes: Sequence[str]) -> Tensor | None:
-    """Labels (B,) as int64; None is None. Raises UserError for what is none of the classes."""
+    """Return labels (B,) as int64, or None for None; UserError for any that is not a class."""
     if labels is None:
         return None
     given = _given(labels, classes)
     if given.ndim != 1:
-        raise UserError("`labels` must be a list, one integer for each image")
+        raise UserError("`labels` is not a list: give one integer for each image")
     if bad := [i for i in given.tolist() if not 0 <= i < len(classes)]:
-        raise UserError(f"there is no class {bad[0]}: labels are 0 to {len(classes) - 1}")
+        raise UserError(f"there is no class {bad[0]}: choose labels from 0 to {len(classes) - 1}")
     return given.to(torch.int64)
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a pipeline: labels, settings, and pictures by their numbers."""
+"""Labels as a caller may give them: numbers or names of classes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Labels: TypeAlias = int | str | Sequence[int | str] | Tensor | None
 def integers(
     labels: int | str | Sequence[int | str] | Tensor, classes: Sequence[str] = ()
 ) -> Tensor:
-    """Labels as a tensor, a name becoming its place in ``classes``.
+    """Return labels as a tensor, with each name replaced by its position in ``classes``.
 
-    Raises UserError for a name that is none of them, and for anything else but integers.
+    Raises UserError for a name that is not a class, and for anything but names and integers.
     """
     if isinstance(labels, str):
         numbers: Any = _place(labels, classes)
@@ -30,9 +30,9 @@ def integers(
     try:
         given = torch.as_tensor(numbers)
     except (TypeError, ValueError, RuntimeError):
-        raise UserError(f"labels are integers from 0, not {labels!r}") from None
+        raise UserError(f"`labels` is {labels!r}: give integers from 0") from None
     if given.is_floating_point() or given.dtype == torch.bool:
-        raise UserError(f"labels are integers from 0, not {given.dtype}")
+        raise UserError(f"`labels` are {given.dtype}: give integers from 0")
     return given
 
 
@@ -40,5 +40,5 @@ def _place(name: str, classes: Sequence[str]) -> int:
     folded = [unicodedata.normalize("NFC", each) for each in classes]  # an accent, apart or not
     if (wanted := unicodedata.normalize("NFC", name)) in folded:
         return folded.index(wanted)
-    every = f": labels are 0 to {len(classes) - 1}, or names such as {classes[0]}"
+    every = f": choose 0 to {len(classes) - 1}, or a name such as {classes[0]}"
     raise UserError(f"there is no class {name!r}{nearest(name, [*classes]) or every}")

@@ -1,4 +1,4 @@
-"""Finished models, loaded from a run, a checkpoint, a diffusers folder or by name."""
+"""Loading finished models: from a run, a checkpoint, a diffusers folder, or by name."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ FOREIGN = ["model_index.json", "config.json", WEIGHTS, "vae/config.json", f"vae/
 
 
 def is_model(path: Path) -> bool:
-    """Whether a path is something that `load` may make sense of."""
+    """Whether a path looks like something that `load` can read."""
     marks = (checkpoint.MANIFEST, "checkpoints", "model_index.json", "config.json")
     there = shipped.find(path) is not None or any((path / mark).exists() for mark in marks)
     return there or saved_by_diffusers(path)
 
 
 def is_autoencoder(path: str | Path) -> bool:
-    """Whether a run, a checkpoint, a diffusers folder or ``hub:OWNER/NAME`` is of an autoencoder.
+    """Whether a run, a checkpoint, a diffusers folder or ``hub:OWNER/NAME`` holds an autoencoder.
 
-    As its config.json says; False too where there is none that can be read.
+    Its config.json decides; without one that can be read, the answer is False.
     """
     try:
-        told = json_object(_found(path) / "config.json")
+        config = json_object(_found(path) / "config.json")
     except UserError:
         return False
-    return told.get("kind") == "autoencoder" or told.get("_class_name") in FOREIGN_VAES
+    return config.get("kind") == "autoencoder" or config.get("_class_name") in FOREIGN_VAES
 
 
 def load(
@@ -68,26 +68,26 @@ def load(
     Every file of a checkpoint is checked against its SHA-256.
 
     Args:
-        path: a run (its newest whole checkpoint), a checkpoint, a folder that `Pipeline.save` wrote
-            or a folder of diffusers (a pipeline, a network, a checkpoint of a training); or, where
-            no such path exists, the name of a model that comes with the package.
-        device: None is a GPU where there is one, else the CPU.
+        path: A run (its newest whole checkpoint), a checkpoint, a folder that `Pipeline.save`
+            wrote, or a diffusers folder (a pipeline, a network, a checkpoint of a training); if no
+            such path exists, the name of a model that comes with the package.
+        device: The device to load it to; None is a GPU if there is one, else the CPU.
         precision: "float32", "bf16", or "auto": bf16 where the hardware has it.
-        recommended: whether the defaults of a run that was swept are what the sweep recommends;
-            else they are the recipe's.
-        net: the user's own network, of a model that was trained with one: the module, or its class,
-            which is called with the arguments that the run recorded. It can be left out where it
-            has been passed before in this process.
+        recommended: Whether the defaults of a swept run are those that the sweep recommends,
+            instead of the recipe's.
+        net: Your own network, if the model was trained with one: the module, or its class, which is
+            called with the arguments that the run recorded. You can leave it out if you passed it
+            before in this process.
 
     Returns:
-        The model, in evaluation mode; its weights ask for no gradient.
+        The model, in evaluation mode; its weights require no gradient.
 
     Raises:
-        UserError: there is nothing at that path that can be loaded, a file is damaged, the model is
-            an autoencoder (`load_codec`), or ``net`` is missing or is not what was trained.
+        UserError: If there is no model at that path, a file is damaged, the model is an autoencoder
+            (use `load_codec`), or ``net`` is missing or not the network that was trained.
     """
     folder, device = locate(path), _device(device)
-    compute_dtype(precision, device)  # refused before anything is read
+    compute_dtype(precision, device)  # refuse a bad value before reading anything
     if found := _checkpoint(folder):
         if saved.is_saved(found):
             pipe = _from_saved(found, device, net)
@@ -96,7 +96,7 @@ def load(
         if recommended:
             pipe = tuned.apply(pipe, folder)
         if shipped.is_shipped(folder):
-            pipe = replace(pipe, home=None)  # what is measured of it goes into the cache
+            pipe = replace(pipe, home=None)  # its optimised grids go into the cache
         return pipe.in_precision(precision)
     if saved_by_diffusers(folder):
         if net is not None:
@@ -108,9 +108,9 @@ def load(
 
 
 def locate(path: str | Path) -> Path:
-    """The folder that a path is, or that of the shipped model of that name.
+    """Return the folder at a path, or that of the shipped model of that name.
 
-    Raises UserError for neither.
+    Raises UserError if there is neither.
     """
     folder = shipped.find(path) or Path(path)
     if not folder.is_dir():
@@ -125,17 +125,21 @@ def locate(path: str | Path) -> Path:
 def load_codec(
     path: str | Path, device: str | torch.device | None = None, precision: str = "float32"
 ) -> Latents:
-    """Load an autoencoder, as the codec that it is: uint8 images to latents and back.
+    """Load an autoencoder as a codec, which converts uint8 images to latents and back.
 
     Args:
-        path: a run of an autoencoder, its checkpoint, a latent diffusion model, or a diffusers
-            folder or ``hub:OWNER/NAME`` that holds one (AutoencoderKL, AutoencoderTiny, a pipeline
-            around one).
-        device: as `load` takes it.
-        precision: as `load` takes it.
+        path: A run of an autoencoder, its checkpoint, a latent diffusion model, or a diffusers
+            folder or ``hub:OWNER/NAME`` that holds an AutoencoderKL, an AutoencoderTiny or a
+            pipeline with one of them.
+        device: The device to load it to; None is a GPU if there is one, else the CPU.
+        precision: "float32", "bf16", or "auto": bf16 where the hardware has it.
+
+    Returns:
+        The codec: ``encode`` takes uint8 (B, 3, H, W), ``decode`` takes latents (B, C, H / f, W /
+        f).
 
     Raises:
-        UserError: there is no autoencoder, or a damaged one.
+        UserError: If there is no autoencoder at that path, or it is damaged.
     """
     device = _device(device)
     dtype = compute_dtype(precision, device)
@@ -151,7 +155,7 @@ def load_codec(
 
 
 def _codec(found: Path, device: torch.device) -> Latents:
-    """The codec of a checkpoint: of an autoencoder, or that of a latent diffusion model."""
+    """Return the codec in a checkpoint of an autoencoder or of a latent diffusion model."""
     config = None if saved.is_saved(found) else configuration.read(found / "config.json")
     if not isinstance(config, Autoencoder):
         return codec_of(found, device)
@@ -165,7 +169,7 @@ def _device(device: str | torch.device | None) -> torch.device:
 
 
 def _found(path: str | Path) -> Path:
-    """The folder of a path, or of hub:OWNER/NAME."""
+    """Return the folder at a path, or of ``hub:OWNER/NAME``."""
     name = str(path)
     if name[:4] == "hub:":
         return snapshot(name[4:], "model", FOREIGN, needs=f"*{WEIGHTS}")
@@ -173,39 +177,40 @@ def _found(path: str | Path) -> Path:
 
 
 def _checkpoint(folder: Path) -> Path | None:
-    """A folder that is a checkpoint, verified, or the newest whole one of a run."""
+    """Return a folder that is a checkpoint, verified, or the newest whole checkpoint of a run."""
     if (folder / checkpoint.MANIFEST).exists() or shipped.is_shipped(folder):
         shipped.verify(folder)
         return folder
     if (folder / "checkpoints").is_dir():
-        configuration.read(folder / "config.json")  # a run from the future is not to be guessed at
+        configuration.read(folder / "config.json")  # refuse a run of a newer version
         return checkpoint.newest(folder / "checkpoints", warnings.warn)
     return None
 
 
 def _nothing(folder: Path) -> UserError:
     if (folder / "config.json").exists():
-        return UserError(f"{folder} has no checkpoint yet: train it on with `resume=True`")
-    hides = ", and hides the shipped model: rename it, or work elsewhere"
-    return UserError(
-        f"{folder} is no run, checkpoint or diffusers folder"
-        + (hides if str(folder) in shipped.names() else "")
-    )
+        return UserError(f"{folder} has no checkpoint yet: continue training with `resume=True`")
+    if str(folder) in shipped.names():
+        return UserError(
+            f"{folder} is not a model, and hides the shipped model of that name: rename the "
+            "folder, or work in another one"
+        )
+    return UserError(f"{folder} is not a model: give a run, a checkpoint or a diffusers folder")
 
 
 def _no_images(folder: Path) -> UserError:
     return UserError(
-        f"{folder} is an autoencoder, and makes no images of noise: train a diffusion model on its "
-        f"latents with `vae={folder}`"
+        f"{folder} is an autoencoder, which cannot make images from noise: train a diffusion model "
+        f"on its latents with `vae={folder}`"
     )
 
 
 def _not_own(folder: Path) -> UserError:
-    return UserError(f"{folder} was not trained with a network of your own: leave `net` out")
+    return UserError(f"{folder} was not trained with a user's own network: leave `net` out")
 
 
 def _net(folder: Path, config: Any, net: Any) -> Any:
-    """The configuration of a network, with the user's own one taken that was passed for it."""
+    """Return a network's configuration; remember the user's own network that was passed."""
     if isinstance(config, CustomConfig):
         return config if net is None else passed_again(config, net)
     if net is not None:
@@ -214,7 +219,7 @@ def _net(folder: Path, config: Any, net: Any) -> Any:
 
 
 def _ready(folder: Path, net: Network, device: torch.device) -> Network:
-    """A network with the averaged weights of a checkpoint, to sample with."""
+    """Return a network with the averaged weights of a checkpoint, ready to sample."""
     weights = load_file(folder / "ema.safetensors")
     if isinstance(net, Custom):
         fill(net, weights, folder)
@@ -225,8 +230,8 @@ def _ready(folder: Path, net: Network, device: torch.device) -> Network:
 
 def _from_saved(folder: Path, device: torch.device, own: Any) -> Pipeline:
     known, schedule = saved.read(folder)
-    told = facts(folder, "shape", "classes", "codec", "colour", "data")
-    shape, classes = tuple(told["shape"]), tuple(told["classes"])
+    state = facts(folder, "shape", "classes", "codec", "colour", "data")
+    shape, classes = tuple(state["shape"]), tuple(state["classes"])
     outputs = 2 * shape[0] if known.learned_variance else None
     net = build(_net(folder, known.net, own), shape[0], len(classes), outputs, known.told)
     return Pipeline(
@@ -236,9 +241,9 @@ def _from_saved(folder: Path, device: torch.device, own: Any) -> Pipeline:
         shape=shape,
         classes=classes,
         defaults=known.defaults,
-        codec=codec_of(folder, device) if told["codec"] else Pixels(),
-        colour=told["colour"],
-        data=told["data"],
+        codec=codec_of(folder, device) if state["codec"] else Pixels(),
+        colour=state["colour"],
+        data=state["data"],
         home=folder,
         learned_variance=known.learned_variance,
         origin=(known.defaults, known.origin),
@@ -249,20 +254,20 @@ def _from_checkpoint(folder: Path, home: Path, device: torch.device, own: Any) -
     config = configuration.read(folder / "config.json")
     if isinstance(config, Autoencoder):
         raise _no_images(home)
-    told = facts(folder, "shape", "classes", "codec", "colour", "data")
-    channels, height, width = told["shape"]
+    state = facts(folder, "shape", "classes", "codec", "colour", "data")
+    channels, height, width = state["shape"]
     config = replace(config, net=_net(folder, config.net, own))
-    defaults = config.sampling(told["classes"])
+    defaults = config.sampling(state["classes"])
     return Pipeline(
-        net=_ready(folder, config.network(channels, len(told["classes"])), device),
+        net=_ready(folder, config.network(channels, len(state["classes"])), device),
         schedule=config.noise.build(),
         prediction=config.noise.prediction,
         shape=(channels, height, width),
-        classes=tuple(told["classes"]),
+        classes=tuple(state["classes"]),
         defaults=defaults,
-        codec=codec_of(folder, device) if told["codec"] else Pixels(),
-        colour=told["colour"],
-        data=told["data"],
+        codec=codec_of(folder, device) if state["codec"] else Pixels(),
+        colour=state["colour"],
+        data=state["data"],
         home=home,
         learned_variance=config.noise.learn_variance,
         origin=(defaults, f"of the recipe {config.recipe}"),

@@ -1,4 +1,4 @@
-"""A pipeline of the user's own network: what it is made of, checked."""
+"""Checks of a pipeline that is made with a user's own network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def accepted(pipe: Pipeline) -> dict[str, Any]:
-    """What becomes of the fields of a pipeline that was made by hand: net, shape and classes.
+    """Return the checked fields of a pipeline made by hand: net, shape and classes.
 
     The default settings make no more steps than the schedule has levels.
     Raises UserError as `Pipeline` does.

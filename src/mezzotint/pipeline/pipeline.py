@@ -29,7 +29,7 @@ from mezzotint.pipeline.labels import Labels
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pipeline:
-    """A network, the schedule it was trained on, and how images are made with the two.
+    """A finished model: a network, the schedule it was trained on, and settings for sampling.
 
     ```python
     pipe = mz.Pipeline(my_module, mz.cosine(1000), "v", (3, 32, 32), classes=("cat", "dog"))
@@ -37,30 +37,30 @@ class Pipeline:
     ```
 
     Attributes:
-        net: the raw network, ``net(x, t, labels) -> output``: x (B, C, H, W), t (B,) float from 0
-            to T - 1, labels (B,) int64 of 0 to K, K being the null class, or None. Any nn.Module or
-            function of these three can be given. A module is copied, in evaluation mode, and its
-            weights ask for no gradient; a function is called with tensors on the CPU.
-        schedule: the levels it was trained on.
-        prediction: what it predicts: eps, x0, v ... (`PREDICTIONS`).
-        shape: of one image as the network sees it: (C, H, W).
-        classes: their K names; () for an unconditional network.
-        defaults: how `sample` makes images where it is not told otherwise.
-        codec: what turns images into what the network sees, and back: pixels, or latents.
-        colour: mean and standard deviation of the training set's channels, where known.
-        data: fingerprint of the training set, where known.
-        home: the folder it was loaded from, where optimised grids are kept.
-        learned_variance: whether the network returns 2C channels, the second half of them the
+        net: The raw network, ``net(x, t, labels) -> output``: x (B, C, H, W); t (B,) float from 0
+            to T - 1; labels (B,) int64 from 0 to K, K being the null class, or None. Any nn.Module
+            or function with these arguments will do. A module is copied and put in evaluation mode,
+            and its weights require no gradient; a function gets tensors on the CPU.
+        schedule: The levels that the network was trained on.
+        prediction: What the network predicts: eps, x0, v ... (`PREDICTIONS`).
+        shape: The shape (C, H, W) of one image as the network sees it.
+        classes: The names of the K classes; () for an unconditional network.
+        defaults: The settings that `sample` uses unless it gets others.
+        codec: The conversion of images to what the network sees, and back: Pixels or Latents.
+        colour: Mean and standard deviation of the training set's channels, if known.
+        data: The fingerprint of the training set, if known.
+        home: The folder the model was loaded from, where optimised grids are kept.
+        learned_variance: Whether the network returns 2C channels, of which the second half is the
             variance of DDPM's steps.
-        weaker: a model that guides in the place of the unconditional network.
-        origin: settings, and in words where they come from: a recipe, a sweep.
+        weaker: A model that guides in place of the unconditional network.
+        origin: Settings, and where they come from in words: a recipe, a sweep.
 
     Raises:
-        UserError: an argument of a wrong type; a network that does not take (x, t, labels), or
-            whose output has another shape.
+        UserError: If an argument has a wrong type, or the network does not take (x, t, labels) or
+            returns another shape.
     """
 
-    net: Any  # a Network once the pipeline is made
+    net: Any  # a Network after __post_init__
     schedule: Schedule
     prediction: str
     shape: tuple[int, int, int]
@@ -77,7 +77,7 @@ class Pipeline:
     def __post_init__(self) -> None:
         if not isinstance(self.net, Network):
             for name, value in own.accepted(self).items():
-                object.__setattr__(self, name, value)  # as dataclasses themselves do
+                object.__setattr__(self, name, value)  # the dataclass is frozen
 
     @property
     def defaults_from(self) -> str:
@@ -92,40 +92,51 @@ class Pipeline:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images."""
-        return self.codec.picture_shape(self.shape)[1:]
+        return self.codec.image_shape(self.shape)[1:]
 
     @property
     def device(self) -> torch.device:
+        """The device of the network."""
         device: torch.device = self.net.device
         return device
 
     def in_precision(self, precision: str) -> Pipeline:
-        """Return this pipeline in a precision, its weights cast once, here.
+        """Return this pipeline in another precision, with its weights converted once.
 
         Args:
             precision: "float32", "bf16", or "auto": bf16 where the hardware has it.
 
+        Returns:
+            A pipeline that shares everything but the weights with this one.
+
         Raises:
-            UserError: another precision, or float32 when the weights are in bf16 already.
+            UserError: If there is no such precision, or it is float32 and the weights are bf16
+                already.
         """
         dtype = compute_dtype(precision, self.device)
         if dtype == self.net.dtype and (not self.weaker or dtype == self.weaker.net.dtype):
             return self
         if dtype == torch.float32:
-            raise UserError("the weights are in bf16 already: load the model again for float32")
+            raise UserError("the weights are already in bf16: load the model again for float32")
         weaker = self.weaker.in_precision(precision) if self.weaker else None
         codec = self.codec
         codec = codec.in_precision(dtype) if isinstance(codec, Latents) else codec
         return replace(self, net=self.net.for_inference(dtype), codec=codec, weaker=weaker)
 
     def tiled(self, tile: int) -> Pipeline:
-        """Return this pipeline, decoding ``tile`` x ``tile`` latents at a time to save memory.
+        """Return this pipeline, set to decode ``tile`` x ``tile`` latents at a time to save memory.
+
+        Args:
+            tile: The side of a tile in latents, 8 or more; 0 decodes images whole.
+
+        Returns:
+            The pipeline with that setting.
 
         Raises:
-            UserError: the model is one of pixels, or the tile is too small.
+            UserError: If the model works on pixels, or the tile is too small.
         """
         if not isinstance(self.codec, Latents):
-            raise UserError("this model makes pixels: there is nothing to decode by tiles")
+            raise UserError("this model works on pixels and decodes nothing: leave out `tile`")
         return replace(self, codec=replace(self.codec, tile=tile))
 
     def guided_by(self, weaker: Pipeline) -> Pipeline:
@@ -133,15 +144,22 @@ class Pipeline:
 
         Karras et al. 2024, arXiv 2406.02507.
 
+        Args:
+            weaker: A model of the same shape, classes, codec and schedule, smaller or trained for
+                less long.
+
+        Returns:
+            A pipeline whose ``guidance`` moves from the weaker model to this one.
+
         Raises:
-            UserError: the weaker model is of another shape, or of other classes, latents or levels.
+            UserError: If the weaker model differs in shape, classes, codec or schedule.
         """
         same = (self.shape, self.classes, self.codec.digest, len(self.schedule))
         theirs = (weaker.shape, weaker.classes, weaker.codec.digest, len(weaker.schedule))
         if same != theirs or not torch.equal(self.schedule.alpha, weaker.schedule.alpha):
             raise UserError(
-                "the weaker model is of another shape, classes, codec or schedule: guide by one "
-                "trained on the same data and schedule, smaller or for less long"
+                "the weaker model has another shape, classes, codec or schedule: give one "
+                "trained on the same data and schedule, but smaller or for less long"
             )
         return replace(self, weaker=weaker)
 
@@ -152,18 +170,23 @@ class Pipeline:
         rescale: float = 0.0,
         clipping: str = "static",
     ) -> Denoiser:
-        """Return what a sampler takes: ``denoise(x, level) -> x0_hat``, guided, then clipped.
+        """Return the denoiser that a sampler takes: ``denoise(x, level) -> x0_hat``.
+
+        The network's estimate is guided, then clipped.
 
         Args:
-            labels: (B,) integers 0 to K - 1, or names, for a batch of B; None is the null class.
-            guidance: the scale: 1 is plain conditional, 0 unconditional (or the weaker model). It
-                may be a function of the level.
-            rescale: how far guided images are brought back to the contrast of unguided ones, from
-                0 to 1.
+            labels: (B,) integers from 0 to K - 1, or names, for a batch of B; None is the null
+                class.
+            guidance: The guidance scale: 1 is plain conditional sampling, 0 is unconditional (or
+                the weaker model). It may be a function of the level.
+            rescale: How far to bring guided images back to the contrast of unguided ones, 0 to 1.
             clipping: "none", "static" (to [-1, 1]) or "dynamic" (to quantiles).
 
+        Returns:
+            The denoiser.
+
         Raises:
-            UserError: a label or a rescale is out of range, there is no such clipping, or the
+            UserError: If a label or ``rescale`` is out of range, there is no such clipping, or the
                 network cannot follow the labels or the guidance.
         """
         cond = self._labels(labels)
@@ -177,9 +200,9 @@ class Pipeline:
         elif guidance == 1 or (self.classes and guidance == 0):
             guided = plain
         elif self.classes:
-            raise UserError("guidance needs labels to guide to")
+            raise UserError("guidance needs labels: give `labels`, or a guidance of 0 or 1")
         else:
-            raise UserError("this model is unconditional: guidance needs a model with classes")
+            raise UserError("this model is unconditional: leave out `guidance`, or set it to 1")
         return CLIPPINGS[clipping](guided)
 
     def _denoiser(self, labels: Tensor | None) -> Denoiser:
@@ -187,7 +210,7 @@ class Pipeline:
 
     @cached_property
     def _split(self) -> tuple[Net, Callable[[Tensor, Level], Tensor] | None]:
-        """The network that predicts, and the learned variance of its last call."""
+        """The network that predicts, and the function of its last learned variance."""
         return split_variance(self.net) if self.learned_variance else (self.net, None)
 
     def sample(
@@ -204,58 +227,80 @@ class Pipeline:
     ) -> Tensor:
         """Make images.
 
-        Image i depends on (seed, i) alone. The settings that are not given are ``defaults``; those
-        of a swept run are what the sweep recommends.
+        Image i depends on (seed, i) only. Settings that are not given are ``defaults``; those of a
+        swept run are what the sweep recommends.
 
         Args:
-            n: how many.
-            labels: one class for all, or n of them, by number or by name; None is every class in
-                turn.
-            seed: all randomness follows from it, 0 or more.
-            first: the number of the first image; they are ``first`` to ``first + n - 1``.
-            batch: how many are made at once. It changes nothing but memory and time, apart from
-                floating-point rounding.
-            on_step: ``on_step(done, all)`` is called after each denoiser call.
-            on_images: ``on_images(i, images)`` is called after each batch, whose first image is the
-                i-th of this request.
-            **settings: fields of SampleConfig (sampler, steps, spacing, guidance, eta ...) that
-                shall differ from ``defaults``. ``nfe``, a budget of denoiser calls for each image,
-                may replace ``steps``.
+            n: How many images to make.
+            labels: One class for all images or n classes, by number or name; None takes all classes
+                in turn.
+            seed: The seed of all randomness, 0 or more.
+            first: The number of the first image: they are ``first`` to ``first + n - 1``.
+            batch: How many images to make at once. It affects memory and time, and the result only
+                by floating-point rounding.
+            on_step: ``on_step(done, total)`` is called after each denoiser call.
+            on_images: ``on_images(i, images)`` is called after each batch, with the position in
+                this request of its first image.
+            **settings: Fields of SampleConfig (sampler, steps, spacing, guidance, eta ...) to
+                change from ``defaults``. ``nfe``, a budget of denoiser calls per image, can replace
+                ``steps``.
 
         Returns:
-            uint8 (n, C, H, W), on the CPU.
+            The images, uint8 (n, C, H, W), on the CPU.
 
         Raises:
-            UserError: a setting or a label that there is none of, or that this model cannot follow.
+            UserError: If a setting or a label does not exist, or this model cannot follow it.
         """
         how = chosen(self.defaults, settings)
         request = sampling.Request(n, labels, seed, first, batch)
         return sampling.sample(self, how, request, on_step, on_images)
 
     def grid(self, how: SampleConfig) -> list[Level]:
-        """The levels that such sampling visits."""
+        """Return the levels that sampling with these settings visits.
+
+        Args:
+            how: The settings.
+
+        Returns:
+            ``how.steps + 1`` levels from noisy to clean.
+        """
         how = self.settled(how)
         return self.schedule.grid(how.steps, how.spacing, how.knots)
 
     def settled(self, how: SampleConfig) -> SampleConfig:
-        """The same settings, with the knots of an optimised grid: measured once, and kept."""
+        """Return the settings with an optimised grid replaced by its knots.
+
+        The knots are computed once, and kept in ``home`` or in the cache.
+
+        Args:
+            how: The settings.
+
+        Returns:
+            The same settings, with spacing "knots" if it was "optimised".
+        """
         return grids.settled(self, how)
 
     def save(self, folder: str | PathLike[str]) -> Path:
-        """Write the model to a folder, from which `load` reads it back to the bit.
+        """Save the model to a folder, from which `load` restores it to the bit.
 
-        A network of the user's own is saved by its weights, and passed to `load` again. A folder
-        that holds a saved model already is replaced.
+        Of a user's own network only the weights are saved; pass the network to `load` again. A
+        folder that already holds a saved model is replaced.
+
+        Args:
+            folder: The folder to write.
+
+        Returns:
+            The folder.
 
         Raises:
-            UserError: the folder holds anything else; the weights are in bf16; or the model is
+            UserError: If the folder holds anything else, the weights are in bf16, or the model is
                 guided by a weaker one.
         """
         return saved.save(self, Path(folder))
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights, as they are computed with, the levels and the codec."""
+        """SHA-256 of the weights in their current precision, the levels and the codec."""
         digest = hashlib.sha256(self.net.digest.encode())
         digest.update(self.schedule.alpha.numpy().tobytes())
         digest.update(self.codec.digest.encode())
@@ -264,18 +309,42 @@ class Pipeline:
         return digest.hexdigest()
 
     def compile_for(self, batches: int, how: SampleConfig) -> bool:
-        """Compile the network if so many batches pay for it; returns whether that was begun."""
+        """Compile the network if this many batches pay for it.
+
+        Args:
+            batches: How many batches will be sampled.
+            how: The settings they will be sampled with.
+
+        Returns:
+            Whether it was compiled.
+        """
         return bool(self.net.compile_for(batches * how.calls))
 
     def check(self) -> None:
-        """Raises UserError where ``defaults`` ask for what this model can never do."""
+        """Check that this model can follow ``defaults``.
+
+        Raises:
+            UserError: If it cannot.
+        """
         how = self.defaults
         sampling.options(self, how)
         late = how.spacing == "optimised"
         along(path(self.schedule, how.steps) if late else self.grid(how), *how.guided())
 
     def labels(self, n: int, labels: Labels = None, first: int = 0) -> list[int] | None:
-        """The labels of n images: one for all, or n given, or for None every class in turn."""
+        """Return the labels of n images.
+
+        Args:
+            n: How many images.
+            labels: One class for all, n classes, or None: all classes in turn.
+            first: The number of the first image.
+
+        Returns:
+            n integers from 0 to K - 1; None for a model without classes.
+
+        Raises:
+            UserError: If a label is not a class, or their number is wrong.
+        """
         return labelling.of_images(n, labels, self.classes, first)
 
     def _labels(self, labels: Labels) -> Tensor | None:

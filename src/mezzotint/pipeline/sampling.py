@@ -1,4 +1,4 @@
-"""Images made with a pipeline, batch by batch."""
+"""Sampling with a pipeline, batch by batch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Step = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Request:
-    """Which images are asked for: n from number ``first`` on, ``batch`` at once."""
+    """Which images to make: n from number ``first`` on, in batches of ``batch``."""
 
     n: int
     labels: Labels
@@ -49,7 +49,7 @@ def sample(
     on_step: Step | None,
     on_images: Callable[[int, Tensor], None] | None,
 ) -> Tensor:
-    """Make the images of a request, uint8 (n, C, H, W), as `Pipeline.sample` says."""
+    """Make the images of a request, uint8 (n, C, H, W); see `Pipeline.sample`."""
     sampler, further = SAMPLERS[how.sampler], options(pipe, how)
     n, first = request.n, request.first
     grid = pipe.grid(how)
@@ -74,10 +74,10 @@ def sample(
 
 
 def options(pipe: Pipeline, how: SampleConfig) -> dict[str, Any]:
-    """What the sampler takes besides denoiser, x, grid and randn.
+    """Return what the sampler takes besides denoiser, x, grid and randn.
 
-    A learned variance is given as the function that it is. Raises UserError for settings that this
-    model can never follow.
+    A learned variance is passed as a function. Raises UserError for settings that this model cannot
+    follow.
     """
     if isinstance(pipe.codec, Latents) and how.clipping != "none":
         raise UserError('latents have no bounds to clip to: choose `clipping="none"`')
@@ -88,20 +88,20 @@ def options(pipe: Pipeline, how: SampleConfig) -> dict[str, Any]:
             raise UserError("this model has not learned a variance: choose small or large")
         if pipe.weaker and not how.guidance:
             raise UserError(
-                "guidance 0 asks the weaker model alone, and the variance is learned by the "
-                "other: choose the variance small or large, or another guidance"
+                "guidance 0 uses the weaker model only, which has no part in the learned "
+                "variance: choose the variance small or large, or another guidance"
             )
     return found
 
 
 class Count:
-    """Tells ``on_step`` of each denoiser call, and of how many there will be."""
+    """Calls ``on_step`` after each denoiser call with the number of calls made and of all."""
 
     def __init__(self, on_step: Step | None, calls: int) -> None:
         self.on_step, self.calls, self.made = on_step, calls, 0
 
     def calls_of(self, denoise: Denoiser) -> Denoiser:
-        """The same denoiser, its calls counted."""
+        """Return the denoiser with its calls counted."""
 
         def counted(x: Tensor, level: Level) -> Tensor:
             x0 = denoise(x, level)

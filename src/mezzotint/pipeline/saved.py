@@ -1,9 +1,11 @@
-"""A pipeline in a folder: what `Pipeline.save` writes.
+"""A pipeline saved in a folder: what `Pipeline.save` writes.
 
-pipeline.json            how the network is made, what it predicts, the default settings
-state.json               shape, classes, codec and what is known of the training set
-ema.safetensors          the weights                codec.safetensors    of latents, the autoencoder
-schedule.safetensors     alpha and sigma, float64   manifest.json        a SHA-256 of each file
+pipeline.json          the network's configuration, what it predicts, the default settings
+state.json             shape, classes, codec and what is known of the training set
+ema.safetensors        the weights
+codec.safetensors      the autoencoder, if the model works on latents
+schedule.safetensors   alpha and sigma, float64
+manifest.json          a SHA-256 of each file
 """
 
 from __future__ import annotations
@@ -56,16 +58,16 @@ _ADAPTER = TypeAdapter(Description)
 
 
 def save(pipe: Pipeline, folder: Path) -> Path:
-    """Write a pipeline, as `Pipeline.save` says."""
+    """Write a pipeline to a folder; see `Pipeline.save`."""
     if not isinstance(pipe.net, UNet | DiT | UNet2D | Custom):
         raise UserError(
-            f"a network of the class {type(pipe.net).__name__} cannot be saved: make the pipeline "
-            "with it as an nn.Module"
+            f"a network of class {type(pipe.net).__name__} cannot be saved: build the pipeline "
+            "from an nn.Module"
         )
     if pipe.net.dtype != torch.float32:
-        raise UserError("the weights are in bf16: load the model in float32, and save that")
+        raise UserError("the weights are in bf16: load the model in float32 and save that")
     if pipe.weaker:
-        raise UserError("the model is guided by a weaker one: save the two by themselves")
+        raise UserError("the model is guided by a weaker one: save the two separately")
     if folder.exists() and not (folder / NAME).exists():
         if not folder.is_dir() or any(folder.iterdir()):
             raise UserError(f"{folder} exists and holds no saved model: choose another folder")
@@ -92,18 +94,21 @@ def save(pipe: Pipeline, folder: Path) -> Path:
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether a folder is one that `save` wrote."""
+    """Whether `save` wrote a folder."""
     return (folder / NAME).exists()
 
 
 def read(folder: Path) -> tuple[Description, Schedule]:
-    """What a saved pipeline says of itself, and its schedule. Raises UserError for another's."""
+    """Read the description and the schedule of a saved pipeline.
+
+    Raises UserError if this version of mezzotint cannot read it.
+    """
     try:
         known = _ADAPTER.validate_json((folder / NAME).read_bytes(), strict=True)
     except ValidationError as error:
         raise UserError(
-            f"{folder / NAME} is none that this mezzotint reads ({first_problem(error)}): use the "
-            "mezzotint that wrote it, or a newer one"
+            f"this mezzotint cannot read {folder / NAME} ({first_problem(error)}): use the version "
+            "that wrote it, or a newer one"
         ) from None
     tables = load_file(folder / "schedule.safetensors")
     return known, Schedule(tables["alpha"], tables["sigma"])

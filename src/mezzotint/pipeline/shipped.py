@@ -1,7 +1,8 @@
 """The models that come with the package, by name.
 
-``pretrained/NAME/`` is a checkpoint of the averaged weights, in bf16, with a README.md, the model's
-card, and recommended.json where its run was swept. The manifest says its format besides the sums.
+``pretrained/NAME/`` is a checkpoint of the averaged weights in bf16. It also has a README.md with
+the model card, and recommended.json if the run was swept. Besides the checksums, the manifest holds
+the version of the format.
 """
 
 from __future__ import annotations
@@ -14,40 +15,43 @@ from mezzotint.errors import UserError
 from mezzotint.storage import checkpoint
 
 MODELS = Path(__file__).parents[1] / "pretrained"
-FORMAT = 1  # of such a folder; raised when an older reader could not make sense of a newer one
+FORMAT = 1  # version of such a folder; it rises when older readers cannot read a newer one
 
 
 def names() -> list[str]:
-    """The models there are, whole or not."""
+    """Return the names of the models in the package, damaged ones included."""
     return sorted(path.name for path in MODELS.glob("[!._]*/"))
 
 
 def is_shipped(folder: Path) -> bool:
-    """Whether a folder is one of the package's, in which nothing may be written."""
+    """Whether a folder is one of the package's, where nothing may be written."""
     return folder.resolve().parent == MODELS.resolve()
 
 
 def find(path: str | Path) -> Path | None:
-    """The folder of the model of that name, or None where there is none.
+    """Return the folder of the model of that name, or None if there is none.
 
-    None too where a path of that name exists: what lies there is the user's own, and was perhaps
-    called so before a model was.
+    A path of that name takes precedence: it is the user's own, so None is returned for it too.
     """
     found = str(path) in names() and not Path(path).exists()
     return MODELS / path if found else None
 
 
 def verify(folder: Path) -> None:
-    """As `checkpoint.verify`, and UserError for a format to come; says what helps if it is ours."""
+    """Check a folder as `checkpoint.verify` does, and its format.
+
+    Raises UserError for a damaged file or a newer format; the message says to reinstall mezzotint
+    if the folder is part of it.
+    """
     form = FORMAT
-    with suppress(OSError, ValueError, AttributeError):  # which the sums' reader tells better
+    with suppress(OSError, ValueError, AttributeError):  # checkpoint.verify reports these
         form = json.loads((folder / checkpoint.MANIFEST).read_text()).get("format", FORMAT)
     if form != FORMAT:
         raise UserError(
-            f"{folder} is of format {form}, this mezzotint reads {FORMAT}: update mezzotint"
+            f"{folder} has format {form} but this mezzotint reads {FORMAT}: update mezzotint"
         )
     try:
         checkpoint.verify(folder)
     except UserError as error:
-        help_ = "; it came with mezzotint: reinstall that" if is_shipped(folder) else ""
+        help_ = "; it is part of mezzotint: reinstall mezzotint" if is_shipped(folder) else ""
         raise UserError(f"{error}{help_}") from None

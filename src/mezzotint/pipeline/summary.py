@@ -1,4 +1,4 @@
-"""A pipeline in a few lines: what it is, and how it makes images."""
+"""A summary of a pipeline in a few lines: what it is, and how it makes images."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def of(pipe: Pipeline) -> str:
-    """The lines of a pipeline's repr."""
+    """Return the text of a pipeline's repr."""
     own = pipe.net.config.constructor if isinstance(pipe.net, Custom) else type(pipe.net).__name__
     name = re.split(r"[:.]", own)[-1]
     count = sum(weight.numel() for weight in pipe.net.parameters())
-    channels, height, width = pipe.codec.picture_shape(pipe.shape)
+    channels, height, width = pipe.codec.image_shape(pipe.shape)
     latents = "" if isinstance(pipe.codec, Pixels) else f", in latents {_sides(pipe.shape)}"
     lines = {
         "network": f"{name}, {count:,} weights",
@@ -34,7 +34,7 @@ def of(pipe: Pipeline) -> str:
 
 
 def in_words(how: SampleConfig) -> str:
-    """Settings as a reader says them: sampler, steps, spacing and guidance."""
+    """Describe settings in words: sampler, steps, spacing and guidance."""
     scale = f", guidance {how.guidance:g}" if how.guidance != 1 else ""
     return f"{how.sampler}, {how.steps} steps, {how.spacing}{scale}"
 

@@ -1,9 +1,9 @@
-"""The settings that a sweep found best for a run, its defaults from then on.
+"""The settings that a sweep recommends for a run, which become its defaults.
 
-``RUN/recommended.json`` stands in the place of config.json's section ``sample`` wherever the run is
-loaded; one of its checkpoints loaded by itself, being other weights, knows nothing of it. A file
-that does not fit is ignored with a warning. One measured on earlier weights of the run is used with
-a warning: what was best then is likelier to be good now than what was never measured.
+When a run is loaded, ``RUN/recommended.json`` replaces the section ``sample`` of its config.json. A
+checkpoint loaded by itself ignores the file, because it holds other weights. A file that does not
+fit is ignored with a warning. A file that was measured on earlier weights of the run is used with a
+warning: settings that were best then are more likely to be good than ones never measured.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NAME = "recommended.json"
 
 @strict
 class Choice:
-    """Settings, what they cost, and what they gave: a value and its 95 % interval."""
+    """Settings, their cost, and what they gave: a value and its 95 % interval."""
 
     settings: SampleConfig
     calls: PositiveInt
@@ -38,13 +38,13 @@ class Choice:
 
 @strict
 class Recommended:
-    """The best within each budget of denoiser calls and of all, and how that was measured."""
+    """The best settings, overall and within each budget of denoiser calls."""
 
     metric: str
     samples: PositiveInt
     seed: int
     precision: str
-    digest: str  # of the pipeline as it is loaded, in float32
+    digest: str  # the digest of the pipeline as loaded, in float32
     budgets: dict[str, Choice]
     best: Choice
 
@@ -53,7 +53,7 @@ class Recommended:
 
     @property
     def figure(self) -> str:
-        """What the best settings gave."""
+        """The figure of the best settings."""
         return f"{self.metric} {self.best.value:.3g} of {self.samples:,} images"
 
 
@@ -61,16 +61,16 @@ _ADAPTER = TypeAdapter(Recommended)
 
 
 def write(folder: Path, found: Recommended) -> Path:
-    """Write a run's recommended.json, whole or not at all."""
+    """Write a run's recommended.json atomically."""
     path = folder / NAME
     files.replace(path, _ADAPTER.dump_json(found, indent=1).decode() + "\n")
     return path
 
 
 def read(folder: Path) -> Recommended | None:
-    """A run's recommendation, or None without one.
+    """Read a run's recommendation; None if there is none.
 
-    Raises UserError for a file that cannot be read, and for settings that there are none of.
+    Raises UserError for a file that cannot be read, or for settings that do not exist.
     """
     try:
         return _ADAPTER.validate_json((folder / NAME).read_bytes(), strict=True)
@@ -83,7 +83,7 @@ def read(folder: Path) -> Recommended | None:
 
 
 def apply(pipe: Pipeline, folder: Path) -> Pipeline:
-    """A run's pipeline with the settings recommended for it, if there are any that fit."""
+    """Return a run's pipeline with the settings recommended for it, if there are any that fit."""
     path = folder / NAME
     try:
         found = read(folder)
@@ -96,15 +96,15 @@ def apply(pipe: Pipeline, folder: Path) -> Pipeline:
     except UserError as error:
         warnings.warn(f"{path} is ignored ({error}): sweep again, or delete it", stacklevel=3)
         return pipe
-    # Of a shipped model the weights cannot change; a digest varies in a schedule's last bits with
-    # the machine that computes it.
+    # The weights of a shipped model cannot change, but its digest depends on the machine: the
+    # last bits of a computed schedule vary.
     if found.digest != pipe.digest and not shipped.is_shipped(folder):
         warnings.warn(f"{path} was measured on earlier weights: sweep again", stacklevel=3)
     return fitted
 
 
-def told(pipe: Pipeline, folder: Path) -> str:
-    """What was recommended, in words, where a pipeline's defaults are that; else nothing."""
+def in_use(pipe: Pipeline, folder: Path) -> str:
+    """Describe a run's recommendation if it is a pipeline's defaults; else return ""."""
     with suppress(UserError):
         found = read(folder)
         if found and found.best.settings == pipe.defaults:

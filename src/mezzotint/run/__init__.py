@@ -1,8 +1,8 @@
-"""A run folder: begun or continued, logged, drawn and saved while it trains.
+"""A run: a folder in which a model is trained, with its log, its image grids and its checkpoints.
 
-config.json    the whole configuration          samples/      grids through the training
-log.jsonl      a row each log interval          checkpoints/  step-N
-averages/      step-N of two short averages, where asked for
+config.json    the whole configuration          samples/      grids of images, made in training
+log.jsonl      a row for each log interval      checkpoints/  step-N
+averages/      step-N of two short averages, if they are kept
 """
 
 from mezzotint.errors import Interrupted

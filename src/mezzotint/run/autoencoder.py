@@ -34,13 +34,13 @@ from mezzotint.storage import checkpoint
 from mezzotint.trainer.autoencoding import Autoencoding
 from mezzotint.trainer.loop import Examples
 
-SCALED_BY = 1_000  # images that the latents' scale is taken of
+SCALED_BY = 1_000  # images that the scale of the latents is measured on
 
 
 def settled(experiment: Autoencoder, folder: Path) -> Autoencoder:
-    """The experiment with the network of what it begins from; one that has begun has it already.
+    """Return the experiment with the network of the autoencoder that it starts from.
 
-    Raises UserError for a beginning that is no KL autoencoder.
+    A run that has begun already has that network. Raises UserError unless it is a KL autoencoder.
     """
     if not experiment.init:
         return experiment
@@ -54,7 +54,7 @@ def _initial(init: str) -> VAE:
     vae = load_codec(init, "cpu").vae
     if not isinstance(vae, VAE):
         raise UserError(
-            f"{init} is a TAESD, which is not trained here: begin from a KL autoencoder"
+            f"{init} is a TAESD, which cannot be trained here: start from a KL autoencoder"
         )
     if vae.image_channels != 3:
         raise UserError(
@@ -64,7 +64,7 @@ def _initial(init: str) -> VAE:
 
 
 class AutoencoderJob(Job):
-    """See Job."""
+    """The training of an autoencoder; see `Job`."""
 
     experiment: Autoencoder
 
@@ -83,7 +83,7 @@ class AutoencoderJob(Job):
         height, width, channels = self.data.images.shape[1:]
         zeros, ones = torch.zeros(experiment.net.latent), torch.ones(experiment.net.latent)
         shape = Latents(net, zeros, ones).latent_shape((channels, height, width))
-        # What it is judged by: images that it has not seen, where the data has such.
+        # It is measured on images that it was not trained on, if the data has a split of them.
         self.pictures = held_out(c.data, c.size, self.data, c.skip_bad)
         Latents(net, zeros, ones).latent_shape((channels, *self.pictures.images.shape[1:3]))
         self.augment = kornia_augmentation(c.augment, (height, width)) if c.augment else None
@@ -99,7 +99,7 @@ class AutoencoderJob(Job):
             channels,
             compute_dtype(experiment.precision, device),
         ).to(device)
-        if task.discriminator is not None:  # too small images are refused now, not when it begins
+        if task.discriminator is not None:  # refuse images that are too small now, not later
             task.discriminator(torch.zeros(1, channels, height, width, device=device))
         self.state = begin(experiment.train, net, task)
         self.codec = Latents(
@@ -114,14 +114,17 @@ class AutoencoderJob(Job):
         return Examples(x)
 
     def finished(self) -> tuple[dict[str, Any], Tensors]:
-        """With the latents' mean and standard deviation over some of the training set."""
+        """Return the facts, and the mean and standard deviation of the latents.
+
+        They are measured on some of the training images.
+        """
         images = spread_out(self.data, SCALED_BY)
         mean, std = self.codec.moments(images.to(self.device))
         centre, spread = channel_moments(mean, std)
         return self.facts, {"codec": {"mean": centre, "std": spread}}
 
     def sheet(self, follow: Callable[[int, int], None]) -> Image:
-        """Each original above its reconstruction."""
+        """Draw some originals, each above its reconstruction."""
         chosen = spread_out(self.pictures, SHOWN)
         ready = self.codec.in_precision(self.dtype)
         return figures.pairs(chosen, ready.decode(ready.encode(chosen.to(self.device))).cpu())
@@ -134,7 +137,7 @@ class AutoencoderJob(Job):
     def distance(
         self, measure: Measure, folder: Path, share: Share, follow: Follow
     ) -> list[Figure]:
-        share.wait()  # as often as the first process, whatever signal it may be ended by
+        share.wait()  # every process must wait equally often, even if a signal ends one early
         if share.number:
             return []
         originals = self.pictures.some(self.experiment.evaluate_samples)

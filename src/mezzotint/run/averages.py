@@ -1,4 +1,4 @@
-"""Averages of a run's weights of any length, rebuilt from the snapshots of two short ones."""
+"""Averages of a run's weights, of any length, rebuilt from snapshots of two short averages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mezzotint.storage import checkpoint
 from mezzotint.storage.files import as_folder
 from mezzotint.trainer.posthoc import coefficients, exponent
 
-POOR = 0.01  # error of a fit; about 100 snapshots have less for lengths from 0.025 to 0.25
+POOR = 0.01  # relative error; 100 snapshots stay below it for lengths from 0.025 to 0.25
 
 
 @dataclass(frozen=True)
@@ -38,25 +38,25 @@ class Average:
 def average(
     run: str | Path, length: float | Iterable[float], out: str | Path | None = None
 ) -> list[Average]:
-    """Rebuild averages of a run's weights, of any length, as they stand at its last snapshot.
+    """Rebuild averages of a run's weights, of any length, as of its last snapshot.
 
-    The snapshots of two short averages, which a training with ``snapshots`` keeps, are combined so
-    that the weights of all steps fit those of the wanted average best (arXiv 2312.02696, section
-    3.2). A fit with a relative error above 1 % is warned of.
+    A training with ``snapshots`` saves two short averages now and then. The linear combination of
+    them whose weights over the steps are nearest to the wanted ones is the result (arXiv
+    2312.02696, section 3.2). A warning says when the relative error of the fit is above 1 %.
 
     Args:
-        run: A run folder, of a training with ``snapshots``.
+        run: A folder of a run that was trained with ``snapshots``.
         length: The standard deviation of the average's weights over the steps, relative to the
-            training so far: 0.1 is a tenth of it. Or several of those; above 0 and below 0.289, the
-            length of the plain mean.
-        out: The folder of the averages' folders; by default RUN/averages.
+            training so far: 0.1 is a tenth of it. It must be above 0 and below 0.289, the length of
+            the plain mean. Several lengths make several averages.
+        out: The folder to write the averages to; by default RUN/averages.
 
     Returns:
         An `Average` for each length. Its checkpoint, such as RUN/averages/length-0.100, holds the
-        averaged weights alone; all besides the weights is that of the run's newest checkpoint.
+        averaged weights only; everything else in it comes from the run's newest checkpoint.
 
     Raises:
-        UserError: A length is out of range, or the run has fewer than two snapshots.
+        UserError: If a length is out of range, or the run has fewer than two snapshots.
     """
     folder, lengths = Path(run), _lengths(length)
     gammas = [exponent(each) for each in lengths]
@@ -71,7 +71,7 @@ def average(
     end = times[-1]
     fits = [coefficients(np.array(times), np.array(exponents), end, gamma) for gamma in gammas]
 
-    # What was not averaged, and never changed, is as the newest checkpoint has it.
+    # Tensors that are not averaged never change: take them from the newest checkpoint.
     made = [load_file(newest / "ema.safetensors") for _ in lengths]
     for i, path in enumerate(kept):
         weights = load_file(path)
@@ -83,8 +83,8 @@ def average(
     for each, tensors, (_, error) in zip(lengths, made, fits, strict=True):
         if error > POOR:
             warnings.warn(
-                f"{len(snapshots)} snapshots make an average of length {each:g} only to "
-                f"{error:.1%}: choose one nearer to 0.05 or 0.1, or train with more snapshots",
+                f"the average of length {each:g} is off by {error:.1%}, with {len(snapshots)} "
+                "snapshots: choose a length nearer to 0.05 or 0.1, or train with more snapshots",
                 stacklevel=2,
             )
         found.append(Average(_write(place, newest, tensors, each, end), each, error))
@@ -94,30 +94,32 @@ def average(
 def _lengths(length: float | Iterable[float]) -> list[float]:
     given = list(length) if np.iterable(length) and not isinstance(length, str) else [length]
     if not given:
-        raise UserError("`length` is empty: 0.1 is a tenth of the training")
+        raise UserError("`length` is empty: give numbers such as 0.1, a tenth of the training")
     try:
         return [float(each) for each in given]
     except (TypeError, ValueError):
-        raise UserError(f"`length` is {length!r}: 0.1 is a tenth of the training") from None
+        raise UserError(
+            f"`length` is {length!r}: give numbers such as 0.1, a tenth of the training"
+        ) from None
 
 
 def _snapshots(folder: Path) -> tuple[Path, list[Path]]:
-    """A run's newest checkpoint, and its snapshots by rising step."""
+    """Return a run's newest checkpoint and its snapshots, by rising step."""
     newest = checkpoint.newest(folder / "checkpoints", warnings.warn)
     if newest is None:
         raise UserError(f"{folder} has no checkpoint: give a run that was trained with `snapshots`")
     snapshots = list(_whole(folder / "averages"))
     if len(snapshots) < 2:
         raise UserError(
-            f"{folder} has {len(snapshots) or 'no'} snapshot{'s' * (not snapshots)} to rebuild an "
-            "average from, and two are the least: train with `snapshots`, a hundredth of `images`"
+            f"{folder} has {'1 snapshot' if snapshots else 'no snapshots'}, and an average needs "
+            "two or more: train with `snapshots`, a hundredth of `images`"
         )
     return newest, snapshots
 
 
 def _write(place: Path, newest: Path, tensors: dict[str, Tensor], length: float, step: int) -> Path:
     """Write the checkpoint of an average."""
-    # The scale of an autoencoder's latents too: it hardly depends on the average's length.
+    # Keep the scale of an autoencoder's latents: it hardly depends on the average's length.
     codec = newest / "codec.safetensors"
     more = {"codec": load_file(codec)} if codec.exists() else {}
     state = json.loads((newest / "state.json").read_text())
@@ -131,11 +133,11 @@ def _write(place: Path, newest: Path, tensors: dict[str, Tensor], length: float,
 
 
 def _whole(folder: Path) -> Iterator[Path]:
-    """The snapshots of a run by rising step, but for damaged ones, which are warned of."""
+    """Yield the whole snapshots of a run by rising step, and warn of damaged ones."""
     for snapshot in checkpoint.listed(folder):
         try:
             checkpoint.verify(snapshot)
         except UserError as error:
-            warnings.warn(f"{error}; it is left out", stacklevel=3)
+            warnings.warn(f"{error}; this snapshot is left out", stacklevel=3)
         else:
             yield snapshot

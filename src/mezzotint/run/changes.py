@@ -1,4 +1,4 @@
-"""Which settings of a run may change when it is resumed, and what that does to the result."""
+"""The settings of a run that may change when it is resumed, and their effect on the result."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration
 
 Changes: TypeAlias = Mapping[str, tuple[Any, Any]]
-"""From the dotted names of settings to what they were and are."""
+"""The old and the new value of each changed setting, by its dotted name."""
 
 LOOKS = {"log_every", "sample_every", "save_every", "keep", "evaluate_every", "evaluate_samples"}
 LOOKS |= {"sample." + name for name in configuration.SampleConfig.__dataclass_fields__}
-"""How a training is looked at: nothing that is trained depends on it."""
+"""Settings of logging, saving and sampling: the training itself does not depend on them."""
 
 INEXACT = {
-    "train.accumulate": "the parts of a batch are others, and so are rounding and dropout",
-    "precision": "the rounding is another",
+    "train.accumulate": "other parts of a batch mean other rounding and dropout",
+    "precision": "another precision means other rounding",
 }
-"""Why a resumed training is not to the bit the one that was never interrupted."""
+"""Settings whose change makes a resumed training differ from an uninterrupted one, and why."""
 
 MAY_CHANGE = {"data.data", "train.images", *LOOKS, *INEXACT}
-"""What may change. The data is checked by its fingerprint, wherever it lies."""
+"""All settings that may change. The data may move, because it is checked by its fingerprint."""
 
 
 def in_words(changes: Changes, now: Configuration, step: int) -> str:
-    """Return what has changed at a resume after so many steps, for the first line; "" for nothing.
+    """Describe what has changed at a resume after ``step`` steps; "" if nothing has.
 
-    With other ``images`` the learning rate goes to where it stands in the longer or shorter
-    training. That is exact unless it would have been another one on the way.
+    With another number of ``images`` the learning rate follows the new length from here on. The
+    result is exact unless the steps so far would have had another learning rate.
     """
     said = [f"{place.split('.')[-1]} {was} -> {is_}" for place, (was, is_) in changes.items()]
     why = [reason for place, reason in INEXACT.items() if place in changes]
@@ -38,5 +38,5 @@ def in_words(changes: Changes, now: Configuration, step: int) -> str:
         before = replace(now.train, images=changes["train.images"][0])
         if any(before.lr_at(i) != now.train.lr_at(i) for i in range(step)):
             why.append("the steps so far had another learning rate")
-    lost = f" (not to the bit an uninterrupted training: {'; '.join(why)})" if why else ""
+    lost = f" (the result will not be bit-identical: {'; '.join(why)})" if why else ""
     return f"changed: {', '.join(said)}{lost}" if said else ""

@@ -1,4 +1,4 @@
-"""The training of a diffusion model, in pixels or in latents: nothing but the codec differs."""
+"""The training of a diffusion model, in pixels or in latents: they differ in the codec only."""
 
 from __future__ import annotations
 
@@ -33,13 +33,19 @@ from mezzotint.run.job import Job, Tensors, begin, pixels
 from mezzotint.trainer.loop import Examples
 from mezzotint.trainer.objective import Diffusion
 
-STD, MEAN = (1 / 3, 3.0), 1.5  # of latents: what published scalars leave of four channels is within
-POSTERIOR = 2**63  # added to the seed, which is less: sampling with it draws other noise
-ALIVE = 0.01  # of the mean: float16, in which latents are kept, rounds to a thirtieth of that
+STD, MEAN = (1 / 3, 3.0), 1.5  # bounds for latents; published scales stay within them
+POSTERIOR = 2**63  # added to the seed, which is smaller, so that sampling draws other noise
+ALIVE = 0.01  # share of the mean; the rounding of float16 latents is 30 times smaller
 
 
 class DiffusionJob(Job):
-    """See Job. ``found`` is the checkpoint to go on from, whose own codec is used again."""
+    """The training of a diffusion model; see `Job`.
+
+    Args:
+        experiment: The configuration.
+        device: Where to train.
+        found: The checkpoint to resume from, whose codec is used again; None starts a new training.
+    """
 
     experiment: Experiment
 
@@ -84,7 +90,7 @@ class DiffusionJob(Job):
             codec=self.codec,
             learned_variance=noise.learn_variance,
         )
-        self.pipe.check()  # now, not at the first grid
+        self.pipe.check()  # refuse impossible settings now, not at the first grid
 
     def batch(self, start: int, count: int, u: Tensor) -> Examples:
         index = rows(self.experiment.train.seed, start, count, len(self.data.images))
@@ -99,21 +105,21 @@ class DiffusionJob(Job):
                 seed = POSTERIOR + self.experiment.train.seed
                 fresh = noise(seed, range(start, start + count))(mean)
             return Examples(cast(Latents, self.codec).sample(mean, std, fresh), labels)
-        x0, told = pixels(self.data, index, mirrored), None
+        x0, numbers = pixels(self.data, index, mirrored), None
         if probability := self.experiment.data.non_leaking:
-            x0, told = non_leaking(x0, u, probability)
-        return Examples(x0, labels, told)
+            x0, numbers = non_leaking(x0, u, probability)
+        return Examples(x0, labels, numbers)
 
     def finished(self) -> tuple[dict[str, Any], Tensors]:
         return self.facts, tensors(self.codec)
 
     def sheet(self, follow: Callable[[int, int], None]) -> Image:
-        """Up to ten classes, 8 of each."""
+        """Draw 8 samples of each of up to ten classes, or 64 samples without classes."""
         classes = self.pipe.classes
         labels = [k for k in range(min(len(classes), 10)) for _ in range(8)] or None
         ready = self.pipe.in_precision(self.experiment.precision)
-        pictures = ready.sample(len(labels) if labels else 64, labels, on_step=follow)
-        return figures.grid(pictures, labels, classes)
+        images = ready.sample(len(labels) if labels else 64, labels, on_step=follow)
+        return figures.grid(images, labels, classes)
 
     def measure(self) -> Measure:
         against = Against(f"{self.experiment.data.data} train", self.data)
@@ -135,16 +141,16 @@ class DiffusionJob(Job):
 def _codec(
     experiment: Experiment, data: Prepared, device: torch.device, found: Path | None
 ) -> tuple[Codec, PreparedLatents | None]:
-    """The codec, and the latents of the data; of pixels none.
+    """Return the codec, and the latents of the data; None for a model of pixels.
 
-    Raises UserError for latents that are all alike, or not of about zero mean and unit variance.
+    Raises UserError if the latents hardly vary, or are not of about zero mean and unit variance.
     """
     c = experiment.codec
     if not c.vae:
         return Pixels(), None
     codec = codec_of(found, device) if found else load_codec(c.vae, device)
     height, width, channels = data.images.shape[1:]
-    codec.latent_shape((channels, height, width))  # which it can be, before the work begins
+    codec.latent_shape((channels, height, width))  # refuse a bad size before the work begins
 
     def moments(images: Tensor) -> tuple[Tensor, Tensor]:
         return codec.moments(images.to(device))
@@ -154,17 +160,17 @@ def _codec(
     if dead := (latents.std <= ALIVE * latents.mean.abs() + 1e-6).nonzero().flatten().tolist():
         raise UserError(
             f"the latents of {c.vae} hardly differ from image to image in channel {dead[0]} "
-            f"({latents.mean[dead[0]]:.3g} +- {latents.std[dead[0]]:.1g}): choose an autoencoder "
-            "whose latents are alive"
+            f"({latents.mean[dead[0]]:.3g} +- {latents.std[dead[0]]:.1g}): choose another "
+            "autoencoder, or train this one longer"
         )
     if c.scaling == "measured" and not found:
         codec = replace(codec, mean=latents.mean.to(device), std=latents.std.to(device))
     mean = (latents.mean - codec.mean.cpu()) / codec.std.cpu()
     std = latents.std / codec.std.cpu()
     if ((std < STD[0]) | (std > STD[1]) | (mean.abs() > MEAN)).any() or not std.isfinite().all():
-        told = ", ".join(f"{m:.2f} +- {s:.2f}" for m, s in zip(mean, std, strict=True))
+        numbers = ", ".join(f"{m:.2f} +- {s:.2f}" for m, s in zip(mean, std, strict=True))
         raise UserError(
-            f"the latents of {c.vae} are not of zero mean and unit variance ({told}): "
+            f"the latents of {c.vae} do not have zero mean and unit variance ({numbers}): "
             'pass `scaling="measured"`'
         )
     return codec, latents

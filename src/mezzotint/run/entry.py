@@ -45,16 +45,22 @@ def train(
     ```
 
     Args:
-        recipe, data, net, out, resume, track: as `training` takes them.
-        progress: True shows a bar, False none, None one on a terminal.
-        **fields: as `training` takes them.
+        recipe: See `training`.
+        data: See `training`.
+        net: See `training`.
+        out: See `training`.
+        resume: See `training`.
+        track: See `training`.
+        progress: Whether to show a progress bar; None shows one on a terminal only.
+        **fields: See `training`.
 
     Returns:
-        The trained model, its averaged weights: a Pipeline, or the codec that an autoencoder is.
+        The trained model with its averaged weights: a Pipeline, or Latents if it is an autoencoder.
 
     Raises:
-        UserError: as `training`.
-        Interrupted: SIGINT (Ctrl-C) or SIGTERM came; the run is saved, to be resumed.
+        UserError: See `training`.
+        Interrupted: If SIGINT (Ctrl-C) or SIGTERM stopped the training. The run is saved and can be
+            resumed.
     """
     begun = start(recipe, out, resume)
     experiment, note = requested(begun, data, net, fields)
@@ -80,41 +86,43 @@ def training(
         losses.append((progress.images, progress.loss))
     ```
 
-    A loop that is left early leaves a run that is saved, and can be resumed or loaded. On SIGINT or
-    SIGTERM the step is finished and saved, and Interrupted raised. Started by torchrun, the
-    processes share each batch. The memory of one step is kept for the next (on Linux): the process
-    does not shrink when a training ends.
+    If you leave the loop early, the run is saved, and can be resumed or loaded. On SIGINT or
+    SIGTERM the current step is finished, the run is saved, and Interrupted is raised. Processes
+    started by torchrun share each batch. On Linux the memory of a step is kept for the next one, so
+    the process does not shrink when the training ends.
 
     Args:
-        recipe: the name of a recipe, or a configuration. With ``resume=True`` it can be left out:
-            the run's config.json says all.
-        data: a data set of `prepare`, or what `prepare` takes as a name or a path; None is the
+        recipe: The name of a recipe, or a configuration. With ``resume=True`` you can leave it out:
+            the run's config.json has the whole configuration.
+        data: A data set from `prepare`, or a name or path that `prepare` takes; None takes the
             recipe's own.
-        net: a network of your own in the place of the recipe's: an nn.Module, whose weights are
-            what the training begins with; or its class, or a `functools.partial` of that, which is
-            called without arguments. Its ``forward(x, t, condition)`` takes x (B, C, H, W),
-            t (B,) float from 0 to T - 1, and condition (B,) int64, the classes 0 to K - 1 and K for
-            the null class, or None in a model without classes. It returns what is predicted, shaped
-            as x. To resume or load the run in another process, pass it again. Or a UNetConfig, a
-            DiTConfig or, for an autoencoder, a VAEConfig.
-        out: the run's folder; None is ``runs/RECIPE``.
-        resume: go on from the newest checkpoint of ``out``, if there is one, with the fields that
-            the run has. ``images``, ``accumulate``, ``precision``, where the data lies, the
-            intervals and how samples are made may be given anew. Where the result is then not to
-            the bit that of an uninterrupted training, the first note says so.
-        track: "wandb" or "tensorboard": copy the run's record there.
-        **fields: fields of the recipe that shall be others, by the names of the command line's
-            flags: images, batch, lr, schedule, prediction, channels, steps, guidance, size, flip
-            ... Fewer ``images`` than the recipe has shorten ``warmup`` and ``ema_halflife`` in
-            proportion, unless those are given.
+        net: Your own network in place of the recipe's. Give an nn.Module, whose weights the
+            training starts from; or a class, a `functools.partial` or a function that returns a
+            module when it is called without arguments. Its ``forward(x, t, condition)`` takes x (B,
+            C, H, W), t (B,) float from 0 to T - 1, and condition (B,) int64, which holds the
+            classes 0 to K - 1 and K for the null class, or None in a model without classes. It
+            returns a prediction of x's shape. To resume or load the run in another process, pass
+            the network again. Or give a UNetConfig, a DiTConfig or, for an autoencoder, a
+            VAEConfig.
+        out: The run's folder; None is ``runs/RECIPE``.
+        resume: Whether to continue from the newest checkpoint in ``out``, if there is one, with the
+            fields of that run. You may change ``images``, ``accumulate``, ``precision``, the place
+            of the data, the intervals, and the settings for sampling. If the result will then not
+            equal that of an uninterrupted training to the bit, the first note says so.
+        track: "wandb" or "tensorboard": the tracker to copy the run's log to.
+        **fields: Fields of the recipe to change, by the names of the command line's flags: images,
+            batch, lr, schedule, prediction, channels, steps, guidance, size, flip ... Fewer
+            ``images`` than the recipe has shorten ``warmup`` and ``ema_halflife`` in proportion,
+            unless those are given.
 
     Yields:
-        Where the training stands: before the first step, and after each.
+        The progress of the training, before the first step and after each.
 
     Raises:
-        UserError: there is no such recipe or field (the nearest are offered), a value is of a wrong
-            type or out of range, ``out`` holds another run, the data does not fit, or the network
-            cannot be used.
+        UserError: If the recipe or a field does not exist (the message offers the nearest), a value
+            has a wrong type or is out of range, ``out`` holds another run, the data does not fit,
+            or the network cannot be used.
+        Interrupted: If SIGINT (Ctrl-C) or SIGTERM stopped the training.
     """
     begun = start(recipe, out, resume)
     experiment, note = requested(begun, data, net, fields)

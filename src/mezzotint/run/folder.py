@@ -1,4 +1,4 @@
-"""A run's folder: whether a training may begin or go on there, and holding it meanwhile."""
+"""A run's folder: whether a training may start or resume there, and its lock."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ from mezzotint.networks.record import CustomConfig
 from mezzotint.run.changes import MAY_CHANGE, Changes
 from mezzotint.storage import checkpoint
 
-BEST = "best"  # of the checkpoints, by the figure measured in training
-OURS = (".config.", ".lock")  # how what a run that came to nothing may have left is called
+BEST = "best"  # the checkpoint with the best figure measured in training
+OURS = (".config.", ".lock")  # names that a run which never began may have left behind
 
 
 def check_folder(experiment: Configuration, folder: Path, resume: bool) -> Changes:
-    """Return in which settings a training differs from the run that it resumes: {} at a beginning.
+    """Return the settings in which a training differs from the run that it resumes.
 
-    Raises UserError for a folder that holds another run, or something else.
+    The result is empty for a new run. Raises UserError for a folder that holds another run, or
+    something else.
     """
     config = folder / "config.json"
     if not config.exists():
         if folder.exists() and not (folder.is_dir() and all(map(_ours, os.listdir(folder)))):
-            raise UserError(f"{folder} exists and is no run: choose another `out`")
+            raise UserError(f"{folder} exists and is not a run: choose another `out`")
         return {}
     if not resume:
         raise UserError(
-            f"{folder} holds a run already: pass `resume=True`, or choose another `out`"
+            f"{folder} already holds a run: pass `resume=True`, or choose another `out`"
         )
     if not checkpoint.listed(folder / "checkpoints"):
-        return {}  # nothing has been trained that another configuration could contradict
+        return {}  # nothing has been trained yet, so any configuration will do
     begun = _same_network(folder, configuration.read(config), experiment)
     changed = configuration.differences(begun, experiment)
     if fixed := sorted(set(changed) - MAY_CHANGE):
@@ -56,15 +57,17 @@ def check_folder(experiment: Configuration, folder: Path, resume: bool) -> Chang
 
 
 def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Configuration:
-    """The configuration of a run, with the record of a network of the user's own as it is now.
+    """Return a run's configuration, with the record of the user's own network as it is now.
 
-    That has been passed again; where it has changed, a warning says so. Raises UserError where one
-    of the two has a network of mezzotint's own.
+    Warns if the code of that network has changed. Raises UserError if only one of the two
+    configurations has a network of the user's own.
     """
     was_own, is_own = (isinstance(c.net, CustomConfig) for c in (begun, now))
     if was_own != is_own:
         network = f"the network {begun.net}" if was_own else "a network of mezzotint's"
-        raise UserError(f"{folder} was begun with {network}: give the same, or another `out`")
+        raise UserError(
+            f"{folder} was begun with {network}: give the same, or choose another `out`"
+        )
     if isinstance(begun.net, CustomConfig) and isinstance(now.net, CustomConfig):
         warn_of_change(begun.net, now.net)
         return replace(begun, net=now.net)
@@ -72,7 +75,7 @@ def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Con
 
 
 def forget(folder: Path) -> None:
-    """Remove what is left of a training that was stopped before its first checkpoint."""
+    """Remove what a training left behind that was stopped before its first checkpoint."""
     for left in (*checkpoint.listed(folder / "averages"), folder / "checkpoints" / BEST):
         shutil.rmtree(left, ignore_errors=True)
     for grid in (folder / "samples").glob("*.png"):
@@ -81,7 +84,7 @@ def forget(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make a run's folder, and hold it against a second process that would train there too."""
+    """Create a run's folder, and lock it so that no second process trains there."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         if sys.platform != "win32":
@@ -90,7 +93,9 @@ def locked(folder: Path) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise UserError(f"{folder} is in training by another process: stop that") from None
+                raise UserError(
+                    f"another process is training in {folder}: stop it, or choose another `out`"
+                ) from None
         yield
 
 
@@ -99,6 +104,7 @@ def _ours(name: str) -> bool:
 
 
 def check_data(found: Path, facts: dict[str, Any]) -> None:
+    """Raise UserError if the data is not what a checkpoint was trained on."""
     state = json.loads((found / "state.json").read_text())
     then, classes = state["data"], len(state["classes"])
     if order := reordered(state["classes"], facts["classes"]):
@@ -108,11 +114,11 @@ def check_data(found: Path, facts: dict[str, Any]) -> None:
         )
     if classes != len(facts["classes"]):
         raise UserError(
-            f"the data has {len(facts['classes'])} classes, {found} was trained on {classes}: "
+            f"the data has {len(facts['classes'])} classes but {found} was trained on {classes}: "
             "give the same data, or choose another `out`"
         )
     if then != facts["data"]:
         raise UserError(
-            f"the data is not what {found} was trained on (SHA-256 {facts['data'][:12]}, "
-            f"then {then[:12]}): give the same data, or choose another `out`"
+            f"the data is not what {found} was trained on (its SHA-256 is {facts['data'][:12]}, "
+            f"it was {then[:12]}): give the same data, or choose another `out`"
         )

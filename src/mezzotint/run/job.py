@@ -1,4 +1,4 @@
-"""What a run asks of what it trains."""
+"""The interface between a run and what it trains."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ Tensors: TypeAlias = dict[str, dict[str, Tensor]]
 
 
 class Job(ABC):
-    """A diffusion model or an autoencoder in training: its data, its state, how it is looked at.
+    """A diffusion model or an autoencoder in training, with its data and its state.
 
-    ``facts`` are what a model owes to its data, kept in each checkpoint.
+    ``facts`` describe the data that the model was trained on; every checkpoint holds them.
     """
 
     experiment: Configuration
@@ -42,32 +42,32 @@ class Job(ABC):
 
     @abstractmethod
     def batch(self, start: int, count: int, u: Tensor) -> Examples:
-        """The training samples from number ``start`` on, as `trainer.loop.Batch` has it."""
+        """Return the training samples from number ``start`` on; see `trainer.loop.Batch`."""
 
     @abstractmethod
     def finished(self) -> tuple[dict[str, Any], Tensors]:
-        """The facts, and the tensors besides the averaged weights, of a model as it now is."""
+        """Return the facts, and the tensors that a finished model needs besides its weights."""
 
     @abstractmethod
     def sheet(self, follow: Callable[[int, int], None]) -> Image:
-        """What the averaged weights make, always of the same noise or images."""
+        """Draw images made with the averaged weights, always from the same noise or originals."""
 
     @abstractmethod
     def measure(self) -> Measure:
-        """What `distance` is measured with."""
+        """Return what `distance` is measured with."""
 
     @abstractmethod
     def distance(
         self, measure: Measure, folder: Path, share: Share, follow: Follow
     ) -> list[Figure]:
-        """The Frechet distance of the averaged weights' images: in the first process alone.
+        """Return the Frechet distance of the averaged weights' images, in the first process only.
 
-        ``folder`` is for images on the way.
+        ``folder`` keeps the images until they are measured.
         """
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the networks compute in."""
+        """The type that the networks compute in."""
         return compute_dtype(self.experiment.precision, self.device)
 
     @property
@@ -76,16 +76,20 @@ class Job(ABC):
 
 
 def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
-    """The images of some rows in [-1, 1], (B, C, H, W), on the device of ``mirrored`` (B,)."""
+    """Return the images of some rows in [-1, 1], (B, C, H, W), on the device of ``mirrored``.
+
+    ``mirrored`` (B,) says which of them to flip.
+    """
     images = nchw(torch.from_numpy(data.images[index]).to(mirrored.device))
     return flip(Pixels().encode(images), mirrored)
 
 
 def begin(config: TrainConfig, net: Network, task: Task) -> TrainState:
-    """Before the first step: nothing is averaged yet, and nothing learned.
+    """Return the state before the first step.
 
-    The network is compiled where that pays: for all steps and not those that are left, since what
-    is resumed is to be the same; and first, since averages and moments are laid out as it is.
+    The network is compiled if the whole training is long enough to pay for it. What is left of a
+    resumed training does not count, because it must equal an uninterrupted one. It is compiled
+    first, because averages and moments take the layout of its weights.
     """
     net.compile_for(config.steps)
     ema = averaged(net, config.batch, config.ema_halflife)

@@ -1,4 +1,4 @@
-"""From what a caller asks for to the configuration of a run, and its folder."""
+"""The configuration and the folder of a run, made from a caller's arguments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Start:
     Attributes:
         base: The configuration before any field is changed.
         folder: The run's folder.
-        resumed: Whether ``base`` is that of the run in the folder, which is resumed.
+        resumed: Whether ``base`` is the configuration of the run in the folder, to be resumed.
     """
 
     base: Configuration
@@ -37,21 +37,21 @@ class Start:
 def start(recipe: Recipe, out: Any, resume: Any) -> Start:
     """Return what a training starts from: a recipe, or the run that it resumes.
 
-    A run that is resumed by its folder alone, or by a recipe's name, goes on with all that its
-    config.json says. A configuration is taken as it is.
+    A run that is resumed by its folder only, or by a recipe's name, continues with its own
+    config.json. A configuration is taken as it is.
 
     Raises:
-        UserError: there is no such recipe, the folder holds a run of another recipe, or it is not
-            said what to train.
+        UserError: If there is no such recipe, the folder holds a run of another recipe, or the
+            arguments do not say what to train.
     """
     if not isinstance(resume, bool):
         raise UserError(f"`resume` is {resume!r}: give True or False")
     if recipe is None and not (resume and out):
-        raise UserError("give a recipe, or `resume=True` and as `out` the folder of a run")
+        raise UserError("there is no recipe: give one, or `resume=True` and a run as `out`")
     base = recipes.RECIPES[recipe] if isinstance(recipe, str) else recipe
     if not isinstance(base, Experiment | Autoencoder | None):
         raise UserError(
-            f"the recipe is a {type(recipe).__name__}: give its name, an Experiment or an "
+            f"the recipe is of type {type(recipe).__name__}: give its name, an Experiment or an "
             "Autoencoder"
         )
     folder = _folder(base, out)
@@ -61,7 +61,7 @@ def start(recipe: Recipe, out: Any, resume: Any) -> Start:
         assert base is not None
         return Start(base, folder)
     if not (folder / "config.json").exists():
-        raise UserError(f"{folder} is not a run: give as `out` the folder of a run to resume")
+        raise UserError(f"{folder} is not a run: give the folder of a run to resume as `out`")
     begun = read(folder / "config.json")
     if recipe is not None and begun.recipe != recipe:
         raise UserError(
@@ -82,13 +82,13 @@ def _folder(base: Configuration | None, out: Any) -> Path:
 def requested(
     start: Start, data: Any, net: Any, fields: Mapping[str, Any]
 ) -> tuple[Configuration, str]:
-    """Return the configuration that `training`'s arguments ask for, and what follows from them.
+    """Return the configuration that the arguments of `training` describe, and a note about it.
 
-    A training that is begun with fewer images than its recipe has is warmed up and averaged for
-    less long (`shortened`), which is said in words.
+    A new training with fewer images than its recipe gets a shorter warm-up and half-life
+    (`shortened`); the note says so.
 
     Raises:
-        UserError: there is no such field, or a value that cannot be.
+        UserError: If there is no such field, or a value is not allowed.
     """
     experiment = start.base
     if net is not None:
@@ -102,7 +102,7 @@ def _with_net(experiment: Configuration, net: Any) -> Configuration:
     if not isinstance(net, own):
         if isinstance(experiment, Autoencoder) or isinstance(net, VAEConfig):
             raise UserError(
-                f"`net` is a {type(net).__name__}, which {experiment.recipe} cannot train: an "
+                f"{experiment.recipe} cannot train a `net` of type {type(net).__name__}: an "
                 "autoencoder takes a VAEConfig, a diffusion model an nn.Module or a UNetConfig"
             )
         net = passed(net)
@@ -110,17 +110,20 @@ def _with_net(experiment: Configuration, net: Any) -> Configuration:
 
 
 def _data(experiment: Configuration, data: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that say which data is meant."""
+    """Return the fields that say which data to train on."""
     if data is None:
         return {}
     if isinstance(data, str | PathLike):
         return {"data": str(data)}
     if not isinstance(data, Prepared):
         raise UserError(
-            f"`data` is a {type(data).__name__}: pass mz.prepare(images, labels), or a name or path"
+            f"`data` is of type {type(data).__name__}: pass mz.prepare(images, labels), or a name "
+            "or a path"
         )
     if not data.source:
-        raise UserError("`data` is a part of a data set, which no run could find again: pass all")
+        raise UserError(
+            "`data` is a part of a data set, which no run could find again: pass all of it"
+        )
     if data.split != "train":
         raise UserError(
             f"`data` is the split {data.split!r} of {data.source}, and a run trains on 'train': "
@@ -132,7 +135,7 @@ def _data(experiment: Configuration, data: Any, fields: Mapping[str, Any]) -> di
     for name, value in given.items():
         if name in fields and fields[name] != value:
             raise UserError(
-                f"`{name}` is {fields[name]!r} and `data` was prepared with {value!r}: prepare it "
-                "so, and leave this argument out"
+                f"`{name}` is {fields[name]!r} but `data` was prepared with {value!r}: leave "
+                f"`{name}` out, or prepare the data with it"
             )
     return given

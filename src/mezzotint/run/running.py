@@ -37,21 +37,21 @@ def run(
     save_when_left: bool = False,
     note: str = "",
 ) -> Generator[Progress, None, None]:
-    """Train an experiment in a folder, yielding before the first step and after each.
+    """Train an experiment in a folder; yield before the first step and after each.
 
-    Under torchrun the processes share each batch. On SIGINT or SIGTERM the step is finished and
-    saved, and Interrupted raised.
+    Processes started by torchrun share each batch. On SIGINT or SIGTERM the current step is
+    finished and saved, and Interrupted is raised.
 
     Args:
-        experiment: what is trained, and how.
-        folder: the run's folder.
-        resume: go on from the newest whole checkpoint of the folder, bit for bit as if the training
-            had never stopped (on one process on a CPU).
-        save_when_left: write a checkpoint when the generator is closed before its end.
-        note: what else the first line is to say.
+        experiment: What to train, and how.
+        folder: The run's folder.
+        resume: Whether to continue from the newest whole checkpoint in the folder. On one process
+            on a CPU the result is the same to the bit as without the interruption.
+        save_when_left: Whether to write a checkpoint if the generator is closed early.
+        note: What else the first note should say.
 
     Raises:
-        UserError: the folder holds another run or is in use, or the data does not fit the
+        UserError: If the folder holds another run or is in use, or the data does not fit the
             experiment.
     """
     experiment = located(experiment, folder)
@@ -65,7 +65,7 @@ def run(
     job = _job(experiment, found, accelerator)
     with locked(folder) if main else nullcontext():
         if main and checkpoint.newest(folder / "checkpoints", lambda _: None) != found:
-            raise UserError(f"another process has trained in {folder} meanwhile: start again")
+            raise UserError(f"another process has just trained in {folder}: start again")
         images = job.state.step * experiment.train.batch
         notes = [note] * bool(note) + [in_words(changes, experiment, job.state.step)] * bool(found)
         begun = "; ".join(filter(None, [_begun(job, folder, found), *notes]))
@@ -82,18 +82,18 @@ def run(
 
 
 def _accelerator() -> Accelerator:
-    from accelerate import Accelerator, InitProcessGroupKwargs  # here, as it takes a second
+    from accelerate import Accelerator, InitProcessGroupKwargs  # imported late: takes a second
 
     return Accelerator(
         cpu=not torch.cuda.is_available(),
-        mixed_precision="no",  # the loop's own business
-        # The others wait while the first process prepares the data and draws.
+        mixed_precision="no",  # the loop does that itself
+        # The other processes wait while the first prepares the data and draws the grids.
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=6))],
     )
 
 
 def _job(experiment: Configuration, found: Path | None, accelerator: Accelerator) -> Job:
-    """What is trained, at its beginning or as a checkpoint has it."""
+    """Return the job at its beginning, or restored from a checkpoint."""
     with accelerator.main_process_first():
         job: Job = JOBS[experiment.kind](experiment, accelerator.device, found)
     if found:
@@ -104,14 +104,15 @@ def _job(experiment: Configuration, found: Path | None, accelerator: Accelerator
 
 
 def _begun(job: Job, folder: Path, found: Path | None) -> str:
-    """Say how a training begins, for its reader."""
-    note = f"resumed from {found}" if found else f"begun in {folder}"
+    """Return a note that says how the training begins."""
+    note = f"resumed from {found}" if found else f"started in {folder}"
     if job.data.skipped:
-        note += f", {job.data.skipped} images that cannot be read left out"
+        count = job.data.skipped
+        note += f", without {count} image{'s' * (count > 1)} that cannot be read"
     note += "".join(f"; {line}" for line in job.data.notes)
     if job.state.step < job.experiment.train.steps and job.state.net.compiled:
         note += "; compiling its network first, a minute or two"
-        # Of two processes: compiled code lays out the gradients of 1x1 convolutions in its own
-        # way, and torch says that a few kilobytes are copied.
+        # With several processes torch warns that a few kilobytes are copied, because compiled
+        # code lays out the gradients of 1x1 convolutions in its own way.
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return note

@@ -1,4 +1,4 @@
-"""The state of a training in a checkpoint, and back."""
+"""The state of a training, written to a checkpoint and read back."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def save(
     """Write ``folder/step-N``: the state, the configuration, and ``facts`` about the data.
 
     Args:
-        state: what training changes.
-        folder: the run's folder of checkpoints.
-        config: the content of config.json.
-        facts: what a model owes to its data.
-        keep: how many checkpoints stay.
-        more: what a finished model needs besides, a file for each name.
+        state: Everything that training changes.
+        folder: The run's folder of checkpoints.
+        config: The content of config.json.
+        facts: What describes the data that the model is trained on.
+        keep: How many checkpoints to keep.
+        more: What a finished model needs besides, a file for each name.
 
     Raises:
-        UserError: a figure of the last steps is not finite. Nothing is written then.
+        UserError: If a figure of the last steps is not finite; nothing is written then.
     """
     said = {"step": state.step, "pending": state.read(), **facts}
     tensors = {**state.tensors(), **more}
@@ -43,7 +43,7 @@ def save(
 def save_average(
     state: TrainState, final: Path, config: Facts, facts: Facts, more: Tensors
 ) -> Path:
-    """Write the averaged weights alone: enough to sample from, not to train on."""
+    """Write the averaged weights only: enough to sample from, not to train on."""
     tensors = {"ema": state.ema.module.state_dict(), **more}
     said = {"step": state.step, **facts}
     return checkpoint.write(final, tensors, {"config": config, "state": said})
@@ -57,14 +57,14 @@ def snapshot(state: TrainState, folder: Path) -> Path:
     state.read()
     tensors = state.snapshots()
     said = {"step": state.step, "gammas": {name: GAMMAS[name] for name in tensors}}
-    # All are kept: there is no more than one a step.
+    # Keep all of them: there is at most one per step.
     return checkpoint.save(folder, state.step, tensors, {"state": said}, keep=state.step)
 
 
 def restore(state: TrainState, folder: Path) -> None:
-    """Make a state what a checkpoint holds.
+    """Restore a state from a checkpoint.
 
-    Raises UserError where a network of the user's own is not the one that was saved.
+    Raises UserError if a user's own network is not the one that was saved.
     """
     said = json.loads((folder / "state.json").read_text())
     parts = {name: load_file(folder / f"{name}.safetensors") for name in state.tensors()}

@@ -1,4 +1,4 @@
-"""What happens after each step of a training: its record, its checkpoints, how it is looked at."""
+"""What happens after each step of a training: log, checkpoints, image grids, figures."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands after a step.
+    """The progress of a training after a step.
 
     Attributes:
-        images: images seen so far.
-        total: images of the whole training.
-        loss: the last one that was logged, a mean over the log's interval; NaN before the first.
-        note: what else happened, for a reader.
-        row: the last row of log.jsonl: step, loss, grad_norm, lr, images_per_second ...
-        figure: the last figure that was measured on the way, as log.jsonl has it: name, value,
-            low, high, samples ...; empty before the first.
+        images: Images seen so far.
+        total: Images of the whole training.
+        loss: The last logged loss, a mean over the log interval; NaN before the first.
+        note: What else happened, for a reader.
+        row: The last row of log.jsonl: step, loss, grad_norm, lr, images_per_second ...
+        figure: The last figure measured in training, as in log.jsonl: name, value, low, high,
+            samples ...; empty before the first.
     """
 
     images: int
@@ -49,7 +49,7 @@ class Progress:
 
 
 class Steps:
-    """The rest of a training in its folder, from where its state stands."""
+    """The remaining steps of a training in its folder."""
 
     def __init__(self, job: Job, folder: Path, accelerator: Accelerator) -> None:
         self.job, self.folder, self.accelerator = job, folder, accelerator
@@ -69,7 +69,7 @@ class Steps:
                 self.curve = Curve(job, folder)
 
     def __iter__(self) -> Iterator[Progress]:
-        """Train, yielding after each step and after whatever else takes time.
+        """Train; yield after each step and after everything else that takes time.
 
         Raises Interrupted after SIGINT or SIGTERM, when the step is finished and saved.
         """
@@ -80,7 +80,7 @@ class Steps:
             for now in _begun(steps, stop):
                 self._count(now, clock)
                 caught = stop.number()
-                # Before the checkpoint: a run that goes on from there has the snapshot.
+                # Write the snapshot first, so that a run resumed from the checkpoint has it.
                 if self.main and self.state.averages and self._due(self.experiment.train.snapshots):
                     saving.snapshot(self.state, self.folder / "averages")
                 saves = self.main and (caught or self._due(self.experiment.save_every))
@@ -92,7 +92,7 @@ class Steps:
             yield from self._missed_grid(stop)
 
     def save(self) -> None:
-        """Write a checkpoint of the state as it stands, unless there is one, or nothing to save."""
+        """Write a checkpoint of the current state, unless it exists or no step was made."""
         here = self.folder / "checkpoints" / f"step-{self.state.step}"
         if self.main and self.state.step and here not in checkpoint.listed(here.parent):
             self._saved()
@@ -104,7 +104,7 @@ class Steps:
         return train(self.accelerator, *learned, self.job.batch, config, state.step)
 
     def _count(self, now: Step, clock: float) -> None:
-        """Take account of a step that began when the clock stood at ``clock``; log what is due."""
+        """Record a step that began when the clock showed ``clock``; log if that is due."""
         state = self.state
         state.step = now.step
         for average in state.averages.values():
@@ -112,7 +112,7 @@ class Steps:
         state.pending.append({**now.figures, "grad_norm": now.grad_norm})
         logging = self._due(self.experiment.log_every)
         if logging:
-            state.read()  # waits for the device, so that the time is the true one
+            state.read()  # waits for the device, so that the measured time is right
         state.timed += 1
         state.seconds += time.perf_counter() - clock
         if logging:
@@ -121,24 +121,24 @@ class Steps:
                 self.log.write(self.row)
 
     def _look(self, stop: Stop) -> Iterator[Progress]:
-        """Draw the grid and measure the figure that are due."""
+        """Draw the grid and measure the figure, if they are due."""
         if self.main and self._due(self.experiment.sample_every):
             yield self._drawn(stop)
         if self.curve and self._due(self.experiment.evaluate_every):
             yield self._measured(self.curve, stop)
-            if caught := stop.number():  # resumed from here, what it broke off is made up for
+            if caught := stop.number():  # a resume from here measures the missed figure
                 if self.main:
                     yield self._progress(self._saved())
                 self._leave(caught)
 
     def _missed_figure(self, stop: Stop) -> Iterator[Progress]:
-        """Measure the last figure, if a signal fell into it."""
+        """Measure the last figure, if a signal interrupted it."""
         at, every = self.state.step, self.experiment.evaluate_every
         if self.curve and at and at not in self.curve.known and self._due(every):
             yield self._measured(self.curve, stop)
 
     def _missed_grid(self, stop: Stop) -> Iterator[Progress]:
-        """Draw the last grid, if a signal fell into it."""
+        """Draw the last grid, if a signal interrupted it."""
         if self.main and not grid(self.folder, self._images()).exists():
             yield self._drawn(stop)
         if caught := stop.number():
@@ -148,7 +148,7 @@ class Steps:
         return self.state.step * self.experiment.train.batch
 
     def _due(self, every: int) -> bool:
-        """Whether this step ends an interval of so many images, or the training."""
+        """Whether this step ends an interval of ``every`` images, or the training."""
         step, size = self.state.step, self.experiment.train.batch
         last = step == self.experiment.train.steps
         return last or step * size // every > (step - 1) * size // every
@@ -173,13 +173,15 @@ class Steps:
         return self._progress(note)
 
     def _leave(self, caught: int) -> NoReturn:
-        self.accelerator.wait_for_everyone()  # a rank that ends early takes the others along
+        self.accelerator.wait_for_everyone()  # a process that exits early would end the others
         raise Interrupted(caught)
 
 
 def _begun(steps: Iterator[Step], stop: Stop) -> Iterator[Step]:
-    """The steps. If the first fails after a signal, that is why: a terminal's Ctrl-C goes to the
-    compiler that the step waits for too. Nothing was learned then, and nothing is lost.
+    """Yield the steps; raise Interrupted if the first one fails after a signal.
+
+    The Ctrl-C of a terminal reaches the compiler too, which the first step waits for. Nothing was
+    learned by then, so nothing is lost.
     """
     try:
         first = next(steps, None)

@@ -1,4 +1,4 @@
-"""Ending a training in good order."""
+"""Ending a training cleanly on a signal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Stop:
-    """Within it SIGINT and SIGTERM only raise a flag, on which all processes agree."""
+    """A context in which SIGINT and SIGTERM only set a flag, on which all processes agree."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
@@ -26,7 +26,7 @@ class Stop:
             self.caught = number
 
         if threading.current_thread() is not threading.main_thread():
-            return self  # only the main thread may hear signals
+            return self  # only the main thread may handle signals
         for number in (signal.SIGINT, signal.SIGTERM):
             self.before[number] = signal.signal(number, note)
         return self
@@ -36,7 +36,10 @@ class Stop:
             signal.signal(number, handler)
 
     def number(self) -> int:
-        """The signal that any of the processes has caught, or 0; all must ask at the same step."""
+        """Return the signal that any process has caught, or 0.
+
+        All processes must call this at the same step.
+        """
         if self.accelerator.num_processes == 1:
             return self.caught
         mine = torch.tensor([self.caught], device=self.accelerator.device)

@@ -1,7 +1,7 @@
-"""A run's record copied elsewhere while it trains: Weights & Biases, TensorBoard.
+"""Copies of a run's log in trackers: Weights & Biases, TensorBoard.
 
-The record is the run's folder, its ``log.jsonl`` above all. A copy follows it, so that what a crash
-kept from the tracker comes with the resume, and what a resume repeats is not sent twice.
+The run's folder holds everything, in ``log.jsonl`` above all. A copy follows the log: after a
+crash the resumed run sends what the tracker missed, and does not send anything twice.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from mezzotint.storage.files import replace
 from mezzotint.storage.log import Log, read
 
 T = TypeVar("T")
-Values: TypeAlias = dict[str, float | Path]  # curves by their names, and grids as their files
+Values: TypeAlias = dict[str, float | Path]  # points of curves by name, and files of grids
 
 
 class Tracker(Protocol):
-    """Where a copy goes. It may raise whatever it likes: that ends the copy, not the training."""
+    """Where a copy goes. It may raise any exception: that ends the copy, not the training."""
 
     def begin(self, folder: Path, run_id: str, config: dict[str, Any], sent: int) -> int:
-        """Begin the copy of a run, or go on with it: the first number that has not arrived.
+        """Begin the copy of a run or continue it; return the number of the first row not received.
 
-        ``sent`` is the first one that was not sent.
+        ``sent`` is the number of the first row that was not sent.
         """
 
     def log(self, number: int, images: int, values: Values) -> None:
-        """Add values at so many images seen; what is sent is numbered from 1."""
+        """Add values after so many images seen; ``number`` counts the rows from 1."""
 
     def end(self, report: Path | None) -> None:
-        """Send the report, where there is one, and wait until all has arrived."""
+        """Send the report, if there is one, and wait until everything has arrived."""
 
 
 class WeightsAndBiases:
-    """A run of Weights & Biases, offline in the run's own folder where there is no login."""
+    """A run of Weights & Biases; without a login it is kept offline, in the run's folder."""
 
     def __init__(self) -> None:
         self.wandb = _package("wandb", "wandb")
@@ -58,11 +58,11 @@ class WeightsAndBiases:
         except Exception as error:  # refused, or no network
             online, why = False, _line(error)
         if not online:
-            # To send a second part of a run would replace the first: each part is the whole.
+            # Sending a second part of a run would replace the first, so each part is complete.
             for part in folder.glob(f"wandb/offline-run-*-{run_id}"):
                 shutil.rmtree(part)
             warnings.warn(
-                f"W&B is used offline ({why}): send the run with "
+                f"W&B is used offline ({why}): to send the run, use "
                 f"`wandb sync {folder}/wandb/offline-run-*-{run_id}`",
                 stacklevel=2,
             )
@@ -75,17 +75,17 @@ class WeightsAndBiases:
             resume="allow" if online else None,
             settings=self.wandb.Settings(console="off", finish_timeout=300),
         )
-        self.run.config.update(config, allow_val_change=True)  # a resume may train for longer
+        self.run.config.update(config, allow_val_change=True)  # a resume may add images
         self.run.define_metric("*", step_metric="images")
-        return int(self.run.starting_step)  # 0 offline; else the server knows what a crash lost
+        return int(self.run.starting_step)  # 0 offline; else what the server has received
 
     def log(self, number: int, images: int, values: Values) -> None:
         ready = {
             name: self.wandb.Image(str(value)) if isinstance(value, Path) else value
             for name, value in values.items()
         }
-        # Not the images: W&B drops what does not come in the order of its steps, and a figure may
-        # come late.
+        # The step is not the images seen: W&B drops rows whose step is not rising, and a figure
+        # may come late.
         self.run.log({"images": images, **ready}, step=number)
 
     def end(self, report: Path | None) -> None:
@@ -97,7 +97,7 @@ class WeightsAndBiases:
 
 
 class TensorBoard:
-    """Event files in ``RUN/tensorboard``, along the images seen."""
+    """Event files in ``RUN/tensorboard``, with the images seen as the step."""
 
     def __init__(self) -> None:
         self.writer_of = _package("torch.utils.tensorboard", "tensorboard").SummaryWriter
@@ -110,12 +110,12 @@ class TensorBoard:
     def log(self, number: int, images: int, values: Values) -> None:
         for name, value in values.items():
             if isinstance(value, Path):
-                with Image.open(value) as picture:
-                    pixels = np.asarray(picture.convert("RGB"))
+                with Image.open(value) as image:
+                    pixels = np.asarray(image.convert("RGB"))
                 self.writer.add_image(name, pixels, images, dataformats="HWC")
             else:
                 self.writer.add_scalar(name, value, images)
-        self.writer.flush()  # what counts as sent survives a crash
+        self.writer.flush()  # so that it survives a crash
 
     def end(self, report: Path | None) -> None:
         self.writer.close()
@@ -128,16 +128,17 @@ TRACKERS: dict[str, Callable[[], Tracker]] = {
 
 
 class Copy:
-    """The copy of a run's record that one tracker keeps.
+    """The copy of a run's log in one tracker.
 
-    ``RUN/wandb.jsonl``, or another tracker's, holds the id of its run and what has been sent.
+    ``RUN/wandb.jsonl`` (or the file named after another tracker) holds the id of the tracker's run
+    and what has been sent.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        """For a tracker of TRACKERS. Raises UserError where its package is not installed."""
+        """Start a copy in a tracker of TRACKERS; raise UserError if its package is missing."""
         self.folder, self.name, self.tracker = folder, name, TRACKERS[name]()
         self.log, self.grids = folder / "log.jsonl", folder / "samples"
-        self.ends: dict[str, int] = {}  # of each curve sent, in images
+        self.ends: dict[str, int] = {}  # the last point sent of each curve, in images
         self.sent: Log | None = None
         self.number = 1
         self.seen: tuple[int, int] | None = None
@@ -145,8 +146,8 @@ class Copy:
         self.failed = False
 
     def follow(self, steps: Generator[T, None, None]) -> Generator[T, None, None]:
-        """Hand on what `run` yields, and send on the way what is new in the folder."""
-        yield next(steps)  # whatever is wrong was said before, and the folder is ours
+        """Yield what `run` yields, and send what is new in the folder."""
+        yield next(steps)  # from here on the arguments are checked and the folder is locked
         try:
             for now in steps:
                 self._try(self._catch_up)
@@ -165,8 +166,8 @@ class Copy:
         except Exception as error:
             self.failed = True
             warnings.warn(
-                f"tracking with {self.name} failed and is off ({_line(error)}): the training does "
-                f"not need it, {self.log} has all of it",
+                f"tracking with {self.name} failed and is now off ({_line(error)}): the training "
+                f"continues, and {self.log} has the whole log",
                 stacklevel=2,
             )
 
@@ -183,7 +184,7 @@ class Copy:
         return Log(path, self.number - 1)
 
     def _catch_up(self) -> None:
-        """Send the rows and grids that are new since the last time, in their order."""
+        """Send the rows and grids that are new since the last time, in order."""
         self.sent = self.sent or self._begin()
         size = self.log.stat().st_size if self.log.exists() else 0
         seen = size, self.grids.stat().st_mtime_ns if self.grids.exists() else 0
@@ -208,7 +209,7 @@ class Copy:
 
 
 def _curves(row: dict[str, Any]) -> Values:
-    """The numbers of a row of the log; a measured figure with its interval."""
+    """Return the numbers of a row of the log; a measured figure with its interval."""
     numbers: Values = {k: v for k, v in row.items() if isinstance(v, int | float) and k != "images"}
     if figure := row.get("figure"):
         name = figure["name"]
@@ -219,7 +220,7 @@ def _curves(row: dict[str, Any]) -> Values:
 
 def _package(module: str, extra: str) -> ModuleType:
     try:
-        return import_module(module)  # here, as it takes a second
+        return import_module(module)  # imported late: takes a second
     except ImportError:
         raise UserError(
             f"tracking with {extra} needs its package: run pip install 'mezzotint[{extra}]'"

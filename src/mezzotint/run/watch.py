@@ -1,4 +1,4 @@
-"""A training looked at while it goes on: grids of images, and how far they are from the data."""
+"""Grids of images and figures that are made during a training."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def grid(folder: Path, images: int) -> Path:
-    """Where a run's grid after so many images lies."""
+    """Return the path of a run's grid after so many images."""
     return folder / "samples" / f"{images:09d}.png"
 
 
 def draw(job: Job, folder: Path, images: int, stop: Stop) -> str:
-    """Draw what the averaged weights make, of the same noise or images each time.
+    """Draw images with the averaged weights, from the same noise or originals each time.
 
-    A signal ends it early; what is told is the grid's path, or that.
+    Returns a note with the grid's path, or one that says that a signal interrupted it.
     """
 
     def follow(done: int, calls: int) -> None:
@@ -38,7 +38,7 @@ def draw(job: Job, folder: Path, images: int, stop: Stop) -> str:
     try:
         sheet = job.sheet(follow)
     except InterruptedError:
-        return "left the grid undrawn for the signal"
+        return "stopped by a signal before the grid was drawn"
     path = grid(folder, images)
     path.parent.mkdir(exist_ok=True)
     sheet.save(path)
@@ -46,10 +46,10 @@ def draw(job: Job, folder: Path, images: int, stop: Stop) -> str:
 
 
 class Curve:
-    """The Frechet distance of the averaged weights' images to the data, through a training.
+    """The Frechet distance between the averaged weights' images and the data, during a training.
 
-    All processes make the images; the first one measures them, and keeps the weights that came
-    nearest as ``checkpoints/best``.
+    All processes make the images; the first one measures them, and keeps the weights with the
+    smallest distance as ``checkpoints/best``.
     """
 
     def __init__(self, job: Job, folder: Path) -> None:
@@ -63,9 +63,9 @@ class Curve:
     def point(
         self, config: dict[str, Any], accelerator: Accelerator, stop: Stop
     ) -> tuple[dict[str, Any] | None, str]:
-        """Measure the averaged weights: the row for the log, in the first process, and a note.
+        """Measure the averaged weights; return the log row, in the first process, and a note.
 
-        A signal that any process catches ends it early in all of them.
+        A signal caught by any process ends it early in all of them.
         """
         agreed = False
 
@@ -80,19 +80,19 @@ class Curve:
                 raise InterruptedError
 
         share = Share(accelerator.process_index, accelerator.num_processes, wait)
-        pictures = self.folder / ".evaluation"
+        made = self.folder / ".evaluation"
         if not share.number:
-            shutil.rmtree(pictures, ignore_errors=True)
+            shutil.rmtree(made, ignore_errors=True)
         accelerator.wait_for_everyone()
         try:
-            figures = self.job.distance(self.measure, pictures, share, follow)
+            figures = self.job.distance(self.measure, made, share, follow)
         except InterruptedError:
             if not agreed:
                 stop.number()
-            return None, "left the distance unmeasured for the signal"
+            return None, "stopped by a signal before the distance was measured"
         if share.number:
             return None, ""
-        shutil.rmtree(pictures, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
         figure, state = figures[0], self.job.state
         images = state.step * self.job.experiment.train.batch
         row = {"step": state.step, "images": images, "figure": figure.row, "how": _how(config)}
@@ -102,17 +102,17 @@ class Curve:
         if figure.value < min(rivals, default=float("inf")):
             best_folder = self.folder / "checkpoints" / BEST
             facts, more = self.job.finished()
-            told = {**facts, "figure": figure.row}
-            saving.save_average(state, best_folder, config, told, more)
+            known = {**facts, "figure": figure.row}
+            saving.save_average(state, best_folder, config, known, more)
             note += f", the best so far: {best_folder}"
         return row, note
 
 
 def _how(config: dict[str, Any]) -> str:
-    """A digest of how the images were made.
+    """Return a digest of the sampling settings.
 
-    Of what version 4 of config.json had, and of later settings where they are set: a run that began
-    with that version goes on with the figures it has.
+    Settings newer than version 4 of config.json count only if they are set, so that a run begun
+    with that version keeps its figures.
     """
     sample = config.get("sample")
     if sample is not None:
@@ -121,5 +121,5 @@ def _how(config: dict[str, Any]) -> str:
 
 
 def _made(row: dict[str, Any]) -> tuple[Any, ...]:
-    """What two figures of a run must have in common to be compared; a resumed one may change it."""
+    """Return what two figures of a run must share to be comparable; a resume may change it."""
     return row["figure"]["name"], row["figure"]["samples"], row.get("how")

@@ -1,4 +1,4 @@
-"""Trainings under a bar, for whoever sits at a terminal."""
+"""A progress bar for trainings on a terminal."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mezzotint.run.steps import Progress
 
 
 def watch(steps: Iterator[Progress], what: str, shown: bool | None = None) -> None:
-    """Go through a training under a bar, and say what happens on the way.
+    """Run a training under a bar, and print what happens in it.
 
     Args:
-        steps: what `run` returned.
-        what: the bar's name.
-        shown: see `TrainingBar`.
+        steps: What `run` returned.
+        what: The name of the bar.
+        shown: See `TrainingBar`.
     """
     with TrainingBar(shown) as training:
         for now in steps:
@@ -24,11 +24,11 @@ def watch(steps: Iterator[Progress], what: str, shown: bool | None = None) -> No
 
 
 class TrainingBar:
-    """A bar for each training, with what happens in it printed above: `on` after each step.
+    """A bar for each training, with notes printed above it; call `on` after each step.
 
     Args:
-        shown: False shows nothing, None a bar on a terminal only. Of several processes the first
-            speaks for all.
+        shown: False shows nothing; None shows a bar on a terminal only. With several processes only
+            the first one shows it.
     """
 
     def __init__(self, shown: bool | None = None) -> None:
@@ -43,7 +43,7 @@ class TrainingBar:
         self.stop()
 
     def on(self, what: str, now: Progress) -> None:
-        """Show where the training of that name stands; another name begins another bar."""
+        """Show the progress of the training of that name; another name starts another bar."""
         if not self.bar or what != self.what:
             self.stop()
             self.bar, self.what = bar("images", Rate(), hidden=not self.shown), what
@@ -57,7 +57,7 @@ class TrainingBar:
             )
 
     def stop(self) -> None:
-        """End the bar, and leave it where it is."""
+        """End the bar and leave it on the screen."""
         if self.bar:
             self.bar.stop()
             self.bar = None

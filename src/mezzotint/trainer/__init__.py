@@ -1,1 +1,1 @@
-"""Training: the loop, the averaged weights, checkpoints, the log."""
+"""Training: the loop, the objectives and the averages of the weights."""

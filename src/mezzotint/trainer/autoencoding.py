@@ -1,4 +1,4 @@
-"""What the training of an autoencoder minimises."""
+"""The objective that an autoencoder is trained with."""
 
 from __future__ import annotations
 
@@ -22,36 +22,44 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 @strict
 class ReconstructionConfig:
-    """What an autoencoder is trained for."""
+    """The objective of an autoencoder: the weights of its terms."""
 
     error: Literal["l1", "l2"] = "l1"
-    """Of the pixels, in [-1, 1]: the mean absolute or the mean squared one."""
+    """Error of the pixels, in [-1, 1]: mean absolute (l1) or mean squared (l2)."""
     kl: NonNegativeFloat = 1e-6
-    """Weight of the latents' divergence from N(0, I), in nats a number of the image."""
+    """Weight of the KL divergence of the latents from N(0, I), in nats per element of the image."""
     perceptual: NonNegativeFloat = 0.0
-    """Weight of the distance in the features of a network."""
+    """Weight of the perceptual distance: 0 turns it off."""
     perceptual_network: Literal["cifar10", "glyphs", "imagenet", "lpips"] = "cifar10"
-    """Which: one in the package, or LPIPS, whose weights $MEZZOTINT_LPIPS names."""
+    """Network of the perceptual distance: one in the package, or LPIPS from $MEZZOTINT_LPIPS."""
     adversarial: NonNegativeFloat = 0.0
-    """Weight of a patch discriminator, times the adaptive one."""
+    """Weight of the patch discriminator, times an adaptive weight: 0 turns it off."""
     adversarial_from: NonNegativeInt = 0
-    """Images after which it begins."""
+    """Images seen before the discriminator starts."""
     discriminator_width: PositiveInt = 64
-    """Channels of its first layer."""
+    """Channels of the discriminator's first layer."""
     discriminator_layers: PositiveInt = 3
-    """How often it halves the image."""
+    """How many times the discriminator halves the image."""
     tune: Literal["all", "decoder"] = "all"
-    """What is trained; of a fixed encoder the latents stay as they are."""
+    """Which part is trained; with "decoder" the encoder, and so the latents, stay fixed."""
 
 
 class Autoencoding(Task):
     """``|x - x'| + a KL + b d(x, x') - c w D(x')``, x' = decode(z), z ~ q(z | x).
 
-    The terms are means over the numbers of an image. d is a perceptual distance, D a patch
-    discriminator, which learns the hinge loss beside (Esser et al. 2021, arXiv 2012.09841, eqs. 3
-    to 7; Rombach et al. 2022, arXiv 2112.10752, appendix G). ``last`` is the decoder's last weight,
-    of whose gradients ``w = |of the first and third| / (|of the fourth| + 1e-4)``, up to 1e4.
-    ``latent`` is the latents' shape of one image.
+    Every term is a mean over the elements of an image. d is a perceptual distance. D is a patch
+    discriminator, which is trained at the same time with the hinge loss (Esser et al. 2021, arXiv
+    2012.09841, eqs. 3 to 7; Rombach et al. 2022, arXiv 2112.10752, appendix G). The adaptive weight
+    w is ``|g1| / (|g2| + 1e-4)``, at most 1e4: g1 is the gradient of the first and third term, g2
+    that of the fourth, both with respect to the decoder's last weight.
+
+    Args:
+        config: The weights a = kl, b = perceptual and c = adversarial, and the kinds of the terms.
+        latent: The shape of one image's latents (C, h, w).
+        last: The last weight of the decoder.
+        perceptual: d, if there is one.
+        image_channels: Channels of the images.
+        dtype: What the networks compute in, by autocast.
     """
 
     def __init__(
@@ -76,7 +84,7 @@ class Autoencoding(Task):
             )
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """The noise of z (B, *latent)."""
+        """Draw the noise of z (B, *latent)."""
         self.playing = self.discriminator is not None and seen >= self.config.adversarial_from
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         return (torch.randn(batch, *self.latent, **shared),)
@@ -85,13 +93,13 @@ class Autoencoding(Task):
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         x = examples.x0
-        # Of a compiled network the last layer's gradients cost a whole backward pass each, and
-        # torch refuses a second one.
+        # In a compiled network each gradient of the last layer costs a whole backward pass, and
+        # torch refuses to run a second one.
         eager = torch.compiler.set_stance("force_eager") if self.playing else nullcontext()
         with eager, self.autocast(x.device):
             made, mean, log_variance = net(x, drawn[0])
         made, kl = made.float(), kl_divergence(mean.float(), log_variance.float()).mean()
-        # What is beside the network is walked back through as far as the image, once.
+        # Backpropagate through the losses once, as far as the image.
         out = made.detach().requires_grad_()
         error = self.error(out, x)
         figures = {"loss": error, "kl": kl}
@@ -114,10 +122,10 @@ class Autoencoding(Task):
         return loss, {name: value.detach() for name, value in figures.items()}
 
     def balance(self, made: Tensor, pull: Tensor, push: Tensor) -> Tensor:
-        """w, of the gradients with respect to the image.
+        """Return w, from the gradients of the terms with respect to the image.
 
-        Where a batch is worked through in parts, or shared by processes, each part has its own w,
-        of its own gradients.
+        ``pull`` is the gradient of the first and third term, ``push`` that of the fourth. If a
+        batch is split into parts or shared by processes, each part has its own w.
         """
         norms = [
             torch.autograd.grad(made, self.last, gradient, retain_graph=True)[0].norm()

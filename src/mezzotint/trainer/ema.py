@@ -1,4 +1,4 @@
-"""The exponential moving average of the weights, which is what gets sampled."""
+"""The exponential moving average of the weights, which is what is sampled from."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 
 def decay(step: int, batch: int, halflife: float) -> float:
-    """``0.5 ** (batch / h)``, ``h = min(halflife, 0.05 * images seen)``: the weight of the past.
+    """Return ``0.5 ** (batch / h)``, with ``h = min(halflife, 0.05 * images seen)``.
 
-    ``halflife`` is in images, so it means the same at every batch size; the warm-up keeps the
-    random initial weights out of the average (Karras et al. 2022, arXiv 2206.00364, appendix F.2).
+    This is the share of the average that one step keeps. ``halflife`` is in images, so it means the
+    same at every batch size. The growing h keeps the random initial weights out of the average
+    (Karras et al. 2022, arXiv 2206.00364, appendix F.2).
     """
     return float(0.5 ** (batch / min(halflife, 0.05 * step * batch)))
 
 
 def averaged(net: nn.Module, batch: int, halflife: float) -> AveragedModel:
-    """A copy of ``net`` whose ``update_parameters(net)`` moves it by the decay above."""
+    """Return a copy of ``net`` whose ``update_parameters(net)`` averages with the decay above."""
     return tracked(net, lambda step: decay(step, batch, halflife))
 
 
 def tracked(net: nn.Module, decay: Callable[[int], float]) -> AveragedModel:
-    """A copy of ``net`` whose ``update_parameters(net)`` number n leaves decay(n) of its past."""
+    """Return a copy of ``net`` whose n-th ``update_parameters(net)`` keeps decay(n) of itself."""
 
     def update(mean: Tensors, now: Tensors, _: Tensor | int) -> None:
-        # Not the count that is given: it is on the device, which would be waited for. It is of the
-        # updates before this one; the very first is a plain copy, and not made here.
+        # The third argument counts the updates too, but it is on the device, and reading it
+        # would wait for the device. The first update is a plain copy and does not come here.
         torch._foreach_lerp_(mean, now, 1 - decay(int(average.n_averaged) + 1))
 
     average = AveragedModel(net, multi_avg_fn=update)

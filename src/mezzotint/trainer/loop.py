@@ -1,10 +1,11 @@
 """The training loop: a generator of steps. Callers log, save and draw.
 
-What a training is about, a diffusion model or an autoencoder, is its Task; nothing here knows.
-All randomness of a step is drawn for the whole batch from one generator seeded by (seed, step), and
-each process takes its share: no random state has to be saved, a run does not depend on how often
-it was interrupted, nor on how many processes share a batch, but for dropout, and of an autoencoder
-for kornia's augmentations and the weight of its discriminator, which are a part's own.
+A Task says what is minimised, for a diffusion model or an autoencoder; the loop does not know
+which. All randomness of a step is drawn for the whole batch from a generator seeded by (seed,
+step), and each process takes its share. So no random state has to be saved, and a run depends
+neither on how often it was interrupted nor on how many processes share a batch. The exceptions
+are drawn for each part of a batch: dropout, and in an autoencoder kornia's augmentations and the
+weight of the discriminator.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from mezzotint.strict import strict
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-KNOBS = 16  # uniform numbers an image, which its augmentation follows from
+KNOBS = 16  # uniform numbers per image, which determine its augmentation
 
 
 @strict
@@ -40,11 +41,11 @@ class TrainConfig:
     """How a network is trained. All durations are in images seen."""
 
     images: PositiveInt = 7_808_000
-    """Images to train on in all."""
+    """Images to train on in total."""
     batch: PositiveInt = 128
-    """Images a step, over all processes."""
+    """Images per step, over all processes."""
     accumulate: PositiveInt = 1
-    """Parts a batch is worked through in, to save memory."""
+    """Parts that a batch is split into, to save memory."""
     lr: PositiveFloat = 2e-4
     """Learning rate of AdamW."""
     weight_decay: NonNegativeFloat = 0.0
@@ -52,16 +53,17 @@ class TrainConfig:
     warmup: NonNegativeInt = 640_000
     """Images over which the learning rate rises from 0."""
     cooldown: NonNegativeFloat = 0.0
-    """Share of the training, at its end, over which the learning rate falls to 0."""
+    """Share of the training, at its end, in which the learning rate falls to 0."""
     clip: PositiveFloat = 1.0
-    """Bound on the norm of the gradient."""
+    """Upper bound of the gradient's norm."""
     ema_halflife: float = Field(default=887_000.0, ge=1)
     """Half-life of the averaged weights, in images (887,000 is a decay of 0.9999 at batch 128)."""
     snapshots: NonNegativeInt = 0
-    """Images between snapshots of two short averages, from which `mezzotint average` rebuilds one
-    of any length afterwards; 0 for none."""
+    """Images between snapshots of two short averages; `mezzotint average` rebuilds averages of any
+    length from them. 0 for none.
+    """
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """All of a run's randomness follows from it."""
+    """The seed that all randomness of the run follows from."""
 
     def __post_init__(self) -> None:
         if self.batch % self.accumulate:
@@ -69,15 +71,18 @@ class TrainConfig:
                 f"`accumulate` is {self.accumulate}: choose a divisor of the `batch`, {self.batch}"
             )
         if self.cooldown > 1:
-            raise ValueError(f"`cooldown` is {self.cooldown:g}, a share: choose 0 to 1")
+            raise ValueError(f"`cooldown` is {self.cooldown:g}: choose a share from 0 to 1")
 
     @property
     def steps(self) -> int:
-        """Steps in all: the last is a whole batch too."""
+        """Number of steps; the last batch is a whole one too."""
         return -(-self.images // self.batch)
 
     def share(self, processes: int) -> int:
-        """Images that a process works through at once; UserError where they cannot be shared."""
+        """Return how many images a process works on at once.
+
+        Raises UserError if the processes cannot share a batch equally.
+        """
         share, rest = divmod(self.batch, processes * self.accumulate)
         if rest:
             raise UserError(
@@ -88,7 +93,7 @@ class TrainConfig:
         return share
 
     def lr_at(self, step: int) -> float:
-        """The learning rate of a step: a linear rise, a plateau, a linear fall to 0."""
+        """Return the learning rate of a step: a linear rise, a plateau, a linear fall to 0."""
         warm = (step + 1) * self.batch / self.warmup if self.warmup else 1.0
         left = (self.steps - step) / (self.cooldown * self.steps) if self.cooldown else 1.0
         return self.lr * min(1.0, warm, left)
@@ -96,51 +101,52 @@ class TrainConfig:
 
 @plain_dataclass(frozen=True)
 class Examples:
-    """Images of a step, or what else is learned, and what the network is told of them."""
+    """The training samples of a part of a batch, and what the network is conditioned on."""
 
     x0: Tensor  # (B, C, H, W), on the device, augmented
     labels: Tensor | None = None  # (B,)
-    told: Tensor | None = None  # (B, n): their augmentation
+    augmentation: Tensor | None = None  # (B, n): numbers that describe it
 
 
 Batch: TypeAlias = Callable[[int, int, Tensor], Examples]
-"""``batch(start, count, u)``: training samples number start to start + count - 1, augmented as the
-uniform numbers u (count, KNOBS) say."""
+"""``batch(start, count, u)`` returns the training samples from number ``start`` on, augmented as
+the uniform numbers u (count, KNOBS) determine.
+"""
 
 
 class Task(nn.Module):
-    """What is minimised; its parameters and buffers are what is learned beside the network."""
+    """What is minimised. Its parameters and buffers are learned together with the network's."""
 
     dtype = torch.float32
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """The randomness of a step after ``seen`` images: tensors of one row an image."""
+        """Draw the randomness of the step after ``seen`` images: tensors with one row per image."""
         raise NotImplementedError
 
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of a part of a batch: what to minimise, and the figures for the log, "loss" first."""
+        """Return the loss of a part of a batch, and the figures for the log, "loss" first."""
         raise NotImplementedError
 
     def agree(self, accelerator: Accelerator, *drawn: Tensor) -> None:
-        """After the parts of a batch: make all processes agree on what was learned beside."""
+        """Make all processes agree on the task's parameters, after the parts of a batch."""
         for parameter in self.parameters():
             if accelerator.num_processes > 1 and parameter.grad is not None:
                 parameter.grad = accelerator.reduce(parameter.grad, "mean")
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
-        """In which networks compute in ``dtype``; weights and losses are float32."""
+        """Return the context in which networks compute in ``dtype``; losses are float32."""
         return torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
 
 
 @plain_dataclass(frozen=True)
 class Step:
-    """What a step was like; tensors stay on the device until they are read."""
+    """The figures of a step; tensors stay on the device until they are read."""
 
-    step: int  # steps made so far, this one included
-    figures: dict[str, Tensor]  # the task's, means over the batch and all processes
-    grad_norm: Tensor  # the network's, before clipping
+    step: int  # steps so far, including this one
+    figures: dict[str, Tensor]  # those of the task, averaged over the batch and all processes
+    grad_norm: Tensor  # norm of the network's gradient, before clipping
     lr: float
 
     @property
@@ -149,9 +155,9 @@ class Step:
 
 
 def optimizer(net: nn.Module, config: TrainConfig, task: nn.Module) -> torch.optim.AdamW:
-    """AdamW in its fused form, for a network and what its task learns beside, which never decays.
+    """Return fused AdamW for a network and for its task's parameters, which never decay.
 
-    What of the network asks for no gradient is left as it is.
+    Weights that do not require a gradient are left out.
     """
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [{"params": trained}]
@@ -170,11 +176,19 @@ def train(
     config: TrainConfig,
     start: int = 0,
 ) -> Iterator[Step]:
-    """Minimise what the task says, from step ``start`` on.
+    """Minimise the task from step ``start`` on, and yield after each step, when ``ema`` is updated.
 
-    ``net`` is as ``accelerator.prepare`` returned it, ``task`` the one that ``optimizer`` was made
-    with. Yields after each step, ``ema`` updated. Seeds torch's global generator each step, for
-    dropout.
+    Every step seeds torch's global generator, for dropout.
+
+    Args:
+        accelerator: The processes and their device.
+        net: The network, as ``accelerator.prepare`` returned it.
+        ema: The average of its weights.
+        optimizer: The optimizer of the network and the task; see `optimizer`.
+        task: What is minimised.
+        batch: The training samples by their numbers.
+        config: How to train.
+        start: The step to start from.
     """
     rank, share = accelerator.process_index, config.share(accelerator.num_processes)
     task.to(accelerator.device)
@@ -183,7 +197,7 @@ def train(
         generator = _generator(accelerator.device, config.seed, step)
         drawn = task.draw(config.batch, step * config.batch, generator)
         u = torch.rand(config.batch, KNOBS, generator=generator, device=accelerator.device)
-        torch.manual_seed(_mix(config.seed, step, rank + 1))  # + 1: a trailing 0 changes nothing
+        torch.manual_seed(_mix(config.seed, step, rank + 1))  # a trailing 0 would change nothing
         for group in optimizer.param_groups:
             group["lr"] = config.lr_at(step)
 
@@ -208,7 +222,7 @@ def train(
 
 
 def _mix(*numbers: int) -> int:
-    """One seed from several numbers, unlike for neighbours."""
+    """Mix several numbers into one seed; neighbours give unrelated seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 

@@ -1,10 +1,11 @@
-"""What the training of a diffusion model minimises.
+"""The objective that a diffusion model is trained with.
 
-The mean squared error of the network's own output, of a weight that depends on the level, fixed or
-learned; and of a network that predicts variances the variational bound too. An error of the output
-o is one of x0_hat, ``|o_err|^2 = (d / sigma)^2 |x0_err|^2`` with ``d = q * alpha - p * sigma``, and
-``|eps_err|^2 = SNR |x0_err|^2`` with ``SNR = alpha^2 / sigma^2``: so every weighting is written
-once, as it stands before ``|x0_err|^2``, whatever the network predicts.
+It is the mean squared error of the network's output, with a weight that depends on the level and
+is fixed or learned; a network that predicts variances has the variational bound as well. With
+``d = q * alpha - p * sigma`` an error of the output is one of x0_hat:
+``|o_err|^2 = (d / sigma)^2 |x0_err|^2``. In particular ``|eps_err|^2 = SNR |x0_err|^2`` with
+``SNR = alpha^2 / sigma^2``. So every weighting is written once, as a factor of ``|x0_err|^2``,
+whatever the network predicts.
 """
 
 from __future__ import annotations
@@ -38,25 +39,25 @@ WEIGHTINGS: Registry[Callable[[Tensor], Tensor] | None] = Registry(
         "learned": None,
     },
 )
-"""w_x0 as a function of the SNR (B,); None where the output's own error counts. See `weight`."""
-VLB = 0.001  # lambda of Nichol and Dhariwal's L_hybrid
+"""w_x0 as a function of the SNR (B,), or None for the output's own error. See `weight`."""
+VLB = 0.001  # lambda in Nichol and Dhariwal's L_hybrid
 
 
 def weight(kind: str, prediction: str, level: Level[Tensor]) -> Tensor:
-    """The factor (B,) of a sample's mean squared error of the output, ``w_x0 * (sigma / d)^2``.
+    """Return the factor (B,) of each sample's mean squared error, ``w_x0 * (sigma / d)^2``.
 
-    The kinds, by their w_x0:
+    The kinds and their w_x0:
 
-    - simple: ``(d / sigma)^2``; the output's own error counts. learned: as simple, the rest is
-      `Uncertainty`'s.
+    - simple: ``(d / sigma)^2``, so the factor is 1.
+    - learned: as simple; `Uncertainty` does the rest.
     - min_snr: ``min(SNR, 5)`` (Hang et al. 2023, arXiv 2303.09556).
     - p2: ``SNR / (1 + SNR)`` (Choi et al. 2022, arXiv 2204.00227, with k = gamma = 1).
-    - sigmoid: ``SNR * sigmoid(b - log SNR)`` (Kingma and Gao 2023, arXiv 2303.00848; b is -1, of
+    - sigmoid: ``SNR * sigmoid(b - log SNR)`` (Kingma and Gao 2023, arXiv 2303.00848; b is -1, as in
       Hoogeboom et al. 2024, arXiv 2410.19324).
 
-    The last three are 0 where alpha is, so a row of pure noise teaches nothing. They weigh the
-    schedule's own rows: Kingma and Gao take the sigmoid under d log SNR instead, which makes it the
-    same for all schedules.
+    The last three are 0 where alpha is 0, so a row of pure noise teaches nothing. They weight the
+    rows of the schedule. Kingma and Gao apply the sigmoid under d log SNR instead, which makes it
+    independent of the schedule.
     """
     alpha, sigma = level.alpha.flatten(), level.sigma.flatten()
     snr = (alpha / sigma) ** 2
@@ -68,12 +69,12 @@ def weight(kind: str, prediction: str, level: Level[Tensor]) -> Tensor:
 
 
 class Uncertainty(nn.Module):
-    """``u(level)``, the log of the loss to expect there, which evens the levels out.
+    """``u(level)``, the logarithm of the loss to expect at a level, which balances the levels.
 
-    Minimising ``L / exp(u) + u`` makes ``u = log E L`` at each level, and so the network's share of
-    the loss 1 at each (Karras et al. 2024, arXiv 2312.02696, eqs. 14 and 15).
-    Of 128 random fixed Fourier features of EDM's ``c_noise = ln(sigma / alpha) / 4``, held within
-    5, and one linear layer without bias, 0 at first.
+    Minimising ``L / exp(u) + u`` makes ``u = log E L`` at each level, so that every level
+    contributes 1 to the loss (Karras et al. 2024, arXiv 2312.02696, eqs. 14 and 15). u is a linear
+    function, without bias and 0 at first, of 128 fixed random Fourier features of EDM's
+    ``c_noise = ln(sigma / alpha) / 4``, clamped to [-5, 5].
     """
 
     frequency: Tensor
@@ -81,13 +82,13 @@ class Uncertainty(nn.Module):
 
     def __init__(self, features: int = 128) -> None:
         super().__init__()
-        draw = torch.Generator().manual_seed(0)  # not the global one: what follows must not change
+        draw = torch.Generator().manual_seed(0)  # leaves the global generator unchanged
         self.register_buffer("frequency", 2 * math.pi * torch.randn(features, generator=draw))
         self.register_buffer("phase", 2 * math.pi * torch.rand(features, generator=draw))
         self.weight = nn.Parameter(torch.zeros(features))
 
     def forward(self, level: Level[Tensor]) -> Tensor:
-        """u of a batch of levels, (B,)."""
+        """Return u of a batch of levels, (B,)."""
         noise = (level.sigma / level.alpha).flatten().log().clamp(-20, 20) / 4
         features = math.sqrt(2) * torch.cos(noise[:, None] * self.frequency + self.phase)
         u: Tensor = features @ self.weight
@@ -97,18 +98,18 @@ class Uncertainty(nn.Module):
 def variational(
     schedule: Schedule, rows: Tensor, x0: Tensor, x0_hat: Tensor, fraction: Tensor
 ) -> Tensor:
-    """L_{t-1} of the variational bound at rows (B,) of 1..T, in bits a dimension, (B,).
+    """Return L_{t-1} of the variational bound at rows (B,), in bits per dimension, (B,).
 
-    From row t = i to s = i - 1 the true posterior q(x_s | x_t, x0) has the mean
-    ``alpha_s x0 + c eps`` and the variance ``sigma_s^2 tau``, with
-    ``tau = 1 - (alpha_t sigma_s / (alpha_s sigma_t))^2``; the model's has x0_hat for x0, and
-    ``log variance = v log(sigma_t^2 tau) + (1 - v) log(sigma_s^2 tau)``. The means differ by
-    ``alpha_s tau (x0 - x0_hat)``, and L is the divergence of the two Gaussians. At row 1 it is the
-    negative log likelihood of x0's 256 values, with row 2's posterior variance for the lower bound,
-    its own being 0 (Nichol and Dhariwal 2021, arXiv 2102.09672, eqs. 4 to 7 and 15).
+    Rows are 1 to T. From row t = i to s = i - 1 the true posterior q(x_s | x_t, x0) has the mean
+    ``alpha_s x0 + c eps`` and the variance ``sigma_s^2 tau``, with ``tau = 1 - (alpha_t sigma_s /
+    (alpha_s sigma_t))^2``. The model's has x0_hat in place of x0, and ``log variance = v
+    log(sigma_t^2 tau) + (1 - v) log(sigma_s^2 tau)``. The means differ by ``alpha_s tau (x0 -
+    x0_hat)``, and L is the KL divergence of the two Gaussians. At row 1 it is the negative log
+    likelihood of x0's 256 values; there the lower bound of the variance is that of row 2, because
+    row 1's own is 0 (Nichol and Dhariwal 2021, arXiv 2102.09672, eqs. 4 to 7 and 15).
 
-    x0, x0_hat and ``fraction`` v are (B, C, H, W). Only v is given a gradient: the mean learns of
-    the other loss. Needs a schedule of two rows.
+    x0, x0_hat and ``fraction`` = v are (B, C, H, W). Only v gets a gradient; the mean learns from
+    the other loss. The schedule needs two rows or more.
     """
     alpha, sigma, x0_hat = schedule.alpha, schedule.sigma, x0_hat.detach()
     shape = (-1, *[1] * (x0.ndim - 1))
@@ -116,7 +117,7 @@ def variational(
     def tau(t: Tensor) -> Tensor:
         return 1 - (alpha[t] * sigma[t - 1] / (alpha[t - 1] * sigma[t])) ** 2
 
-    # In the tables' float64: near noise the two bounds differ by less than float32 can tell.
+    # In float64, like the tables: near pure noise float32 cannot separate the two bounds.
     second = rows.clamp(min=2)
     low = (sigma[second - 1] ** 2 * tau(second)).log()
     width = (sigma[rows] ** 2 * tau(rows)).log() - low
@@ -133,17 +134,17 @@ def variational(
 
 
 def log_likelihood(x0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """log P of 8-bit values ``x0 = k / 127.5 - 1`` under a Gaussian cut into 256; nats, as x0.
+    """Return log P of 8-bit values ``x0 = k / 127.5 - 1`` under a discretised Gaussian, in nats.
 
-    A value has the mass within 1/255 of it, those at the ends all that lies beyond too (Ho et al.
-    2020, arXiv 2006.11239, eq. 13).
+    A value has the probability mass within 1/255 of it; the first and the last value also have all
+    mass beyond them (Ho et al. 2020, arXiv 2006.11239, eq. 13). The result has the shape of x0.
     """
-    dtype, far = x0.dtype, 1e3  # as good as infinite, with a gradient
-    # Of log_ndtr torch makes the gradient as exp of a difference of z^2: in float32 inf at z = 1e5.
+    dtype, far = x0.dtype, 1e3  # practically infinite, but with a gradient
+    # torch computes log_ndtr's gradient as exp of a difference of z^2: in float32 it overflows.
     x0, mean, log_variance = x0.double(), mean.double(), log_variance.double()
     upper = torch.where(x0 > 0.999, far, x0 + 1 / 255) - mean
     lower = torch.where(x0 < -0.999, -far, x0 - 1 / 255) - mean
-    # On the left of the mean, by symmetry, both masses are small and their logs exact.
+    # By symmetry, work on the left of the mean: both masses are small there, their logs exact.
     flipped = lower > 0
     upper, lower = torch.where(flipped, -lower, upper), torch.where(flipped, -upper, lower)
     precision = (-log_variance / 2).exp()
@@ -154,24 +155,31 @@ def log_likelihood(x0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
 
 @strict
 class ObjectiveConfig:
-    """What is minimised."""
+    """The objective of a diffusion model."""
 
     weighting: Annotated[str, Choice(WEIGHTINGS)] = "simple"
-    """How the levels' losses are weighed: all alike, by their signal to noise, or as they are."""
+    """Weight of each level's loss: simple is equal weights, the others depend on the SNR."""
     levels: Literal["uniform", "adaptive"] = "uniform"
-    """Which levels are trained on: all alike, or more often where the loss is larger."""
+    """Which levels are trained on: all equally often, or more often where the loss is larger."""
     label_dropout: float = Field(default=0.1, ge=0, le=1)
-    """Share of labels replaced by the null class, which classifier-free guidance needs."""
+    """Share of labels replaced by the null class; classifier-free guidance needs it."""
 
 
 class Diffusion(Task):
     """``E w |net(alpha x0 + sigma eps, t) - (p x0 + q eps)|^2``.
 
-    ``schedule`` is on the device of the training, ``shape`` one image's as the network sees it,
-    ``classes`` how many there are. With
-    ``learn_variance`` the network's output is (prediction, 2 v - 1), of twice x0's channels, and
-    the loss ``L + 0.001 L_vlb``, where L_vlb is a sum over rows: T times the mean that a random row
-    estimates. The network computes in ``dtype``, by autocast; the loss is float32.
+    With ``learn_variance`` the network's output is (prediction, 2 v - 1), with twice the channels
+    of x0, and the loss is ``L + 0.001 L_vlb``. L_vlb is a sum over the rows, estimated as T times
+    the value at a random row. The loss is float32.
+
+    Args:
+        config: The weighting, the choice of levels and the dropout of labels.
+        schedule: The levels, on the device of the training.
+        prediction: What the network predicts.
+        shape: The shape (C, H, W) of one image as the network sees it.
+        classes: The number of classes.
+        learn_variance: Whether the network predicts variances.
+        dtype: What the network computes in, by autocast.
     """
 
     def __init__(
@@ -194,7 +202,7 @@ class Diffusion(Task):
         self.seen: list[Tensor] = []
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Rows (B,) int64 of 1..T, eps (B, C, H, W), and whose labels are dropped (B,) bool."""
+        """Draw rows (B,) int64 of 1 to T, eps (B, C, H, W), and which labels to drop (B,) bool."""
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         if self.levels is None:
             rows = uniform(len(self.schedule), batch, generator)
@@ -211,22 +219,23 @@ class Diffusion(Task):
         if labels is not None:
             labels = labels.masked_fill(dropped, self.classes)
         level = self.schedule.levels(rows, x0.ndim)
-        told = {} if examples.told is None else {"told": examples.told}
+        numbers = examples.augmentation
+        more = {} if numbers is None else {"augmentation": numbers}
         with self.autocast(x0.device):
-            output = net(level.alpha * x0 + level.sigma * eps, level.t, labels, **told)
+            output = net(level.alpha * x0 + level.sigma * eps, level.t, labels, **more)
         loss, error = self.compare(output.float(), x0, eps, rows)
         return loss, {"loss": error}
 
     def compare(
         self, output: Tensor, x0: Tensor, eps: Tensor, rows: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """(loss, error) of a part of a batch: what to minimise, and the plain mean squared error.
+        """Return the loss of a part of a batch, and the plain mean squared error.
 
-        Both are means that estimate those over uniform rows.
+        Both are estimates of means over uniform rows.
         """
         level = self.schedule.levels(rows, x0.ndim)
         wanted = target(self.prediction, x0, eps, level)
-        if self.plain:  # one mean over all, to the last bit what it was before there was another
+        if self.plain:  # one mean over all elements: older runs must resume to the bit
             error = F.mse_loss(output, wanted)
             return error, error.detach()
 
@@ -245,7 +254,7 @@ class Diffusion(Task):
         importance = torch.ones_like(u)
         if self.levels is not None:
             importance = self.levels.weight(rows)
-            self.seen.append(losses.detach())  # without u, of which the network has no gradient
+            self.seen.append(losses.detach())  # without u, which gives the network no gradient
         return (importance * (losses + u)).mean(), (importance * errors).mean().detach()
 
     def agree(self, accelerator: Accelerator, *drawn: Tensor) -> None:

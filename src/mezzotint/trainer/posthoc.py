@@ -1,10 +1,11 @@
-"""Averages of the weights whose length is chosen afterwards (Karras et al. 2024, arXiv 2312.02696).
+"""Averages of the weights whose length is chosen after training (Karras et al. 2024, 2312.02696).
 
-Two power-function averages are kept during training and written down now and then. The weight that
-an average gives to each moment of the past is its profile; the combination of the written profiles
-that is nearest to a wanted one makes the wanted average of them (section 3.2, appendix C).
+Two power-function averages are kept during training, and snapshots of them are saved. The profile
+of an average is the weight that it gives to each moment of the training. To make an average of
+another length, take the linear combination of the snapshots whose profile is nearest to the wanted
+one (section 3.2, appendix C).
 
-Times are in steps, ``theta(tau)`` being the weights after step i for tau in (i - 1, i].
+Times are in steps; ``theta(tau)`` are the weights after step i for tau in (i - 1, i].
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ LONGEST = 12**-0.5  # the relative length of the plain mean of all weights, gamm
 
 
 def exponent(length: float) -> float:
-    """The gamma whose profile ``(gamma + 1) tau^gamma / t^(gamma + 1)`` has a relative length.
+    """Return the gamma whose profile has a given relative length.
 
-    ``length`` is sigma_rel, the profile's standard deviation over the time t it ends at:
-    ``sqrt((gamma + 1) / ((gamma + 2)^2 (gamma + 3)))``, a cubic in gamma. Raises UserError unless
-    it is above 0 and below 0.289, the length of the plain mean.
+    The profile is ``(gamma + 1) tau^gamma / t^(gamma + 1)``. Its relative length sigma_rel is its
+    standard deviation divided by the time t at which it ends: ``sqrt((gamma + 1) / ((gamma + 2)^2
+    (gamma + 3)))``, which makes gamma the root of a cubic. Raises UserError unless the length is
+    above 0 and below 0.289, the length of the plain mean.
     """
     if not 1e-6 < length < LONGEST:
         raise UserError(f"length is {length:g}: choose one above 0 and below {LONGEST:.3f}")
@@ -37,10 +39,10 @@ def exponent(length: float) -> float:
 
 
 def decay(step: int, gamma: float) -> float:
-    """``(1 - 1 / step)^(gamma + 1)``: the weight of the past at a step, from 1 on.
+    """Return ``(1 - 1 / step)^(gamma + 1)``: the share of the average that a step keeps.
 
-    Then the average after step t is the profile's integral over theta, without an error of
-    discretisation; the weights before the first step have no part in it.
+    Steps count from 1. With this decay the average after step t is exactly the integral of the
+    profile times theta. The weights before the first step do not count.
     """
     return float((1 - 1 / step) ** (gamma + 1))
 
@@ -48,10 +50,10 @@ def decay(step: int, gamma: float) -> float:
 def inner(
     t_a: Array | float, gamma_a: Array | float, t_b: Array | float, gamma_b: Array | float
 ) -> Array:
-    """The inner product of two profiles, broadcast; 0 after the end of the earlier one.
+    """Return the inner product of two profiles, broadcast; each is 0 after its end.
 
-    ``(gamma_a + 1)(gamma_b + 1) / (gamma_a + gamma_b + 1) * (earlier / later)^gamma / later``, the
-    gamma being that of the later one.
+    ``(gamma_a + 1)(gamma_b + 1) / (gamma_a + gamma_b + 1) * (earlier / later)^gamma / later``,
+    where gamma is that of the later profile.
     """
     earlier, later = np.minimum(t_a, t_b), np.maximum(t_a, t_b)
     gamma = np.where(np.greater(t_a, t_b), gamma_a, gamma_b)
@@ -60,16 +62,16 @@ def inner(
 
 
 def coefficients(times: Array, gammas: Array, time: float, gamma: float) -> tuple[Array, float]:
-    """The combination (K,) of K averages that is nearest to the average (time, gamma).
+    """Return the combination (K,) of K averages that is nearest to the average (time, gamma).
 
-    That is by least squares of the profiles. Returned with it: the error of the fit, the norm of
-    what is left of the wanted profile over its own.
+    It is the least-squares fit of the profiles. The second value is the error of the fit: the norm
+    of the residual divided by the norm of the wanted profile.
     """
     products = inner(times[:, None], gammas[:, None], times, gammas)
     wanted, own = inner(times, gammas, time, gamma), float(inner(time, gamma, time, gamma))
     norms = np.sqrt(products.diagonal())
-    # The bound keeps two averages of nearly the same profile from being subtracted, which would
-    # enlarge the rounding they are kept with.
+    # The bound avoids subtracting averages of nearly equal profiles, which would magnify the
+    # rounding errors of the saved weights.
     unit = products / np.outer(norms, norms)
     c = np.linalg.lstsq(unit, wanted / norms, rcond=1e-9)[0] / norms
     left = own - 2 * c @ wanted + c @ products @ c
@@ -77,11 +79,11 @@ def coefficients(times: Array, gammas: Array, time: float, gamma: float) -> tupl
 
 
 GAMMAS = {f"average-{length:g}": exponent(length) for length in (0.05, 0.10)}
-"""The averages that are kept, by the names of their files."""
+"""The exponents of the averages that are kept, by the names of their files."""
 
 
 def begin(net: nn.Module) -> dict[str, AveragedModel]:
-    """Those averages of a network, before the first step."""
+    """Return these averages of a network, before the first step."""
 
     def average(gamma: float) -> AveragedModel:
         return tracked(net, lambda step: decay(step, gamma))

@@ -1,4 +1,4 @@
-"""All that training changes, to dictionaries of tensors and back."""
+"""The state of a training, as dictionaries of tensors and back."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Figures: TypeAlias = Mapping[str, float | Tensor]
 
 @dataclass
 class TrainState:
-    """All that training changes."""
+    """Everything that training changes."""
 
     net: Network
     ema: AveragedModel
     optimizer: torch.optim.Optimizer
     task: Task
-    averages: dict[str, AveragedModel] = field(default_factory=dict)  # of `posthoc`, where kept
+    averages: dict[str, AveragedModel] = field(default_factory=dict)  # those of `posthoc`, if kept
     step: int = 0
-    pending: list[Figures] = field(default_factory=list)  # a step each, not yet logged
-    timed: int = 0  # steps of those that this process made,
-    seconds: float = 0.0  # and the time they took
+    pending: list[Figures] = field(default_factory=list)  # one per step, not yet logged
+    timed: int = 0  # how many of these steps this process made
+    seconds: float = 0.0  # the time that they took
 
     def summary(self, lr: float, batch: int) -> dict[str, Any]:
-        """The row of log.jsonl over the steps since the last one, whose account it closes.
+        """Return the row of log.jsonl for the steps since the last row, and start a new one.
 
         Raises UserError as `read` does.
         """
@@ -53,9 +53,9 @@ class TrainState:
         return row
 
     def read(self) -> list[dict[str, float]]:
-        """What is pending, fetched from the device.
+        """Return the pending figures, fetched from the device.
 
-        Raises UserError where a figure is not finite, before anything of it is kept.
+        Raises UserError if a figure is not finite, before anything is kept.
         """
         first = self.step - len(self.pending) + 1
         steps = [{name: float(v) for name, v in figures.items()} for figures in self.pending]
@@ -63,17 +63,17 @@ class TrainState:
             if wrong := [name for name, value in figures.items() if not math.isfinite(value)]:
                 what = {"grad_norm": "gradient"}.get(wrong[0], wrong[0].replace("_", " "))
                 raise UserError(
-                    f"the {what} is not finite at step {step}: begin again with a "
-                    "lower `lr` and another `out`; what was saved is from before"
+                    f"the {what} is not finite at step {step}: start again with a lower `lr` and "
+                    "another `out`; the checkpoints saved so far are unaffected"
                 )
         self.pending = [*steps]
         return steps
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Return all that training changes, by part: net, ema, optimizer, and what there is beside.
+        """Return everything that training changes, by part: net, ema, optimizer and more.
 
-        The task's part is there where the task learns anything, and each of ``averages`` by its
-        name. The step and what is pending are not tensors.
+        There is a part "task" if the task learns anything, and one for each of ``averages``. The
+        step and the pending figures are not tensors.
         """
         moments = self.optimizer.state_dict()["state"]
         beside = self.task.state_dict()
@@ -88,8 +88,8 @@ class TrainState:
     def snapshots(self) -> dict[str, dict[str, Tensor]]:
         """Return the trained weights of ``averages``, for `posthoc.coefficients`.
 
-        In float16: weights are nowhere near its bound, and bfloat16 rounds eight times as coarsely,
-        which a combination enlarges.
+        They are float16: weights are far below its largest value, and bfloat16 would round eight
+        times as coarsely, which a combination magnifies.
         """
         return {
             name: {k: p.detach().half() for k, p in a.module.named_parameters() if p.requires_grad}
@@ -99,7 +99,7 @@ class TrainState:
     def load(
         self, step: int, pending: Sequence[Figures], parts: Mapping[str, Mapping[str, Tensor]]
     ) -> None:
-        """Become what a state was, ``parts`` being what its `tensors` returned."""
+        """Restore the state whose `tensors` returned ``parts``."""
         self.step, self.pending = step, [*pending]
         self.net.load_state_dict(parts["net"])
         self.ema.module.load_state_dict(parts["ema"])
@@ -113,7 +113,7 @@ class TrainState:
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in parts["optimizer"].items():
             index, key = name.split(".")
-            if value.ndim:  # laid out as the weight: the fused step walks both in memory's order
+            if value.ndim:  # give it the weight's memory layout, which the fused step relies on
                 value = torch.empty_like(weights[int(index)]).copy_(value)
             moments.setdefault(int(index), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
