@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Experiment
 from mezzotint.data import Prepared, prepare
-from mezzotint.doctor import latents, log, samples, settings, weights
+from mezzotint.doctor import course, latents, log, samples, settings, weights
 from mezzotint.doctor.finding import Finding, Findings, judge
 from mezzotint.errors import UserError
 from mezzotint.evaluation.samples import Follow
@@ -75,10 +75,16 @@ def examine(
 ) -> Iterator[Finding]:
     """Yield the findings that `diagnose` returns, each as soon as it is made."""
     enough(count)
+    yield from course.ordered(_examined(folder, count, follow))
+
+
+def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder} is not a run with checkpoints: give the folder of a training")
     config = configuration.read(folder / "config.json")
-    yield from log.look(read_log(folder / "log.jsonl"), config)
+    rows = read_log(folder / "log.jsonl")
+    yield from course.look(rows, config)
+    yield from log.look(rows, config)
     yield weights.checkpoints(folder / "checkpoints")
     try:
         found = checkpoint.newest(folder / "checkpoints", lambda problem: None)
@@ -98,6 +104,8 @@ def examine(
     try:
         data = _training_set(config, facts)
         yield _missing("")
+        if isinstance(config, Experiment):
+            yield course.conditional(config, data)
     except UserError as error:
         yield _missing(str(error))
     if data is not None and isinstance(config, Experiment):

@@ -8,6 +8,8 @@ from typing import Literal
 
 Severity = Literal["wrong", "doubtful", "well"]
 Title = Literal[
+    "warm-up never ended",
+    "too short a training",
     "loss not finite",
     "unfinished training",
     "loss never fell",
@@ -25,6 +27,7 @@ Title = Literal[
     "damaged checkpoint",
     "weights not finite",
     "training set missing",
+    "unconditional model",
     "network no better than a guess",
     "EMA lagging",
     "labels ignored",

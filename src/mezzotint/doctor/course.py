@@ -1,0 +1,109 @@
+"""Faults in the course of a training, from which others follow: they are looked for first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from mezzotint.config.experiment import Configuration, Experiment
+from mezzotint.data import Prepared
+from mezzotint.doctor.finding import Finding, Title, judge
+from mezzotint.doctor.log import Rows
+from mezzotint.trainer.loop import TrainConfig
+
+LEAST = 1_000  # steps: the recipe of the digits, the shortest there is, takes 2,500
+ROOTS: tuple[Title, ...] = (
+    "warm-up never ended",
+    "too short a training",
+    "loss not finite",
+    "unfinished training",
+)
+"""What other faults most likely come from, the likeliest first."""
+FOLLOW: set[Title] = {
+    "loss never fell",
+    "EMA half-life longer than training",
+    "network no better than a guess",
+    "EMA lagging",
+    "labels ignored",
+    "colour drift",
+    "grey samples",
+    "saturated samples",
+    "samples all alike",
+    "labels shuffled",
+    "poor reconstruction",
+}
+
+
+def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
+    """Run all checks of the training's course that apply."""
+    rows = [row for row in rows if "loss" in row]
+    yield warmed_up(rows, config.train)
+    if isinstance(config, Experiment) or not config.init:  # a fine-tuning may be short
+        yield long_enough(config.train)
+
+
+def warmed_up(rows: Rows, train: TrainConfig) -> Finding:
+    """Compare the images seen with those over which the learning rate rises from 0."""
+    seen = rows[-1]["images"] if rows else 0
+    reached = min(1.0, seen / train.warmup) if train.warmup else 1.0
+    never = train.warmup >= train.images
+    return judge(
+        "warm-up never ended",
+        f"the run has seen {seen:,} images, and the learning rate has risen to {reached:.0%} of "
+        f"{train.lr:g}; expected 100%, after {train.warmup:,} images",
+        f"the warm-up is of {train.warmup:,} images, and the whole training of {train.images:,}"
+        if never
+        else "the training was stopped in its warm-up, or is still in it",
+        f"train again with `warmup={max(1, train.images // 20)}`, in another `out`"
+        if never
+        else "continue it with `resume=True`",
+        wrong=never and reached < 1,
+        doubtful=reached < 1,
+    )
+
+
+def long_enough(train: TrainConfig) -> Finding:
+    """Compare the steps of the training with a thousand.
+
+    After fewer, a network that begins at random has hardly learned what noise is.
+    """
+    return judge(
+        "too short a training",
+        f"the training is of {_count(train.steps, 'step')}; expected {LEAST:,} or more",
+        f"{train.images:,} images are few for a network that begins at random",
+        f"continue it with `resume=True` and `images={LEAST * train.batch}` or more",
+        doubtful=train.steps < LEAST,
+    )
+
+
+def conditional(config: Experiment, data: Prepared) -> Finding:
+    """Check that a network knows the classes that its data has."""
+    count = len(data.classes)
+    ignored = count > 1 and not config.data.conditional
+    guided = f", and the guidance {config.sample.guidance:g} is not applied"
+    return judge(
+        "unconditional model",
+        f"the data has {_count(count, 'class', 'classes')}, and the network gets "
+        f"{'none of them' if ignored else 'them' if config.data.conditional else 'none'}"
+        + (guided if ignored and config.sample.guidance != 1 else ""),
+        "the model was trained with `conditional=False`: it can be given no label, and not guided",
+        "nothing need be done; for labels and guidance train again with `conditional=True`",
+        doubtful=ignored,
+    )
+
+
+def ordered(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Yield findings, with the likeliest cause first where one fault follows from another."""
+    root: Finding | None = None
+    for finding in findings:
+        faulty = finding.severity != "well"
+        if root and faulty and finding.title in FOLLOW:
+            cause = f"most likely {root.title}, as above; else {finding.cause}"
+            finding = replace(finding, cause=cause, fix=f"{root.fix}; else {finding.fix}")
+        elif faulty and finding.title in ROOTS and root is None:
+            root = finding
+        yield finding
+
+
+def _count(number: int, one: str, more: str = "") -> str:
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
