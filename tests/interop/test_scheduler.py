@@ -6,12 +6,36 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, PNDMScheduler
+from diffusers import (
+    CogVideoXDDIMScheduler,
+    DDIMInverseScheduler,
+    DDIMParallelScheduler,
+    DDIMScheduler,
+    DDPMParallelScheduler,
+    DDPMScheduler,
+    DEISMultistepScheduler,
+    DPMSolverMultistepInverseScheduler,
+    DPMSolverMultistepScheduler,
+    DPMSolverSinglestepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    KDPM2AncestralDiscreteScheduler,
+    KDPM2DiscreteScheduler,
+    LCMScheduler,
+    LMSDiscreteScheduler,
+    PNDMScheduler,
+    RePaintScheduler,
+    SASolverScheduler,
+    TCDScheduler,
+    UnCLIPScheduler,
+    UniPCMultistepScheduler,
+)
 from torch import Tensor
 
 import mezzotint as mz
 from mezzotint.diffusion.guidance import CLIPPINGS
-from mezzotint.interop.scheduler import Scheduler, read_scheduler, schedule
+from mezzotint.interop.scheduler import KNOWN, Scheduler, read_scheduler, schedule
 
 
 def read(config: dict[str, Any] | None, outputs: int = 3, latents: bool = False) -> Scheduler:
@@ -60,11 +84,47 @@ def test_a_schedule_without_a_counterpart_is_refused() -> None:
         schedule({"beta_schedule": "laplace"})
     with pytest.raises(mz.UserError, match="'flow_prediction'"):
         schedule({"prediction_type": "flow_prediction"})
-    with pytest.raises(mz.UserError, match="LCMScheduler have no beta_start or no beta_end"):
-        schedule({"_class_name": "LCMScheduler", "beta_schedule": "scaled_linear"})
+    with pytest.raises(mz.UserError, match="HeunDiscreteScheduler have no beta_start or no"):
+        schedule({"_class_name": "HeunDiscreteScheduler", "beta_schedule": "scaled_linear"})
     continuous = EulerDiscreteScheduler(timestep_type="continuous", sigma_min=0.1, sigma_max=9.0)
     with pytest.raises(mz.UserError, match="timestep_type is 'continuous'"):
         schedule(dict(continuous.config) | {"_class_name": "EulerDiscreteScheduler"})
+
+
+PLAIN = [
+    *(DDIMInverseScheduler, DDIMParallelScheduler, DDIMScheduler, DDPMParallelScheduler),
+    *(DDPMScheduler, DEISMultistepScheduler, DPMSolverMultistepInverseScheduler, PNDMScheduler),
+    *(DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, EulerAncestralDiscreteScheduler),
+    *(EulerDiscreteScheduler, HeunDiscreteScheduler, KDPM2AncestralDiscreteScheduler),
+    *(KDPM2DiscreteScheduler, LMSDiscreteScheduler, RePaintScheduler, SASolverScheduler),
+    *(UnCLIPScheduler, UniPCMultistepScheduler),
+]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", PLAIN)
+def test_every_scheduler_of_plain_diffusion_models_has_its_own_table(kind: Any) -> None:
+    scheduler = kind()
+    config = {"_class_name": kind.__name__, **dict(scheduler.config)}
+    needs_torchsde = "DPMSolverSDEScheduler"
+    assert {None, needs_torchsde, *(each.__name__ for each in PLAIN)} == KNOWN
+    table, _ = schedule(config)
+    wanted = scheduler.alphas_cumprod.double()
+    torch.testing.assert_close(table.alpha[1:] ** 2, wanted, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [LCMScheduler, TCDScheduler, CogVideoXDDIMScheduler])
+def test_a_scheduler_of_other_models_is_refused(kind: Any) -> None:
+    config = {"_class_name": kind.__name__, **dict(kind().config)}
+    with pytest.raises(mz.UserError, match=f"the scheduler is {kind.__name__}: only those"):
+        schedule(config)
+
+
+def test_a_scheduler_of_a_flow_is_refused() -> None:
+    scheduler = UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=3.0)
+    config = {"_class_name": "UniPCMultistepScheduler", **dict(scheduler.config)}
+    with pytest.raises(mz.UserError, match="UniPCMultistepScheduler of a flow: only those of"):
+        schedule(config)
 
 
 def clipped(scheduler: DDPMScheduler, x0: Tensor) -> Tensor:

@@ -28,6 +28,13 @@ CLIPPING = {
 }
 # Those whose betas run from 1e-4 to 0.02 where the settings leave them out.
 DDPM_BETAS = CLIPPING | {"PNDMScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler"}
+# Those that sample a plain diffusion model, whose levels the betas are.
+KNOWN = DDPM_BETAS | {
+    *("DEISMultistepScheduler", "SASolverScheduler", "LMSDiscreteScheduler"),
+    *("DPMSolverMultistepInverseScheduler", "DPMSolverSinglestepScheduler"),
+    *("DPMSolverSDEScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"),
+    *("HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"),
+}
 ASSUMED = (
     "no scheduler_config.json is in the folder or above it: DDPM's defaults are assumed, a linear "
     "schedule of 1,000 levels for a network that predicts eps"
@@ -78,14 +85,21 @@ def read_scheduler(
 def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
     """A scheduler's settings as our Schedule and its prediction type.
 
-    Raises UserError for a scheduler that has no betas, for a kind of schedule without a
-    counterpart, for a network that is told the noise and not the step, and for a last row of pure
-    noise (rescale_betas_zero_snr) under a network that predicts eps.
+    Raises UserError for a scheduler that has no betas or samples something else than a plain
+    diffusion model (a consistency model, a flow), for a kind of schedule without a counterpart, for
+    a network that is told the noise and not the step, and for a last row of pure noise
+    (rescale_betas_zero_snr) under a network that predicts eps.
     """
     name = config.get("_class_name")
     if name and "beta_schedule" not in config:
         raise UserError(
             f"the scheduler is {name}, without a beta_schedule: give a model of one that has it, "
+            "such as DDPMScheduler"
+        )
+    if name not in KNOWN or config.get("use_flow_sigmas"):
+        flow = " of a flow" if config.get("use_flow_sigmas") else ""
+        raise UserError(
+            f"the scheduler is {name}{flow}: only those of plain diffusion models can be read, "
             "such as DDPMScheduler"
         )
     if config.get("timestep_type", "discrete") != "discrete":
