@@ -14,7 +14,7 @@ from mezzotint import config as configuration
 from mezzotint.config.experiment import Autoencoder
 from mezzotint.errors import UserError
 from mezzotint.interop.diffusers import saved_by_diffusers
-from mezzotint.interop.folder import WEIGHTS, json_object
+from mezzotint.interop.folder import json_object
 from mezzotint.networks import Network
 from mezzotint.networks.custom import Custom, fill
 from mezzotint.networks.kinds import build
@@ -24,13 +24,12 @@ from mezzotint.networks.record import CustomConfig
 from mezzotint.pipeline import saved, shipped, tuned
 from mezzotint.pipeline.codec import Latents, Pixels
 from mezzotint.pipeline.codecs import autoencoder, codec_of, facts, latents
+from mezzotint.pipeline.fetching import CODEC, HUB, MODEL, fetched
 from mezzotint.pipeline.foreign import read_codec, read_pipeline
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import checkpoint
-from mezzotint.storage.hub import snapshot
 
 FOREIGN_VAES = ("AutoencoderKL", "AutoencoderTiny")
-FOREIGN = ["model_index.json", "config.json", WEIGHTS, "vae/config.json", f"vae/{WEIGHTS}"]
 
 
 def is_model(path: Path) -> bool:
@@ -69,9 +68,9 @@ def load(
 
     Args:
         path: A run (its newest whole checkpoint), a checkpoint, a folder that `Pipeline.save`
-            wrote, or a diffusers folder (a pipeline, a network, a checkpoint of a training); if no
-            such path exists, the name of a model that comes with the package.
-        device: The device to load it to; None is a GPU if there is one, else the CPU.
+            wrote, or a folder of diffusers (a pipeline, a network, a checkpoint of a training); or
+            ``hub:OWNER/NAME``, such a folder on the Hugging Face Hub; or, if no such path exists,
+            the name of a shipped model.
         precision: "float32", "bf16", or "auto": bf16 where the hardware has it.
         recommended: Whether the defaults of a swept run are those that the sweep recommends,
             instead of the recipe's.
@@ -108,18 +107,11 @@ def load(
 
 
 def locate(path: str | Path) -> Path:
-    """Return the folder at a path, or that of the shipped model of that name.
+    """Return the folder at a path, or that of the shipped model or the hub's of that name.
 
-    Raises UserError if there is neither.
+    Raises UserError if there is none of these.
     """
-    folder = shipped.find(path) or Path(path)
-    if not folder.is_dir():
-        names = ", ".join(shipped.names())
-        raise UserError(
-            f"there is no folder {folder}: give a run, a checkpoint or a model's folder"
-            + (f"; shipped models: {names}" if names else "")
-        )
-    return folder
+    return _found(path, MODEL)
 
 
 def load_codec(
@@ -168,12 +160,18 @@ def _device(device: str | torch.device | None) -> torch.device:
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def _found(path: str | Path) -> Path:
-    """Return the folder at a path, or of ``hub:OWNER/NAME``."""
-    name = str(path)
-    if name[:4] == "hub:":
-        return snapshot(name[4:], "model", FOREIGN, needs=f"*{WEIGHTS}")
-    return locate(path)
+def _found(path: str | Path, places: tuple[str, ...] = CODEC) -> Path:
+    """Return the folder at a path, of a shipped model, or of ``hub:OWNER/NAME``."""
+    if str(path).startswith(HUB):
+        return fetched(str(path).removeprefix(HUB), places)
+    folder = shipped.find(path) or Path(path)
+    if not folder.is_dir():
+        names = ", ".join(shipped.names())
+        raise UserError(
+            f"there is no folder {folder}: give a run, a checkpoint or a model's folder"
+            + (f"; shipped models: {names}" if names else "")
+        )
+    return folder
 
 
 def _checkpoint(folder: Path) -> Path | None:

@@ -4,9 +4,11 @@ from unittest.mock import MagicMock
 
 import huggingface_hub
 import pytest
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from huggingface_hub import errors
 from huggingface_hub.utils import filter_repo_objects
 
+import mezzotint as mz
 from mezzotint.data import find_source, held_out, prepare
 from mezzotint.errors import UserError
 from mezzotint.interop.vae import write_vae
@@ -193,6 +195,27 @@ def test_a_model_whose_weights_are_not_here_is_fetched(hub):
     assert is_autoencoder("hub:ours/net")
     assert load_codec("hub:ours/net", "cpu").latent_shape((3, 8, 8)) == (4, 4, 4)
     assert len(hub.online) == 1
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_a_pipeline_is_loaded_by_its_name(hub, safe):
+    net = UNet2DModel(
+        sample_size=8,
+        block_out_channels=(8, 8),
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D",) * 2,
+        up_block_types=("UpBlock2D",) * 2,
+    )
+    root = hub.there / "model" / "ours" / "net"
+    DDPMPipeline(net, DDPMScheduler()).save_pretrained(root, safe_serialization=safe)
+    if safe:
+        net.save_pretrained(root / "unet", safe_serialization=False)
+        net.save_pretrained(root / "unet", variant="fp16")
+    (root / "README.md").write_text("a net")
+    assert mz.load("hub:ours/net").sample(1, steps=1).shape == (1, 3, 8, 8)
+    kind = "safetensors" if safe else "bin"
+    weights = f"diffusion_pytorch_model.{kind}"
+    assert fetched(hub) == ["config.json", weights, "model_index.json", "scheduler_config.json"]
 
 
 def test_of_a_pipeline_the_autoencoder_alone_is_fetched(hub):

@@ -1,0 +1,36 @@
+"""Models of the Hugging Face Hub: which files of a repository are fetched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mezzotint.storage.hub import snapshot
+
+HUB = "hub:"
+CODEC = ("", "vae/")  # where an autoencoder lies in a repository
+MODEL = (*CODEC, "vqvae/", "unet/", "scheduler/")
+SETTINGS = ("model_index.json", "config.json", "scheduler_config.json")
+STEM = "diffusion_pytorch_model"
+
+
+def fetched(name: str, places: tuple[str, ...]) -> Path:
+    """The folder in the hub's cache with the settings and weights of a model.
+
+    Pickled weights are fetched where there are no safetensors. Variants (fp16) are not fetched.
+
+    Args:
+        name: ``OWNER/NAME``.
+        places: folders of the repository, CODEC or MODEL.
+
+    Raises:
+        UserError: as `snapshot` does.
+    """
+    settings = [place + file for place in places for file in SETTINGS]
+    for suffix in ("safetensors", "bin"):
+        whole = f"{STEM}.{suffix}"
+        files = (whole, f"{STEM}-*.{suffix}", f"{whole}.index.json")
+        weights = [place + file for place in places for file in files]
+        folder = snapshot(name, "model", [*settings, *weights], needs=f"*.{suffix}")
+        if any(folder.rglob(f"*.{suffix}")):
+            break
+    return folder
