@@ -71,6 +71,7 @@ def load(
             wrote, or a folder of diffusers (a pipeline, a network, a checkpoint of a training); or
             ``hub:OWNER/NAME``, such a folder on the Hugging Face Hub; or, if no such path exists,
             the name of a shipped model.
+        device: The device to load it to; None is a GPU if there is one, else the CPU.
         precision: "float32", "bf16", or "auto": bf16 where the hardware has it.
         recommended: Whether the defaults of a swept run are those that the sweep recommends,
             instead of the recipe's.
