@@ -452,7 +452,7 @@ def test_a_grey_autoencoder_makes_grey_images(tmp_path: Path) -> None:
     codec = mz.load_codec(tmp_path / "vae")
     grey = torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
     assert codec.decode(codec.encode(grey)).shape == grey.shape
-    with pytest.raises(mz.UserError, match="images have 3 channels but the autoencoder takes 1: give"):
+    with pytest.raises(mz.UserError, match="have 3 channels but the autoencoder takes 1: give"):
         codec.encode(grey.expand(-1, 3, -1, -1))
 
 
@@ -481,7 +481,7 @@ def test_a_pipeline_of_more_parts_is_refused(tmp_path: Path) -> None:
 
 def test_an_autoencoder_makes_no_images_of_noise(tmp_path: Path) -> None:
     AutoencoderKL(**TINY_VAE).save_pretrained(tmp_path)
-    with pytest.raises(mz.UserError, match="is an autoencoder, which cannot make images from noise"):
+    with pytest.raises(mz.UserError, match="which cannot make images from noise"):
         mz.load(tmp_path)
 
 
