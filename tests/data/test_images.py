@@ -1,7 +1,9 @@
 import io
 import os
+import struct
 import threading
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -220,3 +222,66 @@ def test_threads_leave_the_warning_filters_as_they_were(encode, noise):
     for thread in threads:
         thread.join()
     assert list(warnings.filters) == before
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+LARGE = zlib.compress(b"a" * (2 << 20))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + LARGE),
+        chunk(b"zTXt", b"Comment\0\0" + LARGE),
+        chunk(b"iCCP", b"profile\0\0" + LARGE),
+        chunk(b"tEXt", b"Comment\0" + b"a" * (2 << 20)),
+        chunk(b"zTXt", b"Comment\0\0" + b"no zlib"),
+        70 * chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * 1_000_000)),
+    ],
+    ids=["XMP", "zTXt", "ICC", "tEXt", "damaged text", "much text"],
+)
+def test_text_and_profiles_of_any_size_change_nothing(encode, noise, extra):
+    pixels = noise(0, 5, 7, 3)
+    content = encode(Image.fromarray(pixels))
+    np.testing.assert_array_equal(read_image(content[:33] + extra + content[33:]), pixels)
+    with pytest.raises(UnreadableImage):  # what is damaged stays so
+        read_image(content[:33] + extra + content[33:-60])
+
+
+@pytest.mark.parametrize(
+    "tag", [b'tiff:Orientation="6"', b"<tiff:Orientation>6</tiff:Orientation>"]
+)
+def test_the_orientation_in_large_xmp_counts(encode, noise, tag):
+    pixels = noise(0, 5, 7, 3)
+    content = encode(Image.fromarray(pixels))
+    for text in (tag, tag + b" " * (2 << 20)):
+        xmp = chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(text))
+        read = read_image(content[:33] + xmp + content[33:])
+        np.testing.assert_array_equal(read, np.rot90(pixels, -1))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC: convert it to PNG or JPEG"),
+        ("phone.jpg", b"\0\0\0\x18ftypmif1\0\0\0\0", "HEIC: convert it to PNG or JPEG"),
+        (
+            "a.svg",
+            b'<?xml version="1.0"?><svg xmlns="x"/>',
+            "SVG, which has no pixels: draw it as PNG",
+        ),
+        ("a", b"<svg width='4'/>", "SVG, which has no pixels"),
+        ("a.jxl", b"\xff\x0a\0\0", "JPEG XL: convert it to PNG"),
+        ("a.png", b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        ("a.NEF", b"MM\0*\0\0\0\x08", "raw file: develop it"),
+    ],
+)
+def test_formats_that_are_named(tmp_path, name, content, what):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UnreadableImage, match=what):
+        read_image(tmp_path / name)
+    with pytest.raises(UnreadableImage, match=what):
+        read_image(content, None, name)

@@ -31,12 +31,9 @@ from pathlib import PurePosixPath
 from mezzotint.data import annotations
 from mezzotint.data.formats import advice
 from mezzotint.data.naming import (
-    WORDS,
     are_parts,
     canonical,
     counted,
-    is_annotation,
-    is_container,
     natural,
     nfc,
     plain,
@@ -44,6 +41,7 @@ from mezzotint.data.naming import (
     split_folders,
 )
 from mezzotint.data.source import UNLABELLED, Unlabelled, no_split
+from mezzotint.data.splitting import splits_inside, splits_of, wrapped
 from mezzotint.data.tree import OTHERS, OUTSIDE, Folder, LeftOut, Names, Tree
 from mezzotint.errors import UserError
 
@@ -104,7 +102,7 @@ class Layout:
         Raises UserError where the policy refuses it, and `NoSplit` where there is none.
         """
         chain = [*self.chain, *self._split(split)]
-        while inner := _wrapped(chain[-1]):
+        while inner := wrapped(chain[-1]):
             chain.append(inner)
         try:
             return self._labelled(chain, canonical(split))
@@ -164,7 +162,7 @@ class Layout:
         """Images side by side; labelled where a table says how, in the classes of training."""
         if split != "train" and len(self.splits.get("train", {})) == 1:
             train = [*self.chain, *self._split("train")]
-            while inner := _wrapped(train[-1]):
+            while inner := wrapped(train[-1]):
                 train.append(inner)
             names = sorted((nfc(folder.name) for folder in train[-1].filled), key=natural)
             if names and (labels := annotations.table(self.tree, chain, files, names)):
@@ -196,120 +194,10 @@ def understand(tree: Tree, archive: bool = False) -> Layout:
         if not split_folders([only.name]):
             chain.append(only)
     while True:
-        splits = _splits(tree, chain[-1], warnings)
-        if splits or not (inner := _wrapped(chain[-1])):
-            return Layout(tree, chain, splits or _inside(chain[-1]), warnings)
+        splits = splits_of(tree, chain[-1], warnings)
+        if splits or not (inner := wrapped(chain[-1])):
+            return Layout(tree, chain, splits or splits_inside(chain[-1]), warnings)
         chain.append(inner)
-
-
-def _wrapped(node: Folder) -> Folder | None:
-    """The one folder that is meant by a folder, or None if it is meant itself."""
-    filled = node.filled
-    if node.images or node.bare or not filled:
-        return None
-    inner = [folder for folder in filled if is_container(folder.name)]
-    if len(filled) > 1:
-        apart = [folder for folder in filled if is_annotation(folder.name)]
-        return inner[0] if len(inner) == 1 and len(apart) == len(filled) - 1 else None
-    only = filled[0]
-    entered = not only.images or inner or plain(only.name) == plain(node.name)
-    return only if entered else None
-
-
-def _splits(tree: Tree, node: Folder, warnings: list[str]) -> dict[str, dict[str, Folder]]:
-    """The splits among the folders of a folder; none where it holds classes, or one class."""
-    known = split_folders(folder.name for folder in node.folders)
-    found = [folder for folder in node.folders if folder.name in known]
-    others = [folder for folder in node.filled if folder.name not in known]
-    if not found:
-        return {}
-    where = "/".join([tree.place, *node.path.parts])
-    here = shown([folder.name for folder in found])
-    rest = shown([folder.name for folder in others])
-    way = "if all are classes, move them into a folder train; if not, give the path of the split"
-    trains = [folder for folder in found if known[folder.name][0] == "train"]
-    if others and not trains:
-        if any(not folder.images and folder.filled for folder in found) or not all(
-            folder.images for folder in others
-        ):
-            raise UserError(
-                f"{where} holds {rest} beside {here}: either {here} is held out from training, or "
-                f"it is one more class: if it is held out, move {rest} into a folder train; if "
-                "not, move all of them there"
-            )
-        warnings.append(
-            f"{where}: {here} lies beside {rest} and is taken for a class, so that nothing is held "
-            "out; if it is a split, move the others into a folder train"
-        )
-        return {}
-    held = len(trains) < len(found)
-    plainly = held and not any(folder.images for folder in trains)
-    if others and not plainly and not (held and all(is_annotation(f.name) for f in others)):
-        raise UserError(
-            f"{where} holds {rest} beside {here}: either {here} is a split, and {rest} not trained "
-            f"on, or all are classes: {way}"
-        )
-    if node.images and not trains:
-        raise UserError(
-            f"{where} holds images beside {here}: either {here} is held out from training, or it "
-            "holds more of them: move the images into a folder train, or all into one folder"
-        )
-    splits: dict[str, dict[str, Folder]] = {}
-    for split in WORDS:
-        stems: dict[str, list[Folder]] = {}
-        for folder in found:
-            if known[folder.name][0] == split:
-                stems.setdefault(known[folder.name][1], []).append(folder)
-        if stems:
-            splits[split] = {stem: _united(where, parts, known) for stem, parts in stems.items()}
-    return splits
-
-
-def _united(where: str, parts: list[Folder], known: dict[str, tuple[str, str, str]]) -> Folder:
-    """The parts of a split as one folder."""
-    if len(parts) == 1:
-        return parts[0]
-    numbers = [known[folder.name][2] for folder in parts]
-    if len(set(numbers)) < len(parts) or "" in numbers:
-        raise UserError(
-            f"{where} holds {' and '.join(folder.name for folder in parts)}, which are the same "
-            "split: keep one of them, or merge them"
-        )
-    classes: dict[str, list[Folder]] = {}
-    for part in parts:
-        for folder in part.folders:
-            classes.setdefault(nfc(folder.name), []).append(folder)
-    merged = Folder(", ".join(folder.name for folder in parts), parts[0].path.parent)
-    merged.images = [name for part in parts for name in part.images]
-    merged.folders = [_merged(name, folders) for name, folders in classes.items()]
-    return merged
-
-
-def _merged(name: str, folders: list[Folder]) -> Folder:
-    inner = [folder for each in folders for folder in each.folders]
-    images = [image for each in folders for image in each.images]
-    others = [other for each in folders for other in each.others]
-    return Folder(name, folders[0].path, inner, images, others)
-
-
-def _inside(node: Folder) -> dict[str, dict[str, Folder]]:
-    """The splits that lie inside of each class folder, turned inside out; or none."""
-    classes = node.filled
-    splits: dict[str, dict[str, Folder]] = {}
-    if node.images or len(classes) < 2 or any(folder.images for folder in classes):
-        return {}
-    for folder in classes:
-        parts = [inner for inner in folder.filled if not is_annotation(inner.name)]
-        known = split_folders(inner.name for inner in parts)
-        if len(known) < len(parts) or all(split != "train" for split, *_ in known.values()):
-            return {}
-        for inner in parts:
-            split, stem, part = known[inner.name]
-            whole = splits.setdefault(split, {}).setdefault(stem + part, Folder(stem, node.path))
-            whole.folders.append(
-                Folder(folder.name, inner.path, inner.folders, inner.images, inner.others)
-            )
-    return splits
 
 
 def _check_classes(where: str, node: Folder, names: list[str]) -> None:

@@ -256,3 +256,27 @@ def test_a_damaged_member_stops_the_preparation(
     assert find_source(data).count == 5  # only the header has been read
     assert refused(data).startswith(" cannot be read as .npz (")
     assert not any((cache / "prepared").iterdir())
+
+
+def test_keras(tmp_path, noise):
+    x, y = noise(0, 5, 4, 4, 3), np.array([[1], [0], [2], [1], [0]])
+    np.savez(tmp_path / "k.npz", x_train=x, y_train=y, x_test=x[:2] // 2, y_test=y[:2])
+    data, held = (prepare(tmp_path / "k.npz", split=split) for split in ("train", "test"))
+    np.testing.assert_array_equal(data.images, x)
+    np.testing.assert_array_equal(held.images, x[:2] // 2)
+    assert (data.labels.tolist(), held.labels.tolist()) == ([1, 0, 2, 1, 0], [1, 0])
+    with pytest.raises(UserError, match="no split 'val': it has train, test"):
+        prepare(tmp_path / "k.npz", split="val")
+    np.savez(tmp_path / "g.npz", x_train=x[..., 0], y_train=y[:, 0])
+    assert prepare(tmp_path / "g.npz").images.shape == (5, 4, 4, 3)
+
+
+def test_labels_by_name(tmp_path, noise):
+    x = noise(0, 4, 4, 4, 3)
+    np.savez(tmp_path / "n.npz", images=x, labels=np.array(["b", "a10", "a9", "b"]))
+    data = prepare(tmp_path / "n.npz")
+    assert (data.labels.tolist(), data.classes) == ([2, 1, 0, 2], ("a9", "a10", "b"))
+    np.savez(tmp_path / "f.npz", images=x, labels=np.ones(4) / 2)
+    with pytest.raises(UserError, match="not integers"):
+        prepare(tmp_path / "f.npz")
+    assert prepare(tmp_path / "f.npz", conditional=False).classes == ()

@@ -184,3 +184,28 @@ def test_failed_download(tmp_path, monkeypatch, cache):
     ):
         prepare("cifar10")
     assert not any((cache / "prepared").iterdir())
+
+
+def test_the_extracted_archive(write, pixels, tmp_path):
+    with tarfile.open(write()) as tar:
+        tar.extractall(tmp_path / "there", filter="data")
+    for data in ("there", "there/cifar-10-batches-py"):
+        train = prepare(tmp_path / data)
+        np.testing.assert_array_equal(train.images, pixels[:5].reshape(-1, 32, 32, 3))
+        assert train.classes == cifar10.CLASSES
+        assert len(prepare(tmp_path / data, split="test")) == ROWS
+    assert train.fingerprint == prepare(str(write())).fingerprint
+    (tmp_path / "there" / cifar10.FOLDER / "data_batch_2").write_bytes(b"x")
+    with pytest.raises(UserError, match="data_batch_2: its pickle is refused"):
+        prepare(tmp_path / "there")
+    (tmp_path / "there" / cifar10.FOLDER / "data_batch_2").unlink()
+    with pytest.raises(UserError, match="data_batch_2: it is missing"):
+        prepare(tmp_path / "there")
+
+
+def test_the_archive_under_another_name(write, tmp_path):
+    path = write().rename(tmp_path / "mine.tgz")
+    assert len(prepare(path)) == 5 * ROWS
+    (tmp_path / "other.tgz").write_bytes(b"not gzip at all")
+    with pytest.raises(UserError, match=r"other\.tgz cannot be read as a tar"):
+        prepare(tmp_path / "other.tgz")

@@ -152,3 +152,41 @@ def test_without_pyarrow(tmp_path, files, write_parquet, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UserError, match=r"pip install 'mezzotint\[parquet\]'"):
         find_source(str(path))
+
+
+@pytest.mark.parametrize(
+    ("labels", "numbers", "names"),
+    [
+        (["b10", "a", "b2", "a", "b2"], [2, 0, 1, 0, 1], ("a", "b2", "b10")),
+        ([True, False, True, True, False], [1, 0, 1, 1, 0], ("False", "True")),
+        ([-1] * 5, [-1] * 5, ()),
+        ([None] * 5, [-1] * 5, ()),
+    ],
+)
+def test_labels_that_are_names_or_none(tmp_path, files, labels, numbers, names):
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    images = pa.array([{"bytes": content, "path": None} for content in files[0]], struct)
+    pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "x.parquet")
+    for conditional in (True, False):
+        data = prepare(tmp_path / "x.parquet", conditional=conditional)
+        assert (data.labels.tolist(), data.classes) == (numbers, names)
+    coded = pa.array(labels).dictionary_encode() if names else pa.array(labels)
+    pq.write_table(pa.table({"image": images, "label": coded}), tmp_path / "y.parquet")
+    assert prepare(tmp_path / "y.parquet").fingerprint == data.fingerprint
+
+
+def test_labels_that_are_not_wanted_are_not_refused(tmp_path, files):
+    images = [{"bytes": content} for content in files[0]]
+    for labels in ([0.5] * 5, [-1, 0, 1, 1, 0], [[0], [1], [1], [0], [0]]):
+        pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "x.parquet")
+        with pytest.raises(UserError, match="`conditional=False`"):
+            prepare(tmp_path / "x.parquet")
+        assert prepare(tmp_path / "x.parquet", conditional=False).classes == ()
+
+
+def test_splits_by_other_marks(tmp_path, files, write_parquet):
+    root = tmp_path / "set"
+    for count, name in enumerate(("train_0", "Train-1", "test_0", "valid.00", "testimony"), 1):
+        write_parquet(root / f"{name}.parquet", files[0][:count])
+    counts = {s: find_source(str(root), s).count for s in ("train", "test", "validation")}
+    assert counts == {"train": 3, "test": 3, "validation": 4}

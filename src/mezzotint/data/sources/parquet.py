@@ -222,8 +222,8 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
 def _labels(arrow: Any, file: Path, table: Any, label: str) -> list[Any]:
     kind, types = table.schema_arrow.field(label).type, arrow.types
     inner = kind.value_type if types.is_dictionary(kind) else kind
-    texts = types.is_string(inner) or types.is_large_string(inner)
-    if not (types.is_integer(inner) or types.is_boolean(inner) or texts):
+    known = (types.is_integer, types.is_boolean, types.is_string, types.is_large_string)
+    if not any(is_known(inner) for is_known in (*known, types.is_null)):
         raise Unlabelled(
             f"{file}: column {label} is {kind}, not integers or names of classes: pass "
             "`conditional=False` to take the images without classes"
