@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -20,6 +21,7 @@ from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.spacings import SPACINGS
 from mezzotint.evaluation import samples
 from mezzotint.networks import UNet
+from mezzotint.pipeline.labels import integers
 
 
 @pytest.fixture
@@ -612,3 +614,10 @@ def test_the_grid_of_a_model_without_a_home_is_kept_in_the_cache(
     assert torch.equal(*images)
     assert len(list((tmp_path / "grids").iterdir())) == 1
     assert len(sizes) == 48 + 2 * 4
+
+
+def test_an_accent_is_found_however_it_is_written() -> None:
+    apart, whole = (unicodedata.normalize(form, "café") for form in ("NFD", "NFC"))
+    assert apart != whole
+    for classes in ((apart, "tea"), (whole, "tea")):
+        assert integers([apart, whole, "tea"], classes).tolist() == [0, 0, 1]

@@ -28,7 +28,7 @@ from mezzotint import config as configuration
 from mezzotint.config.experiment import Experiment
 from mezzotint.networks import network
 from mezzotint.run import Interrupted, run
-from mezzotint.run.folder import locked
+from mezzotint.run.folder import check_data, locked
 from mezzotint.storage import checkpoint
 from mezzotint.storage.log import read
 from mezzotint.trainer.objective import ObjectiveConfig
@@ -277,6 +277,16 @@ def test_other_data_is_refused_on_resume(whole, tiny, monkeypatch) -> None:
         finish(tiny, whole, resume=True)
 
 
+def test_classes_in_another_order_are_refused_with_that_reason(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(json.dumps({"data": "a", "classes": ["1", "10", "2"]}))
+    expected = "in the order 1, 10, 2, and those of the data are now in the order 1, 2, 10"
+    with pytest.raises(mz.UserError, match=expected):
+        check_data(tmp_path, {"data": "b", "classes": ("1", "2", "10")})
+    with pytest.raises(mz.UserError, match="the data is not what"):
+        check_data(tmp_path, {"data": "b", "classes": ("1", "10", "3")})
+    check_data(tmp_path, {"data": "a", "classes": ("1", "10", "2")})
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tiny, tmp_path) -> None:
     wild = replace(tiny, train=replace(tiny.train, lr=1e30, warmup=0), save_every=8)
     with pytest.raises(mz.UserError, match="not finite at step"):
@@ -414,6 +424,7 @@ import os, sys
 from pathlib import Path
 from mezzotint.config import *
 from mezzotint.run import run
+from mezzotint.run.folder import check_data
 from mezzotint.networks import UNetConfig
 from mezzotint.trainer.loop import TrainConfig
 import accelerate, torch
