@@ -362,9 +362,7 @@ LAYOUTS = (
         "K1taru/Traffic-Sign-Classifier, dataset",
         ("Train/{0,1,10}", "Test/0000{0,1}.png", "Meta/{0,1,10}.png"),
         {"train": (6, "0,1,10"), "test": (2, "0,1,10")},
-        {
-            "Test.csv": "Width,Height,ClassId,Path\n53,54,10,Test/00000.png\n42,45,1,Test/00001.png\n"
-        },
+        {"Test.csv": "Width,ClassId,Path\n53,10,Test/00000.png\n42,1,Test/00001.png\n"},
         expected="right, and warned",
     ),
     L(

@@ -92,7 +92,7 @@ def understood(data: str, split: str) -> tuple[dict[str, str | None], Source]:
 
 
 quick = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 
 
