@@ -1,0 +1,12 @@
+"""Editing: inference about an image x0 given another image or an observation ``y = A x0 + noise``.
+
+`inversion` carries images to noise, `repaint` fills in what a mask hides, and `posterior` wraps a
+denoiser so that every sampler draws from the posterior. `operators` has the A's.
+"""
+
+from mezzotint.diffusion.editing.inversion import invert, slerp
+from mezzotint.diffusion.editing.operators import OPERATORS, Operator
+from mezzotint.diffusion.editing.posterior import POSTERIORS
+from mezzotint.diffusion.editing.repaint import repaint
+
+__all__ = ["OPERATORS", "POSTERIORS", "Operator", "invert", "repaint", "slerp"]

@@ -1,0 +1,102 @@
+"""Inversion: images to the noise that a deterministic sampler makes them of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.prediction import Denoiser
+from mezzotint.diffusion.samplers.step import eps
+from mezzotint.errors import UserError
+
+
+def invert(
+    denoise: Denoiser,
+    x: Tensor,
+    grid: Sequence[Level],
+    corrections: int = 10,
+    tolerance: float = 1e-5,
+) -> Tensor:
+    """Walk images up a grid, from its clean level to its first: DDIM's step in reverse.
+
+    DDIM goes from t to the cleaner s by ``x_s = alpha_s x0_hat + sigma_s eps_hat``, both estimated
+    at x_t. So x_t solves ``x_t = a x_s + b eps_hat(x_t, t)``, with ``a = alpha_t / alpha_s`` and
+    ``b = sigma_t - a sigma_s``. Song et al. 2020 (arXiv 2010.02502, section 5.3) take eps_hat at
+    x_s, which is off by a step; here the fixed point is iterated from there.
+
+    Args:
+        denoise: ``denoise(x, level) -> x0_hat``.
+        x: Images at the level ``grid[-1]``, (B, ...).
+        grid: Levels of falling noise, as a sampler takes them.
+        corrections: The most iterations of the fixed point a step, each a call of the denoiser; 0
+            is Song's approximation.
+        tolerance: The root mean square of a change below which an image's iterations end.
+
+    Returns:
+        The batch at the level ``grid[0]``. `ddim` with eta 0 leads back to the images, as far as
+        the iterations converged.
+
+    Raises:
+        UserError: If the corrections are fewer than 0.
+    """
+    if corrections < 0:
+        raise UserError(f"`corrections` is {corrections}: choose 0 or more")
+    with torch.no_grad():
+        for s, t in pairwise(reversed(grid)):
+            x = _step(denoise, x, s, t, corrections, tolerance)
+    return x
+
+
+def _step(
+    denoise: Denoiser, x: Tensor, s: Level, t: Level, corrections: int, tolerance: float
+) -> Tensor:
+    a = t.alpha / s.alpha
+    b = t.sigma - a * s.sigma
+
+    def up(guess: Tensor, level: Level) -> Tensor:
+        return a * x + b * eps(guess, denoise(guess, level), level)
+
+    # No network is called at the clean level: there the first guess is of no noise at all.
+    guess = up(x, s) if s.sigma else a * x
+    best, least = guess, torch.full(_each(x), torch.inf, device=x.device)
+    for _ in range(corrections + (not s.sigma)):
+        new = up(guess, t)
+        change = (new - guess).flatten(1).square().mean(1).sqrt().view(_each(x))
+        better = change < least  # of a fixed point that runs away the best guess is kept
+        best, least = torch.where(better, new, best), torch.where(better, change, least)
+        if (least <= tolerance).all():
+            break
+        guess = torch.where(least > tolerance, new, guess)
+    return best
+
+
+def _each(x: Tensor) -> tuple[int, ...]:
+    return (len(x), *[1] * (x.ndim - 1))
+
+
+def slerp(a: Tensor, b: Tensor, weight: float | Tensor) -> Tensor:
+    """Interpolate noises along the sphere: ``(sin((1 - w) phi) a + sin(w phi) b) / sin(phi)``.
+
+    phi is the angle between a and b. The length stays that of standard normal noise, which a
+    straight line between them would shorten (Shoemake 1985).
+
+    Args:
+        a: A batch of noises, (B, ...).
+        b: Others, in the shape of a.
+        weight: 0 is a and 1 is b: a number, or a tensor that broadcasts against them.
+
+    Returns:
+        The noises between, in the shape of a.
+    """
+    flat_a, flat_b = a.flatten(1), b.flatten(1)
+    cosine = torch.cosine_similarity(flat_a, flat_b, dim=1).clamp(-1, 1).view(_each(a))
+    phi = torch.arccos(cosine)
+    near = phi.sin() < 1e-4  # parallel: a straight line is the sphere's
+    scale = torch.where(near, 1.0, phi.sin())
+    of_a = torch.where(near, 1 - weight, torch.sin((1 - weight) * phi) / scale)
+    of_b = torch.where(near, torch.zeros_like(phi) + weight, torch.sin(weight * phi) / scale)
+    return of_a * a + of_b * b

@@ -1,0 +1,135 @@
+"""What is observed of an image: ``y = A x0 + noise``.
+
+Images are float (B, C, H, W) in [-1, 1]. The transpose of a linear A comes from autograd, so that A
+is all that has to be written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mezzotint.errors import Registry, UserError
+
+GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts RGB to L
+TOLERANCE = 1e-3  # relative, of the tests of linearity and of the transpose, in float32
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An observation, ``operator(x0) -> y``, differentiable by torch.
+
+    Attributes:
+        forward: ``forward(x0) -> y``, x0 (B, C, H, W), y (B, ...).
+        linear: Whether it is linear, which all methods but DPS need.
+        transpose: ``transpose(y) -> x``, the adjoint of a linear A; by default autograd finds it.
+    """
+
+    forward: Callable[[Tensor], Tensor]
+    linear: bool = True
+    transpose: Callable[[Tensor], Tensor] | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+    def adjoint(self, y: Tensor, like: Tensor) -> Tensor:
+        """Return ``A^T y``, in the shape of the images ``like``."""
+        if self.transpose is not None:
+            return self.transpose(y)
+        with torch.enable_grad():
+            x = torch.zeros_like(like).requires_grad_()
+            (found,) = torch.autograd.grad(self.forward(x), x, y)
+        return found
+
+    def check(self, x: Tensor, y: Tensor) -> None:
+        """Raise UserError unless A maps x's shape to y's, is linear if it says so, and A^T is its
+        transpose: ``<A x, y> = <x, A^T y>``.
+        """
+        with torch.no_grad():
+            seen = self.forward(x)
+        if not isinstance(seen, Tensor) or seen.shape != y.shape:
+            shape = tuple(seen.shape) if isinstance(seen, Tensor) else type(seen).__name__
+            raise UserError(
+                f"the operator makes {shape} of images {tuple(x.shape)}, but `y` is "
+                f"{tuple(y.shape)}: give what the operator would make of whole images"
+            )
+        if not self.linear:
+            return
+        draw = torch.Generator().manual_seed(0)
+        a, b = (torch.randn(x.shape, generator=draw).to(x) for _ in range(2))
+        v = torch.randn(y.shape, generator=draw).to(y)
+        with torch.no_grad():
+            apart = self.forward(2 * a - 3 * b) - 2 * self.forward(a) + 3 * self.forward(b)
+            scale = self.forward(a).norm() + self.forward(b).norm()
+        if apart.norm() > TOLERANCE * scale:
+            raise UserError(
+                "the operator is not linear: pass Operator(..., linear=False) and the method dps"
+            )
+        left, right = (self.forward(a) * v).sum(), (a * self.adjoint(v, x)).sum()
+        if (left - right).abs() > TOLERANCE * self.forward(a).norm() * v.norm():
+            raise UserError(
+                f"the operator's transpose is not its adjoint: <A x, y> is {left:.4g} and "
+                f"<x, A^T y> is {right:.4g}; leave `transpose` out, and autograd finds it"
+            )
+
+
+def mask(known: Tensor) -> Operator:
+    """Keep what a mask (1 or C, H, W) or (B, 1 or C, H, W) of 0 and 1 marks as known."""
+    return Operator(lambda x: x * known.to(x))
+
+
+def average(factor: int) -> Operator:
+    """Make images smaller by a whole factor: each pixel the mean of ``factor * factor``."""
+    return Operator(lambda x: F.avg_pool2d(x, _whole(factor, x)))
+
+
+def bicubic(factor: int) -> Operator:
+    """Make images smaller by a whole factor, by bicubic interpolation with antialiasing."""
+
+    def forward(x: Tensor) -> Tensor:
+        size = [side // _whole(factor, x) for side in x.shape[2:]]
+        return F.interpolate(x, size, mode="bicubic", antialias=True, align_corners=False)
+
+    return Operator(forward)
+
+
+def blur(sigma: float) -> Operator:
+    """Blur by a Gaussian of ``sigma`` pixels, cut at three of them, with reflected borders."""
+    if not sigma > 0:
+        raise UserError(f"`sigma` of a blur is {sigma:g}: choose more than 0 pixels")
+    reach = max(1, round(3 * sigma))
+    weights = torch.exp(-torch.arange(-reach, reach + 1).float().square() / (2 * sigma**2))
+    weights = weights / weights.sum()
+
+    def forward(x: Tensor) -> Tensor:
+        row = weights.to(x).expand(x.shape[1], 1, 1, -1)
+        x = F.conv2d(F.pad(x, (reach, reach, 0, 0), "reflect"), row, groups=x.shape[1])
+        down = row.transpose(2, 3)
+        return F.conv2d(F.pad(x, (0, 0, reach, reach), "reflect"), down, groups=x.shape[1])
+
+    return Operator(forward)
+
+
+def grey() -> Operator:
+    """Leave the brightness (B, 1, H, W) of RGB images: 0.299 R + 0.587 G + 0.114 B."""
+    return Operator(lambda x: (x * torch.tensor(GREY).to(x).view(3, 1, 1)).sum(1, keepdim=True))
+
+
+def _whole(factor: int, x: Tensor) -> int:
+    if factor < 2 or any(side % factor for side in x.shape[2:]):
+        height, width = x.shape[2:]
+        raise UserError(
+            f"images of {height}x{width} (height x width) cannot be made {factor} times smaller: "
+            "choose a `factor` of 2 or more that divides both"
+        )
+    return factor
+
+
+OPERATORS: Registry[Callable[..., Operator]] = Registry(
+    "operator",
+    {"mask": mask, "average": average, "bicubic": bicubic, "blur": blur, "grey": grey},
+)

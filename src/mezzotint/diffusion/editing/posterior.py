@@ -1,0 +1,155 @@
+"""Methods that turn a denoiser into one of the posterior, given ``y = A x0 + noise``.
+
+Each is a wrapper of a denoiser, so that every sampler takes it: its estimate stands for
+``E[x0 | x_t, y]``. By Tweedie's formula that is
+
+    x0_hat + sigma^2 / alpha * grad log p(y | x_t)
+
+and the methods differ in what they take p(y | x_t) for. J is the Jacobian of x0_hat by x_t, of
+which only products with a vector are ever computed. If the denoiser is exact,
+``V = sigma^2 / alpha * J`` is the covariance of x0 given x_t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mezzotint.diffusion.editing.conjugate import solve
+from mezzotint.diffusion.editing.operators import Operator
+from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.prediction import Denoiser
+from mezzotint.errors import Registry
+
+ROUNDED = 2 / 255 / 12**0.5  # standard deviation of the rounding of an image to bytes
+LONG = 100  # iterations of conjugate gradients that call no network
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is known of the image.
+
+    Attributes:
+        y: The observation, (B, ...).
+        operator: A.
+        noise: The standard deviation of its noise, 0 or more.
+    """
+
+    y: Tensor
+    operator: Operator
+    noise: float = 0.0
+
+
+Posterior = Callable[[Denoiser, Observation, Sequence[Level]], Denoiser]
+"""``method(denoise, observation, grid) -> denoise``."""
+
+
+def ddnm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denoiser:
+    """Replace what y says of x0_hat: ``x0_hat + A^+ (y - A x0_hat)``.
+
+    For observations without noise; it needs no gradient of the network. What A cannot see follows
+    from x_t alone (Wang et al. 2022, arXiv 2212.00490, eq. 13).
+    """
+
+    def estimate(x: Tensor, level: Level) -> Tensor:
+        x0 = denoise(x, level)
+        missing = seen.y - seen.operator(x0)
+        both = solve(lambda u: seen.operator(seen.operator.adjoint(u, x0)), missing, LONG)
+        return x0 + seen.operator.adjoint(both, x0)
+
+    return estimate
+
+
+def pigdm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denoiser:
+    """Take ``N(A x0_hat, r^2 A A^T + noise^2)`` for p(y | x_t), with ``r^2 = sigma^2``.
+
+    r^2 is the variance of x0 given x_t for data of unit variance (Song et al. 2023, "Pseudoinverse-
+    guided diffusion models for inverse problems", section 3).
+    """
+
+    def estimate(x: Tensor, level: Level) -> Tensor:
+        x0, transposed = _with_jacobian(denoise, x, level)
+        missing = seen.y - seen.operator(x0)
+        variance, noise = level.sigma**2, max(seen.noise, ROUNDED) ** 2
+
+        def covariance(u: Tensor) -> Tensor:
+            back = seen.operator.adjoint(u, x0)
+            return variance * seen.operator(back) + noise * u
+
+        u = solve(covariance, missing, LONG)
+        return x0 + _tweedie(transposed, seen.operator.adjoint(u, x0), level)
+
+    return estimate
+
+
+def mmps(
+    denoise: Denoiser, seen: Observation, grid: Sequence[Level], iterations: int = 3
+) -> Denoiser:
+    """Take ``N(A x0_hat, A V A^T + noise^2)`` for p(y | x_t): exact where x0 is Gaussian.
+
+    ``iterations`` of conjugate gradients solve for it, each with a product with V, which walks back
+    through the network once (Rozet et al. 2024, arXiv 2405.13712, section 3).
+    """
+
+    def estimate(x: Tensor, level: Level) -> Tensor:
+        x0, transposed = _with_jacobian(denoise, x, level)
+        missing = seen.y - seen.operator(x0)
+        noise = max(seen.noise, ROUNDED) ** 2
+
+        def covariance(u: Tensor) -> Tensor:
+            back = seen.operator.adjoint(u, x0)
+            return seen.operator(_tweedie(transposed, back, level)) + noise * u
+
+        u = solve(covariance, missing, iterations)
+        return x0 + _tweedie(transposed, seen.operator.adjoint(u, x0), level)
+
+    return estimate
+
+
+def dps(
+    denoise: Denoiser, seen: Observation, grid: Sequence[Level], strength: float = 1.0
+) -> Denoiser:
+    """Step down the gradient of ``|y - A x0_hat|`` by x_t, by ``strength`` in every step.
+
+    A may be any differentiable function. The step is expressed as a change of x0_hat that moves the
+    next x of a deterministic step by as much (Chung et al. 2022, arXiv 2209.14687, algorithm 1).
+    """
+
+    def estimate(x: Tensor, level: Level) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            x0 = denoise(x, level)
+            distance = (seen.y - seen.operator(x0)).flatten(1).norm(dim=1).sum()
+            (gradient,) = torch.autograd.grad(distance, x)
+        cleaner = next((s for s in grid if s.lam > level.lam + 1e-9), grid[-1])
+        share = cleaner.alpha - cleaner.sigma * level.alpha / level.sigma
+        return x0.detach() - strength / share * gradient
+
+    return estimate
+
+
+POSTERIORS: Registry[Posterior] = Registry(
+    "posterior method", {"ddnm": ddnm, "pigdm": pigdm, "dps": dps, "mmps": mmps}
+)
+
+
+def _with_jacobian(
+    denoise: Denoiser, x: Tensor, level: Level
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Return x0_hat, and ``v -> J^T v``."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        x0 = denoise(x, level)
+
+    def transposed(v: Tensor) -> Tensor:
+        return torch.autograd.grad(x0, x, v, retain_graph=True)[0]
+
+    return x0.detach(), transposed
+
+
+def _tweedie(transposed: Callable[[Tensor], Tensor], v: Tensor, level: Level) -> Tensor:
+    """Return ``V v``; 0 at a level without signal, where J is 0 too."""
+    return level.sigma**2 / level.alpha * transposed(v) if level.alpha else torch.zeros_like(v)

@@ -1,0 +1,81 @@
+"""RePaint: fill in what a mask hides, by sampling what is known anew at every level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.prediction import Denoiser
+from mezzotint.diffusion.samplers.step import Noise, split, step
+from mezzotint.errors import UserError
+
+
+def repaint(
+    denoise: Denoiser,
+    x: Tensor,
+    grid: Sequence[Level],
+    y: Tensor,
+    known: Tensor,
+    *,
+    jump: int = 5,
+    repeats: int = 5,
+    randn: Noise = torch.randn_like,
+) -> Tensor:
+    """Walk x along a grid as DDPM does, what is known replaced by y with the level's noise.
+
+    What is known does not hear of what is being filled in; so every ``jump`` levels the whole is
+    given their noise again and walked down anew, ``repeats`` times in all, whereby the two come to
+    agree (Lugmayr et al. 2022, arXiv 2201.09865, algorithm 1).
+
+    Args:
+        denoise: ``denoise(x, level) -> x0_hat``.
+        x: Standard normal noise, (B, C, H, W).
+        grid: Levels of falling noise, the last one clean.
+        y: Images, (B, C, H, W), of which the known part counts.
+        known: 1 where y is known, 0 where it is filled in; broadcasts against y.
+        jump: Levels that are walked again.
+        repeats: How often; 1 is to walk them once.
+        randn: The source of noise.
+
+    Returns:
+        Images at the clean level.
+
+    Raises:
+        UserError: If jump or repeats is below 1.
+    """
+    if jump < 1 or repeats < 1:
+        raise UserError(f"`jump` is {jump} and `repeats` {repeats}: choose 1 or more for both")
+    with torch.no_grad():
+        for here, there in walk(len(grid) - 1, jump, repeats):
+            t, s = grid[here], grid[there]
+            if there < here:
+                ratio = s.alpha / t.alpha
+                x = ratio * x + math.sqrt(s.sigma**2 - (ratio * t.sigma) ** 2) * randn(x)
+                continue
+            x = step(x, denoise(x, t), t, s, *split(t, s, 1.0), randn)
+            certain = s.alpha * y + (s.sigma * randn(x) if s.sigma else 0.0)
+            x = known * certain + (1 - known) * x
+    return x
+
+
+def walk(steps: int, jump: int, repeats: int) -> Iterator[tuple[int, int]]:
+    """Yield the steps between positions of a grid of ``steps`` steps: down, back up, down again."""
+    left = dict.fromkeys(range(jump, steps, jump), repeats - 1)
+    here = 0
+    while here < steps:
+        yield here, here + 1
+        here += 1
+        if left.get(here, 0):
+            left[here] -= 1
+            for _ in range(jump):
+                yield here, here - 1
+                here -= 1
+
+
+def calls(steps: int, jump: int, repeats: int) -> int:
+    """Return the denoiser calls of `repaint`."""
+    return sum(there > here for here, there in walk(steps, jump, repeats))
