@@ -9,6 +9,7 @@ from mezzotint.config.recipes import RECIPES
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
 from mezzotint.data import SOURCES, Description, Prepared, SplitDescription, describe, prepare
+from mezzotint.diffusion.editing import OPERATORS, POSTERIORS, Operator
 from mezzotint.diffusion.guidance import CLIPPINGS, GUIDANCE_SHAPES, guide
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.prediction import PREDICTIONS, denoiser, to_eps, to_x0
@@ -47,6 +48,8 @@ __all__ = [
     "CLIPPINGS",
     "GUIDANCE_SHAPES",
     "METRICS",
+    "OPERATORS",
+    "POSTERIORS",
     "PREDICTIONS",
     "RECIPES",
     "SAMPLERS",
@@ -71,6 +74,7 @@ __all__ = [
     "Level",
     "NoiseConfig",
     "ObjectiveConfig",
+    "Operator",
     "Pipeline",
     "Prepared",
     "Progress",

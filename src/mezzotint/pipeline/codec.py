@@ -164,9 +164,12 @@ class Latents:
                 f"{self.vae.config.latent}: decode with the autoencoder that the model was "
                 "trained on"
             )
-        raw = z.float() * _over(self.std) + _over(self.mean)
-        parts = _slices(raw, self.vae.config.factor)
-        return torch.cat([Pixels().decode(self._decoded(part)) for part in parts])
+        parts = _slices(z, self.vae.config.factor)
+        return torch.cat([Pixels().decode(self.pixels(part)) for part in parts])
+
+    def pixels(self, z: Tensor) -> Tensor:
+        """z (B, C, h, w) to float images (B, 3, f h, f w), near [-1, 1] and differentiable."""
+        return self._decoded(z.float() * _over(self.std) + _over(self.mean))
 
     def latent_shape(self, images: Shape) -> Shape:
         """Return the shape (c, h, w) of z for images of shape (C, H, W).

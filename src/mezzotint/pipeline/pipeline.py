@@ -22,7 +22,17 @@ from mezzotint.diffusion.prediction import Denoiser, Net, split_variance
 from mezzotint.errors import UserError
 from mezzotint.networks import Network
 from mezzotint.networks.precision import compute_dtype
-from mezzotint.pipeline import grids, labelling, own, sampling, saved, summary
+from mezzotint.pipeline import (
+    grids,
+    inverting,
+    labelling,
+    own,
+    restoring,
+    sampling,
+    saved,
+    summary,
+    variation,
+)
 from mezzotint.pipeline.codec import Codec, Latents, Pixels
 from mezzotint.pipeline.labels import Labels
 
@@ -221,6 +231,7 @@ class Pipeline:
         seed: int = 0,
         first: int = 0,
         batch: int = 64,
+        noise: Tensor | None = None,
         on_step: Callable[[int, int], None] | None = None,
         on_images: Callable[[int, Tensor], None] | None = None,
         **settings: Any,
@@ -238,6 +249,8 @@ class Pipeline:
             first: The number of the first image: they are ``first`` to ``first + n - 1``.
             batch: How many images to make at once. It affects memory and time, and the result only
                 by floating-point rounding.
+            noise: What sampling starts from, float (n, C, H, W) in the shape of x, such as `invert`
+                returns; by default standard normal noise that follows from the seed.
             on_step: ``on_step(done, total)`` is called after each denoiser call.
             on_images: ``on_images(i, images)`` is called after each batch, with the position in
                 this request of its first image.
@@ -252,8 +265,12 @@ class Pipeline:
             UserError: If a setting or a label does not exist, or this model cannot follow it.
         """
         how = chosen(self.defaults, settings)
-        request = sampling.Request(n, labels, seed, first, batch)
+        request = sampling.Request(n, labels, seed, first, batch, noise)
         return sampling.sample(self, how, request, on_step, on_images)
+
+    invert, interpolate = inverting.invert, inverting.interpolate
+    vary = variation.vary
+    inpaint, enlarge, restore = restoring.inpaint, restoring.enlarge, restoring.restore
 
     def grid(self, how: SampleConfig) -> list[Level]:
         """Return the levels that sampling with these settings visits.

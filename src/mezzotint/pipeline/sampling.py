@@ -15,6 +15,7 @@ from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.diffusion.samplers.step import Noise
 from mezzotint.errors import UserError
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.labels import Labels
@@ -34,6 +35,7 @@ class Request:
     seed: int
     first: int
     batch: int
+    noise: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("n", 1), ("batch", 1), ("seed", 0), ("first", 0)):
@@ -52,6 +54,10 @@ def sample(
     """Make the images of a request, uint8 (n, C, H, W); see `Pipeline.sample`."""
     sampler, further = SAMPLERS[how.sampler], options(pipe, how)
     n, first = request.n, request.first
+    if request.noise is not None and request.noise.shape != (n, *pipe.shape):
+        raise UserError(
+            f"`noise` is {tuple(request.noise.shape)}: give {(n, *pipe.shape)}, as `invert` returns"
+        )
     grid = pipe.grid(how)
     scale = along(grid, *how.guided())
     every = pipe._labels(pipe.labels(n, request.labels, first))
@@ -65,12 +71,19 @@ def sample(
             cond = None if every is None else every[part.start : part.stop]
             denoise = count.calls_of(pipe.denoiser(cond, scale, how.rescale, how.clipping))
             randn = noise(request.seed, range(first + part.start, first + part.stop))
-            x = randn(torch.empty(len(part), *pipe.shape, device=pipe.device))
+            x = _beginning(pipe, request, part, randn)
             x = sampler(denoise, x, grid, randn=randn, **further)
             images.append(pipe.codec.decode(x).cpu())
             if on_images:
                 on_images(start, images[-1])
     return torch.cat(images)
+
+
+def _beginning(pipe: Pipeline, request: Request, part: range, randn: Noise) -> Tensor:
+    """What a batch is sampled from."""
+    if request.noise is not None:
+        return request.noise[part.start : part.stop].float().to(pipe.device)
+    return randn(torch.empty(len(part), *pipe.shape, device=pipe.device))
 
 
 def options(pipe: Pipeline, how: SampleConfig) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers.step import Noise, split, step
 from mezzotint.errors import UserError
 
+JUMP, REPEATS = 5, 5  # levels that are walked again, and how often
+
 
 def repaint(
     denoise: Denoiser,
@@ -21,8 +23,8 @@ def repaint(
     y: Tensor,
     known: Tensor,
     *,
-    jump: int = 5,
-    repeats: int = 5,
+    jump: int = JUMP,
+    repeats: int = REPEATS,
     randn: Noise = torch.randn_like,
 ) -> Tensor:
     """Walk x along a grid as DDPM does, what is known replaced by y with the level's noise.
@@ -76,6 +78,6 @@ def walk(steps: int, jump: int, repeats: int) -> Iterator[tuple[int, int]]:
                 here -= 1
 
 
-def calls(steps: int, jump: int, repeats: int) -> int:
+def calls(steps: int, jump: int = JUMP, repeats: int = REPEATS) -> int:
     """Return the denoiser calls of `repaint`."""
     return sum(there > here for here, there in walk(steps, jump, repeats))

@@ -1,0 +1,108 @@
+"""What a request to edit images is made of: images, labels and settings, checked, in batches.
+
+The methods of `Pipeline` beside `sample` share it. Images are uint8 (N, C, H, W), or one (C, H, W),
+in the model's size. Labels are one class for all images or one each, by number or name; without
+labels a model with classes is used unconditionally. Image i of a request depends on (seed, i)
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.config.sampling import UNGUIDED, SampleConfig, chosen
+from mezzotint.diffusion.guidance import along
+from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.noise import noise as noise_of
+from mezzotint.diffusion.prediction import Denoiser
+from mezzotint.diffusion.samplers.step import Noise
+from mezzotint.errors import UserError
+from mezzotint.pipeline import sampling
+from mezzotint.pipeline.labels import Labels
+
+if TYPE_CHECKING:
+    from mezzotint.pipeline.pipeline import Pipeline
+
+Progress = Callable[[int, int], None] | None
+"""``on_step(done, all)``, called after each call of the network."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A request: images, labels and settings that were checked, and the batches of the work."""
+
+    pipe: Pipeline
+    images: Tensor
+    every: Tensor | None  # the labels of all images, on the model's device
+    how: SampleConfig
+    grid: list[Level]
+    seed: int
+    batch: int
+
+    @staticmethod
+    def of(
+        pipe: Pipeline,
+        images: Tensor,
+        labels: Labels,
+        seed: int,
+        batch: int,
+        settings: dict[str, Any],
+    ) -> Edit:
+        given = batched(images)
+        if given.shape[1:] != image_shape(pipe):
+            channels, height, width = image_shape(pipe)
+            raise UserError(
+                f"`images` are {tuple(given.shape[1:])} (channels, height, width), the model's are "
+                f"({channels}, {height}, {width}): scale and crop them first"
+            )
+        sampling.Request(len(given), None, seed, 0, batch)  # refuses numbers that cannot be
+        how = chosen(pipe.defaults, settings)
+        if labels is None and "guidance" not in settings:
+            how = replace(how, **UNGUIDED)
+        sampling.options(pipe, how)
+        every = None if labels is None else pipe.labels(len(given), labels)
+        cond = None if every is None else torch.tensor(every, device=pipe.device)
+        return Edit(pipe, given, cond, how, pipe.grid(how), seed, batch)
+
+    @property
+    def parts(self) -> list[slice]:
+        starts = range(0, len(self.images), self.batch)
+        return [slice(i, min(i + self.batch, len(self.images))) for i in starts]
+
+    def denoiser(self, part: slice, clipping: str | None = None) -> Denoiser:
+        """The guided denoiser of a batch."""
+        cond = None if self.every is None else self.every[part]
+        scale = along(self.grid, *self.how.guided())
+        return self.pipe.denoiser(cond, scale, self.how.rescale, clipping or self.how.clipping)
+
+    def work(
+        self, work: Callable[[slice, Denoiser, Noise], Tensor], calls: int, on_step: Progress
+    ) -> Iterator[Tensor]:
+        """Yield what becomes of each batch."""
+        count = sampling.Count(on_step, calls)
+        with torch.no_grad():
+            for part in self.parts:
+                randn = noise_of(self.seed, range(part.start, part.stop))
+                yield work(part, count.calls_of(self.denoiser(part)), randn)
+
+
+def batched(images: Tensor) -> Tensor:
+    if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.ndim not in (3, 4):
+        what = (
+            f"{images.dtype} {tuple(images.shape)}"
+            if isinstance(images, Tensor)
+            else f"a {type(images).__name__}"
+        )
+        raise UserError(f"`images` are {what}: give a uint8 tensor (N, C, H, W), 0 to 255")
+    if not len(images):
+        raise UserError("there are no `images`: give one or more")
+    return images if images.ndim == 4 else images[None]
+
+
+def image_shape(pipe: Pipeline) -> tuple[int, int, int]:
+    return pipe.codec.picture_shape(pipe.shape)

@@ -1,0 +1,132 @@
+"""Images to the noise that they are made of, and from one image to another through it."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.diffusion.editing import inversion
+from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.prediction import Denoiser
+from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.diffusion.samplers.step import Noise
+from mezzotint.errors import UserError
+from mezzotint.pipeline.editing import Edit, Progress, image_shape
+from mezzotint.pipeline.labels import Labels
+
+if TYPE_CHECKING:
+    from mezzotint.pipeline.pipeline import Pipeline
+
+
+def invert(
+    pipe: Pipeline,
+    images: Tensor,
+    labels: Labels = None,
+    *,
+    corrections: int = 10,
+    batch: int = 64,
+    on_step: Progress = None,
+    **settings: Any,
+) -> Tensor:
+    """Return the noise that DDIM makes images of.
+
+    DDIM's update is walked from clean to noisy, and each step corrected until it is exact (Song et
+    al. 2020, arXiv 2010.02502). `sample` with this ``noise``, the sampler ddim and the same steps
+    and labels gives the images back, as far as the corrections converged. Guidance is 1 unless it
+    is given: a larger one converges less.
+
+    Args:
+        images: uint8 (N, C, H, W), or one image (C, H, W).
+        labels: One class for all, or one each; None is unconditional.
+        corrections: The most corrections a step, each a call of the network; 0 is Song's own
+            approximation.
+        batch: How many are inverted at once.
+        on_step: ``on_step(done, all)`` is called after each call of the network.
+        **settings: As for `sample`; the sampler is ddim with eta 0.
+
+    Returns:
+        float32 (N, C, H, W), in the shape of the model's x, on the CPU.
+
+    Raises:
+        UserError: Images of another type or size, or a sampler that draws noise.
+    """
+    settings = {"sampler": "ddim", "guidance": 1.0, **settings}
+    edit = Edit.of(pipe, images, labels, 0, batch, settings)
+    if edit.how.sampler != "ddim" or edit.how.eta:
+        raise UserError('inversion needs the deterministic sampler: choose `sampler="ddim"`, eta 0')
+    steps = edit.how.steps
+    calls = len(edit.parts) * (steps * (corrections + 1))
+
+    def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
+        x = pipe.codec.encode(edit.images[part].to(pipe.device))
+        return inversion.invert(denoise, x, edit.grid, corrections)
+
+    return torch.cat([x.cpu() for x in edit.work(work, calls, on_step)])
+
+
+def interpolate(
+    pipe: Pipeline,
+    a: Tensor,
+    b: Tensor,
+    n: int = 8,
+    labels: Labels | tuple[Labels, Labels] = None,
+    *,
+    corrections: int = 10,
+    batch: int = 64,
+    on_step: Progress = None,
+    **settings: Any,
+) -> Tensor:
+    """Make a row of images from one to another, along the sphere of their noises.
+
+    Images are inverted first; noises are taken as they are. Between them the noise is interpolated
+    spherically, and where two labels are given the estimate of the clean image linearly.
+
+    Args:
+        a: The first image, uint8 (C, H, W), or a noise, float (C, H, W) in the shape of x.
+        b: The last one, of either kind.
+        n: How many images, both ends included.
+        labels: One class, or a tuple of the first and the last one.
+        corrections: As for `invert`.
+        batch: How many are made at once.
+        on_step: ``on_step(done, all)`` is called after each call of the network that samples.
+        **settings: As for `sample`; the sampler is ddim with eta 0.
+
+    Returns:
+        uint8 (n, C, H, W), on the CPU. The ends are what the model makes of the two noises.
+
+    Raises:
+        UserError: An image of another type or size, a sampler that draws noise, or n below 2.
+    """
+    if n < 2:
+        raise UserError(f"`n` is {n}: choose 2 or more, both ends included")
+    ends = labels if isinstance(labels, tuple) and len(labels) == 2 else (labels, labels)
+    noises = [
+        x.reshape(1, *pipe.shape).float()
+        if isinstance(x, Tensor) and x.is_floating_point() and x.numel() == prod(pipe.shape)
+        else invert(pipe, x, label, corrections=corrections, **settings)
+        for x, label in zip((a, b), ends, strict=True)
+    ]
+    weights = torch.linspace(0, 1, n).view(n, 1, 1, 1)
+    x = inversion.slerp(noises[0].expand(n, -1, -1, -1), noises[1].expand(n, -1, -1, -1), weights)
+    settings = {"sampler": "ddim", "guidance": 1.0, **settings}
+    blank = torch.zeros(n, *image_shape(pipe), dtype=torch.uint8)
+    edits = [Edit.of(pipe, blank, label, 0, batch, settings) for label in ends]
+    one, two = edits if ends[0] != ends[1] else (edits[0], edits[0])
+    if one.how.sampler != "ddim" or one.how.eta:
+        raise UserError('interpolation needs the deterministic sampler: choose `sampler="ddim"`')
+
+    def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
+        weight, last = weights[part].to(pipe.device), two.denoiser(part)
+
+        def mixed(x: Tensor, level: Level) -> Tensor:
+            return (1 - weight) * denoise(x, level) + weight * last(x, level)
+
+        made = SAMPLERS["ddim"](
+            denoise if one is two else mixed, x[part].to(pipe.device), one.grid, randn=randn
+        )
+        return pipe.codec.decode(made).cpu()
+
+    return torch.cat(list(one.work(work, len(one.parts) * one.how.steps, on_step)))

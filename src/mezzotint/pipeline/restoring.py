@@ -1,0 +1,252 @@
+"""Images from what is known of them: filled in, enlarged, restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mezzotint.diffusion.editing import operators
+from mezzotint.diffusion.editing.operators import Operator
+from mezzotint.diffusion.editing.posterior import POSTERIORS, Observation
+from mezzotint.diffusion.editing.repaint import calls as calls_of
+from mezzotint.diffusion.editing.repaint import repaint
+from mezzotint.diffusion.guidance import CLIPPINGS
+from mezzotint.diffusion.prediction import Denoiser
+from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.diffusion.samplers.step import Noise
+from mezzotint.errors import UserError, unknown
+from mezzotint.pipeline import sampling
+from mezzotint.pipeline.codec import Latents, Pixels
+from mezzotint.pipeline.editing import Edit, Progress, batched, image_shape
+from mezzotint.pipeline.labels import Labels
+
+if TYPE_CHECKING:
+    from mezzotint.pipeline.pipeline import Pipeline
+
+METHOD = "mmps"  # of `restore`, `enlarge` and `inpaint` in pixels
+REPAINT = "repaint"
+IN_LATENTS = (REPAINT, "ddnm")  # methods of `inpaint` that need no pixels
+
+
+def inpaint(
+    pipe: Pipeline,
+    images: Tensor,
+    mask: Tensor,
+    labels: Labels = None,
+    *,
+    method: str | None = None,
+    seed: int = 0,
+    batch: int = 64,
+    on_step: Progress = None,
+    **settings: Any,
+) -> Tensor:
+    """Fill in a part of images.
+
+    Pixels that the mask leaves alone come back to the bit. Where the mask is between 0 and 1, the
+    image and what was filled in are mixed.
+
+    Args:
+        images: uint8 (N, C, H, W), or one image (C, H, W).
+        mask: What to fill in: 1, True or 255 there and 0 elsewhere; (H, W) for all images, or
+            (N, H, W). Float from 0 to 1, bool, or uint8 from 0 to 255.
+        labels: One class for all, or one each; None is unconditional.
+        method: A name in POSTERIORS, or "repaint" (Lugmayr et al. 2022, arXiv 2201.09865). In
+            latents "repaint" or "ddnm".
+        seed: All randomness follows from it.
+        batch: How many are made at once.
+        on_step: ``on_step(done, all)`` is called after each call of the network.
+        **settings: As for `sample`; repaint steps as ddpm does, whatever the sampler.
+
+    Returns:
+        uint8 (N, C, H, W), on the CPU.
+
+    Raises:
+        UserError: Images or a mask of another type or size, a mask that is 0 or 1 everywhere, or
+            a method that does not exist or does not fit the model.
+    """
+    latent = isinstance(pipe.codec, Latents)
+    method = method or (REPAINT if latent else METHOD)
+    edit = Edit.of(pipe, images, labels, seed, batch, settings)
+    fill = _mask(mask, edit.images)
+    if method != REPAINT and method not in POSTERIORS:
+        raise unknown("method", method, [REPAINT, *POSTERIORS])
+    if latent and method not in IN_LATENTS:
+        raise UserError(
+            f"the method {method} needs a model of pixels, and this one works in latents: choose "
+            f"{' or '.join(IN_LATENTS)}"
+        )
+    factor = edit.images.shape[-1] // pipe.shape[-1]
+    # Of latents only those count as known whose pixels all are.
+    hidden = F.max_pool2d((fill > 0).float(), factor) if factor > 1 else (fill > 0).float()
+    if hidden.all(0).all():
+        raise UserError("the `mask` leaves nothing of the image known to this model: fill in less")
+
+    def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
+        known = 1 - hidden[part].to(pipe.device)
+        y = pipe.codec.encode(edit.images[part].to(pipe.device))
+        if method == REPAINT:
+            x = repaint(denoise, randn(y), edit.grid, y, known, randn=randn)
+        else:
+            x = _posterior(edit, part, method, known * y, operators.mask(known), 0.0, randn)
+        return pipe.codec.decode(x).cpu()
+
+    calls = calls_of(edit.how.steps) if method == REPAINT else edit.how.calls
+    made = torch.cat(list(edit.work(work, len(edit.parts) * calls, on_step)))
+    mixed = fill * made + (1 - fill) * edit.images
+    return mixed.round().to(torch.uint8)
+
+
+def enlarge(
+    pipe: Pipeline,
+    images: Tensor,
+    factor: int = 2,
+    labels: Labels = None,
+    *,
+    method: str = METHOD,
+    seed: int = 0,
+    batch: int = 64,
+    on_step: Progress = None,
+    **settings: Any,
+) -> Tensor:
+    """Make images larger, by a whole factor, to the size of the model.
+
+    Each given pixel is taken for the mean of the ``factor * factor`` pixels that it becomes.
+
+    Args:
+        images: uint8 (N, C, H, W), or one (C, H, W), of the model's size divided by the factor.
+        factor: How many times higher and wider they become, 2 or more.
+        labels: One class for all, or one each; None is unconditional.
+        method: A name in POSTERIORS.
+        seed: All randomness follows from it.
+        batch: How many are made at once.
+        on_step: ``on_step(done, all)`` is called after each call of the network.
+        **settings: As for `sample`.
+
+    Returns:
+        uint8 (N, C, H, W), in the model's size, on the CPU.
+
+    Raises:
+        UserError: Images that the factor does not bring to the model's size, and as `restore`.
+    """
+    given = batched(images)
+    channels, height, width = image_shape(pipe)
+    if given.shape[1:] != (channels, height // factor, width // factor) or factor < 2:
+        raise UserError(
+            f"images of {given.shape[2]}x{given.shape[3]}, enlarged {factor} times, do not have "
+            f"this model's {height}x{width} (height x width): choose another `factor`, or scale "
+            "the images first"
+        )
+    return restore(
+        *(pipe, given, operators.average(factor), labels),
+        method=method, seed=seed, batch=batch, on_step=on_step, **settings,
+    )  # fmt: skip
+
+
+def restore(
+    pipe: Pipeline,
+    y: Tensor,
+    operator: Operator | Callable[[Tensor], Tensor],
+    labels: Labels = None,
+    *,
+    noise: float = 0.0,
+    method: str = METHOD,
+    seed: int = 0,
+    batch: int = 64,
+    on_step: Progress = None,
+    **settings: Any,
+) -> Tensor:
+    """Sample images given an observation of them: ``y = A x0 + noise``.
+
+    ```python
+    sharp = pipe.restore(blurred, mz.OPERATORS["blur"](1.5), noise=0.05)
+    ```
+
+    Args:
+        y: The observations, (N, ...): uint8 where they are images themselves, else float, on the
+            scale on which images are in [-1, 1].
+        operator: A: an `Operator`, one of OPERATORS, or a linear function of images (B, C, H, W).
+        labels: One class for all, or one each; None is unconditional.
+        noise: The standard deviation of the noise in y, on the same scale; 0 or more.
+        method: A name in POSTERIORS. "ddnm" is for y without noise, "dps" takes an A that is not
+            linear; a model in latents needs "dps".
+        seed: All randomness follows from it.
+        batch: How many are made at once.
+        on_step: ``on_step(done, all)`` is called after each call of the network.
+        **settings: As for `sample`.
+
+    Returns:
+        uint8 (N, C, H, W), on the CPU.
+
+    Raises:
+        UserError: y or the operator do not fit the model's images, y is not finite, the operator is
+            not linear where the method needs that, or the method does not fit the model.
+    """
+    operator = operator if isinstance(operator, Operator) else Operator(operator)
+    seen = Pixels().encode(y) if y.dtype == torch.uint8 else y.float()
+    if not seen.isfinite().all():
+        raise UserError("`y` has numbers that are not finite: mend or mask them")
+    if method not in POSTERIORS:
+        raise unknown("method", method, list(POSTERIORS))
+    if noise < 0:
+        raise UserError(f"`noise` is {noise:g}: choose 0 or more")
+    if noise and method == "ddnm":
+        raise UserError("the method ddnm takes `y` for exact: choose mmps or pigdm for noise")
+    blank = torch.zeros(len(seen), *image_shape(pipe), dtype=torch.uint8)
+    operator.check(blank[:1].float(), seen[:1])
+    codec = pipe.codec
+    if method != "dps" and (isinstance(codec, Latents) or not operator.linear):
+        why = "works in latents" if isinstance(codec, Latents) else "is given a nonlinear operator"
+        raise UserError(f"this model {why}: choose the method dps")
+    if isinstance(codec, Latents):
+        decoded, pixels = codec, operator
+        operator = Operator(lambda z: pixels(decoded.pixels(z)), linear=False)
+    edit = Edit.of(pipe, blank, labels, seed, batch, settings)
+
+    def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
+        x = _posterior(edit, part, method, seen[part].to(pipe.device), operator, noise, randn)
+        return pipe.codec.decode(x).cpu()
+
+    return torch.cat(list(edit.work(work, len(edit.parts) * edit.how.calls, on_step)))
+
+
+def _posterior(
+    edit: Edit,
+    part: slice,
+    method: str,
+    y: Tensor,
+    operator: Operator,
+    noise: float,
+    randn: Noise,
+) -> Tensor:
+    """Sample x of a batch given an observation; clipping comes last, as with guidance."""
+    pipe, how = edit.pipe, edit.how
+    plain = edit.denoiser(part, "none")
+    posterior = POSTERIORS[method](plain, Observation(y, operator, noise), edit.grid)
+    x = randn(torch.empty(len(y), *pipe.shape, device=pipe.device))
+    clipped = CLIPPINGS[how.clipping](posterior)
+    return SAMPLERS[how.sampler](clipped, x, edit.grid, randn=randn, **sampling.options(pipe, how))
+
+
+def _mask(mask: Tensor, images: Tensor) -> Tensor:
+    """The share of each pixel that is filled in, (N, 1, H, W), float."""
+    if not isinstance(mask, Tensor) or mask.shape[-2:] != images.shape[-2:]:
+        shape = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
+        raise UserError(
+            f"the `mask` is {shape}, the images are {images.shape[2]}x{images.shape[3]} (height x "
+            "width): give a tensor (H, W) or (N, H, W)"
+        )
+    fill = mask.float() / (255 if mask.dtype == torch.uint8 else 1)
+    fill = fill.reshape(-1, 1, *fill.shape[-2:])
+    if len(fill) not in (1, len(images)):
+        raise UserError(f"there are {len(fill)} masks for {len(images)} images: give one, or each")
+    if not ((fill >= 0) & (fill <= 1)).all():
+        raise UserError("the `mask` has values outside 0 to 1: 1 is to be filled in, 0 stays")
+    if (fill == 0).flatten(1).all(1).any() or (fill == 1).flatten(1).all(1).any():
+        raise UserError(
+            "the `mask` is 0 or 1 everywhere: mark a part of the image with 1, to be filled in"
+        )
+    return fill.expand(len(images), -1, -1, -1)

@@ -1,0 +1,75 @@
+"""Variations of images, by noise up to a level and sampling from there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.diffusion.prediction import Denoiser
+from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.diffusion.samplers.step import Noise
+from mezzotint.errors import UserError
+from mezzotint.pipeline import sampling
+from mezzotint.pipeline.editing import Edit, Progress
+from mezzotint.pipeline.labels import Labels
+
+if TYPE_CHECKING:
+    from mezzotint.pipeline.pipeline import Pipeline
+
+
+def vary(
+    pipe: Pipeline,
+    images: Tensor,
+    strength: float = 0.5,
+    labels: Labels = None,
+    *,
+    seed: int = 0,
+    batch: int = 64,
+    on_step: Progress = None,
+    **settings: Any,
+) -> Tensor:
+    """Make variations of images: add noise up to a level, and sample from there (SDEdit).
+
+    Meng et al. 2021, arXiv 2108.01073. With labels of another class it turns images into that
+    class; a sketch or a photograph does as well as one of the model's own samples.
+
+    Args:
+        images: uint8 (N, C, H, W), or one image (C, H, W). For several variations of one image,
+            repeat it.
+        strength: The share of the steps that is made, from 0 (the image as it is) to 1 (nothing of
+            it is left).
+        labels: One class for all, or one each; None is unconditional.
+        seed: All randomness follows from it.
+        batch: How many are made at once.
+        on_step: ``on_step(done, all)`` is called after each call of the network.
+        **settings: As for `sample`.
+
+    Returns:
+        uint8 (N, C, H, W), on the CPU.
+
+    Raises:
+        UserError: Images of another type or size, a strength out of range, or too few steps for it.
+    """
+    edit = Edit.of(pipe, images, labels, seed, batch, settings)
+    if not 0 <= strength <= 1:
+        raise UserError(f"`strength` is {strength:g}: choose 0 to 1")
+    if strength == 0:
+        return edit.images.clone()
+    made = round(strength * edit.how.steps)
+    if made == 0:
+        raise UserError(
+            f"a `strength` of {strength:g} is less than one of {edit.how.steps} steps: raise the "
+            "strength or the `steps`"
+        )
+    grid = edit.grid[edit.how.steps - made :]
+    sampler, options = SAMPLERS[edit.how.sampler], sampling.options(pipe, edit.how)
+
+    def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
+        x0 = pipe.codec.encode(edit.images[part].to(pipe.device))
+        x = grid[0].alpha * x0 + grid[0].sigma * randn(x0)
+        return pipe.codec.decode(sampler(denoise, x, grid, randn=randn, **options)).cpu()
+
+    calls = len(edit.parts) * sampler.cost(made)
+    return torch.cat(list(edit.work(work, calls, on_step)))
