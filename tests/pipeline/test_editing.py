@@ -1,0 +1,199 @@
+"""Editing with pipelines: against what exact models must give, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import mezzotint as mz
+from exact import SIDE, bytes_of, exact, gaussian
+from mezzotint.diffusion.editing.operators import average
+
+LABELS = [0, 1, 1]
+
+
+@pytest.fixture
+def pipe() -> mz.Pipeline:
+    return exact()
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return bytes_of(gaussian(torch.tensor(LABELS)))
+
+
+@pytest.fixture
+def mask() -> Tensor:
+    fill = torch.zeros(SIDE, SIDE)
+    fill[4:12, 4:12] = 1
+    return fill
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    return float(10 * torch.log10(255**2 / (a.double() - b.double()).square().mean().clamp(1e-9)))
+
+
+def test_an_inverted_image_is_sampled_back(pipe: mz.Pipeline, images: Tensor) -> None:
+    noise = pipe.invert(images, LABELS, steps=20, spacing="logsnr")
+    assert (noise.shape, noise.dtype) == ((3, 3, SIDE, SIDE), torch.float32)
+    how = {"sampler": "ddim", "steps": 20, "spacing": "logsnr", "guidance": 1.0}
+    back = pipe.sample(3, LABELS, noise=noise, **how)
+    plain = pipe.sample(3, LABELS, noise=pipe.invert(images, LABELS, corrections=0, **how), **how)
+    assert psnr(back, images) > max(45, psnr(plain, images) + 5)
+
+
+def test_a_variation_keeps_less_the_stronger_it_is(pipe: mz.Pipeline, images: Tensor) -> None:
+    kept = [psnr(pipe.vary(images, s, LABELS, steps=20), images) for s in (0.1, 0.4, 0.9)]
+    assert kept == sorted(kept, reverse=True)
+    assert torch.equal(pipe.vary(images, 0.0, LABELS), images)
+    one = pipe.vary(images[1], 0.5, 1, steps=10)
+    assert one.shape == (1, 3, SIDE, SIDE)
+
+
+def test_a_variation_with_another_label_goes_to_its_class(pipe: mz.Pipeline) -> None:
+    images = bytes_of(gaussian(torch.zeros(8).long()))  # of a mean of -0.4
+    means = [pipe.vary(images, s, "b", steps=20).float().mean() / 127.5 - 1 for s in (0.3, 0.7, 1)]
+    assert means == sorted(means)
+    assert abs(means[-1] - 0.4) < 0.15
+
+
+def test_variations_depend_on_seed_and_number_alone(pipe: mz.Pipeline, images: Tensor) -> None:
+    made = pipe.vary(images, 0.7, LABELS, steps=10, sampler="ddpm", batch=3)
+    again = pipe.vary(images, 0.7, LABELS, steps=10, sampler="ddpm", batch=1)
+    assert (made.int() - again.int()).abs().max() <= 1
+    assert not torch.equal(made, pipe.vary(images, 0.7, LABELS, steps=10, sampler="ddpm", seed=1))
+
+
+def test_a_row_goes_from_one_image_to_the_other(pipe: mz.Pipeline, images: Tensor) -> None:
+    how = {"steps": 20, "spacing": "logsnr"}
+    row = pipe.interpolate(images[0], images[1], 5, labels=(0, 1), **how)
+    assert row.shape == (5, 3, SIDE, SIDE)
+    assert psnr(row[0], images[0]) > 45
+    assert psnr(row[-1], images[1]) > 45
+    means = row.float().mean((1, 2, 3))
+    assert (means.diff() > 0).all()  # from the dark class to the bright one
+    a, b = torch.randn(2, 3, SIDE, SIDE)
+    ends = pipe.interpolate(a, b, 2, labels=0, **how)
+    how["sampler"] = "ddim"
+    assert torch.equal(ends, pipe.sample(2, 0, noise=torch.stack([a, b]), guidance=1.0, **how))
+
+
+@pytest.mark.parametrize("method", ["repaint", "ddnm", "pigdm", "dps", "mmps"])
+def test_what_is_known_comes_back_to_the_bit(
+    pipe: mz.Pipeline, images: Tensor, mask: Tensor, method: str
+) -> None:
+    made = pipe.inpaint(images, mask, LABELS, method=method, steps=10)
+    assert torch.equal(made[..., mask == 0], images[..., mask == 0])
+    assert not torch.equal(made, images)
+    bits = pipe.inpaint(images, mask.bool(), LABELS, method=method, steps=10)
+    whole = pipe.inpaint(images, 255 * mask.byte(), LABELS, method=method, steps=10)
+    assert torch.equal(made, bits)
+    assert torch.equal(made, whole)
+
+
+def test_what_is_filled_in_has_the_colour_of_the_rest(pipe: mz.Pipeline, mask: Tensor) -> None:
+    """Each channel of each image has one colour, N(m, 0.04), and pixels of N(0, 0.005) about it."""
+    images = bytes_of(gaussian(torch.zeros(6).long()))
+    made = pipe.inpaint(images, mask, 0, steps=40, spacing="logsnr", clipping="none")
+    made = made.float() / 127.5 - 1
+    known, filled = made[..., mask == 0].mean(2), made[..., mask == 1].mean(2)
+    assert (known - filled).abs().max() < 0.1
+    assert 0.6 < made[..., mask == 1].var(2).mean() / 0.005 < 1.4
+
+
+def test_a_soft_mask_mixes(pipe: mz.Pipeline, images: Tensor, mask: Tensor) -> None:
+    hard = pipe.inpaint(images, mask, LABELS, steps=10)
+    soft = pipe.inpaint(images, 0.5 * mask, LABELS, steps=10)
+    expected = (0.5 * hard.float() + 0.5 * images.float()).round().to(torch.uint8)
+    assert (soft.int() - expected.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("method", ["ddnm", "mmps"])
+def test_an_enlarged_image_made_small_is_the_given_one(
+    pipe: mz.Pipeline, images: Tensor, method: str
+) -> None:
+    x = images.float() / 127.5 - 1
+    small = bytes_of(average(2)(x))
+    made = pipe.enlarge(small, 2, LABELS, method=method, steps=20, clipping="none")
+    again = bytes_of(average(2)(made.float() / 127.5 - 1))
+    assert (again.int() - small.int()).abs().max() <= 2
+
+
+def test_restoring_removes_noise(pipe: mz.Pipeline) -> None:
+    x = gaussian(torch.zeros(4).long())
+    y = x + 0.3 * torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
+    made = pipe.restore(y, lambda x: x, 0, noise=0.3, steps=20).float() / 127.5 - 1
+    assert (made - x).square().mean() < 0.25 * (y - x).square().mean()
+
+
+def test_every_call_of_the_network_is_told(pipe: mz.Pipeline, images: Tensor) -> None:
+    told: list[tuple[int, int]] = []
+    pipe.vary(images, 0.5, LABELS, steps=10, batch=2, on_step=lambda *now: told.append(now))
+    assert told == [(i, 10) for i in range(1, 11)]
+
+
+def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm: Path) -> None:
+    pipe = mz.load(trained_ldm)
+    images = pipe.sample(2, labels=[1, 2])
+    height, width = pipe.size
+    mask = torch.zeros(height, width)
+    mask[: height // 2, : width // 2] = 1
+    for method in ("repaint", "ddnm"):
+        made = pipe.inpaint(images, mask, [1, 2], method=method, steps=3)
+        assert torch.equal(made[..., mask == 0], images[..., mask == 0])
+    assert pipe.vary(images, 0.5, [3, 4], steps=4).shape == images.shape
+    assert pipe.interpolate(images[0], images[1], 3, labels=1, steps=3, corrections=1).ndim == 4
+    small = average(2)(images.float()).round().to(torch.uint8)
+    assert pipe.enlarge(small, 2, [1, 2], method="dps", steps=3).shape == images.shape
+    with pytest.raises(mz.UserError, match="works in latents: choose repaint or ddnm"):
+        pipe.inpaint(images, mask, [1, 2], method="mmps")
+    with pytest.raises(mz.UserError, match="works in latents: choose the method dps"):
+        pipe.enlarge(small, 2, [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p, x, m: p.vary(x.float()), r"`images` are torch\.float32 .*: give a uint8 tensor"),
+        (lambda p, x, m: p.vary([1]), "`images` are a list: give a uint8"),
+        (lambda p, x, m: p.vary(x[..., :8]), r"the model's are \(3, 16, 16\): scale and crop"),
+        (lambda p, x, m: p.vary(x[:0]), "there are no `images`"),
+        (lambda p, x, m: p.vary(x, 1.5), r"`strength` is 1\.5: choose 0 to 1"),
+        (lambda p, x, m: p.vary(x, 0.01, steps=10), "less than one of 10 steps"),
+        (lambda p, x, m: p.vary(x, 0.5, [0, 1]), "2 `labels` for 3 images"),
+        (lambda p, x, m: p.vary(x, 0.5, "z"), "there is no class 'z'"),
+        (lambda p, x, m: p.invert(x, sampler="ddpm"), "needs the deterministic sampler"),
+        (lambda p, x, m: p.invert(x, eta=0.5), "needs the deterministic sampler"),
+        (lambda p, x, m: p.interpolate(x[0], x[1], 1), "`n` is 1: choose 2 or more"),
+        (lambda p, x, m: p.inpaint(x, m[:8]), r"the `mask` is \(8, 16\), the images are 16x16"),
+        (lambda p, x, m: p.inpaint(x, 0 * m), "is 0 or 1 everywhere"),
+        (lambda p, x, m: p.inpaint(x, 0 * m + 1), "is 0 or 1 everywhere"),
+        (lambda p, x, m: p.inpaint(x, 2 * m), "values outside 0 to 1"),
+        (lambda p, x, m: p.inpaint(x, m.expand(2, -1, -1)), "there are 2 masks for 3 images"),
+        (lambda p, x, m: p.inpaint(x, m, method="x"), "unknown method 'x': choose one of repaint"),
+        (lambda p, x, m: p.enlarge(x, 2), "enlarged 2 times, do not have this model's 16x16"),
+        (lambda p, x, m: p.restore(x, lambda x: x, method="x"), "unknown method 'x'"),
+        (lambda p, x, m: p.restore(x / torch.tensor(0.0), lambda x: x), "are not finite"),
+        (lambda p, x, m: p.restore(x, lambda x: x, noise=-1), "`noise` is -1: choose 0 or more"),
+        (lambda p, x, m: p.restore(x, lambda x: x, noise=1, method="ddnm"), "for exact"),
+        (lambda p, x, m: p.restore(x, lambda x: x**2), "is not linear"),
+        (lambda p, x, m: p.restore(x, mz.Operator(lambda x: x**2, linear=False)), "method dps"),
+        (lambda p, x, m: p.sample(2, noise=torch.zeros(3, 3, 16, 16)), "`noise` is .*: give "),
+        (lambda p, x, m: p.vary(x, batch=0), "`batch` is 0"),
+        (lambda p, x, m: p.vary(x, seed=-1), "`seed` is -1"),
+        (lambda p, x, m: p.vary(x, step=3), "unknown setting 'step'; did you mean steps"),
+    ],
+)
+def test_bad_input_is_one_line(pipe, images, mask, call, message: str) -> None:
+    with pytest.raises(mz.UserError, match=message):
+        call(pipe, images, mask)
+
+
+def test_a_model_without_classes_takes_no_labels(images: Tensor) -> None:
+    plain = mz.Pipeline(lambda x, t, labels: 0 * x, mz.cosine(100), "x0", (3, SIDE, SIDE))
+    assert plain.vary(images, 0.5, steps=4).shape == images.shape
+    with pytest.raises(mz.UserError, match="unconditional: leave `labels` out"):
+        plain.vary(images, 0.5, labels=1)
