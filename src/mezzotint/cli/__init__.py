@@ -16,6 +16,7 @@ VERBS = {
         ("--resume RUN [--images 400000] ...", "go on with its training"),
     ],
     "sample": [("RUN [-n 64] [--steps 50] [--guidance 2] ...", "make samples with it")],
+    "edit": [("RUN vary|inpaint|enlarge|interpolate|invert IMAGE...", "edit images with it")],
     "evaluate": [
         ("RUN [--samples 10k] [--network inception] ...", "measure its samples against the data"),
         ("VAE [--samples 1000] [--tile 16] ...", "measure what an autoencoder gives back"),

@@ -6,7 +6,7 @@ import contextlib
 import io
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import dropwhile, takewhile
 from typing import Any, TypeVar
@@ -79,6 +79,15 @@ def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
     for name in ("sampler", "spacing"):
         words.add_argument(f"--{name}", nargs="?")  # a value that is missing is for `parse` to say
     return freed(defaults, **vars(words.parse_known_args(arguments)[0]))
+
+
+def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[int | str] | None:
+    """Return the labels that words stand for: classes by name, else by number; None for none."""
+    found: list[int | str] = []
+    for word in words:
+        number = word.removeprefix("-").isdigit() and word not in classes
+        found.append(int(word) if number else word)
+    return found[0] if len(found) == 1 else found or None
 
 
 @contextlib.contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from mezzotint import evaluation
-from mezzotint.cli.flags import parse, settings, subject
+from mezzotint.cli.flags import labels_of, parse, settings, subject
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.drawing.bars import bar
 from mezzotint.drawing.colour import channel_statistics
@@ -72,8 +70,7 @@ def sample(arguments: list[str]) -> None:
     if flags.nfe is None and (settings_found := tuned.in_use(pipe, folder)):
         print(f"recommended, where no flag says otherwise: {settings_found}")
     pipe = replace(pipe, defaults=flags.how.within(flags.nfe))
-    asked = [_label(label, pipe.classes) for label in flags.labels]
-    labels = asked[0] if len(asked) == 1 else asked or None
+    labels = labels_of(flags.labels, pipe.classes)
     progress = bar("denoiser calls")
     task = progress.add_task("sample", total=None, loss="")
 
@@ -98,13 +95,6 @@ def sample(arguments: list[str]) -> None:
     if flags.n > GRID:
         grid = f"a grid of the first {GRID}: {evaluation.grid_of(flags.out)}"
     print(f"{flags.n:,} sample{'s' * (flags.n > 1)}: {flags.out}; {grid}")
-
-
-def _label(word: str, classes: Sequence[str]) -> int | str:
-    """A class of that name, else of that number."""
-    with suppress(ValueError):
-        return word if word in classes else int(word)
-    return word
 
 
 def _colours(of: str, statistics: dict[str, list[float]]) -> None:

@@ -52,7 +52,9 @@ class Edit:
         seed: int,
         batch: int,
         settings: dict[str, Any],
+        plain: bool = False,
     ) -> Edit:
+        """Check a request; with ``plain``, guidance is 1 unless it is among the settings."""
         given = batched(images)
         if given.shape[1:] != image_shape(pipe):
             channels, height, width = image_shape(pipe)
@@ -62,7 +64,7 @@ class Edit:
             )
         sampling.Request(len(given), None, seed, 0, batch)  # refuses numbers that cannot be
         how = chosen(pipe.defaults, settings)
-        if labels is None and "guidance" not in settings:
+        if (labels is None or plain) and "guidance" not in settings:
             how = replace(how, **UNGUIDED)
         sampling.options(pipe, how)
         every = None if labels is None else pipe.labels(len(given), labels)

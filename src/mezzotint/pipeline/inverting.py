@@ -35,8 +35,8 @@ def invert(
 
     DDIM's update is walked from clean to noisy, and each step corrected until it is exact (Song et
     al. 2020, arXiv 2010.02502). `sample` with this ``noise``, the sampler ddim and the same steps
-    and labels gives the images back, as far as the corrections converged. Guidance is 1 unless it
-    is given: a larger one converges less.
+    and labels gives the images back, as far as the corrections converged; without labels, with
+    ``guidance=0``. Guidance is 1 unless it is given: a larger one converges less.
 
     Args:
         images: uint8 (N, C, H, W), or one image (C, H, W).
@@ -53,8 +53,8 @@ def invert(
     Raises:
         UserError: Images of another type or size, or a sampler that draws noise.
     """
-    settings = {"sampler": "ddim", "guidance": 1.0, **settings}
-    edit = Edit.of(pipe, images, labels, 0, batch, settings)
+    settings = {"sampler": "ddim", **settings}
+    edit = Edit.of(pipe, images, labels, 0, batch, settings, plain=True)
     if edit.how.sampler != "ddim" or edit.how.eta:
         raise UserError('inversion needs the deterministic sampler: choose `sampler="ddim"`, eta 0')
     steps = edit.how.steps
@@ -111,9 +111,9 @@ def interpolate(
     ]
     weights = torch.linspace(0, 1, n).view(n, 1, 1, 1)
     x = inversion.slerp(noises[0].expand(n, -1, -1, -1), noises[1].expand(n, -1, -1, -1), weights)
-    settings = {"sampler": "ddim", "guidance": 1.0, **settings}
+    settings = {"sampler": "ddim", **settings}
     blank = torch.zeros(n, *image_shape(pipe), dtype=torch.uint8)
-    edits = [Edit.of(pipe, blank, label, 0, batch, settings) for label in ends]
+    edits = [Edit.of(pipe, blank, label, 0, batch, settings, plain=True) for label in ends]
     one, two = edits if ends[0] != ends[1] else (edits[0], edits[0])
     if one.how.sampler != "ddim" or one.how.eta:
         raise UserError('interpolation needs the deterministic sampler: choose `sampler="ddim"`')

@@ -1,0 +1,213 @@
+"""The verb ``edit``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from math import log10
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from mezzotint.cli.flags import labels_of, parse, settings, subject
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.drawing.bars import bar
+from mezzotint.errors import UserError, nearest
+from mezzotint.evaluation.edited import free_place, read_images, write_edited
+from mezzotint.pipeline import loading
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.pipeline.restoring import METHOD
+from mezzotint.storage import files
+
+
+@dataclass(frozen=True)
+class EditFlags:
+    """What every kind of editing takes."""
+
+    how: SampleConfig
+    out: Path
+    """The folder of the results; a strip of what was given and made is beside it, as OUT.png."""
+    labels: tuple[str, ...] = ()
+    """One class for all images, or one each, by name or number; none is unconditional."""
+    fit: bool = False
+    """Scale and crop images of another size than the model's."""
+    seed: int = 0
+    """All randomness follows from it."""
+    batch: int = 64
+    """How many are made at once."""
+    precision: Literal["float32", "bf16", "auto"] = "float32"
+    """What the network computes in; auto is bf16 where the hardware has it."""
+
+
+@dataclass(frozen=True)
+class VaryFlags(EditFlags):
+    """Make variations of images."""
+
+    strength: float = 0.5
+    """From 0, the image as it is, to 1, nothing of it left."""
+    n: int = 1
+    """Variations of each image."""
+
+
+@dataclass(frozen=True)
+class InpaintFlags(EditFlags):
+    """Fill in what a mask marks white."""
+
+    mask: Path | None = None
+    """An image of the model's size: white is filled in, black stays, grey mixes."""
+    method: str | None = None
+    """repaint, or a posterior method: ddnm, pigdm, dps, mmps."""
+
+
+@dataclass(frozen=True)
+class EnlargeFlags(EditFlags):
+    """Make images larger by a whole factor: `mezzotint edit MODEL enlarge small.png 2`."""
+
+    method: str = METHOD
+    """A posterior method: ddnm, pigdm, dps, mmps."""
+
+
+@dataclass(frozen=True)
+class InterpolateFlags(EditFlags):
+    """Make a row of images from one to another, and an animation, OUT.webp."""
+
+    n: int = 9
+    """How many images, both ends included."""
+    corrections: int = 10
+    """The most corrections a step of the inversion."""
+
+
+@dataclass(frozen=True)
+class InvertFlags(EditFlags):
+    """Find the noise that images are made of (OUT/noise.npy), and sample them back from it."""
+
+    corrections: int = 10
+    """The most corrections a step."""
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What was made, and of what."""
+
+    made: Tensor
+    given: Tensor | None = None
+    mask: Tensor | None = None
+    noise: Tensor | None = None
+
+
+Follow = Callable[[int, int], None]
+
+
+def edit(arguments: list[str]) -> None:
+    """Edit images with a run, a checkpoint, a diffusers folder or a shipped model."""
+    name, rest = subject(arguments, "a model, and what to do: vary, inpaint, enlarge, ...")
+    kind, rest = subject(rest, f"what to do after {name}: {', '.join(KINDS)}")
+    if kind not in KINDS:
+        hint = nearest(kind, list(KINDS)) or f": choose {', '.join(KINDS)}"
+        raise UserError(f"unknown kind of editing {kind!r}{hint}")
+    flags_class, work = KINDS[kind]
+    words = list(takewhile(lambda word: not word.startswith("--"), rest))
+    pipe = loading.load(name)
+    default = flags_class(settings(pipe.defaults, rest), Path(kind))
+    flags = parse(default, rest[len(words) :], f"mezzotint edit {name} {kind}")
+    if not words:
+        raise UserError(f"give the image files after {kind}")
+    free_place(flags.out)
+    pipe = replace(pipe.in_precision(flags.precision), defaults=flags.how)
+    progress = bar("network calls")
+    task = progress.add_task(kind, total=None, loss="")
+
+    def follow(done: int, calls: int) -> None:
+        progress.start()
+        progress.update(task, completed=done, total=calls)
+
+    try:
+        found = work(pipe, words, flags, follow)
+    finally:
+        if progress.live.is_started:
+            progress.stop()
+    made, row = found.made, kind == "interpolate"
+    strip = write_edited(flags.out, made, found.given, found.mask, animate=row)
+    films = f"; an animation: {strip.with_suffix('.webp')}" if row else ""
+    print(f"{len(made):,} image{'s' * (len(made) > 1)}: {flags.out}; a strip: {strip}{films}")
+    if found.noise is not None and found.given is not None:
+        with files.beside(flags.out / "noise.npy") as partial:
+            np.save(partial, found.noise.numpy())
+        error = float((made.double() - found.given.double()).square().mean())
+        back = f"with a PSNR of {10 * log10(255**2 / error):.1f} dB" if error else "to the bit"
+        print(f"their noise: {flags.out / 'noise.npy'}; it gives the images back {back}")
+
+
+def _read(pipe: Pipeline, words: list[str], flags: EditFlags) -> Tensor:
+    return read_images(words, pipe.size, fit=flags.fit)
+
+
+def _shared(pipe: Pipeline, flags: EditFlags, follow: Follow) -> dict[str, Any]:
+    """The arguments that every method of the pipeline takes."""
+    labels = labels_of(flags.labels, pipe.classes)
+    guided = {"guidance": flags.how.guidance} if labels is not None else {}
+    return {"labels": labels, "batch": flags.batch, "on_step": follow, **guided}
+
+
+def _vary(pipe: Pipeline, words: list[str], flags: VaryFlags, follow: Follow) -> Edited:
+    given = _read(pipe, words, flags).repeat_interleave(flags.n, 0)
+    how = _shared(pipe, flags, follow)
+    if isinstance(how["labels"], list):
+        how["labels"] = [label for label in how["labels"] for _ in range(flags.n)]
+    return Edited(pipe.vary(given, flags.strength, seed=flags.seed, **how), given)
+
+
+def _inpaint(pipe: Pipeline, words: list[str], flags: InpaintFlags, follow: Follow) -> Edited:
+    if flags.mask is None:
+        raise UserError("inpaint needs `mask`: give an image, white where it is to be filled in")
+    given, drawn = _read(pipe, words, flags), _read(pipe, [str(flags.mask)], flags)
+    mask = drawn[0].float().mean(0) / 255
+    shared = _shared(pipe, flags, follow)
+    made = pipe.inpaint(given, mask, method=flags.method, seed=flags.seed, **shared)
+    return Edited(made, given, mask)
+
+
+def _enlarge(pipe: Pipeline, words: list[str], flags: EnlargeFlags, follow: Follow) -> Edited:
+    *paths, factor = words
+    if not factor.isdigit() or not paths or int(factor) < 2:
+        raise UserError("give the image files and then the factor, a whole number of 2 or more")
+    height, width = (side // int(factor) for side in pipe.size)
+    small = read_images(paths, (height, width), fit=flags.fit)
+    shared = _shared(pipe, flags, follow)
+    made = pipe.enlarge(small, int(factor), method=flags.method, seed=flags.seed, **shared)
+    given = small.repeat_interleave(int(factor), 2).repeat_interleave(int(factor), 3)
+    return Edited(made, given)
+
+
+def _interpolate(
+    pipe: Pipeline, words: list[str], flags: InterpolateFlags, follow: Follow
+) -> Edited:
+    if len(words) != 2:
+        raise UserError(f"interpolate takes two images, not {len(words)}: give the two ends")
+    a, b = _read(pipe, words, flags)
+    shared = _shared(pipe, flags, follow)
+    if isinstance(shared["labels"], list):
+        shared["labels"] = tuple(shared["labels"])
+    made = pipe.interpolate(a, b, flags.n, corrections=flags.corrections, sampler="ddim", **shared)
+    return Edited(made)
+
+
+def _invert(pipe: Pipeline, words: list[str], flags: InvertFlags, follow: Follow) -> Edited:
+    given, shared = _read(pipe, words, flags), _shared(pipe, flags, follow)
+    shared.pop("guidance", None)
+    noise = pipe.invert(given, corrections=flags.corrections, **shared)
+    plain = 0.0 if pipe.classes and shared["labels"] is None else 1.0
+    made = pipe.sample(len(given), shared["labels"], noise=noise, sampler="ddim", guidance=plain)
+    return Edited(made, given, noise=noise)
+
+
+KINDS: dict[str, tuple[Any, Callable[..., Edited]]] = {
+    "vary": (VaryFlags, _vary),
+    "inpaint": (InpaintFlags, _inpaint),
+    "enlarge": (EnlargeFlags, _enlarge),
+    "interpolate": (InterpolateFlags, _interpolate),
+    "invert": (InvertFlags, _invert),
+}

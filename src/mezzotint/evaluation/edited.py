@@ -1,0 +1,128 @@
+"""Images read for editing, and what became of them as files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from mezzotint.data.images import read_image
+from mezzotint.drawing import figures
+from mezzotint.errors import UserError
+from mezzotint.storage import files
+from mezzotint.storage.arrays import nchw
+
+FRAME = 120  # milliseconds of a frame of an animation
+
+
+def read_images(paths: Sequence[str | Path], size: tuple[int, int], *, fit: bool = False) -> Tensor:
+    """Read image files to be edited.
+
+    Args:
+        paths: The files, of any format that `prepare` reads.
+        size: Height and width that the images must have, such as ``pipe.size``.
+        fit: Scale and crop images of another size, around their centre.
+
+    Returns:
+        uint8 (N, 3, H, W), RGB.
+
+    Raises:
+        UserError: A file that cannot be read, or that has another size without ``fit``.
+    """
+    height, width = size
+    images = []
+    for path in map(Path, paths):
+        try:
+            pixels = read_image(path)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        if pixels.shape[:2] != size and not fit:
+            raise UserError(
+                f"{path} is {pixels.shape[0]}x{pixels.shape[1]}, the model's images are "
+                f"{height}x{width} (height x width): pass `fit=True` to scale and crop it"
+            )
+        if pixels.shape[:2] != size:
+            whole = ImageOps.fit(Image.fromarray(pixels), (width, height), Image.Resampling.BICUBIC)
+            pixels = np.asarray(whole)
+        images.append(pixels)
+    return nchw(np.stack(images))
+
+
+def write_edited(
+    out: str | Path,
+    images: Tensor,
+    given: Tensor | None = None,
+    mask: Tensor | None = None,
+    *,
+    animate: bool = False,
+) -> Path:
+    """Write edited images to a folder, and beside it a strip of what was given and made.
+
+    The images are ``out/000000.png`` and so on; the strip is ``out.png``, and with ``animate`` they
+    are the frames of ``out.webp`` too, there and back.
+
+    Args:
+        out: The folder, which must not hold anything yet.
+        images: uint8 (N, C, H, W).
+        given: What they were made of, of the same shape, for the strip.
+        mask: What was filled in, (H, W) or (N, H, W), from 0 to 1, for the strip.
+        animate: Whether to write the animation.
+
+    Returns:
+        The strip's path.
+
+    Raises:
+        UserError: Something is there already, or cannot be written.
+    """
+    folder, strip, film = free_place(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(images):
+        figures.to_pil(image).save(folder / f"{i:06d}.png")
+    rows = [("given", given), ("mask", _shown(mask, images)), ("made", images)]
+    there = [(name, row) for name, row in rows if row is not None]
+    labels = [k for k, (_, row) in enumerate(there) for _ in row]
+    sheet = figures.grid(torch.cat([row for _, row in there]), labels, [name for name, _ in there])
+    with files.beside(strip) as partial:
+        sheet.save(partial)
+    if animate:
+        frames = [_large(figures.to_pil(image)) for image in images]
+        back = frames[-2:0:-1]
+        with files.beside(film) as partial:
+            frames[0].save(
+                partial, save_all=True, append_images=[*frames[1:], *back], duration=FRAME, loop=0
+            )
+    return strip
+
+
+def free_place(out: str | Path) -> tuple[Path, Path, Path]:
+    """Return a folder that is free, and the strip and the animation beside it.
+
+    Raises UserError where one of them exists, or the folder holds anything.
+    """
+    folder = files.as_folder(out)
+    place = folder.resolve()  # "." has no name
+    strip, film = place.with_name(f"{place.name}.png"), place.with_name(f"{place.name}.webp")
+    for path in (strip, film):
+        if path.exists():
+            raise UserError(f"{path} exists: choose another `out`")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty: choose another `out`")
+    return folder, strip, film
+
+
+def _shown(mask: Tensor | None, images: Tensor) -> Tensor | None:
+    """A mask as images: white is filled in."""
+    if mask is None:
+        return None
+    grey = (255 * mask.float()).round().to(torch.uint8).reshape(-1, 1, *mask.shape[-2:])
+    return grey.expand(len(grey), images.shape[1], -1, -1)
+
+
+def _large(image: Image.Image) -> Image.Image:
+    """Small images enlarged to about 256 pixels, for an animation that can be looked at."""
+    zoom = max(1, 256 // max(image.size))
+    return image.resize((zoom * image.width, zoom * image.height), Image.Resampling.NEAREST)

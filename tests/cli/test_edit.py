@@ -1,0 +1,115 @@
+"""The verb edit: what it writes, and what it refuses before the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mezzotint as mz
+from mezzotint.evaluation.edited import read_images, write_edited
+
+from commands import CapSys, call
+
+
+def succeeds(words: str, capsys: CapSys) -> str:
+    code, out, error = call(capsys, *words.split())
+    assert code == 0, error
+    return out
+
+
+def refused(words: str, capsys: CapSys) -> str:
+    code, _, error = call(capsys, *words.split())
+    assert code == 2
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.fixture
+def here(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a run, two images of its size, a smaller one and a mask."""
+    monkeypatch.chdir(tmp_path)
+    for name, side in (("a.png", 32), ("b.png", 32), ("small.png", 16)):
+        pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(name)
+    mask = Image.new("L", (32, 32), 0)
+    mask.paste(255, (8, 8, 24, 24))
+    mask.save("mask.png")
+    Image.new("RGB", (64, 48), "red").save("photo.jpg")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        ("vary a.png --strength 0.5 --labels 3 --n 2", 2),
+        ("vary photo.jpg --fit --strength 0.5", 1),
+        ("inpaint a.png b.png --mask mask.png --labels 1 2 --method ddnm", 2),
+        ("enlarge small.png 2 --labels 1 --method ddnm", 1),
+        ("interpolate a.png b.png --n 3 --labels 1 2 --corrections 1", 3),
+        ("invert a.png --labels 1 --corrections 2", 1),
+    ],
+)
+def test_each_kind_writes_images_and_a_strip(here: Path, words: str, count: int, capsys) -> None:
+    said = succeeds(f"edit run {words} --out made", capsys)
+    assert f"{count} image" in said
+    assert sorted(p.name for p in Path("made").glob("*.png")) == [
+        f"{i:06d}.png" for i in range(count)
+    ]
+    assert Image.open("made.png").width > 32
+    assert Path("made.webp").exists() is words.startswith("interpolate")
+    assert Path("made/noise.npy").exists() is words.startswith("invert")
+
+
+def test_what_a_mask_leaves_alone_is_the_files_own(here: Path, capsys) -> None:
+    succeeds("edit run inpaint a.png --mask mask.png --method ddnm --out made", capsys)
+    before, after = np.asarray(Image.open("a.png")), np.asarray(Image.open("made/000000.png"))
+    assert np.array_equal(before[:8], after[:8])
+    assert not np.array_equal(before, after)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "give a model, and what to do"),
+        ("run", "give what to do after run: vary, inpaint"),
+        ("run vray a.png", "unknown kind of editing 'vray'; did you mean vary?"),
+        ("run vary", "give the image files after vary"),
+        ("run vary none.png", "none.png: cannot be opened"),
+        ("run vary photo.jpg", "photo.jpg is 48x64, the model's images are 32x32"),
+        ("run vary photo.jpg", "pass --fit to scale and crop it"),
+        ("run vary a.png --strength 2", "--strength is 2: choose 0 to 1"),
+        ("run vary a.png --labels z", "there is no class 'z'"),
+        ("run inpaint a.png", "inpaint needs --mask: give an image"),
+        ("run enlarge small.png", "give the image files and then the factor"),
+        ("run enlarge a.png 2", "a.png is 32x32, the model's images are 16x16"),
+        ("run interpolate a.png", "interpolate takes two images, not 1"),
+        ("run invert a.png --eta 1", "inversion needs the deterministic sampler"),
+        ("run vary a.png --out b.png", "give --out a folder"),
+        ("run vary a.png --out full", "full is not empty: choose another --out"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(here: Path, words: str, message: str, capsys):
+    Path("full").mkdir()
+    Path("full/mine.txt").write_text("mine")
+    before = sorted(here.rglob("*"))
+    assert message in refused(f"edit {words}", capsys)
+    assert sorted(here.rglob("*")) == before
+
+
+def test_images_are_read_in_the_models_size(here: Path) -> None:
+    assert read_images(["a.png", "b.png"], (32, 32)).shape == (2, 3, 32, 32)
+    fitted = read_images(["photo.jpg"], (32, 16), fit=True)
+    assert fitted.shape == (1, 3, 32, 16)
+    assert fitted[0, 0].float().mean() > 200  # red
+
+
+def test_nothing_is_overwritten(here: Path) -> None:
+    images = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    write_edited("out", images, animate=True)
+    for again in ("out", "a"):  # a.png lies beside it
+        with pytest.raises(mz.UserError, match="choose another `out`"):
+            write_edited(again, images)
