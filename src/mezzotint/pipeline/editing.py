@@ -107,4 +107,4 @@ def batched(images: Tensor) -> Tensor:
 
 
 def image_shape(pipe: Pipeline) -> tuple[int, int, int]:
-    return pipe.codec.picture_shape(pipe.shape)
+    return pipe.codec.image_shape(pipe.shape)
