@@ -71,7 +71,7 @@ def test_resuming_a_finished_run_ends_well(trained, tiny, capsys, monkeypatch) -
 def test_help_and_version(capsys: CapSys) -> None:
     assert "usage: mezzotint" in call(capsys)[1]
     assert call(capsys, "--version")[1].startswith("mezzotint 0.")
-    code, said, _ = call(capsys, "train", "glyphs-ddpm", "--help")
+    code, said, _ = call(capsys, "train", "glyphs-ddpm", "--help-all")
     assert code == 0
     for flag in ("--images", "--batch", "--skip-bad", "--resume", "--data"):
         assert flag in said
@@ -93,7 +93,7 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
         ("train", "give a recipe: glyphs-ddpm, cifar10-ddpm, cifar10-ddpm-small"),
         ("train glyph-ddpm", "; did you mean glyphs-ddpm"),
         ("train zzz", "unknown recipe 'zzz': choose one of glyphs-ddpm"),
-        ("train glyphs-ddpm --bach 3", "unknown field --bach; did you mean --batch"),
+        ("train glyphs-ddpm --bach 3", "unknown option --bach; did you mean --batch"),
         ("train glyphs-ddpm --batch many", "--batch"),
         ("train glyphs-ddpm --batch 0", "batch: input should be greater than 0, not 0"),
         (
@@ -135,7 +135,7 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
         ("sample RUN --spacing optimised --steps 25", "an optimised grid has at most 24 steps"),
         ("sample RUN --clipping soft", "unknown clipping 'soft': choose one of none, static, dyn"),
         ("sample RUN --weaker nowhere", "there is no folder nowhere"),
-        ("sample RUN --stepps 3", "unknown field --stepps; did you mean --steps"),
+        ("sample RUN --stepps 3", "unknown option --stepps; did you mean --steps"),
         ("sample RUN --seed -1", "--seed is -1: choose 0 or more"),
         ("sample RUN --guidance inf", "guidance: input should be a finite number"),
         ("sample RUN --out RUN/config.json", "config.json"),
@@ -276,7 +276,7 @@ def test_weights_that_are_not_finite_are_one_clear_line(trained, capsys) -> None
 
 @pytest.mark.parametrize("verb", ["sample", "evaluate"])
 def test_help_shows_what_can_be_chosen(trained: Path, capsys: CapSys, verb: str) -> None:
-    code, said, _ = call(capsys, verb, str(trained), "--help")
+    code, said, _ = call(capsys, verb, str(trained), "--help-all")
     assert code == 0
     for field in SampleConfig.__dataclass_fields__:
         assert f"--{field.replace('_', '-')} " in said, field
@@ -289,7 +289,7 @@ def test_help_shows_what_can_be_chosen(trained: Path, capsys: CapSys, verb: str)
 @pytest.mark.parametrize(
     ("verb", "subject", "flags"),
     [
-        ("sample", "sample RUN [-h]", ["-n INT", "--sampler", "--out", "--eta"]),
+        ("sample", "sample RUN [-h]", ["-n INT", "--sampler", "--out"]),
         (
             "evaluate",
             "evaluate RUN [-h]",

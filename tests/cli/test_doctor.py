@@ -55,7 +55,7 @@ def test_where_nothing_is_wrong_it_says_so_and_exits_with_0(capsys, monkeypatch)
         ("doctor", "give a run's folder"),
         ("doctor nowhere", "nowhere is not a run"),
         ("doctor RUN --samples 3", "3 images cannot be measured: give at least 10"),
-        ("doctor RUN --smaples 3", "unknown field --smaples; did you mean --samples"),
+        ("doctor RUN --smaples 3", "unknown option --smaples; did you mean --samples"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(

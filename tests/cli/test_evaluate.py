@@ -206,7 +206,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate RUN --nfe 1 --sampler heun", "a budget of 1 denoiser calls is below what"),
         ("evaluate RUN --sampler nonsense", "unknown sampler 'nonsense': choose one of ddpm, ddim"),
         ("evaluate RUN --weaker nowhere", "there is no folder nowhere"),
-        ("evaluate RUN --stepps 3", "unknown field --stepps; did you mean --steps"),
+        ("evaluate RUN --stepps 3", "unknown option --stepps; did you mean --steps"),
         (
             "evaluate RUN --against LARGE",
             "64x64, those to measure of 32x32: scale them with --size",

@@ -131,7 +131,7 @@ def test_autoencoders_are_told_from_all_else(trained, trained_vae, foreign, tmp_
         ("VAE --samples -1", "-1 images cannot be measured: give at least 10"),
         ("VAE --metrics accuracy", "accuracy"),
         ("VAE --tile 3", "a tile of 3 latents a side is too small"),
-        ("VAE --steps 3", "unknown field --steps"),
+        ("VAE --steps 3", "unknown option --steps"),
         ("EMPTY", "has no checkpoint yet: train it on with --resume"),
         ("BROKEN", "is damaged"),
     ],

@@ -20,7 +20,7 @@ from commands import CapSys, call
         (["{}/run", "{}/run/../run"], "{}/run/../run is given twice: give each run once"),
         (["{}/run", "--samples", "0"], "samples: input should be greater than 0, not 0"),
         (["{}/run", "--seed", "-1"], "seed: input should be greater than or equal to 0, not -1"),
-        (["{}/run", "--sample", "3"], "unknown field --sample; did you mean --samples"),
+        (["{}/run", "--sample", "3"], "unknown option --sample; did you mean --samples"),
     ],
 )
 def test_bad_input_is_one_clear_line(

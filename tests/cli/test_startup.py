@@ -27,7 +27,9 @@ def imported(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["-V"], ["--version"], ["trian"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["help"], ["help", "trian"], ["-V"], ["--version"], ["trian"]]
+)
 def test_help_version_and_a_mistyped_verb_do_not_wait_for_torch(arguments: list[str]) -> None:
     found = imported(f"from mezzotint.cli import main; main({arguments})")
     assert "mezzotint.cli" in found

@@ -74,7 +74,7 @@ def test_a_limit_may_be_set_aside(trained: Path, capsys: CapSys, monkeypatch) ->
         ("sweep RUN --metric prdc", "prdc"),
         ("sweep RUN --network vgg", "vgg"),
         ("sweep RUN --minutes 0", "more than --minutes 0: allow more"),
-        ("sweep RUN --stepps 3", "unknown field --stepps; did you mean --steps"),
+        ("sweep RUN --stepps 3", "unknown option --stepps; did you mean --steps"),
     ],
 )
 def test_bad_input_is_one_clear_line(

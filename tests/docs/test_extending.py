@@ -173,7 +173,7 @@ def test_a_model_is_trained_and_sampled_with_all_of_them(
     ],
 )
 def test_the_help_lists_them(page: dict[str, Any], flag: str, names: str, capsys: CapSys) -> None:
-    code, out, _ = call(capsys, "train", "glyphs-flow", "--help")
+    code, out, _ = call(capsys, "train", "glyphs-flow", "--help-all")
     assert code == 0
     assert f"{flag}{{{','.join(REGISTRIES[names])}" in re.sub(r"[\s|│]", "", out)  # unwrapped
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from functools import partial
 from importlib import import_module
 
 import mezzotint
@@ -29,12 +30,12 @@ VERBS = {
     "doctor": [("RUN [--samples 128]", "name what is wrong with it")],
     "reproduce": [("[--scale glyphs] [--only B] ...", "carry out the paper's experiments")],
 }
-"""How each verb is used, and what for. `mezzotint.cli.VERB` defines it, imported when it is called:
-most of them import torch, for which no one who asks for help should wait."""
+"""How each verb is used, and what for. `mezzotint.cli.VERB` defines it, and is imported when the
+verb is called: most verbs import torch, and `mezzotint --help` should not wait for that."""
 
 
 def usage() -> str:
-    """The answer to ``mezzotint --help``."""
+    """Return the answer to ``mezzotint --help``."""
     lines = [
         f"  {f'{verb} {how}':<57} {what}" for verb, uses in VERBS.items() for how, what in uses
     ]
@@ -44,15 +45,18 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "`mezzotint VERB --help` lists its fields, `mezzotint train --help` the recipes.",
+            "`mezzotint help VERB` shows the options of a verb, and `help train` the recipes.",
+            "`mezzotint --completion bash` (or zsh, fish) prints a script that completes commands.",
+            "`mezzotint --version` (or -V) prints the version.",
         ]
     )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command `mezzotint`: exits with 0, 2 for what the user got wrong, 128 + a signal.
+    """Run the command `mezzotint`.
 
-    With 1 where `doctor` found something wrong.
+    It exits with 0 on success, 2 if the user made a mistake, 128 + the number of a signal, and 1 if
+    `doctor` found something wrong.
     """
     warnings.formatwarning = lambda message, *_: f"mezzotint: warning: {as_flags(str(message))}\n"
     given = sys.argv[1:] if arguments is None else arguments
@@ -61,16 +65,17 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             if verb in ("-V", "--version"):
                 print(f"mezzotint {mezzotint.__version__}")
-            elif verb in ("-h", "--help"):
+            elif verb in ("-h", "--help") or given == ["help"]:
                 print(usage())
-            elif verb not in VERBS:
-                hint = nearest(verb, list(VERBS)) or f": choose {', '.join(VERBS)}"
-                raise UserError(f"unknown verb {verb!r}{hint}")
+            elif verb == "--completion":
+                print(_completion(given[1:]), end="")
+            elif verb == "help":
+                _call(given[1], [*given[2:], "--help"])
             else:
                 _call(verb, given[1:])
         finally:
-            sys.stdout.flush()  # not at Python's end, which complains where the reader has gone
-    except BrokenPipeError:  # what reads our output has seen enough, as `head` does
+            sys.stdout.flush()  # now, because Python's own flush complains if the reader has gone
+    except BrokenPipeError:  # the reader of our output has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except (UserError, OSError) as error:
@@ -86,17 +91,49 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _call(verb: str, arguments: list[str]) -> None:
+    if verb not in VERBS:
+        hint = nearest(verb, list(VERBS)) or f": choose {', '.join(VERBS)}"
+        raise UserError(f"unknown verb {verb!r}{hint}")
     from mezzotint.networks.allocator import keep_freed_memory
 
     keep_freed_memory()
     getattr(import_module(f"mezzotint.cli.{verb}"), verb)(arguments)
 
 
+def _completion(arguments: list[str]) -> str:
+    """Return a completion script; which words there are is read from the help of the verbs."""
+    from mezzotint.cli.completion import SHELLS, script
+    from mezzotint.errors import unknown
+
+    if len(arguments) != 1:
+        raise UserError(f"`completion` needs a shell: choose {', '.join(SHELLS)}")
+    if arguments[0] not in SHELLS:
+        raise unknown("shell", arguments[0], SHELLS)
+    from mezzotint.cli.edit import KINDS
+    from mezzotint.cli.help import HELP_ALL, options, printed
+    from mezzotint.config.recipes import RECIPES
+    from mezzotint.pipeline import shipped
+
+    recipes, models = list(RECIPES), shipped.names()
+    names = {
+        "train": recipes,
+        "sample": models,
+        "edit": [*models, *KINDS],
+        "evaluate": models,
+    }
+    about = {"train": recipes[:1], "edit": [*models[:1], *list(KINDS)[:1]]}
+    words = {}
+    for verb in VERBS:
+        whole = printed(partial(_call, verb, [*about.get(verb, ()), HELP_ALL]))
+        words[verb] = [*names.get(verb, ()), *options(whole), "--help", HELP_ALL]
+    return script(arguments[0], [*VERBS, "help"], {**words, "help": list(VERBS)})
+
+
 def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
     import torch
 
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or "can't allocate memory" in str(error)  # as torch says it of a CPU's
+    return known or "can't allocate memory" in str(error)  # torch's words for a CPU's memory
 
 
 def _fail(message: str, code: int) -> None:

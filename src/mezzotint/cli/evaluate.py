@@ -18,6 +18,19 @@ from mezzotint.evaluation.nearest import SHOWN
 from mezzotint.metrics import METRICS
 from mezzotint.pipeline import loading, shipped
 
+OFTEN = (
+    "--out",
+    "--against",
+    "--network",
+    "--metrics",
+    "--samples",
+    "--seed",
+    "--batch",
+    "--sampler",
+    "--steps",
+    "--guidance",
+)
+
 
 @dataclass(frozen=True)
 class Measures:
@@ -85,7 +98,7 @@ def evaluate(arguments: list[str]) -> None:
     """
     shown = ModelFlags(SampleConfig(), Path("RUN/evaluation"))
     what = "a run, a checkpoint, a diffusers folder, a shipped model, or images"
-    name, rest = subject(arguments, what, "mezzotint evaluate RUN", shown)
+    name, rest = subject(arguments, what, "mezzotint evaluate RUN", shown, OFTEN)
     data = shipped.find(name) and any(flag.split("=")[0] == "--split" for flag in rest)
     if loading.is_autoencoder(name):
         reconstructions(name, rest)
@@ -101,7 +114,7 @@ def _model(name: str, rest: list[str]) -> None:
     pipe = loading.load(folder, device)
     run = (folder / "checkpoints").is_dir()
     default = ModelFlags(settings(pipe.defaults, rest), (folder if run else Path()) / "evaluation")
-    flags = parse(default, rest, f"mezzotint evaluate {name}")
+    flags = parse(default, rest, f"mezzotint evaluate {name}", OFTEN)
     counts = evaluation.tiers(flags.samples)
     with Follower("images") as follow, flags_called(data="against", split="against_split"):
         found = evaluation.of_model(

@@ -1,4 +1,4 @@
-"""From the words after a verb to its flags, with whatever is wrong as one line."""
+"""The words after a verb, parsed into its flags; a mistake becomes a message of one line."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import contextlib
 import io
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from itertools import dropwhile, takewhile
 from typing import Any, TypeVar
 
 import tyro
 
+from mezzotint.cli.help import HELP, HELP_ALL, printed, short
 from mezzotint.config.sampling import SampleConfig, freed
 from mezzotint.errors import UserError, nearest
 
@@ -20,25 +21,38 @@ T = TypeVar("T")
 
 
 def subject(
-    arguments: list[str], what: str, program: str = "", default: object = None
+    arguments: list[str],
+    what: str,
+    program: str = "",
+    default: object = None,
+    first: Collection[str] = (),
 ) -> tuple[str, list[str]]:
-    """The first word, which says what a verb is about, and the rest.
+    """Return the first word, which says what the verb is about, and the other words.
 
-    Asked for help in its place, the flags of ``default`` are shown, if those are the same whatever
-    the verb is about.
+    If the first word asks for help, the flags of ``default`` are shown; without ``default`` they
+    depend on what the verb is about.
     """
-    if arguments and arguments[0] in ("-h", "--help"):
+    if arguments and arguments[0] in (*HELP, HELP_ALL):
         if default is not None:
-            parse(default, ["--help"], program)
-        print(f"Give {what}.\nIts fields: put its name before --help.")
+            parse(default, arguments[:1], program, first)
+        print(f"Give {what}.\nTo see the options, put a name before {arguments[0]}.")
         sys.exit(0)
     if not arguments or arguments[0].startswith("-"):
         raise UserError(f"give {what}")
     return arguments[0], arguments[1:]
 
 
-def parse(default: T, arguments: list[str], program: str) -> T:
-    """The flags of ``default``'s fields, nested ones flat; whatever is wrong as one line."""
+def parse(default: T, arguments: list[str], program: str, first: Collection[str] = ()) -> T:
+    """Parse the flags for the fields of ``default``, nested ones flat.
+
+    ``--help`` shows the options of ``first``, or all if that is empty; ``--help-all`` shows all.
+    Raises UserError with a message of one line for a mistake.
+    """
+    if first and HELP_ALL not in arguments and set(HELP) & set(arguments):
+        whole = printed(lambda: parse(default, [HELP_ALL], program))
+        print(short(whole, first, program))
+        sys.exit(0)
+    arguments = ["--help" if word == HELP_ALL else word for word in arguments]
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -55,29 +69,30 @@ def parse(default: T, arguments: list[str], program: str) -> T:
             raise
         cause: BaseException | None = stop
         while cause:
-            if isinstance(cause, UserError):  # a configuration refused the values
+            if isinstance(cause, UserError):  # raised by a configuration
                 raise UserError(str(cause)) from None
             cause = cause.__context__
-        # tyro draws a box, of lines or of ASCII: under its title the first paragraph says what is
-        # wrong, the rest repeats the help.
+        # tyro draws a box. The first paragraph under its title says what is wrong, the rest repeats
+        # the help.
         lines = [line.strip("│| ") for line in said.getvalue().splitlines()[1:]]
         words = takewhile(_is_text, dropwhile(lambda line: not _is_text(line), lines))
         raise UserError(f"{' '.join(words)} (see {program} --help)") from None
     if unknown:
         names = [f"--{name.replace('_', '-')}" for name in _leaves(asdict(default))]  # type: ignore[call-overload]
         hint = nearest(unknown[0], names) or f"; see {program} --help"
-        raise UserError(f"unknown field {unknown[0]}{hint}")
+        raise UserError(f"unknown option {unknown[0]}{hint}")
     return flags
 
 
 def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
-    """Defaults for flags that may ask for another sampler or spacing, as `Pipeline.sample` has it.
+    """Return the defaults for flags that may choose another sampler or spacing.
 
-    To be had before the flags are parsed, which refuses what does not fit together.
+    Options that do not belong to the chosen sampler are reset, as `Pipeline.sample` does. This must
+    happen before the flags are parsed, because parsing refuses options that do not fit together.
     """
     words = ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("sampler", "spacing"):
-        words.add_argument(f"--{name}", nargs="?")  # a value that is missing is for `parse` to say
+        words.add_argument(f"--{name}", nargs="?")  # `parse` reports a missing value
     return freed(defaults, **vars(words.parse_known_args(arguments)[0]))
 
 
@@ -92,7 +107,7 @@ def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[
 
 @contextlib.contextmanager
 def flags_called(**flags: str) -> Iterator[None]:
-    """Let errors name arguments by the flags that they have here: ``data="against"``."""
+    """Rename arguments in the messages of errors to their flags: ``data="against"``."""
     try:
         yield
     except UserError as error:

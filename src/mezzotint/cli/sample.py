@@ -18,6 +18,18 @@ from mezzotint.evaluation.folder import GRID
 from mezzotint.pipeline import loading, tuned
 from mezzotint.storage.arrays import nhwc
 
+OFTEN = (
+    "--out",
+    "--n",
+    "--labels",
+    "--seed",
+    "--batch",
+    "--precision",
+    "--sampler",
+    "--steps",
+    "--guidance",
+)
+
 
 @dataclass(frozen=True)
 class SampleFlags:
@@ -51,7 +63,7 @@ def sample(arguments: list[str]) -> None:
     """Sample from a run, a checkpoint, a diffusers folder or a shipped model."""
     shown = SampleFlags(SampleConfig(), Path("RUN/pictures"))
     what = "a run, a checkpoint, a diffusers folder or a shipped model"
-    name, rest = subject(arguments, what, "mezzotint sample RUN", shown)
+    name, rest = subject(arguments, what, "mezzotint sample RUN", shown, OFTEN)
     share, _ = evaluation.join()
     if share.count > 1:
         raise UserError("sample is one process's work: start it without torchrun")
@@ -61,7 +73,7 @@ def sample(arguments: list[str]) -> None:
         settings(pipe.defaults, rest),
         (folder if (folder / "checkpoints").is_dir() else Path()) / "pictures",
     )
-    flags = parse(default, rest, f"mezzotint sample {name}")
+    flags = parse(default, rest, f"mezzotint sample {name}", OFTEN)
     if flags.weaker:
         pipe = pipe.guided_by(loading.load(flags.weaker))
     if flags.tile:

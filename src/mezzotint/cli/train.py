@@ -16,6 +16,20 @@ from mezzotint.run.entry import training
 from mezzotint.run.request import start
 from mezzotint.run.watching import watch
 
+OFTEN = (
+    "--data",
+    "--size",
+    "--out",
+    "--resume",
+    "--images",
+    "--batch",
+    "--accumulate",
+    "--lr",
+    "--sample-every",
+    "--evaluate-every",
+    "--seed",
+)
+
 
 @dataclass(frozen=True)
 class TrainFlags:
@@ -43,7 +57,7 @@ def train(arguments: list[str]) -> None:
         name, rest = subject(arguments, what)
         called, begun = name, start(name, *_out_and_resume(rest))
     default = TrainFlags(begun.base, begun.folder, resume=begun.resumed)
-    flags = parse(default, rest, f"mezzotint train {called}")
+    flags = parse(default, rest, f"mezzotint train {called}", OFTEN)
     fields = given(begun.base, flags.experiment, rest)
     track = None if flags.track == "none" else flags.track
     steps = training(name, out=flags.out, resume=flags.resume, track=track, **fields)
@@ -62,7 +76,7 @@ def given(base: Configuration, asked: Configuration, words: list[str]) -> dict[s
 def _out_and_resume(words: list[str]) -> tuple[str | None, bool]:
     """Return what decides about the defaults of the other flags."""
     flags = ArgumentParser(add_help=False, allow_abbrev=False)
-    flags.add_argument("--out", nargs="?")  # a value that is missing is for `parse` to say
+    flags.add_argument("--out", nargs="?")  # `parse` reports a missing value
     flags.add_argument("--resume", action="store_true")
     found = flags.parse_known_args(words)[0]
     return found.out, found.resume
