@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from diffusers import UNet2DModel
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 import mezzotint as mz
@@ -71,6 +73,47 @@ def test_the_same_weights_give_the_same_output(config: dict[str, Any]) -> None:
     with torch.no_grad():
         wanted = reference(x, t, class_labels=labels).sample
         torch.testing.assert_close(net(x, t, labels), wanted, rtol=1e-5, atol=1e-5)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> dict[str, Any]:
+    """Settings of a small UNet2DModel, whatever is read of each."""
+    widths = draw(st.lists(st.sampled_from([16, 32]), min_size=1, max_size=3))
+    choices: dict[str, list[Any]] = {
+        "layers_per_block": [1, 2],
+        "downsample_type": ["conv", "resnet"],
+        "upsample_type": ["conv", "resnet"],
+        "downsample_padding": [0, 1],
+        "freq_shift": [0, 1],
+        "flip_sin_to_cos": [True, False],
+        "norm_eps": [1e-6, 1e-5, 1e-3],
+        "attention_head_dim": [None, 8],
+        "attn_norm_num_groups": [None, 4],
+        "resnet_time_scale_shift": ["default", "scale_shift"],
+        "add_attention": [True, False],
+        "time_embedding_dim": [None, 20],
+        "num_class_embeds": [None, 4],
+        "out_channels": [2, 4],
+    }
+    down, up = (
+        [draw(st.sampled_from([f"{side}Block2D", f"Attn{side}Block2D", long])) for _ in widths]
+        for side, long in (("Down", "ResnetDownsampleBlock2D"), ("Up", "ResnetUpsampleBlock2D"))
+    )
+    chosen = {name: draw(st.sampled_from(values)) for name, values in choices.items()}
+    own = {"in_channels": 2, "norm_num_groups": 8, "block_out_channels": tuple(widths)}
+    return chosen | own | {"down_block_types": tuple(down), "up_block_types": tuple(up)}
+
+
+@settings(max_examples=10, deadline=None)
+@given(config=configs())
+def test_so_they_do_whatever_the_settings_are(config: dict[str, Any]) -> None:
+    reference = unet(config)
+    net = ours(reference)
+    x, t = torch.randn(2, 2, 8, 8), torch.tensor([3, 700])
+    labels = torch.tensor([0, 3]) if net.classes else None
+    with torch.no_grad():
+        wanted = reference(x, t, class_labels=labels).sample
+        torch.testing.assert_close(net(x, t, labels), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_settings_that_are_left_out_are_the_librarys_own_defaults() -> None:

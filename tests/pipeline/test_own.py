@@ -10,7 +10,7 @@ import torch
 
 import mezzotint as mz
 from mezzotint.config.sampling import SampleConfig
-from mezzotint.networks import UNet, passing
+from mezzotint.networks import UNet, UNetConfig, passing
 from mezzotint.pipeline import tuned
 from mezzotint.pipeline.tuned import Choice, Recommended
 from own import Lacking, Own, Plain, Wrong
@@ -29,10 +29,12 @@ def test_any_module_makes_images(own: mz.Pipeline) -> None:
     assert torch.equal(own.sample(1, 1, steps=5), own.sample(1, "bee", steps=5))
 
 
-def test_the_default_steps_are_no_more_than_the_schedule_has() -> None:
+@pytest.mark.parametrize("net", [Plain, lambda: UNet(UNetConfig((8,), 1, (), groups=4)).eval()])
+def test_the_default_steps_are_no_more_than_the_schedule_has(net) -> None:
     shape = (3, 8, 8)
-    pipe = mz.Pipeline(Plain(), mz.cosine(20), "v", shape)
+    pipe = mz.Pipeline(net(), mz.cosine(20), "v", shape)
     assert pipe.defaults == SampleConfig(steps=20)
+    assert pipe.defaults_from == "mezzotint's own"
     assert pipe.sample(1).shape == (1, *shape)
     assert mz.Pipeline(Plain(), mz.cosine(60), "v", shape).defaults == SampleConfig()
     chosen = mz.Pipeline(Plain(), mz.cosine(20), "v", shape, defaults=SampleConfig(steps=30))

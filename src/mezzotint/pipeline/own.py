@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 def accepted(pipe: Pipeline) -> dict[str, Any]:
     """Return the checked fields of a pipeline made by hand: net, shape and classes.
 
-    The default settings make no more steps than the schedule has levels.
     Raises UserError as `Pipeline` does.
     """
     schedule, names = pipe.schedule, pipe.classes
@@ -32,7 +31,15 @@ def accepted(pipe: Pipeline) -> dict[str, Any]:
         raise UserError(f"`classes` is {names!r}: give a tuple of names")
     net = wrap(pipe.net, len(names))
     check(net, shape, shape[0] * (1 + pipe.learned_variance))
-    made = {"net": net, "shape": shape, "classes": tuple(names)}
-    if pipe.defaults == SampleConfig() and pipe.defaults.steps > len(schedule):
-        made["defaults"] = replace(pipe.defaults, steps=len(schedule))
-    return made
+    return {"net": net, "shape": shape, "classes": tuple(names)}
+
+
+def fitting(pipe: Pipeline) -> dict[str, Any]:
+    """Return the default settings with as many steps as the schedule has levels, if it has fewer.
+
+    Settings that the caller chose are left alone: too many steps are refused when they are made.
+    """
+    if pipe.defaults != SampleConfig() or pipe.defaults.steps <= len(pipe.schedule):
+        return {}
+    defaults = replace(pipe.defaults, steps=len(pipe.schedule))
+    return {"defaults": defaults, "origin": (defaults, pipe.defaults_from)}

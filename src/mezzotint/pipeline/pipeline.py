@@ -85,9 +85,9 @@ class Pipeline:
     origin: tuple[SampleConfig, str] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.net, Network):
-            for name, value in own.accepted(self).items():
-                object.__setattr__(self, name, value)  # the dataclass is frozen
+        made = {} if isinstance(self.net, Network) else own.accepted(self)
+        for name, value in (made | own.fitting(self)).items():
+            object.__setattr__(self, name, value)  # the dataclass is frozen
 
     @property
     def defaults_from(self) -> str:
