@@ -59,6 +59,11 @@ def as_flags(text: str) -> str:
     return _ARGUMENT.sub(flag, text)
 
 
+def counted(number: int, one: str, more: str = "") -> str:
+    """A number of things: "1 image", "2,000 images"; ``more`` is the plural if it takes no -s."""
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
 def unknown(noun: str, name: object, names: Iterable[str]) -> UserError:
     """The error for a name that is not one of ``names``: it lists them and offers the nearest."""
     names = list(names)

@@ -94,10 +94,12 @@ def _call(verb: str, arguments: list[str]) -> None:
     if verb not in VERBS:
         hint = nearest(verb, list(VERBS)) or f": choose {', '.join(VERBS)}"
         raise UserError(f"unknown verb {verb!r}{hint}")
+    from mezzotint.cli.patience import Patience
     from mezzotint.networks.allocator import keep_freed_memory
 
     keep_freed_memory()
-    getattr(import_module(f"mezzotint.cli.{verb}"), verb)(arguments)
+    with Patience(verb):
+        getattr(import_module(f"mezzotint.cli.{verb}"), verb)(arguments)
 
 
 def _completion(arguments: list[str]) -> str:

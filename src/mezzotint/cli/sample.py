@@ -11,9 +11,9 @@ import tyro
 from mezzotint import evaluation
 from mezzotint.cli.flags import labels_of, parse, settings, subject
 from mezzotint.config.sampling import SampleConfig
-from mezzotint.drawing.bars import bar
+from mezzotint.drawing.bars import UNDER_WAY, bar
 from mezzotint.drawing.colour import channel_statistics
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.folder import GRID
 from mezzotint.pipeline import loading, tuned
 from mezzotint.storage.arrays import nhwc
@@ -87,6 +87,7 @@ def sample(arguments: list[str]) -> None:
     task = progress.add_task("sample", total=None, loss="")
 
     def follow(done: int, calls: int) -> None:
+        UNDER_WAY["what"] = f"sample, {done:,} of {calls:,} denoiser calls"
         progress.start()
         progress.update(task, completed=done, total=calls)
 
@@ -106,7 +107,7 @@ def sample(arguments: list[str]) -> None:
     grid = f"their grid: {evaluation.grid_of(flags.out)}"
     if flags.n > GRID:
         grid = f"a grid of the first {GRID}: {evaluation.grid_of(flags.out)}"
-    print(f"{flags.n:,} sample{'s' * (flags.n > 1)}: {flags.out}; {grid}")
+    print(f"{counted(flags.n, 'sample')}: {flags.out}; {grid}")
 
 
 def _colours(of: str, statistics: dict[str, list[float]]) -> None:

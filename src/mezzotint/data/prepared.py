@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mezzotint.data.images import Pixels
+from mezzotint.errors import counted
 
 Labels = npt.NDArray[np.int64]
 
@@ -59,9 +60,13 @@ class Prepared:
     def __repr__(self) -> str:
         height, width, channels = self.images.shape[1:]
         name = f"from {self.source!r} ({self.split})" if self.source else "part of another"
-        first = f"Prepared: {len(self):,} images of {width}x{height}x{channels}, {name}"
+        first = f"Prepared: {counted(len(self), 'image')} of {width}x{height}x{channels}, {name}"
         some = ", ".join([*self.classes[:10], *["..."][: len(self.classes) > 10]])
-        second = f"{len(self.classes)} classes: {some}" if self.classes else "no classes"
+        second = (
+            f"{counted(len(self.classes), 'class', 'classes')}: {some}"
+            if self.classes
+            else "no classes"
+        )
         skipped = [f"{self.skipped} left out"] if self.skipped else []
         return first + "\n  " + "; ".join([second, *skipped, *self.notes])
 

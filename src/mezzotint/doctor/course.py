@@ -9,6 +9,7 @@ from mezzotint.config.experiment import Configuration, Experiment
 from mezzotint.data import Prepared
 from mezzotint.doctor.finding import Finding, Title, judge
 from mezzotint.doctor.log import Rows
+from mezzotint.errors import counted
 from mezzotint.trainer.loop import TrainConfig
 
 LEAST = 1_000  # steps: the recipe of the digits, the shortest there is, takes 2,500
@@ -69,7 +70,7 @@ def long_enough(train: TrainConfig) -> Finding:
     """
     return judge(
         "too short a training",
-        f"the training is of {_count(train.steps, 'step')}; expected {LEAST:,} or more",
+        f"the training is of {counted(train.steps, 'step')}; expected {LEAST:,} or more",
         f"{train.images:,} images are few for a network that begins at random",
         f"continue it with `resume=True` and `images={LEAST * train.batch}` or more",
         doubtful=train.steps < LEAST,
@@ -83,7 +84,7 @@ def conditional(config: Experiment, data: Prepared) -> Finding:
     guided = f", and the guidance {config.sample.guidance:g} is not applied"
     return judge(
         "unconditional model",
-        f"the data has {_count(count, 'class', 'classes')}, and the network gets "
+        f"the data has {counted(count, 'class', 'classes')}, and the network gets "
         f"{'none of them' if ignored else 'them' if config.data.conditional else 'none'}"
         + (guided if ignored and config.sample.guidance != 1 else ""),
         "the model was trained with `conditional=False`: it can be given no label, and not guided",
@@ -103,7 +104,3 @@ def ordered(findings: Iterator[Finding]) -> Iterator[Finding]:
         elif faulty and finding.title in ROOTS and root is None:
             root = finding
         yield finding
-
-
-def _count(number: int, one: str, more: str = "") -> str:
-    return f"{number:,} {one if number == 1 else more or one + 's'}"

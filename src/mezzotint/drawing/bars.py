@@ -19,6 +19,10 @@ from rich.text import Text
 FIRST = os.environ.get("RANK", "0") == "0"  # under torchrun one process speaks for all
 
 
+UNDER_WAY: dict[str, str] = {}
+"""Under "what": what the last bar was about, shown or not, for whoever breaks a silence."""
+
+
 def on_terminal() -> bool:
     """Whether the error stream is a terminal, not a file, a pipe or a notebook."""
     console = Console(stderr=True)
@@ -73,6 +77,7 @@ class Follower:
             self.bar, self.what = bar(self.unit, hidden=not FIRST, transient=True), what
             self.bar.add_task(what, total=total, loss="")
             self.bar.start()
+        UNDER_WAY["what"] = f"{what}, {int(done):,} of {total:,}"
         self.bar.update(self.bar.task_ids[0], completed=int(done), total=total)
         if done >= total:
             self.stop()

@@ -78,7 +78,8 @@ def chart(panel: Panel, colour: Mapping[str, str]) -> str:
     for line, points in zip(axes.lines, panel.series.values(), strict=True):
         if len(points) >= DENSE:
             line.set_marker("")
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if not panel.log_x:  # whose ticks are the values themselves, as in `curves.draw`
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     return _svg(figure)
 

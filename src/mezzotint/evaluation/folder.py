@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mezzotint.config.sampling import chosen
 from mezzotint.drawing import figures
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 from mezzotint.pipeline.labels import Labels
 from mezzotint.pipeline.loading import load
 from mezzotint.pipeline.pipeline import Pipeline
@@ -146,7 +146,7 @@ def _there(out: Path, made_by: dict[str, Any]) -> tuple[Tensor, int]:
     if not found:
         return none, 0
     if other := [name for name, value in made_by.items() if mark.get(name, ...) != value]:
-        name, holds = other[0], f"{out} holds {len(found):,} sample{'s' * (len(found) > 1)}"
+        name, holds = other[0], f"{out} holds {counted(len(found), 'sample')}"
         if name == MADE_OF or name not in mark:
             raise UserError(f"{holds} of another model or other weights: choose another `out`")
         was, now = (_short(facts[name]) for facts in (mark, made_by))

@@ -8,6 +8,7 @@ from typing import Any, SupportsFloat
 
 from torch import Tensor
 
+from mezzotint.errors import counted
 from mezzotint.metrics import interval
 
 
@@ -46,7 +47,7 @@ class Figure:
         note = f"; {self.note}" if self.note else ""
         return (
             f"{self.name:<14} {self.value:>10.4f}  [{self.low:.4f}, {self.high:.4f}]  "
-            f"{self.count:,} images{against}{seen}{note}"
+            f"{counted(self.count, 'image')}{against}{seen}{note}"
         )
 
     def __float__(self) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mezzotint.errors import counted
 from mezzotint.metrics import interval
 from mezzotint.metrics.comparison import Comparison
 from mezzotint.metrics.figure import Figure
@@ -44,7 +45,7 @@ def kernel_distance(
     ``size`` rows of each. Raises LeftOut where a set has fewer rows than that.
     """
     if size < 2 or (fewest := min(len(a), len(b))) < size:
-        few = "give at least 2" if size < 2 else f"there are {fewest} images"
+        few = "give at least 2" if size < 2 else f"there are {counted(fewest, 'image')}"
         raise LeftOut(f"a kernel distance of subsets of {size}: {few}")
     # The legacy generator: the peers draw their subsets with it, and figures stay comparable.
     random = np.random.RandomState(seed)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeAlias
 
-from mezzotint.errors import Registry, UserError, unknown
+from mezzotint.errors import Registry, UserError, counted, unknown
 from mezzotint.metrics.accuracy import accuracy
 from mezzotint.metrics.classes import places
 from mezzotint.metrics.comparison import Comparison
@@ -70,7 +70,9 @@ def measure(
     enough(n)
     fitting(against, made.network)
     if labels is not None and len(labels) != n:
-        raise UserError(f"there are {len(labels)} labels for {n} images: give one each")
+        raise UserError(
+            f"there are {counted(len(labels), 'label')} for {counted(n, 'image')}: give one each"
+        )
     seen = Comparison(made, against, labels, tuple(classes))
     for name, metric in METRICS.items():
         if name in chosen:
@@ -92,7 +94,7 @@ def check_metrics(names: Collection[str]) -> None:
 def enough(count: int) -> None:
     """Raise UserError for so few images that nothing can be said of them."""
     if count < LEAST:
-        raise UserError(f"{count} images cannot be measured: give at least {LEAST}")
+        raise UserError(f"{counted(count, 'image')} cannot be measured: give at least {LEAST}")
 
 
 def anything(metrics: Collection[str], networks: Sequence[str], classes: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.drawing.inline import png, strip
 from mezzotint.drawing.page import Cell, InlineImage, Section, Table
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics.features import Features
 from mezzotint.pages.colours import channels
@@ -89,7 +89,7 @@ def samples(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
 def by_class(model: Model) -> Section:
     """The samples of each class in a row."""
     pipe, each, images = model.pipe, model.options.samples, model.images
-    text = f"{len(images)} samples by {_settings(pipe.defaults)}; seed {model.options.seed}."
+    text = f"{counted(len(images), 'sample')} by {_settings(pipe.defaults)}; seed {model.options.seed}."
     if not pipe.classes:
         table = Table([("", strip(images, f"{len(images)} samples", ROW))])
         return Section("Samples", text, tables=[table])
@@ -97,7 +97,7 @@ def by_class(model: Model) -> Section:
     if len(names) < len(pipe.classes):
         text += f" The first {len(names)} of {len(pipe.classes)} classes."
     rows = [
-        (name, strip(part, f"{each} samples of the class {name}", ROW))
+        (name, strip(part, f"{counted(each, 'sample')} of the class {name}", ROW))
         for name, part in zip(names, torch.split(images, each), strict=True)
     ]
     return Section("Samples by class", text, tables=[Table(rows)])

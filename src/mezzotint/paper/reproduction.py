@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mezzotint import evaluation
 from mezzotint.config.sampling import SampleConfig
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import Figure
 from mezzotint.metrics import network as load_network
@@ -69,7 +69,7 @@ class Reproduction:
     table: Path
 
     def __repr__(self) -> str:
-        lines = [f"{self.folder}: {len(self.rows)} rows, {self.page}"]
+        lines = [f"{self.folder}: {counted(len(self.rows), 'row')}, {self.page}"]
         for row in self.rows:
             s = row.settings
             how = f"{row.model} {s.sampler} {s.steps}, guidance {s.guidance:g}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.progress import Progress as Bar
 
-from mezzotint.drawing.bars import FIRST, Rate, bar, on_terminal
+from mezzotint.drawing.bars import FIRST, UNDER_WAY, Rate, bar, on_terminal
 from mezzotint.run.steps import Progress
 
 
@@ -50,6 +50,7 @@ class TrainingBar:
             self.bar.add_task(what, total=now.total, completed=now.images, loss="")
             self.bar.start()
         loss = f"loss {now.loss:.4f}" if now.loss == now.loss else ""
+        UNDER_WAY["what"] = f"{what}, {now.images:,} of {now.total:,} images  {loss}".rstrip()
         self.bar.update(self.bar.task_ids[0], completed=now.images, total=now.total, loss=loss)
         if now.note and self.shown:
             self.bar.console.print(

@@ -1,7 +1,28 @@
 """Progress bars, and durations in words."""
 
+from typing import Any
+
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn
+from rich.progress import Progress, ProgressColumn, TaskID
+
+from mezzotint.drawing.bars import UNDER_WAY
+
+
+class Noted(Progress):
+    """A progress bar that says what is under way, shown or not."""
+
+    def update(self, task_id: TaskID, *values: Any, **named: Any) -> None:
+        super().update(task_id, *values, **named)
+        self._note(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        super().advance(task_id, advance)
+        self._note(task_id)
+
+    def _note(self, task_id: TaskID) -> None:
+        task = self._tasks[task_id]
+        share = f", {task.completed:,.0f} of {task.total:,.0f}" if task.total else ""
+        UNDER_WAY["what"] = task.description + share
 
 
 def progress(column: ProgressColumn) -> Progress:
@@ -10,7 +31,7 @@ def progress(column: ProgressColumn) -> Progress:
     If the error stream is a file or a pipe, nothing is written.
     """
     console = Console(stderr=True)
-    return Progress(
+    return Noted(
         *Progress.get_default_columns(),
         column,
         console=console,
@@ -24,4 +45,4 @@ def in_words(seconds: float) -> str:
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 1):.0f} seconds"
+    return f"{seconds:.0f} seconds" if seconds >= 1.5 else "1 second"

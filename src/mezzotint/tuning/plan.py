@@ -11,7 +11,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from mezzotint import evaluation
 from mezzotint.config.file import read
 from mezzotint.config.sampling import SampleConfig
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.against import Against
 from mezzotint.metrics import NETWORKS
 from mezzotint.pipeline.pipeline import Pipeline
@@ -99,4 +99,4 @@ def refuse_long(plan: Plan, minutes: float | None) -> None:
 
 
 def _cells(count: int, search: Search) -> str:
-    return f"{count} cell{'s' if count != 1 else ''} of {search.samples:,} samples"
+    return f"{counted(count, 'cell')} of {counted(search.samples, 'sample')}"
