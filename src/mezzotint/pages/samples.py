@@ -89,7 +89,8 @@ def samples(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
 def by_class(model: Model) -> Section:
     """The samples of each class in a row."""
     pipe, each, images = model.pipe, model.options.samples, model.images
-    text = f"{counted(len(images), 'sample')} by {_settings(pipe.defaults)}; seed {model.options.seed}."
+    how = f"{_settings(pipe.defaults)}; seed {model.options.seed}"
+    text = f"{counted(len(images), 'sample')} by {how}."
     if not pipe.classes:
         table = Table([("", strip(images, f"{len(images)} samples", ROW))])
         return Section("Samples", text, tables=[table])
