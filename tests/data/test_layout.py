@@ -428,3 +428,11 @@ def test_backslashes_in_a_zip(tmp_path):
             info.filename = f"set\\{name}\\0.png"
             archive.writestr(info, png())
     assert counts(tmp_path / "x.zip") == (2, ("cat", "dog"))
+
+
+def test_images_to_measure_need_no_labels(tmp_path):
+    from mezzotint.evaluation.against import images_of
+
+    root = plant(tmp_path / "album", [*grown(["."]), *grown(["x"])])
+    assert len(images_of(root)) == 4
+    assert images_of(plant(tmp_path / "d", grown(["cat", "dog"]))).classes == ("cat", "dog")

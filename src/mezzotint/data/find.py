@@ -67,7 +67,8 @@ def jpegs(data: str, split: str) -> int:
     They lie in a folder or a zip; of every other kind of data the answer is 0. Raises as
     `find_source`.
     """
-    source = find_source(data, split)
+    place, kind = recognise(data)
+    source = opened(place, kind, split, conditional=False)
     if not source.files:
         return 0
     names = (PurePosixPath(item.name) for item in source.items())

@@ -87,11 +87,7 @@ def prepare(
     if not isinstance(conditional, bool):
         raise UserError(f"`conditional` is {conditional!r}: give True or False")
     in_memory = {"labels": labels, "classes": classes, "layout": layout, "range": range}
-    named: dict[str, Any] = {
-        "split": None if split == "train" else split,
-        "skip_bad": skip_bad or None,
-        "conditional": None if conditional else False,
-    }
+    named = {"split": None if split == "train" else split, "skip_bad": skip_bad or None}
     if isinstance(data, Prepared):
         _refuse({"size": size, **in_memory, **named}, "data that is prepared already")
         return data

@@ -78,9 +78,9 @@ def _are_classes(
     plainly = held and not any(folder.images for folder in trains)
     if others and not plainly and not (held and all(is_annotation(f.name) for f in others)):
         raise UserError(
-            f"{where} holds {rest} beside {here}: either {here} is a split, and {rest} not trained "
-            "on, or all are classes: if all are classes, move them into a folder train; if not, "
-            "give the path of the split"
+            f"{where} holds {rest} beside {here}: either {here} is a split, and {rest} would be "
+            "left out, or all are classes: if all are classes, move them into a folder train; if "
+            "not, give the path of the split"
         )
     if node.images and not trains:
         raise UserError(

@@ -79,7 +79,7 @@ def prepared(data: Any, split: str | None = None, size: int | None = None) -> Pr
     Raises UserError as `prepare` does, and for a split or a size of what is prepared already.
     """
     if not isinstance(data, Prepared):
-        return prepare(data, size=size, split=split or "train")
+        return prepare(data, size=size, split=split or "train", conditional=False)
     for name, value in {"split": split, "size": size}.items():
         if value is not None:
             raise UserError(f"`{name}` is for data that is yet to be prepared: leave it out")
