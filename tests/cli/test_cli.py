@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 import mezzotint as mz
 from mezzotint import evaluation
-from mezzotint.cli.sample import _label
+from mezzotint.cli.flags import labels_of
 from mezzotint.config import recipes
 from mezzotint.config.experiment import Experiment
 from mezzotint.config.sampling import SampleConfig, chosen
@@ -599,8 +599,8 @@ def test_every_recipe_is_whole() -> None:
 
 def test_a_number_that_is_a_name_too_is_said_to_be_the_name() -> None:
     with pytest.warns(UserWarning, match="1 is taken for the class of that name, .* number 0"):
-        assert _label("1", ("1", "2", "10")) == "1"
+        assert labels_of(["1"], ("1", "2", "10")) == "1"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert _label("10", ("1", "2", "10")) == "10"
-        assert [_label(word, ("0", "1", "cat")) for word in ("1", "2", "cat")] == ["1", 2, "cat"]
+        assert labels_of(["10"], ("1", "2", "10")) == "10"
+        assert labels_of(["1", "2", "cat"], ("0", "1", "cat")) == ["1", 2, "cat"]

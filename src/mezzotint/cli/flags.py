@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+import warnings
 from argparse import ArgumentParser
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
@@ -97,11 +98,18 @@ def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
 
 
 def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[int | str] | None:
-    """Return the labels that words stand for: classes by name, else by number; None for none."""
+    """Return the labels that words stand for: classes by name, else by number; None for none.
+
+    It warns of a name that is the number of another class.
+    """
     found: list[int | str] = []
     for word in words:
-        number = word.removeprefix("-").isdigit() and word not in classes
-        found.append(int(word) if number else word)
+        number = word.removeprefix("-").isdigit()
+        if number and word in classes and int(word) < len(classes) and classes[int(word)] != word:
+            place = classes.index(word)
+            said = f"{word} is taken for the class of that name, which is number {place}"
+            warnings.warn(said, stacklevel=2)
+        found.append(int(word) if number and word not in classes else word)
     return found[0] if len(found) == 1 else found or None
 
 

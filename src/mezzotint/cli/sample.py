@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-=======
-import warnings
-from collections.abc import Sequence
-from contextlib import suppress
->>>>>>> f306107 (Measure images whatever their labels are, and say which class a number is)
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -116,21 +110,6 @@ def sample(arguments: list[str]) -> None:
     print(f"{counted(flags.n, 'sample')}: {flags.out}; {grid}")
 
 
-<<<<<<< HEAD
-=======
-def _label(word: str, classes: Sequence[str]) -> int | str:
-    """A class of that name, else of that number. It warns where both are, and not the same."""
-    with suppress(ValueError):
-        number = int(word)
-        if word not in classes:
-            return number
-        if (place := classes.index(word)) != number and number < len(classes):
-            said = f"{word} is taken for the class of that name, which is number {place}"
-            warnings.warn(said, stacklevel=2)
-    return word
-
-
->>>>>>> f306107 (Measure images whatever their labels are, and say which class a number is)
 def _colours(of: str, statistics: dict[str, list[float]]) -> None:
     mean, std = (" ".join(f"{v:6.1f}" for v in statistics[k]) for k in ("mean", "std"))
     print(f"channels of the {of:<12}  mean {mean}   std {std}")
