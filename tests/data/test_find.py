@@ -1,4 +1,6 @@
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,3 +106,13 @@ def test_other_data_holds_no_jpeg_files(tmp_path, encode, noise, write_parquet):
     (tmp_path / "set" / "a.jpg").write_bytes(content)  # a folder of parquet files reads only those
     others = ("glyphs", "cifar10", tmp_path / "a.npy", parquet, parquet.parent)
     assert [jpegs(str(data), "train") for data in others] == [0] * len(others)
+
+
+def test_a_class_whose_name_is_no_utf_8_has_one_that_can_be_written(tmp_path: Path) -> None:
+    for name in (b"caf\xe9", b"caf\xe8", b"dog"):
+        folder = tmp_path / os.fsdecode(name)
+        folder.mkdir()
+        Image.new("RGB", (8, 8)).save(folder / "0.png")
+    classes = find_source(str(tmp_path)).classes
+    assert set(classes) == {"caf\\xe9", "caf\\xe8", "dog"}
+    "".join(classes).encode()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mezzotint.errors import UserError
 from mezzotint.storage import files
 
 
@@ -77,3 +78,11 @@ def test_looking_whether_a_file_can_be_written_leaves_it_as_it_is(tmp_path: Path
     path.write_text("mine")
     files.writable(path)
     assert path.read_text() == "mine"
+
+
+def test_a_name_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
+    """The library that reads weights takes no such path: the run would be trained in vain."""
+    with pytest.raises(UserError, match=r"the name of `out` is not UTF-8, b'r\\xe9'") as no:
+        files.as_folder(os.fsdecode(b"r\xe9"))
+    assert str(no.value).isascii()
+    assert files.as_folder("caf\u00e9") == Path("caf\u00e9")

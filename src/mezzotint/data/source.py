@@ -64,6 +64,14 @@ class Source:
     left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(map(written, self.classes)))
+
+
+def written(name: str) -> str:
+    """Return a name of a file as text that can be written: bytes that are no UTF-8 as ``\\xe9``."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
 
 @dataclass(frozen=True)
 class Kind:

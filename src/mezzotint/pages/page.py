@@ -18,7 +18,7 @@ from mezzotint.pages import configurations, history, measurements
 from mezzotint.pages.reconstructions import reconstructions
 from mezzotint.pages.runs import Options, Precision, Run, read_all
 from mezzotint.pages.samples import samples
-from mezzotint.storage.files import writable
+from mezzotint.storage.files import writable, write_text
 from mezzotint.storage.machine import machine
 
 OF_RUN: tuple[Callable[[Run], Section | None], ...] = (
@@ -74,7 +74,7 @@ def report(
     read = read_all(folders)
     check_out(path)
     follow = on_progress or (lambda what, done, total: None)
-    path.write_text(render(build(read, options, follow)), encoding="utf-8")
+    write_text(path, render(build(read, options, follow)))
     return path
 
 

@@ -20,6 +20,7 @@ from mezzotint.pages.runs import read
 from mezzotint.paper.plan import Plan
 from mezzotint.paper.tables import Results, heading, sections, stored
 from mezzotint.paper.work import Work
+from mezzotint.storage.files import write_text
 from mezzotint.storage.machine import machine
 
 
@@ -27,7 +28,7 @@ def write(results: Results) -> Path:
     """Write FOLDER/report.html, and FOLDER/reproduce.md with its images; return the page's path."""
     folder = results.work.plan.folder
     page = folder / "report.html"
-    page.write_text(render(_page(results)), encoding="utf-8")
+    write_text(page, render(_page(results)))
     lines = [f"# {_title(results)}", "", *(line for fact in _facts(results) for line in (fact, ""))]
     for section, panels in sections(results):
         lines += [f"## {section.title}", "", *([section.text, ""] if section.text else [])]
@@ -43,7 +44,7 @@ def write(results: Results) -> Path:
             lines += [f"### {part.title}", ""] if part is not section else []
             for table in part.tables:
                 lines += [f"<!-- table: {part.title} -->", *_markdown(table), ""]
-    (folder / "reproduce.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    write_text(folder / "reproduce.md", "\n".join(lines).rstrip() + "\n")
     return page
 
 

@@ -35,14 +35,29 @@ def beside(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)  # gone already if it was whole
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8; bytes of a path in it that are none are escaped."""
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
 FILES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg", ".pdf"}
 FILES |= {".html", ".htm", ".md", ".zip", ".npy", ".npz", ".json", ".jsonl", ".csv", ".txt"}
 FILES |= {".safetensors", ".pt", ".pth", ".ckpt"}
 
 
 def as_folder(path: str | Path) -> Path:
-    """Return a path that is to be a folder. Raises UserError for a file, and for a file's name."""
+    """Return a path that is to be a folder.
+
+    Raises UserError for a file, for a file's name, and for a name that is no UTF-8.
+    """
     folder = Path(path)
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"the name of `out` is not UTF-8, {os.fsencode(folder)!r}: choose another, which the "
+            "files of weights can be read under"
+        ) from None
     if folder.is_dir():
         return folder
     if folder.exists():

@@ -8,6 +8,7 @@ from pathlib import Path
 from mezzotint.drawing import heatmap
 from mezzotint.drawing.curves import Panel, Points, draw
 from mezzotint.metrics import Figure
+from mezzotint.storage.files import write_text
 from mezzotint.storage.machine import machine
 from mezzotint.tuning.best import front
 from mezzotint.tuning.cells import SweepCell
@@ -42,7 +43,7 @@ def write(search: Search, cells: Sequence[SweepCell], budgets: Mapping[int, Swee
         "",
     ]
     path = search.file.with_name("sweep.md")
-    path.write_text("\n".join(lines))
+    write_text(path, "\n".join(lines))
     return path
 
 
