@@ -305,6 +305,19 @@ def test_a_saved_folder_of_the_tiny_one_is_read(tmp_path: Path) -> None:
     close(net.decode(z), reference.decode(z).sample)
 
 
+@pytest.mark.parametrize(
+    "how",
+    [{"variant": "fp16"}, {"safe_serialization": False}, {"max_shard_size": "50KB"}],
+    ids=["a variant", "pickled", "in parts"],
+)
+def test_so_are_its_weights_in_every_file_that_diffusers_writes(tmp_path: Path, how: dict) -> None:
+    reference = theirs(F4)
+    reference.save_pretrained(tmp_path, **how)
+    assert not (tmp_path / "diffusion_pytorch_model.safetensors").exists()
+    got, wanted = built(read_vae(tmp_path)).state_dict(), ours(reference)[0].state_dict()
+    assert all(torch.equal(got[k], v) for k, v in wanted.items())
+
+
 def test_so_is_a_pipelines(tmp_path: Path) -> None:
     net = DiTTransformer2DModel(num_attention_heads=1, attention_head_dim=8, num_layers=1)
     reference = theirs(F4)
