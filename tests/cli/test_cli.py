@@ -418,6 +418,18 @@ def test_too_little_memory_is_one_clear_line(capsys, monkeypatch, error, code: i
         )
 
 
+def test_a_full_disk_says_what_to_do(capsys, monkeypatch) -> None:
+    def fail(arguments: list[str]) -> None:
+        raise OSError(28, "No space left on device", "here/grid.png")
+
+    monkeypatch.setattr("mezzotint.cli.sample.sample", fail)
+    assert call(capsys, "sample", "x") == (
+        *(2, ""),
+        "mezzotint: [Errno 28] No space left on device: 'here/grid.png': free space on the disk, "
+        "and give the command again\n",
+    )
+
+
 def test_sampling_is_not_shared(trained, capsys, monkeypatch) -> None:
     monkeypatch.setattr(evaluation, "join", lambda: (Share(0, 2), torch.device("cpu")))
     code, _, err = call(capsys, "sample", str(trained))

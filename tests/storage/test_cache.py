@@ -1,10 +1,11 @@
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mezzotint.errors import UserError
-from mezzotint.storage.cache import cache_folder, download
+from mezzotint.storage.cache import cache_folder, check_room, download
 
 
 def test_cache_folder(tmp_path, monkeypatch):
@@ -71,3 +72,11 @@ def test_a_user_without_a_home_gets_one_line(monkeypatch) -> None:
     with pytest.raises(UserError, match=r"no home folder .* set MEZZOTINT_CACHE to a folder") as no:
         cache_folder("a")
     assert "\n" not in str(no.value)
+
+
+def test_room_is_told_in_sizes_that_can_be_read(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100_000))
+    with pytest.raises(UserError, match=r"features take 2\.5 MB and .* has 0\.1 MB free: set MEZ"):
+        check_room(tmp_path, 2_500_000, "features")
+    with pytest.raises(UserError, match=r"take 3\.0 GB"):
+        check_room(tmp_path, 3_000_000_000, "features")

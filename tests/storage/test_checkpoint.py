@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -104,9 +106,27 @@ def test_a_full_disk_harms_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "_write", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UserError, match="No space"):
         write(tmp_path, 2, keep=1)
     monkeypatch.undo()
     assert checkpoint.newest(tmp_path, fail) == tmp_path / "step-1"
     write(tmp_path, 2, keep=1)  # and what was left behind is swept
     assert [p.name for p in tmp_path.iterdir()] == ["step-2"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    tensors = {"net": {"w": torch.ones(3)}}
+    first = checkpoint.save(tmp_path, 1, tensors, {"state": {"step": 1}}, keep=2)
+
+    def full(path: Path, data: bytes) -> None:
+        path.write_bytes(data[:5])
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(checkpoint, "_write", full)
+    with pytest.raises(UserError, match=r"step-2 cannot be saved \(.*\): free space on its disk"):
+        checkpoint.save(tmp_path, 2, tensors, {"state": {"step": 2}}, keep=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
+    checkpoint.verify(first)

@@ -25,7 +25,7 @@ from mezzotint.metrics.moments import Moments
 from mezzotint.metrics.networks import FeatureNetwork
 from mezzotint.metrics.scores import distance_to
 from mezzotint.storage import files
-from mezzotint.storage.cache import cache_folder
+from mezzotint.storage.cache import cache_folder, check_room
 from mezzotint.storage.progress import progress
 
 KIND = "mezzotint reference"
@@ -117,6 +117,7 @@ def reference(
         "spatial_covariance": spatial.scatter / max(spatial.n - 1, 1),
         "pool": torch.from_numpy(np.asarray(seen.pool)),
     }
+    check_room(path.parent, sum(t.nbytes for t in tensors.values()), "features of a reference")
     with files.beside(path) as partial:
         save_file(tensors, partial, {"kind": KIND, "origin": json.dumps(asdict(origin))})
     return Reference(path, origin)

@@ -153,9 +153,13 @@ def check_room(folder: Path, needed: int, what: str, instead: str = "") -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"{what} take {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free: "
+            f"{what} take {_size(needed)} and {folder} has {_size(free)} free: "
             f"set MEZZOTINT_CACHE to a larger disk{instead and f', or {instead}'}"
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def _remove_leftovers(folder: Path) -> None:

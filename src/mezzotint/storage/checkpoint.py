@@ -8,6 +8,7 @@ it was damaged later, which its manifest shows.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -22,6 +23,7 @@ from mezzotint.errors import UserError
 from mezzotint.storage.files import sync
 
 MANIFEST = "manifest.json"
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def save(
@@ -49,13 +51,36 @@ def write(
 ) -> Path:
     """Write a checkpoint: NAME.safetensors for each of ``tensors``, NAME.json for ``facts``.
 
-    It replaces one of the same name only when it is complete.
+    It replaces one of the same name only when it is complete. Raises UserError on a full disk, and
+    leaves nothing behind then.
     """
     folder = final.parent
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder, final.name)
     partial, old = folder / f".new-{final.name}", folder / f".old-{final.name}"
-    partial.mkdir()
+    try:
+        partial.mkdir()
+        _fill(partial, tensors, facts)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if error.errno not in FULL:
+            raise
+        raise UserError(
+            f"{final} cannot be saved ({error.strerror}): free space on its disk, and go on with "
+            "`resume=True` from what was saved before, which is whole"
+        ) from None
+    if final.exists():
+        final.rename(old)
+    partial.rename(final)
+    sync(folder)
+    _sweep(folder, final.name)
+    return final
+
+
+def _fill(
+    partial: Path, tensors: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any]
+) -> None:
+    """Write the files of a checkpoint, the manifest last, and wait until they are on the disk."""
     sums = {}
     files = {
         f"{name}.safetensors": safetensors.torch.save(_apart(t)) for name, t in tensors.items()
@@ -66,12 +91,6 @@ def write(
         sums[name] = hashlib.sha256(data).hexdigest()
     _write(partial / MANIFEST, json.dumps({"sha256": sums}, indent=1).encode())
     sync(partial)
-    if final.exists():
-        final.rename(old)
-    partial.rename(final)
-    sync(folder)
-    _sweep(folder, final.name)
-    return final
 
 
 def listed(folder: Path) -> list[Path]:
