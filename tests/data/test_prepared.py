@@ -7,6 +7,7 @@ from PIL import Image
 
 from mezzotint.data import Prepared, building, held_out, prepare, preparing
 from mezzotint.data.images import read_image
+from mezzotint.data.prepared import is_same
 from mezzotint.errors import UserError
 
 
@@ -232,3 +233,18 @@ def test_some_pictures_are_of_all_classes_in_turn_and_always_the_same(tmp_path) 
     assert np.array_equal(some.images, data.some(40).images)
     assert len({data.fingerprint, some.fingerprint, data.some(41).fingerprint}) == 3
     assert data.some(1000) is data
+
+
+def test_data_is_the_same_whose_classes_were_sorted_letter_by_letter(tmp_path, noise) -> None:
+    images = noise(0, 6, 5, 5, 3)
+    for i, name in enumerate(("1", "1", "10", "10", "2", "2")):
+        (tmp_path / "d" / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images[i]).save(tmp_path / "d" / name / f"{i}.png")
+    now = prepare(tmp_path / "d")
+    then = prepare(images, [0, 0, 1, 1, 2, 2], classes=("1", "10", "2"))
+    assert now.classes == ("1", "2", "10")
+    assert now.fingerprint != then.fingerprint
+    assert is_same(now, now.fingerprint)
+    assert is_same(now, then.fingerprint)
+    assert not is_same(then, now.fingerprint)
+    assert not is_same(now, prepare(images[::-1].copy(), [0, 0, 1, 1, 2, 2]).fingerprint)

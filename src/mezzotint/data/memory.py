@@ -14,6 +14,7 @@ import torch
 
 from mezzotint.data.images import Pixels, fit
 from mezzotint.data.labels import are_names, check_labels, class_names, named
+from mezzotint.data.naming import shown
 from mezzotint.data.source import UNLABELLED, Item, Source
 from mezzotint.errors import UserError
 
@@ -216,7 +217,7 @@ def _names(classes: Sequence[str], least: int) -> tuple[str, ...]:
     if not several or not all(isinstance(name, str) for name in names):
         raise UserError(f"`classes` is {classes!r}: give a sequence of names")
     if len(set(names)) < len(names):
-        raise UserError(f"`classes` {', '.join(names)} are not all different: rename some")
+        raise UserError(f"`classes` {shown(names, 5)} are not all different: rename some")
     if least > len(names):
         raise UserError(
             f"`labels` has the label {least - 1} and `classes` only {len(names)} names "

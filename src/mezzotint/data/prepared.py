@@ -99,3 +99,23 @@ def load(entry: Path) -> Prepared | None:
         return Prepared(images, labels, tuple(meta["classes"]), *facts, notes=notes)
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
+
+
+def is_same(data: Prepared, fingerprint: str) -> bool:
+    """Return whether data has a fingerprint, or had it when classes were sorted letter by letter.
+
+    Class folders are numbered naturally now (1, 2, 10); their images are the same.
+    """
+    if data.fingerprint == fingerprint:
+        return True
+    before = sorted(data.classes)
+    if before == list(data.classes):
+        return False
+    labels = np.array([before.index(name) for name in data.classes])[data.labels]
+    rows = np.argsort(labels, kind="stable")
+    sha = hashlib.sha256()
+    for start in range(0, len(rows), 1024):
+        sha.update(data.images[rows[start : start + 1024]].tobytes())
+    sha.update(labels[rows].astype("<i8").tobytes())
+    sha.update(json.dumps([data.images.shape, before]).encode())
+    return sha.hexdigest() == fingerprint

@@ -10,7 +10,7 @@ from typing import Any
 
 from mezzotint.config.file import read as read_config
 from mezzotint.data import Prepared, jpegs, prepare
-from mezzotint.data.labels import reordered
+from mezzotint.data.prepared import is_same
 from mezzotint.errors import UserError
 from mezzotint.metrics import FeatureNetwork, Reference
 from mezzotint.metrics.networks import choose
@@ -103,9 +103,7 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
         raise _silent(str(folder))
     c = read_config(folder / "config.json").data
     found = prepare(c.data, size=c.size, skip_bad=c.skip_bad, conditional=c.conditional)
-    if found.fingerprint != pipe.data:
-        if order := reordered(pipe.classes, found.classes):
-            raise UserError(f"{folder}: {order}; give it as `data` to measure against it")
+    if not is_same(found, pipe.data):
         told = (
             f"{c.data} is not what {folder} was trained on (SHA-256 {found.fingerprint[:12]}, then "
             f"{pipe.data[:12]})"
