@@ -64,8 +64,8 @@ def test_every_option_of_a_sampler_can_be_chosen_but_edms_constants() -> None:
         ({"interval": (5.0, 0.2)}, "`interval` is (5.0, 0.2): give the lower end first"),
         ({"interval": (1.0, 1.0)}, "give the lower end first"),
         ({"interval": (-1.0, 1.0)}, "interval"),
-        ({"knots": (3.0, 1.0)}, "the spacing knots needs `knots`, and no other takes them"),
-        ({"spacing": "knots"}, "the spacing knots needs `knots`"),
+        ({"knots": (3.0, 1.0)}, "`knots` and the spacing knots belong together"),
+        ({"spacing": "knots"}, "`knots` and the spacing knots belong together"),
         ({"spacing": "knots", "knots": (1.0, 0.0)}, "greater than 0"),
         ({"spacing": "random"}, "unknown spacing 'random': choose one of leading, trailing, "),
         ({"spacing": "optimized"}, "knots, optimised; did you mean optimised?"),
@@ -184,9 +184,12 @@ def test_what_is_written_is_read_back(tmp_path: Path, more: dict) -> None:
         (lambda c: c | {"net": c["net"] | {"blocks": "2"}}, r" net.blocks: .*integer, not '2'"),
         (lambda c: c | {"sample": {"sampler": "euler"}}, "unknown sampler 'euler'"),
         (lambda c: c | {"sample": {"interval": [1]}}, "sample.interval"),
-        (lambda c: c | {"version": "4"}, "is not a configuration that mezzotint wrote"),
-        (lambda c: {}, "is not a configuration that mezzotint wrote"),
-        (lambda c: [c], "is not a configuration that mezzotint wrote"),
+        (
+            lambda c: c | {"version": "4"},
+            "is not a configuration: give a file that mezzotint wrote",
+        ),
+        (lambda c: {}, "is not a configuration: give a file that mezzotint wrote"),
+        (lambda c: [c], "is not a configuration: give a file that mezzotint wrote"),
     ],
 )
 def test_a_configuration_is_read_strictly(tmp_path: Path, change, message: str) -> None:

@@ -61,9 +61,7 @@ def test_each_step_is_taken_in_turn(tmp_path: Path, older: None) -> None:
 def test_what_a_step_cannot_take_is_one_line(tmp_path: Path, older: None) -> None:
     path = tmp_path / "config.json"
     for back, change in ((1, {}), (2, {}), (2, {"rate": 1e-3})):
-        with pytest.raises(
-            mz.UserError, match=r"config\.json is not a configuration that mezzotint"
-        ):
+        with pytest.raises(mz.UserError, match=r"config\.json is not a configuration: give a file"):
             config.read(written(path, VERSION - back, change, {}))
     with pytest.raises(mz.UserError, match=r"config\.json: train\.images: .*not 'many'"):
         config.read(written(path, VERSION - 1, {}, {"images": None, "pictures": "many"}))
@@ -81,7 +79,9 @@ def test_other_versions_are_refused(tmp_path: Path, older: None, version: int) -
 @pytest.mark.parametrize("version", [str(VERSION), None, 2.5, {}])
 def test_a_version_is_a_number(tmp_path: Path, version: object) -> None:
     path = written(tmp_path / "config.json", version, {}, {})
-    with pytest.raises(mz.UserError, match="is not a configuration that mezzotint wrote"):
+    with pytest.raises(
+        mz.UserError, match="is not a configuration: give a file that mezzotint wrote"
+    ):
         config.read(path)
 
 

@@ -98,7 +98,7 @@ def test_the_index_says_what_a_network_is_whose_config_does_not(tmp_path: Path) 
     path.write_text(json.dumps(config))
     assert same(mz.load(tmp_path), reference)
     (tmp_path / "model_index.json").unlink()
-    with pytest.raises(mz.UserError, match="unet holds no named class; a UNet2DModel can be read"):
+    with pytest.raises(mz.UserError, match="unet holds no named class: give a UNet2DModel"):
         mz.load(tmp_path)
 
 
@@ -220,7 +220,7 @@ def test_weights_that_are_not_whole_are_refused(tmp_path: Path) -> None:
         mz.load(tmp_path)
     index = tmp_path / "diffusion_pytorch_model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "../elsewhere.safetensors"}}))
-    with pytest.raises(mz.UserError, match=r"'\.\./elsewhere\.safetensors', which is no file of"):
+    with pytest.raises(mz.UserError, match=r"'\.\./elsewhere\.safetensors'"):
         mz.load(tmp_path)
     index.unlink()
     for shard in shards:
@@ -464,7 +464,7 @@ def test_an_autoencoder_of_other_latents_is_refused(tmp_path: Path) -> None:
 
 def test_a_codebook_is_refused(tmp_path: Path) -> None:
     latent(tmp_path, VQModel(**TINY_VAE), "vqvae")
-    with pytest.raises(mz.UserError, match="vqvae holds a VQModel; an AutoencoderKL or Autoenc"):
+    with pytest.raises(mz.UserError, match="vqvae holds a VQModel: give an AutoencoderKL"):
         mz.load(tmp_path)
 
 

@@ -80,7 +80,7 @@ def test_no_scheduler_is_ddpms_and_is_said() -> None:
 def test_a_schedule_without_a_counterpart_is_refused() -> None:
     with pytest.raises(mz.UserError, match=r"pure noise .* it must predict v or the sample$"):
         schedule({"rescale_betas_zero_snr": True, "prediction_type": "epsilon"})
-    with pytest.raises(mz.UserError, match="none of linear, scaled_linear, squaredcos_cap_v2, sig"):
+    with pytest.raises(mz.UserError, match="reads linear, scaled_linear, squaredcos_cap_v2, sig"):
         schedule({"beta_schedule": "laplace"})
     with pytest.raises(mz.UserError, match="'flow_prediction'"):
         schedule({"prediction_type": "flow_prediction"})

@@ -396,12 +396,12 @@ def test_folders_that_are_no_autoencoders_are_refused(tmp_path: Path) -> None:
         with pytest.raises(mz.UserError, match=message):
             read_vae(tmp_path)
 
-    refused(r"config\.json is missing, or no JSON object$")
+    refused(r"config\.json is missing or is not a JSON object: save")
     config, path = tmp_path / "config.json", tmp_path / "diffusion_pytorch_model.safetensors"
     config.write_text("[]")
-    refused(r"config\.json is missing, or no JSON object$")
+    refused(r"config\.json is missing or is not a JSON object: save")
     config.write_text(json.dumps({"_class_name": "VQModel"}))
-    refused("holds a VQModel; an AutoencoderKL or AutoencoderTiny can be read$")
+    refused("holds a VQModel: give an AutoencoderKL or AutoencoderTiny$")
     config.write_text(json.dumps({"_class_name": "AutoencoderKL"}))
     refused(f"has no {path.name}, whole, in parts or as .bin: save it with save_pretrained$")
     path.write_bytes(b"half a file")
@@ -414,4 +414,4 @@ def test_folders_that_are_no_autoencoders_are_refused(tmp_path: Path) -> None:
     config.write_text(json.dumps({"_class_name": "AutoencoderKL", "act_fn": "gelu"}))
     refused("^this AutoencoderKL has no counterpart here: act_fn = 'gelu'$")
     (tmp_path / "model_index.json").write_text("{}")
-    refused(r"vae.config\.json is missing, or no JSON object$")
+    refused(r"vae.config\.json is missing or is not a JSON object: save")

@@ -41,5 +41,5 @@ def test_fresh_images_seem_copies_as_often_as_held_out_ones(draw: torch.Generato
 
 
 def test_a_training_set_of_one_has_no_neighbours() -> None:
-    with pytest.raises(UserError, match="2 nearest neighbours need more than 1 images"):
+    with pytest.raises(UserError, match="for 2 nearest neighbours: give 2 or more"):
         copied(torch.zeros(4, 3), torch.zeros(1, 3))

@@ -96,7 +96,7 @@ def test_what_is_no_reference_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("mean 0")
     (tmp_path / "folder").mkdir()
     for name in ("bare", "other", "older", "broken", "text", "folder", "missing"):
-        with pytest.raises(UserError, match=f"{name} is no reference that mezzotint wrote"):
+        with pytest.raises(UserError, match=f"{name} is not a reference: give a file"):
             read(tmp_path / name)
 
 

@@ -80,7 +80,9 @@ def test_what_diffusers_saved_is_known(
 @pytest.mark.parametrize("load", [saved_by_diffusers, mz.load, mz.load_codec])
 def test_a_damaged_config_is_refused(tmp_path: Path, load: Callable[[Path], object]) -> None:
     (tmp_path / "config.json").write_text('{"_class_name": "UNet2DMo')
-    with pytest.raises(mz.UserError, match=r"config\.json is missing, or no JSON object$"):
+    with pytest.raises(
+        mz.UserError, match=r"config\.json is missing or is not a JSON object: save"
+    ):
         load(tmp_path)
 
 

@@ -161,7 +161,7 @@ def test_bf16_makes_nearly_the_same_pictures(pipe: mz.Pipeline) -> None:
         ({"sampler": "euler"}, "unknown sampler 'euler': choose one of ddpm, ddim, heun"),
         ({"sampler": "heun", "eta": 0.5}, "`eta` is for ddim, hybrid: leave it out with heun"),
         ({"spacing": "random"}, "unknown spacing 'random': choose one of leading"),
-        ({"spacing": "knots"}, "the spacing knots needs `knots`"),
+        ({"spacing": "knots"}, "`knots` and the spacing knots belong together"),
         ({"spacing": "knots", "knots": (1.0, 2.0)}, "`knots` must fall strictly"),
         ({"spacing": "knots", "knots": (1e6, 2.0)}, "knot 1e.06 is outside the schedule"),
         ({"spacing": "optimised", "steps": 25}, "at most 24 steps, .*: choose `spacing="),

@@ -145,7 +145,9 @@ def test_the_command_samples_and_measures_it_and_leaves_the_package_be(
     capsys.readouterr()
     cli.main(["sample", "small", "-n", "2", "--labels", "3", "7", "--spacing", "optimised"])
     said = capsys.readouterr().out
-    assert said.startswith("recommended, where no flag says otherwise: dpmpp_2m, 3 steps")
+    assert said.startswith(
+        "settings recommended by a sweep, unless a flag changes them: dpmpp_2m, 3 steps"
+    )
     assert said.splitlines()[-1] == f"2 samples: pictures; their grid: {Path.cwd()}/pictures.png"
     with pytest.warns(UserWarning, match="12 images are fewer than"):
         cli.main(["evaluate", "small", "--samples", "12", "--metrics", "fd", "--network", "glyphs"])

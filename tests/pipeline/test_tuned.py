@@ -39,21 +39,24 @@ def test_recommended_settings_are_the_defaults_and_flags_override(
     code, said, _ = call(capsys, "sample", str(recommending), *flags)
     assert code == 0
     assert said.splitlines()[0] == (
-        "recommended, where no flag says otherwise: ddim, 3 steps, karras, guidance 1.5: "
+        "settings recommended by a sweep, unless a flag changes them: "
+        "ddim, 3 steps, karras, guidance 1.5: "
         "fd-glyphs 1.25 of 100 images"
     )
     plain = mz.load(recommending / "checkpoints" / "step-12")
     wanted = plain.sample(3, **asdict(how))
     assert torch.equal(pipe.sample(3), wanted)
     for more, changed in (([], {}), (["--steps", "5", "--eta", "0"], {"steps": 5, "eta": 0.0})):
-        assert call(capsys, "sample", str(recommending), *flags, *more)[0] == 0
+        out = tmp_path / f"of {len(more)}"
+        words = ["-n", "3", "--out", str(out), *more]
+        assert call(capsys, "sample", str(recommending), *words)[0] == 0
         made = plain.sample(3, **asdict(replace(how, **changed)))
         for i, image in enumerate(made):
-            with Image.open(tmp_path / "out" / f"{i:06d}.png") as picture:
-                assert picture.tobytes() == image.permute(1, 2, 0).numpy().tobytes()
+            with Image.open(out / f"{i:06d}.png") as saved:
+                assert saved.tobytes() == image.permute(1, 2, 0).numpy().tobytes()
 
     said = call(capsys, "sample", str(recommending / "checkpoints" / "step-12"), *flags)[1]
-    assert "recommended, where" not in said
+    assert "recommended by a sweep" not in said
 
 
 @pytest.mark.parametrize(
@@ -88,4 +91,4 @@ def test_a_recommendation_that_does_not_fit_is_ignored(
             capsys, "sample", str(recommending), "-n", "1", "--out", str(tmp_path / "out")
         )
     assert code == 0
-    assert "recommended, where" not in said
+    assert "recommended by a sweep" not in said

@@ -317,7 +317,7 @@ def test_accuracy_is_not_swept_for_classes_that_no_network_knows(classes, tmp_pa
     ("options", "message"),
     [
         ({"run": "nowhere"}, "there is no folder nowhere"),
-        ({"nfe": 3, "steps": 3}, "give `nfe` or `steps`, not both"),
+        ({"nfe": 3, "steps": 3}, "`nfe` and `steps` are both given"),
         ({"sampler": "nonsense"}, "unknown sampler 'nonsense': choose one of ddpm, ddim"),
         ({"sampler": "dpmpp_3m", "nfe": 2}, "sampler dpmpp_3m guidance 1.0 nfe 2: a budget"),
         ({"sampler": ()}, "there is nothing to sweep"),

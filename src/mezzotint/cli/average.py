@@ -11,11 +11,13 @@ from mezzotint.run import averages
 
 @dataclass(frozen=True)
 class AverageFlags:
-    """Rebuild averages of a run's weights, of any length, from the snapshots of a training with
-    --snapshots."""
+    """Rebuild averages of a run's weights, of any length.
+
+    The run must have been trained with --snapshots.
+    """
 
     out: Path
-    """The folder of the averages' folders."""
+    """The folder to write the averages to."""
     length: tuple[float, ...] = ()
     """Relative lengths: 0.1 is a standard deviation of a tenth of the training so far."""
 

@@ -12,8 +12,10 @@ from mezzotint.errors import as_flags
 
 @dataclass(frozen=True)
 class DataFlags:
-    """Print what a data set is understood to be: its splits, classes and images, and what is left
-    out and why. Nothing is trained or prepared."""
+    """Print how a data set is understood: splits, classes, images, and what is left out and why.
+
+    Nothing is trained or prepared.
+    """
 
     conditional: bool = True
     """Whether labels are wanted; --no-conditional takes all images, with or without classes."""

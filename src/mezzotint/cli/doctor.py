@@ -13,8 +13,10 @@ from mezzotint.errors import as_flags
 
 @dataclass(frozen=True)
 class DoctorFlags:
-    """Examine a run for faults, and name their likely causes and fixes. Exits with 1 if something
-    is wrong, and with 0 if nothing is or is no more than doubtful."""
+    """Examine a run for faults, and name their likely causes and fixes.
+
+    Exits with 1 if something is wrong, and with 0 if nothing is or is only doubtful.
+    """
 
     samples: int = 128
     """How many samples to make; more of them show smaller faults."""

@@ -34,15 +34,16 @@ OFTEN = (
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured, and against what."""
+    """What to measure against, and with what."""
 
     against: str = ""
-    """A data set, images (folder, zip, parquet, .npy, .npz) or a reference's file to measure
-    against; of a run by default its training set."""
+    """What to measure against: a data set, images (folder, zip, parquet, .npy, .npz) or the file
+    of a reference; by default the training set of a run.
+    """
     against_split: str = "train"
-    """The part of it."""
+    """The split of it."""
     size: int | None = None
-    """Scale and crop images that come from a data set or files to this side."""
+    """Side in pixels to scale and crop images to that come from a data set or files."""
     network: tuple[Network, ...] = ()
     """Feature networks; by default the one in the package that suits the classes."""
     metrics: tuple[Metric, ...] = tuple(METRICS)
@@ -64,18 +65,18 @@ class ModelFlags:
 
     how: SampleConfig
     out: Path
-    """The folder of figures.jsonl, to which figures are appended, and of nearest.png."""
+    """The folder to append the figures to, in figures.jsonl, and to draw nearest.png in."""
     what: Measures = Measures()
     samples: str = "10k"
-    """How many: a number, 1k, 5k, 10k or 50k; figures come at each of those on the way."""
+    """How many samples: a number, 1k, 5k, 10k or 50k; figures are printed at each of those."""
     seed: int = 0
-    """Sample i follows from the seed and i alone."""
+    """The seed; sample i depends on the seed and i only."""
     batch: int = 64
-    """How many are made at once."""
+    """How many samples to make at once."""
     nfe: int | None = None
-    """A budget of denoiser calls a sample, in the place of --steps."""
+    """A budget of denoiser calls per sample, instead of --steps."""
     weaker: Path | None = None
-    """A weaker model, which guides in the place of the unconditional network (autoguidance)."""
+    """A weaker model that guides in place of the unconditional network (autoguidance)."""
     precision: Literal["float32", "bf16", "auto"] = "float32"
     """What the model computes in; auto is bf16 where the hardware has it."""
 
@@ -85,16 +86,16 @@ class ImagesFlags:
     """Measure images against others: data sets, folders, zips, parquet or .npy, .npz arrays."""
 
     out: Path = Path("evaluation")
-    """The folder of figures.jsonl, to which figures are appended, and of nearest.png."""
+    """The folder to append the figures to, in figures.jsonl, and to draw nearest.png in."""
     split: str = "train"
-    """The part that is measured."""
+    """The split of the images to measure."""
     what: Measures = Measures()
 
 
 def evaluate(arguments: list[str]) -> None:
     """Measure a model, an autoencoder, or images.
 
-    A model of the package may be called as its data is: ``--split`` says that the data is meant.
+    If a data set and a shipped model have the same name, ``--split`` selects the data.
     """
     shown = ModelFlags(SampleConfig(), Path("RUN/evaluation"))
     what = "a run, a checkpoint, a diffusers folder, a shipped model, or images"
@@ -161,10 +162,12 @@ def _images(name: str, rest: list[str]) -> None:
 
 
 def _finish(found: Found, out: Path) -> None:
-    """Say where the figures are kept, and the nearest images, in the process that has them."""
+    """Print where the figures and the nearest images are, in the process that has them."""
     if not found.against:
         return
-    told = f"kept: {out / 'figures.jsonl'}"
+    kept = f"kept: {out / 'figures.jsonl'}"
     if found.drawn:
-        told += f"; beside each of {SHOWN} the five nearest of {found.against.name}: {found.drawn}"
-    print(told)
+        kept += (
+            f"; {SHOWN} samples, each with the five nearest of {found.against.name}: {found.drawn}"
+        )
+    print(kept)

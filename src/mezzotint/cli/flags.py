@@ -77,7 +77,7 @@ def parse(default: T, arguments: list[str], program: str, first: Collection[str]
         # the help.
         lines = [line.strip("│| ") for line in said.getvalue().splitlines()[1:]]
         words = takewhile(_is_text, dropwhile(lambda line: not _is_text(line), lines))
-        raise UserError(f"{' '.join(words)} (see {program} --help)") from None
+        raise UserError(f"{' '.join(words)}: see {program} {HELP_ALL}") from None
     if unknown:
         names = [f"--{name.replace('_', '-')}" for name in _leaves(asdict(default))]  # type: ignore[call-overload]
         hint = nearest(unknown[0], names) or f"; see {program} --help"

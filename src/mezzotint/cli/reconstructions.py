@@ -18,15 +18,17 @@ from mezzotint.pipeline import loading
 
 @dataclass(frozen=True)
 class AutoencoderFlags:
-    """Measure what an autoencoder gives back of images, by default of those that its data set
-    holds out."""
+    """Measure an autoencoder by its reconstructions.
+
+    By default it is measured on the images that its data set holds out from training.
+    """
 
     out: Path
-    """The folder of figures.jsonl, to which figures are appended, and of reconstructions.png."""
+    """The folder to append the figures to, in figures.jsonl, and to draw reconstructions.png in."""
     against: str = ""
     """The images: a data set, a folder, zip, parquet, .npy or .npz."""
     against_split: str = "train"
-    """The part of them."""
+    """The split of them."""
     size: int | None = None
     """Scale and crop images to this side."""
     samples: int | None = None
@@ -39,11 +41,11 @@ class AutoencoderFlags:
     precision: Literal["float32", "bf16", "auto"] = "float32"
     """What the autoencoder computes in; auto is bf16 where the hardware has it."""
     tile: int = 0
-    """Latents a side that are decoded at once, to save memory; 0 is all."""
+    """Decode tiles of this many latents per side, to save memory; 0 decodes whole images."""
 
 
 def reconstructions(name: str, rest: list[str]) -> None:
-    """Measure an autoencoder by what it gives back."""
+    """Measure an autoencoder by its reconstructions."""
     run = (Path(name) / "checkpoints").is_dir()
     default = AutoencoderFlags((Path(name) if run else Path()) / "evaluation")
     flags = parse(default, rest, f"mezzotint evaluate {name}")
@@ -64,7 +66,7 @@ def reconstructions(name: str, rest: list[str]) -> None:
             codec, request, images, name=name, precision=flags.precision
         )
     print(f"latents, scaled: mean {_numbers(made.mean)}; standard deviation {_numbers(made.std)}")
-    print(f"kept: {flags.out / 'figures.jsonl'}; each original above what came back: {found.drawn}")
+    print(f"kept: {flags.out / 'figures.jsonl'}; originals above reconstructions: {found.drawn}")
 
 
 def _numbers(values: Tensor) -> str:

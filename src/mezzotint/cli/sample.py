@@ -42,21 +42,21 @@ class SampleFlags:
     out: Path
     """The folder of the samples; a grid of the first 256 is beside it, as OUT.png."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
-    """How many."""
+    """How many samples to make."""
     labels: tuple[str, ...] = ()
-    """One class for all, or one each, by name or number; none is every class in turn."""
+    """One class for all, or one for each, by name or number; by default all classes in turn."""
     seed: int = 0
-    """Sample i follows from the seed and i alone."""
+    """The seed; sample i depends on the seed and i only."""
     batch: int = 64
-    """How many are made at once."""
+    """How many samples to make at once."""
     nfe: int | None = None
-    """A budget of denoiser calls a sample, in the place of --steps."""
+    """A budget of denoiser calls per sample, instead of --steps."""
     weaker: Path | None = None
-    """A weaker model, which guides in the place of the unconditional network (autoguidance)."""
+    """A weaker model that guides in place of the unconditional network (autoguidance)."""
     precision: Literal["float32", "bf16", "auto"] = "float32"
     """What the network computes in; auto is bf16 where the hardware has it."""
     tile: int = 0
-    """Of a latent model: latents a side that are decoded at once, to save memory; 0 is all."""
+    """Latents per side of the tiles that a latent model decodes, to save memory; 0 is no tiles."""
 
 
 def sample(arguments: list[str]) -> None:
@@ -80,7 +80,7 @@ def sample(arguments: list[str]) -> None:
         pipe = pipe.tiled(flags.tile)
     pipe = pipe.in_precision(flags.precision)
     if flags.nfe is None and (settings_found := tuned.in_use(pipe, folder)):
-        print(f"recommended, where no flag says otherwise: {settings_found}")
+        print(f"settings recommended by a sweep, unless a flag changes them: {settings_found}")
     pipe = replace(pipe, defaults=flags.how.within(flags.nfe))
     labels = labels_of(flags.labels, pipe.classes)
     progress = bar("denoiser calls")

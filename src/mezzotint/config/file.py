@@ -41,7 +41,7 @@ def read(path: Path) -> Configuration:
         UserError: a file that mezzotint did not write, an unknown version, and a field that is
             unknown or of the wrong type.
     """
-    alien = UserError(f"{path} is not a configuration that mezzotint wrote")
+    alien = UserError(f"{path} is not a configuration: give a file that mezzotint wrote")
     try:
         content = json.loads(path.read_text())
         version = operator.index(content.pop("version"))

@@ -68,7 +68,9 @@ class SampleConfig:
                 )
             SAMPLERS[self.sampler].check(name)
         if bool(self.knots) != (self.spacing == KNOTS):
-            raise ValueError("the spacing knots needs `knots`, and no other takes them")
+            raise ValueError(
+                "`knots` and the spacing knots belong together: give both of them or neither"
+            )
         if self.guidance_shape == "cfg++" and self.guidance > 1:
             raise ValueError(f"`guidance` is {self.guidance:g}: choose 0 to 1 with cfg++")
         if self.guidance_shape == "cfg++" and self.spacing == OPTIMISED:

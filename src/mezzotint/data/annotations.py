@@ -119,7 +119,7 @@ def _column(rows: list[list[str]], files: Names, number: dict[str, int]) -> list
 
 
 def _rows(tree: Tree, name: PurePosixPath) -> list[list[str]]:
-    """The rows of a table; none of a file that is no table."""
+    """Return the rows of a table, or none if the file is not a table."""
     with suppress(OSError, UnicodeDecodeError, csv.Error):
         lines = tree.read(name).decode("utf-8-sig").splitlines()
         mark = "\t" if lines and "\t" in lines[0] else "," if lines and "," in lines[0] else " "

@@ -13,7 +13,7 @@ It holds for folders, zips and tars alike.
    eval: in any case, and with ``set``, ``data``, ``images``, a year or the number of a part after
    the word. Parts are one split. Where another split has the same before the word, that is
    allowed too (``seg_train``, ``seg_test``). Splits inside each class folder are splits too.
-   A folder beside ``train`` that is no split may be a class, and so may ``train``: that is refused.
+   Another folder beside ``train`` may be a class, and so may ``train``: that is refused.
    A ``test`` or ``val`` beside class folders is a class if it holds images like they do, and then
    nothing is held out; it is refused if it holds class folders itself.
 4. **Classes** are the folders of a split that hold images at any depth, in natural order (1, 2,

@@ -33,14 +33,17 @@ def memory(
     layout: Layout | None = None,
     bounds: Bounds | None = None,
 ) -> Source:
-    """Images in memory as a source, in the order of their rows.
+    """Return images in memory as a source, in the order of their rows.
 
     Args:
-        images, labels, classes, layout: as `prepare` takes them.
+        images: See `prepare`.
+        labels: See `prepare`.
+        classes: See `prepare`.
+        layout: See `prepare`.
         bounds: `prepare`'s `range`.
 
     Raises:
-        UserError: as `prepare` does for arrays.
+        UserError: See `prepare`.
     """
     array = _nhwc(_array("`data`", images), layout)
     scale, notes = _scale(array, bounds)
@@ -64,7 +67,9 @@ def _array(name: str, value: Any) -> Array:
             return array
         except (TypeError, RuntimeError) as error:  # sparse, quantised, without memory
             reason = " ".join(str(error).split())
-            raise UserError(f"{name} is a tensor without an array ({reason})") from None
+            raise UserError(
+                f"{name} cannot be converted to an array ({reason}): give a dense tensor"
+            ) from None
     if isinstance(value, np.ma.MaskedArray):
         raise UserError(f"{name} is masked: fill what is masked, or leave those images out")
     if isinstance(value, np.ndarray):

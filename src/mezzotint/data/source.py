@@ -69,7 +69,7 @@ class Source:
 
 
 def written(name: str) -> str:
-    """Return a name of a file as text that can be written: bytes that are no UTF-8 as ``\\xe9``."""
+    r"""Return a file's name as text that can be written: bytes that are not UTF-8 as ``\xe9``."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -7,7 +7,7 @@ estimate without a condition to its estimate with one,
 
 Scale 1 is plain conditional, 0 unconditional; the authors' w is scale - 1. The weights sum to 1 and
 every prediction type is affine in x0_hat, so guiding eps, v or flow gives the same. With a weaker
-network in the place of the unconditional one it is autoguidance (Karras et al. 2024, arXiv
+network in place of the unconditional one it is autoguidance (Karras et al. 2024, arXiv
 2406.02507).
 """
 

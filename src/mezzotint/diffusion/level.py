@@ -131,7 +131,9 @@ class Schedule:
             raise UserError(f"`steps` is {steps}: choose 1 to {len(self)}, the schedule's length")
         SPACINGS.check(spacing, KNOTS)
         if bool(knots) != (spacing == KNOTS):
-            raise UserError("the spacing knots needs `knots`, and no other takes them")
+            raise UserError(
+                "`knots` and the spacing knots belong together: give both of them or neither"
+            )
         if spacing == KNOTS:
             lams = through(knots, steps, self.row(len(self)).lam, self.row(1).lam)
             noisy = [self.at(lam) for lam in lams]

@@ -143,7 +143,7 @@ def _training_set(config: Any, facts: dict[str, Any]) -> Prepared:
     c = config.data
     found = prepare(c.data, size=c.size, skip_bad=c.skip_bad, conditional=c.conditional)
     if found.fingerprint != facts["data"]:
-        raise UserError(f"{c.data} is not what the run was trained on")
+        raise UserError(f"{c.data} has changed since the training: restore it")
     return found
 
 

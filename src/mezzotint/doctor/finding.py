@@ -78,14 +78,17 @@ class Findings(list[Finding]):
 
     @property
     def wrong(self) -> list[Finding]:
+        """The faults that are certain."""
         return [finding for finding in self if finding.severity == "wrong"]
 
     @property
     def doubtful(self) -> list[Finding]:
+        """The faults that are possible."""
         return [finding for finding in self if finding.severity == "doubtful"]
 
     @property
     def well(self) -> list[Finding]:
+        """The faults that were not found."""
         return [finding for finding in self if finding.severity == "well"]
 
     def __repr__(self) -> str:

@@ -37,7 +37,7 @@ def look(
 
 
 def signal(level: Level, shape: tuple[int, int, int]) -> float:
-    """``alpha sqrt(H W) / sigma``: how far a white image can be told from pure noise at a level.
+    """``alpha sqrt(H W) / sigma``: how far a white image is from pure noise at a level.
 
     The mean of a channel is alpha times the image's, with noise of sigma / sqrt(H W). The result is
     the distance of a mean of 1, white, from pure noise in these standard deviations. If it is large

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# These can be told from each other, and from a white or a black ground.
+# These differ visibly from each other, and from a white or a black ground.
 COLOURS = ("#3b82c4", "#d0702a", "#3a9a5c", "#b958a0", "#8a72d6", "#94821e", "#229a9a", "#d65454")
 INK, CURRENT = "#010203", "currentColor"  # the first is replaced by the second
 MOST, LEAST = 160, 64  # pixels: larger images are shrunk, smaller ones enlarged

@@ -71,6 +71,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
+    """A page: its title, lines of facts, and sections."""
+
     title: str
     facts: Sequence[str]
     sections: Sequence[Section]

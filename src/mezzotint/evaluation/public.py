@@ -70,14 +70,14 @@ def evaluate(
         size: With a name or a path as ``data``: the side in pixels to scale and crop it to.
         seed: The seed of the samples, from 0 on.
         batch: How many samples are made at once.
-        weaker: A weaker model that guides in the place of the unconditional network.
+        weaker: A weaker model that guides in place of the unconditional network.
         precision: What a model computes in: "float32", "bf16" or "auto". By default what it was
             loaded in.
         out: A folder. Figures are appended to its figures.jsonl, and an image of what was measured
             is drawn there. By default nothing is written.
         on_progress: Called with what is under way, how much of it is done, and of how many.
         **settings: The fields of SampleConfig, such as ``sampler``, ``steps`` and ``guidance``,
-            where they differ from the model's defaults; ``nfe`` may stand in the place of
+            where they differ from the model's defaults; ``nfe`` may be given instead of
             ``steps``.
 
     Returns:

@@ -29,8 +29,8 @@ class Request:
 
     ``networks`` are names of feature networks; none is the one that suits what is measured
     against. ``metrics`` are names, None all of them. In the folder ``out`` figures are appended to
-    figures.jsonl, and an image of what was measured is drawn; None keeps nothing. ``follow`` and
-    ``say`` are told of progress and of figures as they come.
+    figures.jsonl, and an image of what was measured is drawn; None keeps nothing. ``follow`` is
+    called with the progress, ``say`` with the figures as they come.
     """
 
     networks: tuple[str, ...] = ()

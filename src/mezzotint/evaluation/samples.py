@@ -95,6 +95,7 @@ def make(
 
 
 def block(folder: Path, i: int) -> Path:
+    """Return the path of the samples of block i."""
     return folder / f"{i:06d}.npy"
 
 

@@ -73,7 +73,7 @@ def read(folder: Path) -> Model:
     config = json_object(network / CONFIG)
     name = config.get("_class_name", _class(index, "unet"))
     if name != "UNet2DModel":
-        raise UserError(f"{network} holds {name or 'no named class'}; a UNet2DModel can be read")
+        raise UserError(f"{network} holds {name or 'no named class'}: give a UNet2DModel")
     codec = next((pipeline / name for name in CODECS if pipeline and _part(index, name)), None)
     return Model(network, config, _scheduler(around, index), codec, tuple(notes))
 

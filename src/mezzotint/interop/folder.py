@@ -32,7 +32,7 @@ def json_object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         content = None
     if not isinstance(content, dict):
-        raise UserError(f"{path} is missing, or no JSON object")
+        raise UserError(f"{path} is missing or is not a JSON object: save or fetch it again")
     return content
 
 
@@ -49,7 +49,9 @@ def weights(folder: Path) -> dict[str, Tensor]:
     if file.suffix == ".json":
         names = sorted(set(json_object(file).get("weight_map", {}).values()))
         if bad := [name for name in names if Path(name).name != name]:
-            raise UserError(f"{file} names {bad[0]!r}, which is no file of its own folder")
+            raise UserError(
+                f"{file} names {bad[0]!r}, which is not in its own folder: save or fetch it again"
+            )
         if missing := [name for name in names if not (folder / name).exists()]:
             raise UserError(
                 f"{folder} lacks {len(missing)} of its {len(names)} files of weights, "

@@ -21,7 +21,7 @@ from mezzotint.diffusion.schedules import (
 from mezzotint.errors import UserError
 
 PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
-# The schedulers that clip unless they are told not to; without a scheduler DDPM's is assumed.
+# The schedulers that clip unless a setting turns it off; without a scheduler DDPM's is assumed.
 CLIPPING = {
     *(None, "DDPMScheduler", "DDPMParallelScheduler", "DDIMScheduler", "DDIMParallelScheduler"),
     *("DDIMInverseScheduler", "RePaintScheduler", "UnCLIPScheduler"),
@@ -87,7 +87,7 @@ def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
 
     Raises UserError for a scheduler that has no betas or samples something else than a plain
     diffusion model (a consistency model, a flow), for a kind of schedule without a counterpart, for
-    a network that is told the noise and not the step, and for a last row of pure noise
+    a network that takes the noise instead of the step, and for a last row of pure noise
     (rescale_betas_zero_snr) under a network that predicts eps.
     """
     name = config.get("_class_name")
@@ -104,12 +104,15 @@ def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
         )
     if config.get("timestep_type", "discrete") != "discrete":
         raise UserError(
-            f"the scheduler's timestep_type is {config['timestep_type']!r}: only networks that are "
-            "told the number of the step can be read"
+            f"the scheduler's timestep_type is {config['timestep_type']!r}: mezzotint reads "
+            "only networks that take the number of the step"
         )
     prediction = PREDICTIONS.get(config.get("prediction_type", "epsilon"))
     if prediction is None:
-        raise UserError(f"unknown prediction_type {config['prediction_type']!r} in the scheduler")
+        raise UserError(
+            f"the scheduler's prediction_type is {config['prediction_type']!r}: mezzotint reads "
+            f"{', '.join(PREDICTIONS)}"
+        )
     table = _table(config)
     if config.get("rescale_betas_zero_snr"):
         if prediction == "eps":
@@ -139,7 +142,7 @@ def _table(config: dict[str, Any]) -> Schedule:
         rise = torch.sigmoid(torch.linspace(-6, 6, T, dtype=torch.float64))
         return from_betas(lo + rise * (hi - lo))
     known = "linear, scaled_linear, squaredcos_cap_v2, sigmoid"
-    raise UserError(f"the scheduler's beta_schedule {kind!r} is none of {known}")
+    raise UserError(f"the scheduler's beta_schedule is {kind!r}: mezzotint reads {known}")
 
 
 def _clipping(config: dict[str, Any], latents: bool) -> tuple[str, list[str]]:

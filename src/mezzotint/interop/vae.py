@@ -111,7 +111,7 @@ def read_vae(folder: Path) -> Foreign:
     config = json_object(folder / "config.json")
     name = config.get("_class_name")
     if name not in ("AutoencoderKL", "AutoencoderTiny"):
-        raise UserError(f"{folder} holds a {name}; an AutoencoderKL or AutoencoderTiny can be read")
+        raise UserError(f"{folder} holds a {name}: give an AutoencoderKL or AutoencoderTiny")
     state = weights(folder)
     try:
         if name == "AutoencoderTiny":

@@ -26,7 +26,7 @@ class Features:
 
     def __init__(self, network: FeatureNetwork, count: int) -> None:
         if count < 1:
-            raise UserError("there are no images to measure")
+            raise UserError("there are no images to measure: give one or more")
         self.network, self.count, self.done = network, count, 0
         self._size: torch.Size | None = None
         self._rows: list[np.ndarray] = []
@@ -67,7 +67,7 @@ def features(
     images: np.ndarray,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> Features:
-    """Those of a prepared array's images, uint8 (N, H, W, 3)."""
+    """Return the features of a prepared array's images, uint8 (N, H, W, 3)."""
     seen = Features(network, len(images))
     for part in _parts(images):
         seen.add(part, on_batch)

@@ -70,7 +70,7 @@ def bilinear(side: int) -> Tensor:
     in every row and column, so that two such matrices resize an image.
     """
     rows = torch.arange(SIDE)
-    place = rows * torch.tensor(side / SIDE)  # in float32, as TensorFlow has it
+    place = rows * torch.tensor(side / SIDE)  # in float32, as in TensorFlow
     low = place.long()
     part = place - low
     matrix = torch.zeros(SIDE, side)

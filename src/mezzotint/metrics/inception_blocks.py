@@ -37,6 +37,7 @@ def average(x: Tensor) -> Tensor:
 
 
 def maximum(x: Tensor) -> Tensor:
+    """Take the maximum over 3x3 pixels, with stride 1."""
     return F.max_pool2d(x, 3, stride=1, padding=1)
 
 

@@ -23,7 +23,7 @@ HALVINGS, FEW, WIDE = 50, 20, 1024  # of a distance: each takes two eigendecompo
 
 
 def of_share(right: Tensor) -> Interval:
-    """That of the share of ones among right (N,): Wilson's, which stays within 0 and 1."""
+    """Return the interval of the share of ones in ``right`` (N,): Wilson's, within 0 and 1."""
     n, p, z = len(right), float(right.double().mean()), 1.96
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     reach = z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5 / (1 + z * z / n)
@@ -31,7 +31,7 @@ def of_share(right: Tensor) -> Interval:
 
 
 def of_mean(values: Tensor) -> Interval:
-    """That of the mean of values (N,), by the bootstrap."""
+    """Return the interval of the mean of values (N,), by the bootstrap."""
     counts = _resampled(len(values), np.random.default_rng(0))
     return around(float(values.mean()), np.std((counts @ values.double()).numpy()) / len(values))
 
@@ -42,7 +42,7 @@ def around(value: float, deviation: float) -> Interval:
 
 
 def of_score(probabilities: Tensor, splits: int) -> Interval:
-    """That of `inception_score`'s mean, by the bootstrap within each part."""
+    """Return the interval of `inception_score`'s mean, by the bootstrap within each part."""
     random = np.random.default_rng(0)  # one for all: parts resampled alike would vary together
     replicates = torch.zeros(REPLICATES, dtype=torch.float64)
     for part in parts(probabilities, splits):

@@ -27,7 +27,7 @@ class Moments:
 
     @staticmethod
     def of(rows: np.ndarray, order: np.ndarray | None = None) -> Moments:
-        """Those of rows (N, D), or of the ones in ``order``; mapped ones are read part by part."""
+        """Return the moments of rows (N, D), or of those in ``order``, read part by part."""
         total = Moments(0, torch.zeros(rows.shape[1], dtype=torch.float64), torch.zeros(()))
         for start in range(0, len(rows) if order is None else len(order), CHUNK):
             part = slice(start, start + CHUNK)

@@ -21,7 +21,9 @@ def nearest(queries: Tensor, among: Tensor, k: int = 1) -> tuple[Tensor, Tensor]
     Raises UserError for fewer than k rows.
     """
     if len(among) < k:
-        raise UserError(f"{k} nearest neighbours need more than {len(among)} images")
+        raise UserError(
+            f"there are {len(among)} images for {k} nearest neighbours: give {k} or more"
+        )
     found = [block.topk(k, largest=False) for block in distances(queries, among)]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 

@@ -49,7 +49,9 @@ class FeatureNetwork:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             seen = self.net(check(images).to(self.device))
         if not all(part.isfinite().all() for part in seen):
-            raise UserError(f"the {self.name} network gives features that are not finite")
+            raise UserError(
+                f"the {self.name} network gives features that are not finite: check its weights"
+            )
         return Seen(*(part.float().cpu() for part in seen))
 
 

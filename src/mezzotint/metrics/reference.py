@@ -91,9 +91,10 @@ def reference(
     data: str,
     name: str,
 ) -> Reference:
-    """That of a prepared array ``images``, uint8 (N, H, W, 3), whose fingerprint is ``data``.
+    """Return the reference of a prepared array ``images``, uint8 (N, H, W, 3).
 
-    It is computed once for each data, network and resize, under a progress bar.
+    ``data`` is the fingerprint of the array. The reference is computed once for each data, network
+    and resize, under a progress bar.
     """
     height, width = images.shape[1:3]
     origin = Origin(
@@ -124,7 +125,7 @@ def reference(
 
 
 def read(path: Path) -> Reference:
-    """A reference's file. Raises UserError for one that is no such thing."""
+    """Read a reference's file; UserError if it is not one."""
     try:
         with safe_open(path, "pt") as file:
             facts: dict[str, Any] = file.metadata() or {}
@@ -132,7 +133,7 @@ def read(path: Path) -> Reference:
             raise ValueError
         return Reference(path, Origin(**json.loads(facts["origin"])))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is no reference that mezzotint wrote") from None
+        raise UserError(f"{path} is not a reference: give a file that mezzotint wrote") from None
 
 
 STATISTICS = {

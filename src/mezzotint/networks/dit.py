@@ -144,12 +144,14 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Apply the block to tokens x (B, tokens, width), given c (B, width)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(c)[:, None].chunk(6, dim=-1)
         x = x + gate1 * self.attended(adaptive_norm(x, shift1, scale1))
         out: Tensor = x + gate2 * self.mlp(adaptive_norm(x, shift2, scale2))
         return out
 
     def attended(self, x: Tensor) -> Tensor:
+        """Apply the attention to x (B, tokens, width)."""
         q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         out: Tensor = self.out(attend(q, k, v).transpose(1, 2).flatten(2))
         return out

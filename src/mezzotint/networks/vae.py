@@ -216,6 +216,7 @@ class TinyBlock(nn.Module):
         self.conv = nn.Sequential(convs[0], nn.ReLU(), convs[1], nn.ReLU(), convs[2])
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to x (B, C, H, W)."""
         return F.relu(x + self.conv(x))
 
 

@@ -205,7 +205,9 @@ def nearest(title: str, model: Model) -> Section:
 def colour(title: str, model: Model) -> Section:
     """The colours of the samples and of the training set."""
     if not model.pipe.colour:
-        raise UserError("the model does not say what colours its training set has")
+        raise UserError(
+            "the model does not record the colours of its training set: train it with this version"
+        )
     return channels(title, model.images, "samples", model.pipe.colour, "training set")
 
 

@@ -168,7 +168,10 @@ class Latents:
         return torch.cat([Pixels().decode(self.pixels(part)) for part in parts])
 
     def pixels(self, z: Tensor) -> Tensor:
-        """z (B, C, h, w) to float images (B, 3, f h, f w), near [-1, 1] and differentiable."""
+        """Return the float images (B, C, f h, f w) of z (B, c, h, w), near [-1, 1].
+
+        They are differentiable.
+        """
         return self._decoded(z.float() * _over(self.std) + _over(self.mean))
 
     def latent_shape(self, images: Shape) -> Shape:

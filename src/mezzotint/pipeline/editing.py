@@ -73,6 +73,7 @@ class Edit:
 
     @property
     def parts(self) -> list[slice]:
+        """The rows of each batch."""
         starts = range(0, len(self.images), self.batch)
         return [slice(i, min(i + self.batch, len(self.images))) for i in starts]
 
@@ -94,6 +95,7 @@ class Edit:
 
 
 def batched(images: Tensor) -> Tensor:
+    """Return images as a batch (N, C, H, W); UserError unless they are uint8."""
     if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.ndim not in (3, 4):
         what = (
             f"{images.dtype} {tuple(images.shape)}"
@@ -107,4 +109,5 @@ def batched(images: Tensor) -> Tensor:
 
 
 def image_shape(pipe: Pipeline) -> tuple[int, int, int]:
+    """Return the shape (C, H, W) of a pipeline's images."""
     return pipe.codec.image_shape(pipe.shape)

@@ -39,6 +39,7 @@ def invert(
     ``guidance=0``. Guidance is 1 unless it is given: a larger one converges less.
 
     Args:
+        pipe: The model.
         images: uint8 (N, C, H, W), or one image (C, H, W).
         labels: One class for all, or one each; None is unconditional.
         corrections: The most corrections a step, each a call of the network; 0 is Song's own
@@ -85,6 +86,7 @@ def interpolate(
     spherically, and where two labels are given the estimate of the clean image linearly.
 
     Args:
+        pipe: The model.
         a: The first image, uint8 (C, H, W), or a noise, float (C, H, W) in the shape of x.
         b: The last one, of either kind.
         n: How many images, both ends included.

@@ -110,7 +110,7 @@ def load(
 def locate(path: str | Path) -> Path:
     """Return the folder at a path, or that of the shipped model or the hub's of that name.
 
-    Raises UserError if there is none of these.
+    Raises UserError if none of these exists.
     """
     return _found(path, MODEL)
 

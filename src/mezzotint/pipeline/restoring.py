@@ -50,6 +50,7 @@ def inpaint(
     image and what was filled in are mixed.
 
     Args:
+        pipe: The model.
         images: uint8 (N, C, H, W), or one image (C, H, W).
         mask: What to fill in: 1, True or 255 there and 0 elsewhere; (H, W) for all images, or
             (N, H, W). Float from 0 to 1, bool, or uint8 from 0 to 255.
@@ -117,6 +118,7 @@ def enlarge(
     Each given pixel is taken for the mean of the ``factor * factor`` pixels that it becomes.
 
     Args:
+        pipe: The model.
         images: uint8 (N, C, H, W), or one (C, H, W), of the model's size divided by the factor.
         factor: How many times higher and wider they become, 2 or more.
         labels: One class for all, or one each; None is unconditional.
@@ -166,6 +168,7 @@ def restore(
     ```
 
     Args:
+        pipe: The model.
         y: The observations, (N, ...): uint8 where they are images themselves, else float, on the
             scale on which images are in [-1, 1].
         operator: A: an `Operator`, one of OPERATORS, or a linear function of images (B, C, H, W).

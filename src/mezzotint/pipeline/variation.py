@@ -36,6 +36,7 @@ def vary(
     class; a sketch or a photograph does as well as one of the model's own samples.
 
     Args:
+        pipe: The model.
         images: uint8 (N, C, H, W), or one image (C, H, W). For several variations of one image,
             repeat it.
         strength: The share of the steps that is made, from 0 (the image as it is) to 1 (nothing of

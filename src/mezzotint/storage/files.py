@@ -48,7 +48,7 @@ FILES |= {".safetensors", ".pt", ".pth", ".ckpt"}
 def as_folder(path: str | Path) -> Path:
     """Return a path that is to be a folder.
 
-    Raises UserError for a file, for a file's name, and for a name that is no UTF-8.
+    Raises UserError for a file, for a file's name, and for a name that is not UTF-8.
     """
     folder = Path(path)
     try:

@@ -51,7 +51,7 @@ def _wait() -> None:
 
 
 def commit() -> str:
-    """Of the checkout that this package lies in, else the package's version."""
+    """Return the commit of the checkout that holds this package, or else the package's version."""
     if (HOME / "src" / "mezzotint").is_dir():
         git = ["git", "-C", str(HOME), "describe", "--always", "--dirty"]
         try:

@@ -92,6 +92,7 @@ class Autoencoding(Task):
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and the figures of a part of a batch; ``drawn`` is the noise of z."""
         x = examples.x0
         # In a compiled network each gradient of the last layer costs a whole backward pass, and
         # torch refuses to run a second one.

@@ -151,6 +151,7 @@ class Step:
 
     @property
     def loss(self) -> Tensor:
+        """The loss of the step."""
         return self.figures["loss"]
 
 

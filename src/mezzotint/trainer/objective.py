@@ -214,6 +214,7 @@ class Diffusion(Task):
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and the figures of a part of a batch; ``drawn`` comes from `draw`."""
         rows, eps, dropped = drawn
         x0, labels = examples.x0, examples.labels
         if labels is not None:
@@ -258,6 +259,7 @@ class Diffusion(Task):
         return (importance * (losses + u)).mean(), (importance * errors).mean().detach()
 
     def agree(self, accelerator: Accelerator, *drawn: Tensor) -> None:
+        """Update the adaptive levels with the losses of all processes."""
         super().agree(accelerator, *drawn)
         if self.levels is not None:
             self.levels.update(drawn[0], accelerator.gather(torch.cat(self.seen)))

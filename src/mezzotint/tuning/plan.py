@@ -67,7 +67,7 @@ class Plan:
 def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
     """Find out which cells there are, which are known, and how long the others take."""
     if options.nfe and options.steps:
-        raise UserError("give `nfe` or `steps`, not both")
+        raise UserError("`nfe` and `steps` are both given: give one of them")
     guided = options.guidance not in (None, (1.0,)) or options.interval not in ((), (None,))
     if not pipe.classes and guided:
         raise UserError("this model is unconditional: leave out `guidance` and `interval`")

@@ -43,7 +43,10 @@ def mnist(data: str, split: str) -> Source:
     if "labels" in own:
         numbers = np.frombuffer(_content(own["labels"], 1), np.uint8)
         if len(numbers) != count:
-            raise UserError(f"{own['labels']} has {len(numbers)} labels for {count} images")
+            raise UserError(
+                f"{own['labels']} has {len(numbers)} labels for {count} images: fetch both files "
+                "again"
+            )
         labels, classes = numbers.tolist(), class_names(str(own["labels"]), numbers)
     shape = count, height, width
     items = partial(_items, own["images"], shape, labels)

@@ -174,7 +174,8 @@ def _open(arrow: Any, file: Path) -> Any:
 
 
 def _damaged(file: Path, error: Exception) -> UserError:
-    return UserError(f"{file} cannot be read as parquet ({' '.join(str(error).split())})")
+    reason = " ".join(str(error).split())
+    return UserError(f"{file} cannot be read as parquet ({reason}): fetch or write it again")
 
 
 def _column(table: Any, names: tuple[str, ...]) -> str | None:
@@ -184,7 +185,9 @@ def _column(table: Any, names: tuple[str, ...]) -> str | None:
 def _check(arrow: Any, file: Path, table: Any, image: str) -> None:
     schema = table.schema_arrow
     if image not in schema.names:
-        raise UserError(f"{file} has no column {image}, which other files of its split have")
+        raise UserError(
+            f"{file} has no column {image}, which other files of its split have: write it again"
+        )
     struct = schema.field(image).type
     if not (arrow.types.is_struct(struct) and struct.get_field_index("bytes") >= 0):
         raise UserError(f"{file}: column {image} is {struct}, not a struct with the field bytes")

@@ -34,6 +34,7 @@ class Operator:
     transpose: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Return ``A x`` for images x (B, C, H, W)."""
         return self.forward(x)
 
     def adjoint(self, y: Tensor, like: Tensor) -> Tensor:
@@ -46,8 +47,9 @@ class Operator:
         return found
 
     def check(self, x: Tensor, y: Tensor) -> None:
-        """Raise UserError unless A maps x's shape to y's, is linear if it says so, and A^T is its
-        transpose: ``<A x, y> = <x, A^T y>``.
+        """Raise UserError unless A maps x's shape to y's and keeps its promises.
+
+        It must be linear if it says so, and A^T its transpose: ``<A x, y> = <x, A^T y>``.
         """
         with torch.no_grad():
             seen = self.forward(x)

@@ -27,11 +27,11 @@ def repaint(
     repeats: int = REPEATS,
     randn: Noise = torch.randn_like,
 ) -> Tensor:
-    """Walk x along a grid as DDPM does, what is known replaced by y with the level's noise.
+    """Walk x along a grid as DDPM does, and replace the known part by y with the level's noise.
 
-    What is known does not hear of what is being filled in; so every ``jump`` levels the whole is
-    given their noise again and walked down anew, ``repeats`` times in all, whereby the two come to
-    agree (Lugmayr et al. 2022, arXiv 2201.09865, algorithm 1).
+    The known part does not depend on what is filled in. To make the two agree, every ``jump``
+    levels the image gets noise again and is denoised again, ``repeats`` times in all (Lugmayr et
+    al. 2022, arXiv 2201.09865, algorithm 1).
 
     Args:
         denoise: ``denoise(x, level) -> x0_hat``.

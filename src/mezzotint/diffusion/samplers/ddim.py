@@ -25,7 +25,11 @@ def ddim(
     marginals.
 
     Args:
+        denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
+        x: A batch at the level ``grid[0]``, (B, ...).
+        grid: The levels to visit, from noisy to clean.
         eta: In [0, 1]: 0 is deterministic, 1 is DDPM with the fixed small variance.
+        randn: ``randn(x) -> z``, the source of standard normal noise.
 
     Raises:
         UserError: If eta is outside [0, 1].

@@ -31,10 +31,14 @@ def ddpm(
     step adds no noise.
 
     Args:
+        denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
+        x: A batch at the level ``grid[0]``, (B, ...).
+        grid: The levels to visit, from noisy to clean.
         variance: "small" is v = 0: the posterior's variance, right for data of one point. "large"
             is v = 1: beta, right for standard normal data. A function ``variance(x, level) -> v``
             is called right after the denoiser was called there (Nichol and Dhariwal 2021, arXiv
             2102.09672, eq. 15).
+        randn: ``randn(x) -> z``, the source of standard normal noise.
 
     Raises:
         UserError: If the variance is unknown.

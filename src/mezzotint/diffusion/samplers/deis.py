@@ -20,6 +20,9 @@ def deis(denoise: Denoiser, x: Tensor, grid: list[Level], order: int = 3) -> Ten
     with the x0_hat that belongs to that noise.
 
     Args:
+        denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
+        x: A batch at the level ``grid[0]``, (B, ...).
+        grid: The levels to visit, from noisy to clean.
         order: 1, 2 or 3: how many eps_hat the polynomial passes through.
 
     Raises:

@@ -28,8 +28,12 @@ def dpmpp(
     published. Order 3 uses the mean itself (docs/maths.md compares it with others' 3M).
 
     Args:
+        denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
+        x: A batch at the level ``grid[0]``, (B, ...).
+        grid: The levels to visit, from noisy to clean.
         order: 1, 2 or 3.
         eta: 0 solves the ODE, 1 the SDE.
+        randn: ``randn(x) -> z``, the source of standard normal noise.
     """
     past: list[tuple[float, Tensor]] = []  # lambda and x0_hat, the newest first
     for i, (t, s) in enumerate(pairwise(grid)):

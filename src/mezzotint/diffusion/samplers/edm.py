@@ -33,10 +33,14 @@ def edm(
     raised above ``grid[0]``. The defaults are those of the authors' CIFAR-10.
 
     Args:
+        denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
+        x: A batch at the level ``grid[0]``, (B, ...).
+        grid: The levels to visit, from noisy to clean.
         churn: 0 or more: how much noise is added; 0 is `heun`.
         low: The least sigma / alpha at which noise is added.
         high: The greatest.
         inflate: The factor of the added noise's standard deviation.
+        randn: ``randn(x) -> z``, the source of standard normal noise.
 
     Raises:
         UserError: If churn is below 0.

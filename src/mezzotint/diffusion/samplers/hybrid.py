@@ -27,8 +27,12 @@ def hybrid(
     should be fine. The paper (arXiv 2412.14422) leaves such a sampler as future work.
 
     Args:
+        denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
+        x: A batch at the level ``grid[0]``, (B, ...).
+        grid: The levels to visit, from noisy to clean.
         switch: In [0, 1]: the share of the steps that DDIM makes.
         eta: DDIM's, in [0, 1].
+        randn: ``randn(x) -> z``, the source of standard normal noise.
 
     Raises:
         UserError: If switch or eta is outside [0, 1].

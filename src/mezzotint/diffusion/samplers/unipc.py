@@ -30,6 +30,9 @@ def unipc(
     ``B / (2 (1 - exp(-h)))`` of the step.
 
     Args:
+        denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
+        x: A batch at the level ``grid[0]``, (B, ...).
+        grid: The levels to visit, from noisy to clean.
         order: 1, 2 or 3: how many x0_hat the first polynomial passes through.
         corrector: "bh1" is ``B = h``, "bh2" is ``B = 1 - exp(-h)``.
 
