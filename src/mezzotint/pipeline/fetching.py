@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mezzotint.errors import UserError
 from mezzotint.storage.hub import snapshot
 
 HUB = "hub:"
@@ -30,7 +31,12 @@ def fetched(name: str, places: tuple[str, ...]) -> Path:
         whole = f"{STEM}.{suffix}"
         files = (whole, f"{STEM}-*.{suffix}", f"{whole}.index.json")
         weights = [place + file for place in places for file in files]
-        folder = snapshot(name, "model", [*settings, *weights], needs=f"*.{suffix}")
+        try:
+            folder = snapshot(name, "model", [*settings, *weights], needs=f"*.{suffix}")
+        except UserError:
+            if suffix == "bin":
+                raise
+            continue  # without a connection the cache may still hold pickled weights
         if any(folder.rglob(f"*.{suffix}")):
             break
     return folder

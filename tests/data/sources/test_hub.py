@@ -216,6 +216,11 @@ def test_a_pipeline_is_loaded_by_its_name(hub, safe):
     kind = "safetensors" if safe else "bin"
     weights = f"diffusion_pytorch_model.{kind}"
     assert fetched(hub) == ["config.json", weights, "model_index.json", "scheduler_config.json"]
+    hub.fails = ConnectionError("no route to the hub")
+    assert mz.load("hub:ours/net").shape == (3, 8, 8)
+    with pytest.raises(UserError, match="no route to the hub"):
+        mz.load("hub:ours/another")
+    hub.fails = None
 
 
 def test_of_a_pipeline_the_autoencoder_alone_is_fetched(hub):
