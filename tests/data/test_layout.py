@@ -252,8 +252,11 @@ def test_labels_in_dataset_json(tmp_path, packed):
 
 def test_classes_sort_naturally_and_compare_in_nfc(tmp_path, packed):
     apart, whole = (unicodedata.normalize(form, "café") for form in ("NFD", "NFC"))
-    root = plant(tmp_path / "d", grown(["1", "10", "2", "a-10", "a-9", apart]))
-    assert found(packed(root))[1] == ("1", "2", "10", "a-9", "a-10", whole)
+    names = ["1", "10", "2", "9" * 100, "1" + "0" * 100, "a-10", "a-9", "a-010", apart, "recycled"]
+    root = plant(tmp_path / "d", grown(names, 1))
+    assert found(packed(root))[1] == (
+        *("1", "2", "10", "9" * 100, "1" + "0" * 100, "a-9", "a-010", "a-10", whole, "recycled"),
+    )
     plant(root, grown([whole]))
     with pytest.raises(UserError, match="several class folders of one name"):
         found(packed(root))
@@ -358,6 +361,8 @@ def test_a_runs_own_folder_is_never_data(tmp_path):
     source = find_source(str(root))
     assert (source.key, source.classes) == (before, ("cat", "dog"))
     assert str(source.left_out[0]) == "2 folders of runs or their figures (e, runs/a)"
+    plant(root / "cat", (), {"figures.jsonl": "{}"})  # measured once, and kept beside
+    assert counts(root / "cat") == (2, ())
     with pytest.raises(UserError, match="runs/a is a run's own folder, which is not data"):
         find_source(str(root / "runs" / "a"))
     assert counts(root / "runs" / "a" / "samples") == (1, ())
@@ -391,6 +396,7 @@ def test_labels_stay_where_they_can_be_read(tmp_path):
         (["flowers.zip"], r"it holds flowers\.zip: give the path of that"),
         (["a/images.tar.gz"], r"it holds a/images\.tar\.gz: give the path of that"),
         (["features.h5"], "HDF5"),
+        (["cifar-100-python/train", "cifar-100-python/meta"], "CIFAR-100's own files: give hub:"),
         (["notes.txt"], "give a folder, a zip or a tar of image files"),
     ],
 )

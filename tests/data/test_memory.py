@@ -332,3 +332,9 @@ def test_nothing_is_left_of_what_is_refused(images, cache):
     values[4, 0, 0, 0] = np.nan
     refused(values, range=(0, 1))
     assert not any((cache / "prepared").glob("*"))
+
+
+def test_captions_are_not_classes(noise):
+    images = noise(0, 101, 5, 5)
+    with pytest.raises(mz.UserError, match="`labels` has 101 labels for 101 images: they are not"):
+        mz.prepare(images, [f"image {i}" for i in range(101)])

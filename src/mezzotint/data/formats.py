@@ -98,6 +98,8 @@ def advice(names: list[PurePath]) -> str:
     """Return what the files of a folder without images are, and what to do; or what to give."""
     for name in names:
         low = name.name.lower()
+        if "cifar-100-python" in name.parts:
+            return "it holds CIFAR-100's own files: give hub:uoft-cs/cifar100"
         if low.endswith(_INSIDE):
             return f"it holds {name}: give the path of that"
         if found := _CONTAINERS.get(PurePath(low).suffix):

@@ -10,17 +10,27 @@ from mezzotint.data.naming import natural, nfc, shown
 from mezzotint.errors import UserError
 
 _CLASSES = 100_000  # more than any data set has: larger labels are seeds or times
+_ALONE = 100  # so many images of one label each are images with captions
+
+CAPTIONS = "they are not classes; leave them out, or group them"
 
 
-def named(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+def named(what: str, labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
     """Return the numbers and the names of classes that are given by name, or as true and false.
 
-    The names are in natural order, in NFC.
+    The names are in natural order, in NFC. Raises UserError where each image has its own.
     """
     texts = [nfc(x.decode() if isinstance(x, bytes) else str(x)) for x in labels.tolist()]
     names = tuple(sorted(set(texts), key=natural))
+    if not are_classes(len(names), len(texts)):
+        raise UserError(f"{what} has {len(names):,} labels for {len(texts):,} images: {CAPTIONS}")
     number = {name: k for k, name in enumerate(names)}
     return np.array([number[text] for text in texts], np.int64), names
+
+
+def are_classes(distinct: int, count: int) -> bool:
+    """Return whether so many different labels of so many images may be classes, not captions."""
+    return distinct <= _CLASSES and not distinct == count > _ALONE
 
 
 def are_names(dtype: np.dtype[Any]) -> bool:

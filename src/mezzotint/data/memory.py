@@ -200,7 +200,7 @@ def _labels(
     check_labels("`labels`", numbers.dtype, numbers.shape, count)
     if are_names(numbers.dtype):
         if classes is None:
-            return named(numbers)
+            return named("`labels`", numbers)
         return _numbered(numbers, _names(classes, 0))
     names = class_names("`labels`", numbers)
     return numbers, names if classes is None else _names(classes, len(names))
@@ -208,7 +208,7 @@ def _labels(
 
 def _numbered(labels: Array, names: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
     """Labels that are names, as numbers in the names of the classes."""
-    found, own = named(labels)
+    found, own = named("`labels`", labels)
     if foreign := [name for name in own if name not in names]:
         raise UserError(
             f"`labels` has the label {foreign[0]!r}, which is none of `classes`: name every class"

@@ -29,7 +29,7 @@ _ANNOTATION = re.compile(
 _LITTER = {
     *("__macosx", "icon\r", "network trash folder", "temporary items"),
     *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "autorun.inf"),
-    *("$recycle.bin", "recycler", "recycled", "system volume information", "found.000"),
+    *("$recycle.bin", "recycler", "system volume information", "found.000"),
     *("lost+found", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"),
     *("__pycache__", "picasa.ini", "zbthumbnail.info", "thevolumesettingsfolder"),
 }
@@ -46,10 +46,13 @@ def plain(text: str) -> str:
     return nfc(text).casefold()
 
 
-def natural(text: str) -> tuple[list[str | int], str]:
+def natural(text: str) -> tuple[list[str | tuple[int, str]], str]:
     """Return the key that sorts numbers in names by their value: 1, 2, 10."""
-    parts = re.split(r"([0-9]+)", nfc(text))
-    return [int(p) if i % 2 else p for i, p in enumerate(parts)], text
+    key: list[str | tuple[int, str]] = []
+    for i, part in enumerate(re.split(r"([0-9]+)", nfc(text))):
+        digits = part.lstrip("0")
+        key.append((len(digits), digits) if i % 2 else part)
+    return key, text
 
 
 def shown(names: Sequence[str], most: int = 3) -> str:

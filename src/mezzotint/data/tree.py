@@ -156,11 +156,10 @@ def of_archive(
 
 
 def is_run(folder: Folder) -> bool:
-    """Return whether a folder is a run of mezzotint, or figures that it measured."""
+    """Return whether a folder is a run of mezzotint."""
     names = {name.name for name in folder.others}
     below = {inner.name for inner in folder.folders}
-    begun = "log.jsonl" in names or "checkpoints" in below
-    return "figures.jsonl" in names or ("config.json" in names and begun)
+    return "config.json" in names and ("log.jsonl" in names or "checkpoints" in below)
 
 
 def _of(place: str, root: Folder, read: Callable[[PurePosixPath], bytes], special: Names) -> Tree:
@@ -180,7 +179,7 @@ def _without_runs(folder: Folder, runs: Names) -> Folder:
     kept = []
     for inner in folder.folders:
         before = len(runs)
-        if is_run(inner):
+        if is_run(inner) or any(name.name == "figures.jsonl" for name in inner.others):
             runs.append(inner.path)
             continue
         rest = _without_runs(inner, runs)

@@ -190,3 +190,12 @@ def test_splits_by_other_marks(tmp_path, files, write_parquet):
         write_parquet(root / f"{name}.parquet", files[0][:count])
     counts = {s: find_source(str(root), s).count for s in ("train", "test", "validation")}
     assert counts == {"train": 3, "test": 3, "validation": 4}
+
+
+def test_captions_are_not_classes(tmp_path, files):
+    images = [{"bytes": files[0][0]}] * 101
+    labels = [f"image {i}" * 1000 for i in range(101)]
+    pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "x.parquet")
+    with pytest.raises(UserError, match="column label has 101 labels for 101 images, which are no"):
+        prepare(tmp_path / "x.parquet")
+    assert prepare(tmp_path / "x.parquet", conditional=False).classes == ()

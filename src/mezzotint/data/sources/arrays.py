@@ -203,7 +203,7 @@ def _classes(labels: _Array, count: int) -> tuple[npt.NDArray[Any], tuple[str, .
     check_labels(str(labels), labels.dtype, (count,) if column else labels.shape, count)
     numbers = np.concatenate(list(labels.blocks())).reshape(count)
     if are_names(numbers.dtype):
-        return named(numbers)
+        return named(str(labels), numbers)
     return numbers, class_names(str(labels), numbers)
 
 

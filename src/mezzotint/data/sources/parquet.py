@@ -15,6 +15,7 @@ from typing import Any
 
 from mezzotint.data.formats import SUFFIXES
 from mezzotint.data.images import Pixels, UnreadableImage, read_image
+from mezzotint.data.labels import are_classes
 from mezzotint.data.naming import natural, nfc
 from mezzotint.data.source import (
     SPLITS,
@@ -210,6 +211,11 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
     if values <= {-1, None}:
         return ()
     if all(isinstance(value, str | bool) for value in values):
+        if not are_classes(len(values), len(rows)):
+            raise Unlabelled(
+                f"{files[0]}: column {label} has {len(values):,} labels for {len(rows):,} images, "
+                "which are not classes: pass `conditional=False` to take all without classes"
+            )
         return tuple(sorted({nfc(str(value)) for value in values}, key=natural))
     count = len(known) or 1 + max(v for v in values if isinstance(v, int))
     for file, row, value in rows:
