@@ -263,6 +263,20 @@ def test_missing_and_extra_weights_are_named(tmp_path: Path) -> None:
         mz.load(tmp_path)
 
 
+def test_weights_that_do_not_go_with_the_settings_are_named_a_few_at_a_time(tmp_path: Path) -> None:
+    unet(DEFAULT).save_pretrained(tmp_path)
+    config = tmp_path / "config.json"
+    settings = json.loads(config.read_text())
+    config.write_text(json.dumps(settings | {"block_out_channels": [32, 96]}))
+    with pytest.raises(mz.UserError, match=r"weights of other shapes .* and \d+ more$") as e:
+        mz.load(tmp_path)
+    assert "\n" not in str(e.value)
+    config.write_text(json.dumps(settings | {"layers_per_block": 2}))
+    with pytest.raises(mz.UserError, match=r"missing or extra weights: .* and \d+ more$") as e:
+        mz.load(tmp_path)
+    assert len(str(e.value).removeprefix(str(tmp_path))) < 300
+
+
 # What the example trainings write.
 
 

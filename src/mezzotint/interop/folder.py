@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 # A file of weights, or the index of several: in safetensors or pickled, of a variant or not.
 FILE = re.compile(r"diffusion_pytorch_model(?:\.(\w+))?\.(safetensors|bin)")
 INDEX = re.compile(r"diffusion_pytorch_model\.(safetensors|bin)\.index(?:\.(\w+))?\.json")
+
+SHOWN = 6  # names in an error
 
 # The attention's weights, as older folders name them.
 OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -76,13 +78,22 @@ def modern(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {old.sub(lambda m: m[1] + OLD[m[2]], key): value for key, value in state.items()}
 
 
-def unmatched(ours: Iterable[str], wanted: Iterable[str]) -> str | None:
-    """A line of every key that is in one of both only, or None: of what was read, and a network's.
+def unmatched(ours: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
+    """A line of the weights that only one of both has, or of another shape; None if there are none.
 
     ``if wrong := unmatched(read, net.state_dict()): raise UserError(f"{folder}: {wrong}")``
     """
-    keys = sorted(set(ours) ^ set(wanted))
-    return f"missing or extra weights: {', '.join(keys)}" if keys else None
+    if keys := sorted(set(ours) ^ set(wanted)):
+        return f"missing or extra weights: {_first(keys)}"
+    other = [k for k, v in wanted.items() if ours[k].shape != v.shape]
+    shapes = [f"{k} {(*ours[k].shape,)} instead of {(*wanted[k].shape,)}" for k in other]
+    return f"weights of other shapes than config.json says: {_first(shapes)}" if shapes else None
+
+
+def _first(names: list[str]) -> str:
+    """The first few of some names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _chosen(folder: Path) -> Path:
