@@ -214,7 +214,7 @@ MODEL: list[tuple[dict[str, Any], str]] = [
     ({"batch": "64"}, "`batch` is '64': give a whole number of at least 1"),
     ({"data": "nowhere"}, "there is no data set, file or folder 'nowhere'"),
     ({"data": 3}, "`data` is of type int"),
-    ({"size": 16}, "`split` and `size` are of `data`, which is not given"),
+    ({"size": 16}, "`split` and `size` belong to `data`, which is not given"),
     ({"data": "glyphs", "size": 16}, "16x16, those to measure of 32x32: scale them with `size`"),
     ({"weaker": "nowhere"}, "there is no folder nowhere"),
     ({"weaker": 3}, "`weaker` is of type int: give a pipeline, a path or a name"),

@@ -57,7 +57,7 @@ def test_nothing_is_left_in_the_cache(own_cache: Path) -> None:
 def test_images_of_mixed_sizes_are_refused() -> None:
     found = Features(pixel_network(), 10)
     found.add(torch.zeros(5, 3, 1, 4, dtype=torch.uint8))
-    with pytest.raises(UserError, match="images of mixed sizes, 1x4 and 2x2: bring them to one"):
+    with pytest.raises(UserError, match="the images have different sizes, 1x4 and 2x2: scale them"):
         found.add(torch.zeros(5, 3, 2, 2, dtype=torch.uint8))
     assert found.done == 5
 

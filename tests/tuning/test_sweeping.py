@@ -246,7 +246,7 @@ def test_a_pipeline_that_is_not_the_run_is_refused(trained: Path) -> None:
         (changed, "with other weights than"),
         (pipe.guided_by(mz.load(trained / "checkpoints" / "step-8")), "with other weights than"),
         (replace(pipe, defaults=replace(pipe.defaults, rescale=0.5)), "with other defaults than"),
-        (mz.load(trained / "checkpoints" / "step-12"), "is not a run: a sweep is kept in one"),
+        (mz.load(trained / "checkpoints" / "step-12"), "is not a run: give a run"),
     ):
         with pytest.raises(mz.UserError, match=message):
             mz.sweep(wrong, **SMALL)

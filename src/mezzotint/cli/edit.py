@@ -25,7 +25,7 @@ from mezzotint.storage import files
 
 @dataclass(frozen=True)
 class EditFlags:
-    """What every kind of editing takes."""
+    """The options of every kind of editing."""
 
     how: SampleConfig
     out: Path
@@ -90,7 +90,7 @@ class InvertFlags(EditFlags):
 
 @dataclass(frozen=True)
 class Edited:
-    """What was made, and of what."""
+    """The edited images, and what they were made from."""
 
     made: Tensor
     given: Tensor | None = None

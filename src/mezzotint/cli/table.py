@@ -1,4 +1,4 @@
-"""What the ways to measure have in common: figures as a table, and names to choose."""
+"""Helpers of the verbs that measure: a table of figures, and the names to choose from."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def train(arguments: list[str]) -> None:
 
 
 def given(base: Configuration, asked: Configuration, words: list[str]) -> dict[str, Any]:
-    """Return the fields that flags give, by name: all that differ, and those given as they were."""
+    """Return the fields that flags set, by name: those that differ, and those that were named."""
     said = {word.split("=")[0].lstrip("-").replace("-", "_") for word in words if word[:2] == "--"}
     before, after = (values(each) for each in (base, asked))
     return {k: v for k, v in after.items() if k in said or before.get(k, ...) != v}

@@ -25,7 +25,7 @@ from mezzotint.trainer.objective import ObjectiveConfig
 
 @strict
 class Settings:
-    """What the configuration of every run has. Durations are in images seen."""
+    """The fields of every run's configuration. Durations are in images seen."""
 
     recipe: Suppress[str]
     train: TrainConfig = TrainConfig()
@@ -97,7 +97,7 @@ class Experiment(Settings):
 
 @strict
 class Autoencoder(Settings):
-    """The configuration of an autoencoder, in whose latents a diffusion model can run."""
+    """The configuration of an autoencoder, whose latents a diffusion model can be trained on."""
 
     data: AugmentedConfig = AugmentedConfig()
     net: VAEConfig = VAEConfig()

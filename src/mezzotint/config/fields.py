@@ -1,4 +1,4 @@
-"""The fields of a configuration by their own names, which are those of the command line's flags."""
+"""The fields of a configuration by name; the command line's flags have the same names."""
 
 from __future__ import annotations
 

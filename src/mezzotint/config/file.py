@@ -1,4 +1,4 @@
-"""config.json: how it is written, read strictly, and compared."""
+"""config.json: writing it, reading it strictly, and comparing two of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def to_json(experiment: Configuration) -> dict[str, Any]:
 
 
 def from_json(content: dict[str, Any]) -> Configuration:
-    """A configuration of the content of config.json, read strictly.
+    """Make a configuration from the content of config.json, strictly.
 
     Raises pydantic's ValidationError for unknown or ill-typed fields.
     """

@@ -1,4 +1,4 @@
-"""Labels and class names that stand in a file beside the images."""
+"""Labels and class names that are in a file next to the images."""
 
 import csv
 import json
@@ -82,7 +82,7 @@ def class_names(tree: Tree, chain: Sequence[Folder], folders: Sequence[str]) -> 
 def table(
     tree: Tree, chain: Sequence[Folder], files: Names, classes: Sequence[str]
 ) -> list[int] | None:
-    """Return the labels of images that a table beside them gives, as numbers in ``classes``.
+    """Return the labels that a table next to the images gives them, as numbers in ``classes``.
 
     A .csv, .tsv or .txt counts if one column has the name of every image, with or without its
     suffix, and exactly one other begins with the name of a class in each of those rows.

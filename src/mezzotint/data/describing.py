@@ -1,4 +1,4 @@
-"""What a path, or the name of a data set, is understood to be, without training on it."""
+"""Describe how a path, or the name of a data set, is understood, without training on it."""
 
 import io
 import json
@@ -71,7 +71,7 @@ class SplitDescription:
 
 @dataclass(frozen=True)
 class Description:
-    """What a data set is understood to be.
+    """How a data set is understood.
 
     Attributes:
         data: its name or absolute path.

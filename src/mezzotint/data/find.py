@@ -43,7 +43,7 @@ def opened(place: str, kind: Kind, split: str, conditional: bool = True) -> Sour
 
 
 def recognise(data: str) -> tuple[str, Kind]:
-    """What finds `data` again from any folder, a name or an absolute path, and its kind.
+    """Return what finds `data` again from any folder, a name or an absolute path, and its kind.
 
     Raises:
         UserError: nothing of that name.

@@ -63,7 +63,7 @@ class Contents:
 
 @dataclass(eq=False)
 class Layout:
-    """What a tree means.
+    """The splits, classes and images that a tree of files stands for.
 
     Attributes:
         tree: the files.
@@ -84,7 +84,7 @@ class Layout:
         return [f.name for split in self.splits.values() for f in split.values()] or ["train"]
 
     def left_out(self, contents: Contents, split: str) -> tuple[LeftOut, ...]:
-        """Return what is left out of a split and of the whole, in one entry for each reason."""
+        """Return what is left out of a split and of the whole, an entry for each reason."""
         others = [name for folder in self.tree.root.walk() for name in folder.others]
         read = set(contents.files)
         for name, folders in self.splits.items():

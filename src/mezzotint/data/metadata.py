@@ -47,7 +47,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _text(data: bytes) -> bytes:
-    """The text of an iTXt chunk with XMP, or as much of it as can be had."""
+    """Return the text of an iTXt chunk with XMP, or the part of it that can be read."""
     compressed = data[len(_XMP) : len(_XMP) + 1] == b"\1"
     *_, text = data[len(_XMP) + 2 :].split(b"\0", 2)
     if not compressed:

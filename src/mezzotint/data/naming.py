@@ -1,4 +1,4 @@
-"""What the names of files and folders mean: splits, litter, and the order of classes."""
+"""The meaning of the names of files and folders: splits, litter, and the order of classes."""
 
 import re
 import unicodedata

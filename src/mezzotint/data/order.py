@@ -1,4 +1,4 @@
-"""The order in which training sees the rows: a function of the seed and the sample number alone."""
+"""The order in which training sees the rows: a function of the seed and the sample number only."""
 
 from functools import lru_cache
 

@@ -86,7 +86,7 @@ class Prepared:
 
 
 def load(entry: Path) -> Prepared | None:
-    """The prepared array in a folder of the cache, or None where it is missing or damaged."""
+    """Return the prepared array in a folder of the cache, or None if it is missing or damaged."""
     try:
         meta = json.loads((entry / "meta.json").read_text())
         images = np.load(entry / "images.npy", mmap_mode="r")

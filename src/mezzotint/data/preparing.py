@@ -125,7 +125,7 @@ def _refuse(arguments: dict[str, Any], data: str) -> None:
 def _found(
     data: str, size: int | None, split: str, skip_bad: bool, conditional: bool
 ) -> tuple[Prepared, tuple[str, ...]]:
-    """What `data` means, prepared; and warnings, unless the cache held it."""
+    """Return the prepared data set that `data` stands for, and warnings unless it was cached."""
     place, kind = recognise(data)
     source = opened(place, kind, split, conditional)
     found, new = _entry(source, size, skip_bad)

@@ -1,4 +1,4 @@
-"""What a data source is, and what all sources share: the names of splits, stamps of files."""
+"""The parts that all data sources share: the names of splits, stamps of files."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -110,7 +110,7 @@ def split_names(split: str) -> tuple[str, ...]:
 
 
 class Unlabelled(UserError):
-    """What stands in the way of labels, and not of images."""
+    """Raised for what makes labels impossible, but not images."""
 
 
 class NoSplit(UserError):

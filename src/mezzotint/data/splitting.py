@@ -58,7 +58,7 @@ def _are_classes(
     others: list[Folder],
     warnings: list[str],
 ) -> bool:
-    """Whether folders called as splits are classes as the others are. Raises UserError if open."""
+    """Whether folders with names of splits are classes. Raises UserError if that is ambiguous."""
     here = shown([folder.name for folder in found])
     rest = shown([folder.name for folder in others])
     if others and not trains:
@@ -118,7 +118,7 @@ def _merged(name: str, folders: list[Folder]) -> Folder:
 
 
 def splits_inside(node: Folder) -> dict[str, dict[str, Folder]]:
-    """Return the splits that lie inside of each class folder, turned inside out; or none."""
+    """Return the splits inside each class folder, with split and class swapped; or none."""
     classes = node.filled
     splits: dict[str, dict[str, Folder]] = {}
     if node.images or len(classes) < 2 or any(folder.images for folder in classes):

@@ -148,7 +148,7 @@ def _training_set(config: Any, facts: dict[str, Any]) -> Prepared:
 
 
 def _missing(problem: str) -> Finding:
-    """Whether the training set is there; little can be checked without it."""
+    """Return the finding about whether the training set is there; other checks need it."""
     return judge(
         "training set missing",
         problem or "the training set is there, and has not changed",

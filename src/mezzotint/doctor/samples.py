@@ -237,7 +237,7 @@ def _angle(p: float, q: float) -> float:
 
 
 def _pairs(labels: Tensor) -> Tensor:
-    """(N, N), true where two different rows are of one class."""
+    """Return (N, N), true where two different rows have the same class."""
     same = labels[:, None] == labels
     return same.fill_diagonal_(False)
 

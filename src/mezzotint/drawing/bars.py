@@ -24,7 +24,7 @@ UNDER_WAY: dict[str, str] = {}
 
 
 def on_terminal() -> bool:
-    """Whether the error stream is a terminal, not a file, a pipe or a notebook."""
+    """Whether the error stream is a terminal, and not a file, a pipe or a notebook."""
     console = Console(stderr=True)
     return console.is_terminal and not console.is_jupyter
 
@@ -32,9 +32,9 @@ def on_terminal() -> bool:
 def bar(
     unit: str, *more: ProgressColumn, hidden: bool = False, transient: bool = False
 ) -> Progress:
-    """A bar that counts a unit; its task has a field `loss`, printed at the end of the line.
+    """Make a bar that counts a unit; its task has a field `loss`, shown at the end of the line.
 
-    A transient bar is shown on a terminal alone, and removed when it is done.
+    A transient bar is shown on a terminal only, and removed when it is done.
     """
     console = Console(stderr=True)
     return Progress(
@@ -52,14 +52,14 @@ def bar(
 
 
 class Rate(ProgressColumn):
-    """How many per second."""
+    """The column that shows the rate per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
 
 class Follower:
-    """Shows a transient bar for each thing that is under way: ``follower(what, done, total)``."""
+    """Shows a transient bar for the current piece of work: ``follower(what, done, total)``."""
 
     def __init__(self, unit: str) -> None:
         self.unit, self.what = unit, ""

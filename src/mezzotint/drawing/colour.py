@@ -1,4 +1,4 @@
-"""The colours of many images in a few numbers."""
+"""The colours of many images, summarised in a few numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def channel_statistics(images: np.ndarray) -> dict[str, list[float]]:
-    """Mean and standard deviation of each channel of uint8 (N, H, W, C), in grey levels."""
+    """Return mean and standard deviation of each channel of uint8 (N, H, W, C), in grey levels."""
     counts = [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])]
     grey = np.arange(256)
     means = [float(np.average(grey, weights=n)) for n in counts]

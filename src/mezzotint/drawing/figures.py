@@ -1,4 +1,4 @@
-"""Many images arranged in one."""
+"""Sheets: many images arranged in one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ GAP, PAPER, INK = 2, (255, 255, 255), (40, 40, 40)
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """A Pillow image of a uint8 (C, H, W) image with 1 or 3 channels."""
+    """Return the Pillow image of a uint8 (C, H, W) image with 1 or 3 channels."""
     array = image.permute(1, 2, 0).numpy()
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
 def pairs(above: Tensor, below: Tensor, columns: int = 10) -> Image.Image:
-    """Images uint8 (N, C, H, W), each above another of its size, in rows of ``columns``."""
+    """Arrange images uint8 (N, C, H, W), each above its partner, in rows of ``columns``."""
     empty = above.new_full(above.shape[1:], PAPER[0])
     sheet: list[Tensor] = []
     for start in range(0, len(above), columns):
@@ -33,9 +33,9 @@ def grid(
     labels: Sequence[int] | None = None,
     names: Sequence[str] = (),
 ) -> Image.Image:
-    """Images uint8 (N, C, H, W) in one, with small ones enlarged to about 96 pixels.
+    """Arrange images uint8 (N, C, H, W) in one, with small ones enlarged to about 96 pixels.
 
-    With ``labels`` (N,), each class starts a new row of at most 16 images and is named beside it.
+    With ``labels`` (N,), each class starts a new row of at most 16 images, with its name beside it.
     Without labels, the sheet has about as many rows as columns.
     """
     height, width = images.shape[2:]

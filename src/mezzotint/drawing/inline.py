@@ -1,4 +1,4 @@
-"""Images and charts as text that can stand in an HTML page."""
+"""Images and charts as text for an HTML page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DENSE = 20  # points; a line with so many has no markers
 
 
 def png(image: Image.Image) -> str:
-    """An image as a data: URI, shrunk to 1400 pixels if it is wider."""
+    """Return an image as a data: URI, shrunk to 1400 pixels if it is wider."""
     if image.width > WIDEST:
         size = WIDEST, round(image.height * WIDEST / image.width)
         image = image.resize(size, Image.Resampling.LANCZOS)
@@ -40,7 +40,7 @@ def png(image: Image.Image) -> str:
 
 
 def tiled(images: Tensor, columns: int) -> Image.Image:
-    """Images uint8 (N, C, H, W) in rows of ``columns``, with a transparent gap between them.
+    """Arrange images uint8 (N, C, H, W) in rows of ``columns``, with transparent gaps.
 
     Small images are enlarged to about 96 pixels, large ones shrunk to 160.
     """
@@ -59,18 +59,18 @@ def tiled(images: Tensor, columns: int) -> Image.Image:
 
 
 def strip(images: Tensor, alt: str, columns: int = 1) -> InlineImage:
-    """Images uint8 (N, C, H, W) in rows of ``columns``, as one image of a page."""
+    """Arrange images uint8 (N, C, H, W) in rows of ``columns``, as one image for a page."""
     across = min(columns, len(images))
     return InlineImage(png(tiled(images, across)), alt, across=across)
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each name; they repeat if there are more than eight names."""
+    """Return a colour for each name; they repeat if there are more than eight names."""
     return dict(zip(names, islice(cycle(COLOURS), len(names)), strict=True))
 
 
 def chart(panel: Panel, colour: Mapping[str, str]) -> str:
-    """A line chart as an <svg>; ``colour`` has the colour of each series by name."""
+    """Return a line chart as an <svg>; ``colour`` has the colour of each series by name."""
     from matplotlib.ticker import EngFormatter, FuncFormatter
 
     figure, axes = _blank()
@@ -85,7 +85,7 @@ def chart(panel: Panel, colour: Mapping[str, str]) -> str:
 
 
 def spreads(names: Sequence[str], series: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
-    """A bar chart of means with standard deviations, as an <svg>.
+    """Return a bar chart of means with standard deviations, as an <svg>.
 
     Each of ``series`` has "mean" and "std", with a number for each of ``names``.
     """

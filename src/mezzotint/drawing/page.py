@@ -1,4 +1,4 @@
-"""One self-contained HTML page made of plain data: no script, no link out, every image inside."""
+"""A self-contained HTML page made of plain data: no script, no external link, images included."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The page as HTML, with all text escaped and all ids unique."""
+    """Return the page as HTML, with all text escaped and all ids unique."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -101,7 +101,7 @@ def is_page(path: Path) -> bool:
 
 
 def _own(svg: str, name: str) -> Markup:
-    """An <svg> with ids of its own, so that one page can hold many."""
+    """Return an <svg> with ids of its own, so that one page can hold many."""
     from markupsafe import Markup
 
     return Markup(re.sub(r'( id="|url\(#| (?:xlink:)?href="#)', rf"\g<1>{name}-", svg))

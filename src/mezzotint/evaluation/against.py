@@ -1,4 +1,4 @@
-"""What images are measured against."""
+"""The images that others are measured against."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An autoencoder measured by what it gives back of images."""
+"""Measure an autoencoder by its reconstructions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def of_codec(
     name: str = "",
     precision: str | None = None,
 ) -> tuple[Found, Reconstructions]:
-    """Measure an autoencoder by what it gives back of some images.
+    """Measure an autoencoder by its reconstructions of some images.
 
     ``name`` and ``precision`` are what figures.jsonl says of it.
     """
@@ -97,7 +97,7 @@ def _held_out(path: str | Path | None, size: int | None) -> tuple[str, Prepared]
 
 
 def spread_out(data: Prepared, count: int) -> Tensor:
-    """Return up to so many images from all over a data set, uint8 (n, 3, H, W)."""
+    """Return up to ``count`` images from all over a data set, uint8 (n, 3, H, W)."""
     return nchw(data.some(count).images)
 
 

@@ -1,4 +1,4 @@
-"""A folder of samples: numbered PNG files, and beside the folder a grid of the first of them."""
+"""A folder of samples: numbered PNG files, with a grid of the first ones next to the folder."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def grid_of(out: Path) -> Path:
 def _made_by(
     pipe: Pipeline, labels: list[int] | None, in_turn: bool, seed: int, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return all that samples depend on beside their number, as JSON holds it."""
+    """Return everything but their number that samples depend on, as JSON stores it."""
     one = labels[0] if labels and len(set(labels)) == 1 else labels
     facts = {
         MADE_OF: pipe.digest,
@@ -175,7 +175,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _mark(out: Path) -> dict[str, Any]:
-    """Return what the grid of an earlier request says of its samples; {} where there is none."""
+    """Return what the grid of an earlier request records about its samples, or {}."""
     mark: Any = {}
     # Not Image.open, which refuses large images.
     with suppress(OSError, SyntaxError, ValueError), PngImageFile(grid_of(out)) as image:

@@ -44,7 +44,7 @@ def of_model(
     settings = dict(settings or {})
     how = chosen(pipe.defaults, settings)
     if data is None and (split, size) != (None, None):
-        raise UserError("`split` and `size` are of `data`, which is not given: leave them out")
+        raise UserError("`split` and `size` belong to `data`, which is not given: leave them out")
     _check_channels(pipe)
     request.check()
     pipe, facts = _ready(pipe, name, weaker, precision)

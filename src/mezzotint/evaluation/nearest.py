@@ -1,4 +1,4 @@
-"""What was measured, drawn beside what comes nearest to it."""
+"""Draw measured images with their nearest neighbours."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOWN, NEAREST = 10, 5
 def draw_nearest(
     out: Path | None, to: Against, measure: Measure, features: Features, images: Tensor
 ) -> Path | None:
-    """Save the first of the measured images beside their neighbours, and return the file.
+    """Save the first of the measured images with their neighbours, and return the file.
 
     That is `closest`, as ``out/nearest.png``. Nothing is drawn without a folder, and against a
     reference's file, which holds no images.
@@ -34,7 +34,7 @@ def draw_nearest(
 
 
 def closest(features: Features, measure: Measure, images: Tensor, against: Prepared) -> Image:
-    """Draw the first of the measured images, each beside the five nearest that it is held against.
+    """Draw the first of the measured images, each with its five nearest reference images.
 
     ``images`` uint8 (n, 3, H, W) are those; nearness is in feature space.
     """

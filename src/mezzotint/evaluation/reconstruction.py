@@ -1,4 +1,4 @@
-"""An autoencoder measured: how near what it gives back is to the originals, and its latents."""
+"""Measure how close an autoencoder's reconstructions are to the originals, and its latents."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def reconstruct(
 def _distances(
     m: Measure, made: Features, spatial: np.ndarray | None, chosen: Sequence[str]
 ) -> list[Figure]:
-    """Those chosen of DISTANCES, given the originals' spatial features where one is of them."""
+    """Return the chosen distances of DISTANCES, between the originals and their reconstructions."""
     network, origin = m.network, m.reference.origin
     real = {"pool": m.reference.pool.numpy(), "spatial": spatial}
     to = f"{origin.count:,} of {origin.name}"

@@ -32,7 +32,7 @@ def tiers(samples: int | str) -> list[int]:
 
 
 def record(path: Path, found: Sequence[Figure], facts: dict[str, Any]) -> None:
-    """Append figures to a file of JSON lines, with how they came about."""
+    """Append figures to a file of JSON lines, with the facts that they depend on."""
     row = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": processor(),

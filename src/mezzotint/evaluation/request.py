@@ -1,4 +1,4 @@
-"""What is asked of an evaluation whatever it measures, and what it found."""
+"""The request and the result that all evaluations share."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ FIGURES = "figures.jsonl"
 
 @dataclass(frozen=True)
 class Request:
-    """How something is measured, and what becomes of the figures.
+    """How to measure something, and what to do with the figures.
 
-    ``networks`` are names of feature networks; none is the one that suits what is measured
-    against. ``metrics`` are names, None all of them. In the folder ``out`` figures are appended to
-    figures.jsonl, and an image of what was measured is drawn; None keeps nothing. ``follow`` is
-    called with the progress, ``say`` with the figures as they come.
+    ``networks`` are names of feature networks; without any, the one that suits the reference is
+    used. ``metrics`` are names of metrics; None means all. In the folder ``out`` the figures are
+    appended to figures.jsonl, and an image of what was measured is drawn; None writes nothing.
+    ``follow`` is called with the progress, ``say`` with the figures as they come.
     """
 
     networks: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class Request:
             writable(as_folder(self.out) / FIGURES)
 
     def keep(self, figures: Sequence[Figure], facts: dict[str, Any]) -> None:
-        """Say figures and keep them, with how they came about. Raises UserError for none."""
+        """Pass on figures and append them to figures.jsonl. Raises UserError if there are none."""
         if not figures:
             raise UserError("nothing could be measured of these images: choose other `metrics`")
         self.say(figures)
@@ -88,7 +88,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """The figures of an evaluation, what they are against, and what was drawn beside them.
+    """The figures of an evaluation, what they are measured against, and the drawn image.
 
     Under torchrun the first process alone has figures.
     """

@@ -51,7 +51,7 @@ ALONE = Share()
 
 
 def join() -> tuple[Share, torch.device]:
-    """This process's share, as torchrun started it or alone, and its device."""
+    """Return this process's share of the work, and its device."""
     from accelerate import PartialState
 
     state = PartialState(

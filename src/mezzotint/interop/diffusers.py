@@ -27,7 +27,7 @@ CODECS = ("vae", "vqvae")
 
 @dataclass(frozen=True)
 class Model:
-    """What a folder holds.
+    """The parts found in a folder.
 
     Attributes:
         folder: of the network.
@@ -62,7 +62,7 @@ def saved_by_diffusers(folder: Path) -> bool:
 def read(folder: Path) -> Model:
     """Find a U-Net, its scheduler and its autoencoder.
 
-    Raises UserError where there is no UNet2DModel, and for a pipeline that has parts besides.
+    Raises UserError if there is no UNet2DModel, or if a pipeline has other parts as well.
     """
     network, notes = _network(folder)
     around = _around(network)
@@ -79,7 +79,7 @@ def read(folder: Path) -> Model:
 
 
 def _network(folder: Path) -> tuple[Path, list[str]]:
-    """The folder of the network, and which was chosen where there are several."""
+    """Return the folder of the network, and a note about the choice if there are several."""
     if (folder / INDEX).exists() or (folder / CONFIG).exists():
         inside = folder / "unet"
         return (inside if (folder / INDEX).exists() and inside.is_dir() else folder), []
@@ -142,7 +142,7 @@ def _class(index: dict[str, Any], name: str) -> str | None:
 
 
 def _known(pipeline: Path, index: dict[str, Any]) -> None:
-    """UserError for a pipeline whose images are not a U-Net's alone, or an autoencoder's of it."""
+    """Raise UserError for a pipeline that needs more than a U-Net and an autoencoder."""
     parts = [name for name in index if not name.startswith("_") and _part(index, name)]
     if strange := [name for name in parts if name not in ("unet", "scheduler", *CODECS)]:
         raise UserError(

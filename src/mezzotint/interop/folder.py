@@ -1,4 +1,4 @@
-"""What all folders that diffusers saves have in common: a config.json and files of weights."""
+"""Folders that diffusers saves: a config.json and files of weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def json_object(path: Path) -> dict[str, Any]:
-    """The object of a JSON file; UserError where there is none."""
+    """Return the object in a JSON file; UserError if there is none."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError):

@@ -43,7 +43,7 @@ ASSUMED = (
 
 @dataclass(frozen=True, eq=False)
 class Scheduler:
-    """What a pipeline takes of a scheduler.
+    """The settings of a scheduler that a pipeline needs.
 
     Attributes:
         schedule, prediction: as the network was trained.
@@ -62,7 +62,7 @@ class Scheduler:
 def read_scheduler(
     config: dict[str, Any] | None, channels: int, outputs: int, latents: bool = False
 ) -> Scheduler:
-    """Read a ``scheduler_config.json``; None is none, which means DDPM's defaults.
+    """Read a ``scheduler_config.json``; without one, DDPM's defaults are used.
 
     Args:
         config: its content.
@@ -146,7 +146,7 @@ def _table(config: dict[str, Any]) -> Schedule:
 
 
 def _clipping(config: dict[str, Any], latents: bool) -> tuple[str, list[str]]:
-    """How x0_hat is clipped, and what is to be said of it."""
+    """Return how x0_hat is clipped, and notes about it."""
     clips = config.get("clip_sample", config.get("_class_name") in CLIPPING)
     reach, top = config.get("clip_sample_range", 1.0), config.get("sample_max_value", 1.0)
     if latents:
@@ -171,7 +171,7 @@ def _clipping(config: dict[str, Any], latents: bool) -> tuple[str, list[str]]:
 
 
 def _variance(config: dict[str, Any], channels: int, outputs: int) -> tuple[bool, list[str]]:
-    """Whether the variance is learned, and what is to be said of it."""
+    """Return whether the variance is learned, and notes about it."""
     kind = config.get("variance_type")
     if outputs != channels:
         if kind in (None, "learned_range"):

@@ -221,7 +221,7 @@ def _by_block(kinds: list[str], otherwise: str, among: range) -> tuple[int, ...]
 
 
 def _wrong(settings: dict[str, Any], down: list[str], up: list[str]) -> list[str]:
-    """The settings that cannot be read, as text."""
+    """Return the settings that cannot be read, as text."""
     wrong = [f"{k} = {settings[k]!r}" for k, v in ALLOWED.items() if settings[k] not in v]
     for side, kinds in (("down", down), ("up", up)):
         known = {kind for kind in BLOCKS if (side == "up") == ("Up" in kind)}

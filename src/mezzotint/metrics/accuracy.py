@@ -1,4 +1,4 @@
-"""The share of images that are recognised as the class they were made for."""
+"""The share of images that are recognised as the class that they were made for."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ SPATIAL = 7  # channels of the middle block that make the spatial features, as m
 
 
 class Seen(NamedTuple):
-    """What a classifier saw in N images."""
+    """The output of a classifier for N images."""
 
     pool: Tensor  # (N, D): the last block's mean over the image
     spatial: Tensor  # (N, S): the middle block's first channels, place by place
@@ -77,7 +77,7 @@ class Classifier(nn.Module):
 
 
 class Packaged(NamedTuple):
-    """What is known of a classifier whose weights are in the package."""
+    """The facts about a classifier whose weights are in the package."""
 
     widths: tuple[int, int, int]
     classes: tuple[str, ...]

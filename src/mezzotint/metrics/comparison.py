@@ -1,4 +1,4 @@
-"""What a metric is given."""
+"""The input of a metric."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Comparison:
 
     @property
     def count(self) -> int:
-        """N, the number of images that are measured."""
+        """N, the number of images to measure."""
         return self.made.done
 
     @property

@@ -18,7 +18,7 @@ BATCH = 50  # images to a pass: faster on a CPU than larger ones
 
 
 class Features:
-    """What a network sees in up to ``count`` images, as they come.
+    """Collects a network's features of up to ``count`` images, as they come.
 
     ``pool`` (n, D), ``spatial`` (n, S) and ``probabilities`` (n, K) of the n images so far are
     float32, mapped from files that no folder lists: they take no memory and leave nothing behind.
@@ -38,7 +38,7 @@ class Features:
         """
         if self._size not in (None, images.shape[2:]):
             a, b = ("x".join(map(str, size)) for size in (self._size or (), images.shape[2:]))
-            raise UserError(f"images of mixed sizes, {a} and {b}: bring them to one first")
+            raise UserError(f"the images have different sizes, {a} and {b}: scale them to one")
         self._size = images.shape[2:]
         for batch in torch.split(images, BATCH):
             seen = self.network(batch)

@@ -50,7 +50,7 @@ Variant = Literal["tf1", "pytorch-fid"]
 
 
 class Taps(NamedTuple):
-    """What the network saw in N images, float32; the pools are means over the image."""
+    """Features of N images, float32; the pools are means over the image."""
 
     pool64: Tensor  # (N, 64): after the first max pool
     pool192: Tensor  # (N, 192): after the second

@@ -24,7 +24,7 @@ SIDE = 32  # of the images that the classifiers were trained on
 
 @dataclass(frozen=True, eq=False)
 class FeatureNetwork:
-    """A network with all that its figures depend on besides the images.
+    """A feature network, with everything but the images that its figures depend on.
 
     ``network(images)`` takes uint8 (N, 3, H, W) and returns ``Seen``: pooled features (N, D),
     spatial features (N, S) and logits (N, K), float32. ``net`` is in evaluation mode for good.
@@ -56,7 +56,7 @@ class FeatureNetwork:
 
 
 def check(images: Tensor) -> Tensor:
-    """The images, if they are what a metric can be computed from: uint8 (N, 3, H, W)."""
+    """Return images that a metric can be computed from; UserError unless uint8 (N, 3, H, W)."""
     if images.dtype != torch.uint8:
         span = f" from {images.min():g} to {images.max():g}" if images.numel() else ""
         raise UserError(

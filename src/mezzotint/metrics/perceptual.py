@@ -1,4 +1,4 @@
-"""A distance of images in a network's features that a gradient goes through: to train with."""
+"""A differentiable distance of images in the features of a network, for training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What generated images are measured against: the statistics of a data set, kept in the cache."""
+"""The statistics of a data set that generated images are measured against, kept in the cache."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def statistics(path: Path, network: FeatureNetwork) -> Reference:
 def fitting(
     found: Reference, network: FeatureNetwork, size: tuple[int, int] | None = None
 ) -> Reference:
-    """The reference, if it is of this network and of images of this size (H, W), where given.
+    """Return the reference if it fits this network, and the size (H, W) if that is given.
 
     Raises UserError with the first difference: figures against it would look like any others.
     """

@@ -30,7 +30,7 @@ def frechet_distance(
 
 
 def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, ArrayLike], float]:
-    """The Frechet distance from one Gaussian, whose root is taken once, to as many as come."""
+    """Return a function for the Frechet distance from one Gaussian, whose root is taken once."""
     ma, ca = _float64("a mean", mean_a), _float64("a covariance", cov_a)
     root = _root(ca) if ca.ndim == 2 and ca.shape[0] == ca.shape[1] else ca
 

@@ -1,4 +1,4 @@
-"""The Frechet distance of spatial features, which see where things are: in Inception's, the sFID.
+"""The Frechet distance of spatial features, which depend on positions; with Inception the sFID.
 
 Nash et al. 2021 (arXiv 2103.03841).
 """

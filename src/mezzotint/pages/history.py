@@ -1,4 +1,4 @@
-"""What a training left behind as it went: the curves of its log, and its grids of images."""
+"""The history of a training: the curves of its log, and its grids of images."""
 
 from __future__ import annotations
 

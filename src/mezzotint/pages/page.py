@@ -79,7 +79,7 @@ def report(
 
 
 def check_out(path: Path) -> None:
-    """Raise UserError unless a page can be written to the path, and takes no other file's place."""
+    """Raise UserError unless a page can be written to the path without replacing another file."""
     if path.is_dir():
         raise UserError(f"{path} is a folder: give `out` a file's name")
     if path.suffix.lower() not in (".html", ".htm"):
@@ -93,7 +93,7 @@ def check_out(path: Path) -> None:
 
 
 def build(runs: Sequence[Run], options: Options, follow: Follow) -> Page:
-    """The page about one run, or about several beside each other, as data."""
+    """Return the page about one run, or about several side by side, as data."""
     facts = [f"Written on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {machine('torch')}."]
     if len(runs) == 1:
         (run,) = runs

@@ -105,7 +105,7 @@ def by_class(model: Model) -> Section:
 
 
 def trajectories(title: str, model: Model) -> Section:
-    """What the sampler sees on its way, x, and what the network expects there, x0."""
+    """Show x along the way of the sampler, and the x0 that the network estimates there."""
     pipe = model.pipe
     steps = min(pipe.defaults.steps, WALK)
     how = chosen(pipe.defaults, {"sampler": "ddim", "steps": steps})
@@ -184,7 +184,7 @@ def guidance(title: str, model: Model) -> Section | None:
 
 
 def nearest(title: str, model: Model) -> Section:
-    """Samples beside the training images that are nearest to them in feature space."""
+    """Show samples next to the training images that are nearest to them in feature space."""
     pipe = model.pipe
     images = model.images[:: model.options.samples][:CLASSES]  # the first of each class
     against = evaluation.training_set(model.run.folder, pipe)

@@ -31,13 +31,13 @@ class Cost:
     call: float  # one call with BATCH images
 
     def samples(self, row: Row, count: int) -> float:
-        """Seconds for so many samples of a row; a guided denoiser calls its network twice."""
+        """Return the seconds for ``count`` samples of a row; guidance doubles the calls."""
         calls = row.settings.calls * -(-count // BATCH)
         return calls * self.call * (1 + (row.settings.guidance not in (0, 1)))
 
 
 def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> Cost:
-    """What a network costs, by giving it noise of the ``shape`` (C, H, W) that it sees."""
+    """Measure what a network costs, on noise of the ``shape`` (C, H, W) that it takes."""
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")

@@ -1,4 +1,4 @@
-"""What is left to do of a plan and how long it takes, and which models take too long."""
+"""What is left to do of a plan, how long it takes, and which models would take too long."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from mezzotint.storage import checkpoint, jsonl
 
 
 def progress(folder: Path, config: Configuration) -> float:
-    """The share of a training that is done and saved whole."""
+    """Return the share of a training that is done and saved."""
     found = _saved(folder)
     return _share(found, config) if found else 0.0
 
@@ -29,7 +29,7 @@ def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
 
 
 def trained(work: Work, name: str) -> dict[str, str]:
-    """What a row says about the training that it belongs to; {} if that is not done.
+    """Return what a row says about its training; {} if the training is not done.
 
     The weights too: a training may be repeated, perhaps with other data at the same place.
     """

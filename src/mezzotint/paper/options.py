@@ -1,4 +1,4 @@
-"""What a user may choose about a reproduction."""
+"""The options of a reproduction."""
 
 from __future__ import annotations
 

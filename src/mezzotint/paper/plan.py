@@ -98,7 +98,7 @@ class Plan:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What must be the same in all calls that fill one folder."""
+        """Return what all calls that fill one folder must have in common."""
         return {
             "scale": self.scale,
             "samples": self.samples,
@@ -222,7 +222,7 @@ def named(source: str) -> str:
 
 
 def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
-    """A training of so many images, with its other durations in the same proportion."""
+    """Return a training of ``images`` images, with its other durations in proportion."""
     return replace(train if images is None else scaled(train, images), seed=seed)
 
 

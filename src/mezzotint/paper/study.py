@@ -1,4 +1,4 @@
-"""What sets schedules apart, beside FID: the error at each level, and the gradient's noise."""
+"""How schedules differ apart from FID: the error at each level, and the gradient's noise."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def sections(results: Results) -> Iterator[tuple[Section, list[Panel]]]:
 
 
 def heading(results: Results) -> str:
-    """What the experiments of a plan are called."""
+    """Return what the experiments of a plan are called."""
     letters = sorted({row.letter for row in results.work.plan.rows})
     if len(letters) == 1:
         return f"Experiment {letters[0]}"
@@ -91,7 +91,7 @@ def _names(results: Results, rows: Sequence[Row]) -> list[str]:
 
 
 def _headlines(results: Results) -> Section:
-    """A row for each experiment."""
+    """Return a row for each experiment."""
     tables, every = {}, list[str]()
     parts = _by_data(results, [row for row in results.work.plan.rows if row.headline])
     for data, rows in parts.items():

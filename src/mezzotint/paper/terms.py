@@ -11,7 +11,7 @@ CONFIGURATION = (
 
 
 def explained(names: Iterable[str]) -> str:
-    """What figures of these names are, in sentences."""
+    """Explain figures of these names in sentences."""
     return " ".join(filter(None, (_explained(name) for name in dict.fromkeys(names))))
 
 

@@ -1,4 +1,4 @@
-"""What a request to edit images is made of: images, labels and settings, checked, in batches.
+"""A request to edit images: images, labels and settings, checked and split into batches.
 
 The methods of `Pipeline` beside `sample` share it. Images are uint8 (N, C, H, W), or one (C, H, W),
 in the model's size. Labels are one class for all images or one each, by number or name; without

@@ -235,7 +235,7 @@ def _posterior(
 
 
 def _mask(mask: Tensor, images: Tensor) -> Tensor:
-    """The share of each pixel that is filled in, (N, 1, H, W), float."""
+    """Return the share of each pixel that is filled in, (N, 1, H, W), float."""
     if not isinstance(mask, Tensor) or mask.shape[-2:] != images.shape[-2:]:
         shape = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
         raise UserError(

@@ -80,7 +80,7 @@ def sample(
 
 
 def _beginning(pipe: Pipeline, request: Request, part: range, randn: Noise) -> Tensor:
-    """What a batch is sampled from."""
+    """Return what a batch is sampled from."""
     if request.noise is not None:
         return request.noise[part.start : part.stop].float().to(pipe.device)
     return randn(torch.empty(len(part), *pipe.shape, device=pipe.device))

@@ -58,7 +58,7 @@ def _initial(init: str) -> VAE:
         )
     if vae.image_channels != 3:
         raise UserError(
-            f"{init} is of images of {vae.image_channels} channels: begin from an autoencoder of 3"
+            f"{init} is an autoencoder of {vae.image_channels}-channel images: give one of 3"
         )
     return vae
 

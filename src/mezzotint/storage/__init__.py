@@ -1,1 +1,1 @@
-"""What lies on the disk: the cache, the hub's cache, checkpoints, logs of JSON."""
+"""Files on the disk: the cache, downloads from the hub, checkpoints, logs of JSON."""

@@ -91,7 +91,7 @@ def _fetch(url: str, file: io.BufferedWriter, name: str) -> str:
 
 
 def kept(entry: Path, load: Callable[[Path], T | None], build: Callable[[Path], object]) -> T:
-    """What `load` reads from a folder of the cache, which is built first if it is missing.
+    """Return what `load` reads from a folder of the cache, which is built if it is missing.
 
     Args:
         entry: the folder.
@@ -163,9 +163,10 @@ def _size(count: int) -> str:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove from a folder of the cache what processes that were killed had begun, a week ago.
+    """Remove unfinished entries of killed processes from a folder of the cache, after a week.
 
-    Not sooner: what is written through a memory map leaves the folder's time as it was.
+    They are not removed sooner, because writing through a memory map does not update the folder's
+    time.
     """
     for left in folder.glob("*.partial-*"):
         if time.time() - left.stat().st_mtime > 7 * 86_400:

@@ -84,7 +84,7 @@ def snapshot(
 
 
 def incomplete(files: Iterable[str]) -> str | None:
-    """What there is of files in numbered parts, `NAME-00000-of-00017` and on; None if all is."""
+    """Return which of the numbered parts `NAME-00000-of-00017` are there; None if all are."""
     parts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for file in files:
         if match := re.match(r"(.*)-(\d{5})-of-(\d{5})", file):

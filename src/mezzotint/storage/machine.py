@@ -1,4 +1,4 @@
-"""What figures were made on and with, and how long a call takes there."""
+"""The machine and the versions that figures were made with, and the time that a call takes."""
 
 from __future__ import annotations
 

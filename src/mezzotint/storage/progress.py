@@ -9,7 +9,7 @@ from mezzotint.drawing.bars import UNDER_WAY
 
 
 class Noted(Progress):
-    """A progress bar that says what is under way, shown or not."""
+    """A progress bar that says what is in progress, whether it is shown or not."""
 
     def update(self, task_id: TaskID, *values: Any, **named: Any) -> None:
         super().update(task_id, *values, **named)

@@ -10,7 +10,7 @@ from mezzotint.tuning.search import Search
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """The indices of the points (cost, loss) that no other point beats, by rising cost.
+    """Return the indices of the points (cost, loss) that no other point beats, by rising cost.
 
     A point beats another if it is no greater in both numbers and less in one.
     """
@@ -22,19 +22,19 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def front(search: Search, cells: Sequence[SweepCell]) -> list[SweepCell]:
-    """The Pareto front of quality against denoiser calls, by rising calls; the last is the best."""
+    """Return the Pareto front of quality against denoiser calls; the last is best."""
     found = pareto([(cell.calls, search.sign * cell.figure.value) for cell in cells])
     return [cells[i] for i in found]
 
 
 def within(front: Sequence[SweepCell], budgets: Iterable[int]) -> dict[int, SweepCell]:
-    """The best cell within each budget of denoiser calls that buys one."""
+    """Return the best cell within each budget of denoiser calls that pays for any cell."""
     affordable = {n: [cell for cell in front if cell.calls <= n] for n in sorted(set(budgets))}
     return {n: cells[-1] for n, cells in affordable.items() if cells}
 
 
 def recommended(search: Search, best: SweepCell, budgets: dict[int, SweepCell]) -> Recommended:
-    """What is kept of a sweep: its best cell, and the best within each budget."""
+    """Return what is kept of a sweep: its best cell, and the best within each budget."""
     return Recommended(
         metric=search.name,
         samples=search.samples,

@@ -49,7 +49,7 @@ class SweepCell:
         return self.settings.sampler + (" on {:g} to {:g}".format(*interval) if interval else "")
 
     def row(self) -> dict[str, Any]:
-        """The cell as a flat dictionary."""
+        """Return the cell as a flat dictionary."""
         s, figure = self.settings, self.figure
         return {
             "sampler": s.sampler,
@@ -74,11 +74,11 @@ def combinations(
     nfe: Sequence[int] = (),
     steps: Sequence[int] = (),
 ) -> list[SampleConfig]:
-    """The settings of every combination, each once, by rising denoiser calls.
+    """Return the settings of every combination, each once, by rising denoiser calls.
 
-    ``nfe`` are budgets of denoiser calls, and ``steps`` numbers of steps, beside or instead. All
-    other settings are the pipeline's defaults. An interval is left out at scale 1, where it has no
-    effect. Raises UserError for settings that the model cannot follow.
+    ``nfe`` are budgets of denoiser calls, and ``steps`` numbers of steps; either or both may be
+    given. All other settings are the pipeline's defaults. An interval is left out at scale 1, where
+    it has no effect. Raises UserError for settings that the model cannot follow.
     """
     base = replace(pipe.defaults, spacing=SPACING, knots=(), interval=None)
     lengths = [*({"nfe": n} for n in nfe), *({"steps": n} for n in steps)]
@@ -93,5 +93,5 @@ def combinations(
             raise UserError(f"{words}: {error}") from None
         found.append(settings)
     if not found:
-        raise UserError("there is nothing to sweep: give a sampler, a scale, an interval, a budget")
+        raise UserError("there is nothing to sweep: give a sampler, a scale and a budget or steps")
     return sorted(dict.fromkeys(found), key=lambda settings: settings.calls)

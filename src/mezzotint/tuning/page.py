@@ -48,12 +48,12 @@ def write(search: Search, cells: Sequence[SweepCell], budgets: Mapping[int, Swee
 
 
 def spread(figure: Figure | None) -> str:
-    """A figure with its interval."""
+    """Return a figure with its interval, as text."""
     return f"{figure.value:.4g} ({figure.low:.4g} to {figure.high:.4g})" if figure else ""
 
 
 def _about(search: Search, cells: Sequence[SweepCell]) -> list[str]:
-    """How the cells were measured."""
+    """Return how the cells were measured."""
     figure = cells[0].figure
     better = "more is better" if search.sign < 0 else "less is better"
     few = (
@@ -70,7 +70,7 @@ def _about(search: Search, cells: Sequence[SweepCell]) -> list[str]:
 
 
 def _table(search: Search, cells: Sequence[SweepCell]) -> list[str]:
-    """All cells."""
+    """Return the table of all cells."""
     best = front(search, cells)
     return [
         f"| calls | settings | steps | {search.name} | class accuracy | on the front |",
@@ -84,7 +84,7 @@ def _table(search: Search, cells: Sequence[SweepCell]) -> list[str]:
 
 
 def _heat(search: Search, cells: Sequence[SweepCell]) -> None:
-    """Guidance against calls, in a panel for each method; methods if there is a single scale."""
+    """Draw guidance against calls, a panel per method; or methods against calls."""
     scales = {cell.settings.guidance for cell in cells}
     panels: dict[str, dict[tuple[str, int], float]] = {}
     for cell in sorted(cells, key=lambda cell: cell.settings.guidance):
@@ -97,7 +97,7 @@ def _heat(search: Search, cells: Sequence[SweepCell]) -> None:
 
 
 def _curves(search: Search, cells: Sequence[SweepCell]) -> None:
-    """The best of each method against calls, and the Pareto front of all."""
+    """Draw the best of each method against calls, and the Pareto front of all."""
     series: dict[str, Points] = {}
     for here in dict.fromkeys(cell.method for cell in cells):
         best: dict[int, float] = {}

@@ -1,4 +1,4 @@
-"""The plan of a sweep: which cells there are, which are known, how long the others take."""
+"""The plan of a sweep: its cells, which of them are known, and how long the others take."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Precision = Literal["float32", "bf16", "auto"]
 
 @strict
 class Options:
-    """What a sweep goes through, and what it measures: see `sweep`."""
+    """The options of a sweep; see `sweep`."""
 
     sampler: tuple[str, ...]
     nfe: tuple[int, ...]
@@ -65,7 +65,7 @@ class Plan:
 
 
 def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
-    """Find out which cells there are, which are known, and how long the others take."""
+    """Return the plan of a sweep: its cells, which are known, and how long the others take."""
     if options.nfe and options.steps:
         raise UserError("`nfe` and `steps` are both given: give one of them")
     guided = options.guidance not in (None, (1.0,)) or options.interval not in ((), (None,))

@@ -53,12 +53,12 @@ class SweepResult:
 
 
 def head(metric: str) -> str:
-    """The names of the columns of `line`."""
+    """Return the names of the columns of `line`."""
     return _row("calls", "sampler", "steps", "guidance", metric, "class accuracy")
 
 
 def line(cell: SweepCell) -> str:
-    """A cell as a row of a table."""
+    """Return a cell as a row of a table."""
     right, settings = cell.accuracy, cell.settings
     accuracy = f"{right.value:.3f} [{right.low:.3f}, {right.high:.3f}]" if right else ""
     scale = f"{settings.guidance:g}"

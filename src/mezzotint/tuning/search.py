@@ -1,4 +1,4 @@
-"""A search in a run: measuring cells, each once, and finding those measured before."""
+"""A search in a run: it measures each cell once, and finds those measured before."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Search:
         self.pipe.net.compile_for(calls * -(-self.samples // BATCH))
 
     def facts(self, settings: SampleConfig) -> dict[str, Any]:
-        """All that a cell's figure depends on; the samples' key is made of weights and settings."""
+        """Return everything that a cell's figure depends on; the samples' key covers the model."""
         return {
             "pictures": samples.key(self.pipe, settings, self.seed, BATCH),
             "network": self.network,
@@ -77,7 +77,7 @@ class Search:
 
 
 def known(search: Search, cells: Sequence[SampleConfig]) -> dict[SampleConfig, SweepCell]:
-    """The cells that were measured before."""
+    """Return the cells that were measured before."""
     found = {}
     for row in jsonl.read(search.file):
         with suppress(KeyError, TypeError):  # rows of another program
@@ -117,9 +117,9 @@ def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow)
 
 
 def seconds(search: Search, cells: Sequence[SampleConfig]) -> float:
-    """How long cells take to measure, by timing a few calls of their most frequent parts.
+    """Estimate how long cells take to measure, by timing a few calls of each kind.
 
-    Samples that are in the cache already are not counted.
+    Samples that are in the cache already do not count.
     """
     pipe = search.pipe
     network = metrics.network(search.network, pipe.device)
@@ -141,7 +141,7 @@ def seconds(search: Search, cells: Sequence[SampleConfig]) -> float:
 
 
 def _share_guided(pipe: Pipeline, settings: SampleConfig) -> float:
-    """The share of a grid's levels at which the denoiser calls its network twice."""
+    """Return the share of a grid's levels at which the denoiser calls its network twice."""
     grid = pipe.grid(settings)
     scale = along(grid, *settings.guided())
     scales = [scale(level) if callable(scale) else scale for level in grid[:-1]]

@@ -108,7 +108,7 @@ def sweep(
 
 
 def measured(plan: Plan, follow: Follow) -> Iterator[SweepCell]:
-    """The cells in their order; those that are not known are measured now."""
+    """Yield the cells in order; measure those that are not known."""
     search, by = plan.search, None
     if plan.against:
         pipe = search.pipe
@@ -126,7 +126,7 @@ def measured(plan: Plan, follow: Follow) -> Iterator[SweepCell]:
 
 
 def _result(plan: Plan, cells: Sequence[SweepCell]) -> SweepResult:
-    """Write the page and the recommendation."""
+    """Write the page and the recommendation, and return the result."""
     search, best = plan.search, front(plan.search, cells)
     budgets = within(best, plan.budgets or [cell.calls for cell in cells])
     path = page.write(search, cells, budgets)
@@ -135,7 +135,7 @@ def _result(plan: Plan, cells: Sequence[SweepCell]) -> SweepResult:
 
 
 def _loaded(run: str | Path | Pipeline, device: torch.device) -> tuple[Path, Pipeline]:
-    """A run folder and its model, with the settings of its configuration."""
+    """Return a run folder and its model, with the settings of its configuration."""
     if isinstance(run, Pipeline):
         if run.home is None:
             raise UserError("`run` is a pipeline that comes from no folder: pass a run folder")
@@ -144,7 +144,7 @@ def _loaded(run: str | Path | Pipeline, device: torch.device) -> tuple[Path, Pip
         folder = Path(run)
     pipe = loading.load(folder, device, recommended=False)
     if not (folder / "checkpoints").is_dir():
-        raise UserError(f"{folder} is not a run: a sweep is kept in one")
+        raise UserError(f"{folder} is not a run: give a run, where the sweep is kept")
     if isinstance(run, Pipeline):
         _check_same(run, pipe, folder)
     return folder, pipe
@@ -166,14 +166,14 @@ def _check_same(given: Pipeline, pipe: Pipeline, folder: Path) -> None:
 
 
 def _several(value: T | Iterable[T]) -> tuple[T, ...]:
-    """A value, or several, as a tuple."""
+    """Return a value, or several, as a tuple."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         return (value,)
     return tuple(value)
 
 
 def _intervals(value: Interval | Sequence[Interval]) -> tuple[Interval, ...]:
-    """An interval, None for everywhere, or several of those, as a tuple."""
+    """Return an interval, None for everywhere, or several of those, as a tuple."""
     if value is None or not isinstance(value, Iterable):  # the latter is refused by `Options`
         return (value,)
     if len(value) == 2 and all(isinstance(end, int | float) for end in value):

@@ -68,7 +68,7 @@ def cifar10(data: str, split: str) -> Source:
 
 
 def _copy(path: Path) -> Path | None:
-    """The archive or its extracted folder that a path means, or None."""
+    """Return the archive or its extracted folder that a path stands for, or None."""
     if path.is_file():
         return path if _is_archive(path) else None
     if (path / ARCHIVE).is_file():
@@ -121,7 +121,7 @@ def _items(split: str, place: Path) -> Iterator[Item]:
 
 @contextmanager
 def _opened(place: Path) -> Iterator[Read]:
-    """What reads a member of the archive or the folder; None of one that is missing."""
+    """Return a function that reads a member of the archive or folder, or returns None."""
     if place.is_dir():
 
         def file(member: str) -> bytes | None:

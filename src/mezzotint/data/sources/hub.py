@@ -12,7 +12,7 @@ from mezzotint.storage.hub import snapshot
 
 
 def hub(data: str, split: str) -> Source:
-    """The images of one split of `hub:OWNER/NAME`, of which other splits are not fetched.
+    """Return the images of one split of `hub:OWNER/NAME`; only that split is downloaded.
 
     Raises:
         NoSplit: it has no parquet files of the split.

@@ -245,7 +245,7 @@ def _labels(arrow: Any, file: Path, table: Any, label: str) -> list[Any]:
 
 
 def _class_names(table: Any, label: str) -> tuple[str, ...]:
-    """The ClassLabel names that `datasets` keeps as JSON in the schema; () where there are none."""
+    """Return the ClassLabel names that `datasets` keeps as JSON in the schema, or ()."""
     stored = (table.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
     try:
         return tuple(map(str, json.loads(stored)["info"]["features"][label]["names"]))

@@ -1,4 +1,4 @@
-"""What is observed of an image: ``y = A x0 + noise``.
+"""Operators A of observations ``y = A x0 + noise``.
 
 Images are float (B, C, H, W) in [-1, 1]. The transpose of a linear A comes from autograd, so that A
 is all that has to be written.

@@ -1,4 +1,4 @@
-"""RePaint: fill in what a mask hides, by sampling what is known anew at every level."""
+"""RePaint: fill in what a mask hides, by renewing the known part at every level."""
 
 from __future__ import annotations
 

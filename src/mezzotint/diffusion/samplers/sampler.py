@@ -89,7 +89,7 @@ class Sampler:
             )
 
     def cost(self, steps: int) -> int:
-        """The denoiser calls of so many steps to the clean level."""
+        """Return the denoiser calls of ``steps`` steps to the clean level."""
         return self.calls * (steps - 1) + 1
 
     def steps(self, calls: int) -> int:
