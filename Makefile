@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow check format clean
+.PHONY: demo docs test test-slow check format clean
 
 # The stamp is as new as pyproject.toml, so a changed dependency reinstalls.
 .venv/ready: pyproject.toml
@@ -19,6 +19,11 @@ BIN := .venv/bin
 
 demo: .venv/ready
 	$(BIN)/mezzotint reproduce --scale glyphs --only C --out runs/demo
+
+# No network, no warning. The variable silences an advertisement of Material's.
+docs: .venv/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open site/index.html; to search in it too, run: $(PYTHON) -m http.server --directory site"
 
 check: .venv/ready
 	$(BIN)/ruff check .
@@ -39,4 +44,4 @@ format: .venv/ready
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build dist runs/demo
+	rm -rf .venv build dist site runs/demo

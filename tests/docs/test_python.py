@@ -19,13 +19,18 @@ from examples import EXAMPLE
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "python.md"
-README = ROOT / "README.md"
+OTHERS = (
+    ROOT / "README.md",
+    ROOT / "docs" / "index.md",
+    *sorted((ROOT / "src").rglob("README.md")),
+)
 SMALL = {  # what stands in the page, and what the test runs in its place
     "images=200_000": "images=32, batch=16, channels=(8, 16), groups=4, attention=(), steps=2",
     "images=80_000": "images=32, batch=16, steps=2",
     "samples=1_000": "samples=12",
     "[:500]": "[:12]",
     "sample(500": "sample(12",
+    "sample(16": "sample(2",
     "(2_000": "(64",
     "arange(2_000)": "arange(64)",
 }
@@ -69,9 +74,11 @@ def test_an_example_of_the_page_runs(number: int, place: Path) -> None:
     run(examples(PAGE)[number])
 
 
-@pytest.mark.parametrize("number", range(len(examples(README))))
-def test_an_example_of_the_readme_runs(number: int, place: Path) -> None:
-    run(examples(README)[number])
+@pytest.mark.parametrize("page", OTHERS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_examples_of_another_page_run(page: Path, place: Path) -> None:
+    assert examples(page)
+    for example in examples(page):
+        run(example)
 
 
 def test_the_examples_are_short() -> None:
