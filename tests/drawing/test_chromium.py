@@ -11,6 +11,7 @@ import pytest
 
 import mezzotint as mz
 from conftest import small_and_own
+from mezzotint.drawing.page import Page, Section, Table, render
 from mezzotint.pages import samples
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -60,3 +61,25 @@ def test_the_page_is_whole_and_fits(browser, written: Path, width: int, scheme: 
     ink = tab.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
     assert ink == {"light": "rgb(33, 30, 27)", "dark": "rgb(233, 229, 223)"}[scheme]
     context.close()
+
+
+def test_a_wide_table_shows_that_it_scrolls_and_its_labels_do_not_break(browser, tmp_path) -> None:
+    head = ["", "the paper's FID", "our fd-cifar10 (95 % interval)", "images seen"]
+    source = "2.90 (Nichol and Dhariwal 2021, CIFAR-10, 4,000 steps)"
+    rows = [["D: adaptive DDIM 50", source, "192.6 (170.6 to 214.6)", "7,808,000"]]
+    page = tmp_path / "page.html"
+    page.write_text(render(Page("Wide", [], [Section("One", tables=[Table(rows, head)])])))
+    tab = browser.new_page(viewport={"width": 390, "height": 844})
+    tab.goto(page.as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    scroll = "document.querySelector('.scroll')"
+    assert tab.evaluate(f"{scroll}.scrollWidth > {scroll}.clientWidth")
+    # The shadow stays with the box, the paper over it moves with the table.
+    assert tab.evaluate(f"getComputedStyle({scroll}).backgroundAttachment") == (
+        "local, local, scroll, scroll"
+    )
+    lines = "[...document.querySelectorAll('th')].map(th => [th.innerText, th.offsetHeight])"
+    heights = {height for text, height in tab.evaluate(lines) if text and "adaptive" not in text}
+    assert len(heights) == 1
+    assert max(heights) < 30
+    tab.close()

@@ -77,7 +77,8 @@ class Follower:
             self.bar, self.what = bar(self.unit, hidden=not FIRST, transient=True), what
             self.bar.add_task(what, total=total, loss="")
             self.bar.start()
-        UNDER_WAY["what"] = f"{what}, {int(done):,} of {total:,}"
+        share = f"{what}, {int(done):,} of {total:,}"
+        UNDER_WAY["what"] = share if done < total else f"still working after {share}"
         self.bar.update(self.bar.task_ids[0], completed=int(done), total=total)
         if done >= total:
             self.stop()
