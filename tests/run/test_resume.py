@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mezzotint as mz
@@ -163,3 +164,12 @@ def test_a_discriminator_begins_in_proportion_too() -> None:
     made, _ = shortened(recipe, half, {"images"})
     assert made.loss.adversarial_from == recipe.loss.adversarial_from // 2
     assert made.train.warmup == recipe.train.warmup // 2
+
+
+def test_a_resume_that_is_refused_leaves_the_run_as_it_was(tiny: Experiment, tmp_path) -> None:
+    one = mz.prepare(np.zeros((1, 16, 16, 3), np.uint8), [0], classes=("only",))
+    mz.train(tiny, data=one, out=tmp_path / "run")
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    with pytest.raises(mz.UserError, match="one image has no distance to others: pass `evaluate_"):
+        mz.train(out=tmp_path / "run", resume=True, images=104, evaluate_every=8)
+    assert (tmp_path / "run" / "config.json").read_bytes() == before

@@ -55,6 +55,8 @@ class DiffusionJob(Job):
         self.data = prepare(c.data, size=c.size, skip_bad=c.skip_bad, conditional=c.conditional)
         if c.conditional and not self.data.classes:
             raise UserError(f"{c.data} has no classes: pass `conditional=False`")
+        if experiment.evaluate_every and len(self.data) < 2:
+            raise UserError("one image has no distance to others: pass `evaluate_every=0`")
         self.codec, self.latents = _codec(experiment, self.data, device, found)
         height, width, channels = self.data.images.shape[1:]
         shape = self.codec.latent_shape((channels, height, width))

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mezzotint.errors import UserError
 from mezzotint.evaluation.samples import Share
 from mezzotint.run import saving
 from mezzotint.run.folder import BEST
@@ -55,8 +54,6 @@ class Curve:
     def __init__(self, job: Job, folder: Path) -> None:
         self.job, self.folder = job, folder
         self.measure = job.measure()
-        if self.measure.reference.origin.count < 2:
-            raise UserError("one image has no distance to others: leave out `evaluate_every`")
         rows = read(folder / "log.jsonl")
         self.known = {row["step"]: row for row in rows if "figure" in row}
 
