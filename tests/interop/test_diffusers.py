@@ -277,6 +277,30 @@ def test_weights_that_do_not_go_with_the_settings_are_named_a_few_at_a_time(tmp_
     assert len(str(e.value).removeprefix(str(tmp_path))) < 300
 
 
+@pytest.mark.parametrize(
+    ("file", "setting"),
+    [
+        ("scheduler/scheduler_config.json", {"beta_start": "low"}),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": None}),
+        ("unet/config.json", {"sample_size": -1}),
+        ("unet/config.json", {"sample_size": [16]}),
+        ("unet/config.json", {"block_out_channels": None}),
+        ("unet/config.json", {"norm_num_groups": 7}),
+        ("unet/config.json", {"down_block_types": [["DownBlock2D"], "AttnDownBlock2D"]}),
+    ],
+    ids=lambda case: "" if isinstance(case, str) else str(case),
+)
+def test_a_value_of_no_sense_is_refused_in_one_line(
+    tmp_path: Path, file: str, setting: Any
+) -> None:
+    saved(tmp_path)
+    settings = json.loads((tmp_path / file).read_text())
+    (tmp_path / file).write_text(json.dumps(settings | setting))
+    with pytest.raises(mz.UserError) as error:
+        mz.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 # What the example trainings write.
 
 

@@ -193,6 +193,12 @@ def test_scale_and_shift_are_read_for_each_channel() -> None:
     assert tiny_settings({})[2] == ((1.0,) * 4, (0.0,) * 4)
 
 
+def test_a_scaling_by_nothing_is_refused() -> None:
+    for config in ({"scaling_factor": 0.0}, {"latents_mean": [0.0], "latents_std": [0.0]}):
+        with pytest.raises(mz.UserError, match="scaling_factor and latents_std must be above 0"):
+            vae_settings(config)
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -260,6 +260,8 @@ def _scaling(config: dict[str, Any]) -> Scaling:
     count, scale = config["latent_channels"], float(config["scaling_factor"])
     shift = float(config["shift_factor"] or 0.0)
     mean, std = config.get("latents_mean"), config.get("latents_std")
+    if not (scale > 0 and all(each > 0 for each in std or ())):
+        raise UserError("scaling_factor and latents_std must be above 0: correct config.json")
     if mean is None and std is None:
         return (scale,) * count, (shift,) * count
     if mean is None or std is None or shift or not len(mean) == len(std) == count:

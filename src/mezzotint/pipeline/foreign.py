@@ -41,7 +41,10 @@ def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{folder} is not a UNet2DModel that mezzotint can read: {error}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{folder} is not a UNet2DModel that mezzotint can read: {reason}"
+        ) from None
     for note in (*model.notes, *scheduler.notes, *notes):
         warnings.warn(f"{folder}: {note}", stacklevel=3)
     how = _defaults(scheduler)
@@ -91,6 +94,8 @@ def _shape(
         size = SIDE
         notes.append(f"its config.json has no sample_size: {SIDE}x{SIDE} is assumed")
     height, width = (size, size) if isinstance(size, int) else tuple(map(int, size))
+    if min(height, width) < 1:
+        raise UserError(f"sample_size is {size} in config.json: correct it")
     if codec and codec.vae.config.latent != found.channels:
         raise UserError(
             f"the network takes {found.channels} channels, and the autoencoder's latents have "
