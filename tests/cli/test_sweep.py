@@ -66,7 +66,7 @@ def test_a_limit_may_be_set_aside(trained: Path, capsys: CapSys, monkeypatch) ->
         ("sweep", "give a run"),
         ("sweep nowhere", "there is no folder nowhere"),
         ("sweep RUN/checkpoints/step-12", "is not a run: give a run"),
-        ("sweep RUN --nfe 3 --steps 3", "give --nfe or --steps, not both"),
+        ("sweep RUN --nfe 3 --steps 3", "--nfe and --steps are both given"),
         ("sweep RUN --sampler", "there is nothing to sweep"),
         ("sweep RUN --guidance -1", "guidance: input should be greater than or equal to 0"),
         ("sweep RUN --interval 5", "--interval is '5': give none, or two values of sigma / alpha"),
