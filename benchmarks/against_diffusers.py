@@ -122,7 +122,7 @@ def forwards(size: str, batch: int, compiled: bool) -> dict[str, Turn]:
 
 
 def trainings(size: str, batch: int, compiled: bool, only: str = "") -> dict[str, Turn]:
-    """A training step, optimiser and average included, on pictures made up once."""
+    """A training step, optimiser and average included, on images made up once."""
     makers: dict[str, Callable[[], Turn]] = {
         OURS: lambda: our_step(size, batch),
         DEFAULT: lambda: their_step(size, batch),
@@ -186,7 +186,7 @@ def their_step(
 
 
 def samplings(size: str, guided: bool, count: int = 64, steps: int = 50) -> dict[str, Turn]:
-    """Pictures by DDIM from noise to uint8; guided: of ten classes, in one doubled batch."""
+    """Images by DDIM from noise to uint8; guided: of ten classes, in one doubled batch."""
     classes = 10 if guided else 0
     names = tuple(str(i) for i in range(classes))
     theirs = peer(size, classes).eval()
@@ -235,7 +235,7 @@ def samplings(size: str, guided: bool, count: int = 64, steps: int = 50) -> dict
 
 
 def methods() -> dict[str, Turn]:
-    """The report's two ways to pictures, of ours and the small network: 16 at once."""
+    """The report's two ways to images, of ours and the small network: 16 at once."""
     how = SampleConfig(sampler="ddpm", steps=1000)
     net = ours("small").for_inference(BF16)
     pipe = Pipeline(net, mz.linear(1000), "eps", (3, 32, 32), (), how)
@@ -244,7 +244,7 @@ def methods() -> dict[str, Turn]:
 
 
 def peak(name: str) -> float:
-    """Peak MiB of this very process: three training steps of 128, or 16 pictures by a method."""
+    """Peak MiB of this very process: three training steps of 128, or 16 images by a method."""
     if name == OURS:
         keep_freed_memory()
     if name in METHODS:
@@ -274,13 +274,13 @@ def tables(which: list[str], pairs: int, compiled: bool) -> Iterator[str]:
         elif name == "memory":
             names = [OURS, DEFAULT, AUTOCAST, AUTOCAST_LAST]
             yield memory(__file__, "Peak memory of a training step of 35.7M at batch 128", names)
-            yield memory(__file__, "Peak memory of 16 pictures of the small network", METHODS)
+            yield memory(__file__, "Peak memory of 16 images of the small network", METHODS)
         elif name == "sampling":
             for size, guided in (("small", False), ("small", True), ("35.7M", False)):
-                title = f"64 pictures by DDIM 50 of {size}, {'' if guided else 'un'}guided"
+                title = f"64 images by DDIM 50 of {size}, {'' if guided else 'un'}guided"
                 yield table(title, 64, rows(samplings(size, guided), 1 if size == "35.7M" else 3))
         elif name == "methods":
-            title = "16 pictures of the small network by the report's two ways"
+            title = "16 images of the small network by the paper's two methods"
             yield table(title, 16, rows(methods(), pairs))
 
 

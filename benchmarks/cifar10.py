@@ -3,13 +3,12 @@
     python benchmarks/cifar10.py cifar10 --data ~/cifar10 --run runs/cifar10-cpu \\
         --theirs runs/theirs --ours runs/ours --out docs/results/cifar10.md
 
-Each row is a call of `mezzotint evaluate`, whose figures are kept in --rows: what is there is not
-measured again.
-Beside the model stand the data's own test set and, of diffusers' training (train_unconditional.py
-of this folder), the pictures it made, with those of the model's recipe after as many images: once
-they are measured, the two folders are needed no more.
-Samplers of many calls make fewer pictures; the distance of the model's first 1,000 is told in every
-row that has them, since of few pictures it is too large.
+Each row is a call of `mezzotint evaluate`. Its figures are kept in --rows and not measured again.
+The table also has rows for the test set of the data, for images made by diffusers' training
+(train_unconditional.py in this folder), and for the model's recipe after as many images. Once
+these are measured, their two folders are no longer needed.
+Samplers with many calls make fewer images. A distance of few images is too large, so every row that
+has 1,000 images or more shows the distance of the first 1,000.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ from mezzotint.storage import log as track
 
 FEW = 1000
 KEPT = "name", "value", "low", "high", "samples"
-MAKING = Path("runs/cifar10-table")  # where a stopped call leaves its pictures
+MAKING = Path("runs/cifar10-table")  # where a stopped call leaves its images
 THEIRS, OURS = "diffusers' training", "our recipe"
 PLAIN = "--interval None --rescale 0 --guidance-shape constant"
 HEAD = (
-    "| | guidance | pictures | fd-cifar10 of 1,000 | fd-cifar10 of all | 95 % interval"
-    " | class accuracy | precision | recall | near a training picture |\n"
+    "| | guidance | samples | fd-cifar10 of 1,000 | fd-cifar10 of all | 95 % interval"
+    " | class accuracy | precision | recall | near a training image |\n"
     "|---|---|---|---|---|---|---|---|---|---|"
 )
 NOTES = """The number after a sampler's name is of its steps, each a call of the denoiser; a guided
-one takes the network twice. A picture is near a training picture if that one's own nearest
-neighbour is farther: of the test set a third are, by chance. No picture was picked by eye.
+one takes the network twice. An image is near a training image if that one's own nearest
+neighbour is farther: of the test set a third are, by chance. No image was picked by eye.
 
 Diffusers' training is that of its `train_unconditional` example, of a network of 12.0 million
 parameters without classes (benchmarks/train_unconditional.py). It, and our recipe's of 12.3 million
@@ -54,18 +53,18 @@ class Row:
     title: str
     guidance: float | None
     command: str  # of `mezzotint`, DATA being CIFAR-10
-    digest: str  # of the model, or how many pictures there are
+    digest: str  # of the model, or how many images there are
 
     @property
     def place(self) -> str:
         """The name of its figures: another one for another command or model."""
-        told = self.command + self.digest
+        content = self.command + self.digest
         name = re.sub(r"[^a-z0-9.]+", "-", f"{self.title} {self.guidance or ''}".lower())
-        return f"{name.strip('-')}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+        return f"{name.strip('-')}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
 def row_of(pipe: Pipeline, name: str, sampler: str, steps: int, scale: float, count: str) -> Row:
-    """The pictures that a sampler makes of a model; of its own settings those are left to it."""
+    """Return the row of a sampler; settings that are the model's own are left to the model."""
     title, own = f"{sampler} {steps}", pipe.defaults
     command = f"evaluate {name} --against DATA --samples {count} --precision auto"
     if (sampler, steps, scale) == (own.sampler, own.steps, own.guidance):
@@ -76,7 +75,7 @@ def row_of(pipe: Pipeline, name: str, sampler: str, steps: int, scale: float, co
 
 
 def rows_of(flags: argparse.Namespace) -> list[Row]:
-    """Of the table: what the model is held against, then the model, from few calls to many."""
+    """Return the rows of the table: the references, then the model, from few calls to many."""
     rows = [Row("CIFAR-10's test set", None, "evaluate DATA --split test --against DATA", "")]
     if flags.theirs:
         images = seen(flags.theirs)
@@ -112,14 +111,14 @@ def seen(folder: Path) -> int:
 
 
 def known(folder: Path, title: str) -> list[Row]:
-    """The rows whose figures are kept and whose titles begin so."""
-    told = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    rows = [Row(**{field.name: row[field.name] for field in fields(Row)}) for row in told]
+    """Return the rows whose figures are kept and whose titles begin with ``title``."""
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    rows = [Row(**{field.name: row[field.name] for field in fields(Row)}) for row in found]
     return [row for row in rows if row.title.startswith(title)]
 
 
 def measured(row: Row, data: str, folder: Path) -> dict[int, dict[str, Any]]:
-    """The figures of a row by how many pictures they are of, measured if that was not done yet."""
+    """Return the figures of a row by the number of images, measured if that is not done yet."""
     kept, making = folder / f"{row.place}.json", MAKING / row.place
     if not kept.exists():
         command = [data if word == "DATA" else word for word in shlex.split(row.command)]
@@ -138,7 +137,7 @@ def measured(row: Row, data: str, folder: Path) -> dict[int, dict[str, Any]]:
 
 
 def line(row: Row, figures: dict[int, dict[str, Any]]) -> str:
-    """Of the table."""
+    """Return a row of the table."""
     count = max(figures)
     last, first = figures[count], figures.get(FEW, {}).get("fd-cifar10")
     fd, right = last["fd-cifar10"], last.get("accuracy")
@@ -171,7 +170,7 @@ def curve(run: Path, path: Path) -> str:
     points = [(images / 1e6, figure["value"]) for images, figure in figures]
     panel = Panel({"averaged weights": points}, "million images seen", "fd-cifar10", log_y=True)
     draw([panel], path)
-    of = f"{figures[-1][1]['samples']:,} pictures"
+    of = f"{figures[-1][1]['samples']:,} images"
     return f"Of {of}: " + ", ".join(f"{value:.1f} at {images:.3g}" for images, value in points)
 
 
@@ -202,7 +201,7 @@ def main() -> None:
         print(lines[-1], flush=True)
         page = [
             "# The CIFAR-10 model, measured",
-            f"Against the 50,000 pictures of the training set; seed 0; {by}.",
+            f"Against the 50,000 images of the training set; seed 0; {by}.",
             "<!-- table: The model -->\n" + "\n".join([HEAD, *lines]),
             *left(rows[i:]),
             NOTES,

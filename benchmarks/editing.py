@@ -7,7 +7,7 @@ PSNR and SSIM, means over the images with their standard errors, and the Frechet
 held-out images. A call is one evaluation of the network for an image; the way back through it
 counts as two.
 There is a result file for each task and method in a folder beside the page: what is there is not
-done again. The page's picture shows the first images of each task.
+done again. The page's image shows the first images of each task.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from mezzotint.storage.arrays import nchw
 from mezzotint.storage.machine import machine
 
 NOISE = 0.2  # standard deviation, of images in [-1, 1]
-SHOWN = 8  # images of a task in the picture
+SHOWN = 8  # images of a task in the image
 COST = {"ddnm": 1, "pigdm": 3, "dps": 3, "mmps": 9}  # calls a level: MMPS walks back four times
 
 

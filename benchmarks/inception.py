@@ -1,11 +1,11 @@
-"""Inception features per second and peak memory, against converting pictures one by one.
+"""Inception features per second and peak memory, against converting images one by one.
 
-    python benchmarks/inception.py                                # 2,000 random pictures of 32x32
-    python benchmarks/inception.py --count 10000 --data cifar10   # pictures of a data set
+    python benchmarks/inception.py                                # 2,000 random images of 32x32
+    python benchmarks/inception.py --count 10000 --data cifar10   # images of a data set
     OMP_NUM_THREADS=1 python benchmarks/inception.py              # on one thread
 
 The weights are random, which is as fast. The ways take turns, a batch each, in one process; each
-peak is of a process of its own. The last way resizes each picture by itself through Pillow and has
+peak is of a process of its own. The last way resizes each image by itself through Pillow and has
 its batch norms unfolded. Leave the machine alone meanwhile.
 """
 
@@ -77,7 +77,7 @@ def peak(way: str, images: np.ndarray, batch: int) -> float:
 
 
 def speeds(images: np.ndarray, batch: int) -> dict[str, float]:
-    """Pictures per second of each way: the median over the batches after the first."""
+    """Images per second of each way: the median over the batches after the first."""
     ways = {name: build() for name, build in WAYS.items()}
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for start in range(0, len(images), batch):
@@ -91,7 +91,7 @@ def speeds(images: np.ndarray, batch: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=2000, help="pictures, of 2 batches or more")
+    parser.add_argument("--count", type=int, default=2000, help="images, of 2 batches or more")
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--data", help="a data set's name or path; without it, noise of 32x32")
     parser.add_argument("--peak", choices=WAYS, help="print one way's peak in MiB, nothing else")
@@ -104,10 +104,10 @@ def main() -> None:
         command = [sys.executable, *sys.argv, "--peak", name]
         peaks[name] = float(subprocess.run(command, check=True, capture_output=True).stdout)
     rates = speeds(pictures(given.data, given.count), given.batch)
-    print(f"{given.count} pictures in batches of {given.batch}, {torch.get_num_threads()} threads")
+    print(f"{given.count} images in batches of {given.batch}, {torch.get_num_threads()} threads")
     for name, rate in rates.items():
         ratio = rate / rates["one by one"]
-        print(f"{name:25} {rate:7.2f} pictures/s ({ratio:.2f}x), peak {peaks[name]:6.0f} MiB")
+        print(f"{name:25} {rate:7.2f} images/s ({ratio:.2f}x), peak {peaks[name]:6.0f} MiB")
 
 
 if __name__ == "__main__":

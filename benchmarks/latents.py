@@ -1,4 +1,4 @@
-"""The latent route against pixels, on the same pictures: training, memory, sampling.
+"""The latent route against pixels, on the same images: training, memory, sampling.
 
     python benchmarks/latents.py --vae runs/tiny-imagenet100-vae --data ~/tiny-imagenet-100
 
@@ -65,10 +65,10 @@ def page(vae: str, data: str, pairs: int) -> str:
     return "\n".join(
         [
             "# Latents against pixels\n",
-            f"{machine('torch')}. `python benchmarks/latents.py`, pictures of 64x64, a network of "
+            f"{machine('torch')}. `python benchmarks/latents.py`, images of 64x64, a network of "
             f"{size / 1e6:.1f} million parameters, random weights but for the autoencoder's.",
             table(f"A training step, batch {BATCH}", BATCH, steps),
-            table(f"{COUNT} pictures by DDIM 50, guided, decoded", COUNT, made),
+            table(f"{COUNT} images by DDIM 50, guided, decoded", COUNT, made),
             peaks,
         ]
     )

@@ -1,10 +1,10 @@
-"""What a trained model's pictures are worth by sampler, number of denoiser calls, and guidance.
+"""What a trained model's images are worth by sampler, number of denoiser calls, and guidance.
 
     python benchmarks/quality.py calls RUN --out calls.md         # all samplers against calls
     python benchmarks/quality.py guidance RUN --out guidance.md   # wrappers against their scale
     python benchmarks/quality.py spacings RUN --out spacings.md   # grids at ten calls
 
-Each writes a page of tables, and the first two a figure beside it. Pictures are kept in the cache,
+Each writes a page of tables, and the first two a figure beside it. Images are kept in the cache,
 so that a command that was stopped goes on where it stood.
 """
 
@@ -38,7 +38,7 @@ TITLES = {
     "guidance": "Guidance against its scale",
     "spacings": "Distance to the flow's end by grid",
 }
-SAME = 64  # pictures compared one by one with the reference's
+SAME = 64  # images compared one by one with the reference's
 WRAPPERS: dict[str, dict[str, object]] = {
     "plain": {},
     "interval 0.2 to 5": {"interval": (0.2, 5.0)},
@@ -51,7 +51,7 @@ Interval: TypeAlias = tuple[float, float, float]  # a figure, and its 95 % inter
 
 
 class Bench:
-    """A model, what its pictures are measured by, and how they are made."""
+    """A model, what its images are measured by, and how they are made."""
 
     def __init__(self, run: Path, seed: int) -> None:
         self.pipe: Pipeline = loading.load(run).in_precision("auto")
@@ -83,7 +83,7 @@ class Bench:
         ]
 
     def pictures(self, how: SampleConfig) -> Tensor:
-        """The first SAME pictures, in [-1, 1]."""
+        """The first SAME images, in [-1, 1]."""
         kept = evaluation.kept(self.pipe, how, self.seed, SAME)
         self.figures(how, SAME)
         return next(evaluation.stored(kept, 0, SAME, SAME)) / 127.5 - 1
@@ -123,15 +123,15 @@ def calls(bench: Bench, out: Path, counts: dict[int, int]) -> list[str]:
         dashed = [name for name in names if SAMPLERS[name].stochastic]
         return Panel(series, "denoiser calls", y, True, True, dashed)
 
-    fd = panel("same", f"Frechet distance (the same {few} pictures)")
+    fd = panel("same", f"Frechet distance (the same {few} images)")
     far = panel("far", "RMS distance to the flow's end")
     draw([fd, far], out.with_suffix(".png"), "Dashed: stochastic")
     sizes = " / ".join(f"{pictures:,}" for pictures in counts.values())
     return [
-        *pivot(f"FD, {few} pictures", found["same"], counts, "{:.3g}"),
-        *pivot(f"FD, {sizes} pictures", found["all"], counts, "{:.3g}"),
+        *pivot(f"FD, {few} images", found["same"], counts, "{:.3g}"),
+        *pivot(f"FD, {sizes} images", found["all"], counts, "{:.3g}"),
         *pivot("class accuracy, of the same", found["right"], counts, "{:.3f}"),
-        *pivot(f"distance, {SAME} pictures", found["far"], counts, "{:.4f}"),
+        *pivot(f"distance, {SAME} images", found["far"], counts, "{:.4f}"),
     ]
 
 
@@ -165,7 +165,7 @@ def guidance(bench: Bench, out: Path, pictures: int, scales: Iterable[float]) ->
             lines.append(f"| {name} | {scale:g} | {cells} |")
             print(lines[-1])
     panels = [
-        Panel(fd, "guidance scale", f"Frechet distance ({pictures} pictures)"),
+        Panel(fd, "guidance scale", f"Frechet distance ({pictures} images)"),
         Panel(right, "guidance scale", "class accuracy"),
     ]
     draw(panels, out.with_suffix(".png"))

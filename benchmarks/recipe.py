@@ -3,7 +3,7 @@
     python benchmarks/recipe.py --data ~/cifar10 --images 96000 --out docs/results/recipe.md
 
 Trains the base and variants of it that differ in one thing each, under runs/recipe, and measures
-each by the Frechet distance of the same pictures; averages of other lengths are rebuilt of the
+each by the Frechet distance of the same images; averages of other lengths are rebuilt of the
 base's snapshots. Results are kept in a folder beside the page: what is there is not done again.
 ``--only`` takes the variants whose names hold a word; the page has all that were measured, by this
 call or before.
@@ -180,7 +180,7 @@ def page(results: dict[str, Result], images: int, samples: int, out: Path) -> st
         cells = [f"{r.value:.2f}", f"{r.low:.2f} to {r.high:.2f}", f"{r.accuracy:.3f}"]
         rows.append([variant, *cells, f"{r.gigaflops:.2f}", own[variant]][: len(head) + 1])
     told = (
-        f"{images:,} images each, seed 0; {samples:,} pictures by DPM-Solver++ 2M in 20 calls, "
+        f"{images:,} images each, seed 0; {samples:,} images by DPM-Solver++ 2M in 20 calls, "
         f"Karras' spacing, guidance 2; {'; '.join(shared)}."
     )
     call = f"python benchmarks/recipe.py --data <CIFAR-10> {shlex.join(command)}"

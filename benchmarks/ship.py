@@ -31,12 +31,12 @@ KEPT = ("step", "shape", "classes", "data", "colour", "codec")  # of state.json
 
 
 def ship(run: Path, folder: Path, card: str) -> int:
-    """Write the folder of a model that is to come with the package; returns its size in bytes.
+    """Write the folder of a model that will come with the package; return its size in bytes.
 
-    A recommendation counts as measured on the rounded weights, though it was on the run's own. What
-    the run calls its data and its autoencoder is kept without the folders it found them in. Raises
-    UserError for what is no diffusion model, one that is too large, a recommendation of earlier
-    weights, and a folder that there is.
+    A recommendation counts as measured on the rounded weights, although it was measured on the
+    run's own. The folders of the run's data and autoencoder are removed from the configuration.
+    Raises UserError if the run is not a diffusion model, the model is too large, the recommendation
+    is of earlier weights, or the folder exists.
     """
     if folder.exists():
         raise UserError(f"{folder} exists: delete it first, or choose another --out")

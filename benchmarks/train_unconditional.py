@@ -1,15 +1,15 @@
 """diffusers' own way of training a model, to compare ours with: docs/results/cifar10.md.
 
     python benchmarks/train_unconditional.py train --data cifar10 --images 600000 --out runs/theirs
-    python benchmarks/train_unconditional.py sample runs/theirs --sampler ddim --steps 50
-    mezzotint evaluate runs/theirs/ddim-50 --against cifar10
+    python benchmarks/train_unconditional.py sample runs/theirs --sampler ddim --steps 50 mezzotint
+    evaluate runs/theirs/ddim-50 --against cifar10
 
-What its examples/unconditional_image_generation/train_unconditional.py does by default and its
-README asks for, as read at commit 00769f6: UNet2DModel's own settings, noise predicted, 1,000 steps
-of the linear schedule, AdamW (0.95, 0.999) at 1e-4 with a decay of 1e-6, 500 steps of warm-up, a
-cosine to 0, batch 16, flips, EMA with a warm-up of power 3/4; bf16 by autocast. The network is made
-as large as cifar10-cpu's: four levels in the place of six, and narrower. A training that was
-stopped goes on.
+It does what their examples/unconditional_image_generation/train_unconditional.py does by default,
+and what its README recommends, at commit 00769f6: UNet2DModel's own settings, noise predicted,
+1,000 steps of the linear schedule, AdamW (0.95, 0.999) at 1e-4 with a decay of 1e-6, 500 steps of
+warm-up, a cosine to 0, batch 16, flips, EMA with a warm-up of power 3/4, bf16 by autocast. The
+network has about as many parameters as cifar10-cpu's: four levels instead of six, and narrower. A
+training that was stopped continues.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def train(data: str, images: int, out: Path, seed: int) -> None:
 
 
 def sample(out: Path, sampler: str, steps: int, count: int, batch: int = 100) -> None:
-    """PNG files of the pictures that one of its pipelines makes."""
+    """PNG files of the images that one of its pipelines makes."""
     pipe = PIPELINES[sampler].from_pretrained(out / "pipeline").to(DEVICE)
     pipe.set_progress_bar_config(disable=True)
     folder = out / f"{sampler}-{steps}"

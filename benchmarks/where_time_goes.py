@@ -80,7 +80,7 @@ def peak(dtype: torch.dtype) -> float:
 
 
 def operations(net: UNet, size: int = 32) -> int:
-    """FLOP of one picture's call."""
+    """FLOP of one image's call."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(torch.randn(1, 3, size, size, device=DEVICE), torch.zeros(1, device=DEVICE))
     return counter.get_total_flops()
@@ -113,7 +113,7 @@ def growth() -> str:
     lines = [
         f"The best matrix product in {str(dtype).removeprefix('torch.')} reaches {top / 1e12:.2f} "
         "TFLOP/s here.\n",
-        "| network | batch | side | GFLOP a picture | pictures/s | share of the peak |",
+        "| network | batch | side | GFLOP an image | images/s | share of the peak |",
         "|---|---|---|---|---|---|",
     ]
     wide = UNetConfig(channels=(256, 512, 512, 512))
@@ -141,7 +141,7 @@ def feeding() -> str:
     fed = 64 / seconds(lambda: pixels(data, rows(0, 0, 64, len(images)), mirrored), 51)
     small, large = (64 / seconds(our_step(size, 64)) for size in ("small", "35.7M"))
     return (
-        f"The prepared array feeds {fed:,.0f} pictures/s of 32x32, mirrored, in batches of 64: "
+        f"The prepared array feeds {fed:,.0f} images/s of 32x32, mirrored, in batches of 64: "
         f"{fed / large:,.0f} times what a training of 35.7M takes here ({large:.1f}), and "
         f"{fed / small:,.0f} times what the small recipe's takes ({small:.0f})."
     )
@@ -158,7 +158,7 @@ def main() -> None:
             f"{machine('torch', 'diffusers')}.",
             "The share of each kind of operation, ours and diffusers'.",
             parts(),
-            "A call of the network, and how its cost grows. A picture costs this times the steps, "
+            "A call of the network, and how its cost grows. An image costs this times the steps, "
             "and twice that where it is guided.",
             growth(),
             feeding(),

@@ -26,7 +26,7 @@ from mezzotint.metrics.classifier import PACKAGED, Classifier, weights_file
 from mezzotint.networks.precision import compute_dtype
 
 BATCH, SHIFT = 256, 2
-RECIPES = {  # images seen, peak learning rate, whether a mirrored picture is one of its class
+RECIPES = {  # images seen, peak learning rate, whether a mirrored image is one of its class
     "cifar10": (800_000, 0.3, True),
     "glyphs": (200_000, 0.1, False),
 }
@@ -102,7 +102,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def accuracy(net: Classifier, test: Prepared) -> float:
-    """The share of test pictures of which the highest logit is the class."""
+    """The share of test images of which the highest logit is the class."""
     labels = torch.tensor(test.labels).split(500)
     right = [
         (net(x).logits.argmax(1) == y).sum() for x, y in zip(pictures(test), labels, strict=True)

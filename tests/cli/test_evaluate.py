@@ -193,7 +193,10 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate FEW --against glyphs", "3 images cannot be measured: give at least 10"),
         ("evaluate FLOAT --against glyphs", "round them to uint8, 0 to 255"),
         ("evaluate WIDE --against glyphs", "values from 0 to 300: give uint8, 0 to 255"),
-        ("evaluate DIGITS --against WEIGHTS", "is no reference that mezzotint wrote"),
+        (
+            "evaluate DIGITS --against WEIGHTS",
+            "is not a reference: give a file that mezzotint wrote",
+        ),
         ("evaluate RUN --samples some", "--samples is 'some': give 1k, 5k"),
         ("evaluate RUN --samples 5", "5 images cannot be measured: give at least 10"),
         ("train glyphs-ddpm --evaluate-samples 9", "evaluate_samples: input should be greater"),

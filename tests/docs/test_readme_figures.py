@@ -37,7 +37,7 @@ def test_the_readme_has_the_tables_of_the_results() -> None:
 def test_the_table_of_samplers_is_of_those_measured() -> None:
     """docs/results/samplers.md has some rows of the pages beside it."""
     text = (ROOT / "docs" / "results" / "samplers.md").read_text()
-    rows = re.findall(r"^\| `(\w+)`, (\S+), .* pictures \|(.*) \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)`, (\S+), .* images \|(.*) \|$", text, re.MULTILINE)
     assert rows
     for sampler, data, figures in rows:
         page = ROOT / "docs" / "results" / "samplers" / f"calls-{data.lower().replace('-', '')}.md"

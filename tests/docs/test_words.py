@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "src" / "mezzotint"
-FILES = sorted(SOURCE.rglob("*.py"))
+ROOT = Path(__file__).parents[2]
+FILES = sorted(
+    file
+    for place in ("src/mezzotint", "benchmarks", "scripts", "docs")
+    for file in (ROOT / place).rglob("*.py")
+)
 
 FORBIDDEN = {
     r"\bpictures?\b": "image, or sample for one that a model made",
@@ -90,7 +94,7 @@ def says_what_to_do(said: str) -> bool:
 
 
 def place(file: Path, line: int) -> str:
-    return f"{file.relative_to(SOURCE.parents[1])}:{line}"
+    return f"{file.relative_to(ROOT)}:{line}"
 
 
 def found(texts: Iterator[tuple[int, str]], file: Path) -> list[str]:
