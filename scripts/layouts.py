@@ -565,6 +565,20 @@ LAYOUTS = (
         {"annotations/instances_train2017.json": "{}"},
     ),
     L(
+        "horse2zebra of CycleGAN",
+        "junyanz/pytorch-CycleGAN-and-pix2pix",
+        ("horse2zebra/{train,test}{A,B}",),
+        {"train": (4, "A,B"), "test": (4, "A,B")},
+    ),
+    L(
+        "COVID-19 radiography",
+        "Kaggle, tawsifurrahman/covid19-radiography-database",
+        ("COVID-19_Radiography_Dataset/{COVID,Normal}/{images,masks}",),
+        {"train": (4, "COVID,Normal")},
+        {"COVID-19_Radiography_Dataset/{COVID,Normal}.metadata.xlsx": "x"},
+        expected="right, and warned",
+    ),
+    L(
         "LSUN",
         "forever208/ADM-ES, datasets/README.md",
         (),

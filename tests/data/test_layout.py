@@ -292,12 +292,30 @@ def test_masks_beside_images(tmp_path):
     assert "2 images outside of the folders that are read (masks/0.png, masks/1.png)" in warning
 
 
+def test_masks_inside_of_classes(tmp_path):
+    folders = [f"{c}/{k}" for c in ("a", "b") for k in ("images", "masks")]
+    names, classes, (warning,) = found(plant(tmp_path / "d", grown(folders)))
+    assert [name for name, _ in names[::2]] == ["a/images/0.png", "b/images/0.png"]
+    assert classes == ("a", "b")
+    assert "left out: 4 images outside of the folders that are read" in warning
+
+
+def test_two_kinds_of_images_as_cyclegan_has_them(tmp_path, packed):
+    folders = [f"{split}{letter}" for split in ("train", "test") for letter in "AB"]
+    data = packed(plant(tmp_path / "d", [*grown(folders), "trainB/x.png"]))
+    assert counts(data) == (5, ("A", "B"))
+    assert counts(data, "test") == (4, ("A", "B"))
+    root = plant(tmp_path / "e", grown(["trainA", "trainB"]))
+    assert counts(root)[1] == ("trainA", "trainB")
+
+
 def test_a_set_cut_into_numbered_parts(tmp_path):
     for i, names in enumerate(
         (["images_001/images", "images_002/images"], ["00000", "01000"], ["part_1", "part_2"])
     ):
         assert counts(plant(tmp_path / str(i), grown(names))) == (4, ())
     assert counts(plant(tmp_path / "x", grown(["00000", "00001"])))[1] == ("00000", "00001")
+    assert counts(plant(tmp_path / "y", grown(["10000", "50000"])))[1] == ("10000", "50000")
 
 
 LITTER = (

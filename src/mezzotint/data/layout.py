@@ -12,7 +12,8 @@ It holds for folders, zips and tars alike.
 3. **Splits** are folders called train or training; test or testing; validation, val, valid, dev or
    eval: in any case, and with ``set``, ``data``, ``images``, a year or the number of a part after
    the word. Parts are one split. Where another split has the same before the word, that is
-   allowed too (``seg_train``, ``seg_test``). Splits inside each class folder are splits too.
+   allowed too (``seg_train``, ``seg_test``). Splits inside each class folder are splits too,
+   and the letters of ``trainA``, ``trainB``, ``testA``, ``testB`` are classes.
    Another folder beside ``train`` may be a class, and so may ``train``: that is refused.
    A ``test`` or ``val`` beside class folders is a class if it holds images like they do, and then
    nothing is held out; it is refused if it holds class folders itself.
@@ -41,7 +42,7 @@ from mezzotint.data.naming import (
     split_folders,
 )
 from mezzotint.data.source import UNLABELLED, Unlabelled, no_split
-from mezzotint.data.splitting import splits_inside, splits_of, wrapped
+from mezzotint.data.splitting import splits_by_letter, splits_inside, splits_of, wrapped
 from mezzotint.data.tree import OTHERS, OUTSIDE, Folder, LeftOut, Names, Tree
 from mezzotint.errors import UserError
 
@@ -146,7 +147,7 @@ class Layout:
         if not folders and not node.bare:
             return self._flat(chain, split, files)
         _check_classes(where, node, names)
-        by_class = [(k, folder.every()) for k, folder in enumerate(folders)]
+        by_class = [(k, _images(folder).every()) for k, folder in enumerate(folders)]
         rows = [(k, name) for k, every in by_class for name in sorted(every, key=lambda n: n.parts)]
         classes = annotations.class_names(self.tree, chain, names)
         return Contents(
@@ -196,8 +197,15 @@ def understand(tree: Tree, archive: bool = False) -> Layout:
     while True:
         splits = splits_of(tree, chain[-1], warnings)
         if splits or not (inner := wrapped(chain[-1])):
-            return Layout(tree, chain, splits or splits_inside(chain[-1]), warnings)
+            splits = splits or splits_inside(chain[-1]) or splits_by_letter(chain[-1])
+            return Layout(tree, chain, splits, warnings)
         chain.append(inner)
+
+
+def _images(folder: Folder) -> Folder:
+    """The folder ``images`` of a class, where ``masks`` or the like lie beside it; or the class."""
+    inner = wrapped(folder)
+    return inner if inner and len(folder.filled) > 1 else folder
 
 
 def _check_classes(where: str, node: Folder, names: list[str]) -> None:
@@ -219,7 +227,7 @@ def _check_classes(where: str, node: Folder, names: list[str]) -> None:
 
 def _doubts(where: str, node: Folder, folders: list[Folder]) -> list[str]:
     found = []
-    nested = [folder for folder in folders if not folder.images]
+    nested = [folder for folder in folders if not folder.images and _images(folder) is folder]
     inner = {tuple(plain(f.name) for f in folder.filled) for folder in nested}
     if nested and not (len(inner) == 1 and len(next(iter(inner))) == 1):
         found.append(

@@ -98,6 +98,12 @@ def split_folders(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
     }
 
 
+def lettered(name: str) -> tuple[str, str] | None:
+    """Return the split and the letter of a folder such as ``trainA``, or None."""
+    found = re.fullmatch(rf"({_WORD})[ ._-]?([a-z])", plain(name))
+    return (_SPLIT[found[1]], found[2].upper()) if found else None
+
+
 def is_container(name: str) -> bool:
     """Return whether a folder's name says that it holds images, and nothing of what they show."""
     return bool(_CONTAINER.fullmatch(plain(name)))
@@ -111,4 +117,7 @@ def is_annotation(name: str) -> bool:
 def are_parts(names: Sequence[str]) -> bool:
     """Return whether folders are a set cut into numbered parts: images_001, or 00000, 01000."""
     thousands = all(re.fullmatch(r"[0-9]{2,}000", name) for name in names)
-    return len(names) > 1 and (thousands or all(map(_NUMBERED.fullmatch, map(plain, names))))
+    padded = len({len(name) for name in names}) == 1 and any(name[0] == "0" for name in names)
+    return len(names) > 1 and (
+        (thousands and padded) or all(map(_NUMBERED.fullmatch, map(plain, names)))
+    )

@@ -4,6 +4,7 @@ from mezzotint.data.naming import (
     WORDS,
     is_annotation,
     is_container,
+    lettered,
     nfc,
     plain,
     shown,
@@ -135,3 +136,21 @@ def splits_inside(node: Folder) -> dict[str, dict[str, Folder]]:
                 Folder(folder.name, inner.path, inner.folders, inner.images, inner.others)
             )
     return splits
+
+
+def splits_by_letter(node: Folder) -> dict[str, dict[str, Folder]]:
+    """Return the splits of folders ``trainA``, ``trainB``, ``testA``, ``testB``; or none.
+
+    Their letters are the classes, as CycleGAN has two kinds of images.
+    """
+    splits: dict[str, dict[str, Folder]] = {}
+    for folder in node.filled:
+        found = lettered(folder.name)
+        if found is None:
+            return {}
+        split, letter = found
+        whole = splits.setdefault(split, {}).setdefault(split, Folder(split, node.path))
+        whole.folders.append(
+            Folder(letter, folder.path, folder.folders, folder.images, folder.others)
+        )
+    return splits if "train" in splits and len(splits) > 1 and not node.images else {}
