@@ -57,6 +57,18 @@ def test_the_examples_are_short() -> None:
         assert max(map(len, lines)) <= 100
 
 
+# The operator and the posterior method.
+
+
+def test_rows_that_are_seen_come_back(page: dict[str, Any]) -> None:
+    pipe = mz.Pipeline(lambda x, t, labels: 0 * x, mz.cosine(50), "x0", (3, 8, 8))
+    y = torch.linspace(-0.9, 0.9, 12).view(1, 3, 4, 1).expand(1, 3, 4, 8)
+    made = pipe.restore(y, mz.OPERATORS["rows"](2), method="pulled", steps=5)
+    seen = made.float()[:, :, ::2] / 127.5 - 1
+    assert (seen - y).abs().max() < 0.01
+    assert made[:, :, 1::2].float().mean().round() in (127, 128)  # nothing is known of the others
+
+
 # The sampler.
 
 
