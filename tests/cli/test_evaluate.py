@@ -65,10 +65,13 @@ def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("RUN --network cifar10 --metrics accuracy", "accuracy takes a network of the model's own"),
-        ("RUN --network glyphs cifar10 --metrics accuracy", "of the model's own classes"),
+        ("RUN --network cifar10 --metrics accuracy", "accuracy needs a network that knows"),
+        ("RUN --network glyphs cifar10 --metrics accuracy", "that knows the classes of the model"),
         ("RUN --metrics", "nothing would be measured: choose"),
-        ("DIGITS --against glyphs --metrics accuracy", "own classes, or the images': choose fd"),
+        (
+            "DIGITS --against glyphs --metrics accuracy",
+            "the classes of the model or images: choose fd",
+        ),
         ("DIGITS --against glyphs --metrics", "nothing would be measured"),
     ],
 )
@@ -180,7 +183,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
     ("arguments", "message"),
     [
         ("evaluate", "give a run, a checkpoint, a diffusers folder, a shipped model, or images"),
-        ("evaluate nowhere", "say what with --against"),
+        ("evaluate nowhere", "say what to measure them against with --against"),
         ("evaluate nowhere --against glyphs", "there is no data set, file or folder 'nowhere'"),
         ("evaluate DIGITS --against glyphs --network vgg", "vgg"),
         ("evaluate DIGITS --against glyphs --metrics fid", "fid"),
@@ -261,8 +264,8 @@ def test_a_name_of_the_hub_is_an_autoencoder_or_asks_for_against(capsys, monkeyp
     code, out, err = call(capsys, "evaluate", "hub:ours/net")
     assert (code, out, set(kinds)) == (2, "", {"model"})
     assert err == (
-        "mezzotint: hub:ours/net is no autoencoder, or none that can be fetched: correct the name, "
-        "or connect; to measure the data set of that name, say what with --against\n"
+        "mezzotint: hub:ours/net is not an autoencoder, or cannot be fetched: correct the name, "
+        "or connect; to measure the data set of that name, say against what with --against\n"
     )
 
 

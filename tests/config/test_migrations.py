@@ -71,7 +71,9 @@ def test_what_a_step_cannot_take_is_one_line(tmp_path: Path, older: None) -> Non
 def test_other_versions_are_refused(tmp_path: Path, older: None, version: int) -> None:
     path = written(tmp_path / "config.json", version, {}, {})
     known = f"versions {VERSION - 2} to {VERSION}"
-    message = f"is of version {version}, this mezzotint reads {known}: use the mezzotint that wrote"
+    message = (
+        f"has version {version} but this mezzotint reads {known}: use the mezzotint that wrote"
+    )
     with pytest.raises(mz.UserError, match=message):
         config.read(path)
 

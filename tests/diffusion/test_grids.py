@@ -150,7 +150,7 @@ def test_knots_may_be_the_ends_of_the_table() -> None:
         (10, "cubic", (), "unknown spacing 'cubic': choose one of leading, trailing, linspace"),
         (10, "knots", (), "`knots` and the spacing knots belong together"),
         (10, "karras", (3, 1), "`knots` and the spacing knots belong together"),
-        (10, "knots", (1,), "one knot does not make a grid of 10 steps: give two or more"),
+        (10, "knots", (1,), "a grid of 10 steps needs more than one knot: give two or more"),
         (10, "knots", (1, 1), "`knots` must fall strictly and be finite, above 0"),
         (10, "knots", (1, 3), "`knots` must fall strictly and be finite, above 0"),
         (10, "knots", (1, 0), "`knots` must fall strictly and be finite, above 0"),

@@ -207,7 +207,7 @@ MODEL: list[tuple[dict[str, Any], str]] = [
     ({"metrics": "fid"}, "unknown metric 'fid': choose one of fd, sfd"),
     ({"metrics": []}, "nothing would be measured: choose `metrics` of fd"),
     ({"metrics": 3}, "`metrics` is 3: give a name, or a list of names"),
-    ({"metrics": "accuracy", "network": "cifar10"}, "accuracy takes a network of the model's own"),
+    ({"metrics": "accuracy", "network": "cifar10"}, "accuracy needs a network that knows"),
     ({"network": "glyph"}, "unknown feature network 'glyph'"),
     ({"network": torch.nn.ReLU()}, "`network` is ReLU(): give a name"),
     ({"seed": -1}, "`seed` is -1: give a whole number of at least 0"),
@@ -311,7 +311,7 @@ def test_an_autoencoder_from_nowhere_needs_data(trained_vae: Path) -> None:
         ({"classes": ["a"]}, "`classes` are given without `labels`"),
         ({"network": "vgg"}, "unknown feature network 'vgg'"),
         ({"metrics": ["fd", "coverag"]}, "unknown metric 'coverag'"),
-        ({"metrics": "accuracy"}, "accuracy takes a network of the model's own classes"),
+        ({"metrics": "accuracy"}, "accuracy needs a network that knows"),
     ],
 )
 def test_images_that_cannot_be_compared_are_refused(

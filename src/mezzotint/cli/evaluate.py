@@ -138,11 +138,11 @@ def _model(name: str, rest: list[str]) -> None:
 def _images(name: str, rest: list[str]) -> None:
     flags = parse(ImagesFlags(), rest, f"mezzotint evaluate {name}")
     if not flags.what.against:
-        sought = "is no autoencoder, or none that can be fetched: correct the name, or connect; "
+        sought = "is not an autoencoder, or cannot be fetched: correct the name, or connect; "
         raise UserError(
-            f"{name} {sought}to measure the data set of that name, say what with `against`"
+            f"{name} {sought}to measure the data set of that name, say against what with `against`"
             if name.startswith("hub:")
-            else f"to measure {name} as images, say what with `against`"
+            else f"{name} is taken as images: say what to measure them against with `against`"
         )
     share, _ = evaluation.join()
     if share.number:

@@ -50,7 +50,7 @@ def read(path: Path) -> Configuration:
     known = migrations.readable()
     if version not in known:
         raise UserError(
-            f"{path} is of version {version}, this mezzotint reads versions {known[0]} to "
+            f"{path} has version {version} but this mezzotint reads versions {known[0]} to "
             f"{known[-1]}: use the mezzotint that wrote it, or a newer one"
         )
     try:

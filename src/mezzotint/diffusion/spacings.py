@@ -136,7 +136,7 @@ def through(knots: Sequence[float], n: int, lo: float, hi: float) -> list[float]
             f"change {', '.join(f'{k:g}' for k in knots)}"
         )
     if len(knots) == 1 != n:
-        raise UserError(f"one knot does not make a grid of {n} steps: give two or more")
+        raise UserError(f"a grid of {n} steps needs more than one knot: give two or more")
     if outside := [k for k in knots if not lo - 0.01 <= -math.log(k) <= hi + 0.01]:
         raise UserError(
             f"knot {outside[0]:g} is outside the schedule: choose {math.exp(-hi):.4g} to "

@@ -106,5 +106,5 @@ def stored(folder: Path, start: int, end: int, batch: int) -> Iterator[Tensor]:
         try:
             images = torch.from_numpy(np.load(path))
         except (OSError, EOFError, ValueError):
-            raise UserError(f"{path} is damaged: delete it; it is made again") from None
+            raise UserError(f"{path} is damaged: delete it, and it will be made again") from None
         yield images[max(0, start - i * batch) : end - i * batch]

@@ -286,7 +286,7 @@ def _scaling_of(
 
 
 def _layers(fields: dict[str, Any]) -> dict[str, str]:
-    """Our layers, in the order of VAE's walk, to theirs; each ends in a full stop."""
+    """Return the names of their layers by the names of ours, in VAE's order; each ends in a dot."""
     last, blocks = len(fields["channels"]) - 1, fields["blocks"]
     attention = ["mid_block.attentions.0"] if fields["attention"] else []
     middle = ["mid_block.resnets.0", *attention, "mid_block.resnets.1"]
@@ -306,7 +306,7 @@ def _layers(fields: dict[str, Any]) -> dict[str, str]:
 
 
 def _split(key: str, layers: dict[str, str]) -> tuple[str, str]:
-    """A key as the other library's layer, and what is left; one of no layer stays as it is."""
+    """Split a key into the other library's layer and the rest; other keys stay unchanged."""
     for layer, other in layers.items():
         if key.startswith(layer):
             return other, key.removeprefix(layer)

@@ -38,11 +38,11 @@ def kernel_distance(
 ) -> tuple[float, float]:
     """Return the squared maximum mean discrepancy of two sets of features: (mean, std).
 
-    ``E k(a, a') + E k(b, b') - 2 E k(a, b)`` with k `polynomial_kernel`, each pair of a
-    set with itself left out, so that it is unbiased: it may be negative, and is 0 on average where
-    the sets are of one distribution (Binkowski et al. 2018, arXiv 1801.01401). ``a`` (N, D) and
-    ``b`` (M, D) are float; mean and standard deviation are over ``subsets`` random subsets of
-    ``size`` rows of each. Raises LeftOut where a set has fewer rows than that.
+    ``E k(a, a') + E k(b, b') - 2 E k(a, b)`` with k `polynomial_kernel`. Pairs of a row with itself
+    are left out, which makes it unbiased: it may be negative, and its mean is 0 if both sets have
+    the same distribution (Binkowski et al. 2018, arXiv 1801.01401). ``a`` (N, D) and ``b`` (M, D)
+    are float. Mean and standard deviation are over ``subsets`` random subsets of ``size`` rows of
+    each set. Raises LeftOut if a set has fewer rows than that.
     """
     if size < 2 or (fewest := min(len(a), len(b))) < size:
         few = "give at least 2" if size < 2 else f"there are {counted(fewest, 'image')}"

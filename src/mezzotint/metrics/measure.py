@@ -106,5 +106,5 @@ def anything(metrics: Collection[str], networks: Sequence[str], classes: Sequenc
         known = KNOWN_CLASSES.get(name, classes)
         if {*metrics} == {"accuracy"} and places(known, classes) is None:
             raise UserError(
-                "accuracy takes a network of the model's own classes, or the images': choose fd"
+                "accuracy needs a network that knows the classes of the model or images: choose fd"
             )

@@ -28,11 +28,11 @@ def memorised(seen: Comparison) -> Iterator[Figure]:
 def copied(made: Tensor, training: Tensor) -> Tensor:
     """Return which of the images are suspiciously near to a training image: (M,) bool.
 
-    An image is near where it is nearer to a training image than that one's own nearest neighbour in
-    the training set (the complement of the authenticity of Alaa et al. 2022, arXiv 2102.08921), or
-    at no distance at all, whatever duplicates that set has. Images of the same distribution that
-    were never seen are near by chance: read the share beside that of a test set. ``made`` (M, D)
-    and ``training`` (N, D) are features.
+    An image counts as near if it is nearer to a training image than that image's own nearest
+    neighbour in the training set (the complement of the authenticity of Alaa et al. 2022, arXiv
+    2102.08921), or if the distance is 0, even if the training set has duplicates. Unseen images of
+    the same distribution are near by chance too, so compare the share with that of a test set.
+    ``made`` (M, D) and ``training`` (N, D) are features.
     """
     distance, row = nearest(made, training)
     rows, back = torch.unique(row[:, 0], return_inverse=True)

@@ -29,14 +29,15 @@ def prdc(seen: Comparison) -> Iterator[Figure]:
 
 
 def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
-    """Return each row's part in precision, recall, density and coverage: a figure is their mean.
+    """Return what each row contributes to precision, recall, density and coverage, which are means.
 
-    A ball about each row reaches to its k-th neighbour in its own set. Precision is the share of
-    made images in a real one's ball, recall the share of real ones in a made one's ball, k = 3
-    (Kynkaanniemi et al. 2019, arXiv 1904.06991); density counts the real balls a made image is
-    in, over k, and coverage is the share of real balls with a made image in them, k = 5 (Naeem et
-    al. 2020, arXiv 2002.09797). ``real`` (N, D) and ``made`` (M, D); precision and density come
-    as (M,), recall and coverage as (N,). Raises LeftOut for sets of fewer than 6.
+    The ball of a row reaches to its k-th nearest neighbour in its own set. Precision is the share
+    of made images that lie in the ball of a real one, recall the share of real images in the ball
+    of a made one, with k = 3 (Kynkaanniemi et al. 2019, arXiv 1904.06991). Density is the number of
+    real balls that a made image lies in, divided by k. Coverage is the share of real balls that
+    contain a made image, with k = 5 (Naeem et al. 2020, arXiv 2002.09797). ``real`` is (N, D) and
+    ``made`` (M, D); precision and density are (M,), recall and coverage (N,). Raises LeftOut for
+    sets of fewer than 6.
     """
     if (fewest := min(len(real), len(made))) <= DENSITY_K:
         raise LeftOut(

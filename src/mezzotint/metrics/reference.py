@@ -154,12 +154,10 @@ def is_statistics(path: Path) -> bool:
 
 
 def statistics(path: Path, network: FeatureNetwork) -> Reference:
-    """Return the reference that a .npz of ``mu`` (D,) and ``sigma`` (D, D) is.
+    """Return the reference in a .npz of ``mu`` (D,) and ``sigma`` (D, D).
 
-    They are of the features of Inception, whose FID they give; ``mu_s`` and ``sigma_s``, where
-    there are such, of its spatial ones. How many images they are of is not known.
-
-    Raises UserError for another network, and for arrays of other shapes or that are not finite.
+    They are statistics of Inception's features, for FID; ``mu_s`` and ``sigma_s``, if they are
+    there, are those of its spatial features. The number of images is not known.
     """
     if not network.name.startswith("inception"):
         raise UserError(

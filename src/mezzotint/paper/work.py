@@ -82,7 +82,7 @@ def begin(plan: Plan) -> Work:
 
 
 def _same(folder: Path, known: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Raise UserError unless a folder was begun with the same."""
+    """Raise UserError unless a folder was begun with the same plan."""
     for name, now in facts.items():
         was = known.get(name, now)
         if was != now and not (name.endswith(" data") and _one_place(was, now)):

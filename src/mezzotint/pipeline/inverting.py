@@ -31,12 +31,12 @@ def invert(
     on_step: Progress = None,
     **settings: Any,
 ) -> Tensor:
-    """Return the noise that DDIM makes images of.
+    """Return the noise from which DDIM samples the given images.
 
-    DDIM's update is walked from clean to noisy, and each step corrected until it is exact (Song et
-    al. 2020, arXiv 2010.02502). `sample` with this ``noise``, the sampler ddim and the same steps
-    and labels gives the images back, as far as the corrections converged; without labels, with
-    ``guidance=0``. Guidance is 1 unless it is given: a larger one converges less.
+    DDIM's update is applied from clean to noisy, and each step is corrected until it is exact (Song
+    et al. 2020, arXiv 2010.02502). `sample` with this ``noise``, the sampler ddim and the same
+    steps and labels reproduces the images, as far as the corrections converged; without labels,
+    pass it ``guidance=0``. The guidance is 1 by default; with a larger one, less converges.
 
     Args:
         pipe: The model.

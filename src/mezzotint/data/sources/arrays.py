@@ -170,19 +170,19 @@ def _guard(path: Path) -> Iterator[None]:
 
 
 def _check_shape(images: _Array) -> None:
-    told = f"{images} has the shape {images.shape}"
+    found = f"{images} has the shape {images.shape}"
     if any(length < 1 for length in images.shape):
-        raise UserError(f"{told}, which holds no images: were any saved?")
+        raise UserError(f"{found}, which holds no images: save one or more")
     match images.shape:
         case (_, _, _, 1 | 3):
             return
         case (_, 1 | 3 as channels, _, _):
-            raise UserError(f"{told}: transpose it to (N, H, W, {channels})")
+            raise UserError(f"{found}: transpose it to (N, H, W, {channels})")
         case (_, _, 1 | 3):
-            raise UserError(f"{told}, a single image: give (N, H, W, 3)")
+            raise UserError(f"{found}, a single image: give (N, H, W, 3)")
         case (_, _, _):
             return
-    raise UserError(f"{told}: give (N, H, W, 3), or (N, H, W) if grey")
+    raise UserError(f"{found}: give (N, H, W, 3), or (N, H, W) if grey")
 
 
 def _check_type(images: _Array) -> None:

@@ -77,10 +77,11 @@ def mean(values: Sequence[Tensor], nodes: Sequence[float], moments: Sequence[flo
 
 
 def order_at(grid: Sequence[Level], i: int, order: int) -> int:
-    """How many x0_hat, the newest included, the step from ``grid[i]`` may use, at most ``order``.
+    """Return how many x0_hat the step from ``grid[i]`` may use, the newest included.
 
-    Only those that exist, at a finite lambda, and no more than the steps left to the clean level,
-    because no polynomial reaches its lambda, which is infinite.
+    It is at most ``order``, and at most the number of x0_hat that exist at a finite lambda. It is
+    also at most the number of steps left to the clean level, whose lambda is infinite, where no
+    polynomial reaches.
     """
     left = order if grid[-1].sigma else len(grid) - 1 - i
     return max(1, min(order, left, i + (grid[0].alpha > 0)))
