@@ -70,14 +70,14 @@ def few_halvings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def small_and_own(cache: Path, patch: pytest.MonkeyPatch) -> None:
-    """`glyphs` of 100 pictures, in the tests' own cache."""
+    """`glyphs` of 100 images, in the tests' own cache."""
     patch.setenv("MEZZOTINT_CACHE", str(cache))
     patch.setitem(glyphs.COUNTS, "train", 100)
 
 
 @pytest.fixture
 def few_glyphs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`glyphs` of 100 pictures, in the tests' own cache."""
+    """`glyphs` of 100 images, in the tests' own cache."""
     small_and_own(cache, monkeypatch)
 
 
@@ -144,7 +144,7 @@ TINY_VAE = Autoencoder(
 
 
 def small_vae(cache: Path, patch: pytest.MonkeyPatch) -> None:
-    """`glyphs` of 100 pictures and 60 that are held out, in the tests' own cache."""
+    """`glyphs` of 100 images and 60 that are held out, in the tests' own cache."""
     small_and_own(cache, patch)
     patch.setitem(glyphs.COUNTS, "test", 60)
 

@@ -82,7 +82,7 @@ HEIGHT, WIDTH = 24, 32
 
 
 def blob(x, y):
-    """A smooth picture without symmetry, on the whole plane; x right, y down, in pixels."""
+    """A smooth image without symmetry, on the whole plane; x right, y down, in pixels."""
     u, v = x - 3, y + 1
     return -0.9 + 1.6 * np.exp(-(u * u / 30 + v * v / 12 + u * v / 25))
 

@@ -34,7 +34,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def network(seed: int, size: int = 12) -> Denoiser:
-    """A random smooth denoiser of pictures of so many numbers, unlike at every level."""
+    """A random smooth denoiser of images of so many numbers, unlike at every level."""
     inward, outward = drawn(2, size, size, seed=seed) / size**0.5
 
     def denoise(x: Tensor, level: Level) -> Tensor:
@@ -234,7 +234,7 @@ def test_an_interval_without_a_level_is_refused_in_one_line(grid: str, steps: in
     assert len(str(refused.value)) < 150
 
 
-# What brings pictures back.
+# What brings images back.
 
 
 def std(x: Tensor) -> Tensor:
@@ -246,7 +246,7 @@ def test_rescaling_brings_each_pictures_contrast_back(phi: float) -> None:
     x = drawn(5, 3, 2, 2)
     c, u = network(1)(x, LEVEL), network(2)(x, LEVEL)
     guided = u + 4.0 * (c - u)
-    # Lin et al. 2024, eqs. 15 and 16: of each picture as a whole.
+    # Lin et al. 2024, eqs. 15 and 16: of each image as a whole.
     pos, cfg = (std(value).view(-1, 1, 1, 1) for value in (c, guided))
     wanted = phi * (guided * pos / cfg) + (1 - phi) * guided
     rescaled = mz.guide(network(1), network(2), 4.0, rescale=phi)

@@ -29,5 +29,5 @@ def pictures(x: np.ndarray) -> np.ndarray:
 
 
 def seen(x: np.ndarray) -> Features:
-    """What the network sees in pictures of these features (N, D)."""
+    """What the network sees in images of these features (N, D)."""
     return features(pixel_network(), pictures(x))

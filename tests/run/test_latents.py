@@ -51,7 +51,7 @@ def begun(experiment: Experiment) -> DiffusionJob:
 
 
 def epoch(job: DiffusionJob, mirrored: bool = False, number: int = 0) -> Tensor:
-    """What is learned of each picture of the training set in an epoch, mirrored or not."""
+    """What is learned of each image of the training set in an epoch, mirrored or not."""
     index = rows(job.experiment.train.seed, 100 * number, 100, 100)
     u = torch.full((100, KNOBS), 0.0 if mirrored else 0.9)
     return job.batch(100 * number, 100, u).x0[np.argsort(index)]
@@ -158,7 +158,7 @@ def test_a_sample_of_the_posterior_is_drawn_anew_and_of_its_variance(tiny_ldm, t
     mean, std = job.codec.moments(glyphs())
     wanted = std / job.codec.std.view(-1, 1, 1)
     assert wanted.min() > 1e-3
-    # Of 200 each variance is off by a tenth, 100 pictures of 256 numbers are by 1 in 10,000.
+    # Of 200 each variance is off by a tenth, 100 images of 256 numbers are by 1 in 10,000.
     ratio = (drawn.std(0) / wanted).square()
     assert ratio.mean() == pytest.approx(1, abs=0.01)
     assert ratio.min() > 0.4

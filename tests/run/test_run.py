@@ -307,7 +307,7 @@ def test_data_without_classes_wants_an_unconditional_network(tiny, tmp_path) -> 
 
 
 def pictures(folder: Path, classes: list[str]) -> Path:
-    """Class folders of 20 random pictures of 16x16 each."""
+    """Class folders of 20 random images of 16x16 each."""
     draw = np.random.default_rng(0)
     for name in classes:
         (folder / name).mkdir(parents=True, exist_ok=True)

@@ -70,7 +70,7 @@ def close(ours: Tensor, theirs: Tensor) -> bool:
 def terms(
     config: ReconstructionConfig, net: VAE, x: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """x', and of the papers' loss what is of the picture, and the KL term."""
+    """x', and of the papers' loss what is of the image, and the KL term."""
     moments = net.quant(net.encoder(x))
     q = Normal(moments[:, :2], (moments[:, 2:] / 2).exp())
     out = net.decoder(net.post_quant(q.mean + q.stddev * noise))
@@ -203,7 +203,7 @@ def test_the_figures_are_what_they_say() -> None:
     out, _, kl = terms(ALL, net, x, noise())
     torch.testing.assert_close(figures["loss"], (x - out).abs().mean().detach())
     torch.testing.assert_close(figures["perceptual"], perceptual("glyphs")(out, x).mean().detach())
-    torch.testing.assert_close(figures["kl"], kl.detach() / 0.1 * 768)  # nats a picture
+    torch.testing.assert_close(figures["kl"], kl.detach() / 0.1 * 768)  # nats an image
     assert list(backward(autoencoding(net, PLAIN), net)) == ["loss", "kl"]
 
 

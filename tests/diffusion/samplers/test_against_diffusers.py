@@ -18,7 +18,7 @@ WHERE diffusers (0.42) IS WRONG; a test below shows each:
    right for "leading", and for "trailing" where n divides T. Elsewhere it steps to levels off the
    grid on which the network is asked next, and "trailing" ends before the clean level.
 2. ``DDPMScheduler`` holds back the noise of the last step only where that step starts at t = 0, as
-   that of "trailing" does not: with the large or a learned variance its pictures end noisy.
+   that of "trailing" does not: with the large or a learned variance its images end noisy.
 3. Third-order DPM-Solver++: ``D2 = (D1_0 - D1_1) / (r0 + r1)`` is half the second derivative and is
    given the weight of a whole one. The order that can be measured is 2. (Its single-step third
    order has the factor of 2.)
@@ -26,7 +26,7 @@ WHERE diffusers (0.42) IS WRONG; a test below shows each:
    ``+ 0.5``: it goes to -1 for small steps instead of to 0. The order that can be measured is 1.
 5. UniPC's "bh1" to the clean level is nan: ``B_h = -h`` is infinite there, times 0.
 6. "trailing" is an arange of floats, which has one t too many at 62 of the 1000 step counts. That t
-   is -1, where ``alphas_cumprod[-1]`` is the noisiest row: DDIM and DDPM blow their pictures up.
+   is -1, where ``alphas_cumprod[-1]`` is the noisiest row: DDIM and DDPM blow their images up.
 7. ``s_churn`` of the Euler schedulers adds its noise after the network was asked, and so never
    removes it: even where x0_hat is exact, x is noisier than its level. (Algorithm 2 of Karras et
    al. asks at the raised level, as the deprecated KarrasVeScheduler does, and as ours.)
@@ -308,7 +308,7 @@ def test_churn_equals_the_deprecated_scheduler_of_algorithm_2(
 
 # Where diffusers is wrong, by the numbers above.
 
-POINT = torch.full_like(START, 0.7)  # The only picture there is: every x0_hat is exact.
+POINT = torch.full_like(START, 0.7)  # The only image there is: every x0_hat is exact.
 
 
 @pytest.mark.parametrize(("spacing", "steps", "i"), [("linspace", 10, -3), ("trailing", 6, -2)])
