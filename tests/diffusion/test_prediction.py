@@ -177,7 +177,7 @@ def test_an_unknown_prediction_is_refused_before_any_call() -> None:
 
 def test_there_is_a_label_an_image() -> None:
     denoise = mz.denoiser(lambda x, t, labels: x, "v", torch.tensor([1, 2, 3]))
-    with pytest.raises(mz.UserError, match=r"^`labels` has 3 entries for 2 images: give"):
+    with pytest.raises(mz.UserError, match=r"^there are 3 `labels` for 2 images: give"):
         denoise(X, LEVEL)
 
 

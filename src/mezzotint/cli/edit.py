@@ -15,7 +15,7 @@ from torch import Tensor
 from mezzotint.cli.flags import labels_of, parse, settings, subject
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.drawing.bars import bar
-from mezzotint.errors import UserError, nearest
+from mezzotint.errors import UserError, counted, nearest
 from mezzotint.evaluation.edited import free_place, read_images, write_edited
 from mezzotint.pipeline import loading
 from mezzotint.pipeline.pipeline import Pipeline
@@ -132,7 +132,7 @@ def edit(arguments: list[str]) -> None:
     made, row = found.made, kind == "interpolate"
     strip = write_edited(flags.out, made, found.given, found.mask, animate=row)
     films = f"; an animation: {strip.with_suffix('.webp')}" if row else ""
-    print(f"{len(made):,} image{'s' * (len(made) > 1)}: {flags.out}; a strip: {strip}{films}")
+    print(f"{counted(len(made), 'image')}: {flags.out}; a strip: {strip}{films}")
     if found.noise is not None and found.given is not None:
         with files.beside(flags.out / "noise.npy") as partial:
             np.save(partial, found.noise.numpy())

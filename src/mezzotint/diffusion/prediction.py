@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.diffusion.level import Level, Number
-from mezzotint.errors import Registry, UserError
+from mezzotint.errors import Registry, UserError, counted
 
 Net: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """``net(x, t, labels) -> output``: x (B, C, H, W), t (B,), labels (B,) int64 or None."""
@@ -159,7 +159,7 @@ def denoiser(net: Net, prediction: str, labels: Tensor | None = None) -> Denoise
     def denoise(x: Tensor, level: Level) -> Tensor:
         if labels is not None and len(labels) != len(x):
             raise UserError(
-                f"`labels` has {len(labels)} entries for {len(x)} images: give one an image"
+                f"there are {len(labels)} `labels` for {counted(len(x), 'image')}: give one each"
             )
         t = torch.full((len(x),), level.t, device=x.device, dtype=torch.float32)
         output = net(x, t, labels)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 
 BLOCK = 1000
 
@@ -22,7 +22,8 @@ def nearest(queries: Tensor, among: Tensor, k: int = 1) -> tuple[Tensor, Tensor]
     """
     if len(among) < k:
         raise UserError(
-            f"there are {len(among)} images for {k} nearest neighbours: give {k} or more"
+            f"{counted(k, 'nearest neighbour')} cannot be found among "
+            f"{counted(len(among), 'image')}: give {k} or more"
         )
     found = [block.topk(k, largest=False) for block in distances(queries, among)]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 from mezzotint.pipeline.labels import Labels, integers
 
 
@@ -24,7 +24,7 @@ def of_images(n: int, labels: Labels, classes: Sequence[str], first: int) -> lis
     every: list[int] = given if isinstance(given, list) else [given] * n
     if len(every) != n:
         raise UserError(
-            f"there are {len(every)} `labels` for {n} image{'s' * (n != 1)}: give one for all, "
+            f"there are {len(every)} `labels` for {counted(n, 'image')}: give one for all, "
             "or one for each"
         )
     return every

@@ -18,7 +18,7 @@ from mezzotint.diffusion.guidance import CLIPPINGS
 from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.step import Noise
-from mezzotint.errors import UserError, unknown
+from mezzotint.errors import UserError, counted, unknown
 from mezzotint.pipeline import sampling
 from mezzotint.pipeline.codec import Latents, Pixels
 from mezzotint.pipeline.editing import Edit, Progress, batched, image_shape
@@ -245,7 +245,10 @@ def _mask(mask: Tensor, images: Tensor) -> Tensor:
     fill = mask.float() / (255 if mask.dtype == torch.uint8 else 1)
     fill = fill.reshape(-1, 1, *fill.shape[-2:])
     if len(fill) not in (1, len(images)):
-        raise UserError(f"there are {len(fill)} masks for {len(images)} images: give one, or each")
+        raise UserError(
+            f"there are {len(fill)} masks for {counted(len(images), 'image')}: give one for all or "
+            "one for each"
+        )
     if not ((fill >= 0) & (fill <= 1)).all():
         raise UserError("the `mask` has values outside 0 to 1: 1 is to be filled in, 0 stays")
     if (fill == 0).flatten(1).all(1).any() or (fill == 1).flatten(1).all(1).any():

@@ -61,7 +61,7 @@ def vary(
     made = round(strength * edit.how.steps)
     if made == 0:
         raise UserError(
-            f"a `strength` of {strength:g} is less than one of {edit.how.steps} steps: raise the "
+            f"a `strength` of {strength:g} is less than a step of {edit.how.steps}: raise the "
             "strength or the `steps`"
         )
     grid = edit.grid[edit.how.steps - made :]

@@ -15,7 +15,7 @@ from typing import Any
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration
 from mezzotint.data.labels import reordered
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 from mezzotint.networks.passing import warn_of_change
 from mezzotint.networks.record import CustomConfig
 from mezzotint.run.changes import MAY_CHANGE, Changes
@@ -114,7 +114,8 @@ def check_data(found: Path, facts: dict[str, Any]) -> None:
         )
     if classes != len(facts["classes"]):
         raise UserError(
-            f"the data has {len(facts['classes'])} classes but {found} was trained on {classes}: "
+            f"the data has {counted(len(facts['classes']), 'class', 'classes')} but {found} was "
+            f"trained on {classes}: "
             "give the same data, or choose another `out`"
         )
     if then != facts["data"]:

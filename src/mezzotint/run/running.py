@@ -14,7 +14,7 @@ import torch
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration
 from mezzotint.config.paths import located
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 from mezzotint.run.autoencoder import AutoencoderJob, settled
 from mezzotint.run.changes import in_words
 from mezzotint.run.diffusion import DiffusionJob
@@ -107,8 +107,7 @@ def _begun(job: Job, folder: Path, found: Path | None) -> str:
     """Return a note that says how the training begins."""
     note = f"resumed from {found}" if found else f"started in {folder}"
     if job.data.skipped:
-        count = job.data.skipped
-        note += f", without {count} image{'s' * (count > 1)} that cannot be read"
+        note += f", without {counted(job.data.skipped, 'image')} that cannot be read"
     note += "".join(f"; {line}" for line in job.data.notes)
     if job.state.step < job.experiment.train.steps and job.state.net.compiled:
         note += "; compiling its network first, a minute or two"
