@@ -378,6 +378,7 @@ def test_an_out_that_is_a_files_name_is_one_clear_line(trained, tmp_path, capsys
     assert not (tmp_path / "x.png").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.* is taken for the class of that name")
 def test_a_class_called_by_a_number_is_asked_for_by_its_name(trained, capsys, monkeypatch) -> None:
     asked = []
 

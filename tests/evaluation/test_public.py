@@ -279,7 +279,7 @@ def test_what_is_no_model_is_refused(
         ({"metrics": "prdc"}, "unknown metric of an autoencoder 'prdc': choose one of fd, sfd, kd"),
         ({"samples": 9}, "9 images cannot be measured"),
         ({"split": "test"}, "`split` is of `data`, which is not given"),
-        ({"data": "glyphs", "size": 31}, "that 4 divides"),
+        ({"data": "glyphs", "size": 31}, "`size` divisible by 4"),
     ],
 )
 def test_what_an_autoencoder_does_not_take_is_refused(
