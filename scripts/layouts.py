@@ -29,7 +29,8 @@ HEAD = """# Layouts of public data sets
 writes this page. The [policy](../folders.md) decides. About forty of the layouts
 stand in READMEs or in published code that reads the data sets; a repository is named where one
 describes the layout. The others, most of them of torchvision and Kaggle, are written from what is
-generally known of them. Braces stand for several names. A folder without a file's suffix holds two images.
+generally known of them. Braces stand for several names. A folder without a file's suffix holds two
+images.
 
 A layout is *right* if the splits, the number of images of each and the names of its classes are
 what the data set means. *And warned* means that mezzotint says what is left out. *Warned* means

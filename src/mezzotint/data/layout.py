@@ -160,7 +160,7 @@ class Layout:
         )
 
     def _flat(self, chain: list[Folder], split: str, files: Names) -> Contents:
-        """Images side by side; labelled where a table says how, in the classes of training."""
+        """Return images that have no class folders; they have labels if a table gives them."""
         if split != "train" and len(self.splits.get("train", {})) == 1:
             train = [*self.chain, *self._split("train")]
             while inner := wrapped(train[-1]):

@@ -79,7 +79,7 @@ def modern(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unmatched(ours: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
-    """A line of the weights that only one of both has, or of another shape; None if there are none.
+    """Describe the weights that only one of two state dicts has, or in another shape; or None.
 
     ``if wrong := unmatched(read, net.state_dict()): raise UserError(f"{folder}: {wrong}")``
     """

@@ -215,7 +215,7 @@ def _attending(kinds: list[str]) -> tuple[int, ...]:
 
 
 def _by_block(kinds: list[str], otherwise: str, among: range) -> tuple[int, ...]:
-    """The levels, among those that are resampled, that a residual block resamples."""
+    """Return the resampled levels whose resampling is done by a residual block."""
     said = [BLOCKS[kind][1] for kind in kinds]
     return tuple(i for i in among if (otherwise == "resnet" if said[i] is None else said[i]))
 

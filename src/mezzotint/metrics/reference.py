@@ -67,7 +67,7 @@ class Reference:
 
     @cached_property
     def spatial_distance(self) -> Callable[[Tensor, Tensor], float]:
-        """The same of spatial features."""
+        """The Frechet distance of a (mean, covariance) of spatial features to these."""
         return self._distance("spatial_mean", "spatial_covariance")
 
     def _distance(self, mean: str, covariance: str) -> Callable[[Tensor, Tensor], float]:

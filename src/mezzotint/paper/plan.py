@@ -161,7 +161,7 @@ def _rows(letter: str) -> list[Row]:
 def _pixels(
     options: Options, schedule: Literal["linear", "cosine"], **objective: Any
 ) -> Experiment:
-    """A model of pixels; the three of them differ in nothing but schedule and objective."""
+    """Return a model of pixels; the three of them differ in schedule and objective only."""
     size = SCALES[options.scale]
     recipe = RECIPES[size.pixels]
     assert isinstance(recipe, Experiment)

@@ -122,9 +122,9 @@ class Made:
 def make(
     work: Work, rows: Sequence[Row], device: torch.device, follow: Callable[[Row], Follow]
 ) -> dict[Row, Made]:
-    """Make the samples that are missing of rows, in turns, each batch of them timed.
+    """Make the missing samples of rows, taking turns batch by batch, and time every batch.
 
-    If none is missing of a row, BATCH are made again for the time.
+    If a row has all its samples, BATCH are made again for the timing.
     """
     plan = work.plan
     pipe = loading.load(work.folder(rows[0].model), device, recommended=False)
