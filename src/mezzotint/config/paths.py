@@ -26,7 +26,8 @@ def located(config: T, home: Path) -> T:
 
     Versions before this one wrote paths as they were given, mostly relative to the working folder.
     A path that is not there is looked for beside the folders above the run too: whoever trains or
-    measures checks the data by its fingerprint. A name, and what is nowhere, stays as it is.
+    measures checks the data by its fingerprint. A name stays as it is, and so does what is nowhere,
+    but for a path relative to the run, which becomes the absolute one that it stood for.
     """
     return _mapped(config, lambda text: _located(text, home.resolve()))
 
@@ -67,6 +68,8 @@ def _located(text: str, home: Path) -> str:
         near, here = [place / path for place in above], [Path.cwd() / path]
         places = near + here if text.startswith(UP) else here + near
     found = next((place for place in places if place.exists()), None)
+    if found is None and text.startswith(UP):
+        found = home / path
     return text if found is None else os.path.abspath(found)
 
 
