@@ -24,8 +24,8 @@ def test_the_command_says_what_is_wrong_and_exits_with_1(trained: Path, capsys: 
     assert "wrong: weights not finite\n  measured: " in said
     assert "\n  cause: " in said
     assert "\n  fix: " in said
-    assert "looked for and not found: loss not finite" in said
-    assert said.splitlines()[-1] == f"{trained}: 1 wrong, 1 doubtful"
+    assert "looked for and not found: warm-up never ended" in said
+    assert said.splitlines()[-1] == f"{trained}: 1 wrong, 2 doubtful"
 
 
 def test_the_command_prints_what_python_returns(trained: Path, capsys: CapSys) -> None:

@@ -133,7 +133,7 @@ def test_torchrun_gives_the_figures_of_one_process(
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert said.count("fd-glyphs") == done.stdout.count("fd-glyphs") == 1
+    assert said.count("fd-cifar10") == done.stdout.count("fd-cifar10") == 1
     lines = (trained / "evaluation" / "figures.jsonl").read_text().splitlines()
     one, two = (json.loads(line)["figures"] for line in lines)
     assert one == two

@@ -28,7 +28,7 @@ def of_images(
     ``data``, with ``split`` and ``size``, is what `Against.of` takes, or its result. ``facts`` are
     what figures.jsonl says of the images beside their fingerprint.
     """
-    request.check()
+    request.check(images.classes, data)
     to = data if isinstance(data, Against) else Against.of(data, split, size)
     networks = request.load(images.classes, join()[1], to)
     height, width = images.images.shape[1:3]

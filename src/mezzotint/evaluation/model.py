@@ -46,7 +46,7 @@ def of_model(
     if data is None and (split, size) != (None, None):
         raise UserError("`split` and `size` belong to `data`, which is not given: leave them out")
     _check_channels(pipe)
-    request.check()
+    request.check(pipe.classes, data)
     pipe, facts = _ready(pipe, name, weaker, precision)
     share, _ = join()
     with share.first():  # which downloads and decodes, for all

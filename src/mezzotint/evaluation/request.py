@@ -16,8 +16,9 @@ from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.record import record
 from mezzotint.evaluation.samples import Follow
-from mezzotint.metrics import METRICS, NETWORKS, FeatureNetwork, Figure, network
+from mezzotint.metrics import METRICS, FeatureNetwork, Figure, network
 from mezzotint.metrics.measure import anything, check_metrics
+from mezzotint.metrics.networks import choose
 from mezzotint.storage.files import as_folder, writable
 
 FIGURES = "figures.jsonl"
@@ -61,15 +62,19 @@ class Request:
         anything(METRICS if self.metrics is None else self.metrics, chosen, classes)
         return [network(name, device) for name in chosen]
 
-    def check(self) -> None:
+    def check(self, classes: Sequence[str], data: Any) -> None:
         """Look whether what is asked for can be done, before any work.
 
-        Raises UserError for names that do not exist, and for an ``out`` that cannot be written.
+        ``data`` is what is measured against: its name says which network will do it. Raises
+        UserError for names that do not exist, metrics that measure nothing of images of these
+        classes, and an ``out`` that cannot be written.
         """
-        if self.metrics is not None:
-            check_metrics(self.metrics)
-        for name in self.networks:
-            NETWORKS.check(name)
+        metrics = METRICS if self.metrics is None else self.metrics
+        named = isinstance(data, str) and not Path(data).suffix
+        networks = self.networks or ((choose(data),) if named else ())
+        check_metrics(metrics)
+        if networks:
+            anything(metrics, networks, classes)
         self.check_out()
 
     def check_out(self) -> None:
