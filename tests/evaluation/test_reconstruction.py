@@ -149,5 +149,5 @@ def test_what_cannot_be_measured_is_refused(originals, measure) -> None:
     with pytest.raises(UserError, match="the reference is of other images"):
         reconstruction.reconstruct(codec(), originals.some(50), [measure])
     odd = replace(originals, images=originals.images[:, :31])
-    with pytest.raises(UserError, match=r"31x32 .* pass a `size` that 2 divides"):
+    with pytest.raises(UserError, match=r"31x32 .* pass a `size` divisible by 2"):
         reconstruction.reconstruct(codec(), odd, [])

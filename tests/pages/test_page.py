@@ -132,7 +132,7 @@ def test_a_run_without_a_checkpoint_has_the_rest(trained: Path) -> None:
     assert titles(found)[:2] == ["Configuration", "Curves"]
     assert section(found, "Samples").text == (
         f"No samples were made for this page: {trained} has no checkpoint yet: "
-        "train it on with `resume=True`."
+        "continue training with `resume=True`."
     )
 
 
