@@ -202,7 +202,7 @@ def small(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(cache / "samples", ignore_errors=True)
     monkeypatch.setitem(recipes.RECIPES, TINY_VAE.recipe, TINY_VAE)
     for config in (TINY, TINY_LDM):  # sampled in a thousand steps and more
-        net = replace(config.net, channels=(8,), attention=())
+        net = replace(config.net, channels=(8,), attention=(), patch=2 * config.net.patch)
         monkeypatch.setitem(recipes.RECIPES, config.recipe, replace(config, net=net))
     monkeypatch.setitem(SCALES, "glyphs", Size("tiny", "tiny-vae", "tiny-ldm", samples=10))
     monkeypatch.delenv("MEZZOTINT_INCEPTION", raising=False)

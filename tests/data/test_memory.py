@@ -248,8 +248,8 @@ def test_other_integers_need_a_range(images):
         ([np.zeros((4, 4, 3), np.uint8)], "`data` is of type list: give one numpy array or one to"),
         (Image.new("RGB", (4, 4)), "`data` is of type Image"),
         (np.ma.masked_array(np.zeros((2, 4, 4, 3), np.uint8)), "`data` is masked"),
-        (torch.zeros(2, 4, 4, 3).to_sparse(), "`data` is a tensor without an array"),
-        (torch.zeros(2, 4, 4, 3, device="meta"), "`data` is a tensor without an array"),
+        (torch.zeros(2, 4, 4, 3).to_sparse(), "`data` cannot be converted to an array"),
+        (torch.zeros(2, 4, 4, 3, device="meta"), "`data` cannot be converted to an array"),
     ],
 )
 def test_what_is_no_array(data, what):
