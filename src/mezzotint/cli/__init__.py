@@ -1,4 +1,4 @@
-"""The command line: one thin verb a file."""
+"""The command line. Each verb has a small file of its own."""
 
 from __future__ import annotations
 

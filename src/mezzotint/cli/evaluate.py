@@ -34,7 +34,7 @@ OFTEN = (
 
 @dataclass(frozen=True)
 class Measures:
-    """What to measure against, and with what."""
+    """The reference to measure against, and the networks and metrics to use."""
 
     against: str = ""
     """What to measure against: a data set, images (folder, zip, parquet, .npy, .npz) or the file

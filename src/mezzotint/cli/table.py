@@ -22,7 +22,7 @@ else:
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """Return figures as a table; those of a network under a line of what they have in common."""
+    """Return figures as a table, each network's under a line of what they have in common."""
     rows = []
     for network, group in groupby(figures, lambda f: f.network):
         found = list(group)

@@ -53,8 +53,8 @@ def changed(configuration: T, new: Mapping[str, Any]) -> T:
         new: what the fields become, by their own names: ``{"batch": 32, "schedule": "cosine"}``.
 
     Raises:
-        UserError: there is no such field, the nearest are offered; or a value is of a wrong type,
-            out of range, or does not go with the others.
+        UserError: there is no such field (similar names are suggested); or a value has a wrong
+            type, is out of range, or does not fit the other values.
     """
     where = places(configuration)
     if bad := [name for name in new if name not in where]:

@@ -77,7 +77,9 @@ class SampleConfig:
             raise ValueError("cfg++ depends on the grid: choose another `spacing` than optimised")
         churned = "churn" in SAMPLERS[self.sampler].options and self.churn != 0
         if self.guidance_shape == "cfg++" and churned:
-            raise ValueError("cfg++ follows the grid, which churn leaves: choose `churn=0`")
+            raise ValueError(
+                "cfg++ needs the levels of the grid, and churn leaves them: choose `churn=0`"
+            )
         if self.interval and not self.interval[0] < self.interval[1]:
             raise ValueError(f"`interval` is {self.interval}: give the lower end first")
 
@@ -168,7 +170,7 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
 
 
 def freed(defaults: SampleConfig, sampler: str | None, spacing: str | None) -> SampleConfig:
-    """Defaults that another sampler or spacing can be put into; None means the same one.
+    """Return defaults whose sampler or spacing can be replaced; None keeps the present one.
 
     The options of the old sampler are dropped, and the knots of the old spacing.
     """

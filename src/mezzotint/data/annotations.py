@@ -63,7 +63,7 @@ def _edm_labels(
 def class_names(tree: Tree, chain: Sequence[Folder], folders: Sequence[str]) -> tuple[str, ...]:
     """Return the names of classes, which ``Labels.json`` may give for the names of folders.
 
-    Of classes that share a name, each has its folder's name after it.
+    If several classes share a name, each gets its folder's name after it.
     """
     for folder in reversed(chain):
         for name in folder.others:

@@ -15,7 +15,7 @@ TOLD = 9
 
 
 def flip(images: Tensor, mask: Tensor) -> Tensor:
-    """Mirror left and right the images (B, C, H, W) of a batch whose mask (B,), bool, is set."""
+    """Swap left and right in the images (B, C, H, W) whose bool mask (B,) is True."""
     return torch.where(mask[:, None, None, None], images.flip(-1), images)
 
 

@@ -35,7 +35,7 @@ def build(source: Source, size: int | None, skip_bad: bool, folder: Path) -> str
 
     Raises:
         UserError: images that cannot be read, all named in one line, unless `skip_bad`; images of
-            different sizes without `size`; a class of which all were skipped; no room on disk.
+            different sizes without `size`; a class whose images were all skipped; no room on disk.
     """
     items = source.items()  # may download, and show so, before the bar below starts
     writer = _Writer(folder / "images.npy", source.count)

@@ -79,7 +79,7 @@ class Description:
         layout: what was recognised in it.
         splits: what it holds.
         left_out: which files are left out, and why.
-        warnings: what may have been meant otherwise.
+        warnings: the decisions that may differ from what the user meant.
     """
 
     data: str

@@ -1,4 +1,4 @@
-"""From what the user wrote as `data` to the source it means."""
+"""Find the data source that the user's `data` argument means."""
 
 import difflib
 import os

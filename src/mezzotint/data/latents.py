@@ -65,7 +65,7 @@ class LatentMoments:
         self.count = 0
 
     def add(self, mean: Tensor, std: Tensor) -> None:
-        """Add latents of moments (B, C, h, w)."""
+        """Add a batch of latents, given by their moments (B, C, h, w)."""
         self.total = self.total + mean.double().sum((0, 2, 3))
         self.square = self.square + (mean.double() ** 2 + std.double() ** 2).sum((0, 2, 3))
         self.count += mean[:, 0].numel()

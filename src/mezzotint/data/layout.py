@@ -203,7 +203,7 @@ def understand(tree: Tree, archive: bool = False) -> Layout:
 
 
 def _images(folder: Folder) -> Folder:
-    """The folder ``images`` of a class, where ``masks`` or the like lie beside it; or the class."""
+    """Return a class folder's ``images`` if ``masks`` or the like lie beside it, else itself."""
     inner = wrapped(folder)
     return inner if inner and len(folder.filled) > 1 else folder
 

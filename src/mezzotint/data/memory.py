@@ -195,7 +195,9 @@ def _labels(
         try:
             labels = np.array(labels)
         except ValueError:
-            raise UserError("`labels` are of mixed lengths: give one integer for each") from None
+            raise UserError(
+                "the entries of `labels` have different lengths: give one integer for each image"
+            ) from None
     numbers = _array("`labels`", labels)
     check_labels("`labels`", numbers.dtype, numbers.shape, count)
     if are_names(numbers.dtype):

@@ -110,7 +110,7 @@ def is_container(name: str) -> bool:
 
 
 def is_annotation(name: str) -> bool:
-    """Return whether a folder's name says that its images are about other images, or apart."""
+    """Return whether a folder's name says that it holds annotations, such as masks."""
     return bool(_ANNOTATION.fullmatch(plain(name)))
 
 

@@ -63,7 +63,7 @@ class Folder:
 
     @property
     def filled(self) -> list["Folder"]:
-        """The folders directly below that hold an image at any depth."""
+        """The direct subfolders that contain an image at any depth."""
         return [folder for folder in self.folders if any(f.images for f in folder.walk())]
 
     @property

@@ -1,7 +1,7 @@
 """The noise axis and what happens on it: schedules, grids, predictions, guidance, samplers.
 
 Every schedule is variance preserving: ``x = alpha * x0 + sigma * eps`` with
-``alpha**2 + sigma**2 = 1``, tabulated in float64. Betas are not used outside this room.
+``alpha**2 + sigma**2 = 1``, tabulated in float64. Betas are not used outside this package.
 """
 
 from mezzotint.diffusion.level import Level, Number, Schedule

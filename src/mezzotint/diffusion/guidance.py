@@ -184,7 +184,7 @@ def clip(denoise: Denoiser) -> Denoiser:
 
 
 def threshold(denoise: Denoiser, share: float = 0.995) -> Denoiser:
-    """Clamp each x0_hat to [-s, s] and divide by s, the quantile of its |x0_hat|, 1 or more.
+    """Clamp each x0_hat to [-s, s] and divide by s: a quantile of |x0_hat|, at least 1.
 
     Dynamic thresholding (Saharia et al. 2022, arXiv 2205.11487, section 2.3).
     """

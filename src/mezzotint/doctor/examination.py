@@ -43,8 +43,8 @@ def diagnose(
     """Examine a run for faults, and name the likely cause and the fix of each.
 
     The doctor reads the run's log, configuration and checkpoints, denoises training images with the
-    newest weights, and makes samples of its own. What needs the training set, labels or an
-    autoencoder is checked where there are such.
+    newest weights, and makes samples of its own. Checks that need the training set, labels or an
+    autoencoder are made where these exist.
 
     Args:
         run: A run folder, of a diffusion model or of an autoencoder.

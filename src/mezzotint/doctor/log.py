@@ -128,7 +128,7 @@ def clipped(rows: Rows, train: TrainConfig) -> Finding | None:
     """Compare the median gradient norm after the warm-up with twice the norm it is clipped to.
 
     Pascanu et al. 2013 (arXiv 1211.5063, section 3.2) clip to half to ten times the usual norm. A
-    lower bound no longer holds back the exception: it sets the length of every step.
+    lower bound limits not only unusually large gradients: it limits every step.
     """
     norms = _values([row for row in rows if row["images"] > train.warmup], "grad_norm")
     if len(norms) < FEW:

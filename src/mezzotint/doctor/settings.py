@@ -1,4 +1,4 @@
-"""Faults that show in a diffusion model's configuration alone."""
+"""Faults of a diffusion model that its configuration alone reveals."""
 
 from __future__ import annotations
 

@@ -90,6 +90,6 @@ class Follower:
             self.bar = None
 
     def say(self, text: object) -> None:
-        """Print a line on the output stream, where a bar would be in its way."""
+        """Print a line where progress bars are drawn, without breaking one."""
         self.stop()
         print(text, flush=True)

@@ -30,7 +30,7 @@ class Against:
 
     @property
     def network(self) -> str:
-        """The name of the feature network that suits it, where none is chosen."""
+        """The name of the feature network to use if the user has not chosen one."""
         path = Path(self.name)
         if self.images is not None:
             return choose(self.images.origin)

@@ -117,7 +117,7 @@ def grid_of(out: Path) -> Path:
 def _made_by(
     pipe: Pipeline, labels: list[int] | None, in_turn: bool, seed: int, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return everything but their number that samples depend on, as JSON stores it."""
+    """Return what samples depend on, except how many there are, as JSON stores it."""
     one = labels[0] if labels and len(set(labels)) == 1 else labels
     facts = {
         MADE_OF: pipe.digest,

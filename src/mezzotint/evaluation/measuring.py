@@ -89,7 +89,7 @@ def measure_samples(
     """
     enough(tiers[0])
     if batch < 1:
-        raise UserError(f"`batch` is {batch}: make at least one image at once")
+        raise UserError(f"`batch` is {batch}: choose 1 or more")
     folder.mkdir(parents=True, exist_ok=True)
     total = tiers[-1]
     seen = [Features(m.network, total) for m in measures]

@@ -26,7 +26,7 @@ from mezzotint.storage.arrays import nchw
 
 @dataclass(frozen=True, eq=False)
 class Reconstructions:
-    """The figures, and the latents' mean and standard deviation per channel, as they are scaled."""
+    """The figures, and the mean and standard deviation of the scaled latents' channels."""
 
     figures: list[Figure]
     mean: Tensor
@@ -60,7 +60,9 @@ def reconstruct(
     height, width = originals.images.shape[1:3]
     codec.latent_shape((3, height, width))  # refused before the work
     if any(m.reference.origin.data != originals.fingerprint for m in measures):
-        raise UserError("the reference is of other images: give one of the originals")
+        raise UserError(
+            "the reference was made from other images: give one made from the originals"
+        )
     seen = [Features(m.network, count) for m in measures]
     real = [Features(m.network, count) for m in measures if "sfd" in chosen]
     values: dict[str, list[Tensor]] = {"psnr": [], "ssim": [], "kl": []}

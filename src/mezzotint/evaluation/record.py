@@ -26,7 +26,10 @@ def number_of(samples: int | str) -> int:
 
 
 def tiers(samples: int | str) -> list[int]:
-    """Return the counts at which figures come on the way to one: "5k" -> [1000, 5000]."""
+    """Return the sample counts at which figures are computed on the way to a count.
+
+    Of "5k" they are [1000, 5000].
+    """
     count = number_of(samples)
     return [*(tier for tier in TIERS if tier < count), count]
 

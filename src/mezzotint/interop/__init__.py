@@ -1,1 +1,1 @@
-"""From other libraries: one file each."""
+"""Readers for the models of other libraries, one file each."""

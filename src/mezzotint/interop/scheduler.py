@@ -1,6 +1,6 @@
 """A scheduler's settings, as a schedule, a prediction type and how x0_hat is clipped.
 
-What a setting means that has no counterpart here is refused, or said in a note.
+A setting that has no counterpart here is refused, or a note says what it means.
 """
 
 from __future__ import annotations

@@ -306,7 +306,7 @@ def _layers(fields: dict[str, Any]) -> dict[str, str]:
 
 
 def _split(key: str, layers: dict[str, str]) -> tuple[str, str]:
-    """Split a key into the other library's layer and the rest; other keys stay unchanged."""
+    """Split a key into the name of the other library's layer and the rest."""
     for layer, other in layers.items():
         if key.startswith(layer):
             return other, key.removeprefix(layer)

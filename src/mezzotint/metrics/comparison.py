@@ -69,8 +69,8 @@ class Comparison:
             value: The figure itself.
             bounds: Its 95 % interval, low and high.
             note: What else must be known to read it.
-            count: How many images it is of, where they are not all.
-            compared: Whether the reference has a part in it.
+            count: The number of images that the figure is computed from, if not all.
+            compared: Whether the figure depends on the reference.
         """
         origin, network = self.against.origin, self.network
         number = f"{origin.count:,} of " if origin.count else ""

@@ -1,4 +1,4 @@
-"""Why a metric is left out where others are measured."""
+"""The exception that says why one metric is left out while others are measured."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mezzotint.errors import UserError
 
 
 class LeftOut(UserError):
-    """Something that these images, or this reference, do not allow to be measured.
+    """Raised when a metric cannot be measured for these images or this reference.
 
     `metrics.measure` warns of it by the metric's name, and measures the others.
     """

@@ -98,7 +98,7 @@ def enough(count: int) -> None:
 
 
 def anything(metrics: Collection[str], networks: Sequence[str], classes: Sequence[str]) -> None:
-    """Raise UserError where a network could measure nothing of images of these classes."""
+    """Raise UserError if a network cannot measure any metric for images of these classes."""
     check_metrics(metrics)
     for name in networks:
         if name not in NETWORKS:

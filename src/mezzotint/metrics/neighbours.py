@@ -30,7 +30,7 @@ def nearest(queries: Tensor, among: Tensor, k: int = 1) -> tuple[Tensor, Tensor]
 
 
 def distances(queries: Tensor, among: Tensor) -> Iterator[Tensor]:
-    """Yield the distances of a block of queries after the other, (at most BLOCK, N)."""
+    """Yield the distances of the queries block by block, each (at most BLOCK, N)."""
     among = among.double()
     for block in torch.split(queries, BLOCK):
         yield torch.cdist(block.double(), among)

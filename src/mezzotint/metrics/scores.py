@@ -1,4 +1,4 @@
-"""The figures by which the field goes, from features and probabilities, in float64.
+"""The figures that are commonly used, from features and probabilities, in float64.
 
 They are what they are computed from: a Frechet distance is an FID only on the Inception network's
 features of 2015-12-05, over the sample counts that are compared.
@@ -60,7 +60,7 @@ def inception_score(probabilities: ArrayLike, splits: int = 10) -> tuple[float, 
     if p.ndim != 2 or not 1 <= splits <= len(p):
         raise UserError(f"probabilities of shape {tuple(p.shape)} in {splits} parts: give (N, K)")
     if p.min() < 0 or not torch.allclose(p.sum(1), p.new_ones(()), rtol=0, atol=1e-3):
-        raise UserError("the rows are no probabilities: apply a softmax first")
+        raise UserError("the rows are not probabilities: apply a softmax first")
     scores = torch.stack([_score(part) for part in parts(p, splits)])
     return float(scores.mean()), float(scores.std(correction=0))
 

@@ -1,4 +1,4 @@
-"""Images whose sides a network cannot halve often enough: padded before it, cut again behind it."""
+"""Pad images whose sides a network cannot halve often enough, and crop its output again."""
 
 from __future__ import annotations
 

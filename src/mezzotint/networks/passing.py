@@ -70,7 +70,7 @@ def made(config: CustomConfig) -> nn.Module:
 
 
 def passed_again(config: CustomConfig, net: Any) -> CustomConfig:
-    """Remember the network that the user passes for a record, and return its own record.
+    """Remember the network that the user passes for a stored record; return its new record.
 
     A bare class is called with the recorded arguments. Warns if the code, or the settings of the
     layers, differ from the recorded ones.
@@ -125,7 +125,7 @@ def _called(net: Callable[[], Any]) -> nn.Module:
 
 
 def _call(net: Any) -> tuple[Any, dict[str, Any] | None]:
-    """Return what is called and its arguments by name; None if JSON cannot hold them."""
+    """Return the network's constructor and its arguments; None if JSON cannot store them."""
     if not isinstance(net, functools.partial):
         return net, {}
     signature = inspect.signature(net.func)

@@ -42,7 +42,9 @@ class UNetConfig:
         if not self.channels:
             raise ValueError("channels is empty: give a width for each level")
         if self.channels[0] % 2 or self.channels[0] < 4:
-            raise ValueError(f"the first width is {self.channels[0]}: choose an even one from 4 on")
+            raise ValueError(
+                f"the first width is {self.channels[0]}: choose an even number of 4 or more"
+            )
         if bad := [c for c in self.channels if c % self.groups]:
             raise ValueError(
                 f"groups is {self.groups}, which does not divide the width {bad[0]}: "

@@ -62,7 +62,9 @@ class UNet2DConfig:
 
     def __post_init__(self) -> None:
         if not self.channels or self.channels[0] % 2 or self.channels[0] < 4:
-            raise ValueError(f"channels is {self.channels}: start with an even width from 4 on")
+            raise ValueError(
+                f"channels is {self.channels}: the first width must be even and at least 4"
+            )
         if bad := [c for c in self.channels if c % self.groups]:
             raise ValueError(
                 f"groups is {self.groups}, which does not divide the width {bad[0]}: "
@@ -157,7 +159,7 @@ class UNet2D(Walk):
 
 
 def _block(config: UNet2DConfig, cin: int, cout: int) -> nn.Module:
-    """Return a residual block that does not resample: DDPM's, which is faster, if it will do."""
+    """Return a residual block that does not resample: DDPM's faster one if it can be used."""
     if config.scaled:
         return Block(config, cin, cout, nn.Identity())
     return ResBlock(cin, cout, config.groups, config.dropout)

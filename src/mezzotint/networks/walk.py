@@ -35,7 +35,7 @@ class Stage(nn.Module):
         return zip(self.blocks, self.attentions, strict=True)
 
     def resampled(self, h: Tensor, shifts: Iterator[Tensor]) -> Tensor:
-        """Resample h by a layer, or by a residual block, which takes the next of the shifts."""
+        """Resample h with a layer, or with a residual block, which uses the next of the shifts."""
         out: Tensor = self.resample(h, next(shifts)) if self.by_block else self.resample(h)
         return out
 

@@ -21,7 +21,7 @@ Precision = Literal["float32", "bf16", "auto"]
 
 @strict
 class Options:
-    """How much a page shows of what a model makes."""
+    """How many of a model's samples a page shows."""
 
     samples: int = Field(default=8, gt=0, le=32)
     """Samples of each class, up to 32, for up to ten classes; the page shows about 75 others beside

@@ -105,7 +105,7 @@ def by_class(model: Model) -> Section:
 
 
 def trajectories(title: str, model: Model) -> Section:
-    """Show x along the way of the sampler, and the x0 that the network estimates there."""
+    """Show x at several points of the sampling, and the network's estimate of x0 there."""
     pipe = model.pipe
     steps = min(pipe.defaults.steps, WALK)
     how = chosen(pipe.defaults, {"sampler": "ddim", "steps": steps})
@@ -143,7 +143,7 @@ def trajectories(title: str, model: Model) -> Section:
 
 
 def samplers(title: str, model: Model) -> Section:
-    """The same noise by each sampler, in each number of steps that there are levels for."""
+    """Show what each sampler makes of the same noise, in several numbers of steps."""
     pipe = model.pipe
     steps = [n for n in STEPS if n <= len(pipe.schedule)]
     # A grid that was measured, or goes through given values, is for its own number of steps.

@@ -16,7 +16,7 @@ from mezzotint.pipeline import loading
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is left to do for a model."""
+    """The estimated work that is left to do for a model."""
 
     model: str
     images: int  # of the whole training

@@ -219,7 +219,7 @@ def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
 
 
 def _schedules(results: Results) -> tuple[Section, list[Panel]] | None:
-    """Linear, cosine, and cosine with adaptive levels, compared at equal images seen."""
+    """Compare the schedules, and adaptive levels, after the same number of training images."""
     if not results.study:
         return None
     name = ["", *results.distances(*results.study)][-1]

@@ -1,4 +1,4 @@
-"""The words in the tables, explained where they stand."""
+"""Explanations of the terms in the tables, shown beside the tables."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class Latents:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def in_precision(self, dtype: torch.dtype) -> Latents:
-        """Return this codec with the autoencoder's weights in a type; z stays float32."""
+        """Return this codec with the autoencoder's weights cast to a dtype; z stays float32."""
         return replace(self, vae=self.vae.for_inference(dtype))
 
     def encode(self, images: Tensor, noise: Tensor | None = None) -> Tensor:

@@ -73,7 +73,7 @@ def autoencoder(
 
 
 def configured(config: Any, fields: dict[str, Any], where: str) -> Any:
-    """Build a network's configuration; UserError that names where its fields were read."""
+    """Build a network's configuration; an error says where its fields were read."""
     try:
         return config(**fields)
     except UserError as error:

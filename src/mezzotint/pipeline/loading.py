@@ -108,7 +108,7 @@ def load(
 
 
 def locate(path: str | Path) -> Path:
-    """Return the folder at a path, or that of the shipped model or the hub's of that name.
+    """Return the folder at a path, or of the shipped or hub model with that name.
 
     Raises UserError if none of these exists.
     """

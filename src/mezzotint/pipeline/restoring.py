@@ -46,8 +46,8 @@ def inpaint(
 ) -> Tensor:
     """Fill in a part of images.
 
-    Pixels that the mask leaves alone come back to the bit. Where the mask is between 0 and 1, the
-    image and what was filled in are mixed.
+    Pixels outside the mask are returned exactly as they were. Where the mask is between 0 and 1,
+    the image and what was filled in are mixed.
 
     Args:
         pipe: The model.
@@ -55,8 +55,8 @@ def inpaint(
         mask: What to fill in: 1, True or 255 there and 0 elsewhere; (H, W) for all images, or
             (N, H, W). Float from 0 to 1, bool, or uint8 from 0 to 255.
         labels: One class for all, or one each; None is unconditional.
-        method: A name in POSTERIORS, or "repaint" (Lugmayr et al. 2022, arXiv 2201.09865). In
-            latents "repaint" or "ddnm".
+        method: A name in POSTERIORS, or "repaint" (Lugmayr et al. 2022, arXiv 2201.09865).
+            For a model in latents, "repaint" or "ddnm".
         seed: All randomness follows from it.
         batch: How many are made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.

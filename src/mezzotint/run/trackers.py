@@ -1,6 +1,6 @@
 """Copies of a run's log in trackers: Weights & Biases, TensorBoard.
 
-The run's folder holds everything, in ``log.jsonl`` above all. A copy follows the log: after a
+The run's folder holds everything, most of it in ``log.jsonl``. A copy follows the log: after a
 crash the resumed run sends what the tracker missed, and does not send anything twice.
 """
 

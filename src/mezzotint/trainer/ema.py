@@ -1,4 +1,4 @@
-"""The exponential moving average of the weights, which is what is sampled from."""
+"""The exponential moving average of the weights, with which samples are made."""
 
 from __future__ import annotations
 

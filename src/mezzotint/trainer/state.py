@@ -1,4 +1,4 @@
-"""The state of a training, as dictionaries of tensors and back."""
+"""Convert the state of a training to dictionaries of tensors and back."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def _cell(search: Search, settings: SampleConfig, figures: Sequence[Figure]) -> 
 
 
 def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow) -> SweepCell:
-    """Measure a cell, with samples kept as `evaluation` does, and append a row to the file."""
+    """Measure a cell, keep its samples as `evaluation` does, and append a row to the file."""
     begun = time.perf_counter()
     folder = evaluation.kept(search.pipe, settings, search.seed, BATCH)
     ((_, figures),) = evaluation.measure_samples(

@@ -1,4 +1,4 @@
-"""Inversion: images to the noise that a deterministic sampler makes them of."""
+"""Inversion: find the noise from which a deterministic sampler makes given images."""
 
 from __future__ import annotations
 

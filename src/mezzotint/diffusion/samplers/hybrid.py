@@ -1,4 +1,4 @@
-"""Stochastic first, deterministic after."""
+"""A sampler whose first steps are stochastic and whose later steps are deterministic."""
 
 from __future__ import annotations
 

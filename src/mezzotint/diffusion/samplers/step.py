@@ -60,9 +60,8 @@ def split(t: Level, s: Level, eta: float) -> tuple[float, float]:
 def moments(h: float, count: int) -> list[float]:
     """Means of theta^k, k < count, over [0, 1] under the density ``~ exp(h theta)``.
 
-    The exact step over h in lambda is DDIM's in which the mean of x0_hat under that density
-    replaces x0_hat (docs/maths.md). Integration by parts gives
-    ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``.
+    The exact step of length h in lambda is DDIM's step with x0_hat replaced by its mean under that
+    density (docs/maths.md). By parts, ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``.
     """
     m = [1.0]
     for k in range(1, count):
