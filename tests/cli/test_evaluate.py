@@ -203,7 +203,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate RUN --samples some", "--samples is 'some': give 1k, 5k"),
         ("evaluate RUN --samples 5", "5 images cannot be measured: give at least 10"),
         ("train glyphs-ddpm --evaluate-samples 9", "evaluate_samples: input should be greater"),
-        ("evaluate RUN --batch 0", "--batch is 0: make at least one image at once"),
+        ("evaluate RUN --batch 0", "--batch is 0: choose 1 or more"),
         ("evaluate RUN --seed -1", "seed is -1: choose 0 or more"),
         ("evaluate RUN --steps 1001", "1 to 1000"),
         ("evaluate RUN --against glyphs --size 0", "size is 0: give a side of at least 1 pixel"),

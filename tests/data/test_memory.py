@@ -283,7 +283,7 @@ def test_names_and_truths_are_classes(images, labels, classes, numbers, names):
         ([0, 1, 2**40, 1, 0], None, f"`labels` has the label {2**40}, which is no class"),
         (np.zeros(5), None, "`labels` is float64, not integers: give each image's class from 0"),
         (list("abbca"), ("a", "b"), "`labels` has the label 'c', which is none of `classes`"),
-        ([[0], 1, 1, 1, 1], None, "`labels` are of mixed lengths"),
+        ([[0], 1, 1, 1, 1], None, "the entries of `labels` have different lengths"),
         ("cats", None, "`labels` is of type str"),
         (3, None, "`labels` is of type int"),
         (

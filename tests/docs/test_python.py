@@ -27,6 +27,7 @@ SMALL = {  # what stands in the page, and what the test runs in its place
     "images=200_000": "images=32, batch=16, channels=(8, 16), groups=4, attention=(), steps=2",
     "images=80_000": "images=32, batch=16, steps=2",
     "samples=1_000": "samples=12",
+    'only=("A", "B", "C", "D")': 'only="D"',  # tests/cli/test_reproduce.py carries out all four
     "[:500]": "[:12]",
     "sample(500": "sample(12",
     "sample(16": "sample(2",

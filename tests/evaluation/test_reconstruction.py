@@ -146,7 +146,7 @@ def test_in_whatever_parts_they_come_the_figures_are_the_same(
 def test_what_cannot_be_measured_is_refused(originals, measure) -> None:
     with pytest.raises(UserError, match="9 images cannot be measured: give at least 10"):
         reconstruction.reconstruct(codec(), originals.some(9), [])
-    with pytest.raises(UserError, match="the reference is of other images"):
+    with pytest.raises(UserError, match="the reference was made from other images"):
         reconstruction.reconstruct(codec(), originals.some(50), [measure])
     odd = replace(originals, images=originals.images[:, :31])
     with pytest.raises(UserError, match=r"31x32 .* pass a `size` divisible by 2"):
