@@ -27,21 +27,21 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends g++ \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/mezzotint /opt/mezzotint
-RUN useradd --uid 1000 --no-create-home --home-dir /work mezzotint \
-    && mkdir /work \
-    && chown mezzotint /work
-# All that is written lies in /work. USER is for users of `docker run --user` without a name.
+RUN useradd --uid 1000 --no-create-home --home-dir /data mezzotint \
+    && mkdir /data \
+    && chown mezzotint /data
+# All that is written lies in /data. USER is for users of `docker run --user` without a name.
 ENV PATH=/opt/mezzotint/bin:$PATH \
-    HOME=/work \
+    HOME=/data \
     USER=mezzotint \
-    MEZZOTINT_CACHE=/work/cache \
-    HF_HOME=/work/cache/huggingface \
-    MPLCONFIGDIR=/work/cache/matplotlib \
-    TORCHINDUCTOR_CACHE_DIR=/work/cache/inductor \
-    TRITON_CACHE_DIR=/work/cache/triton \
+    MEZZOTINT_CACHE=/data/cache \
+    HF_HOME=/data/cache/huggingface \
+    MPLCONFIGDIR=/data/cache/matplotlib \
+    TORCHINDUCTOR_CACHE_DIR=/data/cache/inductor \
+    TRITON_CACHE_DIR=/data/cache/triton \
     PYTHONUNBUFFERED=1
 USER mezzotint
-WORKDIR /work
-VOLUME /work
+WORKDIR /data
+VOLUME /data
 ENTRYPOINT ["mezzotint"]
 CMD ["--help"]

@@ -53,13 +53,13 @@ def test_a_recipe_is_trained_and_sampled(few_glyphs, tmp_path: Path, capsys: Cap
 
     code, said, _ = call(capsys, "sample", out, "-n", "20", "--seed", "1", "--guidance", "3")
     assert code == 0
-    assert said.splitlines()[-1] == f"20 samples: {out}/pictures; their grid: {out}/pictures.png"
+    assert said.splitlines()[-1] == f"20 samples: {out}/images; their grid: {out}/images.png"
     assert "channels of the samples" in said
     assert "channels of the training set" in said
-    files = sorted(p.name for p in (tmp_path / "run" / "pictures").iterdir())
+    files = sorted(p.name for p in (tmp_path / "run" / "images").iterdir())
     assert files == [f"{i:06d}.png" for i in range(20)]
-    assert (tmp_path / "run" / "pictures.png").is_file()
-    with Image.open(tmp_path / "run" / "pictures" / "000019.png") as picture:
+    assert (tmp_path / "run" / "images.png").is_file()
+    with Image.open(tmp_path / "run" / "images" / "000019.png") as picture:
         assert (picture.size, picture.mode) == ((32, 32), "RGB")
 
 
@@ -356,13 +356,13 @@ def test_a_request_that_was_stopped_continues(trained, tmp_path, capsys, monkeyp
     flags = ["sample", str(trained), "-n", "5", "--batch", "3"]
     monkeypatch.setattr(mz.Pipeline, "sample", struck)
     assert call(capsys, *flags)[0] == 130
-    assert len(list((trained / "pictures").iterdir())) == 3
+    assert len(list((trained / "images").iterdir())) == 3
     monkeypatch.setattr(mz.Pipeline, "sample", counted)
     assert call(capsys, *flags)[0] == 0
     assert asked == [(2, 3)]
     assert call(capsys, *flags, "--out", str(tmp_path / "whole"))[0] == 0
     for i in range(5):
-        one, other = (f / f"{i:06d}.png" for f in (trained / "pictures", tmp_path / "whole"))
+        one, other = (f / f"{i:06d}.png" for f in (trained / "images", tmp_path / "whole"))
         assert one.read_bytes() == other.read_bytes()
 
 
@@ -452,10 +452,10 @@ def test_pictures_of_somebody_else_stay(trained, tmp_path, capsys, names: list[s
 def test_pictures_put_beside_an_earlier_requests_stay(trained, capsys) -> None:
     flags = ["sample", str(trained), "-n", "2"]
     assert call(capsys, *flags)[0] == 0
-    other = trained / "pictures" / "000002.png"
+    other = trained / "images" / "000002.png"
     other.write_bytes(b"another's")
     code, _, err = call(capsys, *flags)
-    said = f"{trained}/pictures holds other images, 000002.png: choose another --out"
+    said = f"{trained}/images holds other images, 000002.png: choose another --out"
     assert (code, err) == (2, f"mezzotint: {said}\n")
     assert other.read_bytes() == b"another's"
 
@@ -535,7 +535,7 @@ def test_what_only_the_old_choice_took_goes_with_it(
     defaults = recommend(trained, **own)
     assert call(capsys, "sample", str(trained), "-n", "2", *flags.split())[0] == 0
     wanted = mz.load(trained).sample(2, **settings)
-    for path, image in zip(sorted((trained / "pictures").iterdir()), wanted, strict=True):
+    for path, image in zip(sorted((trained / "images").iterdir()), wanted, strict=True):
         with Image.open(path) as made:
             assert made.tobytes() == figures.to_pil(image).tobytes()
 

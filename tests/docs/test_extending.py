@@ -130,7 +130,7 @@ def test_a_pipeline_and_the_command_line_take_it(
     code, _, err = call(capsys, "sample", str(trained), "-n", "2", *asked)
     assert code == 0, err
     for i, image in enumerate(made):
-        with Image.open(trained / "pictures" / f"{i:06d}.png") as png:
+        with Image.open(trained / "images" / f"{i:06d}.png") as png:
             assert np.array_equal(np.asarray(png), image.permute(1, 2, 0).numpy())
     with pytest.raises(mz.UserError, match="unknown setting 'slop'; did you mean slope"):
         pipe.sample(2, sampler="adams", slop=0.5)

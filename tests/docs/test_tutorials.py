@@ -150,12 +150,12 @@ def test_the_image_is_made_of_files_that_its_context_has() -> None:
 
 
 def test_the_image_is_not_root_and_writes_to_its_volume_alone() -> None:
-    assert re.search(r"^VOLUME /work$", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^VOLUME /data$", DOCKERFILE, re.MULTILINE)
     assert re.search(r"^USER (?!root)\w+\n(?:.*\n)*ENTRYPOINT", DOCKERFILE, re.MULTILINE)
     *_, image = DOCKERFILE.split("\nFROM ")
     written = re.findall(r"(?:HOME|\w+_CACHE|\w+DIR)=(\S+)", image)
     assert len(written) >= 5
-    assert all(Path(folder).is_relative_to("/work") for folder in written)
+    assert all(Path(folder).is_relative_to("/data") for folder in written)
 
 
 def test_the_page_of_the_container_calls_what_the_dockerfile_has() -> None:
@@ -168,7 +168,7 @@ def test_the_page_of_the_container_calls_what_the_dockerfile_has() -> None:
     assert len(runs) >= 4
     for words in runs:
         assert {"--read-only", "--rm", "--init", "--user"} <= {*words}
-        assert "$PWD/work:/work" in words
+        assert "$PWD/work:/data" in words
     (entry,) = re.findall(r'^ENTRYPOINT \["(.*)"\]', DOCKERFILE, re.MULTILINE)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert entry in project["project"]["scripts"]

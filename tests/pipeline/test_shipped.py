@@ -148,12 +148,12 @@ def test_the_command_samples_and_measures_it_and_leaves_the_package_be(
     assert said.startswith(
         "settings recommended by a sweep, unless a flag changes them: dpmpp_2m, 3 steps"
     )
-    assert said.splitlines()[-1] == f"2 samples: pictures; their grid: {Path.cwd()}/pictures.png"
+    assert said.splitlines()[-1] == f"2 samples: images; their grid: {Path.cwd()}/images.png"
     with pytest.warns(UserWarning, match="12 images are fewer than"):
         cli.main(["evaluate", "small", "--samples", "12", "--metrics", "fd", "--network", "glyphs"])
     (row,) = Path("evaluation/figures.jsonl").read_text().splitlines()
     assert json.loads(row)["model"] == "small"
-    assert {p.name for p in Path().iterdir()} == {"pictures", "pictures.png", "evaluation"}
+    assert {p.name for p in Path().iterdir()} == {"images", "images.png", "evaluation"}
     assert before == {p: p.read_bytes() for p in models.rglob("*") if p.is_file()}
 
 

@@ -390,8 +390,8 @@ def test_the_command_trains_and_samples(tiny_ldm, tmp_path, capsys, monkeypatch)
     made = configuration.read(tmp_path / "run" / "config.json")
     assert made.codec == CodecConfig(tiny_ldm.codec.vae, "sample")
     assert call(capsys, "sample", out, "-n", "3")[0] == 0
-    assert len(list((tmp_path / "run" / "pictures").iterdir())) == 3
-    assert (tmp_path / "run" / "pictures.png").exists()  # their grid
+    assert len(list((tmp_path / "run" / "images").iterdir())) == 3
+    assert (tmp_path / "run" / "images.png").exists()  # their grid
     code, _, said = call(capsys, "sample", tiny_ldm.codec.vae)
     assert code == 2
     assert "is an autoencoder" in said

@@ -61,7 +61,7 @@ class SampleFlags:
 
 def sample(arguments: list[str]) -> None:
     """Sample from a run, a checkpoint, a diffusers folder or a shipped model."""
-    shown = SampleFlags(SampleConfig(), Path("RUN/pictures"))
+    shown = SampleFlags(SampleConfig(), Path("RUN/images"))
     what = "a run, a checkpoint, a diffusers folder or a shipped model"
     name, rest = subject(arguments, what, "mezzotint sample RUN", shown, OFTEN)
     share, _ = evaluation.join()
@@ -71,7 +71,7 @@ def sample(arguments: list[str]) -> None:
     pipe = loading.load(folder)
     default = SampleFlags(
         settings(pipe.defaults, rest),
-        (folder if (folder / "checkpoints").is_dir() else Path()) / "pictures",
+        (folder if (folder / "checkpoints").is_dir() else Path()) / "images",
     )
     flags = parse(default, rest, f"mezzotint sample {name}", OFTEN)
     if flags.weaker:

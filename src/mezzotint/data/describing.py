@@ -14,10 +14,10 @@ from PIL import Image
 
 from mezzotint.data.find import opened, recognise
 from mezzotint.data.images import UnreadableImage
-from mezzotint.data.naming import WORDS, counted, shown
+from mezzotint.data.naming import WORDS, shown
 from mezzotint.data.source import Item, NoSplit, Source
 from mezzotint.data.tree import LeftOut
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 
 SEEN = 1_000
 """How many images of a split are looked at for their sizes and modes."""

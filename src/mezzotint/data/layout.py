@@ -34,7 +34,6 @@ from mezzotint.data.formats import advice
 from mezzotint.data.naming import (
     are_parts,
     canonical,
-    counted,
     natural,
     nfc,
     plain,
@@ -44,7 +43,7 @@ from mezzotint.data.naming import (
 from mezzotint.data.source import UNLABELLED, Unlabelled, no_split
 from mezzotint.data.splitting import splits_by_letter, splits_inside, splits_of, wrapped
 from mezzotint.data.tree import OTHERS, OUTSIDE, Folder, LeftOut, Names, Tree
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 
 
 @dataclass(frozen=True, eq=False)

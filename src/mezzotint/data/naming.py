@@ -61,11 +61,6 @@ def shown(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def counted(count: int, one: str, several: str = "") -> str:
-    """Return a number with its noun, in the singular or the plural."""
-    return f"{count:,} {one if count == 1 else several or one + 's'}"
-
-
 def canonical(split: str) -> str:
     """Return ``train``, ``validation`` or ``test`` for a split's name, or the name itself."""
     return _SPLIT.get(plain(split), split)

@@ -136,7 +136,9 @@ def enlarge(
     """
     given = batched(images)
     channels, height, width = image_shape(pipe)
-    if given.shape[1:] != (channels, height // factor, width // factor) or factor < 2:
+    if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
+        raise UserError(f"`factor` is {factor!r}: choose a whole number of 2 or more")
+    if given.shape[1:] != (channels, height // factor, width // factor):
         raise UserError(
             f"images of {given.shape[2]}x{given.shape[3]}, enlarged {factor} times, do not have "
             f"this model's {height}x{width} (height x width): choose another `factor`, or scale "
@@ -174,8 +176,8 @@ def restore(
         operator: A: an `Operator`, one of OPERATORS, or a linear function of images (B, C, H, W).
         labels: One class for all, or one each; None is unconditional.
         noise: The standard deviation of the noise in y, on the same scale; 0 or more.
-        method: A name in POSTERIORS. "ddnm" is for y without noise, "dps" takes an A that is not
-            linear; a model in latents needs "dps".
+        method: A name in POSTERIORS. "ddnm" is for y without noise. "dps" takes an A that is not
+            linear, and makes no use of ``noise``; a model in latents needs it.
         seed: All randomness follows from it.
         batch: How many are made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
@@ -189,12 +191,15 @@ def restore(
             not linear where the method needs that, or the method does not fit the model.
     """
     operator = operator if isinstance(operator, Operator) else Operator(operator)
+    if not isinstance(y, Tensor) or not y.numel():
+        what = "empty" if isinstance(y, Tensor) else f"a {type(y).__name__}"
+        raise UserError(f"`y` is {what}: give a tensor (N, ...), one observation or more")
     seen = Pixels().encode(y) if y.dtype == torch.uint8 else y.float()
     if not seen.isfinite().all():
         raise UserError("`y` has numbers that are not finite: mend or mask them")
     if method not in POSTERIORS:
         raise unknown("method", method, list(POSTERIORS))
-    if noise < 0:
+    if not noise >= 0:  # NaN is not either
         raise UserError(f"`noise` is {noise:g}: choose 0 or more")
     if noise and method == "ddnm":
         raise UserError("the method ddnm takes `y` for exact: choose mmps or pigdm for noise")

@@ -43,6 +43,9 @@ class Observation:
     noise: float = 0.0
 
 
+Product = Callable[[Tensor], Tensor]
+"""``v -> J^T v``: a product with a matrix that is never formed."""
+
 Posterior = Callable[[Denoiser, Observation, Sequence[Level]], Denoiser]
 """``method(denoise, observation, grid) -> denoise``."""
 
@@ -70,19 +73,10 @@ def pigdm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denois
     guided diffusion models for inverse problems", section 3).
     """
 
-    def estimate(x: Tensor, level: Level) -> Tensor:
-        x0, transposed = _with_jacobian(denoise, x, level)
-        missing = seen.y - seen.operator(x0)
-        variance, noise = level.sigma**2, max(seen.noise, ROUNDED) ** 2
+    def variance(back: Tensor, level: Level, transposed: Product) -> Tensor:
+        return level.sigma**2 * back
 
-        def covariance(u: Tensor) -> Tensor:
-            back = seen.operator.adjoint(u, x0)
-            return variance * seen.operator(back) + noise * u
-
-        u = solve(covariance, missing, LONG)
-        return x0 + _tweedie(transposed, seen.operator.adjoint(u, x0), level)
-
-    return estimate
+    return _gaussian(denoise, seen, variance, LONG)
 
 
 def mmps(
@@ -94,19 +88,10 @@ def mmps(
     through the network once (Rozet et al. 2024, arXiv 2405.13712, section 3).
     """
 
-    def estimate(x: Tensor, level: Level) -> Tensor:
-        x0, transposed = _with_jacobian(denoise, x, level)
-        missing = seen.y - seen.operator(x0)
-        noise = max(seen.noise, ROUNDED) ** 2
+    def variance(back: Tensor, level: Level, transposed: Product) -> Tensor:
+        return _tweedie(transposed, back, level)
 
-        def covariance(u: Tensor) -> Tensor:
-            back = seen.operator.adjoint(u, x0)
-            return seen.operator(_tweedie(transposed, back, level)) + noise * u
-
-        u = solve(covariance, missing, iterations)
-        return x0 + _tweedie(transposed, seen.operator.adjoint(u, x0), level)
-
-    return estimate
+    return _gaussian(denoise, seen, variance, iterations)
 
 
 def dps(
@@ -136,9 +121,29 @@ POSTERIORS: Registry[Posterior] = Registry(
 )
 
 
-def _with_jacobian(
-    denoise: Denoiser, x: Tensor, level: Level
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def _gaussian(
+    denoise: Denoiser,
+    seen: Observation,
+    variance: Callable[[Tensor, Level, Product], Tensor],
+    iterations: int,
+) -> Denoiser:
+    """Take ``N(A x0_hat, A S A^T + noise^2)`` for p(y | x_t), given products ``S v``."""
+    noise = max(seen.noise, ROUNDED) ** 2
+
+    def estimate(x: Tensor, level: Level) -> Tensor:
+        x0, transposed = _with_jacobian(denoise, x, level)
+
+        def covariance(u: Tensor) -> Tensor:
+            back = seen.operator.adjoint(u, x0)
+            return seen.operator(variance(back, level, transposed)) + noise * u
+
+        u = solve(covariance, seen.y - seen.operator(x0), iterations)
+        return x0 + _tweedie(transposed, seen.operator.adjoint(u, x0), level)
+
+    return estimate
+
+
+def _with_jacobian(denoise: Denoiser, x: Tensor, level: Level) -> tuple[Tensor, Product]:
     """Return x0_hat, and ``v -> J^T v``."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -150,6 +155,6 @@ def _with_jacobian(
     return x0.detach(), transposed
 
 
-def _tweedie(transposed: Callable[[Tensor], Tensor], v: Tensor, level: Level) -> Tensor:
+def _tweedie(transposed: Product, v: Tensor, level: Level) -> Tensor:
     """Return ``V v``; 0 at a level without signal, where J is 0 too."""
     return level.sigma**2 / level.alpha * transposed(v) if level.alpha else torch.zeros_like(v)
