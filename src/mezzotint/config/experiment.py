@@ -29,6 +29,9 @@ class Settings:
 
     recipe: Suppress[str]
     train: TrainConfig = TrainConfig()
+    init: str = ""
+    """Begin with the network and the weights of this model: a run, a checkpoint, a diffusers folder
+    or, for a diffusion model, one of the package, such as cifar10. What fits is taken."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
     """What training computes in; auto is bf16 autocast if the hardware has it."""
     log_every: PositiveInt = 12_800
@@ -55,6 +58,8 @@ class Experiment(Settings):
     noise: NoiseConfig = NoiseConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     sample: SampleConfig = SampleConfig()
+    freeze: tuple[str, ...] = ()
+    """Weights that keep their initial values, by patterns of their names, such as "down.*"."""
     kind: Suppress[Literal["diffusion"]] = "diffusion"
 
     def __post_init__(self) -> None:
@@ -69,6 +74,11 @@ class Experiment(Settings):
             raise ValueError(
                 "`non_leaking` needs a network that takes the augmentation: leave it out with a "
                 "network of your own"
+            )
+        if self.freeze and not (self.init or isinstance(self.net, CustomConfig)):
+            raise ValueError(
+                "`freeze` leaves weights at their random values: give `init`, the model to begin "
+                "with"
             )
         if self.codec.vae and self.sample.clipping != "none":
             raise ValueError('latents have no bounds: choose `clipping="none"`')
@@ -101,8 +111,6 @@ class Autoencoder(Settings):
 
     data: AugmentedConfig = AugmentedConfig()
     net: VAEConfig = VAEConfig()
-    init: str = ""
-    """Begin with the network and the weights of this run, checkpoint or diffusers folder."""
     loss: ReconstructionConfig = ReconstructionConfig()
     kind: Suppress[Literal["autoencoder"]] = "autoencoder"
 

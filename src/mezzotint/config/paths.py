@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mezzotint.config.experiment import Autoencoder, Configuration, Experiment
+from mezzotint.config.experiment import Configuration, Experiment
 from mezzotint.data.find import recognise
 from mezzotint.errors import UserError
 
@@ -43,9 +43,9 @@ def _mapped(config: T, data: Callable[[str], str], model: Callable[[str], str] |
     section: Any = replace(config.data, data=c if _is_name(c) else data(c))
     config = replace(config, data=section)
     if isinstance(config, Experiment) and _is_path(config.codec.vae):
-        return replace(config, codec=replace(config.codec, vae=model(config.codec.vae)))
-    if isinstance(config, Autoencoder) and _is_path(config.init):
-        return replace(config, init=model(config.init))
+        config = replace(config, codec=replace(config.codec, vae=model(config.codec.vae)))
+    if _is_path(config.init) and not (isinstance(config, Experiment) and _is_bare(config.init)):
+        config = replace(config, init=model(config.init))
     return config
 
 
@@ -58,6 +58,11 @@ def _is_name(data: str) -> bool:
 
 def _is_path(model: str) -> bool:
     return bool(model) and not model.startswith("hub:")
+
+
+def _is_bare(model: str) -> bool:
+    """Whether a text is the name of a model in the package, not of a file or folder here."""
+    return os.path.basename(model) == model and not os.path.exists(model)
 
 
 def _located(text: str, home: Path) -> str:

@@ -39,7 +39,7 @@ def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
     """Run all checks of the training's course that apply."""
     rows = [row for row in rows if "loss" in row]
     yield warmed_up(rows, config.train)
-    if isinstance(config, Experiment) or not config.init:  # a fine-tuning may be short
+    if not config.init:  # a fine-tuning may be short
         yield long_enough(config.train)
 
 

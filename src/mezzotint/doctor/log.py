@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mezzotint.config.experiment import Configuration, Experiment
+from mezzotint.config.experiment import Configuration
 from mezzotint.doctor.finding import SURE, Finding, judge
 from mezzotint.trainer.loop import TrainConfig
 
@@ -26,7 +26,7 @@ def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
     rows = [row for row in rows if "loss" in row]
     # A loss that a discriminator works against need not fall.
     alone = [row for row in rows if "discriminator" not in row]
-    fine_tuned = not isinstance(config, Experiment) and bool(config.init)
+    fine_tuned = bool(config.init)
     found = [
         finite(rows),
         unfinished(rows, config.train),

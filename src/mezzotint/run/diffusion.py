@@ -29,6 +29,7 @@ from mezzotint.pipeline.codec import Codec, Latents, Pixels
 from mezzotint.pipeline.codecs import codec_of, described, tensors
 from mezzotint.pipeline.loading import load_codec
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.run.initial import freeze, take_weights
 from mezzotint.run.job import Job, Tensors, begin, pixels
 from mezzotint.trainer.loop import Examples
 from mezzotint.trainer.objective import Diffusion
@@ -74,6 +75,10 @@ class DiffusionJob(Job):
         net = experiment.network(shape[0], len(classes))
         if isinstance(net, Custom):
             check(net, shape, shape[0] * (1 + noise.learn_variance), training=True)
+        anew: list[str] = []
+        if experiment.init and not found:
+            self.beginning, anew = take_weights(net, experiment, classes)
+        freeze(net, experiment.freeze, anew)
         net.to(device)
         schedule = noise.build()
         task = Diffusion(

@@ -111,7 +111,8 @@ def training(
             equal that of an uninterrupted training to the bit, the first note says so.
         track: "wandb" or "tensorboard": the tracker to copy the run's log to.
         **fields: Fields of the recipe to change, by the names of the command line's flags: images,
-            batch, lr, schedule, prediction, channels, steps, guidance, size, flip ... Fewer
+            batch, lr, schedule, prediction, channels, steps, guidance, size, flip, init (a model
+            to begin with: its network is used, and its averaged weights where they fit) ... Fewer
             ``images`` than the recipe has shorten ``warmup`` and ``ema_halflife`` in proportion,
             unless those are given.
 

@@ -37,6 +37,7 @@ class Job(ABC):
 
     experiment: Configuration
     data: Prepared
+    beginning: str = ""  # what the network begins with, in words
     facts: dict[str, Any]
     state: TrainState
 

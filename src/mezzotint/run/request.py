@@ -14,6 +14,7 @@ from mezzotint.data import Prepared
 from mezzotint.errors import UserError
 from mezzotint.networks import DiTConfig, UNetConfig, VAEConfig
 from mezzotint.networks.passing import passed
+from mezzotint.run.initial import network_of
 from mezzotint.storage.files import as_folder
 
 Recipe: TypeAlias = str | Configuration | None
@@ -85,7 +86,8 @@ def requested(
     """Return the configuration that the arguments of `training` describe, and a note about it.
 
     A new training with fewer images than its recipe gets a shorter warm-up and half-life
-    (`shortened`); the note says so.
+    (`shortened`); the note says so. A training that begins with a model has that model's network,
+    in which ``fields`` are changed.
 
     Raises:
         UserError: If there is no such field, or a value is not allowed.
@@ -93,6 +95,9 @@ def requested(
     experiment = start.base
     if net is not None:
         experiment = _with_net(experiment, net)
+    init = fields.get("init", experiment.init)
+    if init and net is None and not start.resumed and isinstance(experiment, Experiment):
+        experiment = replace(experiment, net=network_of(init, start.folder))
     asked = changed(experiment, {**fields, **_data(experiment, data, fields)})
     return (asked, "") if start.resumed else shortened(experiment, asked, fields.keys())
 

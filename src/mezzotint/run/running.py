@@ -106,6 +106,8 @@ def _job(experiment: Configuration, found: Path | None, accelerator: Accelerator
 def _begun(job: Job, folder: Path, found: Path | None) -> str:
     """Return a note that says how the training begins."""
     note = f"resumed from {found}" if found else f"started in {folder}"
+    if job.beginning and not found:
+        note += f"; {job.beginning}"
     if job.data.skipped:
         note += f", without {counted(job.data.skipped, 'image')} that cannot be read"
     note += "".join(f"; {line}" for line in job.data.notes)

@@ -1,0 +1,155 @@
+"""The model that a diffusion training begins with: its network, and the weights that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mezzotint import config as configuration
+from mezzotint.config.experiment import Experiment
+from mezzotint.data.naming import nfc, shown
+from mezzotint.diffusion.level import Schedule
+from mezzotint.diffusion.schedules import SCHEDULES
+from mezzotint.errors import UserError, counted
+from mezzotint.networks import Network
+from mezzotint.networks.kinds import NetConfig
+from mezzotint.pipeline.codec import Latents
+from mezzotint.pipeline.loading import load, load_codec
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage import checkpoint
+
+LABELS = "label.weight"  # a row for each class, and one for the null class
+
+
+def network_of(init: str, folder: Path) -> NetConfig:
+    """Return the configuration of the network of a model; a run that has begun has it already.
+
+    Raises UserError as `load` does.
+    """
+    if checkpoint.listed(folder / "checkpoints"):
+        begun = configuration.read(folder / "config.json")
+        if isinstance(begun, Experiment):
+            return begun.net
+    found: NetConfig = _loaded(init).net.config
+    return found
+
+
+def take_weights(
+    net: Network, experiment: Experiment, classes: Sequence[str]
+) -> tuple[str, list[str]]:
+    """Give a network the averaged weights of the model ``experiment.init``, where they fit.
+
+    A weight fits if the model has one of that name and shape. The embedding of the classes is taken
+    row by row, by the names of the classes. Other weights stay as they are.
+
+    Returns:
+        What was taken and what begins anew, in words, and the names of the weights that begin anew.
+
+    Raises:
+        UserError: If nothing fits, or the model has another schedule, prediction or codec.
+    """
+    pipe = _loaded(experiment.init)
+    _check(pipe, experiment)
+    ours, theirs = net.state_dict(), pipe.net.state_dict()
+    fits = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
+    anew = [name for name in ours if name not in fits]
+    said = []
+    if LABELS in ours and LABELS in theirs and theirs[LABELS].shape[1] == ours[LABELS].shape[1]:
+        fits[LABELS], new = _rows(ours[LABELS], theirs[LABELS], classes, pipe.classes)
+        anew = [name for name in anew if name != LABELS]
+        said = [f"{counted(len(new), 'class', 'classes')} ({shown(new, 5)})"] * bool(new)
+    if sum(v.numel() for v in fits.values()) < sum(v.numel() for v in ours.values()) / 2:
+        raise UserError(
+            f"less than half of the network fits the weights of {experiment.init} (it differs in "
+            f"{shown(anew, 3)}): leave out the options that change its network"
+        )
+    net.load_state_dict(ours | fits)
+    said += [shown(anew, 5)] * bool(anew)
+    rest = f"; {' and '.join(said)} begin anew" if said else ""
+    words = f"begun with {experiment.init}: {len(fits)} of {len(ours)} weights fit{rest}"
+    return words, anew
+
+
+def freeze(net: Network, patterns: Sequence[str], anew: Sequence[str]) -> None:
+    """Let the weights whose names match one of the patterns keep their values.
+
+    Raises UserError for a pattern that matches no weight, or one that begins ``anew``, and if no
+    weight is left to train.
+    """
+    names = dict(net.named_parameters())
+    for pattern in patterns:
+        found = [name for name in names if fnmatchcase(name, pattern)]
+        if not found:
+            heads = dict.fromkeys(name.partition(".")[0] for name in names)
+            raise UserError(
+                f"`freeze` has {pattern!r}, which matches no weight: the names begin with "
+                f"{', '.join(heads)}, so write for example {next(iter(heads))}.*"
+            )
+        if wrong := [name for name in found if name in anew]:
+            raise UserError(
+                f"`freeze` has {pattern!r}, which matches {wrong[0]}, and that begins at random: "
+                "freeze what fits the model that `init` names"
+            )
+        for name in found:
+            names[name].requires_grad_(False)
+    if not any(weight.requires_grad for weight in names.values()):
+        raise UserError("`freeze` leaves no weight to train: name fewer of them")
+
+
+def _loaded(init: str) -> Pipeline:
+    return load(init, device="cpu", recommended=False)
+
+
+def _rows(
+    ours: Tensor, theirs: Tensor, classes: Sequence[str], known: Sequence[str]
+) -> tuple[Tensor, list[str]]:
+    """Return the rows of the classes and of the null class, and the classes whose row is new."""
+    rows, place = ours.clone(), {nfc(name): k for k, name in enumerate(known)}
+    new = [name for name in classes if nfc(name) not in place]
+    for k, name in enumerate(classes):
+        if nfc(name) in place:
+            rows[k] = theirs[place[nfc(name)]]
+    rows[-1] = theirs[-1]
+    return rows, new
+
+
+def _check(pipe: Pipeline, experiment: Experiment) -> None:
+    init, noise = experiment.init, experiment.noise
+    if pipe.prediction != noise.prediction:
+        raise UserError(
+            f"{init} predicts {pipe.prediction}, and this training {noise.prediction}: pass "
+            f'`prediction="{pipe.prediction}"`'
+        )
+    if not _same(pipe.schedule, noise.build()):
+        raise UserError(f"{init} has another schedule than {noise.schedule}: {_advice(pipe)}")
+    theirs = pipe.codec
+    if isinstance(theirs, Latents) != bool(experiment.codec.vae):
+        raise UserError(
+            f"{init} works in latents, and this training in pixels: pass its autoencoder, "
+            f"`vae={init}`"
+            if isinstance(theirs, Latents)
+            else f"{init} works in pixels, and this training in latents: leave out `vae`"
+        )
+    if isinstance(theirs, Latents):
+        ours = load_codec(experiment.codec.vae, "cpu")
+        if theirs.vae.digest != ours.vae.digest:
+            raise UserError(
+                f"{init} works in the latents of another autoencoder: pass its own, `vae={init}`"
+            )
+
+
+def _same(a: Schedule, b: Schedule) -> bool:
+    return len(a) == len(b) and torch.allclose(a.alpha, b.alpha, rtol=0, atol=1e-5)
+
+
+def _advice(pipe: Pipeline) -> str:
+    """Return what to pass for a model's schedule."""
+    length = len(pipe.schedule)
+    for name in SCHEDULES:
+        if _same(pipe.schedule, SCHEDULES[name](length)):
+            return f'pass `schedule="{name}"` and `timesteps={length}`'
+    return f"train with the schedule of {pipe.home or 'that model'}, of {length:,} levels"
