@@ -72,10 +72,22 @@ def test_figures_do_not_depend_on_the_day() -> None:
     assert figures(gaussian(40, 0), gaussian(60, 1)) == figures(gaussian(40, 0), gaussian(60, 1))
 
 
-def test_fewer_than_ten_images_are_refused() -> None:
-    assert figures(gaussian(10, 0), gaussian(60, 1))
-    with pytest.raises(UserError, match=r"9 images cannot be measured: .* at least 10"):
-        figures(gaussian(9, 0), gaussian(60, 1))
+def test_what_too_few_images_allow_is_measured_and_the_rest_left_out_by_name() -> None:
+    assert "fd-pixels" in figures(gaussian(10, 0), gaussian(60, 1))
+    with pytest.warns(UserWarning, match="left out") as said:
+        found = figures(gaussian(4, 0), gaussian(60, 1))
+    assert [*found] == ["kd-pixels", "memorised"]
+    assert "fd is left out: 4 images are too few: give at least 10" in {str(w.message) for w in said}
+    left_out = [str(w.message).split(" is left out")[0] for w in said]
+    assert left_out == ["fd", "sfd", "cs", "prdc"]
+
+
+def test_images_too_few_for_every_metric_are_refused() -> None:
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(UserError, match=r"9 images cannot be measured: .* at least 10"),
+    ):
+        figures(gaussian(9, 0), gaussian(60, 1), "fd", "cs")
 
 
 @pytest.mark.parametrize(

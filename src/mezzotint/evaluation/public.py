@@ -20,7 +20,6 @@ from mezzotint.evaluation.record import number_of
 from mezzotint.evaluation.request import Request, by_name, whole
 from mezzotint.evaluation.samples import Follow, join
 from mezzotint.metrics import Figure
-from mezzotint.metrics.measure import enough
 from mezzotint.metrics.networks import figure_name
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline.codec import Latents
@@ -158,13 +157,12 @@ def compare(
         The figures by name, as `evaluate` has them.
 
     Raises:
-        UserError: For images that `prepare` refuses, fewer than 10, other sizes, an unknown network
+        UserError: For images that `prepare` refuses, too few for any metric, other sizes, an unknown network
             or metric, and weights that cannot be had.
     """
     asked = Request.of(network, metrics, out, on_progress)
     a = _images("images_a", images_a, labels, classes)
     b = _against("images_b", images_b)
-    enough(len(a))
     if b.images is not None and (sizes := (_size(a), _size(b.images)))[0] != sizes[1]:
         raise UserError(
             f"`images_a` are of {sizes[0]} and `images_b` of {sizes[1]} (height x width): bring "

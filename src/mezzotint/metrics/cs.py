@@ -9,7 +9,7 @@ from mezzotint.metrics.comparison import Comparison, shuffled
 from mezzotint.metrics.figure import Figure
 from mezzotint.metrics.scores import inception_score
 
-SPLITS = 10
+SPLITS = interval.LEAST
 
 
 def cs(seen: Comparison) -> Iterator[Figure]:
@@ -18,6 +18,7 @@ def cs(seen: Comparison) -> Iterator[Figure]:
     The images are shuffled: those of a folder may come class by class, and each split is to hold
     all classes.
     """
+    interval.check_count(seen.count)
     p = seen.probabilities[shuffled(seen.count)].double()
     value, spread = inception_score(p, SPLITS)
     note = f"standard deviation {spread:.4f} over {SPLITS} splits"

@@ -12,14 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mezzotint.errors import counted
+from mezzotint.metrics.left_out import LeftOut
 from mezzotint.metrics.moments import Moments
 from mezzotint.metrics.scores import inception_score, parts
 
 Interval = tuple[float, float]
 Distance = Callable[[Tensor, Tensor], float]
 
+LEAST = 10  # images, for a distance or a score to have an interval
 REPLICATES = 200  # of a mean
 HALVINGS, FEW, WIDE = 50, 20, 1024  # of a distance: each takes two eigendecompositions of D x D
+
+
+def check_count(count: int) -> None:
+    """Raise LeftOut for too few images for a distance or a score."""
+    if count < LEAST:
+        raise LeftOut(f"{counted(count, 'image')} are too few: give at least {LEAST}")
 
 
 def of_share(right: Tensor) -> Interval:
@@ -68,7 +77,10 @@ def of_distance(
 
     Where ``labels`` (N,) are of equally many images of each class, so are the halves': what is
     the same in every such sample is neither bias nor spread.
+
+    Raises LeftOut for fewer than LEAST rows.
     """
+    check_count(len(rows))
     random, classes = np.random.default_rng(0), _balanced(labels)
     whole = Moments.of(rows)
     at = distance(whole.mean, whole.covariance)

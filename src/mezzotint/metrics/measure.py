@@ -10,10 +10,11 @@ from mezzotint.errors import Registry, UserError, counted, unknown
 from mezzotint.metrics.accuracy import accuracy
 from mezzotint.metrics.classes import places
 from mezzotint.metrics.comparison import Comparison
-from mezzotint.metrics.cs import SPLITS, cs
+from mezzotint.metrics.cs import cs
 from mezzotint.metrics.fd import fd
 from mezzotint.metrics.features import Features
 from mezzotint.metrics.figure import Figure
+from mezzotint.metrics.interval import LEAST
 from mezzotint.metrics.kd import kd
 from mezzotint.metrics.left_out import LeftOut
 from mezzotint.metrics.memorised import memorised
@@ -38,8 +39,6 @@ METRICS: Registry[Metric] = Registry(
 )
 """The metrics by name: what each yields of a `Comparison`. A metric of one's own is put in here."""
 
-LEAST = SPLITS  # images
-
 
 def measure(
     made: Features,
@@ -62,24 +61,26 @@ def measure(
 
     Raises:
         UserError: For a metric that does not exist, a reference of another network, labels that are
-            not one an image, and fewer than 10 images.
+            not one an image, and for images too few for any of the metrics.
     """
     chosen = [*METRICS] if metrics is None else metrics
     check_metrics(chosen)
     n = made.done
-    enough(n)
     fitting(against, made.network)
     if labels is not None and len(labels) != n:
         raise UserError(
             f"there are {counted(len(labels), 'label')} for {counted(n, 'image')}: give one each"
         )
-    seen = Comparison(made, against, labels, tuple(classes))
+    seen, left_out = Comparison(made, against, labels, tuple(classes)), []
     for name, metric in METRICS.items():
         if name in chosen:
             try:
                 yield from metric(seen)
             except LeftOut as why:
+                left_out.append(name)
                 warnings.warn(f"{name} is left out: {why}", stacklevel=2)
+    if len(left_out) == len({*chosen}):
+        enough(n)
 
 
 def check_metrics(names: Collection[str]) -> None:
@@ -92,7 +93,7 @@ def check_metrics(names: Collection[str]) -> None:
 
 
 def enough(count: int) -> None:
-    """Raise UserError for so few images that nothing can be said of them."""
+    """Raise UserError for fewer images than a distance needs."""
     if count < LEAST:
         raise UserError(f"{counted(count, 'image')} cannot be measured: give at least {LEAST}")
 
