@@ -28,7 +28,15 @@ from mezzotint.diffusion.schedules import (
 from mezzotint.diffusion.spacings import SPACINGS
 from mezzotint.doctor import Finding, Findings, diagnose
 from mezzotint.errors import Interrupted, UserError
-from mezzotint.evaluation import compare, evaluate, fid, write_samples
+from mezzotint.evaluation import (
+    animate,
+    compare,
+    evaluate,
+    fid,
+    read_images,
+    write_edited,
+    write_samples,
+)
 from mezzotint.metrics import METRICS, Figure
 from mezzotint.metrics.scores import frechet_distance, inception_score
 from mezzotint.networks import VAE, DiT, DiTConfig, UNet, UNetConfig, VAEConfig
@@ -92,6 +100,7 @@ __all__ = [
     "UNetConfig",
     "UserError",
     "VAEConfig",
+    "animate",
     "average",
     "compare",
     "cosine",
@@ -109,6 +118,7 @@ __all__ = [
     "load",
     "load_codec",
     "prepare",
+    "read_images",
     "report",
     "reproduce",
     "scaled_linear",
@@ -119,6 +129,7 @@ __all__ = [
     "to_x0",
     "train",
     "training",
+    "write_edited",
     "write_samples",
     "zero_terminal_snr",
 ]

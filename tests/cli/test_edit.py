@@ -48,6 +48,7 @@ def here(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
         ("vary a.png --strength 0.5 --labels 3 --n 2", 2),
         ("vary photo.jpg --fit --strength 0.5", 1),
         ("inpaint a.png b.png --mask mask.png --labels 1 2 --method ddnm", 2),
+        ("outpaint photo.jpg --fit --border 4 --labels 1 --method ddnm", 1),
         ("enlarge small.png 2 --labels 1 --method ddnm", 1),
         ("interpolate a.png b.png --n 3 --labels 1 2 --corrections 1", 3),
         ("invert a.png --labels 1 --corrections 2", 1),
@@ -105,6 +106,23 @@ def test_images_are_read_in_the_models_size(here: Path) -> None:
     fitted = read_images(["photo.jpg"], (32, 16), fit=True)
     assert fitted.shape == (1, 3, 32, 16)
     assert fitted[0, 0].float().mean() > 200  # red
+
+
+def test_an_animation_shows_the_way_from_noise_to_image(here: Path, trained: Path, capsys) -> None:
+    said = succeeds("sample run --n 3 --steps 2 --film film.webp --out samples", capsys)
+    assert "an animation: film.webp" in said
+    with Image.open("film.webp") as film:
+        first = np.asarray(film.convert("RGB"), float)
+        film.seek(film.n_frames - 1)
+        last = np.asarray(film.convert("RGB"), float)
+    with Image.open("samples.png") as grid:
+        width = min(grid.width, last.shape[1])  # the grid has class names at its left
+        made = np.asarray(grid.convert("RGB"), float)[: last.shape[0], -width:]
+    assert np.abs(first - last).mean() > np.abs(last.mean() - made.mean())
+    assert "film.webp exists" in refused("sample run --n 3 --film film.webp --out other", capsys)
+    assert ".webp or .gif" in refused("sample run --n 3 --film film.mp4 --out other", capsys)
+    with pytest.raises(mz.UserError, match="up to 64 samples"):
+        mz.animate(trained, "many.gif", 65)
 
 
 def test_nothing_is_overwritten(here: Path) -> None:

@@ -101,6 +101,15 @@ def test_the_tutorial_of_the_paper(
     assert (place / "runs" / "course" / "report.html").is_file()
 
 
+def test_the_tutorial_of_editing(place: Path, capsys: CapSys) -> None:
+    for name in ("ship.jpg", "plane.jpg"):
+        Image.new("RGB", (48, 40), "navy").save(place / name)
+    names = follow(TUTORIALS / "artist.md", capsys)
+    assert len(names["made"]) == 4
+    for name in ("strengths.png", "filled.png", "wider.png", "walk.webp", "samples.webp"):
+        assert (place / name).is_file()
+
+
 def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     nbformat = pytest.importorskip("nbformat")
     client = pytest.importorskip("nbclient")

@@ -77,7 +77,9 @@ def test_what_too_few_images_allow_is_measured_and_the_rest_left_out_by_name() -
     with pytest.warns(UserWarning, match="left out") as said:
         found = figures(gaussian(4, 0), gaussian(60, 1))
     assert [*found] == ["kd-pixels", "memorised"]
-    assert "fd is left out: 4 images are too few: give at least 10" in {str(w.message) for w in said}
+    assert "fd is left out: 4 images are too few: give at least 10" in {
+        str(w.message) for w in said
+    }
     left_out = [str(w.message).split(" is left out")[0] for w in said]
     assert left_out == ["fd", "sfd", "cs", "prdc"]
 

@@ -115,6 +115,15 @@ def test_curves_are_of_all_that_was_logged(made: Page) -> None:
     assert all("at 96 images" in alt for alt in alts)
 
 
+def test_editing_is_shown_if_it_is_asked_for(patched, finished: Path, tmp_path) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "run"))
+    of = page_of(folder, options=replace(OPTIONS, samples=1, edits=True))
+    rows = section(of, "Editing").tables[0].rows
+    assert [row[0] for row in rows][-1] == "between the first two"
+    assert len(images(section(of, "Editing"))) == len(rows) == 9
+    assert "that the training did not see" in section(of, "Editing").text
+
+
 def test_a_page_is_the_same_each_time(made: Page, patched, finished: Path, tmp_path) -> None:
     again = page_of(Path(shutil.copytree(finished, tmp_path / "run")))
     assert section(again, "Samples by class") == section(made, "Samples by class")

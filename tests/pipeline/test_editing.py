@@ -122,6 +122,32 @@ def test_an_enlarged_image_made_small_is_the_given_one(
     assert (again.int() - small.int()).abs().max() <= 2
 
 
+def test_outpainting_keeps_the_given_image_in_its_place(pipe: mz.Pipeline, images: Tensor) -> None:
+    small = images[:, :, :12, :10]
+    made = pipe.outpaint(small, LABELS, place=(3, 0), steps=10)
+    assert made.shape == images.shape
+    assert torch.equal(made[:, :, 3:15, :10], small)
+    middle = pipe.outpaint(small[0], 0, steps=5)
+    row, column = (SIDE - 12) // 2, (SIDE - 10) // 2
+    assert torch.equal(middle[0, :, row : row + 12, column : column + 10], small[0])
+    for wrong, message in (({"place": (SIDE, 0)}, "choose a row from 0"), ({}, "leave no border")):
+        with pytest.raises(mz.UserError, match=message):
+            pipe.outpaint(images if not wrong else small, LABELS, **wrong)
+
+
+def test_every_estimate_on_the_way_is_shown(pipe: mz.Pipeline) -> None:
+    seen: list[tuple[int, float]] = []
+
+    def look(first: int, level: mz.Level, x: Tensor, x0: Tensor) -> None:
+        assert x.shape == x0.shape == (min(2, 3 - first), 3, SIDE, SIDE)
+        seen.append((first, level.t))
+
+    made = pipe.sample(3, LABELS, steps=4, sampler="ddim", batch=2, on_estimate=look)
+    assert [first for first, _ in seen] == [0] * 4 + [2] * 4
+    assert [t for _, t in seen[:4]] == sorted((t for _, t in seen[:4]), reverse=True)
+    assert torch.equal(made, pipe.sample(3, LABELS, steps=4, sampler="ddim", batch=2))
+
+
 def test_restoring_removes_noise(pipe: mz.Pipeline) -> None:
     x = gaussian(torch.zeros(4).long())
     y = x + 0.3 * torch.randn(x.shape, generator=torch.Generator().manual_seed(3))

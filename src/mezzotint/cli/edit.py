@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch.nn.functional as F
 from torch import Tensor
 
 from mezzotint.cli.flags import labels_of, parse, settings, subject
-from mezzotint.config.sampling import SampleConfig
+from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.drawing.bars import bar
 from mezzotint.errors import UserError, counted, nearest
 from mezzotint.evaluation.edited import free_place, read_images, write_edited
@@ -63,6 +64,17 @@ class InpaintFlags(EditFlags):
 
 
 @dataclass(frozen=True)
+class OutpaintFlags(EditFlags):
+    """Continue images beyond their borders, to the size of the model."""
+
+    border: int = 0
+    """Pixels to add on each side; by default a quarter of the shorter side. The given images are
+    as much smaller than the model's; with --fit they are scaled."""
+    method: str | None = None
+    """repaint, or a posterior method: ddnm, pigdm, dps, mmps."""
+
+
+@dataclass(frozen=True)
 class EnlargeFlags(EditFlags):
     """Make images larger by a whole factor: `mezzotint edit MODEL enlarge small.png 2`."""
 
@@ -88,6 +100,9 @@ class InvertFlags(EditFlags):
     """The most corrections a step."""
 
 
+UNBENT = (InterpolateFlags, InvertFlags)  # kinds that guide only where --guidance is given
+
+
 @dataclass(frozen=True)
 class Edited:
     """The edited images, and what they were made from."""
@@ -111,7 +126,9 @@ def edit(arguments: list[str]) -> None:
     flags_class, work = KINDS[kind]
     words = list(takewhile(lambda word: not word.startswith("--"), rest))
     pipe = loading.load(name)
-    default = flags_class(settings(pipe.defaults, rest), Path(kind))
+    # Guidance bends the way from image to noise, and what lies between two noises.
+    how = replace(pipe.defaults, **UNGUIDED) if flags_class in UNBENT else pipe.defaults
+    default = flags_class(settings(how, rest), Path(kind))
     flags = parse(default, rest[len(words) :], f"mezzotint edit {name} {kind}")
     if not words:
         raise UserError(f"give the image files after {kind}")
@@ -170,6 +187,19 @@ def _inpaint(pipe: Pipeline, words: list[str], flags: InpaintFlags, follow: Foll
     return Edited(made, given, mask)
 
 
+def _outpaint(pipe: Pipeline, words: list[str], flags: OutpaintFlags, follow: Follow) -> Edited:
+    border = flags.border or min(pipe.size) // 4
+    height, width = (side - 2 * border for side in pipe.size)
+    if border < 0 or min(height, width) < 1:
+        most = (min(pipe.size) - 1) // 2
+        raise UserError(f"`border` is {flags.border}: choose 1 to {most} pixels")
+    small = read_images(words, (height, width), fit=flags.fit)
+    shared = _shared(pipe, flags, follow)
+    made = pipe.outpaint(small, method=flags.method, seed=flags.seed, **shared)
+    given = F.pad(small, (border, border, border, border), value=128)
+    return Edited(made, given)
+
+
 def _enlarge(pipe: Pipeline, words: list[str], flags: EnlargeFlags, follow: Follow) -> Edited:
     *paths, factor = words
     if not factor.isdigit() or not paths or int(factor) < 2:
@@ -197,16 +227,21 @@ def _interpolate(
 
 def _invert(pipe: Pipeline, words: list[str], flags: InvertFlags, follow: Follow) -> Edited:
     given, shared = _read(pipe, words, flags), _shared(pipe, flags, follow)
-    shared.pop("guidance", None)
     noise = pipe.invert(given, corrections=flags.corrections, **shared)
-    plain = 0.0 if pipe.classes and shared["labels"] is None else 1.0
-    made = pipe.sample(len(given), shared["labels"], noise=noise, sampler="ddim", guidance=plain)
+    unlabelled = 0.0 if pipe.classes else 1.0
+    made = pipe.sample(
+        *(len(given), shared["labels"]),
+        noise=noise,
+        sampler="ddim",
+        guidance=shared.get("guidance", unlabelled),
+    )
     return Edited(made, given, noise=noise)
 
 
 KINDS: dict[str, tuple[Any, Callable[..., Edited]]] = {
     "vary": (VaryFlags, _vary),
     "inpaint": (InpaintFlags, _inpaint),
+    "outpaint": (OutpaintFlags, _outpaint),
     "enlarge": (EnlargeFlags, _enlarge),
     "interpolate": (InterpolateFlags, _interpolate),
     "invert": (InvertFlags, _invert),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
 
@@ -28,9 +28,6 @@ def report(arguments: list[str]) -> None:
     folder = Path(names[0]) if len(names) == 1 else Path()
     default = ReportFlags(folder / "report.html", pages.Options())
     flags = parse(default, arguments[len(names) :], f"mezzotint report {' '.join(names)}")
-    o = flags.page
     with Follower("images") as follow:
-        path = pages.report(
-            *(names, flags.out, o.samples, o.seed), precision=o.precision, on_progress=follow
-        )
+        path = pages.report(names, flags.out, **asdict(flags.page), on_progress=follow)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, open it in a browser")

@@ -31,6 +31,9 @@ OFTEN = (
 )
 
 
+FRAMED = 16  # samples that an animation shows
+
+
 @dataclass(frozen=True)
 class SampleFlags:
     """Make samples: PNG files, and a labelled grid beside them. The defaults are the run's own.
@@ -55,6 +58,8 @@ class SampleFlags:
     """A weaker model that guides in place of the unconditional network (autoguidance)."""
     precision: Literal["float32", "bf16", "auto"] = "float32"
     """What the network computes in; auto is bf16 where the hardware has it."""
+    film: Path | None = None
+    """Also write an animation of the first 16 samples from noise to image, as .webp or .gif."""
     tile: int = 0
     """Latents per side of the tiles that a latent model decodes, to save memory; 0 is no tiles."""
 
@@ -83,6 +88,8 @@ def sample(arguments: list[str]) -> None:
         print(f"settings recommended by a sweep, unless a flag changes them: {settings_found}")
     pipe = replace(pipe, defaults=flags.how.within(flags.nfe))
     labels = labels_of(flags.labels, pipe.classes)
+    if flags.film:
+        evaluation.free_film(flags.film)
     progress = bar("denoiser calls")
     task = progress.add_task("sample", total=None, loss="")
 
@@ -98,6 +105,11 @@ def sample(arguments: list[str]) -> None:
             batch=flags.batch,
             on_step=follow,
         )
+        if flags.film:
+            some = labels[:FRAMED] if isinstance(labels, list) else labels
+            evaluation.animate(
+                *(pipe, flags.film, min(flags.n, FRAMED), some), seed=flags.seed, on_step=follow
+            )
     finally:
         if progress.live.is_started:
             progress.stop()
@@ -108,6 +120,8 @@ def sample(arguments: list[str]) -> None:
     if flags.n > GRID:
         grid = f"a grid of the first {GRID}: {evaluation.grid_of(flags.out)}"
     print(f"{counted(flags.n, 'sample')}: {flags.out}; {grid}")
+    if flags.film:
+        print(f"an animation: {flags.film}")
 
 
 def _colours(of: str, statistics: dict[str, list[float]]) -> None:

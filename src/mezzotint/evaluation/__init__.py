@@ -2,6 +2,8 @@
 
 from mezzotint.evaluation.against import Against, images_of, training_set
 from mezzotint.evaluation.autoencoder import of_codec, originals
+from mezzotint.evaluation.edited import read_images, write_edited
+from mezzotint.evaluation.film import animate, free_film
 from mezzotint.evaluation.folder import grid_of, write_samples
 from mezzotint.evaluation.images import of_images
 from mezzotint.evaluation.measuring import (
@@ -30,12 +32,14 @@ __all__ = [
     "Measure",
     "Request",
     "Share",
+    "animate",
     "anything",
     "choose",
     "closest",
     "compare",
     "evaluate",
     "fid",
+    "free_film",
     "grid_of",
     "images_of",
     "join",
@@ -47,10 +51,12 @@ __all__ = [
     "of_images",
     "of_model",
     "originals",
+    "read_images",
     "record",
     "stored",
     "tiers",
     "training_set",
     "warn_of_few",
+    "write_edited",
     "write_samples",
 ]

@@ -13,10 +13,9 @@ from torch import Tensor
 from mezzotint.data.images import read_image
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError
+from mezzotint.evaluation.film import FRAME, write_film
 from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
-
-FRAME = 120  # milliseconds of a frame of an animation
 
 
 def read_images(paths: Sequence[str | Path], size: tuple[int, int], *, fit: bool = False) -> Tensor:
@@ -91,10 +90,7 @@ def write_edited(
     if animate:
         frames = [_large(figures.to_pil(image)) for image in images]
         back = frames[-2:0:-1]
-        with files.beside(film) as partial:
-            frames[0].save(
-                partial, save_all=True, append_images=[*frames[1:], *back], duration=FRAME, loop=0
-            )
+        write_film(film, [*frames, *back], FRAME)
     return strip
 
 
@@ -104,7 +100,7 @@ def free_place(out: str | Path) -> tuple[Path, Path, Path]:
     Raises UserError where one of them exists, or the folder holds anything.
     """
     folder = files.as_folder(out)
-    place = folder.resolve()  # "." has no name
+    place = folder if folder.name else folder.resolve()  # "." has no name
     strip, film = place.with_name(f"{place.name}.png"), place.with_name(f"{place.name}.webp")
     for path in (strip, film):
         if path.exists():

@@ -157,8 +157,8 @@ def compare(
         The figures by name, as `evaluate` has them.
 
     Raises:
-        UserError: For images that `prepare` refuses, too few for any metric, other sizes, an unknown network
-            or metric, and weights that cannot be had.
+        UserError: For images that `prepare` refuses, too few for any metric, other sizes, an
+            unknown network or metric, and weights that cannot be had.
     """
     asked = Request.of(network, metrics, out, on_progress)
     a = _images("images_a", images_a, labels, classes)

@@ -40,6 +40,7 @@ def report(
     samples: int = 8,
     seed: int = 0,
     *,
+    edits: bool = False,
     precision: Precision = "float32",
     on_progress: Follow | None = None,
 ) -> Path:
@@ -55,6 +56,8 @@ def report(
         samples: Samples of each class, up to 32, for up to ten classes; about 75 others are made
             beside them.
         seed: Sample i depends on (seed, i) alone.
+        edits: Also show what editing makes of some images that the training did not see:
+            variations, filled-in parts, enlargements, an inversion and an interpolation.
         precision: What the networks compute in: "float32", "bf16" or "auto" (bf16 where the
             hardware has it).
         on_progress: Called with (what, done, total) while samples are made.
@@ -66,7 +69,7 @@ def report(
         UserError: A folder is not a run or is given twice, an option is out of range, or ``out``
             cannot be written; before any sample is made.
     """
-    options = Options(samples=samples, seed=seed, precision=precision)
+    options = Options(samples=samples, seed=seed, edits=edits, precision=precision)
     folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     if not folders:
         raise UserError("`runs` is empty: give a run folder, or several to compare")

@@ -28,6 +28,8 @@ class Options:
     them."""
     seed: NonNegativeInt = 0
     """Sample i depends on (seed, i) alone."""
+    edits: bool = False
+    """Also show what editing makes of some images: variations, filled-in parts, enlargements."""
     precision: Precision = "float32"
     """What the networks compute in; auto is bf16 where the hardware has it."""
 

@@ -14,16 +14,14 @@ from torch import Tensor
 
 from mezzotint import evaluation
 from mezzotint.config.sampling import SampleConfig, chosen
-from mezzotint.diffusion.guidance import along
 from mezzotint.diffusion.level import Level
-from mezzotint.diffusion.noise import noise
-from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.drawing.inline import png, strip
 from mezzotint.drawing.page import Cell, InlineImage, Section, Table
 from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics.features import Features
 from mezzotint.pages.colours import channels
+from mezzotint.pages.edited import editing
 from mezzotint.pages.runs import Options, Run
 from mezzotint.pipeline import loading
 from mezzotint.pipeline.pipeline import Pipeline
@@ -84,6 +82,8 @@ def samples(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
             found = Section(title, f"Not shown: {error}.")
         if found:
             yield found
+    if options.edits:
+        yield editing(run, pipe, options.seed, follow)
 
 
 def by_class(model: Model) -> Section:
@@ -109,20 +109,15 @@ def trajectories(title: str, model: Model) -> Section:
     pipe = model.pipe
     steps = min(pipe.defaults.steps, WALK)
     how = chosen(pipe.defaults, {"sampler": "ddim", "steps": steps})
-    grid, seen = pipe.grid(how), list[tuple[Level, dict[str, Tensor]]]()
-    scale = along(grid, *how.guided())
-    denoise = pipe.denoiser(pipe.labels(SEEDS), scale, how.rescale, how.clipping)
+    seen: list[tuple[Level, dict[str, Tensor]]] = []
 
-    def record(x: Tensor, level: Level) -> Tensor:
-        x0 = denoise(x, level)
+    def record(first: int, level: Level, x: Tensor, x0: Tensor) -> None:
         seen.append((level, {"x": x, "x0": x0}))
         model.follow(title, SEEDS * len(seen) / steps, SEEDS)
-        return x0
 
-    randn = noise(model.options.seed, range(SEEDS))
+    exactly = replace(pipe, defaults=how)
+    exactly.sample(SEEDS, seed=model.options.seed, batch=SEEDS, on_estimate=record)
     with torch.inference_mode():
-        x = randn(torch.empty(SEEDS, *pipe.shape, device=pipe.device))
-        SAMPLERS["ddim"](record, x, grid)
         count = min(LEVELS, len(seen))
         kept = [seen[round(i * (len(seen) - 1) / max(1, count - 1))] for i in range(count)]
         parts = {

@@ -234,6 +234,7 @@ class Pipeline:
         noise: Tensor | None = None,
         on_step: Callable[[int, int], None] | None = None,
         on_images: Callable[[int, Tensor], None] | None = None,
+        on_estimate: sampling.Estimate | None = None,
         **settings: Any,
     ) -> Tensor:
         """Make images.
@@ -254,6 +255,9 @@ class Pipeline:
             on_step: ``on_step(done, total)`` is called after each denoiser call.
             on_images: ``on_images(i, images)`` is called after each batch, with the position in
                 this request of its first image.
+            on_estimate: ``on_estimate(i, level, x, x0_hat)`` is called after each denoiser call of
+                the batch whose first image is i: with the noisy x at that level and the estimate of
+                the clean images, both float (B, C, H, W). ``codec.decode`` turns them into images.
             **settings: Fields of SampleConfig (sampler, steps, spacing, guidance, eta ...) to
                 change from ``defaults``. ``nfe``, a budget of denoiser calls per image, can replace
                 ``steps``.
@@ -266,11 +270,12 @@ class Pipeline:
         """
         how = chosen(self.defaults, settings)
         request = sampling.Request(n, labels, seed, first, batch, noise)
-        return sampling.sample(self, how, request, on_step, on_images)
+        return sampling.sample(self, how, request, on_step, on_images, on_estimate)
 
     invert, interpolate = inverting.invert, inverting.interpolate
     vary = variation.vary
-    inpaint, enlarge, restore = restoring.inpaint, restoring.enlarge, restoring.restore
+    inpaint, outpaint = restoring.inpaint, restoring.outpaint
+    enlarge, restore = restoring.enlarge, restoring.restore
 
     def grid(self, how: SampleConfig) -> list[Level]:
         """Return the levels that sampling with these settings visits.

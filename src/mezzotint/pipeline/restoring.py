@@ -101,6 +101,53 @@ def inpaint(
     return mixed.round().to(torch.uint8)
 
 
+def outpaint(
+    pipe: Pipeline,
+    images: Tensor,
+    labels: Labels = None,
+    *,
+    place: tuple[int, int] | None = None,
+    **options: Any,
+) -> Tensor:
+    """Continue images beyond their borders, to the size of the model.
+
+    Args:
+        pipe: The model.
+        images: uint8 (N, C, h, w), or one image (C, h, w), not larger than the model's.
+        labels: One class for all, or one each; None is unconditional.
+        place: The row and the column of the model's image at which the given one begins; by
+            default it stands in the middle.
+        **options: As for `inpaint`: method, seed, batch, on_step, and the settings of `sample`.
+
+    Returns:
+        uint8 (N, C, H, W), in the model's size, on the CPU.
+
+    Raises:
+        UserError: Images that do not fit into the model's at that place, or fill it, and as
+            `inpaint`.
+    """
+    given = batched(images)
+    channels, *whole = image_shape(pipe)
+    sides = given.shape[2:]
+    room = [outer - inner for outer, inner in zip(whole, sides, strict=True)]
+    place = (room[0] // 2, room[1] // 2) if place is None else place
+    if min(room) < 0 or not any(room):
+        raise UserError(
+            f"images of {sides[0]}x{sides[1]} leave no border in this model's "
+            f"{whole[0]}x{whole[1]} (height x width): scale them down first"
+        )
+    if any(not 0 <= at <= free for at, free in zip(place, room, strict=True)):
+        raise UserError(
+            f"`place` is {place}: choose a row from 0 to {room[0]} and a column from 0 to {room[1]}"
+        )
+    rows, columns = (slice(at, at + side) for at, side in zip(place, sides, strict=True))
+    canvas = given.new_full((len(given), channels, *whole), 128)
+    canvas[:, :, rows, columns] = given
+    mask = torch.ones(*whole)
+    mask[rows, columns] = 0
+    return inpaint(pipe, canvas, mask, labels, **options)
+
+
 def enlarge(
     pipe: Pipeline,
     images: Tensor,

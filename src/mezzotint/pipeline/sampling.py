@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline
 
 Step = Callable[[int, int], None]
+Estimate = Callable[[int, Level, Tensor, Tensor], None]
+"""``on_estimate(i, level, x, x0_hat)``, i the position of a batch's first image."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def sample(
     request: Request,
     on_step: Step | None,
     on_images: Callable[[int, Tensor], None] | None,
+    on_estimate: Estimate | None,
 ) -> Tensor:
     """Make the images of a request, uint8 (n, C, H, W); see `Pipeline.sample`."""
     sampler, further = SAMPLERS[how.sampler], options(pipe, how)
@@ -70,6 +73,8 @@ def sample(
             part = range(start, min(start + request.batch, n))
             cond = None if every is None else every[part.start : part.stop]
             denoise = count.calls_of(pipe.denoiser(cond, scale, how.rescale, how.clipping))
+            if on_estimate:
+                denoise = _shown(denoise, on_estimate, start)
             randn = noise(request.seed, range(first + part.start, first + part.stop))
             x = _beginning(pipe, request, part, randn)
             x = sampler(denoise, x, grid, randn=randn, **further)
@@ -77,6 +82,17 @@ def sample(
             if on_images:
                 on_images(start, images[-1])
     return torch.cat(images)
+
+
+def _shown(denoise: Denoiser, on_estimate: Estimate, first: int) -> Denoiser:
+    """Return the denoiser, with each of its estimates passed to ``on_estimate``."""
+
+    def shown(x: Tensor, level: Level) -> Tensor:
+        x0 = denoise(x, level)
+        on_estimate(first, level, x, x0)
+        return x0
+
+    return shown
 
 
 def _beginning(pipe: Pipeline, request: Request, part: range, randn: Noise) -> Tensor:

@@ -121,6 +121,35 @@ def test_mmps_is_the_posterior_mean_at_every_level(smooth: Gaussian) -> None:
         torch.testing.assert_close(found.flatten(1), expected, atol=2e-3, rtol=2e-3)
 
 
+def test_mmps_finds_the_shares_of_two_modes(smooth: Gaussian) -> None:
+    """On a mixture it is no longer exact; docs/results/editing-bias.md has its bias."""
+    stripes = 0.3 * torch.tensor([1.0, -1.0, 1.0, -1.0]).expand(4, 4).flatten()
+    means, shares = torch.stack([stripes, -stripes]), torch.tensor([0.6, 0.4])
+    cov, a, noise = 0.2 * smooth.cov, matrix(CASES["mask"]), 1.0
+
+    def weighted(seen: Tensor, gain: Tensor, spread: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+        apart = seen[:, None] - means @ a.T
+        fit = -0.5 * (apart @ torch.linalg.inv(spread) * apart).sum(-1)
+        return (fit + shares.log()).softmax(1), means + apart @ gain.T
+
+    def denoise(x: Tensor, level: Level) -> Tensor:
+        spread = level.alpha**2 * cov + level.sigma**2 * torch.eye(D)
+        gain = level.alpha * cov @ torch.linalg.inv(spread)
+        share, each = weighted(x.flatten(1), gain, spread, level.alpha * torch.eye(D))
+        return (share[..., None] * each).sum(1).view_as(x)
+
+    y = a @ stripes
+    spread = a @ cov @ a.T + noise**2 * torch.eye(D)
+    true = weighted(y[None], cov @ a.T @ torch.linalg.inv(spread), spread, a)[0][0, 0]
+    grid = mz.cosine(1000).grid(50, "logsnr")
+    seen = Observation(y.view(1, *SHAPE).expand(1000, *SHAPE), CASES["mask"], noise)
+    x = torch.randn(1000, *SHAPE, generator=torch.Generator().manual_seed(0))
+    x = mz.SAMPLERS["ddim"](partial(mmps, iterations=D)(denoise, seen, grid), x, grid).flatten(1)
+    first = (torch.cdist(x, means).argmin(1) == 0).float().mean()
+    assert 0.8 < true < 0.95
+    assert abs(first - true) < 0.08
+
+
 @pytest.mark.parametrize("name", ["average", "mask"])
 def test_pigdm_draws_from_the_posterior_of_white_data_of_unit_variance(name: str) -> None:
     white, operator, a = Gaussian(torch.zeros(D), torch.eye(D)), CASES[name], matrix(CASES[name])

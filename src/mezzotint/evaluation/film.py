@@ -1,0 +1,93 @@
+"""Animations: images as the frames of a WebP or GIF file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from mezzotint.drawing import figures
+from mezzotint.errors import UserError
+from mezzotint.pipeline.labels import Labels
+from mezzotint.pipeline.loading import load
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage import files
+
+FRAME, LAST = 120, 1500  # milliseconds of a frame, and of the last one
+FORMATS = (".webp", ".gif")
+
+
+def animate(
+    pipe: Pipeline | str | Path,
+    out: str | Path,
+    n: int = 16,
+    labels: Labels = None,
+    *,
+    seed: int = 0,
+    on_step: Callable[[int, int], None] | None = None,
+    **settings: Any,
+) -> Tensor:
+    """Make samples as `Pipeline.sample`, and write the way from noise to image as an animation.
+
+    A frame shows the noisy x of all samples at one level. The last frame shows the samples.
+
+    Args:
+        pipe: A model, or a path or name that `load` takes.
+        out: The file, .webp or .gif, which must not exist.
+        n: How many samples, up to 64.
+        labels: One class for all, or n of them, by number or name; None is every class in turn.
+        seed: Sample i depends on (seed, i) alone.
+        on_step: Called with how many denoiser calls are done, and of how many.
+        **settings: The fields of SampleConfig, where they differ from the model's defaults.
+
+    Returns:
+        The samples, uint8 (n, C, H, W).
+
+    Raises:
+        UserError: Where ``out`` exists or is no animation's name, for more than 64 samples, and as
+            `Pipeline.sample`.
+    """
+    pipe, path = pipe if isinstance(pipe, Pipeline) else load(pipe), free_film(out)
+    if n > 64:
+        raise UserError(f"`n` is {n}: an animation shows up to 64 samples")
+    frames: list[Image.Image] = []
+
+    def keep(first: int, level: object, x: Tensor, x0: Tensor) -> None:
+        frames.append(figures.grid(pipe.codec.decode(x).cpu()))
+
+    images = pipe.sample(
+        n, labels, seed=seed, batch=64, on_step=on_step, on_estimate=keep, **settings
+    )
+    write_film(path, [*frames, figures.grid(images)])
+    return images
+
+
+def free_film(out: str | Path) -> Path:
+    """Return the path of an animation. Raises UserError where it exists or has another suffix."""
+    path = Path(out)
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"{path} is not the name of an animation: end it in .webp or .gif")
+    if path.exists():
+        raise UserError(f"{path} exists: choose another `out`")
+    files.writable(path)
+    return path
+
+
+def write_film(path: Path, frames: Sequence[Image.Image], durations: int | None = None) -> None:
+    """Write frames as an animation that repeats, whole or not at all.
+
+    The last frame stays longer, unless ``durations`` gives the milliseconds of every frame.
+    """
+    each = durations or [FRAME] * (len(frames) - 1) + [LAST]
+    with files.beside(path) as partial:
+        frames[0].save(
+            partial,
+            save_all=True,
+            append_images=frames[1:],
+            duration=each,
+            loop=0,
+            format=path.suffix.lower().removeprefix("."),
+        )

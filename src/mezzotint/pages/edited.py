@@ -1,0 +1,62 @@
+"""The section of a page that shows a model's editing of images that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mezzotint.data import held_out, prepare
+from mezzotint.drawing.inline import strip
+from mezzotint.drawing.page import Cell, Section, Table
+from mezzotint.errors import UserError, counted
+from mezzotint.evaluation.samples import Follow
+from mezzotint.pages.runs import Run
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage.arrays import nchw
+
+SHOWN, BETWEEN = 4, 8  # images that are edited, and images of an interpolation
+
+
+def editing(run: Run, pipe: Pipeline, seed: int, follow: Follow) -> Section:
+    """Show variations, filled-in parts, enlargements and inversions, and an interpolation."""
+    c = run.config.data
+    train = prepare(c.data, size=c.size, skip_bad=c.skip_bad, conditional=c.conditional)
+    found = held_out(c.data, c.size, train, c.skip_bad)
+    images = nchw(found.some(SHOWN).images)
+    labels = [int(k) for k in found.some(SHOWN).labels] if pipe.classes else None
+    height, width = pipe.size
+    mask = torch.zeros(height, width)
+    mask[height // 4 : -(height // 4), width // 4 : -(width // 4)] = 1
+    holes = (images * (1 - mask) + 128 * mask).to(torch.uint8)
+    small = torch.nn.functional.avg_pool2d(images.float(), 2).round().to(torch.uint8)
+
+    def back() -> Tensor:
+        noise = pipe.invert(images, labels)
+        return pipe.sample(len(images), labels, noise=noise, sampler="ddim", guidance=1.0)
+
+    work: dict[str, Callable[[], Tensor]] = {
+        "given": lambda: images,
+        "varied, strength 0.3": lambda: pipe.vary(images, 0.3, labels, seed=seed),
+        "varied, strength 0.6": lambda: pipe.vary(images, 0.6, labels, seed=seed),
+        "the middle hidden": lambda: holes,
+        "filled in": lambda: pipe.inpaint(images, mask, labels, seed=seed),
+        "half the size": lambda: small,
+        "enlarged": lambda: pipe.enlarge(small, 2, labels, seed=seed),
+        "inverted and sampled back": back,
+        "between the first two": lambda: pipe.interpolate(
+            images[0], images[1], BETWEEN, None if labels is None else (labels[0], labels[1])
+        ),
+    }
+    rows: list[tuple[Cell, ...]] = []
+    for i, (name, make) in enumerate(work.items()):
+        follow("Editing", i, len(work))
+        try:
+            made = make()
+            rows.append((name, strip(made, f"{counted(len(made), 'image')}: {name}", BETWEEN)))
+        except UserError as error:
+            rows.append((name, f"Not shown: {error}."))
+    held = "of the training set" if found is train else "that the training did not see"
+    text = f"{counted(len(images), 'image')} of {c.data} {held}, edited with the default methods."
+    return Section("Editing", text, tables=[Table(rows)])
