@@ -3,7 +3,8 @@
     python benchmarks/inversion.py --data ~/cifar10 --images 50 --out docs/results/inversion.md
 
 Inverts held-out images of CIFAR-10 with the shipped model, samples them back from their noise by
-DDIM in as many steps, and compares: the median and the least PSNR, and how many images are the same to the bit.
+DDIM in as many steps, and compares: the median and the least PSNR, and how many images are the
+same to the bit.
 """
 
 from __future__ import annotations
