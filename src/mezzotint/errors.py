@@ -33,6 +33,10 @@ class UserError(ValueError):
     """
 
 
+class Damaged(UserError):
+    """A file whose content is not what it should be; where there is another, that may serve."""
+
+
 class Interrupted(Exception):
     """A signal ended the training; what it had learned is saved."""
 

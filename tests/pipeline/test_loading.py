@@ -19,8 +19,6 @@ from mezzotint.pipeline.loading import is_model
 from mezzotint.run import run
 from spoil import newest, seal
 
-from commands import call
-
 
 def test_a_run_and_its_checkpoint_load_with_the_averaged_weights(trained: Path) -> None:
     pipe = mz.load(trained)
@@ -97,17 +95,16 @@ def test_damaged_weights_are_refused_or_passed_over(trained: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["shape", "classes", "codec", "colour", "data"])
-def test_a_checkpoint_that_does_not_say_all_is_refused(trained: Path, capsys, name: str) -> None:
+def test_a_checkpoint_that_does_not_say_all_is_passed_over(trained, capsys, name: str) -> None:
     state = newest(trained) / "state.json"
     told = json.loads(state.read_text())
     del told[name]
     state.write_text(json.dumps(told))
     seal(newest(trained))
     with pytest.raises(mz.UserError, match=rf"state\.json has no {name}: give another checkpoint$"):
+        mz.load(newest(trained))
+    with pytest.warns(UserWarning, match=rf"state\.json has no {name}: .*; using step-8 instead"):
         mz.load(trained)
-    code, _, err = call(capsys, "doctor", str(trained))
-    assert (code, err.count("\n")) == (2, 1)
-    assert f"has no {name}: give another checkpoint" in err
 
 
 @pytest.mark.parametrize("part", ["", "checkpoints", "checkpoints/step-12"])

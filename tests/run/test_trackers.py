@@ -20,6 +20,7 @@ from mezzotint.config import recipes, to_json
 from mezzotint.config.experiment import Experiment
 from mezzotint.run import run, trackers
 from mezzotint.run.trackers import Copy
+from mezzotint.storage import jsonl
 from mezzotint.storage.log import Log, read
 
 from commands import call
@@ -306,7 +307,7 @@ def test_what_weights_and_biases_records_offline(tiny, trained, monkeypatch) -> 
     (trained / "report.html").write_text("<p>")
     with pytest.warns(UserWarning, match="W&B is used offline"):
         list(Copy(trained, "wandb").follow(run(tiny, trained, resume=True)))
-    known = read(trained / "wandb.jsonl")[0]["id"]
+    known = jsonl.read(trained / "wandb.jsonl")[0]["id"]
     (file,) = (trained / "wandb").glob("offline-run-*/*.wandb")
     assert file.name == f"run-{known}.wandb"
     found = list(records(file))

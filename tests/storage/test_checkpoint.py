@@ -126,7 +126,7 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(checkpoint, "_write", full)
-    with pytest.raises(UserError, match=r"step-2 cannot be saved \(.*\): free space on its disk"):
+    with pytest.raises(UserError, match=r"step-2 cannot be written \(.*\): free space on its disk"):
         checkpoint.save(tmp_path, 2, tensors, {"state": {"step": 2}}, keep=2)
     assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
     checkpoint.verify(first)

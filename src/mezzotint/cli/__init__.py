@@ -8,6 +8,7 @@ import sys
 import warnings
 from functools import partial
 from importlib import import_module
+from io import TextIOWrapper
 
 import mezzotint
 from mezzotint.errors import Interrupted, UserError, as_flags, nearest
@@ -35,6 +36,16 @@ VERBS = {
 verb is called: most verbs import torch, and `mezzotint --help` should not wait for that."""
 
 
+OUT_OF_MEMORY = (
+    "can't allocate memory",  # of a CPU
+    "could not create a primitive",  # oneDNN's
+    "could not create a memory object",
+    "ALLOC_FAILED",  # cuBLAS's and cuDNN's
+    "std::bad_alloc",
+)
+"""What RuntimeErrors say where memory is short."""
+
+
 def usage() -> str:
     """Return the answer to ``mezzotint --help``."""
     lines = [
@@ -60,6 +71,9 @@ def main(arguments: list[str] | None = None) -> None:
     `doctor` found something wrong.
     """
     warnings.formatwarning = lambda message, *_: f"mezzotint: warning: {as_flags(str(message))}\n"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # names of files may not be UTF-8
+            stream.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if arguments is None else arguments
     verb = given[0] if given else "--help"
     try:
@@ -140,7 +154,7 @@ def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
     import torch
 
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or "can't allocate memory" in str(error)  # torch's words for a CPU's memory
+    return known or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _fail(message: str, code: int) -> None:

@@ -13,7 +13,8 @@ from pydantic.fields import Field
 from mezzotint.config import migrations
 from mezzotint.config.experiment import Configuration
 from mezzotint.config.paths import located
-from mezzotint.errors import UserError
+from mezzotint.errors import Damaged, UserError
+from mezzotint.storage.parse import parsed
 from mezzotint.strict import first_problem
 
 _ADAPTER: TypeAdapter[Configuration] = TypeAdapter(
@@ -34,16 +35,21 @@ def from_json(content: dict[str, Any]) -> Configuration:
     return _ADAPTER.validate_json(json.dumps(content), strict=True)
 
 
-def read(path: Path) -> Configuration:
+def read(path: Path, home: Path | None = None) -> Configuration:
     """Read a config.json of this version or an older one, strictly; its paths become absolute.
 
+    Args:
+        path: the file.
+        home: the run's folder, which its paths are relative to; None is the file's own.
+
     Raises:
-        UserError: a file that mezzotint did not write, an unknown version, and a field that is
-            unknown or of the wrong type.
+        Damaged: a file that mezzotint did not write, and a field that is unknown or of the wrong
+            type.
+        UserError: an unknown version.
     """
-    alien = UserError(f"{path} is not a configuration: give a file that mezzotint wrote")
+    alien = Damaged(f"{path} is not a configuration: give a file that mezzotint wrote")
     try:
-        content = json.loads(path.read_text())
+        content = parsed(path.read_bytes())
         version = operator.index(content.pop("version"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise alien from None
@@ -54,9 +60,9 @@ def read(path: Path) -> Configuration:
             f"{known[-1]}: use the mezzotint that wrote it, or a newer one"
         )
     try:
-        return located(from_json(migrations.migrate(content, version)), path.parent)
+        return located(from_json(migrations.migrate(content, version)), home or path.parent)
     except ValidationError as error:
-        raise UserError(f"{path}: {first_problem(error)}") from None
+        raise Damaged(f"{path}: {first_problem(error)}") from None
     except (LookupError, TypeError, AttributeError, ValueError):  # of a step, on damaged content
         raise alien from None
 

@@ -13,8 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors.torch import load_file
-
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Experiment
 from mezzotint.data import Prepared, prepare
@@ -23,7 +21,6 @@ from mezzotint.doctor.finding import Finding, Findings, judge
 from mezzotint.errors import UserError
 from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics.measure import enough
-from mezzotint.pipeline import codecs
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.loading import load, load_codec
 from mezzotint.pipeline.pipeline import Pipeline
@@ -87,15 +84,14 @@ def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
     yield from log.look(rows, config)
     yield weights.checkpoints(folder / "checkpoints")
     try:
-        found = checkpoint.newest(folder / "checkpoints", lambda problem: None)
+        saved = checkpoint.usable(folder / "checkpoints", weights.read, lambda problem: None)
     except UserError:  # all are damaged, which the finding above says
         return
-    if found is None:
+    if saved is None:
         return
-    facts = codecs.facts(found, "step", "shape", "classes", "data")
+    facts, ema, raw = saved.facts, saved.ema, saved.raw
     if isinstance(config, Experiment):
         yield from _settings(folder, config, facts)
-    ema, raw = (load_file(found / f"{name}.safetensors") for name in ("ema", "net"))
     sound = weights.finite({"ema": ema, "net": raw})
     yield sound
     if sound.severity == "wrong":  # and so is all that is computed with them

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,7 +17,9 @@ from mezzotint.data import Prepared
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.doctor.examples import DENOISED, some
 from mezzotint.doctor.finding import SURE, Finding, judge
-from mezzotint.errors import UserError
+from mezzotint.errors import Damaged, UserError
+from mezzotint.interop.folder import unmatched
+from mezzotint.pipeline import codecs
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import checkpoint
 
@@ -49,13 +51,33 @@ def look(
         yield labels_matter(pipe, x0, eps, given)
 
 
+@dataclass(frozen=True)
+class Saved:
+    """What the doctor reads of a checkpoint: facts, the averaged weights and the raw ones."""
+
+    facts: dict[str, Any]
+    ema: Weights
+    raw: Weights
+
+
+def read(found: Path) -> Saved:
+    """Read a checkpoint; Damaged where what it holds does not fit together."""
+    facts = codecs.facts(found, "step", "shape", "classes", "codec", "colour", "data")
+    ema, raw = (checkpoint.tensors(found, name, finite=False) for name in ("ema", "net"))
+    if wrong := unmatched(raw, ema):
+        raise Damaged(f"{found} is damaged: net.safetensors has {wrong}")
+    return Saved(facts, ema, raw)
+
+
 def checkpoints(folder: Path) -> Finding:
-    """Check the files of every checkpoint against the SHA-256 sums in its manifest."""
+    """Check every checkpoint: its files against the SHA-256 sums in its manifest, and as read."""
     held = checkpoint.listed(folder) + [p for p in [folder / "best"] if p.exists()]
     damaged = []
     for path in held:
         try:
             checkpoint.verify(path)
+            if path.name != "best":
+                read(path)
         except UserError as error:
             damaged.append((path, str(error)))
     return judge(

@@ -18,6 +18,7 @@ from mezzotint.evaluation.request import Found, Request
 from mezzotint.metrics.measure import enough
 from mezzotint.metrics.pairs import DISTANCES
 from mezzotint.pipeline.codec import Latents
+from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
 
 SHOWN = 40
@@ -106,5 +107,7 @@ def _drawn(codec: Latents, images: Prepared, out: Path | None) -> Path | None:
     if out is None:
         return None
     some, path = spread_out(images, SHOWN), out / "reconstructions.png"
-    figures.pairs(some, codec.decode(codec.encode(some.to(codec.mean.device))).cpu()).save(path)
+    sheet = figures.pairs(some, codec.decode(codec.encode(some.to(codec.mean.device))).cpu())
+    with files.beside(path) as partial:
+        sheet.save(partial)
     return path

@@ -80,7 +80,8 @@ def write_edited(
     folder, strip, film = free_place(out)
     folder.mkdir(parents=True, exist_ok=True)
     for i, image in enumerate(images):
-        figures.to_pil(image).save(folder / f"{i:06d}.png")
+        with files.beside(folder / f"{i:06d}.png", synced=False) as partial:
+            figures.to_pil(image).save(partial)
     rows = [("given", given), ("mask", _shown(mask, images)), ("made", images)]
     there = [(name, row) for name, row in rows if row is not None]
     labels = [k for k, (_, row) in enumerate(there) for _ in row]

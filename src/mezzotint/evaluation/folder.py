@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -26,6 +25,7 @@ from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.pipeline.sampling import Request
 from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
+from mezzotint.storage.parse import parsed
 
 MARK = "mezzotint sample"  # in a grid's PNG: how many samples it belongs to, and how they are made
 GRID = 256  # samples that a grid shows at most
@@ -179,8 +179,10 @@ def _mark(out: Path) -> dict[str, Any]:
     mark: Any = {}
     # Not Image.open, which refuses large images.
     with suppress(OSError, SyntaxError, ValueError), PngImageFile(grid_of(out)) as image:
-        mark = json.loads(image.info.get(MARK, "{}"))
-    return {"n": mark} if isinstance(mark, int) else dict(mark)  # before 0.1: their number alone
+        mark = parsed(image.info.get(MARK, "{}"))
+    if isinstance(mark, int):  # before 0.1: their number alone
+        return {"n": mark}
+    return mark if isinstance(mark, dict) and isinstance(mark.get("n"), int) else {}
 
 
 def _save_grid(
@@ -198,6 +200,5 @@ def _save_grid(
 def _save(image: Image.Image, path: Path) -> None:
     """Save a sample, whole or not at all, if it is not there."""
     if not path.exists():
-        partial = path.with_name(f".{path.name}.partial")
-        image.save(partial, "PNG")
-        os.replace(partial, path)
+        with files.beside(path, synced=False) as partial:
+            image.save(partial, "PNG")

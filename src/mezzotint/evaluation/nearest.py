@@ -14,6 +14,7 @@ from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import Measure
 from mezzotint.metrics import Features
 from mezzotint.metrics.neighbours import nearest
+from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
 
 SHOWN, NEAREST = 10, 5
@@ -29,8 +30,10 @@ def draw_nearest(
     """
     if out is None or to.images is None:
         return None
-    closest(features, measure, images, to.images).save(out / "nearest.png")
-    return out / "nearest.png"
+    path = out / "nearest.png"
+    with files.beside(path) as partial:
+        closest(features, measure, images, to.images).save(partial)
+    return path
 
 
 def closest(features: Features, measure: Measure, images: Tensor, against: Prepared) -> Image:

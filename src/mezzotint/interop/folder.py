@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 from collections.abc import Mapping
@@ -14,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mezzotint.errors import UserError
+from mezzotint.errors import Damaged, UserError
+from mezzotint.storage.parse import parsed
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 # A file of weights, or the index of several: in safetensors or pickled, of a variant or not.
@@ -28,13 +28,13 @@ OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def json_object(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; UserError if there is none."""
+    """Return the object in a JSON file; Damaged if there is none."""
     try:
-        content = json.loads(path.read_text())
+        content = parsed(path.read_bytes())
     except (OSError, ValueError):
         content = None
     if not isinstance(content, dict):
-        raise UserError(f"{path} is missing or is not a JSON object: save or fetch it again")
+        raise Damaged(f"{path} is missing or is not a JSON object: save or fetch it again")
     return content
 
 
@@ -79,7 +79,7 @@ def modern(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unmatched(ours: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
-    """Describe the weights that only one of two state dicts has, or in another shape; or None.
+    """Describe the weights that only one of two state dicts has, or in another form; or None.
 
     ``if wrong := unmatched(read, net.state_dict()): raise UserError(f"{folder}: {wrong}")``
     """
@@ -87,7 +87,10 @@ def unmatched(ours: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str |
         return f"missing or extra weights: {_first(keys)}"
     other = [k for k, v in wanted.items() if ours[k].shape != v.shape]
     shapes = [f"{k} {(*ours[k].shape,)} instead of {(*wanted[k].shape,)}" for k in other]
-    return f"weights of other shapes than config.json says: {_first(shapes)}" if shapes else None
+    if shapes:
+        return f"weights of other shapes than config.json says: {_first(shapes)}"
+    kinds = [k for k, v in wanted.items() if ours[k].is_floating_point() != v.is_floating_point()]
+    return f"weights of another type of numbers: {_first(kinds)}" if kinds else None
 
 
 def _first(names: list[str]) -> str:

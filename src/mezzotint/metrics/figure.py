@@ -76,9 +76,18 @@ class Figure:
     @staticmethod
     def read(row: Mapping[str, Any]) -> Figure:
         """Return the figure that a file holds. Raises KeyError or TypeError for another row."""
+        if not isinstance(row, Mapping):
+            raise TypeError(f"{row!r} is not a figure")
         fields = dict(row)
         count = fields.pop("samples" if "samples" in fields else "count")
-        return Figure(count=count, **fields)
+        figure = Figure(count=count, **fields)
+        numbers = figure.value, figure.low, figure.high, figure.count
+        texts = figure.name, figure.network, figure.resize, figure.against, figure.note
+        if not all(type(number) in (int, float) for number in numbers) or type(count) is not int:
+            raise TypeError(f"{row!r} is not a figure")
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"{row!r} is not a figure")
+        return figure
 
 
 def mean_figure(name: str, values: Tensor, note: str = "") -> Figure:

@@ -50,14 +50,20 @@ def grids(run: Run) -> Section | None:
     paths = sorted(p for p in (run.folder / "samples").glob("*.png") if p.stem.isdecimal())
     count = min(GRIDS, len(paths))
     images = []
+    bad = []
     for path in (paths[round((i + 1) * len(paths) / count) - 1] for i in range(count)):
         after = f"{int(path.stem):,} images"
-        with Image.open(path) as image:
-            images.append(InlineImage(png(image), f"Grid of images after {after}", after))
+        try:
+            with Image.open(path) as image:
+                images.append(InlineImage(png(image), f"Grid of images after {after}", after))
+        except (OSError, SyntaxError, ValueError):
+            bad.append(path.name)
     text = "Samples of the averaged weights, always from the same noise."
     if isinstance(run.config, Autoencoder):
         text = "Originals, each above its reconstruction by the averaged weights."
-    return Section("During training", text, images=images) if images else None
+    if bad:
+        text += f" Not shown, for it cannot be read: {', '.join(bad)}."
+    return Section("During training", text, images=images) if images or bad else None
 
 
 def _chart(

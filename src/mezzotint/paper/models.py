@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ def trained(work: Work, name: str) -> dict[str, str]:
     config, found = work.plan.models[name], _saved(work.folder(name))
     if not found or _share(found, config) < 1:
         return {}
-    sums = json.loads((found / checkpoint.MANIFEST).read_text())["sha256"]
+    sums = checkpoint.sums(found)
     return {"model": name, "configuration": digest(config), "weights": sums["ema.safetensors"]}
 
 

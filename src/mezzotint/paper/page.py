@@ -20,7 +20,7 @@ from mezzotint.pages.runs import read
 from mezzotint.paper.plan import Plan
 from mezzotint.paper.tables import Results, heading, sections, stored
 from mezzotint.paper.work import Work
-from mezzotint.storage.files import write_text
+from mezzotint.storage.files import beside, write_text
 from mezzotint.storage.machine import machine
 
 
@@ -34,10 +34,12 @@ def write(results: Results) -> Path:
         lines += [f"## {section.title}", "", *([section.text, ""] if section.text else [])]
         if panels:
             name = f"{section.title.lower().replace(' ', '-')}.png"
-            draw(panels, folder / name)
+            with beside(folder / name) as partial:
+                draw(panels, partial)
             lines += [f"![{section.charts[0].alt}]({name})", ""]
         if any(table.across for table in section.tables):
-            _strips(results).save(folder / "pictures.png")
+            with beside(folder / "pictures.png") as partial:
+                _strips(results).save(partial)
             lines += ["![The first samples of each row, from the same noise](pictures.png)", ""]
             continue
         for part in section.sections or [section]:

@@ -17,8 +17,9 @@ from mezzotint.config.experiment import Experiment
 from mezzotint.data import Prepared
 from mezzotint.errors import UserError
 from mezzotint.paper.plan import Plan, Row
-from mezzotint.run.folder import check_folder
+from mezzotint.run.folder import check_run
 from mezzotint.storage import files
+from mezzotint.storage.parse import parsed
 
 PIXELS = ("linear", "cosine", "adaptive")  # the models of experiments A, B and D
 
@@ -69,7 +70,7 @@ def begin(plan: Plan) -> Work:
     elsewhere = {k for k, v in facts.items() if k.endswith(" data") and Path(v).exists()}
     _same(plan.folder, known, {k: v for k, v in facts.items() if k not in elsewhere})
     for name, config in plan.models.items():
-        check_folder(config, plan.folder / name, resume=True)
+        check_run(config, plan.folder / name)
     work = _with_data(plan)
     prints = {f"{name} fingerprint": data.fingerprint for name, data in work.data.items()}
     # Where the images lie does not matter, if they are the same.
@@ -114,7 +115,7 @@ def _with_data(plan: Plan) -> Work:
 
 def _read(plan: Path) -> dict[str, Any]:
     try:
-        known = json.loads(plan.read_text())
+        known = parsed(plan.read_bytes())
     except ValueError:
         known = None
     if not isinstance(known, dict):

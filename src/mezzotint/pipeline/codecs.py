@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file
+from pydantic import FiniteFloat, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 from torch import Tensor
 
-from mezzotint.errors import UserError
+from mezzotint.errors import Damaged, UserError
 from mezzotint.interop.folder import json_object, unmatched
 from mezzotint.networks import VAE, TinyVAE, TinyVAEConfig, VAEConfig
 from mezzotint.pipeline.codec import Codec, Latents, Pixels
+from mezzotint.storage import checkpoint
+from mezzotint.strict import strict
 
 VAES: dict[str, tuple[Any, Any]] = {"kl": (VAE, VAEConfig), "tiny": (TinyVAE, TinyVAEConfig)}
 
@@ -23,19 +27,66 @@ def codec_of(folder: Path, device: torch.device) -> Latents:
     said = facts(folder, "codec")["codec"]
     if said is None:
         raise UserError(f"{folder} holds a model of pixels: give an autoencoder")
-    saved = load_file(folder / "codec.safetensors")
+    saved = checkpoint.tensors(folder, "codec")
     weights = {k.removeprefix("vae."): v for k, v in saved.items() if k.startswith("vae.")}
     images = said.get("channels", 3)  # which is what older checkpoints have
     vae = autoencoder(said["kind"], said["config"], weights, str(folder), images)
-    return latents(vae, saved["mean"], saved["std"], device)
+    return latents(vae, *scale(saved, vae, folder), device)
+
+
+def scale(saved: Mapping[str, Tensor], vae: Any, folder: Path) -> tuple[Tensor, Tensor]:
+    """Return the mean and standard deviation of latents; Damaged unless there is one a channel."""
+    shape = (vae.config.latent,)
+    found = [saved.get(name, torch.empty(0)) for name in ("mean", "std")]
+    if any(each.shape != shape or not each.is_floating_point() for each in found):
+        raise Damaged(f"{folder} is damaged: codec.safetensors has no scale of its latents")
+    return found[0], found[1]
+
+
+@strict
+class SavedCodec:
+    """What state.json says of an autoencoder."""
+
+    kind: str
+    config: dict[str, Any]
+    channels: PositiveInt = 3
+
+
+FACTS: dict[str, TypeAdapter[Any]] = {
+    "step": TypeAdapter(NonNegativeInt),
+    "processes": TypeAdapter(PositiveInt),
+    "pending": TypeAdapter(list[dict[str, FiniteFloat]]),
+    "gammas": TypeAdapter(dict[str, FiniteFloat]),
+    "shape": TypeAdapter(tuple[PositiveInt, PositiveInt, PositiveInt]),
+    "classes": TypeAdapter(tuple[str, ...]),
+    "codec": TypeAdapter(SavedCodec | None),
+    "colour": TypeAdapter(dict[Literal["mean", "std"], list[FiniteFloat]] | None),
+    "data": TypeAdapter(str | None),
+}
+"""What state.json may say, and of which type each fact is."""
 
 
 def facts(folder: Path, *names: str) -> dict[str, Any]:
-    """Read what a checkpoint's state.json says; UserError if one of ``names`` is missing."""
+    """Read what a checkpoint's state.json says.
+
+    Raises Damaged if one of ``names`` is missing, or if a fact is of a wrong type.
+    """
     found = json_object(folder / "state.json")
     if missing := [name for name in names if name not in found]:
-        raise UserError(f"{folder}/state.json has no {missing[0]}: give another checkpoint")
+        raise Damaged(f"{folder}/state.json has no {missing[0]}: give another checkpoint")
+    for name in found.keys() & FACTS.keys():
+        try:
+            FACTS[name].validate_json(json.dumps(found[name]), strict=True)
+        except (ValidationError, ValueError):
+            raise Damaged(
+                f"{folder} is damaged: `{name}` in state.json is {_short(found[name])}"
+            ) from None
     return found
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:60]}..."
 
 
 def described(codec: Codec) -> dict[str, Any] | None:
@@ -60,24 +111,24 @@ def tensors(codec: Codec) -> dict[str, dict[str, Tensor]]:
 def autoencoder(
     kind: str, fields: dict[str, Any], weights: dict[str, Tensor], where: str, channels: int = 3
 ) -> Any:
-    """Build one of the VAES with given weights; UserError, naming ``where``, if that fails."""
+    """Build one of the VAES with given weights; Damaged, naming ``where``, if that fails."""
     try:
         network, config = VAES[kind]
         vae = network(configured(config, fields, where), channels)
         if wrong := unmatched(weights, vae.state_dict()):
-            raise UserError(f"{where}: {wrong}")
+            raise Damaged(f"{where}: {wrong}")
         vae.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{where} is not an autoencoder that mezzotint can read: {error}") from None
+        raise Damaged(f"{where} is not an autoencoder that mezzotint can read: {error}") from None
     return vae
 
 
 def configured(config: Any, fields: dict[str, Any], where: str) -> Any:
-    """Build a network's configuration; an error says where its fields were read."""
+    """Build a network's configuration; Damaged says where its fields were read."""
     try:
         return config(**fields)
     except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+        raise Damaged(f"{where}: {error}") from None
 
 
 def latents(vae: Any, mean: Tensor, std: Tensor, device: torch.device) -> Latents:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Autoencoder
-from mezzotint.errors import UserError
+from mezzotint.errors import Damaged, UserError
 from mezzotint.interop.diffusers import saved_by_diffusers
-from mezzotint.interop.folder import json_object
+from mezzotint.interop.folder import json_object, unmatched
 from mezzotint.networks import Network
 from mezzotint.networks.custom import Custom, fill
 from mezzotint.networks.kinds import build
@@ -23,12 +23,13 @@ from mezzotint.networks.precision import compute_dtype
 from mezzotint.networks.record import CustomConfig
 from mezzotint.pipeline import saved, shipped, tuned
 from mezzotint.pipeline.codec import Latents, Pixels
-from mezzotint.pipeline.codecs import autoencoder, codec_of, facts, latents
+from mezzotint.pipeline.codecs import autoencoder, codec_of, facts, latents, scale
 from mezzotint.pipeline.fetching import CODEC, HUB, MODEL, fetched
 from mezzotint.pipeline.foreign import read_codec, read_pipeline
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import checkpoint
 
+T = TypeVar("T")
 FOREIGN_VAES = ("AutoencoderKL", "AutoencoderTiny")
 
 
@@ -88,11 +89,7 @@ def load(
     """
     folder, device = locate(path), _device(device)
     compute_dtype(precision, device)  # refuse a bad value before reading anything
-    if found := _checkpoint(folder):
-        if saved.is_saved(found):
-            pipe = _from_saved(found, device, net)
-        else:
-            pipe = _from_checkpoint(found, folder, device, net)
+    if pipe := _read(folder, lambda found: _pipeline(found, folder, device, net)):
         if recommended:
             pipe = tuned.apply(pipe, folder)
         if shipped.is_shipped(folder):
@@ -137,9 +134,8 @@ def load_codec(
     device = _device(device)
     dtype = compute_dtype(precision, device)
     folder = _found(path)
-    found = _checkpoint(folder)
-    if found:
-        codec = _codec(found, device)
+    if found := _read(folder, lambda found: _codec(found, device)):
+        codec = found
     elif saved_by_diffusers(folder):
         codec = read_codec(folder, device)
     else:
@@ -152,9 +148,9 @@ def _codec(found: Path, device: torch.device) -> Latents:
     config = None if saved.is_saved(found) else configuration.read(found / "config.json")
     if not isinstance(config, Autoencoder):
         return codec_of(found, device)
-    scale, weights = (load_file(found / f"{name}.safetensors") for name in ("codec", "ema"))
+    saved_scale, weights = (checkpoint.tensors(found, name) for name in ("codec", "ema"))
     vae = autoencoder("kl", asdict(config.net), weights, str(found))
-    return latents(vae, scale["mean"], scale["std"], device)
+    return latents(vae, *scale(saved_scale, vae, found), device)
 
 
 def _device(device: str | torch.device | None) -> torch.device:
@@ -175,14 +171,17 @@ def _found(path: str | Path, places: tuple[str, ...] = CODEC) -> Path:
     return folder
 
 
-def _checkpoint(folder: Path) -> Path | None:
-    """Return a folder that is a checkpoint, verified, or the newest whole checkpoint of a run."""
+def _read(folder: Path, read: Callable[[Path], T]) -> T | None:
+    """Return what ``read`` makes of a checkpoint, or of the newest of a run that it can read.
+
+    None for a folder that is neither.
+    """
     if (folder / checkpoint.MANIFEST).exists() or shipped.is_shipped(folder):
         shipped.verify(folder)
-        return folder
+        return read(folder)
     if (folder / "checkpoints").is_dir():
         configuration.read(folder / "config.json")  # refuse a run of a newer version
-        return checkpoint.newest(folder / "checkpoints", warnings.warn)
+        return checkpoint.usable(folder / "checkpoints", read, warnings.warn)
     return None
 
 
@@ -219,12 +218,20 @@ def _net(folder: Path, config: Any, net: Any) -> Any:
 
 def _ready(folder: Path, net: Network, device: torch.device) -> Network:
     """Return a network with the averaged weights of a checkpoint, ready to sample."""
-    weights = load_file(folder / "ema.safetensors")
+    weights = checkpoint.tensors(folder, "ema")
     if isinstance(net, Custom):
         fill(net, weights, folder)
+    elif wrong := unmatched(weights, net.state_dict()):
+        raise Damaged(f"{folder}: {wrong}")
     else:
         net.load_state_dict(weights)
     return net.to(device).eval().requires_grad_(False)
+
+
+def _pipeline(found: Path, home: Path, device: torch.device, own: Any) -> Pipeline:
+    if saved.is_saved(found):
+        return _from_saved(found, device, own)
+    return _from_checkpoint(found, home, device, own)
 
 
 def _from_saved(folder: Path, device: torch.device, own: Any) -> Pipeline:

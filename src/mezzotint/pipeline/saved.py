@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from safetensors.torch import load_file
 
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.diffusion.level import Schedule
 from mezzotint.diffusion.prediction import PREDICTIONS
-from mezzotint.errors import UserError
+from mezzotint.errors import Damaged, UserError
 from mezzotint.networks.custom import Custom
 from mezzotint.networks.dit import DiT
 from mezzotint.networks.kinds import NetConfig, augmented_by
@@ -101,7 +100,7 @@ def is_saved(folder: Path) -> bool:
 def read(folder: Path) -> tuple[Description, Schedule]:
     """Read the description and the schedule of a saved pipeline.
 
-    Raises UserError if this version of mezzotint cannot read it.
+    Raises UserError if this version of mezzotint cannot read it, and Damaged if it is damaged.
     """
     try:
         known = _ADAPTER.validate_json((folder / NAME).read_bytes(), strict=True)
@@ -110,5 +109,8 @@ def read(folder: Path) -> tuple[Description, Schedule]:
             f"this mezzotint cannot read {folder / NAME} ({first_problem(error)}): use the version "
             "that wrote it, or a newer one"
         ) from None
-    tables = load_file(folder / "schedule.safetensors")
-    return known, Schedule(tables["alpha"], tables["sigma"])
+    tables = checkpoint.tensors(folder, "schedule")
+    try:
+        return known, Schedule(tables["alpha"], tables["sigma"])
+    except (KeyError, UserError) as error:
+        raise Damaged(f"{folder} is damaged: schedule.safetensors has {error}") from None

@@ -7,12 +7,12 @@ the version of the format.
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
 
-from mezzotint.errors import UserError
+from mezzotint.errors import Damaged, UserError
 from mezzotint.storage import checkpoint
+from mezzotint.storage.parse import parsed
 
 MODELS = Path(__file__).parents[1] / "pretrained"
 FORMAT = 1  # version of such a folder; it rises when older readers cannot read a newer one
@@ -40,18 +40,18 @@ def find(path: str | Path) -> Path | None:
 def verify(folder: Path) -> None:
     """Check a folder as `checkpoint.verify` does, and its format.
 
-    Raises UserError for a damaged file or a newer format; the message says to reinstall mezzotint
-    if the folder is part of it.
+    Raises Damaged for a damaged file and UserError for a newer format; the message says to
+    reinstall mezzotint if the folder is part of it.
     """
     form = FORMAT
     with suppress(OSError, ValueError, AttributeError):  # checkpoint.verify reports these
-        form = json.loads((folder / checkpoint.MANIFEST).read_text()).get("format", FORMAT)
+        form = parsed((folder / checkpoint.MANIFEST).read_bytes()).get("format", FORMAT)
     if form != FORMAT:
         raise UserError(
             f"{folder} has format {form} but this mezzotint reads {FORMAT}: update mezzotint"
         )
     try:
         checkpoint.verify(folder)
-    except UserError as error:
+    except Damaged as error:
         help_ = "; it is part of mezzotint: reinstall mezzotint" if is_shipped(folder) else ""
-        raise UserError(f"{error}{help_}") from None
+        raise Damaged(f"{error}{help_}") from None

@@ -30,22 +30,22 @@ from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.loading import load_codec
 from mezzotint.run.job import Job, Tensors, begin, pixels
-from mezzotint.storage import checkpoint
 from mezzotint.trainer.autoencoding import Autoencoding
 from mezzotint.trainer.loop import Examples
 
 SCALED_BY = 1_000  # images that the scale of the latents is measured on
 
 
-def settled(experiment: Autoencoder, folder: Path) -> Autoencoder:
+def settled(experiment: Autoencoder, folder: Path, found: Path | None) -> Autoencoder:
     """Return the experiment with the network of the autoencoder that it starts from.
 
-    A run that has begun already has that network. Raises UserError unless it is a KL autoencoder.
+    The checkpoint that a run in ``folder`` resumes from has that network already. Raises UserError
+    unless it is a KL autoencoder.
     """
     if not experiment.init:
         return experiment
-    if checkpoint.listed(folder / "checkpoints"):
-        begun = configuration.read(folder / "config.json")
+    if found:
+        begun = configuration.read(found / "config.json", folder)
         return replace(experiment, net=begun.net) if isinstance(begun, Autoencoder) else experiment
     return replace(experiment, net=_initial(experiment.init).config)
 

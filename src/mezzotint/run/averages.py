@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import load_file
 from torch import Tensor
 
-from mezzotint.errors import UserError
+from mezzotint.errors import Damaged, UserError
+from mezzotint.interop.folder import json_object, unmatched
+from mezzotint.pipeline import codecs
 from mezzotint.storage import checkpoint
 from mezzotint.storage.files import as_folder
 from mezzotint.trainer.posthoc import coefficients, exponent
@@ -63,18 +63,21 @@ def average(
     newest, snapshots = _snapshots(folder)
     kept, times, exponents = [], [], []
     for snapshot in snapshots:
-        state = json.loads((snapshot / "state.json").read_text())
+        state = codecs.facts(snapshot, "step", "gammas")
         for name, gamma in state["gammas"].items():
-            kept.append(snapshot / f"{name}.safetensors")
+            kept.append((snapshot, name))
             times.append(state["step"])
             exponents.append(gamma)
     end = times[-1]
     fits = [coefficients(np.array(times), np.array(exponents), end, gamma) for gamma in gammas]
 
     # Tensors that are not averaged never change: take them from the newest checkpoint.
-    made = [load_file(newest / "ema.safetensors") for _ in lengths]
-    for i, path in enumerate(kept):
-        weights = load_file(path)
+    made = [checkpoint.tensors(newest, "ema") for _ in lengths]
+    for i, (snapshot, name) in enumerate(kept):
+        weights = checkpoint.tensors(snapshot, name)
+        known = {key: made[0][key] for key in weights if key in made[0]}
+        if wrong := unmatched(weights, known):
+            raise Damaged(f"{snapshot} is not of this run: {wrong}: remove it")
         for tensors, (c, _) in zip(made, fits, strict=True):
             for key, weight in weights.items():
                 tensors[key] = float(c[i]) * weight.float() + (tensors[key] if i else 0)
@@ -121,11 +124,11 @@ def _write(place: Path, newest: Path, tensors: dict[str, Tensor], length: float,
     """Write the checkpoint of an average."""
     # Keep the scale of an autoencoder's latents: it hardly depends on the average's length.
     codec = newest / "codec.safetensors"
-    more = {"codec": load_file(codec)} if codec.exists() else {}
-    state = json.loads((newest / "state.json").read_text())
+    more = {"codec": checkpoint.tensors(newest, "codec")} if codec.exists() else {}
+    state = codecs.facts(newest, "step", "pending")
     del state["pending"]
     facts = {
-        "config": json.loads((newest / "config.json").read_text()),
+        "config": json_object(newest / "config.json"),
         "state": {**state, "step": step, "length": length},
     }
     name = f"length-{np.format_float_positional(length, min_digits=3)}"

@@ -26,14 +26,21 @@ MAY_CHANGE = {"data.data", "train.images", *LOOKS, *INEXACT}
 """All settings that may change. The data may move, because it is checked by its fingerprint."""
 
 
-def in_words(changes: Changes, now: Configuration, step: int) -> str:
+def in_words(
+    changes: Changes, now: Configuration, step: int, were: int | None = None, are: int | None = None
+) -> str:
     """Describe what has changed at a resume after ``step`` steps; "" if nothing has.
+
+    ``were`` and ``are`` are the numbers of processes that share a batch.
 
     With another number of ``images`` the learning rate follows the new length from here on. The
     result is exact unless the steps so far would have had another learning rate.
     """
     said = [f"{place.split('.')[-1]} {was} -> {is_}" for place, (was, is_) in changes.items()]
     why = [reason for place, reason in INEXACT.items() if place in changes]
+    if were and were != are:
+        said.append(f"processes {were} -> {are}")
+        why.append("other shares of a batch mean other rounding and dropout")
     if "train.images" in changes and now.train.cooldown:
         before = replace(now.train, images=changes["train.images"][0])
         if any(before.lr_at(i) != now.train.lr_at(i) for i in range(step)):

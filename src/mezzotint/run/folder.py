@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,31 +18,52 @@ from mezzotint.data.labels import reordered
 from mezzotint.errors import UserError, counted
 from mezzotint.networks.passing import warn_of_change
 from mezzotint.networks.record import CustomConfig
+from mezzotint.pipeline import codecs
 from mezzotint.run.changes import MAY_CHANGE, Changes
 from mezzotint.storage import checkpoint
+from mezzotint.storage.files import written
+from mezzotint.storage.log import read as read_log
 
 BEST = "best"  # the checkpoint with the best figure measured in training
 OURS = (".config.", ".lock")  # names that a run which never began may have left behind
 
 
-def check_folder(experiment: Configuration, folder: Path, resume: bool) -> Changes:
-    """Return the settings in which a training differs from the run that it resumes.
+def check_folder(folder: Path, resume: bool) -> None:
+    """Raise UserError unless a training may begin in a folder, or resume the run that it holds.
 
-    The result is empty for a new run. Raises UserError for a folder that holds another run, or
-    something else.
+    A run that was trained, and whose checkpoints are not there, is left alone: they may be on a
+    disk that is not mounted, and beginning anew would remove the rest of the run.
     """
-    config = folder / "config.json"
-    if not config.exists():
+    if not (folder / "config.json").exists():
         if folder.exists() and not (folder.is_dir() and all(map(_ours, os.listdir(folder)))):
             raise UserError(f"{folder} exists and is not a run: choose another `out`")
-        return {}
+        return
     if not resume:
         raise UserError(
             f"{folder} already holds a run: pass `resume=True`, or choose another `out`"
         )
-    if not checkpoint.listed(folder / "checkpoints"):
-        return {}  # nothing has been trained yet, so any configuration will do
-    begun = _same_network(folder, configuration.read(config), experiment)
+    saved = folder / "checkpoints"
+    if checkpoint.listed(saved):
+        return
+    if saved.is_symlink() and not saved.exists():
+        raise UserError(
+            f"{saved} leads to {os.readlink(saved)}, which is not there: mount its disk or restore "
+            "it, or choose another `out`"
+        )
+    if rows := read_log(folder / "log.jsonl"):
+        raise UserError(
+            f"{folder} was trained to step {rows[-1]['step']}, and {saved} holds no checkpoint: "
+            f"restore it, or to begin anew remove {folder} or choose another `out`"
+        )
+
+
+def differing(experiment: Configuration, folder: Path, found: Path) -> Changes:
+    """Return the settings in which a training differs from the checkpoint that it resumes.
+
+    Raises UserError where one differs that may not change.
+    """
+    begun = configuration.read(found / "config.json", folder)
+    begun = _same_network(folder, begun, experiment)
     changed = configuration.differences(begun, experiment)
     if fixed := sorted(set(changed) - MAY_CHANGE):
         was, now = changed[fixed[0]]
@@ -54,6 +75,14 @@ def check_folder(experiment: Configuration, folder: Path, resume: bool) -> Chang
             + ": resume it as it was, or choose another `out`"
         )
     return changed
+
+
+def check_run(experiment: Configuration, folder: Path) -> None:
+    """Raise UserError for a folder that holds a run of another experiment, or something else."""
+    check_folder(folder, resume=True)
+    checkpoint.usable(
+        folder / "checkpoints", lambda found: differing(experiment, folder, found), lambda _: None
+    )
 
 
 def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Configuration:
@@ -84,18 +113,28 @@ def forget(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Create a run's folder, and lock it so that no second process trains there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    """Create a run's folder, and lock it so that no second process trains there.
+
+    Raises UserError if another process does, and Unwritable if the folder cannot be written.
+    """
+    with written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    with file:
         if sys.platform != "win32":
             import fcntl
 
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise UserError(
                     f"another process is training in {folder}: stop it, or choose another `out`"
                 ) from None
+            except OSError as error:  # a file system without locks
+                warnings.warn(
+                    f"{folder} cannot be locked ({error.strerror}): do not train in it twice",
+                    stacklevel=3,
+                )
         yield
 
 
@@ -103,9 +142,15 @@ def _ours(name: str) -> bool:
     return name.startswith(OURS)
 
 
+def processes(found: Path) -> int | None:
+    """Return how many processes shared a batch when a checkpoint was written, if it is known."""
+    count: int | None = codecs.facts(found).get("processes")
+    return count
+
+
 def check_data(found: Path, facts: dict[str, Any]) -> None:
     """Raise UserError if the data is not what a checkpoint was trained on."""
-    state = json.loads((found / "state.json").read_text())
+    state = codecs.facts(found, "data", "classes")
     then, classes = state["data"], len(state["classes"])
     if order := reordered(state["classes"], facts["classes"]):
         raise UserError(

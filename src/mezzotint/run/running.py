@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator
-from contextlib import nullcontext
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,12 @@ from mezzotint.errors import UserError, counted
 from mezzotint.run.autoencoder import AutoencoderJob, settled
 from mezzotint.run.changes import in_words
 from mezzotint.run.diffusion import DiffusionJob
-from mezzotint.run.folder import check_data, check_folder, locked
+from mezzotint.run.folder import check_data, check_folder, differing, locked, processes
 from mezzotint.run.job import Job
 from mezzotint.run.saving import restore
 from mezzotint.run.steps import Progress, Steps
 from mezzotint.storage import checkpoint
+from mezzotint.storage.files import Unwritable
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -54,31 +56,74 @@ def run(
         UserError: If the folder holds another run or is in use, or the data does not fit the
             experiment.
     """
-    experiment = located(experiment, folder)
-    if isinstance(experiment, configuration.Autoencoder):
-        experiment = settled(experiment, folder)
-    changes = check_folder(experiment, folder, resume)
+    check_folder(folder, resume)
     accelerator = _accelerator()
     main = accelerator.is_main_process
     experiment.train.share(accelerator.num_processes)
-    found = checkpoint.newest(folder / "checkpoints", warnings.warn if main else lambda _: None)
-    job = _job(experiment, found, accelerator)
-    with locked(folder) if main else nullcontext():
-        if main and checkpoint.newest(folder / "checkpoints", lambda _: None) != found:
-            raise UserError(f"another process has just trained in {folder}: start again")
+    with ExitStack() as stack:
+        old = (folder / "config.json").exists()
+        if main and old:  # first, so that whatever a training in it does is not looked at
+            stack.enter_context(locked(folder))
+        start = _start(experiment, folder, accelerator)
+        if main and not old:
+            stack.enter_context(locked(folder))
+            if (folder / "config.json").exists():
+                raise UserError(f"another process has just trained in {folder}: start again")
+        job = start.job
         images = job.state.step * experiment.train.batch
-        notes = [note] * bool(note) + [in_words(changes, experiment, job.state.step)] * bool(found)
-        begun = "; ".join(filter(None, [_begun(job, folder, found), *notes]))
+        begun = "; ".join(filter(None, [_begun(job, folder, start.found), note, start.changes]))
         yield Progress(images, experiment.train.images, note=begun)
-        steps = Steps(job, folder, accelerator)
         try:
+            steps = Steps(job, folder, accelerator)
             yield from steps
         except GeneratorExit:
             if save_when_left:
                 steps.save()
             raise
+        except Unwritable as error:
+            raise Unwritable(error.path, error.cause, _safe(folder)) from None
     accelerator.wait_for_everyone()
-    accelerator.end_training()
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a training begins.
+
+    Attributes:
+        job: What is trained, as it was saved.
+        found: The checkpoint that it resumes from.
+        changes: What has changed since, in words.
+    """
+
+    job: Job
+    found: Path | None = None
+    changes: str = ""
+
+
+def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) -> _Start:
+    """Return the beginning of a training, or the newest checkpoint that it can resume from."""
+
+    def prepared(found: Path | None) -> Job:
+        config = located(experiment, folder)
+        if isinstance(config, configuration.Autoencoder):
+            config = settled(config, folder, found)
+        with accelerator.main_process_first():
+            job: Job = JOBS[config.kind](config, accelerator.device, found)
+        return job
+
+    def resumed(found: Path) -> _Start:
+        job = prepared(found)
+        changes = differing(job.experiment, folder, found)
+        check_data(found, job.facts)
+        restore(job.state, found)
+        now = accelerator.num_processes
+        words = in_words(changes, job.experiment, job.state.step, processes(found), now)
+        return _Start(job, found, words)
+
+    warn = warnings.warn if accelerator.is_main_process else lambda _: None
+    start = checkpoint.usable(folder / "checkpoints", resumed, warn) or _Start(prepared(None))
+    accelerator.wait_for_everyone()
+    return start
 
 
 def _accelerator() -> Accelerator:
@@ -92,15 +137,11 @@ def _accelerator() -> Accelerator:
     )
 
 
-def _job(experiment: Configuration, found: Path | None, accelerator: Accelerator) -> Job:
-    """Return the job at its beginning, or restored from a checkpoint."""
-    with accelerator.main_process_first():
-        job: Job = JOBS[experiment.kind](experiment, accelerator.device, found)
-    if found:
-        check_data(found, job.facts)
-        restore(job.state, found)
-    accelerator.wait_for_everyone()
-    return job
+def _safe(folder: Path) -> str:
+    """Say what is safe after a write has failed, and how to go on."""
+    if not (found := checkpoint.listed(folder / "checkpoints")):
+        return f", remove {folder} and begin again: nothing was saved yet"
+    return f", and go on with `resume=True` from {found[-1].name}, which is whole"
 
 
 def _begun(job: Job, folder: Path, found: Path | None) -> str:

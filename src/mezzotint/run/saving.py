@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from safetensors.torch import load_file
+import torch
 from torch import Tensor
 
+from mezzotint.errors import Damaged
+from mezzotint.interop.folder import unmatched
 from mezzotint.networks.custom import Custom, fill
+from mezzotint.pipeline import codecs
 from mezzotint.storage import checkpoint
 from mezzotint.trainer.posthoc import GAMMAS
 from mezzotint.trainer.state import TrainState
@@ -64,10 +66,38 @@ def snapshot(state: TrainState, folder: Path) -> Path:
 def restore(state: TrainState, folder: Path) -> None:
     """Restore a state from a checkpoint.
 
-    Raises UserError if a user's own network is not the one that was saved.
+    Raises Damaged unless the checkpoint holds such a state, and UserError if a user's own network
+    is not the one that was saved.
     """
-    said = json.loads((folder / "state.json").read_text())
-    parts = {name: load_file(folder / f"{name}.safetensors") for name in state.tensors()}
+    said = codecs.facts(folder, "step", "pending")
+    if folder.name != f"step-{said['step']}":
+        raise Damaged(f"{folder} is damaged: it holds step {said['step']}")
+    wanted = state.tensors()
+    parts = {name: checkpoint.tensors(folder, name) for name in wanted}
     if isinstance(state.net, Custom):
         fill(state.net, parts["net"], folder)
+    wrong = _moments(state, parts["optimizer"])
+    for name in wanted.keys() - {"optimizer"}:
+        wrong = wrong or unmatched(parts[name], wanted[name])
+    if wrong:
+        raise Damaged(f"{folder} is damaged: {wrong}")
     state.load(said["step"], said["pending"], parts)
+
+
+def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
+    """Describe what is wrong with the optimizer's part of a checkpoint; None if nothing is."""
+    weights = [p for group in state.optimizer.param_groups for p in group["params"]]
+    shapes = {
+        f"{i}.{name}": weight.shape if name != "step" else torch.Size()
+        for i, weight in enumerate(weights)
+        for name in ("step", "exp_avg", "exp_avg_sq")
+    }
+    if extra := sorted(found.keys() - shapes.keys()):
+        return f"extra {extra[0]} in optimizer.safetensors"
+    there = {name.split(".")[0] for name in found}
+    if missing := sorted(k for k in shapes.keys() - found.keys() if k.split(".")[0] in there):
+        return f"missing {missing[0]} in optimizer.safetensors"
+    for name, tensor in found.items():
+        if tensor.shape != shapes[name] or tensor.dtype != torch.float32:
+            return f"{name} in optimizer.safetensors is {tensor.dtype} {(*tensor.shape,)}"
+    return None

@@ -16,7 +16,7 @@ from mezzotint.run import saving
 from mezzotint.run.folder import forget
 from mezzotint.run.job import Job
 from mezzotint.run.stop import Stop
-from mezzotint.run.watch import Curve, draw, grid
+from mezzotint.run.watch import Curve, draw, is_drawn
 from mezzotint.storage import checkpoint
 from mezzotint.storage.files import replace
 from mezzotint.storage.log import Log
@@ -139,7 +139,7 @@ class Steps:
 
     def _missed_grid(self, stop: Stop) -> Iterator[Progress]:
         """Draw the last grid, if a signal interrupted it."""
-        if self.main and not grid(self.folder, self._images()).exists():
+        if self.main and not is_drawn(self.folder, self._images()):
             yield self._drawn(stop)
         if caught := stop.number():
             raise Interrupted(caught)
@@ -159,6 +159,7 @@ class Steps:
 
     def _saved(self) -> str:
         facts, more = self.job.finished()
+        facts = {**facts, "processes": self.accelerator.num_processes}
         folder, keep = self.folder / "checkpoints", self.experiment.keep
         return f"saved {saving.save(self.state, folder, self.config, facts, keep, more)}"
 

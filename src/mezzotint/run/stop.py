@@ -13,8 +13,16 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
 class Stop:
-    """A context in which SIGINT and SIGTERM only set a flag, on which all processes agree."""
+    """A context in which SIGINT, SIGTERM and SIGHUP only set a flag, on which all processes agree.
+
+    A SIGHUP that is ignored stays so, for that is what nohup asks for.
+    """
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
@@ -27,7 +35,9 @@ class Stop:
 
         if threading.current_thread() is not threading.main_thread():
             return self  # only the main thread may handle signals
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
+            if number != signal.SIGINT and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             self.before[number] = signal.signal(number, note)
         return self
 

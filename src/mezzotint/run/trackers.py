@@ -22,8 +22,10 @@ import numpy as np
 from PIL import Image
 
 from mezzotint.errors import UserError
+from mezzotint.storage import jsonl
 from mezzotint.storage.files import replace
-from mezzotint.storage.log import Log, read
+from mezzotint.storage.log import read
+from mezzotint.storage.parse import parsed
 
 T = TypeVar("T")
 Values: TypeAlias = dict[str, float | Path]  # points of curves by name, and files of grids
@@ -55,7 +57,7 @@ class WeightsAndBiases:
         self.wandb.setup(self.wandb.Settings(silent=True))
         try:
             online, why = bool(self.wandb.login(prompt=False)), "no login"
-        except Exception as error:  # refused, or no network
+        except (Exception, SystemExit) as error:  # refused, or no network
             online, why = False, _line(error)
         if not online:
             # Sending a second part of a run would replace the first, so each part is complete.
@@ -135,15 +137,24 @@ class Copy:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Start a copy in a tracker of TRACKERS; raise UserError if its package is missing."""
-        self.folder, self.name, self.tracker = folder, name, TRACKERS[name]()
+        """Start a copy in a tracker of TRACKERS; raise UserError if its package is missing.
+
+        A package that is there and cannot be imported is like a tracker that fails later.
+        """
+        self.folder, self.name = folder, name
         self.log, self.grids = folder / "log.jsonl", folder / "samples"
         self.ends: dict[str, int] = {}  # the last point sent of each curve, in images
-        self.sent: Log | None = None
+        self.sent: Path | None = None  # the file, once it is begun
         self.number = 1
         self.seen: tuple[int, int] | None = None
         self.read = 0  # bytes of the log
         self.failed = False
+        try:
+            self.tracker = TRACKERS[name]()
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:
+            self._off(error)
 
     def follow(self, steps: Generator[T, None, None]) -> Generator[T, None, None]:
         """Yield what `run` yields, and send what is new in the folder."""
@@ -163,25 +174,30 @@ class Copy:
             return
         try:
             act()
-        except Exception as error:
-            self.failed = True
-            warnings.warn(
-                f"tracking with {self.name} failed and is now off ({_line(error)}): the training "
-                f"continues, and {self.log} has the whole log",
-                stacklevel=2,
-            )
+        except (Exception, SystemExit) as error:
+            self._off(error)
 
-    def _begin(self) -> Log:
+    def _off(self, error: BaseException) -> None:
+        self.failed = True
+        warnings.warn(
+            f"tracking with {self.name} failed and is now off ({_line(error)}): the training "
+            f"continues, and {self.log} has the whole log",
+            stacklevel=3,
+        )
+
+    def _begin(self) -> Path:
         path = self.folder / f"{self.name}.jsonl"
-        if not path.exists():
-            replace(path, json.dumps({"step": 0, "id": secrets.token_hex(4)}) + "\n")
-        rows = read(path)
-        config = json.loads((self.folder / "config.json").read_text())
+        rows = jsonl.read(path)
+        if not rows or not isinstance(rows[0].get("id"), str):
+            rows = [{"step": 0, "id": secrets.token_hex(4)}]
+        rows = [rows[0], *filter(_is_sent, rows[1:])]
+        config = parsed((self.folder / "config.json").read_bytes())
         arrived = self.tracker.begin(self.folder, rows[0]["id"], config, len(rows))
         for row in rows[1:arrived]:
             self.ends |= dict.fromkeys(row["curves"], row["images"])
             self.number += 1
-        return Log(path, self.number - 1)
+        replace(path, "".join(json.dumps(row) + "\n" for row in rows[: max(1, arrived)]))
+        return path
 
     def _catch_up(self) -> None:
         """Send the rows and grids that are new since the last time, in order."""
@@ -192,13 +208,15 @@ class Copy:
             return
         rows = read(self.log, self.read)
         events: list[tuple[int, Values]] = [(row["images"], _curves(row)) for row in rows]
-        grids = [path for path in self.grids.glob("*.png") if path.stem.isdigit()]
+        grids = [path for path in self.grids.glob("*.png") if path.stem.isdecimal()]
         events += [(int(path.stem), {"samples": path}) for path in grids]
         for images, values in sorted(events, key=itemgetter(0)):
             new = {name: v for name, v in values.items() if images > self.ends.get(name, -1)}
             if new:
                 self.tracker.log(self.number, images, new)
-                self.sent.write({"step": self.number, "images": images, "curves": list(new)})
+                jsonl.append(
+                    self.sent, {"step": self.number, "images": images, "curves": list(new)}
+                )
                 self.number += 1
                 self.ends |= dict.fromkeys(new, images)
         self.seen, self.read = seen, size
@@ -206,6 +224,13 @@ class Copy:
     def _end(self) -> None:
         report = self.folder / "report.html"
         self.tracker.end(report if report.exists() else None)
+
+
+def _is_sent(row: dict[str, Any]) -> bool:
+    """Whether a row says what was sent: curves, by name, at a number of images."""
+    curves = row.get("curves")
+    named = isinstance(curves, list) and all(isinstance(name, str) for name in curves)
+    return named and type(row.get("images")) is int
 
 
 def _curves(row: dict[str, Any]) -> Values:
@@ -221,11 +246,11 @@ def _curves(row: dict[str, Any]) -> Values:
 def _package(module: str, extra: str) -> ModuleType:
     try:
         return import_module(module)  # imported late: takes a second
-    except ImportError:
+    except ModuleNotFoundError:
         raise UserError(
             f"tracking with {extra} needs its package: run pip install 'mezzotint[{extra}]'"
         ) from None
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__

@@ -8,11 +8,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from mezzotint.evaluation.samples import Share
 from mezzotint.run import saving
 from mezzotint.run.folder import BEST
 from mezzotint.run.job import Job
 from mezzotint.run.stop import Stop
+from mezzotint.storage.files import beside, written
 from mezzotint.storage.log import read
 
 if TYPE_CHECKING:
@@ -22,6 +25,16 @@ if TYPE_CHECKING:
 def grid(folder: Path, images: int) -> Path:
     """Return the path of a run's grid after so many images."""
     return folder / "samples" / f"{images:09d}.png"
+
+
+def is_drawn(folder: Path, images: int) -> bool:
+    """Whether a run's grid after so many images is there, and whole."""
+    try:
+        with Image.open(grid(folder, images)) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True
 
 
 def draw(job: Job, folder: Path, images: int, stop: Stop) -> str:
@@ -39,8 +52,10 @@ def draw(job: Job, folder: Path, images: int, stop: Stop) -> str:
     except InterruptedError:
         return "stopped by a signal before the grid was drawn"
     path = grid(folder, images)
-    path.parent.mkdir(exist_ok=True)
-    sheet.save(path)
+    with written(path):
+        path.parent.mkdir(exist_ok=True)
+    with beside(path) as partial:
+        sheet.save(partial)
     return f"drew {path}"
 
 

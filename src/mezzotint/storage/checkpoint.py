@@ -8,22 +8,25 @@ it was damaged later, which its manifest shows.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import shutil
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
+from safetensors import SafetensorError
 from torch import Tensor
 
-from mezzotint.errors import UserError
-from mezzotint.storage.files import sync
+from mezzotint.errors import Damaged, UserError
+from mezzotint.storage.files import is_utf8, sync, written
+from mezzotint.storage.parse import parsed
 
+T = TypeVar("T")
 MANIFEST = "manifest.json"
-FULL = (errno.ENOSPC, errno.EDQUOT)
+READ = ("config.json", "pipeline.json")  # what is read besides the weights and state.json
 
 
 def save(
@@ -42,7 +45,7 @@ def save(
     found = listed(folder)
     at = found.index(final)
     for old in found[: max(0, at + 1 - keep)] + found[at + 1 :]:
-        shutil.rmtree(old)
+        _remove(old)
     return final
 
 
@@ -51,29 +54,32 @@ def write(
 ) -> Path:
     """Write a checkpoint: NAME.safetensors for each of ``tensors``, NAME.json for ``facts``.
 
-    It replaces one of the same name only when it is complete. Raises UserError on a full disk, and
-    leaves nothing behind then.
+    It replaces one of the same name only when it is complete. Raises Unwritable where the disk does
+    not take it, and leaves nothing behind then. Raises UserError, before anything is written, for
+    tensors that are not finite.
     """
+    for name, found in tensors.items():
+        if wrong := _not_finite(found):
+            raise UserError(
+                f"{final} is not saved: {wrong} in {name}.safetensors is not finite: train again "
+                "with a lower `lr`; what was saved before is unaffected"
+            )
     folder = final.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    _sweep(folder, final.name)
     partial, old = folder / f".new-{final.name}", folder / f".old-{final.name}"
-    try:
-        partial.mkdir()
-        _fill(partial, tensors, facts)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if error.errno not in FULL:
+    with written(final):
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder, final.name)
+        try:
+            partial.mkdir()
+            _fill(partial, tensors, facts)
+        except OSError:
+            shutil.rmtree(partial, ignore_errors=True)
             raise
-        raise UserError(
-            f"{final} cannot be saved ({error.strerror}): free space on its disk, and go on with "
-            "`resume=True` from what was saved before, which is whole"
-        ) from None
-    if final.exists():
-        final.rename(old)
-    partial.rename(final)
-    sync(folder)
-    _sweep(folder, final.name)
+        if final.exists() or final.is_symlink():
+            final.rename(old)
+        partial.rename(final)
+        sync(folder)
+        _sweep(folder, final.name)
     return final
 
 
@@ -94,49 +100,104 @@ def _fill(
 
 
 def listed(folder: Path) -> list[Path]:
-    """The checkpoints of a folder by rising step, damaged ones too."""
-    found = [p for p in folder.glob("step-*") if p.name.removeprefix("step-").isdecimal()]
+    """The checkpoints of a folder by rising step, damaged ones too; a file is none."""
+    found = [
+        path
+        for path in folder.glob("step-*")
+        if path.name.removeprefix("step-").isdecimal() and (path.is_dir() or path.is_symlink())
+    ]
     return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
 
 
-def verify(checkpoint: Path) -> None:
-    """Raises UserError, naming the file, unless every file has the sum that the manifest gives."""
+def sums(checkpoint: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file, as the manifest of a checkpoint gives it.
+
+    Raises Damaged unless the manifest names every file that is read.
+    """
     try:
-        sums = json.loads((checkpoint / MANIFEST).read_text())["sha256"]
-        wanted = {str(name): str(digest) for name, digest in sums.items()}
-        wanted["state.json"]  # every checkpoint has one
+        found = parsed((checkpoint / MANIFEST).read_bytes())["sha256"]
+        wanted = {str(name): str(digest) for name, digest in found.items()}
+        there = [path.name for path in checkpoint.iterdir()]
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        raise UserError(
-            f"{checkpoint} is no whole checkpoint: its {MANIFEST} is unreadable"
-        ) from None
-    for name, digest in wanted.items():
+        unreadable = f"{checkpoint} is no whole checkpoint: its {MANIFEST} is unreadable"
+        raise Damaged(unreadable) from None
+    read = ["state.json", *(name for name in there if name in READ or name[-12:] == ".safetensors")]
+    if left_out := sorted({name for name in read if name not in wanted}):
+        raise Damaged(f"{checkpoint} is damaged: its {MANIFEST} does not name {left_out[0]}")
+    if outside := [name for name in wanted if name != Path(name).name]:
+        raise Damaged(f"{checkpoint} is damaged: its {MANIFEST} names {outside[0]}, a path")
+    return wanted
+
+
+def verify(checkpoint: Path) -> None:
+    """Raises Damaged, naming the file, unless every file has the sum that the manifest gives."""
+    for name, digest in sums(checkpoint).items():
         path = checkpoint / name
         if not path.is_file():
-            raise UserError(f"{checkpoint} is damaged: {name} is missing")
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                raise UserError(f"{checkpoint} is damaged: {name} does not match its SHA-256")
+            raise Damaged(f"{checkpoint} is damaged: {name} is missing")
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise Damaged(f"{path} cannot be read ({error.strerror})") from None
+        if found != digest:
+            raise Damaged(f"{checkpoint} is damaged: {name} does not match its SHA-256")
+
+
+def usable(folder: Path, use: Callable[[Path], T], warn: Callable[[str], None]) -> T | None:
+    """Return what ``use`` makes of the newest checkpoint that it can; None without a checkpoint.
+
+    A checkpoint that is damaged, or for which ``use`` raises Damaged, is passed over for the one
+    before, and ``warn`` is called with a line about it. Where a training in the folder has saved or
+    removed checkpoints meanwhile, the search begins again. Raises Damaged if all are damaged.
+    """
+    while True:
+        found, problems = listed(folder), list[str]()
+        for checkpoint in reversed(found):
+            try:
+                verify(checkpoint)
+                result = use(checkpoint)
+            except Damaged as error:
+                if listed(folder) != found:
+                    break
+                problems.append(str(error))
+                continue
+            for problem in problems:
+                warn(f"{problem}; using {checkpoint.name} instead")
+            return result
+        else:
+            if problems:
+                raise Damaged(f"{problems[0]}, and no other is whole: restore one, or train again")
+            return None
 
 
 def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
-    """The newest checkpoint of a folder that is not damaged; None if there is no checkpoint.
+    """Return the newest checkpoint of a folder whose files are whole; see `usable`."""
+    return usable(folder, lambda checkpoint: checkpoint, warn)
 
-    ``warn`` is called with a line for each damaged one that is newer. Raises UserError if all are
-    damaged.
+
+def tensors(checkpoint: Path, name: str, finite: bool = True) -> dict[str, Tensor]:
+    """Read NAME.safetensors of a checkpoint.
+
+    Raises Damaged where it cannot be read, and, with ``finite``, for numbers that are not finite.
     """
-    problems: list[str] = []
-    for checkpoint in reversed(listed(folder)):
-        try:
-            verify(checkpoint)
-        except UserError as error:
-            problems.append(str(error))
-            continue
-        for problem in problems:
-            warn(f"{problem}; using {checkpoint.name} instead")
-        return checkpoint
-    if problems:
-        raise UserError(f"{problems[0]}, and no other is whole: restore one, or train again")
-    return None
+    path = checkpoint / f"{name}.safetensors"
+    try:
+        if is_utf8(path):
+            found = safetensors.torch.load_file(path)
+        else:  # which the library opens no file by
+            found = safetensors.torch.load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise Damaged(f"{checkpoint} is damaged: {path.name} cannot be read ({error})") from None
+    if finite and (wrong := _not_finite(found)):
+        raise Damaged(f"{checkpoint} is damaged: {wrong} in {path.name} is not finite")
+    return found
+
+
+def _not_finite(found: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first tensor with a number that is not finite."""
+    floats = (key for key, tensor in found.items() if tensor.is_floating_point())
+    return next((key for key in floats if not found[key].isfinite().all()), None)
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -163,10 +224,24 @@ def _sweep(folder: Path, name: str) -> None:
     """
     kind = "step-*" if name.startswith("step-") else name
     for leftover in folder.glob(f".new-{kind}"):
-        shutil.rmtree(leftover)
+        _remove(leftover)
     for old in folder.glob(f".old-{kind}"):
         final = folder / old.name.removeprefix(".old-")
         if final.exists():
-            shutil.rmtree(old)
+            _remove(old)
         else:
             old.rename(final)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or a link and not what it leads to; a warning says if that fails."""
+    try:
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        else:
+            shutil.rmtree(path)
+    except OSError as error:
+        warnings.warn(
+            f"{path} is no longer needed and cannot be removed ({error.strerror}): remove it",
+            stacklevel=3,
+        )

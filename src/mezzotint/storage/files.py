@@ -2,13 +2,60 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mezzotint.errors import UserError
+
+FULL = "free space on its disk"
+REMEDIES = {
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EFBIG: "choose a disk that takes larger files",
+    errno.EROFS: "make its disk writable",
+    errno.EACCES: "make its folder writable",
+    errno.EPERM: "make its folder writable",
+    errno.EIO: "check its disk",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENOENT: "make its folder again",
+    errno.ENOTDIR: "choose another folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+"""What to do about a failure to write, by its number."""
+
+
+class Unwritable(UserError, OSError):
+    """A file that the disk does not take: it is full, read-only, failing, or not ours.
+
+    Args:
+        path: The file or folder.
+        cause: What the operating system said.
+        then: What follows the remedy in the message.
+    """
+
+    def __init__(self, path: Path, cause: OSError, then: str = "") -> None:
+        self.path, self.cause = path, cause
+        remedy = REMEDIES.get(cause.errno or 0, "check its disk")
+        super().__init__(f"{path} cannot be written ({cause.strerror}): {remedy}{then}")
+        self.errno = cause.errno
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """A block that writes ``path``: a failure of the disk becomes `Unwritable`."""
+    try:
+        yield
+    except Unwritable:
+        raise
+    except OSError as error:
+        if error.errno not in REMEDIES:
+            raise
+        raise Unwritable(path, error) from None
 
 
 def replace(path: Path, content: bytes | str) -> None:
@@ -18,26 +65,42 @@ def replace(path: Path, content: bytes | str) -> None:
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Path]:
+def beside(path: Path, synced: bool = True) -> Iterator[Path]:
     """Yield a path to write, which takes the place of ``path`` when the block ends.
 
     The path is a hidden one in the same folder, no other process's, of the same suffix. If the
     block raises, what was written is removed and ``path`` stays as it was. Several processes may
-    write the same file: the last to finish is read.
+    write the same file: the last to finish is read. Without ``synced`` a kill leaves the file
+    whole, and a loss of power perhaps not: for the many images of a folder.
+
+    Raises Unwritable where the disk does not take it.
     """
     partial = path.with_name(f".{path.stem[:100]}.partial-{uuid.uuid4().hex}{path.suffix}")
     try:
-        yield partial
-        sync(partial)
-        os.replace(partial, path)
-        sync(path.parent)
+        with written(path):
+            yield partial
+            if synced:
+                sync(partial)
+            os.replace(partial, path)
+            if synced:
+                sync(path.parent)
     finally:
-        partial.unlink(missing_ok=True)  # gone already if it was whole
+        with suppress(OSError):  # it is gone already if it was whole
+            partial.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8; bytes of a path in it that are none are escaped."""
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    """Write text as UTF-8, whole or not at all; bytes of a path in it that are none are escaped."""
+    replace(path, text.encode("utf-8", "backslashreplace"))
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether a path's name is UTF-8; Linux allows any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 FILES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg", ".pdf"}
@@ -51,13 +114,11 @@ def as_folder(path: str | Path) -> Path:
     Raises UserError for a file, for a file's name, and for a name that is not UTF-8.
     """
     folder = Path(path)
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:
+    if not is_utf8(folder):
         raise UserError(
             f"the name of `out` is not UTF-8, {os.fsencode(folder)!r}: choose another, which the "
             "files of weights can be read under"
-        ) from None
+        )
     if folder.is_dir():
         return folder
     if folder.exists():

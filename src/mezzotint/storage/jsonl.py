@@ -8,6 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mezzotint.storage.files import written
+from mezzotint.storage.parse import parsed
+
 
 def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
     """The rows of a file from byte ``start`` on; none if there is no file.
@@ -17,15 +20,25 @@ def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
     found = []
     for line in path.read_bytes()[start:].splitlines() if path.exists() else ():
         with suppress(ValueError):
-            found.append(json.loads(line.decode()))
+            found.append(parsed(line.decode()))
     return [row for row in found if isinstance(row, dict)]
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
-    """Add a row, on a line of its own even after one that a crash cut short."""
+    """Add a row, on a line of its own even after one that a crash cut short.
+
+    Raises Unwritable where the disk does not take it; the file is as it was then.
+    """
     line = json.dumps(row).encode() + b"\n"
-    with path.open("a+b") as file:
-        if file.seek(0, os.SEEK_END):
+    with written(path), path.open("a+b", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        if end:
             file.seek(-1, os.SEEK_END)
             line = line if file.read() == b"\n" else b"\n" + line
-        file.write(line)
+        try:
+            while line:
+                line = line[file.write(line) :]
+        except OSError:
+            with suppress(OSError):
+                file.truncate(end)
+            raise

@@ -8,6 +8,8 @@ from typing import Any
 
 from mezzotint.storage import files, jsonl
 
+LARGE = 2**63  # a count or number beyond it is a damaged one
+
 
 class Log:
     """Append-only rows of JSON; each is flushed, so that a crash costs at most the last one."""
@@ -27,14 +29,39 @@ class Log:
 
 
 def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
-    """The rows of a log from byte ``start`` on; none if there is no log."""
-    return [row for row in jsonl.read(path, start) if "step" in row]
+    """The rows of a log from byte ``start`` on; none if there is no log.
+
+    A row has a step and the images seen, and numbers by name, or a figure. Any other is left out.
+    """
+    return [row for row in jsonl.read(path, start) if _is_row(row)]
+
+
+def _is_row(row: dict[str, Any]) -> bool:
+    rest = {name: value for name, value in row.items() if name not in ("figure", "how")}
+    counts = [rest.get(name) for name in ("step", "images")]
+    return (
+        all(_is_number(value) for value in rest.values())
+        and all(isinstance(count, int) and count >= 0 for count in counts)
+        and ("figure" not in row or _is_figure(row["figure"]))
+    )
+
+
+def _is_figure(figure: Any) -> bool:
+    if not isinstance(figure, dict) or not isinstance(figure.get("name"), str):
+        return False
+    return all(_is_number(figure.get(key)) for key in ("value", "low", "high", "samples"))
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < LARGE)
 
 
 def duration(path: Path) -> float:
     """The seconds that the steps in a log took; interruptions, grids and figures are left out."""
     total, before = 0.0, 0
     for row in read(path):
-        if rate := row.get("images_per_second"):
+        if (rate := row.get("images_per_second", 0)) > 0:
             total, before = total + (row["images"] - before) / rate, row["images"]
     return total

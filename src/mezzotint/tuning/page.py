@@ -8,7 +8,7 @@ from pathlib import Path
 from mezzotint.drawing import heatmap
 from mezzotint.drawing.curves import Panel, Points, draw
 from mezzotint.metrics import Figure
-from mezzotint.storage.files import write_text
+from mezzotint.storage.files import beside, write_text
 from mezzotint.storage.machine import machine
 from mezzotint.tuning.best import front
 from mezzotint.tuning.cells import SweepCell
@@ -92,8 +92,8 @@ def _heat(search: Search, cells: Sequence[SweepCell]) -> None:
         panel, row = (here, scale) if len(scales) > 1 else ("", here)
         panels.setdefault(panel, {})[row, cell.calls] = cell.figure.value
     rows = "guidance scale" if len(scales) > 1 else ""
-    path = search.file.with_name("heatmap.png")
-    heatmap.draw(panels, path, "denoiser calls", rows, cells[0].figure.name, search.sign > 0)
+    with beside(search.file.with_name("heatmap.png")) as path:
+        heatmap.draw(panels, path, "denoiser calls", rows, cells[0].figure.name, search.sign > 0)
 
 
 def _curves(search: Search, cells: Sequence[SweepCell]) -> None:
@@ -108,4 +108,5 @@ def _curves(search: Search, cells: Sequence[SweepCell]) -> None:
     series[FRONT] = [(cell.calls, cell.figure.value) for cell in front(search, cells)]
     y = f"{cells[0].figure.name}, at its best guidance"
     panel = Panel(series, "denoiser calls", y, log_x=True, log_y=True, dashed=[FRONT])
-    draw([panel], search.file.with_name("pareto.png"))
+    with beside(search.file.with_name("pareto.png")) as path:
+        draw([panel], path)

@@ -81,7 +81,9 @@ def known(search: Search, cells: Sequence[SampleConfig]) -> dict[SampleConfig, S
     found = {}
     for row in jsonl.read(search.file):
         with suppress(KeyError, TypeError):  # rows of another program
-            found[_key(row)] = [Figure.read(figure) for figure in row["figures"]]
+            figures = [Figure.read(figure) for figure in row["figures"]]
+            if any(figure.name == search.name for figure in figures):
+                found[_key(row)] = figures
     keys = {settings: _key(search.facts(settings)) for settings in cells}
     return {s: _cell(search, s, found[key]) for s, key in keys.items() if key in found}
 
