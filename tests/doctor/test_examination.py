@@ -179,6 +179,7 @@ def test_of_a_model_that_cannot_be_loaded_the_configuration_is_judged(trained_ld
     configure(trained_ldm, "sample", steps=10, spacing="leading")
     recommend(trained_ldm, steps=10, clipping="none")
     spoil(trained_ldm, "codec", lambda t: {k: t[k] for k in ("mean", "std")})
+    shutil.rmtree(trained_ldm / "checkpoints" / "step-8")  # which would be used instead
     found: list[Finding] = []
     with pytest.raises(UserError, match="missing or extra weights"):
         found.extend(examine(trained_ldm, 20))

@@ -137,7 +137,7 @@ def test_a_resume_is_exact_with_augmentation_and_accumulation(tiny_vae, tmp_path
 
 def assert_begins_as(experiment: Autoencoder, folder: Path, vae: torch.nn.Module) -> None:
     """Network, weights and first reconstruction, those of the average too."""
-    job = AutoencoderJob(settled(experiment, folder), CPU, None)
+    job = AutoencoderJob(settled(experiment, folder, None), CPU, None)
     x = glyphs()[:4].float() / 127.5 - 1
     with torch.no_grad():
         wanted = vae.decode(vae.encode(x)[0])
@@ -165,7 +165,7 @@ def test_it_begins_with_what_diffusers_saved(tiny_vae, tmp_path: Path) -> None:
     theirs.save_pretrained(tmp_path / "theirs")
     begun = replace(tiny_vae, init=str(tmp_path / "theirs"))
     assert_begins_as(begun, tmp_path / "run", load_codec(tmp_path / "theirs").vae)
-    job = AutoencoderJob(settled(begun, tmp_path / "run"), CPU, None)
+    job = AutoencoderJob(settled(begun, tmp_path / "run", None), CPU, None)
     x = glyphs()[:4].float() / 127.5 - 1
     with torch.no_grad():
         wanted = theirs.decode(theirs.encode(x).latent_dist.mode()).sample

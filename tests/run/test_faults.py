@@ -191,7 +191,7 @@ def test_what_goes_on_from_the_one_before_ends_in_the_same_bits(
 
 
 STATES: dict[str, list[object]] = {
-    "step": [None, "12", -1, 8, 12.5],
+    "step": [None, "12", -1, 12.5],
     "pending": [None, 3, [1], [{"loss": "low"}]],
     "shape": [None, 3, [3, 16], [3, "16", 16], [0, 16, 16]],
     "classes": [None, 3, [1, 2]],

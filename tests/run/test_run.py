@@ -216,8 +216,7 @@ def test_a_run_without_a_checkpoint_can_be_begun_anew(tiny, tmp_path) -> None:
 
 
 def test_nothing_of_a_training_without_a_checkpoint_stays_in_the_next(tiny, tmp_path) -> None:
-    brief = replace(tiny.train, snapshots=16, lr=2e-3)
-    shorter = replace(tiny, train=brief, sample_every=16, log_every=32)
+    shorter = replace(tiny, train=replace(tiny.train, snapshots=16, lr=2e-3), sample_every=16)
     first = run(shorter, tmp_path / "run")
     for now in first:
         if now.images >= 24:

@@ -62,7 +62,7 @@ class Saved:
 
 def read(found: Path) -> Saved:
     """Read a checkpoint; Damaged where what it holds does not fit together."""
-    facts = codecs.facts(found, "step", "shape", "classes", "codec", "colour", "data")
+    facts = codecs.facts(found, "step", "shape", "classes", "data")
     ema, raw = (checkpoint.tensors(found, name, finite=False) for name in ("ema", "net"))
     if wrong := unmatched(raw, ema):
         raise Damaged(f"{found} is damaged: net.safetensors has {wrong}")

@@ -21,18 +21,21 @@ from mezzotint.networks.record import CustomConfig
 from mezzotint.pipeline import codecs
 from mezzotint.run.changes import MAY_CHANGE, Changes
 from mezzotint.storage import checkpoint
+from mezzotint.storage.files import replace as replace_file
 from mezzotint.storage.files import written
 from mezzotint.storage.log import read as read_log
 
 BEST = "best"  # the checkpoint with the best figure measured in training
+SAVED = ".saved"  # "1" once a run has saved a checkpoint, before that "0"
 OURS = (".config.", ".lock")  # names that a run which never began may have left behind
 
 
 def check_folder(folder: Path, resume: bool) -> None:
     """Raise UserError unless a training may begin in a folder, or resume the run that it holds.
 
-    A run that was trained, and whose checkpoints are not there, is left alone: they may be on a
-    disk that is not mounted, and beginning anew would remove the rest of the run.
+    A run that has saved checkpoints which are not there is left alone: they may be on a disk that
+    is not mounted, and beginning anew would remove the rest of the run. One that was stopped before
+    its first checkpoint begins anew.
     """
     if not (folder / "config.json").exists():
         if folder.exists() and not (folder.is_dir() and all(map(_ours, os.listdir(folder)))):
@@ -50,11 +53,24 @@ def check_folder(folder: Path, resume: bool) -> None:
             f"{saved} leads to {os.readlink(saved)}, which is not there: mount its disk or restore "
             "it, or choose another `out`"
         )
-    if rows := read_log(folder / "log.jsonl"):
+    if (rows := read_log(folder / "log.jsonl")) and not _nothing_saved(folder):
         raise UserError(
             f"{folder} was trained to step {rows[-1]['step']}, and {saved} holds no checkpoint: "
             f"restore it, or to begin anew remove {folder} or choose another `out`"
         )
+
+
+def note_saved(folder: Path, saved: bool) -> None:
+    """Note beside the checkpoints whether a run has saved any, for when they are out of reach."""
+    replace_file(folder / SAVED, "1" if saved else "0")
+
+
+def _nothing_saved(folder: Path) -> bool:
+    """Whether a run says that it has saved no checkpoint; one of an earlier version says nothing."""
+    try:
+        return (folder / SAVED).read_bytes() == b"0"
+    except OSError:
+        return False
 
 
 def differing(experiment: Configuration, folder: Path, found: Path) -> Changes:

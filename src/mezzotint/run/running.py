@@ -6,11 +6,8 @@ import warnings
 from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration
@@ -21,6 +18,7 @@ from mezzotint.run.changes import in_words
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.folder import check_data, check_folder, differing, locked, processes
 from mezzotint.run.job import Job
+from mezzotint.run.processes import joined, watched
 from mezzotint.run.saving import restore
 from mezzotint.run.steps import Progress, Steps
 from mezzotint.storage import checkpoint
@@ -57,14 +55,15 @@ def run(
             experiment.
     """
     check_folder(folder, resume)
-    accelerator = _accelerator()
+    accelerator = joined()
     main = accelerator.is_main_process
     experiment.train.share(accelerator.num_processes)
     with ExitStack() as stack:
         old = (folder / "config.json").exists()
         if main and old:  # first, so that whatever a training in it does is not looked at
             stack.enter_context(locked(folder))
-        start = _start(experiment, folder, accelerator)
+        with watched(accelerator):
+            start = _start(experiment, folder, accelerator)
         if main and not old:
             stack.enter_context(locked(folder))
             if (folder / "config.json").exists():
@@ -74,7 +73,8 @@ def run(
         begun = "; ".join(filter(None, [_begun(job, folder, start.found), note, start.changes]))
         yield Progress(images, experiment.train.images, note=begun)
         try:
-            steps = Steps(job, folder, accelerator)
+            with watched(accelerator):
+                steps = Steps(job, folder, accelerator)
             yield from steps
         except GeneratorExit:
             if save_when_left:
@@ -82,7 +82,8 @@ def run(
             raise
         except Unwritable as error:
             raise Unwritable(error.path, error.cause, _safe(folder)) from None
-    accelerator.wait_for_everyone()
+    with watched(accelerator):
+        accelerator.wait_for_everyone()
 
 
 @dataclass(frozen=True)
@@ -124,17 +125,6 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
     start = checkpoint.usable(folder / "checkpoints", resumed, warn) or _Start(prepared(None))
     accelerator.wait_for_everyone()
     return start
-
-
-def _accelerator() -> Accelerator:
-    from accelerate import Accelerator, InitProcessGroupKwargs  # imported late: takes a second
-
-    return Accelerator(
-        cpu=not torch.cuda.is_available(),
-        mixed_precision="no",  # the loop does that itself
-        # The other processes wait while the first prepares the data and draws the grids.
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=6))],
-    )
 
 
 def _safe(folder: Path) -> str:

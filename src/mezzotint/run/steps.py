@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mezzotint import config as configuration
 from mezzotint.config.paths import stored
-from mezzotint.errors import Interrupted
+from mezzotint.errors import Interrupted, UserError
 from mezzotint.run import saving
-from mezzotint.run.folder import forget
+from mezzotint.run.folder import forget, locked, note_saved
 from mezzotint.run.job import Job
+from mezzotint.run.processes import Died, watched
 from mezzotint.run.stop import Stop
 from mezzotint.run.watch import Curve, draw, is_drawn
-from mezzotint.storage import checkpoint
+from mezzotint.storage import checkpoint, jsonl
 from mezzotint.storage.files import replace
-from mezzotint.storage.log import Log
+from mezzotint.storage.log import Log, read
 from mezzotint.trainer.loop import Step, train
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class Steps:
         if self.main:
             if not self.state.step:
                 forget(folder)
+            note_saved(folder, bool(self.state.step))
             replace(folder / "config.json", json.dumps(self.config, indent=1))
             self.log = Log(folder / "log.jsonl", self.state.step)
         self.curve = None
@@ -71,31 +74,62 @@ class Steps:
     def __iter__(self) -> Iterator[Progress]:
         """Train; yield after each step and after everything else that takes time.
 
-        Raises Interrupted after SIGINT or SIGTERM, when the step is finished and saved.
+        Raises Interrupted after SIGINT, SIGTERM or SIGHUP, when the step is finished and saved, and
+        Died where another process has died, when the last step that all have made is saved.
         """
+        with Stop(self.accelerator) as stop:  # until all is saved: torchrun signals the survivors
+            try:
+                with watched(self.accelerator):
+                    yield from self._steps(stop)
+            except Died:
+                died = f"another process of this training has died{self._rescue()}"
+                raise Died(died) from None
+
+    def _steps(self, stop: Stop) -> Iterator[Progress]:
         steps = self._train()
-        with Stop(self.accelerator) as stop:
-            yield from self._missed_figure(stop)
+        yield from self._missed_figure(stop)
+        clock = time.perf_counter()
+        for now in _begun(steps, stop):
+            self._count(now, clock)
+            # Write the snapshot first, so that a run resumed from the checkpoint has it.
+            if self.main and self.state.averages and self._due(self.experiment.train.snapshots):
+                saving.snapshot(self.state, self.folder / "averages")
+            caught = stop.number()
+            saves = self.main and (caught or self._due(self.experiment.save_every))
+            yield self._progress(self._saved() if saves else "")
+            if caught:
+                self._leave(caught)
+            yield from self._look(stop)
             clock = time.perf_counter()
-            for now in _begun(steps, stop):
-                self._count(now, clock)
-                caught = stop.number()
-                # Write the snapshot first, so that a run resumed from the checkpoint has it.
-                if self.main and self.state.averages and self._due(self.experiment.train.snapshots):
-                    saving.snapshot(self.state, self.folder / "averages")
-                saves = self.main and (caught or self._due(self.experiment.save_every))
-                yield self._progress(self._saved() if saves else "")
-                if caught:
-                    self._leave(caught)
-                yield from self._look(stop)
-                clock = time.perf_counter()
-            yield from self._missed_grid(stop)
+        yield from self._missed_grid(stop)
 
     def save(self) -> None:
         """Write a checkpoint of the current state, unless it exists or no step was made."""
+        if self.main:
+            self._save()
+
+    def _save(self) -> None:
         here = self.folder / "checkpoints" / f"step-{self.state.step}"
-        if self.main and self.state.step and here not in checkpoint.listed(here.parent):
+        if self.state.step and here not in checkpoint.listed(here.parent):
             self._saved()
+
+    def _rescue(self) -> str:
+        """Save the current state when another process has died; return what to do, for a message.
+
+        The first process saves. Where it is the one that died, its lock of the folder is free, and
+        whichever other takes it saves, with the row of the log that the first has not written.
+        """
+        if not self.state.step:
+            return " before the first step: start it again"
+        if self.main:
+            self._save()
+        else:
+            with suppress(UserError), locked(self.folder):
+                rows = read(self.folder / "log.jsonl")
+                if self.row and (not rows or rows[-1]["step"] < self.row["step"]):
+                    jsonl.append(self.folder / "log.jsonl", self.row)
+                self._save()
+        return f"; step {self.state.step} is saved: go on with `resume=True`"
 
     def _train(self) -> Iterator[Step]:
         state, config = self.state, self.experiment.train
@@ -161,7 +195,11 @@ class Steps:
         facts, more = self.job.finished()
         facts = {**facts, "processes": self.accelerator.num_processes}
         folder, keep = self.folder / "checkpoints", self.experiment.keep
-        return f"saved {saving.save(self.state, folder, self.config, facts, keep, more)}"
+        first = not checkpoint.listed(folder)
+        saved = saving.save(self.state, folder, self.config, facts, keep, more)
+        if first:
+            note_saved(self.folder, True)
+        return f"saved {saved}"
 
     def _drawn(self, stop: Stop) -> Progress:
         return self._progress(draw(self.job, self.folder, self._images(), stop))

@@ -213,12 +213,14 @@ def train(
                 accelerator.backward(loss / config.accumulate)
             for name, value in figures.items():
                 total[name] = total.get(name, 0) + value / config.accumulate
+        # Where another process has died, one of these three raises: up to them nothing is learned,
+        # and after them nothing can fail, so that what is saved then is the state of a step.
+        total = {name: accelerator.reduce(value, "mean") for name, value in total.items()}
         task.agree(accelerator, *drawn)
         norm = accelerator.clip_grad_norm_(net.parameters(), config.clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         ema.update_parameters(bare)
-        total = {name: accelerator.reduce(value, "mean") for name, value in total.items()}
         yield Step(step + 1, total, norm, config.lr_at(step))
 
 
