@@ -45,7 +45,7 @@ def step(folder: Path) -> str:
     return checkpoint.listed(folder / "checkpoints")[-1].name
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_a_training_killed_and_resumed_ends_in_the_same_bits(tiny, tmp_path, count: int) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert trained(tiny, whole, count) == [0] * count
@@ -55,7 +55,7 @@ def test_a_training_killed_and_resumed_ends_in_the_same_bits(tiny, tmp_path, cou
     assert_same(whole, parts)
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_where_one_dies_the_others_save_the_step_and_end(tiny, tmp_path, victim: int) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     codes = killed(tiny, parts, 2, {victim}, signal.SIGKILL)
@@ -71,12 +71,14 @@ def test_where_one_dies_the_others_save_the_step_and_end(tiny, tmp_path, victim:
     assert_same(whole, parts)
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_saves_for_all(tiny, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert killed(tiny, folder, 2, {1}, signal.SIGTERM) == [143, 143]
     assert step(folder) in ("step-5", "step-6")
 
 
+@pytest.mark.slow
 def test_another_number_of_processes_is_said_and_close(tiny, tmp_path: Path) -> None:
     still = replace(tiny, net=replace(tiny.net, dropout=0.0))  # whose masks would be others
     folder, whole = tmp_path / "run", tmp_path / "whole"

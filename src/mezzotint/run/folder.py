@@ -66,7 +66,7 @@ def note_saved(folder: Path, saved: bool) -> None:
 
 
 def _nothing_saved(folder: Path) -> bool:
-    """Whether a run says that it has saved no checkpoint; one of an earlier version says nothing."""
+    """Whether a run says that it has saved no checkpoint; earlier versions say nothing."""
     try:
         return (folder / SAVED).read_bytes() == b"0"
     except OSError:

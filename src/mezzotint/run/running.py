@@ -39,14 +39,15 @@ def run(
 ) -> Generator[Progress, None, None]:
     """Train an experiment in a folder; yield before the first step and after each.
 
-    Processes started by torchrun share each batch. On SIGINT or SIGTERM the current step is
-    finished and saved, and Interrupted is raised.
+    Processes started by torchrun share each batch. On SIGINT, SIGTERM or SIGHUP the current step is
+    finished and saved, and Interrupted is raised. Where another process dies, the last step that
+    all have made is saved, and Died, a UserError, is raised.
 
     Args:
         experiment: What to train, and how.
         folder: The run's folder.
-        resume: Whether to continue from the newest whole checkpoint in the folder. On one process
-            on a CPU the result is the same to the bit as without the interruption.
+        resume: Whether to continue from the newest whole checkpoint in the folder. On a CPU, with
+            as many processes, the result is the same to the bit as without the interruption.
         save_when_left: Whether to write a checkpoint if the generator is closed early.
         note: What else the first note should say.
 
