@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from mezzotint.data.prepared import Prepared
 from mezzotint.errors import UserError
-from mezzotint.storage.arrays import nchw
+from mezzotint.storage.arrays import SUMMED, crc, create, nchw
 from mezzotint.storage.cache import cache_folder, check_room, kept
 from mezzotint.storage.progress import progress
 
@@ -117,15 +118,18 @@ def _load(entry: Path) -> PreparedLatents | None:
     try:
         meta = json.loads((entry / "meta.json").read_text())
         moments = np.load(entry / "moments.npy", mmap_mode="r")
-        mean, std = torch.tensor(meta["mean"]), torch.tensor(meta["std"])
-        return PreparedLatents(moments, mean, std) if [*moments.shape] == meta["shape"] else None
-    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        if [*moments.shape] != meta["shape"] or meta["sum"] != _sum(meta):
+            return None
+        if moments.nbytes <= SUMMED and crc(moments) != meta["moments"]:
+            return None
+        return PreparedLatents(moments, torch.tensor(meta["mean"]), torch.tensor(meta["std"]))
+    except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def _build(data: Prepared, moments: Moments, copies: int, parts: int, building: Path) -> None:
     count = len(data.images)
-    array: npt.NDArray[np.float16] | None = None
+    array: np.memmap[Any, Any] | None = None
     channels = LatentMoments()
     with progress(MofNCompleteColumn()) as bar:
         task = bar.add_task("encoding the images", total=count)
@@ -152,11 +156,17 @@ def _build(data: Prepared, moments: Moments, copies: int, parts: int, building: 
             bar.update(task, completed=rows.stop)
     assert array is not None
     scale = {"mean": channels.mean.tolist(), "std": channels.std.tolist()}
-    meta = {"shape": [*array.shape], **scale}
-    array.flush()  # type: ignore[attr-defined]
+    array.flush()
+    meta = {"shape": [*array.shape], **scale, "moments": crc(array)}
+    meta["sum"] = _sum(meta)
     (building / "meta.json").write_text(json.dumps(meta))
 
 
-def _open(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float16]:
+def _open(path: Path, shape: tuple[int, ...]) -> "np.memmap[Any, Any]":
     check_room(path.parent.parent, 2 * int(np.prod(shape)), "the latents")
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    return create(path, np.float16, shape)
+
+
+def _sum(meta: dict[str, Any]) -> str:
+    facts = [meta[name] for name in ("shape", "mean", "std", "moments")]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -4,12 +4,14 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mezzotint.data.images import Pixels
 from mezzotint.errors import counted
+from mezzotint.storage.arrays import SUMMED, crc
 
 Labels = npt.NDArray[np.int64]
 
@@ -86,19 +88,33 @@ class Prepared:
 
 
 def load(entry: Path) -> Prepared | None:
-    """Return the prepared array in a folder of the cache, or None if it is missing or damaged."""
+    """Return the prepared array in a folder of the cache, or None if it is missing or damaged.
+
+    The sum of labels and facts is checked, and of arrays up to `SUMMED` bytes that of the pixels.
+    """
     try:
         meta = json.loads((entry / "meta.json").read_text())
         images = np.load(entry / "images.npy", mmap_mode="r")
         labels = np.load(entry / "labels.npy")
         if [*images.shape] != meta["shape"] or labels.shape != images.shape[:1]:
             return None
+        if images.dtype != np.uint8 or meta["sum"] != sum_of(meta, labels):
+            return None
+        if images.nbytes <= SUMMED and crc(images) != meta["pixels"]:
+            return None
         labels.setflags(write=False)
         facts = meta["fingerprint"], entry, meta["skipped"]
-        notes = tuple(meta.get("notes", ()))
+        notes = tuple(meta["notes"])
         return Prepared(images, labels, tuple(meta["classes"]), *facts, notes=notes)
-    except (OSError, EOFError, ValueError, KeyError, TypeError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def sum_of(meta: dict[str, Any], labels: Labels) -> str:
+    """Return the SHA-256 of all that an entry of the cache holds except the pixels."""
+    facts = [meta[name] for name in ("shape", "classes", "fingerprint", "skipped", "notes")]
+    told = json.dumps([*facts, meta["pixels"], labels.tolist()])
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def is_same(data: Prepared, fingerprint: str) -> bool:

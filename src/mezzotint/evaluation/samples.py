@@ -23,8 +23,8 @@ from torch import Tensor
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.errors import UserError
 from mezzotint.pipeline.pipeline import Pipeline
-from mezzotint.storage import files
-from mezzotint.storage.cache import cache_folder
+from mezzotint.storage import arrays, files
+from mezzotint.storage.cache import cache_folder, writing
 
 Follow = Callable[[str, float, int], None]  # what is under way, how much is done, of how many
 
@@ -90,8 +90,8 @@ def make(
 
     exactly = replace(pipe, defaults=how)  # as arguments, what is None would be the model's own
     images = exactly.sample(batch, seed=seed, first=i * batch, batch=batch, on_step=on_step)
-    with files.beside(block(folder, i)) as partial:
-        np.save(partial, images.numpy())
+    with writing(folder), files.beside(block(folder, i)) as partial:
+        arrays.save(partial, images.numpy())
 
 
 def block(folder: Path, i: int) -> Path:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mezzotint.errors import UserError
 from mezzotint.metrics.networks import FeatureNetwork
-from mezzotint.storage.arrays import nchw
-from mezzotint.storage.cache import cache_folder, check_room
+from mezzotint.storage.arrays import allocate, nchw
+from mezzotint.storage.cache import cache_folder, check_room, writing
 
 BATCH = 50  # images to a pass: faster on a CPU than larger ones
 
@@ -82,5 +82,6 @@ def _parts(images: np.ndarray, length: int = 1000) -> Iterator[Tensor]:
 def _mapped(rows: int, columns: int) -> np.ndarray:
     folder = cache_folder("features")
     check_room(folder, 4 * rows * columns, "features", "measure fewer images")
-    with tempfile.TemporaryFile(dir=folder) as file:
-        return np.memmap(file, np.float32, "w+", shape=(rows, columns))
+    with writing(folder), tempfile.TemporaryFile(dir=folder) as file:
+        allocate(file.fileno(), 4 * rows * columns)
+        return np.memmap(file, np.float32, "r+", shape=(rows, columns))

@@ -2,12 +2,55 @@
 
 from __future__ import annotations
 
+import io
+import os
+import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+SUMMED = 1 << 28
+"""The most bytes of an array of the cache whose sum is checked when it is read."""
+
+
+def create(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """Make a .npy file that is filled through a memory map, with room on the disk for all of it.
+
+    Without the room a full disk would end the process by a signal. Raises OSError instead.
+    """
+    kind = np.dtype(dtype)
+    header = {"descr": kind.str, "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
+        file.flush()
+        allocate(file.fileno(), start + kind.itemsize * int(np.prod(shape)))
+    return np.memmap(path, kind, "r+", start, shape)
+
+
+def allocate(descriptor: int, size: int) -> None:
+    """Give a file its bytes on the disk, zeros. Raises OSError where there is no room."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+
+
+def save(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write a .npy file. On a full disk numpy's own function does not say that it is full."""
+    content = io.BytesIO()
+    np.save(content, array)
+    path.write_bytes(content.getbuffer())
+
+
+def crc(array: npt.NDArray[Any]) -> int:
+    """Return the CRC-32 of an array's bytes, which are read a part at a time."""
+    found, rows = 0, max(1, (1 << 24) // max(1, array[:1].nbytes))
+    for start in range(0, len(array), rows):
+        found = zlib.crc32(np.ascontiguousarray(array[start : start + rows]), found)
+    return found
 
 
 def nchw(images: npt.NDArray[Any] | Tensor) -> Tensor:

@@ -1,12 +1,11 @@
 """The cache: what was downloaded or prepared once, and how a file gets there."""
 
+import errno
 import hashlib
 import http.client
 import io
 import os
 import shutil
-import tempfile
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,10 +15,12 @@ from typing import TypeVar
 from rich.progress import DownloadColumn
 
 from mezzotint.errors import UserError
-from mezzotint.storage.files import beside
+from mezzotint.storage import leftovers
+from mezzotint.storage.files import beside, sync
 from mezzotint.storage.progress import progress
 
 T = TypeVar("T")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def cache_folder(part: str) -> Path:
@@ -34,7 +35,13 @@ def cache_folder(part: str) -> Path:
         shared = os.environ.get("XDG_CACHE_HOME")
         cache = (Path(shared) if shared else _home() / ".cache") / "mezzotint"
     try:
+        str(cache).encode()
         (cache / part).mkdir(parents=True, exist_ok=True)
+    except UnicodeEncodeError:  # the library that reads references takes no such path
+        raise UserError(
+            f"the path of the cache is not UTF-8, {os.fsencode(cache)!r}: set MEZZOTINT_CACHE to "
+            "another folder"
+        ) from None
     except OSError as error:
         raise UserError(
             f"cannot make the cache folder {cache / part} ({error.strerror}): "
@@ -64,7 +71,7 @@ def download(url: str, sha256: str, name: str, instead: str) -> Path:
     if target.exists():
         return target
     try:
-        with beside(target) as partial:
+        with writing(target.parent), beside(target) as partial:
             with partial.open("wb") as file:
                 digest = _fetch(url, file, name)
             if digest != sha256:
@@ -101,6 +108,11 @@ def kept(entry: Path, load: Callable[[Path], T | None], build: Callable[[Path], 
     found = load(entry)
     if found is not None:
         return found
+    if entry.exists() and not os.access(entry, os.R_OK | os.X_OK):
+        raise UserError(
+            f"{entry} belongs to another user, who does not let you read it: ask for `chmod -R "
+            "g+rX` of it, or set MEZZOTINT_CACHE to a folder of your own"
+        )
     with begun(entry.parent, entry.name) as building:
         build(building)
         return commit(building, entry, load)
@@ -111,21 +123,42 @@ def begun(cache: Path, name: str) -> Iterator[Path]:
     """Yield an empty folder of the cache to build an entry in.
 
     It is removed at the end unless it was committed, so a crash leaves nothing that could be taken
-    for an entry.
+    for an entry; what killed processes left is removed. Raises UserError where the cache cannot be
+    written, and on a full disk.
     """
-    _remove_leftovers(cache)
-    building = Path(tempfile.mkdtemp(dir=cache, prefix=f"{name}.partial-"))
+    leftovers.remove(cache)
+    with writing(cache), leftovers.unfinished(cache, name, "", Path.mkdir) as building:
+        try:
+            yield building
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Say in one line what to do where a folder of the cache cannot be written, or is full."""
     try:
-        yield building
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        yield
+    except OSError as error:
+        ours = error.filename and Path(os.fsdecode(error.filename)).is_relative_to(folder)
+        if error.errno not in _FULL and not (isinstance(error, PermissionError) and ours):
+            raise
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror}): free space there, or set "
+            "MEZZOTINT_CACHE to another disk, and give the command again; what the cache held "
+            "before is whole"
+        ) from None
 
 
 def commit(building: Path, entry: Path, load: Callable[[Path], T | None]) -> T:
     """Give a finished entry its name and load it, unless another process was faster.
 
-    Of two processes that build the same entry, the second to finish throws its own away.
+    All of it is on the disk before it gets the name. Of two processes that build the same entry,
+    the second to finish throws its own away.
     """
+    for file in building.iterdir():
+        sync(file)
+    sync(building)
     try:
         building.rename(entry)
     except OSError:  # there is one already: another process's, or a damaged one
@@ -134,6 +167,7 @@ def commit(building: Path, entry: Path, load: Callable[[Path], T | None]) -> T:
             return found
         shutil.rmtree(entry)
         building.rename(entry)
+    sync(entry.parent)
     found = load(entry)
     assert found is not None, f"{entry} was built and cannot be read"
     return found
@@ -142,7 +176,7 @@ def commit(building: Path, entry: Path, load: Callable[[Path], T | None]) -> T:
 def check_room(folder: Path, needed: int, what: str, instead: str = "") -> None:
     """Raise UserError unless the disk that holds a folder of the cache has room for ``what``.
 
-    A memory-mapped file that outgrows its disk would kill the process without a word.
+    What killed processes left in the folder is removed first.
 
     Args:
         folder: where it is to be written.
@@ -150,6 +184,7 @@ def check_room(folder: Path, needed: int, what: str, instead: str = "") -> None:
         what: its name, in the plural.
         instead: what a person may do other than set another cache.
     """
+    leftovers.remove(folder)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
@@ -160,14 +195,3 @@ def check_room(folder: Path, needed: int, what: str, instead: str = "") -> None:
 
 def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove unfinished entries of killed processes from a folder of the cache, after a week.
-
-    They are not removed sooner, because writing through a memory map does not update the folder's
-    time.
-    """
-    for left in folder.glob("*.partial-*"):
-        if time.time() - left.stat().st_mtime > 7 * 86_400:
-            shutil.rmtree(left, ignore_errors=True)

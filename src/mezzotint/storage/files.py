@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mezzotint.errors import UserError
+from mezzotint.storage import leftovers
 
 FULL = "free space on its disk"
 REMEDIES = {
@@ -68,25 +68,31 @@ def replace(path: Path, content: bytes | str) -> None:
 def beside(path: Path, synced: bool = True) -> Iterator[Path]:
     """Yield a path to write, which takes the place of ``path`` when the block ends.
 
-    The path is a hidden one in the same folder, no other process's, of the same suffix. If the
-    block raises, what was written is removed and ``path`` stays as it was. Several processes may
-    write the same file: the last to finish is read. Without ``synced`` a kill leaves the file
-    whole, and a loss of power perhaps not: for the many images of a folder.
+    The path is a hidden, empty file in the same folder, no other process's, of the same suffix. If
+    the block raises, what was written is removed and ``path`` stays as it was; what a killed
+    process wrote of ``path`` is removed too. Several processes may write the same file: the last to
+    finish is read. Without ``synced`` a kill leaves the file whole, and a loss of power perhaps
+    not, and nothing else is removed: for the many images of a folder.
 
     Raises Unwritable where the disk does not take it.
     """
-    partial = path.with_name(f".{path.stem[:100]}.partial-{uuid.uuid4().hex}{path.suffix}")
-    try:
-        with written(path):
+    name = f".{path.stem[:100]}"
+    if synced:
+        leftovers.remove(path.parent, name, path.suffix)
+    with (
+        written(path),
+        leftovers.unfinished(path.parent, name, path.suffix, Path.touch) as partial,
+    ):
+        try:
             yield partial
             if synced:
                 sync(partial)
             os.replace(partial, path)
             if synced:
                 sync(path.parent)
-    finally:
-        with suppress(OSError):  # it is gone already if it was whole
-            partial.unlink()
+        finally:
+            with suppress(OSError):  # it is gone already if it was whole
+                partial.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,13 +3,25 @@
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn, TaskID
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from mezzotint.drawing.bars import UNDER_WAY
+from mezzotint.errors import printable
 
 
 class Noted(Progress):
     """A progress bar that says what is in progress, whether it is shown or not."""
+
+    def add_task(self, description: str, *values: Any, **named: Any) -> TaskID:
+        return super().add_task(printable(description), *values, **named)
 
     def update(self, task_id: TaskID, *values: Any, **named: Any) -> None:
         super().update(task_id, *values, **named)
@@ -32,7 +44,10 @@ def progress(column: ProgressColumn) -> Progress:
     """
     console = Console(stderr=True)
     return Noted(
-        *Progress.get_default_columns(),
+        TextColumn("{task.description}", markup=False),  # it may have the name of a file
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
         column,
         console=console,
         transient=True,
