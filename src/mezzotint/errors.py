@@ -23,6 +23,8 @@ from collections.abc import Iterable, Mapping
 from typing import Generic, NoReturn, TypeVar
 
 T = TypeVar("T")
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _ARGUMENT = re.compile(r"`([a-z]\w*)(?:=([^`]+))?`")
 
 
@@ -61,6 +63,32 @@ def as_flags(text: str) -> str:
         return f"--{name}" if value in (None, "True") else f"--{name} {value.strip(chr(34))}"
 
     return _ARGUMENT.sub(flag, text)
+
+
+def printable(text: str) -> str:
+    r"""Return text without what moves a terminal's cursor or turns the order of writing.
+
+    Such a character, which the name of a file or a class may have, is written as Python would:
+    ``\x1b``, ``\u202e``. So is a byte of a name that is not UTF-8.
+    """
+    return without_bidi(without_controls(text))
+
+
+def without_controls(text: str) -> str:
+    """Return text whose control characters, and bytes that are not UTF-8, are written out."""
+    return _CONTROL.sub(_written_out, text)
+
+
+def without_bidi(text: str) -> str:
+    """Return text whose marks of the direction of writing are written out."""
+    return text if text.isascii() else _BIDI.sub(_written_out, text)
+
+
+def _written_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a name of a file
+        return f"\\x{code - 0xDC00:02x}"
+    return found[0].encode("unicode_escape").decode()
 
 
 def counted(number: int, one: str, more: str = "") -> str:

@@ -11,7 +11,7 @@ from importlib import import_module
 from io import TextIOWrapper
 
 import mezzotint
-from mezzotint.errors import Interrupted, UserError, as_flags, nearest
+from mezzotint.errors import Interrupted, UserError, as_flags, nearest, printable
 
 VERBS = {
     "train": [
@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
     It exits with 0 on success, 2 if the user made a mistake, 128 + the number of a signal, and 1 if
     `doctor` found something wrong.
     """
-    warnings.formatwarning = lambda message, *_: f"mezzotint: warning: {as_flags(str(message))}\n"
+    warnings.formatwarning = lambda message, *_: f"mezzotint: warning: {_line(str(message))}\n"
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # names of files may not be UTF-8
             stream.reconfigure(errors="backslashreplace")
@@ -158,5 +158,10 @@ def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"mezzotint: {' '.join(as_flags(message).split())}", file=sys.stderr)
+    print(f"mezzotint: {_line(message)}", file=sys.stderr)
     sys.exit(code)
+
+
+def _line(message: str) -> str:
+    """Return a message as one line of flags, whatever the names in it are made of."""
+    return printable(" ".join(as_flags(message).split()))

@@ -56,7 +56,8 @@ def parse(default: T, arguments: list[str], program: str, first: Collection[str]
     arguments = ["--help" if word == HELP_ALL else word for word in arguments]
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        help_to = getattr(sys.stdout, "stream", sys.stdout)  # which tyro may colour
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(help_to):
             flags, unknown = tyro.cli(
                 type(default),
                 prog=program,

@@ -8,6 +8,7 @@ import time
 from typing import Any, TextIO
 
 from mezzotint.drawing.bars import FIRST, UNDER_WAY
+from mezzotint.errors import printable
 from mezzotint.storage.progress import in_words
 
 SILENCE, LATER, LONG = 9.0, 60.0, 600.0  # seconds; after ten minutes without a terminal, a minute
@@ -15,17 +16,29 @@ TICK = 0.5
 
 
 class Heard:
-    """A stream that notes when something was last written to it."""
+    """A stream that notes when something was last written to it.
 
-    def __init__(self, stream: TextIO, patience: Patience) -> None:
-        self._stream, self._patience = stream, patience
+    If it is ``plain``, control characters other than line feeds and tabs are written out: what is
+    printed there is text, in which names of files and classes may have any characters. The other
+    stream is for bars, which move the cursor.
+    """
+
+    def __init__(self, stream: TextIO, patience: Patience, *, plain: bool) -> None:
+        self.stream, self._patience, self._plain = stream, patience, plain
 
     def write(self, text: str) -> int:
         self._patience.heard = time.monotonic()
-        return self._stream.write(text)
+        if self._plain:
+            text = "".join(map(_text, text.splitlines(keepends=True)))
+        return self.stream.write(text)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.stream, name)
+
+
+def _text(line: str) -> str:
+    end = "\n" if line.endswith("\n") else ""
+    return "\t".join(map(printable, line.removesuffix("\n").split("\t"))) + end
 
 
 class Patience:
@@ -47,7 +60,8 @@ class Patience:
     def __enter__(self) -> Patience:
         if FIRST:
             UNDER_WAY.clear()
-            streams: Any = [Heard(stream, self) for stream in self.before]
+            out, err = self.before
+            streams: Any = Heard(out, self, plain=True), Heard(err, self, plain=False)
             sys.stdout, sys.stderr = streams
             self.thread.start()
         return self
@@ -65,4 +79,8 @@ class Patience:
             if now - self.heard >= (LATER if far else SILENCE):
                 self.heard = now
                 what = UNDER_WAY.get("what", self.verb)
-                print(f"{in_words(now - self.began)}: {what}", file=self.before[1], flush=True)
+                print(
+                    f"{in_words(now - self.began)}: {printable(what)}",
+                    file=self.before[1],
+                    flush=True,
+                )

@@ -16,6 +16,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from mezzotint.errors import printable
+
 FIRST = os.environ.get("RANK", "0") == "0"  # under torchrun one process speaks for all
 
 
@@ -38,7 +40,7 @@ def bar(
     """
     console = Console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(unit),
@@ -75,7 +77,7 @@ class Follower:
         if not self.bar or what != self.what:
             self.stop()
             self.bar, self.what = bar(self.unit, hidden=not FIRST, transient=True), what
-            self.bar.add_task(what, total=total, loss="")
+            self.bar.add_task(printable(what), total=total, loss="")
             self.bar.start()
         share = f"{what}, {int(done):,} of {total:,}"
         UNDER_WAY["what"] = share if done < total else f"still working after {share}"

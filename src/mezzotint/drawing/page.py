@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from mezzotint.errors import without_bidi
+
 if TYPE_CHECKING:
     from markupsafe import Markup
 
@@ -79,7 +81,10 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """Return the page as HTML, with all text escaped and all ids unique."""
+    """Return the page as HTML, with all text escaped and all ids unique.
+
+    Names in it may be written in any direction: each cell, and each name of a line, is isolated.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -88,9 +93,16 @@ def render(page: Page) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_readable,
     )
     environment.filters["own"] = _own
     return environment.get_template("page.html.j2").render(page=page)
+
+
+def _readable(value: object) -> object:
+    """Write out the marks in a text, such as a class's name, that turn what follows it around."""
+    plain = isinstance(value, str) and not hasattr(value, "__html__")
+    return without_bidi(str(value)) if plain else value
 
 
 def is_page(path: Path) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.progress import Progress as Bar
 
 from mezzotint.drawing.bars import FIRST, UNDER_WAY, Rate, bar, on_terminal
+from mezzotint.errors import printable
 from mezzotint.run.steps import Progress
 
 
@@ -47,14 +48,17 @@ class TrainingBar:
         if not self.bar or what != self.what:
             self.stop()
             self.bar, self.what = bar("images", Rate(), hidden=not self.shown), what
-            self.bar.add_task(what, total=now.total, completed=now.images, loss="")
+            self.bar.add_task(printable(what), total=now.total, completed=now.images, loss="")
             self.bar.start()
         loss = f"loss {now.loss:.4f}" if now.loss == now.loss else ""
         UNDER_WAY["what"] = f"{what}, {now.images:,} of {now.total:,} images  {loss}".rstrip()
         self.bar.update(self.bar.task_ids[0], completed=now.images, total=now.total, loss=loss)
         if now.note and self.shown:
             self.bar.console.print(
-                f"{now.images:>9,} images  {loss}  {now.note}", highlight=False, soft_wrap=True
+                f"{now.images:>9,} images  {loss}  {printable(now.note)}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
             )
 
     def stop(self) -> None:
