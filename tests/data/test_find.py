@@ -67,11 +67,10 @@ def test_a_clone_of_a_data_set_of_the_hub(animals, tmp_path, write_parquet):
         find_source(str(root))
 
 
-def rename_to_jpeg(folder):
-    """Three of the five images of `animals` get the suffix of a JPEG."""
-    (folder / "cats" / "a.png").rename(folder / "cats" / "a.JPG")
-    (folder / "cats" / "more" / "c.png").rename(folder / "cats" / "more" / "c.x.jpeg")
-    (folder / "dogs" / "a.png").rename(folder / "dogs" / "a.jfif")
+def make_jpegs(folder):
+    """Three of the five images of `animals` become JPEG, whatever their names say."""
+    for name in ("cats/a.png", "cats/more/c.png", "dogs/a.png"):
+        Image.open(folder / name).save(folder / name, "JPEG")
 
 
 def pack(folder):
@@ -80,8 +79,8 @@ def pack(folder):
 
 def test_jpegs_of_a_folder_and_a_zip(animals):
     assert jpegs(str(animals), "train") == jpegs(pack(animals), "train") == 0
-    rename_to_jpeg(animals)
-    (animals / "cats" / ".hidden.jpg").write_bytes(b"x")
+    make_jpegs(animals)
+    (animals / "cats" / "b.png").rename(animals / "cats" / "b.jpg")  # a PNG all the same
     assert jpegs(str(animals), "train") == jpegs(pack(animals), "train") == 3
     assert jpegs(str(animals / "dogs"), "train") == 1
 
@@ -89,7 +88,7 @@ def test_jpegs_of_a_folder_and_a_zip(animals):
 def test_jpegs_of_a_split(animals, tmp_path):
     root = tmp_path / "both"
     shutil.copytree(animals, root / "train")
-    rename_to_jpeg(animals)
+    make_jpegs(animals)
     shutil.copytree(animals, root / "val")
     for data in (str(root), pack(root)):
         assert jpegs(data, "train") == 0
@@ -98,14 +97,14 @@ def test_jpegs_of_a_split(animals, tmp_path):
             jpegs(data, "test")
 
 
-def test_other_data_holds_no_jpeg_files(tmp_path, encode, noise, write_parquet):
+def test_jpegs_in_parquet_and_none_in_other_data(tmp_path, encode, noise, write_parquet):
     pixels = noise(0, 2, 6, 8, 3)
     np.save(tmp_path / "a.npy", pixels)
-    content = encode(Image.fromarray(pixels[0]), "JPEG")
-    parquet = write_parquet(tmp_path / "set" / "a.parquet", [content])
-    (tmp_path / "set" / "a.jpg").write_bytes(content)  # a folder of parquet files reads only those
-    others = ("glyphs", "cifar10", tmp_path / "a.npy", parquet, parquet.parent)
-    assert [jpegs(str(data), "train") for data in others] == [0] * len(others)
+    rows = [encode(Image.fromarray(pixels[0]), kind) for kind in ("JPEG", "PNG", "JPEG")]
+    parquet = write_parquet(tmp_path / "set" / "a.parquet", [*rows, None])
+    assert jpegs(str(parquet), "train") == jpegs(str(parquet.parent), "train") == 2
+    others = ("glyphs", "cifar10", str(tmp_path / "a.npy"))
+    assert [jpegs(data, "train") for data in others] == [0, 0, 0]
 
 
 def test_a_class_whose_name_is_no_utf_8_has_one_that_can_be_written(tmp_path: Path) -> None:

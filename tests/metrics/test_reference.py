@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from metrics.pixels import pictures, pixel_network
@@ -117,3 +120,42 @@ def test_it_fits_its_own_network_and_size() -> None:
 def test_what_it_does_not_fit_is_named(facts: dict, size: tuple[int, int], message: str) -> None:
     with pytest.raises(UserError, match=message):
         fitting(of(), pixel_network(**facts), size)
+
+
+def test_a_reference_that_was_changed_is_refused() -> None:
+    """A changed reference moved a distance from 11.3 to 85.4 without a word."""
+    whole = of()
+    with safe_open(whole.path, "pt") as file:
+        facts, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    other = json.dumps({**json.loads(facts["origin"]), "count": 61})
+    for told, held in (
+        (facts, {**tensors, "mean": tensors["mean"] + 1}),
+        ({**facts, "origin": other}, tensors),
+    ):
+        save_file(held, whole.path, told)
+        with pytest.raises(UserError, match=r"is damaged \(mean does not match .*: delete it"):
+            of().distance(torch.ones(4), torch.eye(4))
+    save_file(tensors, whole.path, {k: v for k, v in facts.items() if k != "sums"})
+    assert of().distance(torch.ones(4), torch.eye(4)) > 0  # of an older mezzotint
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_fills_while_a_reference_is_kept(monkeypatch, number) -> None:
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(UserError, match=r"references cannot be written \(.*\): free space"):
+            of()
+    found = of()
+    assert [path for path in found.path.parent.iterdir() if ".partial" in path.name] == []
+
+
+def test_a_disk_that_fills_while_features_are_collected(monkeypatch) -> None:
+    def full(descriptor: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("mezzotint.metrics.features.allocate", full)
+    with pytest.raises(UserError, match=r"features cannot be written \(No space left"):
+        of(data="another")

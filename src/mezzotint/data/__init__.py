@@ -3,11 +3,12 @@
 from mezzotint.data.augment import TOLD, flip, kornia_augmentation, non_leaking
 from mezzotint.data.describing import Description, SplitDescription, describe
 from mezzotint.data.find import find_source, jpegs
-from mezzotint.data.images import UnreadableImage, fit, read_image
+from mezzotint.data.images import fit, read_image
 from mezzotint.data.latents import PreparedLatents, prepare_latents
 from mezzotint.data.order import rows
 from mezzotint.data.prepared import Prepared
 from mezzotint.data.preparing import held_out, prepare
+from mezzotint.data.reading import UnreadableImage
 from mezzotint.data.source import Item, Kind, Source, no_split
 from mezzotint.data.sources import SOURCES
 

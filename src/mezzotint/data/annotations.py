@@ -7,7 +7,9 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 
+from mezzotint.data.labels import numbered
 from mezzotint.data.naming import nfc, plain
+from mezzotint.data.reading import UnreadableImage
 from mezzotint.data.source import UNLABELLED, Unlabelled
 from mezzotint.data.tree import Folder, Names, Tree
 
@@ -57,10 +59,10 @@ def _edm_labels(
     rows = [given[file] for file in files]
     if wrong := [v for v in rows if isinstance(v, bool) or not isinstance(v, int) or v < 0]:
         raise Unlabelled(f"{what} has the label {wrong[0]!r:.50}: give integers from 0")
-    return rows, tuple(str(k) for k in range(max(rows) + 1))
+    return rows, numbered(what, max(rows))
 
 
-def class_names(tree: Tree, chain: Sequence[Folder], folders: Sequence[str]) -> tuple[str, ...]:
+def renamed(tree: Tree, chain: Sequence[Folder], folders: Sequence[str]) -> tuple[str, ...]:
     """Return the names of classes, which ``Labels.json`` may give for the names of folders.
 
     If several classes share a name, each gets its folder's name after it.
@@ -120,7 +122,7 @@ def _column(rows: list[list[str]], files: Names, number: dict[str, int]) -> list
 
 def _rows(tree: Tree, name: PurePosixPath) -> list[list[str]]:
     """Return the rows of a table, or none if the file is not a table."""
-    with suppress(OSError, UnicodeDecodeError, csv.Error):
+    with suppress(UnreadableImage, UnicodeDecodeError, csv.Error):
         lines = tree.read(name).decode("utf-8-sig").splitlines()
         mark = "\t" if lines and "\t" in lines[0] else "," if lines and "," in lines[0] else " "
         return [row for row in csv.reader(lines, delimiter=mark) if row]
@@ -128,6 +130,11 @@ def _rows(tree: Tree, name: PurePosixPath) -> list[list[str]]:
 
 
 def _json(tree: Tree, name: PurePosixPath) -> Any:
-    with suppress(OSError, ValueError):
+    """Return what a file holds. Raises `Unlabelled` if it is not JSON: labels may be in it."""
+    try:
         return json.loads(tree.read(name))
-    return None
+    except UnreadableImage as error:
+        reason = str(error)
+    except (ValueError, RecursionError) as error:
+        reason = "it nests too deeply" if isinstance(error, RecursionError) else f"{error}"
+    raise Unlabelled(f"{tree.place}/{name} cannot be read as JSON ({reason}): repair or remove it")

@@ -6,6 +6,7 @@ The folder holds `images.npy`, `labels.npy` and `meta.json`.
 import hashlib
 import json
 import os
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,16 +17,20 @@ from typing import Any
 import numpy as np
 from rich.progress import MofNCompleteColumn
 
-from mezzotint.data.images import Pixels, UnreadableImage
+from mezzotint.data.images import Pixels
 from mezzotint.data.naming import shown
+from mezzotint.data.prepared import sum_of
+from mezzotint.data.reading import UnreadableImage
 from mezzotint.data.source import UNLABELLED, Item, Source
 from mezzotint.errors import UserError
+from mezzotint.storage import arrays
 from mezzotint.storage.cache import check_room
 from mezzotint.storage.progress import progress
 
 Decoded = tuple[Item, Pixels | UnreadableImage]
 
 _CHUNK = 32  # images to a task: a task costs as much as decoding a small image
+_HELD = 1 << 30  # bytes of decoded images that wait for their turn, in all tasks together
 
 
 def build(source: Source, size: int | None, skip_bad: bool, folder: Path) -> str:
@@ -56,7 +61,7 @@ def build(source: Source, size: int | None, skip_bad: bool, folder: Path) -> str
     rows = np.array(labels, dtype="<i8")
     sha.update(rows.tobytes())
     sha.update(json.dumps([shape, source.classes]).encode())
-    np.save(folder / "labels.npy", rows)
+    arrays.save(folder / "labels.npy", rows)
     fingerprint: str = sha.hexdigest()
     meta = {
         "shape": shape,
@@ -64,7 +69,9 @@ def build(source: Source, size: int | None, skip_bad: bool, folder: Path) -> str
         "fingerprint": fingerprint,
         "skipped": len(bad),
         "notes": source.notes,
+        "pixels": writer.crc,
     }
+    meta["sum"] = sum_of(meta, rows)
     (folder / "meta.json").write_text(json.dumps(meta, indent=1))
     return fingerprint
 
@@ -108,6 +115,13 @@ def _check(
             + shown([f"{item.name} ({reason})" for item, reason in bad], 5)
             + "; remove them or pass `skip_bad=True`"
         )
+    if 2 * len(bad) > source.count:
+        raise UserError(
+            f"{len(bad)} of {source.count} images cannot be read, and `skip_bad=True` leaves out "
+            "no more than half: "
+            + shown([f"{item.name} ({reason})" for item, reason in bad], 5)
+            + "; repair or remove them"
+        )
     lost = {item.label for item, _ in bad} - set(labels)
     if lost:
         names = shown([source.classes[label] for label in sorted(lost) if source.classes], 5)
@@ -120,22 +134,42 @@ def _check(
 def _decoded(items: Iterable[Item], size: int | None) -> Iterator[Decoded]:
     """The images in order, decoded by as many threads as there are processors.
 
-    Only a few chunks are in memory at a time.
+    Only a few chunks are in memory at a time, and they are short where images are large.
     """
-
-    def decode(chunk: list[Item]) -> list[Decoded]:
-        return [(item, _attempt(item, size)) for item in chunk]
-
-    stream = iter(items)
+    stream, length = iter(items), _CHUNK if size else 1
     workers = os.cpu_count() or 1
-    pending: deque[Future[list[Decoded]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        while chunk := list(islice(stream, _CHUNK)):
-            pending.append(pool.submit(decode, chunk))
-            if len(pending) > 2 * workers:
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
+    share = _HELD // (2 * workers + 1)
+    pending: deque[Future[tuple[list[Decoded], list[Item]]]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        while (chunk := list(islice(stream, length))) or pending:
+            if chunk:
+                pending.append(pool.submit(_chunk, chunk, size, share))
+            if not chunk or len(pending) > 2 * workers:
+                done, rest = pending.popleft().result()
+                largest = max(_bytes(pixels) for _, pixels in done)
+                length = max(1, min(_CHUNK, share // max(1, largest)))
+                yield from done
+                yield from ((item, _attempt(item, size)) for item in rest)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _chunk(items: list[Item], size: int | None, most: int) -> tuple[list[Decoded], list[Item]]:
+    """Decode items until there are more bytes than ``most``, and return what is left of them."""
+    done: list[Decoded] = []
+    held = 0
+    for item in items:
+        if held > most:
+            break
+        pixels = _attempt(item, size)
+        done.append((item, pixels))
+        held += _bytes(pixels)
+    return done, items[len(done) :]
+
+
+def _bytes(pixels: Pixels | UnreadableImage) -> int:
+    return 0 if isinstance(pixels, UnreadableImage) else pixels.nbytes
 
 
 def _attempt(item: Item, size: int | None) -> Pixels | UnreadableImage:
@@ -152,7 +186,7 @@ class _Writer:
         self.path = path
         self.count = count
         self.kept = 0
-        self.sha = hashlib.sha256()
+        self.sha, self.crc = hashlib.sha256(), 0
         self.first = ""
         self.array: Any = None
 
@@ -168,6 +202,7 @@ class _Writer:
             )
         self.array[self.kept] = pixels
         self.sha.update(pixels.tobytes())
+        self.crc = zlib.crc32(pixels.tobytes(), self.crc)
         self.kept += 1
 
     def close(self) -> tuple[list[int], Any]:
@@ -185,6 +220,4 @@ class _Writer:
     def _open(self, count: int, shape: tuple[int, ...]) -> Any:
         needed = count * int(np.prod(shape))
         check_room(self.path.parent.parent, needed, "the prepared images", "pass `size`")
-        return np.lib.format.open_memmap(
-            self.path, mode="w+", dtype=np.uint8, shape=(count, *shape)
-        )
+        return arrays.create(self.path, np.uint8, (count, *shape))

@@ -13,11 +13,12 @@ import numpy as np
 from PIL import Image
 
 from mezzotint.data.find import opened, recognise
-from mezzotint.data.images import UnreadableImage
+from mezzotint.data.formats import PILLOW
 from mezzotint.data.naming import WORDS, shown
+from mezzotint.data.reading import UnreadableImage
 from mezzotint.data.source import Item, NoSplit, Source
 from mezzotint.data.tree import LeftOut
-from mezzotint.errors import UserError, counted
+from mezzotint.errors import UserError, counted, printable
 
 SEEN = 1_000
 """How many images of a split are looked at for their sizes and modes."""
@@ -95,7 +96,7 @@ class Description:
         found += [line for split in self.splits for line in split.lines()]
         found += [f"left out: {left}" for left in self.left_out]
         found += [f"warning: {warning}" for warning in self.warnings]
-        return "\n".join(found)
+        return "\n".join(map(printable, found))
 
     def as_json(self) -> dict[str, Any]:
         """Return the description as JSON holds it; a size is written "WIDTHxHEIGHT"."""
@@ -184,7 +185,8 @@ def _looked_at(item: Item) -> tuple[tuple[int, int], str]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 file = item.file()
-                with Image.open(file if isinstance(file, Path) else io.BytesIO(file)) as image:
+                place = file if isinstance(file, Path) else io.BytesIO(file)
+                with Image.open(place, formats=PILLOW) as image:
                     return image.size, image.mode
         except UnreadableImage:
             raise

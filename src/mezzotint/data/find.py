@@ -2,13 +2,14 @@
 
 import difflib
 import os
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import Path
 
+from mezzotint.data.formats import JPEG
+from mezzotint.data.reading import UnreadableImage, read_head
 from mezzotint.data.source import Kind, Source
 from mezzotint.data.sources import SOURCES
 from mezzotint.errors import UserError
-
-_JPEG = {".jpg", ".jpeg", ".jfif"}
 
 
 def find_source(data: str, split: str = "train") -> Source:
@@ -62,17 +63,24 @@ def recognise(data: str) -> tuple[str, Kind]:
 
 
 def jpegs(data: str, split: str) -> int:
-    """How many of a split's images are JPEG files, by their suffix.
+    """Return how many of a split's images are JPEG files by their first bytes, whatever their name.
 
-    They lie in a folder or a zip; of every other kind of data the answer is 0. Raises as
-    `find_source`.
+    Raises as `find_source`, and UserError for a file that cannot be read now.
     """
     place, kind = recognise(data)
     source = opened(place, kind, split, conditional=False)
     if not source.files:
         return 0
-    names = (PurePosixPath(item.name) for item in source.items())
-    return sum(name.suffix.lower() in _JPEG for name in names)
+    return sum(item.file is not None and _begins_as_jpeg(item.file) for item in source.items())
+
+
+def _begins_as_jpeg(file: Callable[[], Path | bytes]) -> bool:
+    try:
+        found = file()
+        head = found if isinstance(found, bytes) else read_head(found, len(JPEG))
+        return head.startswith(JPEG)
+    except UnreadableImage:
+        return False
 
 
 def _is_name(data: str, written: str) -> bool:

@@ -19,8 +19,16 @@ SUFFIXES = frozenset(
         *(".j2k", ".jpx", ".jpc", ".jpf", ".tga", ".qoi", ".pcx", ".sgi", ".psd", ".dds", ".ico"),
     )
 )
+PILLOW = (
+    *("PNG", "JPEG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "AVIF", "PPM", "JPEG2000"),
+    *("TGA", "QOI", "PCX", "SGI", "PSD", "DDS", "ICO"),
+)
+"""The formats that Pillow may take a file for: no others, such as EPS, whose reader is a program
+that the file drives."""
+JPEG = b"\xff\xd8\xff"
+"""How a JPEG file begins."""
 _BEGINNINGS = (
-    *(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0"),
+    *(b"\x89PNG\r\n\x1a\n", JPEG, b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0"),
     *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51", b"qoif"),
 )
 _OTHERS = re.compile(

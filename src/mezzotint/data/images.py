@@ -20,18 +20,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mezzotint.data.formats import HEAD, foreign, raw
+from mezzotint.data.formats import HEAD, PILLOW, foreign, raw
+from mezzotint.data.in_flight import InFlight
 from mezzotint.data.metadata import without_text
-from mezzotint.errors import UserError
+from mezzotint.data.reading import UnreadableImage, may_pass, passing, read_file
 
 POLICY = 1
 """The number of the policy above: raise it with every change of pixels, and caches are rebuilt."""
 
 Pixels = npt.NDArray[np.uint8]
 
-
-class UnreadableImage(UserError):
-    """A file that does not give an image; the message is the short reason, without the name."""
+_PIXELS = InFlight(1 << 27)  # of all images that are decoded at a time: some 2 GB
 
 
 def read_image(source: bytes | Path, size: int | None = None, name: str = "") -> Pixels:
@@ -47,15 +46,12 @@ def read_image(source: bytes | Path, size: int | None = None, name: str = "") ->
         its pixels exactly.
 
     Raises:
-        UnreadableImage: missing, empty, truncated, not an image, too large, of no stated range, or
-            of a format that is named.
+        UnreadableImage: empty, truncated, not an image, too large, of no stated range, or of a
+            format that is named.
+        UserError: the file cannot be read now, or memory is short.
     """
     if isinstance(source, Path):
-        name = source.name
-        try:
-            source = source.read_bytes()
-        except OSError as error:
-            raise UnreadableImage(f"cannot be opened: {error.strerror}") from None
+        name, source = source.name, read_file(source)
     if not source:
         raise UnreadableImage("empty file")
     if advice := raw(name):
@@ -69,6 +65,8 @@ def read_image(source: bytes | Path, size: int | None = None, name: str = "") ->
     except Image.DecompressionBombError:
         raise UnreadableImage("too many pixels") from None
     except Exception as error:  # Pillow's decoders raise whatever their parsers stumble upon
+        if may_pass(error):
+            raise passing(name or "an image", error) from None
         reason = " ".join(str(error).split()) or type(error).__name__
         short = "truncated" if "truncated" in reason.lower() else f"damaged: {reason}"
         raise UnreadableImage(short) from None
@@ -76,13 +74,20 @@ def read_image(source: bytes | Path, size: int | None = None, name: str = "") ->
 
 def _decoded(source: bytes, size: int | None) -> Pixels:
     try:
-        with _quiet(), Image.open(io.BytesIO(source)) as image:
-            return _fitted(_rgb(ImageOps.exif_transpose(image)), size)
+        return _opened(source, size)
     except (ValueError, zlib.error):  # Pillow stops at text that is larger than it cares for
         plain = without_text(source)
         if plain is None:
             raise
-    with _quiet(), Image.open(io.BytesIO(plain)) as image:
+    return _opened(plain, size)
+
+
+def _opened(source: bytes, size: int | None) -> Pixels:
+    with (
+        _quiet(),
+        Image.open(io.BytesIO(source), formats=PILLOW) as image,
+        _PIXELS(image.width * image.height),
+    ):
         return _fitted(_rgb(ImageOps.exif_transpose(image)), size)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mezzotint.data.naming import natural, nfc, shown
+from mezzotint.data.source import Unlabelled
 from mezzotint.errors import UserError
 
 _CLASSES = 100_000  # more than any data set has: larger labels are seeds or times
@@ -71,6 +72,11 @@ def class_names(what: str, labels: npt.NDArray[Any]) -> tuple[str, ...]:
     low, high = int(labels.min()), int(labels.max())
     if low < 0:
         raise UserError(f"{what} has the label {low}: count from 0, or give none if unlabelled")
+    return numbered(what, high)
+
+
+def numbered(what: str, high: int) -> tuple[str, ...]:
+    """Return "0" to the largest label. Raises `Unlabelled` if that is too large to be a class."""
     if high >= _CLASSES:
-        raise UserError(f"{what} has the label {high}, which is no class: count them from 0")
+        raise Unlabelled(f"{what} has the label {high}, which is no class: count them from 0")
     return tuple(str(number) for number in range(high + 1))

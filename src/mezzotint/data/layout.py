@@ -43,7 +43,7 @@ from mezzotint.data.naming import (
 from mezzotint.data.source import UNLABELLED, Unlabelled, no_split
 from mezzotint.data.splitting import splits_by_letter, splits_inside, splits_of, wrapped
 from mezzotint.data.tree import OTHERS, OUTSIDE, Folder, LeftOut, Names, Tree
-from mezzotint.errors import UserError, counted
+from mezzotint.errors import UserError, counted, without_controls
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +148,7 @@ class Layout:
         _check_classes(where, node, names)
         by_class = [(k, _images(folder).every()) for k, folder in enumerate(folders)]
         rows = [(k, name) for k, every in by_class for name in sorted(every, key=lambda n: n.parts)]
-        classes = annotations.class_names(self.tree, chain, names)
+        classes = annotations.renamed(self.tree, chain, names)
         return Contents(
             node.path,
             [name for _, name in rows],
@@ -167,7 +167,7 @@ class Layout:
             names = sorted((nfc(folder.name) for folder in train[-1].filled), key=natural)
             if names and (labels := annotations.table(self.tree, chain, files, names)):
                 said = self._said("images with classes in a table")
-                classes = annotations.class_names(self.tree, train, names)
+                classes = annotations.renamed(self.tree, train, names)
                 return Contents(chain[-1].path, files, labels, classes, said)
         return self._plain(chain, files, "images side by side")
 
@@ -217,6 +217,12 @@ def _check_classes(where: str, node: Folder, names: list[str]) -> None:
     if node.bare:
         empty = shown(sorted(folder.name for folder in node.bare))
         raise Unlabelled(f"{where} has class folders without images ({empty}): fill or remove them")
+    texts = [without_controls(name) for name in names]
+    if alike := sorted({text for text in texts if texts.count(text) > 1} - set(names)):
+        raise Unlabelled(
+            f"{where} has several class folders whose names are written as {shown(alike)}: rename "
+            "one of them"
+        )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise Unlabelled(
             f"{where} has several class folders of one name, written in two ways of Unicode "

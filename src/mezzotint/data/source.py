@@ -8,7 +8,7 @@ from typing import Any
 from mezzotint.data.images import Pixels
 from mezzotint.data.naming import WORDS, canonical, shown
 from mezzotint.data.tree import LeftOut
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, without_controls
 
 UNLABELLED = -1
 """The label of every image in a source without classes; as an index it fails, by intent."""
@@ -34,18 +34,19 @@ class Item:
 
 @dataclass(frozen=True)
 class Source:
-    """Images in a fixed order, and where they came from.
+    r"""Images in a fixed order, and where they came from.
 
     Attributes:
         name: for people, and for the name of the entry in the cache.
         key: what JSON can hold, and changes whenever the images may have; its "kind" is the
             source's name in `SOURCES`.
-        classes: the names of the classes, empty where there are no labels.
+        classes: the names of the classes, empty where there are no labels. Control characters
+            in them, and bytes that are not UTF-8, are written as ``\x1b``.
         count: how many images.
         items: yields `count` items, each time from the first, and fetches what must be fetched
             before it returns.
         notes: what is converted, a line each.
-        files: whether each image is a file, whose name is the item's.
+        files: whether each image is the content of a file, which `Item.file` gives.
         entry: the folder of the cache that holds the images prepared at their own size already.
         layout: what was recognised, in words.
         left_out: the files beside the images, by the reason why they are left out.
@@ -65,12 +66,7 @@ class Source:
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(map(written, self.classes)))
-
-
-def written(name: str) -> str:
-    r"""Return a file's name as text that can be written: bytes that are not UTF-8 as ``\xe9``."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        object.__setattr__(self, "classes", tuple(map(without_controls, self.classes)))
 
 
 @dataclass(frozen=True)

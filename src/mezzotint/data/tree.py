@@ -1,5 +1,6 @@
 """The files of a data set as a tree of folders: which are images, and which are left out."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from mezzotint.data.formats import HEAD, is_image
 from mezzotint.data.naming import is_litter
+from mezzotint.data.reading import TABLE, passing, read_file
 from mezzotint.errors import UserError
 
 Names = list[PurePosixPath]
@@ -111,7 +113,7 @@ def of_folder(path: Path) -> Tree:
             if is_litter(entry.name):
                 continue
             inner, here = name / entry.name, folder / entry.name
-            if entry.is_dir():
+            if _is_folder(entry):
                 if (real := here.resolve()) not in above:
                     found.folders.append(visit(here, inner, above | {real}))
             elif _is_special(here):
@@ -123,7 +125,7 @@ def of_folder(path: Path) -> Tree:
         return found
 
     root = visit(path, PurePosixPath(), frozenset([path.resolve()]))
-    return _of(str(path), root, lambda name: (path / name).read_bytes(), special)
+    return _of(str(path), root, lambda name: read_file(path / name, TABLE), special)
 
 
 def of_archive(
@@ -188,6 +190,15 @@ def _without_runs(folder: Folder, runs: Names) -> Folder:
     return replace(folder, folders=kept)
 
 
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise passing(entry.path, error) from None
+
+
 def _is_special(path: Path) -> bool:
     try:
         return not stat.S_ISREG(path.stat().st_mode)
@@ -196,8 +207,16 @@ def _is_special(path: Path) -> bool:
 
 
 def _head(path: Path) -> bytes | None:
+    """The first bytes, or None for a link that leads nowhere and a file that is not ours to read.
+
+    Raises UserError for a fault that may pass: an image would be taken for another file.
+    """
     try:
         with path.open("rb") as file:
             return file.read(HEAD)
-    except OSError:
+    except (FileNotFoundError, PermissionError):
         return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
+        raise passing(str(path), error) from None

@@ -167,7 +167,7 @@ def _unbroken(found: list[Path]) -> int:
 
 def _read(path: Path) -> np.ndarray:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=["PNG"]) as image:
             array = np.asarray(image)
     except (OSError, SyntaxError, ValueError):
         raise UserError(f"{path} is damaged: delete it, and it is made again") from None

@@ -11,6 +11,7 @@ import torch
 
 from mezzotint.errors import UserError
 from mezzotint.metrics import Figure
+from mezzotint.pipeline.sampling import MOST
 from mezzotint.storage import jsonl
 from mezzotint.storage.machine import commit, processor
 
@@ -20,9 +21,12 @@ TIERS = (1_000, 5_000, 10_000, 50_000)
 def number_of(samples: int | str) -> int:
     """Return a number of samples: 64, "64", "10k". Raises UserError for anything else."""
     text = str(samples).lower().removesuffix("k") if type(samples) in (int, str) else ""
-    if not text.isdecimal() or not int(text):
+    if not text.isdecimal() or not text.strip("0"):
         raise UserError(f"`samples` is {samples!r}: give 1k, 5k, 10k, 50k or a number")
-    return int(text) * (1000 if text != str(samples).lower() else 1)
+    number = int(text[-20:]) * (1000 if text != str(samples).lower() else 1)
+    if number > MOST or len(text) > 20:
+        raise UserError(f"`samples` is {samples!s:.20}: give {MOST:,} or fewer")
+    return number
 
 
 def tiers(samples: int | str) -> list[int]:

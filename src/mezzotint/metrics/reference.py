@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -15,7 +17,7 @@ import numpy as np
 import torch
 from rich.progress import MofNCompleteColumn
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from mezzotint.errors import UserError
@@ -25,11 +27,12 @@ from mezzotint.metrics.moments import Moments
 from mezzotint.metrics.networks import FeatureNetwork
 from mezzotint.metrics.scores import distance_to
 from mezzotint.storage import files
-from mezzotint.storage.cache import cache_folder, check_room
+from mezzotint.storage.cache import cache_folder, check_room, writing
 from mezzotint.storage.progress import progress
 
 KIND = "mezzotint reference"
 FEATURES = 2048  # of Inception
+LARGEST = 1 << 27  # bytes of an array of statistics: Inception's covariance is a quarter of that
 VERSION = 1  # raised with every change of what features or moments are, and caches are rebuilt
 
 
@@ -82,7 +85,14 @@ class Reference:
             return self.held[name]
         with safe_open(self.path, "pt") as file:
             tensor: Tensor = file.get_tensor(name)
-            return tensor
+            facts = file.metadata()
+        sums = json.loads(facts.get("sums", "{}"))  # older files have none
+        if sums and sums.get(name) != _sum(tensor, facts["origin"]):
+            raise UserError(
+                f"{self.path} is damaged ({name} does not match its SHA-256): delete it, and it is "
+                "computed again"
+            )
+        return tensor
 
 
 def reference(
@@ -119,20 +129,30 @@ def reference(
         "pool": torch.from_numpy(np.asarray(seen.pool)),
     }
     check_room(path.parent, sum(t.nbytes for t in tensors.values()), "features of a reference")
-    with files.beside(path) as partial:
-        save_file(tensors, partial, {"kind": KIND, "origin": json.dumps(asdict(origin))})
+    told = json.dumps(asdict(origin))
+    sums = json.dumps({name: _sum(tensor, told) for name, tensor in tensors.items()})
+    with writing(path.parent), files.beside(path) as partial:
+        partial.write_bytes(save(tensors, {"kind": KIND, "origin": told, "sums": sums}))
     return Reference(path, origin)
+
+
+def _sum(tensor: Tensor, origin: str) -> str:
+    digest = hashlib.sha256(origin.encode())
+    digest.update(tensor.numpy().data)
+    return digest.hexdigest()
 
 
 def read(path: Path) -> Reference:
     """Read a reference's file; UserError if it is not one."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ValueError
         with safe_open(path, "pt") as file:
             facts: dict[str, Any] = file.metadata() or {}
         if facts.get("kind") != KIND:
             raise ValueError
         return Reference(path, Origin(**json.loads(facts["origin"])))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{path} is not a reference: give a file that mezzotint wrote") from None
 
 
@@ -148,8 +168,9 @@ STATISTICS = {
 def is_statistics(path: Path) -> bool:
     """Whether a file is a .npz of ``mu`` and ``sigma``, as tools that measure FID write it."""
     try:
-        return path.suffix == ".npz" and {"mu", "sigma"} <= {*np.load(path).files}
-    except (OSError, ValueError, AttributeError):
+        known = path.suffix == ".npz" and path.is_file()
+        return known and {"mu", "sigma"} <= {*np.load(path).files}
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile):
         return False
 
 
@@ -170,9 +191,13 @@ def statistics(path: Path, network: FeatureNetwork) -> Reference:
             'Inception does; of pytorch-fid, choose `network="inception-pytorch-fid"`',
             stacklevel=2,
         )
-    with np.load(path) as file:
-        arrays = {name: file[key] for name, key in STATISTICS.items() if key in file.files}
-    held = {name: torch.from_numpy(np.asarray(a, np.float64)) for name, a in arrays.items()}
+    try:
+        held = {
+            name: torch.from_numpy(np.asarray(array, np.float64))
+            for name, array in _arrays(path).items()
+        }
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} cannot be read ({error}): compute it again") from None
     d = len(held["mean"]) if held["mean"].ndim else 0
     if d != FEATURES or held["covariance"].shape != (d, d):
         shapes = ", ".join(str(tuple(held[name].shape)) for name in ("mean", "covariance"))
@@ -185,6 +210,15 @@ def statistics(path: Path, network: FeatureNetwork) -> Reference:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     origin = Origin(**network.identity, data=digest, size="", count=0, name=str(path))
     return Reference(path, origin, held)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a .npz of statistics. Raises ValueError for one that is too large."""
+    with zipfile.ZipFile(path) as archive:
+        if any(member.file_size > LARGEST for member in archive.infolist()):
+            raise ValueError(f"it holds arrays of more than {LARGEST:,} bytes")
+    with np.load(path) as file:
+        return {name: file[key] for name, key in STATISTICS.items() if key in file.files}
 
 
 def fitting(

@@ -54,7 +54,7 @@ def grids(run: Run) -> Section | None:
     for path in (paths[round((i + 1) * len(paths) / count) - 1] for i in range(count)):
         after = f"{int(path.stem):,} images"
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=["PNG"]) as image:
                 images.append(InlineImage(png(image), f"Grid of images after {after}", after))
         except (OSError, SyntaxError, ValueError):
             bad.append(path.name)

@@ -117,7 +117,7 @@ def _grid(work: Work, name: str) -> Section | None:
         if isinstance(work.plan.models[name], Autoencoder)
         else "samples of the averaged weights"
     )
-    with Image.open(found[-1]) as image:
+    with Image.open(found[-1], formats=["PNG"]) as image:
         shown = InlineImage(png(image), f"{name}: {what}", f"{int(found[-1].stem):,} images seen")
     return Section(f"What {name} makes", f"{what[0].upper()}{what[1:]}.", images=[shown])
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Step = Callable[[int, int], None]
 Estimate = Callable[[int, Level, Tensor, Tensor], None]
 """``on_estimate(i, level, x, x0_hat)``, i the position of a batch's first image."""
+MOST = 10_000_000
+"""The most images of one request, which holds the labels of all in memory."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Request:
             number = getattr(self, name)
             if isinstance(number, bool) or not hasattr(number, "__index__") or number < least:
                 raise UserError(f"`{name}` is {number!r}: choose {least} or more")
+        if self.n > MOST:
+            raise UserError(
+                f"`n` is {self.n:,}: make at most {MOST:,} images at a time, each time with "
+                "another `seed`"
+            )
 
 
 def sample(

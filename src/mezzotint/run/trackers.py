@@ -112,7 +112,7 @@ class TensorBoard:
     def log(self, number: int, images: int, values: Values) -> None:
         for name, value in values.items():
             if isinstance(value, Path):
-                with Image.open(value) as image:
+                with Image.open(value, formats=["PNG"]) as image:
                     pixels = np.asarray(image.convert("RGB"))
                 self.writer.add_image(name, pixels, images, dataformats="HWC")
             else:

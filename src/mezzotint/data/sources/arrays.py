@@ -22,6 +22,7 @@ import numpy.typing as npt
 from mezzotint.data.images import Pixels, fit
 from mezzotint.data.labels import are_names, check_labels, class_names, named
 from mezzotint.data.naming import canonical, shown
+from mezzotint.data.reading import PIXELS, may_pass, passing
 from mezzotint.data.source import UNLABELLED, Item, Kind, Source, no_split, stamp
 from mezzotint.errors import UserError
 
@@ -163,6 +164,8 @@ def _guard(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # a bad header, a bad checksum, an unknown compression
+        if may_pass(error):
+            raise passing(str(path), error) from None
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"{path} cannot be read as {path.suffix} ({reason}): save it again"
@@ -173,6 +176,8 @@ def _check_shape(images: _Array) -> None:
     found = f"{images} has the shape {images.shape}"
     if any(length < 1 for length in images.shape):
         raise UserError(f"{found}, which holds no images: save one or more")
+    if math.prod(images.shape[1:3]) > PIXELS:
+        raise UserError(f"{found}: images of more than {PIXELS:,} pixels are not read")
     match images.shape:
         case (_, _, _, 1 | 3):
             return

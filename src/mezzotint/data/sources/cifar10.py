@@ -1,9 +1,10 @@
 """CIFAR-10 (Krizhevsky, 2009) from its official archive, downloaded or given, or extracted.
 
-Its pickles are read by an unpickler that knows numpy arrays and
-nothing else.
+Its files are pickles, which are programs. They are read only if they have the official sums, and
+then by an unpickler that builds no object of numpy's.
 """
 
+import hashlib
 import io
 import pickle
 import tarfile
@@ -18,6 +19,7 @@ import numpy as np
 
 from mezzotint.data.images import Pixels, fit
 from mezzotint.data.naming import canonical
+from mezzotint.data.reading import Member, may_pass, passing, read_file
 from mezzotint.data.source import Item, Kind, Source, no_split, stamp
 from mezzotint.errors import UserError
 from mezzotint.storage.cache import download
@@ -34,6 +36,17 @@ CLASSES = (
 BATCHES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
 ROWS = 10_000
 """Images in each batch of the archive."""
+MD5 = {
+    "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+"""The sums of the files in the archive, by which other libraries know them too."""
+_MOST = 1 << 25  # bytes of a file in the archive: the largest has 31 million
 
 
 Read: TypeAlias = Callable[[str], bytes | None]
@@ -87,9 +100,9 @@ def _is_archive(path: Path) -> bool:
     if path.name.lower() == ARCHIVE:
         return True
     try:
-        with tarfile.open(path, "r|gz") as tar:
+        with tarfile.open(path, "r|gz", tarinfo=Member) as tar:
             first = tar.next()
-    except (OSError, EOFError, tarfile.TarError, zlib.error):
+    except (OSError, EOFError, tarfile.TarError, zlib.error, RecursionError):
         return False
     return first is not None and first.name.split("/")[0] == FOLDER
 
@@ -115,7 +128,9 @@ def _items(split: str, place: Path) -> Iterator[Item]:
                 raise _damaged(place, "batches.meta", "its class names are not the official ones")
             for batch in BATCHES[split]:
                 yield from _batch(read, place, batch)
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except (OSError, EOFError, tarfile.TarError, zlib.error, MemoryError, RecursionError) as error:
+        if may_pass(error):
+            raise passing(str(place), error) from None
         raise UserError(f"{place} is not a whole tar.gz ({error}): fetch {URL} again") from None
 
 
@@ -126,26 +141,26 @@ def _opened(place: Path) -> Iterator[Read]:
 
         def file(member: str) -> bytes | None:
             path = place / member
-            return path.read_bytes() if path.is_file() else None
+            return read_file(path, _MOST) if path.is_file() else None
 
         yield file
         return
-    with tarfile.open(place, "r:gz") as tar:
+    with tarfile.open(place, "r:gz", tarinfo=Member) as tar:
 
         def extracted(member: str) -> bytes | None:
             try:
                 stream = tar.extractfile(f"{FOLDER}/{member}")
             except KeyError:
                 return None
-            return stream.read() if stream else None
+            return stream.read(_MOST) if stream else None
 
         yield extracted
 
 
 def _batch(read: Read, archive: Path, batch: str) -> Iterator[Item]:
     content = _unpickled(read, archive, batch)
-    data, labels = content.get(b"data"), content.get(b"labels")
-    if not (isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.shape == (ROWS, 3072)):
+    pixels, labels = _pixels(content.get(b"data")), content.get(b"labels")
+    if pixels is None:
         raise _damaged(archive, batch, f"its pixels are not uint8 ({ROWS}, 3072)")
     if not (
         isinstance(labels, list)
@@ -153,9 +168,18 @@ def _batch(read: Read, archive: Path, batch: str) -> Iterator[Item]:
         and all(isinstance(label, int) and 0 <= label < len(CLASSES) for label in labels)
     ):
         raise _damaged(archive, batch, f"its labels are not {ROWS} integers from 0 to 9")
-    images = np.ascontiguousarray(data.reshape(ROWS, 3, 32, 32).transpose(0, 2, 3, 1))
+    images = np.ascontiguousarray(pixels.reshape(ROWS, 3, 32, 32).transpose(0, 2, 3, 1))
     for row, label in enumerate(labels):
         yield Item(f"{batch} row {row}", partial(_row, images, row), label)
+
+
+def _pixels(data: Any) -> Pixels | None:
+    """The array whose parts a pickle gave, uint8 (ROWS, 3072); None if it is another."""
+    match data:
+        case _Inert(state=(1, shape, _Inert(given=(b"u1", *_)), False, bytes(content))):
+            if shape == (ROWS, 3072) and len(content) == ROWS * 3072:
+                return np.frombuffer(content, np.uint8)
+    return None
 
 
 def _row(images: Pixels, row: int, size: int | None) -> Pixels:
@@ -166,31 +190,47 @@ def _damaged(archive: Path, member: str, why: str) -> UserError:
     return UserError(f"{archive} is not the official CIFAR-10, {member}: {why}; fetch {URL} again")
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Builds numpy arrays, as Python 2 wrote them, and refuses every other name.
+class _Inert:
+    """Stands for what numpy would build: it keeps what a pickle gives it, and does nothing."""
 
-    A pickle is a program: whatever it can name, it can call.
+    state: Any = None
+
+    def __init__(self, *given: Any) -> None:
+        self.given = given
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _PartsOnly(pickle.Unpickler):
+    """Keeps the parts of numpy arrays, as Python 2 wrote them, and refuses every other name.
+
+    A pickle is a program: whatever it can name, it can call. A dtype of numpy's own is not safe to
+    build: one that a pickle fills makes arrays read memory at addresses of the pickle's choice.
     """
 
-    known = {  # noqa: RUF012 (pickle's own class attributes are no better)
-        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
+    known = frozenset(
+        {("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}
+    )
 
     def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self.known[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it names {module}.{name}") from None
+        if (module, name) not in self.known:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return _Inert
+
+
+def _is_official(member: str, content: bytes) -> bool:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest() == MD5[member]
 
 
 def _unpickled(read: Read, archive: Path, member: str) -> dict[Any, Any]:
     pickled = read(member)  # outside of the guard below: a broken archive is not a broken pickle
     if pickled is None:
         raise _damaged(archive, member, "it is missing")
+    if not _is_official(member, pickled):
+        raise _damaged(archive, member, "its MD5 is another")
     try:
-        content = _ArraysOnly(io.BytesIO(pickled), encoding="bytes").load()
+        content = _PartsOnly(io.BytesIO(pickled), encoding="bytes").load()
     except Exception as error:  # a malformed pickle raises whatever its opcodes stumble upon
         raise _damaged(archive, member, f"its pickle is refused ({error})") from None
     if not isinstance(content, dict):

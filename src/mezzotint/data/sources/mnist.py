@@ -1,6 +1,7 @@
 """The idx files of MNIST, Fashion-MNIST, KMNIST and EMNIST, packed by gzip or not."""
 
 import gzip
+import io
 import re
 import struct
 import zlib
@@ -13,11 +14,13 @@ import numpy as np
 from mezzotint.data.images import Pixels, fit
 from mezzotint.data.labels import class_names
 from mezzotint.data.naming import canonical
+from mezzotint.data.reading import UnreadableImage, check_size, read_file
 from mezzotint.data.source import UNLABELLED, Item, Kind, Source, no_split, stamp
 from mezzotint.errors import UserError
 
 _NAME = re.compile(r"(.*?)(train|t10k|test)-(images|labels)[-.]idx[13]-ubyte(?:\.gz)?", re.I)
 _SPLITS = {"train": "train", "t10k": "test", "test": "test"}
+_MOST = 1 << 30  # bytes of a file, unpacked: the largest that is published has half as many
 _ROTATED = "emnist"  # whose images are written column by column
 
 Files = dict[str, dict[str, Path]]
@@ -37,22 +40,21 @@ def mnist(data: str, split: str) -> Source:
     own = files[split]
     if "images" not in own:
         raise UserError(f"{data} holds the labels of {split} without its images: put them there")
-    count, height, width = _header(own["images"], 3)
+    shape = _read(own["images"], 3)[0]
     labels: list[int] = []
     classes: tuple[str, ...] = ()
     if "labels" in own:
-        numbers = np.frombuffer(_content(own["labels"], 1), np.uint8)
-        if len(numbers) != count:
+        numbers = np.frombuffer(_read(own["labels"], 1)[1], np.uint8)
+        if len(numbers) != shape[0]:
             raise UserError(
-                f"{own['labels']} has {len(numbers)} labels for {count} images: fetch both files "
-                "again"
+                f"{own['labels']} has {len(numbers)} labels for {shape[0]} images: fetch both "
+                "files again"
             )
         labels, classes = numbers.tolist(), class_names(str(own["labels"]), numbers)
-    shape = count, height, width
     items = partial(_items, own["images"], shape, labels)
     key = {"kind": "mnist", "split": split, "files": [stamp(file) for file in own.values()]}
     return Source(
-        f"{Path(data).name}-{split}", key, classes, count, items, layout="MNIST's idx files"
+        f"{Path(data).name}-{split}", key, classes, shape[0], items, layout="MNIST's idx files"
     )
 
 
@@ -85,20 +87,14 @@ def _takes(path: Path) -> bool:
 KIND = Kind("a folder of MNIST's idx files", mnist, _takes)
 
 
-def _header(path: Path, axes: int) -> tuple[int, ...]:
-    return _read(path, axes)[0]
-
-
-def _content(path: Path, axes: int) -> bytes:
-    return _read(path, axes)[1]
-
-
 def _read(path: Path, axes: int) -> tuple[tuple[int, ...], bytes]:
     """The lengths of the axes, and the bytes."""
     try:
-        content = path.read_bytes()
+        content = read_file(path, _MOST)
         if content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
+            with gzip.open(io.BytesIO(content)) as stream:
+                content = stream.read(_MOST + 1)
+        check_size(len(content), _MOST)
         if content[:4] != bytes([0, 0, 8, axes]):
             raise ValueError(f"it is no idx file of {axes} axes of bytes")
         shape = struct.unpack_from(f">{axes}I", content, 4)
@@ -106,12 +102,14 @@ def _read(path: Path, axes: int) -> tuple[tuple[int, ...], bytes]:
         if len(values) != np.prod(shape):
             raise ValueError(f"it holds {len(values):,} bytes for the shape {shape}")
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
+        if isinstance(error, UserError) and not isinstance(error, UnreadableImage):
+            raise
         raise UserError(f"{path} is damaged ({error}): fetch it again") from None
     return shape, values
 
 
 def _items(path: Path, shape: tuple[int, ...], labels: list[int]) -> Iterator[Item]:
-    images = np.frombuffer(_content(path, 3), np.uint8).reshape(shape)
+    images = np.frombuffer(_read(path, 3)[1], np.uint8).reshape(shape)
     if path.name.lower().startswith(_ROTATED):
         images = images.transpose(0, 2, 1)
     for row, grey in enumerate(images):

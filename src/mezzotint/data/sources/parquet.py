@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.data.formats import SUFFIXES
-from mezzotint.data.images import Pixels, UnreadableImage, read_image
-from mezzotint.data.labels import are_classes
+from mezzotint.data.images import Pixels, read_image
+from mezzotint.data.labels import are_classes, numbered
 from mezzotint.data.naming import natural, nfc
+from mezzotint.data.reading import ROWS, UnreadableImage, check_regular, may_pass, passing
 from mezzotint.data.source import (
     SPLITS,
     UNLABELLED,
@@ -62,6 +63,11 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
         raise UserError(f"{files[0]} has no column {' or '.join(_IMAGES)}: is it a set of images?")
     for file, table in zip(files, tables, strict=True):
         _check(arrow, file, table, image)
+    count = sum(table.metadata.num_rows for table in tables)
+    if count == 0:
+        raise UserError(f"{path} holds no images: its files have no rows")
+    if count > ROWS:
+        raise UserError(f"{path} says that it has {count:,} rows, and {ROWS:,} are read: cut it")
     try:
         classes = _classes(arrow, files, tables, label) if label else ()
     except Unlabelled:
@@ -69,12 +75,9 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
             raise
         classes = ()
     label = label if classes else None
-    count = sum(table.metadata.num_rows for table in tables)
-    if count == 0:
-        raise UserError(f"{path} holds no images: its files have no rows")
     key = {"kind": "parquet", "split": split, "files": [stamp(file) for file in files]}
     items = partial(_items, files, image, label, classes)
-    return Source(f"{Path(data).stem}-{split}", key, classes, count, items)
+    return Source(f"{Path(data).stem}-{split}", key, classes, count, items, files=True)
 
 
 def _place(path: Path) -> Path | None:
@@ -169,12 +172,19 @@ def _split_of(file: Path) -> str | None:
 
 def _open(arrow: Any, file: Path) -> Any:
     try:
+        check_regular(file)
         return arrow.parquet.ParquetFile(file)
-    except (arrow.ArrowException, OSError) as error:
+    except UnicodeEncodeError:
+        raise UserError(
+            f"the path {file} is not UTF-8, and parquet files are opened under no other: rename it"
+        ) from None
+    except (arrow.ArrowException, OSError, UnreadableImage) as error:
         raise _damaged(file, error) from None
 
 
 def _damaged(file: Path, error: Exception) -> UserError:
+    if may_pass(error):
+        return passing(str(file), error)
     reason = " ".join(str(error).split())
     return UserError(f"{file} cannot be read as parquet ({reason}): fetch or write it again")
 
@@ -189,6 +199,8 @@ def _check(arrow: Any, file: Path, table: Any, image: str) -> None:
         raise UserError(
             f"{file} has no column {image}, which other files of its split have: write it again"
         )
+    if schema.names.count(image) > 1:
+        raise UserError(f"{file} has several columns called {image}: keep one of them")
     struct = schema.field(image).type
     if not (arrow.types.is_struct(struct) and struct.get_field_index("bytes") >= 0):
         raise UserError(f"{file}: column {image} is {struct}, not a struct with the field bytes")
@@ -204,6 +216,8 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
     for file, table in zip(files, tables, strict=True):
         if label not in table.schema_arrow.names:
             raise Unlabelled(f"{file} has no column {label}, which other files of its split have")
+        if table.schema_arrow.names.count(label) > 1:
+            raise Unlabelled(f"{file} has several columns called {label}: keep one of them")
         if _class_names(table, label) != known:
             raise Unlabelled(f"{file} names other classes than {files[0].name}: keep them apart")
         rows += [(file, row, v) for row, v in enumerate(_labels(arrow, file, table, label))]
@@ -217,7 +231,10 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
                 "which are not classes: pass `conditional=False` to take all without classes"
             )
         return tuple(sorted({nfc(str(value)) for value in values}, key=natural))
-    count = len(known) or 1 + max(v for v in values if isinstance(v, int))
+    names = known or numbered(
+        f"{files[0]}: column {label}", max(v for v in values if isinstance(v, int))
+    )
+    count = len(names)
     for file, row, value in rows:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
             raise Unlabelled(
@@ -225,7 +242,7 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
                 f"(0 to {count - 1}): remove the row, give it its class, or pass "
                 "`conditional=False` to take all without classes"
             )
-    return known or tuple(map(str, range(count)))
+    return names
 
 
 def _labels(arrow: Any, file: Path, table: Any, label: str) -> list[Any]:
@@ -249,7 +266,7 @@ def _class_names(table: Any, label: str) -> tuple[str, ...]:
     stored = (table.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
     try:
         return tuple(map(str, json.loads(stored)["info"]["features"][label]["names"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ()
 
 

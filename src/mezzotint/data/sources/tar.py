@@ -7,7 +7,6 @@ import os
 import shutil
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,14 +15,20 @@ from typing import IO, Any
 
 from mezzotint.data.files import Reader, source_of
 from mezzotint.data.formats import HEAD, SUFFIXES
-from mezzotint.data.images import UnreadableImage
+from mezzotint.data.reading import (
+    TABLE,
+    Member,
+    UnreadableImage,
+    check_size,
+    may_pass,
+    passing,
+)
 from mezzotint.data.source import Kind, Source, stamp
 from mezzotint.data.tree import of_archive
 from mezzotint.errors import UserError
 
+_TABLES = (".json", ".csv", ".tsv", ".txt")
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-_SIDECAR = 1 << 25  # bytes: tables of labels are kept while a tar is read, larger files are not
-
 Places = dict[PurePosixPath, tuple[int, int]]
 
 
@@ -40,9 +45,10 @@ def tar(data: str, split: str, conditional: bool = True) -> Source:
     places: Places = {}
     heads: dict[PurePosixPath, bytes] = {}
     sidecars: dict[PurePosixPath, bytes] = {}
+    room = TABLE  # for all tables together, which are kept while the tar is read
     folders: list[PurePosixPath] = []
     special: list[PurePosixPath] = []
-    with _guarded(path), tarfile.open(path, "r|*") as archive:
+    with _guarded(path), tarfile.open(path, "r|*", tarinfo=Member) as archive:
         for member in archive:
             name = PurePosixPath(member.name.lstrip("/"))
             if member.isdir():
@@ -57,11 +63,19 @@ def tar(data: str, split: str, conditional: bool = True) -> Source:
                 heads[name] = b""
                 if name.suffix.lower() not in SUFFIXES and (stream := archive.extractfile(member)):
                     heads[name] = stream.read(HEAD)
-                    if name.suffix.lower() in (".json", ".csv", ".tsv", ".txt"):
-                        sidecars[name] = heads[name] + stream.read(_SIDECAR)
-    tree = of_archive(path, heads.items(), folders, sidecars.__getitem__, special)
+                    if name.suffix.lower() in _TABLES and member.size <= room:
+                        sidecars[name] = heads[name] + stream.read()
+                        room -= member.size
+            end = archive.offset
+
+    def table(name: PurePosixPath) -> bytes:
+        if name not in sidecars:
+            raise UnreadableImage(f"the tables of labels have more than {TABLE:,} bytes together")
+        return sidecars[name]
+
+    tree = of_archive(path, heads.items(), folders, table, special)
     key = {"kind": "tar", "file": stamp(path)}
-    opened = partial(_opened, path, places)
+    opened = partial(_opened, path, places, end)
     return source_of(tree, split, conditional, lambda _: key, opened, archive=True)
 
 
@@ -81,29 +95,49 @@ def _guarded(path: Path) -> Iterator[None]:
     """Turn what a broken tar raises into one line."""
     try:
         yield
-    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, KeyError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # tarfile and the decompressors raise what they stumble upon
+        if may_pass(error):
+            raise passing(str(path), error) from None
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"{path} cannot be read as a tar ({reason}): fetch or pack it again"
         ) from None
 
 
-def _opened(path: Path, places: Places) -> Reader:
-    file: IO[bytes] = path.open("rb")
-    if not _is_plain(path):
-        file.close()
-        file = tempfile.TemporaryFile()  # noqa: SIM115 (read until the last image is decoded)
-        with _guarded(path):
+def _opened(path: Path, places: Places, end: int) -> Reader:
+    with _guarded(path):
+        file: IO[bytes] = path.open("rb")
+        if not _is_plain(path):
+            file.close()
+            _check_room(path, end)
+            file = tempfile.TemporaryFile()  # noqa: SIM115 (read until the last image is decoded)
             _decompress(path, file)
 
     def read(name: PurePosixPath) -> bytes:
         start, size = places[name]
-        content = os.pread(file.fileno(), size, start)  # of any thread: it moves no position
+        check_size(size)
+        try:
+            content = os.pread(file.fileno(), size, start)  # of any thread: it moves no position
+        except (OSError, MemoryError) as error:
+            raise passing(str(path), error) from None
         if len(content) < size:
             raise UnreadableImage("truncated")
         return content
 
     return read
+
+
+def _check_room(path: Path, needed: int) -> None:
+    """Raise UserError unless the disk of temporary files has room for a tar, decompressed."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{path} takes {needed / 1e9:.1f} GB decompressed and {folder} has {free / 1e9:.1f} GB "
+            "free: set TMPDIR to a larger disk, or extract it and give the folder"
+        )
 
 
 def _is_plain(path: Path) -> bool:

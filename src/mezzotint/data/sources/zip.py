@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from mezzotint.data.files import source_of
 from mezzotint.data.formats import HEAD, SUFFIXES
-from mezzotint.data.images import UnreadableImage
 from mezzotint.data.naming import is_litter
+from mezzotint.data.reading import IMAGE, TABLE, UnreadableImage, check_size, may_pass, passing
 from mezzotint.data.source import Kind, Source, stamp
 from mezzotint.data.tree import of_archive
 from mezzotint.errors import UserError
@@ -25,7 +25,9 @@ def zip_file(data: str, split: str, conditional: bool = True) -> Source:
     path = Path(data)
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        if may_pass(error):
+            raise passing(str(path), error) from None
         raise UserError(f"{path} cannot be opened as a zip ({error}): pack it again") from None
     members = {name: info for info in archive.infolist() if (name := _name(info))}
     if any(info.flag_bits & 1 for info in members.values()):
@@ -35,7 +37,7 @@ def zip_file(data: str, split: str, conditional: bool = True) -> Source:
         path,
         ((name, _head(archive, name, info)) for name, info in files.items()),
         (name for name, info in members.items() if info.is_dir()),
-        lambda name: archive.read(files[name]),
+        partial(_read, archive, files, most=TABLE),
     )
     key = {"kind": "zip", "file": stamp(path)}
     read = partial(_read, archive, files)
@@ -66,12 +68,19 @@ def _head(archive: zipfile.ZipFile, name: PurePosixPath, info: zipfile.ZipInfo) 
     try:
         with archive.open(info) as stream:
             return stream.read(HEAD)
-    except Exception:  # a bad checksum, an unknown compression, a broken stream
+    except Exception as error:  # a bad checksum, an unknown compression, a broken stream
+        if may_pass(error):
+            raise passing(f"{archive.filename}", error) from None
         return None
 
 
-def _read(archive: zipfile.ZipFile, files: Members, name: PurePosixPath) -> bytes:
+def _read(
+    archive: zipfile.ZipFile, files: Members, name: PurePosixPath, most: int = IMAGE
+) -> bytes:
+    check_size(files[name].file_size, most)
     try:
         return archive.read(files[name])
     except Exception as error:  # a bad checksum, an unknown compression, a broken stream
+        if may_pass(error):
+            raise passing(f"{archive.filename}", error) from None
         raise UnreadableImage(f"damaged in the zip: {error}") from None

@@ -1,0 +1,102 @@
+"""Files of data, which may come from anywhere: they are read, within limits, and nothing else.
+
+A fault of a file's content is raised as `UnreadableImage`, and `skip_bad` leaves that file out.
+A fault that may pass (memory that is short, a disk that does not answer, a missing permission)
+ends the preparation instead: the cache would keep the smaller data set for good.
+"""
+
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from mezzotint.errors import UserError
+
+IMAGE = 1 << 29
+"""The most bytes that the file of one image may have, decompressed."""
+TABLE = 1 << 28
+"""The most bytes that a table of labels may have."""
+PIXELS = 1 << 27
+"""The most pixels that an image in an array may have."""
+ROWS = 1 << 27
+"""The most images that a file may say it holds."""
+_NAME = 1 << 20  # bytes of a name or a comment in a tar, which is a member of these types
+_NAMES = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
+_NAMES |= {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
+
+
+class UnreadableImage(UserError):
+    """A file that does not give an image; the message is the short reason, without the name."""
+
+
+def read_file(path: Path, most: int = IMAGE) -> bytes:
+    """Return the bytes of a regular file; a pipe or a device is neither waited for nor read.
+
+    Raises:
+        UnreadableImage: a link that leads nowhere, no regular file, or more than `most` bytes.
+        UserError: the file cannot be read now.
+    """
+    return _read(path, most, whole=True)
+
+
+def read_head(path: Path, length: int) -> bytes:
+    """Return the first bytes of a regular file. Raises as `read_file`."""
+    return _read(path, length, whole=False)
+
+
+def _read(path: Path, most: int, *, whole: bool) -> bytes:
+    try:
+        check_regular(path)
+        with open(path, "rb", opener=_without_waiting) as file:
+            if whole:
+                check_size(os.fstat(file.fileno()).st_size, most)
+            return file.read(most)
+    except (OSError, MemoryError) as error:
+        if path.is_symlink() and not path.exists():
+            raise UnreadableImage("a link that leads nowhere") from None
+        raise passing(str(path), error) from None
+
+
+def check_regular(path: Path) -> None:
+    """Raise `UnreadableImage` for a pipe, a device or whatever else is there and no file."""
+    if path.exists() and not path.is_file():
+        raise UnreadableImage("not a regular file")
+
+
+def check_size(size: int, most: int = IMAGE) -> None:
+    """Raise `UnreadableImage` for more bytes than are read."""
+    if size > most:
+        raise UnreadableImage(f"too large: {size:,} bytes, and at most {most:,} are read")
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether an error says nothing about the content of the file that was being read."""
+    if isinstance(error, OSError):  # decoders raise it without a number for broken content
+        return error.errno is not None or "out of memory" in str(error)
+    return isinstance(error, MemoryError)
+
+
+def passing(what: str, error: BaseException) -> UserError:
+    """Return the error that ends a preparation for a fault that may pass."""
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"there is no file {what}: give one, or wait until it is there again")
+    reason = getattr(error, "strerror", None) or "out of memory"
+    return UserError(
+        f"{what} cannot be read now ({reason}): repair that and give the command again; nothing is "
+        "left out for such a fault"
+    )
+
+
+class Member(tarfile.TarInfo):
+    """A member of a tar, whose names and comments are bounded: tarfile reads them whole."""
+
+    @classmethod
+    def frombuf(cls, *arguments: Any, **named: Any) -> "Member":
+        found = super().frombuf(*arguments, **named)
+        if found.size < 0 or (found.size > _NAME and found.type in _NAMES):
+            raise tarfile.ReadError(f"a name or a file of {found.size:,} bytes")
+        return found
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
