@@ -79,7 +79,7 @@ def test_what_a_mask_leaves_alone_is_the_files_own(here: Path, capsys) -> None:
         ("run", "give what to do after run: vary, inpaint"),
         ("run vray a.png", "unknown kind of editing 'vray'; did you mean vary?"),
         ("run vary", "give the image files after vary"),
-        ("run vary none.png", "none.png: cannot be opened"),
+        ("run vary none.png", "there is no file none.png: give the path of one"),
         ("run vary photo.jpg", "photo.jpg is 48x64, the model's images are 32x32"),
         ("run vary photo.jpg", "pass --fit to scale and crop it"),
         ("run vary a.png --strength 2", "--strength is 2: choose 0 to 1"),

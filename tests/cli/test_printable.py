@@ -69,17 +69,14 @@ def test_control_characters_are_in_no_class_but_direction_stays(tmp_path) -> Non
         prepare(root)
 
 
-def test_warnings_are_one_line_of_text(capsys: CapSys, monkeypatch) -> None:
-    def warn(arguments: list[str]) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            warnings.warn(f"the folder {ESC}\nis odd: pass `size`", stacklevel=1)
+def test_warnings_and_what_is_printed_are_text(capsys: CapSys, monkeypatch) -> None:
+    def act(arguments: list[str]) -> None:
         print(f"a table of {ESC}\tand {RLO}\nof two lines")
 
-    monkeypatch.setattr("mezzotint.cli.data.data", warn)
-    _, said, err = call(capsys, "data", "x")
-    assert err == "mezzotint: warning: the folder \\x1b[2J is odd: pass --size\n"
-    assert said == "a table of \\x1b[2J\tand \\u202e\nof two lines\n"
+    monkeypatch.setattr("mezzotint.cli.data.data", act)
+    assert call(capsys, "data", "x")[1] == "a table of \\x1b[2J\tand \\u202e\nof two lines\n"
+    text = warnings.formatwarning(f"the folder {ESC}\nis odd: pass `size`", UserWarning, "a.py", 1)
+    assert text == "mezzotint: warning: the folder \\x1b[2J is odd: pass --size\n"
 
 
 @pytest.mark.parametrize("name", ["a[/b]", "[red]a", f"x{ESC}"])

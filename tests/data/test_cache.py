@@ -31,7 +31,7 @@ def moments(images):
 
 
 def refuse(number: int):
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError(number, os.strerror(number))
 
     return fail

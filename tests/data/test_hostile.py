@@ -149,7 +149,7 @@ def test_a_file_that_vanishes_is_not_skipped(folder, monkeypatch) -> None:
         read(path)
 
     monkeypatch.setattr(reading, "check_regular", vanish)
-    with pytest.raises(UserError, match=r"there is no file .*: give one"):
+    with pytest.raises(UserError, match=r"there is no file .*: give the path"):
         prepare(folder, skip_bad=True)
 
 

@@ -194,7 +194,7 @@ def test_not_an_image(content, reason):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(UserError, match=r"there is no file .*: give one"):
+    with pytest.raises(UserError, match=r"there is no file .*: give the path"):
         read_image(tmp_path / "x.png", 8)
 
 

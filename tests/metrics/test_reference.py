@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -156,6 +157,6 @@ def test_a_disk_that_fills_while_features_are_collected(monkeypatch) -> None:
     def full(descriptor: int, size: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("mezzotint.metrics.features.allocate", full)
+    monkeypatch.setattr(sys.modules["mezzotint.metrics.features"], "allocate", full)
     with pytest.raises(UserError, match=r"features cannot be written \(No space left"):
         of(data="another")

@@ -201,8 +201,9 @@ class _Writer:
                 "(width x height); pass `size` to scale and crop them to a square"
             )
         self.array[self.kept] = pixels
-        self.sha.update(pixels.tobytes())
-        self.crc = zlib.crc32(pixels.tobytes(), self.crc)
+        content = pixels.tobytes()
+        self.sha.update(content)
+        self.crc = zlib.crc32(content, self.crc)
         self.kept += 1
 
     def close(self) -> tuple[list[int], Any]:

@@ -25,6 +25,7 @@ It holds for folders, zips and tars alike.
    not asked for (`conditional=False`), all images at any depth are taken instead.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -217,8 +218,8 @@ def _check_classes(where: str, node: Folder, names: list[str]) -> None:
     if node.bare:
         empty = shown(sorted(folder.name for folder in node.bare))
         raise Unlabelled(f"{where} has class folders without images ({empty}): fill or remove them")
-    texts = [without_controls(name) for name in names]
-    if alike := sorted({text for text in texts if texts.count(text) > 1} - set(names)):
+    texts = Counter(map(without_controls, set(names)))
+    if alike := sorted(text for text, count in texts.items() if count > 1):
         raise Unlabelled(
             f"{where} has several class folders whose names are written as {shown(alike)}: rename "
             "one of them"

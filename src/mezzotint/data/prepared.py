@@ -113,8 +113,9 @@ def load(entry: Path) -> Prepared | None:
 def sum_of(meta: dict[str, Any], labels: Labels) -> str:
     """Return the SHA-256 of all that an entry of the cache holds except the pixels."""
     facts = [meta[name] for name in ("shape", "classes", "fingerprint", "skipped", "notes")]
-    told = json.dumps([*facts, meta["pixels"], labels.tolist()])
-    return hashlib.sha256(told.encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([*facts, meta["pixels"]]).encode())
+    digest.update(labels.astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 def is_same(data: Prepared, fingerprint: str) -> bool:

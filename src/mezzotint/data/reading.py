@@ -8,7 +8,7 @@ ends the preparation instead: the cache would keep the smaller data set for good
 import os
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 from mezzotint.errors import UserError
 
@@ -79,7 +79,7 @@ def may_pass(error: BaseException) -> bool:
 def passing(what: str, error: BaseException) -> UserError:
     """Return the error that ends a preparation for a fault that may pass."""
     if isinstance(error, FileNotFoundError):
-        return UserError(f"there is no file {what}: give one, or wait until it is there again")
+        return UserError(f"there is no file {what}: give the path of one")
     reason = getattr(error, "strerror", None) or "out of memory"
     return UserError(
         f"{what} cannot be read now ({reason}): repair that and give the command again; nothing is "
@@ -91,8 +91,8 @@ class Member(tarfile.TarInfo):
     """A member of a tar, whose names and comments are bounded: tarfile reads them whole."""
 
     @classmethod
-    def frombuf(cls, *arguments: Any, **named: Any) -> "Member":
-        found = super().frombuf(*arguments, **named)
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
         if found.size < 0 or (found.size > _NAME and found.type in _NAMES):
             raise tarfile.ReadError(f"a name or a file of {found.size:,} bytes")
         return found

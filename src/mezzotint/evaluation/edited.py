@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from mezzotint.data.images import read_image
+from mezzotint.data import UnreadableImage, read_image
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError
 from mezzotint.evaluation.film import FRAME, write_film
@@ -37,7 +37,7 @@ def read_images(paths: Sequence[str | Path], size: tuple[int, int], *, fit: bool
     for path in map(Path, paths):
         try:
             pixels = read_image(path)
-        except UserError as error:
+        except UnreadableImage as error:
             raise UserError(f"{path}: {error}") from None
         if pixels.shape[:2] != size and not fit:
             raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import zlib
@@ -33,9 +34,16 @@ def create(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> np.memma
 
 
 def allocate(descriptor: int, size: int) -> None:
-    """Give a file its bytes on the disk, zeros. Raises OSError where there is no room."""
+    """Give a file its bytes on the disk, zeros. Raises OSError where there is no room.
+
+    Some file systems and systems cannot; the bytes are given as they are written then.
+    """
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
 
 
 def save(path: Path, array: npt.NDArray[Any]) -> None:

@@ -140,8 +140,8 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        ours = error.filename and Path(os.fsdecode(error.filename)).is_relative_to(folder)
-        if error.errno not in _FULL and not (isinstance(error, PermissionError) and ours):
+        refused = isinstance(error, PermissionError) and str(error.filename).startswith(str(folder))
+        if error.errno not in _FULL and not refused:
             raise
         raise UserError(
             f"{folder} cannot be written ({error.strerror}): free space there, or set "

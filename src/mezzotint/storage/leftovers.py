@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _MARK = ".partial-"
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 
 
 @contextmanager
@@ -32,12 +33,13 @@ def unfinished(
     while True:
         path = folder / f"{name}{_MARK}{uuid.uuid4().hex}{suffix}"
         make(path)
-        descriptor = _opened(path)
-        if descriptor is None:
+        try:
+            descriptor = os.open(path, _FLAGS)
+        except FileNotFoundError:  # removed before it was locked
             continue
         try:
             _lock(descriptor, wait=True)
-            if _is_at(descriptor, path):  # and was not removed before it was locked
+            if _is_at(descriptor, path):
                 yield path
                 return
         finally:
@@ -54,8 +56,9 @@ def remove(folder: Path, name: str = "", suffix: str = "") -> None:
 
 
 def _remove(path: Path) -> None:
-    descriptor = _opened(path)
-    if descriptor is None:
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except OSError:  # another process's, and renamed by now, or another user's
         return
     try:
         if _lock(descriptor, wait=False):
@@ -67,13 +70,6 @@ def _remove(path: Path) -> None:
         pass
     finally:
         os.close(descriptor)
-
-
-def _opened(path: Path) -> int | None:
-    try:
-        return os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except OSError:
-        return None
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
