@@ -47,7 +47,7 @@ def test_a_disk_that_fills_while_images_are_prepared(folder, cache, monkeypatch,
     """Without the room for all of an array, writing it would end the process by SIGBUS."""
     with monkeypatch.context() as patch:
         patch.setattr(arrays, where, refuse(number))
-        with pytest.raises(UserError, match=r"prepared cannot be written \(.*\): free") as one:
+        with pytest.raises(UserError, match=r"prepared cannot be written \(.*, or set ME") as one:
             prepare(folder)
     assert "\n" not in str(one.value)
     assert nothing_half_made(cache)

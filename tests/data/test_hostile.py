@@ -301,7 +301,7 @@ def test_images_come_in_order_however_few_are_held(tmp_path, monkeypatch, held) 
 def test_deeply_nested_json(tmp_path, write_parquet, cache) -> None:
     deep = "[" * 100_000
     root = plant(tmp_path / "l", ["x/0.png", "y/0.png"], {"Labels.json": deep})
-    with pytest.raises(UserError, match=r"Labels\.json cannot be read as JSON \(it nests too deep"):
+    with pytest.raises(UserError, match=r"Labels\.json cannot be read as JSON \(it is nested"):
         prepare(root)
     path = write_parquet(tmp_path / "a.parquet", [png(0), png(1)], [0, 1])
     table = pq.read_table(path).replace_schema_metadata({"huggingface": deep})

@@ -1,7 +1,6 @@
 """Labels and class names that are in a file next to the images."""
 
 import csv
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
@@ -12,6 +11,8 @@ from mezzotint.data.naming import nfc, plain
 from mezzotint.data.reading import UnreadableImage
 from mezzotint.data.source import UNLABELLED, Unlabelled
 from mezzotint.data.tree import Folder, Names, Tree
+from mezzotint.errors import UserError
+from mezzotint.storage.parse import parsed
 
 _TABLES = (".csv", ".tsv", ".txt")
 _MANY = 20  # more tables in one folder are captions or boxes, one for each image
@@ -132,9 +133,10 @@ def _rows(tree: Tree, name: PurePosixPath) -> list[list[str]]:
 def _json(tree: Tree, name: PurePosixPath) -> Any:
     """Return what a file holds. Raises `Unlabelled` if it is not JSON: labels may be in it."""
     try:
-        return json.loads(tree.read(name))
-    except UnreadableImage as error:
-        reason = str(error)
-    except (ValueError, RecursionError) as error:
-        reason = "it nests too deeply" if isinstance(error, RecursionError) else f"{error}"
-    raise Unlabelled(f"{tree.place}/{name} cannot be read as JSON ({reason}): repair or remove it")
+        return parsed(tree.read(name))
+    except ValueError as error:
+        if isinstance(error, UserError) and not isinstance(error, UnreadableImage):
+            raise
+        raise Unlabelled(
+            f"{tree.place}/{name} cannot be read as JSON ({error}): repair or remove it"
+        ) from None

@@ -20,7 +20,7 @@ from rich.progress import MofNCompleteColumn
 from mezzotint.data.images import Pixels
 from mezzotint.data.naming import shown
 from mezzotint.data.prepared import sum_of
-from mezzotint.data.reading import UnreadableImage
+from mezzotint.data.reading import UnreadableImage, passing
 from mezzotint.data.source import UNLABELLED, Item, Source
 from mezzotint.errors import UserError
 from mezzotint.storage import arrays
@@ -177,6 +177,8 @@ def _attempt(item: Item, size: int | None) -> Pixels | UnreadableImage:
         return item.decode(size)
     except UnreadableImage as error:
         return error
+    except OSError as error:
+        raise passing(item.name, error) from None
 
 
 class _Writer:

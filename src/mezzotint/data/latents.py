@@ -21,6 +21,7 @@ from mezzotint.data.prepared import Prepared
 from mezzotint.errors import UserError
 from mezzotint.storage.arrays import SUMMED, crc, create, nchw
 from mezzotint.storage.cache import cache_folder, check_room, kept
+from mezzotint.storage.parse import parsed
 from mezzotint.storage.progress import progress
 
 Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -116,14 +117,14 @@ def prepare_latents(
 def _load(entry: Path) -> PreparedLatents | None:
     """The entry, or None where it is missing or damaged."""
     try:
-        meta = json.loads((entry / "meta.json").read_text())
+        meta = parsed((entry / "meta.json").read_bytes())
         moments = np.load(entry / "moments.npy", mmap_mode="r")
         if [*moments.shape] != meta["shape"] or meta["sum"] != _sum(meta):
             return None
         if moments.nbytes <= SUMMED and crc(moments) != meta["moments"]:
             return None
         return PreparedLatents(moments, torch.tensor(meta["mean"]), torch.tensor(meta["std"]))
-    except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mezzotint.data.images import Pixels
 from mezzotint.errors import counted
 from mezzotint.storage.arrays import SUMMED, crc
+from mezzotint.storage.parse import parsed
 
 Labels = npt.NDArray[np.int64]
 
@@ -93,7 +94,7 @@ def load(entry: Path) -> Prepared | None:
     The sum of labels and facts is checked, and of arrays up to `SUMMED` bytes that of the pixels.
     """
     try:
-        meta = json.loads((entry / "meta.json").read_text())
+        meta = parsed((entry / "meta.json").read_bytes())
         images = np.load(entry / "images.npy", mmap_mode="r")
         labels = np.load(entry / "labels.npy")
         if [*images.shape] != meta["shape"] or labels.shape != images.shape[:1]:
@@ -106,7 +107,7 @@ def load(entry: Path) -> Prepared | None:
         facts = meta["fingerprint"], entry, meta["skipped"]
         notes = tuple(meta["notes"])
         return Prepared(images, labels, tuple(meta["classes"]), *facts, notes=notes)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -28,6 +28,7 @@ from mezzotint.metrics.networks import FeatureNetwork
 from mezzotint.metrics.scores import distance_to
 from mezzotint.storage import files
 from mezzotint.storage.cache import cache_folder, check_room, writing
+from mezzotint.storage.parse import parsed
 from mezzotint.storage.progress import progress
 
 KIND = "mezzotint reference"
@@ -86,7 +87,7 @@ class Reference:
         with safe_open(self.path, "pt") as file:
             tensor: Tensor = file.get_tensor(name)
             facts = file.metadata()
-        sums = json.loads(facts.get("sums", "{}"))  # older files have none
+        sums = parsed(facts.get("sums", "{}"))  # older files have none
         if sums and sums.get(name) != _sum(tensor, facts["origin"]):
             raise UserError(
                 f"{self.path} is damaged ({name} does not match its SHA-256): delete it, and it is "
@@ -151,8 +152,8 @@ def read(path: Path) -> Reference:
             facts: dict[str, Any] = file.metadata() or {}
         if facts.get("kind") != KIND:
             raise ValueError
-        return Reference(path, Origin(**json.loads(facts["origin"])))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError):
+        return Reference(path, Origin(**parsed(facts["origin"])))
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         raise UserError(f"{path} is not a reference: give a file that mezzotint wrote") from None
 
 

@@ -30,7 +30,7 @@ def grid(folder: Path, images: int) -> Path:
 def is_drawn(folder: Path, images: int) -> bool:
     """Whether a run's grid after so many images is there, and whole."""
     try:
-        with Image.open(grid(folder, images)) as image:
+        with Image.open(grid(folder, images), formats=["PNG"]) as image:
             image.load()
     except (OSError, SyntaxError, ValueError):
         return False

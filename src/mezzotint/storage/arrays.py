@@ -57,7 +57,7 @@ def crc(array: npt.NDArray[Any]) -> int:
     """Return the CRC-32 of an array's bytes, which are read a part at a time."""
     found, rows = 0, max(1, (1 << 24) // max(1, array[:1].nbytes))
     for start in range(0, len(array), rows):
-        found = zlib.crc32(np.ascontiguousarray(array[start : start + rows]), found)
+        found = zlib.crc32(np.ascontiguousarray(array[start : start + rows]).data, found)
     return found
 
 

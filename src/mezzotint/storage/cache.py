@@ -1,6 +1,5 @@
 """The cache: what was downloaded or prepared once, and how a file gets there."""
 
-import errno
 import hashlib
 import http.client
 import io
@@ -16,11 +15,11 @@ from rich.progress import DownloadColumn
 
 from mezzotint.errors import UserError
 from mezzotint.storage import leftovers
-from mezzotint.storage.files import beside, sync
+from mezzotint.storage.files import Unwritable, beside, sync, written
 from mezzotint.storage.progress import progress
 
 T = TypeVar("T")
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_ELSEWHERE = ", or set MEZZOTINT_CACHE to another disk; what the cache held before is whole"
 
 
 def cache_folder(part: str) -> Path:
@@ -79,6 +78,8 @@ def download(url: str, sha256: str, name: str, instead: str) -> Path:
                     f"{url} gave a file with the wrong SHA-256 ({digest[:12]}..., not "
                     f"{sha256[:12]}...): try again, or {instead}"
                 )
+    except Unwritable:
+        raise
     except (OSError, http.client.HTTPException) as error:
         raise UserError(f"cannot download {url} ({error}): try again, or {instead}") from None
     return target
@@ -136,18 +137,12 @@ def begun(cache: Path, name: str) -> Iterator[Path]:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Say in one line what to do where a folder of the cache cannot be written, or is full."""
+    """A block that writes to a folder of the cache: a failure of the disk becomes `Unwritable`."""
     try:
-        yield
-    except OSError as error:
-        refused = isinstance(error, PermissionError) and str(error.filename).startswith(str(folder))
-        if error.errno not in _FULL and not refused:
-            raise
-        raise UserError(
-            f"{folder} cannot be written ({error.strerror}): free space there, or set "
-            "MEZZOTINT_CACHE to another disk, and give the command again; what the cache held "
-            "before is whole"
-        ) from None
+        with written(folder):
+            yield
+    except Unwritable as error:
+        raise Unwritable(folder, error.cause, _ELSEWHERE) from None
 
 
 def commit(building: Path, entry: Path, load: Callable[[Path], T | None]) -> T:

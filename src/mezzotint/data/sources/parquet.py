@@ -6,7 +6,6 @@ metadata, or the name of the class, or true or false. A column in which every la
 missing, as in test sets whose labels are secret, counts as none.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -31,6 +30,7 @@ from mezzotint.data.source import (
 )
 from mezzotint.errors import UserError
 from mezzotint.storage.hub import incomplete
+from mezzotint.storage.parse import parsed
 
 _IMAGES = ("image", "img")
 _LABELS = ("label", "labels", "fine_label")
@@ -265,8 +265,8 @@ def _class_names(table: Any, label: str) -> tuple[str, ...]:
     """Return the ClassLabel names that `datasets` keeps as JSON in the schema, or ()."""
     stored = (table.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
     try:
-        return tuple(map(str, json.loads(stored)["info"]["features"][label]["names"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return tuple(map(str, parsed(stored)["info"]["features"][label]["names"]))
+    except (ValueError, KeyError, TypeError):
         return ()
 
 
