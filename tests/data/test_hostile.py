@@ -295,6 +295,28 @@ def test_images_come_in_order_however_few_are_held(tmp_path, monkeypatch, held) 
     assert prepare(root, size=2).images[:, 0, 0, 0].tolist() == list(range(150))
 
 
+def test_folders_within_folders(tmp_path) -> None:
+    """Each ended in a traceback when Python had no more room for calls."""
+    deep = "/".join(["a"] * 3000)
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.writestr(f"{deep}/0.png", png(0))
+    with tarfile.open(tmp_path / "t.tar", "w") as archive:
+        member = tarfile.TarInfo(f"{deep}/0.png")
+        member.size = len(png(0))
+        archive.addfile(member, io.BytesIO(png(0)))
+    plant(tmp_path / "d", [f"{deep[:1000]}/0.png"])
+    for data in ("z.zip", "t.tar", "d"):
+        with pytest.raises(UserError, match=r"holds folders within folders, 100 deep and more"):
+            prepare(tmp_path / data)
+    plant(tmp_path / "e", [f"{deep[:180]}/0.png"])
+    assert len(prepare(tmp_path / "e")) == 1
+
+
+def test_a_side_has_a_most(folder) -> None:
+    with pytest.raises(UserError, match="give a side of at most 11,585 pixels"):
+        prepare(folder, size=100_000)
+
+
 # j. Files that nest too deeply, and columns that are there twice
 
 

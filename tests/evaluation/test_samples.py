@@ -38,6 +38,19 @@ def test_a_damaged_block_is_named_in_one_line(tmp_path, whole) -> None:
         list(samples.stored(tmp_path, 0, 4, 4))
 
 
+def test_a_block_that_was_changed_is_noticed(pipe, tmp_path) -> None:
+    samples.make(pipe, tmp_path, 0, pipe.defaults, 0, 4, 4, lambda *_: None)
+    path = samples.block(tmp_path, 0)
+    assert np.load(path).shape == (4, 3, 32, 32)
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1  # in the last sample, before the sum
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"000000\.npy is damaged: delete it"):
+        list(samples.stored(tmp_path, 0, 4, 4))
+    np.save(path, np.zeros((4, 3, 8, 8), np.uint8))  # as an older mezzotint kept it
+    assert next(samples.stored(tmp_path, 0, 4, 4)).shape == (4, 3, 8, 8)
+
+
 def test_samples_are_made_as_they_are_kept_whatever_the_models_own_settings(pipe, tmp_path) -> None:
     own = replace(pipe, defaults=replace(pipe.defaults, guidance=3.0, interval=(0.5, 2.0)))
     how = replace(own.defaults, interval=None)

@@ -15,6 +15,7 @@ from mezzotint.errors import UserError
 from mezzotint.storage.parse import parsed
 
 _TABLES = (".csv", ".tsv", ".txt")
+_WIDE = 100  # columns of a table that are looked at
 _MANY = 20  # more tables in one folder are captions or boxes, one for each image
 
 
@@ -100,7 +101,7 @@ def table(
 
 
 def _column(rows: list[list[str]], files: Names, number: dict[str, int]) -> list[int] | None:
-    width = min(len(row) for row in rows)
+    width = min(_WIDE, *(len(row) for row in rows))
     if len(rows) < len(files):
         return None
     for column in range(width):

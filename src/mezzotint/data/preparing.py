@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import operator
 import os
 import warnings
@@ -16,9 +17,12 @@ from mezzotint.data.find import opened, recognise
 from mezzotint.data.images import POLICY
 from mezzotint.data.memory import Bounds, Layout, memory
 from mezzotint.data.prepared import Prepared, load
+from mezzotint.data.reading import PIXELS
 from mezzotint.data.source import NoSplit, Source
 from mezzotint.errors import UserError
 from mezzotint.storage.cache import begun, cache_folder, commit, kept
+
+_LARGEST = math.isqrt(PIXELS)
 
 
 def held_out(data: str, size: int | None, train: Prepared, skip_bad: bool = False) -> Prepared:
@@ -113,6 +117,8 @@ def _side(size: int | None) -> int | None:
         return None
     if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
         raise UserError(f"`size` is {size!r}: give a side of at least 1 pixel")
+    if size > _LARGEST:
+        raise UserError(f"`size` is {size:,}: give a side of at most {_LARGEST:,} pixels")
     return operator.index(size)
 
 

@@ -13,6 +13,7 @@ from mezzotint.data.reading import TABLE, passing, read_file
 from mezzotint.errors import UserError
 
 Names = list[PurePosixPath]
+_DEEPEST = 100  # folders within folders
 
 OTHERS = "file that is not an image", "files that are not images"
 OUTSIDE = (
@@ -104,6 +105,7 @@ def of_folder(path: Path) -> Tree:
     special: Names = []
 
     def visit(folder: Path, name: PurePosixPath, above: frozenset[Path]) -> Folder:
+        _check_depth(str(path), name)
         found = Folder(folder.name, name)
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -143,6 +145,7 @@ def of_archive(
 
     def at(name: PurePosixPath) -> Folder:
         if name not in found:
+            _check_depth(str(path), name)
             found[name] = Folder(name.name, name)
             at(name.parent).folders.append(found[name])
         return found[name]
@@ -188,6 +191,14 @@ def _without_runs(folder: Folder, runs: Names) -> Folder:
         if len(runs) == before or any(f.images or f.others for f in rest.walk()):
             kept.append(rest)
     return replace(folder, folders=kept)
+
+
+def _check_depth(place: str, name: PurePosixPath) -> None:
+    if len(name.parts) > _DEEPEST:
+        raise UserError(
+            f"{place} holds folders within folders, {_DEEPEST} deep and more, such as "
+            f"{str(name)[:40]}...: move what you need up"
+        )
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

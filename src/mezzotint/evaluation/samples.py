@@ -16,7 +16,6 @@ from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -91,7 +90,7 @@ def make(
     exactly = replace(pipe, defaults=how)  # as arguments, what is None would be the model's own
     images = exactly.sample(batch, seed=seed, first=i * batch, batch=batch, on_step=on_step)
     with writing(folder), files.beside(block(folder, i)) as partial:
-        arrays.save(partial, images.numpy())
+        arrays.save_summed(partial, images.numpy())
 
 
 def block(folder: Path, i: int) -> Path:
@@ -104,7 +103,7 @@ def stored(folder: Path, start: int, end: int, batch: int) -> Iterator[Tensor]:
     for i in range(start // batch, -(-end // batch)):
         path = block(folder, i)
         try:
-            images = torch.from_numpy(np.load(path))
+            images = torch.from_numpy(arrays.load_summed(path))
         except (OSError, EOFError, ValueError):
             raise UserError(f"{path} is damaged: delete it, and it will be made again") from None
         yield images[max(0, start - i * batch) : end - i * batch]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import zlib
@@ -51,6 +52,24 @@ def save(path: Path, array: npt.NDArray[Any]) -> None:
     content = io.BytesIO()
     np.save(content, array)
     path.write_bytes(content.getbuffer())
+
+
+def save_summed(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write a .npy file with the SHA-256 of its bytes after them, where readers see no more."""
+    content = io.BytesIO()
+    np.save(content, array)
+    path.write_bytes(content.getvalue() + hashlib.sha256(content.getbuffer()).digest())
+
+
+def load_summed(path: Path) -> npt.NDArray[Any]:
+    """Read what `save_summed` wrote, or a plain .npy file. Raises ValueError for a wrong sum."""
+    content = path.read_bytes()
+    stream = io.BytesIO(content)
+    array: npt.NDArray[Any] = np.load(stream)
+    end = stream.tell()
+    if content[end:] and content[end:] != hashlib.sha256(content[:end]).digest():
+        raise ValueError(f"{path} does not match its SHA-256")
+    return array
 
 
 def crc(array: npt.NDArray[Any]) -> int:
