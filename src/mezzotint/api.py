@@ -42,18 +42,22 @@ from mezzotint.metrics.scores import frechet_distance, inception_score
 from mezzotint.networks import VAE, DiT, DiTConfig, UNet, UNetConfig, VAEConfig
 from mezzotint.pages import report
 from mezzotint.paper import ReproducedRow, Reproduction, reproduce
+from mezzotint.pipeline.few_step import FewStep
 from mezzotint.pipeline.loading import load, load_codec
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.run.averages import Average, average
-from mezzotint.run.entry import train, training
+from mezzotint.run.entry import distil, train, training
 from mezzotint.run.steps import Progress
 from mezzotint.trainer.autoencoding import ReconstructionConfig
+from mezzotint.trainer.distilling import DISTILLATIONS
+from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import WEIGHTINGS, ObjectiveConfig
 from mezzotint.tuning import SweepCell, SweepResult, sweep
 
 __all__ = [
     "CLIPPINGS",
+    "DISTILLATIONS",
     "GUIDANCE_SHAPES",
     "METRICS",
     "OPERATORS",
@@ -74,7 +78,9 @@ __all__ = [
     "Description",
     "DiT",
     "DiTConfig",
+    "DistillationConfig",
     "Experiment",
+    "FewStep",
     "Figure",
     "Finding",
     "Findings",
@@ -107,6 +113,7 @@ __all__ = [
     "denoiser",
     "describe",
     "diagnose",
+    "distil",
     "evaluate",
     "exponential",
     "fid",

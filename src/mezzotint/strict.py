@@ -21,6 +21,8 @@ KINDS = {
     "dit",
     "unet2d",
     "custom",
+    "denoising",
+    "distillation",
 }  # parts of a field's place, not names
 
 

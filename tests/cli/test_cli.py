@@ -170,7 +170,7 @@ def spoil_config(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_config, "has version 3 but this mezzotint reads versions 4 to 5"),
+        (spoil_config, "has version 3 but this mezzotint reads versions 4 to 6"),
         (lambda f: shutil.rmtree(f / "checkpoints"), "has no checkpoint yet: continue training"),
         (spoil_weights, "no other is whole: restore one, or train again"),
     ],

@@ -112,7 +112,7 @@ def test_a_configuration_takes_the_sampler_and_its_option(page: dict[str, Any]) 
     how = mz.SampleConfig("adams", sampler_options=("slope=0.5",))
     assert how.keywords() == {"slope": 0.5}
     assert how.within(20).steps == 20
-    with pytest.raises(mz.UserError, match="`eta` is for ddim, hybrid: leave it out with adams"):
+    with pytest.raises(mz.UserError, match="`eta` is for ddim, hybrid, consistency: leave"):
         mz.SampleConfig("adams", eta=0.5)
     with pytest.raises(mz.UserError, match="`slope` is 'steep': give a value like its default"):
         mz.SampleConfig("adams", sampler_options=("slope=steep",))
@@ -158,7 +158,7 @@ def test_a_model_is_trained_and_sampled_with_all_of_them(
 ) -> None:
     mz.RECIPES["tiny"] = tiny
     out = tmp_path / "run"
-    words = "--schedule geometric --prediction score --spacing angle --guidance-shape late"
+    words = "--schedule geometric --prediction score --spacing signal --guidance-shape late"
     words += f" --clipping soft --sampler adams --weighting root --out {out}"
     code, _, err = call(capsys, "train", "tiny", *words.split())
     assert code == 0, err

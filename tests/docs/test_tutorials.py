@@ -19,8 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import TINY_LDM, TINY_VAE
 from mezzotint.config import recipes
 from mezzotint.config.experiment import Experiment
+from mezzotint.config.sections import CodecConfig
 from mezzotint.paper import plan
 
 from commands import CapSys, call
@@ -78,6 +80,20 @@ def follow(page: Path, capsys: CapSys) -> dict[str, object]:
 def less(words: list[str]) -> list[str]:
     """The same command with small numbers."""
     return [SMALL.get(before, word) for before, word in zip(["", *words], words, strict=False)]
+
+
+@pytest.mark.filterwarnings("ignore:.* are fewer than 2,049")
+def test_the_tutorial_of_few_steps(
+    place: Path, capsys: CapSys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = replace(TINY_LDM.train, images=32)
+    coder = replace(TINY_VAE, recipe="glyphs-vae", train=replace(TINY_VAE.train, images=32))
+    latent = replace(TINY_LDM, train=train, codec=CodecConfig(vae="runs/glyphs-vae"))
+    for recipe in (coder, replace(latent, recipe="glyphs-ldm")):
+        monkeypatch.setitem(recipes.RECIPES, recipe.recipe, recipe)
+    names = follow(TUTORIALS / "few-steps.md", capsys)
+    assert names["student"].few_step.guidance == 2
+    assert len(list((place / "varied").glob("*.png"))) == 1
 
 
 @pytest.mark.filterwarnings("ignore:.* are fewer than 2,049")

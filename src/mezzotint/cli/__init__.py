@@ -18,6 +18,7 @@ VERBS = {
         ("RECIPE [--field value ...] [--out RUN]", "train a model"),
         ("--resume RUN [--images 400000] ...", "go on with its training"),
     ],
+    "distil": [("MODEL [--calls 2] [--field value ...]", "make a model of few calls from it")],
     "sample": [("RUN [-n 64] [--steps 50] [--guidance 2] ...", "make samples with it")],
     "edit": [("RUN vary|inpaint|enlarge|interpolate|invert IMAGE...", "edit images with it")],
     "evaluate": [
@@ -138,11 +139,12 @@ def _completion(arguments: list[str]) -> str:
     recipes, models = list(RECIPES), shipped.names()
     names = {
         "train": recipes,
+        "distil": models,
         "sample": models,
         "edit": [*models, *KINDS],
         "evaluate": models,
     }
-    about = {"train": recipes[:1], "edit": [*models[:1], *list(KINDS)[:1]]}
+    about = {"train": recipes[:1], "distil": models[:1], "edit": [*models[:1], *list(KINDS)[:1]]}
     words = {}
     for verb in VERBS:
         whole = printed(partial(_call, verb, [*about.get(verb, ()), HELP_ALL]))

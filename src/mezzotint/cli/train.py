@@ -55,7 +55,7 @@ def train(arguments: list[str]) -> None:
     else:
         what = f"a recipe: {', '.join(recipes.RECIPES)}; or --resume RUN"
         name, rest = subject(arguments, what)
-        called, begun = name, start(name, *_out_and_resume(rest))
+        called, begun = name, start(name, *out_and_resume(rest))
     default = TrainFlags(begun.base, begun.folder, resume=begun.resumed)
     flags = parse(default, rest, f"mezzotint train {called}", OFTEN)
     fields = given(begun.base, flags.experiment, rest)
@@ -73,7 +73,7 @@ def given(base: Configuration, asked: Configuration, words: list[str]) -> dict[s
     return {k: v for k, v in after.items() if k in said or before.get(k, ...) != v}
 
 
-def _out_and_resume(words: list[str]) -> tuple[str | None, bool]:
+def out_and_resume(words: list[str]) -> tuple[str | None, bool]:
     """Return what decides about the defaults of the other flags."""
     flags = ArgumentParser(add_help=False, allow_abbrev=False)
     flags.add_argument("--out", nargs="?")  # `parse` reports a missing value

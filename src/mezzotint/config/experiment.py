@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Discriminator, NonNegativeInt, PositiveInt, Tag
 from pydantic.fields import Field
 from tyro.conf import Suppress
 
 from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
 from mezzotint.data.augment import TOLD
+from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.prediction import coefficients
+from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.networks import UNetConfig, VAEConfig
 from mezzotint.networks.kinds import NetConfig, build
 from mezzotint.networks.network import Network
 from mezzotint.networks.record import CustomConfig
 from mezzotint.strict import strict
 from mezzotint.trainer.autoencoding import ReconstructionConfig
+from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import ObjectiveConfig
 
@@ -48,6 +52,22 @@ class Settings:
     """How many checkpoints are kept."""
 
 
+CLEAN = Level(-1.0, 1.0, 0.0)
+
+
+def _objective(value: Any) -> str:
+    """Return the kind of an objective: only a distillation has a teacher."""
+    distilled = "teacher" in value if isinstance(value, dict) else hasattr(value, "teacher")
+    return "distillation" if distilled else "denoising"
+
+
+Objective: TypeAlias = Annotated[
+    Annotated[ObjectiveConfig, Tag("denoising")]
+    | Annotated[DistillationConfig, Tag("distillation")],
+    Discriminator(_objective),
+]
+
+
 @strict
 class Experiment(Settings):
     """The configuration of a diffusion model, in pixels or in latents."""
@@ -56,7 +76,7 @@ class Experiment(Settings):
     codec: CodecConfig = CodecConfig()
     net: NetConfig = UNetConfig()
     noise: NoiseConfig = NoiseConfig()
-    objective: ObjectiveConfig = ObjectiveConfig()
+    objective: Objective = ObjectiveConfig()
     sample: SampleConfig = SampleConfig()
     freeze: tuple[str, ...] = ()
     """Weights that keep their initial values, by patterns of their names, such as "down.*"."""
@@ -82,6 +102,38 @@ class Experiment(Settings):
             )
         if self.codec.vae and self.sample.clipping != "none":
             raise ValueError('latents have no bounds: choose `clipping="none"`')
+        self._check_distillation()
+
+    def _check_distillation(self) -> None:
+        objective, sampler = self.objective, self.sample.sampler
+        if not isinstance(objective, DistillationConfig):
+            if SAMPLERS[sampler].few_step:
+                raise ValueError(
+                    f"the sampler {sampler} is for few-step models: choose another `sampler`, or "
+                    "distil a model"
+                )
+            return
+        if not objective.teacher:
+            raise ValueError("there is no `teacher`: give the model to distil")
+        if objective.scale != 1 and not self.data.conditional:
+            raise ValueError(
+                f"`scale` is {objective.scale:g}, and the teacher has no classes to guide to: "
+                "leave it out"
+            )
+        if not SAMPLERS[sampler].few_step:
+            raise ValueError(
+                f'{sampler} is not for few-step models: choose `sampler="consistency"`'
+            )
+        if self.sample.guidance != 1:
+            raise ValueError(
+                f"`guidance` is {self.sample.guidance:g}, and a few-step model is not guided when "
+                "it is sampled: give the guidance to distil as `scale`"
+            )
+        if not coefficients(self.noise.prediction, CLEAN)[1]:
+            raise ValueError(
+                f"a teacher that predicts {self.noise.prediction} cannot be distilled, because it "
+                "need not return x where there is no noise: train it with another `prediction`"
+            )
 
     def network(self, channels: int, classes: int) -> Network:
         """Make the network.

@@ -13,10 +13,11 @@ from typing import Any, TypeAlias
 
 Content: TypeAlias = dict[str, Any]
 
-VERSION = 5
+VERSION = 6
 """The version that is written."""
 MIGRATIONS: dict[int, Callable[[Content], Content]] = {
     4: lambda content: content,  # 5 adds sample.sampler_options, and networks of the user's own
+    5: lambda content: content,  # 6 adds objectives that distil a teacher
 }
 """From each older version, the step to the next: the content, without its version, to another."""
 

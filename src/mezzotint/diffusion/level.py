@@ -161,6 +161,18 @@ class Schedule:
         t = float(np.interp(angle, self.angles[1:].numpy(), np.arange(len(self))))
         return Level(t, math.cos(angle), math.sin(angle))
 
+    def at_angles(self, angles: Tensor, dims: int = 4) -> Level[Tensor]:
+        """The levels at angles ``atan2(sigma, alpha)`` (B,), with t interpolated as by `at`.
+
+        They have the type of ``angles``, and shapes as by `levels`; t is (B,).
+        """
+        rows = self.angles[1:].to(angles)
+        above = torch.searchsorted(rows, angles).clamp(min=1, max=len(self) - 1)
+        below = rows[above - 1]
+        t = above - 1 + (angles - below) / (rows[above] - below)
+        wide = angles.view(-1, *[1] * (dims - 1))
+        return Level(t.clamp(0, len(self) - 1), torch.cos(wide), torch.sin(wide))
+
 
 def falls(grid: Sequence[Level]) -> bool:
     """Whether a grid has two levels or more, strictly falling in noise."""

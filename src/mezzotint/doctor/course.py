@@ -8,7 +8,7 @@ from dataclasses import replace
 from mezzotint.config.experiment import Configuration, Experiment
 from mezzotint.data import Prepared
 from mezzotint.doctor.finding import Finding, Title, judge
-from mezzotint.doctor.log import Rows
+from mezzotint.doctor.log import Rows, fine_tuned
 from mezzotint.errors import counted
 from mezzotint.trainer.loop import TrainConfig
 
@@ -39,7 +39,7 @@ def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
     """Run all checks of the training's course that apply."""
     rows = [row for row in rows if "loss" in row]
     yield warmed_up(rows, config.train)
-    if not config.init:  # a fine-tuning may be short
+    if not fine_tuned(config):  # which may be short
         yield long_enough(config.train)
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from mezzotint.config.experiment import Configuration
+from mezzotint.config.experiment import Configuration, Experiment
 from mezzotint.doctor.finding import SURE, Finding, judge
+from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.loop import TrainConfig
 
 Rows = Sequence[Mapping[str, Any]]
@@ -26,11 +27,10 @@ def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
     rows = [row for row in rows if "loss" in row]
     # A loss that a discriminator works against need not fall.
     alone = [row for row in rows if "discriminator" not in row]
-    fine_tuned = bool(config.init)
     found = [
         finite(rows),
         unfinished(rows, config.train),
-        None if fine_tuned else fell(alone),
+        None if fine_tuned(config) else fell(alone),
         plateau(alone, config.train),
         clipped(rows, config.train),
         exploding(rows),
@@ -39,6 +39,12 @@ def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
         adversarial_weight(rows),
     ]
     yield from (finding for finding in found if finding)
+
+
+def fine_tuned(config: Configuration) -> bool:
+    """Whether a training begins with the weights of another model."""
+    objective = config.objective if isinstance(config, Experiment) else None
+    return bool(config.init) or isinstance(objective, DistillationConfig)
 
 
 def finite(rows: Rows) -> Finding:

@@ -10,6 +10,7 @@ from mezzotint.config.sampling import SampleConfig
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.doctor.finding import SURE, Finding, judge
 from mezzotint.trainer.loop import TrainConfig
+from mezzotint.trainer.objective import ObjectiveConfig
 
 
 def look(
@@ -31,7 +32,7 @@ def look(
         if ends.severity == "well":
             yield sampling_begins(grid[0], schedule, shape, how)
         yield eps_of_noise(grid, config.noise.prediction, how)
-    if classes:
+    if classes and isinstance(config.objective, ObjectiveConfig):
         yield label_dropout(config.objective.label_dropout, how)
     yield halflife(config.train, seen)
 

@@ -29,6 +29,7 @@ from mezzotint.pipeline.pipeline import Pipeline
 CLASSES, ROW = 10, 8  # the first classes; images side by side
 SEEDS, LEVELS, WALK = 3, 8, 50  # trajectories, levels of each, and the most steps
 METHODS, STEPS, EACH = ("ddim", "dpmpp_2m", "unipc"), (5, 10, 20, 50), 4
+FEW = (1, 2, 4, 8)  # steps of a few-step model
 SCALES, GUIDED = (0.0, 1.0, 2.0, 4.0), 6
 TRAILING: dict[str, Any] = {"spacing": "trailing"}
 
@@ -108,7 +109,8 @@ def trajectories(title: str, model: Model) -> Section:
     """Show x at several points of the sampling, and the network's estimate of x0 there."""
     pipe = model.pipe
     steps = min(pipe.defaults.steps, WALK)
-    how = chosen(pipe.defaults, {"sampler": "ddim", "steps": steps})
+    own = {} if pipe.few_step else {"sampler": "ddim", "steps": steps}
+    how = chosen(pipe.defaults, own)
     seen: list[tuple[Level, dict[str, Tensor]]] = []
 
     def record(first: int, level: Level, x: Tensor, x0: Tensor) -> None:
@@ -140,14 +142,17 @@ def trajectories(title: str, model: Model) -> Section:
 def samplers(title: str, model: Model) -> Section:
     """Show what each sampler makes of the same noise, in several numbers of steps."""
     pipe = model.pipe
+    methods: Sequence[str] = METHODS
     steps = [n for n in STEPS if n <= len(pipe.schedule)]
+    if few := pipe.few_step:
+        methods, steps = [pipe.defaults.sampler], [few.calls] if few.calls else [*FEW]
     # A grid that was measured, or goes through given values, is for its own number of steps.
     own = {} if pipe.defaults.spacing not in ("optimised", "knots") else TRAILING
-    requests = [{"sampler": s, "steps": n, **own} for s in METHODS for n in steps]
+    requests = [{"sampler": s, "steps": n, **own} for s in methods for n in steps]
     found = iter(model.make(title, EACH, pipe.labels(EACH), requests))
     rows: list[tuple[Cell, ...]] = [
         (s, *(strip(next(found), f"{EACH} samples by {s} in {n} steps", 2) for n in steps))
-        for s in METHODS
+        for s in methods
     ]
     text = (
         f"{EACH} samples from the same noise in each cell, with "
@@ -157,9 +162,9 @@ def samplers(title: str, model: Model) -> Section:
 
 
 def guidance(title: str, model: Model) -> Section | None:
-    """The same noise at each guidance scale; None for a model without classes."""
+    """The same noise at each guidance scale; None for a model that cannot be guided."""
     pipe = model.pipe
-    if not pipe.classes:
+    if not pipe.classes or pipe.few_step:
         return None
     n = min(GUIDED, len(pipe.classes))
     requests = [{"guidance": scale, "guidance_shape": "constant"} for scale in SCALES]

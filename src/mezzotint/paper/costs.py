@@ -17,7 +17,7 @@ from mezzotint.run.job import begin
 from mezzotint.storage.machine import seconds_of
 from mezzotint.trainer.autoencoding import Autoencoding
 from mezzotint.trainer.loop import Examples, Task, train
-from mezzotint.trainer.objective import Diffusion
+from mezzotint.trainer.objective import Diffusion, ObjectiveConfig
 
 BATCH = 64  # samples made at once
 STEPS = 6  # of a training, that are timed
@@ -48,6 +48,7 @@ def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> 
         net = configuration.network(shape[0], classes)
         schedule = configuration.noise.build().to(accelerator.device)
         objective, prediction = configuration.objective, configuration.noise.prediction
+        assert isinstance(objective, ObjectiveConfig)
         task = Diffusion(objective, schedule, prediction, shape, classes, dtype=dtype)
     else:
         net = VAE(configuration.net)

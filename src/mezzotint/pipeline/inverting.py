@@ -14,6 +14,7 @@ from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.step import Noise
 from mezzotint.errors import UserError
+from mezzotint.pipeline import few_step
 from mezzotint.pipeline.editing import Edit, Progress, image_shape
 from mezzotint.pipeline.labels import Labels
 
@@ -54,6 +55,7 @@ def invert(
     Raises:
         UserError: Images of another type or size, or a sampler that draws noise.
     """
+    few_step.refuse(pipe, "inversion")
     settings = {"sampler": "ddim", **settings}
     edit = Edit.of(pipe, images, labels, 0, batch, settings, plain=True)
     if edit.how.sampler != "ddim" or edit.how.eta:
@@ -104,6 +106,7 @@ def interpolate(
     """
     if n < 2:
         raise UserError(f"`n` is {n}: choose 2 or more, both ends included")
+    few_step.refuse(pipe, "interpolation")
     ends = labels if isinstance(labels, tuple) and len(labels) == 2 else (labels, labels)
     noises = [
         x.reshape(1, *pipe.shape).float()

@@ -21,7 +21,7 @@ from mezzotint.networks.kinds import build
 from mezzotint.networks.passing import passed_again
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.networks.record import CustomConfig
-from mezzotint.pipeline import saved, shipped, tuned
+from mezzotint.pipeline import few_step, saved, shipped, tuned
 from mezzotint.pipeline.codec import Latents, Pixels
 from mezzotint.pipeline.codecs import autoencoder, codec_of, facts, latents, scale
 from mezzotint.pipeline.fetching import CODEC, HUB, MODEL, fetched
@@ -253,6 +253,7 @@ def _from_saved(folder: Path, device: torch.device, own: Any) -> Pipeline:
         home=folder,
         learned_variance=known.learned_variance,
         origin=(known.defaults, known.origin),
+        few_step=known.few_step,
     )
 
 
@@ -277,4 +278,5 @@ def _from_checkpoint(folder: Path, home: Path, device: torch.device, own: Any) -
         home=home,
         learned_variance=config.noise.learn_variance,
         origin=(defaults, f"of the recipe {config.recipe}"),
+        few_step=few_step.made_for(config.objective),
     )

@@ -23,6 +23,7 @@ from mezzotint.errors import UserError
 from mezzotint.networks import Network
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline import (
+    few_step,
     grids,
     inverting,
     labelling,
@@ -34,6 +35,7 @@ from mezzotint.pipeline import (
     variation,
 )
 from mezzotint.pipeline.codec import Codec, Latents, Pixels
+from mezzotint.pipeline.few_step import FewStep
 from mezzotint.pipeline.labels import Labels
 
 
@@ -64,6 +66,7 @@ class Pipeline:
             variance of DDPM's steps.
         weaker: A model that guides in place of the unconditional network.
         origin: Settings, and where they come from in words: a recipe, a sweep.
+        few_step: What a distilled model was made for; None for any other model.
 
     Raises:
         UserError: If an argument has a wrong type, or the network does not take (x, t, labels) or
@@ -83,6 +86,7 @@ class Pipeline:
     learned_variance: bool = False
     weaker: Pipeline | None = None
     origin: tuple[SampleConfig, str] | None = None
+    few_step: FewStep | None = None
 
     def __post_init__(self) -> None:
         made = {} if isinstance(self.net, Network) else own.accepted(self)
@@ -171,6 +175,7 @@ class Pipeline:
                 "the weaker model has another shape, classes, codec or schedule: give one "
                 "trained on the same data and schedule, but smaller or for less long"
             )
+        few_step.refuse(self, "guidance by a weaker model")
         return replace(self, weaker=weaker)
 
     def denoiser(
@@ -200,6 +205,10 @@ class Pipeline:
                 network cannot follow the labels or the guidance.
         """
         cond = self._labels(labels)
+        if self.few_step and guidance != 1:
+            raise few_step.guided(self.few_step)
+        if self.few_step and self.classes and cond is None:
+            raise UserError("a few-step model was distilled with labels: give `labels`")
         plain = self._denoiser(cond)
         if self.weaker:
             guided = guide(plain, self.weaker.denoiser(labels, clipping="none"), guidance, rescale)

@@ -19,7 +19,7 @@ from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.step import Noise
 from mezzotint.errors import UserError, counted, unknown
-from mezzotint.pipeline import sampling
+from mezzotint.pipeline import few_step, sampling
 from mezzotint.pipeline.codec import Latents, Pixels
 from mezzotint.pipeline.editing import Edit, Progress, batched, image_shape
 from mezzotint.pipeline.labels import Labels
@@ -69,6 +69,7 @@ def inpaint(
         UserError: Images or a mask of another type or size, a mask that is 0 or 1 everywhere, or
             a method that does not exist or does not fit the model.
     """
+    few_step.refuse(pipe, "inpainting")
     latent = isinstance(pipe.codec, Latents)
     method = method or (REPAINT if latent else METHOD)
     edit = Edit.of(pipe, images, labels, seed, batch, settings)
@@ -237,6 +238,7 @@ def restore(
         UserError: y or the operator do not fit the model's images, y is not finite, the operator is
             not linear where the method needs that, or the method does not fit the model.
     """
+    few_step.refuse(pipe, "restoration")
     operator = operator if isinstance(operator, Operator) else Operator(operator)
     if not isinstance(y, Tensor) or not y.numel():
         what = "empty" if isinstance(y, Tensor) else f"a {type(y).__name__}"

@@ -17,6 +17,7 @@ from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.step import Noise
 from mezzotint.errors import UserError
+from mezzotint.pipeline import few_step
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.labels import Labels
 
@@ -117,6 +118,7 @@ def options(pipe: Pipeline, how: SampleConfig) -> dict[str, Any]:
     """
     if isinstance(pipe.codec, Latents) and how.clipping != "none":
         raise UserError('latents have no bounds to clip to: choose `clipping="none"`')
+    few_step.check(pipe, how)
     found = how.keywords()
     if found.get("variance") == "learned":
         found["variance"] = pipe._split[1]

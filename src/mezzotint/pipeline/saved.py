@@ -26,6 +26,7 @@ from mezzotint.networks.kinds import NetConfig, augmented_by
 from mezzotint.networks.unet import UNet
 from mezzotint.networks.unet2d import UNet2D
 from mezzotint.pipeline.codecs import described, tensors
+from mezzotint.pipeline.few_step import FewStep
 from mezzotint.storage import checkpoint
 from mezzotint.strict import first_problem, strict
 
@@ -48,6 +49,8 @@ class Description:
     origin: str
     """Where the defaults come from, in words."""
     version: Literal[1] = 1
+    few_step: FewStep | None = None
+    """What a distilled model was made for."""
 
     def __post_init__(self) -> None:
         PREDICTIONS.check(self.prediction)
@@ -78,6 +81,7 @@ def save(pipe: Pipeline, folder: Path) -> Path:
         learned_variance=pipe.learned_variance,
         defaults=pipe.defaults,
         origin=pipe.defaults_from,
+        few_step=pipe.few_step,
     )
     state = {
         "shape": pipe.shape,
@@ -88,7 +92,10 @@ def save(pipe: Pipeline, folder: Path) -> Path:
     }
     schedule = {"alpha": pipe.schedule.alpha, "sigma": pipe.schedule.sigma}
     weights = {"ema": pipe.net.state_dict(), "schedule": schedule, **tensors(pipe.codec)}
-    facts = {"pipeline": _ADAPTER.dump_python(known, mode="json"), "state": state}
+    said = _ADAPTER.dump_python(known, mode="json")
+    if not pipe.few_step:
+        del said["few_step"]  # so that older versions can read all that they understand
+    facts = {"pipeline": said, "state": state}
     return checkpoint.write(folder, weights, facts)
 
 

@@ -28,6 +28,8 @@ def of(pipe: Pipeline) -> str:
         "defaults": f"{in_words(pipe.defaults)} ({pipe.defaults_from})",
         "precision": f"{str(pipe.net.dtype).removeprefix('torch.')} on {pipe.device}",
     }
+    if pipe.few_step:
+        lines["few steps"] = str(pipe.few_step)
     if pipe.weaker:
         lines["guided by"] = f"a weaker {type(pipe.weaker.net).__name__}"
     return "Pipeline\n" + "\n".join(f"  {name:<11} {text}" for name, text in lines.items())

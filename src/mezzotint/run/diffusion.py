@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mezzotint.config.experiment import Experiment
 from mezzotint.data import Prepared, PreparedLatents, non_leaking, prepare, prepare_latents, rows
+from mezzotint.diffusion.level import Schedule
 from mezzotint.diffusion.noise import noise
 from mezzotint.drawing import figures
 from mezzotint.drawing.colour import channel_statistics
@@ -27,11 +28,15 @@ from mezzotint.networks.custom import Custom, check
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline.codec import Codec, Latents, Pixels
 from mezzotint.pipeline.codecs import codec_of, described, tensors
+from mezzotint.pipeline.few_step import made_for
 from mezzotint.pipeline.loading import load_codec
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.run import distilling
 from mezzotint.run.initial import freeze, take_weights
 from mezzotint.run.job import Job, Tensors, begin, pixels
-from mezzotint.trainer.loop import Examples
+from mezzotint.trainer.distilling import Distillation
+from mezzotint.trainer.distilling.config import DistillationConfig
+from mezzotint.trainer.loop import Examples, Task
 from mezzotint.trainer.objective import Diffusion
 
 STD, MEAN = (1 / 3, 3.0), 1.5  # bounds for latents; published scales stay within them
@@ -58,7 +63,9 @@ class DiffusionJob(Job):
             raise UserError(f"{c.data} has no classes: pass `conditional=False`")
         if experiment.evaluate_every and len(self.data) < 2:
             raise UserError("one image has no distance to others: pass `evaluate_every=0`")
-        self.codec, self.latents = _codec(experiment, self.data, device, found)
+        self.teacher = distilling.teacher_of(experiment, device)
+        known = _known_codec(self.teacher, found, device) if experiment.codec.vae else None
+        self.codec, self.latents = _codec(experiment, self.data, device, known)
         height, width, channels = self.data.images.shape[1:]
         shape = self.codec.latent_shape((channels, height, width))
         if any(side % experiment.net.factor for side in shape[1:]):
@@ -71,6 +78,9 @@ class DiffusionJob(Job):
             "colour": channel_statistics(self.data.some(10_000).images),
             "codec": described(self.codec),
         }
+        if self.teacher:
+            distilling.check_data(self.teacher, shape, classes)
+            self.facts["teacher"] = self.teacher.net.digest
         torch.manual_seed(experiment.train.seed)
         net = experiment.network(shape[0], len(classes))
         if isinstance(net, Custom):
@@ -79,14 +89,14 @@ class DiffusionJob(Job):
         if experiment.init and not found:
             self.beginning, anew = take_weights(net, experiment, classes)
         freeze(net, experiment.freeze, anew)
+        if self.teacher:
+            net.load_state_dict(self.teacher.net.state_dict())
         net.to(device)
         schedule = noise.build()
-        task = Diffusion(
-            *(experiment.objective, schedule.to(device), noise.prediction, shape, len(classes)),
-            noise.learn_variance,
-            compute_dtype(experiment.precision, device),
-        ).to(device)
+        task = self.task(schedule.to(device), shape, len(classes))
         self.state = begin(experiment.train, net, task)
+        if isinstance(task, Distillation):
+            task.begin(self.state.ema.module)
         self.pipe = Pipeline(
             net=cast(Network, self.state.ema.module.eval()),
             schedule=schedule,
@@ -96,8 +106,23 @@ class DiffusionJob(Job):
             defaults=experiment.sampling(classes),
             codec=self.codec,
             learned_variance=noise.learn_variance,
+            few_step=made_for(experiment.objective),
         )
         self.pipe.check()  # refuse impossible settings now, not at the first grid
+
+    def task(self, schedule: Schedule, shape: tuple[int, ...], classes: int) -> Task:
+        """Return what is minimised; the schedule's tables are on the device of the training."""
+        objective, noise = self.experiment.objective, self.experiment.noise
+        dtype = compute_dtype(self.experiment.precision, schedule.alpha.device)
+        if isinstance(objective, DistillationConfig):
+            assert self.teacher
+            teacher = self.teacher.in_precision(self.experiment.precision)
+            clipping, train = self.experiment.sample.clipping, self.experiment.train
+            task: Task = distilling.task_of(objective, teacher, schedule, clipping, train, dtype)
+        else:
+            learned = noise.learn_variance
+            task = Diffusion(objective, schedule, noise.prediction, shape, classes, learned, dtype)
+        return task.to(schedule.alpha.device)
 
     def batch(self, start: int, count: int, u: Tensor) -> Examples:
         index = rows(self.experiment.train.seed, start, count, len(self.data.images))
@@ -145,8 +170,17 @@ class DiffusionJob(Job):
         return [figure for _, found in results for figure in found]
 
 
+def _known_codec(
+    teacher: Pipeline | None, found: Path | None, device: torch.device
+) -> Latents | None:
+    """Return the codec of a teacher, or of the checkpoint to resume from."""
+    if teacher:
+        return teacher.codec if isinstance(teacher.codec, Latents) else None
+    return codec_of(found, device) if found else None
+
+
 def _codec(
-    experiment: Experiment, data: Prepared, device: torch.device, found: Path | None
+    experiment: Experiment, data: Prepared, device: torch.device, known: Latents | None
 ) -> tuple[Codec, PreparedLatents | None]:
     """Return the codec, and the latents of the data; None for a model of pixels.
 
@@ -155,7 +189,7 @@ def _codec(
     c = experiment.codec
     if not c.vae:
         return Pixels(), None
-    codec = codec_of(found, device) if found else load_codec(c.vae, device)
+    codec = known or load_codec(c.vae, device)
     height, width, channels = data.images.shape[1:]
     codec.latent_shape((channels, height, width))  # refuse a bad size before the work begins
 
@@ -170,7 +204,7 @@ def _codec(
             f"({latents.mean[dead[0]]:.3g} +- {latents.std[dead[0]]:.1g}): choose another "
             "autoencoder, or train this one longer"
         )
-    if c.scaling == "measured" and not found:
+    if c.scaling == "measured" and not known:
         codec = replace(codec, mean=latents.mean.to(device), std=latents.std.to(device))
     mean = (latents.mean - codec.mean.cpu()) / codec.std.cpu()
     std = latents.std / codec.std.cpu()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,7 +16,9 @@ from mezzotint.errors import unknown
 from mezzotint.networks import DiTConfig, UNetConfig, VAEConfig
 from mezzotint.networks.allocator import keep_freed_memory
 from mezzotint.pipeline.loading import load, load_codec
-from mezzotint.run.request import Recipe, requested, start
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.run.distilling import begin
+from mezzotint.run.request import Recipe, Start, requested, start
 from mezzotint.run.running import run
 from mezzotint.run.steps import Progress
 from mezzotint.run.trackers import TRACKERS, Copy
@@ -127,6 +129,70 @@ def training(
     """
     begun = start(recipe, out, resume)
     experiment, note = requested(begun, data, net, fields)
+    return _training(experiment, begun.folder, resume, track, note)
+
+
+def distil(
+    teacher: str | PathLike[str],
+    *,
+    data: Data | None = None,
+    out: str | PathLike[str] | None = None,
+    resume: bool = False,
+    track: str | None = None,
+    progress: bool | None = None,
+    **fields: Any,
+) -> Pipeline:
+    """Distil a model: train a student of the same network that makes an image in 1 to 4 calls.
+
+    The guidance of the teacher becomes a part of the student, so that a call is one evaluation of
+    the network. The student begins with the teacher's weights. It is a run like any other, in a
+    folder, and it can be resumed.
+
+    ```python
+    fast = mz.distil("runs/glyphs-ldm", calls=2, out="runs/glyphs-fast")
+    images = fast.sample(16, labels=3)
+    ```
+
+    Args:
+        teacher: The model to distil: a run, a checkpoint of one, or the name of a shipped model.
+        data: As for `train`; None takes the data that the teacher was trained on.
+        out: The run's folder; None is ``runs/RECIPE-few``, after the teacher's recipe.
+        resume: As for `train`.
+        track: As for `train`.
+        progress: As for `train`.
+        **fields: Fields to change: those of `DistillationConfig` (method, calls, scale,
+            teacher_steps) and of any training (images, batch, lr ...). ``scale`` is the guidance
+            scale of the teacher, by default what it is sampled with.
+
+    Returns:
+        The student with its averaged weights.
+
+    Raises:
+        UserError: If the teacher cannot be distilled, the data does not fit it, and as `train`.
+        Interrupted: If SIGINT (Ctrl-C) or SIGTERM stopped the training.
+    """
+    begun = begin(teacher, out, resume, fields)
+    watch(_distillation(begun, data, resume, track, fields), "distil", progress)
+    return load(begun.folder)
+
+
+def distillation(
+    teacher: str | PathLike[str],
+    *,
+    data: Data | None = None,
+    out: str | PathLike[str] | None = None,
+    resume: bool = False,
+    track: str | None = None,
+    **fields: Any,
+) -> Iterator[Progress]:
+    """Distil a model step by step; see `distil` and `training`."""
+    return _distillation(begin(teacher, out, resume, fields), data, resume, track, fields)
+
+
+def _distillation(
+    begun: Start, data: Data | None, resume: bool, track: str | None, fields: Mapping[str, Any]
+) -> Iterator[Progress]:
+    experiment, note = requested(begun, data, None, fields)
     return _training(experiment, begun.folder, resume, track, note)
 
 

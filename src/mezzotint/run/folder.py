@@ -179,6 +179,11 @@ def check_data(found: Path, facts: dict[str, Any]) -> None:
             f"trained on {classes}: "
             "give the same data, or choose another `out`"
         )
+    if state.get("teacher") != facts.get("teacher"):
+        raise UserError(
+            f"the teacher is not what {found} was distilled from: give the same weights, or choose "
+            "another `out`"
+        )
     if then != facts["data"]:
         raise UserError(
             f"the data is not what {found} was trained on (its SHA-256 is {facts['data'][:12]}, "

@@ -162,7 +162,7 @@ def optimizer(net: nn.Module, config: TrainConfig, task: nn.Module) -> torch.opt
     """
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [{"params": trained}]
-    if beside := list(task.parameters()):
+    if beside := [parameter for parameter in task.parameters() if parameter.requires_grad]:
         groups.append({"params": beside, "weight_decay": 0.0})
     return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 

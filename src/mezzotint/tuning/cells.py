@@ -80,7 +80,8 @@ def combinations(
     given. All other settings are the pipeline's defaults. An interval is left out at scale 1, where
     it has no effect. Raises UserError for settings that the model cannot follow.
     """
-    base = replace(pipe.defaults, spacing=SPACING, knots=(), interval=None)
+    spacing = pipe.defaults.spacing if pipe.few_step else SPACING
+    base = replace(pipe.defaults, spacing=spacing, knots=(), interval=None)
     lengths = [*({"nfe": n} for n in nfe), *({"steps": n} for n in steps)]
     found: list[SampleConfig] = []
     for length, sampler, interval, scale in product(lengths, samplers, intervals, guidance):

@@ -22,6 +22,7 @@ from mezzotint.tuning.search import SIGNS, Search, known, seconds
 
 SAMPLERS = ("ddim", "dpmpp_2m", "dpmpp_2m_sde")
 SCALES, NFE = (1.0, 1.5, 3.0), (5, 10, 20)
+FEW_SAMPLERS, FEW = ("consistency",), (1, 2, 4)  # of few-step models
 Precision = Literal["float32", "bf16", "auto"]
 
 
@@ -72,10 +73,15 @@ def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
     if not pipe.classes and guided:
         raise UserError("this model is unconditional: leave out `guidance` and `interval`")
     digest, pipe = pipe.digest, pipe.in_precision(options.precision)
-    nfe = options.nfe or (() if options.steps else NFE)
-    scales = (SCALES if pipe.classes else (1.0,)) if options.guidance is None else options.guidance
+    few, samplers = pipe.few_step, options.sampler
+    if few and samplers == SAMPLERS:
+        samplers = FEW_SAMPLERS
+    usual = ((few.calls,) if few.calls else FEW) if few else NFE
+    nfe = options.nfe or (() if options.steps else usual)
+    guidable = pipe.classes and not few
+    scales = (SCALES if guidable else (1.0,)) if options.guidance is None else options.guidance
     intervals = options.interval or (pipe.defaults.interval,)
-    settings = combinations(pipe, options.sampler, scales, intervals, nfe, options.steps)
+    settings = combinations(pipe, samplers, scales, intervals, nfe, options.steps)
     network = options.network or evaluation.choose(read(folder / "config.json").data.data)
     search = Search(
         *(folder, pipe, digest, options.precision, network),

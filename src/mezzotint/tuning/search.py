@@ -132,7 +132,9 @@ def seconds(search: Search, cells: Sequence[SampleConfig]) -> float:
         look = seconds_of(lambda: network(images))
         decode = seconds_of(lambda: pipe.codec.decode(x))
         plain = seconds_of(lambda: pipe.denoiser(labels, 1.0)(x, level))
-        guided = seconds_of(lambda: pipe.denoiser(labels, 2.0)(x, level)) if pipe.classes else plain
+        guided = plain
+        if pipe.classes and not pipe.few_step:
+            guided = seconds_of(lambda: pipe.denoiser(labels, 2.0)(x, level))
     total, blocks = 0.0, range(-(-search.samples // BATCH))
     for settings in cells:
         folder = evaluation.kept(pipe, settings, search.seed, BATCH)

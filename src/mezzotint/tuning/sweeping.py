@@ -45,7 +45,8 @@ def sweep(
 
     They are the run's defaults from then on: `load` reads them from RUN/recommended.json. Cells
     that were measured before are not measured again, so an interrupted sweep continues where it
-    stopped. All other settings are those of the run's configuration, with Karras spacing.
+    stopped. All other settings are those of the run's configuration, with Karras spacing, or with
+    that of a few-step model.
 
     ```python
     rows = mz.sweep("runs/mine", sampler="ddim", nfe=20, guidance=[1, 1.5, 2, 3, 4]).rows()
@@ -54,8 +55,9 @@ def sweep(
 
     Args:
         run: A run folder, or a pipeline loaded from one.
-        sampler: Sampling methods.
-        nfe: Budgets of denoiser calls for an image; by default 5, 10 and 20.
+        sampler: Sampling methods; by default those of the kind of model.
+        nfe: Budgets of denoiser calls for an image; by default 5, 10 and 20, or 1, 2 and 4 for a
+            few-step model that can be used with any number.
         steps: Numbers of steps, instead of budgets.
         guidance: Guidance scales; by default 1, 1.5 and 3, and 1 for a model without classes.
         interval: Where to guide: an interval ``(low, high)`` of sigma / alpha, None for everywhere,

@@ -76,6 +76,8 @@ def test_it_starts_from_pure_noise_as_from_any_level(name: str, spacing: str) ->
         assert torch.isfinite(got).all()
         assert len(seen.levels) <= mz.SAMPLERS[name].cost(steps)
         assert all(grid[-2].t <= level.t <= grid[0].t for level in seen.levels)
+    if mz.SAMPLERS[name].few_step:  # which needs another denoiser than the mean of x0
+        return
     # a sanity check, of the 50 steps
     assert float(got.mean()) == pytest.approx(0.2, abs=0.1)
     assert float(got.std()) == pytest.approx(0.5, abs=0.1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from mezzotint.diffusion.samplers.consistency import consistency
 from mezzotint.diffusion.samplers.ddim import ddim
 from mezzotint.diffusion.samplers.ddpm import ddpm
 from mezzotint.diffusion.samplers.deis import deis
@@ -38,6 +39,7 @@ SAMPLERS: Registry[Sampler] = Registry(
         "unipc": Sampler(unipc, order=3, least=2),
         "deis": Sampler(deis, order=3, least=5),
         "hybrid": Sampler(hybrid, stochastic=True, least=2),
+        "consistency": Sampler(consistency, stochastic=True, few_step=True),
     },
 )
 

@@ -30,6 +30,8 @@ class Sampler:
         stochastic: Whether it draws noise with its default options.
         calls: Denoiser calls a step, except the last one, to the clean level, which makes one.
         least: The fewest steps to the clean level in which the method reaches its order.
+        few_step: Whether the denoiser must be a few-step model, which returns where the flow ends;
+            every other method needs the mean of x0.
     """
 
     method: Callable[..., Tensor]
@@ -37,6 +39,7 @@ class Sampler:
     stochastic: bool = False
     calls: int = 1
     least: int = 1
+    few_step: bool = False
 
     def __call__(
         self, denoise: Denoiser, x: Tensor, grid: list[Level], *, grad: bool = False, **options: Any

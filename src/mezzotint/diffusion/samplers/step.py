@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from torch import Tensor
 
-from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.level import Level, Number
 from mezzotint.errors import UserError
 
 Noise: TypeAlias = Callable[[Tensor], Tensor]
@@ -21,7 +21,7 @@ def tau(t: Level, s: Level) -> float:
     return 1 - (t.alpha * s.sigma / (s.alpha * t.sigma)) ** 2
 
 
-def eps(x: Tensor, x0: Tensor, t: Level) -> Tensor:
+def eps(x: Tensor, x0: Tensor, t: Level[Number]) -> Tensor:
     """The noise in x at level t if x0 is the clean image: ``(x - alpha_t x0) / sigma_t``."""
     return (x - t.alpha * x0) / t.sigma
 
@@ -29,8 +29,8 @@ def eps(x: Tensor, x0: Tensor, t: Level) -> Tensor:
 def step(
     x: Tensor,
     x0: Tensor,
-    t: Level,
-    s: Level,
+    t: Level[Number],
+    s: Level[Number],
     c: float | Tensor | None = None,
     n: float | Tensor = 0.0,
     randn: Noise | None = None,

@@ -1,0 +1,26 @@
+"""The verb ``distil``."""
+
+from __future__ import annotations
+
+from mezzotint.cli.flags import parse, subject
+from mezzotint.cli.train import OFTEN, TrainFlags, given, out_and_resume
+from mezzotint.drawing.bars import FIRST
+from mezzotint.run.distilling import begin
+from mezzotint.run.entry import distillation
+from mezzotint.run.watching import watch
+
+OWN = ("--calls", "--method", "--scale", "--teacher-steps")
+
+
+def distil(arguments: list[str]) -> None:
+    """Distil a model: train a student that makes an image in few calls."""
+    name, rest = subject(arguments, "the model to distil: a run, a checkpoint, a shipped model")
+    begun = begin(name, *out_and_resume(rest), {})
+    default = TrainFlags(begun.base, begun.folder, resume=begun.resumed)
+    flags = parse(default, rest, f"mezzotint distil {name}", (*OWN, *OFTEN))
+    fields = given(begun.base, flags.experiment, rest)
+    track = None if flags.track == "none" else flags.track
+    steps = distillation(name, out=flags.out, resume=flags.resume, track=track, **fields)
+    watch(steps, "distil", shown=True)
+    if FIRST:
+        print(f"distilled: {flags.out}")

@@ -1,0 +1,80 @@
+"""Few-step models: what a distilled model can do, and what it cannot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import NonNegativeFloat, PositiveInt
+
+from mezzotint.config.sampling import UNGUIDED, SampleConfig
+from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.errors import UserError, counted
+from mezzotint.strict import strict
+from mezzotint.trainer.distilling import DISTILLATIONS
+from mezzotint.trainer.distilling.config import DistillationConfig
+
+if TYPE_CHECKING:
+    from mezzotint.pipeline.pipeline import Pipeline
+
+
+@strict
+class FewStep:
+    """What a model that was distilled to few steps was made for."""
+
+    guidance: NonNegativeFloat
+    """The guidance scale that is a part of the model."""
+    calls: PositiveInt | None = None
+    """The only number of calls that it can be used with; None if any number will do."""
+
+    def __str__(self) -> str:
+        calls = counted(self.calls, "call") if self.calls else "any number of calls"
+        inside = f", with the guidance {self.guidance:g} inside" if self.guidance != 1 else ""
+        return f"made for {calls}{inside}"
+
+
+def made_for(objective: object) -> FewStep | None:
+    """Return what a run's objective makes a model for; None if it makes an ordinary model."""
+    if not isinstance(objective, DistillationConfig):
+        return None
+    any_calls = DISTILLATIONS[objective.method].any_calls
+    return FewStep(objective.scale, None if any_calls else objective.calls)
+
+
+def check(pipe: Pipeline, how: SampleConfig) -> None:
+    """Raise UserError if a model cannot follow settings because it is a few-step one, or is not."""
+    few, sampler = pipe.few_step, SAMPLERS[how.sampler]
+    if few is None:
+        if sampler.few_step:
+            raise UserError(
+                f"the sampler {how.sampler} is for few-step models, and this is not one: choose "
+                "another `sampler`, or distil the model"
+            )
+        return
+    if not sampler.few_step:
+        able = [name for name, entry in SAMPLERS.items() if entry.few_step]
+        raise UserError(
+            f"this is a few-step model, which {how.sampler} cannot sample from: choose "
+            f'`sampler="{able[0]}"`'
+        )
+    if any(getattr(how, name) != value for name, value in UNGUIDED.items()):
+        raise guided(few)
+    if few.calls and (how.steps, how.spacing) != (few.calls, "angle"):
+        raise UserError(
+            f"this model was distilled for {counted(few.calls, 'call')} along the spacing angle: "
+            "leave out `steps` and `spacing`"
+        )
+
+
+def guided(few: FewStep) -> UserError:
+    """Return the error for guidance of a few-step model."""
+    inside = f"has the guidance {few.guidance:g} inside" if few.guidance != 1 else "takes none"
+    return UserError(f"this few-step model {inside}: leave out `guidance`, or set it to 1")
+
+
+def refuse(pipe: Pipeline, what: str) -> None:
+    """Raise UserError if a model is a few-step one, for work that needs the flow of an ordinary."""
+    if pipe.few_step:
+        raise UserError(
+            f"{what} needs the mean of x0 at each level, and a few-step model has none: give the "
+            "model that it was distilled from"
+        )

@@ -1,0 +1,157 @@
+"""The configuration of a student, which is distilled from a teacher, and its task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mezzotint import config as configuration
+from mezzotint.config import changed
+from mezzotint.config.experiment import Experiment
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.diffusion.level import Schedule
+from mezzotint.errors import UserError
+from mezzotint.pipeline import tuned
+from mezzotint.pipeline.loading import load, locate
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.run.request import Start, start
+from mezzotint.storage import checkpoint
+from mezzotint.trainer.distilling import DISTILLATIONS, Distillation
+from mezzotint.trainer.distilling.config import DistillationConfig
+from mezzotint.trainer.distilling.teacher import guide
+
+SHARE = 4  # a student sees so many times fewer images than its teacher
+EVERY = ("log_every", "sample_every", "save_every", "evaluate_every")  # intervals in images
+
+
+def begin(teacher: str | PathLike[str], out: Any, resume: Any, fields: Mapping[str, Any]) -> Start:
+    """Return what a distillation starts from: the default student, or the run that it resumes.
+
+    Raises UserError for a model that cannot be distilled, and for a run with another teacher.
+    """
+    base = made_for(student(teacher), fields)
+    new = start(base, out, resume)
+    if not resume or not (new.folder / "config.json").exists():
+        return new
+    begun = start(None, new.folder, resume)
+    was, now = (getattr(each.objective, "teacher", "") for each in (begun.base, base))  # type: ignore[union-attr]
+    if was != now:
+        made = f"was distilled from {was}" if was else "is not a distillation"
+        raise UserError(f"{new.folder} {made}: choose another `out`")
+    return begun
+
+
+def student(teacher: str | PathLike[str]) -> Experiment:
+    """Return the configuration that distils a model with the default settings.
+
+    Raises UserError for a model that cannot be distilled.
+    """
+    folder = locate(str(teacher))
+    config = configuration.read(_configuration(folder))
+    if not isinstance(config, Experiment):
+        raise UserError(f"{teacher} is an autoencoder: give a diffusion model to distil")
+    if isinstance(config.objective, DistillationConfig):
+        raise UserError(
+            f"{teacher} is a few-step model already: give the model that it was distilled from, "
+            f"{config.objective.teacher}"
+        )
+    found = tuned.read(folder)
+    guided = found.best.settings if found else config.sample
+    place = str(folder.resolve()) if Path(str(teacher)).exists() else str(teacher)
+    scale = guided.guidance if config.data.conditional else 1.0
+    return made_for(
+        replace(
+            config,
+            recipe=f"{config.recipe}-few",
+            init="",
+            freeze=(),
+            net=_without_dropout(config.net),
+            objective=DistillationConfig(teacher=place, scale=scale),
+            sample=SampleConfig("consistency", spacing="angle", clipping=config.sample.clipping),
+            train=_shorter(config.train),
+            **{name: -(-getattr(config, name) // SHARE) for name in EVERY},
+        ),
+        {},
+    )
+
+
+def made_for(base: Experiment, fields: Mapping[str, Any]) -> Experiment:
+    """Return a student's configuration whose sampling suits its method and calls.
+
+    ``fields`` are what a caller wants to change in it.
+    """
+    own = {name: fields[name] for name in ("calls", "method") if name in fields}
+    objective: Any = (base := changed(base, own)).objective
+    return changed(base, {"steps": objective.calls, "eta": DISTILLATIONS[objective.method].eta})
+
+
+def _without_dropout(net: Any) -> Any:
+    """Return a network's shape without dropout, with which it would not agree with itself."""
+    return replace(net, dropout=0.0) if hasattr(net, "dropout") else net
+
+
+def _shorter(train: configuration.TrainConfig) -> configuration.TrainConfig:
+    """Return the training of a student, from that of its teacher."""
+    images = max(train.images // SHARE, train.batch)
+    return replace(
+        train,
+        images=images,
+        lr=train.lr / 4,
+        warmup=min(train.warmup, 20 * train.batch),
+        cooldown=0.4,
+        ema_halflife=max(1.0, images / 50),
+        snapshots=0,
+    )
+
+
+def _configuration(folder: Path) -> Path:
+    """Return the config.json of a run or a checkpoint."""
+    path = folder / "config.json"
+    if (folder / "checkpoints").is_dir() or (folder / checkpoint.MANIFEST).exists():
+        if path.exists():
+            return path
+        raise UserError(f"{folder} was saved without its configuration: give the run or checkpoint")
+    raise UserError(f"{folder} is not a run or a checkpoint: give a model that mezzotint trained")
+
+
+def teacher_of(experiment: Experiment, device: torch.device) -> Pipeline | None:
+    """Load the teacher of a distillation; None for any other training."""
+    objective = experiment.objective
+    return load(objective.teacher, device) if isinstance(objective, DistillationConfig) else None
+
+
+def check_data(teacher: Pipeline, shape: tuple[int, ...], classes: tuple[str, ...]) -> None:
+    """Raise UserError unless the data is what a teacher was trained on, in shape and classes."""
+    if shape != teacher.shape:
+        ours, theirs = ("x".join(map(str, each)) for each in (shape[::-1], teacher.shape[::-1]))
+        raise UserError(
+            f"the network would see images of {ours}, and the teacher sees {theirs}: give data of "
+            f"{teacher.size[1]}x{teacher.size[0]}, such as with `size={teacher.size[0]}`"
+        )
+    if classes != teacher.classes:
+        raise UserError(
+            f"the data has the classes {', '.join(classes) or 'none'}, and the teacher "
+            f"{', '.join(teacher.classes) or 'none'}: give data with the teacher's classes"
+        )
+
+
+def task_of(
+    objective: DistillationConfig,
+    teacher: Pipeline,
+    schedule: Schedule,
+    clipping: str,
+    train: configuration.TrainConfig,
+    dtype: torch.dtype,
+) -> Distillation:
+    """Return the task of a distillation."""
+    teacher.net.compile_for(train.steps)
+    return DISTILLATIONS[objective.method](
+        *(objective, schedule, teacher.prediction, teacher.shape),
+        guide(teacher.net, teacher.prediction, len(teacher.classes), objective.scale),
+        *(len(teacher.classes), clipping, train.images, dtype),
+    )

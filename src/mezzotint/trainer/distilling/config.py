@@ -1,0 +1,33 @@
+"""The objective of a few-step model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from mezzotint.strict import Choice, strict
+from mezzotint.trainer.distilling import DISTILLATIONS
+
+
+@strict
+class DistillationConfig:
+    """The objective of a few-step model that is distilled from a teacher."""
+
+    teacher: str = ""
+    """The model to distil: a run, a checkpoint, or the name of a shipped model."""
+    method: Annotated[str, Choice(DISTILLATIONS)] = "consistency"
+    """How the model is distilled."""
+    calls: PositiveInt = 2
+    """Network calls in which the model is to make an image."""
+    scale: NonNegativeFloat = 1.0
+    """Guidance scale of the teacher that becomes a part of the model; 1 is none."""
+    teacher_steps: int | None = Field(default=None, ge=2)
+    """Steps of the teacher from noise to image; None is the method's own number."""
+
+    def __post_init__(self) -> None:
+        if self.teacher_steps is not None and self.teacher_steps < 2 * self.calls:
+            raise ValueError(
+                f"`teacher_steps` is {self.teacher_steps}: choose {2 * self.calls} or more, twice "
+                "the `calls`"
+            )

@@ -1,0 +1,65 @@
+"""Progressive distillation: the student makes one step of two of its teacher's, again and again."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.samplers.step import step
+from mezzotint.trainer.distilling.task import AlongNoise, Levels, towards
+from mezzotint.trainer.loop import Examples
+
+
+class Progressive(AlongNoise):
+    """``aim`` is the x0_hat whose one step of DDIM goes where two steps of the teacher go.
+
+    Salimans and Ho 2022, arXiv 2202.00512; with guidance Meng et al. 2022, arXiv 2210.03142. In the
+    first of several equal stages the teacher makes ``teacher_steps``, rounded to ``calls`` times a
+    power of two, with guidance. In each later one it is the average of the student so far, and the
+    number of steps is halved, until the student makes ``calls`` steps.
+    """
+
+    eta, any_calls, usual_steps = 0.0, False, 16
+    stage: Tensor
+
+    def __init__(self, *args: Any, **fields: Any) -> None:
+        super().__init__(*args, **fields)
+        self.stages = max(1, round(math.log2(self.steps / self.config.calls)))
+        self.now = 0  # the stage of the next step
+        self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
+        self.before: nn.Module | None = None  # the student at the end of the last stage
+
+    def begin(self, average: nn.Module) -> None:
+        """Make a place for the teacher of later stages too; see `Distillation.begin`."""
+        super().begin(average)
+        self.before = copy.deepcopy(average).requires_grad_(False).eval()
+
+    def way(self, u: Tensor, seen: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the angles (t, s, end); see `AlongNoise.way`."""
+        self.now = min(seen * self.stages // self.images, self.stages - 1)
+        steps = self.config.calls * 2 ** (self.stages - 1 - self.now)
+        width = self.top / steps
+        t = width * (steps - (steps * u).floor())
+        return t, t - width / 2, (t - width).clamp(min=0)
+
+    def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
+        """Return what f(x, t) is to be; see `AlongNoise.aim`."""
+        if self.now != int(self.stage):
+            assert self.before is not None
+            self.before.load_state_dict(self.average[0].state_dict())
+            self.stage.fill_(self.now)
+        t, s, end = levels
+        x_s = step(x, self.taught(x, t, examples), t, s)
+        return towards(x, t, step(x_s, self.taught(x_s, s, examples), s, end), end)
+
+    def taught(self, x: Tensor, level: Level[Tensor], examples: Examples) -> Tensor:
+        """Return the estimate of this stage's teacher."""
+        if not self.now:
+            return self.guided(x, level, examples)
+        assert self.before is not None
+        return self.student(self.before, x, level, examples)

@@ -1,0 +1,192 @@
+"""What all methods of distillation share.
+
+Levels are given by their angle, ``alpha = cos(angle)`` and ``sigma = sin(angle)``. The student is a
+denoiser ``f(x, t)`` that is trained towards an aim, which depends on the method:
+
+    L = huber(|f(x_t, t) - aim| / sigma_t)
+
+An error of x0_hat divided by sigma is one of v, so the weight is that of a v-prediction: it favours
+low noise, where the aim is nearly certain, and stays 1 at high noise, where sampling starts. huber
+is the pseudo-Huber distance ``sqrt(|e|^2 + c^2) - c`` with |e| the root mean square over the
+elements (Song and Dhariwal 2023, arXiv 2310.14189, section 3.3): its gradient is bounded, so that a
+few images do not outweigh all others.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.diffusion.guidance import CLIPPINGS
+from mezzotint.diffusion.level import Level, Schedule
+from mezzotint.diffusion.prediction import to_x0
+from mezzotint.diffusion.samplers.step import step
+from mezzotint.diffusion.spacings import top
+from mezzotint.trainer.distilling.teacher import Teacher, called
+from mezzotint.trainer.loop import Examples, Task
+
+if TYPE_CHECKING:
+    from mezzotint.trainer.distilling.config import DistillationConfig
+
+HUBER = 0.00054
+"""c for a mean over the elements: Song and Dhariwal's value times sqrt(elements) for their sum."""
+LEAST = 0.01  # share of a part of the way at whose end x and the aim are nearly the same
+
+Levels: TypeAlias = tuple[Level[Tensor], ...]
+Problem: TypeAlias = tuple[Tensor, Level[Tensor], Tensor, Examples]
+"""x (B, C, H, W), its level, the aim of f there, and what the student is conditioned on."""
+
+
+class Distillation(Task):
+    """The objective of one method; abstract.
+
+    Args:
+        config: The method's settings.
+        schedule: The levels, on the device of the training.
+        prediction: What the networks predict.
+        shape: The shape (C, H, W) of one image as the network sees it.
+        teacher: The teacher, in inference mode.
+        classes: The number of classes.
+        clipping: How the teacher's guided estimates are clipped: a name in CLIPPINGS.
+        images: How many images the whole training is to see.
+        dtype: What the networks compute in, by autocast.
+
+    Attributes:
+        eta: The share of new noise with which the sampler `consistency` uses the student.
+        any_calls: Whether the student can be used with any number of calls.
+        usual_steps: The teacher's steps, where the settings do not say.
+        steps: The teacher's steps from noise to image.
+        top: The angle of the noisiest level.
+        gain: A factor of the loss.
+        average: The average of the student's weights, after `begin`.
+    """
+
+    eta: ClassVar[float]
+    any_calls: ClassVar[bool]
+    usual_steps: ClassVar[int]
+
+    def __init__(
+        self,
+        config: DistillationConfig,
+        schedule: Schedule,
+        prediction: str,
+        shape: tuple[int, ...],
+        teacher: Teacher,
+        classes: int = 0,
+        clipping: str = "none",
+        images: int = 1,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.config, self.schedule, self.prediction = config, schedule, prediction
+        self.shape, self.teacher, self.classes = shape, teacher, classes
+        self.clipping, self.images, self.dtype = clipping, images, dtype
+        self.steps = config.teacher_steps or max(self.usual_steps, 2 * config.calls)
+        self.top, self.gain = top(schedule), 1.0
+        self.average: tuple[nn.Module, ...] = ()  # in a tuple, as it is not a part of this module
+
+    def begin(self, average: nn.Module) -> None:
+        """Take note of the average of the student's weights, before the first step."""
+        self.average = (average,)
+
+    @abstractmethod
+    def problem(self, net: nn.Module, examples: Examples, *drawn: Tensor) -> Problem:
+        """Return what a part of a batch is trained on; ``drawn`` comes from `draw`."""
+
+    def forward(
+        self, net: nn.Module, examples: Examples, *drawn: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and the figures of a part of a batch; ``drawn`` comes from `draw`."""
+        with torch.no_grad(), self.autocast(examples.x0.device):
+            x, t, aim, given = self.problem(net, examples, *drawn)
+        with self.autocast(x.device):
+            made = self.student(net, x, t, given)
+        square = ((made - aim) / t.sigma).square().flatten(1).mean(1)
+        loss = ((square + HUBER**2).sqrt() - HUBER).mean()
+        return self.gain * loss, {"loss": loss.detach()}
+
+    def student(
+        self, net: nn.Module, x: Tensor, level: Level[Tensor], examples: Examples
+    ) -> Tensor:
+        """Return the x0_hat of a network without guidance."""
+        output = called(net, x, level.t, examples.labels, examples.augmentation)
+        return to_x0(self.prediction, output, x, level)
+
+    def guided(self, x: Tensor, level: Level[Tensor], examples: Examples) -> Tensor:
+        """Return the teacher's guided estimate, clipped as in sampling."""
+        x0, push = self.teacher(x, level, examples)
+        return CLIPPINGS[self.clipping](lambda *_: x0 + push)(x, level)  # type: ignore[arg-type]
+
+
+class AlongNoise(Distillation):
+    """A method that trains f at ``x_t = alpha_t x0 + sigma_t eps`` of the data's x0; abstract."""
+
+    @abstractmethod
+    def way(self, u: Tensor, seen: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the angles (t, s, end), (B,) each, of uniform numbers u (B,) in [0, 1).
+
+        The student is trained at t. Its aim is found by way of s, and is where the flow passes the
+        angle ``end``; ``t > s >= end``.
+        """
+
+    @abstractmethod
+    def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
+        """Return what f(x, t) is to be, for x at the first of the levels (t, s, end)."""
+
+    def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Draw the angles (t, s, end), (B,) each, and eps (B, C, H, W)."""
+        shared: dict[str, Any] = {"generator": generator, "device": generator.device}
+        angles = self.way(torch.rand(batch, **shared), seen)
+        return *angles, torch.randn(batch, *self.shape, **shared)
+
+    def problem(self, net: nn.Module, examples: Examples, *drawn: Tensor) -> Problem:
+        """Return what a part of a batch is trained on; see `Distillation.problem`."""
+        *angles, eps = drawn
+        levels = tuple(self.schedule.at_angles(angle, eps.ndim) for angle in angles)
+        t = levels[0]
+        x = t.alpha * examples.x0 + t.sigma * eps
+        return x, t, self.aim(net, x, levels, examples), examples
+
+    def by_itself(
+        self, net: nn.Module, x: Tensor, x_s: Tensor, levels: Levels, examples: Examples
+    ) -> Tensor:
+        """Return the aim with which f(x_t, t) and f(x_s, s) agree on where the flow ends."""
+        t, s, end = levels
+        there = step(x_s, self.student(net, x_s, s, examples), s, end)
+        return towards(x, t, torch.where(s.sigma == end.sigma, x_s, there), end)
+
+
+class AlongTeacher(AlongNoise):
+    """``aim = stop-gradient f(x_s, s)``, where x_s is the guided teacher's step from x_t; abstract.
+
+    The way from noise to image has ``parts``, and the end is that of t's part. t is uniform in it,
+    and s is one of the teacher's steps further; the noisy end of a part, at which a call of the
+    student starts, has the weight of one such step. Where s would pass the end, it is the end, and
+    the aim is the teacher's estimate.
+    """
+
+    parts = 1
+
+    def way(self, u: Tensor, seen: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the angles (t, s, end); see `AlongNoise.way`."""
+        length, one = self.top / self.parts, self.top / self.steps
+        place = self.parts * u
+        end = length * place.floor()
+        share = (LEAST + (1 - LEAST + one / length) * (1 - place.frac())).clamp(max=1)
+        t = end + length * share
+        return t, end + (t - end - one).clamp(min=0), end
+
+    def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
+        """Return what f(x, t) is to be; see `AlongNoise.aim`."""
+        t, s, _ = levels
+        x_s = step(x, self.guided(x, t, examples), t, s)
+        return self.by_itself(net, x, x_s, levels, examples)
+
+
+def towards(x: Tensor, t: Level[Tensor], there: Tensor, s: Level[Tensor]) -> Tensor:
+    """Return the x0_hat with which DDIM's step from x at t to s ends ``there``."""
+    scale = s.sigma / t.sigma
+    return (there - scale * x) / (s.alpha - scale * t.alpha)

@@ -1,0 +1,56 @@
+"""The teacher of a distillation: a network, guided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.prediction import to_x0
+from mezzotint.trainer.loop import Examples
+
+Teacher: TypeAlias = Callable[[Tensor, Level[Tensor], Examples], tuple[Tensor, Tensor]]
+"""``teacher(x, level, examples) -> (x0_hat, push)``: its conditional estimate, and ``(scale - 1)
+(x0_c - x0_u)``, which guidance adds to it.
+"""
+
+
+def called(
+    net: Callable[..., Tensor], x: Tensor, t: Tensor, labels: Tensor | None, numbers: Tensor | None
+) -> Tensor:
+    """Call a network; of a network that predicts variances too, return the prediction only."""
+    more = {} if numbers is None else {"augmentation": numbers}
+    return net(x, t, labels, **more)[:, : x.shape[1]]
+
+
+def guide(net: Callable[..., Tensor], prediction: str, classes: int, scale: float) -> Teacher:
+    """Make a teacher of a network with K = ``classes``, guided by its null class K.
+
+    The two estimates come from one call of a doubled batch. At scale 1, or without classes, there
+    is one estimate only. The teacher computes in its own precision.
+    """
+
+    def estimates(
+        x: Tensor, level: Level[Tensor], labels: Tensor | None, numbers: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        if labels is None or scale == 1:
+            x0 = to_x0(prediction, called(net, x, level.t, labels, numbers), x, level)
+            return x0, torch.zeros_like(x0)
+        output = called(
+            net,
+            torch.cat([x, x]),
+            torch.cat([level.t, level.t]),
+            torch.cat([labels, torch.full_like(labels, classes)]),
+            None if numbers is None else torch.cat([numbers, numbers]),
+        )
+        cond, uncond = (to_x0(prediction, half, x, level) for half in output.chunk(2))
+        return cond, (scale - 1) * (cond - uncond)
+
+    def teacher(x: Tensor, level: Level[Tensor], examples: Examples) -> tuple[Tensor, Tensor]:
+        with torch.autocast(x.device.type, enabled=False):
+            return estimates(x, level, examples.labels, examples.augmentation)
+
+    return teacher

@@ -1,0 +1,83 @@
+"""Distillation of trajectories: the student makes one step of each part of the teacher's way."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.trainer.distilling.task import Distillation, Problem, towards
+from mezzotint.trainer.loop import Examples
+
+POOL = 2_048  # trajectories that are kept
+USES = 4  # how often each part of a trajectory is trained on, on average
+
+
+class Trajectory(Distillation):
+    """``aim`` is the x0_hat whose one step of DDIM goes from one end of a part to the other.
+
+    The teacher samples from noise by DPM-Solver++ 2M, guided, without any data, and x is kept at
+    the ``calls + 1`` ends of equal parts of its way. The student learns each part at once, from
+    exactly the x that it starts from in sampling (Luhman and Luhman 2021, arXiv 2101.02388, for one
+    call). So it needs no agreement with itself and no other levels, but the teacher's whole way.
+    The last 2,048 trajectories are kept, and each is used about 4 times.
+    """
+
+    eta, any_calls, usual_steps = 0.0, False, 12
+    x: Tensor
+    labels: Tensor
+    made: Tensor
+
+    def __init__(self, *args: Any, **fields: Any) -> None:
+        super().__init__(*args, **fields)
+        calls = self.config.calls
+        pool = min(POOL, max(1, self.images // (USES * calls)))
+        self.steps = calls * -(-self.steps // calls)
+        self.grid = self.schedule.grid(self.steps, "angle")
+        angles = [self.top * (calls - i) / calls for i in range(calls + 1)]
+        self.register_buffer("x", torch.zeros(pool, calls + 1, *self.shape))
+        self.register_buffer("labels", torch.zeros(pool, dtype=torch.int64))
+        self.register_buffer("made", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("angles", torch.tensor(angles), persistent=False)
+
+    def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Draw which of the kept trajectories (B,) and which of their parts (B,) to train on."""
+        shared: dict[str, Any] = {"generator": generator, "device": generator.device}
+        pool, calls = len(self.x), self.config.calls
+        new = -(-batch // (USES * calls)) if seen else batch
+        self._add(min(new, pool), shared)
+        known = min(int(self.made), pool)
+        rows = torch.randint(known, (batch,), **shared)
+        return rows, torch.randint(calls, (batch,), **shared)
+
+    def problem(self, net: nn.Module, examples: Examples, *drawn: Tensor) -> Problem:
+        """Return what a part of a batch is trained on; see `Distillation.problem`."""
+        rows, parts = drawn
+        angles: Tensor = self.angles  # type: ignore[assignment]
+        x, labels = self.x[rows, parts], self.labels[rows] if self.classes else None
+        t, end = (self.schedule.at_angles(angles[i], x.ndim) for i in (parts, parts + 1))
+        return x, t, towards(x, t, self.x[rows, parts + 1], end), Examples(x, labels)
+
+    @torch.no_grad()
+    def _add(self, count: int, shared: dict[str, Any]) -> None:
+        """Sample trajectories from noise, in place of the oldest of the pool."""
+        x = torch.randn(count, *self.shape, **shared)
+        labels = torch.randint(max(1, self.classes), (count,), **shared)
+        given = Examples(x, labels if self.classes else None)
+        ends = self.grid[:: self.steps // self.config.calls]
+        passed = []
+
+        def denoise(x: Tensor, level: Level) -> Tensor:
+            if level in ends:
+                passed.append(x)
+            angles = torch.full((len(x),), math.atan2(level.sigma, level.alpha), device=x.device)
+            return self.guided(x, self.schedule.at_angles(angles, x.ndim), given)
+
+        passed.append(SAMPLERS["dpmpp_2m"](denoise, x, self.grid))
+        rows = (torch.arange(count, device=x.device) + self.made) % len(self.x)
+        self.x[rows], self.labels[rows] = torch.stack(passed, 1), labels
+        self.made += count

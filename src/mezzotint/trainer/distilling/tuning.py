@@ -1,0 +1,39 @@
+"""Consistency tuning: the student agrees with itself along the noise of the data."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from mezzotint.diffusion.samplers.step import step
+from mezzotint.trainer.distilling.task import LEAST, AlongNoise, Levels
+from mezzotint.trainer.loop import Examples
+
+
+class Tuning(AlongNoise):
+    """``aim = stop-gradient f(x_s, s)`` with ``x_s = alpha_s x0 + sigma_s eps``, as x_t is made.
+
+    Geng et al. 2024, arXiv 2406.14548. s begins at t / 2, and t - s is halved at equal intervals
+    of the training until it is about ``t / teacher_steps``; the loss has the weight
+    ``t / (t - s)``. As t - s goes to 0 the mean of the gradient becomes that of consistency
+    distillation. The teacher gives the first weights, and the guidance: ``(scale - 1) (x0_c -
+    x0_u)`` is added to the x0 that x_s is made of.
+    """
+
+    eta, any_calls, usual_steps = 1.0, True, 64
+
+    def way(self, u: Tensor, seen: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the angles (t, s, end); see `AlongNoise.way`."""
+        halvings = max(1, round(math.log2(self.steps)))
+        self.gain = 2.0 ** (1 + min(seen * halvings // self.images, halvings - 1))
+        t = self.top * (LEAST + (1 - LEAST + 1 / self.steps) * (1 - u)).clamp(max=1)
+        return t, t * (1 - 1 / self.gain), t * 0
+
+    def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
+        """Return what f(x, t) is to be; see `AlongNoise.aim`."""
+        t, s, _ = levels
+        x0 = examples.x0
+        if self.config.scale != 1:
+            x0 = x0 + self.teacher(x, t, examples)[1]
+        return self.by_itself(net, x, step(x, x0, t, s), levels, examples)

@@ -1,0 +1,252 @@
+"""Distilled runs: begun, interrupted, loaded, sampled, measured, edited, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import mezzotint as mz
+from mezzotint import config as configuration
+from mezzotint.config.experiment import Experiment
+from mezzotint.run import run
+from mezzotint.run.diffusion import DiffusionJob
+from mezzotint.run.distilling import begin, made_for, student
+from mezzotint.run.folder import check_data
+from mezzotint.storage import checkpoint
+
+from commands import call
+from trainings import assert_same, finish
+
+TINY = {"images": 32, "batch": 8, "progress": False, "precision": "float32"}
+
+
+@pytest.fixture(scope="session")
+def finished_fast(finished: Path, once: Callable[..., Path], cache: Path) -> Path:
+    """A student of the run of `tiny`, to be copied."""
+    from conftest import small_and_own
+
+    with pytest.MonkeyPatch.context() as patch:
+        small_and_own(cache, patch)
+        return once("finished-fast", lambda out: mz.distil(finished, out=out, **TINY))
+
+
+@pytest.fixture
+def fast(finished_fast: Path, few_glyphs: None, tmp_path: Path) -> Path:
+    """The student, a test's own."""
+    return Path(shutil.copytree(finished_fast, tmp_path / "fast"))
+
+
+def refused(work: Callable[[], object]) -> str:
+    with pytest.raises(mz.UserError) as wrong:
+        work()
+    (line,) = str(wrong.value).splitlines()
+    return line
+
+
+def crashed(experiment: Experiment, folder: Path, steps: int) -> None:
+    running = run(experiment, folder)
+    for _ in range(1 + steps):
+        next(running)
+    running.close()
+
+
+def short(teacher: Path, method: str) -> Experiment:
+    base = made_for(student(teacher), {"method": method})
+    train = replace(base.train, images=64, batch=8)
+    objective = replace(base.objective, teacher_steps=8)
+    return replace(base, train=train, objective=objective, save_every=32, precision="float32")
+
+
+def test_a_student_starts_from_its_teachers_weights_and_settings(trained: Path) -> None:
+    teacher, base = configuration.read(trained / "config.json"), student(trained)
+    assert isinstance(teacher, Experiment)
+    assert base.objective == mz.DistillationConfig(teacher=str(trained), scale=2.0)
+    assert (base.data, base.noise) == (teacher.data, teacher.noise)
+    assert base.net == replace(teacher.net, dropout=0.0)
+    assert base.recipe == "tiny-few"
+    how = base.sample
+    assert (how.sampler, how.steps, how.spacing, how.eta) == ("consistency", 2, "angle", 1.0)
+    job = DiffusionJob(base, torch.device("cpu"), None)
+    weights, ours = mz.load(trained).net.state_dict(), job.state.net.state_dict()
+    assert all(torch.equal(weight, ours[name]) for name, weight in weights.items())
+
+
+@pytest.mark.parametrize("method", ["progressive", "trajectory"])
+def test_a_resumed_distillation_is_the_uninterrupted_one(
+    method: str, trained: Path, tmp_path: Path
+) -> None:
+    """Through a change of the stage, and with the trajectories that were kept."""
+    experiment = short(trained, method)
+    finish(experiment, tmp_path / "whole")
+    crashed(experiment, tmp_path / "parts", 3)
+    finish(experiment, tmp_path / "parts", resume=True)
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+    if method == "progressive":
+        parts = checkpoint.newest(tmp_path / "parts" / "checkpoints", print)
+        assert parts is not None
+        assert int(load_file(parts / "task.safetensors")["stage"]) == 1
+
+
+def test_a_student_samples_in_one_evaluation_a_call(
+    fast: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = mz.load(fast)
+    assert pipe.few_step == mz.FewStep(guidance=2.0)
+    assert "made for any number of calls, with the guidance 2 inside" in repr(pipe)
+    sizes: list[int] = []
+    pipe.net.register_forward_hook(lambda _, args, out: sizes.append(len(args[0])))
+    for steps in (1, 4):
+        sizes.clear()
+        images = pipe.sample(3, steps=steps)
+        assert images.shape == (3, 3, 32, 32)
+        assert sizes == [3] * steps
+    assert torch.equal(pipe.sample(3), pipe.sample(3, steps=2, eta=1.0))
+    assert not torch.equal(pipe.sample(3), pipe.sample(3, eta=0.0))
+
+
+def test_a_saved_student_is_one_too(fast: Path, tmp_path: Path) -> None:
+    pipe = mz.load(fast)
+    back = mz.load(pipe.save(tmp_path / "saved"))
+    assert back.few_step == pipe.few_step
+    assert torch.equal(back.sample(2), pipe.sample(2))
+
+
+def test_a_student_of_a_fixed_number_of_calls_keeps_to_it(trained: Path, tmp_path: Path) -> None:
+    pipe = mz.distil(trained, method="multistep", calls=3, out=tmp_path / "three", **TINY)
+    assert pipe.few_step == mz.FewStep(guidance=2.0, calls=3)
+    assert (pipe.defaults.steps, pipe.defaults.eta) == (3, 0.0)
+    assert len(pipe.sample(2)) == 2
+    fixed = "this model was distilled for 3 calls along the spacing angle: leave out `steps` and"
+    assert refused(lambda: pipe.sample(2, steps=2)).startswith(fixed)
+    assert refused(lambda: pipe.sample(2, spacing="trailing")).startswith(fixed)
+
+
+def test_a_second_guidance_is_refused(fast: Path) -> None:
+    pipe = mz.load(fast)
+    inside = "this few-step model has the guidance 2 inside: leave out `guidance`, or set it to 1"
+    for settings in ({"guidance": 2.0}, {"guidance": 0.0}, {"rescale": 0.5}):
+        assert refused(lambda s=settings: pipe.sample(2, **s)) == inside  # type: ignore[misc]
+    assert refused(lambda: pipe.denoiser([0], guidance=3.0)) == inside
+    assert len(pipe.sample(2, guidance=1.0)) == 2
+    assert "guidance by a weaker model needs the mean" in refused(lambda: pipe.guided_by(pipe))
+
+
+def test_samplers_are_for_one_kind_of_model(fast: Path, trained: Path) -> None:
+    wrong = "this is a few-step model, which ddim cannot sample from: choose `sampler="
+    assert refused(lambda: mz.load(fast).sample(2, sampler="ddim")).startswith(wrong)
+    wrong = "the sampler consistency is for few-step models, and this is not one: choose another"
+    assert refused(lambda: mz.load(trained).sample(2, sampler="consistency")).startswith(wrong)
+
+
+def test_a_student_varies_images_and_refuses_what_needs_the_flow(fast: Path) -> None:
+    pipe = mz.load(fast)
+    images = pipe.sample(2)
+    assert pipe.vary(images, 0.5, labels=[0, 1]).shape == images.shape
+    assert "distilled with labels: give `labels`" in refused(lambda: pipe.vary(images, 0.5))
+    mask = torch.zeros(32, 32)
+    mask[:8] = 1
+    needs = "needs the mean of x0 at each level, and a few-step model has none: give the model"
+    for work in (
+        lambda: pipe.inpaint(images, mask),
+        lambda: pipe.enlarge(images[:, :, ::2, ::2], 2),
+        lambda: pipe.invert(images),
+        lambda: pipe.interpolate(images[0], images[1]),
+    ):
+        assert needs in refused(work)
+
+
+def test_a_student_is_swept_measured_examined_and_shown(fast: Path, tmp_path: Path) -> None:
+    found = mz.sweep(fast, samples=10, network="glyphs")
+    assert [cell.calls for cell in found.cells] == [1, 2, 4]
+    assert {cell.settings.sampler for cell in found.cells} == {"consistency"}
+    assert "accuracy" in mz.evaluate(fast, samples=10, metrics="accuracy")
+    titles = {finding.title for finding in mz.diagnose(fast, samples=10)}
+    assert "guidance without label dropout" not in titles
+    page = mz.report(fast, out=tmp_path / "page.html", samples=1)
+    text = Path(page).read_text()
+    assert "by consistency in 4 steps" in text
+    assert "Not shown" not in text
+
+
+def test_latents_are_distilled_with_the_teachers_codec(trained_ldm: Path, tmp_path: Path) -> None:
+    pipe = mz.distil(trained_ldm, out=tmp_path / "fast", **TINY)
+    assert pipe.codec.digest == mz.load(trained_ldm).codec.digest
+    assert pipe.sample(2).shape == (2, 3, 32, 32)
+
+
+def test_a_latent_teacher_without_its_codec_is_refused(trained_ldm: Path, tmp_path: Path) -> None:
+    newest = checkpoint.listed(trained_ldm / "checkpoints")[-1]
+    (newest / "codec.safetensors").unlink()
+    assert "codec" in refused(lambda: mz.distil(newest, out=tmp_path / "fast", **TINY))
+
+
+def test_what_cannot_be_distilled_is_refused(
+    fast: Path, trained_vae: Path, trained: Path, tmp_path: Path
+) -> None:
+    saved = mz.load(trained).save(tmp_path / "saved")
+    for model, wanted in (
+        (fast, f"{fast} is a few-step model already: give the model that it was distilled from, "),
+        (trained_vae, f"{trained_vae} is an autoencoder: give a diffusion model to distil"),
+        (saved, f"{saved} was saved without its configuration: give the run or checkpoint"),
+        (tmp_path, f"{tmp_path} is not a run or a checkpoint: give a model that mezzotint"),
+    ):
+        assert refused(lambda m=model: mz.distil(m, out=tmp_path / "x")).startswith(wanted)  # type: ignore[misc]
+
+
+def test_data_and_settings_that_do_not_fit_the_teacher_are_refused(
+    trained: Path, tmp_path: Path
+) -> None:
+    def message(**fields: object) -> str:
+        return refused(lambda: mz.distil(trained, out=tmp_path / "x", **TINY, **fields))
+
+    assert message(size=16) == (
+        "the network would see images of 16x16x3, and the teacher sees 32x32x3: give data of "
+        "32x32, such as with `size=32`"
+    )
+    assert "`scale` is 2, and the teacher has no classes" in message(conditional=False)
+    assert "the classes none, and the teacher 0, 1, 2" in message(conditional=False, scale=1.0)
+    assert message(calls=0) == "`calls`: input should be greater than 0, not 0"
+    assert message(teacher_steps=3).startswith("`teacher_steps` is 3: choose 4 or more")
+    assert message(sampler="ddim").startswith("ddim is not for few-step models: choose")
+    assert "give the guidance to distil as `scale`" in message(guidance=3.0)
+    assert "a teacher that predicts x0 cannot be distilled" in message(prediction="x0")
+
+
+def test_a_run_is_resumed_with_its_own_teacher(fast: Path, trained: Path) -> None:
+    other = f"{fast} was distilled from "
+    assert refused(lambda: begin(trained, fast, True, {})).startswith(other)
+    own = configuration.read(fast / "config.json").objective.teacher  # type: ignore[union-attr]
+    assert begin(own, fast, True, {}).resumed
+
+
+def test_a_teacher_with_other_weights_is_refused_at_a_resume(fast: Path) -> None:
+    found = checkpoint.listed(fast / "checkpoints")[-1]
+    facts = json.loads((found / "state.json").read_text())
+    check_data(found, facts)
+    assert refused(lambda: check_data(found, {**facts, "teacher": "0"})).startswith(
+        "the teacher is"
+    )
+
+
+def test_the_command_line_distils_and_goes_on(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "cli"
+    words = ["distil", str(trained), "--images", "32", "--batch", "8", "--out", str(out)]
+    code, printed, said = call(capsys, *words, "--calls", "1", "--method", "multistep")
+    assert (code, printed.strip()) == (0, f"distilled: {out}"), said
+    how = mz.load(out).defaults
+    assert (how.steps, how.eta) == (1, 0.0)
+    words[3] = "64"
+    assert call(capsys, *words, "--resume")[0] == 0
+    assert mz.load(out).few_step == mz.FewStep(guidance=2.0, calls=1)
+    assert call(capsys, "distil", str(trained), "--calls", "0")[0] == 2
+    code, printed, _ = call(capsys, "distil", str(trained), "--help")
+    assert (code, "--teacher-steps" in printed) == (0, True)
