@@ -9,6 +9,7 @@ from mezzotint.config.recipes import RECIPES
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
 from mezzotint.data import SOURCES, Description, Prepared, SplitDescription, describe, prepare
+from mezzotint.data.showing import example_grid
 from mezzotint.diffusion.editing import OPERATORS, POSTERIORS, Operator
 from mezzotint.diffusion.guidance import CLIPPINGS, GUIDANCE_SHAPES, guide
 from mezzotint.diffusion.level import Level, Schedule
@@ -115,6 +116,7 @@ __all__ = [
     "diagnose",
     "distil",
     "evaluate",
+    "example_grid",
     "exponential",
     "fid",
     "frechet_distance",

@@ -60,7 +60,10 @@ def as_flags(text: str) -> str:
         name, value = found[1].replace("_", "-"), found[2]
         if value == "False":
             return f"--no-{name}"
-        return f"--{name}" if value in (None, "True") else f"--{name} {value.strip(chr(34))}"
+        if value in (None, "True"):
+            return f"--{name}"
+        words = value[1:-1].replace(",", "") if value[0] == "(" else value.strip(chr(34))
+        return f"--{name} {words}"
 
     return _ARGUMENT.sub(flag, text)
 

@@ -123,9 +123,8 @@ def test_autoencoders_are_told_from_all_else(trained, trained_vae, foreign, tmp_
     [
         ("FOREIGN", "does not say what it was trained on: say what with --against"),
         ("FOREIGN --against nowhere", "there is no data set, file or folder 'nowhere'"),
-        ("FOREIGN --against glyphs --size 31", "pass a --size divisible by 2"),
         ("FOREIGN --against glyphs --against-split half", "has no split 'half'"),
-        ("VAE --size 30", "cannot encode images of 30x30"),
+        ("VAE --size 30x", "--size is '30x': give a side of at least 1 pixel"),
         ("VAE --size 8", "images of 8x8: SSIM needs 11 pixels a side"),
         ("VAE --samples 9", "9 images cannot be measured: give at least 10"),
         ("VAE --samples -1", "-1 images cannot be measured: give at least 10"),

@@ -87,5 +87,15 @@ def test_a_version_is_a_number(tmp_path: Path, version: object) -> None:
         config.read(path)
 
 
+@pytest.mark.parametrize("recipe", ["glyphs-ddpm", "glyphs-vae"])
+def test_images_were_converted_to_rgb_before_version_6(tmp_path: Path, recipe: str) -> None:
+    content = config.to_json(RECIPES[recipe]) | {"version": 5}
+    for field in ("mode", "range"):
+        del content["data"][field]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    found = config.read(tmp_path / "config.json")
+    assert found == config.changed(RECIPES[recipe], {"mode": "rgb"})
+
+
 def test_there_is_a_step_from_every_version_since_4() -> None:
     assert sorted(migrations.MIGRATIONS) == list(range(4, VERSION)) == list(readable())[:-1]

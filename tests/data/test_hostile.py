@@ -108,10 +108,10 @@ def test_a_fault_that_passes_leaves_no_image_out(folder, cache, monkeypatch, fau
 
 
 def test_short_memory_while_decoding_leaves_no_image_out(folder, cache, monkeypatch) -> None:
-    def short(image):
+    def short(image, wanted):
         raise MemoryError
 
-    monkeypatch.setattr(images, "_rgb", short)
+    monkeypatch.setattr(images, "_one", short)
     with pytest.raises(UserError, match="cannot be read now \\(out of memory\\)"):
         prepare(folder, skip_bad=True)
     assert not entries(cache)
@@ -274,8 +274,8 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path) -> None:
 def test_so_many_pixels_are_in_flight_and_no_more(folder, monkeypatch) -> None:
     limit, seen = InFlight(16), []
     monkeypatch.setattr(images, "_PIXELS", limit)
-    fitted = images._fitted
-    monkeypatch.setattr(images, "_fitted", lambda *a: (seen.append(limit.used), fitted(*a))[1])
+    one = images._one
+    monkeypatch.setattr(images, "_one", lambda *a: (seen.append(limit.used), one(*a))[1])
     assert len(prepare(folder)) == 8  # of 16 pixels each
     assert seen == [16] * 8
     with limit(10**9):  # larger than the limit: alone

@@ -111,13 +111,14 @@ def test_axes_whose_order_is_plain(images):
 
 
 @pytest.mark.parametrize("shape", [(5, 6, 8), (5, 6, 8, 1), (5, 1, 6, 8), (1, 6, 8)])
-def test_grey_is_repeated_and_said(noise, shape):
+def test_grey_stays_grey(noise, shape):
     grey = noise(1, *shape)
     data = mz.prepare(grey)
-    np.testing.assert_array_equal(data.images, np.repeat(grey.reshape(-1, 6, 8, 1), 3, axis=3))
-    assert data.notes == ("grey images were repeated to 3 channels",)
-    assert repr(data).endswith("no classes; grey images were repeated to 3 channels")
-    assert mz.prepare(data.source).notes == data.notes
+    np.testing.assert_array_equal(data.images, grey.reshape(-1, 6, 8, 1))
+    assert data.notes == ()
+    repeated = np.repeat(data.images, 3, axis=3)
+    np.testing.assert_array_equal(mz.prepare(grey, mode="rgb").images, repeated)
+    np.testing.assert_array_equal(mz.prepare(data.source, mode="rgb").images, repeated)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +126,10 @@ def test_grey_is_repeated_and_said(noise, shape):
     [
         ((5, 3, 8, 3), "NHWC", (5, 3, 8, 3)),
         ((5, 3, 8, 3), "NCHW", (5, 8, 3, 3)),
-        ((3, 6, 8), "NHW", (3, 6, 8, 3)),
-        ((4, 6, 3), "NHW", (4, 6, 3, 3)),
+        ((3, 6, 8), "NHW", (3, 6, 8, 1)),
+        ((4, 6, 3), "NHW", (4, 6, 3, 1)),
+        ((2, 6, 8, 5), "NHWC", (2, 6, 8, 5)),
+        ((2, 5, 6, 8), "NCHW", (2, 6, 8, 5)),
         ((5, 4, 6, 3), "NHWC", (5, 4, 6, 3)),
     ],
 )
@@ -146,9 +149,6 @@ def test_axes_in_doubt_are_as_said(noise, shape, layout, seen):
         ((1, 2, 6, 8, 3), None, "give (N, H, W), (N, H, W, C) or (N, C, H, W)"),
         ((0, 6, 8, 3), None, "which holds no images: give at least one"),
         ((2, 0, 8, 3), None, "which holds no images: give at least one"),
-        ((2, 6, 8, 4), None, "4 channels as NHWC: give 1 (grey) or 3 (RGB) channels"),
-        ((2, 4, 6, 8), None, "4 channels as NCHW: give 1 (grey) or 3 (RGB) channels"),
-        ((2, 6, 8, 2), "NHWC", "2 channels as NHWC: give 1 (grey) or 3 (RGB) channels"),
         ((2, 6, 8, 2), None, "of which neither axis may be the channels (1, 3 or 4)"),
         ((2, 3, 6, 3), None, "of which both axes may be the channels (1, 3 or 4)"),
         ((6, 8, 3), None, 'which may be one image: say `layout="NHW"` for 6 grey images'),
@@ -167,12 +167,14 @@ def test_other_layouts(images):
     assert refused(images, layout="HWCN") == "`layout` is 'HWCN': say NHW, NHWC, NCHW"
 
 
-def test_sixteen_bits_are_scaled_as_those_of_a_file_are(tmp_path):
+def test_sixteen_bits_keep_their_values_as_those_of_a_file_do(tmp_path):
     values = np.arange(0, 65536, 32, dtype=np.uint16).reshape(2, 32, 32)
     values[0, 0, 1] = 65535
     data = mz.prepare(values)
-    np.testing.assert_array_equal(data.images[..., 0], np.rint(values / 257))
-    assert data.notes[0] == "16-bit values up to 65535 were scaled from 0..65535 to 0..255"
+    np.testing.assert_array_equal(data.images[..., 0], values)
+    assert str(data.values) == "uint16 from 0 to 65535"
+    eight = mz.prepare(values, mode="grey")
+    np.testing.assert_array_equal(eight.images[..., 0], np.rint(values / 257))
     (tmp_path / "set").mkdir()
     for i, grey in enumerate(values):
         Image.fromarray(grey).save(tmp_path / "set" / f"{i}.png")
@@ -186,8 +188,11 @@ def test_sixteen_bits_that_may_be_eight(images):
     assert message.startswith(
         "`data` is uint16 with values from 0 to 255: say `range=(0, 255)` or "
     )
-    np.testing.assert_array_equal(mz.prepare(small, range=(0, 255)).images, images)
-    assert mz.prepare(small, range=(0, 65535)).images.max() == 1
+    for top in (255, 65535):
+        data = mz.prepare(small, range=(0, top))
+        np.testing.assert_array_equal(data.images, images)
+        assert str(data.values) == f"uint16 from 0 to {top}"
+    np.testing.assert_array_equal(mz.prepare(small, range=(0, 255), mode="rgb").images, images)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
@@ -197,9 +202,10 @@ def test_floats_in_a_stated_range_come_back(images, dtype, bounds):
     pixels = torch.from_numpy(images).double()
     values = (pixels / 255 * (high - low) + low).to(dtype).requires_grad_()
     data = mz.prepare(values, range=bounds)
-    off = np.abs(data.images.astype(int) - images).max()
+    np.testing.assert_array_equal(data.images, values.detach().float().numpy())
+    eight = mz.prepare(values, range=bounds, mode="rgb")
+    off = np.abs(eight.images.astype(int) - images).max()
     assert off == 0 if dtype in (torch.float64, torch.float32) else off <= 1
-    assert data.notes[0].endswith(f"values were scaled from {low}..{high} to 0..255")
     message = refused(values)
     assert "say which are black and white, such as `range=(0, 1)` or `range=(-1, 1)`" in message
 
@@ -303,16 +309,24 @@ def test_wrong_labels(images, labels, classes, what):
     assert refused(images, labels, classes=classes).startswith(what)
 
 
-@pytest.mark.parametrize("size", [0, -1, 1.5, "8", True])
+@pytest.mark.parametrize("size", [0, -1, 1.5, "8x", "8x8x8", True, (), (4, 0), (4, 4, 4)])
 def test_wrong_sizes(images, size):
-    assert refused(images, size=size) == f"`size` is {size!r}: give a side of at least 1 pixel"
+    message = refused(images, size=size)
+    assert message.startswith(f"`size` is {size!r}: give a side of at least 1 pixel, or height and")
+
+
+@pytest.mark.parametrize("size", [(4, 3), "4x3", [4, 3]])
+def test_height_and_width(images, size):
+    data = mz.prepare(images, size=size)
+    assert data.images.shape == (5, 4, 3, 3)
+    assert mz.prepare(images, size="4x4").fingerprint == mz.prepare(images, size=4).fingerprint
 
 
 def test_arguments_for_the_other_kind_of_data(images, animals):
     for name, value in (("split", "test"), ("skip_bad", True)):
         message = refused(images, **{name: value})
         assert message.startswith(f"`{name}` does not go with images in memory, but with a name or")
-    for name, value in (("labels", LABELS), ("layout", "NHWC"), ("range", (0, 1))):
+    for name, value in (("labels", LABELS), ("layout", "NHWC")):
         message = refused(str(animals), **{name: value})
         assert message.startswith(f"`{name}` does not go with {animals}, but with images in memory")
     for name, value in (("split", 3), ("split", None), ("skip_bad", "yes"), ("skip_bad", 1)):

@@ -279,7 +279,7 @@ def test_what_is_no_model_is_refused(
         ({"metrics": "prdc"}, "unknown metric of an autoencoder 'prdc': choose one of fd, sfd, kd"),
         ({"samples": 9}, "9 images cannot be measured"),
         ({"split": "test"}, "`split` is of `data`, which is not given"),
-        ({"data": "glyphs", "size": 31}, "`size` divisible by 4"),
+        ({"data": "glyphs", "size": "31x"}, "`size` is '31x': give a side of at least 1 pixel"),
     ],
 )
 def test_what_an_autoencoder_does_not_take_is_refused(

@@ -148,6 +148,14 @@ def test_what_cannot_be_measured_is_refused(originals, measure) -> None:
         reconstruction.reconstruct(codec(), originals.some(9), [])
     with pytest.raises(UserError, match="the reference was made from other images"):
         reconstruction.reconstruct(codec(), originals.some(50), [measure])
-    odd = replace(originals, images=originals.images[:, :31])
-    with pytest.raises(UserError, match=r"31x32 .* pass a `size` divisible by 2"):
-        reconstruction.reconstruct(codec(), odd, [])
+    grey = replace(originals, images=originals.images[..., :1])
+    with pytest.raises(UserError, match="images have 1 channels but the autoencoder takes 3"):
+        reconstruction.reconstruct(codec(), grey, [])
+
+
+def test_images_of_other_sides_are_padded_and_cut(originals) -> None:
+    odd = replace(originals, images=originals.images[:20, :31])
+    vae = VAE(VAEConfig(channels=(8, 16), blocks=1, groups=4)).eval()
+    plain = Latents(vae, torch.zeros(4), torch.ones(4))
+    found = reconstruction.reconstruct(plain, odd, [], ()).figures
+    assert {figure.name for figure in found} >= {"psnr", "ssim"}

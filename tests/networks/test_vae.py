@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as torchs_kl
 
-from mezzotint import UserError
 from mezzotint.networks import VAE, TinyVAE, TinyVAEConfig, VAEConfig
+from mezzotint.networks.padding import padded
 from mezzotint.networks.vae import kl_divergence, posterior_sample
 
 
@@ -68,11 +68,15 @@ def test_the_tiny_one_looks_at_latents_up_to_a_magnitude_of_3() -> None:
 
 @pytest.mark.parametrize("build", [vae, tiny])
 @pytest.mark.parametrize("size", [(16, 18), (17, 16)])
-def test_sides_that_the_factor_does_not_divide_are_refused(build, size: tuple[int, int]) -> None:
+def test_sides_that_the_factor_does_not_divide_are_padded(build, size: tuple[int, int]) -> None:
     net = vae(channels=(8, 8, 16)) if build is vae else tiny()
-    match = rf"^an image of {size[0]}x{size[1]} .* divisible by 4$"
-    with pytest.raises(UserError, match=match):
-        net.encode(torch.randn(1, 3, *size))
+    x = torch.randn(1, 3, *size)
+    (mean, _), (wanted, _) = net.encode(x), net.encode(padded(x, 4))
+    assert mean.shape[2:] == (-(-size[0] // 4), -(-size[1] // 4))
+    torch.testing.assert_close(mean, wanted)
+    if build is vae:
+        made, mean, _ = net(x, torch.randn_like(mean))
+        assert made.shape == x.shape
 
 
 def test_the_log_variance_is_cut() -> None:

@@ -312,15 +312,16 @@ def test_latents_that_are_all_alike_are_refused(tiny_ldm, tmp_path, posterior) -
     assert "hardly differ from image to image in channel 1 (0.7 +- " in told
 
 
-def test_sizes_that_do_not_fit_are_refused(tiny_ldm, tmp_path) -> None:
-    odd = replace(tiny_ldm, data=replace(tiny_ldm.data, size=30))
-    assert "cannot encode images of 30x30 (height x width)" in refused(odd, tmp_path / "run")
-    odd = replace(tiny_ldm, data=replace(tiny_ldm.data, size=36))
-    told = refused(odd, tmp_path / "run")
-    assert "latents of 9x9, of images of 36x36 cannot be halved" in told
-    assert told.endswith("pass a `size` divisible by 8")
-    dit = replace(odd, net=DiTConfig(patch=2, width=32, depth=1, heads=2))
-    assert "pass a `size` divisible by 8" in refused(dit, tmp_path / "run")
+@pytest.mark.parametrize("size", [30, 36, (20, 33)])
+def test_sizes_that_cannot_be_halved_are_padded_and_cut(tiny_ldm, size) -> None:
+    odd = replace(tiny_ldm, data=replace(tiny_ldm.data, size=size))
+    sides = size if isinstance(size, tuple) else (size, size)
+    dit = DiTConfig(patch=2, width=32, depth=1, heads=2)
+    for experiment in (odd, replace(odd, net=dit)):
+        job = begun(experiment)
+        assert job.pipe.shape[1:] == tuple(-(-side // 4) for side in sides)
+        assert job.pipe.size == sides
+        assert job.pipe.sample(1, steps=1).shape == (1, 3, *sides)
 
 
 def test_what_is_no_autoencoder_is_refused(tiny_ldm, finished, trained_vae, tmp_path) -> None:

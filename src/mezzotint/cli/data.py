@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from mezzotint.cli.flags import parse, subject
+from mezzotint.config.sections import DataConfig, SizeField
 from mezzotint.data.describing import describe
-from mezzotint.errors import as_flags
+from mezzotint.data.images import Mode
+from mezzotint.data.showing import example_grid, understood
+from mezzotint.errors import UserError, as_flags
+from mezzotint.storage import files
 
 
 @dataclass(frozen=True)
 class DataFlags:
     """Print how a data set is understood: splits, classes, images, and what is left out and why.
 
-    Nothing is trained or prepared.
+    Nothing is trained. Nothing is prepared either, unless --examples asks for a grid.
     """
 
     conditional: bool = True
     """Whether labels are wanted; --no-conditional takes all images, with or without classes."""
     json: bool = False
     """Print JSON, for a program."""
+    examples: Path | None = None
+    """Prepare the images for training as the next options say, print what they are, and draw a
+    grid of examples to this file."""
+    size: SizeField = None
+    """Scale and crop the images to a square of this side, or to HEIGHTxWIDTH, such as 48x80."""
+    mode: Mode | None = None
+    """Channels: keep, or 8-bit rgb, grey or rgba."""
+    range: tuple[float, float] | None = None
+    """The values of black and white, for arrays and 32-bit images."""
+    skip_bad: bool = False
+    """Leave out images that cannot be read, instead of stopping."""
 
 
 def data(arguments: list[str]) -> None:
@@ -30,3 +46,27 @@ def data(arguments: list[str]) -> None:
     flags = parse(DataFlags(), rest, f"mezzotint data {name}")
     found = describe(name, conditional=flags.conditional)
     print(json.dumps(found.as_json(), indent=1) if flags.json else as_flags(str(found)))
+    if flags.examples:
+        _draw(name, flags, flags.examples)
+    elif (flags.size, flags.mode, flags.range, flags.skip_bad) != (None, None, None, False):
+        raise UserError("nothing is prepared without `examples`: give a file to draw them to")
+
+
+def _draw(name: str, flags: DataFlags, path: Path) -> None:
+    """Draw examples of the training split, as a training with these options sees them."""
+    section = DataConfig(
+        data=name,
+        size=flags.size,
+        mode=flags.mode,
+        range=flags.range,
+        skip_bad=flags.skip_bad,
+        conditional=flags.conditional,
+    )
+    data = section.prepared()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.beside(path) as partial:
+        example_grid(data).save(partial, "PNG")
+    print(f"for training: {understood(data)}")
+    if shown := data.values.shown_as(data.images.shape[3]):
+        print(f"the grid shows {shown}")
+    print(f"a grid of examples: {path}")

@@ -147,19 +147,24 @@ def edit(arguments: list[str]) -> None:
         if progress.live.is_started:
             progress.stop()
     made, row = found.made, kind == "interpolate"
-    strip = write_edited(flags.out, made, found.given, found.mask, animate=row)
+    strip = write_edited(flags.out, made, found.given, found.mask, animate=row, values=pipe.values)
     films = f"; an animation: {strip.with_suffix('.webp')}" if row else ""
     print(f"{counted(len(made), 'image')}: {flags.out}; a strip: {strip}{films}")
     if found.noise is not None and found.given is not None:
         with files.beside(flags.out / "noise.npy") as partial:
             np.save(partial, found.noise.numpy())
         error = float((made.double() - found.given.double()).square().mean())
-        back = f"with a PSNR of {10 * log10(255**2 / error):.1f} dB" if error else "to the bit"
+        peak = pipe.values.high - pipe.values.low
+        back = f"with a PSNR of {10 * log10(peak**2 / error):.1f} dB" if error else "to the bit"
         print(f"their noise: {flags.out / 'noise.npy'}; it gives the images back {back}")
 
 
 def _read(pipe: Pipeline, words: list[str], flags: EditFlags) -> Tensor:
-    return read_images(words, pipe.size, fit=flags.fit)
+    return read_images(words, pipe.size, fit=flags.fit, **_images_of(pipe))
+
+
+def _images_of(pipe: Pipeline) -> dict[str, Any]:
+    return {"channels": pipe.codec.image_shape(pipe.shape)[0], "values": pipe.values}
 
 
 def _shared(pipe: Pipeline, flags: EditFlags, follow: Follow) -> dict[str, Any]:
@@ -180,7 +185,7 @@ def _vary(pipe: Pipeline, words: list[str], flags: VaryFlags, follow: Follow) ->
 def _inpaint(pipe: Pipeline, words: list[str], flags: InpaintFlags, follow: Follow) -> Edited:
     if flags.mask is None:
         raise UserError("inpaint needs `mask`: give an image, white where it is to be filled in")
-    given, drawn = _read(pipe, words, flags), _read(pipe, [str(flags.mask)], flags)
+    given, drawn = _read(pipe, words, flags), read_images([flags.mask], pipe.size, fit=flags.fit)
     mask = drawn[0].float().mean(0) / 255
     shared = _shared(pipe, flags, follow)
     made = pipe.inpaint(given, mask, method=flags.method, seed=flags.seed, **shared)
@@ -193,10 +198,10 @@ def _outpaint(pipe: Pipeline, words: list[str], flags: OutpaintFlags, follow: Fo
     if border < 0 or min(height, width) < 1:
         most = (min(pipe.size) - 1) // 2
         raise UserError(f"`border` is {flags.border}: choose 1 to {most} pixels")
-    small = read_images(words, (height, width), fit=flags.fit)
+    small = read_images(words, (height, width), fit=flags.fit, **_images_of(pipe))
     shared = _shared(pipe, flags, follow)
     made = pipe.outpaint(small, method=flags.method, seed=flags.seed, **shared)
-    given = F.pad(small, (border, border, border, border), value=128)
+    given = F.pad(small, (border, border, border, border), value=pipe.values.middle)
     return Edited(made, given)
 
 
@@ -205,7 +210,7 @@ def _enlarge(pipe: Pipeline, words: list[str], flags: EnlargeFlags, follow: Foll
     if not factor.isdigit() or not paths or int(factor) < 2:
         raise UserError("give the image files and then the factor, a whole number of 2 or more")
     height, width = (side // int(factor) for side in pipe.size)
-    small = read_images(paths, (height, width), fit=flags.fit)
+    small = read_images(paths, (height, width), fit=flags.fit, **_images_of(pipe))
     shared = _shared(pipe, flags, follow)
     made = pipe.enlarge(small, int(factor), method=flags.method, seed=flags.seed, **shared)
     given = small.repeat_interleave(int(factor), 2).repeat_interleave(int(factor), 3)

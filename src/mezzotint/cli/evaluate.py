@@ -11,6 +11,7 @@ from mezzotint.cli.flags import flags_called, parse, settings, subject
 from mezzotint.cli.reconstructions import reconstructions
 from mezzotint.cli.table import Metric, Network, table
 from mezzotint.config.sampling import SampleConfig
+from mezzotint.config.sections import SizeField
 from mezzotint.drawing.bars import Follower
 from mezzotint.errors import UserError
 from mezzotint.evaluation import Found, Request
@@ -42,8 +43,9 @@ class Measures:
     """
     against_split: str = "train"
     """The split of it."""
-    size: int | None = None
-    """Side in pixels to scale and crop images to that come from a data set or files."""
+    size: SizeField = None
+    """What to scale and crop images to that come from a data set or files: a side in pixels, or
+    HEIGHTxWIDTH."""
     network: tuple[Network, ...] = ()
     """Feature networks; by default the one in the package that suits the classes."""
     metrics: tuple[Metric, ...] = tuple(METRICS)

@@ -11,6 +11,7 @@ from torch import Tensor
 from mezzotint import evaluation
 from mezzotint.cli.flags import flags_called, parse
 from mezzotint.cli.table import Distance, Network, table
+from mezzotint.config.sections import SizeField
 from mezzotint.drawing.bars import Follower
 from mezzotint.metrics.pairs import DISTANCES
 from mezzotint.pipeline import loading
@@ -29,7 +30,7 @@ class AutoencoderFlags:
     """The images: a data set, a folder, zip, parquet, .npy or .npz."""
     against_split: str = "train"
     """The split of them."""
-    size: int | None = None
+    size: SizeField = None
     """Scale and crop images to this side."""
     samples: int | None = None
     """How many of them; by default all."""

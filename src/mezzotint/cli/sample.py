@@ -116,6 +116,8 @@ def sample(arguments: list[str]) -> None:
     _colours("samples", channel_statistics(nhwc(images)))
     if pipe.colour:
         _colours("training set", pipe.colour)
+    if seen_as := pipe.values.shown_as(images.shape[1]):
+        print(f"the grid shows {seen_as}")
     grid = f"their grid: {evaluation.grid_of(flags.out)}"
     if flags.n > GRID:
         grid = f"a grid of the first {GRID}: {evaluation.grid_of(flags.out)}"

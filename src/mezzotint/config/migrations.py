@@ -15,9 +15,16 @@ Content: TypeAlias = dict[str, Any]
 
 VERSION = 6
 """The version that is written."""
+
+
+def _in_rgb(content: Content) -> Content:
+    """6 keeps the channels of images, which were always converted to RGB."""
+    return {**content, "data": {**content["data"], "mode": "rgb"}}
+
+
 MIGRATIONS: dict[int, Callable[[Content], Content]] = {
     4: lambda content: content,  # 5 adds sample.sampler_options, and networks of the user's own
-    5: lambda content: content,  # 6 adds objectives that distil a teacher
+    5: _in_rgb,  # 6 adds objectives that distil a teacher, and the channels and the range of images
 }
 """From each older version, the step to the next: the content, without its version, to another."""
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import GetCoreSchemaHandler, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.fields import Field
+from pydantic_core import CoreSchema, core_schema
+from tyro.constructors import PrimitiveConstructorSpec
 
+from mezzotint.data import Prepared, prepare
 from mezzotint.data.augment import AUGMENTATIONS
+from mezzotint.data.images import Mode
+from mezzotint.data.sizes import Size, sides, written
+from mezzotint.data.values import checked
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.prediction import PREDICTIONS, determinant
 from mezzotint.diffusion.schedules import SCHEDULES, shifted, zero_terminal_snr
@@ -19,6 +25,33 @@ from mezzotint.strict import Choice, strict
 PURE_NOISE = Level(0.0, 0.0, 1.0)
 
 
+class _SizeSpec(PrimitiveConstructorSpec[Any]):
+    """How a size is read from a flag and from config.json; see `sizes.sides`."""
+
+    nargs = 1
+    metavar = "{None}|SIDE|HEIGHTxWIDTH"
+
+    def __init__(self) -> None:
+        """Hold nothing."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(sides)
+
+    def instance_from_str(self, words: list[str]) -> Size | None:
+        return None if words[0] == "None" else sides(words[0])
+
+    def is_instance(self, value: Any) -> bool:
+        return value is None or isinstance(value, int | tuple)
+
+    def str_from_instance(self, value: Size | None) -> list[str]:
+        return [written(value)]
+
+
+SizeField: TypeAlias = Annotated[Size | None, _SizeSpec()]
+
+
 @strict
 class ImagesConfig:
     """The images to learn."""
@@ -26,19 +59,42 @@ class ImagesConfig:
     data: str = "cifar10"
     """glyphs, cifar10, hub:OWNER/NAME, or a path: a folder of (class folders of) images, a zip, a
     tar, parquet files ... `mezzotint data PATH` says what is understood."""
-    size: PositiveInt | None = None
-    """Scale and crop the images to size x size; None leaves them as they are, all of one size."""
+    size: SizeField = None
+    """Scale and crop the images to a square of this side, or to HEIGHTxWIDTH, such as 48x80; None
+    leaves them as they are, all of one size."""
+    mode: Mode | None = None
+    """Channels: keep, or 8-bit rgb, grey or rgba; None keeps those that all images have, and takes
+    rgb where grey and RGB are mixed."""
+    range: tuple[float, float] | None = None
+    """The values of black and white, for arrays and 32-bit images; uint8 and uint16 need none."""
     flip: bool = True
     """Mirror half of the images, drawn again in each epoch."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
+
+    conditional: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.range:
+            checked(self.range)
+
+    def prepared(self) -> Prepared:
+        """Prepare the images, or find them in the cache; see `prepare`."""
+        return prepare(
+            self.data,
+            size=self.size,
+            skip_bad=self.skip_bad,
+            conditional=self.conditional,
+            mode=self.mode,
+            range=self.range,
+        )
 
 
 @strict
 class DataConfig(ImagesConfig):
     """The images that a diffusion model learns."""
 
-    conditional: bool = True
+    conditional: bool = True  # type: ignore[misc]
     """Condition the network on the class."""
     non_leaking: float = Field(default=0.0, ge=0, le=1)
     """Probability of each of EDM's augmentations, which the network gets as a condition."""
@@ -48,7 +104,6 @@ class DataConfig(ImagesConfig):
 class AugmentedConfig(ImagesConfig):
     """The images that an autoencoder learns."""
 
-    conditional: ClassVar[bool] = False  # it asks for no labels
     augment: tuple[Annotated[str, Choice(AUGMENTATIONS)], ...] = ()
     """Augmentations besides the mirror, by kornia."""
 

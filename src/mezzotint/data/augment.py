@@ -103,6 +103,8 @@ AUGMENTATIONS: Registry[Callable[[Any, tuple[int, int]], Any]] = Registry(
     },
 )
 """Augmentations by name: each makes a module of `kornia.augmentation` and the images' (H, W)."""
+OF_COLOURS = ("colour", "randaugment")
+"""Those that need RGB."""
 
 
 def kornia_augmentation(
@@ -120,7 +122,7 @@ def kornia_augmentation(
         size: (H, W) of the images.
 
     Returns:
-        A function of images (B, 3, H, W), floating, in [-1, 1], and a seed, from which its
+        A function of images (B, C, H, W), floating, in [-1, 1], and a seed, from which its
         randomness follows: torch's own generators stay as they are. It returns images of the same
         kind.
 

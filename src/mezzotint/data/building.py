@@ -10,6 +10,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from typing import Any
 import numpy as np
 from rich.progress import MofNCompleteColumn
 
-from mezzotint.data.images import Pixels
+from mezzotint.data.images import CHANNELS, Pixels, Wanted, converted, fit
 from mezzotint.data.naming import shown
 from mezzotint.data.prepared import sum_of
 from mezzotint.data.reading import UnreadableImage, passing
+from mezzotint.data.sizes import Size
 from mezzotint.data.source import UNLABELLED, Item, Source
+from mezzotint.data.values import DTYPES, EIGHT_BIT, OF_16_BITS, Values
 from mezzotint.errors import UserError
 from mezzotint.storage import arrays
 from mezzotint.storage.cache import check_room
@@ -33,34 +36,118 @@ _CHUNK = 32  # images to a task: a task costs as much as decoding a small image
 _HELD = 1 << 30  # bytes of decoded images that wait for their turn, in all tasks together
 
 
-def build(source: Source, size: int | None, skip_bad: bool, folder: Path) -> str:
+def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wanted: Wanted) -> str:
     """Decode a source into an empty folder, and return the fingerprint.
 
-    The fingerprint is the SHA-256 of pixels, shape, labels and class names.
+    The fingerprint is the SHA-256 of pixels, shape, labels and class names, and of what the values
+    stand for unless they are 8-bit. Where no mode is wanted, and grey and RGB images are mixed, all
+    become RGB.
 
     Raises:
         UserError: images that cannot be read, all named in one line, unless `skip_bad`; images of
-            different sizes without `size`; a class whose images were all skipped; no room on disk.
+            different sizes without `size`; images of different channels otherwise; values that are
+            not finite, or outside the stated range; a class whose images were all skipped; no room
+            on disk.
     """
+    stated, notes = source.values(wanted.range) if source.values else (None, ())
+    task = _Task(source, size, wanted, stated)
+    try:
+        return _built(task, skip_bad, folder, (*source.notes, *notes))
+    except _Mixed as mixed:
+        if wanted.mode is not None or not mixed.plain:
+            raise UserError(
+                f'{mixed}: pass `mode="rgb"` or "grey" to convert them all, or keep them apart'
+            ) from None
+        (folder / "images.npy").unlink()
+        note = f"{mixed}: all were converted to RGB"
+        task = replace(task, wanted=replace(wanted, mode="rgb"))
+        return _built(task, skip_bad, folder, (*source.notes, *notes, note))
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be decoded, and to what; ``stated`` is what the source says of its values."""
+
+    source: Source
+    size: Size | None
+    wanted: Wanted
+    stated: Values | None
+
+    def pixels(self, item: Item) -> Pixels | UnreadableImage:
+        """Decode an item, in any thread."""
+        try:
+            pixels = item.decode(self.wanted)
+        except UnreadableImage as error:
+            return error
+        except OSError as error:
+            raise passing(item.name, error) from None
+        if self.stated and isinstance(pixels, np.ndarray):
+            pixels = pixels.astype(self.stated.dtype, copy=False)
+        self._check(item, pixels)
+        pixels = converted(pixels, self.wanted.mode, self.stated)
+        return fit(pixels, self.size, alpha=self.wanted.mode == "rgba")
+
+    def values(self, dtype: Any) -> Values:
+        """Return what the values of images of a type stand for."""
+        if self.wanted.mode in CHANNELS:
+            return Values(alpha=self.wanted.mode == "rgba")
+        if self.stated:
+            return self.stated
+        if self.wanted.range and dtype != np.float32:
+            raise UserError(
+                f"the images of {self.source.name} are {dtype}, whose range is plain: leave out "
+                "`range`"
+            )
+        bounds = self.wanted.range if dtype == np.float32 else OF_16_BITS
+        return EIGHT_BIT if dtype == np.uint8 or not bounds else Values(str(dtype), *bounds)
+
+    def _check(self, item: Item, pixels: Any) -> None:
+        what = f"{item.name} of {self.source.name}"
+        known = isinstance(pixels, np.ndarray) and str(pixels.dtype) in DTYPES
+        ranged = known and (pixels.dtype != np.float32 or self.stated or self.wanted.range)
+        if not ranged or pixels.ndim != 3 or 0 in pixels.shape:
+            array = isinstance(pixels, np.ndarray)
+            found = f"{pixels.dtype} {pixels.shape}" if array else type(pixels).__name__
+            raise UserError(
+                f"the source {self.source.name}: {item.name} is {found}: decode items to uint8 or "
+                "uint16 (H, W, C), or float32 of stated values"
+            )
+        if pixels.dtype != np.float32:
+            return
+        if not np.isfinite(pixels).all():
+            raise UserError(f"{what} has values that are not finite: repair or remove it")
+        if self.stated is None and self.wanted.range:
+            low, high = self.wanted.range
+            if pixels.min() < low or pixels.max() > high:
+                raise UserError(
+                    f"{what} has values from {pixels.min():g} to {pixels.max():g}, outside "
+                    f"`range=({low:g}, {high:g})`: clip them or say another"
+                )
+
+
+def _built(task: _Task, skip_bad: bool, folder: Path, notes: tuple[str, ...]) -> str:
+    source = task.source
     items = source.items()  # may download, and show so, before the bar below starts
     writer = _Writer(folder / "images.npy", source.count)
     labels: list[int] = []
     bad: list[tuple[Item, UnreadableImage]] = []
     with progress(MofNCompleteColumn()) as bar:
-        task = bar.add_task(f"preparing {source.name}", total=source.count)
-        for item, pixels in _decoded(_checked(source, items), size):
+        line = bar.add_task(f"preparing {source.name}", total=source.count)
+        for item, pixels in _decoded(_checked(source, items), task):
             if isinstance(pixels, UnreadableImage):
                 bad.append((item, pixels))
             else:
-                _check_pixels(source, item, pixels)
                 writer.add(item.name, pixels)
                 labels.append(item.label)
-            bar.advance(task)
+            bar.advance(line)
     _check(source, labels, bad, skip_bad)
+    values = task.values(writer.array.dtype)
     shape, sha = writer.close()
     rows = np.array(labels, dtype="<i8")
     sha.update(rows.tobytes())
     sha.update(json.dumps([shape, source.classes]).encode())
+    if values != EIGHT_BIT:
+        sha.update(json.dumps(asdict(values)).encode())
     arrays.save(folder / "labels.npy", rows)
     fingerprint: str = sha.hexdigest()
     meta = {
@@ -68,8 +155,9 @@ def build(source: Source, size: int | None, skip_bad: bool, folder: Path) -> str
         "classes": source.classes,
         "fingerprint": fingerprint,
         "skipped": len(bad),
-        "notes": source.notes,
+        "notes": notes,
         "pixels": writer.crc,
+        **values.as_json(),
     }
     meta["sum"] = sum_of(meta, rows)
     (folder / "meta.json").write_text(json.dumps(meta, indent=1))
@@ -98,14 +186,6 @@ def _checked(source: Source, items: Iterator[Item]) -> Iterator[Item]:
         )
 
 
-def _check_pixels(source: Source, item: Item, pixels: Pixels) -> None:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise UserError(
-            f"the source {source.name}: {item.name} is {pixels.dtype} {pixels.shape}: "
-            "decode items to uint8 (H, W, 3)"
-        )
-
-
 def _check(
     source: Source, labels: list[int], bad: list[tuple[Item, UnreadableImage]], skip_bad: bool
 ) -> None:
@@ -131,12 +211,12 @@ def _check(
         )
 
 
-def _decoded(items: Iterable[Item], size: int | None) -> Iterator[Decoded]:
+def _decoded(items: Iterable[Item], task: _Task) -> Iterator[Decoded]:
     """The images in order, decoded by as many threads as there are processors.
 
     Only a few chunks are in memory at a time, and they are short where images are large.
     """
-    stream, length = iter(items), _CHUNK if size else 1
+    stream, length = iter(items), _CHUNK if task.size else 1
     workers = os.cpu_count() or 1
     share = _HELD // (2 * workers + 1)
     pending: deque[Future[tuple[list[Decoded], list[Item]]]] = deque()
@@ -144,25 +224,25 @@ def _decoded(items: Iterable[Item], size: int | None) -> Iterator[Decoded]:
     try:
         while (chunk := list(islice(stream, length))) or pending:
             if chunk:
-                pending.append(pool.submit(_chunk, chunk, size, share))
+                pending.append(pool.submit(_chunk, chunk, task, share))
             if not chunk or len(pending) > 2 * workers:
                 done, rest = pending.popleft().result()
                 largest = max(_bytes(pixels) for _, pixels in done)
                 length = max(1, min(_CHUNK, share // max(1, largest)))
                 yield from done
-                yield from ((item, _attempt(item, size)) for item in rest)
+                yield from ((item, task.pixels(item)) for item in rest)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _chunk(items: list[Item], size: int | None, most: int) -> tuple[list[Decoded], list[Item]]:
+def _chunk(items: list[Item], task: _Task, most: int) -> tuple[list[Decoded], list[Item]]:
     """Decode items until there are more bytes than ``most``, and return what is left of them."""
     done: list[Decoded] = []
     held = 0
     for item in items:
         if held > most:
             break
-        pixels = _attempt(item, size)
+        pixels = task.pixels(item)
         done.append((item, pixels))
         held += _bytes(pixels)
     return done, items[len(done) :]
@@ -172,13 +252,20 @@ def _bytes(pixels: Pixels | UnreadableImage) -> int:
     return 0 if isinstance(pixels, UnreadableImage) else pixels.nbytes
 
 
-def _attempt(item: Item, size: int | None) -> Pixels | UnreadableImage:
-    try:
-        return item.decode(size)
-    except UnreadableImage as error:
-        return error
-    except OSError as error:
-        raise passing(item.name, error) from None
+class _Mixed(UserError):
+    """Images of different channels or types; ``plain`` if all of them can become 8-bit RGB."""
+
+    def __init__(self, first: str, kind: str, name: str, other: str) -> None:
+        which = f"{first} is {kind}, {name} is {other}"
+        super().__init__(f"the images have different channels ({which})")
+        self.plain = {kind, other} <= {"grey", "16-bit grey", "RGB"}
+
+
+def _kind(pixels: Pixels) -> str:
+    """The channels and the type of an image (H, W, C), in words."""
+    known = {("uint8", 1): "grey", ("uint16", 1): "16-bit grey", ("uint8", 3): "RGB"}
+    key = str(pixels.dtype), pixels.shape[-1]
+    return known.get(key, f"{key[0]} of {key[1]} channels")
 
 
 class _Writer:
@@ -195,12 +282,14 @@ class _Writer:
     def add(self, name: str, pixels: Pixels) -> None:
         if self.array is None:
             self.first = name
-            self.array = self._open(self.count, pixels.shape)
+            self.array = self._open(self.count, pixels.shape, pixels.dtype)
+        if (kind := _kind(self.array)) != (other := _kind(pixels)):
+            raise _Mixed(self.first, kind, name, other)
         if pixels.shape != self.array.shape[1:]:
             a, b = ("{1}x{0}".format(*shape) for shape in (self.array.shape[1:], pixels.shape))
             raise UserError(
                 f"the images differ in size: {self.first} is {a} and {name} is {b} "
-                "(width x height); pass `size` to scale and crop them to a square"
+                "(width x height); pass `size` to scale and crop them to one size"
             )
         self.array[self.kept] = pixels
         content = pixels.tobytes()
@@ -213,14 +302,14 @@ class _Writer:
         if self.kept < self.count:  # the header states the number of rows: write it anew
             longer = self.array
             self.path.unlink()
-            self.array = self._open(self.kept, longer.shape[1:])
+            self.array = self._open(self.kept, longer.shape[1:], longer.dtype)
             for start in range(0, self.kept, 1024):
                 stop = min(start + 1024, self.kept)
                 self.array[start:stop] = longer[start:stop]
         self.array.flush()
         return [*self.array.shape], self.sha
 
-    def _open(self, count: int, shape: tuple[int, ...]) -> Any:
-        needed = count * int(np.prod(shape))
+    def _open(self, count: int, shape: tuple[int, ...], dtype: Any) -> Any:
+        needed = count * int(np.prod(shape)) * dtype.itemsize
         check_room(self.path.parent.parent, needed, "the prepared images", "pass `size`")
-        return arrays.create(self.path, np.uint8, (count, *shape))
+        return arrays.create(self.path, dtype, (count, *shape))

@@ -14,6 +14,7 @@ from PIL import Image
 
 from mezzotint.data.find import opened, recognise
 from mezzotint.data.formats import PILLOW
+from mezzotint.data.images import Wanted
 from mezzotint.data.naming import WORDS, shown
 from mezzotint.data.reading import UnreadableImage
 from mezzotint.data.source import Item, NoSplit, Source
@@ -192,5 +193,5 @@ def _looked_at(item: Item) -> tuple[tuple[int, int], str]:
             raise
         except Exception:  # whatever Pillow stumbles upon: the decoder names it, or knows better
             pass
-    height, width = item.decode(None).shape[:2]
+    height, width = item.decode(Wanted()).shape[:2]
     return (width, height), ""

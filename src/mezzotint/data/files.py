@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mezzotint.data.images import Pixels, read_image
+from mezzotint.data.images import Pixels, Wanted, read_image
 from mezzotint.data.layout import understand
 from mezzotint.data.source import Item, Source
 from mezzotint.data.tree import OUTSIDE, Names, Tree
@@ -65,5 +65,5 @@ def source_of(
     )
 
 
-def _decode(read: Reader, name: PurePosixPath, size: int | None) -> Pixels:
-    return read_image(read(name), size, name.name)
+def _decode(read: Reader, name: PurePosixPath, wanted: Wanted) -> Pixels:
+    return read_image(read(name), None, name.name, wanted)

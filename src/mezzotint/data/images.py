@@ -1,11 +1,13 @@
-"""One policy that turns any image file into 8-bit RGB.
+"""One policy that turns any image file into an array of 8-bit RGB, or of its own channels.
 
-In this order: the first frame of an animation; the EXIF orientation applied; 16-bit grey scaled to
-8 bits as round(v / 257); transparency of whatever kind composited on white; grey, 1-bit, palette,
-CMYK, YCbCr and LAB converted to RGB as Pillow does, ICC profiles ignored; and, where a size is
-given, scaled so that the short side fits and cropped around the centre. 32-bit integer and
-floating-point pixels have no stated range and are refused, as is every file that does not decode to
-its last row. Text and profiles in a file, of whatever size, change nothing.
+In this order: the first frame of an animation; the EXIF orientation applied; transparency of
+whatever kind composited on white; grey and 1-bit left grey; palette, CMYK, YCbCr and LAB converted
+to RGB as Pillow does, ICC profiles ignored; converted to the mode that is wanted, in 8 bits; and,
+where a size is given, scaled so that it fits and cropped around the centre. 16-bit grey keeps its
+values, or becomes round(v / 257) in 8 bits. The grey pages of a TIFF, all of one size, are its
+channels unless a mode is wanted. 32-bit integer and floating-point pixels are refused unless their
+range is stated, as is every file that does not decode to its last row. Text and profiles in a
+file, of whatever size, change nothing.
 """
 
 import io
@@ -14,7 +16,9 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,26 +28,49 @@ from mezzotint.data.formats import HEAD, PILLOW, foreign, raw
 from mezzotint.data.in_flight import InFlight
 from mezzotint.data.metadata import without_text
 from mezzotint.data.reading import UnreadableImage, may_pass, passing, read_file
+from mezzotint.data.sizes import Size, height_and_width
+from mezzotint.data.values import OF_16_BITS, Array, Bounds, Values
+from mezzotint.errors import UserError
 
 POLICY = 1
 """The number of the policy above: raise it with every change of pixels, and caches are rebuilt."""
 
-Pixels = npt.NDArray[np.uint8]
+Pixels: TypeAlias = npt.NDArray[Any]
+"""One image (H, W, C), or many (N, H, W, C), of uint8, uint16 or float32."""
+Mode = Literal["keep", "rgb", "grey", "rgba"]
+"""The channels that are wanted: the images' own, or 8-bit RGB, grey or RGB with opacity."""
+CHANNELS = {"rgb": 3, "grey": 1, "rgba": 4}
+PAGES = 1_000
+"""The most pages of a TIFF that are taken for channels."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What images are decoded to; a mode of None keeps their own channels, as "keep" does."""
+
+    mode: Mode | None = None
+    range: Bounds | None = None
+
+
+RGB = Wanted("rgb")
 
 _PIXELS = InFlight(1 << 27)  # of all images that are decoded at a time: some 2 GB
 
 
-def read_image(source: bytes | Path, size: int | None = None, name: str = "") -> Pixels:
+def read_image(
+    source: bytes | Path, size: Size | None = None, name: str = "", wanted: Wanted = RGB
+) -> Pixels:
     """Decode one image under the policy of this module.
 
     Args:
         source: the bytes of an image file, or its path.
-        size: the side in pixels of the square to return; None keeps the image's own size.
+        size: the size to scale and crop the image to; None keeps its own.
         name: what the file is called, where that is known and `source` is not its path.
+        wanted: the channels to return, and the range of 32-bit values.
 
     Returns:
-        uint8 (H, W, 3), RGB, 0 to 255, contiguous. An image that is already `size` by `size` keeps
-        its pixels exactly.
+        (H, W, C), contiguous: uint8, 0 to 255, in a wanted mode; else uint8, uint16 or float32 in
+        the image's own channels. An image of that size already keeps its pixels exactly.
 
     Raises:
         UnreadableImage: empty, truncated, not an image, too large, of no stated range, or of a
@@ -57,7 +84,7 @@ def read_image(source: bytes | Path, size: int | None = None, name: str = "") ->
     if advice := raw(name):
         raise UnreadableImage(advice)
     try:
-        return _decoded(source, size)
+        return fit(_decoded(source, wanted), size, alpha=wanted.mode == "rgba")
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
@@ -72,63 +99,135 @@ def read_image(source: bytes | Path, size: int | None = None, name: str = "") ->
         raise UnreadableImage(short) from None
 
 
-def _decoded(source: bytes, size: int | None) -> Pixels:
+def _decoded(source: bytes, wanted: Wanted) -> Pixels:
     try:
-        return _opened(source, size)
+        return _opened(source, wanted)
     except (ValueError, zlib.error):  # Pillow stops at text that is larger than it cares for
         plain = without_text(source)
         if plain is None:
             raise
-    return _opened(plain, size)
+    return _opened(plain, wanted)
 
 
-def _opened(source: bytes, size: int | None) -> Pixels:
-    with (
-        _quiet(),
-        Image.open(io.BytesIO(source), formats=PILLOW) as image,
-        _PIXELS(image.width * image.height),
-    ):
-        return _fitted(_rgb(ImageOps.exif_transpose(image)), size)
+def _opened(source: bytes, wanted: Wanted) -> Pixels:
+    with _quiet(), Image.open(io.BytesIO(source), formats=PILLOW) as image:
+        pages = range(0) if wanted.mode in CHANNELS else _grey_pages(image)
+        with _PIXELS(image.width * image.height * max(1, len(pages))):
+            return _pixels(image, pages, wanted)
 
 
-def fit(pixels: Pixels, size: int | None) -> Pixels:
-    """Scale (bicubic, antialiased) and centre-crop uint8 (H, W, 3) to (size, size, 3).
-
-    None, or an image that has this size already, changes nothing.
-    """
-    if size is None or pixels.shape[:2] == (size, size):
-        return pixels
-    return _fitted(Image.fromarray(pixels), size)
-
-
-def _fitted(image: Image.Image, size: int | None) -> Pixels:
-    if size is not None and image.size != (size, size):
-        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-    return np.array(image, dtype=np.uint8)
+def _pixels(image: Image.Image, pages: range, wanted: Wanted) -> Pixels:
+    """The pages as channels, or the first frame where there are none."""
+    if not pages:
+        return _one(ImageOps.exif_transpose(image), wanted)
+    channels = []
+    for page in pages:
+        image.seek(page)
+        channels.append(_one(image, wanted))
+    return np.concatenate(channels, axis=2)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _grey_pages(image: Image.Image) -> range:
+    """The pages of a TIFF that are channels: several grey ones of one size and type, or none."""
+    count = getattr(image, "n_frames", 1)
+    if image.format != "TIFF" or count < 2:
+        return range(0)
+    if count > PAGES:
+        raise UnreadableImage(f"{count:,} pages, and at most {PAGES:,} are channels")
+    seen = set()
+    for page in range(count):
+        image.seek(page)
+        seen.add((image.mode, image.size))
+    image.seek(0)
+    grey = len(seen) == 1 and (image.mode in ("1", "L", "I", "F") or _is_16_bit(image))
+    return range(count if grey else 0)
+
+
+def _one(image: Image.Image, wanted: Wanted) -> Pixels:
     if image.mode in ("I", "F"):
-        raise UnreadableImage("32-bit pixels, which have no stated range")
-    if image.mode.startswith("I;16"):
-        return _from_grey16(image)
+        if wanted.range is None:
+            raise UnreadableImage("32-bit pixels, which have no stated range")
+        values = Values("float32", *wanted.range)
+        return converted(np.asarray(image).astype(np.float32)[..., None], wanted.mode, values)
+    if _is_16_bit(image):
+        return converted(_from_grey16(image), wanted.mode, Values("uint16", *OF_16_BITS))
     if image.has_transparency_data:
         if image.mode == "La":  # Pillow leads from premultiplied grey to nowhere but LA
             image = image.convert("LA")
         rgba = image.convert("RGBA")
+        if wanted.mode == "rgba":
+            return np.array(rgba, dtype=np.uint8)
         white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+        whole = Image.alpha_composite(white, rgba).convert("RGB")
+        image = whole.getchannel(0) if image.mode in ("1", "L", "LA") else whole
+    image = image.convert("L" if image.mode in ("1", "L") else "RGB")
+    pixels = np.array(image, dtype=np.uint8)
+    return converted(pixels if pixels.ndim == 3 else pixels[..., None], wanted.mode)
 
 
-def _from_grey16(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.uint32)
-    # 257 = 65535 / 255 is odd, so adding its half before the division rounds without ties.
-    grey = ((values + 128) // 257).astype(np.uint8)
+def _is_16_bit(image: Image.Image) -> bool:
+    return image.mode.startswith("I;16")
+
+
+def _from_grey16(image: Image.Image) -> Pixels:
+    values = np.asarray(image).astype(np.uint16)
     clear = image.info.get("transparency")  # PNG may name one grey value that is transparent
     if clear is not None:
-        grey[values == clear] = 255
-    return Image.fromarray(grey).convert("RGB")
+        values[values == clear] = 65535
+    return values[..., None]
+
+
+def converted(pixels: Pixels, mode: Mode | None, values: Values | None = None) -> Pixels:
+    """Convert an image (H, W, C) to a mode, in 8 bits; ``keep`` and None change nothing.
+
+    Grey is repeated to RGB, RGB becomes grey as Pillow does it, and opacity is full. Raises
+    UserError for another number of channels than 1, 3 or the mode's.
+    """
+    if mode not in CHANNELS:
+        return pixels
+    if values and not values.eight_bit:
+        low, high = values.low, values.high
+        pixels = np.rint((pixels.astype(np.float64) - low) / (high - low) * 255).astype(np.uint8)
+    have, want = pixels.shape[2], CHANNELS[mode]
+    if have == want:
+        return pixels
+    if have not in (1, 3):
+        raise UserError(
+            f"images of {have} channels cannot be converted to {mode}: leave out `mode`, to keep "
+            "their channels"
+        )
+    if want == 1:
+        return np.array(Image.fromarray(pixels).convert("L"))[..., None]
+    colours = np.repeat(pixels, 3 // have, axis=2)
+    opaque = np.full_like(colours[..., :1], 255)
+    return colours if want == 3 else np.concatenate([colours, opaque], axis=2)
+
+
+def fit(pixels: Pixels, size: Size | None, *, alpha: bool = False) -> Pixels:
+    """Scale (bicubic, antialiased) and centre-crop an image (H, W, C) to a size.
+
+    None, or an image that has this size already, changes nothing. With ``alpha`` the last channel
+    is opacity, by which the colours are weighted.
+    """
+    if size is None or pixels.shape[:2] == height_and_width(size):
+        return pixels
+    if pixels.dtype == np.uint8 and (pixels.shape[2] == 3 or (alpha and pixels.shape[2] == 4)):
+        return np.array(_fitted(Image.fromarray(pixels), size), dtype=np.uint8)
+    channels = [_fitted_channel(pixels[..., c], size) for c in range(pixels.shape[2])]
+    return np.stack(channels, axis=2)
+
+
+def _fitted_channel(channel: Array, size: Size) -> Array:
+    if channel.dtype == np.uint8:
+        return np.array(_fitted(Image.fromarray(np.ascontiguousarray(channel)), size))
+    scaled = np.array(_fitted(Image.fromarray(channel.astype(np.float32)), size))
+    scaled = scaled.clip(channel.min(), channel.max())  # bicubic weights overshoot
+    return (scaled if channel.dtype == np.float32 else np.rint(scaled)).astype(channel.dtype)
+
+
+def _fitted(image: Image.Image, size: Size) -> Image.Image:
+    height, width = height_and_width(size)
+    return ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
 
 
 _lock = threading.Lock()

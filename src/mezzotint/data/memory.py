@@ -1,4 +1,4 @@
-"""Images in memory: a numpy array or a torch tensor, checked and brought to 8-bit RGB.
+"""Images in memory: a numpy array or a torch tensor, checked.
 
 Nothing is guessed. Where the lengths of the axes do not tell their order, or the type of the values
 not their range, the images are refused until the caller states it.
@@ -6,21 +6,19 @@ not their range, the images are refused until the caller states it.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from mezzotint.data.images import Pixels, fit
+from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.labels import are_names, check_labels, class_names, named
 from mezzotint.data.naming import shown
 from mezzotint.data.source import UNLABELLED, Item, Source
+from mezzotint.data.values import Array, Bounds, Values, stated
 from mezzotint.errors import UserError
 
-Array: TypeAlias = npt.NDArray[Any]
 Layout = Literal["NHW", "NHWC", "NCHW"]
-Bounds: TypeAlias = tuple[float, float]
 
 _CHANNELS = (1, 3, 4)  # what an axis of channels is recognised by
 _BLOCK = 1 << 24  # values looked at at a time
@@ -31,7 +29,6 @@ def memory(
     labels: Any = None,
     classes: Sequence[str] | None = None,
     layout: Layout | None = None,
-    bounds: Bounds | None = None,
 ) -> Source:
     """Return images in memory as a source, in the order of their rows.
 
@@ -40,23 +37,22 @@ def memory(
         labels: See `prepare`.
         classes: See `prepare`.
         layout: See `prepare`.
-        bounds: `prepare`'s `range`.
 
     Raises:
         UserError: See `prepare`.
     """
     array = _nhwc(_array("`data`", images), layout)
-    scale, notes = _scale(array, bounds)
-    if array.shape[3] == 1:
-        notes.append("grey images were repeated to 3 channels")
     numbers, names = _labels(labels, len(array), classes)
 
     def items() -> Iterator[Item]:
         for i in range(len(array)):
             label = UNLABELLED if numbers is None else int(numbers[i])
-            yield Item(f"data row {i}", partial(_row, array, i, scale), label)
+            yield Item(f"data row {i}", partial(_row, array, i), label)
 
-    return Source("array", {"kind": "array"}, names, len(array), items, tuple(notes))
+    def values(bounds: Bounds | None) -> tuple[Values, tuple[str, ...]]:
+        return stated("`data`", array.dtype, partial(_span, array), bounds)
+
+    return Source("array", {"kind": "array"}, names, len(array), items, values=values)
 
 
 def _array(name: str, value: Any) -> Array:
@@ -80,7 +76,7 @@ def _array(name: str, value: Any) -> Array:
 
 
 def _nhwc(images: Array, layout: Layout | None) -> Array:
-    """A view of the images as (N, H, W, C), C 1 or 3."""
+    """A view of the images as (N, H, W, C)."""
     what = f"`data` has the shape {images.shape}"
     if layout is not None and layout not in get_args(Layout):
         raise UserError(f"`layout` is {layout!r}: say {', '.join(get_args(Layout))}")
@@ -95,10 +91,6 @@ def _nhwc(images: Array, layout: Layout | None) -> Array:
         images = images[..., None]
     elif layout == "NCHW":
         images = np.moveaxis(images, 1, 3)
-    if images.shape[3] not in (1, 3):
-        raise UserError(
-            f"{what}, {images.shape[3]} channels as {layout}: give 1 (grey) or 3 (RGB) channels"
-        )
     return images
 
 
@@ -141,47 +133,8 @@ def _span(images: Array) -> tuple[Any, Any]:
     return min(lows), max(highs)
 
 
-def _scale(images: Array, bounds: Bounds | None) -> tuple[Bounds | None, list[str]]:
-    """The values that become 0 and 255, None if they are 8-bit already; and notes."""
-    dtype = images.dtype
-    if dtype.kind not in "iuf":
-        raise UserError(f"`data` is {dtype}: give uint8, uint16 or float")
-    if bounds is None and dtype == np.uint8:
-        return None, []
-    low, high = _span(images)
-    what = f"`data` is {dtype} with values from {low} to {high}"
-    if bounds is None and dtype.kind == "u" and dtype.itemsize == 2:
-        if high < 256:
-            raise UserError(f"{what}: say `range=(0, 255)` or `range=(0, 65535)`")
-        return (0, 65535), [f"16-bit values up to {high} were scaled from 0..65535 to 0..255"]
-    if bounds is None:
-        choices = "`range=(0, 1)` or `range=(-1, 1)`" if dtype.kind == "f" else "`range=(0, 255)`"
-        raise UserError(f"{what}: say which are black and white, such as {choices}")
-    black, white = _checked(bounds)
-    if low < black or high > white:
-        raise UserError(f"{what}, outside `range=({black:g}, {white:g})`: clip them or say another")
-    return (black, white), [f"{dtype} values were scaled from {black:g}..{white:g} to 0..255"]
-
-
-def _checked(bounds: Bounds) -> Bounds:
-    try:
-        black, white = map(float, bounds)
-        if not -np.inf < black < white < np.inf:
-            raise ValueError
-    except (TypeError, ValueError):
-        raise UserError(
-            f"`range` is {bounds!r}: give the values of black and white, such as (0, 1)"
-        ) from None
-    return black, white
-
-
-def _row(images: Array, i: int, scale: Bounds | None, size: int | None) -> Pixels:
-    pixels = images[i]
-    if scale:
-        black, white = scale
-        pixels = np.rint((pixels.astype(np.float64) - black) / (white - black) * 255)
-    eight = np.array(pixels, dtype=np.uint8, order="C")
-    return fit(np.repeat(eight, 3 // eight.shape[2], axis=2), size)
+def _row(images: Array, i: int, wanted: Wanted) -> Pixels:
+    return np.array(images[i], order="C")
 
 
 def _labels(

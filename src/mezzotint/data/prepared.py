@@ -2,14 +2,16 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mezzotint.data.images import Pixels
+from mezzotint.data.images import Mode, Pixels
+from mezzotint.data.sizes import Size
+from mezzotint.data.values import EIGHT_BIT, Bounds, Values, from_json
 from mezzotint.errors import counted
 from mezzotint.storage.arrays import SUMMED, crc
 from mezzotint.storage.parse import parsed
@@ -22,17 +24,18 @@ class Prepared:
     """A data set ready for training, read-only.
 
     Attributes:
-        images: uint8 (N, H, W, C), 0 to 255, memory-mapped.
+        images: (N, H, W, C), memory-mapped: uint8, uint16 or float32, as `values` says.
         labels: int64 (N,), the class of each image, or -1 throughout where `classes` is empty.
         classes: the names of the classes.
-        fingerprint: SHA-256 of pixels, shape, labels and class names, the same wherever the images
-            are.
+        fingerprint: SHA-256 of pixels, shape, labels and class names, and of `values` unless they
+            are 8-bit; the same wherever the images are.
         folder: the entry of the cache.
         skipped: how many images were left out because they could not be read.
         source: what finds the data again: `prepare(data.source, size=data.size, split=data.split,
-            skip_bad=data.skip_bad, conditional=data.conditional)` gives the same. A part of a data
-            set has none, "".
+            skip_bad=data.skip_bad, conditional=data.conditional, mode=data.mode, range=data.range)`
+            gives the same. A part of a data set has none, "".
         whole: of a part of a data set: the source of the whole.
+        values: what the numbers in `images` stand for.
         notes: what was converted, a line each.
         condition: what the network is conditioned on beside labels; none yet.
     """
@@ -44,13 +47,16 @@ class Prepared:
     folder: Path
     skipped: int = 0
     source: str = ""
-    size: int | None = None
+    size: Size | None = None
     split: str = "train"
     skip_bad: bool = False
     conditional: bool = True
     notes: tuple[str, ...] = ()
     condition: None = None
     whole: str = ""
+    mode: Mode | None = None
+    range: Bounds | None = None
+    values: Values = EIGHT_BIT
 
     @property
     def origin(self) -> str:
@@ -63,7 +69,9 @@ class Prepared:
     def __repr__(self) -> str:
         height, width, channels = self.images.shape[1:]
         name = f"from {self.source!r} ({self.split})" if self.source else "part of another"
-        first = f"Prepared: {counted(len(self), 'image')} of {width}x{height}x{channels}, {name}"
+        scale = "" if self.values.eight_bit else f", {self.values}"
+        images = f"{counted(len(self), 'image')} of {width}x{height}x{channels}{scale}"
+        first = f"Prepared: {images}, {name}"
         some = ", ".join([*self.classes[:10], *["..."][: len(self.classes) > 10]])
         second = (
             f"{counted(len(self.classes), 'class', 'classes')}: {some}"
@@ -85,7 +93,8 @@ class Prepared:
         name = f"{count} of {self.fingerprint}"
         fingerprint = hashlib.sha256(name.encode()).hexdigest()
         picked = self.images[rows], self.labels[rows]
-        return Prepared(*picked, self.classes, fingerprint, self.folder, whole=self.origin)
+        part = Prepared(*picked, self.classes, fingerprint, self.folder)
+        return replace(part, whole=self.origin, values=self.values)
 
 
 def load(entry: Path) -> Prepared | None:
@@ -99,14 +108,16 @@ def load(entry: Path) -> Prepared | None:
         labels = np.load(entry / "labels.npy")
         if [*images.shape] != meta["shape"] or labels.shape != images.shape[:1]:
             return None
-        if images.dtype != np.uint8 or meta["sum"] != sum_of(meta, labels):
+        if meta["sum"] != sum_of(meta, labels):
             return None
         if images.nbytes <= SUMMED and crc(images) != meta["pixels"]:
             return None
         labels.setflags(write=False)
         facts = meta["fingerprint"], entry, meta["skipped"]
-        notes = tuple(meta["notes"])
-        return Prepared(images, labels, tuple(meta["classes"]), *facts, notes=notes)
+        notes, values = tuple(meta["notes"]), from_json(meta)
+        if str(images.dtype) != values.dtype:
+            return None
+        return Prepared(images, labels, tuple(meta["classes"]), *facts, notes=notes, values=values)
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
 
@@ -114,6 +125,7 @@ def load(entry: Path) -> Prepared | None:
 def sum_of(meta: dict[str, Any], labels: Labels) -> str:
     """Return the SHA-256 of all that an entry of the cache holds except the pixels."""
     facts = [meta[name] for name in ("shape", "classes", "fingerprint", "skipped", "notes")]
+    facts += [meta[name] for name in ("values",) if name in meta]  # of 8-bit images there are none
     digest = hashlib.sha256(json.dumps([*facts, meta["pixels"]]).encode())
     digest.update(labels.astype("<i8").tobytes())
     return digest.hexdigest()

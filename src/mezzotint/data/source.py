@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mezzotint.data.images import Pixels
+from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.naming import WORDS, canonical, shown
 from mezzotint.data.tree import LeftOut
+from mezzotint.data.values import Bounds, Values
 from mezzotint.errors import UserError, without_controls
 
 UNLABELLED = -1
@@ -21,13 +22,14 @@ SPLITS = tuple(word for words in WORDS.values() for word in words)
 class Item:
     """One image, not yet decoded.
 
-    `decode(size)` returns uint8 (H, W, 3), or (size, size, 3) where size is not None, may run on
-    any thread, and raises `UnreadableImage`. `label` is the class from 0, or `UNLABELLED`. `file`
-    gives the image's file, by its path or its bytes, where there is one.
+    `decode(wanted)` returns (H, W, C), may run on any thread, and raises `UnreadableImage`. It may
+    leave out what is wanted: whoever calls it converts the channels and scales the image. `label`
+    is the class from 0, or `UNLABELLED`. `file` gives the image's file, by its path or its bytes,
+    where there is one.
     """
 
     name: str
-    decode: Callable[[int | None], Pixels]
+    decode: Callable[[Wanted], Pixels]
     label: int
     file: Callable[[], Path | bytes] | None = None
 
@@ -51,6 +53,8 @@ class Source:
         layout: what was recognised, in words.
         left_out: the files beside the images, by the reason why they are left out.
         warnings: what may have been meant otherwise.
+        values: from the range that the user states, or None, to what the values stand for, and
+            notes; None where the type of an image tells that: uint8, or uint16 from 0 to 65535.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Source:
     layout: str = ""
     left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
+    values: Callable[[Bounds | None], tuple[Values, tuple[str, ...]]] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(map(without_controls, self.classes)))

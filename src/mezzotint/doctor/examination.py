@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Experiment
-from mezzotint.data import Prepared, prepare
+from mezzotint.data import Prepared
 from mezzotint.doctor import course, latents, log, samples, settings, weights
 from mezzotint.doctor.finding import Finding, Findings, judge
 from mezzotint.errors import UserError
@@ -137,7 +137,7 @@ def _quietly(loader: Callable[[Path], T], folder: Path) -> T:
 
 def _training_set(config: Any, facts: dict[str, Any]) -> Prepared:
     c = config.data
-    found = prepare(c.data, size=c.size, skip_bad=c.skip_bad, conditional=c.conditional)
+    found: Prepared = c.prepared()
     if found.fingerprint != facts["data"]:
         raise UserError(f"{c.data} has changed since the training: restore it")
     return found

@@ -18,6 +18,7 @@ from torch import Tensor
 from mezzotint import evaluation
 from mezzotint.config.experiment import Experiment
 from mezzotint.data import Prepared, held_out
+from mezzotint.data.values import EIGHT_BIT
 from mezzotint.doctor.examples import COMPARED, some
 from mezzotint.doctor.finding import LARGE, MEDIUM, SURE, Finding, judge
 from mezzotint.evaluation.against import Against
@@ -48,18 +49,26 @@ def look(
         few = {"sampler": "ddim", "steps": steps, "spacing": "trailing"}
     made = pipe.sample(count, on_step=lambda done, calls: follow("samples", done, calls), **few)
     real, real_labels = some(data, COMPARED)
+    made, real = (data.values.in_eight_bits(images) for images in (made, real))
     yield colour_drift(made, real)
-    yield grey(made, real)
+    if made.shape[1] == 3:
+        yield grey(made, real)
     yield saturated(made, real)
+    if made.shape[1] not in (1, 3):  # the metrics' networks cannot look at them
+        return
 
     against = Against(f"{config.data.data} train", data)
     measure = evaluation.measure(against.network, against, pipe.size, pipe.device)
-    ours, theirs = measure.network(made), measure.network(real)
+    ours, theirs = (measure.network(EIGHT_BIT.rgb(images)) for images in (made, real))
     given = pipe.labels(count)
     labels = None if given is None else torch.tensor(given)
     yield alike(ours.pool, theirs.pool, labels, real_labels)
     others = held_out(config.data.data, config.data.size, data, config.data.skip_bad)
-    unseen = None if others is data else measure.network(some(others, COMPARED)[0]).pool
+    unseen = (
+        None
+        if others is data
+        else measure.network(others.values.rgb(some(others, COMPARED)[0])).pool
+    )
     yield memorised(ours.pool, measure.reference.pool, unseen)
     if labels is not None and pipe.classes == measure.network.classes:
         yield recognised(ours.logits, labels, theirs.logits, real_labels)

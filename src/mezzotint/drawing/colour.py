@@ -6,7 +6,14 @@ import numpy as np
 
 
 def channel_statistics(images: np.ndarray) -> dict[str, list[float]]:
-    """Return mean and standard deviation of each channel of uint8 (N, H, W, C), in grey levels."""
+    """Return mean and standard deviation of each channel of images (N, H, W, C).
+
+    They are in grey levels where the images are uint8, else in the images' own values.
+    """
+    if images.dtype != np.uint8:
+        rows = images.reshape(-1, images.shape[-1]).astype(np.float64)
+        found = {"mean": rows.mean(0), "std": rows.std(0)}
+        return {name: [float(f"{v:.5g}") for v in values] for name, values in found.items()}
     counts = [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])]
     grey = np.arange(256)
     means = [float(np.average(grey, weights=n)) for n in counts]

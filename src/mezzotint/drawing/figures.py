@@ -12,7 +12,7 @@ GAP, PAPER, INK = 2, (255, 255, 255), (40, 40, 40)
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """Return the Pillow image of a uint8 (C, H, W) image with 1 or 3 channels."""
+    """Return the Pillow image of (C, H, W): uint8 grey, RGB or RGBA, or uint16 grey."""
     array = image.permute(1, 2, 0).numpy()
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 

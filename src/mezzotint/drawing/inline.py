@@ -84,10 +84,13 @@ def chart(panel: Panel, colour: Mapping[str, str]) -> str:
     return _svg(figure)
 
 
-def spreads(names: Sequence[str], series: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+def spreads(
+    names: Sequence[str], series: Mapping[str, Mapping[str, Sequence[float]]], grey_levels: bool
+) -> str:
     """Return a bar chart of means with standard deviations, as an <svg>.
 
-    Each of ``series`` has "mean" and "std", with a number for each of ``names``.
+    Each of ``series`` has "mean" and "std", with a number for each of ``names``. The axis is of
+    grey levels from 0 to 255, or of whatever values there are.
     """
     figure, axes = _blank()
     width = 0.8 / len(series)
@@ -96,8 +99,9 @@ def spreads(names: Sequence[str], series: Mapping[str, Mapping[str, Sequence[flo
         axes.bar(at, series[of]["mean"], width * 0.9, color=colour)
         axes.errorbar(at, series[of]["mean"], series[of]["std"], fmt="none", ecolor=INK, capsize=3)
     axes.set_xticks(range(len(names)), names)
-    axes.set_ylim(0, 255)
-    axes.set_ylabel("grey level")
+    if grey_levels:
+        axes.set_ylim(0, 255)
+    axes.set_ylabel("grey level" if grey_levels else "value")
     axes.spines[["top", "right"]].set_visible(False)
     return _svg(figure)
 

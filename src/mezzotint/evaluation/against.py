@@ -11,6 +11,7 @@ from typing import Any
 from mezzotint.config.file import read as read_config
 from mezzotint.data import Prepared, jpegs, prepare
 from mezzotint.data.prepared import is_same
+from mezzotint.data.sizes import Size
 from mezzotint.errors import UserError
 from mezzotint.metrics import FeatureNetwork, Reference
 from mezzotint.metrics.networks import choose
@@ -42,7 +43,7 @@ class Against:
         return statistics(path, network) if path.suffix == ".npz" else read_reference(path)
 
     @staticmethod
-    def of(data: Any, split: str | None = None, size: int | None = None) -> Against:
+    def of(data: Any, split: str | None = None, size: Size | None = None) -> Against:
         """Return what the user gave: a data set, images or a reference's file.
 
         Such a file is one of ours (.safetensors), or a .npz of ``mu`` and ``sigma``.
@@ -56,7 +57,7 @@ class Against:
         return Against(called(found), found)
 
 
-def images_of(data: Any, split: str | None = None, size: int | None = None) -> Prepared:
+def images_of(data: Any, split: str | None = None, size: Size | None = None) -> Prepared:
     """Return images to measure or to measure against: a `Prepared`, or what `prepare` takes.
 
     It warns of JPEG files: their artefacts are in the features, and no diffusion model draws them.
@@ -73,7 +74,7 @@ def images_of(data: Any, split: str | None = None, size: int | None = None) -> P
     return found
 
 
-def prepared(data: Any, split: str | None = None, size: int | None = None) -> Prepared:
+def prepared(data: Any, split: str | None = None, size: Size | None = None) -> Prepared:
     """Return data that is prepared already, or prepare it.
 
     Raises UserError as `prepare` does, and for a split or a size of what is prepared already.
@@ -102,7 +103,7 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
     if pipe.data is None or not (folder / "config.json").exists():  # saved by itself
         raise _silent(str(folder))
     c = read_config(folder / "config.json").data
-    found = prepare(c.data, size=c.size, skip_bad=c.skip_bad, conditional=c.conditional)
+    found = c.prepared()
     if not is_same(found, pipe.data):
         told = (
             f"{c.data} is not what {folder} was trained on (SHA-256 {found.fingerprint[:12]}, then "

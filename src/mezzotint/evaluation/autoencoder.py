@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from mezzotint import config as configuration
-from mezzotint.data import Prepared, held_out, prepare
+from mezzotint.data import Prepared, held_out
+from mezzotint.data.sizes import Size
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError, unknown
 from mezzotint.evaluation.against import Against, called, prepared
@@ -41,7 +43,8 @@ def of_codec(
     height, width = images.images.shape[1:3]
     device = codec.mean.device
     request.check_out()
-    codec.latent_shape((3, height, width))  # refused before anything is measured
+    codec = codec.of_size(height, width)
+    codec.latent_shape((images.images.shape[3], height, width))  # refused before the work
     chosen = tuple(DISTANCES) if request.metrics is None else request.metrics
     for metric in chosen:
         if metric not in DISTANCES:
@@ -63,7 +66,7 @@ def of_codec(
 
 
 def originals(
-    path: str | Path | None, data: Any, split: str | None, size: int | None, count: int | None
+    path: str | Path | None, data: Any, split: str | None, size: Size | None, count: int | None
 ) -> Against:
     """Return up to ``count`` images to be given back, with a name.
 
@@ -85,20 +88,20 @@ def originals(
     return Against(name, found)
 
 
-def _held_out(path: str | Path | None, size: int | None) -> tuple[str, Prepared]:
+def _held_out(path: str | Path | None, size: Size | None) -> tuple[str, Prepared]:
     folder, marks = Path(path or ""), ("checkpoints", "manifest.json")
     if path is None or not any((folder / mark).exists() for mark in marks):
         what = path or "the autoencoder"
         raise UserError(f"{what} does not say what it was trained on: say what with `data`")
     c = configuration.read(folder / "config.json").data
-    side = size or c.size
-    train = prepare(c.data, size=side, skip_bad=c.skip_bad, conditional=c.conditional)
-    rest = held_out(c.data, side, train, c.skip_bad)
+    c = replace(c, size=size or c.size)
+    train = c.prepared()
+    rest = held_out(c.data, c.size, train, c.skip_bad)
     return f"{c.data} {'train' if rest is train else 'held out'}", rest
 
 
 def spread_out(data: Prepared, count: int) -> Tensor:
-    """Return up to ``count`` images from all over a data set, uint8 (n, 3, H, W)."""
+    """Return up to ``count`` images from all over a data set, (n, C, H, W)."""
     return nchw(data.some(count).images)
 
 
@@ -107,7 +110,8 @@ def _drawn(codec: Latents, images: Prepared, out: Path | None) -> Path | None:
     if out is None:
         return None
     some, path = spread_out(images, SHOWN), out / "reconstructions.png"
-    sheet = figures.pairs(some, codec.decode(codec.encode(some.to(codec.mean.device))).cpu())
+    made = codec.decode(codec.encode(some.to(codec.mean.device))).cpu()
+    see = codec.values.visible
     with files.beside(path) as partial:
-        sheet.save(partial)
+        figures.pairs(see(some), see(made)).save(partial)
     return path

@@ -7,48 +7,85 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from mezzotint.data import UnreadableImage, read_image
+from mezzotint.data import UnreadableImage
+from mezzotint.data.images import Mode, Wanted, read_image
+from mezzotint.data.images import fit as fitted
+from mezzotint.data.values import EIGHT_BIT, Values
 from mezzotint.drawing import figures
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.film import FRAME, write_film
+from mezzotint.evaluation.folder import save_image
 from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
 
 
-def read_images(paths: Sequence[str | Path], size: tuple[int, int], *, fit: bool = False) -> Tensor:
+def read_images(
+    paths: Sequence[str | Path],
+    size: tuple[int, int],
+    *,
+    fit: bool = False,
+    channels: int = 3,
+    values: Values = EIGHT_BIT,
+) -> Tensor:
     """Read image files to be edited.
 
     Args:
-        paths: The files, of any format that `prepare` reads.
+        paths: The files: of any format that `prepare` reads, or .npy of one image (H, W, C).
         size: Height and width that the images must have, such as ``pipe.size``.
         fit: Scale and crop images of another size, around their centre.
+        channels: The channels that the images must have.
+        values: The type and the range that their values must have.
 
     Returns:
-        uint8 (N, 3, H, W), RGB.
+        (N, C, H, W): uint8 RGB by default.
 
     Raises:
-        UserError: A file that cannot be read, or that has another size without ``fit``.
+        UserError: A file that cannot be read, or that has another size without ``fit``, or other
+            channels or values.
     """
     height, width = size
+    wanted = _wanted(channels, values)
     images = []
     for path in map(Path, paths):
         try:
-            pixels = read_image(path)
+            pixels = _loaded(path) if path.suffix == ".npy" else read_image(path, wanted=wanted)
         except UnreadableImage as error:
             raise UserError(f"{path}: {error}") from None
+        if pixels.ndim != 3:
+            raise UserError(f"{path} is {pixels.shape}: give one image, (H, W, C)")
         if pixels.shape[:2] != size and not fit:
             raise UserError(
                 f"{path} is {pixels.shape[0]}x{pixels.shape[1]}, the model's images are "
                 f"{height}x{width} (height x width): pass `fit=True` to scale and crop it"
             )
-        if pixels.shape[:2] != size:
-            whole = ImageOps.fit(Image.fromarray(pixels), (width, height), Image.Resampling.BICUBIC)
-            pixels = np.asarray(whole)
-        images.append(pixels)
+        if pixels.shape[2] != channels or str(pixels.dtype) != values.dtype:
+            raise UserError(
+                f"{path} is {pixels.dtype} of {counted(pixels.shape[2], 'channel')}, the model's "
+                f"images are {values.dtype} of {channels}: give such a file"
+            )
+        images.append(fitted(pixels, size, alpha=values.alpha))
     return nchw(np.stack(images))
+
+
+def _loaded(path: Path) -> np.ndarray:
+    try:
+        pixels: np.ndarray = np.load(path)
+        return pixels
+    except (OSError, ValueError, EOFError):
+        raise UnreadableImage("not an array of numbers, (H, W, C)") from None
+
+
+def _wanted(channels: int, values: Values) -> Wanted:
+    """What files are decoded to for a model of such images."""
+    if values.alpha:
+        return Wanted("rgba")
+    modes: dict[int, Mode] = {1: "grey", 3: "rgb"}
+    if values.eight_bit and channels in modes:
+        return Wanted(modes[channels])
+    return Wanted("keep", (values.low, values.high) if values.dtype == "float32" else None)
 
 
 def write_edited(
@@ -58,18 +95,20 @@ def write_edited(
     mask: Tensor | None = None,
     *,
     animate: bool = False,
+    values: Values = EIGHT_BIT,
 ) -> Path:
     """Write edited images to a folder, and beside it a strip of what was given and made.
 
-    The images are ``out/000000.png`` and so on; the strip is ``out.png``, and with ``animate`` they
-    are the frames of ``out.webp`` too, there and back.
+    The images are ``out/000000.png`` and so on, as `write_samples` writes them; the strip is
+    ``out.png``, and with ``animate`` they are the frames of ``out.webp`` too, there and back.
 
     Args:
         out: The folder, which must not hold anything yet.
-        images: uint8 (N, C, H, W).
+        images: (N, C, H, W).
         given: What they were made of, of the same shape, for the strip.
         mask: What was filled in, (H, W) or (N, H, W), from 0 to 1, for the strip.
         animate: Whether to write the animation.
+        values: The type and the range of the images' values, `Pipeline.values`.
 
     Returns:
         The strip's path.
@@ -80,8 +119,9 @@ def write_edited(
     folder, strip, film = free_place(out)
     folder.mkdir(parents=True, exist_ok=True)
     for i, image in enumerate(images):
-        with files.beside(folder / f"{i:06d}.png", synced=False) as partial:
-            figures.to_pil(image).save(partial)
+        save_image(image, values, folder / f"{i:06d}.png")
+    images = values.visible(images)
+    given = None if given is None else values.visible(given)
     rows = [("given", given), ("mask", _shown(mask, images)), ("made", images)]
     there = [(name, row) for name, row in rows if row is not None]
     labels = [k for k, (_, row) in enumerate(there) for _ in row]

@@ -44,7 +44,7 @@ def animate(
         **settings: The fields of SampleConfig, where they differ from the model's defaults.
 
     Returns:
-        The samples, uint8 (n, C, H, W).
+        The samples, (n, C, H, W).
 
     Raises:
         UserError: Where ``out`` exists or is no animation's name, for more than 64 samples, and as
@@ -56,12 +56,12 @@ def animate(
     frames: list[Image.Image] = []
 
     def keep(first: int, level: object, x: Tensor, x0: Tensor) -> None:
-        frames.append(figures.grid(pipe.codec.decode(x).cpu()))
+        frames.append(figures.grid(pipe.values.visible(pipe.codec.decode(x).cpu())))
 
     images = pipe.sample(
         n, labels, seed=seed, batch=64, on_step=on_step, on_estimate=keep, **settings
     )
-    write_film(path, [*frames, figures.grid(images)])
+    write_film(path, [*frames, figures.grid(pipe.values.visible(images))])
     return images
 
 

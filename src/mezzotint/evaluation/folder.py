@@ -1,4 +1,8 @@
-"""A folder of samples: numbered PNG files, with a grid of the first ones next to the folder."""
+"""A folder of samples: numbered PNG files, with a grid of the first ones next to the folder.
+
+A sample that no PNG can hold, of other values or channels, is a .npy file (H, W, C) beside a PNG
+that shows it.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
 from mezzotint.config.sampling import chosen
+from mezzotint.data.values import DTYPES, Values
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError, counted
 from mezzotint.pipeline.labels import Labels
@@ -47,7 +52,9 @@ def write_samples(
 
     They are ``out/000000.png`` and so on, whole numbers in the order of the samples. A grid of the
     first 256 of them, with the class names, is ``out.png``, beside the folder, in which every image
-    may be measured or trained on.
+    may be measured or trained on. Samples that a PNG cannot hold (float32, uint16 of more than one
+    channel, or other channels than grey, RGB and RGBA) are ``out/000000.npy`` and so on, of shape
+    (H, W, C), beside PNG files that show them as ``pipe.values.shown_as`` says.
 
     No image is ever removed or replaced. If the folder holds samples of the same model, settings,
     labels and seed, those that are missing are made: so a request that was stopped continues, and a
@@ -64,7 +71,7 @@ def write_samples(
         **settings: The fields of SampleConfig, where they differ from the model's defaults.
 
     Returns:
-        The samples, uint8 (n, C, H, W), those that were in the folder already among them.
+        The samples, (n, C, H, W), those that were in the folder already among them.
 
     Raises:
         UserError: Where ``out`` is a file's name, or holds samples that were made otherwise or
@@ -74,7 +81,7 @@ def write_samples(
     Request(n, labels, seed, 0, batch)  # refuses numbers that cannot be
     every = pipe.labels(n, labels)
     made_by = _made_by(pipe, every, labels is None, seed, settings)
-    found, marked = _there(out, made_by)
+    found, marked = _there(out, made_by, pipe.values)
     mark, parts = {**made_by, "n": max(n, marked)}, [found[:n]]
 
     def follow(done: int, calls: int) -> None:
@@ -86,7 +93,7 @@ def write_samples(
         if not first:  # the mark before any file, so that a request that is stopped can continue
             _save_grid(torch.cat([*parts, made]), every, pipe, out, mark)
         for i, image in enumerate(made, len(found) + first):
-            _save(figures.to_pil(image), out / f"{i:06d}.png")
+            save_image(image, pipe.values, out / f"{i:06d}.png")
 
     if n > len(found):
         written: list[Future[None]] = []
@@ -130,7 +137,7 @@ def _made_by(
     return found
 
 
-def _there(out: Path, made_by: dict[str, Any]) -> tuple[Tensor, int]:
+def _there(out: Path, made_by: dict[str, Any], values: Values) -> tuple[Tensor, int]:
     """Return the samples of the same request that a folder holds, and how many were asked for.
 
     They are (N, C, H, W), from 000000 on to the first that is missing. Raises UserError where the
@@ -142,7 +149,7 @@ def _there(out: Path, made_by: dict[str, Any]) -> tuple[Tensor, int]:
         raise UserError(f"{grid} exists and is not a grid of samples: choose another `out`")
     if found and int(found[-1].stem) >= mark.get("n", 0):
         raise UserError(f"{out} holds other images, {found[-1].name}: choose another `out`")
-    none = torch.empty(0, dtype=torch.uint8)
+    none = torch.empty(0, dtype=DTYPES[values.dtype])
     if not found:
         return none, 0
     if other := [name for name, value in made_by.items() if mark.get(name, ...) != value]:
@@ -166,7 +173,11 @@ def _unbroken(found: list[Path]) -> int:
 
 
 def _read(path: Path) -> np.ndarray:
+    values = path.with_suffix(".npy")
     try:
+        if values.exists():
+            whole: np.ndarray = np.load(values)
+            return whole
         with Image.open(path, formats=["PNG"]) as image:
             array = np.asarray(image)
     except (OSError, SyntaxError, ValueError):
@@ -190,15 +201,21 @@ def _save_grid(
 ) -> None:
     """Save a grid, marked as ours; a crash leaves the old one or the new."""
     shown = images[:GRID]
-    sheet = figures.grid(shown, labels and labels[: len(shown)], pipe.classes)
+    sheet = figures.grid(pipe.values.visible(shown), labels and labels[: len(shown)], pipe.classes)
     text = PngInfo()
     text.add_text(MARK, json.dumps(mark))
     with files.beside(grid_of(out)) as partial:
         sheet.save(partial, pnginfo=text)
 
 
-def _save(image: Image.Image, path: Path) -> None:
-    """Save a sample, whole or not at all, if it is not there."""
-    if not path.exists():
-        with files.beside(path, synced=False) as partial:
-            image.save(partial, "PNG")
+def save_image(image: Tensor, values: Values, path: Path) -> None:
+    """Save a sample (C, H, W), whole or not at all, if it is not there."""
+    if path.exists():
+        return
+    shown = image
+    if not values.fits_png(len(image)):
+        with files.beside(path.with_suffix(".npy"), synced=False) as partial:
+            np.save(partial, image.permute(1, 2, 0).numpy())
+        shown = values.visible(image[None])[0]
+    with files.beside(path, synced=False) as partial:
+        figures.to_pil(shown).save(partial, "PNG")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mezzotint.data import Prepared
+from mezzotint.data.rgb import as_rgb, warn_of_rgb
+from mezzotint.data.sizes import Size
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import measure, measure_images, warn_of_few
 from mezzotint.evaluation.nearest import SHOWN, draw_nearest
@@ -20,7 +22,7 @@ def of_images(
     data: Any,
     *,
     split: str | None = None,
-    size: int | None = None,
+    size: Size | None = None,
     facts: dict[str, Any] | None = None,
 ) -> Found:
     """Measure images against others, and return the figures.
@@ -28,6 +30,8 @@ def of_images(
     ``data``, with ``split`` and ``size``, is what `Against.of` takes, or its result. ``facts`` are
     what figures.jsonl says of the images beside their fingerprint.
     """
+    warn_of_rgb(images.values, images.images.shape[3])
+    images = as_rgb(images)
     request.check(images.classes, data)
     to = data if isinstance(data, Against) else Against.of(data, split, size)
     networks = request.load(images.classes, join()[1], to)

@@ -16,6 +16,7 @@ import torch
 from mezzotint import metrics
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.data import Prepared
+from mezzotint.data.rgb import as_rgb, warn_of_rgb
 from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.samples import ALONE, Follow, Share, block, make, stored
@@ -44,6 +45,9 @@ def measure(
 ) -> Measure:
     """Return what images of a size (H, W) are measured with: a network and a reference in its eyes.
 
+    Grey images of the reference, and those of other values than 8-bit ones, are taken as RGB, with
+    a warning.
+
     Args:
         network: A feature network, or the name of one to load.
         against: What the reference is of.
@@ -57,7 +61,8 @@ def measure(
     if against.images is None:
         found = against.reference(features)
     else:
-        data = against.images
+        warn_of_rgb(against.images.values, against.images.images.shape[3])
+        data = as_rgb(against.images)
         height, width = data.images.shape[1:3]
         if (height, width) != size:
             raise UserError(
@@ -106,7 +111,7 @@ def measure_samples(
             continue
         for features, m in zip(seen, measures, strict=True):
             for part in stored(folder, features.done, tier, batch):
-                features.add(part, lambda done: follow("features", done, total))
+                features.add(pipe.values.rgb(part), lambda done: follow("features", done, total))
             labels = pipe.labels(tier), pipe.classes
             yield features, list(metrics.measure(features, m.reference, chosen, *labels))
 

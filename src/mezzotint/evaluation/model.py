@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from mezzotint.config.sampling import chosen
+from mezzotint.data.rgb import warn_of_rgb
+from mezzotint.data.sizes import Size
 from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against, own_training_set
 from mezzotint.evaluation.measuring import measure, measure_samples, warn_of_few
@@ -27,7 +29,7 @@ def of_model(
     data: Any = None,
     *,
     split: str | None = None,
-    size: int | None = None,
+    size: Size | None = None,
     counts: Sequence[int] = (10_000,),
     name: str = "",
     seed: int = 0,
@@ -45,7 +47,7 @@ def of_model(
     how = chosen(pipe.defaults, settings)
     if data is None and (split, size) != (None, None):
         raise UserError("`split` and `size` belong to `data`, which is not given: leave them out")
-    _check_channels(pipe)
+    warn_of_rgb(pipe.values, pipe.codec.image_shape(pipe.shape)[0])
     request.check(pipe.classes, data)
     pipe, facts = _ready(pipe, name, weaker, precision)
     share, _ = join()
@@ -71,14 +73,8 @@ def of_model(
     if share.number:
         return Found()
     every = [figure for _, figures in found[-len(measures) :] for figure in figures]
-    images = next(stored(folder, 0, SHOWN, batch))
+    images = pipe.values.rgb(next(stored(folder, 0, SHOWN, batch)))
     return Found(every, to, draw_nearest(request.out, to, measures[-1], found[-1][0], images))
-
-
-def _check_channels(pipe: Pipeline) -> None:
-    channels = pipe.codec.image_shape(pipe.shape)[0]
-    if channels != 3:
-        raise UserError(f"the model makes images of {channels} channels: only 3 can be measured")
 
 
 def _ready(

@@ -11,6 +11,7 @@ import torch
 
 from mezzotint.config import sampling
 from mezzotint.data import Prepared, prepare
+from mezzotint.data.sizes import Size
 from mezzotint.errors import UserError, nearest
 from mezzotint.evaluation.against import Against, called, images_of
 from mezzotint.evaluation.autoencoder import of_codec, originals
@@ -35,7 +36,7 @@ def evaluate(
     network: str | Sequence[str] | None = None,
     metrics: str | Sequence[str] | None = None,
     split: str | None = None,
-    size: int | None = None,
+    size: Size | None = None,
     seed: int = 0,
     batch: int = 64,
     weaker: Pipeline | str | Path | None = None,
@@ -66,7 +67,8 @@ def evaluate(
             default the one in the package that suits the classes.
         metrics: The names of metrics, of METRICS; by default all of them.
         split: With a name or a path as ``data``: the part of it.
-        size: With a name or a path as ``data``: the side in pixels to scale and crop it to.
+        size: With a name or a path as ``data``: what to scale and crop it to, as `prepare` takes
+            it.
         seed: The seed of the samples, from 0 on.
         batch: How many samples are made at once.
         weaker: A weaker model that guides in place of the unconditional network.
@@ -138,7 +140,9 @@ def compare(
 
     Both are what `prepare` takes or returns: arrays or tensors (N, H, W, C) or (N, C, H, W) of
     uint8, a name, a path; ``images_b`` may be the file of a reference too. Floats need a range:
-    pass ``mz.prepare(images, range=(0, 1))``. The features of ``images_b`` are kept in the cache.
+    pass ``mz.prepare(images, range=(0, 1))``. Grey images are measured as RGB with three equal
+    channels, and other values are scaled to 8 bits, with a warning. The features of ``images_b``
+    are kept in the cache.
 
     Args:
         images_a: The images to measure, such as a model's samples.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mezzotint.data import Prepared
 from mezzotint.data.latents import LatentMoments
+from mezzotint.data.rgb import as_rgb
 from mezzotint.errors import UserError
 from mezzotint.evaluation.measuring import Measure
 from mezzotint.evaluation.samples import Follow
@@ -52,14 +53,15 @@ def reconstruct(
 
     The latents' statistics are of samples of the posterior, as a diffusion model may see them.
 
-    Raises UserError for fewer than 10 images, sides that the autoencoder's f does not divide,
-    and a reference of other images.
+    Raises UserError for fewer than 10 images, images of other channels than the autoencoder's, and
+    a reference of other images.
     """
     count = len(originals.images)
     enough(count)
     height, width = originals.images.shape[1:3]
-    codec.latent_shape((3, height, width))  # refused before the work
-    if any(m.reference.origin.data != originals.fingerprint for m in measures):
+    codec = codec.of_size(height, width)
+    codec.latent_shape((originals.images.shape[3], height, width))  # refused before the work
+    if measures and any(m.reference.origin.data != as_rgb(originals).fingerprint for m in measures):
         raise UserError(
             "the reference was made from other images: give one made from the originals"
         )
@@ -74,14 +76,14 @@ def reconstruct(
         mean, std = codec.moments(images.to(codec.mean.device))
         z, spread = codec.sample(mean, std), std / codec.std.view(-1, 1, 1)
         made = codec.decode(z).cpu()
-        values["psnr"].append(psnr(images, made))
-        values["ssim"].append(ssim(images, made))
+        values["psnr"].append(psnr(*map(codec.values.in_eight_bits, (images, made))))
+        values["ssim"].append(ssim(*map(codec.values.in_eight_bits, (images, made))))
         values["kl"].append(kl_divergence(mean, 2 * std.log()).cpu())
         latents.add(z.cpu(), spread.cpu())
         for features in seen:
-            features.add(made)
+            features.add(codec.values.rgb(made))
         for features in real:
-            features.add(images)
+            features.add(codec.values.rgb(images))
     found: list[Figure] = []
     for k, (m, features) in enumerate(zip(measures, seen, strict=True)):
         spatial = real[k].spatial if real else None

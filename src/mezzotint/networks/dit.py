@@ -12,6 +12,7 @@ from tyro.conf import Suppress
 
 from mezzotint.networks.blocks import attend, sinusoid, zeroed
 from mezzotint.networks.network import Conditioned
+from mezzotint.networks.padding import cut, padded
 from mezzotint.strict import strict
 
 FREQUENCIES = 256  # of the sinusoidal embedding of t, as in the authors' code
@@ -46,7 +47,7 @@ class DiTConfig:
 
     @property
     def factor(self) -> int:
-        """The number that the sides of an image must be divisible by."""
+        """The number that the sides of an image are padded to be divisible by."""
         return self.patch
 
 
@@ -101,7 +102,9 @@ class DiT(Conditioned):
         labels: Tensor | None = None,
         augmentation: Tensor | None = None,
     ) -> Tensor:
-        """Predict for noisy images; H and W must be divisible by ``config.factor``.
+        """Predict for noisy images.
+
+        Sides that ``config.factor`` does not divide are padded, and the output is cut to x's size.
 
         Args:
             x: Noisy images (B, C, H, W).
@@ -116,7 +119,8 @@ class DiT(Conditioned):
             UserError: If labels or augmentation are given to a network that takes none.
         """
         c = F.silu(self.embed(t, labels, augmentation))
-        patches = F.pixel_unshuffle(x, self.config.patch).to(self.dtype)
+        whole = padded(x, self.config.factor)
+        patches = F.pixel_unshuffle(whole, self.config.patch).to(self.dtype)
         h, w = patches.shape[2:]
         tokens = self.stem(patches.flatten(2).transpose(1, 2))
         tokens = tokens + positions(h, w, self.config.width, x.device).to(self.dtype)
@@ -124,7 +128,7 @@ class DiT(Conditioned):
             tokens = block(tokens, c)
         shift, scale = self.modulation(c)[:, None].chunk(2, dim=-1)
         out = self.out(adaptive_norm(tokens, shift, scale)).transpose(1, 2).unflatten(2, (h, w))
-        return F.pixel_shuffle(out, self.config.patch).to(x.dtype)
+        return cut(F.pixel_shuffle(out, self.config.patch).to(x.dtype), x)
 
 
 class Block(nn.Module):

@@ -10,7 +10,8 @@ def padded(x: Tensor, factor: int) -> Tensor:
     """Pad images (B, C, H, W) on the right and at the bottom until ``factor`` divides H and W.
 
     The padding is zero, which is what the convolutions see beyond an edge. Images whose sides
-    ``factor`` divides are returned as they are.
+    ``factor`` divides are returned as they are. `cut` takes the padding off what becomes of them,
+    so no loss sees it.
     """
     height, width = x.shape[2:]
     right, below = -width % factor, -height % factor

@@ -31,7 +31,7 @@ class CustomConfig:
 
     @property
     def factor(self) -> int:
-        """The number that the sides of an image must be divisible by; not known here, so 1."""
+        """What the sides of an image are padded to be divisible by; not known here, so 1."""
         return 1
 
     def __str__(self) -> str:

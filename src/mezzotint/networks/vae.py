@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from mezzotint.errors import UserError
 from mezzotint.networks.blocks import Attention, Down, Pointwise, ResBlock, Up
 from mezzotint.networks.network import Network
 from mezzotint.networks.norm import GroupNorm
+from mezzotint.networks.padding import cut, padded
 from mezzotint.strict import strict
 
 WIDE = 128  # from this width on channels-last tensors make training faster
@@ -61,8 +61,9 @@ class VAEConfig:
 class VAE(Network):
     """A variational autoencoder: q(z | x) = N(mean(x), diag(exp(log_variance(x)))), and x(z).
 
-    Images x are (B, C, H, W) in [-1, 1], H and W divisible by f = ``config.factor``. Latents z
-    are (B, config.latent, H / f, W / f); they are not scaled to unit variance.
+    Images x are (B, C, H, W) in [-1, 1]. Latents z are (B, config.latent, H / f, W / f) with f =
+    ``config.factor``; they are not scaled to unit variance. Sides that f does not divide are padded
+    to be encoded, and `forward` cuts the padding off again.
 
     Args:
         config: The shape of the network.
@@ -103,15 +104,12 @@ class VAE(Network):
         z is a sample of q(z | x), made from ``noise`` ~ N(0, I) of the latents' shape.
         """
         mean, log_variance = self.encode(x)
-        return self.decode(posterior_sample(mean, log_variance, noise)), mean, log_variance
+        made = self.decode(posterior_sample(mean, log_variance, noise))
+        return cut(made, x), mean, log_variance
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log variance of q(z | x); the log variance is clamped to [-30, 20].
-
-        Raises UserError for an image whose height or width is not divisible by f.
-        """
-        _divisible(x, self.config.factor)
-        folded = F.pixel_unshuffle(x, self.config.patch)
+        """Return mean and log variance of q(z | x); the log variance is clamped to [-30, 20]."""
+        folded = F.pixel_unshuffle(padded(x, self.config.factor), self.config.patch)
         moments = self.quant(self.encoder(folded.to(self.dtype))).to(x.dtype)
         mean, log_variance = moments.chunk(2, dim=1)
         return mean, log_variance.clamp(*LOG_VARIANCE)
@@ -190,12 +188,9 @@ class TinyVAE(Network):
         self.decoder = nn.Sequential(*layers, nn.Conv2d(c, image_channels, 3, padding=1))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the latents of x, and -30 as their log variance, because they are deterministic.
-
-        Raises UserError for an image whose height or width is not divisible by f.
-        """
-        _divisible(x, self.config.factor)
-        mean = self.encoder(((x + 1) / 2).to(self.dtype)).to(x.dtype)
+        """Return the latents of x, and -30 as their log variance: they are deterministic."""
+        whole = padded(x, self.config.factor)
+        mean = self.encoder(((whole + 1) / 2).to(self.dtype)).to(x.dtype)
         return mean, torch.full_like(mean, LOG_VARIANCE[0])
 
     def decode(self, z: Tensor) -> Tensor:
@@ -228,12 +223,3 @@ def _middle(config: VAEConfig) -> list[nn.Module]:
     c, groups = config.channels[-1], config.groups
     attention = [Attention(c, groups, None)] if config.attention else []
     return [ResBlock(c, c, groups, 0.0), *attention, ResBlock(c, c, groups, 0.0)]
-
-
-def _divisible(x: Tensor, factor: int) -> None:
-    h, w = x.shape[2:]
-    if h % factor or w % factor:
-        raise UserError(
-            f"an image of {h}x{w} (height x width) cannot be encoded: give one whose height "
-            f"and width are divisible by {factor}"
-        )

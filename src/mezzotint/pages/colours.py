@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from mezzotint.drawing.colour import channel_statistics
@@ -25,15 +26,19 @@ def channels(
 
     Args:
         title: Of the section.
-        images: uint8 (N, C, H, W).
+        images: (N, C, H, W).
         what: What the images are called.
-        other: "mean" and "std" of each channel of the other images, in grey levels.
+        other: "mean" and "std" of each channel of the other images, in their own values.
         others: What those are called.
     """
     own, name = channel_statistics(nhwc(images)), f"{len(images)} {what}"
-    names = CHANNELS if len(own["mean"]) == len(CHANNELS) else ("grey",)
+    count = len(own["mean"])
+    numbered = tuple(f"channel {i + 1}" for i in range(count))
+    names = {3: CHANNELS, 1: ("grey",)}.get(count, numbered)
+    form = ".1f" if images.dtype == torch.uint8 else ".4g"
+    unit = "in grey levels from 0 to 255" if images.dtype == torch.uint8 else "in their own values"
     rows = [
-        (channel, *(f"{of[value][i]:.1f}" for value in ("mean", "std") for of in (own, other)))
+        (channel, *(f"{of[value][i]:{form}}" for value in ("mean", "std") for of in (own, other)))
         for i, channel in enumerate(names)
     ]
     values = ("mean", "deviation")
@@ -42,8 +47,8 @@ def channels(
     alt = f"Bars of the channels' means, with standard deviations, of {name} and of the {others}"
     return Section(
         title,
-        "The mean and standard deviation of each channel, in grey levels from 0 to 255.",
+        f"The mean and standard deviation of each channel, {unit}.",
         legend=list(colours(list(series)).items()),
-        charts=[Chart(spreads(names, series), alt)],
+        charts=[Chart(spreads(names, series, images.dtype == torch.uint8), alt)],
         tables=[Table(rows, head)],
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mezzotint.data import held_out, prepare
+from mezzotint.data import held_out
 from mezzotint.drawing.inline import strip
 from mezzotint.drawing.page import Cell, Section, Table
 from mezzotint.errors import UserError, counted
@@ -22,15 +22,15 @@ SHOWN, BETWEEN = 4, 8  # images that are edited, and images of an interpolation
 def editing(run: Run, pipe: Pipeline, seed: int, follow: Follow) -> Section:
     """Show variations, filled-in parts, enlargements and inversions, and an interpolation."""
     c = run.config.data
-    train = prepare(c.data, size=c.size, skip_bad=c.skip_bad, conditional=c.conditional)
+    train = c.prepared()
     found = held_out(c.data, c.size, train, c.skip_bad)
     images = nchw(found.some(SHOWN).images)
     labels = [int(k) for k in found.some(SHOWN).labels] if pipe.classes else None
     height, width = pipe.size
     mask = torch.zeros(height, width)
     mask[height // 4 : -(height // 4), width // 4 : -(width // 4)] = 1
-    holes = (images * (1 - mask) + 128 * mask).to(torch.uint8)
-    small = torch.nn.functional.avg_pool2d(images.float(), 2).round().to(torch.uint8)
+    holes = _typed(images.float() * (1 - mask) + pipe.values.middle * mask, images)
+    small = _typed(torch.nn.functional.avg_pool2d(images.float(), 2), images)
 
     def back() -> Tensor:
         noise = pipe.invert(images, labels)
@@ -53,10 +53,15 @@ def editing(run: Run, pipe: Pipeline, seed: int, follow: Follow) -> Section:
     for i, (name, make) in enumerate(work.items()):
         follow("Editing", i, len(work))
         try:
-            made = make()
+            made = pipe.values.visible(make())
             rows.append((name, strip(made, f"{counted(len(made), 'image')}: {name}", BETWEEN)))
         except UserError as error:
             rows.append((name, f"Not shown: {error}."))
     held = "of the training set" if found is train else "that the training did not see"
     text = f"{counted(len(images), 'image')} of {c.data} {held}, edited with the default methods."
     return Section("Editing", text, tables=[Table(rows)])
+
+
+def _typed(x: Tensor, like: Tensor) -> Tensor:
+    """Return x in the type of other images, rounded if that is one of integers."""
+    return (x if like.dtype.is_floating_point else x.round()).to(like.dtype)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from mezzotint.data import held_out, prepare
+from mezzotint.data import held_out
 from mezzotint.drawing.colour import channel_statistics
 from mezzotint.drawing.inline import strip
 from mezzotint.drawing.page import Section, Table
@@ -25,23 +25,27 @@ def reconstructions(run: Run, options: Options, follow: Follow) -> Iterator[Sect
     title, c = "Reconstructions", run.config.data
     try:
         codec = loading.load_codec(run.folder, precision=options.precision)
-        train = prepare(c.data, size=c.size, skip_bad=c.skip_bad, conditional=c.conditional)
+        train = c.prepared()
         found = held_out(c.data, c.size, train, c.skip_bad)
     except UserError as error:
         yield Section(title, f"No reconstructions were made for this page: {error}.")
         return
     some = nchw(found.some(2 * options.samples).images)
+    codec = codec.of_size(*some.shape[2:])
     count = len(some)
     follow(title, 0, count)
     made = codec.decode(codec.encode(some.to(codec.mean.device))).cpu()
     follow(title, count, count)
+    see = codec.values.visible
     rows = [
         (what, strip(part, f"{len(part)} images: {what}", ROW))
-        for parts in zip(torch.split(some, ROW), torch.split(made, ROW), strict=True)
+        for parts in zip(*(torch.split(see(x), ROW) for x in (some, made)), strict=True)
         for what, part in zip(("original", "reconstruction"), parts, strict=True)
     ]
     source = f"{c.data}, {'from the training set' if found is train else 'held out'}"
     text = f"{count} images of {source}, and what the autoencoder makes of their latents."
+    if shown := codec.values.shown_as(some.shape[1]):
+        text += f" The page shows {shown}."
     yield Section(title, text, tables=[Table(rows)])
     colours = channel_statistics(nhwc(some))
     yield channels("Channels", made, "reconstructions", colours, "originals")

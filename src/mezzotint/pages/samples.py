@@ -42,7 +42,11 @@ class Model:
     pipe: Pipeline
     options: Options
     follow: Follow
-    images: Tensor  # uint8 (N, C, H, W): ``options.samples`` of each class, one class after another
+    images: Tensor  # (N, C, H, W): ``options.samples`` of each class, one class after another
+
+    def strip(self, images: Tensor, alt: str, columns: int = 1) -> InlineImage:
+        """Arrange images (N, C, H, W) in rows of ``columns``, for a page, as people see them."""
+        return strip(self.pipe.values.visible(images), alt, columns)
 
     def make(
         self, what: str, n: int, labels: list[int] | None, requests: Sequence[dict[str, Any]]
@@ -92,14 +96,16 @@ def by_class(model: Model) -> Section:
     pipe, each, images = model.pipe, model.options.samples, model.images
     how = f"{_settings(pipe.defaults)}; seed {model.options.seed}"
     text = f"{counted(len(images), 'sample')} by {how}."
+    if shown := pipe.values.shown_as(images.shape[1]):
+        text += f" The page shows {shown}."
     if not pipe.classes:
-        table = Table([("", strip(images, f"{len(images)} samples", ROW))])
+        table = Table([("", model.strip(images, f"{len(images)} samples", ROW))])
         return Section("Samples", text, tables=[table])
     names = pipe.classes[: len(images) // each]
     if len(names) < len(pipe.classes):
         text += f" The first {len(names)} of {len(pipe.classes)} classes."
     rows = [
-        (name, strip(part, f"{counted(each, 'sample')} of the class {name}", ROW))
+        (name, model.strip(part, f"{counted(each, 'sample')} of the class {name}", ROW))
         for name, part in zip(names, torch.split(images, each), strict=True)
     ]
     return Section("Samples by class", text, tables=[Table(rows)])
@@ -131,7 +137,7 @@ def trajectories(title: str, model: Model) -> Section:
         for what, images in parts.items():
             alts = [f"Trajectory {i + 1}, {what} at {t}" for t in times]
             shown = [image[i : i + 1] for image in images]
-            rows.append((f"{i + 1}: {what}", *map(strip, shown, alts)))
+            rows.append((f"{i + 1}: {what}", *map(model.strip, shown, alts)))
     text = (
         f"{SEEDS} samples by {_settings(how)}. The rows show the noisy image x at some levels and "
         "below it x0, the clean image that the network expects there. The last x0 is the sample."
@@ -151,7 +157,7 @@ def samplers(title: str, model: Model) -> Section:
     requests = [{"sampler": s, "steps": n, **own} for s in methods for n in steps]
     found = iter(model.make(title, EACH, pipe.labels(EACH), requests))
     rows: list[tuple[Cell, ...]] = [
-        (s, *(strip(next(found), f"{EACH} samples by {s} in {n} steps", 2) for n in steps))
+        (s, *(model.strip(next(found), f"{EACH} samples by {s} in {n} steps", 2) for n in steps))
         for s in methods
     ]
     text = (
@@ -173,7 +179,7 @@ def guidance(title: str, model: Model) -> Section | None:
         (
             pipe.classes[i],
             *(
-                strip(images[i : i + 1], f"{pipe.classes[i]}, guidance {scale:g}")
+                model.strip(images[i : i + 1], f"{pipe.classes[i]}, guidance {scale:g}")
                 for scale, images in zip(SCALES, found, strict=True)
             ),
         )
@@ -192,6 +198,7 @@ def nearest(title: str, model: Model) -> Section:
     network = against.network
     measure = evaluation.measure(network, against, pipe.size, pipe.device)
     features = Features(measure.network, len(images))
+    images = pipe.values.rgb(images)
     features.add(images)
     sheet = evaluation.closest(features, measure, images, against.images)
     text = (

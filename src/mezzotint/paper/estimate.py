@@ -68,7 +68,8 @@ def _shape(work: Work, name: str) -> tuple[int, ...]:
         return channels, height, width
     if coder := work.plan.models.get("vae"):
         assert not isinstance(coder, Experiment)
-        return coder.net.latent, height // coder.net.factor, width // coder.net.factor
+        f = coder.net.factor
+        return coder.net.latent, -(-height // f), -(-width // f)
     return loading.load_codec(config.codec.vae, "cpu").latent_shape((channels, height, width))
 
 

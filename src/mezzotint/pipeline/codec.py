@@ -13,6 +13,7 @@ from typing import Protocol, Self, TypeAlias
 import torch
 from torch import Tensor
 
+from mezzotint.data.values import EIGHT_BIT, Values
 from mezzotint.errors import UserError
 
 Shape = tuple[int, int, int]
@@ -23,22 +24,29 @@ LEAST_TILE = 8  # latents per side; a smaller tile would be mostly seam
 
 @dataclass(frozen=True)
 class Pixels:
-    """The diffusion runs on the pixels themselves: uint8 from 0 to 255 <-> float32 in [-1, 1]."""
+    """The diffusion runs on the pixels themselves: images <-> float32 in [-1, 1].
+
+    Attributes:
+        values: The type of the images, and the range that becomes [-1, 1]: uint8 from 0 to 255.
+    """
+
+    values: Values = EIGHT_BIT
 
     def encode(self, images: Tensor) -> Tensor:
-        """Return ``images / 127.5 - 1``, float32, of uint8 (B, C, H, W).
+        """Return ``2 (images - low) / (high - low) - 1``, float32, of images (B, C, H, W).
 
-        Raises UserError for images of any other type.
+        Raises UserError for images of another type than ``values`` has.
         """
-        if images.dtype != torch.uint8:
-            raise UserError(f"the images are {images.dtype}: convert them to uint8, 0 to 255")
-        return images.float() / 127.5 - 1
+        return self.values.encode(images)
 
-    digest = "pixels"  # identifies the codec
+    @property
+    def digest(self) -> str:
+        """Identifies the codec."""
+        return "pixels" if self.values == EIGHT_BIT else f"pixels {self.values}"
 
     def decode(self, x: Tensor) -> Tensor:
-        """Return ``round(127.5 * (x + 1))``, clamped to 0..255: the inverse of `encode`."""
-        return (127.5 * (x.float() + 1)).round().clamp(0, 255).to(torch.uint8)
+        """Return the images of x, rounded if integer, within the range: the inverse of `encode`."""
+        return self.values.decode(x)
 
     def latent_shape(self, images: Shape) -> Shape:
         """Return the shape of x for images of shape (C, H, W): the same."""
@@ -101,6 +109,9 @@ class Latents:
         std: The standard deviation of z_raw, likewise; it gives z about unit variance. The scale
             and shift of a published autoencoder are ``mean = shift, std = 1 / scale``.
         tile: The side of a tile in latents; 0 decodes images whole.
+        size: Height and width of the images, if f does not divide them; None otherwise. They are
+            padded to be encoded, and cut again when they are decoded.
+        values: The type of the images, and the range that becomes [-1, 1].
 
     Raises:
         UserError: If the tile has fewer than 8 latents per side.
@@ -110,6 +121,8 @@ class Latents:
     mean: Tensor
     std: Tensor
     tile: int = 0
+    size: tuple[int, int] | None = None
+    values: Values = EIGHT_BIT
 
     def __post_init__(self) -> None:
         if self.tile and self.tile < LEAST_TILE:
@@ -122,6 +135,8 @@ class Latents:
     def digest(self) -> str:
         """Identifies the codec."""
         content = f"{self.vae.digest} {self.mean.tolist()} {self.std.tolist()} {self.tile}"
+        content += f" {self.size}" * (self.size is not None)
+        content += f" {self.values}" * (self.values != EIGHT_BIT)
         return hashlib.sha256(content.encode()).hexdigest()
 
     def in_precision(self, dtype: torch.dtype) -> Latents:
@@ -129,18 +144,17 @@ class Latents:
         return replace(self, vae=self.vae.for_inference(dtype))
 
     def encode(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Return z, float32, of uint8 images (B, C, H, W): `sample` of their `moments`."""
+        """Return z, float32, of images (B, C, H, W): `sample` of their `moments`."""
         return self.sample(*self.moments(images), noise)
 
     @torch.no_grad()
     def moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean and standard deviation of z_raw given uint8 images, float32.
+        """Return the mean and standard deviation of z_raw given images, float32.
 
-        Raises UserError for images of another type or with other channels, or whose sides f does
-        not divide.
+        Raises UserError for images of another type or with other channels.
         """
         self._check(images.shape[1])
-        parts = [self.vae.encode(Pixels().encode(part)) for part in _slices(images, 1)]
+        parts = [self.vae.encode(self.values.encode(part)) for part in _slices(images, 1)]
         mean, log_variance = (torch.cat(part) for part in zip(*parts, strict=True))
         return mean, torch.exp(log_variance / 2)
 
@@ -154,7 +168,7 @@ class Latents:
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """Return the images uint8 (B, C, f h, f w) of z (B, c, h, w).
+        """Return the images (B, C, f h, f w) of z (B, c, h, w), cut to `size`.
 
         Raises UserError if z has another number of channels than the autoencoder's latents.
         """
@@ -165,34 +179,39 @@ class Latents:
                 "trained on"
             )
         parts = _slices(z, self.vae.config.factor)
-        return torch.cat([Pixels().decode(self.pixels(part)) for part in parts])
+        return torch.cat([self.values.decode(self.pixels(part)) for part in parts])
 
     def pixels(self, z: Tensor) -> Tensor:
         """Return the float images (B, C, f h, f w) of z (B, c, h, w), near [-1, 1].
 
-        They are differentiable.
+        They are cut to `size`, and differentiable.
         """
-        return self._decoded(z.float() * _over(self.std) + _over(self.mean))
+        made = self._decoded(z.float() * _over(self.std) + _over(self.mean))
+        height, width = self.image_shape((0, *z.shape[2:]))[1:]
+        return made[..., :height, :width]
 
     def latent_shape(self, images: Shape) -> Shape:
         """Return the shape (c, h, w) of z for images of shape (C, H, W).
 
-        Raises UserError if C is not the autoencoder's, or f does not divide H and W.
+        Sides that f does not divide count as padded. Raises UserError if C is not the
+        autoencoder's.
         """
         channels, h, w = images
         self._check(channels)
         f = self.vae.config.factor
-        if h % f or w % f:
-            raise UserError(
-                f"the autoencoder cannot encode images of {h}x{w} (height x width): pass a "
-                f"`size` divisible by {f}"
-            )
-        return self.vae.config.latent, h // f, w // f
+        return self.vae.config.latent, -(-h // f), -(-w // f)
 
     def image_shape(self, latents: Shape) -> Shape:
         """Return the shape (C, H, W) of images for z of shape (c, h, w)."""
+        f, sides = self.vae.config.factor, latents[1:]
+        if self.size and sides == (-(-self.size[0] // f), -(-self.size[1] // f)):
+            return self.vae.image_channels, *self.size
+        return self.vae.image_channels, sides[0] * f, sides[1] * f
+
+    def of_size(self, height: int, width: int) -> Latents:
+        """Return this codec for images of a size, which matters where f does not divide it."""
         f = self.vae.config.factor
-        return self.vae.image_channels, latents[1] * f, latents[2] * f
+        return replace(self, size=(height, width) if height % f or width % f else None)
 
     def _check(self, channels: int) -> None:
         if channels != (own := self.vae.image_channels):

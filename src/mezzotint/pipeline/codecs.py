@@ -12,6 +12,7 @@ import torch
 from pydantic import FiniteFloat, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 from torch import Tensor
 
+from mezzotint.data.values import EIGHT_BIT, Values, from_json
 from mezzotint.errors import Damaged, UserError
 from mezzotint.interop.folder import json_object, unmatched
 from mezzotint.networks import VAE, TinyVAE, TinyVAEConfig, VAEConfig
@@ -24,14 +25,16 @@ VAES: dict[str, tuple[Any, Any]] = {"kl": (VAE, VAEConfig), "tiny": (TinyVAE, Ti
 
 def codec_of(folder: Path, device: torch.device) -> Latents:
     """Read the codec of a latent diffusion model's checkpoint; UserError for a model of pixels."""
-    said = facts(folder, "codec")["codec"]
+    known = facts(folder, "codec")
+    said = known["codec"]
     if said is None:
         raise UserError(f"{folder} holds a model of pixels: give an autoencoder")
     saved = checkpoint.tensors(folder, "codec")
     weights = {k.removeprefix("vae."): v for k, v in saved.items() if k.startswith("vae.")}
     images = said.get("channels", 3)  # which is what older checkpoints have
     vae = autoencoder(said["kind"], said["config"], weights, str(folder), images)
-    return latents(vae, *scale(saved, vae, folder), device)
+    codec = latents(vae, *scale(saved, vae, folder), device, from_json(known))
+    return codec.of_size(*said["size"]) if said.get("size") else codec
 
 
 def scale(saved: Mapping[str, Tensor], vae: Any, folder: Path) -> tuple[Tensor, Tensor]:
@@ -50,6 +53,7 @@ class SavedCodec:
     kind: str
     config: dict[str, Any]
     channels: PositiveInt = 3
+    size: tuple[PositiveInt, PositiveInt] | None = None
 
 
 FACTS: dict[str, TypeAdapter[Any]] = {
@@ -62,6 +66,7 @@ FACTS: dict[str, TypeAdapter[Any]] = {
     "codec": TypeAdapter(SavedCodec | None),
     "colour": TypeAdapter(dict[Literal["mean", "std"], list[FiniteFloat]] | None),
     "data": TypeAdapter(str | None),
+    "values": TypeAdapter(Values),
 }
 """What state.json may say, and of which type each fact is."""
 
@@ -96,7 +101,8 @@ def described(codec: Codec) -> dict[str, Any] | None:
     vae: Any = codec.vae
     kind = next(kind for kind, (network, _) in VAES.items() if isinstance(vae, network))
     images = {} if vae.image_channels == 3 else {"channels": vae.image_channels}
-    return {"kind": kind, "config": asdict(vae.config), **images}
+    size = {"size": list(codec.size)} if codec.size else {}
+    return {"kind": kind, "config": asdict(vae.config), **images, **size}
 
 
 def tensors(codec: Codec) -> dict[str, dict[str, Tensor]]:
@@ -131,7 +137,9 @@ def configured(config: Any, fields: dict[str, Any], where: str) -> Any:
         raise Damaged(f"{where}: {error}") from None
 
 
-def latents(vae: Any, mean: Tensor, std: Tensor, device: torch.device) -> Latents:
+def latents(
+    vae: Any, mean: Tensor, std: Tensor, device: torch.device, values: Values = EIGHT_BIT
+) -> Latents:
     """Return the codec of an autoencoder, ready to use."""
     vae = vae.to(device).eval().requires_grad_(False)
-    return Latents(vae, mean.to(device), std.to(device))
+    return Latents(vae, mean.to(device), std.to(device), values=values)

@@ -1,9 +1,9 @@
 """A request to edit images: images, labels and settings, checked and split into batches.
 
-The methods of `Pipeline` beside `sample` share it. Images are uint8 (N, C, H, W), or one (C, H, W),
-in the model's size. Labels are one class for all images or one each, by number or name; without
-labels a model with classes is used unconditionally. Image i of a request depends on (seed, i)
-alone.
+The methods of `Pipeline` beside `sample` share it. Images are (N, C, H, W), or one (C, H, W), in
+the model's size and type, which is uint8 unless it was trained on others. Labels are one class for
+all images or one each, by number or name; without labels a model with classes is used
+unconditionally. Image i of a request depends on (seed, i) alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.config.sampling import UNGUIDED, SampleConfig, chosen
+from mezzotint.data.values import DTYPES, Values
 from mezzotint.diffusion.guidance import along
 from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.noise import noise as noise_of
@@ -55,7 +56,7 @@ class Edit:
         plain: bool = False,
     ) -> Edit:
         """Check a request; with ``plain``, guidance is 1 unless it is among the settings."""
-        given = batched(images)
+        given = batched(images, pipe.values)
         if given.shape[1:] != image_shape(pipe):
             channels, height, width = image_shape(pipe)
             raise UserError(
@@ -94,18 +95,27 @@ class Edit:
                 yield work(part, count.calls_of(self.denoiser(part)), randn)
 
 
-def batched(images: Tensor) -> Tensor:
-    """Return images as a batch (N, C, H, W); UserError unless they are uint8."""
-    if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.ndim not in (3, 4):
+def batched(images: Tensor, values: Values) -> Tensor:
+    """Return images as a batch (N, C, H, W); UserError unless they have the type of ``values``."""
+    right = isinstance(images, Tensor) and images.dtype == DTYPES[values.dtype]
+    if not right or images.ndim not in (3, 4):
         what = (
             f"{images.dtype} {tuple(images.shape)}"
             if isinstance(images, Tensor)
             else f"a {type(images).__name__}"
         )
-        raise UserError(f"`images` are {what}: give a uint8 tensor (N, C, H, W), 0 to 255")
+        wanted = "uint8 tensor (N, C, H, W), 0 to 255"
+        if not values.eight_bit:
+            wanted = f"tensor (N, C, H, W) of {values}"
+        raise UserError(f"`images` are {what}: give a {wanted}")
     if not len(images):
         raise UserError("there are no `images`: give one or more")
     return images if images.ndim == 4 else images[None]
+
+
+def blank(pipe: Pipeline, n: int) -> Tensor:
+    """Return n images of a pipeline's shape and type, all zero."""
+    return torch.zeros(n, *image_shape(pipe), dtype=DTYPES[pipe.values.dtype])
 
 
 def image_shape(pipe: Pipeline) -> tuple[int, int, int]:

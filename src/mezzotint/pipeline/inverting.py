@@ -15,7 +15,7 @@ from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.step import Noise
 from mezzotint.errors import UserError
 from mezzotint.pipeline import few_step
-from mezzotint.pipeline.editing import Edit, Progress, image_shape
+from mezzotint.pipeline.editing import Edit, Progress, blank
 from mezzotint.pipeline.labels import Labels
 
 if TYPE_CHECKING:
@@ -117,8 +117,8 @@ def interpolate(
     weights = torch.linspace(0, 1, n).view(n, 1, 1, 1)
     x = inversion.slerp(noises[0].expand(n, -1, -1, -1), noises[1].expand(n, -1, -1, -1), weights)
     settings = {"sampler": "ddim", **settings}
-    blank = torch.zeros(n, *image_shape(pipe), dtype=torch.uint8)
-    edits = [Edit.of(pipe, blank, label, 0, batch, settings, plain=True) for label in ends]
+    zeros = blank(pipe, n)
+    edits = [Edit.of(pipe, zeros, label, 0, batch, settings, plain=True) for label in ends]
     one, two = edits if ends[0] != ends[1] else (edits[0], edits[0])
     if one.how.sampler != "ddim" or one.how.eta:
         raise UserError('interpolation needs the deterministic sampler: choose `sampler="ddim"`')

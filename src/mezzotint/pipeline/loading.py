@@ -12,6 +12,7 @@ import torch
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Autoencoder
+from mezzotint.data.values import from_json
 from mezzotint.errors import Damaged, UserError
 from mezzotint.interop.diffusers import saved_by_diffusers
 from mezzotint.interop.folder import json_object, unmatched
@@ -125,8 +126,8 @@ def load_codec(
         precision: "float32", "bf16", or "auto": bf16 where the hardware has it.
 
     Returns:
-        The codec: ``encode`` takes uint8 (B, 3, H, W), ``decode`` takes latents (B, C, H / f, W /
-        f).
+        The codec: ``encode`` takes images (B, C, H, W), uint8 unless it was trained on others;
+        ``decode`` takes latents (B, c, H / f, W / f).
 
     Raises:
         UserError: If there is no autoencoder at that path, or it is damaged.
@@ -149,8 +150,11 @@ def _codec(found: Path, device: torch.device) -> Latents:
     if not isinstance(config, Autoencoder):
         return codec_of(found, device)
     saved_scale, weights = (checkpoint.tensors(found, name) for name in ("codec", "ema"))
-    vae = autoencoder("kl", asdict(config.net), weights, str(found))
-    return latents(vae, *scale(saved_scale, vae, found), device)
+    known = facts(found, "shape")
+    channels, height, width = known["shape"]
+    vae = autoencoder("kl", asdict(config.net), weights, str(found), channels)
+    codec = latents(vae, *scale(saved_scale, vae, found), device, from_json(known))
+    return codec.of_size(height, width)
 
 
 def _device(device: str | torch.device | None) -> torch.device:
@@ -247,7 +251,7 @@ def _from_saved(folder: Path, device: torch.device, own: Any) -> Pipeline:
         shape=shape,
         classes=classes,
         defaults=known.defaults,
-        codec=codec_of(folder, device) if state["codec"] else Pixels(),
+        codec=codec_of(folder, device) if state["codec"] else Pixels(from_json(state)),
         colour=state["colour"],
         data=state["data"],
         home=folder,
@@ -272,7 +276,7 @@ def _from_checkpoint(folder: Path, home: Path, device: torch.device, own: Any) -
         shape=(channels, height, width),
         classes=tuple(state["classes"]),
         defaults=defaults,
-        codec=codec_of(folder, device) if state["codec"] else Pixels(),
+        codec=codec_of(folder, device) if state["codec"] else Pixels(from_json(state)),
         colour=state["colour"],
         data=state["data"],
         home=home,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.config.sampling import SampleConfig, chosen
+from mezzotint.data.values import Values
 from mezzotint.diffusion import prediction
 from mezzotint.diffusion.guidance import CLIPPINGS, Scale, along, doubled, guide
 from mezzotint.diffusion.level import Level, Schedule
@@ -107,6 +108,11 @@ class Pipeline:
     def size(self) -> tuple[int, int]:
         """Height and width of the images."""
         return self.codec.image_shape(self.shape)[1:]
+
+    @property
+    def values(self) -> Values:
+        """The type of the images' values, and their range."""
+        return self.codec.values
 
     @property
     def device(self) -> torch.device:
@@ -272,7 +278,8 @@ class Pipeline:
                 ``steps``.
 
         Returns:
-            The images, uint8 (n, C, H, W), on the CPU.
+            The images, (n, C, H, W), on the CPU, in the type and range of the training data: uint8
+            from 0 to 255 unless ``pipe.values`` says otherwise.
 
         Raises:
             UserError: If a setting or a label does not exist, or this model cannot follow it.

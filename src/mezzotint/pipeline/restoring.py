@@ -20,8 +20,8 @@ from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.step import Noise
 from mezzotint.errors import UserError, counted, unknown
 from mezzotint.pipeline import few_step, sampling
-from mezzotint.pipeline.codec import Latents, Pixels
-from mezzotint.pipeline.editing import Edit, Progress, batched, image_shape
+from mezzotint.pipeline.codec import Latents
+from mezzotint.pipeline.editing import Edit, Progress, batched, blank, image_shape
 from mezzotint.pipeline.labels import Labels
 
 if TYPE_CHECKING:
@@ -81,9 +81,9 @@ def inpaint(
             f"the method {method} needs a model of pixels, and this one works in latents: choose "
             f"{' or '.join(IN_LATENTS)}"
         )
-    factor = edit.images.shape[-1] // pipe.shape[-1]
+    factor = pipe.codec.vae.config.factor if isinstance(pipe.codec, Latents) else 1
     # Of latents only those count as known whose pixels all are.
-    hidden = F.max_pool2d((fill > 0).float(), factor) if factor > 1 else (fill > 0).float()
+    hidden = F.max_pool2d((fill > 0).float(), factor, ceil_mode=True)
     if hidden.all(0).all():
         raise UserError("the `mask` leaves nothing of the image known to this model: fill in less")
 
@@ -98,8 +98,9 @@ def inpaint(
 
     calls = calls_of(edit.how.steps) if method == REPAINT else edit.how.calls
     made = torch.cat(list(edit.work(work, len(edit.parts) * calls, on_step)))
-    mixed = fill * made + (1 - fill) * edit.images
-    return mixed.round().to(torch.uint8)
+    mixed = fill * made.float() + (1 - fill) * edit.images.float()
+    whole = mixed if made.dtype == torch.float32 else mixed.round()
+    return whole.to(made.dtype)
 
 
 def outpaint(
@@ -127,7 +128,7 @@ def outpaint(
         UserError: Images that do not fit into the model's at that place, or fill it, and as
             `inpaint`.
     """
-    given = batched(images)
+    given = batched(images, pipe.values)
     channels, *whole = image_shape(pipe)
     sides = given.shape[2:]
     room = [outer - inner for outer, inner in zip(whole, sides, strict=True)]
@@ -142,7 +143,7 @@ def outpaint(
             f"`place` is {place}: choose a row from 0 to {room[0]} and a column from 0 to {room[1]}"
         )
     rows, columns = (slice(at, at + side) for at, side in zip(place, sides, strict=True))
-    canvas = given.new_full((len(given), channels, *whole), 128)
+    canvas = given.new_full((len(given), channels, *whole), pipe.values.middle)
     canvas[:, :, rows, columns] = given
     mask = torch.ones(*whole)
     mask[rows, columns] = 0
@@ -182,7 +183,7 @@ def enlarge(
     Raises:
         UserError: Images that the factor does not bring to the model's size, and as `restore`.
     """
-    given = batched(images)
+    given = batched(images, pipe.values)
     channels, height, width = image_shape(pipe)
     if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
         raise UserError(f"`factor` is {factor!r}: choose a whole number of 2 or more")
@@ -193,7 +194,7 @@ def enlarge(
             "the images first"
         )
     return restore(
-        *(pipe, given, operators.average(factor), labels),
+        *(pipe, pipe.values.encode(given), operators.average(factor), labels),
         method=method, seed=seed, batch=batch, on_step=on_step, **settings,
     )  # fmt: skip
 
@@ -219,7 +220,7 @@ def restore(
 
     Args:
         pipe: The model.
-        y: The observations, (N, ...): uint8 where they are images themselves, else float, on the
+        y: The observations, (N, ...): integers where they are images themselves, else float, on the
             scale on which images are in [-1, 1].
         operator: A: an `Operator`, one of OPERATORS, or a linear function of images (B, C, H, W).
         labels: One class for all, or one each; None is unconditional.
@@ -243,7 +244,8 @@ def restore(
     if not isinstance(y, Tensor) or not y.numel():
         what = "empty" if isinstance(y, Tensor) else f"a {type(y).__name__}"
         raise UserError(f"`y` is {what}: give a tensor (N, ...), one observation or more")
-    seen = Pixels().encode(y) if y.dtype == torch.uint8 else y.float()
+    coded = y.dtype in (torch.uint8, torch.uint16)
+    seen = pipe.values.encode(y) if coded else y.float()
     if not seen.isfinite().all():
         raise UserError("`y` has numbers that are not finite: mend or mask them")
     if method not in POSTERIORS:
@@ -252,8 +254,8 @@ def restore(
         raise UserError(f"`noise` is {noise:g}: choose 0 or more")
     if noise and method == "ddnm":
         raise UserError("the method ddnm takes `y` for exact: choose mmps or pigdm for noise")
-    blank = torch.zeros(len(seen), *image_shape(pipe), dtype=torch.uint8)
-    operator.check(blank[:1].float(), seen[:1])
+    zeros = blank(pipe, len(seen))
+    operator.check(zeros[:1].float(), seen[:1])
     codec = pipe.codec
     if method != "dps" and (isinstance(codec, Latents) or not operator.linear):
         why = "works in latents" if isinstance(codec, Latents) else "is given a nonlinear operator"
@@ -261,7 +263,7 @@ def restore(
     if isinstance(codec, Latents):
         decoded, pixels = codec, operator
         operator = Operator(lambda z: pixels(decoded.pixels(z)), linear=False)
-    edit = Edit.of(pipe, blank, labels, seed, batch, settings)
+    edit = Edit.of(pipe, zeros, labels, seed, batch, settings)
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
         x = _posterior(edit, part, method, seen[part].to(pipe.device), operator, noise, randn)

@@ -62,7 +62,7 @@ def sample(
     on_images: Callable[[int, Tensor], None] | None,
     on_estimate: Estimate | None,
 ) -> Tensor:
-    """Make the images of a request, uint8 (n, C, H, W); see `Pipeline.sample`."""
+    """Make the images of a request, (n, C, H, W); see `Pipeline.sample`."""
     sampler, further = SAMPLERS[how.sampler], options(pipe, how)
     n, first = request.n, request.first
     if request.noise is not None and request.noise.shape != (n, *pipe.shape):

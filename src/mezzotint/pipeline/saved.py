@@ -89,6 +89,7 @@ def save(pipe: Pipeline, folder: Path) -> Path:
         "codec": described(pipe.codec),
         "colour": pipe.colour,
         "data": pipe.data,
+        **pipe.values.as_json(),
     }
     schedule = {"alpha": pipe.schedule.alpha, "sigma": pipe.schedule.sigma}
     weights = {"ema": pipe.net.state_dict(), "schedule": schedule, **tensors(pipe.codec)}

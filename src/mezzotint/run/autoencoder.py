@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Autoencoder
-from mezzotint.data import held_out, kornia_augmentation, prepare, rows
+from mezzotint.data import held_out, kornia_augmentation, rows
+from mezzotint.data.augment import OF_COLOURS
 from mezzotint.data.latents import channel_moments
 from mezzotint.drawing import figures
 from mezzotint.drawing.colour import channel_statistics
@@ -30,7 +31,7 @@ from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.loading import load_codec
 from mezzotint.run.job import Job, Tensors, begin, pixels
-from mezzotint.trainer.autoencoding import Autoencoding
+from mezzotint.trainer.autoencoding import Autoencoding, Distance
 from mezzotint.trainer.loop import Examples
 
 SCALED_BY = 1_000  # images that the scale of the latents is measured on
@@ -56,11 +57,26 @@ def _initial(init: str) -> VAE:
         raise UserError(
             f"{init} is a TAESD, which cannot be trained here: start from a KL autoencoder"
         )
-    if vae.image_channels != 3:
-        raise UserError(
-            f"{init} is an autoencoder of {vae.image_channels}-channel images: give one of 3"
-        )
     return vae
+
+
+def _suits(augment: tuple[str, ...], perceptual: float, channels: int) -> None:
+    """Raise UserError for augmentations or a perceptual distance that need other channels."""
+    if channels != 3 and (needy := [name for name in augment if name in OF_COLOURS]):
+        raise UserError(
+            f"`augment={needy[0]}` needs RGB, and the images have {channels} channels: leave it out"
+        )
+    if perceptual and channels not in (1, 3):
+        raise UserError(
+            f"the perceptual distance is of RGB, and the images have {channels} channels: pass "
+            "`perceptual=0`"
+        )
+
+
+def _perceptual(name: str, device: torch.device) -> Distance:
+    """Return the perceptual distance; grey images are seen as RGB with three equal channels."""
+    distance = perceptual(name, device)
+    return lambda a, b: distance(*(x.expand(-1, 3, -1, -1) for x in (a, b)))
 
 
 class AutoencoderJob(Job):
@@ -71,31 +87,38 @@ class AutoencoderJob(Job):
     def __init__(self, experiment: Autoencoder, device: torch.device, found: Path | None) -> None:
         c, loss = experiment.data, experiment.loss
         self.experiment = experiment
-        self.data = prepare(c.data, size=c.size, skip_bad=c.skip_bad, conditional=c.conditional)
+        self.data = c.prepared()
+        height, width, channels = self.data.images.shape[1:]
         torch.manual_seed(experiment.train.seed)
-        net = VAE(experiment.net)
+        net = VAE(experiment.net, channels)
         if experiment.init and not found:
-            net.load_state_dict(_initial(experiment.init).state_dict())
+            begun = _initial(experiment.init)
+            if begun.image_channels != channels:
+                raise UserError(
+                    f"{experiment.init} is an autoencoder of {begun.image_channels}-channel "
+                    f"images, and these have {channels}: give another `init`, or leave it out"
+                )
+            net.load_state_dict(begun.state_dict())
         if loss.tune == "decoder":
             net.encoder.requires_grad_(False)
             net.quant.requires_grad_(False)
         net.to(device)
-        height, width, channels = self.data.images.shape[1:]
         zeros, ones = torch.zeros(experiment.net.latent), torch.ones(experiment.net.latent)
         shape = Latents(net, zeros, ones).latent_shape((channels, height, width))
         # It is measured on images that it was not trained on, if the data has a split of them.
         self.pictures = held_out(c.data, c.size, self.data, c.skip_bad)
-        Latents(net, zeros, ones).latent_shape((channels, *self.pictures.images.shape[1:3]))
+        _suits(c.augment, loss.perceptual, channels)
         self.augment = kornia_augmentation(c.augment, (height, width)) if c.augment else None
         self.facts = {
             "shape": (channels, height, width),
             "classes": self.data.classes,
             "data": self.data.fingerprint,
             "colour": channel_statistics(self.data.some(10_000).images),
+            **self.data.values.as_json(),
         }
         task = Autoencoding(
             *(loss, shape, cast(nn.Conv2d, net.decoder[-1]).weight),
-            perceptual(loss.perceptual_network, device) if loss.perceptual else None,
+            _perceptual(loss.perceptual_network, device) if loss.perceptual else None,
             channels,
             compute_dtype(experiment.precision, device),
         ).to(device)
@@ -103,8 +126,9 @@ class AutoencoderJob(Job):
             task.discriminator(torch.zeros(1, channels, height, width, device=device))
         self.state = begin(experiment.train, net, task)
         self.codec = Latents(
-            cast(VAE, self.state.ema.module.eval()), zeros.to(device), ones.to(device)
-        )
+            *(cast(VAE, self.state.ema.module.eval()), zeros.to(device), ones.to(device)),
+            values=self.data.values,
+        ).of_size(height, width)
 
     def batch(self, start: int, count: int, u: Tensor) -> Examples:
         index = rows(self.experiment.train.seed, start, count, len(self.data.images))
@@ -126,8 +150,10 @@ class AutoencoderJob(Job):
     def sheet(self, follow: Callable[[int, int], None]) -> Image:
         """Draw some originals, each above its reconstruction."""
         chosen = spread_out(self.pictures, SHOWN)
-        ready = self.codec.in_precision(self.dtype)
-        return figures.pairs(chosen, ready.decode(ready.encode(chosen.to(self.device))).cpu())
+        ready = self.codec.in_precision(self.dtype).of_size(*chosen.shape[2:])
+        made = ready.decode(ready.encode(chosen.to(self.device))).cpu()
+        see = self.data.values.visible
+        return figures.pairs(see(chosen), see(made))
 
     def measure(self) -> Measure:
         against = Against("the originals", self.pictures.some(self.experiment.evaluate_samples))

@@ -22,7 +22,7 @@ INEXACT = {
 }
 """Settings whose change makes a resumed training differ from an uninterrupted one, and why."""
 
-MAY_CHANGE = {"data.data", "train.images", *LOOKS, *INEXACT}
+MAY_CHANGE = {"data.data", "data.mode", "data.range", "train.images", *LOOKS, *INEXACT}
 """All settings that may change. The data may move, because it is checked by its fingerprint."""
 
 

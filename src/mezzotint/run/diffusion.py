@@ -12,7 +12,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from mezzotint.config.experiment import Experiment
-from mezzotint.data import Prepared, PreparedLatents, non_leaking, prepare, prepare_latents, rows
+from mezzotint.data import Prepared, PreparedLatents, non_leaking, prepare_latents, rows
 from mezzotint.diffusion.level import Schedule
 from mezzotint.diffusion.noise import noise
 from mezzotint.drawing import figures
@@ -58,7 +58,7 @@ class DiffusionJob(Job):
     def __init__(self, experiment: Experiment, device: torch.device, found: Path | None) -> None:
         c, noise = experiment.data, experiment.noise
         self.experiment = experiment
-        self.data = prepare(c.data, size=c.size, skip_bad=c.skip_bad, conditional=c.conditional)
+        self.data = c.prepared()
         if c.conditional and not self.data.classes:
             raise UserError(f"{c.data} has no classes: pass `conditional=False`")
         if experiment.evaluate_every and len(self.data) < 2:
@@ -68,8 +68,11 @@ class DiffusionJob(Job):
         self.codec, self.latents = _codec(experiment, self.data, device, known)
         height, width, channels = self.data.images.shape[1:]
         shape = self.codec.latent_shape((channels, height, width))
-        if any(side % experiment.net.factor for side in shape[1:]):
-            raise UserError(_indivisible(experiment, (height, width), shape))
+        if noise.learn_variance and not self.data.values.eight_bit:
+            raise UserError(
+                f"`learn_variance` counts 256 values, and the images are {self.data.values}: leave "
+                "it out"
+            )
         classes = self.data.classes if c.conditional else ()
         self.facts = {
             "shape": shape,
@@ -77,6 +80,7 @@ class DiffusionJob(Job):
             "data": self.data.fingerprint,
             "colour": channel_statistics(self.data.some(10_000).images),
             "codec": described(self.codec),
+            **self.codec.values.as_json(),
         }
         if self.teacher:
             distilling.check_data(self.teacher, shape, classes)
@@ -151,7 +155,7 @@ class DiffusionJob(Job):
         labels = [k for k in range(min(len(classes), 10)) for _ in range(8)] or None
         ready = self.pipe.in_precision(self.experiment.precision)
         images = ready.sample(len(labels) if labels else 64, labels, on_step=follow)
-        return figures.grid(images, labels, classes)
+        return figures.grid(self.pipe.values.visible(images), labels, classes)
 
     def measure(self) -> Measure:
         against = Against(f"{self.experiment.data.data} train", self.data)
@@ -188,10 +192,11 @@ def _codec(
     """
     c = experiment.codec
     if not c.vae:
-        return Pixels(), None
+        return Pixels(data.values), None
     codec = known or load_codec(c.vae, device)
     height, width, channels = data.images.shape[1:]
-    codec.latent_shape((channels, height, width))  # refuse a bad size before the work begins
+    codec = replace(codec.of_size(height, width), values=data.values)
+    codec.latent_shape((channels, height, width))  # refuse bad channels before the work begins
 
     def moments(images: Tensor) -> tuple[Tensor, Tensor]:
         return codec.moments(images.to(device))
@@ -215,13 +220,3 @@ def _codec(
             'pass `scaling="measured"`'
         )
     return codec, latents
-
-
-def _indivisible(experiment: Experiment, size: tuple[int, int], shape: tuple[int, ...]) -> str:
-    factor = experiment.net.factor
-    of = f"latents of {shape[2]}x{shape[1]}, of images" if experiment.codec.vae else "images"
-    wanted = factor * (size[0] // shape[1])
-    return (
-        f"{of} of {size[1]}x{size[0]} cannot be halved by this network: "
-        f"pass a `size` divisible by {wanted}"
-    )

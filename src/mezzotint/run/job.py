@@ -19,7 +19,6 @@ from mezzotint.evaluation.samples import Follow, Share
 from mezzotint.metrics import Figure
 from mezzotint.networks import Network
 from mezzotint.networks.precision import compute_dtype
-from mezzotint.pipeline.codec import Pixels
 from mezzotint.storage.arrays import nchw
 from mezzotint.trainer import posthoc
 from mezzotint.trainer.ema import averaged
@@ -82,7 +81,7 @@ def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
     ``mirrored`` (B,) says which of them to flip.
     """
     images = nchw(torch.from_numpy(data.images[index]).to(mirrored.device))
-    return flip(Pixels().encode(images), mirrored)
+    return flip(data.values.encode(images), mirrored)
 
 
 def begin(config: TrainConfig, net: Network, task: Task) -> TrainState:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from mezzotint.config import Autoencoder, Configuration, Experiment, changed, read, recipes
 from mezzotint.config.durations import shortened
 from mezzotint.data import Prepared
+from mezzotint.data.sizes import sides
 from mezzotint.errors import UserError
 from mezzotint.networks import DiTConfig, UNetConfig, VAEConfig
 from mezzotint.networks.passing import passed
@@ -134,11 +135,13 @@ def _data(experiment: Configuration, data: Any, fields: Mapping[str, Any]) -> di
             f"`data` is the split {data.split!r} of {data.source}, and a run trains on 'train': "
             'prepare it with `split="train"`, or from its folder'
         )
-    given = {"data": data.source, "size": data.size, "skip_bad": data.skip_bad}
+    given: dict[str, Any] = {"data": data.source, "size": data.size, "skip_bad": data.skip_bad}
+    given |= {"mode": data.mode, "range": data.range}
     if not data.conditional and isinstance(experiment, Experiment):
         given["conditional"] = False
     for name, value in given.items():
-        if name in fields and fields[name] != value:
+        asked = sides(fields.get(name)) if name == "size" else fields.get(name)
+        if name in fields and asked != value:
             raise UserError(
                 f"`{name}` is {fields[name]!r} but `data` was prepared with {value!r}: leave "
                 f"`{name}` out, or prepare the data with it"

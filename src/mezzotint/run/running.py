@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration
 from mezzotint.config.paths import located
-from mezzotint.errors import UserError, counted
+from mezzotint.data.showing import understood
+from mezzotint.errors import UserError
 from mezzotint.run.autoencoder import AutoencoderJob, settled
 from mezzotint.run.changes import in_words
 from mezzotint.run.diffusion import DiffusionJob
@@ -71,7 +72,8 @@ def run(
                 raise UserError(f"another process has just trained in {folder}: start again")
         job = start.job
         images = job.state.step * experiment.train.batch
-        begun = "; ".join(filter(None, [_begun(job, folder, start.found), note, start.changes]))
+        words = _begun(job, folder, start.found), note, start.changes, _understood(job)
+        begun = "; ".join(filter(None, words))
         yield Progress(images, experiment.train.images, note=begun)
         try:
             with watched(accelerator):
@@ -135,14 +137,23 @@ def _safe(folder: Path) -> str:
     return f", and go on with `resume=True` from {found[-1].name}, which is whole"
 
 
+def _understood(job: Job) -> str:
+    """Return what was understood of the data, and what sides the network works on."""
+    (_, *sides), factor = job.facts["shape"], job.experiment.net.factor
+    whole = [-(-side // factor) * factor for side in sides]
+    said = [f"data: {understood(job.data)}"]
+    if sides != [*job.data.images.shape[1:3]]:
+        said.append(f"latents of {sides[0]}x{sides[1]}")
+    if whole != sides:
+        said.append(f"padded to {whole[0]}x{whole[1]} inside the network")
+    return "; ".join(said)
+
+
 def _begun(job: Job, folder: Path, found: Path | None) -> str:
     """Return a note that says how the training begins."""
     note = f"resumed from {found}" if found else f"started in {folder}"
     if job.beginning and not found:
         note += f"; {job.beginning}"
-    if job.data.skipped:
-        note += f", without {counted(job.data.skipped, 'image')} that cannot be read"
-    note += "".join(f"; {line}" for line in job.data.notes)
     if job.state.step < job.experiment.train.steps and job.state.net.compiled:
         note += "; compiling its network first, a minute or two"
         # With several processes torch warns that a few kilobytes are copied, because compiled

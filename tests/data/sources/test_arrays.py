@@ -89,9 +89,9 @@ def test_same_fingerprint_as_the_folder(save, images, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(4, 6, 8), (4, 6, 8, 1)])
-def test_grey_is_repeated_as_a_grey_file_is(save, noise, tmp_path, shape):
+def test_grey_stays_grey_as_that_of_a_file_does(save, noise, tmp_path, shape):
     grey = noise(1, *shape)
-    expected = np.repeat(grey.reshape(4, 6, 8, 1), 3, axis=3)
+    expected = grey.reshape(4, 6, 8, 1)
     np.testing.assert_array_equal(prepare(save(grey)).images, expected)
     np.testing.assert_array_equal(prepare(save(arr_0=grey)).images, expected)
     (tmp_path / "set").mkdir()
@@ -116,26 +116,39 @@ def test_other_integers_out_of_range(save, images, cache, dtype, low, high):
     values = (images % 100).astype(dtype)
     values[0, 0, 0, 0] = low
     values[-1, -1, -1, -1] = high
-    rest = f": values from {low} to {high}: give uint8, 0 to 255"
-    assert refused(save(values)) == rest
-    assert refused(save(images=values)) == f" images{rest}"
+    if dtype == "u2":
+        data = prepare(save(values))
+        np.testing.assert_array_equal(data.images, values)
+        assert str(data.values) == "uint16 from 0 to 65535"
+        return
+    rest = f" with values from {low} to {high}: say which are black and white"
+    assert rest in refused(save(values))
+    assert rest in refused(save(images=values))
     assert not any((cache / "prepared").iterdir())
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_floats(save, dtype):
-    values = np.array([-1, np.nan, 0.5, 0], dtype=dtype).repeat(3).reshape(2, 2, 1, 3)
-    rest = (
-        f" is {dtype} with values from -1.0 to 0.5: round them to uint8, 0 to 255, as they would "
-        "be saved in an image file"
-    )
-    assert refused(save(values)) == rest
-    assert refused(save(arr_0=values)) == f" arr_0{rest}"
+def test_floats_need_a_range_and_keep_their_values(save, dtype):
+    values = np.array([-1, 0.25, 0.5, 0], dtype=dtype).repeat(5).reshape(2, 2, 1, 5)
+    rest = f" is {dtype} with values from -1.0 to 0.5: say which are black and white, such as"
+    assert rest in refused(save(values))
+    assert rest in refused(save(arr_0=values))
+    data = prepare(save(values), range=(-1, 1))
+    np.testing.assert_array_equal(data.images, values)
+    assert str(data.values) == "float32 from -1 to 1"
+    assert data.notes == (() if dtype == "float32" else (f"{dtype} values are kept as float32",))
+    values[1, 1, 0, 2] = np.nan
+    with pytest.raises(UserError, match=r"row 1 of .* has values that are not finite"):
+        prepare(save(values), range=(-1, 1))
+    with pytest.raises(UserError, match=r"outside `range=\(0, 1\)`: clip them or say another"):
+        prepare(save(values), range=(0, 1))
 
 
 @pytest.mark.parametrize("dtype", ["bool", "complex64", "<U2"])
 def test_other_types(save, dtype):
-    assert refused(save(np.ones((2, 4, 4, 3), dtype))) == f" is {dtype}: give uint8, 0 to 255"
+    assert (
+        refused(save(np.ones((2, 4, 4, 3), dtype))) == f" is {dtype}: give uint8, uint16 or float32"
+    )
 
 
 def test_objects_are_not_unpickled(save, images):
@@ -153,9 +166,9 @@ def test_objects_are_not_unpickled(save, images):
         ((2, 3, 6, 8), ": transpose it to (N, H, W, 3)"),
         ((2, 1, 6, 8), ": transpose it to (N, H, W, 1)"),
         ((6, 8, 3), ", a single image: give (N, H, W, 3)"),
-        ((2, 6, 8, 4), ": give (N, H, W, 3), or (N, H, W) if grey"),
-        ((2, 48), ": give (N, H, W, 3), or (N, H, W) if grey"),
-        ((), ": give (N, H, W, 3), or (N, H, W) if grey"),
+        ((2, 5, 16, 16), ": transpose it to (N, H, W, 5)"),
+        ((2, 48), ": give (N, H, W, C), or (N, H, W) if grey"),
+        ((), ": give (N, H, W, C), or (N, H, W) if grey"),
         ((0, 6, 8, 3), ", which holds no images: save one or more"),
         ((2, 0, 8, 3), ", which holds no images: save one or more"),
         ((0,), ", which holds no images: save one or more"),
@@ -268,7 +281,7 @@ def test_keras(tmp_path, noise):
     with pytest.raises(UserError, match="no split 'val': it has train, test"):
         prepare(tmp_path / "k.npz", split="val")
     np.savez(tmp_path / "g.npz", x_train=x[..., 0], y_train=y[:, 0])
-    assert prepare(tmp_path / "g.npz").images.shape == (5, 4, 4, 3)
+    assert prepare(tmp_path / "g.npz").images.shape == (5, 4, 4, 1)
 
 
 def test_labels_by_name(tmp_path, noise):

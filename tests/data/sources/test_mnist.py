@@ -41,7 +41,8 @@ def test_both_splits(digits, tmp_path, packed, place):
         (inner / (name + ".gz" * packed)).write_bytes(gzip.compress(content) if packed else content)
     data = mz.prepare(tmp_path / "d")
     images = arrays["train-images-idx3-ubyte"]
-    np.testing.assert_array_equal(data.images, np.repeat(images[..., None], 3, 3))
+    np.testing.assert_array_equal(data.images, images[..., None])
+    assert mz.prepare(tmp_path / "d", mode="rgb", size=3).images.shape == (5, 3, 3, 3)
     assert (data.labels.tolist(), data.classes) == ([2, 0, 1, 1, 0], ("0", "1", "2"))
     held = mz.prepare(tmp_path / "d", split="test")
     assert (len(held), held.labels.tolist()) == (3, [1, 1, 2])

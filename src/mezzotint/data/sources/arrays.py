@@ -3,8 +3,8 @@
 A .npy holds the images; an .npz holds them under `arr_0`, as ADM's evaluator has it, or `images`,
 and labels, where there are any, under `arr_1` or `labels`; or both under `x_train`, `y_train`,
 `x_test` and `y_test`, as keras has them; its other arrays are passed over.
-Images are uint8 (N, H, W, 3), or grey as (N, H, W, 1) or (N, H, W). Nothing is unpickled; a .npy
-is memory-mapped, and an .npz is read in blocks.
+Images are (N, H, W, C), or (N, H, W) if grey, of uint8, uint16 or float32. Nothing is unpickled; a
+.npy is memory-mapped, and an .npz is read in blocks.
 """
 
 import math
@@ -19,11 +19,12 @@ from typing import IO, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mezzotint.data.images import Pixels, fit
+from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.labels import are_names, check_labels, class_names, named
 from mezzotint.data.naming import canonical, shown
 from mezzotint.data.reading import PIXELS, may_pass, passing
 from mezzotint.data.source import UNLABELLED, Item, Kind, Source, no_split, stamp
+from mezzotint.data.values import EIGHT_BIT, Bounds, Values, stated
 from mezzotint.errors import UserError
 
 _IMAGES = ("arr_0", "images")
@@ -39,16 +40,18 @@ def arrays(data: str, split: str, conditional: bool = True) -> Source:
     """The images of a .npy or .npz file, in the order of their rows: all for training, or splits.
 
     Labels are integers, whose classes are called "0" to the largest, or names, or true and false.
-    Pixels of other integers than uint8 are taken if they lie in 0 to 255.
+    Integers of another type than uint8 that lie in 0 to 255 are taken as 8-bit values, and uint16
+    beyond as 16-bit ones; all others need a stated range.
 
     Raises:
         UserError: another split; a damaged file; no images; another shape or type; labels that are
-            not one integer from 0 for each image; later, from `items()`, integers out of range.
+            not one integer from 0 for each image; later, from `values()`, no stated range.
     """
     path = Path(data)
     images, labels = _find(path, split)
     _check_shape(images)
-    _check_type(images)
+    if images.dtype.kind not in "iuf":
+        raise UserError(f"{images} is {images.dtype}: give uint8, uint16 or float32")
     try:
         numbers, classes = _classes(labels, images.shape[0]) if labels else (None, ())
     except UserError:
@@ -57,7 +60,8 @@ def arrays(data: str, split: str, conditional: bool = True) -> Source:
         numbers, classes = None, ()
     key = {"kind": "arrays", "file": stamp(path), "split": split, "classes": classes}
     items = partial(_items, images, numbers)
-    return Source(f"{path.stem}-{split}", key, classes, images.shape[0], items)
+    values = partial(_values, images)
+    return Source(f"{path.stem}-{split}", key, classes, images.shape[0], items, values=values)
 
 
 def _takes(path: Path) -> bool:
@@ -179,26 +183,31 @@ def _check_shape(images: _Array) -> None:
     if math.prod(images.shape[1:3]) > PIXELS:
         raise UserError(f"{found}: images of more than {PIXELS:,} pixels are not read")
     match images.shape:
-        case (_, _, _, 1 | 3):
+        case (_, _, _, 1 | 3 | 4):
             return
-        case (_, 1 | 3 as channels, _, _):
+        case (_, channels, height, width) if channels < min(height, width):
             raise UserError(f"{found}: transpose it to (N, H, W, {channels})")
         case (_, _, 1 | 3):
             raise UserError(f"{found}, a single image: give (N, H, W, 3)")
-        case (_, _, _):
+        case (_, _, _) | (_, _, _, _):
             return
-    raise UserError(f"{found}: give (N, H, W, 3), or (N, H, W) if grey")
+    raise UserError(f"{found}: give (N, H, W, C), or (N, H, W) if grey")
 
 
-def _check_type(images: _Array) -> None:
-    if images.dtype.kind == "f":
-        low, high = _span(images)
-        raise UserError(
-            f"{images} is {images.dtype} with values from {low} to {high}: round them to uint8, "
-            "0 to 255, as they would be saved in an image file"
-        )
-    if images.dtype.kind not in "iu":
-        raise UserError(f"{images} is {images.dtype}: give uint8, 0 to 255")
+def _values(images: _Array, bounds: Bounds | None) -> tuple[Values, tuple[str, ...]]:
+    """What the values stand for; see `Source.values`."""
+    span: tuple[Any, Any] | None = None
+
+    def once() -> tuple[Any, Any]:
+        nonlocal span
+        span = span or _span(images)
+        return span
+
+    if bounds is None and images.dtype.kind in "iu" and images.dtype != np.uint8:
+        low, high = once()
+        if low >= 0 and high <= 255:
+            return EIGHT_BIT, ()
+    return stated(str(images), images.dtype, once, bounds)
 
 
 def _classes(labels: _Array, count: int) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
@@ -223,10 +232,6 @@ def _span(array: _Array) -> tuple[Any, Any]:
 
 
 def _items(images: _Array, numbers: npt.NDArray[Any] | None) -> Iterator[Item]:
-    if images.dtype != np.uint8:
-        low, high = _span(images)
-        if low < 0 or high > 255:
-            raise UserError(f"{images}: values from {low} to {high}: give uint8, 0 to 255")
     row = 0
     for block in images.blocks():
         for i in range(len(block)):
@@ -235,8 +240,6 @@ def _items(images: _Array, numbers: npt.NDArray[Any] | None) -> Iterator[Item]:
             row += 1
 
 
-def _row(block: npt.NDArray[Any], i: int, size: int | None) -> Pixels:
-    pixels = np.array(block[i], dtype=np.uint8, order="C")
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    return fit(np.repeat(pixels, 3 // pixels.shape[2], axis=2), size)
+def _row(block: npt.NDArray[Any], i: int, wanted: Wanted) -> Pixels:
+    pixels = np.array(block[i], order="C")
+    return pixels[..., None] if pixels.ndim == 2 else pixels

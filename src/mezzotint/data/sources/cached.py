@@ -5,9 +5,10 @@ from functools import partial
 
 import numpy as np
 
-from mezzotint.data.images import Pixels, fit
+from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.prepared import load
 from mezzotint.data.source import Item, Kind, Source, no_split
+from mezzotint.data.values import Bounds, Values
 from mezzotint.errors import UserError
 from mezzotint.storage.cache import cache_folder
 
@@ -38,12 +39,18 @@ def cached(data: str, split: str) -> Source:
         for i, label in enumerate(found.labels):
             yield Item(f"row {i}", partial(_row, found.images, i), int(label))
 
+    def values(bounds: Bounds | None) -> tuple[Values, tuple[str, ...]]:
+        if bounds not in (None, (found.values.low, found.values.high)):
+            raise UserError(f"the images of {data} are {found.values}: leave out `range`")
+        return found.values, ()
+
     key = {"kind": "array", "fingerprint": found.fingerprint}
-    return Source(entry.name, key, found.classes, len(found), items, found.notes, entry=entry)
+    facts = found.classes, len(found), items, found.notes
+    return Source(entry.name, key, *facts, entry=entry, values=values)
 
 
-def _row(images: Pixels, i: int, size: int | None) -> Pixels:
-    return fit(np.array(images[i]), size)
+def _row(images: Pixels, i: int, wanted: Wanted) -> Pixels:
+    return np.array(images[i])
 
 
 KIND = Kind("array:FINGERPRINT", cached)

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from mezzotint.data.images import Pixels, fit
+from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.naming import canonical
 from mezzotint.data.reading import Member, may_pass, passing, read_file
 from mezzotint.data.source import Item, Kind, Source, no_split, stamp
@@ -182,8 +182,9 @@ def _pixels(data: Any) -> Pixels | None:
     return None
 
 
-def _row(images: Pixels, row: int, size: int | None) -> Pixels:
-    return fit(images[row], size)
+def _row(images: Pixels, row: int, wanted: Wanted) -> Pixels:
+    pixels: Pixels = images[row]
+    return pixels
 
 
 def _damaged(archive: Path, member: str, why: str) -> UserError:

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mezzotint.data.images import Pixels, fit
+from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.source import Item, Kind, Source, no_split
 
 SIDE = 32
@@ -53,8 +53,8 @@ def draw(split: str, index: int) -> Pixels:
 
 
 def _items(split: str, count: int) -> Iterator[Item]:
-    def decode(index: int, size: int | None) -> Pixels:
-        return fit(draw(split, index), size)
+    def decode(index: int, wanted: Wanted) -> Pixels:
+        return draw(split, index)
 
     for index in range(count):
         yield Item(f"{split} {index}", partial(decode, index), index % 10)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mezzotint.data.images import Pixels, fit
+from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.labels import class_names
 from mezzotint.data.naming import canonical
 from mezzotint.data.reading import UnreadableImage, check_size, read_file
@@ -27,7 +27,7 @@ Files = dict[str, dict[str, Path]]
 
 
 def mnist(data: str, split: str) -> Source:
-    """The images of one split of a folder of idx files: grey, repeated to 3 channels.
+    """The images of one split of a folder of idx files: grey.
 
     Raises:
         UserError: no such split, a file that is missing, damaged or of another kind.
@@ -117,5 +117,5 @@ def _items(path: Path, shape: tuple[int, ...], labels: list[int]) -> Iterator[It
         yield Item(f"{path.name} row {row}", partial(_decode, grey), label)
 
 
-def _decode(grey: Pixels, size: int | None) -> Pixels:
-    return fit(np.repeat(grey[..., None], 3, axis=2), size)
+def _decode(grey: Pixels, wanted: Wanted) -> Pixels:
+    return grey[..., None]

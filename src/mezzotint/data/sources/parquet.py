@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.data.formats import SUFFIXES
-from mezzotint.data.images import Pixels, read_image
+from mezzotint.data.images import Pixels, Wanted, read_image
 from mezzotint.data.labels import are_classes, numbered
 from mezzotint.data.naming import natural, nfc
 from mezzotint.data.reading import ROWS, UnreadableImage, check_regular, may_pass, passing
@@ -130,10 +130,10 @@ def _items(
                 row += 1
 
 
-def _decode(content: bytes | None, size: int | None) -> Pixels:
+def _decode(content: bytes | None, wanted: Wanted) -> Pixels:
     if content is None:
         raise UnreadableImage("no bytes in the row")
-    return read_image(content, size)
+    return read_image(content, wanted=wanted)
 
 
 def _batches(arrow: Any, file: Path, columns: list[str]) -> Iterator[Any]:

@@ -1,0 +1,202 @@
+"""What the numbers of an image stand for: their type, and the values of black and white."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mezzotint.errors import UserError
+
+Array: TypeAlias = npt.NDArray[Any]
+Bounds: TypeAlias = tuple[float, float]
+
+DTYPES = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}
+OF_16_BITS = (0.0, 65535.0)
+
+
+@dataclass(frozen=True)
+class Values:
+    """The type of images' values, and the range that networks see as [-1, 1].
+
+    Attributes:
+        dtype: uint8, uint16 or float32.
+        low: The value that becomes -1.
+        high: The value that becomes 1.
+        alpha: Whether the last channel is the opacity of the others.
+    """
+
+    dtype: str = "uint8"
+    low: float = 0.0
+    high: float = 255.0
+    alpha: bool = False
+
+    @property
+    def eight_bit(self) -> bool:
+        """Whether the values are uint8 from 0 to 255."""
+        return (self.dtype, self.low, self.high) == ("uint8", 0, 255)
+
+    @property
+    def middle(self) -> float:
+        """The value half-way between black and white; a whole number if the values are integers."""
+        half = (self.low + self.high) / 2
+        return half if self.dtype == "float32" else round(half)
+
+    def __str__(self) -> str:
+        return f"{self.dtype} from {self.low:g} to {self.high:g}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what JSON holds of it: {} for uint8 from 0 to 255, else {"values": {...}}."""
+        return {} if self == EIGHT_BIT else {"values": asdict(self)}
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return ``2 (images - low) / (high - low) - 1``, float32, (B, C, H, W).
+
+        Raises UserError for images of another type.
+        """
+        if images.dtype != DTYPES[self.dtype]:
+            wanted = "uint8, 0 to 255" if self.eight_bit else str(self)
+            raise UserError(f"the images are {images.dtype}: convert them to {wanted}")
+        if self.eight_bit:
+            return images.float() / 127.5 - 1
+        return (images.float() - self.low) * (2 / (self.high - self.low)) - 1
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Return the images of x: the inverse of `encode`, rounded if integer, within the range."""
+        x = x.float()
+        if self.eight_bit:
+            return (127.5 * (x + 1)).round().clamp(0, 255).to(torch.uint8)
+        values = (x + 1) * ((self.high - self.low) / 2) + self.low
+        values = values if self.dtype == "float32" else values.round()
+        return values.clamp(self.low, self.high).to(DTYPES[self.dtype])
+
+    def in_eight_bits(self, images: Tensor) -> Tensor:
+        """Return images as uint8 with ``low`` as 0 and ``high`` as 255."""
+        return images if self.eight_bit else EIGHT_BIT.decode(self.encode(images))
+
+    def fits_png(self, channels: int) -> bool:
+        """Whether a PNG file can hold images of so many channels as they are."""
+        if self.alpha:
+            return self.dtype == "uint8"
+        return (self.dtype, channels) in (("uint8", 1), ("uint8", 3), ("uint16", 1))
+
+    def visible(self, images: Tensor) -> Tensor:
+        """Return what people look at, uint8 (N, 1 or 3, H, W), of images (N, C, H, W).
+
+        `shown_as` says what it shows.
+        """
+        seen = self.in_eight_bits(images)
+        channels = seen.shape[1]
+        if self.alpha:
+            opacity = seen[:, -1:].float() / 255
+            colours = seen[:, :-1].float() * opacity + 255 * (1 - opacity)
+            return colours.round().to(torch.uint8)
+        if channels == 2:
+            return torch.cat([seen, torch.zeros_like(seen[:, :1])], 1)
+        return seen[:, :3] if channels > 3 else seen
+
+    def shown_as(self, channels: int) -> str:
+        """Return how `visible` shows images of so many channels; "" if they are as they are."""
+        scale = "" if self.eight_bit else f"the values from {self.low:g} to {self.high:g} as 0..255"
+        which = {1: "", 2: "channels 1 and 2 of 2 as red and green", 3: ""}.get(
+            channels, f"channels 1, 2 and 3 of {channels} as red, green and blue"
+        )
+        which = "the colours on white, by their opacity" if self.alpha else which
+        return ", ".join(filter(None, [which, scale]))
+
+    def rgb(self, images: Tensor) -> Tensor:
+        """Return images (N, C, H, W) as uint8 RGB, for a network of metrics.
+
+        Grey is repeated, and other values than 8-bit ones are scaled; `as_rgb` says so. Raises
+        UserError for images of any other number of channels.
+        """
+        channels = images.shape[1]
+        self.as_rgb(channels)
+        return self.in_eight_bits(images).expand(-1, 3, -1, -1)
+
+    def as_rgb(self, channels: int) -> str:
+        """Return how `rgb` takes images of so many channels; "" if they are RGB.
+
+        Raises UserError for images that cannot be taken as RGB.
+        """
+        if self.alpha or channels not in (1, 3):
+            what = "transparent images" if self.alpha else f"images of {channels} channels"
+            raise UserError(
+                f"{what} cannot be measured, because the networks of the metrics want RGB: prepare "
+                'them with `mode="rgb"`, or compare their means and covariances yourself'
+            )
+        grey = "grey images are measured as RGB with three equal channels" * (channels == 1)
+        scale = "" if self.eight_bit else f"their values, {self}, are scaled to 0..255"
+        return ", ".join(filter(None, [grey, scale]))
+
+
+EIGHT_BIT = Values()
+
+
+def from_json(state: dict[str, Any]) -> Values:
+    """Return the values that a checkpoint's or a data set's JSON describes; see `as_json`."""
+    return Values(**state["values"]) if state.get("values") else EIGHT_BIT
+
+
+def stated(
+    what: str, dtype: np.dtype[Any], span: Callable[[], tuple[Any, Any]], bounds: Bounds | None
+) -> tuple[Values, tuple[str, ...]]:
+    """Return the values of an array, and notes about what is converted.
+
+    Args:
+        what: The array's name.
+        dtype: Its type.
+        span: Returns its least and its greatest value; called only if that matters.
+        bounds: The values of black and white, if the caller states them.
+
+    Raises:
+        UserError: A type that is not numeric; values whose range is neither stated nor plain, or
+            outside the stated range.
+    """
+    if dtype.kind not in "iuf":
+        raise UserError(f"{what} is {dtype}: give uint8, uint16 or float")
+    if bounds is None and dtype == np.uint8:
+        return EIGHT_BIT, ()
+    low, high = span()
+    found = f"{what} is {dtype} with values from {low} to {high}"
+    if bounds is None and dtype.kind == "u" and dtype.itemsize == 2:
+        if high < 256:
+            raise UserError(f"{found}: say `range=(0, 255)` or `range=(0, 65535)`")
+        return Values("uint16", *OF_16_BITS), ()
+    if bounds is None:
+        choices = "`range=(0, 1)` or `range=(-1, 1)`" if dtype.kind == "f" else "`range=(0, 255)`"
+        raise UserError(f"{found}: say which are black and white, such as {choices}")
+    black, white = checked(bounds)
+    if low < black or high > white:
+        raise UserError(
+            f"{found}, outside `range=({black:g}, {white:g})`: clip them or say another"
+        )
+    kind = _smallest(dtype, black, white)
+    note = () if dtype == kind else (f"{dtype} values are kept as {kind}",)
+    return Values(kind, black, white), note
+
+
+def _smallest(dtype: np.dtype[Any], black: float, white: float) -> str:
+    """Return the type to keep values in: their own, or the smallest that holds the range."""
+    whole = dtype.kind in "iu" and black >= 0 and black == int(black) and white == int(white)
+    if not whole or white > OF_16_BITS[1]:
+        return "float32"
+    return "uint16" if dtype == np.uint16 or white > 255 else "uint8"
+
+
+def checked(bounds: Any) -> Bounds:
+    """Return a range as two floats. Raises UserError unless it is two rising finite numbers."""
+    try:
+        black, white = map(float, bounds)
+        if not -np.inf < black < white < np.inf:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise UserError(
+            f"`range` is {bounds!r}: give the values of black and white, such as (0, 1)"
+        ) from None
+    return black, white
