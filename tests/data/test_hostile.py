@@ -346,6 +346,35 @@ def test_a_column_that_is_there_twice(tmp_path) -> None:
     assert prepare(tmp_path / "l.parquet", conditional=False).classes == ()
 
 
+def test_labels_that_are_no_text(tmp_path) -> None:
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    np.savez(tmp_path / "s.npz", images=images, labels=np.array([b"caf\xe9", b"dog"]))
+    assert prepare(tmp_path / "s.npz").classes == (r"caf\xe9", "dog")
+    far = np.full((2, 3), 0x7FFFFFFF, np.uint32).view("<U3").reshape(2)
+    np.savez(tmp_path / "u.npz", images=images, labels=far)
+    with pytest.raises(UserError, match="has characters that do not exist"):
+        prepare(tmp_path / "u.npz")
+    with zipfile.ZipFile(tmp_path / "z.npz", "w") as archive:
+        with archive.open("images.npy", "w") as file:
+            np.save(file, images)
+        with archive.open("labels.npy", "w") as file:
+            header = {"descr": "<U0", "fortran_order": False, "shape": (2,)}
+            np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(UserError, match="holds values of no bytes"):
+        prepare(tmp_path / "z.npz")
+
+
+def test_a_struct_of_other_fields_than_bytes(tmp_path) -> None:
+    path = pa.array([b"\xe9"], pa.binary()).view(pa.string())  # which is not UTF-8
+    struct = pa.StructArray.from_arrays([pa.array([png(0)]), path], ["bytes", "path"])
+    pq.write_table(pa.table({"image": struct}), tmp_path / "p.parquet")
+    assert len(prepare(tmp_path / "p.parquet")) == 1
+    text = pa.StructArray.from_arrays([pa.array(["an image"])], ["bytes"])
+    pq.write_table(pa.table({"image": text}), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=r"column image is struct<bytes: string>, not a struct"):
+        prepare(tmp_path / "t.parquet")
+
+
 # k. PostScript
 
 

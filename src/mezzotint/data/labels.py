@@ -1,5 +1,6 @@
 """Labels that come as one array of numbers."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,12 +22,24 @@ def named(what: str, labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], t
 
     The names are in natural order, in NFC. Raises UserError where each image has its own.
     """
-    texts = [nfc(x.decode() if isinstance(x, bytes) else str(x)) for x in labels.tolist()]
+    if labels.dtype.kind == "U" and _highest(labels) > sys.maxunicode:
+        raise UserError(f"{what} has characters that do not exist: save it again")
+    texts = [nfc(_text(x)) for x in labels.tolist()]
     names = tuple(sorted(set(texts), key=natural))
     if not are_classes(len(names), len(texts)):
         raise UserError(f"{what} has {len(names):,} labels for {len(texts):,} images: {CAPTIONS}")
     number = {name: k for k, name in enumerate(names)}
     return np.array([number[text] for text in texts], np.int64), names
+
+
+def _highest(labels: npt.NDArray[Any]) -> int:
+    """Return the highest code of a character in an array of text."""
+    native = np.ascontiguousarray(labels, labels.dtype.newbyteorder("="))
+    return int(native.view(np.uint32).max(initial=0))
+
+
+def _text(name: Any) -> str:
+    return name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
 
 
 def are_classes(distinct: int, count: int) -> bool:

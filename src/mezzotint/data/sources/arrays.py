@@ -143,6 +143,8 @@ def _header(path: Path, key: str | None) -> _Array:
         array = _Array(path, key, stream.tell(), shape, "F" if fortran else "C", dtype)
         if dtype.hasobject:
             raise UserError(f"{array} holds Python objects, which are not unpickled: save numbers")
+        if not dtype.itemsize:
+            raise UserError(f"{array} holds values of no bytes: save it again")
         missing = math.prod(shape) * dtype.itemsize - (size - array.start)
         if missing > 0:
             raise UserError(f"{array} is cut short, {missing:,} bytes are missing: save it again")

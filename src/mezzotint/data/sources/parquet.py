@@ -120,11 +120,11 @@ def _items(
     for file in files:
         row = 0
         for batch in _batches(arrow, file, [image, *([label] if label else [])]):
-            images = batch.column(image).to_pylist()
+            structs = batch.column(image)  # a path beside the bytes need not be text
+            images = structs.flatten()[structs.type.get_field_index("bytes")].to_pylist()
             labels = batch.column(label).to_pylist() if label else [UNLABELLED] * len(images)
-            for value, given in zip(images, labels, strict=True):
+            for content, given in zip(images, labels, strict=True):
                 number = named[nfc(str(given))] if isinstance(given, str | bool) else given
-                content = value["bytes"] if value else None
                 name = f"{file.name} row {row}"
                 yield Item(name, partial(_decode, content), number, partial(bytes, content or b""))
                 row += 1
@@ -202,8 +202,12 @@ def _check(arrow: Any, file: Path, table: Any, image: str) -> None:
     if schema.names.count(image) > 1:
         raise UserError(f"{file} has several columns called {image}: keep one of them")
     struct = schema.field(image).type
-    if not (arrow.types.is_struct(struct) and struct.get_field_index("bytes") >= 0):
-        raise UserError(f"{file}: column {image} is {struct}, not a struct with the field bytes")
+    at = struct.get_field_index("bytes") if arrow.types.is_struct(struct) else -1
+    kinds = arrow.types.is_binary, arrow.types.is_large_binary, arrow.types.is_null
+    if at < 0 or not any(is_kind(struct.field(at).type) for is_kind in kinds):
+        raise UserError(
+            f"{file}: column {image} is {struct}, not a struct with the binary field bytes"
+        )
 
 
 def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tuple[str, ...]:
