@@ -31,6 +31,7 @@ VERBS = {
     "average": [("RUN --length 0.1 [0.15 ...]", "rebuild longer or shorter averages")],
     "report": [("RUN... [--out report.html] ...", "write a page of it, or of several")],
     "doctor": [("RUN [--samples 128]", "name what is wrong with it")],
+    "export": [("RUN --format diffusers|onnx|safetensors [--out FOLDER]", "write it for others")],
     "reproduce": [("[--scale glyphs] [--only B] ...", "carry out the paper's experiments")],
 }
 """How each verb is used, and what for. `mezzotint.cli.VERB` defines it, and is imported when the

@@ -36,6 +36,8 @@ Shape: TypeAlias = Callable[[float, Sequence[Level]], Scale]
 Clipping: TypeAlias = Callable[[Denoiser], Denoiser]
 """``clipping(denoise) -> denoise``, with the estimates brought into range."""
 
+DYNAMIC = 0.995  # the quantile of dynamic clipping
+
 
 def guide(
     cond: Denoiser,
@@ -183,7 +185,7 @@ def clip(denoise: Denoiser) -> Denoiser:
     return lambda x, level: denoise(x, level).clamp(-1, 1)
 
 
-def threshold(denoise: Denoiser, share: float = 0.995) -> Denoiser:
+def threshold(denoise: Denoiser, share: float = DYNAMIC) -> Denoiser:
     """Clamp each x0_hat to [-s, s] and divide by s: a quantile of |x0_hat|, at least 1.
 
     Dynamic thresholding (Saharia et al. 2022, arXiv 2205.11487, section 2.3).

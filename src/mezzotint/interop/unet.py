@@ -181,7 +181,7 @@ def unet_weights(state: dict[str, Tensor], flipped: bool = False) -> dict[str, T
     """
     ours, state = {}, modern(state)
     blocks = [k.removesuffix("weight") for k in state if k.endswith("time_emb_proj.weight")]
-    blocks.sort(key=_passed)
+    blocks.sort(key=passed)
     for part in ("weight", "bias"):
         ours[f"project.{part}"] = torch.cat([weight(state, block + part) for block in blocks])
     for key, value in state.items():
@@ -200,7 +200,7 @@ def unet_weights(state: dict[str, Tensor], flipped: bool = False) -> dict[str, T
     return ours
 
 
-def _passed(block: str) -> list[str]:
+def passed(block: str) -> list[str]:
     """A key to sort blocks by, in the order of the walk.
 
     Down, mid, up is the order of the alphabet; within a level what resamples comes last.

@@ -28,7 +28,7 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, x: Tensor) -> Tensor:
         how = self.weight, self.bias, self.num_groups, self.eps, self.silu
         out: Tensor
-        if x.device.type == "cpu":
+        if x.device.type == "cpu" and not torch.compiler.is_exporting():
             if torch.compiler.is_compiling():
                 with torch.autocast("cpu", enabled=False):
                     out = _Compiled.apply(x, *how)  # type: ignore[no-untyped-call]

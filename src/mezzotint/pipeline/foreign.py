@@ -17,6 +17,7 @@ from mezzotint.interop.unet import Settings, unet_settings, unet_weights
 from mezzotint.interop.vae import read_vae
 from mezzotint.networks import Network, UNet2DConfig, UNetConfig
 from mezzotint.networks.kinds import build
+from mezzotint.pipeline import exported
 from mezzotint.pipeline.codec import Latents, Pixels
 from mezzotint.pipeline.codecs import autoencoder, configured, latents
 from mezzotint.pipeline.pipeline import Pipeline
@@ -30,10 +31,12 @@ def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
     Raises UserError for a folder or a setting that mezzotint has no counterpart of.
     """
     model = diffusers.read(folder)
+    own = exported.read(folder)
     try:
         found = unet_settings(model.config)
-        net = _network(model, found)
-        codec = read_codec(model.codec, device) if model.codec else None
+        net = _network(model, found, own.patch if own else 1)
+        folding = own.vae_patch if own else 1
+        codec = read_codec(model.codec, device, folding) if model.codec else None
         scheduler = read_scheduler(
             model.scheduler, found.channels, found.outputs, latents=codec is not None
         )
@@ -45,6 +48,8 @@ def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
         raise UserError(
             f"{folder} is not a UNet2DModel that mezzotint can read: {reason}"
         ) from None
+    if own:
+        return _restored(own, net.to(device), scheduler, shape, codec)
     for note in (*model.notes, *scheduler.notes, *notes):
         warnings.warn(f"{folder}: {note}", stacklevel=3)
     how = _defaults(scheduler)
@@ -61,22 +66,49 @@ def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
     )
 
 
-def read_codec(folder: Path, device: torch.device) -> Latents:
+def _restored(
+    own: exported.Exported,
+    net: Network,
+    scheduler: Scheduler,
+    shape: tuple[int, int, int],
+    codec: Latents | None,
+) -> Pipeline:
+    """Return a pipeline that mezzotint exported."""
+    patch, (channels, height, width) = own.patch, shape
+    return Pipeline(
+        net=net.eval().requires_grad_(False),
+        schedule=scheduler.schedule,
+        prediction=own.prediction,
+        shape=(channels // patch**2, height * patch, width * patch),
+        classes=own.classes,
+        defaults=own.defaults,
+        codec=codec or Pixels(),
+        learned_variance=own.learned_variance,
+        origin=(own.defaults, "of the model that was exported"),
+    )
+
+
+def read_codec(folder: Path, device: torch.device, patch: int = 1) -> Latents:
     """Read the codec of a diffusers autoencoder, or of a pipeline with one.
+
+    ``patch`` x ``patch`` pixels are folded into the channels that its config.json has.
 
     Raises UserError as `read_vae` does.
     """
     foreign = read_vae(folder)
-    vae = autoencoder(foreign.kind, foreign.fields, foreign.weights, str(folder), foreign.channels)
+    fields = foreign.fields | ({"patch": patch} if patch > 1 else {})
+    channels = foreign.channels // patch**2
+    vae = autoencoder(foreign.kind, fields, foreign.weights, str(folder), channels)
     std = 1 / torch.tensor(foreign.scale)
     return latents(vae, torch.tensor(foreign.shift), std, device)
 
 
-def _network(model: diffusers.Model, found: Settings) -> Network:
+def _network(model: diffusers.Model, found: Settings, patch: int) -> Network:
     config = UNetConfig if found.kind == "unet" else UNet2DConfig
-    outputs = found.outputs if found.outputs != found.channels else None
-    made = configured(config, found.fields, str(model.folder))
-    net = build(made, found.channels, found.classes, outputs)
+    outputs = found.outputs // patch**2 if found.outputs != found.channels else None
+    fields = found.fields | ({"patch": patch} if patch > 1 else {})
+    made = configured(config, fields, str(model.folder))
+    net = build(made, found.channels // patch**2, found.classes, outputs)
     ours = unet_weights(model.weights(), found.flipped)
     if wrong := unmatched(ours, net.state_dict()):
         raise UserError(f"{model.folder}: {wrong}")

@@ -24,6 +24,7 @@ from mezzotint.errors import UserError
 from mezzotint.networks import Network
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline import (
+    exporting,
     few_step,
     grids,
     inverting,
@@ -292,6 +293,8 @@ class Pipeline:
     vary = variation.vary
     inpaint, outpaint = restoring.inpaint, restoring.outpaint
     enlarge, restore = restoring.enlarge, restoring.restore
+
+    export = exporting.export
 
     def grid(self, how: SampleConfig) -> list[Level]:
         """Return the levels that sampling with these settings visits.

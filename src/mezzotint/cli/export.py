@@ -1,0 +1,34 @@
+"""The verb ``export``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mezzotint.cli.flags import parse, subject
+from mezzotint.pipeline import loading
+
+
+@dataclass(frozen=True)
+class ExportFlags:
+    """Write a model for other programs: a folder of diffusers, ONNX files, or safetensors."""
+
+    out: Path
+    """The folder, which must not exist, or be empty."""
+    format: Literal["diffusers", "onnx", "safetensors"] = "diffusers"
+    """What to write."""
+    license: str = ""
+    """The license of the weights for the model card, as the Hugging Face Hub names it."""
+
+
+def export(arguments: list[str]) -> None:
+    """Write a model for diffusers, ONNX Runtime or the Hugging Face Hub."""
+    what = "a run, a checkpoint, a diffusers folder or a shipped model"
+    name, rest = subject(
+        arguments, what, "mezzotint export RUN", ExportFlags(Path("RUN-diffusers"))
+    )
+    flags = parse(ExportFlags(Path(f"{Path(name).name}-export")), rest, f"mezzotint export {name}")
+    folder = loading.load(name).export(flags.out, flags.format, license=flags.license)
+    print(f"{folder}: a model for {flags.format}, with a model card, {folder / 'README.md'}")
+    print(f"to publish it: hf upload OWNER/NAME {folder}")

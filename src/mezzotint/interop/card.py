@@ -1,0 +1,60 @@
+"""The model card of an exported model: README.md, as the Hugging Face Hub reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+USE = {
+    "diffusers": """```python
+from diffusers import DiffusionPipeline
+
+pipe = DiffusionPipeline.from_pretrained("{name}", trust_remote_code=True)
+pipe(4, num_inference_steps=20).images[0].save("sample.png")
+```""",
+    "onnx": """```console
+$ pip install numpy onnxruntime pillow
+$ python sample.py
+```""",
+    "safetensors": """```python
+import mezzotint as mz
+
+images = mz.load("{name}").sample(16)
+```""",
+}
+
+
+def card(
+    format: str,
+    name: str,
+    classes: Sequence[str],
+    shape: tuple[int, int, int],
+    license: str,
+) -> str:
+    """Return a card: its front matter, what the model is, how to use it, and its classes.
+
+    Args:
+        format: A key of USE.
+        name: The folder's name.
+        classes: The names of the classes.
+        shape: The shape of x.
+        license: The license's name on the Hub; "" leaves the field out.
+    """
+    library = {"diffusers": "diffusers", "onnx": "onnx", "safetensors": "mezzotint"}[format]
+    fields = [
+        *([f"license: {license}"] if license else []),
+        f"library_name: {library}",
+        "pipeline_tag: unconditional-image-generation",
+        "tags: [diffusion, mezzotint]",
+    ]
+    channels, height, width = shape
+    unknown = "" if license else "The license of the weights is not stated: ask whoever trained it."
+    use = USE[format].format(name=name)
+    listed = "\n".join(f"| {i} | {json.dumps(c)[1:-1]} |" for i, c in enumerate(classes))
+    table = f"\n## Classes\n\n| number | name |\n|---|---|\n{listed}\n" if classes else ""
+    return (
+        "---\n" + "\n".join(fields) + "\n---\n\n"
+        f"# {name}\n\nA diffusion model, exported by mezzotint. Its x is {channels}x{height}x"
+        f"{width} (channels, height, width). {unknown}\n\n## Use\n\n{use}\n"
+        f"{table}"
+    )

@@ -1,0 +1,106 @@
+"""A model written as a folder that diffusers loads.
+
+```
+model_index.json         names the parts
+unet/, scheduler/        a UNet2DModel, a DDIMScheduler
+vae/                     an AutoencoderKL, of a model in latents
+pipeline.py              the pipeline, where diffusers has none: `interop.diffusers_pipeline`
+mezzotint.json           what mezzotint reads back: classes, prediction, settings
+```
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mezzotint.interop.folder import WEIGHTS
+from mezzotint.interop.vae import write_vae
+
+OWN = "mezzotint.json"
+PIPELINE = Path(__file__).with_name("diffusers_pipeline.py")
+
+
+@dataclass(frozen=True)
+class Codec:
+    """An autoencoder to write: VAEConfig's fields, weights, and `Foreign`'s scale and shift."""
+
+    fields: dict[str, Any]
+    channels: int
+    weights: dict[str, Tensor]
+    scale: list[float]
+    shift: list[float]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is written.
+
+    Attributes:
+        unet: The U-Net's config.json.
+        weights: Its state dict, under diffusers' keys.
+        scheduler: scheduler_config.json.
+        codec: The autoencoder of a model in latents.
+        prediction: What the pipeline turns into the estimate of x0; "" leaves it to the scheduler.
+        dynamic: The quantile that the pipeline clips to, or 0.
+        patch: patch x patch pixels are folded into channels before the U-Net.
+        facts: The content of mezzotint.json.
+    """
+
+    unet: dict[str, Any]
+    weights: dict[str, Tensor]
+    scheduler: dict[str, Any]
+    codec: Codec | None
+    prediction: str
+    dynamic: float
+    patch: int
+    facts: dict[str, Any]
+
+    @property
+    def plain(self) -> bool:
+        """Whether diffusers' own DDIMPipeline makes the same images."""
+        special = self.prediction or self.codec or self.patch > 1
+        conditional = self.unet["num_class_embeds"] is not None
+        learned = self.unet["in_channels"] != self.unet["out_channels"]
+        return not (special or conditional or learned)
+
+
+def write(folder: Path, parts: Parts) -> None:
+    """Write the parts into an empty folder."""
+    patch = parts.codec.fields.get("patch", 1) if parts.codec else 1
+    settings = {"prediction": parts.prediction, "dynamic": parts.dynamic}
+    settings |= {"patch": parts.patch, "vae_patch": patch}
+    kind = {"_class_name": "DDIMPipeline"} if parts.plain else _custom(parts, settings)
+    index = {
+        **kind,
+        "unet": ["diffusers", "UNet2DModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+    }
+    for name in ("unet", "scheduler"):
+        (folder / name).mkdir(parents=True)
+    _json(folder / "model_index.json", index)
+    _json(folder / "unet" / "config.json", parts.unet)
+    _json(folder / "scheduler" / "scheduler_config.json", parts.scheduler)
+    _json(folder / OWN, parts.facts)
+    save_file(parts.weights, folder / "unet" / WEIGHTS, metadata={"format": "pt"})
+    if parts.codec:
+        c = parts.codec
+        unfolded = c.fields | {"patch": 1}
+        write_vae(folder / "vae", unfolded, c.channels * patch**2, c.weights, c.scale, c.shift)
+    if not parts.plain:
+        shutil.copyfile(PIPELINE, folder / "pipeline.py")
+
+
+def _custom(parts: Parts, settings: dict[str, Any]) -> dict[str, Any]:
+    vae = {"vae": ["diffusers", "AutoencoderKL"]} if parts.codec else {}
+    return {"_class_name": ["pipeline", "MezzotintPipeline"], **vae, **settings}
+
+
+def _json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,161 @@
+"""A pipeline of diffusers for a model that mezzotint exported; mezzotint itself is not needed.
+
+```python
+from diffusers import DiffusionPipeline
+
+pipe = DiffusionPipeline.from_pretrained("FOLDER", trust_remote_code=True)
+images = pipe(4, class_labels=[3, 3, 5, 5], guidance_scale=2.0, num_inference_steps=20).images
+```
+"""
+
+# mypy: ignore-errors
+from __future__ import annotations
+
+import math
+from inspect import signature
+
+import torch
+import torch.nn.functional as F
+from diffusers import DiffusionPipeline, ImagePipelineOutput
+from diffusers.utils.torch_utils import randn_tensor
+
+
+class MezzotintPipeline(DiffusionPipeline):
+    """Makes images from noise by a scheduler of diffusers, DDIMScheduler as exported.
+
+    Args:
+        unet: The UNet2DModel. Of K classes, the row K of its label embedding is the null class.
+        scheduler: A scheduler whose prediction_type is the network's or, where ``prediction`` is
+            not empty, "sample".
+        vae: The AutoencoderKL of a model in latents.
+        prediction: What the network predicts, "eps", "x0", "v", "flow" or "edm", if the pipeline is
+            to turn it into the estimate of x0; "" leaves that to the scheduler.
+        dynamic: Clip the estimate to this quantile of its absolute values; 0 leaves clipping to the
+            scheduler.
+        patch: patch x patch pixels are folded into channels before the U-Net.
+        vae_patch: The same for the autoencoder.
+    """
+
+    _optional_components = ("vae",)
+
+    def __init__(self, unet, scheduler, vae=None, prediction="", dynamic=0, patch=1, vae_patch=1):
+        super().__init__()
+        self.register_modules(unet=unet, scheduler=scheduler, vae=vae)
+        self.register_to_config(prediction=prediction, dynamic=dynamic)
+        self.register_to_config(patch=patch, vae_patch=vae_patch)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        batch_size=1,
+        class_labels=None,
+        guidance_scale=1.0,
+        num_inference_steps=50,
+        generator=None,
+        latents=None,
+        output_type="pil",
+        return_dict=True,
+        **step,
+    ):
+        """Make images.
+
+        Args:
+            batch_size: How many.
+            class_labels: A class for each image, or one for all; None is unconditional.
+            guidance_scale: 1 is without guidance, 0 is unconditional.
+            num_inference_steps: The scheduler's steps.
+            generator: torch's generator for the noise.
+            latents: What sampling starts from instead, (batch_size, C, H, W).
+            output_type: "pil", "np", or "pt" for float (B, C, H, W) in [0, 1].
+            return_dict: Whether to return an ImagePipelineOutput, or a tuple.
+            **step: What the scheduler's `step` takes besides, such as ``eta``.
+        """
+        device, x = self._execution_device, latents
+        if x is None:
+            shape = (batch_size, *self.shape)
+            x = randn_tensor(shape, generator, device, torch.float32)
+        x = x.to(device)
+        labels = self._labels(class_labels, len(x), device)
+        if "use_clipped_model_output" in signature(self.scheduler.step).parameters:
+            step = {"use_clipped_model_output": True, **step}  # as mezzotint steps
+        self.scheduler.set_timesteps(num_inference_steps, device=device)
+        for t in self.progress_bar(self.scheduler.timesteps):
+            output = self._output(x, t, labels, guidance_scale)
+            x = self.scheduler.step(output, t, x, **step).prev_sample
+        images = (self._decoded(x) / 2 + 0.5).clamp(0, 1).cpu()
+        if output_type != "pt":
+            images = images.permute(0, 2, 3, 1).numpy()
+            images = self.numpy_to_pil(images) if output_type == "pil" else images
+        return ImagePipelineOutput(images=images) if return_dict else (images,)
+
+    @property
+    def shape(self):
+        """C, H and W of x."""
+        patch, size = self.config.patch, self.unet.config.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        return self.unet.config.in_channels // patch**2, height * patch, width * patch
+
+    def _labels(self, labels, count, device):
+        if labels is None:
+            return None
+        given = torch.as_tensor(labels, device=device).expand(count)
+        if given.min() < 0 or given.max() >= self.unet.config.num_class_embeds - 1:
+            raise ValueError(f"class_labels are {labels}: choose 0 to K - 1")
+        return given
+
+    def _output(self, x, t, labels, guidance):
+        """The guided output, in what the scheduler expects."""
+        if self.unet.config.num_class_embeds is None:
+            if labels is not None:
+                raise ValueError("this model is unconditional: leave out class_labels")
+            return self._expected(self._net(x, t, None), x, t)
+        null = torch.full((len(x),), self.unet.config.num_class_embeds - 1, device=x.device)
+        if labels is None or guidance == 0:
+            return self._expected(self._net(x, t, null), x, t)
+        output = self._net(x, t, labels)
+        if guidance != 1:
+            plain = self._net(x, t, null)
+            output = plain + guidance * (output - plain)
+        return self._expected(output, x, t)
+
+    def _net(self, x, t, labels):
+        patch = self.config.patch
+        folded = F.pixel_unshuffle(x, patch).to(self.unet.dtype)
+        output = self.unet(folded, t, class_labels=labels).sample.to(x.dtype)
+        return F.pixel_shuffle(output, patch)[:, : x.shape[1]]
+
+    def _expected(self, output, x, t):
+        """The output, or the estimate of x0 if the pipeline makes it."""
+        if not self.config.prediction:
+            return output
+        alpha = self.scheduler.alphas_cumprod[int(t)].double() ** 0.5
+        sigma = (1 - alpha**2) ** 0.5
+        r = (sigma**2 + 0.25 * alpha**2) ** 0.5
+        p, q = {
+            "eps": (0, 1),
+            "x0": (1, 0),
+            "v": (-sigma, alpha),
+            "flow": (-1, 1),
+            "edm": (sigma / (0.5 * r), -alpha * 0.5 / r),
+        }[self.config.prediction]
+        x0 = ((q * x - sigma * output) / (q * alpha - p * sigma)).float()
+        if self.config.dynamic:
+            values = x0.abs().flatten(1)
+            count = math.ceil(self.config.dynamic * values.shape[1])
+            s = values.kthvalue(count, dim=1).values.clamp(min=1).view(-1, 1, 1, 1)
+            x0 = x0.clamp(-s, s) / s
+        return x0
+
+    def _decoded(self, x):
+        if self.vae is None:
+            return x
+        c = self.vae.config
+        if getattr(c, "latents_mean", None) is not None:
+            mean, std = (
+                torch.tensor(v, device=x.device).view(1, -1, 1, 1)
+                for v in (c.latents_mean, c.latents_std)
+            )
+            z = x * std / c.scaling_factor + mean
+        else:
+            z = x / c.scaling_factor + (c.shift_factor or 0)
+        return F.pixel_shuffle(self.vae.decode(z).sample, self.config.vae_patch)

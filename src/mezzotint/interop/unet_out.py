@@ -1,0 +1,129 @@
+"""UNet and UNet2D as diffusers' UNet2DModel: `interop.unet` the other way round."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.interop.unet import DEFAULTS, passed
+
+# Their module for ours, applied in this order.
+RENAMES = (
+    (r"^stem\.", "conv_in."),
+    (r"^time\.0\.", "time_embedding.linear_1."),
+    (r"^time\.2\.", "time_embedding.linear_2."),
+    (r"^label\.", "class_embedding."),
+    (r"^norm\.", "conv_norm_out."),
+    (r"^out\.", "conv_out."),
+    (r"^mid_in\.", "mid_block.resnets.0."),
+    (r"^mid_out\.", "mid_block.resnets.1."),
+    (r"^mid_attention\.", "mid_block.attentions.0."),
+    (r"^(down|up)\.", r"\1_blocks."),
+    (r"\.blocks\.", ".resnets."),
+    (r"^(down|up)(_blocks\.\d+)\.resample\.", r"\1\2.\1samplers.0."),
+    (r"\.shortcut\.", ".conv_shortcut."),
+    (r"(\.attentions\.\d+)\.norm\.", r"\1.group_norm."),
+    (r"(\.attentions\.\d+)\.out\.", r"\1.to_out.0."),
+)
+
+
+def unet_config(
+    kind: str,
+    fields: dict[str, Any],
+    channels: int,
+    outputs: int,
+    classes: int,
+    size: tuple[int, int],
+) -> dict[str, Any]:
+    """Return the ``config.json`` of the UNet2DModel that is the same function.
+
+    Args:
+        kind: "unet" or "unet2d", as in `unet.Settings`.
+        fields: UNetConfig's or UNet2DConfig's.
+        channels: The channels of x, after pixels are folded.
+        outputs: Those of the output.
+        classes: K; the last of K + 1 rows of the label embedding is the null class.
+        size: Height and width of x, after pixels are folded.
+    """
+    levels = len(fields["channels"])
+    if kind == "unet":
+        attends = fields["attention"]
+        own = {
+            "attention_down": attends,
+            "attention_up": attends,
+            "attention_bottom": True,
+            "block_down": (),
+            "block_up": (),
+            "groups_bottom": fields["groups"],
+            "eps": 1e-6,
+            "scaled": False,
+            "around": False,
+            "shift": 1,
+            "emb": None,
+        }
+    else:
+        own = fields
+    down = [_block("Down", i, own["attention_down"], own["block_down"]) for i in range(levels)]
+    up = [_block("Up", i, own["attention_up"], own["block_up"]) for i in reversed(range(levels))]
+    return {
+        "_class_name": "UNet2DModel",
+        **{name: DEFAULTS[name] for name in ("act_fn", "mid_block_type", "time_embedding_type")},
+        "sample_size": size[0] if size[0] == size[1] else list(size),
+        "in_channels": channels,
+        "out_channels": outputs,
+        "num_class_embeds": classes + 1 if classes else None,
+        "block_out_channels": list(fields["channels"]),
+        "layers_per_block": fields["blocks"],
+        "attention_head_dim": fields["head_width"],
+        "dropout": fields["dropout"],
+        "norm_num_groups": fields["groups"],
+        "attn_norm_num_groups": own["groups_bottom"],
+        "norm_eps": own["eps"],
+        "resnet_time_scale_shift": "scale_shift" if own["scaled"] else "default",
+        "downsample_padding": int(own["around"]),
+        "downsample_type": "resnet" if own["block_down"] else "conv",
+        "upsample_type": "resnet" if own["block_up"] else "conv",
+        "add_attention": own["attention_bottom"],
+        "time_embedding_dim": own["emb"],
+        "flip_sin_to_cos": False,
+        "freq_shift": own["shift"],
+        "down_block_types": down,
+        "up_block_types": up,
+    }
+
+
+def _block(way: str, level: int, attention: Sequence[int], by_block: Sequence[int]) -> str:
+    if level in attention:
+        return f"Attn{way}Block2D"
+    return f"Resnet{way}sampleBlock2D" if level in by_block else f"{way}Block2D"
+
+
+def unet_state(weights: dict[str, Tensor], widths: Sequence[int]) -> dict[str, Tensor]:
+    """Return the weights of a UNet or UNet2D under UNet2DModel's keys.
+
+    The one projection of the time embedding is split into each residual block's, of ``widths`` rows
+    each, and the one projection of an attention into q, k and v. The weights that take numbers
+    about the augmentation are left out: at sampling these numbers are 0.
+    """
+    theirs: dict[str, Tensor] = {}
+    for key, value in weights.items():
+        if key.startswith(("project.", "augmentation.")):
+            continue
+        name = key
+        for ours, other in RENAMES:
+            name = re.sub(ours, other, name)
+        if match := re.search(r"\.qkv\.(weight|bias)$", name):
+            for part, third in zip("qkv", value.chunk(3), strict=True):
+                theirs[name.replace(match[0], f".to_{part}.{match[1]}")] = third.contiguous()
+        else:
+            theirs[name] = value.contiguous()
+    blocks = [k.removesuffix("conv1.weight") for k in theirs if k.endswith("conv1.weight")]
+    for part in ("weight", "bias"):
+        rows = torch.split(weights[f"project.{part}"], list(widths))
+        for block, some in zip(sorted(blocks, key=passed), rows, strict=True):
+            theirs[f"{block}time_emb_proj.{part}"] = some.contiguous()
+    return theirs

@@ -1,0 +1,58 @@
+"""What mezzotint writes beside a model that it exports to diffusers, and reads back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import PositiveInt, TypeAdapter, ValidationError
+
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.diffusion.prediction import PREDICTIONS
+from mezzotint.errors import UserError
+from mezzotint.interop.diffusers_out import OWN
+from mezzotint.strict import first_problem, strict
+
+
+@strict
+class Exported:
+    """The content of mezzotint.json: what diffusers has no place for."""
+
+    prediction: str
+    patch: PositiveInt
+    """patch x patch pixels are folded into channels before the U-Net."""
+    vae_patch: PositiveInt
+    """The same for the autoencoder; 1 without one."""
+    classes: tuple[str, ...]
+    learned_variance: bool
+    defaults: SampleConfig
+    version: Literal[1] = 1
+
+    def __post_init__(self) -> None:
+        PREDICTIONS.check(self.prediction)
+
+
+_ADAPTER = TypeAdapter(Exported)
+
+
+def as_json(facts: Exported) -> dict[str, Any]:
+    """Return the facts as JSON stores them."""
+    found: dict[str, Any] = _ADAPTER.dump_python(facts, mode="json")
+    return found
+
+
+def read(folder: Path) -> Exported | None:
+    """Return what a folder says; None if mezzotint did not export it.
+
+    Raises UserError if this version of mezzotint cannot read it.
+    """
+    path = folder / OWN
+    if not path.exists():
+        return None
+    try:
+        return _ADAPTER.validate_json(path.read_bytes(), strict=True)
+    except ValidationError as error:
+        raise UserError(
+            f"this mezzotint cannot read {path} ({first_problem(error)}): use the version that "
+            "wrote it, or a newer one"
+        ) from None

@@ -1,0 +1,168 @@
+"""A pipeline written for other programs: diffusers, ONNX Runtime, or a Hub's readers."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from mezzotint.diffusion.guidance import DYNAMIC
+from mezzotint.errors import Registry, UserError
+from mezzotint.interop import diffusers_out, onnx_out
+from mezzotint.interop.card import card
+from mezzotint.interop.scheduler import PREDICTIONS
+from mezzotint.interop.scheduler_out import scheduler_config
+from mezzotint.interop.unet_out import unet_config, unet_state
+from mezzotint.networks import VAE
+from mezzotint.networks.unet import UNet
+from mezzotint.networks.unet2d import UNet2D
+from mezzotint.pipeline import saved
+from mezzotint.pipeline.codec import Latents
+from mezzotint.pipeline.exported import Exported, as_json
+
+if TYPE_CHECKING:
+    from mezzotint.pipeline.pipeline import Pipeline
+
+
+def export(
+    pipe: Pipeline, folder: str | Path, format: str = "diffusers", *, license: str = ""
+) -> Path:
+    """Write the model for other programs.
+
+    ```python
+    mz.load("cifar10").export("cifar10-diffusers")
+    ```
+
+    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` loads and samples from. From
+      the same noise it makes the same images. A model with classes, in latents, or of a prediction
+      that diffusers has no name for has a pipeline of its own in the folder, for which diffusers
+      needs ``trust_remote_code=True``. `load` reads the folder back, with the same weights.
+    - "onnx": the network, and of a model in latents the decoder, as ONNX files with any batch size;
+      model.json with the levels and settings of the model's defaults; and sample.py, which samples
+      from them with numpy, onnxruntime and pillow alone. The files are run before they are kept.
+    - "safetensors": what `save` writes.
+
+    Each has a model card, README.md, as the Hugging Face Hub reads it.
+
+    Args:
+        pipe: The model, in float32.
+        folder: Where to write; it must not exist, or be empty.
+        format: "diffusers", "onnx" or "safetensors".
+        license: The license of the weights, as the Hub names it, such as "mit"; "" leaves it open.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: For an unknown format, a folder that is not empty, a model that the format cannot
+            hold, a missing package, or an ONNX file whose output is not the network's.
+    """
+    write, place = FORMATS[format], Path(folder)
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise UserError(f"{place} is not empty: choose another folder")
+    if pipe.net.dtype != torch.float32:
+        raise UserError("the weights are in bf16: load the model in float32 and export that")
+    if pipe.weaker:
+        raise UserError("the model is guided by a weaker one: export the two separately")
+    beside = place.with_name(f".{place.name or 'export'}.partial-{uuid.uuid4().hex}")
+    try:
+        write(pipe, beside)
+        about = card(format, place.name, pipe.classes, pipe.shape, license)
+        (beside / "README.md").write_text(about, encoding="utf-8")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.exists():
+            place.rmdir()
+        beside.rename(place)
+    except OSError as error:
+        raise UserError(f"{place} cannot be written ({error.strerror}): choose another") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return place
+
+
+def _diffusers(pipe: Pipeline, folder: Path) -> None:
+    net = pipe.net
+    if not isinstance(net, UNet | UNet2D):
+        raise UserError(
+            f"a network of class {type(net).__name__} has no counterpart in diffusers: export it "
+            "as onnx"
+        )
+    channels, height, width = pipe.shape
+    if height % net.config.factor or width % net.config.factor:
+        raise UserError(
+            f"the network pads images of {height}x{width}, and diffusers' does not: export it as "
+            "onnx"
+        )
+    patch, fields = net.patch, asdict(net.config)
+    codec = pipe.codec if isinstance(pipe.codec, Latents) else None
+    outputs = (2 if pipe.learned_variance else 1) * channels * patch**2
+    size, clipping = (height // patch, width // patch), pipe.defaults.clipping
+    # What diffusers has no name for, the pipeline in the folder does.
+    own = pipe.prediction not in PREDICTIONS.values() or clipping == "dynamic"
+    parts = diffusers_out.Parts(
+        unet=unet_config(
+            fields["kind"], fields, channels * patch**2, outputs, len(pipe.classes), size
+        ),
+        weights=unet_state(net.state_dict(), net.widths),
+        scheduler=scheduler_config(
+            pipe.schedule, "x0" if own else pipe.prediction, clipping == "static"
+        ),
+        codec=_codec(codec) if codec else None,
+        prediction=pipe.prediction if own else "",
+        dynamic=DYNAMIC if clipping == "dynamic" else 0,
+        patch=patch,
+        facts=as_json(
+            Exported(
+                prediction=pipe.prediction,
+                patch=patch,
+                vae_patch=getattr(codec.vae.config, "patch", 1) if codec else 1,
+                classes=pipe.classes,
+                learned_variance=pipe.learned_variance,
+                defaults=pipe.settled(pipe.defaults),
+            )
+        ),
+    )
+    diffusers_out.write(folder, parts)
+
+
+def _codec(codec: Latents) -> diffusers_out.Codec:
+    vae = codec.vae
+    if not isinstance(vae, VAE):
+        raise UserError(
+            f"an autoencoder of class {type(vae).__name__} cannot be written for diffusers: export "
+            "the model as onnx"
+        )
+    scale, shift = (1 / codec.std.double()).tolist(), codec.mean.double().tolist()
+    return diffusers_out.Codec(
+        asdict(vae.config), vae.image_channels, vae.state_dict(), scale, shift
+    )
+
+
+def _onnx(pipe: Pipeline, folder: Path) -> None:
+    how = pipe.settled(pipe.defaults)
+    decoder = pipe.codec.pixels if isinstance(pipe.codec, Latents) else None
+    model = onnx_out.Model(
+        net=pipe.net,
+        shape=pipe.shape,
+        classes=pipe.classes,
+        prediction=pipe.prediction,
+        grid=pipe.grid(how),
+        guidance=how.guidance if pipe.classes else 1.0,
+        clip=how.clipping == "static",
+        decoder=decoder,
+    )
+    onnx_out.write(folder, model)
+
+
+def _safetensors(pipe: Pipeline, folder: Path) -> None:
+    saved.save(pipe, folder)
+
+
+FORMATS: Registry[Callable[[Pipeline, Path], None]] = Registry(
+    "format", {"diffusers": _diffusers, "onnx": _onnx, "safetensors": _safetensors}
+)

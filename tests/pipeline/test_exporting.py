@@ -1,0 +1,212 @@
+"""Exported models: the same images in diffusers and ONNX Runtime, and what is refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import mezzotint as mz
+from mezzotint.networks import VAE, DiT, DiTConfig, UNet, UNetConfig, VAEConfig
+from mezzotint.networks.unet2d import UNet2D, UNet2DConfig
+from mezzotint.pipeline.codec import Latents
+from mezzotint.pipeline.exporting import FORMATS
+
+diffusers = pytest.importorskip("diffusers")
+diffusers.utils.logging.set_verbosity_error()
+diffusers.utils.logging.disable_progress_bar()
+
+SIDE = 16
+CLASSES = ("cat", "dog", "ship")
+SMALL = UNetConfig(channels=(32, 64), blocks=1, attention=(1,), head_width=32)
+
+
+def pipeline(net: nn.Module, shape: tuple[int, int, int], **fields: Any) -> mz.Pipeline:
+    """A pipeline of random weights whose outputs are of a size that matters."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.copy_(torch.randn(weight.shape) / max(1, weight[0].numel()) ** 0.5 * 0.8)
+    settings = {"schedule": mz.cosine(1000), "prediction": "v", "classes": CLASSES, **fields}
+    net = net.eval().requires_grad_(False)
+    return mz.Pipeline(net=net, shape=shape, **settings)
+
+
+def of_pixels(config: UNetConfig = SMALL, classes: int = 3, **fields: Any) -> mz.Pipeline:
+    net = UNet(config, 3, classes)
+    return pipeline(net, (3, SIDE, SIDE), classes=CLASSES[:classes], **fields)
+
+
+def in_latents(patch: int) -> mz.Pipeline:
+    vae = VAE(VAEConfig(channels=(32, 32), blocks=1, latent=2, attention=False, patch=patch), 3)
+    codec = Latents(vae.eval(), torch.tensor([0.1, -0.2]), torch.tensor([1.5, 0.7]))
+    net = UNet(SMALL, 2, 3)
+    how = mz.SampleConfig(clipping="none")
+    return pipeline(net, (2, SIDE, SIDE), codec=codec, defaults=how)
+
+
+MODELS = {
+    "unconditional eps": lambda: of_pixels(classes=0, prediction="eps", schedule=mz.linear(1000)),
+    "with classes": of_pixels,
+    "folded, flow": lambda: of_pixels(replace(SMALL, patch=2), prediction="flow"),
+    "edm, dynamic clipping": lambda: of_pixels(
+        prediction="edm", defaults=mz.SampleConfig(clipping="dynamic")
+    ),
+    "x0, shifted": lambda: of_pixels(prediction="x0", schedule=mz.shifted(mz.cosine(1000), 0.5)),
+    "adm": lambda: pipeline(
+        UNet2D(
+            UNet2DConfig(
+                channels=(32, 64),
+                blocks=1,
+                attention_down=(1,),
+                attention_up=(1,),
+                block_down=(0,),
+                block_up=(1,),
+                scaled=True,
+            ),
+            3,
+            3,
+        ),
+        (3, SIDE, SIDE),
+    ),
+    "latents": lambda: in_latents(1),
+    "latents, folded": lambda: in_latents(2),
+}
+
+
+@pytest.fixture(params=MODELS, ids=list(MODELS))
+def pipe(request: pytest.FixtureRequest) -> mz.Pipeline:
+    made: mz.Pipeline = MODELS[request.param]()
+    return made
+
+
+def noise(pipe: mz.Pipeline, count: int = 3) -> Tensor:
+    return torch.randn(count, *pipe.shape, generator=torch.Generator().manual_seed(1))
+
+
+def test_diffusers_makes_the_same_images(pipe: mz.Pipeline, tmp_path: Path) -> None:
+    pipe.export(tmp_path / "model")
+    theirs = diffusers.DiffusionPipeline.from_pretrained(
+        tmp_path / "model", trust_remote_code=True, local_files_only=True
+    )
+    theirs.set_progress_bar_config(disable=True)
+    x, how = noise(pipe), {"sampler": "ddim", "steps": 10, "spacing": "trailing"}
+    if isinstance(theirs, diffusers.DDIMPipeline):
+        grid, seen = pipe.grid(mz.SampleConfig(steps=10)), x
+        theirs.scheduler.set_timesteps(10)
+        for t in theirs.scheduler.timesteps:
+            output = theirs.unet(seen, t).sample
+            step = theirs.scheduler.step(output, t, seen, use_clipped_model_output=True)
+            seen = step.prev_sample
+        assert len(grid) == 11
+        made = (seen / 2 + 0.5).clamp(0, 1)
+        ours = pipe.sample(3, noise=x, **how)
+    else:
+        made = theirs(
+            latents=x,
+            class_labels=[0, 2, 1],
+            guidance_scale=2.0,
+            num_inference_steps=10,
+            output_type="pt",
+        ).images
+        ours = pipe.sample(3, [0, 2, 1], noise=x, guidance=2.0, **how)
+    assert ours.float().std() > 10
+    assert ((255 * made).round() - ours.float()).abs().max() <= 1
+
+
+def test_what_was_exported_is_read_back_to_the_bit(pipe: mz.Pipeline, tmp_path: Path) -> None:
+    back = mz.load(pipe.export(tmp_path / "model"))
+    for name, weight in pipe.net.state_dict().items():
+        assert torch.equal(back.net.state_dict()[name], weight), name
+    assert torch.allclose(back.schedule.alpha, pipe.schedule.alpha, rtol=1e-12)
+    for name in ("prediction", "shape", "classes", "learned_variance", "defaults"):
+        assert getattr(back, name) == getattr(pipe, name)
+    apart = back.sample(2, noise=noise(pipe, 2), steps=3).int()
+    assert (apart - pipe.sample(2, noise=noise(pipe, 2), steps=3).int()).abs().max() <= 1
+
+
+def example(folder: Path) -> ModuleType:
+    """The example that is exported with a model."""
+    spec = importlib.util.spec_from_file_location("sample", folder / "sample.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Own(nn.Module):
+    """A network of the user's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.label, self.conv = nn.Embedding(4, 3), nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        given = torch.full((len(x),), 3) if labels is None else labels
+        level = (t / 1000)[:, None, None, None]
+        return self.conv(x * (1 - level)) + self.label(given)[:, :, None, None]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["own", *(pytest.param(name, marks=pytest.mark.slow) for name in ("folded, flow", "latents"))],
+)
+def test_the_example_without_torch_makes_the_same_images(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    pipe = pipeline(Own(), (3, SIDE, SIDE)) if name == "own" else MODELS[name]()
+    how = replace(pipe.defaults, steps=6, guidance=2.0)
+    pipe = replace(pipe, defaults=how)
+    folder = pipe.export(tmp_path / "model", "onnx")
+    assert json.loads((folder / "model.json").read_text())["classes"] == list(CLASSES)
+    assert "torch" not in (folder / "sample.py").read_text()
+    x = noise(pipe)
+    made = example(folder).sample(3, [0, 2, 1], noise=x.numpy())
+    ours = pipe.sample(3, [0, 2, 1], noise=x).permute(0, 2, 3, 1).numpy()
+    assert np.abs(made.astype(int) - ours).max() <= 1
+
+
+def test_safetensors_are_what_save_writes(tmp_path: Path) -> None:
+    pipe = of_pixels()
+    back = mz.load(pipe.export(tmp_path / "model", "safetensors", license="mit"))
+    assert back.digest == pipe.digest
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert card.startswith("---\nlicense: mit\nlibrary_name: mezzotint\n")
+    assert "| 2 | ship |" in card
+
+
+def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
+    dit = pipeline(DiT(DiTConfig(width=32, depth=1, heads=2), 3, 3), (3, 16, 16))
+    odd = replace(of_pixels(), shape=(3, 15, 16))
+    cases = [
+        (dit, "a network of class DiT has no counterpart in diffusers"),
+        (odd, "pads images of 15x16, and diffusers' does not"),
+        (of_pixels().in_precision("bf16"), "the weights are in bf16"),
+    ]
+    for pipe, message in cases:
+        with pytest.raises(mz.UserError, match=message):
+            pipe.export(tmp_path / "model")
+    with pytest.raises(mz.UserError, match="unknown format 'tflite': choose one of diffusers"):
+        of_pixels().export(tmp_path / "model", "tflite")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(mz.UserError, match="mine is not empty: choose another folder"):
+        of_pixels().export(tmp_path / "mine")
+    assert [*FORMATS] == ["diffusers", "onnx", "safetensors"]
+
+
+def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    with pytest.raises(mz.UserError, match=r"onnxscript is missing: .*mezzotint\[onnx\]"):
+        of_pixels().export(tmp_path / "model", "onnx")
+    assert not (tmp_path / "model").exists()
