@@ -33,6 +33,7 @@ LANGUAGES = {
 }
 RUN_BY = {  # the test that runs a page's examples in Python
     "README.md": "test_python",
+    "docs/export.md": "test_python",
     "docs/extending.md": "test_extending",
     "docs/index.md": "test_python",
     "docs/maths.md": "test_docs",

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "python.md"
 OTHERS = (
     ROOT / "README.md",
+    ROOT / "docs" / "export.md",
     ROOT / "docs" / "index.md",
     *sorted((ROOT / "src").rglob("README.md")),
 )

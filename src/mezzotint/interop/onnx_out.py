@@ -150,6 +150,5 @@ def _exported(path: Path, module: nn.Module, inputs: dict[str, Tensor]) -> None:
         apart = float((found - expected).abs().max() / expected.abs().max().clamp(min=1))
         if not apart <= TOLERANCE:
             raise UserError(
-                f"ONNX Runtime's output differs by {apart:.2g} from the "
-                "network's: nothing is kept"
+                f"ONNX Runtime's output differs by {apart:.2g} from the network's: nothing is kept"
             )

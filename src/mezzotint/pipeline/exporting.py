@@ -67,6 +67,11 @@ def export(
         raise UserError(f"{place} is not empty: choose another folder")
     if pipe.net.dtype != torch.float32:
         raise UserError("the weights are in bf16: load the model in float32 and export that")
+    if pipe.few_step and format != "safetensors":
+        raise UserError(
+            "a few-step model samples in its own way, which only mezzotint knows: export it as "
+            "safetensors"
+        )
     if pipe.weaker:
         raise UserError("the model is guided by a weaker one: export the two separately")
     beside = place.with_name(f".{place.name or 'export'}.partial-{uuid.uuid4().hex}")
