@@ -19,6 +19,7 @@ from mezzotint.networks import VAE, DiT, DiTConfig, UNet, UNetConfig, VAEConfig
 from mezzotint.networks.unet2d import UNet2D, UNet2DConfig
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.exporting import FORMATS
+from mezzotint.pipeline.few_step import FewStep
 
 diffusers = pytest.importorskip("diffusers")
 diffusers.utils.logging.set_verbosity_error()
@@ -210,3 +211,11 @@ def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(mz.UserError, match=r"onnxscript is missing: .*mezzotint\[onnx\]"):
         of_pixels().export(tmp_path / "model", "onnx")
     assert not (tmp_path / "model").exists()
+
+
+def test_a_few_step_model_leaves_as_safetensors_alone(tmp_path: Path) -> None:
+    pipe = replace(of_pixels(), few_step=FewStep(2.0))
+    for format in ("diffusers", "onnx"):
+        with pytest.raises(mz.UserError, match="which only mezzotint knows: export it as safet"):
+            pipe.export(tmp_path / "model", format)
+    assert list(tmp_path.iterdir()) == []
