@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 import mezzotint as mz
+from mezzotint.data.values import Values
 from mezzotint.networks import VAE, DiT, DiTConfig, UNet, UNetConfig, VAEConfig
 from mezzotint.networks.unet2d import UNet2D, UNet2DConfig
-from mezzotint.pipeline.codec import Latents
+from mezzotint.pipeline.codec import Latents, Pixels
 from mezzotint.pipeline.exporting import FORMATS
 from mezzotint.pipeline.few_step import FewStep
 
@@ -211,6 +212,13 @@ def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(mz.UserError, match=r"onnxscript is missing: .*mezzotint\[onnx\]"):
         of_pixels().export(tmp_path / "model", "onnx")
     assert not (tmp_path / "model").exists()
+
+
+def test_a_model_of_other_values_leaves_as_safetensors_alone(tmp_path: Path) -> None:
+    pipe = replace(of_pixels(), codec=Pixels(Values("float32", -2.0, 2.0)))
+    with pytest.raises(mz.UserError, match="make images of 8 bits: export it as safetensors"):
+        pipe.export(tmp_path / "model")
+    assert mz.load(pipe.export(tmp_path / "model", "safetensors")).values == pipe.values
 
 
 def test_a_few_step_model_leaves_as_safetensors_alone(tmp_path: Path) -> None:

@@ -72,6 +72,11 @@ def export(
             "a few-step model samples in its own way, which only mezzotint knows: export it as "
             "safetensors"
         )
+    if not pipe.values.eight_bit and format != "safetensors":
+        raise UserError(
+            f"the model's images are {pipe.values}, and other programs make images of 8 bits: "
+            "export it as safetensors"
+        )
     if pipe.weaker:
         raise UserError("the model is guided by a weaker one: export the two separately")
     beside = place.with_name(f".{place.name or 'export'}.partial-{uuid.uuid4().hex}")
