@@ -99,7 +99,7 @@ def rms(a: Tensor, b: Tensor) -> float:
 
 def distinct() -> list[str]:
     """The samplers, without dpmpp_1, which is ddim."""
-    return [name for name in SAMPLERS if name != "dpmpp_1"]
+    return [name for name, s in SAMPLERS.items() if name != "dpmpp_1" and not s.few_step]
 
 
 def calls(bench: Bench, out: Path, counts: dict[int, int]) -> list[str]:

@@ -112,7 +112,10 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
         ("train glyphs-ddpm --lr inf", "lr: input should be a finite number"),
         ("train glyphs-ddpm --ema-halflife 0.9999", "ema_halflife: input should be greater than"),
         ("train glyphs-ddpm --steps 1001", "--steps is 1001: choose 1 to 1000"),
-        ("train glyphs-ddpm --sampler ddpm --eta 0.5", "--eta is for ddim, hybrid: leave it out"),
+        (
+            "train glyphs-ddpm --sampler ddpm --eta 0.5",
+            "--eta is for ddim, hybrid, consistency: leave it out",
+        ),
         ("train glyphs-ddpm --seed -1", "seed: input should be greater than"),
         ("train glyphs-ddpm --data ~nobody/pictures", "there is no data set, file or folder"),
         ("train glyphs-ddpm --data nowhere", "there is no data set, file or folder 'nowhere'"),
@@ -130,7 +133,10 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
             f"unknown sampler 'nonsense': choose one of {', '.join(SAMPLERS)}",
         ),
         ("sample RUN --nfe 1 --sampler heun", "a budget of 1 denoiser calls is below what"),
-        ("sample RUN --eta 0.5 --sampler heun", "--eta is for ddim, hybrid: leave it out"),
+        (
+            "sample RUN --eta 0.5 --sampler heun",
+            "--eta is for ddim, hybrid, consistency: leave it out",
+        ),
         ("sample RUN --interval 5 0.2", "give the lower end first"),
         ("sample RUN --interval 1e6 1e7", "no level of the grid has 1e+06 <= sigma / alpha"),
         ("sample RUN --knots 3 1", "--knots and the spacing knots belong together"),
@@ -547,7 +553,10 @@ def test_what_only_the_old_choice_took_goes_with_it(
 def test_what_is_asked_for_beside_another_choice_must_still_fit_it(trained, capsys) -> None:
     recommend(trained, eta=0.5, spacing="knots", knots=(9.0, 0.1))
     for flags, message in (
-        ("--sampler heun --eta 0.5", "--eta is for ddim, hybrid: leave it out with heun"),
+        (
+            "--sampler heun --eta 0.5",
+            "--eta is for ddim, hybrid, consistency: leave it out with heun",
+        ),
         ("--spacing karras --knots 9 0.1", "--knots and the spacing knots belong together"),
         ("--sampler", "--sampler"),
         ("--spacing round", "choose one of leading, trailing"),

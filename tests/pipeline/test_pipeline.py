@@ -49,7 +49,8 @@ def test_pictures_are_uint8(pipe: mz.Pipeline) -> None:
     assert len(images.unique()) > 50
 
 
-STOCHASTIC = [name for name in SAMPLERS if SAMPLERS[name].stochastic]
+ORDINARY = [name for name, sampler in SAMPLERS.items() if not sampler.few_step]
+STOCHASTIC = [name for name in ORDINARY if SAMPLERS[name].stochastic]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,10 @@ def test_bf16_makes_nearly_the_same_pictures(pipe: mz.Pipeline) -> None:
         ({"steps": 0}, "steps: input should be greater than 0"),
         ({"steps": 1001}, "`steps` is 1001: choose 1 to 1000"),
         ({"sampler": "euler"}, "unknown sampler 'euler': choose one of ddpm, ddim, heun"),
-        ({"sampler": "heun", "eta": 0.5}, "`eta` is for ddim, hybrid: leave it out with heun"),
+        (
+            {"sampler": "heun", "eta": 0.5},
+            "`eta` is for ddim, hybrid, consistency: leave it out with heun",
+        ),
         ({"spacing": "random"}, "unknown spacing 'random': choose one of leading"),
         ({"spacing": "knots"}, "`knots` and the spacing knots belong together"),
         ({"spacing": "knots", "knots": (1.0, 2.0)}, "`knots` must fall strictly"),
@@ -233,9 +237,6 @@ def test_an_unconditional_model_takes_neither_labels_nor_guidance(uncond: mz.Pip
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Optimised grids measured against a coarser path."""
     monkeypatch.setattr(optimised_grid, "FINE", 12)
-
-
-ORDINARY = [name for name, sampler in SAMPLERS.items() if not sampler.few_step]
 
 
 def calls(pipe: mz.Pipeline) -> list[int]:
