@@ -137,6 +137,8 @@ def _built(task: _Task, skip_bad: bool, folder: Path, notes: tuple[str, ...]) ->
             if isinstance(pixels, UnreadableImage):
                 bad.append((item, pixels))
             else:
+                if not labels:
+                    task.values(pixels.dtype)  # refuses a range at the first image
                 writer.add(item.name, pixels)
                 labels.append(item.label)
             bar.advance(line)
