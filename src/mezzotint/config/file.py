@@ -14,6 +14,7 @@ from mezzotint.config import migrations
 from mezzotint.config.experiment import Configuration
 from mezzotint.config.paths import located
 from mezzotint.errors import Damaged, UserError
+from mezzotint.storage.parse import content as content_of
 from mezzotint.storage.parse import parsed
 from mezzotint.strict import first_problem
 
@@ -49,7 +50,7 @@ def read(path: Path, home: Path | None = None) -> Configuration:
     """
     alien = Damaged(f"{path} is not a configuration: give a file that mezzotint wrote")
     try:
-        content = parsed(path.read_bytes())
+        content = parsed(content_of(path))
         version = operator.index(content.pop("version"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise alien from None

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mezzotint.errors import Damaged, UserError
-from mezzotint.storage.parse import parsed
+from mezzotint.storage.parse import content, parsed
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 # A file of weights, or the index of several: in safetensors or pickled, of a variant or not.
@@ -30,12 +30,12 @@ OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 def json_object(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; Damaged if there is none."""
     try:
-        content = parsed(path.read_bytes())
+        found = parsed(content(path))
     except (OSError, ValueError):
-        content = None
-    if not isinstance(content, dict):
+        found = None
+    if not isinstance(found, dict):
         raise Damaged(f"{path} is missing or is not a JSON object: save or fetch it again")
-    return content
+    return found
 
 
 def weights(folder: Path) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from PIL import Image
 
@@ -47,7 +48,7 @@ def curves(runs: Sequence[Run]) -> Section | None:
 
 def grids(run: Run) -> Section | None:
     """Up to six grids of images of the training, evenly spaced and with the last; None without."""
-    paths = sorted(p for p in (run.folder / "samples").glob("*.png") if p.stem.isdecimal())
+    paths = sorted(p for p in (run.folder / "samples").glob("*.png") if _is_grid(p))
     count = min(GRIDS, len(paths))
     images = []
     bad = []
@@ -64,6 +65,10 @@ def grids(run: Run) -> Section | None:
     if bad:
         text += f" Not shown, for it cannot be read: {', '.join(bad)}."
     return Section("During training", text, images=images) if images or bad else None
+
+
+def _is_grid(path: Path) -> bool:
+    return path.stem.isdecimal() and path.is_file()
 
 
 def _chart(

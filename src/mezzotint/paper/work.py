@@ -19,7 +19,7 @@ from mezzotint.errors import UserError
 from mezzotint.paper.plan import Plan, Row
 from mezzotint.run.folder import check_run
 from mezzotint.storage import files
-from mezzotint.storage.parse import parsed
+from mezzotint.storage.parse import content, parsed
 
 PIXELS = ("linear", "cosine", "adaptive")  # the models of experiments A, B and D
 
@@ -115,8 +115,8 @@ def _with_data(plan: Plan) -> Work:
 
 def _read(plan: Path) -> dict[str, Any]:
     try:
-        known = parsed(plan.read_bytes())
-    except ValueError:
+        known = parsed(content(plan))
+    except (OSError, ValueError):
         known = None
     if not isinstance(known, dict):
         raise UserError(f"{plan} is damaged: restore it, or choose another `out`")

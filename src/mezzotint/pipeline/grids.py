@@ -20,7 +20,7 @@ from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.errors import UserError
 from mezzotint.storage import files
 from mezzotint.storage.cache import cache_folder
-from mezzotint.storage.parse import parsed
+from mezzotint.storage.parse import content, parsed
 
 if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline
@@ -61,6 +61,6 @@ def remembered(file: Path, measure: Callable[[], list[float]]) -> list[float]:
         file.parent.mkdir(exist_ok=True)
         files.replace(file, json.dumps({"sigma/alpha": measure()}))
     try:
-        return [float(knot) for knot in parsed(file.read_bytes())["sigma/alpha"]]
-    except (ValueError, KeyError, TypeError):
+        return [float(knot) for knot in parsed(content(file))["sigma/alpha"]]
+    except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{file} is damaged: delete it, and it will be computed again") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mezzotint.errors import Damaged, UserError
 from mezzotint.storage import checkpoint
-from mezzotint.storage.parse import parsed
+from mezzotint.storage.parse import content, parsed
 
 MODELS = Path(__file__).parents[1] / "pretrained"
 FORMAT = 1  # version of such a folder; it rises when older readers cannot read a newer one
@@ -45,7 +45,7 @@ def verify(folder: Path) -> None:
     """
     form = FORMAT
     with suppress(OSError, ValueError, AttributeError):  # checkpoint.verify reports these
-        form = parsed((folder / checkpoint.MANIFEST).read_bytes()).get("format", FORMAT)
+        form = parsed(content(folder / checkpoint.MANIFEST)).get("format", FORMAT)
     if form != FORMAT:
         raise UserError(
             f"{folder} has format {form} but this mezzotint reads {FORMAT}: update mezzotint"

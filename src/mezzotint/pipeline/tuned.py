@@ -21,6 +21,7 @@ from mezzotint.pipeline import shipped
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.pipeline.summary import in_words
 from mezzotint.storage import files
+from mezzotint.storage.parse import content
 from mezzotint.strict import first_problem, strict
 
 NAME = "recommended.json"
@@ -73,7 +74,7 @@ def read(folder: Path) -> Recommended | None:
     Raises UserError for a file that cannot be read, or for settings that do not exist.
     """
     try:
-        return _ADAPTER.validate_json((folder / NAME).read_bytes(), strict=True)
+        return _ADAPTER.validate_json(content(folder / NAME), strict=True)
     except FileNotFoundError:
         return None
     except OSError as error:

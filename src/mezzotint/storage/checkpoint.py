@@ -22,7 +22,7 @@ from torch import Tensor
 
 from mezzotint.errors import Damaged, UserError
 from mezzotint.storage.files import is_utf8, sync, written
-from mezzotint.storage.parse import parsed
+from mezzotint.storage.parse import content, parsed
 
 T = TypeVar("T")
 MANIFEST = "manifest.json"
@@ -115,7 +115,7 @@ def sums(checkpoint: Path) -> dict[str, str]:
     Raises Damaged unless the manifest names every file that is read.
     """
     try:
-        found = parsed((checkpoint / MANIFEST).read_bytes())["sha256"]
+        found = parsed(content(checkpoint / MANIFEST))["sha256"]
         wanted = {str(name): str(digest) for name, digest in found.items()}
         there = [path.name for path in checkpoint.iterdir()]
     except (OSError, ValueError, KeyError, AttributeError, TypeError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.storage.files import written
-from mezzotint.storage.parse import parsed
+from mezzotint.storage.parse import content, parsed
 
 
 def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
@@ -18,7 +18,7 @@ def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
     A line that is not a JSON object in UTF-8, such as one that a crash cut short, is left out.
     """
     found = []
-    for line in path.read_bytes()[start:].splitlines() if path.exists() else ():
+    for line in content(path)[start:].splitlines() if path.is_file() else ():
         with suppress(ValueError):
             found.append(parsed(line.decode()))
     return [row for row in found if isinstance(row, dict)]

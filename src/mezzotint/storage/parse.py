@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 from typing import Any
+
+
+def content(path: Path) -> bytes:
+    """Return what is in a file. Raises OSError for what is none, as a pipe, which never ends."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    return path.read_bytes()
 
 
 def parsed(text: str | bytes) -> Any:
