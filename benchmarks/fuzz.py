@@ -14,6 +14,7 @@ failures. Act i follows from the seed and i alone: ``--first i --acts 1`` repeat
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -168,15 +169,19 @@ def spoil(home: Path, draw: random.Random) -> tuple[str, bool]:
 # Commands in processes of their own.
 
 
-def call(work: Callable[[], int], log: Path, kill_after: float | None = None) -> tuple[int, str]:
-    """Run ``work`` in a fork; return its exit code, and what it and its hang or memory wrote."""
-    log.write_text("")
+def call(work: Callable[[], int], kill_after: float | None = None) -> tuple[int, str]:
+    """Run ``work`` in a fork; return its exit code, and what it wrote, with a hang or its memory.
+
+    It writes to a pipe, which no limit of files holds for.
+    """
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 1 << 20)
     if not (child := os.fork()):
         code = 70
         try:
-            file = os.open(log, os.O_WRONLY | os.O_APPEND)
-            os.dup2(file, 1)
-            os.dup2(file, 2)
+            os.dup2(write, 1)
+            os.dup2(write, 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
             code = work()
         except SystemExit as stop:
             code = int(stop.code or 0)
@@ -186,6 +191,7 @@ def call(work: Callable[[], int], log: Path, kill_after: float | None = None) ->
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+    hung = False
     begun, patience = time.monotonic(), PATIENCE if kill_after is None else kill_after
     while True:
         found, status, used = os.wait4(child, os.WNOHANG)
@@ -194,11 +200,13 @@ def call(work: Callable[[], int], log: Path, kill_after: float | None = None) ->
         if time.monotonic() - begun > patience:
             os.kill(child, signal.SIGKILL)
             _, status, used = os.wait4(child, 0)
-            if kill_after is None:
-                return -9, "it hung"
+            hung = kill_after is None
             break
         time.sleep(0.005)
-    said = log.read_text(errors="replace")
+    os.close(write)
+    with open(read, "rb") as end:
+        said = end.read().decode(errors="replace")
+    said += "\nit hung\n" * hung
     if used.ru_maxrss * 1024 > MEMORY:
         said += "\nit took too much memory\n"
     return os.waitstatus_to_exitcode(status), said
@@ -313,7 +321,7 @@ def right(home: Path) -> Right:
     found = set()
     for source in ("run", "run/checkpoints/step-4", "model"):
         out = home.parent / "right" / source.replace("/", "-")
-        code, said = call(command("sample", home / source, *SAMPLE, "--out", out), home / "log")
+        code, said = call(command("sample", home / source, *SAMPLE, "--out", out))
         assert code == 0, said
         found.add(sampled(out))
     return Right(trained(home / "whole"), frozenset(found))
@@ -329,23 +337,23 @@ def perform(number: int, seed: int, template: Path, home: Path, expected: Right)
     os.environ["MEZZOTINT_CACHE"] = str(home / "cache")
     draw = random.Random(f"{seed} {number}")
     kind = draw.choices(("spoil", "kill", "limit"), (8, 1, 1))[0]
-    run, log = home / "run", home / "log"
+    run = home / "run"
     resume = command("train", "--resume", run)
     if kind == "spoil":
         said, sealed = spoil(home, draw)
         name, words = draw.choice(commands(home))
         act = Act(number, said, name)
-        judge(act, *call(command(*words), log))
+        judge(act, *call(command(*words)))
         if act.outcome == "result" and not sealed:
             compare(act, home, expected)
         return act
     act = Act(number, kind, "train")
     if kind == "kill":
-        call(resume, log, kill_after=draw.uniform(0, 2))
+        call(resume, kill_after=draw.uniform(0, 2))
     else:
-        judge(act, *call(limited(resume, draw.choice((0, 100, 2_000, 20_000, 60_000))), log))
+        judge(act, *call(limited(resume, draw.choice((0, 100, 2_000, 20_000, 60_000)))))
     again = Act(number, kind, "train")
-    judge(again, *call(resume, log))
+    judge(again, *call(resume))
     compare(again, home, expected)
     return Act(number, kind, "train", again.outcome, [*act.problems, *again.problems])
 
@@ -399,7 +407,7 @@ def fuzz(numbers: range, seed: int, out: Path) -> list[Act]:
     out.mkdir(parents=True)
     template, done = out / "act", []  # one path, which is in the files
     os.environ["MEZZOTINT_CACHE"] = str(template / "cache")
-    code, said = call(lambda: build(template), out / "log")
+    code, said = call(lambda: build(template))
     assert code == 0, said
     expected = right(template)
     template.rename(out / "template")

@@ -447,3 +447,18 @@ def test_a_run_whose_path_is_not_utf_8_is_read(trained: Path, capsys: CapSys) ->
     code, _, err = call(capsys, "train", "--resume", str(moved))
     assert (code, err.count("\n")) == (2, 1)
     assert "is not UTF-8" in err
+
+
+def test_pipes_in_a_run_are_not_waited_for(trained: Path) -> None:
+    for name in ("recommended.json", "log.jsonl", "samples/000000096.png"):
+        (trained / name).unlink(missing_ok=True)
+        os.mkfifo(trained / name)
+    with pytest.warns(UserWarning, match=r"recommended.json is ignored"):
+        mz.load(trained)
+    shown = read_run(trained, "run")
+    assert (shown.log, history.grids(shown)) == ([], None)
+    state = newest(trained) / "state.json"
+    state.unlink()
+    os.mkfifo(state)
+    with pytest.warns(UserWarning, match="state.json is missing; using step-8 instead"):
+        resumed(trained)

@@ -21,7 +21,7 @@ from mezzotint.data.prepared import Prepared
 from mezzotint.errors import UserError
 from mezzotint.storage.arrays import SUMMED, crc, create, nchw
 from mezzotint.storage.cache import cache_folder, check_room, kept
-from mezzotint.storage.parse import parsed
+from mezzotint.storage.parse import content, parsed, regular
 from mezzotint.storage.progress import progress
 
 Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -117,8 +117,8 @@ def prepare_latents(
 def _load(entry: Path) -> PreparedLatents | None:
     """The entry, or None where it is missing or damaged."""
     try:
-        meta = parsed((entry / "meta.json").read_bytes())
-        moments = np.load(entry / "moments.npy", mmap_mode="r")
+        meta = parsed(content(entry / "meta.json"))
+        moments = np.load(regular(entry / "moments.npy"), mmap_mode="r")
         if [*moments.shape] != meta["shape"] or meta["sum"] != _sum(meta):
             return None
         if moments.nbytes <= SUMMED and crc(moments) != meta["moments"]:

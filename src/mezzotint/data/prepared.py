@@ -14,7 +14,7 @@ from mezzotint.data.sizes import Size
 from mezzotint.data.values import EIGHT_BIT, Bounds, Values, from_json
 from mezzotint.errors import counted
 from mezzotint.storage.arrays import SUMMED, crc
-from mezzotint.storage.parse import parsed
+from mezzotint.storage.parse import content, parsed, regular
 
 Labels = npt.NDArray[np.int64]
 
@@ -103,9 +103,9 @@ def load(entry: Path) -> Prepared | None:
     The sum of labels and facts is checked, and of arrays up to `SUMMED` bytes that of the pixels.
     """
     try:
-        meta = parsed((entry / "meta.json").read_bytes())
-        images = np.load(entry / "images.npy", mmap_mode="r")
-        labels = np.load(entry / "labels.npy")
+        meta = parsed(content(entry / "meta.json"))
+        images = np.load(regular(entry / "images.npy"), mmap_mode="r")
+        labels = np.load(regular(entry / "labels.npy"))
         if [*images.shape] != meta["shape"] or labels.shape != images.shape[:1]:
             return None
         if meta["sum"] != sum_of(meta, labels):

@@ -30,7 +30,7 @@ from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.pipeline.sampling import Request
 from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
-from mezzotint.storage.parse import parsed
+from mezzotint.storage.parse import parsed, regular
 
 MARK = "mezzotint sample"  # in a grid's PNG: how many samples it belongs to, and how they are made
 GRID = 256  # samples that a grid shows at most
@@ -176,9 +176,9 @@ def _read(path: Path) -> np.ndarray:
     values = path.with_suffix(".npy")
     try:
         if values.exists():
-            whole: np.ndarray = np.load(values)
+            whole: np.ndarray = np.load(regular(values))
             return whole
-        with Image.open(path, formats=["PNG"]) as image:
+        with Image.open(regular(path), formats=["PNG"]) as image:
             array = np.asarray(image)
     except (OSError, SyntaxError, ValueError):
         raise UserError(f"{path} is damaged: delete it, and it is made again") from None
@@ -189,7 +189,7 @@ def _mark(out: Path) -> dict[str, Any]:
     """Return what the grid of an earlier request records about its samples, or {}."""
     mark: Any = {}
     # Not Image.open, which refuses large images.
-    with suppress(OSError, SyntaxError, ValueError), PngImageFile(grid_of(out)) as image:
+    with suppress(OSError, SyntaxError, ValueError), PngImageFile(regular(grid_of(out))) as image:
         mark = parsed(image.info.get(MARK, "{}"))
     if isinstance(mark, int):  # before 0.1: their number alone
         return {"n": mark}

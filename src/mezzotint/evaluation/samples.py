@@ -24,6 +24,7 @@ from mezzotint.errors import UserError
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import arrays, files
 from mezzotint.storage.cache import cache_folder, writing
+from mezzotint.storage.parse import regular
 
 Follow = Callable[[str, float, int], None]  # what is under way, how much is done, of how many
 
@@ -103,7 +104,7 @@ def stored(folder: Path, start: int, end: int, batch: int) -> Iterator[Tensor]:
     for i in range(start // batch, -(-end // batch)):
         path = block(folder, i)
         try:
-            images = torch.from_numpy(arrays.load_summed(path))
+            images = torch.from_numpy(arrays.load_summed(regular(path)))
         except (OSError, EOFError, ValueError):
             raise UserError(f"{path} is damaged: delete it, and it will be made again") from None
         yield images[max(0, start - i * batch) : end - i * batch]

@@ -24,6 +24,7 @@ from mezzotint.storage import checkpoint
 from mezzotint.storage.files import replace as replace_file
 from mezzotint.storage.files import written
 from mezzotint.storage.log import read as read_log
+from mezzotint.storage.parse import regular
 
 BEST = "best"  # the checkpoint with the best figure measured in training
 SAVED = ".saved"  # "1" once a run has saved a checkpoint, before that "0"
@@ -135,7 +136,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     with written(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
+        file = regular(folder / ".lock").open("w")
     with file:
         if sys.platform != "win32":
             import fcntl

@@ -17,6 +17,7 @@ from mezzotint.run.job import Job
 from mezzotint.run.stop import Stop
 from mezzotint.storage.files import beside, written
 from mezzotint.storage.log import read
+from mezzotint.storage.parse import regular
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -30,7 +31,7 @@ def grid(folder: Path, images: int) -> Path:
 def is_drawn(folder: Path, images: int) -> bool:
     """Whether a run's grid after so many images is there, and whole."""
     try:
-        with Image.open(grid(folder, images), formats=["PNG"]) as image:
+        with Image.open(regular(grid(folder, images)), formats=["PNG"]) as image:
             image.load()
     except (OSError, SyntaxError, ValueError):
         return False

@@ -9,10 +9,15 @@ from typing import Any
 
 
 def content(path: Path) -> bytes:
-    """Return what is in a file. Raises OSError for what is none, as a pipe, which never ends."""
+    """Return what is in a file. Raises OSError for what is not a file; see `regular`."""
+    return regular(path).read_bytes()
+
+
+def regular(path: Path) -> Path:
+    """Return the path. Raises OSError for a pipe and its like, which opening would wait for."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is not a file", str(path))
-    return path.read_bytes()
+    return path
 
 
 def parsed(text: str | bytes) -> Any:
