@@ -300,7 +300,15 @@ def test_what_cannot_be_removed_is_said_and_the_training_goes_on(trained, tiny, 
 # n: signals, and reading while a training goes on.
 
 
-def test_a_hangup_saves_at_the_step(tiny, tmp_path: Path) -> None:
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """SIGHUP is not ignored, even if the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_hangup_saves_at_the_step(heard: None, tiny, tmp_path: Path) -> None:
     with pytest.raises(Interrupted, match="stopped by SIGHUP, all saved"):  # noqa: PT012
         for now in run(tiny, tmp_path / "run"):
             if now.images == 40:
