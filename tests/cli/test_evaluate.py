@@ -193,8 +193,8 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
             "evaluate DIGITS --against LARGE",
             "64x64, those to measure of 32x32: scale them with --size",
         ),
-        ("evaluate FLOAT --against glyphs", "round them to uint8, 0 to 255"),
-        ("evaluate WIDE --against glyphs", "values from 0 to 300: give uint8, 0 to 255"),
+        ("evaluate FLOAT --against glyphs", "give uint8 values from 0 to 255, or from Python"),
+        ("evaluate WIDE --against glyphs", "values from 0 to 300: give uint8 values from 0 to 255"),
         (
             "evaluate DIGITS --against WEIGHTS",
             "is not a reference: give a file that mezzotint wrote",
@@ -205,7 +205,10 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate RUN --batch 0", "--batch is 0: choose 1 or more"),
         ("evaluate RUN --seed -1", "seed is -1: choose 0 or more"),
         ("evaluate RUN --steps 1001", "1 to 1000"),
-        ("evaluate RUN --against glyphs --size 0", "size is 0: give a side of at least 1 pixel"),
+        (
+            "evaluate RUN --against glyphs --size 0",
+            "--size is '0': give a side of at least 1 pixel",
+        ),
         ("evaluate DIGITS --against glyphs --split test", "has no split 'test'"),
         ("evaluate RUN --against nowhere", "there is no data set, file or folder 'nowhere'"),
         ("evaluate RUN --nfe 1 --sampler heun", "a budget of 1 denoiser calls is below what"),

@@ -20,8 +20,8 @@ def lines(path: Path) -> list[dict]:
 
 def test_all_four_then_nothing_again(small: None, tmp_path: Path, capsys: CapSys) -> None:
     out = tmp_path / "all"
-    code, said, _ = call(capsys, "reproduce", "--out", str(out))
-    assert code == 0
+    code, said, err = call(capsys, "reproduce", "--out", str(out))
+    assert code == 0, err
     assert "train linear, 96 images: about" in said
     assert said.splitlines()[-1] == f"the page, to open in a browser: {out / 'report.html'}"
     table = (out / "reproduce.md").read_text()
@@ -63,7 +63,7 @@ def test_all_four_then_nothing_again(small: None, tmp_path: Path, capsys: CapSys
 
     # A run that was deleted is trained again, and gives what it gave.
     shutil.rmtree(out / "cosine")
-    shutil.rmtree(out / "latent" / "checkpoints")
+    shutil.rmtree(out / "latent")
     code, _, _ = call(capsys, "reproduce", "--out", str(out))
     assert code == 0
     assert (out / "cosine" / "checkpoints" / "step-12").exists()

@@ -73,7 +73,7 @@ def test_a_chart_takes_the_page_s_colour_and_says_its_words_as_text() -> None:
 
 def test_bars_have_a_name_each() -> None:
     told = {"mean": [10.0, 20.0], "std": [1.0, 2.0]}
-    svg = spreads(["red", "green"], {"made": told, "data": told})
+    svg = spreads(["red", "green"], {"made": told, "data": told}, grey_levels=True)
     for said in ("red", "green", "grey level"):
         assert f">{said}</text>" in svg
     assert COLOURS[0] in svg

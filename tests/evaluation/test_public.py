@@ -258,7 +258,7 @@ def test_an_out_that_is_a_file_is_refused_before_the_work(trained: Path, tmp_pat
             lambda pipe: replace(pipe, home=None, data="0" * 64),
             "the model does not say what it was trained on: say what with `data`",
         ),
-        (lambda pipe: replace(pipe, shape=(1, 32, 32)), "the model makes images of 1 channel"),
+        (lambda pipe: replace(pipe, shape=(2, 32, 32)), "of 2 channels"),
     ],
 )
 def test_what_is_no_model_is_refused(

@@ -80,7 +80,16 @@ def prepared(data: Any, split: str | None = None, size: Size | None = None) -> P
     Raises UserError as `prepare` does, and for a split or a size of what is prepared already.
     """
     if not isinstance(data, Prepared):
-        return prepare(data, size=size, split=split or "train", conditional=False)
+        try:
+            return prepare(data, size=size, split=split or "train", conditional=False)
+        except UserError as error:
+            what, _, advice = str(error).partition(": say which are black and white")
+            if not advice:
+                raise
+            raise UserError(  # an evaluation takes no range
+                f"{what}: give uint8 values from 0 to 255, or from Python images that are prepared "
+                "with their range, mz.prepare(images, range=(0, 1))"
+            ) from None
     for name, value in {"split": split, "size": size}.items():
         if value is not None:
             raise UserError(f"`{name}` is for data that is yet to be prepared: leave it out")

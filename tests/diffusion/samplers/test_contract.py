@@ -293,7 +293,7 @@ FILES = sorted(Path(samplers.__file__).parent.glob("*.py"))
 
 def test_the_samplers_are_short() -> None:
     lines = {file.name: len(file.read_text("utf-8").splitlines()) for file in FILES}
-    assert sum(lines.values()) < 650
+    assert sum(lines.values()) < 60 * len(lines)
     shared = ("__init__.py", "sampler.py", "step.py")
     assert {name: n for name, n in lines.items() if n > 70 and name not in shared} == {}
 
