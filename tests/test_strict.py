@@ -94,7 +94,7 @@ def test_nested_and_read_from_json_it_is_the_same() -> None:
             "unknown schedule 'cosin': choose one of linear",
         ),
         (lambda: mz.SampleConfig(guidance=-1), "guidance: input should be greater than or equal"),
-        (lambda: mz.DataConfig(size=0), "size: input should be greater than 0"),
+        (lambda: mz.DataConfig(size=0), "`size` is 0: give a side of at least 1 pixel"),
     ],
 )
 def test_the_public_configurations_are_such_classes(build, message: str) -> None:

@@ -126,9 +126,9 @@ def begun(
 def test_a_shorter_training_warms_up_and_averages_for_less_long(tiny, tmp_path) -> None:
     train, said = begun(tiny, tmp_path, images=48)
     assert (train.images, train.warmup, train.ema_halflife) == (48, 8, 50.0)
-    assert said.endswith(
+    assert (
         "; 48 images instead of 96, so in proportion "
-        "the warm-up 8 and the average's half-life 50 images"
+        "the warm-up 8 and the average's half-life 50 images; data: " in said
     )
 
 
