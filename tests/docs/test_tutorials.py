@@ -36,6 +36,7 @@ SMALL = {  # flags that say how much is done, and how little a test does
     "--images": "32",
     "--samples": "12",
     "-n": "8",
+    "--n": "2",
     "--nfe": "2",
     "--steps": "2",
 }
