@@ -100,7 +100,7 @@ class InvertFlags(EditFlags):
     """The most corrections a step."""
 
 
-UNBENT = (InterpolateFlags, InvertFlags)  # kinds that guide only where --guidance is given
+PLAIN = (InterpolateFlags, InvertFlags)  # kinds that guide only where --guidance is given
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def edit(arguments: list[str]) -> None:
     words = list(takewhile(lambda word: not word.startswith("--"), rest))
     pipe = loading.load(name)
     # Guidance bends the way from image to noise, and what lies between two noises.
-    how = replace(pipe.defaults, **UNGUIDED) if flags_class in UNBENT else pipe.defaults
+    how = replace(pipe.defaults, **UNGUIDED) if flags_class in PLAIN else pipe.defaults
     default = flags_class(settings(how, rest), Path(kind))
     flags = parse(default, rest[len(words) :], f"mezzotint edit {name} {kind}")
     if not words:

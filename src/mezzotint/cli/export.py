@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 from mezzotint.cli.flags import parse, subject
 from mezzotint.pipeline import loading
+from mezzotint.pipeline.exporting import FORMATS
+from mezzotint.strict import Choice
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class ExportFlags:
 
     out: Path
     """The folder, which must not exist, or be empty."""
-    format: Literal["diffusers", "onnx", "safetensors"] = "diffusers"
+    format: Annotated[str, Choice(FORMATS)] = "diffusers"
     """What to write."""
     license: str = ""
     """The license of the weights for the model card, as the Hugging Face Hub names it."""
@@ -25,9 +27,7 @@ class ExportFlags:
 def export(arguments: list[str]) -> None:
     """Write a model for diffusers, ONNX Runtime or the Hugging Face Hub."""
     what = "a run, a checkpoint, a diffusers folder or a shipped model"
-    name, rest = subject(
-        arguments, what, "mezzotint export RUN", ExportFlags(Path("RUN-diffusers"))
-    )
+    name, rest = subject(arguments, what, "mezzotint export RUN", ExportFlags(Path("RUN-export")))
     flags = parse(ExportFlags(Path(f"{Path(name).name}-export")), rest, f"mezzotint export {name}")
     folder = loading.load(name).export(flags.out, flags.format, license=flags.license)
     print(f"{folder}: a model for {flags.format}, with a model card, {folder / 'README.md'}")

@@ -43,7 +43,7 @@ def _mapped(config: T, data: Callable[[str], str], model: Callable[[str], str] |
     section: Any = replace(config.data, data=c if _is_name(c) else data(c))
     config = replace(config, data=section)
     teacher = getattr(config.objective, "teacher", "") if isinstance(config, Experiment) else ""
-    if os.sep in teacher and _is_path(teacher):  # else the name of a shipped model
+    if _is_path(teacher) and not _is_bare(teacher):
         objective: Any = replace(config.objective, teacher=model(teacher))  # type: ignore[union-attr]
         config = replace(config, objective=objective)
     if isinstance(config, Experiment) and _is_path(config.codec.vae):

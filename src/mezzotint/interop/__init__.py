@@ -1,1 +1,1 @@
-"""Readers for the models of other libraries, one file each."""
+"""Models of other libraries: readers, and writers (`*_out`), one file each."""

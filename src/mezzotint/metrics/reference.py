@@ -130,10 +130,10 @@ def reference(
         "pool": torch.from_numpy(np.asarray(seen.pool)),
     }
     check_room(path.parent, sum(t.nbytes for t in tensors.values()), "features of a reference")
-    told = json.dumps(asdict(origin))
-    sums = json.dumps({name: _sum(tensor, told) for name, tensor in tensors.items()})
+    about = json.dumps(asdict(origin))
+    sums = json.dumps({name: _sum(tensor, about) for name, tensor in tensors.items()})
     with writing(path.parent), files.beside(path) as partial:
-        partial.write_bytes(save(tensors, {"kind": KIND, "origin": told, "sums": sums}))
+        partial.write_bytes(save(tensors, {"kind": KIND, "origin": about, "sums": sums}))
     return Reference(path, origin)
 
 

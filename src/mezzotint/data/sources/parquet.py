@@ -54,8 +54,8 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
     arrow = _pyarrow()
     path = _place(Path(data)) or Path(data)
     files = _split_files(path, split)
-    if path.is_dir() and (told := incomplete(file.name for file in files)):
-        raise UserError(f"{path} has only {told}: put the missing files there too")
+    if path.is_dir() and (found := incomplete(file.name for file in files)):
+        raise UserError(f"{path} has only {found}: put the missing files there too")
     tables = [_open(arrow, file) for file in files]
     image = _column(tables[0], _IMAGES)
     label = _column(tables[0], _LABELS)
