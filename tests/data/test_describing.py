@@ -51,7 +51,7 @@ def test_the_verb(flowers, capsys):
     content = json.loads(capsys.readouterr().out)
     assert content["splits"][0]["sizes"] == {"4x4": 6, "7x5": 1}
     assert content["splits"][0]["classes"] == {"1": 2, "2": 4, "10": 2}
-    assert content == mz.describe(flowers).as_json()
+    assert content == {**mz.describe(flowers).as_json(), "examples": None}
 
 
 def test_labels_that_are_not_wanted(tmp_path, capsys):

@@ -6,11 +6,13 @@ import errno
 import os
 import sys
 import warnings
+from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from importlib import import_module
 from io import TextIOWrapper
 
 import mezzotint
+from mezzotint.cli.answer import FLAG, MEANING
 from mezzotint.errors import Interrupted, UserError, as_flags, nearest, printable
 
 VERBS = {
@@ -62,6 +64,7 @@ def usage() -> str:
             "`mezzotint help VERB` shows the options of a verb, and `help train` the recipes.",
             "`mezzotint --completion bash` (or zsh, fish) prints a script that completes commands.",
             "`mezzotint --version` (or -V) prints the version.",
+            "With `--json` a verb, or --version, prints one JSON document for a program.",
         ]
     )
 
@@ -70,18 +73,19 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command `mezzotint`.
 
     It exits with 0 on success, 2 if the user made a mistake, 128 + the number of a signal, and 1 if
-    `doctor` found something wrong.
+    `doctor` found something wrong. docs/programs.md documents the codes, and what --json prints.
     """
     warnings.formatwarning = lambda message, *_: f"mezzotint: warning: {_line(str(message))}\n"
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # names of files may not be UTF-8
             stream.reconfigure(errors="backslashreplace")
-    given = sys.argv[1:] if arguments is None else arguments
-    verb = given[0] if given else "--help"
+    words = sys.argv[1:] if arguments is None else arguments
+    given = [word for word in words if word != FLAG]
+    verb, as_json = given[0] if given else "--help", given != words
     try:
         try:
             if verb in ("-V", "--version"):
-                print(f"mezzotint {mezzotint.__version__}")
+                _version(as_json)
             elif verb in ("-h", "--help") or given == ["help"]:
                 print(usage())
             elif verb == "--completion":
@@ -89,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
             elif verb == "help":
                 _call(given[1], [*given[2:], "--help"])
             else:
-                _call(verb, given[1:])
+                _call(verb, given[1:], as_json)
         finally:
             sys.stdout.flush()  # now, because Python's own flush complains if the reader has gone
     except BrokenPipeError:  # the reader of our output has seen enough, as `head` does
@@ -111,16 +115,45 @@ def main(arguments: list[str] | None = None) -> None:
         _fail("stopped", 130)
 
 
-def _call(verb: str, arguments: list[str]) -> None:
+def _call(verb: str, arguments: list[str], as_json: bool = False) -> None:
+    """Carry out a verb; ``as_json`` prints its answer alone on the standard output."""
     if verb not in VERBS:
         hint = nearest(verb, list(VERBS)) or f": choose {', '.join(VERBS)}"
         raise UserError(f"unknown verb {verb!r}{hint}")
+    from mezzotint.cli.help import HELP, HELP_ALL
     from mezzotint.cli.patience import Patience
+    from mezzotint.drawing.bars import FIRST
     from mezzotint.networks.allocator import keep_freed_memory
 
     keep_freed_memory()
-    with Patience(verb):
-        getattr(import_module(f"mezzotint.cli.{verb}"), verb)(arguments)
+    module = import_module(f"mezzotint.cli.{verb}")
+    carry_out = getattr(module, verb)
+    answers = carry_out.__annotations__.get("return") != "None"
+    helped = bool({*HELP, HELP_ALL} & {*arguments})
+    if as_json and not answers and not helped:
+        raise UserError(f"{verb} has nothing to print as JSON: leave out `json`")
+    aside = redirect_stdout(sys.stderr) if as_json and not helped else nullcontext()
+    try:
+        with aside, Patience(verb):
+            answer = carry_out(arguments)
+    except SystemExit as stop:
+        whole = HELP_ALL in arguments or not hasattr(module, "OFTEN")
+        if helped and whole and answers and not stop.code:
+            print(f"\n{MEANING}")
+        raise
+    if as_json and FIRST:
+        print(answer.document())
+    if answer and answer.code:
+        sys.exit(answer.code)
+
+
+def _version(as_json: bool) -> None:
+    if as_json:
+        from mezzotint.cli.versions import versions
+
+        print(versions().document())
+    else:
+        print(f"mezzotint {mezzotint.__version__}")
 
 
 def _completion(arguments: list[str]) -> str:

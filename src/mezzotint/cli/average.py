@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import parse, subject
 from mezzotint.run import averages
 
@@ -22,12 +23,14 @@ class AverageFlags:
     """Relative lengths: 0.1 is a standard deviation of a tenth of the training so far."""
 
 
-def average(arguments: list[str]) -> None:
+def average(arguments: list[str]) -> Answer:
     """Rebuild averages of a run's weights."""
     shown = AverageFlags(Path("RUN/averages"))
     what = "a run that was trained with --snapshots"
     name, rest = subject(arguments, what, "mezzotint average RUN", shown)
     folder = Path(name)
     flags = parse(AverageFlags(folder / "averages"), rest, f"mezzotint average {name}")
-    for made in averages.average(folder, flags.length, flags.out):
+    found = averages.average(folder, flags.length, flags.out)
+    for made in found:
         print(f"{made.path}: fitted to {made.error:.2%}")
+    return Answer({"averages": found})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import parse, subject
 from mezzotint.config.sections import DataConfig, SizeField
 from mezzotint.data.describing import describe
@@ -24,8 +24,6 @@ class DataFlags:
 
     conditional: bool = True
     """Whether labels are wanted; --no-conditional takes all images, with or without classes."""
-    json: bool = False
-    """Print JSON, for a program."""
     examples: Path | None = None
     """Prepare the images for training as the next options say, print what they are, and draw a
     grid of examples to this file."""
@@ -39,17 +37,18 @@ class DataFlags:
     """Leave out images that cannot be read, instead of stopping."""
 
 
-def data(arguments: list[str]) -> None:
+def data(arguments: list[str]) -> Answer:
     """Describe a data set."""
     what = "a folder, an archive, a file or the name of a data set"
     name, rest = subject(arguments, what, "mezzotint data PATH", DataFlags())
     flags = parse(DataFlags(), rest, f"mezzotint data {name}")
     found = describe(name, conditional=flags.conditional)
-    print(json.dumps(found.as_json(), indent=1) if flags.json else as_flags(str(found)))
+    print(as_flags(str(found)))
     if flags.examples:
         _draw(name, flags, flags.examples)
     elif (flags.size, flags.mode, flags.range, flags.skip_bad) != (None, None, None, False):
         raise UserError("nothing is prepared without `examples`: give a file to draw them to")
+    return Answer(found.as_json() | {"examples": flags.examples})
 
 
 def _draw(name: str, flags: DataFlags, path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import parse, subject
-from mezzotint.cli.train import OFTEN, TrainFlags, given, out_and_resume
+from mezzotint.cli.train import OFTEN, TrainFlags, given, out_and_resume, trained
 from mezzotint.drawing.bars import FIRST
 from mezzotint.run.distilling import begin
 from mezzotint.run.entry import distillation
@@ -12,7 +13,7 @@ from mezzotint.run.watching import watch
 OWN = ("--calls", "--method", "--scale", "--teacher-steps")
 
 
-def distil(arguments: list[str]) -> None:
+def distil(arguments: list[str]) -> Answer:
     """Distil a model: train a student that makes an image in few calls."""
     name, rest = subject(arguments, "the model to distil: a run, a checkpoint, a shipped model")
     begun = begin(name, *out_and_resume(rest), {})
@@ -24,3 +25,4 @@ def distil(arguments: list[str]) -> None:
     watch(steps, "distil", shown=True)
     if FIRST:
         print(f"distilled: {flags.out}")
+    return trained(flags.out)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import parse, subject
 from mezzotint.doctor import Finding, diagnose
 from mezzotint.drawing.bars import Follower
@@ -22,7 +22,7 @@ class DoctorFlags:
     """How many samples to make; more of them show smaller faults."""
 
 
-def doctor(arguments: list[str]) -> None:
+def doctor(arguments: list[str]) -> Answer:
     """Examine a run."""
     name, rest = subject(arguments, "a run's folder", "mezzotint doctor RUN", DoctorFlags())
     flags = parse(DoctorFlags(), rest, f"mezzotint doctor {name}")
@@ -36,4 +36,6 @@ def doctor(arguments: list[str]) -> None:
     well, counts = found.summary()
     print(well)
     print(f"{name}: {counts}")
-    sys.exit(1 if found.wrong else 0)
+    number = {name: len(getattr(found, name)) for name in ("wrong", "doubtful", "well")}
+    findings = [{k: as_flags(text) for k, text in asdict(each).items()} for each in found]
+    return Answer({**number, "findings": findings}, code=1 if found.wrong else 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from math import log10
+from math import inf, log10
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
+from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import labels_of, parse, settings, subject
 from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.drawing.bars import bar
@@ -116,7 +117,7 @@ class Edited:
 Follow = Callable[[int, int], None]
 
 
-def edit(arguments: list[str]) -> None:
+def edit(arguments: list[str]) -> Answer:
     """Edit images with a run, a checkpoint, a diffusers folder or a shipped model."""
     name, rest = subject(arguments, "a model, and what to do: vary, inpaint, enlarge, ...")
     kind, rest = subject(rest, f"what to do after {name}: {', '.join(KINDS)}")
@@ -148,15 +149,27 @@ def edit(arguments: list[str]) -> None:
             progress.stop()
     made, row = found.made, kind == "interpolate"
     strip = write_edited(flags.out, made, found.given, found.mask, animate=row, values=pipe.values)
-    films = f"; an animation: {strip.with_suffix('.webp')}" if row else ""
+    film = strip.with_suffix(".webp") if row else None
+    films = f"; an animation: {film}" if film else ""
     print(f"{counted(len(made), 'image')}: {flags.out}; a strip: {strip}{films}")
-    if found.noise is not None and found.given is not None:
-        with files.beside(flags.out / "noise.npy") as partial:
-            np.save(partial, found.noise.numpy())
-        error = float((made.double() - found.given.double()).square().mean())
-        peak = pipe.values.high - pipe.values.low
-        back = f"with a PSNR of {10 * log10(peak**2 / error):.1f} dB" if error else "to the bit"
-        print(f"their noise: {flags.out / 'noise.npy'}; it gives the images back {back}")
+    inverted = _inverted(pipe, found, flags.out) if found.noise is not None else {}
+    here = {"images": len(made), "folder": flags.out, "strip": strip, "animation": film}
+    return Answer({**here, "noise": None, "psnr": None, **inverted})
+
+
+def _inverted(pipe: Pipeline, found: Edited, folder: Path) -> dict[str, Any]:
+    """Write the noise of an inversion, and say how well it gives the images back."""
+    assert found.noise is not None
+    assert found.given is not None
+    place = folder / "noise.npy"
+    with files.beside(place) as partial:
+        np.save(partial, found.noise.numpy())
+    error = float((found.made.double() - found.given.double()).square().mean())
+    peak = pipe.values.high - pipe.values.low
+    psnr = 10 * log10(peak**2 / error) if error else inf
+    back = f"with a PSNR of {psnr:.1f} dB" if error else "to the bit"
+    print(f"their noise: {place}; it gives the images back {back}")
+    return {"noise": place, "psnr": psnr}
 
 
 def _read(pipe: Pipeline, words: list[str], flags: EditFlags) -> Tensor:

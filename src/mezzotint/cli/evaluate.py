@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from mezzotint import evaluation
+from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import flags_called, parse, settings, subject
 from mezzotint.cli.reconstructions import reconstructions
-from mezzotint.cli.table import Metric, Network, table
+from mezzotint.cli.table import Metric, Network, measured, table
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import SizeField
 from mezzotint.drawing.bars import Follower
@@ -94,7 +95,7 @@ class ImagesFlags:
     what: Measures = Measures()
 
 
-def evaluate(arguments: list[str]) -> None:
+def evaluate(arguments: list[str]) -> Answer:
     """Measure a model, an autoencoder, or images.
 
     If a data set and a shipped model have the same name, ``--split`` selects the data.
@@ -104,14 +105,13 @@ def evaluate(arguments: list[str]) -> None:
     name, rest = subject(arguments, what, "mezzotint evaluate RUN", shown, OFTEN)
     data = shipped.find(name) and any(flag.split("=")[0] == "--split" for flag in rest)
     if loading.is_autoencoder(name):
-        reconstructions(name, rest)
-    elif loading.is_model(Path(name)) and not data:
-        _model(name, rest)
-    else:
-        _images(name, rest)
+        return reconstructions(name, rest)
+    if loading.is_model(Path(name)) and not data:
+        return _model(name, rest)
+    return _images(name, rest)
 
 
-def _model(name: str, rest: list[str]) -> None:
+def _model(name: str, rest: list[str]) -> Answer:
     folder = loading.locate(name)
     _, device = evaluation.join()
     pipe = loading.load(folder, device)
@@ -134,10 +134,10 @@ def _model(name: str, rest: list[str]) -> None:
             precision=flags.precision,
             settings={"nfe": flags.nfe},
         )
-    _finish(found, flags.out)
+    return _finish(found, flags.out)
 
 
-def _images(name: str, rest: list[str]) -> None:
+def _images(name: str, rest: list[str]) -> Answer:
     flags = parse(ImagesFlags(), rest, f"mezzotint evaluate {name}")
     if not flags.what.against:
         sought = "is not an autoencoder, or cannot be fetched: correct the name, or connect; "
@@ -148,7 +148,7 @@ def _images(name: str, rest: list[str]) -> None:
         )
     share, _ = evaluation.join()
     if share.number:
-        return
+        return Answer({})
     with Follower("images") as follow:
         request = flags.what.request(flags.out, follow)
         request.check_out()
@@ -160,16 +160,17 @@ def _images(name: str, rest: list[str]) -> None:
             size=flags.what.size,
             facts={"pictures": f"{name} {flags.split}"},
         )
-    _finish(found, flags.out)
+    return _finish(found, flags.out)
 
 
-def _finish(found: Found, out: Path) -> None:
+def _finish(found: Found, out: Path) -> Answer:
     """Print where the figures and the nearest images are, in the process that has them."""
     if not found.against:
-        return
+        return Answer({})
     kept = f"kept: {out / 'figures.jsonl'}"
     if found.drawn:
         kept += (
             f"; {SHOWN} samples, each with the five nearest of {found.against.name}: {found.drawn}"
         )
     print(kept)
+    return measured(found, out)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import parse, subject
 from mezzotint.pipeline import loading
 from mezzotint.pipeline.exporting import FORMATS
@@ -24,11 +25,13 @@ class ExportFlags:
     """The license of the weights for the model card, as the Hugging Face Hub names it."""
 
 
-def export(arguments: list[str]) -> None:
+def export(arguments: list[str]) -> Answer:
     """Write a model for diffusers, ONNX Runtime or the Hugging Face Hub."""
     what = "a run, a checkpoint, a diffusers folder or a shipped model"
     name, rest = subject(arguments, what, "mezzotint export RUN", ExportFlags(Path("RUN-export")))
     flags = parse(ExportFlags(Path(f"{Path(name).name}-export")), rest, f"mezzotint export {name}")
     folder = loading.load(name).export(flags.out, flags.format, license=flags.license)
-    print(f"{folder}: a model for {flags.format}, with a model card, {folder / 'README.md'}")
-    print(f"to publish it: hf upload OWNER/NAME {folder}")
+    card, publish = folder / "README.md", f"hf upload OWNER/NAME {folder}"
+    print(f"{folder}: a model for {flags.format}, with a model card, {card}")
+    print(f"to publish it: {publish}")
+    return Answer({"folder": folder, "format": flags.format, "card": card, "publish": publish})

@@ -9,8 +9,9 @@ from typing import Literal
 from torch import Tensor
 
 from mezzotint import evaluation
+from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import flags_called, parse
-from mezzotint.cli.table import Distance, Network, table
+from mezzotint.cli.table import Distance, Network, measured, table
 from mezzotint.config.sections import SizeField
 from mezzotint.drawing.bars import Follower
 from mezzotint.metrics.pairs import DISTANCES
@@ -45,14 +46,14 @@ class AutoencoderFlags:
     """Decode tiles of this many latents per side, to save memory; 0 decodes whole images."""
 
 
-def reconstructions(name: str, rest: list[str]) -> None:
+def reconstructions(name: str, rest: list[str]) -> Answer:
     """Measure an autoencoder by its reconstructions."""
     run = (Path(name) / "checkpoints").is_dir()
     default = AutoencoderFlags((Path(name) if run else Path()) / "evaluation")
     flags = parse(default, rest, f"mezzotint evaluate {name}")
     share, device = evaluation.join()
     if share.number:
-        return
+        return Answer({})
     with Follower("images") as follow, flags_called(data="against"):
         request = evaluation.Request(
             *(flags.network, flags.metrics, flags.out, follow),
@@ -68,6 +69,8 @@ def reconstructions(name: str, rest: list[str]) -> None:
         )
     print(f"latents, scaled: mean {_numbers(made.mean)}; standard deviation {_numbers(made.std)}")
     print(f"kept: {flags.out / 'figures.jsonl'}; originals above reconstructions: {found.drawn}")
+    latents = {"mean": made.mean.tolist(), "std": made.std.tolist()}
+    return measured(found, flags.out, latents=latents)
 
 
 def _numbers(values: Tensor) -> str:

@@ -7,6 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from mezzotint import pages
+from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import parse, subject
 from mezzotint.drawing.bars import Follower
 
@@ -20,7 +21,7 @@ class ReportFlags:
     page: pages.Options
 
 
-def report(arguments: list[str]) -> None:
+def report(arguments: list[str]) -> Answer:
     """Write a page about one run or several."""
     shown = ReportFlags(Path("RUN/report.html"), pages.Options())
     subject(arguments, "a run, or several to compare", "mezzotint report RUN...", shown)
@@ -30,4 +31,6 @@ def report(arguments: list[str]) -> None:
     flags = parse(default, arguments[len(names) :], f"mezzotint report {' '.join(names)}")
     with Follower("images") as follow:
         path = pages.report(names, flags.out, **asdict(flags.page), on_progress=follow)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, open it in a browser")
+    size = path.stat().st_size
+    print(f"{path}: {size / 1e6:.1f} MB, open it in a browser")
+    return Answer({"page": path, "bytes": size})

@@ -6,6 +6,7 @@ import sys
 from dataclasses import fields
 
 from mezzotint import paper
+from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import parse
 from mezzotint.drawing.bars import Follower
 from mezzotint.errors import Interrupted, as_flags
@@ -13,7 +14,7 @@ from mezzotint.run import Progress
 from mezzotint.run.watching import TrainingBar
 
 
-def reproduce(arguments: list[str]) -> None:
+def reproduce(arguments: list[str]) -> Answer:
     """Carry out the paper's experiments."""
     flags = parse(paper.Options(), arguments, "mezzotint reproduce")
     chosen = {field.name: getattr(flags, field.name) for field in fields(flags)}
@@ -39,3 +40,8 @@ def reproduce(arguments: list[str]) -> None:
             sys.exit(128 + stop.number)
     print(f"the table: {found.table}")
     print(f"the page, to open in a browser: {found.page}")
+    rows = [
+        vars(row) | {"figures": [figure.row for figure in row.figures.values()]}
+        for row in found.rows
+    ]
+    return Answer(vars(found) | {"rows": rows})

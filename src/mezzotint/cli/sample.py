@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from mezzotint import evaluation
+from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import labels_of, parse, settings, subject
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.drawing.bars import UNDER_WAY, bar
@@ -64,7 +65,7 @@ class SampleFlags:
     """Latents per side of the tiles that a latent model decodes, to save memory; 0 is no tiles."""
 
 
-def sample(arguments: list[str]) -> None:
+def sample(arguments: list[str]) -> Answer:
     """Sample from a run, a checkpoint, a diffusers folder or a shipped model."""
     shown = SampleFlags(SampleConfig(), Path("RUN/images"))
     what = "a run, a checkpoint, a diffusers folder or a shipped model"
@@ -113,17 +114,19 @@ def sample(arguments: list[str]) -> None:
     finally:
         if progress.live.is_started:
             progress.stop()
-    _colours("samples", channel_statistics(nhwc(images)))
+    colours = channel_statistics(nhwc(images))
+    _colours("samples", colours)
     if pipe.colour:
         _colours("training set", pipe.colour)
     if seen_as := pipe.values.shown_as(images.shape[1]):
         print(f"the grid shows {seen_as}")
-    grid = f"their grid: {evaluation.grid_of(flags.out)}"
-    if flags.n > GRID:
-        grid = f"a grid of the first {GRID}: {evaluation.grid_of(flags.out)}"
-    print(f"{counted(flags.n, 'sample')}: {flags.out}; {grid}")
+    grid = evaluation.grid_of(flags.out)
+    drawn = "their grid" if flags.n <= GRID else f"a grid of the first {GRID}"
+    print(f"{counted(flags.n, 'sample')}: {flags.out}; {drawn}: {grid}")
     if flags.film:
         print(f"an animation: {flags.film}")
+    made = {"samples": flags.n, "folder": flags.out, "grid": grid, "animation": flags.film}
+    return Answer({**made, "channels": colours})
 
 
 def _colours(of: str, statistics: dict[str, list[float]]) -> None:

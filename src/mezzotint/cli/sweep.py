@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from mezzotint import evaluation, tuning
+from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import parse, subject
 from mezzotint.drawing.bars import Follower
 from mezzotint.errors import UserError
@@ -51,7 +52,7 @@ class SweepFlags:
     """Take as long as it takes, whatever --minutes says."""
 
 
-def sweep(arguments: list[str]) -> None:
+def sweep(arguments: list[str]) -> Answer:
     """Find the best settings for a run."""
     name, rest = subject(arguments, "a run", "mezzotint sweep RUN", SweepFlags())
     flags = parse(SweepFlags(), rest, f"mezzotint sweep {name}")
@@ -74,6 +75,15 @@ def sweep(arguments: list[str]) -> None:
     print("\n".join(found.summary()))
     print(f"the table and its figures: {found.page}")
     print(f"the best is the run's default from now on: {found.recommended}")
+    return Answer(
+        {
+            "cells": found.rows(),
+            "best": found.best.row(),
+            "budgets": {calls: cell.row() for calls, cell in found.budgets.items()},
+            "page": found.page,
+            "recommended": found.recommended,
+        }
+    )
 
 
 def _defined(**flags: Any) -> dict[str, Any]:

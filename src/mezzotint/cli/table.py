@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tyro.extras import literal_type_from_choices
 
+from mezzotint.cli.answer import Answer
+from mezzotint.evaluation import Found
+from mezzotint.evaluation.request import FIGURES
 from mezzotint.metrics import METRICS, NETWORKS, Figure
 from mezzotint.metrics.pairs import DISTANCES
 
@@ -33,3 +37,9 @@ def table(figures: Sequence[Figure]) -> str:
             interval = f"[{f.low:.5g}, {f.high:.5g}]"
             rows.append(f"  {f.name:<20} {f.value:>9.5g}  {interval:<22} N = {f.count:,}  {f.note}")
     return "\n".join(rows)
+
+
+def measured(found: Found, out: Path, **more: Any) -> Answer:
+    """Return the answer of an evaluation whose figures are kept in a folder."""
+    figures = [figure.row for figure in found.figures]
+    return Answer({"figures": figures, "kept": out / FIGURES, "drawn": found.drawn, **more})

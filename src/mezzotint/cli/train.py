@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import parse, subject
 from mezzotint.config import recipes
 from mezzotint.config.experiment import Configuration
@@ -15,6 +16,7 @@ from mezzotint.drawing.bars import FIRST
 from mezzotint.run.entry import training
 from mezzotint.run.request import start
 from mezzotint.run.watching import watch
+from mezzotint.storage import checkpoint, log
 
 OFTEN = (
     "--data",
@@ -47,7 +49,7 @@ class TrainFlags:
     """Copy configuration, curves and grids there; log.jsonl is written in any case."""
 
 
-def train(arguments: list[str]) -> None:
+def train(arguments: list[str]) -> Answer:
     """Train a recipe, or go on with a run."""
     if arguments[:1] == ["--resume"] and len(arguments) > 1 and arguments[1][:1] != "-":
         name, rest, called = None, arguments[2:], f"--resume {arguments[1]}"
@@ -64,6 +66,22 @@ def train(arguments: list[str]) -> None:
     watch(steps, "train", shown=True)
     if FIRST:
         print(f"trained: {flags.out}")
+    return trained(flags.out)
+
+
+def trained(run: Path) -> Answer:
+    """Return the answer of a training: where its model is, and the last rows of its record."""
+    rows = log.read(run / "log.jsonl")
+    measured = [row for row in rows if "figure" in row]
+    last = [row for row in rows if "figure" not in row][-1:]
+    return Answer(
+        {
+            "run": run,
+            "checkpoint": next(iter(checkpoint.listed(run / "checkpoints")[-1:]), None),
+            "last": next(iter(last), None),
+            "figures": [{k: row[k] for k in ("step", "images", "figure")} for row in measured],
+        }
+    )
 
 
 def given(base: Configuration, asked: Configuration, words: list[str]) -> dict[str, Any]:

@@ -52,12 +52,17 @@ def _wait() -> None:
 
 def commit() -> str:
     """Return the commit of the checkout that holds this package, or else the package's version."""
-    if (HOME / "src" / "mezzotint").is_dir():
-        git = ["git", "-C", str(HOME), "describe", "--always", "--dirty"]
-        try:
-            said = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-        except OSError:  # no git
-            said = ""
-        if said:
-            return f"at commit {said}"
-    return version("mezzotint")
+    found = checkout()
+    return f"at commit {found}" if found else version("mezzotint")
+
+
+def checkout() -> str | None:
+    """Return the commit of the checkout that holds this package, as `git describe` names it."""
+    if not (HOME / "src" / "mezzotint").is_dir():
+        return None
+    git = ["git", "-C", str(HOME), "describe", "--always", "--dirty"]
+    try:
+        said = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # no git
+        return None
+    return said or None

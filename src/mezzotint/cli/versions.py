@@ -1,0 +1,29 @@
+"""The versions that a report of a fault should name."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+
+import mezzotint
+from mezzotint.cli.answer import Answer
+from mezzotint.networks.precision import compute_dtype
+from mezzotint.storage.machine import checkout, processor
+
+
+def versions() -> Answer:
+    """Return the versions, the device, and what the precision "auto" means on it."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    low = compute_dtype("auto", device) == torch.bfloat16
+    return Answer(
+        {
+            "version": mezzotint.__version__,
+            "commit": checkout(),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "device": device.type,
+            "processor": processor(),
+            "precision": "bf16" if low else "float32",
+        }
+    )
