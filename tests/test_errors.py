@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from mezzotint.cli import main
-from mezzotint.errors import Registry, UserError, as_flags, nearest, unknown
+from mezzotint.errors import Registry, UserError, arguments_called, as_flags, nearest, unknown
 
 FRUIT = Registry("fruit", {"apple": 1, "quince": 2})
 
@@ -49,6 +49,15 @@ def test_names_that_are_not_near_are_not_offered() -> None:
 )
 def test_an_argument_becomes_the_flag_that_it_is(text: str, told: str | None) -> None:
     assert as_flags(text) == (told or text)
+
+
+def test_an_argument_has_the_callers_name_for_it() -> None:
+    text = "`data` is float32, `database` is not: say `range=(0, 1)`, or `range`"
+    with pytest.raises(UserError) as caught, arguments_called(data="a", range="a_range"):
+        raise UserError(text)
+    assert str(caught.value) == (
+        "`a` is float32, `database` is not: say `a_range=(0, 1)`, or `a_range`"
+    )
 
 
 def test_errors_and_warnings_of_the_command_line_name_flags(

@@ -19,7 +19,8 @@ from __future__ import annotations
 import difflib
 import re
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Generic, NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -66,6 +67,20 @@ def as_flags(text: str) -> str:
         return f"--{name} {words}"
 
     return _ARGUMENT.sub(flag, text)
+
+
+@contextmanager
+def arguments_called(**names: str) -> Iterator[None]:
+    """Name arguments in the messages of errors as the caller calls them: ``data="images_a"``."""
+
+    def renamed(found: re.Match[str]) -> str:
+        value = "" if found[2] is None else f"={found[2]}"
+        return f"`{names.get(found[1], found[1])}{value}`"
+
+    try:
+        yield
+    except UserError as error:
+        raise UserError(_ARGUMENT.sub(renamed, str(error))) from None
 
 
 def printable(text: str) -> str:

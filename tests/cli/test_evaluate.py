@@ -163,6 +163,28 @@ def test_images_are_measured_against_images(few_glyphs, tmp_path, capsys, monkey
     assert len((tmp_path / "evaluation" / "figures.jsonl").read_text().splitlines()) == 4
 
 
+@pytest.mark.filterwarnings("ignore:their values, float32 from .* are scaled to 0..255")
+def test_floats_are_measured_with_their_ranges(few_glyphs, trained, tmp_path, capsys) -> None:
+    images = np.stack([glyphs.draw("train", i) for i in range(30)])
+    np.save(tmp_path / "a.npy", images)
+    np.save(tmp_path / "unit.npy", images / np.float32(255))
+    np.save(tmp_path / "centred.npy", images / np.float32(127.5) - 1)
+    out = tmp_path / "out"
+
+    def figures(*words: object) -> list[dict[str, object]]:
+        flags = ["--network", "glyphs", "--metrics", "fd", "--out", str(out)]
+        assert call(capsys, "evaluate", *map(str, words), *flags)[0] == 0
+        rows = (out / "figures.jsonl").read_text().splitlines()
+        return [{**f, "against": ""} for f in json.loads(rows[-1])["figures"]]
+
+    unit = (tmp_path / "unit.npy", "--range", 0, 1)
+    centred = ("--against", tmp_path / "centred.npy", "--against-range", -1, 1)
+    plain = ("--against", tmp_path / "a.npy")
+    assert figures(*unit, *centred) == figures(tmp_path / "a.npy", *plain)
+    run = (trained, "--samples", 12)
+    assert figures(*run, *centred) == figures(*run, *plain)
+
+
 def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
     folder = digits(tmp_path / "a", 30)
@@ -193,8 +215,15 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
             "evaluate DIGITS --against LARGE",
             "64x64, those to measure of 32x32: scale them with --size",
         ),
-        ("evaluate FLOAT --against glyphs", "give uint8 values from 0 to 255, or from Python"),
-        ("evaluate WIDE --against glyphs", "values from 0 to 300: give uint8 values from 0 to 255"),
+        ("evaluate FLOAT --against glyphs", "say which are black and white, such as --range 0 1"),
+        ("evaluate WIDE --against glyphs", "from 0 to 300: say which are black and white, such as"),
+        ("evaluate FLOAT --against glyphs --range 1 0", "--range is (1.0, 0.0): give the values"),
+        ("evaluate FLOAT --against glyphs --range 0.5 1", "outside --range 0.5 1: clip them"),
+        ("evaluate DIGITS --against FLOAT", "black and white, such as --against-range 0 1 or"),
+        ("evaluate RUN --against FLOAT", "black and white, such as --against-range 0 1 or"),
+        ("evaluate DIGITS --against glyphs --against-split half", "has no split 'half'"),
+        ("evaluate RUN --against-range 0 1", "--against-range belong to --against, which is not"),
+        ("evaluate RUN --against WEIGHTS --against-split test", "--against-split does not go with"),
         (
             "evaluate DIGITS --against WEIGHTS",
             "is not a reference: give a file that mezzotint wrote",

@@ -214,7 +214,8 @@ MODEL: list[tuple[dict[str, Any], str]] = [
     ({"batch": "64"}, "`batch` is '64': give a whole number of at least 1"),
     ({"data": "nowhere"}, "there is no data set, file or folder 'nowhere'"),
     ({"data": 3}, "`data` is of type int"),
-    ({"size": 16}, "`split` and `size` belong to `data`, which is not given"),
+    ({"size": 16}, "`split`, `size` and `range` belong to `data`, which is not given"),
+    ({"range": (0, 1)}, "`split`, `size` and `range` belong to `data`, which is not given"),
     ({"data": "glyphs", "size": 16}, "16x16, those to measure of 32x32: scale them with `size`"),
     ({"weaker": "nowhere"}, "there is no folder nowhere"),
     ({"weaker": 3}, "`weaker` is of type int: give a pipeline, a path or a name"),
@@ -278,7 +279,8 @@ def test_what_is_no_model_is_refused(
         ({"batch": 3}, "`batch` is for a model"),
         ({"metrics": "prdc"}, "unknown metric of an autoencoder 'prdc': choose one of fd, sfd, kd"),
         ({"samples": 9}, "9 images cannot be measured"),
-        ({"split": "test"}, "`split` is of `data`, which is not given"),
+        ({"split": "test"}, "`split` and `range` are of `data`, which is not given"),
+        ({"range": (0, 1)}, "`split` and `range` are of `data`, which is not given"),
         ({"data": "glyphs", "size": "31x"}, "`size` is '31x': give a side of at least 1 pixel"),
     ],
 )
@@ -295,13 +297,39 @@ def test_an_autoencoder_from_nowhere_needs_data(trained_vae: Path) -> None:
         mz.evaluate(codec)
 
 
+@pytest.mark.filterwarnings("ignore:their values, float32 from .* are scaled to 0..255")
+def test_arrays_are_compared_with_their_range_and_layout(digits) -> None:
+    plain = mz.compare(digits, digits[:30], network="glyphs", metrics="fd")
+    centred = digits / np.float32(127.5) - 1
+    given = {"range": (-1, 1), "network": "glyphs", "metrics": "fd"}
+    assert mz.compare(centred, centred[:30], **given)["fd-glyphs"].value == pytest.approx(
+        plain["fd-glyphs"].value, rel=1e-12
+    )
+    channels = np.moveaxis(centred, 3, 1)
+    found = mz.fid(channels, channels[:30], layout="NCHW", range=(-1, 1), network="glyphs")
+    assert found.value == pytest.approx(plain["fd-glyphs"].value, rel=1e-12)
+    # What is prepared, or a name, has its own.
+    assert mz.compare(mz.prepare(digits), centred[:30], **given) == {
+        **mz.compare(centred, centred[:30], **given)
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"images_b": lambda x: x[:, :16]}, "`images_a` are of 32x32 and `images_b` of 16x32"),
         ({"images_a": lambda x: x[0]}, "`images_a` has the shape (32, 32, 3)"),
         ({"images_b": lambda x: x[..., :2]}, "`images_b` has the shape (40, 32, 32, 2)"),
-        ({"images_a": lambda x: x / 255}, "`range=(-1, 1)`, with images_a=mz.prepare(images, ...)"),
+        ({"images_a": lambda x: x / 255}, "`images_a` is float64 with values from 0.0"),
+        (
+            {"images_a": lambda x: x / 255, "range": (0, 1)},
+            "`images_b` is uint8 with values from 2 to 254, outside",
+        ),
+        ({"images_b": lambda x: x, "layout": "CHW"}, "`layout` is 'CHW': say NHW, NHWC, NCHW"),
+        (
+            {"images_a": mz.prepare, "images_b": "glyphs", "range": (0, 1)},
+            "`layout` and `range` are for arrays in memory: prepare other images with them",
+        ),
         ({"images_b": lambda x: x.astype(object)}, "`images_b` is object"),
         ({"images_a": list}, "`images_a` is of type list"),
         ({"images_b": lambda x: "nowhere"}, "there is no data set, file or folder 'nowhere'"),

@@ -8,14 +8,14 @@ from typing import Literal
 
 from mezzotint import evaluation
 from mezzotint.cli.answer import Answer
-from mezzotint.cli.flags import flags_called, parse, settings, subject
+from mezzotint.cli.flags import parse, settings, subject
 from mezzotint.cli.reconstructions import reconstructions
-from mezzotint.cli.table import Metric, Network, measured, table
+from mezzotint.cli.table import AGAINST, Metric, Network, measured, preparation, table
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import SizeField
 from mezzotint.drawing.bars import Follower
-from mezzotint.errors import UserError
-from mezzotint.evaluation import Found, Request
+from mezzotint.errors import UserError, arguments_called
+from mezzotint.evaluation import Found, Preparation, Request
 from mezzotint.evaluation.nearest import SHOWN
 from mezzotint.metrics import METRICS
 from mezzotint.pipeline import loading, shipped
@@ -44,6 +44,8 @@ class Measures:
     """
     against_split: str = "train"
     """The split of it."""
+    against_range: tuple[float, float] | None = None
+    """Its values of black and white, for arrays and 32-bit images."""
     size: SizeField = None
     """What to scale and crop images to that come from a data set or files: a side in pixels, or
     HEIGHTxWIDTH."""
@@ -52,6 +54,10 @@ class Measures:
     metrics: tuple[Metric, ...] = tuple(METRICS)
     """fd: Frechet distance, sfd: spatial, cs: classifier score, kd: kernel distance, prdc:
     precision, recall, density, coverage."""
+
+    def preparation(self) -> Preparation:
+        """Return how what is measured against is prepared."""
+        return preparation(self.against_split, self.size, self.against_range)
 
     def request(self, out: Path, follow: Follower) -> Request:
         return Request(
@@ -92,6 +98,8 @@ class ImagesFlags:
     """The folder to append the figures to, in figures.jsonl, and to draw nearest.png in."""
     split: str = "train"
     """The split of the images to measure."""
+    range: tuple[float, float] | None = None
+    """Their values of black and white, for arrays and 32-bit images."""
     what: Measures = Measures()
 
 
@@ -119,13 +127,12 @@ def _model(name: str, rest: list[str]) -> Answer:
     default = ModelFlags(settings(pipe.defaults, rest), (folder if run else Path()) / "evaluation")
     flags = parse(default, rest, f"mezzotint evaluate {name}", OFTEN)
     counts = evaluation.tiers(flags.samples)
-    with Follower("images") as follow, flags_called(data="against", split="against_split"):
+    with Follower("images") as follow, arguments_called(**AGAINST):
         found = evaluation.of_model(
             replace(pipe, defaults=flags.how),
             flags.what.request(flags.out, follow),
             flags.what.against or None,
-            split=flags.what.against_split if flags.what.against else None,
-            size=flags.what.size,
+            preparation=flags.what.preparation(),
             counts=counts,
             name=name,
             seed=flags.seed,
@@ -152,14 +159,13 @@ def _images(name: str, rest: list[str]) -> Answer:
     with Follower("images") as follow:
         request = flags.what.request(flags.out, follow)
         request.check_out()
-        found = evaluation.of_images(
-            evaluation.images_of(name, flags.split, flags.what.size),
-            request,
-            flags.what.against,
-            split=flags.what.against_split,
-            size=flags.what.size,
-            facts={"pictures": f"{name} {flags.split}"},
-        )
+        how = Preparation(flags.split, flags.what.size, flags.range)
+        images = evaluation.images_of(name, how)
+        with arguments_called(**AGAINST):
+            found = evaluation.of_images(
+                *(images, request, flags.what.against, flags.what.preparation()),
+                facts={"pictures": f"{name} {flags.split}"},
+            )
     return _finish(found, flags.out)
 
 

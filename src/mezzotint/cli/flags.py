@@ -7,7 +7,7 @@ import io
 import sys
 import warnings
 from argparse import ArgumentParser
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from itertools import dropwhile, takewhile
 from typing import Any, TypeVar
@@ -112,18 +112,6 @@ def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[
             warnings.warn(said, stacklevel=2)
         found.append(int(word) if number and word not in classes else word)
     return found[0] if len(found) == 1 else found or None
-
-
-@contextlib.contextmanager
-def flags_called(**flags: str) -> Iterator[None]:
-    """Rename arguments in the messages of errors to their flags: ``data="against"``."""
-    try:
-        yield
-    except UserError as error:
-        text = str(error)
-        for argument, flag in flags.items():
-            text = text.replace(f"`{argument}`", f"`{flag}`")
-        raise UserError(text) from None
 
 
 def _is_text(line: str) -> bool:

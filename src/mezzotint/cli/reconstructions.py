@@ -10,10 +10,11 @@ from torch import Tensor
 
 from mezzotint import evaluation
 from mezzotint.cli.answer import Answer
-from mezzotint.cli.flags import flags_called, parse
-from mezzotint.cli.table import Distance, Network, measured, table
+from mezzotint.cli.flags import parse
+from mezzotint.cli.table import AGAINST, Distance, Network, measured, preparation, table
 from mezzotint.config.sections import SizeField
 from mezzotint.drawing.bars import Follower
+from mezzotint.errors import arguments_called
 from mezzotint.metrics.pairs import DISTANCES
 from mezzotint.pipeline import loading
 
@@ -31,6 +32,8 @@ class AutoencoderFlags:
     """The images: a data set, a folder, zip, parquet, .npy or .npz."""
     against_split: str = "train"
     """The split of them."""
+    against_range: tuple[float, float] | None = None
+    """Their values of black and white, for arrays and 32-bit images."""
     size: SizeField = None
     """Scale and crop images to this side."""
     samples: int | None = None
@@ -54,7 +57,7 @@ def reconstructions(name: str, rest: list[str]) -> Answer:
     share, device = evaluation.join()
     if share.number:
         return Answer({})
-    with Follower("images") as follow, flags_called(data="against"):
+    with Follower("images") as follow, arguments_called(**AGAINST):
         request = evaluation.Request(
             *(flags.network, flags.metrics, flags.out, follow),
             lambda figures: follow.say(table(figures)),
@@ -62,8 +65,8 @@ def reconstructions(name: str, rest: list[str]) -> Answer:
         request.check_out()
         codec = loading.load_codec(name, device, flags.precision)
         codec = replace(codec, tile=flags.tile)
-        split = flags.against_split if flags.against else None
-        images = evaluation.originals(name, flags.against or None, split, flags.size, flags.samples)
+        how = preparation(flags.against_split, flags.size, flags.against_range)
+        images = evaluation.originals(name, flags.against or None, how, flags.samples)
         found, made = evaluation.of_codec(
             codec, request, images, name=name, precision=flags.precision
         )

@@ -1,4 +1,4 @@
-"""Helpers of the verbs that measure: a table of figures, and the names to choose from."""
+"""Helpers of the verbs that measure: the table, the names to choose from, what it is against."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tyro.extras import literal_type_from_choices
 
 from mezzotint.cli.answer import Answer
-from mezzotint.evaluation import Found
+from mezzotint.data.sizes import Size
+from mezzotint.data.values import Bounds
+from mezzotint.evaluation import Found, Preparation
 from mezzotint.evaluation.request import FIGURES
 from mezzotint.metrics import METRICS, NETWORKS, Figure
 from mezzotint.metrics.pairs import DISTANCES
@@ -23,6 +25,14 @@ else:
     Network = literal_type_from_choices(list(NETWORKS))
     Metric = literal_type_from_choices(list(METRICS))
     Distance = literal_type_from_choices(list(DISTANCES))
+
+AGAINST = {"data": "against", "split": "against_split", "range": "against_range"}
+"""The flags of what Python's functions call the data, its split and its range."""
+
+
+def preparation(split: str, size: Size | None, bounds: Bounds | None) -> Preparation:
+    """Return how to prepare what is measured against; ``train`` is any data's split by default."""
+    return Preparation(None if split == "train" else split, size, bounds)
 
 
 def table(figures: Sequence[Figure]) -> str:

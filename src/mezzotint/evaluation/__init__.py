@@ -1,6 +1,6 @@
 """Sampling and measuring a model; the samples that it was measured by are kept."""
 
-from mezzotint.evaluation.against import Against, images_of, training_set
+from mezzotint.evaluation.against import Against, Preparation, images_of, training_set
 from mezzotint.evaluation.autoencoder import of_codec, originals
 from mezzotint.evaluation.edited import read_images, write_edited
 from mezzotint.evaluation.film import animate, free_film
@@ -30,6 +30,7 @@ __all__ = [
     "Follow",
     "Found",
     "Measure",
+    "Preparation",
     "Request",
     "Share",
     "animate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from mezzotint.config.file import read as read_config
 from mezzotint.data import Prepared, jpegs, prepare
 from mezzotint.data.prepared import is_same
 from mezzotint.data.sizes import Size
+from mezzotint.data.values import Bounds
 from mezzotint.errors import UserError
 from mezzotint.metrics import FeatureNetwork, Reference
 from mezzotint.metrics.networks import choose
@@ -20,6 +21,18 @@ from mezzotint.metrics.reference import read as read_reference
 from mezzotint.pipeline import shipped
 from mezzotint.pipeline.codecs import facts
 from mezzotint.pipeline.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How data that is not prepared yet is to be prepared; see `prepare`."""
+
+    split: str | None = None
+    size: Size | None = None
+    range: Bounds | None = None
+
+
+PLAIN = Preparation()
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,27 +56,29 @@ class Against:
         return statistics(path, network) if path.suffix == ".npz" else read_reference(path)
 
     @staticmethod
-    def of(data: Any, split: str | None = None, size: Size | None = None) -> Against:
+    def of(data: Any, how: Preparation = PLAIN) -> Against:
         """Return what the user gave: a data set, images or a reference's file.
 
-        Such a file is one of ours (.safetensors), or a .npz of ``mu`` and ``sigma``.
+        Such a file is one of ours (.safetensors), or a .npz of ``mu`` and ``sigma``; all of ``how``
+        but the size, which may be that of the images to measure, is refused for it.
         Raises UserError as `images_of` does.
         """
         if isinstance(data, str | os.PathLike) and (
             str(data).endswith(".safetensors") or is_statistics(Path(data))
         ):
+            _refuse(replace(how, size=None), "the file of a reference")
             return Against(str(data))
-        found = images_of(data, split, size)
+        found = images_of(data, how)
         return Against(called(found), found)
 
 
-def images_of(data: Any, split: str | None = None, size: Size | None = None) -> Prepared:
+def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
     """Return images to measure or to measure against: a `Prepared`, or what `prepare` takes.
 
     It warns of JPEG files: their artefacts are in the features, and no diffusion model draws them.
-    Raises UserError as `prepare` does, and for a split or a size of what is prepared already.
+    Raises UserError as `prepare` does, and for a preparation of what is prepared already.
     """
-    found = prepared(data, split, size)
+    found = prepared(data, how)
     files = 0 if isinstance(data, Prepared) else jpegs(found.source, found.split)
     if files:
         warnings.warn(
@@ -74,26 +89,16 @@ def images_of(data: Any, split: str | None = None, size: Size | None = None) -> 
     return found
 
 
-def prepared(data: Any, split: str | None = None, size: Size | None = None) -> Prepared:
+def prepared(data: Any, how: Preparation = PLAIN) -> Prepared:
     """Return data that is prepared already, or prepare it.
 
-    Raises UserError as `prepare` does, and for a split or a size of what is prepared already.
+    Raises UserError as `prepare` does, and for a preparation of what is prepared already.
     """
-    if not isinstance(data, Prepared):
-        try:
-            return prepare(data, size=size, split=split or "train", conditional=False)
-        except UserError as error:
-            what, _, advice = str(error).partition(": say which are black and white")
-            if not advice:
-                raise
-            raise UserError(  # an evaluation takes no range
-                f"{what}: give uint8 values from 0 to 255, or from Python images that are prepared "
-                "with their range, mz.prepare(images, range=(0, 1))"
-            ) from None
-    for name, value in {"split": split, "size": size}.items():
-        if value is not None:
-            raise UserError(f"`{name}` is for data that is yet to be prepared: leave it out")
-    return data
+    if isinstance(data, Prepared):
+        _refuse(how, "images that are prepared already")
+        return data
+    split = how.split or "train"
+    return prepare(data, size=how.size, split=split, range=how.range, conditional=False)
 
 
 def called(data: Prepared) -> str:
@@ -136,6 +141,12 @@ def own_training_set(pipe: Pipeline, name: str = "") -> Against:
         if pipe.home or facts(home, "data")["data"] == pipe.data:
             return training_set(home, pipe)
     raise _silent(name or "the model")
+
+
+def _refuse(how: Preparation, data: str) -> None:
+    for name, value in asdict(how).items():
+        if value is not None:
+            raise UserError(f"`{name}` does not go with {data}: leave it out")
 
 
 def _silent(what: str) -> UserError:

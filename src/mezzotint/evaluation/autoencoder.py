@@ -13,7 +13,7 @@ from mezzotint.data import Prepared, held_out
 from mezzotint.data.sizes import Size
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError, unknown
-from mezzotint.evaluation.against import Against, called, prepared
+from mezzotint.evaluation.against import Against, Preparation, called, prepared
 from mezzotint.evaluation.measuring import measure
 from mezzotint.evaluation.reconstruction import Reconstructions, reconstruct
 from mezzotint.evaluation.request import Found, Request
@@ -65,21 +65,19 @@ def of_codec(
     return Found(made.figures, originals, _drawn(codec, images, request.out)), made
 
 
-def originals(
-    path: str | Path | None, data: Any, split: str | None, size: Size | None, count: int | None
-) -> Against:
+def originals(path: str | Path | None, data: Any, how: Preparation, count: int | None) -> Against:
     """Return up to ``count`` images to be given back, with a name.
 
     They are of ``data``, a `Prepared` or what `prepare` takes; or where that is None of what the
     data set of the run or checkpoint at ``path`` holds out from training, or else of that. Raises
     UserError as `prepare` does, where there is no data to be had, and for fewer than 10.
     """
-    if data is None and split is not None:
-        raise UserError("`split` is of `data`, which is not given: leave it out")
+    if data is None and (how.split, how.range) != (None, None):
+        raise UserError("`split` and `range` are of `data`, which is not given: leave them out")
     if data is None:
-        name, found = _held_out(path, size)
+        name, found = _held_out(path, how.size)
     else:
-        found = prepared(data, split, size)
+        found = prepared(data, how)
         name = called(found)
     if count is not None:
         enough(count)

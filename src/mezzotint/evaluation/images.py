@@ -6,8 +6,7 @@ from typing import Any
 
 from mezzotint.data import Prepared
 from mezzotint.data.rgb import as_rgb, warn_of_rgb
-from mezzotint.data.sizes import Size
-from mezzotint.evaluation.against import Against
+from mezzotint.evaluation.against import PLAIN, Against, Preparation
 from mezzotint.evaluation.measuring import measure, measure_images, warn_of_few
 from mezzotint.evaluation.nearest import SHOWN, draw_nearest
 from mezzotint.evaluation.request import Found, Request
@@ -20,20 +19,19 @@ def of_images(
     images: Prepared,
     request: Request,
     data: Any,
+    how: Preparation = PLAIN,
     *,
-    split: str | None = None,
-    size: Size | None = None,
     facts: dict[str, Any] | None = None,
 ) -> Found:
     """Measure images against others, and return the figures.
 
-    ``data``, with ``split`` and ``size``, is what `Against.of` takes, or its result. ``facts`` are
+    ``data`` is what `Against.of` takes and prepares as ``how`` says, or its result. ``facts`` are
     what figures.jsonl says of the images beside their fingerprint.
     """
     warn_of_rgb(images.values, images.images.shape[3])
     images = as_rgb(images)
     request.check(images.classes, data)
-    to = data if isinstance(data, Against) else Against.of(data, split, size)
+    to = data if isinstance(data, Against) else Against.of(data, how)
     networks = request.load(images.classes, join()[1], to)
     height, width = images.images.shape[1:3]
     every: list[Figure] = []

@@ -11,9 +11,8 @@ import torch
 
 from mezzotint.config.sampling import chosen
 from mezzotint.data.rgb import warn_of_rgb
-from mezzotint.data.sizes import Size
 from mezzotint.errors import UserError
-from mezzotint.evaluation.against import Against, own_training_set
+from mezzotint.evaluation.against import PLAIN, Against, Preparation, own_training_set
 from mezzotint.evaluation.measuring import measure, measure_samples, warn_of_few
 from mezzotint.evaluation.nearest import SHOWN, draw_nearest
 from mezzotint.evaluation.request import Found, Request
@@ -28,8 +27,7 @@ def of_model(
     request: Request,
     data: Any = None,
     *,
-    split: str | None = None,
-    size: Size | None = None,
+    preparation: Preparation = PLAIN,
     counts: Sequence[int] = (10_000,),
     name: str = "",
     seed: int = 0,
@@ -40,19 +38,21 @@ def of_model(
 ) -> Found:
     """Measure a model by its samples at each of the rising ``counts``, and return the last figures.
 
-    ``data``, with ``split`` and ``size``, is what `Against.of` takes; None is what the model was
-    trained on. ``name`` is what figures.jsonl calls the model. The rest is as in `evaluate`.
+    ``data`` is what `Against.of` takes and prepares as ``preparation`` says; None is what the model
+    was trained on. ``name`` is what figures.jsonl calls the model. The rest is as in `evaluate`.
     """
     settings = dict(settings or {})
     how = chosen(pipe.defaults, settings)
-    if data is None and (split, size) != (None, None):
-        raise UserError("`split` and `size` belong to `data`, which is not given: leave them out")
+    if data is None and preparation != PLAIN:
+        raise UserError(
+            "`split`, `size` and `range` belong to `data`, which is not given: leave them out"
+        )
     warn_of_rgb(pipe.values, pipe.codec.image_shape(pipe.shape)[0])
     request.check(pipe.classes, data)
     pipe, facts = _ready(pipe, name, weaker, precision)
     share, _ = join()
     with share.first():  # which downloads and decodes, for all
-        to = own_training_set(pipe, name) if data is None else Against.of(data, split, size)
+        to = own_training_set(pipe, name) if data is None else Against.of(data, preparation)
         networks = request.load(pipe.classes, pipe.device, to)
         measures = [measure(network, to, pipe.size) for network in networks]
     folder = kept(pipe, how, seed, batch)

@@ -11,9 +11,11 @@ import torch
 
 from mezzotint.config import sampling
 from mezzotint.data import Prepared, prepare
+from mezzotint.data.memory import Layout
 from mezzotint.data.sizes import Size
-from mezzotint.errors import UserError, nearest
-from mezzotint.evaluation.against import Against, called, images_of
+from mezzotint.data.values import Bounds
+from mezzotint.errors import UserError, arguments_called, nearest
+from mezzotint.evaluation.against import Against, Preparation, called, images_of
 from mezzotint.evaluation.autoencoder import of_codec, originals
 from mezzotint.evaluation.images import of_images
 from mezzotint.evaluation.model import of_model
@@ -37,6 +39,7 @@ def evaluate(
     metrics: str | Sequence[str] | None = None,
     split: str | None = None,
     size: Size | None = None,
+    range: Bounds | None = None,
     seed: int = 0,
     batch: int = 64,
     weaker: Pipeline | str | Path | None = None,
@@ -67,8 +70,8 @@ def evaluate(
             default the one in the package that suits the classes.
         metrics: The names of metrics, of METRICS; by default all of them.
         split: With a name or a path as ``data``: the part of it.
-        size: With a name or a path as ``data``: what to scale and crop it to, as `prepare` takes
-            it.
+        size: With unprepared ``data``: what to scale and crop it to, as `prepare` takes it.
+        range: With unprepared ``data``: the values of black and white, as `prepare` takes them.
         seed: The seed of the samples, from 0 on.
         batch: How many samples are made at once.
         weaker: A weaker model that guides in place of the unconditional network.
@@ -97,14 +100,14 @@ def evaluate(
     if not isinstance(weaker, Pipeline | str | Path | None):
         kind = type(weaker).__name__
         raise UserError(f"`weaker` is of type {kind}: give a pipeline, a path or a name")
+    preparation = Preparation(split, size, range)
     share, device = join()
     subject = _opened(pipe, device)
     name = "" if isinstance(pipe, Pipeline | Latents) else str(pipe)
     if isinstance(subject, Pipeline):
         found = of_model(
             *(subject, asked, data),
-            split=split,
-            size=size,
+            preparation=preparation,
             counts=[10_000 if count is None else count],
             name=name,
             seed=seed,
@@ -121,7 +124,7 @@ def evaluate(
         return {}
     if precision:
         subject = subject.in_precision(compute_dtype(precision, device))
-    to = originals(name or None, data, split, size, count)
+    to = originals(name or None, data, preparation, count)
     return by_name(of_codec(subject, asked, to, name=name, precision=precision)[0].figures)
 
 
@@ -131,6 +134,8 @@ def compare(
     *,
     labels: Any = None,
     classes: Sequence[str] | None = None,
+    layout: Layout | None = None,
+    range: Bounds | None = None,
     network: str | Sequence[str] | None = None,
     metrics: str | Sequence[str] | None = None,
     out: str | Path | None = None,
@@ -139,16 +144,18 @@ def compare(
     """Measure images against others, in the features of a network.
 
     Both are what `prepare` takes or returns: arrays or tensors (N, H, W, C) or (N, C, H, W) of
-    uint8, a name, a path; ``images_b`` may be the file of a reference too. Floats need a range:
-    pass ``mz.prepare(images, range=(0, 1))``. Grey images are measured as RGB with three equal
-    channels, and other values are scaled to 8 bits, with a warning. The features of ``images_b``
-    are kept in the cache.
+    uint8, or floats with their ``range``, a name, a path; ``images_b`` may be the file of a
+    reference too. Grey images are measured as RGB with three equal channels, and other values are
+    scaled to 8 bits, with a warning. The features of ``images_b`` are kept in the cache.
 
     Args:
         images_a: The images to measure, such as a model's samples.
         images_b: What they are compared with, such as a test set.
         labels: With an array as ``images_a``: the classes (N,) that the images were made for.
         classes: With labels: the names of the classes.
+        layout: With arrays: the order of their axes, as `prepare` takes it. It holds for both sets,
+            as ``range`` does; where they differ, pass ``mz.prepare(images, ...)``.
+        range: With arrays: the values of black and white, as `prepare` takes them.
         network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
             default the one in the package that suits the classes.
         metrics: The names of metrics, of METRICS; by default all of them. ``accuracy`` comes where
@@ -165,8 +172,13 @@ def compare(
             unknown network or metric, and weights that cannot be had.
     """
     asked = Request.of(network, metrics, out, on_progress)
-    a = _images("images_a", images_a, labels, classes)
-    b = _against("images_b", images_b)
+    if (layout, range) != (None, None) and not any(map(_in_memory, (images_a, images_b))):
+        raise UserError(
+            "`layout` and `range` are for arrays in memory: prepare other images with them, such "
+            "as mz.prepare(path, range=(0, 1))"
+        )
+    a = _images("images_a", images_a, labels, classes, layout=layout, range=range)
+    b = _against("images_b", images_b, layout=layout, range=range)
     if b.images is not None and (sizes := (_size(a), _size(b.images)))[0] != sizes[1]:
         raise UserError(
             f"`images_a` are of {sizes[0]} and `images_b` of {sizes[1]} (height x width): bring "
@@ -179,6 +191,8 @@ def fid(
     images_a: Any,
     images_b: Any,
     *,
+    layout: Layout | None = None,
+    range: Bounds | None = None,
     network: str = "inception",
     on_progress: Follow | None = None,
 ) -> Figure:
@@ -193,6 +207,8 @@ def fid(
     Args:
         images_a: The images to measure; see `compare`.
         images_b: What they are compared with.
+        layout: With arrays: the order of their axes; see `compare`.
+        range: With arrays: the values of black and white; see `compare`.
         network: The feature network.
         on_progress: See `compare`.
 
@@ -205,7 +221,14 @@ def fid(
     """
     if not isinstance(network, str):
         raise UserError(f"`network` is {network!r}: give one name")
-    found = compare(images_a, images_b, network=network, metrics="fd", on_progress=on_progress)
+    found = compare(
+        *(images_a, images_b),
+        layout=layout,
+        range=range,
+        network=network,
+        metrics="fd",
+        on_progress=on_progress,
+    )
     return found[figure_name("fd", network)]
 
 
@@ -219,27 +242,35 @@ def _opened(pipe: Pipeline | Latents | str | Path, device: torch.device) -> Pipe
     return load_codec(path, device) if is_autoencoder(path) else load(path, device)
 
 
-def _images(argument: str, images: Any, labels: Any, classes: Sequence[str] | None) -> Prepared:
-    """Return images prepared. Raises UserError as `prepare`, naming this function's argument."""
+def _in_memory(images: Any) -> bool:
+    return not isinstance(images, Prepared | str | os.PathLike)
+
+
+def _images(
+    argument: str,
+    images: Any,
+    labels: Any = None,
+    classes: Sequence[str] | None = None,
+    **in_memory: Any,
+) -> Prepared:
+    """Return images prepared. Raises UserError as `prepare`, naming this function's argument.
+
+    ``in_memory`` are arguments of `prepare` for images in memory, and left out for others.
+    """
     if isinstance(images, Prepared):
         for name, value in {"labels": labels, "classes": classes}.items():
             if value is not None:
                 raise UserError(f"`{argument}` are prepared with their labels: leave out `{name}`")
-    if isinstance(images, Prepared | str | os.PathLike) and labels is classes is None:
+    if not _in_memory(images) and labels is classes is None:
         return images_of(images)
-    try:
-        return prepare(images, labels, classes=classes)
-    except UserError as error:
-        text = str(error).replace("`data`", f"`{argument}`")
-        if "`range=" in text or "`layout=" in text:  # which this function does not take
-            text += f", with {argument}=mz.prepare(images, ...)"
-        raise UserError(text) from None
+    with arguments_called(data=argument):
+        return prepare(images, labels, classes=classes, **in_memory)
 
 
-def _against(argument: str, images: Any) -> Against:
+def _against(argument: str, images: Any, **in_memory: Any) -> Against:
     if isinstance(images, str | os.PathLike):
         return Against.of(images)
-    found = _images(argument, images, None, None)
+    found = _images(argument, images, **in_memory)
     return Against(called(found), found)
 
 
