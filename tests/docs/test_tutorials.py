@@ -6,6 +6,8 @@ cannot start a container.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import tomllib
@@ -173,6 +175,20 @@ def test_the_image_is_made_of_files_that_its_context_has() -> None:
     assert "parquet" in project["project"]["optional-dependencies"]
     assert f"!{project['tool']['hatch']['metadata']['hooks']['custom']['path']}" in ignored
     assert {f"!{file}" for file in project["project"]["license-files"]} <= {*ignored}
+
+
+def test_the_image_installs_what_the_package_needs() -> None:
+    """The Dockerfile reads the dependencies in a line of Python: carried out, it prints them."""
+    (code,) = re.findall(r'RUN python -c "(.*?)" > /requirements.txt', DOCKERFILE, re.DOTALL)
+    said = io.StringIO()
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(said):
+        exec(code.replace("\\\n", ""), {})
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert said.getvalue().splitlines() == [
+        *project["dependencies"],
+        *project["optional-dependencies"]["parquet"],
+    ]
+    assert re.search(r"^ARG TORCH=cpu$", DOCKERFILE, re.MULTILINE)  # CUDA is what one asks for
 
 
 def test_the_image_is_not_root_and_writes_to_its_volume_alone() -> None:
