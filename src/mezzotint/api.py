@@ -41,6 +41,7 @@ from mezzotint.evaluation import (
 from mezzotint.metrics import METRICS, Figure
 from mezzotint.metrics.scores import frechet_distance, inception_score
 from mezzotint.networks import VAE, DiT, DiTConfig, UNet, UNetConfig, VAEConfig
+from mezzotint.networks.conditions import ImageCondition, NumbersCondition, TagsCondition
 from mezzotint.pages import report
 from mezzotint.paper import ReproducedRow, Reproduction, reproduce
 from mezzotint.pipeline.few_step import FewStep
@@ -85,9 +86,11 @@ __all__ = [
     "Figure",
     "Finding",
     "Findings",
+    "ImageCondition",
     "Interrupted",
     "Level",
     "NoiseConfig",
+    "NumbersCondition",
     "ObjectiveConfig",
     "Operator",
     "Pipeline",
@@ -102,6 +105,7 @@ __all__ = [
     "SplitDescription",
     "SweepCell",
     "SweepResult",
+    "TagsCondition",
     "TrainConfig",
     "UNet",
     "UNetConfig",

@@ -27,6 +27,7 @@ from mezzotint.data import find_source
 from mezzotint.diffusion import optimised_grid
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.drawing import figures
+from mezzotint.evaluation import folder
 from mezzotint.evaluation.samples import Share
 from mezzotint.pipeline import loading, tuned
 from mezzotint.run import run
@@ -256,7 +257,7 @@ def test_a_weaker_model_of_another_schedule_is_one_clear_line(
     capsys.readouterr()
     code, out, err = call(capsys, "sample", str(trained), "--weaker", str(tmp_path / "other"))
     assert (code, out, len(err.splitlines())) == (2, "", 1)
-    assert "the weaker model has another shape, classes, codec or schedule" in err
+    assert "the weaker model has another shape, condition, codec or schedule" in err
 
 
 def test_an_optimised_grid_is_kept_in_the_run(trained, capsys, monkeypatch) -> None:
@@ -341,25 +342,25 @@ def test_samples_of_an_earlier_request_are_never_removed(trained, tmp_path, caps
 
 
 def test_a_request_that_was_stopped_continues(trained, tmp_path, capsys, monkeypatch) -> None:
-    sample, asked = mz.Pipeline.sample, []
+    sample, asked = folder.sample, []
 
-    def struck(self, n, labels=None, *, on_images, **more):
+    def struck(pipe, how, request, given, on_step, on_images):
         def half(first: int, made: torch.Tensor) -> None:
             if first:
                 raise KeyboardInterrupt
             on_images(first, made)
 
-        return sample(self, n, labels, on_images=half, **more)
+        return sample(pipe, how, request, given, on_step, half)
 
-    def counted(self, n, *rest, **more):
-        asked.append((n, more["first"]))
-        return sample(self, n, *rest, **more)
+    def counted(pipe, how, request, *rest):
+        asked.append((request.n, request.first))
+        return sample(pipe, how, request, *rest)
 
     flags = ["sample", str(trained), "-n", "5", "--batch", "3"]
-    monkeypatch.setattr(mz.Pipeline, "sample", struck)
+    monkeypatch.setattr(folder, "sample", struck)
     assert call(capsys, *flags)[0] == 130
     assert len(list((trained / "images").iterdir())) == 3
-    monkeypatch.setattr(mz.Pipeline, "sample", counted)
+    monkeypatch.setattr(folder, "sample", counted)
     assert call(capsys, *flags)[0] == 0
     assert asked == [(2, 3)]
     assert call(capsys, *flags, "--out", str(tmp_path / "whole"))[0] == 0
@@ -384,17 +385,17 @@ def test_an_out_that_is_a_files_name_is_one_clear_line(trained, tmp_path, capsys
 def test_a_class_called_by_a_number_is_asked_for_by_its_name(trained, capsys, monkeypatch) -> None:
     asked = []
 
-    def sample(self, n, labels=None, **more):
-        asked.append(labels)
+    def sample(pipe, how, request, given, *rest):
+        asked.append(given["label"].tolist())
         raise KeyboardInterrupt
 
     load = loading.load
     named = [str(k) for k in (3, 1, 2, 0, *range(4, 10))]
-    monkeypatch.setattr(mz.Pipeline, "sample", sample)
+    monkeypatch.setattr(folder, "sample", sample)
     monkeypatch.setattr(loading, "load", lambda path: replace(load(path), classes=tuple(named)))
     for words in (["1"], ["0", "2"]):
         assert call(capsys, "sample", str(trained), "-n", "2", "--labels", *words)[0] == 130
-    assert asked == ["1", ["0", "2"]]
+    assert asked == [[1, 1], [3, 2]]  # the places of their names
 
 
 @pytest.mark.parametrize(

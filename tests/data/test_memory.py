@@ -33,7 +33,7 @@ def test_an_array_is_what_it_was(images, cache):
     assert isinstance(data.images, np.memmap)
     assert data.labels.tolist() == LABELS
     assert data.classes == ("cat", "dog")
-    assert (len(data), data.condition, data.skipped, data.notes) == (5, None, 0, ())
+    assert (len(data), data.condition, data.skipped, data.notes) == (5, {}, 0, ())
     assert data.source == f"array:{data.fingerprint[:16]}"
     assert data.folder.parent == cache / "prepared"
     assert repr(data) == (

@@ -15,9 +15,9 @@ from mezzotint.pipeline.sampling import MOST, Request
 
 @pytest.mark.parametrize("n", [MOST + 1, 1 << 40])
 def test_a_request_has_a_most(n) -> None:
-    assert Request(MOST, None, 0, 0, 1).n == MOST
+    assert Request(MOST, 0, 0, 1).n == MOST
     with pytest.raises(UserError, match=r"`n` is [\d,]+: make at most 10,000,000 images at a time"):
-        Request(n, None, 0, 0, 1)
+        Request(n, 0, 0, 1)
 
 
 @pytest.mark.parametrize("samples", [MOST + 1, "1099511627776", "99999999k", "9" * 5000])

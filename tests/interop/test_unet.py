@@ -69,7 +69,7 @@ def test_the_same_weights_give_the_same_output(config: dict[str, Any]) -> None:
         assert reference.num_parameters() == 35_746_307
     x = torch.randn(3, reference.config.in_channels, 32, 32)
     t = torch.tensor([0, 417, 999])
-    labels = torch.tensor([0, 7, 10]) if net.classes else None
+    labels = torch.tensor([0, 7, 10]) if net.conditions else None
     with torch.no_grad():
         wanted = reference(x, t, class_labels=labels).sample
         torch.testing.assert_close(net(x, t, labels), wanted, rtol=1e-5, atol=1e-5)
@@ -110,7 +110,7 @@ def test_so_they_do_whatever_the_settings_are(config: dict[str, Any]) -> None:
     reference = unet(config)
     net = ours(reference)
     x, t = torch.randn(2, 2, 8, 8), torch.tensor([3, 700])
-    labels = torch.tensor([0, 3]) if net.classes else None
+    labels = torch.tensor([0, 3]) if net.conditions else None
     with torch.no_grad():
         wanted = reference(x, t, class_labels=labels).sample
         torch.testing.assert_close(net(x, t, labels), wanted, rtol=1e-4, atol=1e-4)

@@ -21,7 +21,7 @@ from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.spacings import SPACINGS
 from mezzotint.evaluation import samples
 from mezzotint.networks import UNet
-from mezzotint.pipeline.labels import integers
+from mezzotint.networks.conditions.classes import integers
 
 
 @pytest.fixture
@@ -430,7 +430,7 @@ def test_autoguidance_calls_each_network_once_a_step(pipe, other_weights) -> Non
     ],
 )
 def test_a_weaker_model_of_something_else_is_refused(pipe, other_weights, change: dict) -> None:
-    told = "has another shape, classes, codec or schedule"
+    told = "has another shape, condition, codec or schedule"
     with pytest.raises(mz.UserError, match=told) as refused:
         pipe.guided_by(replace(other_weights(pipe), **change))
     assert len(str(refused.value).splitlines()) == 1

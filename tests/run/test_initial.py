@@ -14,6 +14,7 @@ import mezzotint as mz
 from mezzotint.config.experiment import Experiment
 from mezzotint.config.paths import located, stored
 from mezzotint.networks import UNetConfig
+from mezzotint.networks.conditions import every
 from mezzotint.networks.network import Network
 from mezzotint.run import run
 from mezzotint.run.initial import take_weights
@@ -131,7 +132,7 @@ def test_a_shipped_model_is_a_name_in_config_json(tmp_path, monkeypatch) -> None
 def test_a_shipped_model_gives_all_but_the_classes(few_glyphs) -> None:
     config = replace(mz.RECIPES["cifar10-cpu"], init="cifar10")
     net = config.network(3, 2)
-    said, anew = take_weights(net, config, ("dog", "digit"))
+    said, anew = take_weights(net, config, every(["dog", "digit"]))
     assert said.endswith("weights fit; 1 class (digit) begin anew")
     assert not anew
     theirs = mz.load("cifar10").net.state_dict()["label.weight"]

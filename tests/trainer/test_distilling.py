@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import mezzotint as mz
 from flows import GAUSSIAN, TWO, Flow
+from mezzotint.networks.conditions import every
 from mezzotint.trainer.distilling import task as shared
 from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.distilling.task import AlongNoise, towards
@@ -151,15 +152,16 @@ def test_tuning_halves_the_distance_of_its_pair() -> None:
 
 
 def test_a_teacher_is_guided_as_in_sampling() -> None:
-    def net(x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        shift = 0 if labels is None else labels.view(-1, 1, 1, 1)
+    def net(x: Tensor, t: Tensor, condition: dict[str, Tensor] | None) -> Tensor:
+        shift = 0 if condition is None else condition["label"].view(-1, 1, 1, 1)
         return x * 0.1 + shift + t.view(-1, 1, 1, 1) / 1000
 
-    x, labels = torch.randn(4, 1, 2, 2), torch.tensor([0, 1, 2, 2])
+    x, labels = torch.randn(4, 1, 2, 2), {"label": torch.tensor([0, 1, 2, 2])}
+    null = {"label": torch.full((4,), 3)}
     for scale in (0.0, 1.0, 2.5):
         rows = SCHEDULE.levels(torch.full((4,), 500))
-        x0, push = guide(net, "v", 3, scale)(x, rows, Examples(x, labels))
-        cond, uncond = (mz.denoiser(net, "v", each) for each in (labels, torch.full((4,), 3)))
+        x0, push = guide(net, "v", every(3), scale)(x, rows, Examples(x, labels))
+        cond, uncond = (mz.denoiser(net, "v", each) for each in (labels, null))
         wanted = mz.guide(cond, uncond, scale)(x, SCHEDULE.row(500))
         torch.testing.assert_close(x0 + push, wanted)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from mezzotint import cosine
 from mezzotint.networks import UNet, UNetConfig, blocks, network
 from mezzotint.networks.blocks import Up
+from mezzotint.networks.conditions import every
 from mezzotint.networks.norm import GroupNorm
 from mezzotint.run.saving import restore, save
 from mezzotint.trainer.ema import averaged
@@ -34,7 +35,7 @@ def bars(start: int, count: int, u: Tensor) -> Examples:
     middle = (number.float().sin() / 2)[:, None, None]
     y, x = torch.meshgrid(*2 * [torch.linspace(-1, 1, SIDE)], indexing="ij")
     across = x * angle.cos() + y * angle.sin() - middle
-    return Examples((across.abs() < 0.2).float()[:, None] * 2 - 1, number % CLASSES)
+    return Examples((across.abs() < 0.2).float()[:, None] * 2 - 1, {"label": number % CLASSES})
 
 
 def begin(
@@ -45,7 +46,7 @@ def begin(
     net.to(memory_format=memory_format)
     ema = averaged(net, CONFIG.batch, CONFIG.ema_halflife)
     shape, schedule = (1, SIDE, SIDE), cosine(1000)
-    task = Diffusion(ObjectiveConfig(), schedule, "v", shape, CLASSES, dtype=dtype)
+    task = Diffusion(ObjectiveConfig(), schedule, "v", shape, every(CLASSES), dtype=dtype)
     return TrainState(net, ema, optimizer(net, CONFIG, task), task)
 
 

@@ -6,6 +6,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mezzotint import UserError, linear
+from mezzotint.networks.conditions import every
 from mezzotint.trainer.ema import averaged, decay
 from mezzotint.trainer.loop import Examples, Step, TrainConfig, optimizer, train
 from mezzotint.trainer.objective import Diffusion, ObjectiveConfig
@@ -20,21 +21,22 @@ class Linear(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.layer = nn.Linear(4, 4)
-        self.asked: list[tuple[Tensor, Tensor, Tensor | None]] = []
+        self.asked: list[tuple[Tensor, Tensor, dict[str, Tensor]]] = []
 
-    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        self.asked.append((x, t, labels))
+    def forward(self, x: Tensor, t: Tensor, condition: dict[str, Tensor]) -> Tensor:
+        self.asked.append((x, t, condition))
         return self.layer(x.flatten(1)).view_as(x)
 
 
 def data(start: int, count: int, u: Tensor) -> Examples:
     numbers = torch.arange(start, start + count)
     x0 = numbers.float().sin()[:, None, None, None].expand(-1, 1, 2, 2).clone()
-    return Examples(x0, numbers % 10)
+    return Examples(x0, {"label": numbers % 10})
 
 
 def diffusion(dropout: float = 0.5) -> Diffusion:
-    return Diffusion(ObjectiveConfig(label_dropout=dropout), linear(1000), "eps", (1, 2, 2), 10)
+    config = ObjectiveConfig(label_dropout=dropout)
+    return Diffusion(config, linear(1000), "eps", (1, 2, 2), every(10))
 
 
 def go(config: TrainConfig, start: int = 0, dropout: float = 0.5) -> tuple[Linear, list[Step]]:
@@ -77,7 +79,7 @@ def test_accumulation_gives_the_whole_batchs_losses_and_weights() -> None:
 
 def test_labels_are_dropped_per_sample_at_the_stated_share() -> None:
     net, _ = go(TrainConfig(images=4096, batch=512, warmup=0), dropout=0.25)
-    labels = torch.cat([asked[2] for asked in net.asked])
+    labels = torch.cat([asked[2]["label"] for asked in net.asked])
     null = labels == 10
     assert float(null.float().mean()) == pytest.approx(0.25, abs=0.03)  # 4.4 standard errors
     assert torch.equal(labels[~null], (torch.arange(4096) % 10)[~null])

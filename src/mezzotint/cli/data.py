@@ -14,6 +14,8 @@ from mezzotint.data.showing import example_grid, understood
 from mezzotint.errors import UserError, as_flags
 from mezzotint.storage import files
 
+FOR_EXAMPLES = ("size", "mode", "range", "skip_bad", "condition", "labels_from", "image_condition")
+
 
 @dataclass(frozen=True)
 class DataFlags:
@@ -33,6 +35,12 @@ class DataFlags:
     """Channels: keep, or 8-bit rgb, grey or rgba."""
     range: tuple[float, float] | None = None
     """The values of black and white, for arrays and 32-bit images."""
+    condition: tuple[str, ...] = ()
+    """Columns of numbers, as `train` takes them."""
+    labels_from: str = ""
+    """The column that has the labels of the images."""
+    image_condition: str = ""
+    """The column that names an image beside each image."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
 
@@ -46,7 +54,7 @@ def data(arguments: list[str]) -> Answer:
     print(as_flags(str(found)))
     if flags.examples:
         _draw(name, flags, flags.examples)
-    elif (flags.size, flags.mode, flags.range, flags.skip_bad) != (None, None, None, False):
+    elif any(getattr(flags, name) != getattr(DataFlags(), name) for name in FOR_EXAMPLES):
         raise UserError("nothing is prepared without `examples`: give a file to draw them to")
     return Answer(found.as_json() | {"examples": flags.examples})
 
@@ -60,6 +68,9 @@ def _draw(name: str, flags: DataFlags, path: Path) -> None:
         range=flags.range,
         skip_bad=flags.skip_bad,
         conditional=flags.conditional,
+        condition=flags.condition,
+        labels_from=flags.labels_from,
+        image_condition=flags.image_condition,
     )
     data = section.prepared()
     path.parent.mkdir(parents=True, exist_ok=True)

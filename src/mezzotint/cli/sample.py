@@ -10,7 +10,7 @@ import tyro
 
 from mezzotint import evaluation
 from mezzotint.cli.answer import Answer
-from mezzotint.cli.flags import labels_of, parse, settings, subject
+from mezzotint.cli.flags import condition_of, labels_of, parse, settings, subject
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.drawing.bars import UNDER_WAY, bar
 from mezzotint.drawing.colour import channel_statistics
@@ -23,6 +23,7 @@ OFTEN = (
     "--out",
     "--n",
     "--labels",
+    "--condition",
     "--seed",
     "--batch",
     "--precision",
@@ -46,9 +47,12 @@ class SampleFlags:
     out: Path
     """The folder of the samples; a grid of the first 256 is beside it, as OUT.png."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
-    """How many samples to make."""
+    """How many samples to make; if it is not given, as many as --condition has values."""
     labels: tuple[str, ...] = ()
     """One class for all, or one for each, by name or number; by default all classes in turn."""
+    condition: tuple[str, ...] = ()
+    """The other conditions as NAME=VALUE, for all samples, or NAME=VALUE,VALUE,... for each, such
+    as age=30 weight=50,60. Several labels of a sample are written tags=red+round."""
     seed: int = 0
     """The seed; sample i depends on the seed and i only."""
     batch: int = 64
@@ -89,6 +93,11 @@ def sample(arguments: list[str]) -> Answer:
         print(f"settings recommended by a sweep, unless a flag changes them: {settings_found}")
     pipe = replace(pipe, defaults=flags.how.within(flags.nfe))
     labels = labels_of(flags.labels, pipe.classes)
+    given = condition_of(flags.condition, pipe.every)
+    condition = {name: value for name, (value, _) in given.items()} or None
+    count = max([1, *(rows for _, rows in given.values())])
+    said = any(word in ("-n", "--n") or word.startswith(("-n=", "--n=")) for word in rest)
+    n = count if count > 1 and not said else flags.n
     if flags.film:
         evaluation.free_film(flags.film)
     progress = bar("denoiser calls")
@@ -101,7 +110,8 @@ def sample(arguments: list[str]) -> Answer:
 
     try:
         images = evaluation.write_samples(
-            *(pipe, flags.out, flags.n, labels),
+            *(pipe, flags.out, n, labels),
+            condition=condition,
             seed=flags.seed,
             batch=flags.batch,
             on_step=follow,
@@ -109,7 +119,11 @@ def sample(arguments: list[str]) -> Answer:
         if flags.film:
             some = labels[:FRAMED] if isinstance(labels, list) else labels
             evaluation.animate(
-                *(pipe, flags.film, min(flags.n, FRAMED), some), seed=flags.seed, on_step=follow
+                *(pipe, flags.film, min(n, FRAMED), some),
+                condition={k: v[:FRAMED] if rows > 1 else v for k, (v, rows) in given.items()}
+                or None,
+                seed=flags.seed,
+                on_step=follow,
             )
     finally:
         if progress.live.is_started:
@@ -121,11 +135,11 @@ def sample(arguments: list[str]) -> Answer:
     if seen_as := pipe.values.shown_as(images.shape[1]):
         print(f"the grid shows {seen_as}")
     grid = evaluation.grid_of(flags.out)
-    drawn = "their grid" if flags.n <= GRID else f"a grid of the first {GRID}"
-    print(f"{counted(flags.n, 'sample')}: {flags.out}; {drawn}: {grid}")
+    drawn = "their grid" if n <= GRID else f"a grid of the first {GRID}"
+    print(f"{counted(n, 'sample')}: {flags.out}; {drawn}: {grid}")
     if flags.film:
         print(f"an animation: {flags.film}")
-    made = {"samples": flags.n, "folder": flags.out, "grid": grid, "animation": flags.film}
+    made = {"samples": n, "folder": flags.out, "grid": grid, "animation": flags.film}
     return Answer({**made, "channels": colours})
 
 

@@ -17,6 +17,7 @@ from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.prediction import coefficients
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.networks import UNetConfig, VAEConfig
+from mezzotint.networks.conditions import Condition
 from mezzotint.networks.kinds import NetConfig, build
 from mezzotint.networks.network import Network
 from mezzotint.networks.record import CustomConfig
@@ -95,6 +96,12 @@ class Experiment(Settings):
                 "`non_leaking` needs a network that takes the augmentation: leave it out with a "
                 "network of your own"
             )
+        data = self.data
+        if not data.conditional and (data.condition or data.labels_from or data.image_condition):
+            raise ValueError(
+                "`conditional=False` leaves out every condition: leave it out, or `condition`, "
+                "`labels_from` and `image_condition`"
+            )
         if self.freeze and not (self.init or isinstance(self.net, CustomConfig)):
             raise ValueError(
                 "`freeze` leaves weights at their random values: give `init`, the model to begin "
@@ -135,12 +142,13 @@ class Experiment(Settings):
                 "need not return x where there is no noise: train it with another `prediction`"
             )
 
-    def network(self, channels: int, classes: int) -> Network:
+    def network(self, channels: int, classes: int, conditions: Sequence[Condition] = ()) -> Network:
         """Make the network.
 
         Args:
             channels: The channels of its input, C.
-            classes: The number of classes, K; 0 for an unconditional network.
+            classes: The number of classes, K; 0 for a network without them.
+            conditions: What it is conditioned on beside the class.
 
         Returns:
             A network with C output channels. With a learned variance it has 2C, and the first C
@@ -150,11 +158,12 @@ class Experiment(Settings):
             UserError: If it is the user's own network, and was not passed in this process.
         """
         outputs = 2 * channels if self.noise.learn_variance else None
-        return build(self.net, channels, classes, outputs, TOLD if self.data.non_leaking else 0)
+        told = TOLD if self.data.non_leaking else 0
+        return build(self.net, channels, classes, outputs, told, conditions)
 
-    def sampling(self, classes: Sequence[str]) -> SampleConfig:
-        """How a model with these classes is sampled: unguided if there are none."""
-        return self.sample if classes else replace(self.sample, **UNGUIDED)
+    def sampling(self, conditions: Sequence[Any]) -> SampleConfig:
+        """How a model with these conditions is sampled: unguided if there are none."""
+        return self.sample if conditions else replace(self.sample, **UNGUIDED)
 
 
 @strict

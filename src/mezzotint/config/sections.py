@@ -73,6 +73,9 @@ class ImagesConfig:
     """Leave out images that cannot be read, instead of stopping."""
 
     conditional: ClassVar[bool] = False
+    condition: ClassVar[tuple[str, ...]] = ()
+    labels_from: ClassVar[str] = ""
+    image_condition: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         if self.range:
@@ -87,6 +90,9 @@ class ImagesConfig:
             conditional=self.conditional,
             mode=self.mode,
             range=self.range,
+            condition=self.condition,
+            labels_from=self.labels_from,
+            image_condition=self.image_condition,
         )
 
 
@@ -95,7 +101,14 @@ class DataConfig(ImagesConfig):
     """The images that a diffusion model learns."""
 
     conditional: bool = True  # type: ignore[misc]
-    """Condition the network on the class."""
+    """Condition the network on the class, and on what the next options name."""
+    condition: tuple[str, ...] = ()  # type: ignore[misc]
+    """Columns of numbers to condition it on: of metadata.csv or .jsonl beside the images, or of
+    parquet files, such as age,weight."""
+    labels_from: str = ""  # type: ignore[misc]
+    """The column that has the labels of the images, one or several each."""
+    image_condition: str = ""  # type: ignore[misc]
+    """The column that names an image beside each image, to condition it on."""
     non_leaking: float = Field(default=0.0, ge=0, le=1)
     """Probability of each of EDM's augmentations, which the network gets as a condition."""
 

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mezzotint.data.images import Pixels, Wanted, read_image
 from mezzotint.data.layout import understand
 from mezzotint.data.source import Item, Source
+from mezzotint.data.tables import of_tree
 from mezzotint.data.tree import OUTSIDE, Names, Tree
 
 Reader = Callable[[PurePosixPath], Path | bytes]
@@ -45,6 +46,14 @@ def source_of(
     notes = [f"left out: {left}" for left in left_out if left.why not in OUTSIDE]
     labels = json.dumps([list(found.labels), found.classes]).encode()
 
+    reader = cache(opened)
+
+    def image(name: PurePosixPath) -> tuple[Callable[[], Pixels], str]:
+        def decode() -> Pixels:
+            return _decode(reader(), name, Wanted())
+
+        return decode, json.dumps([str(name), key([name])])
+
     def items() -> Iterator[Item]:
         read = opened()
         for name, label in zip(found.files, found.labels, strict=True):
@@ -62,6 +71,7 @@ def source_of(
         layout=found.layout,
         left_out=left_out,
         warnings=tuple(warned),
+        table=lambda column: of_tree(tree, found.files, column, image),
     )
 
 

@@ -2,17 +2,21 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mezzotint.data.columns import stored
 from mezzotint.data.images import Mode, Pixels
 from mezzotint.data.sizes import Size
+from mezzotint.data.tables import NOTHING, Asked
 from mezzotint.data.values import EIGHT_BIT, Bounds, Values, from_json
 from mezzotint.errors import counted
+from mezzotint.networks.conditions import Condition
 from mezzotint.storage.arrays import SUMMED, crc
 from mezzotint.storage.parse import content, parsed, regular
 
@@ -37,7 +41,10 @@ class Prepared:
         whole: of a part of a data set: the source of the whole.
         values: what the numbers in `images` stand for.
         notes: what was converted, a line each.
-        condition: what the network is conditioned on beside labels; none yet.
+        condition: what the network is conditioned on beside the class, by name, each with N rows:
+            numbers float64 (N, D), labels uint8 (N, K) of 0 and 1, images uint8 (N, h, w, c).
+        conditions: their kinds, with what was measured of them.
+        asked: the columns that they were made of.
     """
 
     images: Pixels
@@ -52,11 +59,13 @@ class Prepared:
     skip_bad: bool = False
     conditional: bool = True
     notes: tuple[str, ...] = ()
-    condition: None = None
+    condition: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    conditions: tuple[Condition, ...] = ()
     whole: str = ""
     mode: Mode | None = None
     range: Bounds | None = None
     values: Values = EIGHT_BIT
+    asked: Asked = NOTHING
 
     @property
     def origin(self) -> str:
@@ -79,7 +88,8 @@ class Prepared:
             else "no classes"
         )
         skipped = [f"{self.skipped} left out"] if self.skipped else []
-        return first + "\n  " + "; ".join([second, *skipped, *self.notes])
+        others = [str(each) for each in self.conditions]
+        return first + "\n  " + "; ".join([second, *others, *skipped, *self.notes])
 
     def some(self, count: int) -> "Prepared":
         """Return up to ``count`` of the images, drawn at random, the same ones each time.
@@ -117,7 +127,8 @@ def load(entry: Path) -> Prepared | None:
         notes, values = tuple(meta["notes"]), from_json(meta)
         if str(images.dtype) != values.dtype:
             return None
-        return Prepared(images, labels, tuple(meta["classes"]), *facts, notes=notes, values=values)
+        more = {"notes": notes, "values": values, **stored(entry, meta)}
+        return Prepared(images, labels, tuple(meta["classes"]), *facts, **more)
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
 
@@ -125,7 +136,8 @@ def load(entry: Path) -> Prepared | None:
 def sum_of(meta: dict[str, Any], labels: Labels) -> str:
     """Return the SHA-256 of all that an entry of the cache holds except the pixels."""
     facts = [meta[name] for name in ("shape", "classes", "fingerprint", "skipped", "notes")]
-    facts += [meta[name] for name in ("values",) if name in meta]  # of 8-bit images there are none
+    more = ("values", "conditions", "rows")  # of 8-bit images without conditions there are none
+    facts += [meta[name] for name in more if name in meta]
     digest = hashlib.sha256(json.dumps([*facts, meta["pixels"]]).encode())
     digest.update(labels.astype("<i8").tobytes())
     return digest.hexdigest()

@@ -10,13 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from mezzotint.data.building import build
+from mezzotint.data.columns import of_arrays, write
 from mezzotint.data.find import opened, recognise
 from mezzotint.data.images import CHANNELS, POLICY, Mode, Wanted
 from mezzotint.data.memory import Layout, memory
-from mezzotint.data.prepared import Prepared, load
+from mezzotint.data.prepared import Prepared, load, sum_of
 from mezzotint.data.sizes import Size, sides
 from mezzotint.data.source import NoSplit, Source
+from mezzotint.data.tables import Asked, with_columns
 from mezzotint.data.values import EIGHT_BIT, Bounds, checked
 from mezzotint.errors import UserError
 from mezzotint.storage.cache import begun, cache_folder, commit, kept
@@ -36,6 +40,9 @@ def held_out(data: str, size: Size | None, train: Prepared, skip_bad: bool = Fal
                 split=split,
                 skip_bad=skip_bad,
                 conditional=train.conditional,
+                condition=train.asked.condition,
+                labels_from=train.asked.labels_from,
+                image_condition=train.asked.image_condition,
                 mode=_mode_of(train),
                 range=train.range,
             )
@@ -64,6 +71,9 @@ def prepare(
     skip_bad: bool = False,
     conditional: bool = True,
     mode: Mode | None = None,
+    condition: Any = None,
+    labels_from: str | None = None,
+    image_condition: str | None = None,
 ) -> Prepared:
     """Prepare a data set: decode it into the cache, or find it there.
 
@@ -91,6 +101,16 @@ def prepare(
             channels, and takes RGB where grey and RGB are mixed. Transparency is composited on
             white except with "rgba". The grey pages of a TIFF are its channels where they are kept.
 
+        condition: what a network is conditioned on beside the class. With images in memory: an
+            array or a tensor with a row for each image, or a dict of these by name: float (N, D)
+            are numbers, zeros and ones (N, K) of integers are several labels, uint8 (N, H, W, C)
+            are images. With a path: the columns of numbers that are used, of `metadata.csv` or
+            `metadata.jsonl` beside the images, or of parquet files.
+        labels_from: the column with the labels of the images; a cell may have several, with | or ;
+            between them or as a list.
+        image_condition: the column with the files of an image beside each image, of the same size
+            or a whole number of times smaller or larger.
+
     Returns:
         The data set. Its `notes` say what was converted, its `source` is a string that this
         function takes as `data` to find the same again, here or in another process.
@@ -101,7 +121,9 @@ def prepare(
             which all were skipped; no room on disk; an
             argument that does not fit the others. For images in memory: a shape, a type or values
             other than the above; values that are not finite, or outside `range`; labels of another
-            length, type or range.
+            length, type or range. For conditions: a column that is not there, is not of numbers or
+            has one that is not finite; metadata that names files which are not there, or leaves
+            images out; images whose sizes do not belong together.
     """
     size = sides(size)
     if mode not in (None, *get_args(Mode)):
@@ -115,7 +137,8 @@ def prepare(
     in_memory = {"labels": labels, "classes": classes, "layout": layout}
     named = {"split": None if split == "train" else split, "skip_bad": skip_bad or None}
     if isinstance(data, Prepared):
-        again = {"size": size, "range": range, "mode": mode}
+        again = {"size": size, "range": range, "mode": mode, "condition": condition}
+        again |= {"labels_from": labels_from, "image_condition": image_condition}
         _refuse({**again, **in_memory, **named}, "data that is prepared already")
         return data
     wanted = Wanted(mode, None if range is None else checked(range))
@@ -123,19 +146,33 @@ def prepare(
         data = str(Path(os.path.expanduser(data)).absolute())  # a path, even if it is called glyphs
     if isinstance(data, str):
         _refuse(in_memory, f"{data}, but with images in memory")
-        found, warned = _found(data, size, split, skip_bad, conditional, wanted)
+        asked = Asked.of(condition, labels_from, image_condition)
+        found, warned = _found(data, size, split, skip_bad, conditional, wanted, asked)
         for warning in warned:
             warnings.warn(warning, stacklevel=2)
         return found
-    _refuse(named, "images in memory, but with a name or a path")
+    by_column = {"labels_from": labels_from, "image_condition": image_condition}
+    _refuse(named | by_column, "images in memory, but with a name or a path")
     source = memory(data, labels, classes, layout)
+    source = replace(source, columns=of_arrays(condition, source.count))
     cache = cache_folder("prepared")
     with begun(cache, "array") as building:
-        fingerprint = build(source, size, False, building, wanted)
+        fingerprint = _build(source, size, False, building, wanted)
         made = load(building)
         found = commit(building, cache / f"array-{fingerprint[:16]}", load)
     notes = made.notes if made else ()
     return replace(found, source=f"array:{fingerprint[:16]}", notes=notes)
+
+
+def _build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wanted: Wanted) -> str:
+    """Decode a source and its columns into an empty folder, and return the fingerprint."""
+    fingerprint = build(source, size, skip_bad, folder, wanted)
+    if not source.columns:
+        return fingerprint
+    meta = write(source, folder, lambda item: item.decode(wanted), size is not None)
+    meta["sum"] = sum_of(meta, np.load(folder / "labels.npy"))
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1))
+    return str(meta["fingerprint"])
 
 
 def _refuse(arguments: dict[str, Any], data: str) -> None:
@@ -145,11 +182,17 @@ def _refuse(arguments: dict[str, Any], data: str) -> None:
 
 
 def _found(
-    data: str, size: Size | None, split: str, skip_bad: bool, conditional: bool, wanted: Wanted
+    data: str,
+    size: Size | None,
+    split: str,
+    skip_bad: bool,
+    conditional: bool,
+    wanted: Wanted,
+    asked: Asked,
 ) -> tuple[Prepared, tuple[str, ...]]:
     """Return the prepared data set that `data` stands for, and warnings unless it was cached."""
     place, kind = recognise(data)
-    source = opened(place, kind, split, conditional)
+    source = with_columns(opened(place, kind, split, conditional), asked)
     found, new = _entry(source, size, skip_bad, wanted)
     prepared = replace(
         found,
@@ -160,6 +203,7 @@ def _found(
         conditional=conditional,
         mode=wanted.mode,
         range=wanted.range,
+        asked=asked,
     )
     return prepared, source.warnings if new else ()
 
@@ -187,6 +231,6 @@ def _entry(
     new: list[str] = []
 
     def built(folder: Path) -> None:
-        new.append(build(source, size, skip_bad, folder, wanted))
+        new.append(_build(source, size, skip_bad, folder, wanted))
 
     return kept(cache_folder("prepared") / name, load, built), bool(new)

@@ -16,7 +16,7 @@ CHANNELS = {1: "grey", 3: "RGB"}
 
 
 def understood(data: Prepared) -> str:
-    """Return what a data set is: its number of images, size, channels, values and classes.
+    """Return what a data set is: its number of images, size, channels, values and conditions.
 
     What was scaled, converted or left out is said too.
     """
@@ -30,6 +30,7 @@ def understood(data: Prepared) -> str:
         said.append(f"{counted(len(data.classes), 'class', 'classes')} of {each} images")
     else:
         said.append("no classes")
+    said += map(str, data.conditions)
     if data.size is not None:
         said.append(f"scaled and cropped to {written(data.size)}")
     if data.mode not in (None, "keep"):

@@ -1,15 +1,21 @@
 """The parts that all data sources share: the names of splits, stamps of files."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.naming import WORDS, canonical, shown
 from mezzotint.data.tree import LeftOut
 from mezzotint.data.values import Bounds, Values
 from mezzotint.errors import UserError, without_controls
+
+if TYPE_CHECKING:
+    from mezzotint.data.columns import Column
+    from mezzotint.data.tables import Tabled
 
 UNLABELLED = -1
 """The label of every image in a source without classes; as an index it fails, by intent."""
@@ -55,6 +61,8 @@ class Source:
         warnings: what may have been meant otherwise.
         values: from the range that the user states, or None, to what the values stand for, and
             notes; None where the type of an image tells that: uint8, or uint16 from 0 to 65535.
+        columns: what else is known of the images, each with a value for every item.
+        table: gives the columns that a user may name; None where there are none.
     """
 
     name: str
@@ -69,6 +77,8 @@ class Source:
     left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
     values: Callable[[Bounds | None], tuple[Values, tuple[str, ...]]] | None = None
+    columns: tuple[Column, ...] = ()
+    table: Tabled | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(map(without_controls, self.classes)))

@@ -11,7 +11,7 @@ so an error of o causes ``-sigma / d`` times that error of x0_hat.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -20,8 +20,9 @@ from torch import Tensor
 from mezzotint.diffusion.level import Level, Number
 from mezzotint.errors import Registry, UserError, counted
 
-Net: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""``net(x, t, labels) -> output``: x (B, C, H, W), t (B,), labels (B,) int64 or None."""
+Net: TypeAlias = Callable[[Tensor, Tensor, Any], Tensor]
+"""``net(x, t, condition) -> output``: x (B, C, H, W), t (B,); the condition is a tensor of B rows,
+such as labels int64, a dict of such tensors, or None."""
 
 Denoiser: TypeAlias = Callable[[Tensor, Level], Tensor]
 """``denoise(x, level) -> x0_hat`` in the shape of x: all that a sampler knows of a network."""
@@ -131,7 +132,9 @@ def _wide(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def denoiser(net: Net, prediction: str, labels: Tensor | None = None) -> Denoiser:
+def denoiser(
+    net: Net, prediction: str, labels: Tensor | Mapping[str, Tensor] | None = None
+) -> Denoiser:
     """Make the denoiser of a network: ``denoise(x, level) -> x0_hat``.
 
     It calls ``net(x, t, labels)``, t being the level's t for every image, float32, and converts the
@@ -140,8 +143,8 @@ def denoiser(net: Net, prediction: str, labels: Tensor | None = None) -> Denoise
     Args:
         net: Any callable ``net(x, t, labels) -> output``: x (B, C, H, W), t (B,), output as x.
         prediction: What the network was trained to output: a name in PREDICTIONS.
-        labels: What the network gets as its third argument: (B,) integers for every batch of B, or
-            None.
+        labels: What the network gets as its third argument: (B,) integers for every batch of B,
+            another condition of B rows, a dict of such conditions, or None.
 
     Returns:
         The denoiser, which raises UserError when the network returns something else than a tensor
@@ -157,9 +160,9 @@ def denoiser(net: Net, prediction: str, labels: Tensor | None = None) -> Denoise
     _takes_three(net)
 
     def denoise(x: Tensor, level: Level) -> Tensor:
-        if labels is not None and len(labels) != len(x):
+        if labels is not None and (count := _rows(labels)) != len(x):
             raise UserError(
-                f"there are {len(labels)} `labels` for {counted(len(x), 'image')}: give one each"
+                f"there are {count} `labels` for {counted(len(x), 'image')}: give one each"
             )
         t = torch.full((len(x),), level.t, device=x.device, dtype=torch.float32)
         output = net(x, t, labels)
@@ -171,6 +174,10 @@ def denoiser(net: Net, prediction: str, labels: Tensor | None = None) -> Denoise
         return to_x0(prediction, output, x, level)
 
     return denoise
+
+
+def _rows(condition: Tensor | Mapping[str, Tensor]) -> int:
+    return len(next(iter(condition.values())) if isinstance(condition, Mapping) else condition)
 
 
 def _takes_three(net: Net) -> None:
@@ -201,9 +208,9 @@ def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
     """
     raw = torch.empty(0)
 
-    def predict(x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+    def predict(x: Tensor, t: Tensor, condition: Any) -> Tensor:
         nonlocal raw
-        output, raw = net(x, t, labels).chunk(2, dim=1)
+        output, raw = net(x, t, condition).chunk(2, dim=1)
         return output
 
     def fraction(x: Tensor, level: Level) -> Tensor:

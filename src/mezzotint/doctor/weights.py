@@ -46,7 +46,7 @@ def look(
         return
     with torch.random.fork_rng():
         torch.manual_seed(config.train.seed)
-        first = config.network(pipe.shape[0], len(pipe.classes))
+        first = config.network(pipe.shape[0], len(pipe.classes), pipe.conditions)
     averaged = errors(pipe, x0, eps, given)
     yield lagging(distance(ema, raw, first.state_dict()), averaged.mean(0), plain.mean(0))
     if given is not None and len(pipe.classes) > 1:

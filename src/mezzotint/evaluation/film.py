@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError
-from mezzotint.pipeline.labels import Labels
+from mezzotint.networks.conditions import Labels
 from mezzotint.pipeline.loading import load
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import files

@@ -6,6 +6,7 @@ that shows it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,10 +25,11 @@ from mezzotint.config.sampling import chosen
 from mezzotint.data.values import DTYPES, Values
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError, counted
-from mezzotint.pipeline.labels import Labels
+from mezzotint.networks.conditions import Given, Labels
+from mezzotint.pipeline.conditioning import LABEL
 from mezzotint.pipeline.loading import load
 from mezzotint.pipeline.pipeline import Pipeline
-from mezzotint.pipeline.sampling import Request
+from mezzotint.pipeline.sampling import Request, rows_of, sample
 from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
 from mezzotint.storage.parse import parsed, regular
@@ -43,6 +45,7 @@ def write_samples(
     n: int = 64,
     labels: Labels = None,
     *,
+    condition: Any = None,
     seed: int = 0,
     batch: int = 64,
     on_step: Callable[[int, int], None] | None = None,
@@ -57,14 +60,15 @@ def write_samples(
     (H, W, C), beside PNG files that show them as ``pipe.values.shown_as`` says.
 
     No image is ever removed or replaced. If the folder holds samples of the same model, settings,
-    labels and seed, those that are missing are made: so a request that was stopped continues, and a
-    larger ``n`` adds to a smaller one. Samples made in any other way are refused.
+    conditions and seed, those that are missing are made: so a request that was stopped continues,
+    and a larger ``n`` adds to a smaller one. Samples made in any other way are refused.
 
     Args:
         pipe: A model, or a path or name that `load` takes.
         out: The folder.
         n: How many samples.
         labels: One class for all, or n of them, by number or name; None is every class in turn.
+        condition: The other conditions, as `Pipeline.sample` takes them.
         seed: Sample i depends on (seed, i) alone.
         batch: How many are made at once.
         on_step: Called with how many denoiser calls are done, and of how many.
@@ -78,9 +82,10 @@ def write_samples(
             other images, and as `Pipeline.sample`.
     """
     pipe, out = pipe if isinstance(pipe, Pipeline) else load(pipe), files.as_folder(out)
-    Request(n, labels, seed, 0, batch)  # refuses numbers that cannot be
-    every = pipe.labels(n, labels)
-    made_by = _made_by(pipe, every, labels is None, seed, settings)
+    Request(n, seed, 0, batch)  # refuses numbers that cannot be
+    given = pipe.given(n, labels, condition)
+    every = given[LABEL].tolist() if given and pipe.classes else None
+    made_by = _made_by(pipe, given, labels is condition is None, seed, settings)
     found, marked = _there(out, made_by, pipe.values)
     mark, parts = {**made_by, "n": max(n, marked)}, [found[:n]]
 
@@ -98,15 +103,13 @@ def write_samples(
     if n > len(found):
         written: list[Future[None]] = []
         with ThreadPoolExecutor(1) as writer:  # on the disk while the next ones are made
-            images = pipe.sample(
-                n - len(found),
-                every[len(found) :] if every and labels is not None and len(found) else labels,
-                seed=seed,
-                first=len(found),
-                batch=batch,
-                on_step=follow,
-                on_images=lambda i, made: written.append(writer.submit(write, i, made)),
-                **settings,
+            images = sample(
+                pipe,
+                chosen(pipe.defaults, settings),
+                Request(n - len(found), seed, len(found), batch),
+                rows_of(given, range(len(found), n)),
+                follow,
+                lambda i, made: written.append(writer.submit(write, i, made)),
             )
             for part in written:
                 part.result()
@@ -122,19 +125,29 @@ def grid_of(out: Path) -> Path:
 
 
 def _made_by(
-    pipe: Pipeline, labels: list[int] | None, in_turn: bool, seed: int, settings: dict[str, Any]
+    pipe: Pipeline, given: Given | None, in_turn: bool, seed: int, settings: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what samples depend on, except how many there are, as JSON stores it."""
+    labels = given[LABEL].tolist() if given and pipe.classes else None
     one = labels[0] if labels and len(set(labels)) == 1 else labels
+    others = {} if in_turn else {each.name: _digest(given, each.name) for each in pipe.conditions}
     facts = {
         MADE_OF: pipe.digest,
         "precision": str(pipe.net.dtype).removeprefix("torch."),
         "seed": seed,
         "labels": "every class in turn" if in_turn else one,
+        **({"condition": others} if others else {}),
         **asdict(pipe.settled(chosen(pipe.defaults, settings))),
     }
     found: dict[str, Any] = json.loads(json.dumps(facts))
     return found
+
+
+def _digest(given: Given | None, name: str) -> str:
+    """Return what tells a condition of a request from another: its rows, or one that all share."""
+    rows = given[name] if given else torch.empty(0)
+    same = len(rows) > 0 and bool((rows == rows[:1]).all())
+    return hashlib.sha256((rows[:1] if same else rows).numpy().tobytes()).hexdigest()[:16]
 
 
 def _there(out: Path, made_by: dict[str, Any], values: Values) -> tuple[Tensor, int]:
@@ -201,7 +214,8 @@ def _save_grid(
 ) -> None:
     """Save a grid, marked as ours; a crash leaves the old one or the new."""
     shown = images[:GRID]
-    sheet = figures.grid(pipe.values.visible(shown), labels and labels[: len(shown)], pipe.classes)
+    names = (*pipe.classes, "any class")  # the null class is the last
+    sheet = figures.grid(pipe.values.visible(shown), labels and labels[: len(shown)], names)
     text = PngInfo()
     text.add_text(MARK, json.dumps(mark))
     with files.beside(grid_of(out)) as partial:

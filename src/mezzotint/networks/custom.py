@@ -6,7 +6,7 @@ import copy
 import hashlib
 import inspect
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
@@ -16,33 +16,39 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.errors import UserError
+from mezzotint.networks.conditions import Condition, Given, every, named
 from mezzotint.networks.network import Network
 from mezzotint.networks.passing import copied, passed
 from mezzotint.networks.record import CustomConfig, name
 
 
 class Custom(Network):
-    """A user's own module ``module(x, t, condition)``, called as ``net(x, t, labels) -> output``.
+    """A user's own module ``module(x, t, condition)``, called like any network.
 
-    x and the output are (B, C, H, W), t is (B,) float, labels are (B,) int64 or None. With
-    ``classes`` K > 0 the condition is (B,) int64 from 0 to K, where K is the null class; labels
-    None stand for it. Without classes the condition is None. The weights keep the module's own
+    x and the output are (B, C, H, W), t is (B,) float. The module gets the condition as a tensor:
+    of the class it is (B,) int64 from 0 to K, where K is the null class. It gets a dict of tensors
+    if there are several conditions, and None if there are none. The weights keep the module's own
     names.
     """
 
-    def __init__(self, module: nn.Module, config: CustomConfig, classes: int = 0) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        config: CustomConfig,
+        classes: int = 0,
+        conditions: Sequence[Condition] = (),
+    ) -> None:
         super().__init__()
-        self.module, self.config, self.classes = module, config, classes
+        self.module, self.config = module, config
+        self.classes, self.conditions = classes, every(classes, conditions)
         self.low: torch.dtype | None = None  # the type that autocast computes in
         self.token = "" if config.code else secrets.token_hex(16)
 
-    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
-        if self.classes and labels is None:
-            labels = torch.full((len(t),), self.classes, device=t.device)
-        elif not self.classes and labels is not None:
-            raise UserError("this network is unconditional and takes no labels: pass None")
+    def forward(self, x: Tensor, t: Tensor, condition: Given | Tensor | None = None) -> Tensor:
+        given = named(condition, self.conditions, t)
+        only = next(iter(given.values())) if len(given) == 1 else given or None
         with torch.autocast(x.device.type, self.low) if self.low else nullcontext():
-            output = self.module(x, t, labels)
+            output = self.module(x, t, only)
         if not isinstance(output, Tensor):
             raise UserError(f"`net` returns {type(output).__name__}: make it return a tensor")
         return output.to(x.dtype)
@@ -61,7 +67,8 @@ class Custom(Network):
     @property
     def digest(self) -> str:
         """The digest of `Network.digest`. A function's code is not known: it gets a random one."""
-        content = f"{super().digest} {self.low} {self.classes} {self.token}"
+        more = [each.facts() for each in self.conditions[bool(self.classes) :]]
+        content = f"{super().digest} {self.low} {self.classes} {self.token}{more or ''}"
         return hashlib.sha256(content.encode()).hexdigest()
 
     def compile_for(self, calls: int) -> bool:
@@ -92,16 +99,17 @@ class _Function(nn.Module):
         return self.function(x, t, condition)
 
 
-def wrap(net: Any, classes: int) -> Custom:
-    """Wrap any nn.Module or callable ``net(x, t, labels)`` as a network that a pipeline can run.
+def wrap(net: Any, classes: int, conditions: Sequence[Condition] = ()) -> Custom:
+    """Wrap any nn.Module or callable ``net(x, t, condition)`` as a network for a pipeline.
 
     A module is copied and put in evaluation mode, with no gradients for its weights. A function is
     kept as it is and gets tensors on the CPU. Raises UserError for anything else.
     """
     if isinstance(net, nn.Module):
-        return Custom(copied(net), passed(net), classes).eval().requires_grad_(False)
+        made = Custom(copied(net), passed(net), classes, conditions)
+        return made.eval().requires_grad_(False)
     if callable(net) and not isinstance(net, type):
-        return Custom(_Function(net), CustomConfig(name(net)), classes)
+        return Custom(_Function(net), CustomConfig(name(net)), classes, conditions)
     raise UserError(f"`net` is {net!r}: pass an nn.Module, or a function net(x, t, labels)")
 
 
@@ -114,8 +122,10 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
             weights to train and ``training`` is set.
     """
     x = torch.zeros(2, *shape, device=net.device)
-    condition = torch.tensor([0, net.classes], device=net.device) if net.classes else None
-    given = x, x.new_zeros(2), condition
+    condition = {
+        each.name: torch.cat([each.some(1), each.null(1)]).to(net.device) for each in net.conditions
+    }
+    given = x, x.new_zeros(2), condition or None
     _takes(net.module, given)
     modes = {each: each.training for each in net.modules()}
     try:
@@ -124,9 +134,8 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
     except UserError:
         raise
     except Exception as error:
-        labels = f"of 0 to {net.classes}, the null class" if net.classes else "None"
         raise UserError(
-            f"`net` cannot be called with x {(*x.shape,)}, t (2,) and condition {labels} "
+            f"`net` cannot be called with x {(*x.shape,)}, t (2,) and condition {_probe(net)} "
             f"({type(error).__name__}: {error}): make it take these"
         ) from error
     finally:
@@ -140,6 +149,14 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
         raise UserError(
             f"`net` returns {(*output.shape,)} for x {(*x.shape,)}: make it return {wanted}{more}"
         )
+
+
+def _probe(net: Custom) -> str:
+    """Describe the condition that `check` calls a network with."""
+    if len(net.conditions) == 1 and net.classes:
+        return f"of 0 to {net.classes}, the null class"
+    shapes = {each.name: (2, *each.null(1).shape[1:]) for each in net.conditions}
+    return str(next(iter(shapes.values())) if len(shapes) == 1 else shapes or None)
 
 
 def fill(net: Custom, weights: Mapping[str, Tensor], where: Path) -> None:

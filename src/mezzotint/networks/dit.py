@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, cast
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from tyro.conf import Suppress
 
 from mezzotint.networks.blocks import attend, sinusoid, zeroed
+from mezzotint.networks.conditions import Condition, FromZero, Given, every
 from mezzotint.networks.network import Conditioned
 from mezzotint.networks.padding import cut, padded
 from mezzotint.strict import strict
@@ -52,7 +54,7 @@ class DiTConfig:
 
 
 class DiT(Conditioned):
-    """A diffusion transformer, ``net(x, t, labels) -> output``.
+    """A diffusion transformer, ``net(x, t, condition) -> output``.
 
     Args:
         config: The shape of the network.
@@ -60,6 +62,7 @@ class DiT(Conditioned):
         classes: K, the number of classes; 0 makes an unconditional network.
         out_channels: The channels of the output; None means C.
         augmentation: How many numbers about the augmentation the network takes; see `forward`.
+        conditions: What it is conditioned on beside the class.
     """
 
     def __init__(
@@ -69,9 +72,14 @@ class DiT(Conditioned):
         classes: int = 0,
         out_channels: int | None = None,
         augmentation: int = 0,
+        conditions: Sequence[Condition] = (),
     ) -> None:
         width, pixels = config.width, config.patch**2
-        super().__init__(FREQUENCIES, width, classes, augmentation)
+
+        def stem(channels: int) -> nn.Module:
+            return nn.Linear(channels * pixels, width, bias=False)
+
+        super().__init__(FREQUENCIES, width, every(classes, conditions), stem, augmentation)
         self.config = config
         self.stem = nn.Linear(image_channels * pixels, width)
         blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.depth))
@@ -87,9 +95,12 @@ class DiT(Conditioned):
                 nn.init.xavier_uniform_(layer.weight)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
-        for embedding in (self.time[0], self.time[2], self.label, self.augmentation):
+        encoders = [self.get_submodule(each.module) for each in self.conditions]
+        for embedding in (self.time[0], self.time[2], *encoders, self.augmentation):
             if isinstance(embedding, nn.Linear | nn.Embedding):
                 nn.init.normal_(embedding.weight, std=0.02)
+            elif isinstance(embedding, FromZero):
+                embedding.initialise()
         for block in self.blocks:
             zeroed(block.modulation)
         zeroed(self.modulation)
@@ -99,7 +110,7 @@ class DiT(Conditioned):
         self,
         x: Tensor,
         t: Tensor,
-        labels: Tensor | None = None,
+        condition: Given | Tensor | None = None,
         augmentation: Tensor | None = None,
     ) -> Tensor:
         """Predict for noisy images.
@@ -109,26 +120,32 @@ class DiT(Conditioned):
         Args:
             x: Noisy images (B, C, H, W).
             t: Times (B,), from 0 to T - 1.
-            labels: Classes (B,) int64 from 0 to K, K being the null class; None means K for all.
+            condition: The conditions by name, or the only one, such as classes (B,) int64 from 0 to
+                K, K being the null class. What is missing is the null; None is the null of all.
             augmentation: Numbers (B, n) that describe how x was augmented; None means zeros.
 
         Returns:
             The output (B, C or ``out_channels``, H, W), of x's type.
 
         Raises:
-            UserError: If labels or augmentation are given to a network that takes none.
+            UserError: If a condition or augmentation is given to a network that takes none.
         """
-        c = F.silu(self.embed(t, labels, augmentation))
-        whole = padded(x, self.config.factor)
-        patches = F.pixel_unshuffle(whole, self.config.patch).to(self.dtype)
-        h, w = patches.shape[2:]
-        tokens = self.stem(patches.flatten(2).transpose(1, 2))
+        given = self.named(condition, t)
+        c = F.silu(self.embed(t, given, augmentation))
+        h, w = (-(-side // self.config.patch) for side in x.shape[2:])
+        tokens = self.stem(self.folded(x).to(self.dtype))
+        tokens = self.beside(tokens, given, x, self.folded)
         tokens = tokens + positions(h, w, self.config.width, x.device).to(self.dtype)
         for block in self.blocks:
             tokens = block(tokens, c)
         shift, scale = self.modulation(c)[:, None].chunk(2, dim=-1)
         out = self.out(adaptive_norm(tokens, shift, scale)).transpose(1, 2).unflatten(2, (h, w))
         return cut(F.pixel_shuffle(out, self.config.patch).to(x.dtype), x)
+
+    def folded(self, x: Tensor) -> Tensor:
+        """Return images, padded, as patches (B, tokens, C * patch * patch)."""
+        whole = padded(x, self.config.factor)
+        return F.pixel_unshuffle(whole, self.config.patch).flatten(2).transpose(1, 2)
 
 
 class Block(nn.Module):

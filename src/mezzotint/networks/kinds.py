@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
+from mezzotint.networks.conditions import Condition
 from mezzotint.networks.custom import Custom
 from mezzotint.networks.dit import DiT, DiTConfig
 from mezzotint.networks.network import Conditioned, Network
@@ -31,6 +32,7 @@ def build(
     classes: int,
     outputs: int | None = None,
     augmentation: int = 0,
+    conditions: Sequence[Condition] = (),
 ) -> Network:
     """Build the network that a configuration describes.
 
@@ -40,13 +42,14 @@ def build(
         classes: K; 0 for an unconditional network.
         outputs: Channels of the output; None means as many as the images have.
         augmentation: How many numbers about the augmentation the network takes.
+        conditions: What it is conditioned on beside the class.
 
     Raises:
         UserError: If a user's own network has not been passed in this process.
     """
     if isinstance(config, CustomConfig):
-        return Custom(made(config), config, classes)
-    return KINDS[type(config)](config, channels, classes, outputs, augmentation)
+        return Custom(made(config), config, classes, conditions)
+    return KINDS[type(config)](config, channels, classes, outputs, augmentation, conditions)
 
 
 def augmented_by(net: Network) -> int:

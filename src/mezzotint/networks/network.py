@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
 from itertools import chain
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from mezzotint.errors import UserError
 from mezzotint.networks.blocks import Up, sinusoid
+from mezzotint.networks.conditions import Condition, Given, Layered, Stem
+from mezzotint.networks.conditions import named as by_name
 from mezzotint.networks.norm import GroupNorm
 
 COMPILE_FROM = 2_000  # calls that make compilation pay
@@ -112,36 +115,48 @@ class Network(nn.Module):
 
 
 class Conditioned(Network):
-    """Base class of networks conditioned on the time, the class and the augmentation; abstract.
+    """Base class of networks conditioned on the time and on more; abstract.
 
-    The condition vector is ``mlp(sinusoid(t)) + label[class] + augmentation(numbers)``, of width
-    ``emb``; the sinusoid has ``frequencies`` numbers and the frequency shift ``shift``. The null
-    class is row K = ``classes`` of the label embedding. The last term is EDM's (Karras et al. 2022,
-    arXiv 2206.00364, appendix F.2): it has no bias, so zeros add nothing.
+    The condition vector is ``mlp(sinusoid(t)) + encoders(conditions) + augmentation(numbers)``, of
+    width ``emb``; the sinusoid has ``frequencies`` numbers and the frequency shift ``shift``. There
+    is an encoder for each condition. Those of spatial conditions add to the output of the first
+    layer instead (`beside`). The last term is EDM's (Karras et al. 2022, arXiv 2206.00364, appendix
+    F.2): it has no bias, so zeros add nothing.
     """
 
     def __init__(
-        self, frequencies: int, emb: int, classes: int, augmentation: int, shift: int = 1
+        self,
+        frequencies: int,
+        emb: int,
+        conditions: Sequence[Condition],
+        stem: Stem,
+        augmentation: int,
+        shift: int = 1,
     ) -> None:
         super().__init__()
-        self.frequencies, self.classes, self.shift = frequencies, classes, shift
+        self.frequencies, self.conditions, self.shift = frequencies, tuple(conditions), shift
         self.time = nn.Sequential(nn.Linear(frequencies, emb), nn.SiLU(), nn.Linear(emb, emb))
-        self.label = nn.Embedding(classes + 1, emb) if classes else None
+        for each in self.conditions:
+            self.add_module(each.module, each.encoder(emb, stem))
+        self.encoders = [(each.name, each.module) for each in self.conditions if not each.spatial]
+        self.layers = [(each.name, each.module) for each in self.conditions if each.spatial]
         self.augmentation = nn.Linear(augmentation, emb, bias=False) if augmentation else None
 
-    def embed(self, t: Tensor, labels: Tensor | None, augmentation: Tensor | None) -> Tensor:
-        """Return the condition vector (B, emb) of t (B,), labels (B,) and augmentation (B, n).
+    def named(self, condition: Given | Tensor | None, t: Tensor) -> Given:
+        """Return all conditions by name; what is missing is the null. Raises UserError as there."""
+        return by_name(condition, self.conditions, t)
 
-        Labels None mean the null class, augmentation None means zeros. Raises UserError for labels
-        or augmentation if the network takes none.
+    def embed(
+        self, t: Tensor, condition: Given | Tensor | None, augmentation: Tensor | None
+    ) -> Tensor:
+        """Return the condition vector (B, emb) of t (B,), conditions and augmentation (B, n).
+
+        Augmentation None means zeros. Raises UserError for augmentation if the network takes none.
         """
         emb: Tensor = self.time(sinusoid(t, self.frequencies, self.shift).to(self.dtype))
-        if self.label is not None:
-            if labels is None:
-                labels = torch.full((len(t),), self.classes, device=t.device)
-            emb = emb + self.label(labels)
-        elif labels is not None:
-            raise UserError("this network is unconditional and takes no labels: pass None")
+        given = self.named(condition, t)
+        for name, module in self.encoders:
+            emb = emb + getattr(self, module)(given[name])
         if self.augmentation is not None:
             # Zeros are added too: every process needs a gradient of every weight.
             if augmentation is None:
@@ -152,3 +167,15 @@ class Conditioned(Network):
                 "this network is not conditioned on the augmentation: leave out augmentation"
             )
         return emb
+
+    def beside(
+        self, h: Tensor, given: Given, x: Tensor, fold: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Add the spatial conditions to h, the output of the first layer.
+
+        ``fold`` brings channels in the resolution of x to the form that the first layer takes.
+        """
+        for name, module in self.layers:
+            encoder: Layered = getattr(self, module)
+            h = h + encoder.layer(fold(encoder.aligned(given[name], x)).to(self.dtype))
+        return h

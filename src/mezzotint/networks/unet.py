@@ -6,6 +6,7 @@ network of 35,746,307 parameters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, PositiveInt
@@ -13,6 +14,7 @@ from torch import nn
 from tyro.conf import Suppress
 
 from mezzotint.networks.blocks import Attention, Down, ResBlock, Up, zeroed
+from mezzotint.networks.conditions import Condition, every
 from mezzotint.networks.norm import GroupNorm
 from mezzotint.networks.walk import Stage, Walk, inputs, listed
 from mezzotint.strict import strict
@@ -67,7 +69,7 @@ class UNetConfig:
 
 
 class UNet(Walk):
-    """A U-Net, ``net(x, t, labels) -> output``; see `forward`.
+    """A U-Net, ``net(x, t, condition) -> output``; see `forward`.
 
     Args:
         config: The shape of the network.
@@ -75,6 +77,7 @@ class UNet(Walk):
         classes: K, the number of classes; 0 makes an unconditional network.
         out_channels: The channels of the output; None means C.
         augmentation: How many numbers about the augmentation the network takes.
+        conditions: What it is conditioned on beside the class.
     """
 
     def __init__(
@@ -84,10 +87,15 @@ class UNet(Walk):
         classes: int = 0,
         out_channels: int | None = None,
         augmentation: int = 0,
+        conditions: Sequence[Condition] = (),
     ) -> None:
         widths, last = config.channels, len(config.channels) - 1
         first, emb = widths[0], 4 * widths[0]
-        super().__init__(first, emb, classes, augmentation)
+
+        def stem(channels: int) -> nn.Module:
+            return nn.Conv2d(channels * config.patch**2, first, 3, padding=1, bias=False)
+
+        super().__init__(first, emb, every(classes, conditions), stem, augmentation)
         self.config, self.patch = config, config.patch
         down, up = inputs(widths, config.blocks)
 

@@ -8,6 +8,7 @@ Nichol 2021, arXiv 2105.05233, section 3) take a scale as well as a shift, and r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from tyro.conf import Suppress
 
 from mezzotint.networks.blocks import Attention, Down, Pointwise, ResBlock, Up, beside, zeroed
+from mezzotint.networks.conditions import Condition, every
 from mezzotint.networks.norm import GroupNorm
 from mezzotint.networks.walk import Stage, Walk, inputs, listed
 from mezzotint.strict import strict
@@ -124,10 +126,15 @@ class UNet2D(Walk):
         classes: int = 0,
         out_channels: int | None = None,
         augmentation: int = 0,
+        conditions: Sequence[Condition] = (),
     ) -> None:
         widths, last = config.channels, len(config.channels) - 1
         first, emb = widths[0], config.emb or 4 * widths[0]
-        super().__init__(first, emb, classes, augmentation, config.shift)
+
+        def stem(channels: int) -> nn.Module:
+            return nn.Conv2d(channels, first, 3, padding=1, bias=False)
+
+        super().__init__(first, emb, every(classes, conditions), stem, augmentation, config.shift)
         self.config = config
         down, up = inputs(widths, config.blocks)
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mezzotint.networks.conditions import Given
 from mezzotint.networks.network import Conditioned
 from mezzotint.networks.padding import cut, padded
 
@@ -63,7 +64,7 @@ def inputs(channels: Sequence[int], blocks: int) -> tuple[list[list[int]], list[
 
 
 class Walk(Conditioned):
-    """A U-Net, ``net(x, t, labels) -> output``; abstract: subclasses make the layers.
+    """A U-Net, ``net(x, t, condition) -> output``; abstract: subclasses make the layers.
 
     Sides that ``config.factor`` does not divide are padded, and the output is cropped to x's size.
     """
@@ -85,6 +86,10 @@ class Walk(Conditioned):
         """Whether to compile it: a wide one would also train faster, but need more memory."""
         return self.narrow or not self.training
 
+    def folded(self, x: Tensor) -> Tensor:
+        """Return images padded, and with ``patch`` x ``patch`` pixels folded into channels."""
+        return F.pixel_unshuffle(padded(x, self.config.factor), self.patch)
+
     def laid_out(self, first: int) -> None:
         """Choose the memory layout by the width of the first level."""
         self.narrow = first < WIDE
@@ -95,7 +100,7 @@ class Walk(Conditioned):
         self,
         x: Tensor,
         t: Tensor,
-        labels: Tensor | None = None,
+        condition: Given | Tensor | None = None,
         augmentation: Tensor | None = None,
     ) -> Tensor:
         """Predict for noisy images.
@@ -103,20 +108,21 @@ class Walk(Conditioned):
         Args:
             x: Noisy images (B, C, H, W).
             t: Times (B,), from 0 to T - 1.
-            labels: Classes (B,) int64 from 0 to K, K being the null class; None means K for all.
+            condition: The conditions by name, or the only one, such as classes (B,) int64 from 0 to
+                K, K being the null class. What is missing is the null; None is the null of all.
             augmentation: Numbers (B, n) that describe how x was augmented; None means zeros.
 
         Returns:
             The output (B, C or ``out_channels``, H, W), of x's type.
 
         Raises:
-            UserError: If labels or augmentation are given to a network that takes none.
+            UserError: If a condition or augmentation is given to a network that takes none.
         """
         # One product gives the shifts of all residual blocks, in the order in which they run.
-        emb = F.silu(self.embed(t, labels, augmentation))
+        given = self.named(condition, t)
+        emb = F.silu(self.embed(t, given, augmentation))
         shifts = iter(self.project(emb).split(self.widths, dim=1))
-        whole = padded(x, self.config.factor)
-        h = self.stem(F.pixel_unshuffle(whole, self.patch).to(self.dtype))
+        h = self.beside(self.stem(self.folded(x).to(self.dtype)), given, x, self.folded)
         skips = [h]
         for stage in self.down:
             for block, attend in stage.layers():

@@ -11,6 +11,7 @@ from torch import nn
 from mezzotint.config.experiment import Autoencoder, Configuration, Experiment
 from mezzotint.metrics import perceptual
 from mezzotint.networks import VAE, Network
+from mezzotint.networks.conditions import every
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.paper.plan import Row
 from mezzotint.run.job import begin
@@ -49,7 +50,7 @@ def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> 
         schedule = configuration.noise.build().to(accelerator.device)
         objective, prediction = configuration.objective, configuration.noise.prediction
         assert isinstance(objective, ObjectiveConfig)
-        task = Diffusion(objective, schedule, prediction, shape, classes, dtype=dtype)
+        task = Diffusion(objective, schedule, prediction, shape, every(classes), dtype=dtype)
     else:
         net = VAE(configuration.net)
         task = _autoencoding(configuration, shape, net, dtype, accelerator.device)
@@ -57,8 +58,8 @@ def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> 
     config = configuration.train
 
     def batch(start: int, count: int, u: torch.Tensor) -> Examples:
-        labels = torch.zeros(count, dtype=torch.int64, device=u.device) if classes else None
-        return Examples(torch.randn(count, *shape, device=u.device), labels)
+        condition = {each.name: each.some(count).to(u.device) for each in every(classes)}
+        return Examples(torch.randn(count, *shape, device=u.device), condition)
 
     short = replace(config, images=STEPS * config.batch)
     state = begin(short, net, task)
@@ -71,9 +72,8 @@ def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> 
         ready = net.eval().for_inference(dtype)
         x = torch.randn(BATCH, *shape, device=accelerator.device)
         t = torch.zeros(BATCH, device=accelerator.device)
-        labels = t.long() if classes else None
         with torch.inference_mode():
-            call = seconds_of(lambda: ready(x, t, labels))
+            call = seconds_of(lambda: ready(x, t, t.long() if classes else None))
     return Cost(config.steps * step, call)
 
 

@@ -1,9 +1,9 @@
-"""The codec of a checkpoint: reading and writing its files."""
+"""The codec and the conditions of a checkpoint: reading and writing their files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,8 @@ from mezzotint.data.values import EIGHT_BIT, Values, from_json
 from mezzotint.errors import Damaged, UserError
 from mezzotint.interop.folder import json_object, unmatched
 from mezzotint.networks import VAE, TinyVAE, TinyVAEConfig, VAEConfig
+from mezzotint.networks.conditions import Condition, Given
+from mezzotint.networks.conditions import read as read_conditions
 from mezzotint.pipeline.codec import Codec, Latents, Pixels
 from mezzotint.storage import checkpoint
 from mezzotint.strict import strict
@@ -105,13 +107,33 @@ def described(codec: Codec) -> dict[str, Any] | None:
     return {"kind": kind, "config": asdict(vae.config), **images, **size}
 
 
-def tensors(codec: Codec) -> dict[str, dict[str, Tensor]]:
-    """Return the files of tensors that hold a checkpoint's codec; none for pixels."""
+def conditioned(conditions: Sequence[Condition]) -> dict[str, Any]:
+    """Return what a checkpoint says of the conditions beside the class: nothing, without any."""
+    return {"conditions": [each.facts() for each in conditions]} if conditions else {}
+
+
+def conditions_of(folder: Path) -> dict[str, Any]:
+    """Read the conditions of a checkpoint beside the class, and the examples of all of them."""
+    try:
+        conditions = read_conditions(facts(folder).get("conditions", []))
+    except (LookupError, TypeError, AttributeError, UserError):
+        raise Damaged(f"{folder} is damaged: state.json has no such conditions") from None
+    there = (folder / "examples.safetensors").exists()
+    examples = checkpoint.tensors(folder, "examples") if there else {}
+    return {"conditions": conditions, "examples": examples}
+
+
+def tensors(codec: Codec, examples: Given) -> dict[str, dict[str, Tensor]]:
+    """Return the files of tensors that a checkpoint has beside the weights.
+
+    They hold the codec, but for pixels, and the examples of the conditions, if there are any.
+    """
+    found = {"examples": dict(examples)} if examples else {}
     if isinstance(codec, Pixels):
-        return {}
+        return found
     vae: Any = codec.vae
     weights = {f"vae.{name}": weight for name, weight in vae.state_dict().items()}
-    return {"codec": {"mean": codec.mean, "std": codec.std, **weights}}
+    return {"codec": {"mean": codec.mean, "std": codec.std, **weights}, **found}
 
 
 def autoencoder(

@@ -23,8 +23,8 @@ from mezzotint.diffusion.noise import noise as noise_of
 from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers.step import Noise
 from mezzotint.errors import UserError
+from mezzotint.networks.conditions import Given, Labels
 from mezzotint.pipeline import sampling
-from mezzotint.pipeline.labels import Labels
 
 if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline
@@ -39,7 +39,7 @@ class Edit:
 
     pipe: Pipeline
     images: Tensor
-    every: Tensor | None  # the labels of all images, on the model's device
+    every: Given | None  # the conditions of all images
     how: SampleConfig
     grid: list[Level]
     seed: int
@@ -55,7 +55,12 @@ class Edit:
         settings: dict[str, Any],
         plain: bool = False,
     ) -> Edit:
-        """Check a request; with ``plain``, guidance is 1 unless it is among the settings."""
+        """Check a request; with ``plain``, guidance is 1 unless it is among the settings.
+
+        Conditions other than the class are the setting ``condition``.
+        """
+        settings = dict(settings)
+        condition = settings.pop("condition", None)
         given = batched(images, pipe.values)
         if given.shape[1:] != image_shape(pipe):
             channels, height, width = image_shape(pipe)
@@ -63,14 +68,14 @@ class Edit:
                 f"`images` are {tuple(given.shape[1:])} (channels, height, width), the model's are "
                 f"({channels}, {height}, {width}): scale and crop them first"
             )
-        sampling.Request(len(given), None, seed, 0, batch)  # refuses numbers that cannot be
+        sampling.Request(len(given), seed, 0, batch)  # refuses numbers that cannot be
         how = chosen(pipe.defaults, settings)
-        if (labels is None or plain) and "guidance" not in settings:
+        none = labels is None and condition is None
+        if (none or plain) and "guidance" not in settings:
             how = replace(how, **UNGUIDED)
         sampling.options(pipe, how)
-        every = None if labels is None else pipe.labels(len(given), labels)
-        cond = None if every is None else torch.tensor(every, device=pipe.device)
-        return Edit(pipe, given, cond, how, pipe.grid(how), seed, batch)
+        every = None if none else pipe.given(len(given), labels, condition)
+        return Edit(pipe, given, every, how, pipe.grid(how), seed, batch)
 
     @property
     def parts(self) -> list[slice]:
@@ -80,9 +85,9 @@ class Edit:
 
     def denoiser(self, part: slice, clipping: str | None = None) -> Denoiser:
         """The guided denoiser of a batch."""
-        cond = None if self.every is None else self.every[part]
-        scale = along(self.grid, *self.how.guided())
-        return self.pipe.denoiser(cond, scale, self.how.rescale, clipping or self.how.clipping)
+        given, how = sampling.rows_of(self.every, part), self.how
+        scale = along(self.grid, *how.guided())
+        return self.pipe._guided(given, scale, how.rescale, clipping or how.clipping)
 
     def work(
         self, work: Callable[[slice, Denoiser, Noise], Tensor], calls: int, on_step: Progress

@@ -77,6 +77,11 @@ def export(
             f"the model's images are {pipe.values}, and other programs make images of 8 bits: "
             "export it as safetensors"
         )
+    if pipe.conditions and format != "safetensors":
+        raise UserError(
+            "the model has other conditions than a class, which other programs cannot give: export "
+            "it as safetensors"
+        )
     if pipe.weaker:
         raise UserError("the model is guided by a weaker one: export the two separately")
     beside = place.with_name(f".{place.name or 'export'}.partial-{uuid.uuid4().hex}")

@@ -40,7 +40,7 @@ def settled(pipe: Pipeline, how: SampleConfig) -> SampleConfig:
 
     def measure() -> list[float]:
         scale = along(path(pipe.schedule, how.steps), *how.guided())
-        denoise = pipe.denoiser(pipe.labels(64), scale, how.rescale, how.clipping)
+        denoise = pipe._guided(pipe.given(64), scale, how.rescale, how.clipping)
         empty = torch.empty(64, *pipe.shape, device=pipe.device)
         batches = [noise(0, range(first, first + 64))(empty) for first in (0, 64)]
         with torch.inference_mode():

@@ -24,7 +24,14 @@ from mezzotint.networks.precision import compute_dtype
 from mezzotint.networks.record import CustomConfig
 from mezzotint.pipeline import few_step, saved, shipped, tuned
 from mezzotint.pipeline.codec import Latents, Pixels
-from mezzotint.pipeline.codecs import autoencoder, codec_of, facts, latents, scale
+from mezzotint.pipeline.codecs import (
+    autoencoder,
+    codec_of,
+    conditions_of,
+    facts,
+    latents,
+    scale,
+)
 from mezzotint.pipeline.fetching import CODEC, HUB, MODEL, fetched
 from mezzotint.pipeline.foreign import read_codec, read_pipeline
 from mezzotint.pipeline.pipeline import Pipeline
@@ -243,8 +250,13 @@ def _from_saved(folder: Path, device: torch.device, own: Any) -> Pipeline:
     state = facts(folder, "shape", "classes", "codec", "colour", "data")
     shape, classes = tuple(state["shape"]), tuple(state["classes"])
     outputs = 2 * shape[0] if known.learned_variance else None
-    net = build(_net(folder, known.net, own), shape[0], len(classes), outputs, known.told)
+    more = conditions_of(folder)
+    net = build(
+        *(_net(folder, known.net, own), shape[0], len(classes), outputs, known.told),
+        more["conditions"],
+    )
     return Pipeline(
+        **more,
         net=_ready(folder, net, device),
         schedule=schedule,
         prediction=known.prediction,
@@ -268,9 +280,12 @@ def _from_checkpoint(folder: Path, home: Path, device: torch.device, own: Any) -
     state = facts(folder, "shape", "classes", "codec", "colour", "data")
     channels, height, width = state["shape"]
     config = replace(config, net=_net(folder, config.net, own))
-    defaults = config.sampling(state["classes"])
+    more = conditions_of(folder)
+    defaults = config.sampling([*state["classes"], *more["conditions"]])
+    net = config.network(channels, len(state["classes"]), more["conditions"])
     return Pipeline(
-        net=_ready(folder, config.network(channels, len(state["classes"])), device),
+        **more,
+        net=_ready(folder, net, device),
         schedule=config.noise.build(),
         prediction=config.noise.prediction,
         shape=(channels, height, width),

@@ -9,6 +9,7 @@ from mezzotint.config.sampling import SampleConfig
 from mezzotint.diffusion.level import Schedule
 from mezzotint.diffusion.prediction import PREDICTIONS
 from mezzotint.errors import UserError
+from mezzotint.networks.conditions import Condition
 from mezzotint.networks.custom import check, wrap
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ def accepted(pipe: Pipeline) -> dict[str, Any]:
         raise UserError(f"`shape` is {pipe.shape!r}: give (channels, height, width)")
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise UserError(f"`classes` is {names!r}: give a tuple of names")
-    net = wrap(pipe.net, len(names))
+    if not all(isinstance(each, Condition) for each in pipe.conditions):
+        raise UserError(
+            f"`conditions` is {pipe.conditions!r}: give a tuple of conditions, such as "
+            "mz.NumbersCondition(...)"
+        )
+    net = wrap(pipe.net, len(names), pipe.conditions)
     check(net, shape, shape[0] * (1 + pipe.learned_variance))
     return {"net": net, "shape": shape, "classes": tuple(names)}
 

@@ -22,13 +22,14 @@ from mezzotint.diffusion.optimised_grid import path
 from mezzotint.diffusion.prediction import Denoiser, Net, split_variance
 from mezzotint.errors import UserError
 from mezzotint.networks import Network
+from mezzotint.networks.conditions import Condition, Given, Labels, every
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline import (
+    conditioning,
     exporting,
     few_step,
     grids,
     inverting,
-    labelling,
     own,
     restoring,
     sampling,
@@ -38,7 +39,6 @@ from mezzotint.pipeline import (
 )
 from mezzotint.pipeline.codec import Codec, Latents, Pixels
 from mezzotint.pipeline.few_step import FewStep
-from mezzotint.pipeline.labels import Labels
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,14 +51,17 @@ class Pipeline:
     ```
 
     Attributes:
-        net: The raw network, ``net(x, t, labels) -> output``: x (B, C, H, W); t (B,) float from 0
-            to T - 1; labels (B,) int64 from 0 to K, K being the null class, or None. Any nn.Module
-            or function with these arguments will do. A module is copied and put in evaluation mode,
+        net: The raw network, ``net(x, t, condition) -> output``: x (B, C, H, W); t (B,) float from
+            0 to T - 1; condition None, or a tensor for a model of one condition, or a dict of them.
+            For a class it is (B,) int64 from 0 to K, K being the null class. Any nn.Module or
+            function with these arguments will do. A module is copied and put in evaluation mode,
             and its weights require no gradient; a function gets tensors on the CPU.
         schedule: The levels that the network was trained on.
         prediction: What the network predicts: eps, x0, v ... (`PREDICTIONS`).
         shape: The shape (C, H, W) of one image as the network sees it.
-        classes: The names of the K classes; () for an unconditional network.
+        classes: The names of the K classes; () for a network without them.
+        conditions: What the network is conditioned on beside the class: NumbersCondition,
+            TagsCondition, ImageCondition.
         defaults: The settings that `sample` uses unless it gets others.
         codec: The conversion of images to what the network sees, and back: Pixels or Latents.
         colour: Mean and standard deviation of the training set's channels, if known.
@@ -69,10 +72,12 @@ class Pipeline:
         weaker: A model that guides in place of the unconditional network.
         origin: Settings, and where they come from in words: a recipe, a sweep.
         few_step: What a distilled model was made for; None for any other model.
+        examples: The conditions of some training images, by name, as the network gets them;
+            `sample` uses them in turn if it gets no condition.
 
     Raises:
-        UserError: If an argument has a wrong type, or the network does not take (x, t, labels) or
-            returns another shape.
+        UserError: If an argument has a wrong type, or the network does not take (x, t, condition)
+            or returns another shape.
     """
 
     net: Any  # a Network after __post_init__
@@ -89,6 +94,8 @@ class Pipeline:
     weaker: Pipeline | None = None
     origin: tuple[SampleConfig, str] | None = None
     few_step: FewStep | None = None
+    conditions: tuple[Condition, ...] = ()
+    examples: Given = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         made = {} if isinstance(self.net, Network) else own.accepted(self)
@@ -109,6 +116,11 @@ class Pipeline:
     def size(self) -> tuple[int, int]:
         """Height and width of the images."""
         return self.codec.image_shape(self.shape)[1:]
+
+    @cached_property
+    def every(self) -> tuple[Condition, ...]:
+        """All conditions of the network: the class, if it has classes, and ``conditions``."""
+        return every(self.classes, self.conditions)
 
     @property
     def values(self) -> Values:
@@ -173,13 +185,13 @@ class Pipeline:
             A pipeline whose ``guidance`` moves from the weaker model to this one.
 
         Raises:
-            UserError: If the weaker model differs in shape, classes, codec or schedule.
+            UserError: If the weaker model differs in shape, conditions, codec or schedule.
         """
-        same = (self.shape, self.classes, self.codec.digest, len(self.schedule))
-        theirs = (weaker.shape, weaker.classes, weaker.codec.digest, len(weaker.schedule))
+        same = (self.shape, self.every, self.codec.digest, len(self.schedule))
+        theirs = (weaker.shape, weaker.every, weaker.codec.digest, len(weaker.schedule))
         if same != theirs or not torch.equal(self.schedule.alpha, weaker.schedule.alpha):
             raise UserError(
-                "the weaker model has another shape, classes, codec or schedule: give one "
+                "the weaker model has another shape, condition, codec or schedule: give one "
                 "trained on the same data and schedule, but smaller or for less long"
             )
         few_step.refuse(self, "guidance by a weaker model")
@@ -191,6 +203,7 @@ class Pipeline:
         guidance: Scale = 1.0,
         rescale: float = 0.0,
         clipping: str = "static",
+        condition: Any = None,
     ) -> Denoiser:
         """Return the denoiser that a sampler takes: ``denoise(x, level) -> x0_hat``.
 
@@ -203,36 +216,52 @@ class Pipeline:
                 the weaker model). It may be a function of the level.
             rescale: How far to bring guided images back to the contrast of unguided ones, 0 to 1.
             clipping: "none", "static" (to [-1, 1]) or "dynamic" (to quantiles).
+            condition: The other conditions, as `sample` takes them, each for a batch of B; what is
+                missing is the null.
 
         Returns:
             The denoiser.
 
         Raises:
             UserError: If a label or ``rescale`` is out of range, there is no such clipping, or the
-                network cannot follow the labels or the guidance.
+                network cannot follow the condition or the guidance.
         """
-        cond = self._labels(labels)
+        given = conditioning.of_batch(self, labels, condition)
+        return self._guided(given, guidance, rescale, clipping)
+
+    def _guided(
+        self, given: Given | None, guidance: Scale, rescale: float, clipping: str
+    ) -> Denoiser:
+        """Return the denoiser of conditions that were checked; None is the null of all."""
         if self.few_step and guidance != 1:
             raise few_step.guided(self.few_step)
-        if self.few_step and self.classes and cond is None:
-            raise UserError("a few-step model was distilled with labels: give `labels`")
+        if self.few_step and self.every and given is None:
+            name = "labels" if self.classes else "condition"
+            raise UserError(f"a few-step model was distilled with {name}: give `{name}`")
+        cond = None if given is None else {k: v.to(self.device) for k, v in given.items()}
         plain = self._denoiser(cond)
         if self.weaker:
-            guided = guide(plain, self.weaker.denoiser(labels, clipping="none"), guidance, rescale)
+            weaker = self.weaker._guided(given, 1.0, 0.0, "none")
+            guided = guide(plain, weaker, guidance, rescale)
         elif cond is not None:
-            pair = torch.cat([cond, torch.full_like(cond, len(self.classes))])
+            count = len(next(iter(cond.values())))
+            pair = {
+                each.name: torch.cat([cond[each.name], each.null(count, self.device)])
+                for each in self.every
+            }
             both = doubled(self._denoiser(pair))
             guided = guide(plain, self._denoiser(None), guidance, rescale, both)
-        elif guidance == 1 or (self.classes and guidance == 0):
+        elif guidance == 1 or (self.every and guidance == 0):
             guided = plain
-        elif self.classes:
-            raise UserError("guidance needs labels: give `labels`, or a guidance of 0 or 1")
+        elif self.every:
+            name = "labels" if self.classes else "condition"
+            raise UserError(f"guidance needs {name}: give `{name}`, or a guidance of 0 or 1")
         else:
             raise UserError("this model is unconditional: leave out `guidance`, or set it to 1")
         return CLIPPINGS[clipping](guided)
 
-    def _denoiser(self, labels: Tensor | None) -> Denoiser:
-        return prediction.denoiser(self._split[0], self.prediction, labels)
+    def _denoiser(self, condition: Given | None) -> Denoiser:
+        return prediction.denoiser(self._split[0], self.prediction, condition)
 
     @cached_property
     def _split(self) -> tuple[Net, Callable[[Tensor, Level], Tensor] | None]:
@@ -244,6 +273,7 @@ class Pipeline:
         n: int,
         labels: Labels = None,
         *,
+        condition: Any = None,
         seed: int = 0,
         first: int = 0,
         batch: int = 64,
@@ -261,7 +291,12 @@ class Pipeline:
         Args:
             n: How many images to make.
             labels: One class for all images or n classes, by number or name; None takes all classes
-                in turn.
+                in turn, if there is no other condition.
+            condition: What else the model is conditioned on: a dict from names to values, each one
+                for all images or n of them, or the value of the only condition. Numbers are in
+                their own units; several labels are a set of names, or a list of sets; images are
+                uint8 (C, H, W) or (n, C, H, W). A condition that is missing is the null; if nothing
+                is given, the conditions of training images are used in turn.
             seed: The seed of all randomness, 0 or more.
             first: The number of the first image: they are ``first`` to ``first + n - 1``.
             batch: How many images to make at once. It affects memory and time, and the result only
@@ -283,11 +318,13 @@ class Pipeline:
             from 0 to 255 unless ``pipe.values`` says otherwise.
 
         Raises:
-            UserError: If a setting or a label does not exist, or this model cannot follow it.
+            UserError: If a setting, a condition or a label does not exist, or this model cannot
+                follow it.
         """
         how = chosen(self.defaults, settings)
-        request = sampling.Request(n, labels, seed, first, batch, noise)
-        return sampling.sample(self, how, request, on_step, on_images, on_estimate)
+        request = sampling.Request(n, seed, first, batch, noise)
+        given = self.given(n, labels, condition, first)
+        return sampling.sample(self, how, request, given, on_step, on_images, on_estimate)
 
     invert, interpolate = inverting.invert, inverting.interpolate
     vary = variation.vary
@@ -345,6 +382,10 @@ class Pipeline:
         digest = hashlib.sha256(self.net.digest.encode())
         digest.update(self.schedule.alpha.numpy().tobytes())
         digest.update(self.codec.digest.encode())
+        for each in self.conditions:
+            digest.update(str(each.facts()).encode())
+        for name in sorted(self.examples):
+            digest.update(self.examples[name].numpy().tobytes())
         if self.weaker:
             digest.update(self.weaker.digest.encode())
         return digest.hexdigest()
@@ -372,6 +413,25 @@ class Pipeline:
         late = how.spacing == "optimised"
         along(path(self.schedule, how.steps) if late else self.grid(how), *how.guided())
 
+    def given(
+        self, n: int, labels: Labels = None, condition: Any = None, first: int = 0
+    ) -> Given | None:
+        """Return the conditions of n images by name, as the network gets them.
+
+        Args:
+            n: How many images.
+            labels: See `sample`.
+            condition: See `sample`.
+            first: The number of the first image.
+
+        Returns:
+            Tensors of n rows on the CPU; None for an unconditional model.
+
+        Raises:
+            UserError: As `sample` does.
+        """
+        return conditioning.of_images(self, n, labels, condition, first)
+
     def labels(self, n: int, labels: Labels = None, first: int = 0) -> list[int] | None:
         """Return the labels of n images.
 
@@ -381,13 +441,13 @@ class Pipeline:
             first: The number of the first image.
 
         Returns:
-            n integers from 0 to K - 1; None for a model without classes.
+            n integers from 0 to K - 1, or K for the null class; None for a model without classes.
 
         Raises:
             UserError: If a label is not a class, or their number is wrong.
         """
-        return labelling.of_images(n, labels, self.classes, first)
-
-    def _labels(self, labels: Labels) -> Tensor | None:
-        found = labelling.indices(labels, self.classes)
-        return None if found is None else found.to(self.device)
+        given = self.given(n, labels, first=first)
+        if given is None or not self.classes:
+            return None
+        found: list[int] = given[conditioning.LABEL].tolist()
+        return found

@@ -19,10 +19,10 @@ from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.step import Noise
 from mezzotint.errors import UserError, counted, unknown
+from mezzotint.networks.conditions import Labels
 from mezzotint.pipeline import few_step, sampling
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.editing import Edit, Progress, batched, blank, image_shape
-from mezzotint.pipeline.labels import Labels
 
 if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline

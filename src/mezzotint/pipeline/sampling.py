@@ -17,9 +17,9 @@ from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.step import Noise
 from mezzotint.errors import UserError
+from mezzotint.networks.conditions import Given
 from mezzotint.pipeline import few_step
 from mezzotint.pipeline.codec import Latents
-from mezzotint.pipeline.labels import Labels
 
 if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline
@@ -36,7 +36,6 @@ class Request:
     """Which images to make: n from number ``first`` on, in batches of ``batch``."""
 
     n: int
-    labels: Labels
     seed: int
     first: int
     batch: int
@@ -58,11 +57,15 @@ def sample(
     pipe: Pipeline,
     how: SampleConfig,
     request: Request,
+    given: Given | None,
     on_step: Step | None,
     on_images: Callable[[int, Tensor], None] | None,
-    on_estimate: Estimate | None,
+    on_estimate: Estimate | None = None,
 ) -> Tensor:
-    """Make the images of a request, (n, C, H, W); see `Pipeline.sample`."""
+    """Make the images of a request, (n, C, H, W); see `Pipeline.sample`.
+
+    ``given`` are their conditions, as `Pipeline.given` returns them.
+    """
     sampler, further = SAMPLERS[how.sampler], options(pipe, how)
     n, first = request.n, request.first
     if request.noise is not None and request.noise.shape != (n, *pipe.shape):
@@ -71,7 +74,6 @@ def sample(
         )
     grid = pipe.grid(how)
     scale = along(grid, *how.guided())
-    every = pipe._labels(pipe.labels(n, request.labels, first))
     calls = how.calls * -(-n // request.batch)
     pipe.net.compile_for(calls)
     images: list[Tensor] = []
@@ -79,8 +81,8 @@ def sample(
     with torch.inference_mode():
         for start in range(0, n, request.batch):
             part = range(start, min(start + request.batch, n))
-            cond = None if every is None else every[part.start : part.stop]
-            denoise = count.calls_of(pipe.denoiser(cond, scale, how.rescale, how.clipping))
+            rows = rows_of(given, part)
+            denoise = count.calls_of(pipe._guided(rows, scale, how.rescale, how.clipping))
             if on_estimate:
                 denoise = _shown(denoise, on_estimate, start)
             randn = noise(request.seed, range(first + part.start, first + part.stop))
@@ -101,6 +103,11 @@ def _shown(denoise: Denoiser, on_estimate: Estimate, first: int) -> Denoiser:
         return x0
 
     return shown
+
+
+def rows_of(given: Given | None, part: range | slice) -> Given | None:
+    """Return the conditions of some of the images."""
+    return given and {name: rows[part.start : part.stop] for name, rows in given.items()}
 
 
 def _beginning(pipe: Pipeline, request: Request, part: range, randn: Noise) -> Tensor:

@@ -1,9 +1,10 @@
 """A pipeline saved in a folder: what `Pipeline.save` writes.
 
 pipeline.json          the network's configuration, what it predicts, the default settings
-state.json             shape, classes, codec and what is known of the training set
+state.json             shape, classes, conditions, codec and what is known of the training set
 ema.safetensors        the weights
 codec.safetensors      the autoencoder, if the model works on latents
+examples.safetensors   conditions of training images, if there are others than the class
 schedule.safetensors   alpha and sigma, float64
 manifest.json          a SHA-256 of each file
 """
@@ -25,7 +26,7 @@ from mezzotint.networks.dit import DiT
 from mezzotint.networks.kinds import NetConfig, augmented_by
 from mezzotint.networks.unet import UNet
 from mezzotint.networks.unet2d import UNet2D
-from mezzotint.pipeline.codecs import described, tensors
+from mezzotint.pipeline.codecs import conditioned, described, tensors
 from mezzotint.pipeline.few_step import FewStep
 from mezzotint.storage import checkpoint
 from mezzotint.strict import first_problem, strict
@@ -90,9 +91,11 @@ def save(pipe: Pipeline, folder: Path) -> Path:
         "colour": pipe.colour,
         "data": pipe.data,
         **pipe.values.as_json(),
+        **conditioned(pipe.conditions),
     }
     schedule = {"alpha": pipe.schedule.alpha, "sigma": pipe.schedule.sigma}
-    weights = {"ema": pipe.net.state_dict(), "schedule": schedule, **tensors(pipe.codec)}
+    more = tensors(pipe.codec, pipe.examples)
+    weights = {"ema": pipe.net.state_dict(), "schedule": schedule, **more}
     said = _ADAPTER.dump_python(known, mode="json")
     if not pipe.few_step:
         del said["few_step"]  # so that older versions can read all that they understand

@@ -24,6 +24,7 @@ def of(pipe: Pipeline) -> str:
         "network": f"{name}, {count:,} weights",
         "images": f"{_sides((channels, height, width))}{latents}",
         "classes": _classes(pipe.classes),
+        **({"conditions": "; ".join(map(str, pipe.conditions))} if pipe.conditions else {}),
         "prediction": f"{pipe.prediction}, on {len(pipe.schedule):,} levels of noise",
         "defaults": f"{in_words(pipe.defaults)} ({pipe.defaults_from})",
         "precision": f"{str(pipe.net.dtype).removeprefix('torch.')} on {pipe.device}",

@@ -11,9 +11,9 @@ from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.step import Noise
 from mezzotint.errors import UserError
+from mezzotint.networks.conditions import Labels
 from mezzotint.pipeline import sampling
 from mezzotint.pipeline.editing import Edit, Progress
-from mezzotint.pipeline.labels import Labels
 
 if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline

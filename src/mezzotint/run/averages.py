@@ -123,8 +123,8 @@ def _snapshots(folder: Path) -> tuple[Path, list[Path]]:
 def _write(place: Path, newest: Path, tensors: dict[str, Tensor], length: float, step: int) -> Path:
     """Write the checkpoint of an average."""
     # Keep the scale of an autoencoder's latents: it hardly depends on the average's length.
-    codec = newest / "codec.safetensors"
-    more = {"codec": checkpoint.tensors(newest, "codec")} if codec.exists() else {}
+    names = [name for name in ("codec", "examples") if (newest / f"{name}.safetensors").exists()]
+    more = {name: checkpoint.tensors(newest, name) for name in names}
     state = codecs.facts(newest, "step", "pending")
     del state["pending"]
     facts = {

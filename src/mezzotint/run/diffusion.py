@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from PIL.Image import Image
 from torch import Tensor
 
 from mezzotint.config.experiment import Experiment
-from mezzotint.data import Prepared, PreparedLatents, non_leaking, prepare_latents, rows
+from mezzotint.data import Prepared, PreparedLatents, flip, non_leaking, prepare_latents, rows
+from mezzotint.data.order import Rows
 from mezzotint.diffusion.level import Schedule
 from mezzotint.diffusion.noise import noise
 from mezzotint.drawing import figures
@@ -24,15 +26,16 @@ from mezzotint.evaluation.samples import Follow, Share
 from mezzotint.metrics import Figure
 from mezzotint.metrics.networks import choose
 from mezzotint.networks import Network
+from mezzotint.networks.conditions import ClassCondition, Condition, ImageCondition, every
 from mezzotint.networks.custom import Custom, check
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline.codec import Codec, Latents, Pixels
-from mezzotint.pipeline.codecs import codec_of, described, tensors
+from mezzotint.pipeline.codecs import codec_of, conditioned, conditions_of, described, tensors
 from mezzotint.pipeline.few_step import made_for
 from mezzotint.pipeline.loading import load_codec
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.run import distilling
-from mezzotint.run.initial import freeze, take_weights
+from mezzotint.run.initial import freeze, scaled_as, take_weights
 from mezzotint.run.job import Job, Tensors, begin, pixels
 from mezzotint.trainer.distilling import Distillation
 from mezzotint.trainer.distilling.config import DistillationConfig
@@ -41,6 +44,7 @@ from mezzotint.trainer.objective import Diffusion
 
 STD, MEAN = (1 / 3, 3.0), 1.5  # bounds for latents; published scales stay within them
 POSTERIOR = 2**63  # added to the seed, which is smaller, so that sampling draws other noise
+EXAMPLES, NUMBERS = 1_024, 2**20  # training images whose conditions are kept, and their numbers
 ALIVE = 0.01  # share of the mean; the rounding of float16 latents is 30 times smaller
 
 
@@ -59,7 +63,7 @@ class DiffusionJob(Job):
         c, noise = experiment.data, experiment.noise
         self.experiment = experiment
         self.data = c.prepared()
-        if c.conditional and not self.data.classes:
+        if c.conditional and not (self.data.classes or self.data.conditions):
             raise UserError(f"{c.data} has no classes: pass `conditional=False`")
         if experiment.evaluate_every and len(self.data) < 2:
             raise UserError("one image has no distance to others: pass `evaluate_every=0`")
@@ -74,6 +78,10 @@ class DiffusionJob(Job):
                 "it out"
             )
         classes = self.data.classes if c.conditional else ()
+        others = _fitted(self.data.conditions if c.conditional else (), shape, c.non_leaking)
+        if others and experiment.init:  # a checkpoint has them already
+            before = conditions_of(found)["conditions"] if found else ()
+            others = before or scaled_as(others, experiment.init)
         self.facts = {
             "shape": shape,
             "classes": classes,
@@ -81,23 +89,30 @@ class DiffusionJob(Job):
             "colour": channel_statistics(self.data.some(10_000).images),
             "codec": described(self.codec),
             **self.codec.values.as_json(),
+            **conditioned(others),
         }
         if self.teacher:
-            distilling.check_data(self.teacher, shape, classes)
+            distilling.check_data(self.teacher, shape, classes, others)
             self.facts["teacher"] = self.teacher.net.digest
         torch.manual_seed(experiment.train.seed)
-        net = experiment.network(shape[0], len(classes))
+        net = experiment.network(shape[0], len(classes), others)
         if isinstance(net, Custom):
             check(net, shape, shape[0] * (1 + noise.learn_variance), training=True)
         anew: list[str] = []
         if experiment.init and not found:
-            self.beginning, anew = take_weights(net, experiment, classes)
+            self.beginning, anew = take_weights(net, experiment, every(classes, others))
+        if c.flip and any(not each.spatial for each in others):
+            note = (
+                "half of the images are mirrored, but not what they are conditioned on: pass "
+                "`flip=False` if that depends on left and right"
+            )
+            self.beginning = "; ".join(filter(None, [self.beginning, note]))
         freeze(net, experiment.freeze, anew)
         if self.teacher:
             net.load_state_dict(self.teacher.net.state_dict())
         net.to(device)
         schedule = noise.build()
-        task = self.task(schedule.to(device), shape, len(classes))
+        task = self.task(schedule.to(device), shape, every(classes, others))
         self.state = begin(experiment.train, net, task)
         if isinstance(task, Distillation):
             task.begin(self.state.ema.module)
@@ -107,14 +122,19 @@ class DiffusionJob(Job):
             prediction=noise.prediction,
             shape=shape,
             classes=classes,
-            defaults=experiment.sampling(classes),
+            defaults=experiment.sampling([*classes, *others]),
             codec=self.codec,
             learned_variance=noise.learn_variance,
             few_step=made_for(experiment.objective),
+            conditions=others,
         )
+        if others:
+            self.pipe = replace(self.pipe, examples=self._conditions(_spread(self.data, others)))
         self.pipe.check()  # refuse impossible settings now, not at the first grid
 
-    def task(self, schedule: Schedule, shape: tuple[int, ...], classes: int) -> Task:
+    def task(
+        self, schedule: Schedule, shape: tuple[int, ...], conditions: Sequence[Condition]
+    ) -> Task:
         """Return what is minimised; the schedule's tables are on the device of the training."""
         objective, noise = self.experiment.objective, self.experiment.noise
         dtype = compute_dtype(self.experiment.precision, schedule.alpha.device)
@@ -125,33 +145,49 @@ class DiffusionJob(Job):
             task: Task = distilling.task_of(objective, teacher, schedule, clipping, train, dtype)
         else:
             learned = noise.learn_variance
-            task = Diffusion(objective, schedule, noise.prediction, shape, classes, learned, dtype)
+            how = (objective, schedule, noise.prediction, shape, conditions)
+            task = Diffusion(*how, learned, dtype)
         return task.to(schedule.alpha.device)
 
     def batch(self, start: int, count: int, u: Tensor) -> Examples:
         index = rows(self.experiment.train.seed, start, count, len(self.data.images))
-        labels = (
-            torch.from_numpy(self.data.labels[index]).to(u.device) if self.pipe.classes else None
-        )
         mirrored = (u[:, -1] < 0.5) & self.experiment.data.flip
+        condition = {name: rows.to(u.device) for name, rows in self._conditions(index).items()}
+        for each in self.pipe.conditions:
+            if each.spatial:
+                condition[each.name] = flip(condition[each.name], mirrored)
         if self.latents:
             mean, std = (part.to(u.device) for part in self.latents.rows(index, mirrored))
             fresh = None
             if self.experiment.codec.posterior == "sample":
                 seed = POSTERIOR + self.experiment.train.seed
                 fresh = noise(seed, range(start, start + count))(mean)
-            return Examples(cast(Latents, self.codec).sample(mean, std, fresh), labels)
+            return Examples(cast(Latents, self.codec).sample(mean, std, fresh), condition)
         x0, numbers = pixels(self.data, index, mirrored), None
         if probability := self.experiment.data.non_leaking:
             x0, numbers = non_leaking(x0, u, probability)
-        return Examples(x0, labels, numbers)
+        return Examples(x0, condition, numbers)
+
+    def _conditions(self, index: Rows) -> dict[str, Tensor]:
+        """Return the conditions of some rows of the data by name, as the network gets them."""
+        return {
+            each.name: each.encoded(
+                self.data.labels[index]
+                if isinstance(each, ClassCondition)
+                else self.data.condition[each.name][index]
+            )
+            for each in self.pipe.every
+        }
 
     def finished(self) -> tuple[dict[str, Any], Tensors]:
-        return self.facts, tensors(self.codec)
+        return self.facts, tensors(self.codec, self.pipe.examples)
 
     def sheet(self, follow: Callable[[int, int], None]) -> Image:
-        """Draw 8 samples of each of up to ten classes, or 64 samples without classes."""
-        classes = self.pipe.classes
+        """Draw 8 samples of each of up to ten classes, or 64 samples of a model without classes.
+
+        A model that has other conditions draws 64 samples with those of training images.
+        """
+        classes = () if self.pipe.conditions else self.pipe.classes
         labels = [k for k in range(min(len(classes), 10)) for _ in range(8)] or None
         ready = self.pipe.in_precision(self.experiment.precision)
         images = ready.sample(len(labels) if labels else 64, labels, on_step=follow)
@@ -220,3 +256,27 @@ def _codec(
             'pass `scaling="measured"`'
         )
     return codec, latents
+
+
+def _fitted(
+    conditions: Sequence[Condition], shape: tuple[int, int, int], augmented: float
+) -> tuple[Condition, ...]:
+    """Return the conditions of a network whose x has a shape (C, H, W).
+
+    Raises UserError for an image that does not fit.
+    """
+    images = [each for each in conditions if each.spatial]
+    if images and augmented:
+        raise UserError(
+            f"`non_leaking` would move the images but not {images[0].name!r}: leave it out"
+        )
+    return tuple(
+        each.fitted(shape) if isinstance(each, ImageCondition) else each for each in conditions
+    )
+
+
+def _spread(data: Prepared, conditions: Sequence[Condition]) -> Rows:
+    """Return the rows of the images whose conditions a checkpoint keeps: fewer of large ones."""
+    size = sum(each.null(1).numel() for each in conditions)
+    count = min(len(data), EXAMPLES, max(64, NUMBERS // size))
+    return np.sort(np.random.default_rng(0).permutation(len(data))[:count])

@@ -16,6 +16,7 @@ from mezzotint.config.experiment import Experiment
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.diffusion.level import Schedule
 from mezzotint.errors import UserError
+from mezzotint.networks.conditions import Condition
 from mezzotint.pipeline import tuned
 from mezzotint.pipeline.loading import load, locate
 from mezzotint.pipeline.pipeline import Pipeline
@@ -125,8 +126,13 @@ def teacher_of(experiment: Experiment, device: torch.device) -> Pipeline | None:
     return load(objective.teacher, device) if isinstance(objective, DistillationConfig) else None
 
 
-def check_data(teacher: Pipeline, shape: tuple[int, ...], classes: tuple[str, ...]) -> None:
-    """Raise UserError unless the data is what a teacher was trained on, in shape and classes."""
+def check_data(
+    teacher: Pipeline,
+    shape: tuple[int, ...],
+    classes: tuple[str, ...],
+    others: tuple[Condition, ...],
+) -> None:
+    """Raise UserError unless the data is what a teacher was trained on, in shape and conditions."""
     if shape != teacher.shape:
         ours, theirs = ("x".join(map(str, each)) for each in (shape[::-1], teacher.shape[::-1]))
         raise UserError(
@@ -138,6 +144,12 @@ def check_data(teacher: Pipeline, shape: tuple[int, ...], classes: tuple[str, ..
             f"the data has the classes {', '.join(classes) or 'none'}, and the teacher "
             f"{', '.join(teacher.classes) or 'none'}: give data with the teacher's classes"
         )
+    if others != teacher.conditions:
+        ours, theirs = ("; ".join(map(str, each)) for each in (others, teacher.conditions))
+        raise UserError(
+            f"the data has the conditions {ours or 'none'}, and the teacher {theirs or 'none'}: "
+            "give the data that the teacher was trained on"
+        )
 
 
 def task_of(
@@ -148,10 +160,18 @@ def task_of(
     train: configuration.TrainConfig,
     dtype: torch.dtype,
 ) -> Distillation:
-    """Return the task of a distillation."""
+    """Return the task of a distillation.
+
+    Raises UserError for a method that draws the condition itself, if that is more than a class.
+    """
+    if teacher.conditions and objective.method == "trajectory":
+        raise UserError(
+            "the method trajectory draws classes, and the teacher has other conditions: choose "
+            "another `method`"
+        )
     teacher.net.compile_for(train.steps)
     return DISTILLATIONS[objective.method](
         *(objective, schedule, teacher.prediction, teacher.shape),
-        guide(teacher.net, teacher.prediction, len(teacher.classes), objective.scale),
+        guide(teacher.net, teacher.prediction, teacher.every, objective.scale),
         *(len(teacher.classes), clipping, train.images, dtype),
     )

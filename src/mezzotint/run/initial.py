@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -16,13 +17,17 @@ from mezzotint.diffusion.level import Schedule
 from mezzotint.diffusion.schedules import SCHEDULES
 from mezzotint.errors import UserError, counted
 from mezzotint.networks import Network
+from mezzotint.networks.conditions import (
+    ClassCondition,
+    Condition,
+    NumbersCondition,
+    TagsCondition,
+)
 from mezzotint.networks.kinds import NetConfig
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.loading import load, load_codec
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import checkpoint
-
-LABELS = "label.weight"  # a row for each class, and one for the null class
 
 
 def network_of(init: str, folder: Path) -> NetConfig:
@@ -38,13 +43,30 @@ def network_of(init: str, folder: Path) -> NetConfig:
     return found
 
 
+def scaled_as(conditions: Sequence[Condition], init: str) -> tuple[Condition, ...]:
+    """Return conditions whose numbers are standardised as in the model ``init``, by their names.
+
+    The weights that are taken from it expect that.
+    """
+    theirs = {each.name: each for each in _loaded(init).conditions}
+
+    def scaled(each: Condition) -> Condition:
+        known = theirs.get(each.name)
+        if not isinstance(each, NumbersCondition) or not isinstance(known, NumbersCondition):
+            return each
+        same = len(each.mean) == len(known.mean)
+        return replace(each, mean=known.mean, std=known.std) if same else each
+
+    return tuple(map(scaled, conditions))
+
+
 def take_weights(
-    net: Network, experiment: Experiment, classes: Sequence[str]
+    net: Network, experiment: Experiment, conditions: Sequence[Condition]
 ) -> tuple[str, list[str]]:
     """Give a network the averaged weights of the model ``experiment.init``, where they fit.
 
-    A weight fits if the model has one of that name and shape. The embedding of the classes is taken
-    row by row, by the names of the classes. Other weights stay as they are.
+    A weight fits if the model has one of that name and shape. The embeddings of classes and other
+    labels are taken row by row, by their names. Other weights stay as they are.
 
     Returns:
         What was taken and what begins anew, in words, and the names of the weights that begin anew.
@@ -58,10 +80,15 @@ def take_weights(
     fits = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
     anew = [name for name in ours if name not in fits]
     said = []
-    if LABELS in ours and LABELS in theirs and theirs[LABELS].shape[1] == ours[LABELS].shape[1]:
-        fits[LABELS], new = _rows(ours[LABELS], theirs[LABELS], classes, pipe.classes)
-        anew = [name for name in anew if name != LABELS]
-        said = [f"{counted(len(new), 'class', 'classes')} ({shown(new, 5)})"] * bool(new)
+    known = {each.module: _labels(each) for each in pipe.every}
+    for each in conditions:
+        rows = f"{each.module}.weight"
+        both = _labels(each) and known.get(each.module)
+        if both and rows in ours and ours[rows].shape[1:] == theirs[rows].shape[1:]:
+            fits[rows], new = _rows(ours[rows], theirs[rows], _labels(each), known[each.module])
+            anew = [name for name in anew if name != rows]
+            noun = ("class", "classes") if isinstance(each, ClassCondition) else ("label", "")
+            said += [f"{counted(len(new), *noun)} ({shown(new, 5)})"] * bool(new)
     if sum(v.numel() for v in fits.values()) < sum(v.numel() for v in ours.values()) / 2:
         raise UserError(
             f"less than half of the network fits the weights of {experiment.init} (it differs in "
@@ -104,10 +131,17 @@ def _loaded(init: str) -> Pipeline:
     return load(init, device="cpu", recommended=False)
 
 
+def _labels(condition: Condition) -> tuple[str, ...]:
+    """Return the names of a condition's rows, of which there is one more for the null."""
+    if isinstance(condition, ClassCondition):
+        return condition.classes
+    return condition.tags if isinstance(condition, TagsCondition) else ()
+
+
 def _rows(
     ours: Tensor, theirs: Tensor, classes: Sequence[str], known: Sequence[str]
 ) -> tuple[Tensor, list[str]]:
-    """Return the rows of the classes and of the null class, and the classes whose row is new."""
+    """Return the rows of the classes and of the null, and the classes whose row is new."""
     rows, place = ours.clone(), {nfc(name): k for k, name in enumerate(known)}
     new = [name for name in classes if nfc(name) not in place]
     for k, name in enumerate(classes):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -137,6 +137,8 @@ def _data(experiment: Configuration, data: Any, fields: Mapping[str, Any]) -> di
         )
     given: dict[str, Any] = {"data": data.source, "size": data.size, "skip_bad": data.skip_bad}
     given |= {"mode": data.mode, "range": data.range}
+    if data.asked and isinstance(experiment, Experiment):
+        given |= asdict(data.asked)
     if not data.conditional and isinstance(experiment, Experiment):
         given["conditional"] = False
     for name, value in given.items():

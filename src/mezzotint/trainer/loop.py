@@ -10,9 +10,10 @@ weight of the discriminator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -104,7 +105,7 @@ class Examples:
     """The training samples of a part of a batch, and what the network is conditioned on."""
 
     x0: Tensor  # (B, C, H, W), on the device, augmented
-    labels: Tensor | None = None  # (B,)
+    condition: Mapping[str, Tensor] = field(default_factory=dict)  # by name, each with B rows
     augmentation: Tensor | None = None  # (B, n): numbers that describe it
 
 

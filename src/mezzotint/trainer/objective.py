@@ -11,7 +11,7 @@ whatever the network predicts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.prediction import determinant, target, to_fraction, to_x0
 from mezzotint.errors import Registry
+from mezzotint.networks.conditions import Condition
 from mezzotint.strict import Choice, strict
 from mezzotint.trainer.levels import Adaptive, uniform
 from mezzotint.trainer.loop import Examples, Task
@@ -162,7 +163,9 @@ class ObjectiveConfig:
     levels: Literal["uniform", "adaptive"] = "uniform"
     """Which levels are trained on: all equally often, or more often where the loss is larger."""
     label_dropout: float = Field(default=0.1, ge=0, le=1)
-    """Share of labels replaced by the null class; classifier-free guidance needs it."""
+    """Share of images that are trained without their condition; classifier-free guidance needs it.
+    Of several conditions each is left out as often by itself too.
+    """
 
 
 class Diffusion(Task):
@@ -173,11 +176,11 @@ class Diffusion(Task):
     the value at a random row. The loss is float32.
 
     Args:
-        config: The weighting, the choice of levels and the dropout of labels.
+        config: The weighting, the choice of levels and the dropout of conditions.
         schedule: The levels, on the device of the training.
         prediction: What the network predicts.
         shape: The shape (C, H, W) of one image as the network sees it.
-        classes: The number of classes.
+        conditions: What the network is conditioned on.
         learn_variance: Whether the network predicts variances.
         dtype: What the network computes in, by autocast.
     """
@@ -188,12 +191,13 @@ class Diffusion(Task):
         schedule: Schedule,
         prediction: str,
         shape: tuple[int, ...],
-        classes: int = 0,
+        conditions: Sequence[Condition] = (),
         learn_variance: bool = False,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        self.config, self.prediction, self.shape, self.classes = config, prediction, shape, classes
+        self.config, self.prediction, self.shape = config, prediction, shape
+        self.conditions = tuple(conditions)
         self.schedule, self.learn_variance, self.dtype = schedule, learn_variance, dtype
         self.levels = Adaptive(len(schedule)) if config.levels == "adaptive" else None
         self.uncertainty = Uncertainty() if config.weighting == "learned" else None
@@ -202,28 +206,37 @@ class Diffusion(Task):
         self.seen: list[Tensor] = []
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw rows (B,) int64 of 1 to T, eps (B, C, H, W), and which labels to drop (B,) bool."""
+        """Draw rows (B,) int64 of 1 to T, eps (B, C, H, W), and which conditions to drop.
+
+        That is bool (B, n), a column for each condition. Each of several is dropped by itself, and
+        all of them together: guidance needs the null of all.
+        """
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         if self.levels is None:
             rows = uniform(len(self.schedule), batch, generator)
         else:
             rows = self.levels.draw(batch, generator)
         eps = torch.randn(batch, *self.shape, **shared)
-        return rows, eps, torch.rand(batch, **shared) < self.config.label_dropout
+        drop = torch.rand(batch, **shared)[:, None] < self.config.label_dropout
+        if (count := len(self.conditions)) > 1:
+            drop = drop | (torch.rand(batch, count, **shared) < self.config.label_dropout)
+        return rows, eps, drop
 
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and the figures of a part of a batch; ``drawn`` comes from `draw`."""
         rows, eps, dropped = drawn
-        x0, labels = examples.x0, examples.labels
-        if labels is not None:
-            labels = labels.masked_fill(dropped, self.classes)
+        x0, condition = examples.x0, examples.condition
+        condition = {
+            each.name: each.dropped(condition[each.name], dropped[:, i])
+            for i, each in enumerate(self.conditions)
+        }
         level = self.schedule.levels(rows, x0.ndim)
         numbers = examples.augmentation
         more = {} if numbers is None else {"augmentation": numbers}
         with self.autocast(x0.device):
-            output = net(level.alpha * x0 + level.sigma * eps, level.t, labels, **more)
+            output = net(level.alpha * x0 + level.sigma * eps, level.t, condition or None, **more)
         loss, error = self.compare(output.float(), x0, eps, rows)
         return loss, {"loss": error}
 

@@ -70,7 +70,7 @@ def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
     if options.nfe and options.steps:
         raise UserError("`nfe` and `steps` are both given: give one of them")
     guided = options.guidance not in (None, (1.0,)) or options.interval not in ((), (None,))
-    if not pipe.classes and guided:
+    if not pipe.every and guided:
         raise UserError("this model is unconditional: leave out `guidance` and `interval`")
     digest, pipe = pipe.digest, pipe.in_precision(options.precision)
     few, samplers = pipe.few_step, options.sampler
@@ -78,7 +78,7 @@ def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
         samplers = FEW_SAMPLERS
     usual = ((few.calls,) if few.calls else FEW) if few else NFE
     nfe = options.nfe or (() if options.steps else usual)
-    guidable = pipe.classes and not few
+    guidable = pipe.every and not few
     scales = (SCALES if guidable else (1.0,)) if options.guidance is None else options.guidance
     intervals = options.interval or (pipe.defaults.interval,)
     settings = combinations(pipe, samplers, scales, intervals, nfe, options.steps)

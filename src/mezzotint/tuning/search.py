@@ -126,15 +126,15 @@ def seconds(search: Search, cells: Sequence[SampleConfig]) -> float:
     pipe = search.pipe
     network = metrics.network(search.network, pipe.device)
     x = torch.randn(BATCH, *pipe.shape, device=pipe.device)
-    level, labels = pipe.grid(cells[0])[0], pipe.labels(BATCH)
+    level, given = pipe.grid(cells[0])[0], pipe.given(BATCH)
     with torch.inference_mode():
         images = pipe.codec.decode(x).cpu()
         look = seconds_of(lambda: network(images))
         decode = seconds_of(lambda: pipe.codec.decode(x))
-        plain = seconds_of(lambda: pipe.denoiser(labels, 1.0)(x, level))
+        plain = seconds_of(lambda: pipe._guided(given, 1.0, 0.0, "static")(x, level))
         guided = plain
-        if pipe.classes and not pipe.few_step:
-            guided = seconds_of(lambda: pipe.denoiser(labels, 2.0)(x, level))
+        if given and not pipe.few_step:
+            guided = seconds_of(lambda: pipe._guided(given, 2.0, 0.0, "static")(x, level))
     total, blocks = 0.0, range(-(-search.samples // BATCH))
     for settings in cells:
         folder = evaluation.kept(pipe, settings, search.seed, BATCH)

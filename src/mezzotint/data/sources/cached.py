@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from mezzotint.data.columns import again
 from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.prepared import load
 from mezzotint.data.source import Item, Kind, Source, no_split
@@ -46,7 +47,8 @@ def cached(data: str, split: str) -> Source:
 
     key = {"kind": "array", "fingerprint": found.fingerprint}
     facts = found.classes, len(found), items, found.notes
-    return Source(entry.name, key, *facts, entry=entry, values=values)
+    columns = again(found.condition, found.conditions)
+    return Source(entry.name, key, *facts, entry=entry, values=values, columns=columns)
 
 
 def _row(images: Pixels, i: int, wanted: Wanted) -> Pixels:

@@ -1,7 +1,8 @@
 """`glyphs`: the embedded data set. Digits in light ink on a dark coloured ground, 32x32 RGB.
 
 Ten classes, "0" to "9", drawn with Pillow's own font in random pose. Image i of a split depends
-on (split, i) alone: its label is i mod 10, the rest comes from a generator with that seed.
+on (split, i) alone: its label is i mod 10, the rest comes from a generator with that seed. The
+columns `rotation` and `hue` say how it was drawn.
 """
 
 import colorsys
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.source import Item, Kind, Source, no_split
+from mezzotint.data.tables import Table
 
 SIDE = 32
 COUNTS = {"train": 20_000, "test": 2_000}
@@ -31,7 +33,10 @@ def glyphs(data: str, split: str) -> Source:
         raise no_split("glyphs", split, COUNTS)
     count = COUNTS[split]
     key = {"kind": "glyphs", "version": VERSION, "split": split, "count": count}
-    return Source(f"glyphs-{split}", key, CLASSES, count, partial(_items, split, count))
+    items = partial(_items, split, count)
+    return Source(
+        *(f"glyphs-{split}", key, CLASSES, count, items), table=lambda _: _table(split, count)
+    )
 
 
 KIND = Kind("glyphs", glyphs)
@@ -39,8 +44,7 @@ KIND = Kind("glyphs", glyphs)
 
 def draw(split: str, index: int) -> Pixels:
     """Image number `index` of a split: uint8 (32, 32, 3)."""
-    seed = np.random.SeedSequence((list(COUNTS).index(split), index))
-    u = np.random.Generator(np.random.PCG64(seed)).random(10)
+    u = _drawn(split, index)
     mask = _posed(_stencil(CLASSES[index % 10]), 20 + 6 * u[0], (u[1] - 0.5) / 2, u[2:4])
     hue = u[4]
     top = colorsys.hsv_to_rgb(hue, 0.60 + 0.35 * u[5], 0.22 + 0.22 * u[6])
@@ -50,6 +54,22 @@ def draw(split: str, index: int) -> Pixels:
     ground = np.asarray(top) * light
     blend = ground + mask[..., None] * (np.asarray(ink) - ground)
     return np.rint(255 * blend).astype(np.uint8)
+
+
+def _drawn(split: str, index: int) -> np.ndarray:
+    """The uniform numbers (10,) that an image follows from."""
+    seed = np.random.SeedSequence((list(COUNTS).index(split), index))
+    return np.random.Generator(np.random.PCG64(seed)).random(10)
+
+
+def _table(split: str, count: int) -> Table:
+    """Two columns: `rotation` in degrees, anticlockwise, and the `hue` of the ground in degrees."""
+    u = np.array([_drawn(split, index) for index in range(count)])
+    values = {
+        "rotation": np.degrees((u[:, 1] - 0.5) / 2).tolist(),
+        "hue": (360 * u[:, 4]).tolist(),
+    }
+    return Table("glyphs", values, range(count))
 
 
 def _items(split: str, count: int) -> Iterator[Item]:

@@ -6,8 +6,9 @@ metadata, or the name of the class, or true or false. A column in which every la
 missing, as in test sets whose labels are secret, counts as none.
 """
 
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from mezzotint.data.source import (
     split_names,
     stamp,
 )
+from mezzotint.data.tables import Lazy, Table
 from mezzotint.errors import UserError
 from mezzotint.storage.hub import incomplete
 from mezzotint.storage.parse import parsed
@@ -77,7 +79,33 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
     label = label if classes else None
     key = {"kind": "parquet", "split": split, "files": [stamp(file) for file in files]}
     items = partial(_items, files, image, label, classes)
-    return Source(f"{Path(data).stem}-{split}", key, classes, count, items, files=True)
+    table = partial(_table, str(path), files, image, count)
+    name = f"{Path(data).stem}-{split}"
+    return Source(name, key, classes, count, items, files=True, table=table)
+
+
+def _table(place: str, files: list[Path], image: str, count: int, image_column: str) -> Table:
+    """The other columns, each of which is read when it is asked for."""
+    arrow = _pyarrow()
+
+    def read(name: str) -> list[Any]:
+        values: list[Any] = []
+        known: tuple[str, ...] = ()
+        for file in files:
+            with _open(arrow, file) as table:
+                known = known or _class_names(table, name)
+                values += table.read([name]).column(name).to_pylist()
+        return [known[v] if known and isinstance(v, int) else v for v in values]
+
+    def decoder(value: Any) -> tuple[Callable[[], Pixels], str]:
+        if not isinstance(value, dict) or not value.get("bytes"):
+            raise UserError(f"{place}: {image_column!r} has a row without an image: give one each")
+        content = value["bytes"]
+        return partial(_decode, content, Wanted()), hashlib.sha256(content).hexdigest()
+
+    with _open(arrow, files[0]) as first:
+        names = [name for name in first.schema_arrow.names if name != image]
+    return Table(place, Lazy(names, read), range(count), decoder)
 
 
 def _place(path: Path) -> Path | None:

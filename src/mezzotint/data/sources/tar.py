@@ -27,7 +27,7 @@ from mezzotint.data.source import Kind, Source, stamp
 from mezzotint.data.tree import of_archive
 from mezzotint.errors import UserError
 
-_TABLES = (".json", ".csv", ".tsv", ".txt")
+_TABLES = (".json", ".jsonl", ".csv", ".tsv", ".txt")
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 Places = dict[PurePosixPath, tuple[int, int]]
 

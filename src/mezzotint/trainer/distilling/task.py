@@ -112,7 +112,7 @@ class Distillation(Task):
         self, net: nn.Module, x: Tensor, level: Level[Tensor], examples: Examples
     ) -> Tensor:
         """Return the x0_hat of a network without guidance."""
-        output = called(net, x, level.t, examples.labels, examples.augmentation)
+        output = called(net, x, level.t, examples.condition, examples.augmentation)
         return to_x0(self.prediction, output, x, level)
 
     def guided(self, x: Tensor, level: Level[Tensor], examples: Examples) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.prediction import to_x0
+from mezzotint.networks.conditions import Condition, Given
 from mezzotint.trainer.loop import Examples
 
 Teacher: TypeAlias = Callable[[Tensor, Level[Tensor], Examples], tuple[Tensor, Tensor]]
@@ -19,31 +20,36 @@ Teacher: TypeAlias = Callable[[Tensor, Level[Tensor], Examples], tuple[Tensor, T
 
 
 def called(
-    net: Callable[..., Tensor], x: Tensor, t: Tensor, labels: Tensor | None, numbers: Tensor | None
+    net: Callable[..., Tensor], x: Tensor, t: Tensor, condition: Given, numbers: Tensor | None
 ) -> Tensor:
     """Call a network; of a network that predicts variances too, return the prediction only."""
     more = {} if numbers is None else {"augmentation": numbers}
-    return net(x, t, labels, **more)[:, : x.shape[1]]
+    return net(x, t, condition or None, **more)[:, : x.shape[1]]
 
 
-def guide(net: Callable[..., Tensor], prediction: str, classes: int, scale: float) -> Teacher:
-    """Make a teacher of a network with K = ``classes``, guided by its null class K.
+def guide(
+    net: Callable[..., Tensor], prediction: str, conditions: Sequence[Condition], scale: float
+) -> Teacher:
+    """Make a teacher of a network with conditions, guided by the null of all.
 
-    The two estimates come from one call of a doubled batch. At scale 1, or without classes, there
-    is one estimate only. The teacher computes in its own precision.
+    The two estimates come from one call of a doubled batch. At scale 1, or without conditions,
+    there is one estimate only. The teacher computes in its own precision.
     """
 
     def estimates(
-        x: Tensor, level: Level[Tensor], labels: Tensor | None, numbers: Tensor | None
+        x: Tensor, level: Level[Tensor], given: Given, numbers: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        if labels is None or scale == 1:
-            x0 = to_x0(prediction, called(net, x, level.t, labels, numbers), x, level)
+        if not given or scale == 1:
+            x0 = to_x0(prediction, called(net, x, level.t, given, numbers), x, level)
             return x0, torch.zeros_like(x0)
         output = called(
             net,
             torch.cat([x, x]),
             torch.cat([level.t, level.t]),
-            torch.cat([labels, torch.full_like(labels, classes)]),
+            {
+                each.name: torch.cat([given[each.name], each.null(len(x), x.device)])
+                for each in conditions
+            },
             None if numbers is None else torch.cat([numbers, numbers]),
         )
         cond, uncond = (to_x0(prediction, half, x, level) for half in output.chunk(2))
@@ -51,6 +57,6 @@ def guide(net: Callable[..., Tensor], prediction: str, classes: int, scale: floa
 
     def teacher(x: Tensor, level: Level[Tensor], examples: Examples) -> tuple[Tensor, Tensor]:
         with torch.autocast(x.device.type, enabled=False):
-            return estimates(x, level, examples.labels, examples.augmentation)
+            return estimates(x, level, examples.condition, examples.augmentation)
 
     return teacher

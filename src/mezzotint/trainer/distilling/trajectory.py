@@ -58,16 +58,19 @@ class Trajectory(Distillation):
         """Return what a part of a batch is trained on; see `Distillation.problem`."""
         rows, parts = drawn
         angles: Tensor = self.angles  # type: ignore[assignment]
-        x, labels = self.x[rows, parts], self.labels[rows] if self.classes else None
+        x, given = self.x[rows, parts], self._given(self.labels[rows])
         t, end = (self.schedule.at_angles(angles[i], x.ndim) for i in (parts, parts + 1))
-        return x, t, towards(x, t, self.x[rows, parts + 1], end), Examples(x, labels)
+        return x, t, towards(x, t, self.x[rows, parts + 1], end), Examples(x, given)
+
+    def _given(self, labels: Tensor) -> dict[str, Tensor]:
+        return {"label": labels} if self.classes else {}
 
     @torch.no_grad()
     def _add(self, count: int, shared: dict[str, Any]) -> None:
         """Sample trajectories from noise, in place of the oldest of the pool."""
         x = torch.randn(count, *self.shape, **shared)
         labels = torch.randint(max(1, self.classes), (count,), **shared)
-        given = Examples(x, labels if self.classes else None)
+        given = Examples(x, self._given(labels))
         ends = self.grid[:: self.steps // self.config.calls]
         passed = []
 

@@ -1,0 +1,220 @@
+"""What images are conditioned on beside their class: numbers, labels and images, by name.
+
+A column has a value for each image of a source. `write` puts the columns of a source into the
+folder of its prepared array, as ``condition-0.npy`` and so on, beside the images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from mezzotint.data.images import fit
+from mezzotint.errors import UserError, counted
+from mezzotint.networks.conditions import (
+    Condition,
+    ImageCondition,
+    NumbersCondition,
+    TagsCondition,
+    read,
+)
+from mezzotint.storage.arrays import SUMMED, crc
+
+if TYPE_CHECKING:
+    from mezzotint.data.source import Item, Source
+
+Array: TypeAlias = npt.NDArray[Any]
+Decode: TypeAlias = Callable[[], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A condition of every image of a source.
+
+    Attributes:
+        name: The condition's name.
+        digest: Changes whenever the values may have.
+        make: Returns the condition and its array, whose rows are the images'; see `Prepared`.
+    """
+
+    name: str
+    digest: str
+    make: Callable[[Prepare], tuple[Condition, Array]]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepare:
+    """How the images beside were prepared: their shape (H, W), and (H, W) of each before that."""
+
+    shape: tuple[int, int]
+    before: Callable[[], Iterator[tuple[str, tuple[int, int]]]]
+
+
+def numbers(name: str, values: Array) -> Column:
+    """Return a column of numbers (N, D). Raises UserError for values that are not finite."""
+    if not np.isfinite(values).all():
+        row = int(np.argmin(np.isfinite(values).all(1)))
+        raise UserError(
+            f"{name!r} of image {row} is not finite: give a number, or leave the image out"
+        )
+    values = values.astype(np.float64)
+    return Column(name, _digest(values), lambda _: (NumbersCondition.of(name, values), values))
+
+
+def tags(name: str, names: Sequence[str], values: Array) -> Column:
+    """Return a column of labels (N, K), 0 or 1, that have names."""
+    condition, rows = TagsCondition(name, tuple(names)), values.astype(np.uint8)
+    return Column(name, _digest(rows, names), lambda _: (condition, rows))
+
+
+def images(name: str, digest: str, decoders: Sequence[Decode]) -> Column:
+    """Return a column of images uint8 (h, w, c), which are decoded when they are needed."""
+
+    def make(prepare: Prepare) -> tuple[Condition, Array]:
+        made = [
+            _fitted(name, decode(), prepare.shape, item, before)
+            for decode, (item, before) in zip(decoders, prepare.before(), strict=True)
+        ]
+        if len({each.shape for each in made}) > 1:
+            shapes = sorted({each.shape for each in made})[:2]
+            raise UserError(f"the images of {name!r} differ: {shapes[0]} and {shapes[1]}")
+        height, width, channels = made[0].shape
+        return ImageCondition(name, (channels, height, width)), np.stack(made)
+
+    return Column(name, digest, make)
+
+
+def of_arrays(condition: Any, count: int) -> tuple[Column, ...]:
+    """Return the columns that arrays or tensors give; see `prepare`.
+
+    Raises UserError for an array whose meaning is not clear, and another number of rows.
+    """
+    if condition is None:
+        return ()
+    named = condition if isinstance(condition, Mapping) else {"condition": condition}
+    return tuple(_of_array(str(name), value, count) for name, value in named.items())
+
+
+def write(
+    source: Source, folder: Path, shown: Callable[[Item], Array], sized: bool
+) -> dict[str, Any]:
+    """Write a source's columns into the folder of its prepared array; return its new meta.json.
+
+    Args:
+        source: The source.
+        folder: The folder, in which the images are.
+        shown: Decodes an item at its own size.
+        sized: Whether the images were scaled, so that their own sizes must be looked at.
+
+    Raises:
+        UserError: If images were left out, or a condition does not fit its image.
+    """
+    meta = json.loads((folder / "meta.json").read_text())
+    count, height, width, _ = meta["shape"]
+    if meta["skipped"]:
+        raise UserError(
+            f"{counted(meta['skipped'], 'image')} cannot be read, so the conditions would not "
+            "belong to the others: repair or remove them, and leave out `skip_bad`"
+        )
+
+    def before() -> Iterator[tuple[str, tuple[int, int]]]:
+        for item in islice(source.items(), count):
+            own = shown(item).shape[:2] if sized else (height, width)
+            yield item.name, (own[0], own[1])
+
+    sha, facts, sums = hashlib.sha256(meta["fingerprint"].encode()), [], []
+    for i, column in enumerate(source.columns):
+        condition, rows = column.make(Prepare((height, width), before))
+        np.save(folder / f"condition-{i}.npy", rows)
+        facts.append(condition.facts())
+        sums.append(crc(rows))
+        sha.update(json.dumps(facts[-1]).encode() + np.ascontiguousarray(rows).tobytes())
+    found: dict[str, Any] = {**meta, "conditions": facts, "rows": sums}
+    return found | {"fingerprint": sha.hexdigest()}
+
+
+def stored(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields ``condition`` and ``conditions`` of a prepared array."""
+    conditions = read(meta.get("conditions", ()))
+    arrays = [np.load(folder / f"condition-{i}.npy", mmap_mode="r") for i in range(len(conditions))]
+    for rows, total in zip(arrays, meta.get("rows", ()), strict=True):
+        if len(rows) != meta["shape"][0] or (rows.nbytes <= SUMMED and crc(rows) != total):
+            raise ValueError
+    named = {each.name: rows for each, rows in zip(conditions, arrays, strict=True)}
+    return {"condition": named, "conditions": conditions}
+
+
+def again(condition: Mapping[str, Array], conditions: Sequence[Condition]) -> tuple[Column, ...]:
+    """Return the columns of a prepared array as those of a source."""
+
+    def one(each: Condition, rows: Array) -> Column:
+        if isinstance(each, TagsCondition):
+            return tags(each.name, each.tags, np.array(rows))
+        if isinstance(each, ImageCondition):
+            decoders = [partial(_row, rows, i) for i in range(len(rows))]
+            return images(each.name, _digest(rows), decoders)
+        return numbers(each.name, np.array(rows))
+
+    return tuple(one(each, condition[each.name]) for each in conditions)
+
+
+def _row(rows: Array, i: int) -> Array:
+    return np.array(rows[i])
+
+
+def _of_array(name: str, value: Any, count: int) -> Column:
+    what = f"`condition` {name!r}" if name != "condition" else "`condition`"
+    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    if array.shape[:1] != (count,):
+        raise UserError(
+            f"{what} has the shape {array.shape} beside {counted(count, 'image')}: "
+            "give one row for each"
+        )
+    if array.dtype == np.uint8 and array.ndim == 4:
+        first = array.shape[1] in (1, 3, 4) and array.shape[3] not in (1, 3, 4)
+        rows = np.moveaxis(array, 1, 3) if first else array
+        return images(name, _digest(rows), [partial(_row, rows, i) for i in range(count)])
+    if array.dtype.kind in "iub" and array.ndim == 2 and np.isin(array, (0, 1)).all():
+        return tags(name, [str(k) for k in range(array.shape[1])], array)
+    if array.dtype.kind == "f" and array.ndim in (1, 2) and array.size:
+        return numbers(name, array.reshape(count, -1))
+    hint = "; labels of one class are `labels`" if array.ndim == 1 else ""
+    raise UserError(
+        f"{what} is {array.dtype} {array.shape}: give float (N, D) for numbers, zeros and ones "
+        f"(N, K) for several labels, or uint8 (N, H, W, C) for images{hint}"
+    )
+
+
+def _fitted(
+    name: str, pixels: Array, shape: tuple[int, int], item: str, before: tuple[int, int]
+) -> Array:
+    """Scale and crop a condition's image as the image beside it was."""
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    height, width = pixels.shape[:2]
+    for large, small in ((before, (height, width)), ((height, width), before)):
+        factor = large[0] // small[0]
+        if factor and (small[0] * factor, small[1] * factor) == large:
+            if before == shape:
+                return pixels
+            sides = [s // factor if large == before else s * factor for s in shape]
+            return fit(pixels, (sides[0], sides[1]))
+    raise UserError(
+        f"{name!r} of {item} is of {width}x{height} and the image of {before[1]}x{before[0]} "
+        "(width x height): both sides must be the same multiple of the other's"
+    )
+
+
+def _digest(values: Array, *more: Any) -> str:
+    sha = hashlib.sha256(json.dumps([values.shape, str(values.dtype), *more]).encode())
+    for start in range(0, len(values), 1024):
+        sha.update(np.ascontiguousarray(values[start : start + 1024]).tobytes())
+    return sha.hexdigest()

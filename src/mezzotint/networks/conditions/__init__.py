@@ -1,0 +1,64 @@
+"""The kinds of conditions, a file each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mezzotint.networks.conditions.classes import ClassCondition, Labels
+from mezzotint.networks.conditions.condition import (
+    Condition,
+    FromZero,
+    Given,
+    Layered,
+    Stem,
+    check_names,
+    named,
+)
+from mezzotint.networks.conditions.image import ImageCondition
+from mezzotint.networks.conditions.numbers import NumbersCondition
+from mezzotint.networks.conditions.tags import TagsCondition
+
+__all__ = [
+    "ClassCondition",
+    "Condition",
+    "FromZero",
+    "Given",
+    "ImageCondition",
+    "Labels",
+    "Layered",
+    "NumbersCondition",
+    "Stem",
+    "TagsCondition",
+    "check_names",
+    "every",
+    "named",
+    "read",
+]
+
+KINDS: dict[str, type[Any]] = {
+    each.kind: each for each in (ClassCondition, TagsCondition, NumbersCondition, ImageCondition)
+}
+
+
+def every(classes: int | Sequence[str], others: Sequence[Condition] = ()) -> tuple[Condition, ...]:
+    """Return all conditions of a model: the class, if it has classes, and the others.
+
+    Args:
+        classes: The names of the classes, or how many there are.
+        others: The conditions beside the class.
+    """
+    names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
+    return (ClassCondition(names), *others) if names else (*others,)
+
+
+def read(facts: Sequence[Mapping[str, Any]]) -> tuple[Condition, ...]:
+    """Return the conditions whose `Condition.facts` a checkpoint has."""
+    return tuple(
+        KINDS[each["kind"]](**{k: _tuple(v) for k, v in each.items() if k != "kind"})
+        for each in facts
+    )
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,102 @@
+"""The class of an image, one of K."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias
+
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from mezzotint.errors import UserError, counted, nearest
+from mezzotint.networks.conditions.condition import Condition, Stem
+from mezzotint.strict import strict
+
+Labels: TypeAlias = int | str | Sequence[int | str] | Tensor | None
+"""Labels as a caller may give them: numbers or names of classes."""
+
+
+@strict
+class ClassCondition(Condition):
+    """The class of an image: int64 (B,) from 0 to K - 1, and K for the null class.
+
+    The encoder is an embedding with a row for each class, and the null class in row K.
+    """
+
+    classes: tuple[str, ...]
+    """The names of the K classes."""
+    name: str = "label"
+    kind: ClassVar[str] = "class"
+
+    @property
+    def module(self) -> str:
+        return self.name
+
+    def null(self, count: int, device: torch.device | None = None) -> Tensor:
+        return torch.full((count,), len(self.classes), device=device)
+
+    def some(self, count: int) -> Tensor:
+        return torch.zeros(count, dtype=torch.int64)
+
+    def encoder(self, emb: int, stem: Stem) -> nn.Module:
+        return nn.Embedding(len(self.classes) + 1, emb)
+
+    def encoded(self, rows: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(rows)
+
+    def given(self, value: Any, count: int | None) -> Tensor:
+        labels = integers(value, self.classes)
+        if count is not None and labels.ndim == 0:
+            labels = labels.expand(count)
+        if labels.ndim != 1:
+            raise UserError("`labels` is not a list: give one integer for each image")
+        if count is not None and len(labels) != count:
+            raise UserError(
+                f"there are {len(labels)} `labels` for {counted(count, 'image')}: give one for "
+                "all, or one for each"
+            )
+        most = len(self.classes) - 1
+        if bad := [i for i in labels.tolist() if not 0 <= i <= most]:
+            raise UserError(f"there is no class {bad[0]}: choose labels from 0 to {most}")
+        return labels.to(torch.int64)
+
+    def parsed(self, text: str) -> Any:
+        words = text.split(",")
+        found = [int(w) if w.isdigit() and w not in self.classes else w for w in words]
+        return found[0] if len(found) == 1 else found
+
+    def __str__(self) -> str:
+        some = ", ".join([*self.classes[:10], *["..."][: len(self.classes) > 10]])
+        return f"{counted(len(self.classes), 'class', 'classes')}: {some}"
+
+
+def integers(
+    labels: int | str | Sequence[int | str] | Tensor, classes: Sequence[str] = ()
+) -> Tensor:
+    """Return labels as a tensor, with each name replaced by its position in ``classes``.
+
+    Raises UserError for a name that is not a class, and for anything but names and integers.
+    """
+    if isinstance(labels, str):
+        numbers: Any = _place(labels, classes)
+    elif isinstance(labels, Sequence):
+        numbers = [_place(k, classes) if isinstance(k, str) else k for k in labels]
+    else:
+        numbers = labels
+    try:
+        given = torch.as_tensor(numbers)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(f"`labels` is {labels!r}: give integers from 0") from None
+    if given.is_floating_point() or given.dtype == torch.bool:
+        raise UserError(f"`labels` are {given.dtype}: give integers from 0")
+    return given
+
+
+def _place(name: str, classes: Sequence[str]) -> int:
+    folded = [unicodedata.normalize("NFC", each) for each in classes]  # an accent, apart or not
+    if (wanted := unicodedata.normalize("NFC", name)) in folded:
+        return folded.index(wanted)
+    every = f": choose 0 to {len(classes) - 1}, or a name such as {classes[0]}"
+    raise UserError(f"there is no class {name!r}{nearest(name, [*classes]) or every}")

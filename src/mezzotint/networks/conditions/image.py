@@ -1,0 +1,111 @@
+"""An image that an image is made from: smaller, grey, a map of segments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from mezzotint.errors import UserError
+from mezzotint.networks.conditions.condition import Condition, Layered, Stem, as_array
+from mezzotint.strict import strict
+
+
+@strict
+class ImageCondition(Condition):
+    """An image beside each image: float (B, c + 1, H, W) from -1 to 1.
+
+    The last channel is the flag of what is given: 1, or 0 for the null, whose pixels are 0. To the
+    network it is as if the channels were concatenated with x. A smaller image is repeated to the
+    size of x; of a larger one, ``fold`` x ``fold`` pixels become channels. The layer begins at
+    zero, so a trained network to which the condition is added begins as it was.
+    """
+
+    name: str
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    """Channels, height and width."""
+    fold: PositiveInt = 1
+    """How many times larger its sides are than those of x, in a model of latents."""
+    kind: ClassVar[str] = "image"
+    spatial: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self.check_name()
+
+    def null(self, count: int, device: torch.device | None = None) -> Tensor:
+        channels, height, width = self.shape
+        return torch.zeros(count, channels + 1, height, width, device=device)
+
+    def some(self, count: int) -> Tensor:
+        found = self.null(count)
+        found[:, -1] = 1
+        return found
+
+    def encoder(self, emb: int, stem: Stem) -> nn.Module:
+        return Beside(stem((self.shape[0] + 1) * self.fold**2), self.fold)
+
+    def encoded(self, rows: npt.NDArray[Any]) -> Tensor:
+        pixels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(rows, 3, 1)))
+        found = self.some(len(rows))
+        found[:, :-1] = pixels.float() / 127.5 - 1
+        return found
+
+    def given(self, value: Any, count: int | None) -> Tensor:
+        """Return the tensor of uint8 images (B, c, H, W) or (B, H, W, c), or of one for all."""
+        found = as_array(value)
+        channels, height, width = self.shape
+        if found.ndim in (2, 3) and found.shape[-2:] == (height, width) and channels == 1:
+            found = found[..., None]
+        found = found[None] if found.ndim == 3 else found
+        if found.ndim == 4 and found.shape[1:] == self.shape:
+            found = np.moveaxis(found, 1, 3)
+        if found.dtype != np.uint8 or found.shape[1:] != (height, width, channels):
+            raise UserError(
+                f"{self.name!r} is {found.dtype} {found.shape}: give uint8 images of (channels, "
+                f"height, width) {self.shape}, one for all or one for each"
+            )
+        return self.rows(self.encoded(found), count)
+
+    def fitted(self, x: tuple[int, int, int]) -> ImageCondition:
+        """Return the condition of a network whose x has the shape (C, H, W).
+
+        Raises UserError if the sides of one are not a multiple of the other's.
+        """
+        (_, height, width), (_, h, w) = self.shape, x
+        for large, small in (((height, width), (h, w)), ((h, w), (height, width))):
+            factor = large[0] // small[0]
+            if factor and (small[0] * factor, small[1] * factor) == large:
+                fold = factor if large == (height, width) else 1
+                return ImageCondition(self.name, self.shape, fold)
+        raise UserError(
+            f"{self.name!r} is of {width}x{height} and the images that the network sees are of "
+            f"{w}x{h}: scale one of them, so that both sides are the same multiple"
+        )
+
+    def parsed(self, text: str) -> list[Path]:
+        """Return the paths of image files, which whoever reads the words reads too."""
+        return [Path(word).expanduser() for word in text.split(",")]
+
+    def __str__(self) -> str:
+        channels, height, width = self.shape
+        return f"{self.name}, an image of {width}x{height}x{channels}"
+
+
+class Beside(Layered):
+    """A layer without a bias over the channels of an image, which begins at zero."""
+
+    def __init__(self, layer: nn.Module, fold: int) -> None:
+        super().__init__()
+        self.layer, self.fold = layer, fold
+        self.initialise()
+
+    def aligned(self, value: Tensor, x: Tensor) -> Tensor:
+        folded = F.pixel_unshuffle(value, self.fold)
+        factor = x.shape[-1] // folded.shape[-1]
+        return folded.repeat_interleave(factor, 2).repeat_interleave(factor, 3)

@@ -1,0 +1,91 @@
+"""Several labels of an image at once."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from mezzotint.errors import UserError, counted, nearest
+from mezzotint.networks.conditions.condition import Condition, Stem, as_array
+from mezzotint.strict import strict
+
+
+@strict
+class TagsCondition(Condition):
+    """The labels of an image, any number of K: float (B, K + 1), 1 for each that it has.
+
+    Column K is the flag of the null. The encoder adds the rows of an embedding, so an image with
+    one label has the same condition vector as an image of that class.
+    """
+
+    name: str
+    tags: tuple[str, ...]
+    """The names of the K labels."""
+    kind: ClassVar[str] = "tags"
+
+    def __post_init__(self) -> None:
+        self.check_name()
+
+    def null(self, count: int, device: torch.device | None = None) -> Tensor:
+        row = torch.zeros(count, len(self.tags) + 1, device=device)
+        row[:, -1] = 1
+        return row
+
+    def some(self, count: int) -> Tensor:
+        return torch.zeros(count, len(self.tags) + 1)
+
+    def encoder(self, emb: int, stem: Stem) -> nn.Module:
+        return Rows(len(self.tags) + 1, emb)
+
+    def encoded(self, rows: npt.NDArray[Any]) -> Tensor:
+        return torch.cat([torch.from_numpy(rows).float(), torch.zeros(len(rows), 1)], 1)
+
+    def given(self, value: Any, count: int | None) -> Tensor:
+        """Return the tensor of labels.
+
+        A name or a set of names is for all images. A list has a name, or a set of names, for each
+        image. Zeros and ones are (K,) or (B, K).
+        """
+        if isinstance(value, str | set | frozenset):
+            value = [value]
+        if isinstance(value, list | tuple) and all(
+            isinstance(each, str | set | frozenset | list | tuple)
+            and not any(isinstance(tag, int | float) for tag in each)
+            for each in value
+        ):
+            return self.rows(self.encoded(np.stack([self._row(each) for each in value])), count)
+        found = np.atleast_2d(as_array(value))
+        if found.ndim != 2 or found.shape[1] != len(self.tags) or not np.isin(found, (0, 1)).all():
+            raise UserError(
+                f"{self.name!r} is {value!r:.60}: give names of labels, or {len(self.tags)} zeros "
+                "and ones for each image"
+            )
+        return self.rows(self.encoded(found.astype(np.uint8)), count)
+
+    def _row(self, tags: Any) -> npt.NDArray[np.uint8]:
+        row = np.zeros(len(self.tags), np.uint8)
+        for tag in [tags] if isinstance(tags, str) else tags:
+            if tag not in self.tags:
+                hint = nearest(str(tag), self.tags) or f": it has {', '.join(self.tags[:10])}"
+                raise UserError(f"{self.name!r} has no label {tag!r}{hint}")
+            row[self.tags.index(tag)] = 1
+        return row
+
+    def parsed(self, text: str) -> Any:
+        """Return sets of labels: ``red+round,blue`` is of two images; the set may be empty."""
+        return [{tag for tag in word.split("+") if tag} for word in text.split(",")]
+
+    def __str__(self) -> str:
+        some = ", ".join([*self.tags[:10], *["..."][: len(self.tags) > 10]])
+        return f"{self.name}, any of {counted(len(self.tags), 'label')}: {some}"
+
+
+class Rows(nn.Embedding):
+    """The sums of some rows of an embedding, as (B, K) of zeros and ones says."""
+
+    def forward(self, chosen: Tensor) -> Tensor:
+        return chosen.to(self.weight.dtype) @ self.weight

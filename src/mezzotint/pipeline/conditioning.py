@@ -1,0 +1,95 @@
+"""The conditions of a request, checked against those of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.errors import UserError
+from mezzotint.networks.conditions import Given, Labels, check_names
+
+if TYPE_CHECKING:
+    from mezzotint.pipeline.pipeline import Pipeline
+
+LABEL = "label"  # the name of the class among the conditions
+
+
+def of_images(
+    pipe: Pipeline, n: int, labels: Labels, condition: Any, first: int
+) -> dict[str, Tensor] | None:
+    """Return the conditions of n images, from number ``first`` on; None for an unconditional model.
+
+    What is not given is the null. If nothing is given, the images get the model's examples in turn,
+    or all classes in turn. Raises UserError as `Pipeline.sample` does.
+    """
+    given = _by_name(pipe, labels, condition)
+    if not given:
+        return _in_turn(pipe, n, first)
+    return {
+        each.name: each.given(given[each.name], n) if each.name in given else each.null(n)
+        for each in pipe.every
+    }
+
+
+def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
+    """Return the conditions of a batch, each given for every image; None is the null of all.
+
+    Raises UserError as `Pipeline.denoiser` does.
+    """
+    given = _by_name(pipe, labels, condition)
+    if not given:
+        return None
+    found = {
+        each.name: each.given(given[each.name], None) for each in pipe.every if each.name in given
+    }
+    counts = {len(value) for value in found.values()}
+    if len(counts) > 1:
+        raise UserError(
+            f"the conditions are given for {' and '.join(map(str, sorted(counts)))} images: give "
+            "each for the same number"
+        )
+    count = counts.pop()
+    return {
+        each.name: found[each.name] if each.name in found else each.null(count)
+        for each in pipe.every
+    }
+
+
+def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
+    """Return what a user gives, by the name of the condition."""
+    if labels is not None and not pipe.classes:
+        what = "has no classes" if pipe.conditions else "is unconditional"
+        raise UserError(f"this model {what}: leave `labels` out")
+    if condition is not None and not pipe.every:
+        raise UserError("this model is unconditional: leave `condition` out")
+    if condition is None:
+        given: dict[str, Any] = {}
+    elif isinstance(condition, Mapping):
+        given = {name: value for name, value in condition.items() if value is not None}
+    elif len(pipe.conditions) == 1:
+        given = {pipe.conditions[0].name: condition}
+    else:
+        names = ", ".join(each.name for each in pipe.every)
+        raise UserError(f"`condition` has no name: give a dict, whose keys are of {names}")
+    check_names(given, pipe.every)
+    if labels is not None:
+        if LABEL in given:
+            raise UserError("`labels` and `condition` both give the class: leave one out")
+        given[LABEL] = labels
+    return given
+
+
+def _in_turn(pipe: Pipeline, n: int, first: int) -> dict[str, Tensor] | None:
+    """Return what images get that nothing was said of."""
+    rows = torch.arange(first, first + n)
+    if pipe.examples:
+        return {name: rows_of[rows % len(rows_of)] for name, rows_of in pipe.examples.items()}
+    if not pipe.classes:
+        return None
+    return {
+        each.name: rows % len(pipe.classes) if each.name == LABEL else each.null(n)
+        for each in pipe.every
+    }
