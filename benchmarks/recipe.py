@@ -1,12 +1,13 @@
 """What each choice of a CIFAR-10 recipe is worth, at equal images seen.
 
-    python benchmarks/recipe.py --data ~/cifar10 --images 96000 --out docs/results/recipe.md
+    python benchmarks/recipe.py --data ~/cifar10 --images 51200 --seeds 0 1 2 --out comparison.md
 
-Trains the base and variants of it that differ in one thing each, under runs/recipe, and measures
-each by the Frechet distance of the same images; averages of other lengths are rebuilt of the
-base's snapshots. Results are kept in a folder beside the page: what is there is not done again.
-``--only`` takes the variants whose names hold a word; the page has all that were measured, by this
-call or before.
+Trains the base and variants of it that differ in one thing each, under runs/recipe, once for each
+seed, and measures each by the Frechet distance and the class accuracy of the same samples; averages
+of other lengths are rebuilt from snapshots. The page has means over seeds, with their intervals.
+There is a result file for each variant and seed in a folder beside the page: what is there is not
+done again. ``--only`` takes the variants with the names given, ``--matching`` those whose names
+hold a word; the page has all that were measured, by this call or before.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import statistics
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -30,9 +32,10 @@ from mezzotint.networks.allocator import keep_freed_memory
 from mezzotint.pipeline import loading
 from mezzotint.run import run
 from mezzotint.run.averages import average
-from mezzotint.storage import checkpoint
+from mezzotint.storage import checkpoint, files
 from mezzotint.storage import log as track
 from mezzotint.storage.machine import machine
+from mezzotint.trainer.loop import optimizer
 
 Change = Callable[[Experiment], Experiment]
 HOW = SampleConfig("dpmpp_2m", steps=20, spacing="karras", guidance=2.0)
@@ -65,16 +68,26 @@ def train(**factors: float) -> Change:
     return change
 
 
+def snapshots(e: Experiment) -> Experiment:
+    return replace(e, train=replace(e.train, snapshots=e.train.images // 50))
+
+
+def muon(e: Experiment) -> Experiment:
+    return replace(e, train=replace(e.train, optimizer="muon"))
+
+
 VARIANTS: dict[str, Change] = {
-    "base": lambda e: replace(e, train=replace(e.train, snapshots=e.train.images // 50)),
+    "base": lambda e: e,
+    "muon": muon,
+    "muon, batch 32": lambda e: train(batch=0.5)(muon(e)),
+    "muon, twice the rate": lambda e: train(lr=2)(muon(e)),
     "plain weighting": objective(weighting="simple"),
     "sigmoid weighting": objective(weighting="sigmoid"),
     "edm prediction": noise(prediction="edm"),
-    "flow prediction": noise(prediction="flow"),
+    "v prediction": noise(prediction="v"),
     "eps prediction": noise(prediction="eps"),
     "linear schedule": noise(schedule="linear"),
     "laplace schedule": noise(schedule="laplace"),
-    "laplace schedule and flow": noise(schedule="laplace", prediction="flow"),
     "adaptive levels": objective(levels="adaptive"),
     "label dropout 0.2": objective(label_dropout=0.2),
     "non-leaking 0.12": data(non_leaking=0.12),
@@ -93,21 +106,40 @@ VARIANTS: dict[str, Change] = {
     "shorter cooldown": train(cooldown=0.5),
     "no cooldown": train(cooldown=0),
 }
+SNAPSHOTS = "base with snapshots"
 LENGTHS = {f"average of length {length:g}": length for length in (0.05, 0.1, 0.15, 0.2)}
+
+
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % quantiles of t, by how many values
 
 
 @dataclass(frozen=True)
 class Result:
+    """One training's; the loss is the mean over its last eighth, of the plain error."""
+
     distance: str  # its name
     value: float
     low: float
     high: float
     accuracy: float
-    gigaflops: float  # of a training step, an image
+    loss: float
+    teraflops: float  # of the whole training
     machine: str  # that measured, with the commit
 
 
-def base(source: str, images: int) -> Experiment:
+@dataclass(frozen=True)
+class Job:
+    """A variant's training from one seed, and where its result is kept."""
+
+    variant: str
+    seed: int
+    file: Path
+
+    def read(self) -> Result:
+        return Result(**json.loads(self.file.read_text()))
+
+
+def base(source: str, images: int, seed: int) -> Experiment:
     recipe = recipes.RECIPES["cifar10-ddpm-small"]
     assert isinstance(recipe, Experiment)
     times = images / recipe.train.images
@@ -115,6 +147,8 @@ def base(source: str, images: int) -> Experiment:
         recipe.train,
         images=images,
         warmup=round(recipe.train.warmup * times),
+        seed=seed,
+        optimizer="adamw",
         ema_halflife=recipe.train.ema_halflife * times,
         cooldown=0.5,
     )
@@ -122,8 +156,11 @@ def base(source: str, images: int) -> Experiment:
     return replace(
         recipe,
         data=replace(recipe.data, data=source),
+        noise=replace(recipe.noise, prediction="flow"),
         objective=learned,
         train=durations,
+        sample=HOW,
+        log_every=images // 8,
         sample_every=images,
         save_every=images // 4,
         keep=1,
@@ -151,69 +188,117 @@ def measured(experiment: Experiment, folder: Path, length: float | None, samples
         evaluation.kept(pipe, HOW, 0, 64),
         chosen=("fd", "accuracy"),
     )
-    shape = 1, *pipe.shape
-    with FlopCounterMode(display=False) as counter:
-        fresh = experiment.network(pipe.shape[0], len(pipe.classes))
-        fresh(torch.randn(shape), torch.zeros(1), torch.zeros(1).long()).sum().backward()
     fd, *_, right = figures
-    scores = fd.name, fd.value, fd.low, fd.high, right.value
-    return Result(*scores, counter.get_total_flops() / 1e9, machine("torch"))
+    return Result(
+        *(fd.name, fd.value, fd.low, fd.high, right.value),
+        loss=track.read(folder / "log.jsonl")[-1]["loss"],
+        teraflops=operations(experiment, pipe.shape, len(pipe.classes)) / 1e12,
+        machine=machine("torch"),
+    )
 
 
-def slug(name: str, *counts: int) -> str:
+def operations(e: Experiment, shape: tuple[int, ...], classes: int) -> float:
+    """Count those of matrix products and convolutions in a training, with its optimizer's."""
+    net = e.network(shape[0], classes)
+    step = optimizer(net, e.train, torch.nn.Module()).step
+    with FlopCounterMode(display=False) as image:
+        net(torch.randn(1, *shape), torch.zeros(1), torch.zeros(1).long()).sum().backward()
+    with FlopCounterMode(display=False) as update:
+        step()
+    return e.train.images * image.get_total_flops() + e.train.steps * update.get_total_flops()
+
+
+def slug(name: str, *counts: object) -> str:
     return "-".join([*name.replace(",", "").split(), *map(str, counts)])
 
 
-def page(results: dict[str, Result], images: int, samples: int, out: Path) -> str:
-    """The table; what all rows were measured on stands above it, what not all in the rows."""
-    command = [*("--images", f"{images}"), *("--samples", f"{samples}"), "--out", out.name]
-    if len(results) < len(VARIANTS | LENGTHS):
-        command += ["--only", *results]
-    name = next(iter(results.values())).distance
-    parts = {variant: r.machine.split("; ") for variant, r in results.items()}
-    shared = [p for p in next(iter(parts.values())) if all(p in other for other in parts.values())]
-    own = {variant: "; ".join(p for p in of if p not in shared) for variant, of in parts.items()}
-    head = [name, "95 % interval", "class accuracy", "GFLOP an image"]
-    head += ["measured on"] if any(own.values()) else []
-    rows = [["", *head], ["---"] * (len(head) + 1)]
-    for variant, r in results.items():
-        cells = [f"{r.value:.2f}", f"{r.low:.2f} to {r.high:.2f}", f"{r.accuracy:.3f}"]
-        rows.append([variant, *cells, f"{r.gigaflops:.2f}", own[variant]][: len(head) + 1])
+def around(values: list[float], digits: int) -> str:
+    """The mean of values, and its 95 % interval, by Student's t, where there are several."""
+    mean = statistics.mean(values)
+    if len(values) not in STUDENT:
+        return f"{mean:.{digits}f}"
+    reach = STUDENT[len(values)] * statistics.stdev(values) / len(values) ** 0.5
+    return f"{mean:.{digits}f} ± {reach:.{digits}f}"
+
+
+def page(jobs: list[Job], images: int, samples: int, out: Path) -> str:
+    """The table: a row a variant, means over its seeds; differences are those of the same seeds."""
+    results: dict[str, dict[int, Result]] = {}
+    for job in jobs:
+        results.setdefault(job.variant, {})[job.seed] = job.read()
+    first = next(iter(results.values()))
+    name = next(iter(first.values())).distance
+    head = ["", name, "against base", "class accuracy", "training loss", "TFLOP", "seeds"]
+    rows = [head, ["---"] * len(head)]
+    for variant, of in results.items():
+        apart = [r.value - results["base"][s].value for s, r in of.items() if s in results["base"]]
+        rows.append(
+            [
+                variant,
+                around([r.value for r in of.values()], 1),
+                around(apart, 1) if apart and variant != "base" else "",
+                around([r.accuracy for r in of.values()], 3),
+                around([r.loss for r in of.values()], 4),
+                f"{statistics.mean(r.teraflops for r in of.values()):.0f}",
+                ", ".join(f"{r.value:.1f}" for r in of.values()),
+            ]
+        )
+    machines = sorted({r.machine for of in results.values() for r in of.values()})
+    seeds = sorted({job.seed for job in jobs})
     told = (
-        f"{images:,} images each, seed 0; {samples:,} images by DPM-Solver++ 2M in 20 calls, "
-        f"Karras' spacing, guidance 2; {'; '.join(shared)}."
+        f"{images:,} images each; {samples:,} samples by DPM-Solver++ 2M in 20 steps, Karras' "
+        "spacing, guidance 2. Means over seeds with their 95 % t-intervals, each seed's distance "
+        f"in the last column; a variant and the base share a seed's weights, images and noise. "
+        f"Measured on {' and '.join(machines)}."
     )
+    command = ["--images", f"{images}", "--samples", f"{samples}"]
+    command += ["--seeds", *map(str, seeds), "--out", out.name, "--only", *results]
     call = f"python benchmarks/recipe.py --data <CIFAR-10> {shlex.join(command)}"
     table = (f"| {' | '.join(row)} |" for row in rows)
     title = "# What a recipe's choices are worth"
     return "\n".join([title, "", told, "", "```", call, "```", "", *table, ""])
 
 
+def work(job: Job, flags: argparse.Namespace) -> None:
+    """Train and measure what is not measured yet."""
+    variant = SNAPSHOTS if job.variant in LENGTHS else job.variant
+    change = snapshots if job.variant in LENGTHS else VARIANTS[variant]
+    experiment = change(base(flags.data, flags.images, job.seed))
+    place = flags.runs / slug(variant, flags.images, f"seed{job.seed}")
+    found = measured(
+        experiment, trained(experiment, place), LENGTHS.get(job.variant), flags.samples
+    )
+    job.file.parent.mkdir(parents=True, exist_ok=True)
+    files.replace(job.file, json.dumps(asdict(found), indent=1) + "\n")
+    print(job.variant, job.seed, found, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="cifar10")
-    parser.add_argument("--images", type=int, default=96_000)
+    parser.add_argument("--images", type=int, default=51_200)
     parser.add_argument("--samples", type=int, default=2_000)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--matching", nargs="*", default=[])
     parser.add_argument("--runs", type=Path, default=Path("runs/recipe"))
     parser.add_argument("--out", type=Path, required=True)
     flags = parser.parse_args()
+    if unknown := set(flags.only) - set(VARIANTS | LENGTHS):
+        parser.error(f"--only {unknown.pop()!r} is no variant: choose from {[*VARIANTS, *LENGTHS]}")
     keep_freed_memory()
     folder = flags.out.with_suffix("")
-    files = {n: folder / f"{slug(n, flags.images, flags.samples)}.json" for n in VARIANTS | LENGTHS}
-    for name, file in files.items():
-        if flags.only and not any(word in name for word in flags.only):
-            continue
-        if not file.exists():
-            variant = "base" if name in LENGTHS else name
-            experiment = VARIANTS[variant](base(flags.data, flags.images))
-            place = trained(experiment, flags.runs / slug(variant, flags.images))
-            found = measured(experiment, place, LENGTHS.get(name), flags.samples)
-            folder.mkdir(parents=True, exist_ok=True)
-            track.replace(file, json.dumps(asdict(found), indent=1) + "\n")
-            print(name, found, flush=True)
-        rows = {n: Result(**json.loads(f.read_text())) for n, f in files.items() if f.exists()}
-        flags.out.write_text(page(rows, flags.images, flags.samples, flags.out))
+    jobs = [
+        Job(name, seed, folder / f"{slug(name, flags.images, flags.samples, f'seed{seed}')}.json")
+        for name in VARIANTS | LENGTHS
+        for seed in flags.seeds
+    ]
+    for job in jobs:
+        chosen = job.variant in flags.only or any(w in job.variant for w in flags.matching)
+        if not job.file.exists() and (chosen or not (flags.only or flags.matching)):
+            work(job, flags)
+        if done := [j for j in jobs if j.file.exists()]:
+            flags.out.write_text(page(done, flags.images, flags.samples, flags.out))
 
 
 if __name__ == "__main__":
