@@ -55,6 +55,7 @@ from mezzotint.trainer.distilling import DISTILLATIONS
 from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import WEIGHTINGS, ObjectiveConfig
+from mezzotint.trainer.optimizers import OPTIMIZERS
 from mezzotint.tuning import SweepCell, SweepResult, sweep
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "GUIDANCE_SHAPES",
     "METRICS",
     "OPERATORS",
+    "OPTIMIZERS",
     "POSTERIORS",
     "PREDICTIONS",
     "RECIPES",

@@ -159,7 +159,7 @@ def test_a_model_is_trained_and_sampled_with_all_of_them(
     mz.RECIPES["tiny"] = tiny
     out = tmp_path / "run"
     words = "--schedule geometric --prediction score --spacing signal --guidance-shape late"
-    words += f" --clipping soft --sampler adams --weighting root --out {out}"
+    words += f" --clipping soft --sampler adams --weighting root --optimizer nadam --out {out}"
     code, _, err = call(capsys, "train", "tiny", *words.split())
     assert code == 0, err
     written = json.loads((out / "config.json").read_text())
@@ -182,6 +182,7 @@ def test_a_model_is_trained_and_sampled_with_all_of_them(
         ("--guidance-shape", "GUIDANCE_SHAPES"),
         ("--clipping", "CLIPPINGS"),
         ("--weighting", "WEIGHTINGS"),
+        ("--optimizer", "OPTIMIZERS"),
     ],
 )
 def test_the_help_lists_them(page: dict[str, Any], flag: str, names: str, capsys: CapSys) -> None:

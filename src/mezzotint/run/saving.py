@@ -86,12 +86,13 @@ def restore(state: TrainState, folder: Path) -> None:
 
 def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
     """Describe what is wrong with the optimizer's part of a checkpoint; None if nothing is."""
-    weights = [p for group in state.optimizer.param_groups for p in group["params"]]
-    shapes = {
-        f"{i}.{name}": weight.shape if name != "step" else torch.Size()
-        for i, weight in enumerate(weights)
-        for name in ("step", "exp_avg", "exp_avg_sq")
-    }
+    shapes: dict[str, torch.Size] = {}
+    first = 0
+    for group in state.optimizer.param_groups:
+        for name, scalar in _kept(state.optimizer, group).items():
+            for i, weight in enumerate(group["params"], first):
+                shapes[f"{i}.{name}"] = torch.Size() if scalar else weight.shape
+        first += len(group["params"])
     if extra := sorted(found.keys() - shapes.keys()):
         return f"extra {extra[0]} in optimizer.safetensors"
     there = {name.split(".")[0] for name in found}
@@ -101,3 +102,18 @@ def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
         if tensor.shape != shapes[name] or tensor.dtype != torch.float32:
             return f"{name} in optimizer.safetensors is {tensor.dtype} {(*tensor.shape,)}"
     return None
+
+
+@torch.no_grad()
+def _kept(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, bool]:
+    """Return the names of what an optimizer keeps for a weight, and whether each is a scalar.
+
+    It steps the smallest weight of the group, and takes the step back.
+    """
+    weight = min(group["params"], key=Tensor.numel)
+    before, weight.grad = weight.clone(), torch.zeros_like(weight)
+    optimizer.step()
+    kept = {name: not value.ndim for name, value in optimizer.state.pop(weight).items()}
+    weight.copy_(before)
+    weight.grad = None
+    return kept

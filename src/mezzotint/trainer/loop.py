@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from mezzotint.errors import UserError
-from mezzotint.strict import strict
+from mezzotint.strict import Choice, strict
+from mezzotint.trainer.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -47,8 +48,10 @@ class TrainConfig:
     """Images per step, over all processes."""
     accumulate: PositiveInt = 1
     """Parts that a batch is split into, to save memory."""
+    optimizer: Annotated[str, Choice(OPTIMIZERS)] = "adamw"
+    """The optimizer: ``adamw``, or ``muon`` for matrices and convolutions, AdamW for the rest."""
     lr: PositiveFloat = 2e-4
-    """Learning rate of AdamW."""
+    """Learning rate."""
     weight_decay: NonNegativeFloat = 0.0
     """Decoupled weight decay."""
     warmup: NonNegativeInt = 640_000
@@ -156,16 +159,15 @@ class Step:
         return self.figures["loss"]
 
 
-def optimizer(net: nn.Module, config: TrainConfig, task: nn.Module) -> torch.optim.AdamW:
-    """Return fused AdamW for a network and for its task's parameters, which never decay.
+def optimizer(net: nn.Module, config: TrainConfig, task: nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer of a network and of its task's parameters, which never decay.
 
     Weights that do not require a gradient are left out.
     """
-    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [{"params": trained}]
+    made = OPTIMIZERS[config.optimizer](net, config.lr, config.weight_decay)
     if beside := [parameter for parameter in task.parameters() if parameter.requires_grad]:
-        groups.append({"params": beside, "weight_decay": 0.0})
-    return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+        made.add_param_group({"params": beside, "weight_decay": 0.0})
+    return made
 
 
 def train(

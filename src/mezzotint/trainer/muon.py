@@ -1,0 +1,99 @@
+"""Muon for the matrices of a network, AdamW for the rest.
+
+Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon), with the step size of Liu et al.
+2025 (arXiv 2502.16982). For a matrix W (m, n), with gradient g and momentum b:
+
+    b <- mu b + (1 - mu) g
+    W <- (1 - lr * decay) W - lr * 0.2 sqrt(max(m, n)) * polar((1 - mu) g + mu b)
+
+``polar`` keeps the singular vectors and sets the singular values to about 1, so an element of its
+result has a mean square of ``1 / max(m, n)``. The factor makes the root of that 0.2, which is about
+the size of AdamW's updates: both take the same learning rate and weight decay. A convolution is a
+matrix of its output channels by all the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+MOMENTUM = 0.95
+RMS = 0.2  # of an update, before the learning rate: AdamW's is about this
+A, B, C = 3.4445, -4.7750, 2.0315  # they raise small singular values as fast as five steps can
+STEPS = 5
+ENDS = ("stem", "out")  # the first and last layer of every network here
+
+
+def matrices(net: nn.Module) -> set[Tensor]:
+    """Return the weights that Muon trains: matrices and convolutions.
+
+    Embeddings and the first and last layer are left out. An embedding is a table of vectors, and
+    the two layers have a side of a few channels: their singular values should not be made equal
+    (Jordan et al. 2024).
+    """
+    chosen: set[Tensor] = set()
+    for name, module in net.named_modules():
+        if name not in ENDS and not isinstance(module, nn.Embedding):
+            chosen |= {p for p in module.parameters(recurse=False) if p.ndim > 1}
+    return {p for p in chosen if p.requires_grad}
+
+
+def polar(matrix: Tensor) -> Tensor:
+    """Return ``U S' V^T`` of ``U S V^T`` (m, n), float32: S' is about 1, and 0 where S is 0.
+
+    Five steps of the odd polynomial ``s <- A s + B s^3 + C s^5`` from ``s = S / |matrix|`` map
+    0.002 to 1 into 0.68 to 1.21. They are computed from the smaller Gram matrix ``X X^T``: its
+    polynomials commute, so the large matrix is multiplied twice instead of ten times.
+    """
+    x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    x = x / x.norm().clamp(min=1e-12)
+    gram = x @ x.T
+    total = identity = torch.eye(len(x), device=x.device)
+    for _ in range(STEPS):
+        step = A * identity + B * gram + C * gram @ gram
+        total, gram = step @ total, step @ gram @ step
+    result: Tensor = total @ x
+    return result if matrix.shape[0] <= matrix.shape[1] else result.T
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for the groups marked ``matrices``, AdamW in its fused form for the others.
+
+    Like AdamW's, its state consists of tensors: `mezzotint.trainer.state` saves and restores both.
+    """
+
+    def __init__(
+        self, groups: Iterable[dict[str, Any]], lr: float, weight_decay: float = 0.0
+    ) -> None:
+        # The empty tensor stands for the groups, which every step hands over.
+        self.adamw = torch.optim.AdamW(
+            [torch.zeros(0)], lr=lr, weight_decay=weight_decay, fused=True
+        )
+        super().__init__(groups, {**self.adamw.defaults, "matrices": False})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update all weights that have a gradient."""
+        # In every step, because restoring a state replaces it and the groups.
+        self.adamw.state = self.state
+        self.adamw.param_groups = [g for g in self.param_groups if not g["matrices"]]
+        self.adamw.step()
+        for group in self.param_groups:
+            if group["matrices"]:
+                for weight in group["params"]:
+                    if weight.grad is not None:
+                        self.move(weight, weight.grad, group["lr"], group["weight_decay"])
+
+    def move(self, weight: Tensor, gradient: Tensor, lr: float, decay: float) -> None:
+        """Update one matrix."""
+        if not self.state[weight]:
+            self.state[weight]["momentum"] = torch.zeros_like(weight)
+        momentum = self.state[weight]["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        wanted = gradient.lerp(momentum, MOMENTUM).flatten(1)
+        update = polar(wanted.float()).view_as(weight)
+        size = RMS * math.sqrt(max(wanted.shape))
+        weight.mul_(1 - lr * decay).sub_(update, alpha=lr * size)
