@@ -131,3 +131,24 @@ def test_nothing_is_overwritten(here: Path) -> None:
     for again in ("out", "a"):  # a.png lies beside it
         with pytest.raises(mz.UserError, match="choose another `out`"):
             write_edited(again, images)
+
+
+def test_conditions_are_those_of_python(here: Path, capsys: CapSys) -> None:
+    heat = mz.NumbersCondition("heat", (300.0,), (20.0,), (240.0,), (360.0,))
+    shape = mz.UNetConfig(channels=(8,), blocks=1, attention=(), groups=4)
+    net = mz.UNet(shape, 3, 0, conditions=(heat,)).eval()
+    for weight in net.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    how = mz.SampleConfig(steps=3, guidance=2.0)
+    model = (net, mz.cosine(1000), "v", (3, 32, 32))
+    mz.Pipeline(*model, conditions=(heat,), defaults=how).save(here / "hot")
+    pipe, images = mz.load(here / "hot"), read_images(["a.png", "b.png"], (32, 32))
+    words = "hot vary a.png b.png --condition heat=260,340 --n 2 --out made"
+    assert "4 images" in succeeds(f"edit {words}", capsys)
+    made = read_images([f"made/{i:06d}.png" for i in range(4)], (32, 32))
+    given = images.repeat_interleave(2, 0)
+    wanted = pipe.vary(given, condition=[260, 260, 340, 340], guidance=2.0)
+    assert torch.equal(made, wanted)
+    assert not torch.equal(made, pipe.vary(given, condition=300, guidance=2.0))
+    assert "no condition 'hea'" in refused("edit hot invert a.png --condition hea=1", capsys)
+    succeeds("edit hot invert a.png --condition heat=300 --corrections 1 --out noise", capsys)

@@ -20,7 +20,7 @@ ROWS = [
 ]
 
 
-def picture(i: int, height: int = 8, width: int = 8) -> Image.Image:
+def drawn(i: int, height: int = 8, width: int = 8) -> Image.Image:
     draw = np.random.default_rng(i)
     return Image.fromarray(draw.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
@@ -28,7 +28,7 @@ def picture(i: int, height: int = 8, width: int = 8) -> Image.Image:
 def written(folder: Path, rows: list[dict[str, object]], kind: str = "csv") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(3):
-        picture(i).save(folder / f"{i}.png")
+        drawn(i).save(folder / f"{i}.png")
     if kind == "jsonl":
         (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
     else:
@@ -69,17 +69,17 @@ def test_images_beside_images_are_no_images_of_their_own(tmp_path: Path) -> None
     rows = [{"file_name": f"{i}.png", "mask": f"m{i}.png"} for i in range(3)]
     written(folder, rows)
     for i in range(3):
-        picture(10 + i, 4, 4).save(folder / f"m{i}.png")
+        drawn(10 + i, 4, 4).save(folder / f"m{i}.png")
     data = mz.prepare(folder, image_condition="mask")
     assert len(data) == 3
-    assert np.array_equal(data.condition["mask"][1], np.asarray(picture(11, 4, 4)))
+    assert np.array_equal(data.condition["mask"][1], np.asarray(drawn(11, 4, 4)))
     assert data.conditions[0].shape == (3, 4, 4)
     small = mz.prepare(folder, image_condition="mask", size=4)
     assert small.condition["mask"].shape == (3, 2, 2, 3)
     (folder / "m1.png").unlink()
     with pytest.raises(UserError, match=r"names m1.png, which is not there"):
         mz.prepare(folder, image_condition="mask")
-    picture(11, 5, 4).save(folder / "m1.png")
+    drawn(11, 5, 4).save(folder / "m1.png")
     with pytest.raises(UserError, match="of 4x5 and the image of 8x8"):
         mz.prepare(folder, image_condition="mask")
 
@@ -89,11 +89,11 @@ def test_archives_have_metadata_too(tmp_path: Path, kind: str) -> None:
     rows = [{"file_name": f"{i}.png", "age": i, "mask": f"m{i}.png"} for i in range(3)]
     folder = written(tmp_path / "q" / "in", rows, "jsonl")
     for i in range(3):
-        picture(10 + i, 4, 4).save(folder / f"m{i}.png")
+        drawn(10 + i, 4, 4).save(folder / f"m{i}.png")
     packed = shutil.make_archive(str(tmp_path / "packed"), kind, tmp_path / "q")
     data = mz.prepare(packed, condition="age", image_condition="mask")
     assert data.condition["age"].tolist() == [[0], [1], [2]]
-    assert np.array_equal(data.condition["mask"][2], np.asarray(picture(12, 4, 4)))
+    assert np.array_equal(data.condition["mask"][2], np.asarray(drawn(12, 4, 4)))
 
 
 def test_what_is_wrong_with_metadata_is_one_line(tmp_path: Path) -> None:
@@ -138,10 +138,10 @@ def test_parquet_has_columns_too(tmp_path: Path) -> None:
 
     table = pyarrow.table(
         {
-            "image": [encoded(picture(i)) for i in range(3)],
+            "image": [encoded(drawn(i)) for i in range(3)],
             "vector": [[0.0, 1.0], [1.0, 0.5], [2.0, 0.0]],
             "tags": [["a"], ["a", "b"], []],
-            "mask": [encoded(picture(i, 4, 4)) for i in range(3)],
+            "mask": [encoded(drawn(i, 4, 4)) for i in range(3)],
         }
     )
     parquet.write_table(table, tmp_path / "train.parquet")
@@ -150,7 +150,7 @@ def test_parquet_has_columns_too(tmp_path: Path) -> None:
     )
     assert data.condition["vector"].tolist() == [[0, 1], [1, 0.5], [2, 0]]
     assert data.condition["tags"].tolist() == [[1, 0], [1, 1], [0, 0]]
-    assert np.array_equal(data.condition["mask"][2], np.asarray(picture(2, 4, 4)))
+    assert np.array_equal(data.condition["mask"][2], np.asarray(drawn(2, 4, 4)))
 
 
 def test_arrays_are_conditions_by_their_type(few_glyphs: None) -> None:

@@ -37,6 +37,12 @@ def test_the_plan_is_the_papers_table(tmp_path: Path) -> None:
     assert [row.paper for row in made.rows if row.headline] == [None, 47.92, 323.51, None]
 
 
+def test_the_optimizer_is_the_papers_whatever_the_recipes(tmp_path: Path) -> None:
+    assert RECIPES["cifar10-ddpm-small"].train.optimizer == "muon"
+    for model in planned("cifar10", ["A", "B", "C", "D"], tmp_path).models.values():
+        assert model.train.optimizer == "adamw"
+
+
 def test_only_the_chosen_experiments_are_trained(tmp_path: Path) -> None:
     assert list(planned("glyphs", ["B"], tmp_path).models) == ["linear"]
     assert list(planned("glyphs", ["a,b"], tmp_path).models) == ["linear"]

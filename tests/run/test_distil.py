@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import mezzotint as mz
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Experiment
-from mezzotint.run import run
+from mezzotint.run import distilling, run
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.distilling import begin, made_for, student
 from mezzotint.run.folder import check_data
@@ -250,3 +250,9 @@ def test_the_command_line_distils_and_goes_on(
     assert call(capsys, "distil", str(trained), "--calls", "0")[0] == 2
     code, printed, _ = call(capsys, "distil", str(trained), "--help")
     assert (code, "--teacher-steps" in printed) == (0, True)
+
+
+def test_a_student_is_trained_with_adamw_whatever_its_teacher() -> None:
+    """No method of distillation was measured with another optimizer."""
+    muon = mz.TrainConfig(images=64_000, optimizer="muon")
+    assert distilling._shorter(muon).optimizer == "adamw"

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mezzotint.cli.answer import Answer
-from mezzotint.cli.flags import labels_of, parse, settings, subject
+from mezzotint.cli.flags import condition_of, labels_of, parse, settings, subject
 from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.drawing.bars import bar
 from mezzotint.errors import UserError, counted, nearest
@@ -34,6 +34,8 @@ class EditFlags:
     """The folder of the results; a strip of what was given and made is beside it, as OUT.png."""
     labels: tuple[str, ...] = ()
     """One class for all images, or one each, by name or number; none is unconditional."""
+    condition: tuple[str, ...] = ()
+    """The other conditions as NAME=VALUE, for all images, or NAME=VALUE,VALUE,... for each."""
     fit: bool = False
     """Scale and crop images of another size than the model's."""
     seed: int = 0
@@ -183,8 +185,11 @@ def _images_of(pipe: Pipeline) -> dict[str, Any]:
 def _shared(pipe: Pipeline, flags: EditFlags, follow: Follow) -> dict[str, Any]:
     """The arguments that every method of the pipeline takes."""
     labels = labels_of(flags.labels, pipe.classes)
-    guided = {"guidance": flags.how.guidance} if labels is not None else {}
-    return {"labels": labels, "batch": flags.batch, "on_step": follow, **guided}
+    given = condition_of(flags.condition, pipe.every)
+    condition = {name: value for name, (value, _) in given.items()} or None
+    guided = {"guidance": flags.how.guidance} if labels is not None or condition else {}
+    shared = {"labels": labels, "condition": condition, "batch": flags.batch, "on_step": follow}
+    return shared | guided
 
 
 def _vary(pipe: Pipeline, words: list[str], flags: VaryFlags, follow: Follow) -> Edited:
@@ -192,6 +197,13 @@ def _vary(pipe: Pipeline, words: list[str], flags: VaryFlags, follow: Follow) ->
     how = _shared(pipe, flags, follow)
     if isinstance(how["labels"], list):
         how["labels"] = [label for label in how["labels"] for _ in range(flags.n)]
+    for name, (value, rows) in condition_of(flags.condition, pipe.every).items():
+        if rows > 1:
+            how["condition"][name] = (
+                value.repeat_interleave(flags.n, 0)
+                if isinstance(value, Tensor)
+                else [each for each in value for _ in range(flags.n)]
+            )
     return Edited(pipe.vary(given, flags.strength, seed=flags.seed, **how), given)
 
 
@@ -246,9 +258,10 @@ def _interpolate(
 def _invert(pipe: Pipeline, words: list[str], flags: InvertFlags, follow: Follow) -> Edited:
     given, shared = _read(pipe, words, flags), _shared(pipe, flags, follow)
     noise = pipe.invert(given, corrections=flags.corrections, **shared)
-    unlabelled = 0.0 if pipe.classes else 1.0
+    unlabelled = 0.0 if pipe.every else 1.0
     made = pipe.sample(
         *(len(given), shared["labels"]),
+        condition=shared["condition"],
         noise=noise,
         sampler="ddim",
         guidance=shared.get("guidance", unlabelled),

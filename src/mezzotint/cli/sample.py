@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -95,9 +95,7 @@ def sample(arguments: list[str]) -> Answer:
     labels = labels_of(flags.labels, pipe.classes)
     given = condition_of(flags.condition, pipe.every)
     condition = {name: value for name, (value, _) in given.items()} or None
-    count = max([1, *(rows for _, rows in given.values())])
-    said = any(word in ("-n", "--n") or word.startswith(("-n=", "--n=")) for word in rest)
-    n = count if count > 1 and not said else flags.n
+    n = _count(flags, given, rest)
     if flags.film:
         evaluation.free_film(flags.film)
     progress = bar("denoiser calls")
@@ -141,6 +139,13 @@ def sample(arguments: list[str]) -> Answer:
         print(f"an animation: {flags.film}")
     made = {"samples": n, "folder": flags.out, "grid": grid, "animation": flags.film}
     return Answer({**made, "channels": colours})
+
+
+def _count(flags: SampleFlags, given: dict[str, tuple[Any, int]], words: list[str]) -> int:
+    """Return how many samples to make: unless -n is given, as many as a condition has values."""
+    most = max([1, *(rows for _, rows in given.values())])
+    asked = any(word.split("=")[0] in ("-n", "--n") for word in words)
+    return flags.n if asked or most == 1 else most
 
 
 def _colours(of: str, statistics: dict[str, list[float]]) -> None:

@@ -73,7 +73,6 @@ _ALL: list[Configuration] = [
         train=TrainConfig(
             images=3_000_000,
             batch=128,
-            optimizer="muon",
             lr=1e-3,
             weight_decay=0.01,
             warmup=25_600,

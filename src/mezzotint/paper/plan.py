@@ -161,7 +161,10 @@ def _rows(letter: str) -> list[Row]:
 def _pixels(
     options: Options, schedule: Literal["linear", "cosine"], **objective: Any
 ) -> Experiment:
-    """Return a model of pixels; the three of them differ in schedule and objective only."""
+    """Return a model of pixels; the three of them differ in schedule and objective only.
+
+    They are trained with AdamW, as the models that the paper compares with.
+    """
     size = SCALES[options.scale]
     recipe = RECIPES[size.pixels]
     assert isinstance(recipe, Experiment)
@@ -170,7 +173,9 @@ def _pixels(
         data=replace(recipe.data, data=options.data or recipe.data.data),
         noise=NoiseConfig(schedule=schedule, prediction=recipe.noise.prediction),
         objective=ObjectiveConfig(**objective),
-        train=budget(recipe.train, options.images or size.images, options.seed),
+        train=replace(
+            budget(recipe.train, options.images or size.images, options.seed), optimizer="adamw"
+        ),
         sample=SampleConfig(),
     )
 

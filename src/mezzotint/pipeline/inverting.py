@@ -47,7 +47,7 @@ def invert(
             approximation.
         batch: How many are inverted at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
-        **settings: As for `sample`; the sampler is ddim with eta 0.
+        **settings: As for `sample`, ``condition`` too; the sampler is ddim with eta 0.
 
     Returns:
         float32 (N, C, H, W), in the shape of the model's x, on the CPU.
@@ -96,7 +96,7 @@ def interpolate(
         corrections: As for `invert`.
         batch: How many are made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network that samples.
-        **settings: As for `sample`; the sampler is ddim with eta 0.
+        **settings: As for `sample`, ``condition`` too; the sampler is ddim with eta 0.
 
     Returns:
         uint8 (n, C, H, W), on the CPU. The ends are what the model makes of the two noises.

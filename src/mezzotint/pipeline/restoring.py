@@ -60,7 +60,8 @@ def inpaint(
         seed: All randomness follows from it.
         batch: How many are made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
-        **settings: As for `sample`; repaint steps as ddpm does, whatever the sampler.
+        **settings: As for `sample`, ``condition`` too; repaint steps as ddpm does, whatever the
+            sampler.
 
     Returns:
         uint8 (N, C, H, W), on the CPU.
@@ -175,7 +176,7 @@ def enlarge(
         seed: All randomness follows from it.
         batch: How many are made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
-        **settings: As for `sample`.
+        **settings: As for `sample`, ``condition`` too.
 
     Returns:
         uint8 (N, C, H, W), in the model's size, on the CPU.
@@ -230,7 +231,7 @@ def restore(
         seed: All randomness follows from it.
         batch: How many are made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
-        **settings: As for `sample`.
+        **settings: As for `sample`, ``condition`` too.
 
     Returns:
         uint8 (N, C, H, W), on the CPU.

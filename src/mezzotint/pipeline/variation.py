@@ -45,7 +45,7 @@ def vary(
         seed: All randomness follows from it.
         batch: How many are made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
-        **settings: As for `sample`.
+        **settings: As for `sample`, ``condition`` too.
 
     Returns:
         uint8 (N, C, H, W), on the CPU.
