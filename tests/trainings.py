@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 
+import mezzotint as mz
 from mezzotint.config.experiment import Experiment
 from mezzotint.run import run
 from mezzotint.storage import checkpoint
@@ -40,3 +42,12 @@ def assert_same(a: Path, b: Path) -> None:
 def curve(folder: Path) -> list[tuple[int, str, float, int]]:
     rows = [row for row in read(folder / "log.jsonl") if "figure" in row]
     return [(r["step"], r["figure"]["name"], r["figure"]["value"], r["images"]) for r in rows]
+
+
+def in_letters_and_numbers() -> tuple[mz.Prepared, mz.Prepared]:
+    """Return one data set twice: its classes sorted letter by letter (1, 10, 2), and by number."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 3), np.uint8)
+    then = mz.prepare(images, [0, 0, 1, 1, 2, 2], classes=("1", "10", "2"))
+    rows = [0, 1, 4, 5, 2, 3]
+    now = mz.prepare(images[rows], [0, 0, 1, 1, 2, 2], classes=("1", "2", "10"))
+    return then, now

@@ -13,6 +13,7 @@ from unittest.mock import MagicMock
 import huggingface_hub
 import numpy as np
 import pytest
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from huggingface_hub import errors
 from PIL import Image
 
@@ -283,7 +284,7 @@ def test_bad_input_is_one_clear_line(
     "error",
     [ConnectionError("no route"), errors.RepositoryNotFoundError("404", response=MagicMock())],
 )
-def test_a_name_of_the_hub_is_an_autoencoder_or_asks_for_against(capsys, monkeypatch, error):
+def test_a_name_of_the_hub_is_a_model_or_asks_for_against(capsys, monkeypatch, error):
     kinds = []
 
     def fetch(name: str, repo_type: str, **more: object) -> str:
@@ -294,9 +295,40 @@ def test_a_name_of_the_hub_is_an_autoencoder_or_asks_for_against(capsys, monkeyp
     code, out, err = call(capsys, "evaluate", "hub:ours/net")
     assert (code, out, set(kinds)) == (2, "", {"model"})
     assert err == (
-        "mezzotint: hub:ours/net is not an autoencoder, or cannot be fetched: correct the name, "
+        "mezzotint: hub:ours/net is not a model, or cannot be fetched: correct the name, "
         "or connect; to measure the data set of that name, say against what with --against\n"
     )
+
+
+def test_a_model_of_the_hub_is_measured_unless_a_split_is_given(
+    trained, few_glyphs, tmp_path, capsys, monkeypatch
+) -> None:
+    net = UNet2DModel(
+        sample_size=32,
+        block_out_channels=(8, 8),
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D",) * 2,
+        up_block_types=("UpBlock2D",) * 2,
+    )
+    DDPMPipeline(net, DDPMScheduler()).save_pretrained(tmp_path / "net")
+    kinds = []
+
+    def fetch(name: str, repo_type: str, **more: object) -> str:
+        kinds.append(repo_type)
+        if repo_type == "model":
+            return str(tmp_path / "net")
+        raise errors.RepositoryNotFoundError("404", response=MagicMock())
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    flags = ["--against", "glyphs", "--metrics", "fd", "--out", str(tmp_path / "out")]
+    more = ["--samples", "12", "--steps", "1"]
+    code, out, _ = call(capsys, "evaluate", "hub:ours/net", *flags, *more)
+    assert code == 0
+    assert "fd-glyphs" in out
+    kinds.clear()
+    code, _, err = call(capsys, "evaluate", "hub:ours/net", *flags, "--split", "test")
+    assert (code, set(kinds)) == (2, {"dataset"})
+    assert "the hub has no dataset ours/net" in err
 
 
 def test_changed_training_data_is_refused(trained, tiny, capsys, monkeypatch) -> None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,10 +18,13 @@ from conftest import TINY
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.data.sources import glyphs
 from mezzotint.doctor import Finding, diagnose, examine
+from mezzotint.doctor.examination import _training_set
 from mezzotint.errors import UserError
 from mezzotint.pipeline import tuned
 from mezzotint.run import run
 from spoil import configure, newest, rows, spoil
+
+from trainings import in_letters_and_numbers
 
 
 @pytest.fixture(autouse=True)
@@ -241,6 +245,19 @@ def test_a_collapsed_and_an_exploded_posterior_are_named(trained_vae: Path) -> N
     assert look(trained_vae)["dead latent channels"] == "wrong"
     spoil(other, "ema", lambda t: t | {last: 1e5 * t[last]})
     assert look(other)["posterior exploding"] == "wrong"
+
+
+def test_class_folders_in_another_order_are_numbered_as_at_the_training() -> None:
+    then, now = in_letters_and_numbers()
+    config = SimpleNamespace(data=SimpleNamespace(data="here", prepared=lambda: now))
+    facts = {"data": then.fingerprint, "classes": then.classes}
+    found = _training_set(config, facts)
+    assert found.classes == then.classes
+    by_image = {image.tobytes(): int(k) for image, k in zip(then.images, then.labels, strict=True)}
+    assert [by_image[image.tobytes()] for image in found.images] == [*found.labels]
+    assert _training_set(config, {**facts, "classes": []}) is now
+    with pytest.raises(UserError, match="here has changed since the training"):
+        _training_set(config, {**facts, "data": "0" * 64})
 
 
 def test_of_a_run_without_a_checkpoint_the_log_alone_is_looked_at(trained: Path) -> None:

@@ -229,8 +229,9 @@ def test_a_run_is_resumed_with_its_own_teacher(fast: Path, trained: Path) -> Non
 def test_a_teacher_with_other_weights_is_refused_at_a_resume(fast: Path) -> None:
     found = checkpoint.listed(fast / "checkpoints")[-1]
     facts = json.loads((found / "state.json").read_text())
-    check_data(found, facts)
-    assert refused(lambda: check_data(found, {**facts, "teacher": "0"})).startswith(
+    data = configuration.read(fast / "config.json", fast).data.prepared()
+    check_data(found, facts, data)
+    assert refused(lambda: check_data(found, {**facts, "teacher": "0"}, data)).startswith(
         "the teacher is"
     )
 

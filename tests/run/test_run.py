@@ -33,7 +33,7 @@ from mezzotint.storage import checkpoint
 from mezzotint.storage.log import read
 from mezzotint.trainer.objective import ObjectiveConfig
 
-from trainings import assert_same, finish, losses
+from trainings import assert_same, finish, in_letters_and_numbers, losses
 
 
 @pytest.fixture
@@ -278,13 +278,26 @@ def test_other_data_is_refused_on_resume(whole, tiny, monkeypatch) -> None:
 
 
 def test_classes_in_another_order_are_refused_with_that_reason(tmp_path: Path) -> None:
+    _, now = in_letters_and_numbers()
     (tmp_path / "state.json").write_text(json.dumps({"data": "a", "classes": ["1", "10", "2"]}))
     expected = "in the order 1, 10, 2, and those of the data are now in the order 1, 2, 10"
     with pytest.raises(mz.UserError, match=expected):
-        check_data(tmp_path, {"data": "b", "classes": ("1", "2", "10")})
+        check_data(tmp_path, {"data": "b", "classes": ("1", "2", "10")}, now)
     with pytest.raises(mz.UserError, match="the data is not what"):
-        check_data(tmp_path, {"data": "b", "classes": ("1", "10", "3")})
-    check_data(tmp_path, {"data": "a", "classes": ("1", "10", "2")})
+        check_data(tmp_path, {"data": "b", "classes": ("1", "10", "3")}, now)
+    check_data(tmp_path, {"data": "a", "classes": ("1", "10", "2")}, now)
+
+
+def test_images_in_another_order_are_refused_with_that_reason(tmp_path: Path) -> None:
+    then, now = in_letters_and_numbers()
+    state = {"data": then.fingerprint, "classes": []}
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    facts = {"data": now.fingerprint, "classes": []}
+    with pytest.raises(mz.UserError, match=r"were sorted letter by letter \(1, 10, 2\)"):
+        check_data(tmp_path, facts, now)
+    other = mz.prepare(now.images[::-1].copy(), now.labels, classes=now.classes)
+    with pytest.raises(mz.UserError, match="the data is not what"):
+        check_data(tmp_path, {**facts, "data": other.fingerprint}, other)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tiny, tmp_path) -> None:

@@ -106,15 +106,18 @@ class ImagesFlags:
 def evaluate(arguments: list[str]) -> Answer:
     """Measure a model, an autoencoder, or images.
 
-    If a data set and a shipped model have the same name, ``--split`` selects the data.
+    If a data set and a model, shipped or on the hub, have the same name, ``--split`` selects the
+    data.
     """
     shown = ModelFlags(SampleConfig(), Path("RUN/evaluation"))
     what = "a run, a checkpoint, a diffusers folder, a shipped model, or images"
     name, rest = subject(arguments, what, "mezzotint evaluate RUN", shown, OFTEN)
-    data = shipped.find(name) and any(flag.split("=")[0] == "--split" for flag in rest)
+    named = shipped.find(name) or name.startswith("hub:")
+    if named and any(flag.split("=")[0] == "--split" for flag in rest):
+        return _images(name, rest)
     if loading.is_autoencoder(name):
         return reconstructions(name, rest)
-    if loading.is_model(Path(name)) and not data:
+    if loading.is_model(name):
         return _model(name, rest)
     return _images(name, rest)
 
@@ -147,7 +150,7 @@ def _model(name: str, rest: list[str]) -> Answer:
 def _images(name: str, rest: list[str]) -> Answer:
     flags = parse(ImagesFlags(), rest, f"mezzotint evaluate {name}")
     if not flags.what.against:
-        sought = "is not an autoencoder, or cannot be fetched: correct the name, or connect; "
+        sought = "is not a model, or cannot be fetched: correct the name, or connect; "
         raise UserError(
             f"{name} {sought}to measure the data set of that name, say against what with `against`"
             if name.startswith("hub:")

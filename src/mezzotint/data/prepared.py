@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mezzotint.data.columns import stored
 from mezzotint.data.images import Mode, Pixels
+from mezzotint.data.naming import nfc
 from mezzotint.data.sizes import Size
 from mezzotint.data.tables import NOTHING, Asked
 from mezzotint.data.values import EIGHT_BIT, Bounds, Values, from_json
@@ -141,6 +142,13 @@ def sum_of(meta: dict[str, Any], labels: Labels) -> str:
     digest = hashlib.sha256(json.dumps([*facts, meta["pixels"]]).encode())
     digest.update(labels.astype("<i8").tobytes())
     return digest.hexdigest()
+
+
+def numbered(data: Prepared, classes: Sequence[str]) -> Prepared:
+    """Return data with its classes numbered in the order of ``classes``, the same names."""
+    places = {nfc(name): i for i, name in enumerate(classes)}
+    labels = np.array([places[nfc(name)] for name in data.classes])[data.labels]
+    return replace(data, labels=labels, classes=tuple(classes))
 
 
 def is_same(data: Prepared, fingerprint: str) -> bool:

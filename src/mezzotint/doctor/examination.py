@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Experiment
 from mezzotint.data import Prepared
+from mezzotint.data.prepared import is_same, numbered
 from mezzotint.doctor import course, latents, log, samples, settings, weights
 from mezzotint.doctor.finding import Finding, Findings, judge
 from mezzotint.errors import UserError
@@ -99,7 +100,7 @@ def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
     data = None
     try:
         data = _training_set(config, facts)
-        yield _missing("")
+        yield _missing("", data.fingerprint != facts["data"])
         if isinstance(config, Experiment):
             yield course.conditional(config, data)
     except UserError as error:
@@ -138,16 +139,22 @@ def _quietly(loader: Callable[[Path], T], folder: Path) -> T:
 def _training_set(config: Any, facts: dict[str, Any]) -> Prepared:
     c = config.data
     found: Prepared = c.prepared()
-    if found.fingerprint != facts["data"]:
+    if not is_same(found, facts["data"]):
         raise UserError(f"{c.data} has changed since the training: restore it")
-    return found
+    names = facts["classes"]  # of a network without classes, []
+    return numbered(found, names) if names and found.fingerprint != facts["data"] else found
 
 
-def _missing(problem: str) -> Finding:
-    """Return the finding about whether the training set is there; other checks need it."""
+def _missing(problem: str, resorted: bool = False) -> Finding:
+    """Return the finding about whether the training set is there; other checks need it.
+
+    ``resorted`` says that its class folders were sorted letter by letter at the training.
+    """
+    there = "the training set is there, and has not changed"
+    but = ", but its class folders are now sorted by number: the run cannot be resumed" * resorted
     return judge(
         "training set missing",
-        problem or "the training set is there, and has not changed",
+        problem or there + but,
         "the data was moved or has changed; what needs it was not checked",
         "put the data back where the run's config.json says",
         doubtful=bool(problem),

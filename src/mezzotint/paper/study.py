@@ -124,7 +124,7 @@ def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
 
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
     job = DiffusionJob(config, accelerator.device, found)
-    check_data(found, job.facts)
+    check_data(found, job.facts, job.data)
     restore(job.state, found)
     return noise_scale(gradients(job, accelerator, batches), config.train.batch)
 

@@ -41,11 +41,19 @@ T = TypeVar("T")
 FOREIGN_VAES = ("AutoencoderKL", "AutoencoderTiny")
 
 
-def is_model(path: Path) -> bool:
-    """Whether a path looks like something that `load` can read."""
+def is_model(path: str | Path) -> bool:
+    """Whether a path, a shipped name or ``hub:OWNER/NAME`` looks like something `load` can read.
+
+    A model of the hub is fetched; where there is none of the name, the answer is False.
+    """
+    if shipped.find(path) is not None:
+        return True
+    try:
+        folder = locate(path)
+    except UserError:
+        return False
     marks = (checkpoint.MANIFEST, "checkpoints", "model_index.json", "config.json")
-    there = shipped.find(path) is not None or any((path / mark).exists() for mark in marks)
-    return there or saved_by_diffusers(path)
+    return any((folder / mark).exists() for mark in marks) or saved_by_diffusers(folder)
 
 
 def is_autoencoder(path: str | Path) -> bool:

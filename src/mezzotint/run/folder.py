@@ -15,6 +15,7 @@ from typing import Any
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration
 from mezzotint.data.labels import reordered
+from mezzotint.data.prepared import Prepared, is_same
 from mezzotint.errors import UserError, counted
 from mezzotint.networks.passing import warn_of_change
 from mezzotint.networks.record import CustomConfig
@@ -165,8 +166,8 @@ def processes(found: Path) -> int | None:
     return count
 
 
-def check_data(found: Path, facts: dict[str, Any]) -> None:
-    """Raise UserError if the data is not what a checkpoint was trained on."""
+def check_data(found: Path, facts: dict[str, Any], data: Prepared) -> None:
+    """Raise UserError if data, with its facts, is not what a checkpoint was trained on."""
     state = codecs.facts(found, "data", "classes")
     then, classes = state["data"], len(state["classes"])
     if order := reordered(state["classes"], facts["classes"]):
@@ -184,6 +185,13 @@ def check_data(found: Path, facts: dict[str, Any]) -> None:
         raise UserError(
             f"the teacher is not what {found} was distilled from: give the same weights, or choose "
             "another `out`"
+        )
+    if then != facts["data"] and is_same(data, then):  # of a network without classes
+        raise UserError(
+            f"{found} was trained on this data when its class folders were sorted letter by letter "
+            "(1, 10, 2), and they are now sorted by number (1, 2, 10), so that its images come in "
+            "another order: train anew with another `out`, or go on with the mezzotint that began "
+            "it"
         )
     if then != facts["data"]:
         raise UserError(

@@ -118,7 +118,7 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
     def resumed(found: Path) -> _Start:
         job = prepared(found)
         changes = differing(job.experiment, folder, found)
-        check_data(found, job.facts)
+        check_data(found, job.facts, job.data)
         restore(job.state, found)
         now = accelerator.num_processes
         words = in_words(changes, job.experiment, job.state.step, processes(found), now)
