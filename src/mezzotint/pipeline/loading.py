@@ -44,7 +44,7 @@ FOREIGN_VAES = ("AutoencoderKL", "AutoencoderTiny")
 def is_model(path: str | Path) -> bool:
     """Whether a path, a shipped name or ``hub:OWNER/NAME`` looks like something `load` can read.
 
-    A model of the hub is fetched; where there is none of the name, the answer is False.
+    A model of the hub is fetched; the answer is False if the hub has no such model.
     """
     if shipped.find(path) is not None:
         return True
