@@ -1,7 +1,7 @@
 """The exceptions that end a command without a traceback, and the registries of names.
 
-A message names an argument as Python writes it, in backquotes, and the command line prints the flag
-that it is (`as_flags`):
+A message names an argument in Python's form, in backquotes. The command line prints the
+corresponding flag instead (`as_flags`):
 
 | in the text | the command line prints |
 |---|---|
@@ -10,8 +10,8 @@ that it is (`as_flags`):
 | `` `conditional=False` `` | ``--no-conditional`` |
 | `` `spacing="trailing"` `` | ``--spacing trailing`` |
 
-Warnings and whatever else is written for both are translated by the same function. Backquotes
-around anything but a name, or a name and its value, stay as they are.
+The same function translates warnings and other texts for both. Backquotes around anything other
+than a name, or a name and its value, are kept.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class UserError(ValueError):
 
 
 class Damaged(UserError):
-    """A file whose content is not what it should be; where there is another, that may serve."""
+    """A damaged file; the caller may use an older one instead."""
 
 
 class Interrupted(Exception):
-    """A signal ended the training; what it had learned is saved."""
+    """A signal ended the training, and its state was saved."""
 
     def __init__(self, number: int) -> None:
         self.number, self.name = number, signal.Signals(number).name
@@ -49,13 +49,13 @@ class Interrupted(Exception):
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """``"; did you mean a or b?"``, or an empty string where no name is near."""
+    """Return ``"; did you mean a or b?"``, or "" if no name is similar."""
     near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def as_flags(text: str) -> str:
-    """A message that names Python's arguments, with the command line's flags in their place."""
+    """Replace Python's arguments in a message by the flags of the command line."""
 
     def flag(found: re.Match[str]) -> str:
         name, value = found[1].replace("_", "-"), found[2]
@@ -71,7 +71,7 @@ def as_flags(text: str) -> str:
 
 @contextmanager
 def arguments_called(**names: str) -> Iterator[None]:
-    """Name arguments in the messages of errors as the caller calls them: ``data="images_a"``."""
+    """Rename arguments in the messages of errors to the caller's names: ``data="images_a"``."""
 
     def renamed(found: re.Match[str]) -> str:
         value = "" if found[2] is None else f"={found[2]}"
@@ -84,21 +84,21 @@ def arguments_called(**names: str) -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    r"""Return text without what moves a terminal's cursor or turns the order of writing.
+    r"""Escape characters that move a terminal's cursor or change the writing direction.
 
-    Such a character, which the name of a file or a class may have, is written as Python would:
-    ``\x1b``, ``\u202e``. So is a byte of a name that is not UTF-8.
+    Names of files and classes may have such characters. They are written as in Python: ``\x1b``,
+    ``\u202e``. So is a byte that is not UTF-8.
     """
     return without_bidi(without_controls(text))
 
 
 def without_controls(text: str) -> str:
-    """Return text whose control characters, and bytes that are not UTF-8, are written out."""
+    """Escape control characters, and bytes that are not UTF-8, in a text."""
     return _CONTROL.sub(_written_out, text)
 
 
 def without_bidi(text: str) -> str:
-    """Return text whose marks of the direction of writing are written out."""
+    """Escape the marks of writing direction in a text."""
     return text if text.isascii() else _BIDI.sub(_written_out, text)
 
 
@@ -110,26 +110,26 @@ def _written_out(found: re.Match[str]) -> str:
 
 
 def counted(number: int, one: str, more: str = "") -> str:
-    """A number of things: "1 image", "2,000 images"; ``more`` is the plural if it takes no -s."""
+    """Return a number with a noun: "1 image", "2,000 images"; ``more`` is an irregular plural."""
     return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
 def unknown(noun: str, name: object, names: Iterable[str]) -> UserError:
-    """The error for a name that is not one of ``names``: it lists them and offers the nearest."""
+    """Make the error for a name that is not in ``names``; it lists them and the most similar."""
     names = list(names)
     hint = nearest(name, names) if isinstance(name, str) else ""
     return UserError(f"unknown {noun} {name!r}: choose one of {', '.join(names)}{hint}")
 
 
 class Registry(dict[str, T], Generic[T]):
-    """The choices of one option: a dict from their names to what they stand for.
+    """The choices of one option: a dict from names to values, such as functions.
 
-    Types, help texts and errors are derived from it, so that an entry is all a new choice needs:
-    ``mz.SCHEDULES["mine"] = my_schedule``. It differs from a dict in one way: reading a name that
-    it does not have raises UserError.
+    Types, help texts and errors are derived from it, so a new choice needs only an entry:
+    ``mz.SCHEDULES["mine"] = my_schedule``. The only difference from a dict is that a missing name
+    raises UserError.
 
     Args:
-        noun: what one choice is called in messages, such as "schedule".
+        noun: the noun for a choice in messages, such as "schedule".
         entries: the choices, in the order in which they are listed.
     """
 

@@ -73,7 +73,7 @@ def test_every_option_of_a_sampler_can_be_chosen_but_edms_constants() -> None:
         ({"clipping": "soft"}, "unknown clipping 'soft': choose one of none, static, dynamic"),
         ({"guidance_shape": "step"}, "unknown guidance shape 'step': choose one of constant, lin"),
         ({"guidance_shape": "cfg++", "guidance": 1.5}, "`guidance` is 1.5: choose 0 to 1"),
-        ({"guidance_shape": "cfg++", "sampler": "edm"}, "churn leaves them: choose `churn=0`"),
+        ({"guidance_shape": "cfg++", "sampler": "edm"}, "churn changes them: choose `churn=0`"),
         ({"sampler": "unipc", "order": 4}, "order: input should be less than or equal to 3"),
         ({"sampler": "edm", "churn": -1.0}, "churn: input should be greater than or equal to 0"),
         ({"sampler": "hybrid", "switch": 1.1}, "switch: input should be less than or equal to 1"),
@@ -106,7 +106,7 @@ def test_a_budget_is_as_many_steps_as_it_pays_for(sampler: str) -> None:
     for calls in range(least, 30):
         steps = how.within(calls).steps
         assert cost(steps) <= calls < cost(steps + 1)
-    with pytest.raises(mz.UserError, match=f"needs: give {least} or more, for ") as wrong:
+    with pytest.raises(mz.UserError, match=f"sampler: give {least} or more, for ") as wrong:
         how.within(least - 1)
     assert len(str(wrong.value).splitlines()) == 1
 
@@ -249,7 +249,7 @@ def test_a_decoder_is_tuned_of_an_encoder_that_there_is() -> None:
     tuned = {"recipe": "tuned", "loss": ReconstructionConfig(tune="decoder")}
     problem = refused(Autoencoder, **tuned)
     assert problem.startswith('`tune="decoder"` leaves the encoder at its random weights')
-    assert problem.endswith('give `init`, the autoencoder to begin with, or choose `tune="all"`')
+    assert problem.endswith('give `init`, the autoencoder to start from, or choose `tune="all"`')
     assert Autoencoder(**tuned, init="runs/vae").init == "runs/vae"
 
 

@@ -28,8 +28,8 @@ def test_nothing_there(data):
 def test_other_files(tmp_path):
     (tmp_path / "x.txt").write_text("images")
     expected = (
-        r"x\.txt is no data set: give a copy of cifar-10-python\.tar\.gz, a folder of MNIST's idx "
-        r"files, a \.parquet or a folder of them, a \.zip, a \.tar or \.tar\.gz, "
+        r"x\.txt is not a data set: give a copy of cifar-10-python\.tar\.gz, a folder of MNIST's "
+        r"idx files, a \.parquet or a folder of them, a \.zip, a \.tar or \.tar\.gz, "
         r"a \.npy or \.npz of images, a folder of images$"
     )
     with pytest.raises(UserError, match=expected):

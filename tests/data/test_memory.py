@@ -62,7 +62,7 @@ def test_what_has_left_the_cache_is_to_be_given_again(images):
     data = mz.prepare(images)
     shutil.rmtree(data.folder)
     with pytest.raises(
-        mz.UserError, match=rf"{data.source} is not, .* prepare the images again, from"
+        mz.UserError, match=rf"{data.source} is not in .* prepare the images again, from"
     ):
         mz.prepare(data.source)
     with pytest.raises(mz.UserError, match="prepare the images again"):
@@ -253,7 +253,7 @@ def test_other_integers_need_a_range(images):
         (None, "`data` is of type NoneType"),
         ([np.zeros((4, 4, 3), np.uint8)], "`data` is of type list: give one numpy array or one to"),
         (Image.new("RGB", (4, 4)), "`data` is of type Image"),
-        (np.ma.masked_array(np.zeros((2, 4, 4, 3), np.uint8)), "`data` is masked"),
+        (np.ma.masked_array(np.zeros((2, 4, 4, 3), np.uint8)), "`data` is a masked array"),
         (torch.zeros(2, 4, 4, 3).to_sparse(), "`data` cannot be converted to an array"),
         (torch.zeros(2, 4, 4, 3, device="meta"), "`data` cannot be converted to an array"),
     ],
@@ -285,10 +285,14 @@ def test_names_and_truths_are_classes(images, labels, classes, numbers, names):
             "`labels` has the shape (4,) beside 5 images: give one label for e",
         ),
         (np.zeros((5, 1), int), None, "`labels` has the shape (5, 1) beside 5 images"),
-        ([0, 1, -1, 1, 0], None, "`labels` has the label -1: count from 0"),
+        ([0, 1, -1, 1, 0], None, "`labels` has the label -1: number classes from 0"),
         ([0, 1, 2**40, 1, 0], None, f"`labels` has the label {2**40}, which is no class"),
-        (np.zeros(5), None, "`labels` is float64, not integers: give each image's class from 0"),
-        (list("abbca"), ("a", "b"), "`labels` has the label 'c', which is none of `classes`"),
+        (
+            np.zeros(5),
+            None,
+            "`labels` is float64, not integers: give each image's class as a number from 0",
+        ),
+        (list("abbca"), ("a", "b"), "`labels` has the label 'c', which is not in `classes`"),
         ([[0], 1, 1, 1, 1], None, "the entries of `labels` have different lengths"),
         ("cats", None, "`labels` is of type str"),
         (3, None, "`labels` is of type int"),

@@ -55,10 +55,10 @@ PIXELS = np.zeros((4, 4, 3), np.uint8)
         (PIXELS / 255, 0, 2, r"row 0 is float64 \(4, 4, 3\): .* uint8 or uint16 \(H, W, C\)"),
         (PIXELS[0], 0, 2, r"row 0 is uint8 \(4, 3\)"),
         (PIXELS.astype(np.float32), 0, 2, "row 0 is float32 .* or float32 of stated values"),
-        (PIXELS, 1, 2, "row 0 has the label 1, none of its 1 classes"),
-        (PIXELS, -1, 2, "row 0 has the label -1, none of its 1 classes"),
-        (PIXELS, 0, 3, "has 2 items, not 3"),
-        (PIXELS, 0, 1, "has more items than 1"),
+        (PIXELS, 1, 2, "row 0 has the label 1, outside its 1 class"),
+        (PIXELS, -1, 2, "row 0 has the label -1, outside its 1 class"),
+        (PIXELS, 0, 3, "has 2 items, but its `count` is 3"),
+        (PIXELS, 0, 1, "has more items than its `count` of 1"),
     ],
 )
 def test_a_source_that_does_not_keep_its_word(pixels, label, count, what):
@@ -82,5 +82,5 @@ def test_a_source_of_files(tmp_path):
     np.testing.assert_array_equal(data.images, pixels)
     assert (data.source, data.classes) == (str(tmp_path / "x.raw"), ())
     (tmp_path / "x.txt").write_text("images")
-    with pytest.raises(mz.UserError, match=r"is no data set: give .*, a \.raw of 4x4 pixels"):
+    with pytest.raises(mz.UserError, match=r"is not a data set: give .*, a \.raw of 4x4 pixels"):
         mz.prepare(tmp_path / "x.txt")

@@ -279,8 +279,8 @@ def test_what_is_no_model_is_refused(
         ({"batch": 3}, "`batch` is for a model"),
         ({"metrics": "prdc"}, "unknown metric of an autoencoder 'prdc': choose one of fd, sfd, kd"),
         ({"samples": 9}, "9 images cannot be measured"),
-        ({"split": "test"}, "`split` and `range` are of `data`, which is not given"),
-        ({"range": (0, 1)}, "`split` and `range` are of `data`, which is not given"),
+        ({"split": "test"}, "`split` and `range` need `data`: give it"),
+        ({"range": (0, 1)}, "`split` and `range` need `data`: give it"),
         ({"data": "glyphs", "size": "31x"}, "`size` is '31x': give a side of at least 1 pixel"),
     ],
 )
@@ -367,7 +367,7 @@ def test_a_network_of_ones_own_is_measured(few_glyphs: None) -> None:
 
 def test_metrics_that_give_nothing_are_said(digits, monkeypatch) -> None:
     monkeypatch.setitem(mz.METRICS, "nothing", lambda seen: iter(()))
-    with pytest.raises(mz.UserError, match="nothing could be measured of these images"):
+    with pytest.raises(mz.UserError, match="none of the metrics applies to these images"):
         mz.compare(digits, digits, metrics="nothing", network="glyphs")
 
 

@@ -110,7 +110,7 @@ def test_unknown_names_are_refused_in_one_line() -> None:
         problem = str(error.value)
         assert next(iter(field)) in problem
         assert "\n" not in problem
-    with pytest.raises(UserError, match="`learn_variance` needs two `timesteps`"):
+    with pytest.raises(UserError, match="`learn_variance` needs at least 2 `timesteps`"):
         NoiseConfig(timesteps=1, learn_variance=True)
 
 

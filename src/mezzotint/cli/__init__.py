@@ -157,7 +157,7 @@ def _version(as_json: bool) -> None:
 
 
 def _completion(arguments: list[str]) -> str:
-    """Return a completion script; which words there are is read from the help of the verbs."""
+    """Return a completion script, with the words that the help of each verb lists."""
     from mezzotint.cli.completion import SHELLS, script
     from mezzotint.errors import unknown
 
@@ -199,5 +199,5 @@ def _fail(message: str, code: int) -> None:
 
 
 def _line(message: str) -> str:
-    """Return a message as one line of flags, whatever the names in it are made of."""
+    """Return a message as one line, with flags for arguments and control characters written out."""
     return printable(" ".join(as_flags(message).split()))

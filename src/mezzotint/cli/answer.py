@@ -29,7 +29,7 @@ class Answer:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it: a path as text, a number that is not finite as null."""
+    """Convert a value to what JSON can hold: a path to text, an infinite or NaN number to null."""
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
     if isinstance(value, Mapping):

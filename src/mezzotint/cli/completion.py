@@ -1,6 +1,6 @@
 """Scripts that complete the command line in bash, zsh and fish.
 
-A script holds all words, so that completion never starts Python.
+A script contains every word it can offer, so completion never starts Python.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def script(shell: str, verbs: Sequence[str], words: Words) -> str:
     Args:
         shell: One of SHELLS.
         verbs: The first words of a command.
-        words: For each verb, the words that may follow it: its options, names of recipes.
+        words: For each verb, the words that may follow it, such as its options and the names of
+            recipes.
     """
     if shell == "bash":
         cases = [f'      {verb}) words="{" ".join(each)}" ;;' for verb, each in words.items()]

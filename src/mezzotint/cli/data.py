@@ -55,12 +55,12 @@ def data(arguments: list[str]) -> Answer:
     if flags.examples:
         _draw(name, flags, flags.examples)
     elif any(getattr(flags, name) != getattr(DataFlags(), name) for name in FOR_EXAMPLES):
-        raise UserError("nothing is prepared without `examples`: give a file to draw them to")
+        raise UserError("these options only affect `examples`: give a file to draw them to")
     return Answer(found.as_json() | {"examples": flags.examples})
 
 
 def _draw(name: str, flags: DataFlags, path: Path) -> None:
-    """Draw examples of the training split, as a training with these options sees them."""
+    """Draw examples of the training split, prepared as a training with these options would."""
     section = DataConfig(
         data=name,
         size=flags.size,

@@ -56,7 +56,7 @@ class Measures:
     precision, recall, density, coverage."""
 
     def preparation(self) -> Preparation:
-        """Return how what is measured against is prepared."""
+        """Return the options for preparing the reference."""
         return preparation(self.against_split, self.size, self.against_range)
 
     def request(self, out: Path, follow: Follower) -> Request:
@@ -173,7 +173,7 @@ def _images(name: str, rest: list[str]) -> Answer:
 
 
 def _finish(found: Found, out: Path) -> Answer:
-    """Print where the figures and the nearest images are, in the process that has them."""
+    """Print the paths of the figures and of the nearest images, from the first process only."""
     if not found.against:
         return Answer({})
     kept = f"kept: {out / 'figures.jsonl'}"

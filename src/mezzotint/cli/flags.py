@@ -34,7 +34,7 @@ def subject(
     default: object = None,
     first: Collection[str] = (),
 ) -> tuple[str, list[str]]:
-    """Return the first word, which says what the verb is about, and the other words.
+    """Return the first word, which names the model, run or data, and the other words.
 
     If the first word asks for help, the flags of ``default`` are shown; without ``default`` they
     depend on what the verb is about.
@@ -50,7 +50,7 @@ def subject(
 
 
 def parse(default: T, arguments: list[str], program: str, first: Collection[str] = ()) -> T:
-    """Parse the flags for the fields of ``default``, nested ones flat.
+    """Parse the flags for the fields of ``default``; nested fields become flags of their own.
 
     ``--help`` shows the options of ``first``, or all if that is empty; ``--help-all`` shows all.
     Raises UserError with a message of one line for a mistake.
@@ -105,9 +105,9 @@ def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
 
 
 def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[int | str] | None:
-    """Return the labels that words stand for: classes by name, else by number; None for none.
+    """Convert words to labels: the names of classes first, then their numbers; None without words.
 
-    It warns of a name that is the number of another class.
+    It warns if the name of a class is also the number of another.
     """
     found: list[int | str] = []
     for word in words:
@@ -123,7 +123,7 @@ def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[
 def condition_of(
     words: Sequence[str], conditions: Sequence[Condition]
 ) -> dict[str, tuple[Any, int]]:
-    """Return the conditions that words such as ``age=30,40`` give, and how many images they are of.
+    """Parse words such as ``age=30,40`` into conditions; return them and the number of images.
 
     Raises UserError for a word of another form, and for a condition that the model does not have.
     """

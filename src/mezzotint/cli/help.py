@@ -13,7 +13,7 @@ HELP, HELP_ALL = ("-h", "--help"), "--help-all"
 
 
 def printed(act: Callable[[], Any]) -> str:
-    """Return what a call prints, whether or not it exits."""
+    """Return the text that a call prints, even if the call exits."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
         act()
@@ -21,7 +21,7 @@ def printed(act: Callable[[], Any]) -> str:
 
 
 def short(whole: str, first: Collection[str], program: str) -> str:
-    """Return the help with the options of ``first`` only, and a line that says how to see all.
+    """Return the help with only the options in ``first``, and a line that says how to see all.
 
     Args:
         whole: The help of all options, as tyro prints it.

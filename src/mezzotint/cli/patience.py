@@ -1,4 +1,4 @@
-"""No silence: a line on the error stream where nothing was written for a while."""
+"""Report progress on the error stream when nothing was written to it for a while."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ TICK = 0.5
 class Heard:
     """A stream that notes when something was last written to it.
 
-    If it is ``plain``, control characters other than line feeds and tabs are written out: what is
-    printed there is text, in which names of files and classes may have any characters. The other
-    stream is for bars, which move the cursor.
+    With ``plain``, control characters other than line feeds and tabs are escaped, because names of
+    files and classes may contain them. Progress bars need the stream without ``plain``, because
+    they move the cursor.
     """
 
     def __init__(self, stream: TextIO, patience: Patience, *, plain: bool) -> None:
@@ -42,13 +42,14 @@ def _text(line: str) -> str:
 
 
 class Patience:
-    """Says what is under way where the streams have been silent for ten seconds.
+    """Prints what is under way when the streams have been silent for ten seconds.
 
-    A bar on a terminal writes all the time, and needs no such line. The words are those of the last
-    bar, shown or not. Of several processes the first speaks for all.
+    A progress bar on a terminal is never silent, so nothing is printed beside it. The text is that
+    of the last bar, even if that bar is hidden. If there are several processes, only the first
+    prints.
 
     Args:
-        verb: What is said where there has been no bar yet.
+        verb: The text to print if there has been no bar yet.
     """
 
     def __init__(self, verb: str) -> None:

@@ -14,7 +14,7 @@ from mezzotint.drawing.bars import Follower
 
 @dataclass(frozen=True)
 class ReportFlags:
-    """Write an HTML page about a run, or about several compared, that needs no other file."""
+    """Write a self-contained HTML page about a run, or one that compares several."""
 
     out: Path
     """The page."""

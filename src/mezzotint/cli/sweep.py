@@ -22,7 +22,8 @@ from mezzotint.tuning.search import SIGNS
 class SweepFlags:
     """Measure a run's samples with every combination of some settings, and keep the best settings.
 
-    They are the run's defaults from then on. Cells that were measured are not measured again.
+    The best settings become the run's defaults. Combinations that were measured already are
+    skipped.
     """
 
     guidance: tuple[float, ...] = ()
@@ -87,7 +88,7 @@ def sweep(arguments: list[str]) -> Answer:
 
 
 def _defined(**flags: Any) -> dict[str, Any]:
-    """The flags that have a value."""
+    """Return the flags that have a value, by name."""
     return {name: value for name, value in flags.items() if value}
 
 

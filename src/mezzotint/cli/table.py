@@ -1,4 +1,4 @@
-"""Helpers of the verbs that measure: the table, the names to choose from, what it is against."""
+"""Helpers of the verbs that measure: the table of figures, and the options of the reference."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ AGAINST = {"data": "against", "split": "against_split", "range": "against_range"
 
 
 def preparation(split: str, size: Size | None, bounds: Bounds | None) -> Preparation:
-    """Return how to prepare what is measured against; ``train`` is any data's split by default."""
+    """Return the options for preparing the reference, whose split is ``train`` by default."""
     return Preparation(None if split == "train" else split, size, bounds)
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """Return figures as a table, each network's under a line of what they have in common."""
+    """Format figures as a table, grouped by feature network, each group under a heading line."""
     rows = []
     for network, group in groupby(figures, lambda f: f.network):
         found = list(group)
@@ -50,6 +50,6 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def measured(found: Found, out: Path, **more: Any) -> Answer:
-    """Return the answer of an evaluation whose figures are kept in a folder."""
+    """Return the JSON answer of an evaluation whose figures are in a folder."""
     figures = [figure.row for figure in found.figures]
     return Answer({"figures": figures, "kept": out / FIGURES, "drawn": found.drawn, **more})

@@ -37,7 +37,7 @@ OFTEN = (
 class TrainFlags:
     """Train a diffusion model or an autoencoder; durations are in images seen.
 
-    `mezzotint train --resume RUN` goes on with a run; its fields are the defaults then.
+    `mezzotint train --resume RUN` continues a run, whose settings are then the defaults.
     """
 
     experiment: Configuration
@@ -50,7 +50,7 @@ class TrainFlags:
 
 
 def train(arguments: list[str]) -> Answer:
-    """Train a recipe, or go on with a run."""
+    """Train a recipe, or resume a run."""
     if arguments[:1] == ["--resume"] and len(arguments) > 1 and arguments[1][:1] != "-":
         name, rest, called = None, arguments[2:], f"--resume {arguments[1]}"
         begun = start(None, arguments[1], resume=True)
@@ -70,7 +70,7 @@ def train(arguments: list[str]) -> Answer:
 
 
 def trained(run: Path) -> Answer:
-    """Return the answer of a training: where its model is, and the last rows of its record."""
+    """Return the JSON answer of a training: the path of its model, and the last rows of its log."""
     rows = log.read(run / "log.jsonl")
     measured = [row for row in rows if "figure" in row]
     last = [row for row in rows if "figure" not in row][-1:]
@@ -85,14 +85,14 @@ def trained(run: Path) -> Answer:
 
 
 def given(base: Configuration, asked: Configuration, words: list[str]) -> dict[str, Any]:
-    """Return the fields that flags set, by name: those that differ, and those that were named."""
+    """Return the fields that flags changed or named, by name."""
     said = {word.split("=")[0].lstrip("-").replace("-", "_") for word in words if word[:2] == "--"}
     before, after = (values(each) for each in (base, asked))
     return {k: v for k, v in after.items() if k in said or before.get(k, ...) != v}
 
 
 def out_and_resume(words: list[str]) -> tuple[str | None, bool]:
-    """Return what decides about the defaults of the other flags."""
+    """Return ``out`` and ``resume``, on which the defaults of the other flags depend."""
     flags = ArgumentParser(add_help=False, allow_abbrev=False)
     flags.add_argument("--out", nargs="?")  # `parse` reports a missing value
     flags.add_argument("--resume", action="store_true")

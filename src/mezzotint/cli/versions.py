@@ -1,4 +1,4 @@
-"""The versions that a report of a fault should name."""
+"""The versions to include in a bug report."""
 
 from __future__ import annotations
 

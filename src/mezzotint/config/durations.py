@@ -17,7 +17,7 @@ def shortened(before: Configuration, after: T, given: Collection[str]) -> tuple[
     """Shorten the warm-up, the half-life and similar durations of a training with fewer images.
 
     They are multiplied by ``after.train.images / before.train.images`` if that is below 1. A longer
-    training keeps them: 640,000 images warm up a training of any length.
+    training keeps them, because a warm-up of 640,000 images suits a training of any length.
 
     Args:
         before: A recipe, or a configuration of the caller's own.

@@ -57,7 +57,7 @@ CLEAN = Level(-1.0, 1.0, 0.0)
 
 
 def _objective(value: Any) -> str:
-    """Return the kind of an objective: only a distillation has a teacher."""
+    """Return which kind of objective a configuration holds; only a distillation has a teacher."""
     distilled = "teacher" in value if isinstance(value, dict) else hasattr(value, "teacher")
     return "distillation" if distilled else "denoising"
 
@@ -93,8 +93,8 @@ class Experiment(Settings):
             raise ValueError("`non_leaking` augments pixels: leave it out with latents")
         if isinstance(self.net, CustomConfig) and self.data.non_leaking:
             raise ValueError(
-                "`non_leaking` needs a network that takes the augmentation: leave it out with a "
-                "network of your own"
+                "`non_leaking` needs a network with an augmentation input, unlike your own: leave "
+                "it out"
             )
         data = self.data
         if not data.conditional and (data.condition or data.labels_from or data.image_condition):
@@ -104,8 +104,7 @@ class Experiment(Settings):
             )
         if self.freeze and not (self.init or isinstance(self.net, CustomConfig)):
             raise ValueError(
-                "`freeze` leaves weights at their random values: give `init`, the model to begin "
-                "with"
+                "`freeze` without `init` keeps random weights: give `init`, the model to start from"
             )
         if self.codec.vae and self.sample.clipping != "none":
             raise ValueError('latents have no bounds: choose `clipping="none"`')
@@ -148,7 +147,7 @@ class Experiment(Settings):
         Args:
             channels: The channels of its input, C.
             classes: The number of classes, K; 0 for a network without them.
-            conditions: What it is conditioned on beside the class.
+            conditions: What the network is conditioned on besides the class.
 
         Returns:
             A network with C output channels. With a learned variance it has 2C, and the first C
@@ -162,7 +161,7 @@ class Experiment(Settings):
         return build(self.net, channels, classes, outputs, told, conditions)
 
     def sampling(self, conditions: Sequence[Any]) -> SampleConfig:
-        """How a model with these conditions is sampled: unguided if there are none."""
+        """Return the sampling settings for a model with these conditions; none means unguided."""
         return self.sample if conditions else replace(self.sample, **UNGUIDED)
 
 
@@ -179,7 +178,7 @@ class Autoencoder(Settings):
         if self.loss.tune == "decoder" and not self.init:
             raise ValueError(
                 '`tune="decoder"` leaves the encoder at its random weights: give `init`, the '
-                'autoencoder to begin with, or choose `tune="all"`'
+                'autoencoder to start from, or choose `tune="all"`'
             )
 
 

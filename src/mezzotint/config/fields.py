@@ -1,4 +1,4 @@
-"""The fields of a configuration by name; the command line's flags have the same names."""
+"""The fields of a configuration, by name. The flags of the command line have the same names."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def changed(configuration: T, new: Mapping[str, Any]) -> T:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """A value as JSON holds it; UserError for one that JSON cannot hold."""
+    """Convert a value to what JSON can hold; raise UserError if JSON has no such type."""
     if isinstance(value, PathLike):
         return str(value)
     if isinstance(value, np.generic):

@@ -1,4 +1,4 @@
-"""config.json: writing it, reading it strictly, and comparing two of them."""
+"""Write config.json, read it strictly, and compare two configurations."""
 
 from __future__ import annotations
 

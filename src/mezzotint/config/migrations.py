@@ -1,9 +1,9 @@
-"""Older versions of config.json, brought to the current one step by step.
+"""Convert older versions of config.json to the current one, step by step.
 
-A change after which an older mezzotint could not make sense of config.json, or would take it for
-something else, raises VERSION by one and adds to MIGRATIONS the step from the version before. A new
-field that has a default needs neither. No step is ever taken out: what was written is read by
-everything after it, and tests/stored holds runs that prove it.
+A change of config.json that an older mezzotint would misread raises VERSION by one and adds a
+conversion from the previous version to MIGRATIONS. A new field that has a default needs neither. No
+conversion is ever removed, so every released version stays readable; tests/stored holds a run of
+each.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ VERSION = 6
 
 
 def _in_rgb(content: Content) -> Content:
-    """6 keeps the channels of images, which were always converted to RGB."""
+    """Convert 5 to 6: version 6 keeps the channels of images, where 5 converted them all to RGB."""
     return {**content, "data": {**content["data"], "mode": "rgb"}}
 
 
@@ -35,7 +35,7 @@ def readable() -> range:
 
 
 def migrate(content: Content, version: int) -> Content:
-    """The content of a config.json of a readable version as this version would have written it."""
+    """Convert the content of a config.json of any readable version to the current version."""
     for step in range(version, VERSION):
         content = MIGRATIONS[step](content)
     return content

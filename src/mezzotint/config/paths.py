@@ -1,8 +1,8 @@
-"""The paths in a configuration: data, an autoencoder, what a training begins from.
+"""The paths in a configuration: of data, of an autoencoder, of the model to start from.
 
-In memory they are absolute. In config.json a path beside the run or inside it is relative to the
-run's folder, so that the two can be moved together; every other one is absolute, so that the run
-can be evaluated from any folder.
+In memory all paths are absolute. In config.json a path beside or inside the run is relative to the
+run's folder, so that both can be moved together. Other paths are absolute, so that the run can be
+evaluated from any folder.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ def located(config: T, home: Path) -> T:
     """Return the configuration of a run in the folder ``home`` with absolute paths.
 
     Versions before this one wrote paths as they were given, mostly relative to the working folder.
-    A path that is not there is looked for beside the folders above the run too: whoever trains or
-    measures checks the data by its fingerprint. A name stays as it is, and so does what is nowhere,
-    but for a path relative to the run, which becomes the absolute one that it stood for.
+    If a path does not exist, it is also searched beside each folder above the run. That is safe
+    because training and measuring check the fingerprint of the data. A path that is found nowhere,
+    and a name, are kept; a path relative to the run becomes absolute.
     """
     return _mapped(config, lambda text: _located(text, home.resolve()))
 
 
 def stored(config: T, home: Path) -> T:
-    """Return the configuration as config.json in the folder ``home`` is to hold it."""
+    """Return the configuration with paths as config.json in the folder ``home`` stores them."""
     return _mapped(config, lambda text: text, lambda text: _stored(text, home.resolve()))
 
 
@@ -65,7 +65,7 @@ def _is_path(model: str) -> bool:
 
 
 def _is_bare(model: str) -> bool:
-    """Whether a text is the name of a model in the package, not of a file or folder here."""
+    """Return whether a text is a bare name, such as a shipped model's, and not an existing path."""
     return os.path.basename(model) == model and not os.path.exists(model)
 
 

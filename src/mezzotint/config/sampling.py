@@ -1,4 +1,4 @@
-"""How images are sampled."""
+"""The settings for sampling images."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from mezzotint.strict import Choice, strict
 
 @strict
 class SampleConfig:
-    """How images are made, during a training and by default afterwards.
+    """The sampling settings during a training, and the defaults of the trained model.
 
-    A field that is None leaves an option of the sampler at its own default.
+    If a field is None, the sampler uses its own default.
     """
 
     sampler: Annotated[str, Choice(SAMPLERS)] = "ddim"
@@ -74,17 +74,19 @@ class SampleConfig:
         if self.guidance_shape == "cfg++" and self.guidance > 1:
             raise ValueError(f"`guidance` is {self.guidance:g}: choose 0 to 1 with cfg++")
         if self.guidance_shape == "cfg++" and self.spacing == OPTIMISED:
-            raise ValueError("cfg++ depends on the grid: choose another `spacing` than optimised")
+            raise ValueError(
+                "cfg++ does not work with the spacing optimised: choose another `spacing`"
+            )
         churned = "churn" in SAMPLERS[self.sampler].options and self.churn != 0
         if self.guidance_shape == "cfg++" and churned:
             raise ValueError(
-                "cfg++ needs the levels of the grid, and churn leaves them: choose `churn=0`"
+                "cfg++ needs the exact levels of the grid, and churn changes them: choose `churn=0`"
             )
         if self.interval and not self.interval[0] < self.interval[1]:
             raise ValueError(f"`interval` is {self.interval}: give the lower end first")
 
     def keywords(self) -> dict[str, Any]:
-        """The options that are set, as keyword arguments of the sampler."""
+        """Return the options that are not None, as keyword arguments of the sampler."""
         named = {name: getattr(self, name) for name in OPTIONS}
         set_ = {name: value for name, value in named.items() if value is not None}
         known = SAMPLERS[self.sampler].options
@@ -98,17 +100,17 @@ class SampleConfig:
 
     @property
     def calls(self) -> int:
-        """The denoiser calls that one image takes; guidance does not change their number."""
+        """Return the number of denoiser calls for one image; guidance does not change it."""
         return SAMPLERS[self.sampler].cost(self.steps)
 
     def guided(self) -> tuple[float, str, tuple[float, float] | None]:
-        """The guidance scale, its shape along the grid, and the interval it is limited to."""
+        """Return the guidance scale, its shape along the grid, and the interval that limits it."""
         return self.guidance, self.guidance_shape, self.interval
 
     def within(self, calls: int | None) -> SampleConfig:
         """Replace the steps by the most that a budget of denoiser calls allows.
 
-        None changes nothing. Raises UserError for a budget below what the sampler needs.
+        None keeps the steps. Raises UserError if the budget is too small for the sampler.
         """
         return self if calls is None else replace(self, steps=SAMPLERS[self.sampler].steps(calls))
 
@@ -124,7 +126,7 @@ UNGUIDED: dict[str, Any] = {
 
 
 def parsed(name: str, text: str, default: Any) -> Any:
-    """An option's value from text, in the type of its default: str, bool, int or float.
+    """Parse an option's value from text into the type of its default: str, bool, int or float.
 
     Raises UserError for other text, and for numbers that are not finite.
     """
@@ -141,7 +143,7 @@ def parsed(name: str, text: str, default: Any) -> Any:
 
 
 def names() -> list[str]:
-    """The names of all settings: the fields, ``nfe``, and the options of every sampler."""
+    """Return the names of all settings: the fields, ``nfe``, and the options of every sampler."""
     options = [name for sampler in SAMPLERS.values() for name in sampler.options]
     return list(dict.fromkeys([*FIELDS, "nfe", *options]))
 
@@ -150,7 +152,7 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
     """Change some fields of the defaults; None leaves a field as it is.
 
     ``nfe`` may replace ``steps``, and an option of the sampler that is not a field may be given by
-    its name. What only the old sampler or spacing takes is dropped, as by `freed`.
+    its name. Options that only the old sampler or spacing takes are dropped, as by `freed`.
 
     Raises:
         UserError: If there is no such field or option, or a value is impossible.
@@ -170,7 +172,7 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
 
 
 def freed(defaults: SampleConfig, sampler: str | None, spacing: str | None) -> SampleConfig:
-    """Return defaults whose sampler or spacing can be replaced; None keeps the present one.
+    """Return defaults in which the sampler or the spacing can be replaced; None keeps it.
 
     The options of the old sampler are dropped, and the knots of the old spacing.
     """

@@ -26,13 +26,13 @@ PURE_NOISE = Level(0.0, 0.0, 1.0)
 
 
 class _SizeSpec(PrimitiveConstructorSpec[Any]):
-    """How a size is read from a flag and from config.json; see `sizes.sides`."""
+    """Tells tyro how to parse a size from a flag; see `sizes.sides`."""
 
     nargs = 1
     metavar = "{None}|SIDE|HEIGHTxWIDTH"
 
     def __init__(self) -> None:
-        """Hold nothing."""
+        """Make a specification without state."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -54,7 +54,7 @@ SizeField: TypeAlias = Annotated[Size | None, _SizeSpec()]
 
 @strict
 class ImagesConfig:
-    """The images to learn."""
+    """The images to train on."""
 
     data: str = "cifar10"
     """glyphs, cifar10, hub:OWNER/NAME, or a path: a folder of (class folders of) images, a zip, a
@@ -98,7 +98,7 @@ class ImagesConfig:
 
 @strict
 class DataConfig(ImagesConfig):
-    """The images that a diffusion model learns."""
+    """The images that a diffusion model is trained on."""
 
     conditional: bool = True  # type: ignore[misc]
     """Condition the network on the class, and on what the next options name."""
@@ -115,7 +115,7 @@ class DataConfig(ImagesConfig):
 
 @strict
 class AugmentedConfig(ImagesConfig):
-    """The images that an autoencoder learns."""
+    """The images that an autoencoder is trained on."""
 
     augment: tuple[Annotated[str, Choice(AUGMENTATIONS)], ...] = ()
     """Augmentations besides the mirror, by kornia."""
@@ -166,7 +166,7 @@ class NoiseConfig:
             )
         if self.learn_variance and self.timesteps < 2:
             raise ValueError(
-                "`learn_variance` needs two `timesteps` or more: one has no variance to learn"
+                "`learn_variance` needs at least 2 `timesteps`: choose more, or leave it out"
             )
 
     def build(self) -> Schedule:

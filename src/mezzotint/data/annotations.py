@@ -22,15 +22,15 @@ _MANY = 20  # more tables in one folder are captions or boxes, one for each imag
 def dataset_json(
     tree: Tree, chain: Sequence[Folder], files: Names
 ) -> tuple[list[int], tuple[str, ...]] | None:
-    """Return the labels and classes of ``dataset.json``, in which EDM and StyleGAN write them.
+    """Return the labels and classes in ``dataset.json``, the file that EDM and StyleGAN write.
 
-    Its ``labels`` is a list of [file, label] or null, and its folders are not classes.
+    Its ``labels`` is a list of [file, label], or null. The folders in it are not classes.
 
     Returns:
-        A label for each file and the names of the classes, or None where there is no such file.
+        A label for each file and the names of the classes, or None if there is no such file.
 
     Raises:
-        Unlabelled: It does not give one integer from 0 for each image.
+        Unlabelled: If it does not give every image one integer from 0.
     """
     for folder in reversed(chain):
         for name in folder.others:
@@ -65,7 +65,7 @@ def _edm_labels(
 
 
 def renamed(tree: Tree, chain: Sequence[Folder], folders: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of classes, which ``Labels.json`` may give for the names of folders.
+    """Return the names of classes: those in ``Labels.json`` if it exists, else the folders' names.
 
     If several classes share a name, each gets its folder's name after it.
     """
@@ -86,10 +86,11 @@ def renamed(tree: Tree, chain: Sequence[Folder], folders: Sequence[str]) -> tupl
 def table(
     tree: Tree, chain: Sequence[Folder], files: Names, classes: Sequence[str]
 ) -> list[int] | None:
-    """Return the labels that a table next to the images gives them, as numbers in ``classes``.
+    """Return the labels from a table next to the images, as indices into ``classes``.
 
-    A .csv, .tsv or .txt counts if one column has the name of every image, with or without its
-    suffix, and exactly one other begins with the name of a class in each of those rows.
+    A .csv, .tsv or .txt file is such a table if one column has the name of every image, with or
+    without its suffix, and if in exactly one other column every one of those rows begins with the
+    name of a class.
     """
     number = {name: k for k, name in enumerate(classes)}
     for folder in reversed(chain):
@@ -132,7 +133,7 @@ def _rows(tree: Tree, name: PurePosixPath) -> list[list[str]]:
 
 
 def _json(tree: Tree, name: PurePosixPath) -> Any:
-    """Return what a file holds. Raises `Unlabelled` if it is not JSON: labels may be in it."""
+    """Parse a JSON file. Raises `Unlabelled` if it is not JSON, because labels may be in it."""
     try:
         return parsed(tree.read(name))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Augmentation of batches, on the device that they are on."""
+"""Augmentation of batches, on the batches' own device."""
 
 import math
 from collections.abc import Callable
@@ -34,15 +34,16 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
     | translation   | right by W a6 / 8, down by H a7 / 8;       | a6, a7                 |
     |               | a6, a7 ~ N(0, 1)                           |                        |
 
-    The x-flip is always the toss of a coin; each other is applied with `probability`, which is 0.12
-    for CIFAR-10. a4 is 0 to the right and pi/2 downwards. Flips are exact. The others together are
-    one resampling of an image continued by reflection, bicubic, with no filter against aliasing
-    before it, cut to [-1, 1]; an image with none of them is not resampled.
+    The x-flip has probability 1/2; each other operation is applied with `probability`, which is
+    0.12 for CIFAR-10. a4 is 0 to the right and pi/2 downwards. Flips are exact. The other
+    operations are made by one bicubic resampling of the image, continued by reflection, without a
+    low-pass filter; the result is clamped to [-1, 1]. An image with none of these operations is not
+    resampled.
 
     Args:
         images: (B, C, H, W), floating, in [-1, 1].
-        u: (B, 16), uniform in [0, 1): the whole randomness. Columns 0, 14 and 15 are not looked at,
-            so that `flip`, which is no condition, can have its coin there.
+        u: (B, 16), uniform in [0, 1): all the randomness. Columns 0, 14 and 15 are ignored, so
+            `flip`, which does not become a condition, can use one of them.
         probability: in [0, 1].
 
     Returns:
@@ -110,7 +111,7 @@ OF_COLOURS = ("colour", "randaugment")
 def kornia_augmentation(
     names: tuple[str, ...], size: tuple[int, int]
 ) -> Callable[[Tensor, int], Tensor]:
-    """Augmentations that are no condition, by kornia, one after another.
+    """Return kornia's augmentations, applied in order; they do not become a condition.
 
     `crop` scales a part, half to all of the area, to the whole; `colour` changes brightness,
     contrast and saturation by up to 0.2 and the hue by 0.05; `randaugment` applies 2 operations,
@@ -122,12 +123,12 @@ def kornia_augmentation(
         size: (H, W) of the images.
 
     Returns:
-        A function of images (B, C, H, W), floating, in [-1, 1], and a seed, from which its
-        randomness follows: torch's own generators stay as they are. It returns images of the same
-        kind.
+        A function of images (B, C, H, W), floating, in [-1, 1], and a seed. It returns images of
+        the same type and range. Its randomness depends on the seed alone, and torch's own
+        generators are unchanged.
 
     Raises:
-        UserError: no augmentation of that name, or kornia is missing.
+        UserError: If there is no augmentation of that name, or kornia is missing.
     """
     for name in names:
         AUGMENTATIONS.check(name)

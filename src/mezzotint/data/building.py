@@ -1,4 +1,4 @@
-"""How a source becomes a prepared array: decoded once, into a folder of memory-mapped files.
+"""Turn a source into a prepared array: decode it once, into a folder of memory-mapped files.
 
 The folder holds `images.npy`, `labels.npy` and `meta.json`.
 """
@@ -25,7 +25,7 @@ from mezzotint.data.reading import UnreadableImage, passing
 from mezzotint.data.sizes import Size
 from mezzotint.data.source import UNLABELLED, Item, Source
 from mezzotint.data.values import DTYPES, EIGHT_BIT, OF_16_BITS, Values
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 from mezzotint.storage import arrays
 from mezzotint.storage.cache import check_room
 from mezzotint.storage.progress import progress
@@ -39,15 +39,15 @@ _HELD = 1 << 30  # bytes of decoded images that wait for their turn, in all task
 def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wanted: Wanted) -> str:
     """Decode a source into an empty folder, and return the fingerprint.
 
-    The fingerprint is the SHA-256 of pixels, shape, labels and class names, and of what the values
-    stand for unless they are 8-bit. Where no mode is wanted, and grey and RGB images are mixed, all
-    become RGB.
+    The fingerprint is the SHA-256 of pixels, shape, labels and class names. For values that are not
+    8-bit it also covers their type and range. If no mode is requested and grey and RGB images are
+    mixed, all become RGB.
 
     Raises:
-        UserError: images that cannot be read, all named in one line, unless `skip_bad`; images of
-            different sizes without `size`; images of different channels otherwise; values that are
-            not finite, or outside the stated range; a class whose images were all skipped; no room
-            on disk.
+        UserError: If images cannot be read (the message names them all) and `skip_bad` is not set;
+            images differ in size and `size` is not given; images differ in channels other than grey
+            and RGB; values are not finite, or outside the stated range; all images of a class were
+            skipped; or the disk is full.
     """
     stated, notes = source.values(wanted.range) if source.values else (None, ())
     task = _Task(source, size, wanted, stated)
@@ -66,7 +66,7 @@ def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wante
 
 @dataclass(frozen=True)
 class _Task:
-    """What is to be decoded, and to what; ``stated`` is what the source says of its values."""
+    """The source to decode, and the format to decode it to; ``stated`` are the source's values."""
 
     source: Source
     size: Size | None
@@ -88,14 +88,14 @@ class _Task:
         return fit(pixels, self.size, alpha=self.wanted.mode == "rgba")
 
     def values(self, dtype: Any) -> Values:
-        """Return what the values of images of a type stand for."""
+        """Return the `Values` of images of a type."""
         if self.wanted.mode in CHANNELS:
             return Values(alpha=self.wanted.mode == "rgba")
         if self.stated:
             return self.stated
         if self.wanted.range and dtype != np.float32:
             raise UserError(
-                f"the images of {self.source.name} are {dtype}, whose range is plain: leave out "
+                f"the images of {self.source.name} are {dtype}, whose range is known: leave out "
                 "`range`"
             )
         bounds = self.wanted.range if dtype == np.float32 else OF_16_BITS
@@ -167,24 +167,27 @@ def _built(task: _Task, skip_bad: bool, folder: Path, notes: tuple[str, ...]) ->
 
 
 def _checked(source: Source, items: Iterator[Item]) -> Iterator[Item]:
-    """Yield the items. Raises UserError for a number or a label that the source did not state."""
+    """Yield the items. Raises UserError if their number or a label contradicts the source."""
     what = f"the source {source.name}"
     count, labels = 0, range(len(source.classes)) if source.classes else (UNLABELLED,)
     for item in items:
         count += 1
         if count > source.count:
             raise UserError(
-                f"the source {source.name} has more items than {source.count}: say how many"
+                f"the source {source.name} has more items than its `count` of {source.count}: "
+                "correct the count"
             )
         if item.label not in labels:
             raise UserError(
-                f"{what}: {item.name} has the label {item.label}, none of its "
-                f"{len(source.classes)} classes: count them from 0, or {UNLABELLED} without any"
+                f"{what}: {item.name} has the label {item.label}, outside its "
+                f"{counted(len(source.classes), 'class', 'classes')}: number them from 0, or give "
+                f"{UNLABELLED} without classes"
             )
         yield item
     if count < source.count:
         raise UserError(
-            f"the source {source.name} has {count} items, not {source.count}: say how many"
+            f"the source {source.name} has {count} items, but its `count` is {source.count}: "
+            "correct the count"
         )
 
 
@@ -214,9 +217,9 @@ def _check(
 
 
 def _decoded(items: Iterable[Item], task: _Task) -> Iterator[Decoded]:
-    """The images in order, decoded by as many threads as there are processors.
+    """Yield the images in order, decoded by one thread for each processor.
 
-    Only a few chunks are in memory at a time, and they are short where images are large.
+    Only a few chunks are in memory at a time; the larger the images, the shorter the chunks.
     """
     stream, length = iter(items), _CHUNK if task.size else 1
     workers = os.cpu_count() or 1
@@ -238,7 +241,7 @@ def _decoded(items: Iterable[Item], task: _Task) -> Iterator[Decoded]:
 
 
 def _chunk(items: list[Item], task: _Task, most: int) -> tuple[list[Decoded], list[Item]]:
-    """Decode items until there are more bytes than ``most``, and return what is left of them."""
+    """Decode items until they exceed ``most`` bytes, and return the remaining items."""
     done: list[Decoded] = []
     held = 0
     for item in items:
@@ -255,7 +258,7 @@ def _bytes(pixels: Pixels | UnreadableImage) -> int:
 
 
 class _Mixed(UserError):
-    """Images of different channels or types; ``plain`` if all of them can become 8-bit RGB."""
+    """Says that images differ in channels or type; ``plain`` if all can become 8-bit RGB."""
 
     def __init__(self, first: str, kind: str, name: str, other: str) -> None:
         which = f"{first} is {kind}, {name} is {other}"
@@ -264,7 +267,7 @@ class _Mixed(UserError):
 
 
 def _kind(pixels: Pixels) -> str:
-    """The channels and the type of an image (H, W, C), in words."""
+    """Describe the channels and the type of an image (H, W, C)."""
     known = {("uint8", 1): "grey", ("uint16", 1): "16-bit grey", ("uint8", 3): "RGB"}
     key = str(pixels.dtype), pixels.shape[-1]
     return known.get(key, f"{key[0]} of {key[1]} channels")
@@ -300,7 +303,7 @@ class _Writer:
         self.kept += 1
 
     def close(self) -> tuple[list[int], Any]:
-        """Flush, and return the shape and the SHA-256 of the pixels so far."""
+        """Flush the file, and return the shape and the SHA-256 of the pixels written."""
         if self.kept < self.count:  # the header states the number of rows: write it anew
             longer = self.array
             self.path.unlink()

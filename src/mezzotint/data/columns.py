@@ -1,4 +1,4 @@
-"""What images are conditioned on beside their class: numbers, labels and images, by name.
+"""Conditions of images besides their class: numbers, labels and images, by name.
 
 A column has a value for each image of a source. `write` puts the columns of a source into the
 folder of its prepared array, as ``condition-0.npy`` and so on, beside the images.
@@ -42,8 +42,8 @@ class Column:
 
     Attributes:
         name: The condition's name.
-        digest: Changes whenever the values may have.
-        make: Returns the condition and its array, whose rows are the images'; see `Prepared`.
+        digest: Changes whenever the values may have changed.
+        make: Returns the condition and its array, with one row for each image; see `Prepared`.
     """
 
     name: str
@@ -53,14 +53,14 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Prepare:
-    """How the images beside were prepared: their shape (H, W), and (H, W) of each before that."""
+    """How the images were prepared: their shape (H, W), and the original (H, W) of each."""
 
     shape: tuple[int, int]
     before: Callable[[], Iterator[tuple[str, tuple[int, int]]]]
 
 
 def numbers(name: str, values: Array) -> Column:
-    """Return a column of numbers (N, D). Raises UserError for values that are not finite."""
+    """Make a column of numbers (N, D). Raises UserError for values that are not finite."""
     if not np.isfinite(values).all():
         row = int(np.argmin(np.isfinite(values).all(1)))
         raise UserError(
@@ -71,13 +71,13 @@ def numbers(name: str, values: Array) -> Column:
 
 
 def tags(name: str, names: Sequence[str], values: Array) -> Column:
-    """Return a column of labels (N, K), 0 or 1, that have names."""
+    """Make a column of named labels (N, K), each 0 or 1."""
     condition, rows = TagsCondition(name, tuple(names)), values.astype(np.uint8)
     return Column(name, _digest(rows, names), lambda _: (condition, rows))
 
 
 def images(name: str, digest: str, decoders: Sequence[Decode]) -> Column:
-    """Return a column of images uint8 (h, w, c), which are decoded when they are needed."""
+    """Make a column of images uint8 (h, w, c), which are decoded when they are needed."""
 
     def make(prepare: Prepare) -> tuple[Condition, Array]:
         made = [
@@ -94,9 +94,9 @@ def images(name: str, digest: str, decoders: Sequence[Decode]) -> Column:
 
 
 def of_arrays(condition: Any, count: int) -> tuple[Column, ...]:
-    """Return the columns that arrays or tensors give; see `prepare`.
+    """Make columns from arrays or tensors; see `prepare`.
 
-    Raises UserError for an array whose meaning is not clear, and another number of rows.
+    Raises UserError for an ambiguous array, or if the number of rows differs.
     """
     if condition is None:
         return ()
@@ -111,9 +111,9 @@ def write(
 
     Args:
         source: The source.
-        folder: The folder, in which the images are.
-        shown: Decodes an item at its own size.
-        sized: Whether the images were scaled, so that their own sizes must be looked at.
+        folder: The folder with the images.
+        shown: Decodes an item at its original size.
+        sized: Whether the images were scaled, so that their original sizes must be read.
 
     Raises:
         UserError: If images were left out, or a condition does not fit its image.
@@ -122,8 +122,8 @@ def write(
     count, height, width, _ = meta["shape"]
     if meta["skipped"]:
         raise UserError(
-            f"{counted(meta['skipped'], 'image')} cannot be read, so the conditions would not "
-            "belong to the others: repair or remove them, and leave out `skip_bad`"
+            f"{counted(meta['skipped'], 'image')} cannot be read, so rows of conditions would not "
+            "match the images: repair or remove them, and leave out `skip_bad`"
         )
 
     def before() -> Iterator[tuple[str, tuple[int, int]]]:
@@ -143,7 +143,7 @@ def write(
 
 
 def stored(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields ``condition`` and ``conditions`` of a prepared array."""
+    """Read the fields ``condition`` and ``conditions`` of a prepared array."""
     conditions = read(meta.get("conditions", ()))
     arrays = [np.load(folder / f"condition-{i}.npy", mmap_mode="r") for i in range(len(conditions))]
     for rows, total in zip(arrays, meta.get("rows", ()), strict=True):
@@ -154,7 +154,7 @@ def stored(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def again(condition: Mapping[str, Array], conditions: Sequence[Condition]) -> tuple[Column, ...]:
-    """Return the columns of a prepared array as those of a source."""
+    """Turn the conditions of a prepared array back into columns of a source."""
 
     def one(each: Condition, rows: Array) -> Column:
         if isinstance(each, TagsCondition):

@@ -1,4 +1,4 @@
-"""Describe how a path, or the name of a data set, is understood, without training on it."""
+"""Describe how mezzotint reads a path, or the name of a data set, without training on it."""
 
 import io
 import json
@@ -33,11 +33,11 @@ class SplitDescription:
         name: `train`, `validation` or `test`.
         images: how many.
         classes: how many images each class has, by its name, in the order of the labels.
-        sizes: how many of the images looked at have a size (width, height), most frequent first.
-        modes: how many of them have a mode of Pillow's: RGB, L (grey), P (palette), RGBA ...
-        unreadable: the names of those that cannot be read, and why.
-        seen: how many were looked at, evenly spread.
-        problem: why the split is refused; empty if it is not.
+        sizes: how many of the inspected images have each size (width, height), most frequent first.
+        modes: how many of them have each of Pillow's modes: RGB, L (grey), P (palette), RGBA ...
+        unreadable: the names of images that cannot be read, and why.
+        seen: how many images were inspected, evenly spread over the split.
+        problem: why the split is refused; empty if it is accepted.
     """
 
     name: str
@@ -73,13 +73,13 @@ class SplitDescription:
 
 @dataclass(frozen=True)
 class Description:
-    """How a data set is understood.
+    """How mezzotint reads a data set.
 
     Attributes:
         data: its name or absolute path.
         kind: what kind of data it is, as `SOURCES` calls it.
-        layout: what was recognised in it.
-        splits: what it holds.
+        layout: the layout that was recognised.
+        splits: its splits.
         left_out: which files are left out, and why.
         warnings: the decisions that may differ from what the user meant.
     """
@@ -100,7 +100,7 @@ class Description:
         return "\n".join(map(printable, found))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the description as JSON holds it; a size is written "WIDTHxHEIGHT"."""
+        """Return the description for JSON; a size is written "WIDTHxHEIGHT"."""
         content = asdict(self)
         for split, own in zip(content["splits"], self.splits, strict=True):
             split["sizes"] = {f"{w}x{h}": count for (w, h), count in own.sizes.items()}
@@ -109,21 +109,21 @@ class Description:
 
 
 def describe(data: str | os.PathLike[str], *, conditional: bool = True) -> Description:
-    """Describe a data set: its splits, classes and images, and what is left out and why.
+    """Describe a data set: its splits, classes and images, and which files are left out and why.
 
-    Nothing is prepared, and of images only the first bytes are read, where they are files. What a
-    folder means is written in `docs/folders.md`.
+    Nothing is prepared. If the images are files, only their first bytes are read. `docs/folders.md`
+    says how folders are read.
 
     Args:
         data: A name, `hub:OWNER/NAME` or a path, as `prepare` takes them.
         conditional: Whether labels are wanted, as `prepare` takes it.
 
     Returns:
-        The description. ``print`` shows it, and `as_json` gives it to a program.
+        The description. ``print`` shows it; `as_json` returns it for a program.
 
     Raises:
-        UserError: The data cannot be found or understood. A split other than ``train`` that is
-            refused is described as such instead.
+        UserError: If the data cannot be found or read. If a split other than ``train`` is refused,
+            the description says so instead.
     """
     place, kind = recognise(str(data))
     sources: dict[str, Source | UserError] = {}
@@ -180,7 +180,7 @@ def _described(split: str, source: Source | UserError) -> SplitDescription:
 
 
 def _looked_at(item: Item) -> tuple[tuple[int, int], str]:
-    """The size (width, height) and the mode of an image, which is decoded only if it must be."""
+    """Return the size (width, height) and mode of an image, decoding it only if necessary."""
     if item.file is not None:
         try:
             with warnings.catch_warnings():

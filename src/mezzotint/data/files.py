@@ -1,4 +1,4 @@
-"""A tree of image files as a source: what folders, zips and tars have in common."""
+"""Make a source from a tree of image files: the code that folders, zips and tars share."""
 
 import hashlib
 import json
@@ -30,10 +30,10 @@ def source_of(
     Args:
         tree: The files.
         split: Its name.
-        conditional: Whether what stands in the way of labels is refused.
-        key: From the images to what the cache knows them by.
-        opened: Called before the first image is read; gives what reads one.
-        archive: Whether the tree is an archive's.
+        conditional: Whether labels are required, so that faults of labels are refused.
+        key: Returns the cache's key for the images.
+        opened: Called before the first image is read; returns the function that reads one.
+        archive: Whether the tree comes from an archive.
 
     Raises:
         UserError: As `layout.understand` and `Layout.contents`.

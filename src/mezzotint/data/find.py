@@ -21,21 +21,21 @@ def find_source(data: str, split: str = "train") -> Source:
             in memory), or a path: the official CIFAR-10 archive (.tar.gz), extracted or not, or a
             folder that contains it, the idx files of MNIST, a zip or a tar, a parquet file, a
             folder of parquet files or a clone of a repository of the hub that has one, a .npy or
-            .npz file of images, or a folder of images (`data.layout` says what it means); or what
-            a kind takes that was added to `SOURCES`. A folder that bears the name of a data set is
-            written `./cifar10`.
+            .npz file of images, or a folder of images (see `data.layout`); or anything that an
+            added entry of `SOURCES` takes. Write `./cifar10` for a folder that has the name of a
+            data set.
         split: `train`, `test`, `validation` ...; which exist depends on the source.
 
     Raises:
-        UserError: nothing of that name, no such split, a source that is damaged at first sight, or
-            one that cannot be fetched.
+        UserError: If there is nothing of that name or no such split, or if the source is visibly
+            damaged or cannot be fetched.
     """
     place, kind = recognise(data)
     return opened(place, kind, split)
 
 
 def opened(place: str, kind: Kind, split: str, conditional: bool = True) -> Source:
-    """The source that `recognise` found; unless `conditional`, labels are not refused.
+    """Open the source that `recognise` found; faults of labels are refused if `conditional`.
 
     Raises as `find_source`.
     """
@@ -44,7 +44,7 @@ def opened(place: str, kind: Kind, split: str, conditional: bool = True) -> Sour
 
 
 def recognise(data: str) -> tuple[str, Kind]:
-    """Return what finds `data` again from any folder, a name or an absolute path, and its kind.
+    """Return the kind of `data`, after a name or absolute path that finds it from any folder.
 
     Raises:
         UserError: nothing of that name.
@@ -59,13 +59,13 @@ def recognise(data: str) -> tuple[str, Kind]:
         if kind.takes is not None and kind.takes(path):
             return str(path), kind
     known = ", ".join(kind.written for kind in SOURCES.values() if kind.takes)
-    raise UserError(f"{data} is no data set: give {known}")
+    raise UserError(f"{data} is not a data set: give {known}")
 
 
 def jpegs(data: str, split: str) -> int:
-    """Return how many of a split's images are JPEG files by their first bytes, whatever their name.
+    """Count the images of a split whose first bytes are those of a JPEG file.
 
-    Raises as `find_source`, and UserError for a file that cannot be read now.
+    Raises as `find_source`, and UserError if a file cannot be read.
     """
     place, kind = recognise(data)
     source = opened(place, kind, split, conditional=False)
@@ -84,7 +84,7 @@ def _begins_as_jpeg(file: Callable[[], Path | bytes]) -> bool:
 
 
 def _is_name(data: str, written: str) -> bool:
-    """Whether `data` is written so: the very word, or the same prefix before a colon."""
+    """Return whether `data` equals a kind's word, or has its prefix before a colon."""
     word, colon, _ = written.partition(":")
     return data.startswith(word + colon) if colon else data == word
 

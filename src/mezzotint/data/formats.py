@@ -1,8 +1,8 @@
-"""Which files are images: known by their suffix or by their first bytes.
+"""Recognise image files by their suffix or by their first bytes.
 
-A file with the suffix of an image is one, and is refused by name if it does not decode; a file
-without is one if it begins as one. Formats that Pillow cannot read are images too, so that they are
-missed by name, with what to do about them.
+A file with the suffix of an image counts as one; if it does not decode, the error names it. A file
+without such a suffix counts if its first bytes are those of an image. Formats that Pillow cannot
+read count too, so that an error can name the file and the remedy.
 """
 
 import re
@@ -76,8 +76,9 @@ def is_image(name: PurePath, head: Callable[[], bytes | None]) -> bool:
 
     Args:
         name: The file's name.
-        head: Gives its first `HEAD` bytes, where its suffix is not an image's; None where it cannot
-            be read: then a file without a suffix is an image, to be missed by name.
+        head: Returns its first `HEAD` bytes; it is called if the suffix is not an image's. If it
+            returns None (the file cannot be read), a file without a suffix counts as an image, so
+            that an error names it.
     """
     suffix = name.suffix.lower()
     if suffix in SUFFIXES or suffix in _FOREIGN_SUFFIXES or suffix in _RAW_SUFFIXES:
@@ -90,12 +91,12 @@ def is_image(name: PurePath, head: Callable[[], bytes | None]) -> bool:
 
 
 def raw(name: str) -> str:
-    """Return what to do about a camera's raw file, or "": Pillow would read its thumbnail."""
+    """Return the advice for a camera's raw file, or "": Pillow would read its thumbnail instead."""
     return _RAW if PurePath(name).suffix.lower() in _RAW_SUFFIXES else ""
 
 
 def foreign(name: str, head: bytes) -> str:
-    """Return what to do about an image that Pillow did not recognise, or ""."""
+    """Return the advice for an image that Pillow did not recognise, or ""."""
     for begins, advice in _FOREIGN_BEGINNINGS:
         if begins.match(head):
             return advice
@@ -103,7 +104,7 @@ def foreign(name: str, head: bytes) -> str:
 
 
 def advice(names: list[PurePath]) -> str:
-    """Return what the files of a folder without images are, and what to do; or what to give."""
+    """Describe the files of a folder without images, and what to do."""
     for name in names:
         low = name.name.lower()
         if "cifar-100-python" in name.parts:

@@ -1,13 +1,19 @@
-"""One policy that turns any image file into an array of 8-bit RGB, or of its own channels.
+"""Decode any image file into an array of 8-bit RGB, or of its own channels.
 
-In this order: the first frame of an animation; the EXIF orientation applied; transparency of
-whatever kind composited on white; grey and 1-bit left grey; palette, CMYK, YCbCr and LAB converted
-to RGB as Pillow does, ICC profiles ignored; converted to the mode that is wanted, in 8 bits; and,
-where a size is given, scaled so that it fits and cropped around the centre. 16-bit grey keeps its
-values, or becomes round(v / 257) in 8 bits. The grey pages of a TIFF, all of one size, are its
-channels unless a mode is wanted. 32-bit integer and floating-point pixels are refused unless their
-range is stated, as is every file that does not decode to its last row. Text and profiles in a
-file, of whatever size, change nothing.
+The steps, in this order:
+
+1. An animation is reduced to its first frame.
+2. The EXIF orientation is applied.
+3. Transparency of any kind is composited on white.
+4. Grey and 1-bit images stay grey. Pillow converts palette, CMYK, YCbCr and LAB images to RGB; ICC
+   profiles are ignored.
+5. If a mode is requested, the image is converted to it, in 8 bits.
+6. If a size is given, the image is scaled to cover it and cropped around the centre.
+
+16-bit grey keeps its values, or becomes round(v / 257) in 8 bits. The grey pages of a TIFF, all of
+one size, are its channels unless a mode is requested. 32-bit integer and floating-point pixels are
+refused unless their range is stated. A file that does not decode to its last row is refused. Text
+and profiles in a file have no effect, whatever their size.
 """
 
 import io
@@ -46,7 +52,7 @@ PAGES = 1_000
 
 @dataclass(frozen=True)
 class Wanted:
-    """What images are decoded to; a mode of None keeps their own channels, as "keep" does."""
+    """The format to decode images to; a mode of None keeps their channels, as "keep" does."""
 
     mode: Mode | None = None
     range: Bounds | None = None
@@ -60,22 +66,23 @@ _PIXELS = InFlight(1 << 27)  # of all images that are decoded at a time: some 2 
 def read_image(
     source: bytes | Path, size: Size | None = None, name: str = "", wanted: Wanted = RGB
 ) -> Pixels:
-    """Decode one image under the policy of this module.
+    """Decode one image as this module describes.
 
     Args:
         source: the bytes of an image file, or its path.
         size: the size to scale and crop the image to; None keeps its own.
-        name: what the file is called, where that is known and `source` is not its path.
+        name: the name of the file, if `source` is not its path.
         wanted: the channels to return, and the range of 32-bit values.
 
     Returns:
-        (H, W, C), contiguous: uint8, 0 to 255, in a wanted mode; else uint8, uint16 or float32 in
-        the image's own channels. An image of that size already keeps its pixels exactly.
+        (H, W, C), contiguous: uint8, 0 to 255, if a mode is requested; else uint8, uint16 or
+        float32 in the image's own channels. An image that has the size already keeps its exact
+        pixels.
 
     Raises:
-        UnreadableImage: empty, truncated, not an image, too large, of no stated range, or of a
-            format that is named.
-        UserError: the file cannot be read now, or memory is short.
+        UnreadableImage: If the file is empty, truncated, not an image, too large, of an unknown
+            range, or of an unsupported format, which the message names.
+        UserError: If the file cannot be read, or there is not enough memory.
     """
     if isinstance(source, Path):
         name, source = source.name, read_file(source)
@@ -117,7 +124,7 @@ def _opened(source: bytes, wanted: Wanted) -> Pixels:
 
 
 def _pixels(image: Image.Image, pages: range, wanted: Wanted) -> Pixels:
-    """The pages as channels, or the first frame where there are none."""
+    """Return the pages of a TIFF as channels, or the first frame of any other image."""
     if not pages:
         return _one(ImageOps.exif_transpose(image), wanted)
     channels = []
@@ -128,7 +135,7 @@ def _pixels(image: Image.Image, pages: range, wanted: Wanted) -> Pixels:
 
 
 def _grey_pages(image: Image.Image) -> range:
-    """The pages of a TIFF that are channels: several grey ones of one size and type, or none."""
+    """Return the pages of a TIFF if they are channels: several, grey, of equal size and type."""
     count = getattr(image, "n_frames", 1)
     if image.format != "TIFF" or count < 2:
         return range(0)
@@ -180,8 +187,8 @@ def _from_grey16(image: Image.Image) -> Pixels:
 def converted(pixels: Pixels, mode: Mode | None, values: Values | None = None) -> Pixels:
     """Convert an image (H, W, C) to a mode, in 8 bits; ``keep`` and None change nothing.
 
-    Grey is repeated to RGB, RGB becomes grey as Pillow does it, and opacity is full. Raises
-    UserError for another number of channels than 1, 3 or the mode's.
+    Grey is repeated to RGB, Pillow converts RGB to grey, and a new opacity channel is opaque.
+    Raises UserError unless the image has 1 or 3 channels, or as many as the mode.
     """
     if mode not in CHANNELS:
         return pixels
@@ -204,10 +211,10 @@ def converted(pixels: Pixels, mode: Mode | None, values: Values | None = None) -
 
 
 def fit(pixels: Pixels, size: Size | None, *, alpha: bool = False) -> Pixels:
-    """Scale (bicubic, antialiased) and centre-crop an image (H, W, C) to a size.
+    """Scale an image (H, W, C) to a size (bicubic, antialiased) and crop it around the centre.
 
-    None, or an image that has this size already, changes nothing. With ``alpha`` the last channel
-    is opacity, by which the colours are weighted.
+    The image is unchanged if the size is None or its own. With ``alpha``, the last channel is
+    opacity, and the colours are weighted by it.
     """
     if size is None or pixels.shape[:2] == height_and_width(size):
         return pixels
@@ -239,8 +246,9 @@ _filters: "warnings.catch_warnings[None] | None" = None
 def _quiet() -> Iterator[None]:
     """Silence Pillow's warnings while any thread decodes.
 
-    `catch_warnings` swaps a list that all threads share: left to each thread alone, the last to
-    leave could put another's filters back. The first to enter swaps, the last to leave restores.
+    `catch_warnings` swaps a list that all threads share, so threads that used it independently
+    could restore the wrong list. Here the first thread to enter swaps it, and the last to leave
+    restores it.
     """
     global _readers, _filters
     with _lock:

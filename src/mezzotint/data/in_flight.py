@@ -1,4 +1,4 @@
-"""A bound on what many threads do at a time."""
+"""A limit on the amount of work that threads do at a time."""
 
 import threading
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 class InFlight:
     """Lets pieces of work begin while their sum is at most a limit: ``with limit(amount): ...``.
 
-    A piece that is larger than the limit waits until it is alone.
+    A piece of work that exceeds the limit waits until no other is running.
     """
 
     def __init__(self, most: int) -> None:

@@ -18,12 +18,12 @@ CAPTIONS = "they are not classes; leave them out, or group them"
 
 
 def named(what: str, labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Return the numbers and the names of classes that are given by name, or as true and false.
+    """Return the numbers and names of classes, from labels that are names or booleans.
 
-    The names are in natural order, in NFC. Raises UserError where each image has its own.
+    The names are in natural order, in NFC. Raises UserError if every image has its own label.
     """
     if labels.dtype.kind == "U" and _highest(labels) > sys.maxunicode:
-        raise UserError(f"{what} has characters that do not exist: save it again")
+        raise UserError(f"{what} has invalid Unicode characters: save it again")
     texts = [nfc(_text(x)) for x in labels.tolist()]
     names = tuple(sorted(set(texts), key=natural))
     if not are_classes(len(names), len(texts)):
@@ -33,7 +33,7 @@ def named(what: str, labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], t
 
 
 def _highest(labels: npt.NDArray[Any]) -> int:
-    """Return the highest code of a character in an array of text."""
+    """Return the highest code point in an array of text."""
     native = np.ascontiguousarray(labels, labels.dtype.newbyteorder("="))
     return int(native.view(np.uint32).max(initial=0))
 
@@ -43,19 +43,19 @@ def _text(name: Any) -> str:
 
 
 def are_classes(distinct: int, count: int) -> bool:
-    """Return whether so many different labels of so many images may be classes, not captions."""
+    """Return whether there are few enough distinct labels to be classes and not captions."""
     return distinct <= _CLASSES and not distinct == count > _ALONE
 
 
 def are_names(dtype: np.dtype[Any]) -> bool:
-    """Return whether labels are names of classes, or true and false."""
+    """Return whether labels are text or booleans."""
     return dtype.kind in "USb"
 
 
 def reordered(then: Sequence[str], now: Sequence[str]) -> str:
-    """Return what to say where classes have other numbers than they had; "" where they do not.
+    """Return a warning if the numbers of the classes have changed, else "".
 
-    Class folders were once sorted letter by letter (1, 10, 2); what was trained so keeps its order.
+    Older versions sorted class folders as text (1, 10, 2); a model trained then keeps that order.
     """
     before, after = [*map(nfc, then)], [*map(nfc, now)]
     if before == after or sorted(before) != sorted(after):
@@ -67,9 +67,11 @@ def reordered(then: Sequence[str], now: Sequence[str]) -> str:
 
 
 def check_labels(what: str, dtype: np.dtype[Any], shape: tuple[int, ...], count: int) -> None:
-    """Raise UserError unless labels are one integer, name or truth for each of `count` images."""
+    """Raise UserError unless labels are one integer, name or boolean for each of `count` images."""
     if dtype.kind not in "iuUSb":
-        raise UserError(f"{what} is {dtype}, not integers: give each image's class from 0")
+        raise UserError(
+            f"{what} is {dtype}, not integers: give each image's class as a number from 0"
+        )
     if shape != (count,):
         raise UserError(
             f"{what} has the shape {shape} beside {count} images: give one label for each"
@@ -77,14 +79,14 @@ def check_labels(what: str, dtype: np.dtype[Any], shape: tuple[int, ...], count:
 
 
 def class_names(what: str, labels: npt.NDArray[Any]) -> tuple[str, ...]:
-    """The names of classes that have none of their own: "0" to the largest label.
+    """Return names for unnamed classes: "0" to the largest label.
 
     Raises:
-        UserError: a label below 0, or too large to be a class.
+        UserError: If a label is below 0, or too large to be a class.
     """
     low, high = int(labels.min()), int(labels.max())
     if low < 0:
-        raise UserError(f"{what} has the label {low}: count from 0, or give none if unlabelled")
+        raise UserError(f"{what} has the label {low}: number classes from 0, or give no labels")
     return numbered(what, high)
 
 

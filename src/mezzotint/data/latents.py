@@ -1,7 +1,7 @@
 """The latents of a data set, computed once: a prepared array that a frozen autoencoder made.
 
-An entry of the cache is a folder `moments.npy` and `meta.json`, built and renamed as a prepared
-array's is.
+An entry of the cache is a folder with `moments.npy` and `meta.json`. As for a prepared array, it is
+built under another name and then renamed.
 """
 
 import hashlib
@@ -35,10 +35,10 @@ class PreparedLatents:
     """The raw latents of a data set's images, read-only.
 
     Attributes:
-        moments: float16 (N, copies, parts, C, h, w), memory-mapped. A copy is an image or, the
-            second of 2, its mirror image; a part is the mean of the latents or, the second of 2,
+        moments: float16 (N, copies, parts, C, h, w), memory-mapped. The first copy is of the image,
+            the second of its mirror image. The first part is the mean of the latents, the second
             their standard deviation.
-        mean, std: (C,), of each channel over all images and copies.
+        mean, std: (C,), of the latents of each channel, over all images and copies.
     """
 
     moments: npt.NDArray[np.float16]
@@ -46,9 +46,10 @@ class PreparedLatents:
     std: Tensor
 
     def rows(self, index: npt.NDArray[np.int64], mirrored: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (B, C, h, w) of raw latents, float32, mirrored (B,) or not.
+        """Return the mean and standard deviation (B, C, h, w) of raw latents, float32.
 
-        Where the array has no standard deviations they are 0.
+        The mask ``mirrored`` (B,) selects mirror images. The standard deviations are 0 if the array
+        has none.
         """
         copy = mirrored.cpu().numpy() if self.moments.shape[1] == 2 else np.zeros(len(index), bool)
         found = torch.from_numpy(self.moments[index, copy.astype(np.int64)]).float()
@@ -57,9 +58,9 @@ class PreparedLatents:
 
 
 class LatentMoments:
-    """Mean and standard deviation (C,) of each channel of latents, float64, as they are added.
+    """Running mean and standard deviation (C,) of each channel of latents, float64.
 
-    Of z = mean + std * noise they are ``E mean`` and ``sqrt(E (mean^2 + std^2) - (E mean)^2)``.
+    For z = mean + std * noise they are ``E mean`` and ``sqrt(E (mean^2 + std^2) - (E mean)^2)``.
     """
 
     def __init__(self) -> None:
@@ -82,10 +83,10 @@ class LatentMoments:
 
 
 def channel_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (C,) of each channel of one batch of latents.
+    """Return the mean and standard deviation (C,) of each channel of one batch of latents.
 
-    As `LatentMoments`, in the type and on the device of the moments (B, C, h, w), and with the
-    unbiased variance of ``mean``.
+    The formula is that of `LatentMoments`, with the unbiased variance of ``mean``. Type and device
+    are those of the moments (B, C, h, w).
     """
     return mean.mean((0, 2, 3)), (mean.var((0, 2, 3)) + (std**2).mean((0, 2, 3))).sqrt()
 
@@ -97,14 +98,15 @@ def prepare_latents(
 
     Args:
         data: the images.
-        moments: uint8 (B, 3, H, W) to mean and standard deviation of the raw latents.
-        made_by: what tells one autoencoder from another, a digest of its weights.
-        flip: whether mirror images are encoded too: the latents of one are not the other's,
-            mirrored.
-        deviations: whether the standard deviations are kept, for a sample of the posterior.
+        moments: a function from images uint8 (B, 3, H, W) to the mean and standard deviation of
+            their raw latents.
+        made_by: a digest of the autoencoder's weights, which identifies it.
+        flip: whether mirror images are encoded too, because mirrored latents are not the latents of
+            a mirror image.
+        deviations: whether the standard deviations are kept, to sample from the posterior.
 
     Raises:
-        UserError: latents that are not finite in float16; no room on disk.
+        UserError: If latents are not finite in float16, or the disk is full.
     """
     key = [data.fingerprint, made_by, flip, deviations, VERSION]
     cache = cache_folder("latents")
@@ -115,7 +117,7 @@ def prepare_latents(
 
 
 def _load(entry: Path) -> PreparedLatents | None:
-    """The entry, or None where it is missing or damaged."""
+    """Return the entry, or None if it is missing or damaged."""
     try:
         meta = parsed(content(entry / "meta.json"))
         moments = np.load(regular(entry / "moments.npy"), mmap_mode="r")

@@ -1,28 +1,28 @@
-"""What a folder means: the one policy by which files become splits, classes and images.
+"""The rules by which the files of a folder become splits, classes and images.
 
-It holds for folders, zips and tars alike.
+The same rules hold for folders, zips and tars.
 
 1. **Images** are files with an image's suffix or first bytes (`data.formats`). Every other file is
-   left out, with one count and the first three names; the litter of operating systems is not even
-   counted. A folder that mezzotint wrote (a run, its figures) is left out.
-2. **Wrappers.** While a folder holds one folder with images and no image beside it, that one is
-   entered, if it holds only folders, if it is called as its parent is, or ``images``, ``jpg`` ...
-   Folders without images do not count, and neither do ``masks``, ``annotations`` ... beside
-   ``images``. An archive's first folder is always entered if it is alone.
+left out, and reported by a count and the first three names. Files that operating systems leave
+behind are not counted. A folder that mezzotint wrote (a run, its figures) is left out.
+2. **Wrappers.** If a folder holds a single folder with images and no images of its own, that inner
+    folder is entered, and so on, provided that it holds only folders, or has its parent's name, or
+    is called ``images``, ``jpg`` ... Folders without images do not count, nor do ``masks``,
+    ``annotations`` ... beside ``images``. The single top folder of an archive is always entered.
 3. **Splits** are folders called train or training; test or testing; validation, val, valid, dev or
-   eval: in any case, and with ``set``, ``data``, ``images``, a year or the number of a part after
-   the word. Parts are one split. Where another split has the same before the word, that is
-   allowed too (``seg_train``, ``seg_test``). Splits inside each class folder are splits too,
-   and the letters of ``trainA``, ``trainB``, ``testA``, ``testB`` are classes.
-   Another folder beside ``train`` may be a class, and so may ``train``: that is refused.
-   A ``test`` or ``val`` beside class folders is a class if it holds images like they do, and then
-   nothing is held out; it is refused if it holds class folders itself.
+   eval, in upper or lower case. ``set``, ``data``, ``images``, a year or the number of a part may
+   follow the word. Numbered parts are merged into one split. A prefix is allowed if two splits
+   share it (``seg_train``, ``seg_test``). Splits may lie inside each class folder. In ``trainA``,
+   ``trainB``, ``testA``, ``testB`` the letters are classes. Any other folder beside ``train`` is
+   refused, because both may be classes. A ``test`` or ``val`` beside class folders is a class if it
+   holds images as they do, and then nothing is held out; it is refused if it holds class folders
+   itself.
 4. **Classes** are the folders of a split that hold images at any depth, in natural order (1, 2,
-   10), their names in NFC. ``Labels.json`` may give their names. Images side by side have no
-   classes, unless ``dataset.json`` (as EDM writes it) gives their labels, or a table beside a
-   held-out split names a class of the training split for each image of it.
-5. **Refused** are images beside class folders, and class folders without any file. Where labels are
-   not asked for (`conditional=False`), all images at any depth are taken instead.
+    10), with their names in NFC. ``Labels.json`` may give other names. Images without class folders
+    have no classes, unless ``dataset.json`` (EDM's format) gives their labels, or a table beside a
+    held-out split gives each of its images a class of the training split.
+5. *Images beside class folders, and class folders without any file, are **refused**. Without labels
+    (`conditional=False`), all images at any depth are taken instead.
 """
 
 from collections import Counter
@@ -49,9 +49,9 @@ from mezzotint.errors import UserError, counted, without_controls
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """The images of a split in order, their labels, and what a person should know of them.
+    """The images of a split in order, their labels, and notes for the user.
 
-    ``base`` is the folder that holds them, and ``layout`` what was recognised, in words.
+    ``base`` is the folder that holds the images, and ``layout`` describes its layout.
     """
 
     base: PurePosixPath
@@ -69,9 +69,8 @@ class Layout:
     Attributes:
         tree: the files.
         chain: the folders from the root to the one that holds the splits or classes.
-        splits: for each split the folders that are it, by their own name in lower case; without
-            splits, empty.
-        warnings: what may be meant otherwise.
+        splits: the folders of each split, by their own names in lower case; empty without splits.
+        warnings: decisions that may differ from what the user meant.
     """
 
     tree: Tree
@@ -81,11 +80,11 @@ class Layout:
 
     @property
     def names(self) -> list[str]:
-        """The splits, as their folders are called."""
+        """The names of the splits' folders."""
         return [f.name for split in self.splits.values() for f in split.values()] or ["train"]
 
     def left_out(self, contents: Contents, split: str) -> tuple[LeftOut, ...]:
-        """Return what is left out of a split and of the whole, an entry for each reason."""
+        """Return the files that are left out of a split and of the whole, grouped by reason."""
         others = [name for folder in self.tree.root.walk() for name in folder.others]
         read = set(contents.files)
         for name, folders in self.splits.items():
@@ -100,7 +99,7 @@ class Layout:
     def contents(self, split: str, conditional: bool = True) -> Contents:
         """Return the images of a split.
 
-        Raises UserError where the policy refuses it, and `NoSplit` where there is none.
+        Raises UserError if the rules refuse the split, and `NoSplit` if it does not exist.
         """
         chain = [*self.chain, *self._split(split)]
         while inner := wrapped(chain[-1]):
@@ -114,7 +113,7 @@ class Layout:
             return self._plain(chain, files, "images at any depth, without classes")
 
     def _split(self, split: str) -> list[Folder]:
-        """The folder of a split, as a list; of a tree without splits, no folder."""
+        """Return the folder of a split in a list; the list is empty for a tree without splits."""
         folders = self.splits.get(canonical(split), {})
         if not self.splits and canonical(split) == "train":
             return []
@@ -160,7 +159,7 @@ class Layout:
         )
 
     def _flat(self, chain: list[Folder], split: str, files: Names) -> Contents:
-        """Return images that have no class folders; they have labels if a table gives them."""
+        """Return images without class folders; they have labels if a table gives them."""
         if split != "train" and len(self.splits.get("train", {})) == 1:
             train = [*self.chain, *self._split("train")]
             while inner := wrapped(train[-1]):
@@ -183,11 +182,11 @@ class Layout:
 
 
 def understand(tree: Tree, archive: bool = False) -> Layout:
-    """Return what a tree means, by the policy of this module. Raises UserError where that is open.
+    """Find the layout of a tree by the rules of this module. Raises UserError if it is ambiguous.
 
     Args:
         tree: The files.
-        archive: Whether a first folder may be the archiver's own.
+        archive: Whether the top folder may have been added by the archiver.
     """
     chain, warnings = [tree.root], list[str]()
     if archive and not tree.root.images and len(tree.root.folders) == 1:

@@ -1,7 +1,7 @@
-"""Images in memory: a numpy array or a torch tensor, checked.
+"""Check images in memory: a numpy array or a torch tensor.
 
-Nothing is guessed. Where the lengths of the axes do not tell their order, or the type of the values
-not their range, the images are refused until the caller states it.
+Nothing is guessed. If the lengths of the axes do not determine their order, or the type does not
+determine the range, the images are refused until the caller states it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -67,7 +67,9 @@ def _array(name: str, value: Any) -> Array:
                 f"{name} cannot be converted to an array ({reason}): give a dense tensor"
             ) from None
     if isinstance(value, np.ma.MaskedArray):
-        raise UserError(f"{name} is masked: fill what is masked, or leave those images out")
+        raise UserError(
+            f"{name} is a masked array: fill the masked values, or leave those images out"
+        )
     if isinstance(value, np.ndarray):
         return value
     raise UserError(
@@ -95,7 +97,7 @@ def _nhwc(images: Array, layout: Layout | None) -> Array:
 
 
 def _plain_layout(shape: tuple[int, ...]) -> Layout:
-    """The layout that follows from the lengths of the axes. Raises UserError if none does."""
+    """Infer the layout from the lengths of the axes. Raises UserError if they are ambiguous."""
     what = f"`data` has the shape {shape}"
     if len(shape) == 3:
         if shape[2] in _CHANNELS or shape[0] in _CHANNELS[1:]:
@@ -121,7 +123,7 @@ def _blocks(images: Array) -> Iterator[Array]:
 
 
 def _span(images: Array) -> tuple[Any, Any]:
-    """The least and the greatest value. Raises UserError for one that is not finite."""
+    """Return the least and the greatest value. Raises UserError if a value is not finite."""
     lows, highs, row = [], [], 0
     for block in _blocks(images):
         if images.dtype.kind == "f" and not np.isfinite(block).all():
@@ -162,11 +164,11 @@ def _labels(
 
 
 def _numbered(labels: Array, names: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
-    """Labels that are names, as numbers in the names of the classes."""
+    """Convert labels that are names to indices into the names of the classes."""
     found, own = named("`labels`", labels)
     if foreign := [name for name in own if name not in names]:
         raise UserError(
-            f"`labels` has the label {foreign[0]!r}, which is none of `classes`: name every class"
+            f"`labels` has the label {foreign[0]!r}, which is not in `classes`: name every class"
         )
     return np.array([names.index(name) for name in own])[found], names
 

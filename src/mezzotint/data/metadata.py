@@ -1,4 +1,4 @@
-"""The text and the colour profile of a PNG file, which may be larger than Pillow reads."""
+"""Remove text and the colour profile of a PNG file, which may exceed Pillow's limits."""
 
 import re
 import struct
@@ -13,9 +13,9 @@ _MOST = 1 << 26  # bytes of text that are looked through for the orientation
 
 
 def without_text(content: bytes) -> bytes | None:
-    """Return a PNG file without its text and its colour profile, its orientation kept.
+    """Return a PNG file without its text and colour profile, but with its orientation.
 
-    None for what is not a PNG, or has neither.
+    Return None if the file is not a PNG, or has neither.
     """
     if not content.startswith(_SIGNATURE):
         return None
@@ -33,7 +33,7 @@ def without_text(content: bytes) -> bytes | None:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Yield the kind, the data and the whole of each chunk."""
+    """Yield the kind, the data and all bytes of each chunk."""
     at = len(_SIGNATURE)
     while at + 8 <= len(content):
         (length,) = struct.unpack_from(">I", content, at)
@@ -47,7 +47,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _text(data: bytes) -> bytes:
-    """Return the text of an iTXt chunk with XMP, or the part of it that can be read."""
+    """Return the XMP text of an iTXt chunk, or as much of it as can be read."""
     compressed = data[len(_XMP) : len(_XMP) + 1] == b"\1"
     *_, text = data[len(_XMP) + 2 :].split(b"\0", 2)
     if not compressed:

@@ -37,12 +37,12 @@ _STREAMS = (":zone.identifier", ":encryptable")  # what Windows hangs on files, 
 
 
 def nfc(text: str) -> str:
-    """Return a name in Unicode's NFC: Macs write an accent apart from its letter."""
+    """Return a name in Unicode's NFC, because macOS stores accents apart from their letters."""
     return unicodedata.normalize("NFC", text)
 
 
 def plain(text: str) -> str:
-    """Return a name as names are compared: in NFC, whatever its case."""
+    """Return a name in NFC and case-folded, for comparisons."""
     return nfc(text).casefold()
 
 
@@ -67,7 +67,7 @@ def canonical(split: str) -> str:
 
 
 def is_litter(name: str) -> bool:
-    """Return whether an operating system, or a storage box, left this file or folder behind."""
+    """Return whether an operating system or a storage device left this file or folder behind."""
     low = plain(name)
     return low.startswith(".") or low in _LITTER or low.endswith(_STREAMS)
 
@@ -76,11 +76,11 @@ def split_folders(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
     """Return which of the names of folders side by side are splits.
 
     A name is one of the words of `WORDS`, which ``set``, ``data``, ``images`` or a year may follow,
-    and then the number of a part (``train.X1``). What stands before the word (``seg_train``) is
-    allowed where another split has the same before it (``seg_test``).
+    and then the number of a part (``train.X1``). A prefix (``seg_train``) is allowed if another
+    split has the same one (``seg_test``).
 
     Returns:
-        For each such name the split, the name without its part, in lower case, and the part.
+        For each such name: the split, the name without its part in lower case, and the part.
     """
     found = {name: match for name in names if (match := _SPLIT_NAME.fullmatch(plain(name)))}
     splits: dict[str | None, set[str]] = {}
@@ -100,7 +100,7 @@ def lettered(name: str) -> tuple[str, str] | None:
 
 
 def is_container(name: str) -> bool:
-    """Return whether a folder's name says that it holds images, and nothing of what they show."""
+    """Return whether a folder's name, such as ``images``, cannot be that of a class."""
     return bool(_CONTAINER.fullmatch(plain(name)))
 
 
@@ -110,7 +110,7 @@ def is_annotation(name: str) -> bool:
 
 
 def are_parts(names: Sequence[str]) -> bool:
-    """Return whether folders are a set cut into numbered parts: images_001, or 00000, 01000."""
+    """Return whether folders are numbered parts of one set: images_001, or 00000, 01000."""
     thousands = all(re.fullmatch(r"[0-9]{2,}000", name) for name in names)
     padded = len({len(name) for name in names}) == 1 and any(name[0] == "0" for name in names)
     return len(names) > 1 and (

@@ -11,9 +11,9 @@ Rows = npt.NDArray[np.int64]
 def rows(seed: int, start: int, count: int, n: int) -> Rows:
     """The data rows of training samples number `start` to `start + count - 1`.
 
-    Epoch e, the samples e*n to (e+1)*n - 1, is the permutation of n rows drawn from (seed, e), so
-    batches may straddle epochs, and any way of cutting a range into batches gives the same rows: a
-    resumed run goes on exactly where it stopped.
+    Epoch e consists of the samples e*n to (e+1)*n - 1. They are a permutation of the n rows drawn
+    from (seed, e). So a batch may contain samples of two epochs, the rows do not depend on the
+    batch size, and a resumed run continues exactly where it stopped.
 
     Args:
         seed: not negative.

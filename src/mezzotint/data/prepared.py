@@ -33,19 +33,19 @@ class Prepared:
         labels: int64 (N,), the class of each image, or -1 throughout where `classes` is empty.
         classes: the names of the classes.
         fingerprint: SHA-256 of pixels, shape, labels and class names, and of `values` unless they
-            are 8-bit; the same wherever the images are.
+            are 8-bit. It does not depend on where the images are stored.
         folder: the entry of the cache.
         skipped: how many images were left out because they could not be read.
-        source: what finds the data again: `prepare(data.source, size=data.size, split=data.split,
-            skip_bad=data.skip_bad, conditional=data.conditional, mode=data.mode, range=data.range)`
-            gives the same. A part of a data set has none, "".
-        whole: of a part of a data set: the source of the whole.
-        values: what the numbers in `images` stand for.
+        source: the name or path of the data: `prepare(data.source, size=data.size,
+            split=data.split, skip_bad=data.skip_bad, conditional=data.conditional, mode=data.mode,
+            range=data.range)` returns the same data set. It is "" for a part of a data set.
+        whole: for a part of a data set, the source of the whole.
+        values: the type and range of `images`.
         notes: what was converted, a line each.
-        condition: what the network is conditioned on beside the class, by name, each with N rows:
+        condition: what the network is conditioned on besides the class, by name, each with N rows:
             numbers float64 (N, D), labels uint8 (N, K) of 0 and 1, images uint8 (N, h, w, c).
-        conditions: their kinds, with what was measured of them.
-        asked: the columns that they were made of.
+        conditions: the kinds of these conditions, with their measured statistics.
+        asked: the columns from which the conditions were made.
     """
 
     images: Pixels
@@ -93,10 +93,10 @@ class Prepared:
         return first + "\n  " + "; ".join([second, *others, *skipped, *self.notes])
 
     def some(self, count: int) -> "Prepared":
-        """Return up to ``count`` of the images, drawn at random, the same ones each time.
+        """Return up to ``count`` of the images, drawn at random with a fixed seed.
 
-        The first ``count``, or every k-th, would not do: classes may come one after the other, or
-        in turn.
+        The first ``count`` images, or every k-th, may be of few classes, because data is often
+        ordered by class.
         """
         if count >= len(self):
             return self
@@ -111,7 +111,7 @@ class Prepared:
 def load(entry: Path) -> Prepared | None:
     """Return the prepared array in a folder of the cache, or None if it is missing or damaged.
 
-    The sum of labels and facts is checked, and of arrays up to `SUMMED` bytes that of the pixels.
+    The checksum of labels and facts is verified, and that of the pixels up to `SUMMED` bytes.
     """
     try:
         meta = parsed(content(entry / "meta.json"))
@@ -135,7 +135,7 @@ def load(entry: Path) -> Prepared | None:
 
 
 def sum_of(meta: dict[str, Any], labels: Labels) -> str:
-    """Return the SHA-256 of all that an entry of the cache holds except the pixels."""
+    """Return the SHA-256 of everything in an entry of the cache except the pixels."""
     facts = [meta[name] for name in ("shape", "classes", "fingerprint", "skipped", "notes")]
     more = ("values", "conditions", "rows")  # of 8-bit images without conditions there are none
     facts += [meta[name] for name in more if name in meta]
@@ -145,16 +145,17 @@ def sum_of(meta: dict[str, Any], labels: Labels) -> str:
 
 
 def numbered(data: Prepared, classes: Sequence[str]) -> Prepared:
-    """Return data with its classes numbered in the order of ``classes``, the same names."""
+    """Return data with its classes renumbered in the order of ``classes``, the same names."""
     places = {nfc(name): i for i, name in enumerate(classes)}
     labels = np.array([places[nfc(name)] for name in data.classes])[data.labels]
     return replace(data, labels=labels, classes=tuple(classes))
 
 
 def is_same(data: Prepared, fingerprint: str) -> bool:
-    """Return whether data has a fingerprint, or had it when classes were sorted letter by letter.
+    """Return whether data has this fingerprint, in either order of its class folders.
 
-    Class folders are numbered naturally now (1, 2, 10); their images are the same.
+    Older versions numbered class folders in the order of text (1, 10, 2), now it is natural (1, 2,
+    10); the images are the same.
     """
     if data.fingerprint == fingerprint:
         return True

@@ -1,4 +1,4 @@
-"""From what the user has, a name, a path or images in memory, to the prepared array."""
+"""Prepare what the user has: a name, a path or images in memory."""
 
 import hashlib
 import json
@@ -27,10 +27,10 @@ from mezzotint.storage.cache import begun, cache_folder, commit, kept
 
 
 def held_out(data: str, size: Size | None, train: Prepared, skip_bad: bool = False) -> Prepared:
-    """The images of a data set that no training sees: its test or validation split, or `train`.
+    """Return the held-out images of a data set: its test or validation split, else `train`.
 
-    They have the channels of `train`, and values of the same range. Raises UserError as `prepare`
-    does for a split that there is.
+    They have the channels and the range of values of `train`. Raises UserError if the split exists
+    and `prepare` refuses it.
     """
     for split in ("test", "validation"):
         with suppress(NoSplit):
@@ -52,7 +52,7 @@ def held_out(data: str, size: Size | None, train: Prepared, skip_bad: bool = Fal
 
 
 def _mode_of(data: Prepared) -> Mode | None:
-    """The mode that gives another split the channels of a data set, whatever its own are."""
+    """Return the mode that converts another split to the channels of this data set."""
     if data.mode is None and data.values == EIGHT_BIT:
         modes: dict[int, Mode] = {3: "rgb", 1: "grey"}
         return modes.get(data.images.shape[3])
@@ -79,51 +79,49 @@ def prepare(
 
     Args:
         data: a name, `hub:OWNER/NAME` or a path, as `find_source` takes them; a `pathlib.Path`; or
-            images in memory, a numpy array or a torch tensor (N, H, W), (N, H, W, C) or
-            (N, C, H, W), of which a copy is kept in the cache. What is prepared already is returned
-            as it is.
+            images in memory, a numpy array or a torch tensor (N, H, W), (N, H, W, C) or (N, C, H,
+            W), of which a copy is kept in the cache. Prepared data is returned as it is.
         labels: with images in memory: N integers from 0, or N names of classes, or None.
         classes: with labels: the names of the classes; None calls them "0" to the largest label.
-        layout: with images in memory: the order of the axes, "NHW", "NHWC" or "NCHW". It must be
-            said where the lengths of the axes leave a doubt.
-        range: the values (black, white) that networks see as -1 and 1, of an array or of 32-bit
-            image files. It must be said unless the values are uint8, or uint16 above 255, which
-            fill 0 to 65535. The values themselves stay as they are.
+        layout: with images in memory: the order of the axes, "NHW", "NHWC" or "NCHW". It is
+            required if the lengths of the axes are ambiguous.
+        range: for an array or 32-bit image files, the values (black, white) that networks see as -1
+            and 1. It is required unless the values are uint8, or uint16 above 255, which are taken
+            as 0 to 65535. The values themselves are not changed.
         size: what to scale and centre-crop to, in pixels: the side of a square, or (height, width),
             or "48x80"; None takes the images as they are.
-        split: of a name or a path: `train`, `test`, `validation` ...
-        skip_bad: leave out files that cannot be read, and count them, instead of raising.
-        conditional: whether labels are wanted. If not, nothing that is wrong with labels alone is
-            refused: a folder is taken with all that lies in it, with or without class folders.
-            Labels that can be read are kept.
+        split: for a name or a path: `train`, `test`, `validation` ...
+        skip_bad: leave out and count files that cannot be read, instead of raising.
+        conditional: whether labels are required. If not, faults of labels are ignored, and a folder
+            is taken with all images in it, with or without class folders. Labels that can be read
+            are kept.
         mode: the channels: "keep" for the images' own, or 8-bit "rgb", "grey" or "rgba" (RGB and
-            opacity), to which they are converted. None keeps them if all images have the same
-            channels, and takes RGB where grey and RGB are mixed. Transparency is composited on
-            white except with "rgba". The grey pages of a TIFF are its channels where they are kept.
+            opacity), to which images are converted. None keeps the channels if all images have the
+            same, and converts to RGB if grey and RGB are mixed. Transparency is composited on white
+            except with "rgba". With "keep", the grey pages of a TIFF are its channels.
 
-        condition: what a network is conditioned on beside the class. With images in memory: an
+        condition: what a network is conditioned on besides the class. With images in memory: an
             array or a tensor with a row for each image, or a dict of these by name: float (N, D)
             are numbers, zeros and ones (N, K) of integers are several labels, uint8 (N, H, W, C)
-            are images. With a path: the columns of numbers that are used, of `metadata.csv` or
-            `metadata.jsonl` beside the images, or of parquet files.
+            are images. With a path: the names of columns of numbers, in `metadata.csv` or
+            `metadata.jsonl` beside the images, or in parquet files.
         labels_from: the column with the labels of the images; a cell may have several, with | or ;
             between them or as a list.
-        image_condition: the column with the files of an image beside each image, of the same size
-            or a whole number of times smaller or larger.
+        image_condition: the column with the file of another image for each image, of the same size
+            or smaller or larger by a whole factor.
 
     Returns:
-        The data set. Its `notes` say what was converted, its `source` is a string that this
-        function takes as `data` to find the same again, here or in another process.
+        The data set. Its `notes` say what was converted. Its `source` is a string that this
+        function takes as `data` to return the same data set, also in another process.
 
     Raises:
-        UserError: as `find_source`; files that cannot be read, all named in one line; images of
-            different sizes without `size`, or of different channels with `mode="keep"`; a class of
-            which all were skipped; no room on disk; an
-            argument that does not fit the others. For images in memory: a shape, a type or values
-            other than the above; values that are not finite, or outside `range`; labels of another
-            length, type or range. For conditions: a column that is not there, is not of numbers or
-            has one that is not finite; metadata that names files which are not there, or leaves
-            images out; images whose sizes do not belong together.
+        UserError: If `find_source` fails; files cannot be read (the message names them all); images
+            differ in size without `size`, or in channels with `mode="keep"`; all images of a class
+            were skipped; the disk is full; or arguments contradict each other. For images in memory
+            also if the shape, type or values are not as above; values are not finite, or outside
+            `range`; or labels have a wrong length, type or range. For conditions also if a column
+            does not exist, is not numeric or has a value that is not finite; metadata names a
+            missing file, or lacks an image; or the sizes of image and condition do not match.
     """
     size = sides(size)
     if mode not in (None, *get_args(Mode)):
@@ -165,7 +163,7 @@ def prepare(
 
 
 def _build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wanted: Wanted) -> str:
-    """Decode a source and its columns into an empty folder, and return the fingerprint."""
+    """Decode a source and its columns into an empty folder; return the fingerprint."""
     fingerprint = build(source, size, skip_bad, folder, wanted)
     if not source.columns:
         return fingerprint
@@ -211,7 +209,7 @@ def _found(
 def _entry(
     source: Source, size: Size | None, skip_bad: bool, wanted: Wanted
 ) -> tuple[Prepared, bool]:
-    """The entry of the cache, and whether it is new."""
+    """Return the entry of the cache, and whether it is new."""
     if source.entry and size is None and wanted.range is None and (found := load(source.entry)):
         channels = found.images.shape[3] if found.values.eight_bit else 0
         if CHANNELS.get(wanted.mode or "keep", channels) == channels:

@@ -1,8 +1,8 @@
-"""Files of data, which may come from anywhere: they are read, within limits, and nothing else.
+"""Read files of data within limits; they may come from anywhere and are never executed.
 
-A fault of a file's content is raised as `UnreadableImage`, and `skip_bad` leaves that file out.
-A fault that may pass (memory that is short, a disk that does not answer, a missing permission)
-ends the preparation instead: the cache would keep the smaller data set for good.
+A faulty file raises `UnreadableImage`, and `skip_bad` leaves it out. A temporary fault (too little
+memory, a disk that does not answer, a missing permission) ends the preparation instead, because the
+cache would otherwise keep an incomplete data set.
 """
 
 import os
@@ -26,15 +26,16 @@ _NAMES |= {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
 
 
 class UnreadableImage(UserError):
-    """A file that does not give an image; the message is the short reason, without the name."""
+    """Raised for a file that cannot be decoded; the message is the reason, without the name."""
 
 
 def read_file(path: Path, most: int = IMAGE) -> bytes:
     """Return the bytes of a regular file; a pipe or a device is neither waited for nor read.
 
     Raises:
-        UnreadableImage: a link that leads nowhere, no regular file, or more than `most` bytes.
-        UserError: the file cannot be read now.
+        UnreadableImage: If the file is a broken link, is not a regular file, or exceeds `most`
+            bytes.
+        UserError: If the file cannot be read because of a temporary fault.
     """
     return _read(path, most, whole=True)
 
@@ -58,37 +59,37 @@ def _read(path: Path, most: int, *, whole: bool) -> bytes:
 
 
 def check_regular(path: Path) -> None:
-    """Raise `UnreadableImage` for a pipe, a device or whatever else is there and no file."""
+    """Raise `UnreadableImage` for a pipe, a device or anything else that is not a file."""
     if path.exists() and not path.is_file():
         raise UnreadableImage("not a regular file")
 
 
 def check_size(size: int, most: int = IMAGE) -> None:
-    """Raise `UnreadableImage` for more bytes than are read."""
+    """Raise `UnreadableImage` if a file exceeds the limit on its bytes."""
     if size > most:
         raise UnreadableImage(f"too large: {size:,} bytes, and at most {most:,} are read")
 
 
 def may_pass(error: BaseException) -> bool:
-    """Return whether an error says nothing about the content of the file that was being read."""
+    """Return whether an error is temporary, and not caused by the content of the file."""
     if isinstance(error, OSError):  # decoders raise it without a number for broken content
         return error.errno is not None or "out of memory" in str(error)
     return isinstance(error, MemoryError)
 
 
 def passing(what: str, error: BaseException) -> UserError:
-    """Return the error that ends a preparation for a fault that may pass."""
+    """Return the error that ends a preparation after a temporary fault."""
     if isinstance(error, FileNotFoundError):
         return UserError(f"there is no file {what}: give the path of one")
     reason = getattr(error, "strerror", None) or "out of memory"
     return UserError(
-        f"{what} cannot be read now ({reason}): repair that and give the command again; nothing is "
-        "left out for such a fault"
+        f"{what} cannot be read ({reason}): correct that and try again; no file is left out for "
+        "such a fault"
     )
 
 
 class Member(tarfile.TarInfo):
-    """A member of a tar, whose names and comments are bounded: tarfile reads them whole."""
+    """A member of a tar, with limits on the length of names and comments that tarfile lacks."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:

@@ -1,4 +1,4 @@
-"""Images as 8-bit RGB, which the networks of the metrics want, converted as they are looked at."""
+"""Images as 8-bit RGB, as feature networks need them, converted when they are read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mezzotint.data.values import EIGHT_BIT, Array, Values
 
 
 class _Converted:
-    """Images (N, H, W, C) that become uint8 (N, H, W, 3) wherever they are indexed."""
+    """Images (N, H, W, C) that are converted to uint8 (N, H, W, 3) when they are indexed."""
 
     dtype = np.dtype(np.uint8)
 
@@ -35,13 +35,13 @@ class _Converted:
 
 
 def warn_of_rgb(values: Values, channels: int) -> None:
-    """Warn where images are taken as RGB that are not; UserError where they cannot be."""
+    """Warn if images must be converted to RGB; raise UserError if they cannot be."""
     if said := values.as_rgb(channels):
         warnings.warn(said, stacklevel=3)
 
 
 def as_rgb(data: Prepared) -> Prepared:
-    """Return a data set as RGB; RGB in 8 bits is returned as it is.
+    """Return a data set as RGB; 8-bit RGB is returned as it is.
 
     Raises UserError for other channels than grey or RGB.
     """

@@ -1,4 +1,4 @@
-"""What was understood of a data set, in words and as a grid of examples."""
+"""Show a data set as it was prepared: in words and as a grid of examples."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CHANNELS = {1: "grey", 3: "RGB"}
 
 
 def understood(data: Prepared) -> str:
-    """Return what a data set is: its number of images, size, channels, values and conditions.
+    """Describe a data set: the number of images, their size, channels, values and conditions.
 
-    What was scaled, converted or left out is said too.
+    The description also says what was scaled, converted or left out.
     """
     height, width, channels = data.images.shape[1:]
     named = "RGBA" if data.values.alpha else CHANNELS.get(channels, f"{channels} channels")
@@ -43,16 +43,16 @@ def understood(data: Prepared) -> str:
 def example_grid(data: Prepared) -> Image:
     """Draw examples of a data set: 8 of each of the first ten classes, or 64 without classes.
 
-    Images that are not grey or RGB in 8 bits are shown as ``data.values.shown_as`` says.
+    ``data.values.shown_as`` says how images other than 8-bit grey or RGB are shown.
 
     Args:
-        data: What `prepare` returns.
+        data: The return value of `prepare`.
 
     Returns:
         The grid, a Pillow image.
 
     Raises:
-        UserError: Anything else is given.
+        UserError: If ``data`` is anything else.
     """
     if not isinstance(data, Prepared):
         raise UserError(

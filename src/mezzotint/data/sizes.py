@@ -1,4 +1,4 @@
-"""The size that images are brought to: one side, or height and width."""
+"""The size to scale images to: one side, or height and width."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Size: TypeAlias = int | tuple[int, int]
 
 
 def sides(size: Any) -> Size | None:
-    """Return a size from 64, (48, 80), "64" or "48x80" (height x width); None is the images' own.
+    """Parse a size: 64, (48, 80), "64" or "48x80" (height x width); None keeps the images' own.
 
     Raises UserError for anything else.
     """
@@ -40,7 +40,7 @@ def sides(size: Any) -> Size | None:
 
 
 def written(size: Size | None) -> str:
-    """Return a size as `sides` reads it: "64" or "48x80"."""
+    """Format a size as `sides` reads it: "64" or "48x80"."""
     return "x".join(map(str, size)) if isinstance(size, tuple) else f"{size}"
 
 

@@ -1,4 +1,4 @@
-"""The parts that all data sources share: the names of splits, stamps of files."""
+"""The parts that all data sources share, such as the names of splits and the stamps of files."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Item:
     """One image, not yet decoded.
 
     `decode(wanted)` returns (H, W, C), may run on any thread, and raises `UnreadableImage`. It may
-    leave out what is wanted: whoever calls it converts the channels and scales the image. `label`
-    is the class from 0, or `UNLABELLED`. `file` gives the image's file, by its path or its bytes,
-    where there is one.
+    ignore ``wanted``, because the caller converts the channels and scales the image anyway. `label`
+    is the class from 0, or `UNLABELLED`. `file` returns the path or the bytes of the image's file,
+    if it has one.
     """
 
     name: str
@@ -45,24 +45,24 @@ class Source:
     r"""Images in a fixed order, and where they came from.
 
     Attributes:
-        name: for people, and for the name of the entry in the cache.
-        key: what JSON can hold, and changes whenever the images may have; its "kind" is the
+        name: a readable name, also used for the entry in the cache.
+        key: a value for JSON that changes whenever the images may have changed; its "kind" is the
             source's name in `SOURCES`.
         classes: the names of the classes, empty where there are no labels. Control characters
             in them, and bytes that are not UTF-8, are written as ``\x1b``.
         count: how many images.
-        items: yields `count` items, each time from the first, and fetches what must be fetched
-            before it returns.
-        notes: what is converted, a line each.
-        files: whether each image is the content of a file, which `Item.file` gives.
-        entry: the folder of the cache that holds the images prepared at their own size already.
-        layout: what was recognised, in words.
-        left_out: the files beside the images, by the reason why they are left out.
-        warnings: what may have been meant otherwise.
-        values: from the range that the user states, or None, to what the values stand for, and
-            notes; None where the type of an image tells that: uint8, or uint16 from 0 to 65535.
-        columns: what else is known of the images, each with a value for every item.
-        table: gives the columns that a user may name; None where there are none.
+        items: returns an iterator over all `count` items. The call itself downloads what is
+            missing.
+        notes: descriptions of conversions, one line each.
+        files: whether each image has a file, which `Item.file` returns.
+        entry: the folder of the cache that already holds the images at their original size.
+        layout: a description of the layout.
+        left_out: the other files, grouped by the reason why they are left out.
+        warnings: the decisions that may differ from what the user meant.
+        values: a function from the range that the user states, or None, to `Values` and notes. None
+            if the type determines the range: uint8, or uint16 from 0 to 65535.
+        columns: the conditions of the images, each with a value for every item.
+        table: returns the columns that a user may name; None if there are no columns.
     """
 
     name: str
@@ -89,14 +89,14 @@ class Kind:
     """A kind of data source.
 
     Attributes:
-        written: how a person writes it: a word (`glyphs`), a prefix and what follows
-            (`hub:OWNER/NAME`), or, where it is a path, what is at the path (`a .zip`).
-        open: what was written and a split to the source. A path comes absolute, links resolved.
-            It raises UserError where there is no such split (`no_split`), or what is written
-            cannot be read.
-        takes: whether an absolute path, which exists, is of this kind; None where no path is.
-        plain: as `open`, for images that are wanted without labels: what stands in the way of
-            labels alone is not refused, and gives no labels. None where `open` does.
+        written: how a user writes it: a word (`glyphs`), a prefix and a name (`hub:OWNER/NAME`), or
+            for a path the kind of file (`a .zip`).
+        open: a function from the written text and a split to the source. Paths are absolute, with
+            links resolved. It raises UserError if there is no such split (`no_split`), or if the
+            data cannot be read.
+        takes: whether an existing absolute path is of this kind; None if the kind has no paths.
+        plain: as `open`, but for images without labels: faulty labels are ignored instead of
+            refused. None if `open` serves for both.
     """
 
     written: str
@@ -106,7 +106,7 @@ class Kind:
 
 
 def stamp(path: Path, name: str | None = None) -> list[str | int]:
-    """[name, size in bytes, modification time in ns] of a file, as a key holds it."""
+    """Return [name, size in bytes, modification time in ns] of a file, for a key."""
     try:
         stat = path.stat()
     except OSError:  # a dangling link: the decoder will say so by name
@@ -115,19 +115,19 @@ def stamp(path: Path, name: str | None = None) -> list[str | int]:
 
 
 def split_names(split: str) -> tuple[str, ...]:
-    """The names a split goes by, its own first: validation is also called val, valid ..."""
+    """Return all names of a split, the given one first: validation is also called val, valid ..."""
     words = WORDS.get(canonical(split), (split,))
     return (split, *(word for word in words if word != split))
 
 
 class Unlabelled(UserError):
-    """Raised for what makes labels impossible, but not images."""
+    """Raised for a fault of labels that leaves the images usable."""
 
 
 class NoSplit(UserError):
-    """A split that the data does not have; nothing else is wrong with the data."""
+    """Raised for a split that the data does not have; the rest of the data is valid."""
 
 
 def no_split(data: str, split: str, existing: Iterable[str]) -> NoSplit:
-    """The error for a split that `data` lacks, naming those that it has."""
+    """Make the error for a split that `data` lacks; it names the splits that exist."""
     return NoSplit(f"{data} has no split {split!r}: it has {shown(list(existing), 10)}")

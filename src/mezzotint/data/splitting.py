@@ -1,4 +1,4 @@
-"""Which folders are wrappers, and which are splits: rules 2 and 3 of `data.layout`."""
+"""Find the folders that are wrappers or splits: rules 2 and 3 of `data.layout`."""
 
 from mezzotint.data.naming import (
     WORDS,
@@ -15,7 +15,7 @@ from mezzotint.errors import UserError
 
 
 def wrapped(node: Folder) -> Folder | None:
-    """Return the one folder that is meant by a folder, or None if it is meant itself."""
+    """Return the folder that this folder wraps, or None if it is not a wrapper."""
     filled = node.filled
     if node.images or node.bare or not filled:
         return None
@@ -29,9 +29,9 @@ def wrapped(node: Folder) -> Folder | None:
 
 
 def splits_of(tree: Tree, node: Folder, warnings: list[str]) -> dict[str, dict[str, Folder]]:
-    """Return the splits among the folders of a folder; none where it holds classes, or one class.
+    """Return the splits among the folders of a folder; none if they are classes.
 
-    Raises UserError where a folder may be either, and adds to the warnings where that is likely.
+    Raises UserError if a folder may be either, and adds a warning if the choice may be wrong.
     """
     known = split_folders(folder.name for folder in node.folders)
     found = [folder for folder in node.folders if folder.name in known]
@@ -59,7 +59,7 @@ def _are_classes(
     others: list[Folder],
     warnings: list[str],
 ) -> bool:
-    """Whether folders with names of splits are classes. Raises UserError if that is ambiguous."""
+    """Return whether folders named like splits are classes. Raises UserError if it is ambiguous."""
     here = shown([folder.name for folder in found])
     rest = shown([folder.name for folder in others])
     if others and not trains:
@@ -92,7 +92,7 @@ def _are_classes(
 
 
 def _united(where: str, parts: list[Folder], known: dict[str, tuple[str, str, str]]) -> Folder:
-    """The parts of a split as one folder."""
+    """Merge the parts of a split into one folder."""
     if len(parts) == 1:
         return parts[0]
     numbers = [known[folder.name][2] for folder in parts]
@@ -141,7 +141,7 @@ def splits_inside(node: Folder) -> dict[str, dict[str, Folder]]:
 def splits_by_letter(node: Folder) -> dict[str, dict[str, Folder]]:
     """Return the splits of folders ``trainA``, ``trainB``, ``testA``, ``testB``; or none.
 
-    Their letters are the classes, as CycleGAN has two kinds of images.
+    Their letters are the classes, as in CycleGAN's data sets.
     """
     splits: dict[str, dict[str, Folder]] = {}
     for folder in node.filled:

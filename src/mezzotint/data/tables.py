@@ -1,7 +1,7 @@
-"""The columns of a table beside images: ``metadata.csv`` and ``.jsonl``, as imagefolder has them.
+"""The columns of a table beside images: ``metadata.csv`` or ``.jsonl``, in imagefolder's format.
 
-A table says for each image what else is known of it. `with_columns` makes conditions of the columns
-that a user names.
+A table has further data about each image. `with_columns` turns the columns that a user names into
+conditions.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Asked:
 
     @staticmethod
     def of(condition: Any, labels_from: Any, image_condition: Any) -> Asked:
-        """Return the columns that arguments name; a text may name several, with commas.
+        """Return the columns that arguments name; a string may name several, separated by commas.
 
-        Raises UserError for anything but names.
+        Raises UserError for anything other than names.
         """
         words = [condition] if isinstance(condition, str) else condition or ()
         if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
@@ -72,13 +72,14 @@ NOTHING = Asked()
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """What is known of the images of a source.
+    """Further data about the images of a source.
 
     Attributes:
-        place: What the user calls the table.
+        place: The name of the table in messages.
         values: The columns, with a value for each of ``rows``.
-        rows: The numbers of the source's items that are images: the others are conditions.
-        image: Returns what decodes an image that a column names, and what changes with the image.
+        rows: The indices of the source's items that are images; the other items are conditions.
+        image: Returns a decoder for an image that a column names, and a key that changes with the
+            image.
     """
 
     place: str
@@ -121,8 +122,7 @@ Tabled: TypeAlias = Callable[[str], Table]
 def with_columns(source: Source, asked: Asked) -> Source:
     """Return a source with the columns that a user names as conditions.
 
-    Raises UserError for a source without a table, a column that is not there, and values that are
-    not what they should be.
+    Raises UserError if the source has no table, a column does not exist, or values are wrong.
     """
     if not asked:
         return source
@@ -166,7 +166,7 @@ def with_columns(source: Source, asked: Asked) -> Source:
 
 
 def _items(source: Source, rows: Sequence[int], labels: Sequence[int] | None) -> Iterator[Item]:
-    """Yield the items that are images, with other labels if there are any."""
+    """Yield the items that are images, with new labels if there are any."""
     place = {row: i for i, row in enumerate(rows)}
     for row, item in enumerate(source.items()):
         if row in place:
@@ -207,7 +207,7 @@ def _images(table: Table, name: str) -> columns.Column:
 
 
 def _labels(value: Any) -> list[str]:
-    """Return the labels in a cell: a list, or text with | or ; between them."""
+    """Return the labels in a cell: a list, or text separated by | or ;."""
     if value is None:
         return []
     if isinstance(value, list | tuple | set):
@@ -240,10 +240,10 @@ def of_tree(
     image_column: str,
     image: Callable[[PurePosixPath], tuple[Callable[[], Array], str]],
 ) -> Table:
-    """Return the table of a tree's images: the rows of every metadata file in it.
+    """Return the table of a tree's images, with the rows of every metadata file in it.
 
-    Raises UserError if there is no such file, if it names a file that is not there or one twice, or
-    leaves an image out.
+    Raises UserError if there is no metadata file, or if it names a missing file, names a file twice
+    or lacks an image.
     """
     rows, place = _rows(tree)
     there = {*tree.root.every()}
@@ -281,7 +281,7 @@ def _there(place: str, path: PurePosixPath, there: set[PurePosixPath]) -> PurePo
 
 
 def _rows(tree: Tree) -> tuple[dict[PurePosixPath, dict[str, Any]], str]:
-    """Return the rows of all metadata files by the file that they describe, and their place."""
+    """Return the rows of all metadata files, by the file that they describe, and their paths."""
     found: dict[PurePosixPath, dict[str, Any]] = {}
     places = [
         (folder.path, name)

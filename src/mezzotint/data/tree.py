@@ -35,7 +35,7 @@ class LeftOut:
 
     @staticmethod
     def of(nouns: tuple[str, str], names: Iterable[PurePosixPath]) -> "LeftOut":
-        """Return an entry of some files, which are called one of them or several."""
+        """Make an entry for some files; ``nouns`` name one of them and several."""
         every = sorted(map(str, names))
         return LeftOut(nouns[len(every) > 1], len(every), tuple(every[:3]))
 
@@ -46,7 +46,7 @@ class LeftOut:
 
 @dataclass(eq=False)
 class Folder:
-    """A folder. The paths of its files are relative to the data."""
+    """A folder; the paths of its files are relative to the root of the data."""
 
     name: str
     path: PurePosixPath = field(default_factory=PurePosixPath)
@@ -55,7 +55,7 @@ class Folder:
     others: Names = field(default_factory=list)
 
     def walk(self) -> Iterator["Folder"]:
-        """Yield the folder and all below."""
+        """Yield the folder and all folders below it."""
         yield self
         for folder in self.folders:
             yield from folder.walk()
@@ -66,12 +66,12 @@ class Folder:
 
     @property
     def filled(self) -> list["Folder"]:
-        """The direct subfolders that contain an image at any depth."""
+        """The direct subfolders with an image at any depth."""
         return [folder for folder in self.folders if any(f.images for f in folder.walk())]
 
     @property
     def bare(self) -> list["Folder"]:
-        """The folders directly below that hold no file at any depth."""
+        """The direct subfolders without a file at any depth."""
         return [
             folder
             for folder in self.folders
@@ -84,10 +84,10 @@ class Tree:
     """The files of a data set.
 
     Attributes:
-        place: what the user calls it, for messages.
+        place: its name in messages.
         root: its folders and files.
-        read: gives the content of a file that is not an image.
-        left: what is left out besides files that are not images.
+        read: returns the content of a file that is not an image.
+        left: what else is left out, besides files that are not images.
     """
 
     place: str
@@ -97,7 +97,7 @@ class Tree:
 
 
 def of_folder(path: Path) -> Tree:
-    """Return the files below a folder. Links are followed, but not back to a folder above.
+    """Return the files below a folder. Links are followed, except to a folder above.
 
     Only regular files are opened. Raises UserError for a folder that cannot be read, and for a
     run's own folder.
@@ -137,7 +137,7 @@ def of_archive(
     read: Callable[[PurePosixPath], bytes],
     special: Iterable[PurePosixPath] = (),
 ) -> Tree:
-    """Return the files of an archive, given with their first bytes.
+    """Build the tree of an archive from its files and their first bytes.
 
     Raises UserError for the folder of a run.
     """
@@ -218,9 +218,9 @@ def _is_special(path: Path) -> bool:
 
 
 def _head(path: Path) -> bytes | None:
-    """The first bytes, or None for a link that leads nowhere and a file that is not ours to read.
+    """Return the first bytes, or None for a broken link and a file that we may not read.
 
-    Raises UserError for a fault that may pass: an image would be taken for another file.
+    Raises UserError for a temporary fault, because an image could be mistaken for another file.
     """
     try:
         with path.open("rb") as file:

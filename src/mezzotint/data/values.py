@@ -1,4 +1,4 @@
-"""What the numbers of an image stand for: their type, and the values of black and white."""
+"""The type of an image's values, and the values of black and white."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Values:
 
     @property
     def middle(self) -> float:
-        """The value half-way between black and white; a whole number if the values are integers."""
+        """The value half-way between black and white, rounded if the values are integers."""
         half = (self.low + self.high) / 2
         return half if self.dtype == "float32" else round(half)
 
@@ -51,7 +51,7 @@ class Values:
         return f"{self.dtype} from {self.low:g} to {self.high:g}"
 
     def as_json(self) -> dict[str, Any]:
-        """Return what JSON holds of it: {} for uint8 from 0 to 255, else {"values": {...}}."""
+        """Return the values for JSON: {} for uint8 from 0 to 255, else {"values": {...}}."""
         return {} if self == EIGHT_BIT else {"values": asdict(self)}
 
     def encode(self, images: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class Values:
         return (images.float() - self.low) * (2 / (self.high - self.low)) - 1
 
     def decode(self, x: Tensor) -> Tensor:
-        """Return the images of x: the inverse of `encode`, rounded if integer, within the range."""
+        """Return the images of x: invert `encode`, clamp to the range, and round integer types."""
         x = x.float()
         if self.eight_bit:
             return (127.5 * (x + 1)).round().clamp(0, 255).to(torch.uint8)
@@ -80,15 +80,15 @@ class Values:
         return images if self.eight_bit else EIGHT_BIT.decode(self.encode(images))
 
     def fits_png(self, channels: int) -> bool:
-        """Whether a PNG file can hold images of so many channels as they are."""
+        """Return whether a PNG file can hold images of this many channels without conversion."""
         if self.alpha:
             return self.dtype == "uint8"
         return (self.dtype, channels) in (("uint8", 1), ("uint8", 3), ("uint16", 1))
 
     def visible(self, images: Tensor) -> Tensor:
-        """Return what people look at, uint8 (N, 1 or 3, H, W), of images (N, C, H, W).
+        """Convert images (N, C, H, W) to uint8 (N, 1 or 3, H, W) for people to look at.
 
-        `shown_as` says what it shows.
+        `shown_as` describes the conversion.
         """
         seen = self.in_eight_bits(images)
         channels = seen.shape[1]
@@ -101,7 +101,7 @@ class Values:
         return seen[:, :3] if channels > 3 else seen
 
     def shown_as(self, channels: int) -> str:
-        """Return how `visible` shows images of so many channels; "" if they are as they are."""
+        """Describe how `visible` converts images of this many channels; "" if it does not."""
         scale = "" if self.eight_bit else f"the values from {self.low:g} to {self.high:g} as 0..255"
         which = {1: "", 2: "channels 1 and 2 of 2 as red and green", 3: ""}.get(
             channels, f"channels 1, 2 and 3 of {channels} as red, green and blue"
@@ -110,19 +110,19 @@ class Values:
         return ", ".join(filter(None, [which, scale]))
 
     def rgb(self, images: Tensor) -> Tensor:
-        """Return images (N, C, H, W) as uint8 RGB, for a network of metrics.
+        """Convert images (N, C, H, W) to uint8 RGB, for a feature network.
 
-        Grey is repeated, and other values than 8-bit ones are scaled; `as_rgb` says so. Raises
-        UserError for images of any other number of channels.
+        Grey is repeated, and values that are not 8-bit are scaled; `as_rgb` describes this. Raises
+        UserError unless images have 1 or 3 channels.
         """
         channels = images.shape[1]
         self.as_rgb(channels)
         return self.in_eight_bits(images).expand(-1, 3, -1, -1)
 
     def as_rgb(self, channels: int) -> str:
-        """Return how `rgb` takes images of so many channels; "" if they are RGB.
+        """Describe how `rgb` converts images of this many channels; "" if they are RGB.
 
-        Raises UserError for images that cannot be taken as RGB.
+        Raises UserError for images that cannot be converted to RGB.
         """
         if self.alpha or channels not in (1, 3):
             what = "transparent images" if self.alpha else f"images of {channels} channels"
@@ -139,14 +139,14 @@ EIGHT_BIT = Values()
 
 
 def from_json(state: dict[str, Any]) -> Values:
-    """Return the values that a checkpoint's or a data set's JSON describes; see `as_json`."""
+    """Read the values from the JSON of a checkpoint or data set; see `as_json`."""
     return Values(**state["values"]) if state.get("values") else EIGHT_BIT
 
 
 def stated(
     what: str, dtype: np.dtype[Any], span: Callable[[], tuple[Any, Any]], bounds: Bounds | None
 ) -> tuple[Values, tuple[str, ...]]:
-    """Return the values of an array, and notes about what is converted.
+    """Return the type and range of an array's values, and notes about conversions.
 
     Args:
         what: The array's name.
@@ -155,7 +155,7 @@ def stated(
         bounds: The values of black and white, if the caller states them.
 
     Raises:
-        UserError: A type that is not numeric; values whose range is neither stated nor plain, or
+        UserError: If the type is not numeric, the range is neither stated nor clear, or values lie
             outside the stated range.
     """
     if dtype.kind not in "iuf":
@@ -182,7 +182,7 @@ def stated(
 
 
 def _smallest(dtype: np.dtype[Any], black: float, white: float) -> str:
-    """Return the type to keep values in: their own, or the smallest that holds the range."""
+    """Return the type to store values in: their own, or the smallest that holds the range."""
     whole = dtype.kind in "iu" and black >= 0 and black == int(black) and white == int(white)
     if not whole or white > OF_16_BITS[1]:
         return "float32"

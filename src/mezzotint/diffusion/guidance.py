@@ -48,16 +48,18 @@ def guide(
 ) -> Denoiser:
     """Guide one denoiser away from another: ``x0_u + scale * (x0_c - x0_u)``.
 
-    Where the scale is 1 or 0, only the denoiser that counts is called.
+    If the scale is 1 or 0 at a level, only the denoiser with a nonzero weight is called.
 
     Args:
         cond: The denoiser to guide towards, x0_c: usually the conditional one.
-        uncond: The denoiser to guide away from, x0_u: unconditional, or of a weaker network.
+        uncond: The denoiser to guide away from, x0_u: the unconditional one, or that of a weaker
+            network.
         scale: The guidance scale, or a function ``scale(level)``. 1 is ``cond`` alone, 0 is
             ``uncond`` alone.
-        rescale: In [0, 1]: how far the standard deviation of each guided x0_hat is brought back to
-            that of x0_c, against over-exposure (Lin et al. 2024, arXiv 2305.08891, eqs. 15 and 16).
-        both: Computes the two estimates in one call, where that is possible.
+        rescale: In [0, 1]: how far to bring the standard deviation of each guided x0_hat back to
+            that of x0_c, which prevents over-exposure (Lin et al. 2024, arXiv 2305.08891, eqs. 15
+            and 16).
+        both: Computes both estimates in one call, if that is possible.
 
     Returns:
         The guided denoiser.
@@ -87,7 +89,7 @@ def guide(
 
 
 def doubled(pair: Denoiser) -> Both:
-    """Make ``both`` of a denoiser that takes a doubled batch, the conditional half first."""
+    """Make `guide`'s ``both`` from a denoiser of a doubled batch, the conditional half first."""
 
     def both(x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         cond, uncond = pair(torch.cat([x, x]), level).chunk(2)
@@ -144,7 +146,7 @@ GUIDANCE_SHAPES: Registry[Shape] = Registry(
 
 
 def interval(scale: Scale, low: float, high: float, grid: Sequence[Level]) -> Scale:
-    """Limit a scale to ``low <= sigma / alpha <= high``; elsewhere it is 1.
+    """Apply a scale only where ``low <= sigma / alpha <= high``; elsewhere the scale is 1.
 
     Kynkäänniemi et al. 2024, arXiv 2404.07724. Raises UserError if no level of the grid is inside.
     """
@@ -172,7 +174,7 @@ def along(
     shape: str = "constant",
     within: tuple[float, float] | None = None,
 ) -> Scale:
-    """The scale along a grid, in a shape of GUIDANCE_SHAPES, limited to an interval if given."""
+    """Return the scale along a grid, in a shape of GUIDANCE_SHAPES, within an interval if given."""
     scaled = GUIDANCE_SHAPES[shape](scale, grid)
     return interval(scaled, *within, grid) if within else scaled
 
@@ -186,7 +188,7 @@ def clip(denoise: Denoiser) -> Denoiser:
 
 
 def threshold(denoise: Denoiser, share: float = DYNAMIC) -> Denoiser:
-    """Clamp each x0_hat to [-s, s] and divide by s: a quantile of |x0_hat|, at least 1.
+    """Clamp each x0_hat to [-s, s] and divide by s, a quantile of |x0_hat| that is at least 1.
 
     Dynamic thresholding (Saharia et al. 2022, arXiv 2205.11487, section 2.3).
     """

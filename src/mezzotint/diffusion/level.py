@@ -39,7 +39,7 @@ class Level(Generic[Number]):
 
     @property
     def lam(self: Level[float]) -> float:
-        """``ln(alpha / sigma)``, half the log-SNR: rises as noise falls, infinite at both ends."""
+        """``ln(alpha / sigma)``, half the log-SNR; it rises as noise falls."""
         if not self.sigma or not self.alpha:
             return -math.inf if self.sigma else math.inf
         return math.log(self.alpha / self.sigma)
@@ -55,7 +55,7 @@ class Schedule:
 
     Raises:
         UserError: If the tables have other shapes or types, do not begin with the clean row, are
-            not variance preserving, or hold noise that does not grow from row to row.
+            not variance preserving, or their noise does not grow from row to row.
     """
 
     alpha: Tensor
@@ -84,7 +84,7 @@ class Schedule:
 
     @cached_property
     def angles(self) -> Tensor:
-        """``atan2(sigma, alpha)`` of the rows, (T + 1,): finite from clean to noise."""
+        """``atan2(sigma, alpha)`` of each row, (T + 1,), which is finite in all rows."""
         return torch.atan2(self.sigma, self.alpha)
 
     def __len__(self) -> int:
@@ -92,13 +92,13 @@ class Schedule:
         return len(self.alpha) - 1
 
     def to(self, device: torch.device) -> Schedule:
-        """Copy the tables to a device, for `levels` to read them there in every training step."""
+        """Copy the tables to a device, so that `levels` reads them there in every training step."""
         return Schedule(self.alpha.to(device), self.sigma.to(device))
 
     def levels(self, rows: Tensor, dims: int = 4) -> Level[Tensor]:
         """Look up the float32 levels of a batch of rows (B,), on the tables' device.
 
-        Their tensors have the shape (B, 1, ..., 1), which broadcasts against images of ``dims``
+        The tensors have the shape (B, 1, ..., 1), which broadcasts against images with ``dims``
         axes.
         """
         shape = (-1, *[1] * (dims - 1))
@@ -111,10 +111,10 @@ class Schedule:
         """Choose the levels that a sampler visits.
 
         Args:
-            steps: The number of noisy levels, 1 to T: the denoiser calls of a sampler that makes
-                one a step.
+            steps: The number of noisy levels, 1 to T: the denoiser calls of a sampler with one call
+                per step.
             spacing: A name in SPACINGS, or "knots". Spacings along t visit rows of the table.
-                Spacings along lambda, and knots, visit levels between rows, t included.
+                Spacings along lambda, and knots, visit levels between rows, with t interpolated.
             knots: For the spacing "knots": values of sigma / alpha, strictly falling, that the
                 levels pass through.
 
@@ -148,7 +148,7 @@ class Schedule:
         return grid
 
     def row(self, i: int) -> Level:
-        """The level of row i of the table, 0 to T."""
+        """Return the level in row i of the table, from 0 to T."""
         return Level(i - 1, float(self.alpha[i]), float(self.sigma[i]))
 
     def at(self, lam: float) -> Level:
@@ -175,6 +175,6 @@ class Schedule:
 
 
 def falls(grid: Sequence[Level]) -> bool:
-    """Whether a grid has two levels or more, strictly falling in noise."""
+    """Return whether a grid has at least two levels, strictly falling in noise."""
     steps = [b.sigma * a.alpha < a.sigma * b.alpha for a, b in pairwise(grid)]
     return bool(steps) and all(steps)

@@ -1,4 +1,4 @@
-"""Noise that depends on the seed and the number of the image alone."""
+"""Noise that depends only on the seed and the number of the image."""
 
 from __future__ import annotations
 

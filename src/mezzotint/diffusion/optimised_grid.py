@@ -22,25 +22,25 @@ OTHERS = ("logsnr", "karras")  # spacings that compete with the shortest path
 def optimised(
     denoise: Denoiser, batches: Sequence[Tensor], schedule: Schedule, steps: int, order: int
 ) -> list[float]:
-    """Find the levels from which few steps end nearest to where the flow ends.
+    """Find the levels at which few steps come nearest to the end of the exact flow.
 
     1. Walk each batch of noise to the clean level in FINE steps, uniform in lambda.
     2. Measure the error ``|x~_j - x_j|`` of one step from x_i to every cleaner level j of that
-       walk. The step is DDIM's, or for order 2 and more DPM-Solver++(2M)'s, as if the step before
-       had been as long. It takes no further denoiser calls.
+       walk. The step is DDIM's, or for order 2 and above DPM-Solver++(2M)'s with a previous step of
+       the same length. This needs no further denoiser calls.
     3. Estimate how much of that error is left at the clean level. On Gaussian data of the same
        variance v it shrinks by ``sqrt(v / (alpha_j^2 v + sigma_j^2))``.
-    4. Find the shortest path of ``steps`` edges (dynamic programming, as Watson et al. 2021, arXiv
-       2106.03802, use for the variational bound).
-    5. Errors need not add up, so compare that path with the spacings in OTHERS: the grid that ends
-       nearest to the fine walk wins.
+    4. Find the shortest path of ``steps`` edges by dynamic programming, which Watson et al. 2021
+        (arXiv 2106.03802) use for the variational bound.
+    5. Errors do not exactly add up, so compare that path with the spacings in OTHERS, and choose
+        the grid that ends nearest to the end of the fine walk.
 
     Args:
         denoise: The denoiser, guided and clipped as in sampling.
         batches: Standard normal noise, (B, C, H, W) each.
         schedule: The schedule of the model, of FINE rows or more.
         steps: The number of noisy levels, at most MOST.
-        order: The order of the sampler; above 2 counts as 2.
+        order: The order of the sampler; orders above 2 are treated as 2.
 
     Returns:
         ``steps`` values of sigma / alpha, falling.
@@ -72,11 +72,11 @@ def path(schedule: Schedule, steps: int) -> list[Level]:
 
 
 def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> tuple[Tensor, Tensor]:
-    """Measure what a step between any two levels of the fine path costs.
+    """Measure the cost of a step between any two levels of the fine path.
 
     Returns:
-        The costs, (FINE + 1, FINE + 1) float64, infinite where a step would go back; and the end of
-        the fine path, in the shape of x.
+        The costs, (FINE + 1, FINE + 1) float64, infinite for steps towards more noise; and the end
+        of the fine path, in the shape of x.
     """
     seen: list[tuple[Level, Tensor, Tensor]] = []
 
@@ -100,7 +100,7 @@ def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> tuple
 
 
 def shortest(cost: Tensor, steps: int) -> list[int]:
-    """The nodes, except the last, of the cheapest path of ``steps`` edges from first to last."""
+    """Return the nodes, except the last, of the cheapest path with ``steps`` edges."""
     best = torch.full((len(cost),), math.inf, dtype=cost.dtype)
     best[0] = 0
     came: list[Tensor] = []

@@ -5,7 +5,7 @@ A prediction type is two numbers (p, q) at a level: the network is trained to ou
 
     x0_hat = (q * x - sigma * o) / d          eps_hat = (alpha * o - p * x) / d
 
-so an error of o causes ``-sigma / d`` times that error of x0_hat.
+so an error of o causes an error of x0_hat that is ``-sigma / d`` times as large.
 """
 
 from __future__ import annotations
@@ -36,12 +36,11 @@ SIGMA_DATA = 0.5  # the standard deviation that EDM assumes of the data
 def edm(level: Level[Any]) -> tuple[Any, Any]:
     """The F of Karras et al. 2022, arXiv 2206.00364, table 1.
 
-    With ``sigma_hat = sigma / alpha`` and ``x_hat = x / alpha`` it is trained to be
-    ``(x0 - c_skip x_hat) / c_out``. Here that is ``p = sigma / (sigma_data r)`` and
-    ``q = -alpha sigma_data / r``, with ``r = sqrt(sigma^2 + alpha^2 sigma_data^2)``. So
-    ``d = -r / sigma_data``, and the plain mean squared error is EDM's, of weight ``1 / c_out^2``.
-    EDM's c_in is not needed: the x of a variance-preserving model has a standard deviation between
-    sigma_data and 1 as it is.
+    With ``sigma_hat = sigma / alpha`` and ``x_hat = x / alpha`` it is trained to be ``(x0 - c_skip
+    x_hat) / c_out``. Here that is ``p = sigma / (sigma_data r)`` and ``q = -alpha sigma_data / r``,
+    with ``r = sqrt(sigma^2 + alpha^2 sigma_data^2)``. So ``d = -r / sigma_data``, and the plain
+    mean squared error is EDM's, of weight ``1 / c_out^2``. EDM's c_in is not needed, because x in a
+    variance-preserving model already has a standard deviation between sigma_data and 1.
     """
     r = (level.sigma**2 + level.alpha**2 * SIGMA_DATA**2) ** 0.5
     return level.sigma / (SIGMA_DATA * r), -level.alpha * SIGMA_DATA / r
@@ -71,7 +70,7 @@ def determinant(prediction: str, level: Level[Number]) -> Number | float:
 
 
 def target(prediction: str, x0: Tensor, eps: Tensor, level: Level[Number]) -> Tensor:
-    """What the network is trained to output: ``p * x0 + q * eps``."""
+    """Return the target of the network's output, ``p * x0 + q * eps``."""
     p, q = coefficients(prediction, level)
     return p * x0 + q * eps
 
@@ -138,7 +137,7 @@ def denoiser(
     """Make the denoiser of a network: ``denoise(x, level) -> x0_hat``.
 
     It calls ``net(x, t, labels)``, t being the level's t for every image, float32, and converts the
-    output with `to_x0`. It leaves gradients and the network's mode (train, eval) alone.
+    output with `to_x0`. It does not change gradients or the network's mode (train, eval).
 
     Args:
         net: Any callable ``net(x, t, labels) -> output``: x (B, C, H, W), t (B,), output as x.
@@ -147,8 +146,8 @@ def denoiser(
             another condition of B rows, a dict of such conditions, or None.
 
     Returns:
-        The denoiser, which raises UserError when the network returns something else than a tensor
-        of x's shape, and for another number of labels than images.
+        The denoiser. It raises UserError if the network does not return a tensor of x's shape, or
+        if the numbers of labels and images differ.
 
     Raises:
         UserError: If the prediction is unknown, or the network does not take three arguments.
@@ -198,13 +197,13 @@ def _takes_three(net: Net) -> None:
 
 
 def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
-    """Split a network of 2C output channels into one of C, and the v of its last call.
+    """Split a network with 2C output channels into one with C, and the v of its last call.
 
     ``fraction(x, level) -> v``, in the shape of x. DDPM's learned variance is ``sigma_s^2 tau`` for
-    v = 0, ``sigma_t^2 tau`` for v = 1, and geometrically between for v between (Nichol and
-    Dhariwal 2021, arXiv 2102.09672, eq. 15). The last C channels are ``2 v - 1``; nothing but
-    training keeps them in [-1, 1], as in their paper. Guidance doubles the batch and puts the
-    conditional half first; that half counts.
+    v = 0 and ``sigma_t^2 tau`` for v = 1, with geometric interpolation between them (Nichol and
+    Dhariwal 2021, arXiv 2102.09672, eq. 15). The last C channels are ``2 v - 1``; only training
+    keeps them in [-1, 1], as in their paper. Guidance doubles the batch with the conditional half
+    first, and v comes from that half.
     """
     raw = torch.empty(0)
 
@@ -220,5 +219,5 @@ def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
 
 
 def to_fraction(raw: Tensor) -> Tensor:
-    """``v = (raw + 1) / 2``, in float32 at least: 1/2, the geometric mean, for an untrained 0."""
+    """``v = (raw + 1) / 2``, at least in float32; an untrained 0 gives the geometric mean, 1/2."""
     return (_wide(raw) + 1) / 2

@@ -1,4 +1,4 @@
-"""Schedules: how the noise grows over the T rows of the table."""
+"""Schedules: the growth of the noise over the T rows of the table."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _rows(T: int) -> Tensor:
 
 
 def _line(start: float, end: float, T: int) -> Tensor:
-    """T numbers at equal distances."""
+    """Return T numbers at equal distances."""
     return torch.linspace(start, end, _counted(T), dtype=torch.float64)
 
 
@@ -116,16 +116,16 @@ def cosine(T: int = 1000, s: float = 0.008) -> Schedule:
 
 
 def sigmoid(T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0) -> Schedule:
-    """Make ``alpha_bar_i = f(i) / f(0)`` of a part of the logistic function g.
+    """Make ``alpha_bar_i = f(i) / f(0)`` from a section of the logistic function g.
 
     ``f(i) = g(end / tau) - g((start + i / T * (end - start)) / tau)`` (Jabri et al. 2022, arXiv
     2212.11972; Chen 2023, arXiv 2301.10972). Betas are cut at 0.999.
 
     Args:
         T: The number of noisy rows.
-        start: Where the part of the logistic function begins.
-        end: Where it ends.
-        tau: The temperature; less of it makes the middle steeper.
+        start: The beginning of the section of the logistic function.
+        end: Its end.
+        tau: The temperature; a lower one makes the middle steeper.
 
     Returns:
         The schedule of T + 1 rows.
@@ -187,7 +187,8 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
     """Shift and scale alpha so that row T is pure noise and row 1 stays as it is.
 
     ``alpha_i <- (alpha_i - alpha_T) * alpha_1 / (alpha_1 - alpha_T)`` (Lin et al. 2024, arXiv
-    2305.08891, algorithm 1). An eps-prediction cannot estimate x0 there: predict v, x0 or flow.
+    2305.08891, algorithm 1). An eps-prediction cannot estimate x0 from pure noise: predict v, x0 or
+    flow.
 
     Args:
         schedule: A schedule of two noisy rows or more.
@@ -207,8 +208,8 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
 def shifted(schedule: Schedule, factor: float) -> Schedule:
     """Make the noise of a schedule fit a resolution ``factor`` times as high.
 
-    ``sigma / alpha <- factor * sigma / alpha``: neighbouring pixels of a larger image say the same
-    more often, so it takes more noise to hide them (Hoogeboom et al. 2023, arXiv 2301.11093).
+    ``sigma / alpha <- factor * sigma / alpha``: neighbouring pixels of a larger image are more
+    alike, so more noise is needed to hide them (Hoogeboom et al. 2023, arXiv 2301.11093).
 
     Args:
         schedule: The schedule of the lower resolution.

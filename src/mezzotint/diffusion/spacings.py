@@ -1,4 +1,4 @@
-"""Which levels a grid of n steps visits: rows of the table, or levels between them."""
+"""Spacings: the choice of the n levels that a grid visits, rows of the table or between them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ NOISIEST, CLEANEST = -math.log(80), -math.log(0.002)
 
 
 def leading(n: int, T: int) -> list[int]:
-    """``t_i = i * floor(T / n)``: begins at 0, so it stops short of T - 1 (Song et al. 2020)."""
+    """``t_i = i * floor(T / n)``: it begins at 0 and ends below T - 1 (Song et al. 2020)."""
     return [i * (T // n) for i in range(n)]
 
 
 def trailing(n: int, T: int) -> list[int]:
-    """``t_i = round(i * T / n) - 1``, i = 1..n: ends at T - 1, as it must where row T is noise.
+    """``t_i = round(i * T / n) - 1``, i = 1..n: it ends at T - 1, as needed if row T is pure noise.
 
     Lin et al. 2024, arXiv 2305.08891, Table 2.
     """
@@ -39,15 +39,15 @@ def trailing(n: int, T: int) -> list[int]:
 
 
 def linspace(n: int, T: int) -> list[int]:
-    """``t_i = round(i * (T - 1) / (n - 1))``: both ends (Nichol and Dhariwal 2021)."""
+    """``t_i = round(i * (T - 1) / (n - 1))``, with both ends (Nichol and Dhariwal 2021)."""
     return [round(t) for t in np.linspace(0, T - 1, n).tolist()] if n > 1 else [T - 1]
 
 
 def quadratic(n: int, T: int) -> list[int]:
     """``t_i = floor((i / (n - 1) * sqrt(0.8 T))**2)``, as in DDIM's CIFAR-10 figures (Song 2020).
 
-    With many steps, neighbours near 0 would coincide. The later one then moves up by one, so that
-    every step goes somewhere.
+    With many steps, neighbours near 0 would coincide. The later one is then moved up by one, so
+    that no step has length 0.
     """
     rows: list[int] = []
     for share in (i / (n - 1) for i in range(n)) if n > 1 else [1.0]:
@@ -57,7 +57,7 @@ def quadratic(n: int, T: int) -> list[int]:
 
 
 def along_t(choose: Callable[[int, int], list[int]]) -> Spacing:
-    """Make a spacing of ``choose(n, T)``, which returns n rising values of t in 0..T-1."""
+    """Make a spacing from ``choose(n, T)``, which returns n rising values of t in 0..T-1."""
 
     def spacing(schedule: Schedule, n: int) -> list[Level]:
         return [schedule.row(t + 1) for t in reversed(choose(n, len(schedule)))]
@@ -83,7 +83,7 @@ def karras(n: int, lo: float, hi: float, rho: float = 7.0) -> list[float]:
 
 
 def along_lambda(choose: Callable[[int, float, float], list[float]]) -> Spacing:
-    """Make a spacing of ``choose(n, lo, hi)``, which returns n rising values of lambda.
+    """Make a spacing from ``choose(n, lo, hi)``, which returns n rising values of lambda.
 
     The spacing raises UserError for a schedule that has no level between NOISIEST and CLEANEST.
     """
@@ -103,15 +103,15 @@ def along_lambda(choose: Callable[[int, float, float], list[float]]) -> Spacing:
 
 
 def top(schedule: Schedule) -> float:
-    """The angle ``atan2(sigma, alpha)`` of the last row, or of NOISIEST if that is less."""
+    """Return the angle ``atan2(sigma, alpha)`` of the last row, or of NOISIEST if that is less."""
     return min(float(schedule.angles[-1]), math.atan(math.exp(-NOISIEST)))
 
 
 def angle(schedule: Schedule, n: int) -> list[Level]:
     """``i / n`` of the `top` angle, i = n..1, but no less than that of row 1.
 
-    In steps of equal angle DDIM's error is spread evenly over the levels of normalised data, so
-    that they suit models of few steps. On a cosine schedule they are nearly those of `trailing`.
+    On normalised data, equal steps in angle spread DDIM's error evenly over the levels, which suits
+    few-step models. On a cosine schedule these levels are nearly those of `trailing`.
     """
     high = top(schedule)
     angles = np.linspace(high, max(high / n, float(schedule.angles[1])), n)
@@ -137,11 +137,11 @@ KNOTS, OPTIMISED = "knots", "optimised"
 
 
 def through(knots: Sequence[float], n: int, lo: float, hi: float) -> list[float]:
-    """Choose n values of lambda through knots of ``sigma / alpha``, linear in their logarithm.
+    """Interpolate n values of lambda through knots of ``sigma / alpha``, linearly in the logarithm.
 
-    The grids of Align Your Steps are stretched in this way (Sabour et al. 2024, arXiv 2404.14507).
-    A knot up to one percent outside ``exp(-hi)`` to ``exp(-lo)`` means that end, because published
-    knots are rounded.
+    Sabour et al. 2024 (Align Your Steps, arXiv 2404.14507) adapt their grids to any n in this way.
+    A knot up to one percent outside ``exp(-hi)`` to ``exp(-lo)`` is moved to that end, because
+    published knots are rounded.
 
     Raises:
         UserError: If the knots do not strictly fall, one lies further outside, or there is a single

@@ -1,4 +1,4 @@
-"""Faults in the course of a training, from which others follow: they are looked for first."""
+"""Faults in the course of a training; they come first, because other faults follow from them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
 
 
 def warmed_up(rows: Rows, train: TrainConfig) -> Finding:
-    """Compare the images seen with those over which the learning rate rises from 0."""
+    """Compare the images seen with the length of the warm-up of the learning rate."""
     seen = rows[-1]["images"] if rows else 0
     reached = min(1.0, seen / train.warmup) if train.warmup else 1.0
     never = train.warmup >= train.images
@@ -66,7 +66,7 @@ def warmed_up(rows: Rows, train: TrainConfig) -> Finding:
 def long_enough(train: TrainConfig) -> Finding:
     """Compare the steps of the training with a thousand.
 
-    After fewer, a network that begins at random has hardly learned what noise is.
+    After fewer steps, a randomly initialised network can hardly recognise noise.
     """
     return judge(
         "too short a training",
@@ -78,7 +78,7 @@ def long_enough(train: TrainConfig) -> Finding:
 
 
 def conditional(config: Experiment, data: Prepared) -> Finding:
-    """Check that a network knows the classes that its data has."""
+    """Check that the network is conditioned on classes if the data has any."""
     count = len(data.classes)
     ignored = count > 1 and not config.data.conditional
     guided = f", and the guidance {config.sample.guidance:g} is not applied"

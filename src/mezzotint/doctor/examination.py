@@ -1,7 +1,7 @@
 """The doctor's examination of a run, from its files to the samples of its model.
 
-Each module beside this one holds the checks of one kind and their list, in ``look``: a new check is
-a function there, a line in that list, and its title in `finding.Title`.
+Each other module of this package holds the checks of one kind, and lists them in ``look``. A new
+check is a function, a line in that list, and its title in `finding.Title`.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def diagnose(
         run: A run folder, of a diffusion model or of an autoencoder.
         samples: How many samples to make. More samples show smaller faults. The run's own settings
             are used if they take at most 25 denoiser calls, else 25 steps of DDIM.
-        on_finding: Called with each finding as soon as it is made.
+        on_finding: Called with each finding as soon as it is known.
         on_progress: Called with (what, done, total) while samples are made.
 
     Returns:
-        A list with one `Finding` for each fault that was looked for: ``severity``, ``title``,
+        A list with one `Finding` for each fault that was checked for: ``severity``, ``title``,
         ``measured``, ``cause`` and ``fix``. Its ``wrong``, ``doubtful`` and ``well`` are the
         findings of one severity. It prints as a summary.
 
@@ -71,7 +71,7 @@ def diagnose(
 def examine(
     folder: Path, count: int = 128, follow: Follow = lambda what, done, total: None
 ) -> Iterator[Finding]:
-    """Yield the findings that `diagnose` returns, each as soon as it is made."""
+    """Yield the findings that `diagnose` returns, each as soon as it is known."""
     enough(count)
     yield from course.ordered(_examined(folder, count, follow))
 
@@ -120,7 +120,7 @@ def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
 
 
 def _settings(folder: Path, config: Experiment, facts: dict[str, Any]) -> Iterator[Finding]:
-    """Check the configuration, with a sweep's recommendation where it is in use."""
+    """Check the configuration, including a sweep's recommendation if it is used."""
     pipe: Pipeline | None = None
     with suppress(UserError):  # raised again where the model itself is needed
         pipe = _quietly(load, folder)
@@ -130,7 +130,7 @@ def _settings(folder: Path, config: Experiment, facts: dict[str, Any]) -> Iterat
 
 
 def _quietly(loader: Callable[[Path], T], folder: Path) -> T:
-    """Load without the warnings of damaged checkpoints, which have a finding of their own."""
+    """Load without warnings about damaged checkpoints, which are a finding of their own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return loader(folder)
@@ -148,7 +148,7 @@ def _training_set(config: Any, facts: dict[str, Any]) -> Prepared:
 def _missing(problem: str, resorted: bool = False) -> Finding:
     """Return the finding about whether the training set is there; other checks need it.
 
-    ``resorted`` says that its class folders were sorted letter by letter at the training.
+    ``resorted`` says that the training sorted its class folders as text.
     """
     there = "the training set is there, and has not changed"
     but = ", but its class folders are now sorted by number: the run cannot be resumed" * resorted

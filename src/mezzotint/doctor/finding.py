@@ -1,4 +1,4 @@
-"""What the doctor reports: one finding for each fault that it looked for."""
+"""The doctor's report: one finding for each fault that it checked for."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ SURE = 3.0
 
 @dataclass(frozen=True)
 class Finding:
-    """A fault that the doctor looked for, and whether the run has it.
+    """A fault that the doctor checked for, and whether the run has it.
 
     ``severity`` is "wrong" (no healthy run shows this), "doubtful" (it may be intended, or chance)
     or "well" (the fault was not found). The texts name options as Python's arguments, in
@@ -74,7 +74,7 @@ class Finding:
 
 
 class Findings(list[Finding]):
-    """What the doctor found, in the order in which it looked; printed as a summary."""
+    """The doctor's findings, in the order of the checks; they print as a summary."""
 
     @property
     def wrong(self) -> list[Finding]:
@@ -96,7 +96,7 @@ class Findings(list[Finding]):
         return "\n".join([*faults, *self.summary()])
 
     def summary(self) -> list[str]:
-        """Two lines: the faults that were not found, and how many were."""
+        """Return two lines: the faults that were not found, and the number that were."""
         well = f"looked for and not found: {', '.join(finding.title for finding in self.well)}"
         counts = f"{len(self.wrong) or 'nothing'} wrong, {len(self.doubtful) or 'nothing'} doubtful"
         return [textwrap.fill(well, 100, subsequent_indent="  "), counts]
@@ -111,7 +111,7 @@ def judge(
     wrong: bool = False,
     doubtful: bool = False,
 ) -> Finding:
-    """A finding of that severity; "well" where it is neither."""
+    """Make a finding; its severity is "well" if it is neither wrong nor doubtful."""
     if not (wrong or doubtful):
         return Finding("well", title, measured)
     return Finding("wrong" if wrong else "doubtful", title, measured, cause, fix)

@@ -1,6 +1,7 @@
-"""Faults of an autoencoder, by itself or under a diffusion model.
+"""Faults of an autoencoder, whether alone or part of a latent diffusion model.
 
-``mean`` and ``std`` (B, C, h, w) are the moments of unscaled latents of images uint8 (B, 3, H, W).
+``mean`` and ``std`` (B, C, h, w) are the mean and standard deviation of the unscaled latents of
+images uint8 (B, 3, H, W).
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from mezzotint.run.diffusion import ALIVE, MEAN, STD
 
 
 def look(codec: Latents, data: Prepared, in_diffusion: bool) -> Iterator[Finding]:
-    """Run all checks of an autoencoder, by training images.
+    """Run all checks of an autoencoder, on training images.
 
-    Its scale is checked where a diffusion model works in its latents.
+    The scale of its latents is checked only if a diffusion model works on them.
     """
     images, _ = some(data, DENOISED)
     mean, std = codec.moments(images.to(codec.mean.device))
@@ -49,9 +50,9 @@ def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
     """Check the mean and standard deviation of each channel as the diffusion model sees it.
 
     The schedule assumes data of about unit variance. If latents have a standard deviation of 5, as
-    those of an unscaled autoencoder do, the image is hardly noisy at sigma = 1 (Rombach et al.
-    2022, arXiv 2112.10752, appendix G). The bounds are those of `run.diffusion`: deviations of 1/3
-    to 3, and means within 1.5.
+    is common without scaling, the image is hardly noisy at sigma = 1 (Rombach et al. 2022, arXiv
+    2112.10752, appendix G). The bounds are those of `run.diffusion`: deviations of 1/3 to 3, and
+    means within 1.5.
     """
     centre, spread = channel_moments(mean, std)
     means, spread = (centre - codec.mean) / codec.std, spread / codec.std
@@ -68,9 +69,9 @@ def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
 
 
 def reconstruction(images: Tensor, made: Tensor, factor: int) -> Finding:
-    """Compare the PSNR of reconstructions with that of the means of blocks of f x f pixels.
+    """Compare the PSNR of reconstructions with that of averaging f x f pixels.
 
-    Three channels of latents can hold those means, so an autoencoder with a lower PSNR has learned
+    Three latent channels can store those averages, so an autoencoder with a lower PSNR has learned
     nothing. 20 dB is one standard deviation below Stable Diffusion's 23.4 +- 3.8 (f = 8).
     """
     found = float(psnr(images, made).mean())
@@ -93,10 +94,10 @@ def reconstruction(images: Tensor, made: Tensor, factor: int) -> Finding:
 def dead(mean: Tensor, std: Tensor) -> Finding:
     """Check that no channel is independent of the image.
 
-    A channel is dead if ``Var mean / (Var mean + E std^2)`` is below 0.01, the measure of activity
-    of Burda et al. 2016 (arXiv 1509.00519, section 5.2) for latents of unit variance; or if its
-    deviation is lost beside its mean in half precision. If all are dead the posterior has
-    collapsed.
+    A channel is dead if ``Var mean / (Var mean + E std^2)`` is below 0.01, which is the measure of
+    activity of Burda et al. 2016 (arXiv 1509.00519, section 5.2) for latents of unit variance. It
+    is also dead if its standard deviation is below the rounding error of its mean in half
+    precision. If all channels are dead, the posterior has collapsed.
     """
     centre, spread = channel_moments(mean, std)
     active = mean.var((0, 2, 3)) / spread.square()
@@ -118,7 +119,7 @@ def dead(mean: Tensor, std: Tensor) -> Finding:
 
 
 def exploding(mean: Tensor, std: Tensor, numbers: int) -> Finding:
-    """Compare the KL of an image with all that its bytes can hold: ``numbers * ln 256`` nats."""
+    """Compare the KL of an image with the most its bytes can hold: ``numbers * ln 256`` nats."""
     kl = float(kl_divergence(mean, 2 * std.log()).mean())
     most = numbers * math.log(256)
     return judge(

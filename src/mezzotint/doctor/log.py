@@ -1,7 +1,7 @@
-"""Faults that show in a run's log, where each row is a mean over an interval of steps.
+"""Faults that show in a run's log, whose rows are means over an interval of steps.
 
-Rows are dictionaries as `trainer.state.TrainState.summary` makes them. A check returns None where
-the log has too few rows for it, or where the training has nothing of the kind.
+Rows are the dictionaries that `trainer.state.TrainState.summary` returns. A check returns None if
+the log has too few rows for it, or if it does not apply to the training.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
 
 
 def fine_tuned(config: Configuration) -> bool:
-    """Whether a training begins with the weights of another model."""
+    """Return whether a training starts from the weights of another model."""
     objective = config.objective if isinstance(config, Experiment) else None
     return bool(config.init) or isinstance(objective, DistillationConfig)
 
@@ -50,8 +50,8 @@ def fine_tuned(config: Configuration) -> bool:
 def finite(rows: Rows) -> Finding:
     """Check that every number in the log is finite.
 
-    Training stops before it writes a row of NaN, so it mostly leaves a log that ends too soon: see
-    `unfinished`.
+    Training stops before it writes a row of NaN, so such a run usually has a log that ends too
+    early: see `unfinished`.
     """
     bad = [
         (row["step"], name)
@@ -70,7 +70,7 @@ def finite(rows: Rows) -> Finding:
 
 
 def unfinished(rows: Rows, train: TrainConfig) -> Finding:
-    """Compare the images in the last row with the images that the training was to see."""
+    """Compare the number of images in the last row with the configured length of the training."""
     seen = rows[-1]["images"] if rows else 0
     return judge(
         "unfinished training",
@@ -82,10 +82,10 @@ def unfinished(rows: Rows, train: TrainConfig) -> Finding:
 
 
 def fell(rows: Rows) -> Finding | None:
-    """Check that the loss of the last quarter is below the first by 2 standard errors (1 in 40).
+    """Check that the last quarter's loss is 2 standard errors below the first's (1 in 40).
 
-    The noise of a row is the standard deviation of the difference of neighbouring rows, divided by
-    sqrt(2): von Neumann's estimate (1941), on which a trend has hardly any effect.
+    The noise of a row is estimated as the standard deviation of the differences between
+    neighbouring rows, divided by sqrt(2) (von Neumann 1941). A trend hardly affects this estimate.
     """
     loss = _values(rows, "loss")
     if len(loss) < FEW:
@@ -103,13 +103,13 @@ def fell(rows: Rows) -> Finding | None:
 
 
 def plateau(rows: Rows, train: TrainConfig) -> Finding | None:
-    """Check that the loss fell over the last half, if the learning rate was still high there.
+    """Check that the loss fell over the last half of the log, if the learning rate was high.
 
-    High is at least half of the full rate. The loss is on a plateau if its least-squares slope is
-    not below 0 by 2 standard errors. At a constant rate the loss ends on a floor that comes from
-    the noise of the steps, and lowering the rate to 0 takes it below that floor (Haegele et al.
-    2024, arXiv 2405.18392). This is never more than doubtful: most of a diffusion model's loss
-    cannot be reduced, and samples improve on a plateau too.
+    A rate is high if it is at least half of the full rate. The loss is on a plateau if its
+    least-squares slope is not below 0 by 2 standard errors. At a constant rate the noise of the
+    steps keeps the loss above a floor, and lowering the rate to 0 takes the loss below that floor
+    (Haegele et al. 2024, arXiv 2405.18392). The finding is at most doubtful, because most of a
+    diffusion model's loss is irreducible, and samples improve even on a plateau.
     """
     half = rows[len(rows) // 2 :]
     loss = _values(half, "loss")
@@ -131,10 +131,10 @@ def plateau(rows: Rows, train: TrainConfig) -> Finding | None:
 
 
 def clipped(rows: Rows, train: TrainConfig) -> Finding | None:
-    """Compare the median gradient norm after the warm-up with twice the norm it is clipped to.
+    """Compare the median gradient norm after the warm-up with twice the clipping threshold.
 
-    Pascanu et al. 2013 (arXiv 1211.5063, section 3.2) clip to half to ten times the usual norm. A
-    lower bound limits not only unusually large gradients: it limits every step.
+    Pascanu et al. 2013 (arXiv 1211.5063, section 3.2) clip at half to ten times the usual norm. A
+    lower threshold shortens every step, not only those with unusually large gradients.
     """
     norms = _values([row for row in rows if row["images"] > train.warmup], "grad_norm")
     if len(norms) < FEW:
@@ -151,10 +151,10 @@ def clipped(rows: Rows, train: TrainConfig) -> Finding | None:
 
 
 def exploding(rows: Rows) -> Finding | None:
-    """Compare the median gradient norm of the last quarter with ten times that before.
+    """Compare the median gradient norm of the last quarter with ten times the earlier median.
 
-    The norm varies by about its own size, so a factor of ten is beyond chance, the more so for
-    rows that are means over many steps.
+    The norm varies by about its own size, so a factor of ten is not chance, especially in rows that
+    are means over many steps.
     """
     norms = _values(rows, "grad_norm")
     if len(norms) < FEW:
@@ -172,9 +172,9 @@ def exploding(rows: Rows) -> Finding | None:
 
 
 def slowed(rows: Rows) -> Finding | None:
-    """Compare the median speed of the last quarter with half of that before.
+    """Compare the median speed of the last quarter with half of the earlier median.
 
-    Half is what is left of a machine that one other such process uses too.
+    A training has half its speed when another such process uses the same machine.
     """
     rate = _values(rows, "images_per_second")
     if len(rate) < FEW:
@@ -193,10 +193,10 @@ def slowed(rows: Rows) -> Finding | None:
 def discriminator(rows: Rows) -> Finding | None:
     """Check the discriminator's hinge loss in the last quarter.
 
-    A patch that it misjudges costs 1 or more, so at a loss of 0.1 it is right about nine patches in
-    ten: it has won, and its answer hardly depends on the image. A discriminator that cannot tell
-    answers 0 and has a loss of exactly 1: it has lost if its loss is 1, to within `SURE` standard
-    errors.
+    A misjudged patch costs at least 1, so at a loss of 0.1 the discriminator is right about nine
+    patches in ten. It has then won, and its gradient teaches the decoder little. A discriminator
+    that cannot distinguish the images answers 0, with a loss of exactly 1. It has lost if its loss
+    is 1 to within `SURE` standard errors.
     """
     loss = _values(rows, "discriminator")
     if len(loss) < FEW:
@@ -221,7 +221,7 @@ def discriminator(rows: Rows) -> Finding | None:
 
 
 def adversarial_weight(rows: Rows) -> Finding | None:
-    """Compare the adaptive weight in the last quarter with half of its upper bound, `BOUND`.
+    """Compare the mean adaptive weight in the last quarter with half of its upper bound, `BOUND`.
 
     If the mean is above half of the bound, the weight was near the bound in at least half of the
     steps.
@@ -241,16 +241,16 @@ def adversarial_weight(rows: Rows) -> Finding | None:
 
 
 def _values(rows: Rows, name: str) -> np.ndarray:
-    """The finite values of a column."""
+    """Return the finite values of a column."""
     found = [float(row[name]) for row in rows if name in row]
     return np.array([value for value in found if math.isfinite(value)])
 
 
 def _late(values: np.ndarray) -> np.ndarray:
-    """The last quarter."""
+    """Return the last quarter of some values."""
     return values[-(len(values) // 4) :]
 
 
 def _noise(values: np.ndarray) -> float:
-    """The standard deviation of one row: see `fell`."""
+    """Return the standard deviation of one row: see `fell`."""
     return float((np.diff(values) ** 2).mean() ** 0.5 / 2**0.5) if len(values) > 1 else 0.0

@@ -1,7 +1,8 @@
-"""Faults of a model's samples, seen by comparing them with the training set.
+"""Faults of a model's samples, found by comparing them with the training set.
 
 Images are uint8 (N, 3, H, W); features (N, D) are those of the metrics' network. A difference
-counts if it is beyond `SURE` standard errors, since samples are few, and large enough to be seen.
+counts if it is larger than `SURE` standard errors, because samples are few, and also large enough
+to be seen.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def look(
 
 
 def colour_drift(made: Tensor, data: Tensor) -> Finding:
-    """Compare the mean of each channel of an image, as Cohen's d of samples from the data."""
+    """Compare the channel means of samples and training images, by Cohen's d."""
     pairs = zip(torch.split(made, 1, 1), torch.split(data, 1, 1), strict=True)
     d = [_effect(a, b, lambda x: x.mean((1, 2, 3))) for a, b in pairs]
     worst = max(d, key=abs)
@@ -94,7 +95,7 @@ def colour_drift(made: Tensor, data: Tensor) -> Finding:
 
 
 def grey(made: Tensor, data: Tensor) -> Finding:
-    """Check that samples do not lack colourfulness or contrast, as Cohen's d from the data.
+    """Compare the colourfulness and contrast of samples with the data's, by Cohen's d.
 
     The colourfulness of an image is the standard deviation over a pixel's channels; its contrast is
     the standard deviation of the channels' mean over the pixels.
@@ -115,9 +116,10 @@ def grey(made: Tensor, data: Tensor) -> Finding:
 
 
 def saturated(made: Tensor, data: Tensor) -> Finding:
-    """Compare the share of values at 0 or 255 with the data's, as an angle h between shares.
+    """Compare the share of values at 0 or 255 with the data's, by Cohen's h.
 
-    h is ``2 asin sqrt(p) - 2 asin sqrt(q)``: 0.5 between 0 and 6 %, and between 10 % and 30 %.
+    For shares p and q, h is ``2 asin sqrt(p) - 2 asin sqrt(q)``. It is 0.5 for 0 and 6 %, and for
+    10 % and 30 %.
     """
     shares = [((x == 0) | (x == 255)).float().flatten(1).mean(1) for x in (made, data)]
     p, q = (float(share.mean()) for share in shares)
@@ -134,12 +136,11 @@ def saturated(made: Tensor, data: Tensor) -> Finding:
 
 
 def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor | None) -> Finding:
-    """Compare the mean distance between two samples of a class, in features, with the data's.
+    """Compare the mean feature distance between two samples of a class with the data's.
 
-    At half the distance a quarter of the variance is left, so most of what sets the images of a
-    class apart is gone; at 0.71 half is left. Odena et al. 2017 (arXiv 1610.09585) look for
-    collapsed classes in this way, by SSIM. Without classes, or with too few samples of each, all
-    samples count as one class.
+    At half the distance, samples have a quarter of the data's variance within a class; at 0.71 they
+    have half. Odena et al. 2017 (arXiv 1610.09585) detect collapsed classes in this way, with SSIM.
+    Without classes, or with too few samples of each, all samples count as one class.
     """
     if labels is None or data_labels is None or _pairs(labels).sum() < 100:
         labels, data_labels = torch.zeros(len(made)), torch.zeros(len(data))
@@ -158,10 +159,10 @@ def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor
 
 
 def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Finding:
-    """Check how many samples are nearer to a training image than its own nearest neighbour is.
+    """Count the samples that are nearer to a training image than its own nearest neighbour is.
 
-    Their share is compared, as an angle h (see `saturated`), with that of held-out images, or with
-    `CHANCE` where there are none.
+    Their share is compared, by Cohen's h (see `saturated`), with that of held-out images, or with
+    `CHANCE` if there are none.
     """
     ours = copied(made, training).float()
     theirs = torch.tensor([CHANCE]) if held_out is None else copied(held_out, training).float()
@@ -181,10 +182,11 @@ def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Findin
 
 
 def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels: Tensor) -> Finding:
-    """Check that the package's classifier recognises the class of samples better than chance, 1/K.
+    """Check that the package's classifier recognises classes of samples better than chance, 1/K.
 
-    Chance reaches up to `SURE` standard errors of a binomial above 1/K. The classifier's certainty,
-    the mean of its greatest probability, tells samples of another class from samples of none.
+    An accuracy within `SURE` binomial standard errors of 1/K counts as chance. The classifier's
+    certainty (the mean of its greatest probability) distinguishes samples of a wrong class from
+    samples of no class.
     """
     k = logits.shape[1]
     right, real = (
@@ -209,8 +211,9 @@ def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels:
 def too_few(figures: Path) -> Finding | None:
     """Check that a Frechet distance in the run's figures.jsonl was measured on enough samples.
 
-    With at most as many samples as Inception has features, 2,048, the covariance is singular, and
-    the bias, of 1/N, is as large as what is measured (Chong and Forsyth 2020, arXiv 1911.07023).
+    With at most 2,048 samples, the number of Inception's features, the covariance is singular. The
+    bias, which is proportional to 1/N, is then as large as the distance itself (Chong and Forsyth
+    2020, arXiv 1911.07023).
     """
     if not figures.exists():
         return None
@@ -230,14 +233,14 @@ def too_few(figures: Path) -> Finding | None:
 
 
 def _effect(made: Tensor, data: Tensor, of: Callable[[Tensor], Tensor]) -> float:
-    """Cohen's d of one number an image, in the data's deviations; 0 unless `SURE` and `SEEN`."""
+    """Return Cohen's d for one number per image; 0 unless it exceeds `SURE` and `SEEN`."""
     a, b = of(made.float()), of(data.float())
     apart = float(a.mean() - b.mean())
     return apart / float(b.std() + 1e-6) if abs(apart) > max(SURE * _error(a, b), SEEN) else 0.0
 
 
 def _error(a: Tensor, b: Tensor) -> float:
-    """The standard error of the difference of two means."""
+    """Return the standard error of the difference of two means."""
     return float((a.var() / len(a) + b.var() / len(b)) ** 0.5)
 
 
@@ -246,11 +249,11 @@ def _angle(p: float, q: float) -> float:
 
 
 def _pairs(labels: Tensor) -> Tensor:
-    """Return (N, N), true where two different rows have the same class."""
+    """Return a mask (N, N) of pairs of different rows with the same class."""
     same = labels[:, None] == labels
     return same.fill_diagonal_(False)
 
 
 def _spread(features: Tensor, labels: Tensor) -> float:
-    """The mean distance between two rows of a class."""
+    """Return the mean distance between two rows of a class."""
     return float(torch.cdist(features.double(), features.double())[_pairs(labels)].mean())

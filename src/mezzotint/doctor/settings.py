@@ -19,10 +19,10 @@ def look(
     """Run all checks of the configuration that apply.
 
     Args:
-        config: Its ``sample`` are the settings in use.
-        shape: (C, H, W) of the images, or latents, that the network sees.
-        classes: How many classes the network knows.
-        seen: How many images the training has seen.
+        config: The configuration, whose ``sample`` holds the settings in use.
+        shape: The shape (C, H, W) of the network's input, images or latents.
+        classes: The number of the network's classes.
+        seen: The number of images that the training has seen.
     """
     schedule, how = config.noise.build(), config.sample
     ends = schedule_ends(schedule, shape)
@@ -38,13 +38,15 @@ def look(
 
 
 def signal(level: Level, shape: tuple[int, int, int]) -> float:
-    """``alpha sqrt(H W) / sigma``: how far a white image is from pure noise at a level.
+    """Return ``alpha sqrt(H W) / sigma``, the distance of a white image from pure noise.
 
-    The mean of a channel is alpha times the image's, with noise of sigma / sqrt(H W). The result is
-    the distance of a mean of 1, white, from pure noise in these standard deviations. If it is large
-    the network learns to read the brightness from its input; when sampling starts from pure noise,
-    it reads a wrong one, grey (Lin et al. 2024, arXiv 2305.08891; their case, Stable Diffusion's
-    alpha of 0.068 at 64x64, gives 4.4). Above 1 the brightness shows at times, above `SURE` always.
+    At this level, the mean of a channel is alpha times the image's mean, plus noise with standard
+    deviation sigma / sqrt(H W). The result is the distance of a white image (mean 1) from pure
+    noise in these standard deviations. If it is large, the network learns to read the brightness
+    from its input. When sampling starts from pure noise, it then reads a grey brightness, which is
+    wrong (Lin et al. 2024, arXiv 2305.08891; their case, Stable Diffusion's alpha of 0.068 at
+    64x64, gives 4.4). Above 1 the brightness is sometimes visible in the noise, above `SURE`
+    always.
     """
     return level.alpha / level.sigma * math.sqrt(shape[1] * shape[2])
 
@@ -68,7 +70,7 @@ def schedule_ends(schedule: Schedule, shape: tuple[int, int, int]) -> Finding:
 def sampling_begins(
     first: Level, schedule: Schedule, shape: tuple[int, int, int], how: SampleConfig
 ) -> Finding:
-    """Check that no `signal` is left at the first level of sampling, if the schedule has none."""
+    """If the schedule ends without `signal`, check that sampling begins without it too."""
     shown = signal(first, shape)
     return judge(
         "sampling does not start from noise",
@@ -86,8 +88,9 @@ def eps_of_noise(grid: list[Level], prediction: str, how: SampleConfig) -> Findi
     """Check how much the first step amplifies an error of eps: ``alpha_s sigma_t / alpha_t``.
 
     The error of x0_hat is sigma_t / alpha_t times that of eps, and x_s takes up alpha_s of it. If
-    the product is above 30, an error of 0.03, as trained networks have there (a loss of 0.001), is
-    as large as x itself. Clipping x0_hat bounds the error; other predictions do not amplify it.
+    the product is above 30, the usual error of trained networks at this level, 0.03 (a loss of
+    0.001), becomes as large as x itself. Clipping x0_hat bounds the error. Predictions other than
+    eps do not amplify it.
     """
     t, s = grid[:2]
     grown = s.alpha * t.sigma / t.alpha if t.alpha else float("inf")
@@ -107,8 +110,8 @@ def eps_of_noise(grid: list[Level], prediction: str, how: SampleConfig) -> Findi
 def label_dropout(share: float, how: SampleConfig) -> Finding:
     """Check that labels were dropped in training, if samples are guided.
 
-    Guidance calls the network without a label, which it learns from dropped labels alone. Ho and
-    Salimans 2022 (arXiv 2207.12598) drop 0.1 or 0.2 of them and find 0.5 too many.
+    Guidance calls the network without a label, and only dropped labels train it for that. Ho and
+    Salimans 2022 (arXiv 2207.12598) drop a share of 0.1 or 0.2 of the labels and find 0.5 too many.
     """
     return judge(
         "guidance without label dropout",
@@ -123,8 +126,8 @@ def label_dropout(share: float, how: SampleConfig) -> Finding:
 def halflife(train: TrainConfig, seen: int) -> Finding:
     """Compare the half-life of the averaged weights with the images seen.
 
-    The warm-up limits the half-life to a twentieth of the images seen (`trainer.ema.decay`), so a
-    longer one is not wrong; but the run then had another half-life than its configuration says.
+    The warm-up limits the half-life to a twentieth of the images seen (`trainer.ema.decay`). A
+    longer configured half-life is not wrong, but it was not the one in effect.
     """
     return judge(
         "EMA half-life longer than training",

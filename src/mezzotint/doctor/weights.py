@@ -1,4 +1,4 @@
-"""Faults of a run's weights: damaged, not finite, badly averaged, or no better than a guess."""
+"""Faults of a run's weights: damaged, not finite, badly averaged, or no better than guessing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def look(
 
 @dataclass(frozen=True)
 class Saved:
-    """What the doctor reads of a checkpoint: facts, the averaged weights and the raw ones."""
+    """A checkpoint as the doctor reads it: facts, the averaged weights and the raw ones."""
 
     facts: dict[str, Any]
     ema: Weights
@@ -63,7 +63,7 @@ class Saved:
 
 
 def read(found: Path) -> Saved:
-    """Read a checkpoint; Damaged where what it holds does not fit together."""
+    """Read a checkpoint; raise Damaged if its parts do not fit together."""
     facts = codecs.facts(found, "step", "shape", "classes", "data")
     ema, raw = (checkpoint.tensors(found, name, finite=False) for name in ("ema", "net"))
     if wrong := unmatched(raw, ema):
@@ -72,7 +72,7 @@ def read(found: Path) -> Saved:
 
 
 def checkpoints(folder: Path) -> Finding:
-    """Check every checkpoint: its files against the SHA-256 sums in its manifest, and as read."""
+    """Check that every checkpoint can be read, and matches the SHA-256 sums in its manifest."""
     held = checkpoint.listed(folder) + [p for p in [folder / "best"] if p.exists()]
     damaged = []
     for path in held:
@@ -95,7 +95,7 @@ def checkpoints(folder: Path) -> Finding:
 
 
 def finite(weights: Mapping[str, Weights]) -> Finding:
-    """Check that every number in each set of weights is finite; the sets have names."""
+    """Check that every number in each named set of weights is finite."""
     bad = [
         f"{name}.{key}"
         for name, tensors in weights.items()
@@ -113,7 +113,7 @@ def finite(weights: Mapping[str, Weights]) -> Finding:
 
 
 def levels(schedule: Schedule) -> list[Level]:
-    """The levels of a schedule where sigma / alpha is one of `SIGMAS`."""
+    """Return the levels of a schedule where sigma / alpha is one of `SIGMAS`."""
     return [schedule.at(-math.log(sigma)) for sigma in SIGMAS]
 
 
@@ -121,7 +121,7 @@ def levels(schedule: Schedule) -> list[Level]:
 def denoised(
     pipe: Pipeline, x0: Tensor, eps: Tensor, level: Level, labels: Tensor | None
 ) -> Tensor:
-    """x0_hat of images (B, C, H, W) in that noise, computed in batches of 64."""
+    """Return x0_hat of noisy images (B, C, H, W), computed in batches of 64."""
     parts = []
     for i in range(0, len(x0), 64):
         part = slice(i, i + 64)
@@ -131,10 +131,10 @@ def denoised(
 
 
 def errors(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor | None) -> Tensor:
-    """``|x0_hat - x0|^2 / trivial`` of each image at each of `levels`: (levels, B).
+    """Return ``|x0_hat - x0|^2 / trivial`` of each image at each of `levels`: (levels, B).
 
-    trivial is the error of the better of two guesses: the mean of x0, with an error of its
-    variance, and x / alpha, with an error of sigma^2 / alpha^2.
+    ``trivial`` is the error of the better of two guesses: the mean of x0, whose error is the
+    variance of x0, and x / alpha, whose error is sigma^2 / alpha^2.
     """
     variance = float((x0 - x0.mean((0, 2, 3), keepdim=True)).square().mean())
     found = []
@@ -145,7 +145,7 @@ def errors(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor | None) -> Te
 
 
 def informed(found: Tensor) -> Finding:
-    """Check that the raw network's `errors` are below 1: at a level where not, it knows nothing."""
+    """Check that the raw network's `errors` are below 1, better than guessing, at each level."""
     means = found.mean(1).tolist()
     each = ", ".join(f"{m:.2g} at {s:.2g}" for m, s in zip(means, SIGMAS, strict=True))
     return judge(
@@ -161,15 +161,16 @@ def informed(found: Tensor) -> Finding:
 
 
 def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
-    """Compare the averaged weights with the raw ones: where they are, and what they do.
+    """Compare the averaged weights with the raw ones, by distance and by their errors.
 
-    ``apart`` is ``|ema - raw| / |raw - initial|``, 1 for an average that still is the initial
-    noise. The longest half-life of `trainer.ema`, a twentieth of the images seen, means weights
-    that are 0.072 of the images old on average. If weights move on a straight line, ``apart`` is
-    then 0.07; if they move at random, ``sqrt(0.072 / 2)`` = 0.19. Half is out of reach.
+    ``apart`` is ``|ema - raw| / |raw - initial|``, which is 1 if the average still equals the
+    initial weights. The longest half-life of `trainer.ema` is a twentieth of the images seen; the
+    averaged weights then have a mean age of 0.072 of the images seen. ``apart`` is then 0.07 if
+    weights move on a straight line, and ``sqrt(0.072 / 2)`` = 0.19 if they move at random. A
+    healthy run cannot reach 0.5.
 
-    ``averaged`` and ``raw`` (B,) are the errors of the same images, divided by that of a guess. The
-    average may not lose half of what the raw network has learned, and may lose a tenth only within
+    ``averaged`` and ``raw`` (B,) are the `errors` on the same images. The average is wrong if it
+    loses half of what the raw network has learned, and doubtful if it loses a tenth by more than
     `SURE` standard errors.
     """
     worse = averaged - raw
@@ -192,7 +193,7 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
 def distance(
     averaged: Mapping[str, Tensor], raw: Mapping[str, Tensor], initial: Mapping[str, Tensor]
 ) -> float:
-    """``|ema - raw| / |raw - initial|`` over all weights; 0 where nothing has moved."""
+    """Return ``|ema - raw| / |raw - initial|`` over all weights; 0 if no weight has changed."""
 
     def norm(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
         return math.sqrt(sum(float((a[key] - b[key]).square().sum()) for key in raw))
@@ -202,12 +203,12 @@ def distance(
 
 
 def labels_matter(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor) -> Finding:
-    """Check what the label changes in x0_hat at sigma / alpha = 1.
+    """Check how much the label changes x0_hat at sigma / alpha = 1.
 
-    That is in the middle of where guidance helps (0.3 to 3: Kynkaanniemi et al. 2024, arXiv
-    2404.07724). If conditional and unconditional outputs agree to rounding, 1e-4 of the error, the
-    network does not use the label. If the right label is not better than a wrong one, by 2 standard
-    errors over the same images in the same noise, labels do not describe the images.
+    That is in the middle of the range where guidance helps (0.3 to 3: Kynkaanniemi et al. 2024,
+    arXiv 2404.07724). If conditional and unconditional outputs agree to rounding, 1e-4 of the
+    error, the network does not use the label. If the right label is not better than a wrong one by
+    2 standard errors (on the same images and noise), the labels do not describe the images.
     """
     level, others = levels(pipe.schedule)[-1], (labels + 1) % len(pipe.classes)
     given = denoised(pipe, x0, eps, level, labels)

@@ -1,1 +1,1 @@
-"""What a person looks at: charts, grids of images, HTML pages and progress bars."""
+"""Visible output: charts, grids of images, HTML pages and progress bars."""

@@ -26,7 +26,7 @@ UNDER_WAY: dict[str, str] = {}
 
 
 def on_terminal() -> bool:
-    """Whether the error stream is a terminal, and not a file, a pipe or a notebook."""
+    """Return whether the error stream is a terminal, and not a file, a pipe or a notebook."""
     console = Console(stderr=True)
     return console.is_terminal and not console.is_jupyter
 
@@ -34,9 +34,9 @@ def on_terminal() -> bool:
 def bar(
     unit: str, *more: ProgressColumn, hidden: bool = False, transient: bool = False
 ) -> Progress:
-    """Make a bar that counts a unit; its task has a field `loss`, shown at the end of the line.
+    """Make a bar that counts units; the field `loss` of its task is shown at the end of the line.
 
-    A transient bar is shown on a terminal only, and removed when it is done.
+    A transient bar is shown only on a terminal, and removed when the work is done.
     """
     console = Console(stderr=True)
     return Progress(
@@ -92,6 +92,6 @@ class Follower:
             self.bar = None
 
     def say(self, text: object) -> None:
-        """Print a line where progress bars are drawn, without breaking one."""
+        """Print a line on the stream of the progress bars, above the current bar."""
         self.stop()
         print(text, flush=True)

@@ -1,4 +1,4 @@
-"""The colours of many images, summarised in a few numbers."""
+"""Statistics of the colours of many images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 def channel_statistics(images: np.ndarray) -> dict[str, list[float]]:
     """Return mean and standard deviation of each channel of images (N, H, W, C).
 
-    They are in grey levels where the images are uint8, else in the images' own values.
+    They are in the units of the images: grey levels from 0 to 255 for uint8.
     """
     if images.dtype != np.uint8:
         rows = images.reshape(-1, images.shape[-1]).astype(np.float64)

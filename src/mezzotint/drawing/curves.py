@@ -1,6 +1,7 @@
 """Line charts: one pair of axes for each panel, one line for each series.
 
-In this room matplotlib is imported where something is drawn, so that nothing else waits for it.
+This package imports matplotlib inside the functions that draw, so that other code does not wait for
+it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ Points: TypeAlias = Sequence[tuple[float, float]]
 class Panel:
     """A chart: series by name, and the labels of its axes. ``dashed`` are names of series.
 
-    ``log_y`` makes the axis of values logarithmic if all are above 0 and the largest is three times
-    the smallest; a shorter axis would have hardly a tick.
+    ``log_y`` makes the vertical axis logarithmic if all values are above 0 and the largest is three
+    times the smallest, because a shorter axis would have too few ticks.
     """
 
     series: Mapping[str, Points]
@@ -30,7 +31,7 @@ class Panel:
 
 
 def plot(axes: Any, panel: Panel, colour: Mapping[str, Any]) -> None:
-    """Draw a panel on a pair of axes, each series in the colour of its name."""
+    """Draw a panel on a pair of axes; a series has the colour of its name."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     for name, points in panel.series.items():

@@ -1,4 +1,4 @@
-"""Sheets: many images arranged in one."""
+"""Sheets: images that show many small images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GAP, PAPER, INK = 2, (255, 255, 255), (40, 40, 40)
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """Return the Pillow image of (C, H, W): uint8 grey, RGB or RGBA, or uint16 grey."""
+    """Convert (C, H, W) to a Pillow image: uint8 grey, RGB or RGBA, or uint16 grey."""
     array = image.permute(1, 2, 0).numpy()
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
@@ -33,7 +33,7 @@ def grid(
     labels: Sequence[int] | None = None,
     names: Sequence[str] = (),
 ) -> Image.Image:
-    """Arrange images uint8 (N, C, H, W) in one, with small ones enlarged to about 96 pixels.
+    """Arrange images uint8 (N, C, H, W) in a sheet, with small ones enlarged to about 96 pixels.
 
     With ``labels`` (N,), each class starts a new row of at most 16 images, with its name beside it.
     Without labels, the sheet has about as many rows as columns.

@@ -15,11 +15,11 @@ ACROSS = 3  # panels
 def draw(
     panels: Mapping[str, Values], path: Path, x: str, y: str, what: str, least: bool = True
 ) -> None:
-    """Write panels, each under its name, to an image file; the best cell of all is framed.
+    """Write panels, each under its name, to an image file; the best of all cells is framed.
 
-    Rows are in the order of their first cells, columns in rising order. Light cells are good: low
-    values if ``least``, else high values. The scale is logarithmic if the values are positive and
-    the largest is more than ten times the smallest.
+    Rows are in the order of their first cells, columns in rising order. Light cells are the better
+    ones: low values if ``least`` is set, else high values. The scale is logarithmic if the values
+    are positive and the largest is more than ten times the smallest.
     """
     import matplotlib
     from matplotlib.colors import LogNorm, Normalize

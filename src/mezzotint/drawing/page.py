@@ -35,7 +35,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Faint:
-    """Text that matters less than the text beside it."""
+    """Text in a fainter colour, for secondary information."""
 
     text: str
 
@@ -45,7 +45,7 @@ Cell: TypeAlias = str | Faint | InlineImage
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells, whose first cells name the rows; ``head`` names the columns."""
+    """A table: the first cell of each row is the row's name; ``head`` names the columns."""
 
     rows: Sequence[Sequence[Cell]]
     head: Sequence[str] = ()
@@ -53,7 +53,7 @@ class Table:
 
     @property
     def across(self) -> int:
-        """How many small images stand side by side in a row; 0 for a table without images."""
+        """The number of small images side by side in a row; 0 for a table without images."""
         rows = [[cell.across for cell in row if isinstance(cell, InlineImage)] for row in self.rows]
         return max((sum(row) for row in rows), default=0)
 
@@ -81,9 +81,10 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """Return the page as HTML, with all text escaped and all ids unique.
+    """Render the page as HTML, with all text escaped and all ids unique.
 
-    Names in it may be written in any direction: each cell, and each name of a line, is isolated.
+    Names may be written from right to left, so each cell and each name is isolated from its
+    context.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -100,20 +101,20 @@ def render(page: Page) -> str:
 
 
 def _readable(value: object) -> object:
-    """Write out the marks in a text, such as a class's name, that turn what follows it around."""
+    """Escape the marks in a text that change the writing direction of what follows it."""
     plain = isinstance(value, str) and not hasattr(value, "__html__")
     return without_bidi(str(value)) if plain else value
 
 
 def is_page(path: Path) -> bool:
-    """Whether a file is a page that `render` wrote, of this version or an older one."""
+    """Return whether a file is a page that `render` wrote, in this version or an older one."""
     with path.open("rb") as file:
         head = file.read(2_000).decode(errors="replace")
     return "img-src data:; style-src 'unsafe-inline'" in head
 
 
 def _own(svg: str, name: str) -> Markup:
-    """Return an <svg> with ids of its own, so that one page can hold many."""
+    """Make the ids of an <svg> unique, so that one page can hold many."""
     from markupsafe import Markup
 
     return Markup(re.sub(r'( id="|url\(#| (?:xlink:)?href="#)', rf"\g<1>{name}-", svg))

@@ -1,4 +1,4 @@
-"""Sampling and measuring a model; the samples that it was measured by are kept."""
+"""Sample and measure a model, and keep the samples."""
 
 from mezzotint.evaluation.against import Against, Preparation, images_of, training_set
 from mezzotint.evaluation.autoencoder import of_codec, originals

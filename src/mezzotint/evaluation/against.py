@@ -1,4 +1,4 @@
-"""The images that others are measured against."""
+"""The reference: the images that other images are measured against."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mezzotint.pipeline.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class Preparation:
-    """How data that is not prepared yet is to be prepared; see `prepare`."""
+    """The options for preparing data; see `prepare`."""
 
     split: str | None = None
     size: Size | None = None
@@ -37,31 +37,31 @@ PLAIN = Preparation()
 
 @dataclass(frozen=True, eq=False)
 class Against:
-    """What images are measured against: a data set by name, or a reference's file by its path."""
+    """The reference for a measurement: a data set, or a file of its statistics."""
 
     name: str
     images: Prepared | None = None
 
     @property
     def network(self) -> str:
-        """The name of the feature network to use if the user has not chosen one."""
+        """Return the feature network to use if the user has not chosen one."""
         path = Path(self.name)
         if self.images is not None:
             return choose(self.images.origin)
         return "inception" if path.suffix == ".npz" else read_reference(path).origin.network
 
     def reference(self, network: FeatureNetwork) -> Reference:
-        """Return the reference that a file is. Raises UserError for another file or network."""
+        """Read the reference's file. Raises UserError for another file or network."""
         path = Path(self.name)
         return statistics(path, network) if path.suffix == ".npz" else read_reference(path)
 
     @staticmethod
     def of(data: Any, how: Preparation = PLAIN) -> Against:
-        """Return what the user gave: a data set, images or a reference's file.
+        """Interpret what the user gave: a data set, images or a reference's file.
 
-        Such a file is one of ours (.safetensors), or a .npz of ``mu`` and ``sigma``; all of ``how``
-        but the size, which may be that of the images to measure, is refused for it.
-        Raises UserError as `images_of` does.
+        A reference's file is one that mezzotint wrote (.safetensors), or a .npz of ``mu`` and
+        ``sigma``. With such a file, the only allowed field of ``how`` is the size. Raises UserError
+        as `images_of` does.
         """
         if isinstance(data, str | os.PathLike) and (
             str(data).endswith(".safetensors") or is_statistics(Path(data))
@@ -73,10 +73,10 @@ class Against:
 
 
 def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
-    """Return images to measure or to measure against: a `Prepared`, or what `prepare` takes.
+    """Prepare images to measure, or to measure against, unless they are prepared already.
 
-    It warns of JPEG files: their artefacts are in the features, and no diffusion model draws them.
-    Raises UserError as `prepare` does, and for a preparation of what is prepared already.
+    A warning is given for JPEG files, because their artefacts affect the features. Raises UserError
+    as `prepare` does, and for options of preparation if the data is prepared already.
     """
     found = prepared(data, how)
     files = 0 if isinstance(data, Prepared) else jpegs(found.source, found.split)
@@ -90,9 +90,10 @@ def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
 
 
 def prepared(data: Any, how: Preparation = PLAIN) -> Prepared:
-    """Return data that is prepared already, or prepare it.
+    """Prepare data, unless it is prepared already.
 
-    Raises UserError as `prepare` does, and for a preparation of what is prepared already.
+    Raises UserError as `prepare` does, and for options of preparation if the data is prepared
+    already.
     """
     if isinstance(data, Prepared):
         _refuse(how, "images that are prepared already")
@@ -102,17 +103,18 @@ def prepared(data: Any, how: Preparation = PLAIN) -> Prepared:
 
 
 def called(data: Prepared) -> str:
-    """Return what figures call a data set: its source and split, or its fingerprint."""
+    """Return a data set's name in figures: its source and split, or its fingerprint."""
     if not data.source:
         return f"images {data.fingerprint[:12]}"
     return data.source if data.source.startswith("array:") else f"{data.source} {data.split}"
 
 
 def training_set(folder: Path, pipe: Pipeline) -> Against:
-    """Return what a run or a checkpoint was trained on, un-augmented.
+    """Return the training set of a run or a checkpoint, without augmentation.
 
-    Raises UserError for a model that does not say, and where the data has changed since; for a
-    model that came with the package, whose user may have a copy in another order, it warns.
+    Raises UserError if the model does not record its training set, or if the data has changed. For
+    a shipped model, changed data only causes a warning, because the user's copy may have another
+    order.
     """
     if pipe.data is None or not (folder / "config.json").exists():  # saved by itself
         raise _silent(str(folder))
@@ -124,17 +126,16 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
             f"{pipe.data[:12]})"
         )
         if not shipped.is_shipped(folder):
-            raise UserError(f"{told}: give the same data, or another to measure against as `data`")
-        warnings.warn(f"{told}: no matter if it is the same in another order", stacklevel=2)
+            raise UserError(f"{told}: give the same data, or another reference as `data`")
+        warnings.warn(f"{told}: ignore this if the data is the same in another order", stacklevel=2)
     return Against(f"{c.data} train", found)
 
 
 def own_training_set(pipe: Pipeline, name: str = "") -> Against:
-    """Return what a pipeline was trained on, wherever it was loaded from.
+    """Return the training set of a pipeline, wherever it was loaded from.
 
-    A shipped model has no home; the one that was trained on the same data names its data set.
-    ``name`` is what an error calls the model.
-    Raises UserError as `training_set` does.
+    A pipeline without ``home`` uses the data set of the shipped model that was trained on the same
+    data. ``name`` is the model's name in errors. Raises UserError as `training_set` does.
     """
     homes = [pipe.home] if pipe.home else [shipped.MODELS / name for name in shipped.names()]
     for home in homes:

@@ -36,7 +36,7 @@ def of_codec(
 ) -> tuple[Found, Reconstructions]:
     """Measure an autoencoder by its reconstructions of some images.
 
-    ``name`` and ``precision`` are what figures.jsonl says of it.
+    ``name`` and ``precision`` describe it in figures.jsonl.
     """
     images = originals.images
     assert images is not None
@@ -66,14 +66,15 @@ def of_codec(
 
 
 def originals(path: str | Path | None, data: Any, how: Preparation, count: int | None) -> Against:
-    """Return up to ``count`` images to be given back, with a name.
+    """Return up to ``count`` images to reconstruct, with a name.
 
-    They are of ``data``, a `Prepared` or what `prepare` takes; or where that is None of what the
-    data set of the run or checkpoint at ``path`` holds out from training, or else of that. Raises
-    UserError as `prepare` does, where there is no data to be had, and for fewer than 10.
+    They are from ``data``, a `Prepared` or what `prepare` takes. If that is None, they are the
+    held-out images of the data set of the run or checkpoint at ``path``, or its training images if
+    none are held out. Raises UserError as `prepare` does, if there is no data, and for fewer than
+    10 images.
     """
     if data is None and (how.split, how.range) != (None, None):
-        raise UserError("`split` and `range` are of `data`, which is not given: leave them out")
+        raise UserError("`split` and `range` need `data`: give it, or leave them out")
     if data is None:
         name, found = _held_out(path, how.size)
     else:
@@ -99,12 +100,12 @@ def _held_out(path: str | Path | None, size: Size | None) -> tuple[str, Prepared
 
 
 def spread_out(data: Prepared, count: int) -> Tensor:
-    """Return up to ``count`` images from all over a data set, (n, C, H, W)."""
+    """Return up to ``count`` images, evenly spaced in a data set, (n, C, H, W)."""
     return nchw(data.some(count).images)
 
 
 def _drawn(codec: Latents, images: Prepared, out: Path | None) -> Path | None:
-    """Draw some originals, each above what came back."""
+    """Draw some originals, each above its reconstruction."""
     if out is None:
         return None
     some, path = spread_out(images, SHOWN), out / "reconstructions.png"

@@ -1,4 +1,4 @@
-"""Images read for editing, and what became of them as files."""
+"""Read images for editing, and write the edited images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_images(
     """Read image files to be edited.
 
     Args:
-        paths: The files: of any format that `prepare` reads, or .npy of one image (H, W, C).
+        paths: Image files in any format that `prepare` reads, or .npy files of one image (H, W, C).
         size: Height and width that the images must have, such as ``pipe.size``.
         fit: Scale and crop images of another size, around their centre.
         channels: The channels that the images must have.
@@ -43,7 +43,7 @@ def read_images(
         (N, C, H, W): uint8 RGB by default.
 
     Raises:
-        UserError: A file that cannot be read, or that has another size without ``fit``, or other
+        UserError: If a file cannot be read, has another size and ``fit`` is not set, or has other
             channels or values.
     """
     height, width = size
@@ -79,7 +79,7 @@ def _loaded(path: Path) -> np.ndarray:
 
 
 def _wanted(channels: int, values: Values) -> Wanted:
-    """What files are decoded to for a model of such images."""
+    """Return the format to decode files to, for a model of such images."""
     if values.alpha:
         return Wanted("rgba")
     modes: dict[int, Mode] = {1: "grey", 3: "rgb"}
@@ -97,16 +97,17 @@ def write_edited(
     animate: bool = False,
     values: Values = EIGHT_BIT,
 ) -> Path:
-    """Write edited images to a folder, and beside it a strip of what was given and made.
+    """Write edited images to a folder, and beside it a strip of the originals and results.
 
     The images are ``out/000000.png`` and so on, as `write_samples` writes them; the strip is
-    ``out.png``, and with ``animate`` they are the frames of ``out.webp`` too, there and back.
+    ``out.png``. With ``animate`` the images are also the frames of ``out.webp``, forwards and then
+    backwards.
 
     Args:
-        out: The folder, which must not hold anything yet.
+        out: The folder, which must be empty or not exist.
         images: (N, C, H, W).
-        given: What they were made of, of the same shape, for the strip.
-        mask: What was filled in, (H, W) or (N, H, W), from 0 to 1, for the strip.
+        given: The original images, of the same shape, for the strip.
+        mask: The mask of filled-in pixels, (H, W) or (N, H, W), from 0 to 1, for the strip.
         animate: Whether to write the animation.
         values: The type and the range of the images' values, `Pipeline.values`.
 
@@ -114,7 +115,7 @@ def write_edited(
         The strip's path.
 
     Raises:
-        UserError: Something is there already, or cannot be written.
+        UserError: If something exists at these paths, or they cannot be written.
     """
     folder, strip, film = free_place(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,9 +137,9 @@ def write_edited(
 
 
 def free_place(out: str | Path) -> tuple[Path, Path, Path]:
-    """Return a folder that is free, and the strip and the animation beside it.
+    """Return the paths of the folder, the strip and the animation, if they are free.
 
-    Raises UserError where one of them exists, or the folder holds anything.
+    Raises UserError if the strip or animation exists, or the folder is not empty.
     """
     folder = files.as_folder(out)
     place = folder if folder.name else folder.resolve()  # "." has no name
@@ -152,7 +153,7 @@ def free_place(out: str | Path) -> tuple[Path, Path, Path]:
 
 
 def _shown(mask: Tensor | None, images: Tensor) -> Tensor | None:
-    """A mask as images: white is filled in."""
+    """Convert a mask to images, in which filled-in pixels are white."""
     if mask is None:
         return None
     grey = (255 * mask.float()).round().to(torch.uint8).reshape(-1, 1, *mask.shape[-2:])
@@ -160,6 +161,6 @@ def _shown(mask: Tensor | None, images: Tensor) -> Tensor | None:
 
 
 def _large(image: Image.Image) -> Image.Image:
-    """Small images enlarged to about 256 pixels, for an animation that can be looked at."""
+    """Enlarge small images to about 256 pixels, for an animation."""
     zoom = max(1, 256 // max(image.size))
     return image.resize((zoom * image.width, zoom * image.height), Image.Resampling.NEAREST)

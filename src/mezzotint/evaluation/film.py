@@ -30,7 +30,7 @@ def animate(
     on_step: Callable[[int, int], None] | None = None,
     **settings: Any,
 ) -> Tensor:
-    """Make samples as `Pipeline.sample`, and write the way from noise to image as an animation.
+    """Make samples like `Pipeline.sample`, and write an animation from noise to image.
 
     A frame shows the noisy x of all samples at one level. The last frame shows the samples.
 
@@ -38,17 +38,17 @@ def animate(
         pipe: A model, or a path or name that `load` takes.
         out: The file, .webp or .gif, which must not exist.
         n: How many samples, up to 64.
-        labels: One class for all, or n of them, by number or name; None is every class in turn.
+        labels: One class for all, or n classes, by number or name; None takes all classes in turn.
         seed: Sample i depends on (seed, i) alone.
-        on_step: Called with how many denoiser calls are done, and of how many.
+        on_step: Called with the number of denoiser calls done and the total.
         **settings: The fields of SampleConfig, where they differ from the model's defaults.
 
     Returns:
         The samples, (n, C, H, W).
 
     Raises:
-        UserError: Where ``out`` exists or is no animation's name, for more than 64 samples, and as
-            `Pipeline.sample`.
+        UserError: If ``out`` exists or has another suffix, for more than 64 samples, and as
+            `Pipeline.sample` does.
     """
     pipe, path = pipe if isinstance(pipe, Pipeline) else load(pipe), free_film(out)
     if n > 64:
@@ -66,7 +66,7 @@ def animate(
 
 
 def free_film(out: str | Path) -> Path:
-    """Return the path of an animation. Raises UserError where it exists or has another suffix."""
+    """Check the path of an animation. Raises UserError if it exists or has another suffix."""
     path = Path(out)
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"{path} is not the name of an animation: end it in .webp or .gif")
@@ -77,7 +77,7 @@ def free_film(out: str | Path) -> Path:
 
 
 def write_film(path: Path, frames: Sequence[Image.Image], durations: int | None = None) -> None:
-    """Write frames as an animation that repeats, whole or not at all.
+    """Write frames as a looping animation, atomically.
 
     The last frame stays longer, unless ``durations`` gives the milliseconds of every frame.
     """

@@ -1,6 +1,6 @@
 """A folder of samples: numbered PNG files, with a grid of the first ones next to the folder.
 
-A sample that no PNG can hold, of other values or channels, is a .npy file (H, W, C) beside a PNG
+If PNG cannot store the values or channels of a sample, it is a .npy file (H, W, C) beside a PNG
 that shows it.
 """
 
@@ -51,35 +51,35 @@ def write_samples(
     on_step: Callable[[int, int], None] | None = None,
     **settings: Any,
 ) -> Tensor:
-    """Make samples as `Pipeline.sample`, and write them to a folder.
+    """Make samples as `Pipeline.sample` does, and write them to a folder.
 
-    They are ``out/000000.png`` and so on, whole numbers in the order of the samples. A grid of the
-    first 256 of them, with the class names, is ``out.png``, beside the folder, in which every image
-    may be measured or trained on. Samples that a PNG cannot hold (float32, uint16 of more than one
-    channel, or other channels than grey, RGB and RGBA) are ``out/000000.npy`` and so on, of shape
-    (H, W, C), beside PNG files that show them as ``pipe.values.shown_as`` says.
+    They are ``out/000000.png`` and so on, numbered in the order of the samples. A grid of the first
+    256, with the class names, is ``out.png`` beside the folder, so the folder holds only samples
+    and can be measured or trained on. Samples that a PNG cannot hold (float32, uint16 of more than
+    one channel, or other channels than grey, RGB and RGBA) are ``out/000000.npy`` and so on, of
+    shape (H, W, C), beside PNG files that show them as ``pipe.values.shown_as`` says.
 
     No image is ever removed or replaced. If the folder holds samples of the same model, settings,
-    conditions and seed, those that are missing are made: so a request that was stopped continues,
-    and a larger ``n`` adds to a smaller one. Samples made in any other way are refused.
+    conditions and seed, only the missing samples are made. So the same call continues a request
+    that was stopped, and a larger ``n`` adds samples. A folder with any other samples is refused.
 
     Args:
         pipe: A model, or a path or name that `load` takes.
         out: The folder.
         n: How many samples.
         labels: One class for all, or n of them, by number or name; None is every class in turn.
-        condition: The other conditions, as `Pipeline.sample` takes them.
+        condition: The conditions other than the class, as for `Pipeline.sample`.
         seed: Sample i depends on (seed, i) alone.
-        batch: How many are made at once.
+        batch: The number of samples made at once.
         on_step: Called with how many denoiser calls are done, and of how many.
         **settings: The fields of SampleConfig, where they differ from the model's defaults.
 
     Returns:
-        The samples, (n, C, H, W), those that were in the folder already among them.
+        All n samples, (n, C, H, W), including those that were in the folder already.
 
     Raises:
-        UserError: Where ``out`` is a file's name, or holds samples that were made otherwise or
-            other images, and as `Pipeline.sample`.
+        UserError: If ``out`` is a file, or holds other samples or images, and as `Pipeline.sample`
+            does.
     """
     pipe, out = pipe if isinstance(pipe, Pipeline) else load(pipe), files.as_folder(out)
     Request(n, seed, 0, batch)  # refuses numbers that cannot be
@@ -119,7 +119,7 @@ def write_samples(
 
 
 def grid_of(out: Path) -> Path:
-    """Return where the grid of a folder's samples lies."""
+    """Return the path of the grid of a folder's samples."""
     out = out.resolve()  # "." has no name
     return out.with_name(f"{out.name}.png")
 
@@ -127,7 +127,7 @@ def grid_of(out: Path) -> Path:
 def _made_by(
     pipe: Pipeline, given: Given | None, in_turn: bool, seed: int, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what samples depend on, except how many there are, as JSON stores it."""
+    """Return everything that samples depend on, except their number, for JSON."""
     labels = given[LABEL].tolist() if given and pipe.classes else None
     one = labels[0] if labels and len(set(labels)) == 1 else labels
     others = {} if in_turn else {each.name: _digest(given, each.name) for each in pipe.conditions}
@@ -144,17 +144,17 @@ def _made_by(
 
 
 def _digest(given: Given | None, name: str) -> str:
-    """Return what tells a condition of a request from another: its rows, or one that all share."""
+    """Return a digest of a condition: of its rows, or of the one row that all images share."""
     rows = given[name] if given else torch.empty(0)
     same = len(rows) > 0 and bool((rows == rows[:1]).all())
     return hashlib.sha256((rows[:1] if same else rows).numpy().tobytes()).hexdigest()[:16]
 
 
 def _there(out: Path, made_by: dict[str, Any], values: Values) -> tuple[Tensor, int]:
-    """Return the samples of the same request that a folder holds, and how many were asked for.
+    """Return a folder's samples of the same request, and how many were requested.
 
-    They are (N, C, H, W), from 000000 on to the first that is missing. Raises UserError where the
-    folder holds samples that were made otherwise, or images of anybody else.
+    They are (N, C, H, W), from 000000 up to the first missing number. Raises UserError if the
+    folder holds samples of another request, or other images.
     """
     mark, grid = _mark(out), grid_of(out)
     found = sorted(out.glob("[0-9]" * 6 + ".png"))
@@ -181,7 +181,7 @@ def _short(value: Any) -> str:
 
 
 def _unbroken(found: list[Path]) -> int:
-    """Return how many files there are before the first that is missing."""
+    """Return the number of files before the first missing number."""
     return next((i for i, path in enumerate(found) if int(path.stem) != i), len(found))
 
 
@@ -194,12 +194,12 @@ def _read(path: Path) -> np.ndarray:
         with Image.open(regular(path), formats=["PNG"]) as image:
             array = np.asarray(image)
     except (OSError, SyntaxError, ValueError):
-        raise UserError(f"{path} is damaged: delete it, and it is made again") from None
+        raise UserError(f"{path} is damaged: delete it, and it will be made again") from None
     return array if array.ndim == 3 else array[:, :, None]
 
 
 def _mark(out: Path) -> dict[str, Any]:
-    """Return what the grid of an earlier request records about its samples, or {}."""
+    """Return the settings that the grid of an earlier request records, or {}."""
     mark: Any = {}
     # Not Image.open, which refuses large images.
     with suppress(OSError, SyntaxError, ValueError), PngImageFile(regular(grid_of(out))) as image:
@@ -212,7 +212,7 @@ def _mark(out: Path) -> dict[str, Any]:
 def _save_grid(
     images: Tensor, labels: list[int] | None, pipe: Pipeline, out: Path, mark: dict[str, Any]
 ) -> None:
-    """Save a grid, marked as ours; a crash leaves the old one or the new."""
+    """Save a grid with its settings atomically, so that a crash leaves the old or the new one."""
     shown = images[:GRID]
     names = (*pipe.classes, "any class")  # the null class is the last
     sheet = figures.grid(pipe.values.visible(shown), labels and labels[: len(shown)], names)
@@ -223,7 +223,7 @@ def _save_grid(
 
 
 def save_image(image: Tensor, values: Values, path: Path) -> None:
-    """Save a sample (C, H, W), whole or not at all, if it is not there."""
+    """Save a sample (C, H, W) atomically, unless it exists."""
     if path.exists():
         return
     shown = image

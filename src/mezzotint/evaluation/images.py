@@ -1,4 +1,4 @@
-"""Images measured against others."""
+"""Measure images against other images."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def of_images(
 ) -> Found:
     """Measure images against others, and return the figures.
 
-    ``data`` is what `Against.of` takes and prepares as ``how`` says, or its result. ``facts`` are
-    what figures.jsonl says of the images beside their fingerprint.
+    ``data`` is an `Against`, or what `Against.of` takes with the options ``how``. ``facts`` are
+    written to figures.jsonl beside the fingerprint of the images.
     """
     warn_of_rgb(images.values, images.images.shape[3])
     images = as_rgb(images)

@@ -1,7 +1,7 @@
-"""A model's samples, or any images, measured against a reference.
+"""Measure a model's samples, or any images, against a reference.
 
-The samples that a model is measured by are kept (`evaluation.samples`): an evaluation that was
-stopped goes on where it stood, and one of more samples makes only those that are missing.
+The samples are kept (`evaluation.samples`), so an evaluation that was stopped can continue, and one
+with more samples makes only the missing ones.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ENOUGH = 2_049
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """A feature network, and a data set's statistics in its eyes."""
+    """A feature network, and the reference statistics in its features."""
 
     network: FeatureNetwork
     reference: Reference
@@ -43,16 +43,15 @@ def measure(
     size: tuple[int, int],
     device: torch.device | str = "cpu",
 ) -> Measure:
-    """Return what images of a size (H, W) are measured with: a network and a reference in its eyes.
+    """Return a feature network and its reference, for images of a size (H, W).
 
-    Grey images of the reference, and those of other values than 8-bit ones, are taken as RGB, with
-    a warning.
+    Images of the reference that are grey or not 8-bit are converted to RGB, with a warning.
 
     Args:
         network: A feature network, or the name of one to load.
-        against: What the reference is of.
+        against: The images of the reference.
         size: Height and width of the images to measure.
-        device: What a network is loaded onto.
+        device: The device for a network.
 
     Raises:
         UserError: For a reference that does not fit the network or the images.
@@ -86,10 +85,10 @@ def measure_samples(
     share: Share = ALONE,
     follow: Follow = lambda what, done, total: None,
 ) -> Iterator[tuple[Features, list[Figure]]]:
-    """Measure a model by samples of its classes in turn, at each of the rising counts ``tiers``.
+    """Measure a model by samples of all classes in turn, at each of the rising counts ``tiers``.
 
-    The samples are kept in ``folder``. Yields, for each tier and measure, the features so far and
-    their figures, in the first process alone: the others make their blocks and yield nothing.
+    The samples are kept in ``folder``. For each tier and measure, the first process yields the
+    features so far and their figures. The other processes make their blocks and yield nothing.
     Raises UserError as `metrics.measure` and `Pipeline.sample` do.
     """
     enough(tiers[0])
@@ -132,7 +131,7 @@ def measure_images(
 
 
 def warn_of_few(found: Sequence[Figure], reference: Reference) -> None:
-    """Warn where so few images were measured, or measured against, that it misleads."""
+    """Warn if so few images were measured, or measured against, that the figures mislead."""
     distances = [f for f in found if f.name in [figure_name(m, f.network) for m in ("fd", "sfd")]]
     if not distances:
         return
@@ -147,7 +146,7 @@ def warn_of_few(found: Sequence[Figure], reference: Reference) -> None:
     if 0 < few < ENOUGH:
         warnings.warn(
             f"{reference.origin.name}: {few:,} reference images are fewer than {ENOUGH:,}: the "
-            "Frechet distance to few images is too high too; compare it only with figures against "
-            "the same images",
+            "Frechet distance to few images is too high as well; compare it only with figures "
+            "against the same images",
             stacklevel=2,
         )

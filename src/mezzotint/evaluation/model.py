@@ -1,4 +1,4 @@
-"""A model measured by its samples."""
+"""Measure a model by its samples."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ def of_model(
     precision: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Found:
-    """Measure a model by its samples at each of the rising ``counts``, and return the last figures.
+    """Measure a model by its samples at each of the rising ``counts``; return the last figures.
 
-    ``data`` is what `Against.of` takes and prepares as ``preparation`` says; None is what the model
-    was trained on. ``name`` is what figures.jsonl calls the model. The rest is as in `evaluate`.
+    ``data`` is what `Against.of` takes with the options ``preparation``; None means the model's
+    training set. ``name`` is the model's name in figures.jsonl. The other arguments are those of
+    `evaluate`.
     """
     settings = dict(settings or {})
     how = chosen(pipe.defaults, settings)
@@ -83,7 +84,7 @@ def _ready(
     weaker: Pipeline | str | Path | None,
     precision: str | None,
 ) -> tuple[Pipeline, dict[str, Any]]:
-    """Return the pipeline as it is to be measured, and what figures.jsonl says of it."""
+    """Return the pipeline with the settings to measure, and its facts for figures.jsonl."""
     facts = {"model": name or str(pipe.home or "")}
     if weaker is not None:
         facts["weaker"] = str((weaker.home or "") if isinstance(weaker, Pipeline) else weaker)

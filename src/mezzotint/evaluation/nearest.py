@@ -26,8 +26,8 @@ def draw_nearest(
 ) -> Path | None:
     """Save the first of the measured images with their neighbours, and return the file.
 
-    That is `closest`, as ``out/nearest.png``. Nothing is drawn without a folder, and against a
-    reference's file, which holds no images.
+    The result of `closest` is written to ``out/nearest.png``. Nothing is drawn without a folder, or
+    against a reference's file, which holds no images.
     """
     if out is None or to.images is None:
         return None
@@ -40,7 +40,7 @@ def draw_nearest(
 def closest(features: Features, measure: Measure, images: Tensor, against: Prepared) -> Image:
     """Draw the first of the measured images, each with its five nearest reference images.
 
-    ``images`` uint8 (n, 3, H, W) are those; nearness is in feature space.
+    ``images``, uint8 (n, 3, H, W), are the first measured images. Distances are in feature space.
     """
     n, k = len(images), min(NEAREST, len(against))
     queries = torch.from_numpy(features.pool[:n])

@@ -1,4 +1,4 @@
-"""The functions that mezzotint exports of this room: `evaluate`, `compare` and `fid`."""
+"""The public functions of this package: `evaluate`, `compare` and `fid`."""
 
 from __future__ import annotations
 
@@ -50,46 +50,46 @@ def evaluate(
 ) -> dict[str, Figure]:
     """Measure a model by its samples, or an autoencoder by its reconstructions.
 
-    A model makes samples of its classes in turn, which are compared with the data in the features
-    of a network. Sample i follows from (seed, i) alone. The samples are kept in the cache, so that
-    another measurement of the same model and settings makes only those that are missing. Started by
-    torchrun, all processes make samples, and the first one measures: the others return ``{}``.
+    A model makes samples of all its classes in turn, which are compared with the data in the
+    features of a network. Sample i depends on (seed, i) alone. The samples are kept in the cache,
+    so another measurement of the same model and settings makes only the missing ones. Under
+    torchrun, all processes make samples and the first one measures; the others return ``{}``.
 
     An autoencoder is measured by the distances ``fd``, ``sfd`` and ``kd`` of its reconstructions
-    from the originals, by ``psnr`` in dB, by ``ssim``, and by ``kl``, the posterior's divergence
-    from N(0, I) in nats an image.
+    from the originals, by ``psnr`` in dB, by ``ssim``, and by ``kl``, the divergence of the
+    posterior from N(0, I) in nats per image.
 
     Args:
         pipe: A model or an autoencoder, or a path or name that `load` or `load_codec` takes.
-        data: What to measure against: what `prepare` takes or returns, or the file of a reference.
-            By default what the model was trained on; for an autoencoder, which gives back these
-            images, what its data set holds out from training.
-        samples: How many samples, or how many of the images: a number, or text such as "10k". By
-            default 10,000 samples, or all of the images.
+        data: The reference: anything that `prepare` takes or returns, or the file of a reference.
+            By default it is the model's training set. An autoencoder reconstructs these images; by
+            default they are the held-out images of its data set.
+        samples: The number of samples, or of images to reconstruct: a number, or text such as
+            "10k". By default 10,000 samples, or all images.
         network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
-            default the one in the package that suits the classes.
+            default the packaged network that suits the classes.
         metrics: The names of metrics, of METRICS; by default all of them.
-        split: With a name or a path as ``data``: the part of it.
-        size: With unprepared ``data``: what to scale and crop it to, as `prepare` takes it.
+        split: With a name or a path as ``data``: its split.
+        size: With unprepared ``data``: the size to scale and crop it to, as for `prepare`.
         range: With unprepared ``data``: the values of black and white, as `prepare` takes them.
         seed: The seed of the samples, from 0 on.
         batch: How many samples are made at once.
-        weaker: A weaker model that guides in place of the unconditional network.
-        precision: What a model computes in: "float32", "bf16" or "auto". By default what it was
-            loaded in.
+        weaker: A weaker model that guides instead of the unconditional network.
+        precision: The precision of the model: "float32", "bf16" or "auto". By default the one in
+            which it was loaded.
         out: A folder. Figures are appended to its figures.jsonl, and an image of what was measured
             is drawn there. By default nothing is written.
-        on_progress: Called with what is under way, how much of it is done, and of how many.
+        on_progress: Called with the name of the current work, the amount done, and the total.
         **settings: The fields of SampleConfig, such as ``sampler``, ``steps`` and ``guidance``,
             where they differ from the model's defaults; ``nfe`` may be given instead of
             ``steps``.
 
     Returns:
-        The figures by name: ``fd-cifar10`` or with Inception ``fid``, ``precision`` ... Where two
-        networks give a figure of one name, the network is added to it.
+        The figures by name: ``fd-cifar10`` (``fid`` with Inception), ``precision`` ... If two
+        networks give a figure of the same name, the name of the network is appended.
 
     Raises:
-        UserError: For whatever cannot be measured, before the work where that can be seen.
+        UserError: If something cannot be measured; if possible, before the work begins.
     """
     if wrong := [name for name in settings if name not in sampling.names()]:
         every = [*sampling.names(), *(evaluate.__kwdefaults__ or ())]
@@ -143,33 +143,34 @@ def compare(
 ) -> dict[str, Figure]:
     """Measure images against others, in the features of a network.
 
-    Both are what `prepare` takes or returns: arrays or tensors (N, H, W, C) or (N, C, H, W) of
-    uint8, or floats with their ``range``, a name, a path; ``images_b`` may be the file of a
-    reference too. Grey images are measured as RGB with three equal channels, and other values are
-    scaled to 8 bits, with a warning. The features of ``images_b`` are kept in the cache.
+    Both arguments are anything that `prepare` takes or returns: a name, a path, or arrays or
+    tensors (N, H, W, C) or (N, C, H, W) of uint8, or of float with their ``range``. ``images_b``
+    may also be the file of a reference. Grey images are measured as RGB with three equal channels,
+    and other values are scaled to 8 bits, with a warning. The features of ``images_b`` are kept in
+    the cache.
 
     Args:
         images_a: The images to measure, such as a model's samples.
-        images_b: What they are compared with, such as a test set.
+        images_b: The images to compare them with, such as a test set.
         labels: With an array as ``images_a``: the classes (N,) that the images were made for.
         classes: With labels: the names of the classes.
-        layout: With arrays: the order of their axes, as `prepare` takes it. It holds for both sets,
-            as ``range`` does; where they differ, pass ``mz.prepare(images, ...)``.
+        layout: With arrays: the order of their axes, as for `prepare`. Like ``range``, it applies
+            to both sets; if they differ, pass ``mz.prepare(images, ...)``.
         range: With arrays: the values of black and white, as `prepare` takes them.
         network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
-            default the one in the package that suits the classes.
-        metrics: The names of metrics, of METRICS; by default all of them. ``accuracy`` comes where
-            the classes are known and the network's own.
+            default the packaged network that suits the classes.
+        metrics: The names of metrics, of METRICS; by default all of them. ``accuracy`` is included
+            if the classes are known and the network distinguishes them.
         out: A folder. Figures are appended to its figures.jsonl, and ten of ``images_a`` are drawn
             beside their neighbours in ``images_b``. By default nothing is written.
-        on_progress: Called with what is under way, how much of it is done, and of how many.
+        on_progress: Called with the name of the current work, the amount done, and the total.
 
     Returns:
-        The figures by name, as `evaluate` has them.
+        The figures by name, as from `evaluate`.
 
     Raises:
-        UserError: For images that `prepare` refuses, too few for any metric, other sizes, an
-            unknown network or metric, and weights that cannot be had.
+        UserError: If `prepare` refuses the images, there are too few for any metric, the sizes
+            differ, a network or metric is unknown, or weights are not available.
     """
     asked = Request.of(network, metrics, out, on_progress)
     if (layout, range) != (None, None) and not any(map(_in_memory, (images_a, images_b))):
@@ -198,15 +199,16 @@ def fid(
 ) -> Figure:
     """Return the Frechet inception distance of images from others (arXiv 1706.08500).
 
-    It is `frechet_distance` of the two sets' features, whose number biases it: compare values of
-    equally many images, 50,000 as a rule. The weights of the network of 2015-12-05 are downloaded
-    once, or are the file that $MEZZOTINT_INCEPTION names. ``inception-pytorch-fid`` resizes as the
-    package of that name does. In any other network the distance is no FID, and bears the network's
-    name: ``fid(a, b, network="cifar10").name`` is ``fd-cifar10``.
+    It is the `frechet_distance` of the two sets of features. The number of images biases it, so
+    compare only values for the same number of images, usually 50,000. The weights of the Inception
+    network of 2015-12-05 are downloaded once, or read from the file that $MEZZOTINT_INCEPTION
+    names. ``inception-pytorch-fid`` resizes images as the package pytorch-fid does. With any other
+    network the distance is not an FID, and its name contains the network's: ``fid(a, b,
+    network="cifar10").name`` is ``fd-cifar10``.
 
     Args:
         images_a: The images to measure; see `compare`.
-        images_b: What they are compared with.
+        images_b: The images to compare them with.
         layout: With arrays: the order of their axes; see `compare`.
         range: With arrays: the values of black and white; see `compare`.
         network: The feature network.
@@ -217,7 +219,7 @@ def fid(
         of its 95 % interval.
 
     Raises:
-        UserError: As `compare`, and for weights that cannot be had.
+        UserError: As `compare` does, and if weights are not available.
     """
     if not isinstance(network, str):
         raise UserError(f"`network` is {network!r}: give one name")
@@ -253,9 +255,9 @@ def _images(
     classes: Sequence[str] | None = None,
     **in_memory: Any,
 ) -> Prepared:
-    """Return images prepared. Raises UserError as `prepare`, naming this function's argument.
+    """Prepare images. Raises UserError as `prepare` does, with this function's argument names.
 
-    ``in_memory`` are arguments of `prepare` for images in memory, and left out for others.
+    ``in_memory`` are arguments of `prepare` for images in memory; they are not passed for others.
     """
     if isinstance(images, Prepared):
         for name, value in {"labels": labels, "classes": classes}.items():

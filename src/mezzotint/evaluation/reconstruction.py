@@ -43,17 +43,19 @@ def reconstruct(
 ) -> Reconstructions:
     """Encode images to the posterior's mean, decode them, and compare.
 
-    Figures, each with its 95 % interval: those ``chosen`` of DISTANCES in each measure's network,
-    its reference being of the originals themselves; psnr (dB) and ssim of each image and its
-    reconstruction; kl, the posterior's divergence from N(0, I) before scaling, in nats an image
-    (TAESD's latents are certain, and have none).
+    The figures, each with its 95 % interval, are:
 
-    A perfect autoencoder's distances are 0. The sets are pairs and not independent: the Frechet
-    distances' intervals are by halves of the pairs, not of one set, and kd is `kernel_of_pairs`.
+    - the distances ``chosen`` from DISTANCES, in each measure's network, whose reference is of the
+      originals themselves;
+    - psnr (dB) and ssim of each image and its reconstruction;
+    - kl, the divergence of the posterior from N(0, I) before scaling, in nats per image; TAESD's
+      latents are deterministic and have no kl.
 
-    The latents' statistics are of samples of the posterior, as a diffusion model may see them.
+    The distances of a perfect autoencoder are 0. The two sets are pairs and therefore not
+    independent. So the intervals of the Frechet distances come from halves of the pairs, and kd is
+    `kernel_of_pairs`. The statistics of the latents are those of samples of the posterior.
 
-    Raises UserError for fewer than 10 images, images of other channels than the autoencoder's, and
+    Raises UserError for fewer than 10 images, for images with another number of channels, and for
     a reference of other images.
     """
     count = len(originals.images)

@@ -19,7 +19,7 @@ TIERS = (1_000, 5_000, 10_000, 50_000)
 
 
 def number_of(samples: int | str) -> int:
-    """Return a number of samples: 64, "64", "10k". Raises UserError for anything else."""
+    """Parse a number of samples: 64, "64", "10k". Raises UserError for anything else."""
     text = str(samples).lower().removesuffix("k") if type(samples) in (int, str) else ""
     if not text.isdecimal() or not text.strip("0"):
         raise UserError(f"`samples` is {samples!r}: give 1k, 5k, 10k, 50k or a number")
@@ -30,16 +30,16 @@ def number_of(samples: int | str) -> int:
 
 
 def tiers(samples: int | str) -> list[int]:
-    """Return the sample counts at which figures are computed on the way to a count.
+    """Return the sample counts at which figures are computed, up to the final count.
 
-    Of "5k" they are [1000, 5000].
+    For "5k" they are [1000, 5000].
     """
     count = number_of(samples)
     return [*(tier for tier in TIERS if tier < count), count]
 
 
 def record(path: Path, found: Sequence[Figure], facts: dict[str, Any]) -> None:
-    """Append figures to a file of JSON lines, with the facts that they depend on."""
+    """Append figures, with the facts on which they depend, to a file of JSON lines."""
     row = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": processor(),

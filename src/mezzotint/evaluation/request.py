@@ -26,12 +26,12 @@ FIGURES = "figures.jsonl"
 
 @dataclass(frozen=True)
 class Request:
-    """How to measure something, and what to do with the figures.
+    """The options of a measurement, and the destination of its figures.
 
-    ``networks`` are names of feature networks; without any, the one that suits the reference is
-    used. ``metrics`` are names of metrics; None means all. In the folder ``out`` the figures are
-    appended to figures.jsonl, and an image of what was measured is drawn; None writes nothing.
-    ``follow`` is called with the progress, ``say`` with the figures as they come.
+    ``networks`` are names of feature networks; if empty, the one that suits the reference is used.
+    ``metrics`` are names of metrics; None means all. In the folder ``out`` the figures are appended
+    to figures.jsonl, and an image of what was measured is drawn; None writes nothing. ``follow`` is
+    called with the progress, ``say`` with the figures as they come.
     """
 
     networks: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class Request:
 
     @staticmethod
     def of(network: Any, metrics: Any, out: Any, on_progress: Follow | None) -> Request:
-        """Return what a caller asked for. Raises UserError for arguments of other types."""
+        """Make a request from a caller's arguments. Raises UserError for wrong types."""
         follow = on_progress or Request.follow
         chosen = None if metrics is None else _names("metrics", metrics)
         if not isinstance(out, str | os.PathLike | None):
@@ -55,19 +55,19 @@ class Request:
     ) -> list[FeatureNetwork]:
         """Load the feature networks for images of these classes, measured against ``to``.
 
-        Raises UserError for weights that cannot be had, and for metrics that measure nothing of
-        images of these classes.
+        Raises UserError if weights are not available, or if none of the metrics applies to images
+        of these classes.
         """
         chosen = self.networks or (to.network,)
         anything(METRICS if self.metrics is None else self.metrics, chosen, classes)
         return [network(name, device) for name in chosen]
 
     def check(self, classes: Sequence[str], data: Any) -> None:
-        """Look whether what is asked for can be done, before any work.
+        """Check before any work that the request can be fulfilled.
 
-        ``data`` is what is measured against: its name says which network will do it. Raises
-        UserError for names that do not exist, metrics that measure nothing of images of these
-        classes, and an ``out`` that cannot be written.
+        ``data`` is the reference, whose name determines the default network. Raises UserError if a
+        name does not exist, none of the metrics applies to images of these classes, or ``out``
+        cannot be written.
         """
         metrics = METRICS if self.metrics is None else self.metrics
         named = isinstance(data, str) and not Path(data).suffix
@@ -78,14 +78,14 @@ class Request:
         self.check_out()
 
     def check_out(self) -> None:
-        """Raise UserError where figures could not be kept in ``out``."""
+        """Raise UserError if figures cannot be written to ``out``."""
         if self.out:
             writable(as_folder(self.out) / FIGURES)
 
     def keep(self, figures: Sequence[Figure], facts: dict[str, Any]) -> None:
         """Pass on figures and append them to figures.jsonl. Raises UserError if there are none."""
         if not figures:
-            raise UserError("nothing could be measured of these images: choose other `metrics`")
+            raise UserError("none of the metrics applies to these images: choose other `metrics`")
         self.say(figures)
         if self.out:
             record(self.out / FIGURES, figures, facts)
@@ -93,9 +93,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """The figures of an evaluation, what they are measured against, and the drawn image.
+    """The figures of an evaluation, their reference, and the drawn image.
 
-    Under torchrun the first process alone has figures.
+    Under torchrun only the first process has figures.
     """
 
     figures: Sequence[Figure] = ()
@@ -106,8 +106,8 @@ class Found:
 def by_name(figures: Sequence[Figure]) -> dict[str, Figure]:
     """Return figures by their names.
 
-    Where several networks gave a figure of one name, such as ``precision``, the network is added to
-    the name: ``precision-cifar10``.
+    If several networks gave a figure of the same name, such as ``precision``, the network is
+    appended to the name: ``precision-cifar10``.
     """
     often = Counter(figure.name for figure in figures)
     return {f.name if often[f.name] == 1 else f"{f.name}-{f.network}": f for f in figures}

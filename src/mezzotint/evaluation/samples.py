@@ -1,8 +1,8 @@
-"""The samples that a model is measured by, kept block by block and shared by several processes.
+"""The samples for measuring a model, kept in blocks that several processes share.
 
-A block's samples follow from the seed and their numbers: work that was stopped goes on where it
-stood, more samples take only the blocks that are missing, and the samples are the same however
-many processes made them.
+The samples of a block depend only on the seed and their numbers. So work that was stopped can
+continue, more samples need only the missing blocks, and the samples do not depend on the number of
+processes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Follow = Callable[[str, float, int], None]  # what is under way, how much is don
 
 @dataclass(frozen=True)
 class Share:
-    """One process's part of the work: every ``count``-th block from ``number`` on."""
+    """The blocks of one process: every ``count``-th one, beginning with ``number``."""
 
     number: int = 0
     count: int = 1
@@ -39,7 +39,7 @@ class Share:
 
     @contextmanager
     def first(self) -> Iterator[None]:
-        """Let the first process go ahead, and the others find what it has made."""
+        """Let the first process run before the others, so that they find its results."""
         if self.number:
             self.wait()
         yield
@@ -62,14 +62,14 @@ def join() -> tuple[Share, torch.device]:
 
 
 def key(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> str:
-    """Return a name for all that a model's samples depend on."""
+    """Return a digest of everything that a model's samples depend on."""
     facts = [version("mezzotint"), pipe.prediction, pipe.shape, pipe.classes, str(pipe.net.dtype)]
     told = json.dumps([pipe.digest, *facts, asdict(pipe.settled(how)), seed, batch])
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def kept(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> Path:
-    """Return where in the cache the samples of such an evaluation are kept."""
+    """Return the folder in the cache for the samples of an evaluation."""
     return cache_folder("samples") / key(pipe, how, seed, batch)
 
 
@@ -83,7 +83,7 @@ def make(
     total: int,
     follow: Follow,
 ) -> None:
-    """Make the samples of block i and keep them, whole or not at all."""
+    """Make the samples of block i and save them atomically."""
 
     def on_step(done: int, calls: int) -> None:
         follow("samples", min(i * batch + batch * done / calls, total), total)
@@ -100,7 +100,7 @@ def block(folder: Path, i: int) -> Path:
 
 
 def stored(folder: Path, start: int, end: int, batch: int) -> Iterator[Tensor]:
-    """Yield the samples numbered from start to end, in parts; UserError for a damaged block."""
+    """Yield the samples from start to end, in parts; raise UserError for a damaged block."""
     for i in range(start // batch, -(-end // batch)):
         path = block(folder, i)
         try:

@@ -184,7 +184,7 @@ def test_other_shapes(save, noise, shape, what):
     [
         ([0, 1, 0, 1], "shape (4,) beside 5 images: give one label for each"),
         (np.zeros((5, 1), int), "shape (5, 1) beside 5 images: give one label for each"),
-        ([0, 1, -1, 1, 0], "label -1: count from 0, or give none if unlabelled"),
+        ([0, 1, -1, 1, 0], "label -1: number classes from 0, or give no labels"),
         ([0, 1, 2**40, 1, 0], f"label {2**40}, which is no class: count them from 0"),
     ],
 )
@@ -194,7 +194,7 @@ def test_wrong_labels(save, images, labels, what):
 
 def test_labels_that_are_not_integers(save, images):
     assert refused(save(images=images, labels=np.zeros(5, "f4"))) == (
-        " labels is float32, not integers: give each image's class from 0"
+        " labels is float32, not integers: give each image's class as a number from 0"
     )
 
 

@@ -65,7 +65,7 @@ def test_damaged_files(digits):
     whole = path.read_bytes()
     for content, what in (
         (whole[:-1], "holds 119 bytes for the shape"),
-        (b"\0\0\7\3" + whole[4:], "is no idx file of 3 axes"),
+        (b"\0\0\7\3" + whole[4:], "is not an idx file of bytes with 3 axes"),
         (gzip.compress(whole)[:-9], "is damaged"),
         (whole[:6], "is damaged"),
     ):

@@ -92,7 +92,7 @@ def test_files_without_a_split_are_for_training(tmp_path, files, write_parquet):
 @pytest.mark.parametrize("wrong", [2, -1, None])
 def test_label_without_a_class(tmp_path, files, write_parquet, wrong, cache):
     path = write_parquet(tmp_path / "x.parquet", files[0], [0, 1, 0, wrong, 1], ["a", "b"])
-    with pytest.raises(UserError, match=rf"x\.parquet row 3: label {wrong} is none of its 2"):
+    with pytest.raises(UserError, match=rf"x\.parquet row 3: label {wrong} is outside its 2"):
         prepare(str(path))
     plain = prepare(str(path), conditional=False)
     assert (len(plain), plain.classes) == (5, ())

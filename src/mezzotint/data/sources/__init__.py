@@ -1,4 +1,4 @@
-"""The kinds of data sources: a file each, and a line here."""
+"""The kinds of data sources; each has a file of its own, and a line here."""
 
 from mezzotint.data.source import Kind
 from mezzotint.data.sources import (

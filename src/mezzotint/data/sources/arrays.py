@@ -1,10 +1,10 @@
-"""Images in a .npy or .npz file, the form in which generated samples are saved and scored.
+"""Images in a .npy or .npz file, the format in which generated samples are often saved.
 
-A .npy holds the images; an .npz holds them under `arr_0`, as ADM's evaluator has it, or `images`,
-and labels, where there are any, under `arr_1` or `labels`; or both under `x_train`, `y_train`,
-`x_test` and `y_test`, as keras has them; its other arrays are passed over.
-Images are (N, H, W, C), or (N, H, W) if grey, of uint8, uint16 or float32. Nothing is unpickled; a
-.npy is memory-mapped, and an .npz is read in blocks.
+A .npy file holds the images. A .npz file holds them under `arr_0` (as for ADM's evaluator) or
+`images`, and labels, if any, under `arr_1` or `labels`; or both under keras's names, `x_train`,
+`y_train`, `x_test` and `y_test`. Its other arrays are ignored. Images are (N, H, W, C), or (N, H,
+W) if grey, of uint8, uint16 or float32. Nothing is unpickled; a .npy file is memory-mapped, and a
+.npz file is read in blocks.
 """
 
 import math
@@ -37,15 +37,16 @@ _BLOCK = 1 << 24  # bytes read at a time
 
 
 def arrays(data: str, split: str, conditional: bool = True) -> Source:
-    """The images of a .npy or .npz file, in the order of their rows: all for training, or splits.
+    """Return the images of a .npy or .npz file in their order; without splits all are for training.
 
-    Labels are integers, whose classes are called "0" to the largest, or names, or true and false.
-    Integers of another type than uint8 that lie in 0 to 255 are taken as 8-bit values, and uint16
-    beyond as 16-bit ones; all others need a stated range.
+    Labels are integers, whose classes are called "0" to the largest, or names, or booleans.
+    Integers of other types that lie in 0 to 255 are taken as 8-bit values, and uint16 above 255 as
+    16-bit values. All others need a stated range.
 
     Raises:
-        UserError: another split; a damaged file; no images; another shape or type; labels that are
-            not one integer from 0 for each image; later, from `values()`, no stated range.
+        UserError: If the split does not exist; the file is damaged or has no images; the shape or
+            type is not as above; or the labels are not one integer from 0 for each image.
+            `values()` raises it if the range must be stated.
     """
     path = Path(data)
     images, labels = _find(path, split)
@@ -93,7 +94,7 @@ class _Array:
         return f"{self.path} {self.key}" if self.key else str(self.path)
 
     def blocks(self) -> Iterator[npt.NDArray[Any]]:
-        """The array in pieces along its first axis; one in Fortran's order is a single piece."""
+        """Yield the array in pieces along its first axis; a Fortran-ordered array is one piece."""
         count, *rest = self.shape
         row = math.prod(rest) * self.dtype.itemsize
         rows = count if self.order == "F" else max(1, _BLOCK // row)
@@ -112,7 +113,7 @@ class _Array:
 
 
 def _find(path: Path, split: str) -> tuple[_Array, _Array | None]:
-    """The images and the labels of a split of a file. Raises UserError, and `NoSplit`."""
+    """Return the images and the labels of a split of a file. Raises UserError, or `NoSplit`."""
     if path.suffix.lower() == ".npy":
         if canonical(split) != "train":
             raise no_split(str(path), split, ["train"])
@@ -144,7 +145,7 @@ def _header(path: Path, key: str | None) -> _Array:
         if dtype.hasobject:
             raise UserError(f"{array} holds Python objects, which are not unpickled: save numbers")
         if not dtype.itemsize:
-            raise UserError(f"{array} holds values of no bytes: save it again")
+            raise UserError(f"{array} has a type of 0 bytes: save numbers")
         missing = math.prod(shape) * dtype.itemsize - (size - array.start)
         if missing > 0:
             raise UserError(f"{array} is cut short, {missing:,} bytes are missing: save it again")
@@ -153,7 +154,7 @@ def _header(path: Path, key: str | None) -> _Array:
 
 @contextmanager
 def _opened(path: Path, key: str | None) -> Iterator[tuple[IO[bytes], int]]:
-    """The bytes of a .npy file, or of the one called `key` in an .npz, and how many they are."""
+    """Open a .npy file, or the one called `key` in a .npz file; return it and its size in bytes."""
     with _guard(path):
         if key is None:
             with path.open("rb") as stream:
@@ -197,7 +198,7 @@ def _check_shape(images: _Array) -> None:
 
 
 def _values(images: _Array, bounds: Bounds | None) -> tuple[Values, tuple[str, ...]]:
-    """What the values stand for; see `Source.values`."""
+    """Return the type and range of the values; see `Source.values`."""
     span: tuple[Any, Any] | None = None
 
     def once() -> tuple[Any, Any]:
@@ -213,7 +214,7 @@ def _values(images: _Array, bounds: Bounds | None) -> tuple[Values, tuple[str, .
 
 
 def _classes(labels: _Array, count: int) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
-    """The label of each image, and the names of the classes."""
+    """Return the label of each image, and the names of the classes."""
     keras = str(labels.key).startswith("y_")
     column = keras and labels.shape == (count, 1)  # as it has CIFAR-10's
     check_labels(str(labels), labels.dtype, (count,) if column else labels.shape, count)
@@ -224,7 +225,7 @@ def _classes(labels: _Array, count: int) -> tuple[npt.NDArray[Any], tuple[str, .
 
 
 def _span(array: _Array) -> tuple[Any, Any]:
-    """The least and the greatest value, NaN aside."""
+    """Return the least and the greatest value, ignoring NaN."""
     spans = [
         (np.fmin.reduce(block, axis=None), np.fmax.reduce(block, axis=None))
         for block in array.blocks()

@@ -1,4 +1,4 @@
-"""Images that were prepared from memory, which the cache keeps under their fingerprint."""
+"""Images in memory that were prepared earlier; the cache keeps them by fingerprint."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,14 +15,14 @@ from mezzotint.storage.cache import cache_folder
 
 
 def cached(data: str, split: str) -> Source:
-    """The images that `prepare` was given in memory, all of them for training.
+    """Return images that `prepare` got in memory; all are in the split train.
 
     Args:
         data: `array:` and the first 16 hex digits of their fingerprint.
         split: train.
 
     Raises:
-        UserError: the cache does not hold them, or another split.
+        UserError: If the cache does not hold them, or for another split.
     """
     name = data.removeprefix("array:")
     cache = cache_folder("prepared")
@@ -30,8 +30,7 @@ def cached(data: str, split: str) -> Source:
     found = load(entry) if name.isalnum() else None
     if found is None:
         raise UserError(
-            f"{data} is not, or no longer, in the cache {cache}: "
-            "prepare the images again, from Python"
+            f"{data} is not in the cache {cache}: prepare the images again, from Python"
         )
     if split != "train":
         raise no_split(data, split, ["train"])

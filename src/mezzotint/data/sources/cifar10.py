@@ -1,7 +1,7 @@
-"""CIFAR-10 (Krizhevsky, 2009) from its official archive, downloaded or given, or extracted.
+"""CIFAR-10 (Krizhevsky, 2009) from its official archive, downloaded, given or extracted.
 
-Its files are pickles, which are programs. They are read only if they have the official sums, and
-then by an unpickler that builds no object of numpy's.
+Its files are pickles, and a pickle can run code. They are read only if their checksums are the
+official ones, and by an unpickler that builds no numpy object.
 """
 
 import hashlib
@@ -62,7 +62,8 @@ def cifar10(data: str, split: str) -> Source:
         split: train or test.
 
     Raises:
-        UserError: another split; later, from `items()`, a failed download or a damaged archive.
+        UserError: For another split. `items()` raises it for a failed download or a damaged
+            archive.
     """
     if canonical(split) not in BATCHES:
         raise no_split("cifar10", split, BATCHES)
@@ -81,7 +82,7 @@ def cifar10(data: str, split: str) -> Source:
 
 
 def _copy(path: Path) -> Path | None:
-    """Return the archive or its extracted folder that a path stands for, or None."""
+    """Return the archive or extracted folder at or in a path, or None."""
     if path.is_file():
         return path if _is_archive(path) else None
     if (path / ARCHIVE).is_file():
@@ -94,7 +95,7 @@ def _copy(path: Path) -> Path | None:
 
 
 def _is_archive(path: Path) -> bool:
-    """Whether a file bears the official name, or begins as the official archive does."""
+    """Return whether a file has the official name, or the first bytes of the official archive."""
     if not path.name.lower().endswith((".tar.gz", ".tgz")):
         return False
     if path.name.lower() == ARCHIVE:
@@ -174,7 +175,7 @@ def _batch(read: Read, archive: Path, batch: str) -> Iterator[Item]:
 
 
 def _pixels(data: Any) -> Pixels | None:
-    """The array whose parts a pickle gave, uint8 (ROWS, 3072); None if it is another."""
+    """Build the array uint8 (ROWS, 3072) from the parts that a pickle gave; None if they differ."""
     match data:
         case _Inert(state=(1, shape, _Inert(given=(b"u1", *_)), False, bytes(content))):
             if shape == (ROWS, 3072) and len(content) == ROWS * 3072:
@@ -192,7 +193,7 @@ def _damaged(archive: Path, member: str, why: str) -> UserError:
 
 
 class _Inert:
-    """Stands for what numpy would build: it keeps what a pickle gives it, and does nothing."""
+    """Replaces the objects that numpy would build: it only stores the pickle's arguments."""
 
     state: Any = None
 
@@ -204,10 +205,10 @@ class _Inert:
 
 
 class _PartsOnly(pickle.Unpickler):
-    """Keeps the parts of numpy arrays, as Python 2 wrote them, and refuses every other name.
+    """An unpickler that accepts the parts of Python 2's numpy arrays, and refuses every other name.
 
-    A pickle is a program: whatever it can name, it can call. A dtype of numpy's own is not safe to
-    build: one that a pickle fills makes arrays read memory at addresses of the pickle's choice.
+    A pickle can call whatever it can name. Even building a numpy dtype is not safe: with a crafted
+    dtype, arrays read memory at addresses that the pickle chooses.
     """
 
     known = frozenset(

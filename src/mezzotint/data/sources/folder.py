@@ -1,4 +1,4 @@
-"""A folder of image files, by class or side by side."""
+"""A folder of image files, with or without class folders."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from mezzotint.errors import UserError
 
 
 def folder(data: str, split: str, conditional: bool = True) -> Source:
-    """The images of one split of a folder, as `data.layout` says.
+    """Return the images of one split of a folder; `data.layout` has the rules.
 
     Raises:
-        UserError: no images, no such split, or a folder that may mean two things.
+        UserError: If there are no images or no such split, or if the layout is ambiguous.
     """
     path = Path(data)
 

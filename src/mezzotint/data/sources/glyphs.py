@@ -1,7 +1,7 @@
 """`glyphs`: the embedded data set. Digits in light ink on a dark coloured ground, 32x32 RGB.
 
-Ten classes, "0" to "9", drawn with Pillow's own font in random pose. Image i of a split depends
-on (split, i) alone: its label is i mod 10, the rest comes from a generator with that seed. The
+Ten classes, "0" to "9", drawn with Pillow's own font in random pose. Image i of a split depends on
+(split, i) alone. Its label is i mod 10, and the rest is random with the seed (split, i). The
 columns `rotation` and `hue` say how it was drawn.
 """
 
@@ -28,7 +28,7 @@ _MARGIN = 1.0  # pixels of ground kept clear all around
 
 
 def glyphs(data: str, split: str) -> Source:
-    """The digits of a split: train (20,000) or test (2,000), equally many of each."""
+    """Return the digits of a split: train (20,000) or test (2,000), equally many of each class."""
     if split not in COUNTS:
         raise no_split("glyphs", split, COUNTS)
     count = COUNTS[split]
@@ -43,7 +43,7 @@ KIND = Kind("glyphs", glyphs)
 
 
 def draw(split: str, index: int) -> Pixels:
-    """Image number `index` of a split: uint8 (32, 32, 3)."""
+    """Draw image number `index` of a split: uint8 (32, 32, 3)."""
     u = _drawn(split, index)
     mask = _posed(_stencil(CLASSES[index % 10]), 20 + 6 * u[0], (u[1] - 0.5) / 2, u[2:4])
     hue = u[4]
@@ -57,13 +57,13 @@ def draw(split: str, index: int) -> Pixels:
 
 
 def _drawn(split: str, index: int) -> np.ndarray:
-    """The uniform numbers (10,) that an image follows from."""
+    """Return the uniform random numbers (10,) that determine an image."""
     seed = np.random.SeedSequence((list(COUNTS).index(split), index))
     return np.random.Generator(np.random.PCG64(seed)).random(10)
 
 
 def _table(split: str, count: int) -> Table:
-    """Two columns: `rotation` in degrees, anticlockwise, and the `hue` of the ground in degrees."""
+    """Return the columns `rotation` (anticlockwise) and `hue` (of the ground), in degrees."""
     u = np.array([_drawn(split, index) for index in range(count)])
     values = {
         "rotation": np.degrees((u[:, 1] - 0.5) / 2).tolist(),
@@ -82,7 +82,7 @@ def _items(split: str, count: int) -> Iterator[Item]:
 
 @lru_cache
 def _stencil(digit: str) -> Image.Image:
-    """The digit's coverage, 0 to 255, cut to its ink, `_INK` pixels high."""
+    """Draw the digit's coverage, 0 to 255, cropped to its ink, `_INK` pixels high."""
     font = ImageFont.load_default(size=4 * _INK)
     canvas = Image.new("L", (6 * _INK, 6 * _INK))
     ImageDraw.Draw(canvas).text((_INK, _INK), digit, fill=255, font=font, stroke_width=10)
@@ -91,10 +91,10 @@ def _stencil(digit: str) -> Image.Image:
 
 
 def _posed(stencil: Image.Image, height: float, angle: float, shift: np.ndarray) -> np.ndarray:
-    """Coverage (32, 32) in 0..1 of a digit of a height in pixels, turned by an angle in radians.
+    """Return the coverage (32, 32), 0 to 1, of a digit scaled to a height and turned by an angle.
 
-    `shift` in 0..1 places it horizontally and vertically within the room that its turned box
-    leaves, so that no digit is ever cut.
+    The height is in pixels, the angle in radians. `shift`, 0 to 1, places the digit horizontally
+    and vertically in the free space around its turned box, so that no digit is cut off.
     """
     cos, sin = np.cos(angle), np.sin(angle)
     zoom = stencil.height / height  # stencil pixels to a pixel of the image

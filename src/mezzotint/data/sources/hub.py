@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face Hub: parquet files, in whichever folder they lie."""
+"""Data sets of the Hugging Face Hub: parquet files in any one folder."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,8 +15,9 @@ def hub(data: str, split: str) -> Source:
     """Return the images of one split of `hub:OWNER/NAME`; only that split is downloaded.
 
     Raises:
-        NoSplit: it has no parquet files of the split.
-        UserError: it cannot be fetched, has such files in several folders, or as `parquet`.
+        NoSplit: If it has no parquet files of the split.
+        UserError: If it cannot be fetched, has such files in several folders, or `parquet` refuses
+            it.
     """
     return _opened(data, split, parquet)
 

@@ -27,10 +27,10 @@ Files = dict[str, dict[str, Path]]
 
 
 def mnist(data: str, split: str) -> Source:
-    """The images of one split of a folder of idx files: grey.
+    """Return the images of one split of a folder of idx files; they are grey.
 
     Raises:
-        UserError: no such split, a file that is missing, damaged or of another kind.
+        UserError: If there is no such split, or if a file is missing, damaged or of another kind.
     """
     place = _place(Path(data))
     files = _files(place) if place else {}
@@ -59,7 +59,7 @@ def mnist(data: str, split: str) -> Source:
 
 
 def _files(folder: Path) -> Files:
-    """The files of a folder by split and by what they hold."""
+    """Return the files of a folder by split, and by whether they hold images or labels."""
     found: Files = {}
     for path in sorted(folder.iterdir()):
         if path.is_file() and (match := _NAME.fullmatch(path.name)):
@@ -73,7 +73,7 @@ def _files(folder: Path) -> Files:
 
 
 def _place(path: Path) -> Path | None:
-    """The folder of idx files that a path means: itself, or one that torchvision makes."""
+    """Return the folder of idx files for a path: itself, or torchvision's folder below it."""
     for folder in (path, path / "raw", *sorted(path.glob("*/raw"))):
         if folder.is_dir() and any(_NAME.fullmatch(file.name) for file in folder.iterdir()):
             return folder
@@ -88,7 +88,7 @@ KIND = Kind("a folder of MNIST's idx files", mnist, _takes)
 
 
 def _read(path: Path, axes: int) -> tuple[tuple[int, ...], bytes]:
-    """The lengths of the axes, and the bytes."""
+    """Read the shape, and the bytes."""
     try:
         content = read_file(path, _MOST)
         if content.startswith(b"\x1f\x8b"):
@@ -96,7 +96,7 @@ def _read(path: Path, axes: int) -> tuple[tuple[int, ...], bytes]:
                 content = stream.read(_MOST + 1)
         check_size(len(content), _MOST)
         if content[:4] != bytes([0, 0, 8, axes]):
-            raise ValueError(f"it is no idx file of {axes} axes of bytes")
+            raise ValueError(f"it is not an idx file of bytes with {axes} axes")
         shape = struct.unpack_from(f">{axes}I", content, 4)
         values = content[4 + 4 * axes :]
         if len(values) != np.prod(shape):

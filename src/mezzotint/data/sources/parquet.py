@@ -3,7 +3,7 @@
 Column `image` (or `img`) is a struct with the `bytes` of an image file; column `label` (or
 `labels`, `fine_label`), where there is one, is an integer whose class names are in the schema's
 metadata, or the name of the class, or true or false. A column in which every label is -1 or
-missing, as in test sets whose labels are secret, counts as none.
+missing, as in test sets with secret labels, is ignored.
 """
 
 import hashlib
@@ -40,18 +40,18 @@ _BATCH = 256  # rows held at a time
 
 
 def parquet(data: str, split: str, conditional: bool = True) -> Source:
-    """The images of one split of a parquet file, or of a folder of them.
+    """Return the images of one split of a parquet file, or of a folder of them.
 
     The folder may be a clone of a repository of the hub, in which one folder holds the files.
 
-    In a folder, a split is the files whose names start with its name, in any case, and no letter
-    after it. A single file, and files that name no split, are all for training. Classes
-    without names in the metadata are called "0" to the largest label.
+    In a folder, a split consists of the files whose names start with the split's name, in upper or
+    lower case, not followed by a letter. A single file, and files that name no split, are for
+    training. Classes without names in the metadata are called "0" to the largest label.
 
     Raises:
-        UserError: pyarrow is missing, no such split, a split of which files are missing, a damaged
-            file, a missing or mistyped column, a label without a class; only if `conditional` for
-            what is wrong with the labels alone.
+        UserError: If pyarrow is missing; the split does not exist or lacks files; a file is
+            damaged; or a column is missing or has a wrong type. Faulty labels raise it only if
+            `conditional`.
     """
     arrow = _pyarrow()
     path = _place(Path(data)) or Path(data)
@@ -85,7 +85,7 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
 
 
 def _table(place: str, files: list[Path], image: str, count: int, image_column: str) -> Table:
-    """The other columns, each of which is read when it is asked for."""
+    """Return the other columns, each of which is read when it is needed."""
     arrow = _pyarrow()
 
     def read(name: str) -> list[Any]:
@@ -109,7 +109,7 @@ def _table(place: str, files: list[Path], image: str, count: int, image_column: 
 
 
 def _place(path: Path) -> Path | None:
-    """The file, or the folder of files, that a path means; None where it means neither.
+    """Return the parquet file, or the folder of them, for a path; None if there is neither.
 
     That is the one folder at or below the path that holds parquet files, if there is one and there
     are no image files.
@@ -204,7 +204,7 @@ def _open(arrow: Any, file: Path) -> Any:
         return arrow.parquet.ParquetFile(file)
     except UnicodeEncodeError:
         raise UserError(
-            f"the path {file} is not UTF-8, and parquet files are opened under no other: rename it"
+            f"the path {file} is not UTF-8, and pyarrow opens no other names: rename it"
         ) from None
     except (arrow.ArrowException, OSError, UnreadableImage) as error:
         raise _damaged(file, error) from None
@@ -239,9 +239,9 @@ def _check(arrow: Any, file: Path, table: Any, image: str) -> None:
 
 
 def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tuple[str, ...]:
-    """The names of the classes; none where every label is -1 or missing.
+    """Return the names of the classes; there are none if every label is -1 or missing.
 
-    Raises `Unlabelled` for labels that are no classes, or not the same in all files.
+    Raises `Unlabelled` if labels are not classes, or if the files differ in their classes.
     """
     known = _class_names(tables[0], label)
     rows: list[tuple[Path, int, Any]] = []
@@ -270,7 +270,7 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
     for file, row, value in rows:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
             raise Unlabelled(
-                f"{file} row {row}: label {value} is none of its {count} classes "
+                f"{file} row {row}: label {value} is outside its {count} classes "
                 f"(0 to {count - 1}): remove the row, give it its class, or pass "
                 "`conditional=False` to take all without classes"
             )

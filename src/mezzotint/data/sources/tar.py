@@ -33,13 +33,13 @@ Places = dict[PurePosixPath, tuple[int, int]]
 
 
 def tar(data: str, split: str, conditional: bool = True) -> Source:
-    """The images of one split of a tar, laid out as a folder is.
+    """Return the images of one split of a tar, which has the layout of a folder.
 
-    A compressed tar is read from its beginning each time, and is kept on the disk uncompressed
-    while its images are decoded.
+    A compressed tar can only be read from its beginning, so an uncompressed copy is kept on the
+    disk while its images are decoded.
 
     Raises:
-        UserError: as `folder`, or a broken tar.
+        UserError: If `folder` raises it, or the tar is broken.
     """
     path = Path(data)
     places: Places = {}
@@ -92,7 +92,7 @@ KIND = Kind("a .tar or .tar.gz", tar, _takes, _plain)
 
 @contextmanager
 def _guarded(path: Path) -> Iterator[None]:
-    """Turn what a broken tar raises into one line."""
+    """Turn the exceptions of a broken tar into a UserError."""
     try:
         yield
     except UserError:
@@ -130,7 +130,7 @@ def _opened(path: Path, places: Places, end: int) -> Reader:
 
 
 def _check_room(path: Path, needed: int) -> None:
-    """Raise UserError unless the disk of temporary files has room for a tar, decompressed."""
+    """Raise UserError unless the disk of temporary files has room for the decompressed tar."""
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     if needed > free:

@@ -17,10 +17,10 @@ Members = dict[PurePosixPath, zipfile.ZipInfo]
 
 
 def zip_file(data: str, split: str, conditional: bool = True) -> Source:
-    """The images of one split of a zip, laid out as a folder is.
+    """Return the images of one split of a zip, which has the layout of a folder.
 
     Raises:
-        UserError: as `folder`, or a broken or encrypted zip.
+        UserError: If `folder` raises it, or the zip is broken or encrypted.
     """
     path = Path(data)
     try:
@@ -56,7 +56,7 @@ KIND = Kind("a .zip", zip_file, _takes, _plain)
 
 
 def _name(info: zipfile.ZipInfo) -> PurePosixPath | None:
-    """Where a member lies: some archivers of Windows write backslashes; None for litter."""
+    """Return the path of a member, in which Windows' backslashes are replaced; None for litter."""
     name = PurePosixPath(info.filename.replace("\\", "/").lstrip("/"))
     link = stat.S_ISLNK(info.external_attr >> 16)
     return None if not name.parts or link or any(map(is_litter, name.parts)) else name

@@ -1,7 +1,7 @@
 """Editing: inference about an image x0 given another image or an observation ``y = A x0 + noise``.
 
 `inversion` carries images to noise, `repaint` fills in what a mask hides, and `posterior` wraps a
-denoiser so that every sampler draws from the posterior. `operators` has the A's.
+denoiser so that every sampler draws from the posterior. `operators` has the operators A.
 """
 
 from mezzotint.diffusion.editing.inversion import invert, slerp

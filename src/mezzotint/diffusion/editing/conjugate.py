@@ -1,4 +1,4 @@
-"""Conjugate gradients, for each image of a batch by itself."""
+"""Conjugate gradients, independently for each image of a batch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ def solve(
     Args:
         apply: ``apply(x) -> M x``, for a batch (B, ...), which does not mix its images.
         b: The right-hand sides, (B, ...).
-        iterations: The most products with M. As many as M has distinct eigenvalues are exact.
-        tolerance: An image whose residual is this small beside its b is left as it is.
+        iterations: The most products with M. With one for each distinct eigenvalue of M the result
+            is exact.
+        tolerance: Iteration stops for an image whose residual, divided by the norm of its b, is
+            below this.
 
     Returns:
-        x (B, ...). Directions in which M is not positive end an image's iterations.
+        x (B, ...). Iteration also stops for an image on reaching a direction in which M is not
+        positive.
     """
     x, residual = torch.zeros_like(b), b.clone()
     direction, square = residual, _dot(residual, residual)
@@ -41,5 +44,5 @@ def solve(
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """The inner products of a batch, (B, 1, ..., 1)."""
+    """Return the inner product of each image, (B, 1, ..., 1)."""
     return (a * b).flatten(1).sum(1).view(-1, *[1] * (a.ndim - 1))

@@ -32,16 +32,17 @@ def invert(
         denoise: ``denoise(x, level) -> x0_hat``.
         x: Images at the level ``grid[-1]``, (B, ...).
         grid: Levels of falling noise, as a sampler takes them.
-        corrections: The most iterations of the fixed point a step, each a call of the denoiser; 0
+        corrections: The most fixed-point iterations per step, each with one call of the denoiser; 0
             is Song's approximation.
-        tolerance: The root mean square of a change below which an image's iterations end.
+        tolerance: An image's iterations end when the root mean square of their change is below
+            this.
 
     Returns:
         The batch at the level ``grid[0]``. `ddim` with eta 0 leads back to the images, as far as
         the iterations converged.
 
     Raises:
-        UserError: If the corrections are fewer than 0.
+        UserError: If ``corrections`` is negative.
     """
     if corrections < 0:
         raise UserError(f"`corrections` is {corrections}: choose 0 or more")
@@ -86,7 +87,7 @@ def slerp(a: Tensor, b: Tensor, weight: float | Tensor) -> Tensor:
 
     Args:
         a: A batch of noises, (B, ...).
-        b: Others, in the shape of a.
+        b: Another batch of noises, in the shape of a.
         weight: 0 is a and 1 is b: a number, or a tensor that broadcasts against them.
 
     Returns:

@@ -1,7 +1,7 @@
 """Operators A of observations ``y = A x0 + noise``.
 
-Images are float (B, C, H, W) in [-1, 1]. The transpose of a linear A comes from autograd, so that A
-is all that has to be written.
+Images are float (B, C, H, W) in [-1, 1]. Autograd computes the transpose of a linear A, so only A
+has to be written.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ class Operator:
 
     Attributes:
         forward: ``forward(x0) -> y``, x0 (B, C, H, W), y (B, ...).
-        linear: Whether it is linear, which all methods but DPS need.
-        transpose: ``transpose(y) -> x``, the adjoint of a linear A; by default autograd finds it.
+        linear: Whether A is linear, as all methods except DPS need.
+        transpose: ``transpose(y) -> x``, the adjoint of a linear A; by default autograd computes
+            it.
     """
 
     forward: Callable[[Tensor], Tensor]
@@ -47,9 +48,10 @@ class Operator:
         return found
 
     def check(self, x: Tensor, y: Tensor) -> None:
-        """Raise UserError unless A maps x's shape to y's and keeps its promises.
+        """Raise UserError unless A maps x's shape to y's shape, and is what it claims to be.
 
-        It must be linear if it says so, and A^T its transpose: ``<A x, y> = <x, A^T y>``.
+        It must be linear if ``linear`` is set, with A^T as its transpose: ``<A x, y> = <x, A^T
+        y>``.
         """
         with torch.no_grad():
             seen = self.forward(x)
@@ -80,17 +82,17 @@ class Operator:
 
 
 def mask(known: Tensor) -> Operator:
-    """Keep what a mask (1 or C, H, W) or (B, 1 or C, H, W) of 0 and 1 marks as known."""
+    """Keep the pixels that are 1 in a mask (1 or C, H, W) or (B, 1 or C, H, W) of 0 and 1."""
     return Operator(lambda x: x * known.to(x))
 
 
 def average(factor: int) -> Operator:
-    """Make images smaller by a whole factor: each pixel the mean of ``factor * factor``."""
+    """Shrink images by a whole factor, to the means of ``factor * factor`` pixels."""
     return Operator(lambda x: F.avg_pool2d(x, _whole(factor, x)))
 
 
 def bicubic(factor: int) -> Operator:
-    """Make images smaller by a whole factor, by bicubic interpolation with antialiasing."""
+    """Shrink images by a whole factor, with antialiased bicubic interpolation."""
 
     def forward(x: Tensor) -> Tensor:
         size = [side // _whole(factor, x) for side in x.shape[2:]]
@@ -100,7 +102,7 @@ def bicubic(factor: int) -> Operator:
 
 
 def blur(sigma: float) -> Operator:
-    """Blur by a Gaussian of ``sigma`` pixels, cut at three of them, with reflected borders."""
+    """Blur by a Gaussian of ``sigma`` pixels, truncated at 3 sigma, with reflected borders."""
     if not sigma > 0:
         raise UserError(f"`sigma` of a blur is {sigma:g}: choose more than 0 pixels")
     reach = max(1, round(3 * sigma))
@@ -117,7 +119,7 @@ def blur(sigma: float) -> Operator:
 
 
 def grey() -> Operator:
-    """Leave the brightness (B, 1, H, W) of RGB images: 0.299 R + 0.587 G + 0.114 B."""
+    """Reduce RGB images to their brightness (B, 1, H, W): 0.299 R + 0.587 G + 0.114 B."""
     return Operator(lambda x: (x * torch.tensor(GREY).to(x).view(3, 1, 1)).sum(1, keepdim=True))
 
 

@@ -1,13 +1,13 @@
-"""Methods that turn a denoiser into one of the posterior, given ``y = A x0 + noise``.
+"""Methods that turn a denoiser into a posterior denoiser, given ``y = A x0 + noise``.
 
-Each is a wrapper of a denoiser, so that every sampler takes it: its estimate stands for
-``E[x0 | x_t, y]``. By Tweedie's formula that is
+Each wraps a denoiser, so every sampler can use it: the estimate becomes ``E[x0 | x_t, y]``. By
+Tweedie's formula that is
 
     x0_hat + sigma^2 / alpha * grad log p(y | x_t)
 
-and the methods differ in what they take p(y | x_t) for. J is the Jacobian of x0_hat by x_t, of
-which only products with a vector are ever computed. If the denoiser is exact,
-``V = sigma^2 / alpha * J`` is the covariance of x0 given x_t.
+and the methods differ in how they approximate p(y | x_t). J is the Jacobian of x0_hat with respect
+to x_t; only its products with vectors are computed. If the denoiser is exact, ``V = sigma^2 / alpha
+* J`` is the covariance of x0 given x_t.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LONG = 100  # iterations of conjugate gradients that call no network
 
 @dataclass(frozen=True)
 class Observation:
-    """What is known of the image.
+    """The observation of an image.
 
     Attributes:
         y: The observation, (B, ...).
@@ -51,10 +51,10 @@ Posterior = Callable[[Denoiser, Observation, Sequence[Level]], Denoiser]
 
 
 def ddnm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denoiser:
-    """Replace what y says of x0_hat: ``x0_hat + A^+ (y - A x0_hat)``.
+    """Replace the observed part of x0_hat by y: ``x0_hat + A^+ (y - A x0_hat)``.
 
-    For observations without noise; it needs no gradient of the network. What A cannot see follows
-    from x_t alone (Wang et al. 2022, arXiv 2212.00490, eq. 13).
+    This is for observations without noise, and needs no gradient of the network. The part of x0_hat
+    in the null space of A is unchanged (Wang et al. 2022, arXiv 2212.00490, eq. 13).
     """
 
     def estimate(x: Tensor, level: Level) -> Tensor:
@@ -67,7 +67,7 @@ def ddnm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denoise
 
 
 def pigdm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denoiser:
-    """Take ``N(A x0_hat, r^2 A A^T + noise^2)`` for p(y | x_t), with ``r^2 = sigma^2``.
+    """Approximate p(y | x_t) by ``N(A x0_hat, r^2 A A^T + noise^2)``, with ``r^2 = sigma^2``.
 
     r^2 is the variance of x0 given x_t for data of unit variance (Song et al. 2023, "Pseudoinverse-
     guided diffusion models for inverse problems", section 3).
@@ -82,10 +82,10 @@ def pigdm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denois
 def mmps(
     denoise: Denoiser, seen: Observation, grid: Sequence[Level], iterations: int = 3
 ) -> Denoiser:
-    """Take ``N(A x0_hat, A V A^T + noise^2)`` for p(y | x_t): exact where x0 is Gaussian.
+    """Approximate p(y | x_t) by ``N(A x0_hat, A V A^T + noise^2)``, exact for Gaussian x0.
 
-    ``iterations`` of conjugate gradients solve for it, each with a product with V, which walks back
-    through the network once (Rozet et al. 2024, arXiv 2405.13712, section 3).
+    It is solved by ``iterations`` of conjugate gradients. Each needs a product with V, which is one
+    backward pass through the network (Rozet et al. 2024, arXiv 2405.13712, section 3).
     """
 
     def variance(back: Tensor, level: Level, transposed: Product) -> Tensor:
@@ -97,10 +97,11 @@ def mmps(
 def dps(
     denoise: Denoiser, seen: Observation, grid: Sequence[Level], strength: float = 1.0
 ) -> Denoiser:
-    """Step down the gradient of ``|y - A x0_hat|`` by x_t, by ``strength`` in every step.
+    """Descend the gradient of ``|y - A x0_hat|`` with respect to x_t, by ``strength``.
 
-    A may be any differentiable function. The step is expressed as a change of x0_hat that moves the
-    next x of a deterministic step by as much (Chung et al. 2022, arXiv 2209.14687, algorithm 1).
+    A may be any differentiable function. The descent at each level is made by the change of x0_hat
+    that moves the next x of a deterministic step equally far (Chung et al. 2022, arXiv 2209.14687,
+    algorithm 1).
     """
 
     def estimate(x: Tensor, level: Level) -> Tensor:
@@ -127,7 +128,7 @@ def _gaussian(
     variance: Callable[[Tensor, Level, Product], Tensor],
     iterations: int,
 ) -> Denoiser:
-    """Take ``N(A x0_hat, A S A^T + noise^2)`` for p(y | x_t), given products ``S v``."""
+    """Approximate p(y | x_t) by ``N(A x0_hat, A S A^T + noise^2)``, given products ``S v``."""
     noise = max(seen.noise, ROUNDED) ** 2
 
     def estimate(x: Tensor, level: Level) -> Tensor:
@@ -156,5 +157,5 @@ def _with_jacobian(denoise: Denoiser, x: Tensor, level: Level) -> tuple[Tensor, 
 
 
 def _tweedie(transposed: Product, v: Tensor, level: Level) -> Tensor:
-    """Return ``V v``; 0 at a level without signal, where J is 0 too."""
+    """Return ``V v``; it is 0 at a level without signal, where J is 0 too."""
     return level.sigma**2 / level.alpha * transposed(v) if level.alpha else torch.zeros_like(v)

@@ -37,10 +37,10 @@ def repaint(
         denoise: ``denoise(x, level) -> x0_hat``.
         x: Standard normal noise, (B, C, H, W).
         grid: Levels of falling noise, the last one clean.
-        y: Images, (B, C, H, W), of which the known part counts.
+        y: Images, (B, C, H, W), of which only the known part is used.
         known: 1 where y is known, 0 where it is filled in; broadcasts against y.
-        jump: Levels that are walked again.
-        repeats: How often; 1 is to walk them once.
+        jump: How many levels are walked again.
+        repeats: How often each level is walked; 1 walks it once.
         randn: The source of noise.
 
     Returns:
@@ -79,5 +79,5 @@ def walk(steps: int, jump: int, repeats: int) -> Iterator[tuple[int, int]]:
 
 
 def calls(steps: int, jump: int = JUMP, repeats: int = REPEATS) -> int:
-    """Return the denoiser calls of `repaint`."""
+    """Return the number of denoiser calls that `repaint` makes."""
     return sum(there > here for here, there in walk(steps, jump, repeats))

@@ -1,7 +1,7 @@
 """Samplers: ``sampler(denoise, x, grid, ..., randn=) -> x``, one short file each.
 
-A sampler walks a grid pair by pair. It sees neither network nor schedule. `Sampler.__call__` says
-what denoise, x, grid and randn are; each method's docstring describes its options.
+A sampler walks a grid pair by pair. It sees neither network nor schedule. `Sampler.__call__`
+documents denoise, x, grid and randn; each method's docstring documents its options.
 """
 
 from __future__ import annotations

@@ -23,16 +23,16 @@ def consistency(
 ) -> Tensor:
     """Sample from a few-step model (Song et al. 2023, arXiv 2303.01469, algorithm 1).
 
-    The denoiser is a consistency function: it returns where the probability flow ends, not the mean
-    of x0. Each call makes a clean image, and noise takes it to the next level: ``n = eta *
-    sigma_s``, ``c = sigma_s * sqrt(1 - eta^2)``. With eta 1, all noise is new, so that an exact
+    The denoiser is a consistency function: it returns the end of the probability flow, not the mean
+    of x0. Each call makes a clean image, to which noise is added for the next level: ``n = eta *
+    sigma_s``, ``c = sigma_s * sqrt(1 - eta^2)``. With eta 1 all noise is new, so an exact
     consistency function gives exact samples in any number of calls. With eta 0 it is DDIM's step,
-    for models that were distilled to make these steps.
+    for models that were distilled for such steps.
 
     Args:
         denoise: The consistency function, ``denoise(x, level) -> x0``.
         x: A batch at the level ``grid[0]``, (B, ...).
-        grid: The levels to visit, from noisy to clean: the spacing `angle` has few and even steps.
+        grid: The levels to visit, from noisy to clean; the spacing `angle` suits few steps.
         eta: In [0, 1]: the share of new noise; 0 is deterministic.
         randn: ``randn(x) -> z``, the source of standard normal noise.
 

@@ -21,8 +21,8 @@ def ddim(
 ) -> Tensor:
     """Sample by DDIM (Song et al. 2020, arXiv 2010.02502, eqs. 12 and 16).
 
-    ``n = eta * sigma_s * sqrt(tau)`` and ``c = sqrt(sigma_s^2 - n^2)``, so that every eta keeps the
-    marginals.
+    ``n = eta * sigma_s * sqrt(tau)`` and ``c = sqrt(sigma_s^2 - n^2)``, so every eta preserves the
+    marginal distributions.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.

@@ -1,4 +1,4 @@
-"""DEIS: multistep in the noise estimate."""
+"""DEIS: a multistep method on the noise estimate."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from mezzotint.errors import UserError
 
 
 def deis(denoise: Denoiser, x: Tensor, grid: list[Level], order: int = 3) -> Tensor:
-    """Sample by DEIS (Zhang and Chen 2022, arXiv 2204.13902): tAB, polynomials in lambda.
+    """Sample by DEIS (Zhang and Chen 2022, arXiv 2204.13902), as tAB with polynomials in lambda.
 
     ``x_s / alpha_s = x_t / alpha_t + (sigma_s / alpha_s - sigma_t / alpha_t) * e``, where e is the
     mean over the step of the polynomial through the last ``order`` eps_hat. This is DDIM's step
-    with the x0_hat that belongs to that noise.
+    with the x0_hat that corresponds to this e.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels to visit, from noisy to clean.
-        order: 1, 2 or 3: how many eps_hat the polynomial passes through.
+        order: The number of eps_hat that the polynomial passes through: 1, 2 or 3.
 
     Raises:
         UserError: If the order is another.

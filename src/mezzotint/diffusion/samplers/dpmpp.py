@@ -1,4 +1,4 @@
-"""DPM-Solver++: multistep, one denoiser call a step, as an ODE (eta 0) or an SDE (eta 1)."""
+"""DPM-Solver++: a multistep method with one call per step, for the ODE (eta 0) or SDE (eta 1)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ def dpmpp(
 ) -> Tensor:
     """Sample by DPM-Solver++ (Lu et al. 2022, arXiv 2211.01095, algorithms 1 and 2).
 
-    DDIM(eta) in which the mean over the step of a polynomial in lambda, through the last ``order``
-    x0_hat, replaces x0_hat. Order 1 is DDIM. Order 2 uses the polynomial's value in the middle, as
-    published. Order 3 uses the mean itself (docs/maths.md compares it with others' 3M).
+    The step is DDIM(eta)'s with x0_hat replaced by a mean: that of the polynomial in lambda through
+    the last ``order`` x0_hat, over the step. Order 1 is DDIM. Order 2 takes the polynomial's value
+    in the middle of the step instead, as published. Order 3 takes the mean itself (docs/maths.md
+    compares it with other versions of 3M).
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.

@@ -28,9 +28,9 @@ def edm(
 ) -> Tensor:
     """Sample by EDM's stochastic sampler (Karras et al. 2022, arXiv 2206.00364, algorithm 2).
 
-    Before a step from a ``sigma / alpha`` between ``low`` and ``high``, noise is added that raises
-    it to ``(1 + gamma)`` times that, ``gamma = min(churn / steps, sqrt(2) - 1)``. No level is
-    raised above ``grid[0]``. The defaults are those of the authors' CIFAR-10.
+    If ``sigma / alpha`` is between ``low`` and ``high``, noise is added before the step, which
+    raises it by the factor ``1 + gamma``, where ``gamma = min(churn / steps, sqrt(2) - 1)``. No
+    level is raised above ``grid[0]``. The defaults are the authors' for CIFAR-10.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
@@ -38,8 +38,8 @@ def edm(
         grid: The levels to visit, from noisy to clean.
         churn: 0 or more: how much noise is added; 0 is `heun`.
         low: The least sigma / alpha at which noise is added.
-        high: The greatest.
-        inflate: The factor of the added noise's standard deviation.
+        high: The greatest sigma / alpha at which noise is added.
+        inflate: The factor on the standard deviation of the added noise.
         randn: ``randn(x) -> z``, the source of standard normal noise.
 
     Raises:
@@ -59,10 +59,10 @@ def edm(
 
 
 def between(grid: list[Level], angle: float) -> Level:
-    """The level at ``atan2(sigma, alpha) = angle``, its t interpolated between the grid's levels.
+    """Return the level at ``atan2(sigma, alpha) = angle``, with t interpolated in the grid.
 
-    A sampler knows no schedule, so t is an estimate: on a grid of ten steps it is wrong by up to
-    about 20 of 1000.
+    A sampler does not know the schedule, so t is an estimate: on a grid of ten steps its error is
+    up to about 20 of 1000.
     """
     angles = [math.atan2(level.sigma, level.alpha) for level in reversed(grid)]
     angle = min(angle, angles[-1])

@@ -1,4 +1,4 @@
-"""Heun's method: second order at two denoiser calls a step."""
+"""Heun's method: second order, with two denoiser calls per step."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def heun(denoise: Denoiser, x: Tensor, grid: list[Level]) -> Tensor:
     """Sample by Heun's method (Karras et al. 2022, arXiv 2206.00364, algorithm 1).
 
     The flow is ``d(x / alpha) / d(sigma / alpha) = eps_hat``. Each step uses the mean of eps_hat at
-    both its ends. The step to the clean level is DDIM's, because eps_hat does not exist there; so
-    is a step from where alpha is below PURE.
+    both its ends. The step to the clean level is DDIM's, because eps_hat does not exist there. A
+    step from a level with alpha below PURE is DDIM's too.
     """
     for t, s in pairwise(grid):
         x = heun_step(denoise, x, t, s)
@@ -26,7 +26,7 @@ def heun(denoise: Denoiser, x: Tensor, grid: list[Level]) -> Tensor:
 
 
 def heun_step(denoise: Denoiser, x: Tensor, t: Level, s: Level) -> Tensor:
-    """Make one step: by DDIM to s, and again with the mean of the eps_hat at t and s."""
+    """Make a step by DDIM to s, then make it again with the mean of eps_hat at t and s."""
     x0 = denoise(x, t)
     there = step(x, x0, t, s)
     if not s.sigma or t.alpha < PURE:

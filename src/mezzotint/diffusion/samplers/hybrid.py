@@ -21,7 +21,7 @@ def hybrid(
     eta: float = 1.0,
     randn: Noise = torch.randn_like,
 ) -> Tensor:
-    """Sample by DDIM(eta) first and by DPM-Solver++(2M) after.
+    """Sample by DDIM(eta) first, then by DPM-Solver++(2M).
 
     New noise corrects the errors of earlier steps, but costs most near the clean end, where steps
     should be fine. The paper (arXiv 2412.14422) leaves such a sampler as future work.
@@ -31,7 +31,7 @@ def hybrid(
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels to visit, from noisy to clean.
         switch: In [0, 1]: the share of the steps that DDIM makes.
-        eta: DDIM's, in [0, 1].
+        eta: The eta of DDIM, in [0, 1].
         randn: ``randn(x) -> z``, the source of standard normal noise.
 
     Raises:

@@ -20,18 +20,18 @@ from mezzotint.errors import UserError, nearest
 class Sampler:
     """A sampling method, ``method(denoise, x, grid, ..., randn=) -> x``, and what it costs.
 
-    The method walks x along the grid. Its further parameters are options and need defaults; one
-    named ``randn`` receives the source of noise.
+    The method walks x along the grid. Its other parameters are options and need defaults; a
+    parameter ``randn`` receives the source of noise.
 
     Attributes:
         method: The function.
-        order: The global error falls as the step to this power. For a stochastic method it is the
-            order of what is left as its noise goes to 0.
+        order: The global error is proportional to the step to this power. For a stochastic method
+            it is the order in the limit of no noise.
         stochastic: Whether it draws noise with its default options.
-        calls: Denoiser calls a step, except the last one, to the clean level, which makes one.
-        least: The fewest steps to the clean level in which the method reaches its order.
-        few_step: Whether the denoiser must be a few-step model, which returns where the flow ends;
-            every other method needs the mean of x0.
+        calls: Denoiser calls per step. The last step, to the clean level, always makes one call.
+        least: The fewest steps with which the method reaches its order.
+        few_step: Whether the denoiser must be a few-step model, which returns the end of the flow.
+            Every other method needs the mean of x0.
     """
 
     method: Callable[..., Tensor]
@@ -48,12 +48,12 @@ class Sampler:
 
         Args:
             denoise: ``denoise(x, level) -> x0_hat``, in the shape of x.
-            x: A batch at the level ``grid[0]``, (B, ...): standard normal noise to sample.
+            x: A batch at the level ``grid[0]``, (B, ...); for sampling, standard normal noise.
             grid: Two levels or more, strictly falling in noise.
-            grad: Keep the autograd graph, to differentiate the result by x, or by anything that
-                ``denoise`` depends on. It takes memory in proportion to the number of steps.
+            grad: Keep the autograd graph, to differentiate the result with respect to x or the
+                weights. The memory grows in proportion to the number of steps.
             **options: The options of the method, and ``randn(x) -> z``, the source of standard
-                normal noise (torch.randn_like by default). A method that draws none ignores
+                normal noise (torch.randn_like by default). A method that draws no noise ignores
                 ``randn``.
 
         Returns:
@@ -96,13 +96,13 @@ class Sampler:
         return self.calls * (steps - 1) + 1
 
     def steps(self, calls: int) -> int:
-        """The most steps that a budget of denoiser calls allows.
+        """Return the most steps that a budget of denoiser calls allows.
 
-        Raises UserError for a budget below what the method needs.
+        Raises UserError if the budget is too small for the method.
         """
         if calls < self.cost(self.least):
             raise UserError(
-                f"a budget of {calls} denoiser calls is below what the sampler needs: give "
+                f"a budget of {calls} denoiser calls is too small for the sampler: give "
                 f"{self.cost(self.least)} or more, for {self.least} steps"
             )
         return (calls - 1) // self.calls + 1

@@ -1,4 +1,4 @@
-"""The update that every sampler makes, and what the methods of higher order share."""
+"""The update that every sampler makes, and helpers of the methods of higher order."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def moments(h: float, count: int) -> list[float]:
     """Means of theta^k, k < count, over [0, 1] under the density ``~ exp(h theta)``.
 
     The exact step of length h in lambda is DDIM's step with x0_hat replaced by its mean under that
-    density (docs/maths.md). By parts, ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``.
+    density (docs/maths.md). Integration by parts gives ``m_k = 1 / (1 - exp(-h)) - k / h *
+    m_{k-1}``.
     """
     m = [1.0]
     for k in range(1, count):
@@ -70,17 +71,17 @@ def moments(h: float, count: int) -> list[float]:
 
 
 def mean(values: Sequence[Tensor], nodes: Sequence[float], moments: Sequence[float]) -> Tensor:
-    """The mean of the polynomial through ``values`` at ``nodes``, given the means of theta^k."""
+    """Return the mean of the polynomial through ``values`` at ``nodes``, given those of theta^k."""
     weights = np.linalg.solve(np.vander(nodes, increasing=True).T, moments)
     return sum((w * v for w, v in zip(weights.tolist(), values, strict=True)), 0 * values[0])
 
 
 def order_at(grid: Sequence[Level], i: int, order: int) -> int:
-    """Return how many x0_hat the step from ``grid[i]`` may use, the newest included.
+    """Return how many x0_hat the step from ``grid[i]`` may use, including the newest.
 
     It is at most ``order``, and at most the number of x0_hat that exist at a finite lambda. It is
-    also at most the number of steps left to the clean level, whose lambda is infinite, where no
-    polynomial reaches.
+    also at most the number of remaining steps, because lambda is infinite at the clean level, which
+    no polynomial reaches.
     """
     left = order if grid[-1].sigma else len(grid) - 1 - i
     return max(1, min(order, left, i + (grid[0].alpha > 0)))

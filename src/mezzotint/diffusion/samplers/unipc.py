@@ -1,4 +1,4 @@
-"""UniPC: each step corrected by the denoiser call that the next one needs anyway."""
+"""UniPC: the denoiser call of the next step also corrects the current one."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def unipc(
     """Sample by UniPC (Zhao et al. 2023, arXiv 2302.04867).
 
     Each step is DDIM's with the mean of the polynomial in lambda through the last ``order`` x0_hat.
-    Once x0_hat at its end is known, the step is made again through that one too, which adds one to
-    the order. Through two points, the authors take the mean to be the line's value at
-    ``B / (2 (1 - exp(-h)))`` of the step.
+    Once x0_hat at the end of the step is known, the step is repeated with a polynomial that also
+    passes through that x0_hat, which raises the order by one. For two points, the authors replace
+    the mean by the line's value at ``B / (2 (1 - exp(-h)))`` of the step.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels to visit, from noisy to clean.
-        order: 1, 2 or 3: how many x0_hat the first polynomial passes through.
+        order: The number of x0_hat that the first polynomial passes through: 1, 2 or 3.
         corrector: "bh1" is ``B = h``, "bh2" is ``B = 1 - exp(-h)``.
 
     Raises:
