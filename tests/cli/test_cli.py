@@ -123,7 +123,7 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
         ("train glyphs-ddpm --size 30x", "--size is '30x': give a side of at least 1 pixel, or"),
         ("train glyphs-ddpm --mode blue", "invalid choice 'blue' for argument '--mode'"),
         ("train glyphs-ddpm --range 1 0", "--range is (1.0, 0.0): give the values of black and"),
-        ("train glyphs-ddpm --range 0 1", "is plain: leave out --range"),
+        ("train glyphs-ddpm --range 0 1", "is known: leave out --range"),
         ("sample nowhere", "there is no folder nowhere"),
         ("sample RUN --steps 0", "steps: input should be greater than 0"),
         ("sample RUN --steps 1001", "--steps is 1001: choose 1 to 1000"),

@@ -68,7 +68,7 @@ def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
     [
         ("RUN --network cifar10 --metrics accuracy", "accuracy needs a network that knows"),
         ("RUN --network glyphs cifar10 --metrics accuracy", "that knows the classes of the model"),
-        ("RUN --metrics", "nothing would be measured: choose"),
+        ("RUN --metrics", "--metrics is empty: choose from"),
         (
             "DIGITS --against glyphs --metrics accuracy",
             "the classes of the model or images: choose fd",

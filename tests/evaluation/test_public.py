@@ -205,7 +205,7 @@ MODEL: list[tuple[dict[str, Any], str]] = [
     ({"steps": 0}, "steps: input should be greater than 0"),
     ({"sampler": "nonsense"}, "unknown sampler 'nonsense'"),
     ({"metrics": "fid"}, "unknown metric 'fid': choose one of fd, sfd"),
-    ({"metrics": []}, "nothing would be measured: choose `metrics` of fd"),
+    ({"metrics": []}, "`metrics` is empty: choose from fd"),
     ({"metrics": 3}, "`metrics` is 3: give a name, or a list of names"),
     ({"metrics": "accuracy", "network": "cifar10"}, "accuracy needs a network that knows"),
     ({"network": "glyph"}, "unknown feature network 'glyph'"),

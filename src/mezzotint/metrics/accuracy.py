@@ -13,10 +13,10 @@ from mezzotint.metrics.figure import Figure
 
 
 def accuracy(seen: Comparison) -> Iterator[Figure]:
-    """Yield the share, if the labels are known and their classes are among the network's own.
+    """Yield the share, if the labels are known and the network distinguishes their classes.
 
-    An image is recognised if the class that it was made for is the likeliest of the data's classes.
-    Classes that only the network has do not count.
+    An image is recognised if the class that it was made for has the highest probability among the
+    data's classes. Classes that only the network has are ignored.
     """
     known = places(seen.network.classes, seen.classes)
     if seen.labels is None or known is None:

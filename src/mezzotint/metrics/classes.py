@@ -1,4 +1,4 @@
-"""Which of a feature network's classes the classes of a data set are."""
+"""Match the classes of a data set to those of a feature network."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ WORDNET = re.compile(r"n\d{8}")
 
 
 def places(known: Sequence[str], classes: Sequence[str]) -> list[int] | None:
-    """Return the number of each class among those that a network tells apart.
+    """Return the index of each class among those that a network distinguishes.
 
-    A class is the same where its WordNet id is, "n01443537", or else one of its names, which commas
-    separate: "goldfish" is "n01443537 goldfish, Carassius auratus". Case and underscores do not
-    matter.
+    Two classes match if they have the same WordNet id ("n01443537"), or else share one of their
+    names, which are separated by commas: "goldfish" matches "n01443537 goldfish, Carassius
+    auratus". Case and underscores are ignored.
 
     Args:
         known: The network's classes, in the order of its logits.
         classes: The classes of a data set.
 
     Returns:
-        The K places in ``known``, or None where a class is not among them, or could be two of them.
+        The K indices into ``known``, or None if a class matches no entry, or two.
     """
     keys = [(i, key) for i, name in enumerate(known) for key in _keys(name)]
     count = Counter(key for _, key in keys)
@@ -32,7 +32,7 @@ def places(known: Sequence[str], classes: Sequence[str]) -> list[int] | None:
 
 
 def _keys(name: str) -> list[str]:
-    """Return what identifies a class: its WordNet id alone where it has one, else its names."""
+    """Return the keys of a class: its WordNet id if it has one, else its names."""
     plain = " ".join(name.replace("_", " ").casefold().split())
     if identity := WORDNET.match(plain):
         names = plain.removeprefix(identity[0])

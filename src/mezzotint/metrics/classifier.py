@@ -1,7 +1,8 @@
-"""The small networks whose features serve where Inception's weights are not: trained here.
+"""Small feature networks, trained here, for use without Inception's weights.
 
-A VGG of three halvings in the proportions of Jordan 2024 (arXiv 2404.00498), which reaches 94 % on
-CIFAR-10 within minutes; ``scripts/train_feature_network.py`` trains it and writes the weights.
+Each is a VGG with three halvings and the proportions of Jordan 2024 (arXiv 2404.00498), which
+reaches 94 % on CIFAR-10 within minutes. ``scripts/train_feature_network.py`` trains it and writes
+the weights.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Seen(NamedTuple):
 
 
 class Block(nn.Sequential):
-    """Convolve, halve, convolve: (N, i, H, W) -> (N, o, H/2, W/2)."""
+    """A convolution, a halving and a convolution: (N, i, H, W) -> (N, o, H/2, W/2)."""
 
     def __init__(self, i: int, o: int) -> None:
         super().__init__(
@@ -42,7 +43,7 @@ class Block(nn.Sequential):
 
 
 class Classifier(nn.Module):
-    """Images (N, 3, 32, 32) in [-1, 1] -> what it sees of them."""
+    """A classifier of images (N, 3, 32, 32) in [-1, 1], which returns `Seen`."""
 
     def __init__(self, widths: tuple[int, int, int], classes: int) -> None:
         super().__init__()
@@ -65,9 +66,9 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, images: Iterable[Tensor]) -> None:
-        """Scale the features so that over these images their mean variance is 1.
+        """Scale the features so that their mean variance over these images is 1.
 
-        Otherwise the unit of a distance would be an accident of the training.
+        Otherwise the unit of a distance would depend on the training.
         """
         self.pool_scale.fill_(1)
         self.spatial_scale.fill_(1)
@@ -96,7 +97,7 @@ PACKAGED = {
 
 
 def weights_file(name: str) -> Path:
-    """Return where the weights of a packaged classifier lie."""
+    """Return the path of the weights of a packaged classifier."""
     return Path(__file__).parent / "weights" / f"{name}.safetensors"
 
 

@@ -17,11 +17,11 @@ from mezzotint.metrics.reference import Reference
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Images as a feature network sees them, and the reference that they are compared with.
+    """The features of images, and the reference to compare them with.
 
     ``made.pool`` (N, D), ``made.spatial`` (N, S) and ``made.probabilities`` (N, K) are float32
     arrays of the measured images; ``against.pool`` (M, D) is a tensor of the reference's features.
-    ``labels`` (N,) are the classes that the images were made for, of the names in ``classes``.
+    ``labels`` (N,) are the classes that the images were made for, whose names are in ``classes``.
     """
 
     made: Features
@@ -62,14 +62,14 @@ class Comparison:
         count: int | None = None,
         compared: bool = True,
     ) -> Figure:
-        """Return a figure that says what this comparison is of.
+        """Make a figure that records the facts of this comparison.
 
         Args:
             name: The figure's name; `named` adds the network to it.
             value: The figure itself.
             bounds: Its 95 % interval, low and high.
-            note: What else must be known to read it.
-            count: The number of images that the figure is computed from, if not all.
+            note: Anything else that a reader of the figure must know.
+            count: The number of images that the figure is computed from; None means all.
             compared: Whether the figure depends on the reference.
         """
         origin, network = self.against.origin, self.network
@@ -80,5 +80,5 @@ class Comparison:
 
 
 def shuffled(n: int) -> Tensor:
-    """Return the numbers below n in an order of chance, always the same."""
+    """Return a random permutation of the numbers below n with a fixed seed."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""The classifier score: in Inception's probabilities, the Inception Score."""
+"""The classifier score; with Inception's probabilities it is the Inception Score."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPLITS = interval.LEAST
 def cs(seen: Comparison) -> Iterator[Figure]:
     """Yield `inception_score` of the network's probabilities, over 10 splits.
 
-    The images are shuffled: those of a folder may come class by class, and each split is to hold
+    The images are shuffled, because a folder may be ordered by class and each split should contain
     all classes.
     """
     interval.check_count(seen.count)

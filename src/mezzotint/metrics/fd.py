@@ -1,4 +1,4 @@
-"""The Frechet distance of pooled features: in Inception's, the FID."""
+"""The Frechet distance of pooled features; with Inception's it is the FID."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mezzotint.metrics.figure import Figure
 
 
 def fd(seen: Comparison) -> Iterator[Figure]:
-    """Yield the Frechet distance, and its limit for infinitely many images where N allows one.
+    """Yield the Frechet distance, and its limit for infinitely many images if N is large enough.
 
-    The limit is `interval.of_distance`'s. It needs a good covariance of half the images, so it
-    comes from ``N >= 4 (D + 1)`` on, and with as many in the reference, whose own bias it keeps. A
-    squared distance is not negative, and neither is the limit: the halves of images that are in the
-    reference too, as of a set against itself, would lead below 0.
+    The limit comes from `interval.of_distance`. It needs a good covariance of half the images, so
+    it is computed only if ``N >= 4 (D + 1)`` and the reference has as many images. The bias from
+    the size of the reference remains. The limit is clamped at 0, because images that are also in
+    the reference can make it negative.
     """
     made, distance = seen.made.pool, seen.against.distance
     value, limit, deviation = interval.of_distance(made, distance, seen.labels)

@@ -1,4 +1,4 @@
-"""The features of many images, on disk, so that memory holds no more than running sums."""
+"""The features of many images, on disk to save memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ BATCH = 50  # images to a pass: faster on a CPU than larger ones
 
 
 class Features:
-    """Collects a network's features of up to ``count`` images, as they come.
+    """Collects a network's features of up to ``count`` images, batch by batch.
 
     ``pool`` (n, D), ``spatial`` (n, S) and ``probabilities`` (n, K) of the n images so far are
-    float32, mapped from files that no folder lists: they take no memory and leave nothing behind.
+    float32. They are memory-mapped from unlinked temporary files, so they take no memory and vanish
+    when the process ends.
     """
 
     def __init__(self, network: FeatureNetwork, count: int) -> None:
@@ -32,9 +33,10 @@ class Features:
         self._rows: list[np.ndarray] = []
 
     def add(self, images: Tensor, on_batch: Callable[[int], None] = lambda done: None) -> None:
-        """Look at images, uint8 (n, 3, H, W); ``on_batch(done)`` follows the passes.
+        """Add the features of images, uint8 (n, 3, H, W); ``on_batch(done)`` reports progress.
 
-        Raises UserError for images that are no such thing or of another size than those before.
+        Raises UserError for another type or shape, and if the size differs from that of earlier
+        images.
         """
         if self._size not in (None, images.shape[2:]):
             a, b = ("x".join(map(str, size)) for size in (self._size or (), images.shape[2:]))

@@ -1,4 +1,4 @@
-"""A figure: the value of a metric, with all that it must not be quoted without."""
+"""A figure: the value of a metric, with all the facts that belong to it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mezzotint.metrics import interval
 class Figure:
     """One figure, its 95 % interval, and what it was computed from.
 
-    ``float(figure)`` is its value, ``f"{figure:.2f}"`` formats it, and ``<`` and its like compare
-    it with numbers and with other figures. ``print(figure)`` says the rest in one line.
+    ``float(figure)`` is its value, ``f"{figure:.2f}"`` formats it, and operators such as ``<``
+    compare it with numbers and with other figures. ``print(figure)`` shows everything in one line.
 
     Attributes:
         name: ``fid``, ``fd-cifar10``, ``precision`` ...
         value: The figure itself.
         low: The lower end of its 95 % interval.
         high: The upper end.
-        count: How many images were measured.
-        network: The feature network that looked at them; empty where none did.
-        resize: What happens to an image before the network, in words.
-        against: What they were compared with, in words; empty where there is nothing to compare.
-        note: What else must be known to read the value.
+        count: The number of images measured.
+        network: The feature network; empty if none was used.
+        resize: How images were resized for the network, in words.
+        against: The reference, in words; empty without one.
+        note: Anything else that a reader of the value must know.
     """
 
     name: str
@@ -70,12 +70,12 @@ class Figure:
 
     @property
     def row(self) -> dict[str, Any]:
-        """The figure as files hold it: plain values by name, the count under ``samples``."""
+        """Return the figure for a file: plain values by name, with the count under ``samples``."""
         return {("samples" if name == "count" else name): v for name, v in asdict(self).items()}
 
     @staticmethod
     def read(row: Mapping[str, Any]) -> Figure:
-        """Return the figure that a file holds. Raises KeyError or TypeError for another row."""
+        """Read a figure from a row of a file. Raises KeyError or TypeError for any other row."""
         if not isinstance(row, Mapping):
             raise TypeError(f"{row!r} is not a figure")
         fields = dict(row)
@@ -91,6 +91,6 @@ class Figure:
 
 
 def mean_figure(name: str, values: Tensor, note: str = "") -> Figure:
-    """Return the mean of one value an image (N,), with its bootstrapped 95 % interval."""
+    """Return the mean of one value per image (N,), with its bootstrapped 95 % interval."""
     bounds = interval.of_mean(values)
     return Figure(name, float(values.double().mean()), *bounds, len(values), note=note)

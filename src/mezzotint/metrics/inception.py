@@ -1,8 +1,8 @@
 """The Inception network of 2015-12-05, whose features FID, KID and Inception Score are defined on.
 
-That of Szegedy et al. 2015 (arXiv 1512.00567) as Heusel et al. 2017 (arXiv 1706.08500) took it up:
-other weights than torchvision's, 1008 outputs, average pools that leave the padding out, and a max
-pool in the last block. The parameters bear torchvision's names.
+It is the network of Szegedy et al. 2015 (arXiv 1512.00567) that Heusel et al. 2017 (arXiv
+1706.08500) use. Unlike torchvision's, it has other weights, 1008 outputs, average pools that
+exclude the padding, and a max pool in the last block. The parameters have torchvision's names.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Variant = Literal["tf1", "pytorch-fid"]
 
 
 class Taps(NamedTuple):
-    """Features of N images, float32; the pools are means over the image."""
+    """The features of N images, float32; pooled features are means over the image."""
 
     pool64: Tensor  # (N, 64): after the first max pool
     pool192: Tensor  # (N, 192): after the second
@@ -63,11 +63,12 @@ class Taps(NamedTuple):
 
 @cache
 def bilinear(side: int) -> Tensor:
-    """The matrix (299, side), float32, that resizes a row of pixels as TensorFlow 1 does.
+    """Return the matrix (299, side), float32, that resizes a row of pixels like TensorFlow 1.
 
-    Row i takes from the two pixels about ``i * side / 299``, the second of them clamped: centres
-    are not aligned, and where it shrinks it skips pixels. The interpolation is linear and the same
-    in every row and column, so that two such matrices resize an image.
+    Row i interpolates between the two pixels around ``i * side / 299``, of which the second is
+    clamped to the last pixel. The centres of pixels are not aligned, and shrinking skips pixels.
+    The interpolation is linear and the same in every row and column, so two such matrices resize an
+    image.
     """
     rows = torch.arange(SIDE)
     place = rows * torch.tensor(side / SIDE)  # in float32, as in TensorFlow
@@ -93,22 +94,24 @@ PREPARE = {"tf1": _tf1, "pytorch-fid": _pytorch_fid}
 
 
 class Inception(nn.Module):
-    """Images (N, 3, H, W), uint8 of any size -> `Taps`.
+    """The network: images uint8 (N, 3, H, W) of any size -> `Taps`.
 
-    It is always in evaluation mode, in float32 and without gradients: an Inception that trains or
-    rounds gives other figures and no error. `variant` is how images come to 299x299:
+    It is always in evaluation mode, in float32 and without gradients, because figures would
+    silently change otherwise. `variant` says how images are resized to 299x299:
 
-    - tf1: as in TensorFlow 1, where the published figures come from, and as ADM's evaluator does;
-    - pytorch-fid: as in the package of that name, whose FIDs are a little off from those.
+    - tf1: as in TensorFlow 1, with which most figures were published, and in ADM's evaluator;
+    - pytorch-fid: as in the package of that name, whose FIDs differ slightly from tf1's.
 
-    They differ in nothing else, and on images of 299x299 only in (x - 128) / 128 against
-    x / 127.5 - 1. Raises UserError for images of another type or shape.
+    On images of 299x299 the variants differ only in the scaling of pixels: (x - 128) / 128 for tf1,
+    and x / 127.5 - 1 for pytorch-fid. Raises UserError for images of another type or shape.
     """
 
     def __init__(self, variant: Variant = "tf1") -> None:
         super().__init__()
         if variant not in PREPARE:
-            raise UserError(f"no Inception variant {variant!r}: there are {', '.join(PREPARE)}")
+            raise UserError(
+                f"there is no Inception variant {variant!r}: choose {', '.join(PREPARE)}"
+            )
         self.prepare = PREPARE[variant]
         self.Conv2d_1a_3x3 = Conv(3, 32, 3, stride=2, valid=True)
         self.Conv2d_2a_3x3 = Conv(32, 32, 3, valid=True)
@@ -130,11 +133,11 @@ class Inception(nn.Module):
         self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode, whatever a module that holds this one is put in."""
+        """Stay in evaluation mode, even if a parent module is set to training mode."""
         return super().train(False)
 
     def fold(self) -> Self:
-        """Fold every batch norm into its convolution, once the weights are there: same features."""
+        """Fold every batch norm into its convolution after loading; the features do not change."""
         for module in self.modules():
             if isinstance(module, Conv):
                 module.fold()
@@ -168,10 +171,10 @@ class Inception(nn.Module):
 
 
 def load(path: str | Path | None = None, variant: Variant = "tf1") -> Inception:
-    """The network with its weights, from a file or where `weights_path` finds them, else fetched.
+    """Load the network's weights from a file, from `weights_path`, or from a download.
 
-    A download goes into the cache. Every file is known by its SHA-256, a given one too. Raises
-    UserError for a file that is missing or another, and for a download that fails.
+    A download is kept in the cache. The SHA-256 of every file is checked. Raises UserError if a
+    file is missing or has another SHA-256, or if the download fails.
     """
     net = Inception(variant)
     file = Path(os.path.expanduser(path)) if path is not None else weights_path()
@@ -191,9 +194,9 @@ def load(path: str | Path | None = None, variant: Variant = "tf1") -> Inception:
 
 
 def weights_path() -> Path | None:
-    """Where the weights lie: what `$MEZZOTINT_INCEPTION` names, else the cache; None for nowhere.
+    """Return the path of the weights: $MEZZOTINT_INCEPTION, else in the cache; None if missing.
 
-    Downloads nothing. Raises UserError where the variable names no file.
+    Nothing is downloaded. Raises UserError if the variable is set and the file does not exist.
     """
     if own := os.environ.get("MEZZOTINT_INCEPTION"):
         file = Path(os.path.expanduser(own))

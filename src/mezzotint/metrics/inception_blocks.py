@@ -1,4 +1,4 @@
-"""What the Inception network is built of; the last digit of a name is the step in its branch."""
+"""The blocks of the Inception network; a name's last digit counts the layers of its branch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Conv(nn.Module):
 
 
 def average(x: Tensor) -> Tensor:
-    """The mean of each place and its neighbours, as many as there are inside."""
+    """Return the mean over 3x3 pixels with stride 1, which excludes the padding."""
     return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
@@ -42,7 +42,7 @@ def maximum(x: Tensor) -> Tensor:
 
 
 class BlockA(nn.Module):
-    """35x35: 1x1, 5x5, two 3x3, and `pooled` channels of the average."""
+    """At 35x35, branches of 1x1, 5x5, two 3x3, and an average pool to `pooled` channels."""
 
     def __init__(self, i: int, pooled: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class BlockA(nn.Module):
 
 
 class BlockB(nn.Module):
-    """35x35 -> 17x17: 3x3, two 3x3, and the maximum."""
+    """From 35x35 to 17x17, branches of 3x3, two 3x3, and a max pool."""
 
     def __init__(self, i: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class BlockB(nn.Module):
 
 
 class BlockC(nn.Module):
-    """17x17: 1x1, 7x7 and two 7x7 through `c` channels, each in two halves, and the average."""
+    """At 17x17, branches of 1x1, 7x7, two 7x7 (with `c` channels), and an average pool."""
 
     def __init__(self, i: int, c: int) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class BlockC(nn.Module):
 
 
 class BlockD(nn.Module):
-    """17x17 -> 8x8: 3x3, 7x7 and then 3x3, and the maximum."""
+    """From 17x17 to 8x8, branches of 3x3, 7x7 and then 3x3, and a max pool."""
 
     def __init__(self, i: int) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class BlockD(nn.Module):
 
 
 class BlockE(nn.Module):
-    """8x8: 1x1, 3x3 and two 3x3 that end in both their halves side by side, and the pool."""
+    """At 8x8, branches of 1x1, 3x3, two 3x3, and a pool; the last 3x3 is 1x3 beside 3x1."""
 
     def __init__(self, i: int, pool: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""95 % intervals: how far a figure would move with other samples of the same model.
+"""95 % intervals: how much a figure varies between samples of the same model.
 
-What the number of samples itself does to a figure is no matter of spread, and no interval tells it:
-that is what the extrapolation to infinitely many is for.
+They do not include the bias that depends on the number of samples, which the extrapolation to
+infinitely many samples estimates.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ HALVINGS, FEW, WIDE = 50, 20, 1024  # of a distance: each takes two eigendecompo
 
 
 def check_count(count: int) -> None:
-    """Raise LeftOut for too few images for a distance or a score."""
+    """Raise LeftOut if there are too few images for a distance or a score."""
     if count < LEAST:
         raise LeftOut(f"{counted(count, 'image')} are too few: give at least {LEAST}")
 
 
 def of_share(right: Tensor) -> Interval:
-    """Return the interval of the share of ones in ``right`` (N,): Wilson's, within 0 and 1."""
+    """Return Wilson's interval of the share of ones in ``right`` (N,), within 0 and 1."""
     n, p, z = len(right), float(right.double().mean()), 1.96
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     reach = z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5 / (1 + z * z / n)
@@ -46,7 +46,7 @@ def of_mean(values: Tensor) -> Interval:
 
 
 def around(value: float, deviation: float) -> Interval:
-    """``value +- 1.96 s`` for a standard deviation s."""
+    """Return ``value +- 1.96 s`` for a standard deviation s."""
     return value - 1.96 * float(deviation), value + 1.96 * float(deviation)
 
 
@@ -66,17 +66,17 @@ def of_score(probabilities: Tensor, splits: int) -> Interval:
 def of_distance(
     rows: np.ndarray, distance: Distance, labels: Sequence[int] | None = None
 ) -> tuple[float, float, float]:
-    """A Frechet distance d(N) of rows (N, D), its limit for infinitely many, and their deviation.
+    """Return a Frechet distance d(N), its limit for infinitely many rows, and their deviations.
 
-    ``distance(mean, covariance)`` is to the reference. The rows are halved at random, again and
-    again. The bias of d is c/N to first order (Chong and Forsyth 2020, arXiv 1911.07023), so the
-    line through N and N/2 meets 1/N = 0 at ``2 d(N) - d(N/2)``, d(N/2) the mean over all halves.
-    Two halves a and b are independent, so ``var d(N/2) = E (a - b)^2 / 2``, and half of that is
-    d(N)'s. (A bootstrap with replacement repeats rows: near the data, where the distance is mostly
-    bias, its spread is well above the true one.)
+    ``distance(mean, covariance)`` is the distance to the reference, and the rows are (N, D). They
+    are split at random into two halves, many times. The bias of d is c/N to first order (Chong and
+    Forsyth 2020, arXiv 1911.07023), so a linear extrapolation in 1/N gives the limit ``2 d(N) -
+    d(N/2)``, where d(N/2) is the mean over all halves. Two halves a and b are independent, so ``var
+    d(N/2) = E (a - b)^2 / 2``, and d(N) has half of that variance. (A bootstrap with replacement
+    repeats rows. If the distance is mostly bias, it greatly overestimates the spread.)
 
-    Where ``labels`` (N,) are of equally many images of each class, so are the halves': what is
-    the same in every such sample is neither bias nor spread.
+    If ``labels`` (N,) are balanced, so are the halves, because fixed class counts do not contribute
+    to the spread.
 
     Raises LeftOut for fewer than LEAST rows.
     """
@@ -97,7 +97,7 @@ def of_distance(
 
 
 def _balanced(labels: Sequence[int] | None) -> np.ndarray | None:
-    """The labels, if there are equally many of each class: then they were not drawn by chance."""
+    """Return the labels if all classes have equal counts, which were then not drawn at random."""
     if labels is None:
         return None
     counts = np.unique(labels, return_counts=True)[1]
@@ -105,5 +105,5 @@ def _balanced(labels: Sequence[int] | None) -> np.ndarray | None:
 
 
 def _resampled(n: int, random: np.random.Generator) -> Tensor:
-    """How often each of n rows is drawn in each replicate: (REPLICATES, n), float64."""
+    """Return how often each of n rows is drawn in each replicate: (REPLICATES, n), float64."""
     return torch.from_numpy(random.multinomial(n, np.full(n, 1 / n), REPLICATES)).double()

@@ -1,4 +1,4 @@
-"""The kernel distance: in Inception's features, the KID."""
+"""The kernel distance; with Inception's features it is the KID."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SUBSETS, SUBSET = 100, 1000
 def kd(seen: Comparison) -> Iterator[Figure]:
     """Yield `kernel_distance` over 100 subsets of up to 1,000 images.
 
-    Subsets vary less than fresh samples would, the more so the more they are of the sets: two whole
-    sets do not vary at all. A subset is therefore at most a third of both sets together.
+    Subsets overlap, so they vary less than fresh samples; subsets that are whole sets do not vary
+    at all. A subset is therefore at most a third of both sets together.
     """
     n, m = seen.count, seen.against.origin.count
     pool = seen.against.pool
@@ -39,10 +39,10 @@ def kernel_distance(
     """Return the squared maximum mean discrepancy of two sets of features: (mean, std).
 
     ``E k(a, a') + E k(b, b') - 2 E k(a, b)`` with k `polynomial_kernel`. Pairs of a row with itself
-    are left out, which makes it unbiased: it may be negative, and its mean is 0 if both sets have
-    the same distribution (Binkowski et al. 2018, arXiv 1801.01401). ``a`` (N, D) and ``b`` (M, D)
-    are float. Mean and standard deviation are over ``subsets`` random subsets of ``size`` rows of
-    each set. Raises LeftOut if a set has fewer rows than that.
+    are left out, so the estimate is unbiased. It may be negative, and its mean is 0 if both sets
+    have the same distribution (Binkowski et al. 2018, arXiv 1801.01401). ``a`` (N, D) and ``b`` (M,
+    D) are float. The mean and the standard deviation are over ``subsets`` random subsets with
+    ``size`` rows of each set. Raises LeftOut if a set has fewer rows than that.
     """
     if size < 2 or (fewest := min(len(a), len(b))) < size:
         few = "give at least 2" if size < 2 else f"there are {counted(fewest, 'image')}"
@@ -60,7 +60,7 @@ def kernel_distance(
 
 
 def polynomial_kernel(a: Tensor, b: Tensor) -> Tensor:
-    """Return ``k(x, y) = (x . y / D + 1)^3`` of each row of ``a`` (N, D) with each of ``b`` (M, D).
+    """Return ``k(x, y) = (x . y / D + 1)^3`` for each row of ``a`` (N, D) and of ``b`` (M, D).
 
     The result is (N, M). It is the kernel of the KID (Binkowski et al. 2018, arXiv 1801.01401).
     """

@@ -1,4 +1,4 @@
-"""The exception that says why one metric is left out while others are measured."""
+"""The exception for a metric that must be left out while others are measured."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from mezzotint.errors import UserError
 class LeftOut(UserError):
     """Raised when a metric cannot be measured for these images or this reference.
 
-    `metrics.measure` warns of it by the metric's name, and measures the others.
+    `metrics.measure` turns it into a warning, and measures the other metrics.
     """

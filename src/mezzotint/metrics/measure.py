@@ -1,4 +1,4 @@
-"""The metrics by name, and measuring by several of them."""
+"""The metrics by name, and measurements with several of them."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ def measure(
     labels: Sequence[int] | None = None,
     classes: Sequence[str] = (),
 ) -> Iterator[Figure]:
-    """Yield the figures of images against a reference, one after the other.
+    """Yield the figures of images against a reference, one by one.
 
-    A metric that the images or the reference do not allow, such as precision of three images, is
-    left out with a warning that names it.
+    A metric that is impossible for the images or the reference, such as precision for three images,
+    is left out with a warning.
 
     Args:
-        made: What a feature network sees in the images.
-        against: The reference, of the same network.
+        made: The features of the images.
+        against: The reference, in features of the same network.
         metrics: Names of METRICS; None takes all of them.
-        labels: The classes (N,) that the images were made for, where that is known.
+        labels: The classes (N,) that the images were made for, if known.
         classes: The names of the classes.
 
     Raises:
-        UserError: For a metric that does not exist, a reference of another network, labels that are
-            not one an image, and for images too few for any of the metrics.
+        UserError: If a metric does not exist, the reference is of another network, there is not one
+            label for each image, or there are too few images for any of the metrics.
     """
     chosen = [*METRICS] if metrics is None else metrics
     check_metrics(chosen)
@@ -84,22 +84,22 @@ def measure(
 
 
 def check_metrics(names: Collection[str]) -> None:
-    """Raise UserError where no metric is named, or one that does not exist."""
+    """Raise UserError unless there is at least one metric, and all of them exist."""
     if not names:
-        raise UserError(f"nothing would be measured: choose `metrics` of {', '.join(METRICS)}")
+        raise UserError(f"`metrics` is empty: choose from {', '.join(METRICS)}")
     for name in names:
         if name not in METRICS:
             raise unknown("metric", name, METRICS)
 
 
 def enough(count: int) -> None:
-    """Raise UserError for fewer images than a distance needs."""
+    """Raise UserError if there are too few images for a distance."""
     if count < LEAST:
         raise UserError(f"{counted(count, 'image')} cannot be measured: give at least {LEAST}")
 
 
 def anything(metrics: Collection[str], networks: Sequence[str], classes: Sequence[str]) -> None:
-    """Raise UserError if a network cannot measure any metric for images of these classes."""
+    """Raise UserError if no metric is possible with this network for images of these classes."""
     check_metrics(metrics)
     for name in networks:
         if name not in NETWORKS:

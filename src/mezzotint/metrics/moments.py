@@ -15,10 +15,10 @@ CHUNK = 4096  # rows brought to float64 at a time
 
 @dataclass(frozen=True)
 class Moments:
-    """Of n rows of D features, in float64: their mean (D,) and scatter (D, D).
+    """The mean (D,) and the scatter (D, D) of n rows of D features, in float64.
 
-    The scatter is ``sum_i (x_i - mean)(x_i - mean)^T``. Moments add: ``a + b`` are those of both
-    sets of rows (Chan, Golub and LeVeque 1983), without the cancellation of plain sums of squares.
+    The scatter is ``sum_i (x_i - mean)(x_i - mean)^T``. ``a + b`` are the moments of both sets of
+    rows together (Chan, Golub and LeVeque 1983), without the cancellation of plain sums of squares.
     """
 
     n: int
@@ -27,7 +27,7 @@ class Moments:
 
     @staticmethod
     def of(rows: np.ndarray, order: np.ndarray | None = None) -> Moments:
-        """Return the moments of rows (N, D), or of those in ``order``, read part by part."""
+        """Return the moments of rows (N, D), or of the rows in ``order``, read in parts."""
         total = Moments(0, torch.zeros(rows.shape[1], dtype=torch.float64), torch.zeros(()))
         for start in range(0, len(rows) if order is None else len(order), CHUNK):
             part = slice(start, start + CHUNK)
@@ -46,7 +46,7 @@ class Moments:
 
     @property
     def covariance(self) -> Tensor:
-        """``scatter / (n - 1)``, (D, D). Raises LeftOut for a single row."""
+        """Return ``scatter / (n - 1)``, (D, D). Raises LeftOut for a single row."""
         if self.n < 2:
             raise LeftOut(f"a covariance needs at least two images: there is {self.n}")
         return self.scatter / (self.n - 1)

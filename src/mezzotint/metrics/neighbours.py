@@ -16,7 +16,7 @@ BLOCK = 1000
 
 
 def nearest(queries: Tensor, among: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
-    """Return distances and rows, both (Q, k), of the k rows of ``among`` (N, D) nearest to each.
+    """Find the k nearest rows of ``among`` (N, D) to each query: distances and rows, (Q, k) each.
 
     Raises UserError for fewer than k rows.
     """

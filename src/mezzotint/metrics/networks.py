@@ -1,4 +1,4 @@
-"""The feature networks by name: what turns images into the numbers that metrics compare."""
+"""The feature networks by name, which turn images into the features that metrics compare."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SIDE = 32  # of the images that the classifiers were trained on
 
 @dataclass(frozen=True, eq=False)
 class FeatureNetwork:
-    """A feature network, with everything but the images that its figures depend on.
+    """A feature network, with all facts that affect its figures.
 
     ``network(images)`` takes uint8 (N, 3, H, W) and returns ``Seen``: pooled features (N, D),
-    spatial features (N, S) and logits (N, K), float32. ``net`` is in evaluation mode for good.
+    spatial features (N, S) and logits (N, K), float32. ``net`` always stays in evaluation mode.
     """
 
     name: str
@@ -39,12 +39,12 @@ class FeatureNetwork:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What must be the same for two sets of features to be comparable."""
+        """The facts that must be equal for two sets of features to be comparable."""
         return {"network": self.name, "weights": self.weights, "resize": self.resize}
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Seen:
-        """Raises UserError unless the images are uint8 (N, 3, H, W), and for NaN features."""
+        """Compute features. Raises UserError unless images are uint8 (N, 3, H, W), and for NaN."""
         # GPUs would round to 10 bits by default; what is left out here is switched off.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             seen = self.net(check(images).to(self.device))
@@ -56,7 +56,7 @@ class FeatureNetwork:
 
 
 def check(images: Tensor) -> Tensor:
-    """Return images that a metric can be computed from; UserError unless uint8 (N, 3, H, W)."""
+    """Return the images; raise UserError unless they are uint8 (N, 3, H, W)."""
     if images.dtype != torch.uint8:
         span = f" from {images.min():g} to {images.max():g}" if images.numel() else ""
         raise UserError(
@@ -132,18 +132,18 @@ def network(name: str, device: torch.device | str = "cpu") -> FeatureNetwork:
     """Load the feature network of that name.
 
     ``cifar10`` and ``glyphs`` are in the package; ``imagenet`` is EfficientNet-Lite0, whose weights
-    the extra ``imagenet`` installs; ``inception`` is the one that FID is defined on,
-    and ``inception-pytorch-fid`` the same with that package's resize and scale: their weights come
-    from $MEZZOTINT_INCEPTION or are downloaded once. Raises UserError for another name and for
-    weights that cannot be had.
+    the extra ``imagenet`` installs; ``inception`` is the network that defines FID, and
+    ``inception-pytorch-fid`` is the same with the resize and scale of pytorch-fid; their weights
+    come from $MEZZOTINT_INCEPTION or are downloaded once. Raises UserError for any other name, and
+    if weights are not available.
     """
     return NETWORKS[name](torch.device(device))
 
 
 def choose(data: str) -> str:
-    """Return the network in the package that was trained on the data set of this name.
+    """Return the packaged network that was trained on the data set of this name.
 
-    For other data it is the one for photographs: classes called 0 to 9 need not be digits.
+    For any other data it is the network for photographs, even if the classes are called 0 to 9.
     """
     return data if data in PACKAGED else "cifar10"
 
@@ -152,9 +152,10 @@ PUBLISHED = {"fd": "fid", "sfd": "sfid", "cs": "is", "kd": "kid"}
 
 
 def figure_name(metric: str, network: str) -> str:
-    """Return what a metric's figure is called in a network's features.
+    """Return the name of a metric's figure for a feature network.
 
-    FID, KID and Inception Score are Inception's alone: others bear the network's name.
+    The names FID, KID and Inception Score are used for Inception only; other figures have the
+    network's name.
     """
     inception, _, variant = network.partition("-")
     if inception != "inception" or metric not in PUBLISHED:

@@ -1,6 +1,6 @@
-"""Distances of images from those that they were made of, one from each: of reconstructions.
+"""Distances between reconstructions and their originals.
 
-The two sets are pairs and not independent, which `fd`, `sfd` and `kd` take sets to be.
+The two sets are pairs, while `fd`, `sfd` and `kd` assume independent sets.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ PairDistance = Callable[[np.ndarray, np.ndarray], tuple[float, interval.Interval
 
 
 def frechet_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interval.Interval]:
-    """Return the Frechet distance of features (N, D) from the originals', and its interval.
+    """Return the Frechet distance of features (N, D) to the originals', and its interval.
 
-    The interval is that of other pairs, from halves of the pairs: what a half of the images has in
-    common with its reconstructions is no spread. (N, 2 D) float32 are held in memory.
+    The interval comes from halves of the pairs, because the variation that images and their
+    reconstructions have in common is not spread. (N, 2 D) float32 are held in memory.
     """
     d = made.shape[1]
 
@@ -36,14 +36,14 @@ def frechet_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interva
 
 
 def kernel_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interval.Interval]:
-    """Return the kernel distance of features (N, D) from the originals', and its interval.
+    """Return the kernel distance of features (N, D) to the originals', and its interval.
 
         sum_(i != j) (k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(y_i, x_j)) / (N (N - 1))
 
-    with k `polynomial_kernel`. `kernel_distance` takes its sets to be independent: an image's
-    likeness to its own reconstruction would pull it below 0. This is unbiased for pairs, and 0
-    where all are equal (Gretton et al. 2012, JMLR 13, eq. 4); its variance is, to first order,
-    4 / N times that of the sum's rows.
+    with k `polynomial_kernel`. `kernel_distance` assumes independent sets; for pairs, the
+    similarity of an image and its reconstruction would bias it below 0. This estimate is unbiased
+    for pairs, and 0 if all pairs are equal (Gretton et al. 2012, JMLR 13, eq. 4); to first order,
+    its variance is 4 / N times that of the row means of the sum.
     """
     n = len(made)
     x, y = (torch.from_numpy(np.array(rows)).double() for rows in (made, real))

@@ -1,4 +1,4 @@
-"""A differentiable distance of images in the features of a network, for training."""
+"""A differentiable distance between images in the features of a network, for training."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Stage = tuple[nn.Module, Tensor]
 
 
 def perceptual(name: str, device: torch.device | str = "cpu") -> Distance:
-    """The perceptual distance of that name: d(x, y), (B, 3, H, W) twice -> (B,), float32.
+    """Load the perceptual distance of that name: d(x, y), (B, 3, H, W) twice -> (B,), float32.
 
         d(x, y) = sum_l mean_hw sum_c w_lc (x_lchw - y_lchw)^2
 
@@ -40,12 +40,12 @@ def perceptual(name: str, device: torch.device | str = "cpu") -> Distance:
     ``cifar10`` and ``glyphs`` are the package's own classifiers and ``imagenet`` is
     EfficientNet-Lite0 of the extra ``imagenet``, each with w = 1 and at the images' own resolution.
     ``lpips`` is LPIPS 0.1 of VGG16 with its learned w, from the file that $MEZZOTINT_LPIPS names.
-    Images are float in about [-1, 1], at least 16x16. The gradient goes to x, and to y where y
-    requires one; the weights are frozen. Under autocast the convolutions are in its type and the
-    rest in float32. Distances of different names are on different scales.
+    Images are float in about [-1, 1], at least 16x16. The gradient goes to x, and to y if y
+    requires one; the weights are frozen. Under autocast the convolutions use its type and the rest
+    float32. The scales of different distances differ.
 
-    Raises UserError for another name, for weights that cannot be had, and at the call for
-    images of other types or shapes. Zhang et al. 2018 (arXiv 1801.03924), eq. 1.
+    Raises UserError for an unknown name and if weights are not available. The distance itself
+    raises it for images of other types or shapes. Zhang et al. 2018 (arXiv 1801.03924), eq. 1.
     """
     parts = stages(name, torch.device(device))
 
@@ -66,7 +66,7 @@ def perceptual(name: str, device: torch.device | str = "cpu") -> Distance:
 
 
 def stages(name: str, device: torch.device) -> list[Stage]:
-    """The network of that name, a stage after the other, each with its channels' weights."""
+    """Return the stages of the network of that name, each with the weights of its channels."""
     if name not in NAMES:
         raise UserError(f"there is no perceptual distance {name!r}: choose {', '.join(NAMES)}")
     parts = MADE[name]() if name in MADE else _own(name)
@@ -97,7 +97,7 @@ def _own(name: str) -> list[Stage]:
 
 
 class Scaling(nn.Module):
-    """From [-1, 1] to about the mean and deviation that VGG was trained with."""
+    """Scale [-1, 1] to about the mean and standard deviation with which VGG was trained."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class Scaling(nn.Module):
 
 
 def vgg16() -> nn.ModuleDict:
-    """VGG16 up to relu5_3 in LPIPS's five slices, its layers numbered through as torchvision's.
+    """VGG16 up to relu5_3 in LPIPS's five slices, with the layer numbers of torchvision.
 
     Simonyan and Zisserman 2014 (arXiv 1409.1556).
     """
@@ -139,7 +139,7 @@ def _lpips() -> list[Stage]:
 
 
 def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
-    """The tensors of $MEZZOTINT_LPIPS's file, float32, if they are just those needed."""
+    """Read the tensors of $MEZZOTINT_LPIPS's file, float32; raise UserError for other tensors."""
     path = os.environ.get("MEZZOTINT_LPIPS")
     if not path:
         raise UserError(
@@ -160,7 +160,7 @@ def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
         raise UserError(f"{file} cannot be read: save {SOURCE} to it again") from error
     except AttributeError as error:  # whatever it holds is not tensors by name
-        raise UserError(f"{file} is no state dict: save {SOURCE} to it") from error
+        raise UserError(f"{file} is not a state dict: save {SOURCE} to it") from error
     common = needed.keys() & found.keys()
     faults = {
         "lacks": needed.keys() - common,
@@ -178,7 +178,7 @@ def _imagenet() -> list[Stage]:
 
 
 class ToBytes(nn.Module):
-    """From [-1, 1] to [0, 255]."""
+    """Scale [-1, 1] to [0, 255]."""
 
     def forward(self, x: Tensor) -> Tensor:
         return 127.5 * (x + 1)

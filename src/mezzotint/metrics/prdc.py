@@ -18,7 +18,7 @@ PRECISION_K, DENSITY_K = 3, 5  # neighbours that span a ball, as each paper has 
 
 
 def prdc(seen: Comparison) -> Iterator[Figure]:
-    """Yield the four figures of `neighbourhood`, of equally many images of both sets."""
+    """Yield the four figures of `neighbourhood`, for equally many images of both sets."""
     n, m = seen.count, seen.against.origin.count
     few = min(n, m, MOST)
     real, made = seen.against.pool[shuffled(m)[:few]], seen.pool[shuffled(n)[:few]]
@@ -29,15 +29,15 @@ def prdc(seen: Comparison) -> Iterator[Figure]:
 
 
 def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
-    """Return what each row contributes to precision, recall, density and coverage, which are means.
+    """Return the rows whose means are precision, recall, density and coverage.
 
-    The ball of a row reaches to its k-th nearest neighbour in its own set. Precision is the share
-    of made images that lie in the ball of a real one, recall the share of real images in the ball
-    of a made one, with k = 3 (Kynkaanniemi et al. 2019, arXiv 1904.06991). Density is the number of
-    real balls that a made image lies in, divided by k. Coverage is the share of real balls that
-    contain a made image, with k = 5 (Naeem et al. 2020, arXiv 2002.09797). ``real`` is (N, D) and
-    ``made`` (M, D); precision and density are (M,), recall and coverage (N,). Raises LeftOut for
-    sets of fewer than 6.
+    The ball of a row has as its radius the distance to the k-th nearest neighbour in its own set.
+    Precision is the share of made images that lie in the ball of a real one, recall the share of
+    real images in the ball of a made one, with k = 3 (Kynkaanniemi et al. 2019, arXiv 1904.06991).
+    Density is the number of real balls that a made image lies in, divided by k. Coverage is the
+    share of real balls that contain a made image, with k = 5 (Naeem et al. 2020, arXiv 2002.09797).
+    ``real`` is (N, D) and ``made`` (M, D); precision and density are (M,), recall and coverage
+    (N,). Raises LeftOut for sets of fewer than 6.
     """
     if (fewest := min(len(real), len(made))) <= DENSITY_K:
         raise LeftOut(

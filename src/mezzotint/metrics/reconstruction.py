@@ -1,4 +1,4 @@
-"""How near reconstructions are to their originals, pixel by pixel: PSNR and SSIM."""
+"""The similarity of reconstructions to their originals, pixel by pixel: PSNR and SSIM."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ C1, C2 = (0.01 * RANGE) ** 2, (0.03 * RANGE) ** 2
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal to noise ratio of each pair of images: (B,), float64, in dB.
+    """Return the peak signal-to-noise ratio of each pair of images: (B,), float64, in dB.
 
         10 log10(255^2 / max(MSE, 1/12))
 
-    for uint8 (B, C, H, W) twice, the MSE over all channels and places of one image. An error
-    below rounding's own counts as that: equal images have 58.92 dB and not infinity, which no
-    mean would survive. Raises UserError for other types, shapes that differ and no images.
+    for two batches uint8 (B, C, H, W), where the MSE is over all channels and pixels of an image.
+    Errors below the rounding error 1/12 are raised to it, so equal images have 58.92 dB instead of
+    infinity, and means stay finite. Raises UserError for other types, different shapes, and empty
+    batches.
     """
     mse = (_checked(a, b).double() - b.double()).square().mean((1, 2, 3))
     return 10 * torch.log10(RANGE**2 / mse.clamp(min=ROUNDING))
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity of each pair of images: (B,), float64, at most 1, for equal ones.
+    """Return the structural similarity of each pair of images: (B,), float64; 1 if they are equal.
 
         (2 m_a m_b + C1) (2 s_ab + C2) / ((m_a^2 + m_b^2 + C1) (s_a^2 + s_b^2 + C2))
 
-    for uint8 (B, C, H, W) twice, with means m and (co)variances s under an 11x11 Gaussian window
-    of standard deviation 1.5, C1 = (0.01 * 255)^2 and C2 = (0.03 * 255)^2; averaged over the
-    channels and the places where the whole window fits. Raises UserError for other types, shapes
-    that differ, no images and sides below 11. Wang, Bovik, Sheikh and Simoncelli 2004
-    (doi:10.1109/TIP.2003.819861).
+    for two batches uint8 (B, C, H, W), with means m and (co)variances s under an 11x11 Gaussian
+    window of standard deviation 1.5, C1 = (0.01 * 255)^2 and C2 = (0.03 * 255)^2. It is averaged
+    over the channels, and over the positions where the whole window fits. Raises UserError for
+    other types, different shapes, empty batches and sides below 11. Wang, Bovik, Sheikh and
+    Simoncelli 2004 (doi:10.1109/TIP.2003.819861).
     """
     height, width = _checked(a, b).shape[2:]
     if min(height, width) < WINDOW:
@@ -54,9 +55,9 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def window(side: int) -> Tensor:
-    """Return the matrix (side - 10, side), float64, that averages the pixels around each inner one.
+    """Return the matrix (side - 10, side), float64, of the window's weights along one side.
 
-    For images of 128x128 the product with it is 14 times as fast on one core as a convolution.
+    For images of 128x128, multiplying by it is 14 times as fast on one core as a convolution.
     """
     offset = torch.arange(side) - torch.arange(side - WINDOW + 1)[:, None] - WINDOW // 2
     weights = torch.exp(-0.5 * (offset.double() / WIDTH) ** 2) * (offset.abs() <= WINDOW // 2)
@@ -64,7 +65,7 @@ def window(side: int) -> Tensor:
 
 
 def _checked(a: Tensor, b: Tensor) -> Tensor:
-    """The first, if both are what can be compared: uint8 (B, C, H, W) of one shape."""
+    """Check that both batches are uint8 (B, C, H, W) of one shape; return the first."""
     if a.dtype != torch.uint8 or b.dtype != torch.uint8:
         names = " and ".join(str(x.dtype).removeprefix("torch.") for x in (a, b))
         raise UserError(f"images are {names}: give uint8, 0 to 255, rounded as they are saved")

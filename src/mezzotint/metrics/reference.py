@@ -1,4 +1,4 @@
-"""The statistics of a data set that generated images are measured against, kept in the cache."""
+"""Statistics of a data set as the reference for measurements, kept in the cache."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ VERSION = 1  # raised with every change of what features or moments are, and cac
 
 @dataclass(frozen=True)
 class Origin:
-    """All that a reference's numbers depend on."""
+    """Everything that the numbers of a reference depend on."""
 
     network: str
     weights: str
@@ -66,12 +66,12 @@ class Reference:
 
     @cached_property
     def distance(self) -> Callable[[Tensor, Tensor], float]:
-        """The Frechet distance of a (mean, covariance) of pooled features to these."""
+        """Return the Frechet distance from the pooled features with this mean and covariance."""
         return self._distance("mean", "covariance")
 
     @cached_property
     def spatial_distance(self) -> Callable[[Tensor, Tensor], float]:
-        """The Frechet distance of a (mean, covariance) of spatial features to these."""
+        """Return the Frechet distance from the spatial features with this mean and covariance."""
         return self._distance("spatial_mean", "spatial_covariance")
 
     def _distance(self, mean: str, covariance: str) -> Callable[[Tensor, Tensor], float]:
@@ -90,8 +90,8 @@ class Reference:
         sums = parsed(facts.get("sums", "{}"))  # older files have none
         if sums and sums.get(name) != _sum(tensor, facts["origin"]):
             raise UserError(
-                f"{self.path} is damaged ({name} does not match its SHA-256): delete it, and it is "
-                "computed again"
+                f"{self.path} is damaged ({name} does not match its SHA-256): delete it, and it "
+                "will be computed again"
             )
         return tensor
 
@@ -104,8 +104,8 @@ def reference(
 ) -> Reference:
     """Return the reference of a prepared array ``images``, uint8 (N, H, W, 3).
 
-    ``data`` is the fingerprint of the array. The reference is computed once for each data, network
-    and resize, under a progress bar.
+    ``data`` is the fingerprint of the array. The reference is computed once for each combination of
+    data, network and resize, and a progress bar is shown.
     """
     height, width = images.shape[1:3]
     origin = Origin(
@@ -144,7 +144,7 @@ def _sum(tensor: Tensor, origin: str) -> str:
 
 
 def read(path: Path) -> Reference:
-    """Read a reference's file; UserError if it is not one."""
+    """Read a reference's file; raise UserError if it is anything else."""
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
             raise ValueError
@@ -167,7 +167,7 @@ STATISTICS = {
 
 
 def is_statistics(path: Path) -> bool:
-    """Whether a file is a .npz of ``mu`` and ``sigma``, as tools that measure FID write it."""
+    """Return whether a file is a .npz of ``mu`` and ``sigma``, the format of other FID tools."""
     try:
         known = path.suffix == ".npz" and path.is_file()
         return known and {"mu", "sigma"} <= {*np.load(path).files}
@@ -176,10 +176,10 @@ def is_statistics(path: Path) -> bool:
 
 
 def statistics(path: Path, network: FeatureNetwork) -> Reference:
-    """Return the reference in a .npz of ``mu`` (D,) and ``sigma`` (D, D).
+    """Read the reference in a .npz of ``mu`` (D,) and ``sigma`` (D, D).
 
-    They are statistics of Inception's features, for FID; ``mu_s`` and ``sigma_s``, if they are
-    there, are those of its spatial features. The number of images is not known.
+    They are the statistics of Inception's features for FID; ``mu_s`` and ``sigma_s``, if present,
+    are those of its spatial features. The number of images is not known.
     """
     if not network.name.startswith("inception"):
         raise UserError(
@@ -188,8 +188,8 @@ def statistics(path: Path, network: FeatureNetwork) -> Reference:
         )
     if network.name == "inception":
         warnings.warn(
-            f"{path} does not say how its images were resized: it is taken to be as TensorFlow's "
-            'Inception does; of pytorch-fid, choose `network="inception-pytorch-fid"`',
+            f"{path} does not say how its images were resized: TensorFlow's "
+            'resize is assumed; if pytorch-fid wrote it, choose `network="inception-pytorch-fid"`',
             stacklevel=2,
         )
     try:
@@ -214,7 +214,7 @@ def statistics(path: Path, network: FeatureNetwork) -> Reference:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a .npz of statistics. Raises ValueError for one that is too large."""
+    """Return the arrays of a .npz of statistics. Raises ValueError if an array is too large."""
     with zipfile.ZipFile(path) as archive:
         if any(member.file_size > LARGEST for member in archive.infolist()):
             raise ValueError(f"it holds arrays of more than {LARGEST:,} bytes")
@@ -225,9 +225,9 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def fitting(
     found: Reference, network: FeatureNetwork, size: tuple[int, int] | None = None
 ) -> Reference:
-    """Return the reference if it fits this network, and the size (H, W) if that is given.
+    """Return the reference if it fits this network and, if given, the size (H, W).
 
-    Raises UserError with the first difference: figures against it would look like any others.
+    Otherwise raises UserError with the first difference, because wrong figures would look normal.
     """
     sized = size and found.origin.size  # statistics of another tool do not say
     here = network.identity | ({"size": f"{size[0]}x{size[1]}"} if size and sized else {})
@@ -237,7 +237,7 @@ def fitting(
             if what == "weights":
                 then, now = then[:12], now[:12]
             raise UserError(
-                f"the reference {found.path.name} is of {what} {then}, the images of {now}: "
-                "give one of the same, or a data set to compute it from"
+                f"the reference {found.path.name} is of {what} {then}, the images of {now}: give a "
+                "matching reference, or a data set to compute it from"
             )
     return found

@@ -1,7 +1,7 @@
-"""The figures that are commonly used, from features and probabilities, in float64.
+"""Common figures, computed from features and probabilities in float64.
 
-They are what they are computed from: a Frechet distance is an FID only on the Inception network's
-features of 2015-12-05, over the sample counts that are compared.
+A Frechet distance is an FID only if the features are those of the Inception network of 2015-12-05;
+FIDs are comparable only at equal sample counts.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ def frechet_distance(
 ) -> float:
     """``|m_a - m_b|^2 + tr(C_a) + tr(C_b) - 2 tr((C_a^(1/2) C_b C_a^(1/2))^(1/2))``.
 
-    Of two Gaussians with means (D,) and covariances (D, D), in squared units of the features
-    (Frechet 1957; Heusel et al. 2017, arXiv 1706.08500). The product is symmetric, so its trace
-    comes from real eigenvalues; a covariance of fewer samples than dimensions is no obstacle.
-    Raises UserError for shapes that do not belong together and values that are not finite.
+    It is the distance of two Gaussians with means (D,) and covariances (D, D), in squared units of
+    the features (Frechet 1957; Heusel et al. 2017, arXiv 1706.08500). The product is symmetric, so
+    its trace is computed from real eigenvalues; covariances may be singular. Raises UserError for
+    shapes that do not match and values that are not finite.
     """
     return distance_to(mean_a, cov_a)(mean_b, cov_b)
 
 
 def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, ArrayLike], float]:
-    """Return a function for the Frechet distance from one Gaussian, whose root is taken once."""
+    """Return a function for the Frechet distance to one Gaussian, which computes its root once."""
     ma, ca = _float64("a mean", mean_a), _float64("a covariance", cov_a)
     root = _root(ca) if ca.ndim == 2 and ca.shape[0] == ca.shape[1] else ca
 
@@ -51,10 +51,11 @@ def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, Arr
 def inception_score(probabilities: ArrayLike, splits: int = 10) -> tuple[float, float]:
     """``exp(E_x KL(p(y|x) || p(y)))`` as mean and standard deviation over ``splits`` parts.
 
-    ``probabilities`` (N, K) are a classifier's, rows that sum to 1; the parts follow each other in
-    the order of the rows, and the spread is over the parts (divided by their number). From 1, all
-    alike, to K, all certain and every class as often (Salimans et al. 2016, arXiv 1606.03498).
-    Raises UserError for fewer rows than parts and for rows that are no probabilities.
+    ``probabilities`` (N, K) are a classifier's, with rows that sum to 1. The parts are consecutive
+    rows, and the standard deviation over them is the population's (divided by their number). The
+    score is 1 if all images look alike, and K if all classes are equally frequent and all
+    predictions certain (Salimans et al. 2016, arXiv 1606.03498). Raises UserError if there are
+    fewer rows than parts, or rows are not probabilities.
     """
     p = _float64("a probability", probabilities)
     if p.ndim != 2 or not 1 <= splits <= len(p):
@@ -66,7 +67,7 @@ def inception_score(probabilities: ArrayLike, splits: int = 10) -> tuple[float, 
 
 
 def parts(rows: Tensor, count: int) -> list[Tensor]:
-    """The rows in ``count`` parts that follow each other, as equal in length as can be."""
+    """Split rows into ``count`` consecutive parts of nearly equal length."""
     ends = [i * len(rows) // count for i in range(count + 1)]
     return [rows[start:end] for start, end in pairwise(ends)]
 
@@ -86,5 +87,5 @@ def _root(covariance: Tensor) -> Tensor:
 def _float64(what: str, values: ArrayLike) -> Tensor:
     tensor = torch.as_tensor(values, dtype=torch.float64)
     if not tensor.isfinite().all():
-        raise UserError(f"{what} is not finite: look at the features it comes from")
+        raise UserError(f"{what} is not finite: check the features from which it was computed")
     return tensor

@@ -13,7 +13,7 @@ from mezzotint.metrics.figure import Figure
 
 
 def sfd(seen: Comparison) -> Iterator[Figure]:
-    """Yield the Frechet distance of the features before the mean over the image is taken."""
+    """Yield the Frechet distance of spatial features, which are not averaged over the image."""
     distance = seen.against.spatial_distance
     value, _, deviation = interval.of_distance(seen.made.spatial, distance, seen.labels)
     yield seen.figure(seen.named("sfd"), value, interval.around(value, deviation))

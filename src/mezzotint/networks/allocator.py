@@ -12,7 +12,7 @@ def keep_freed_memory() -> None:
     """Let this process reuse the memory of one step's tensors in the next, on Linux with glibc.
 
     By default glibc returns large blocks to the kernel when they are freed, so every new tensor on
-    a CPU costs page faults. The price of keeping them is that the process never shrinks. Elsewhere
+    a CPU costs page faults. If they are kept instead, the process never shrinks. On other systems
     this function does nothing.
     """
     if sys.platform != "linux":

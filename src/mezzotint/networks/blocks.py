@@ -16,7 +16,7 @@ MUCH = 2**23  # elements of a tensor: 16 MiB in bf16
 
 
 def zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
-    """Zero a layer's weights, so that the branch that it ends begins as the identity (Ho 2020)."""
+    """Zero the weights of a residual block's last layer, which makes it the identity (Ho 2020)."""
     nn.init.zeros_(layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
@@ -36,9 +36,9 @@ def sinusoid(t: Tensor, dim: int, shift: int = 1) -> Tensor:
 
 
 def large(*parts: Tensor, kept: int = 1) -> bool:
-    """Whether to recompute a layer's activations in the backward pass instead of keeping them.
+    """Return whether the backward pass should recompute a layer's activations.
 
-    It is worth it where the layer keeps more than MUCH elements, estimated as ``kept`` times the
+    It is worth it if the layer would keep more than MUCH elements, estimated as ``kept`` times the
     elements of ``parts``.
     """
     return torch.is_grad_enabled() and kept * sum(part.numel() for part in parts) > MUCH
@@ -55,7 +55,7 @@ def remade(layers: Callable[..., Tensor], *parts: Tensor, random: bool = False) 
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution; for large contiguous tensors a matrix product, which is faster."""
+    """A 1x1 convolution; for large contiguous tensors it is a matrix product, which is faster."""
 
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__(cin, cout, 1)
@@ -150,7 +150,7 @@ class Attention(nn.Module):
 class Down(nn.Module):
     """Halve the resolution by a strided convolution, padded on the right and the bottom only.
 
-    ``around``: padded on all four sides instead.
+    ``around`` pads on all four sides instead.
     """
 
     def __init__(self, channels: int, around: bool = False) -> None:
@@ -191,8 +191,8 @@ class Up(nn.Module):
     def taps(self) -> Tensor:
         """Merge the interpolation and the convolution into one 4x4 transposed convolution.
 
-        It equals four 2x2 convolutions, one for each phase. Of the nine pixels under a 3x3 kernel
-        only four differ, so it needs 2.25 times fewer products.
+        It equals four 2x2 convolutions, one for each phase. Only four of the nine pixels under a
+        3x3 kernel differ, so it needs 2.25 times fewer products.
         """
         sums = F.avg_pool2d(self.conv.weight, 2, stride=1, padding=1, divisor_override=1)
         return sums.flip(2, 3).transpose(0, 1)

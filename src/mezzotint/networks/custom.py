@@ -25,10 +25,9 @@ from mezzotint.networks.record import CustomConfig, name
 class Custom(Network):
     """A user's own module ``module(x, t, condition)``, called like any network.
 
-    x and the output are (B, C, H, W), t is (B,) float. The module gets the condition as a tensor:
-    of the class it is (B,) int64 from 0 to K, where K is the null class. It gets a dict of tensors
-    if there are several conditions, and None if there are none. The weights keep the module's own
-    names.
+    x and the output are (B, C, H, W), t is (B,) float. The module gets the condition as a tensor; a
+    class is (B,) int64 from 0 to K, where K is the null class. With several conditions it gets a
+    dict of tensors, without conditions None. The weights keep the module's own names.
     """
 
     def __init__(
@@ -55,18 +54,18 @@ class Custom(Network):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type it computes in: float32, or the one that `for_inference` set."""
+        """The type in which it computes: float32, or the one that `for_inference` set."""
         return self.low or torch.float32
 
     @property
     def device(self) -> torch.device:
-        """The device of its weights; the CPU if it has none."""
+        """The device of the module's weights; the CPU if it has none."""
         found = next(chain(self.parameters(), self.buffers()), None)
         return torch.device("cpu") if found is None else found.device
 
     @property
     def digest(self) -> str:
-        """The digest of `Network.digest`. A function's code is not known: it gets a random one."""
+        """See `Network.digest`. The code of a function is unknown, so its digest is random."""
         more = [each.facts() for each in self.conditions[bool(self.classes) :]]
         content = f"{super().digest} {self.low} {self.classes} {self.token}{more or ''}"
         return hashlib.sha256(content.encode()).hexdigest()
@@ -89,7 +88,7 @@ class Custom(Network):
 
 
 class _Function(nn.Module):
-    """A plain function as a module."""
+    """A module that calls a plain function."""
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         super().__init__()
@@ -117,9 +116,9 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
     """Call a network once on two images of shape (C, H, W), and check what it returns.
 
     Raises:
-        UserError: If it does not take ``(x, t, condition)``, if the call fails, if the result is
-            not a tensor with ``outputs`` channels and the same height and width, or if it has no
-            weights to train and ``training`` is set.
+        UserError: If the network does not take ``(x, t, condition)``; the call fails; the result is
+            not a tensor with ``outputs`` channels and the same height and width; or ``training`` is
+            set and there are no weights to train.
     """
     x = torch.zeros(2, *shape, device=net.device)
     condition = {
@@ -152,7 +151,7 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
 
 
 def _probe(net: Custom) -> str:
-    """Describe the condition that `check` calls a network with."""
+    """Describe the condition with which `check` calls a network."""
     if len(net.conditions) == 1 and net.classes:
         return f"of 0 to {net.classes}, the null class"
     shapes = {each.name: (2, *each.null(1).shape[1:]) for each in net.conditions}
@@ -162,7 +161,7 @@ def _probe(net: Custom) -> str:
 def fill(net: Custom, weights: Mapping[str, Tensor], where: Path) -> None:
     """Load a checkpoint's weights into a network that the user passed for it.
 
-    Raises UserError if the weights are not those of such a network; ``where`` names the checkpoint.
+    Raises UserError if the weights do not fit the network; ``where`` names the checkpoint.
     """
     try:
         net.load_state_dict(weights)

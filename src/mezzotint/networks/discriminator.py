@@ -61,7 +61,7 @@ class Discriminator(nn.Module):
 def hinge(real: Tensor, fake: Tensor) -> Tensor:
     """Return the discriminator's loss of logits.
 
-    ``mean(relu(1 - real)) / 2 + mean(relu(1 + fake)) / 2``: 0 or more, and 1 where it cannot
-    distinguish real from fake. The autoencoder's loss is ``-mean(fake)``.
+    ``mean(relu(1 - real)) / 2 + mean(relu(1 + fake)) / 2``. It is at least 0, and 1 if the
+    discriminator cannot distinguish real from fake. The autoencoder's loss is ``-mean(fake)``.
     """
     return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2

@@ -49,7 +49,7 @@ class DiTConfig:
 
     @property
     def factor(self) -> int:
-        """The number that the sides of an image are padded to be divisible by."""
+        """Images are padded until this number divides their sides."""
         return self.patch
 
 
@@ -62,7 +62,7 @@ class DiT(Conditioned):
         classes: K, the number of classes; 0 makes an unconditional network.
         out_channels: The channels of the output; None means C.
         augmentation: How many numbers about the augmentation the network takes; see `forward`.
-        conditions: What it is conditioned on beside the class.
+        conditions: The conditions besides the class.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class DiT(Conditioned):
             x: Noisy images (B, C, H, W).
             t: Times (B,), from 0 to T - 1.
             condition: The conditions by name, or the only one, such as classes (B,) int64 from 0 to
-                K, K being the null class. What is missing is the null; None is the null of all.
+                K, K being the null class. Missing conditions are null; None makes all of them null.
             augmentation: Numbers (B, n) that describe how x was augmented; None means zeros.
 
         Returns:
@@ -143,7 +143,7 @@ class DiT(Conditioned):
         return cut(F.pixel_shuffle(out, self.config.patch).to(x.dtype), x)
 
     def folded(self, x: Tensor) -> Tensor:
-        """Return images, padded, as patches (B, tokens, C * patch * patch)."""
+        """Pad images and split them into patches (B, tokens, C * patch * patch)."""
         whole = padded(x, self.config.factor)
         return F.pixel_unshuffle(whole, self.config.patch).flatten(2).transpose(1, 2)
 
@@ -151,7 +151,7 @@ class DiT(Conditioned):
 class Block(nn.Module):
     """Attention over the tokens, then an MLP, each as ``x + gate * f(adaptive_norm(x))``.
 
-    x is (B, tokens, width). The shift, scale and gate of both are linear in c (B, width).
+    x is (B, tokens, width). The shift, scale and gate of both parts are linear in c (B, width).
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -186,8 +186,8 @@ def adaptive_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 def positions(h: int, w: int, width: int, device: torch.device) -> Tensor:
     """Return the fixed embedding (h * w, width) of the positions of a grid, row by row.
 
-    The first half encodes the column, the second the row, each by the sines and then the cosines of
-    ``position * 10000^(-k / (width/4))``, k = 0..width/4 - 1.
+    The first half encodes the column, the second half the row; each has the sines and then the
+    cosines of ``position * 10000^(-k / (width/4))``, k = 0..width/4 - 1.
     """
 
     def along(count: int) -> Tensor:

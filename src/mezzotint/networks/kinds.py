@@ -42,10 +42,11 @@ def build(
         classes: K; 0 for an unconditional network.
         outputs: Channels of the output; None means as many as the images have.
         augmentation: How many numbers about the augmentation the network takes.
-        conditions: What it is conditioned on beside the class.
+        conditions: The conditions besides the class.
 
     Raises:
-        UserError: If a user's own network has not been passed in this process.
+        UserError: If the configuration names a user's own network that was not passed in this
+            process.
     """
     if isinstance(config, CustomConfig):
         return Custom(made(config), config, classes, conditions)

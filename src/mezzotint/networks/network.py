@@ -26,9 +26,9 @@ STEPS_FROM = 5_000  # steps of a training on a CPU: compiling its backward pass 
 
 @cache
 def compiles() -> bool:
-    """Whether torch.compile works for the CPU here: it needs a C++ compiler and Python's headers.
+    """Return whether torch.compile works for the CPU: it needs a C++ compiler and Python's headers.
 
-    To find out, it compiles a small function, which takes seconds.
+    The test compiles a small function, which takes seconds.
     """
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.zeros(1))
@@ -45,7 +45,7 @@ class Network(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type it computes in, outside autocast: the type of its first weight."""
+        """The type in which it computes outside autocast: the type of its first weight."""
         return next(self.parameters()).dtype
 
     @property
@@ -55,10 +55,11 @@ class Network(nn.Module):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights, as the network uses them, and of its configuration.
+        """The SHA-256 of the weights in their current type, and of the configuration.
 
-        The number of heads and of groups cannot be seen in the weights. Only fields that differ
-        from their defaults count, so a new field leaves the digests of older networks unchanged.
+        The configuration is included because, for example, the number of heads does not show in the
+        weights. Only fields that differ from their defaults count, so a new field does not change
+        the digests of older networks.
         """
         plain = asdict(type(self.config)())
         set_ = {key: value for key, value in asdict(self.config).items() if value != plain[key]}
@@ -74,12 +75,12 @@ class Network(nn.Module):
         return self._compiled_call_impl is not None
 
     def compile_for(self, calls: int) -> bool:
-        """Compile the network if this many calls make up for the one or two minutes of compilation.
+        """Compile the network if this many calls repay the one or two minutes of compilation.
 
-        On a GPU it is compiled always, with CUDA graphs for sampling. On a CPU it is compiled where
-        a compiler works and the network gains by it, in training or bf16 sampling; its weights then
-        become channels-last, like the compiled code. The code is made for the shapes of the first
-        call.
+        On a GPU it is always compiled, with CUDA graphs for sampling. On a CPU it is compiled for
+        training or bf16 sampling, if there is a compiler and the network becomes faster; its
+        weights then become channels-last, like the compiled code. The code is specialised to the
+        shapes of the first call.
 
         Returns:
             Whether it was compiled.
@@ -117,11 +118,11 @@ class Network(nn.Module):
 class Conditioned(Network):
     """Base class of networks conditioned on the time and on more; abstract.
 
-    The condition vector is ``mlp(sinusoid(t)) + encoders(conditions) + augmentation(numbers)``, of
-    width ``emb``; the sinusoid has ``frequencies`` numbers and the frequency shift ``shift``. There
-    is an encoder for each condition. Those of spatial conditions add to the output of the first
-    layer instead (`beside`). The last term is EDM's (Karras et al. 2022, arXiv 2206.00364, appendix
-    F.2): it has no bias, so zeros add nothing.
+    The condition vector has the width ``emb``: ``mlp(sinusoid(t)) + encoders(conditions) +
+    augmentation(numbers)``. The sinusoid has ``frequencies`` numbers and the frequency shift
+    ``shift``. Each condition has an encoder. The encoders of spatial conditions add to the output
+    of the first layer instead (`beside`). The term for the augmentation comes from EDM (Karras et
+    al. 2022, arXiv 2206.00364, appendix F.2). It has no bias, so zeros add nothing.
     """
 
     def __init__(
@@ -143,13 +144,13 @@ class Conditioned(Network):
         self.augmentation = nn.Linear(augmentation, emb, bias=False) if augmentation else None
 
     def named(self, condition: Given | Tensor | None, t: Tensor) -> Given:
-        """Return all conditions by name; what is missing is the null. Raises UserError as there."""
+        """Return all conditions by name; see `conditions.condition.named`."""
         return by_name(condition, self.conditions, t)
 
     def embed(
         self, t: Tensor, condition: Given | Tensor | None, augmentation: Tensor | None
     ) -> Tensor:
-        """Return the condition vector (B, emb) of t (B,), conditions and augmentation (B, n).
+        """Compute the condition vector (B, emb) from t (B,), conditions and augmentation (B, n).
 
         Augmentation None means zeros. Raises UserError for augmentation if the network takes none.
         """
@@ -173,7 +174,7 @@ class Conditioned(Network):
     ) -> Tensor:
         """Add the spatial conditions to h, the output of the first layer.
 
-        ``fold`` brings channels in the resolution of x to the form that the first layer takes.
+        ``fold`` converts channels at the resolution of x to the input of the first layer.
         """
         for name, module in self.layers:
             encoder: Layered = getattr(self, module)

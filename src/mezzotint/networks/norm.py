@@ -17,8 +17,8 @@ class GroupNorm(nn.GroupNorm):
 
     Mean and variance are those of a group of channels in one image (Wu and He 2018, arXiv
     1803.08494). On a CPU with channels-last tensors, torch's backward pass is several times slower
-    than necessary, and so is its forward pass at the resolutions in the middle of a U-Net. This one
-    keeps only x for the backward pass.
+    than necessary, and so is its forward pass at the middle resolutions of a U-Net. This
+    implementation keeps only x for the backward pass.
     """
 
     def __init__(self, channels: int, groups: int, silu: bool = False) -> None:
@@ -95,7 +95,7 @@ class _ChannelsLast(torch.autograd.Function):
 
 
 class _Compiled(torch.autograd.Function):
-    """Group norm in the form that torch.compile turns into the fastest code for a CPU.
+    """Group norm in a form that torch.compile turns into fast code for a CPU.
 
     The convolutions of compiled code are channels-last, so pixels are summed channel by channel,
     (B, C). The means over a group are a product with a matrix, because a view of a group's channels
@@ -184,7 +184,7 @@ def _pixels(x: Tensor) -> Tensor:
 
 
 def _sum(x: Tensor) -> Tensor:
-    """Sum (B, H, W, C) to (B, C): rows first, so that a narrow type loses little."""
+    """Sum (B, H, W, C) to (B, C), rows first to limit the rounding errors of narrow types."""
     return x.sum(2).to(_wide(x)).sum(1)
 
 

@@ -1,4 +1,4 @@
-"""Pad images whose sides a network cannot halve often enough, and crop its output again."""
+"""Pad images whose sides a network cannot halve often enough, and crop its output."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 def padded(x: Tensor, factor: int) -> Tensor:
     """Pad images (B, C, H, W) on the right and at the bottom until ``factor`` divides H and W.
 
-    The padding is zero, which is what the convolutions see beyond an edge. Images whose sides
-    ``factor`` divides are returned as they are. `cut` takes the padding off what becomes of them,
-    so no loss sees it.
+    The padding is zero, like the padding of convolutions at an edge. Images whose sides ``factor``
+    divides are returned unchanged. `cut` removes the padding from a network's output, so it does
+    not affect a loss.
     """
     height, width = x.shape[2:]
     right, below = -width % factor, -height % factor
@@ -19,6 +19,6 @@ def padded(x: Tensor, factor: int) -> Tensor:
 
 
 def cut(y: Tensor, x: Tensor) -> Tensor:
-    """The part of y, made of ``padded(x)``, that lies over x."""
+    """Crop y, which was computed from ``padded(x)``, to the area of x."""
     height, width = x.shape[2:]
     return y if y.shape[2:] == x.shape[2:] else y[..., :height, :width]

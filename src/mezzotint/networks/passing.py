@@ -1,7 +1,7 @@
 """Users' own networks: remember what was passed, and build networks from it.
 
-A record in a folder never builds anything by itself: it only says which of the networks that the
-caller has passed in this process to use.
+A record in a folder is never executed. It only identifies one of the networks that the caller has
+passed in this process.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def passed(net: Any) -> CustomConfig:
         The record of the network.
 
     Raises:
-        UserError: If it is none of these, or if calling it fails.
+        UserError: If ``net`` is anything else, or if calling it fails.
     """
     if isinstance(net, nn.Module):
         config = CustomConfig(name(net), None, code(net))
@@ -59,7 +59,7 @@ def made(config: CustomConfig) -> nn.Module:
     """Build the network of a record, if it has been passed in this process.
 
     Raises:
-        UserError: If it has not; the message says what to pass.
+        UserError: If the network was not passed; the message says what to pass.
     """
     if _key(config) not in _PASSED:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The record of a user's own network: what built it, and a digest of its code."""
+"""The record of a user's own network: its constructor, and a digest of its code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLAIN = (bool, int, float, str, type(None))
 
 @strict
 class CustomConfig:
-    """The record of what built a user's own network; nothing is built from it."""
+    """The record of the constructor of a user's own network; it is never executed."""
 
     constructor: str = ""
     """Module and name of the class, or of the function, that built the network."""
@@ -31,7 +31,7 @@ class CustomConfig:
 
     @property
     def factor(self) -> int:
-        """What the sides of an image are padded to be divisible by; not known here, so 1."""
+        """Images are padded until this number divides their sides; it is unknown here, so 1."""
         return 1
 
     def __str__(self) -> str:
@@ -42,10 +42,10 @@ class CustomConfig:
 
 
 def code(module: nn.Module) -> str:
-    """Return the SHA-256 of a module's source code and of its layers' settings.
+    """Return the SHA-256 of a module's source code and of the settings of its layers.
 
-    The settings of torch's own layers are what they print; those of other layers are the attributes
-    that are plain values or functions.
+    The settings of torch's own layers are their repr; those of other layers are the attributes that
+    are plain values or functions.
     """
     digest = hashlib.sha256()
     for path, layer in module.named_modules():
@@ -59,7 +59,7 @@ def code(module: nn.Module) -> str:
 
 
 def name(maker: Any) -> str:
-    """Return module and name of a class or a function, or of the class of any other object."""
+    """Return the module and name of a class or function, or of the class of another object."""
     named = maker if hasattr(maker, "__qualname__") else type(maker)
     return f"{named.__module__}:{named.__qualname__}"
 
@@ -70,7 +70,7 @@ def _settings(layer: nn.Module) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Return a plain value as Python writes it, a function by its name, and "" otherwise."""
+    """Return the repr of a plain value, the name of a function, or "" for anything else."""
     if isinstance(value, PLAIN):
         return repr(value)
     if isinstance(value, list | tuple):
@@ -81,7 +81,7 @@ def _plain(value: Any) -> str:
 
 
 def _sources(kind: type) -> Iterator[str]:
-    """Yield the source code of a class's own functions, or their bytecode if there is no source."""
+    """Yield the source code of each function of a class, or its bytecode if there is no source."""
     for value in vars(kind).values():
         function = getattr(value, "fget", None) or getattr(value, "__func__", value)
         if isinstance(function, FunctionType):

@@ -64,7 +64,7 @@ class UNetConfig:
 
     @property
     def factor(self) -> int:
-        """The number that the sides of an image are padded to be divisible by."""
+        """Images are padded until this number divides their sides."""
         return self.patch << (len(self.channels) - 1)
 
 
@@ -77,7 +77,7 @@ class UNet(Walk):
         classes: K, the number of classes; 0 makes an unconditional network.
         out_channels: The channels of the output; None means C.
         augmentation: How many numbers about the augmentation the network takes.
-        conditions: What it is conditioned on beside the class.
+        conditions: The conditions besides the class.
     """
 
     def __init__(

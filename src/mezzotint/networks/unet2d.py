@@ -1,9 +1,9 @@
-"""The U-Nets of diffusers' UNet2DModel that differ from DDPM's.
+"""The U-Nets of diffusers' UNet2DModel, where they differ from DDPM's.
 
-They differ in the frequencies of the time embedding, the padding of a halving, the epsilon of the
-norms, the levels with attention, and the residual blocks. The residual blocks of ADM (Dhariwal and
-Nichol 2021, arXiv 2105.05233, section 3) take a scale as well as a shift, and resample.
-`mezzotint.interop.unet` reads their settings from a folder.
+They differ in the frequencies of the time embedding, the padding before a resolution is halved, the
+epsilon of the norms, the levels with attention, and the residual blocks. The residual blocks of ADM
+(Dhariwal and Nichol 2021, arXiv 2105.05233, section 3) take a scale as well as a shift, and
+resample. `mezzotint.interop.unet` reads their settings from a folder.
 """
 
 from __future__ import annotations
@@ -80,14 +80,14 @@ class UNet2DConfig:
 
     @property
     def factor(self) -> int:
-        """The number that the sides of an image are padded to be divisible by."""
+        """Images are padded until this number divides their sides."""
         return 1 << (len(self.channels) - 1)
 
 
 class Block(nn.Module):
     """ADM's residual block: ``shortcut(r(x)) + conv(dropout(silu(g(conv(r(silu(norm(x))))))))``.
 
-    r resamples or does nothing. g is ``norm(h + shift)``, or with ``scaled`` ``norm(h) * (1 +
+    r resamples or does nothing. g is ``norm(h + shift)``; if ``scaled``, it is ``norm(h) * (1 +
     scale) + shift``, where scale and shift are the two halves of forward's argument.
     """
 
@@ -117,7 +117,7 @@ class Block(nn.Module):
 
 
 class UNet2D(Walk):
-    """A U-Net that computes what diffusers' UNet2DModel does with the same weights; see `UNet`."""
+    """A U-Net that computes the same as diffusers' UNet2DModel with equal weights; see `UNet`."""
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 VAE is the KL autoencoder of latent diffusion (Rombach et al. 2022, arXiv 2112.10752, section 3.1
 and appendix G): a variational autoencoder (Kingma and Welling 2014, arXiv 1312.6114) of residual
-convolutions. TinyVAE is TAESD, a small network that replaces it.
+convolutions. TinyVAE is TAESD, a small network that can replace a VAE.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class VAEConfig:
 
     @property
     def factor(self) -> int:
-        """f: how many times smaller the sides of the latents are than those of the image."""
+        """f, the factor by which the sides of the latents are smaller than the image's."""
         return self.patch << (len(self.channels) - 1)
 
 
@@ -62,8 +62,8 @@ class VAE(Network):
     """A variational autoencoder: q(z | x) = N(mean(x), diag(exp(log_variance(x)))), and x(z).
 
     Images x are (B, C, H, W) in [-1, 1]. Latents z are (B, config.latent, H / f, W / f) with f =
-    ``config.factor``; they are not scaled to unit variance. Sides that f does not divide are padded
-    to be encoded, and `forward` cuts the padding off again.
+    ``config.factor``; they are not scaled to unit variance. Images are padded until f divides their
+    sides, and `forward` removes the padding again.
 
     Args:
         config: The shape of the network.
@@ -99,7 +99,7 @@ class VAE(Network):
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what a training step needs: x(z), and the mean and log variance of q(z | x).
+        """Return x(z), and the mean and log variance of q(z | x), for a training step.
 
         z is a sample of q(z | x), made from ``noise`` ~ N(0, I) of the latents' shape.
         """
@@ -158,7 +158,7 @@ class TinyVAEConfig:
 
     @property
     def factor(self) -> int:
-        """f: how many times smaller the sides of the latents are than those of the image."""
+        """f, the factor by which the sides of the latents are smaller than the image's."""
         return 1 << (len(self.encoder) - 1)
 
 

@@ -1,4 +1,4 @@
-"""The forward pass of a U-Net: down its levels, through the bottom, and up past the skips."""
+"""The forward pass of a U-Net: down its levels, through the bottom, and up with the skips."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Stage(nn.Module):
         return zip(self.blocks, self.attentions, strict=True)
 
     def resampled(self, h: Tensor, shifts: Iterator[Tensor]) -> Tensor:
-        """Resample h with a layer, or with a residual block, which uses the next of the shifts."""
+        """Resample h with a layer, or with a residual block that uses the next shift."""
         out: Tensor = self.resample(h, next(shifts)) if self.by_block else self.resample(h)
         return out
 
 
 def inputs(channels: Sequence[int], blocks: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Return the input channels of every residual block, a list for each level: (down, up).
+    """Return the input channels of each residual block on the ways down and up, by level.
 
     ``channels`` are the widths of the levels. A level has ``blocks`` blocks on the way down and one
     more on the way up. Each block on the way up also takes the output of a layer of the way down,
@@ -83,11 +83,11 @@ class Walk(Conditioned):
 
     @property
     def gains(self) -> bool:  # type: ignore[override]
-        """Whether to compile it: a wide one would also train faster, but need more memory."""
+        """Whether compilation pays: wide networks would be faster too, but need more memory."""
         return self.narrow or not self.training
 
     def folded(self, x: Tensor) -> Tensor:
-        """Return images padded, and with ``patch`` x ``patch`` pixels folded into channels."""
+        """Pad images, and fold ``patch`` x ``patch`` pixels into channels."""
         return F.pixel_unshuffle(padded(x, self.config.factor), self.patch)
 
     def laid_out(self, first: int) -> None:
@@ -109,7 +109,7 @@ class Walk(Conditioned):
             x: Noisy images (B, C, H, W).
             t: Times (B,), from 0 to T - 1.
             condition: The conditions by name, or the only one, such as classes (B,) int64 from 0 to
-                K, K being the null class. What is missing is the null; None is the null of all.
+                K, K being the null class. Missing conditions are null; None makes all of them null.
             augmentation: Numbers (B, n) that describe how x was augmented; None means zeros.
 
         Returns:
@@ -141,5 +141,5 @@ class Walk(Conditioned):
 
 
 def listed(stages: list[Stage]) -> list[Stage]:
-    """Return a ModuleList, which is a list of Stages to a reader and to the type checker."""
+    """Return a ModuleList, typed as a list of Stages."""
     return cast(list[Stage], nn.ModuleList(stages))

@@ -1,4 +1,4 @@
-"""The HTML page about a run, or about several compared."""
+"""The HTML page about a run, or one that compares several."""
 
 from mezzotint.pages.page import report
 from mezzotint.pages.runs import Options

@@ -1,4 +1,4 @@
-"""The colours of images compared with those of a data set."""
+"""Compare the colours of images with those of a data set."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def channels(
     """Compare each channel's mean and standard deviation.
 
     Args:
-        title: Of the section.
+        title: The title of the section.
         images: (N, C, H, W).
-        what: What the images are called.
-        other: "mean" and "std" of each channel of the other images, in their own values.
-        others: What those are called.
+        what: The name of the images.
+        other: "mean" and "std" of each channel of the other images, in their own units.
+        others: The name of the other images.
     """
     own, name = channel_statistics(nhwc(images)), f"{len(images)} {what}"
     count = len(own["mean"])

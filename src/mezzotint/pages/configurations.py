@@ -1,4 +1,4 @@
-"""The configuration of a run, and how those of several differ."""
+"""The configuration of a run, and the differences between several."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mezzotint.pages.runs import Run
 
 
 def configuration(run: Run) -> Section:
-    """All settings of a run, a table for each section."""
+    """Show all settings of a run, with a table for each section."""
 
     def row(name: str, value: Any, default: bool) -> tuple[Cell, Cell]:
         cells = name.replace("_", " "), _in_words(value)
@@ -26,7 +26,7 @@ def configuration(run: Run) -> Section:
 
 
 def differences(runs: Sequence[Run]) -> Section:
-    """The settings in which runs differ, side by side."""
+    """Show the settings in which runs differ, side by side."""
     flat = [
         {
             f"{section}.{name}".removeprefix("run."): _in_words(value)
@@ -45,7 +45,7 @@ def differences(runs: Sequence[Run]) -> Section:
 
 
 def _settings(config: Configuration) -> dict[str, dict[str, tuple[Any, bool]]]:
-    """Section -> field -> its value, and whether that is the default."""
+    """Return a dict: section -> field -> its value, and whether that is the default."""
     found: dict[str, dict[str, tuple[Any, bool]]] = {"run": {}}
     whole = type(config)(recipe=config.recipe)
     for field in fields(config):

@@ -63,5 +63,5 @@ def editing(run: Run, pipe: Pipeline, seed: int, follow: Follow) -> Section:
 
 
 def _typed(x: Tensor, like: Tensor) -> Tensor:
-    """Return x in the type of other images, rounded if that is one of integers."""
+    """Convert x to the type of other images, and round if it is an integer type."""
     return (x if like.dtype.is_floating_point else x.round()).to(like.dtype)

@@ -25,7 +25,7 @@ AXES = {  # names for the log's columns; all other columns keep their own
 
 
 def curves(runs: Sequence[Run]) -> Section | None:
-    """Each column of the runs' logs as a chart against images seen; None without logs."""
+    """Show each column of the runs' logs as a chart against images seen; None without logs."""
     columns: dict[str, dict[str, list[tuple[float, float]]]] = {name: {} for name in AXES}
     for run in runs:
         for row in run.log:
@@ -47,7 +47,7 @@ def curves(runs: Sequence[Run]) -> Section | None:
 
 
 def grids(run: Run) -> Section | None:
-    """Up to six grids of images of the training, evenly spaced and with the last; None without."""
+    """Show up to six grids from the training, evenly spaced up to the last; None without grids."""
     paths = sorted(p for p in (run.folder / "samples").glob("*.png") if _is_grid(p))
     count = min(GRIDS, len(paths))
     images = []

@@ -14,7 +14,7 @@ from mezzotint.storage import jsonl
 
 
 def figures(run: Run) -> Section | None:
-    """A run's newest figure of each name; None where nothing was measured."""
+    """Show a run's newest figure of each name; None if nothing was measured."""
     rows = []
     for name, (figure, row) in _newest(run.folder).items():
         interval = f"{figure.low:.4g} to {figure.high:.4g}"
@@ -27,7 +27,7 @@ def figures(run: Run) -> Section | None:
 
 
 def compared(runs: Sequence[Run]) -> Section | None:
-    """The newest figures of runs side by side; None where nothing was measured."""
+    """Show the newest figures of runs side by side; None if nothing was measured."""
     found = [_newest(run.folder) for run in runs]
     names = dict.fromkeys(name for figures in found for name in figures)
 
@@ -44,7 +44,7 @@ def compared(runs: Sequence[Run]) -> Section | None:
 
 
 def _newest(folder: Path) -> dict[str, tuple[Figure, dict[str, Any]]]:
-    """The newest figure of each name, with the row that it stands in."""
+    """Return the newest figure of each name, with its row."""
     found: dict[str, tuple[Figure, dict[str, Any]]] = {}
     for row in jsonl.read(folder / "evaluation" / "figures.jsonl"):
         with contextlib.suppress(KeyError, TypeError):  # rows of another program
@@ -54,7 +54,7 @@ def _newest(folder: Path) -> dict[str, tuple[Figure, dict[str, Any]]]:
 
 
 def _sampling(row: dict[str, Any]) -> str:
-    """How the images of a row were sampled; empty where it does not say."""
+    """Describe the sampling settings of a row; empty if it has none."""
     parts = {
         "sampler": f"{row.get('sampler')}",
         "steps": f"{row.get('steps')} steps",

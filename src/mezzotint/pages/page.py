@@ -44,30 +44,30 @@ def report(
     precision: Precision = "float32",
     on_progress: Follow | None = None,
 ) -> Path:
-    """Write an HTML page about a run, or about several compared, that needs no other file.
+    """Write a self-contained HTML page about a run, or one that compares several.
 
-    The page shows the configuration, the log's curves, the newest figures and samples that the
-    model makes for it: by class, from noise to image, by sampler and steps, by guidance, and beside
-    the nearest training images. For an autoencoder it shows reconstructions.
+    The page shows the configuration, the curves of the log, the newest figures, and new samples: by
+    class, from noise to image, by sampler and steps, by guidance, and beside the nearest training
+    images. For an autoencoder it shows reconstructions.
 
     Args:
         runs: A run folder, or several.
         out: The page's path: by default RUN/report.html, and report.html for several runs.
-        samples: Samples of each class, up to 32, for up to ten classes; about 75 others are made
-            beside them.
+        samples: Samples of each class, up to 32, for up to ten classes; about 75 other samples are
+            also made.
         seed: Sample i depends on (seed, i) alone.
-        edits: Also show what editing makes of some images that the training did not see:
-            variations, filled-in parts, enlargements, an inversion and an interpolation.
-        precision: What the networks compute in: "float32", "bf16" or "auto" (bf16 where the
-            hardware has it).
+        edits: Also show edits of some held-out images: variations, filled-in parts, enlargements,
+            an inversion and an interpolation.
+        precision: The precision of the networks: "float32", "bf16" or "auto" (bf16 if the hardware
+            supports it).
         on_progress: Called with (what, done, total) while samples are made.
 
     Returns:
         The page's path.
 
     Raises:
-        UserError: A folder is not a run or is given twice, an option is out of range, or ``out``
-            cannot be written; before any sample is made.
+        UserError: If a folder is not a run or is given twice, an option is out of range, or ``out``
+            cannot be written. All this is checked before any sample is made.
     """
     options = Options(samples=samples, seed=seed, edits=edits, precision=precision)
     folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
@@ -96,7 +96,7 @@ def check_out(path: Path) -> None:
 
 
 def build(runs: Sequence[Run], options: Options, follow: Follow) -> Page:
-    """Return the page about one run, or about several side by side, as data."""
+    """Build the page about one run, or about several side by side, as data."""
     facts = [f"Written on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {machine('torch')}."]
     if len(runs) == 1:
         (run,) = runs
@@ -116,7 +116,7 @@ def build(runs: Sequence[Run], options: Options, follow: Follow) -> Page:
 
 
 def _sections(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
-    """The sections about one run."""
+    """Yield the sections about one run."""
     yield from (found for section in OF_RUN if (found := section(run)))
     made = reconstructions if isinstance(run.config, Autoencoder) else samples
     yield from made(run, options, follow)

@@ -1,4 +1,4 @@
-"""The sections of a page for which an autoencoder reconstructs images."""
+"""The sections of a page that show an autoencoder's reconstructions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROW = 8  # images side by side
 
 
 def reconstructions(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
-    """Show reconstructions of images that the data set holds out from training, if it does."""
+    """Show reconstructions of held-out images, if the data set has any."""
     title, c = "Reconstructions", run.config.data
     try:
         codec = loading.load_codec(run.folder, precision=options.precision)

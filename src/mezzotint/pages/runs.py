@@ -1,4 +1,4 @@
-"""A run as a page shows it: its folder as read, and how much of it is shown."""
+"""A run for a page: the content of its folder, and the options of the page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Precision = Literal["float32", "bf16", "auto"]
 
 @strict
 class Options:
-    """How many of a model's samples a page shows."""
+    """The options that limit the samples on a page."""
 
     samples: int = Field(default=8, gt=0, le=32)
     """Samples of each class, up to 32, for up to ten classes; the page shows about 75 others beside
@@ -36,7 +36,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder as read, and its name on the page."""
+    """The content of a run folder, and its name on the page."""
 
     folder: Path
     name: str
@@ -45,7 +45,7 @@ class Run:
 
     @property
     def about(self) -> str:
-        """Two sentences: what was trained on what, and how far."""
+        """Describe the network, the data and the progress of the training in two sentences."""
         train, seen = self.config.train, self.log[-1]["images"] if self.log else 0
         return (
             f"{self.folder} is a run of the recipe {self.config.recipe} on the data "
@@ -55,7 +55,7 @@ class Run:
 
 
 def read(folder: Path, name: str) -> Run:
-    """Read a run folder; UserError if it is not one."""
+    """Read a run folder; raise UserError if it is not a run."""
     if not (folder / "config.json").exists():
         raise UserError(f"{folder} is not a run: give the folder of a training")
     config = configuration.read(folder / "config.json")
@@ -63,7 +63,7 @@ def read(folder: Path, name: str) -> Run:
 
 
 def read_all(folders: Sequence[Path]) -> list[Run]:
-    """Read run folders, each under a name of its own; UserError for a folder given twice."""
+    """Read run folders and give each a unique name; raise UserError if one is given twice."""
     resolved = [folder.resolve() for folder in folders]
     for i, folder in enumerate(folders):
         if resolved[i] in resolved[:i]:

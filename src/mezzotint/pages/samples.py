@@ -1,6 +1,6 @@
 """The sections of a page for which a diffusion model makes samples.
 
-The constants bound how many that are, whatever the user's options.
+The constants limit the number of samples, whatever the user's options.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Model:
     images: Tensor  # (N, C, H, W): ``options.samples`` of each class, one class after another
 
     def strip(self, images: Tensor, alt: str, columns: int = 1) -> InlineImage:
-        """Arrange images (N, C, H, W) in rows of ``columns``, for a page, as people see them."""
+        """Arrange images (N, C, H, W) in rows of ``columns`` for a page, converted to 8 bits."""
         return strip(self.pipe.values.visible(images), alt, columns)
 
     def make(
         self, what: str, n: int, labels: list[int] | None, requests: Sequence[dict[str, Any]]
     ) -> list[Tensor]:
-        """Make n samples from the same noise for each of some settings."""
+        """Make n samples with each of some settings, from the same noise."""
         total = n * len(requests)
 
         def on_step(done: int, calls: int) -> None:
@@ -65,7 +65,7 @@ class Model:
 
 
 def samples(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
-    """Yield the sections of `SECTIONS`; a section that cannot be had says why.
+    """Yield the sections of `SECTIONS`; a section that cannot be made says why.
 
     If the model cannot be loaded, a single section says so.
     """
@@ -92,7 +92,7 @@ def samples(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
 
 
 def by_class(model: Model) -> Section:
-    """The samples of each class in a row."""
+    """Show the samples of each class in a row."""
     pipe, each, images = model.pipe, model.options.samples, model.images
     how = f"{_settings(pipe.defaults)}; seed {model.options.seed}"
     text = f"{counted(len(images), 'sample')} by {how}."
@@ -146,7 +146,7 @@ def trajectories(title: str, model: Model) -> Section:
 
 
 def samplers(title: str, model: Model) -> Section:
-    """Show what each sampler makes of the same noise, in several numbers of steps."""
+    """Show the samples of each sampler from the same noise, for several numbers of steps."""
     pipe = model.pipe
     methods: Sequence[str] = METHODS
     steps = [n for n in STEPS if n <= len(pipe.schedule)]
@@ -168,7 +168,7 @@ def samplers(title: str, model: Model) -> Section:
 
 
 def guidance(title: str, model: Model) -> Section | None:
-    """The same noise at each guidance scale; None for a model that cannot be guided."""
+    """Show samples from the same noise at each guidance scale; None if guidance is impossible."""
     pipe = model.pipe
     if not pipe.classes or pipe.few_step:
         return None
@@ -210,7 +210,7 @@ def nearest(title: str, model: Model) -> Section:
 
 
 def colour(title: str, model: Model) -> Section:
-    """The colours of the samples and of the training set."""
+    """Compare the colours of the samples and of the training set."""
     if not model.pipe.colour:
         raise UserError(
             "the model does not record the colours of its training set: train it with this version"
@@ -228,6 +228,6 @@ SECTIONS: dict[str, Callable[[str, Model], Section | None]] = {
 
 
 def _settings(how: SampleConfig, brief: bool = False) -> str:
-    """Settings in words; ``brief`` leaves out sampler and steps."""
+    """Describe settings; ``brief`` leaves out sampler and steps."""
     parts = [] if brief else [f"{how.sampler}", f"{how.steps} steps"]
     return ", ".join([*parts, f"{how.spacing} spacing", f"guidance {how.guidance:g}"])

@@ -1,4 +1,4 @@
-"""How long a network's training and sampling take on this machine, by a few timed steps."""
+"""Estimate how long a network's training and sampling take, by timing a few steps."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ STEPS = 6  # of a training, that are timed
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds that a network takes on this machine."""
+    """The seconds that a network needs on this machine, for training and sampling."""
 
     training: float  # the whole of it
     call: float  # one call with BATCH images
 
     def samples(self, row: Row, count: int) -> float:
-        """Return the seconds for ``count`` samples of a row; guidance doubles the calls."""
+        """Return the seconds for ``count`` samples of a row; guidance doubles the network calls."""
         calls = row.settings.calls * -(-count // BATCH)
         return calls * self.call * (1 + (row.settings.guidance not in (0, 1)))
 
 
 def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> Cost:
-    """Measure what a network costs, on noise of the ``shape`` (C, H, W) that it takes."""
+    """Measure the cost of a network, on noise with its input ``shape`` (C, H, W)."""
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")

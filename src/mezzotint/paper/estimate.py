@@ -1,4 +1,4 @@
-"""What is left to do of a plan, how long it takes, and which models would take too long."""
+"""Estimate the remaining work of a plan, and find models that would take too long."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mezzotint.pipeline import loading
 
 @dataclass(frozen=True)
 class Estimate:
-    """The estimated work that is left to do for a model."""
+    """The estimated remaining work for a model."""
 
     model: str
     images: int  # of the whole training
@@ -27,11 +27,11 @@ class Estimate:
 
     @property
     def training(self) -> float:
-        """Seconds that the rest of the training takes."""
+        """The seconds for the rest of the training."""
         return self.left * self.cost.training
 
     def parts(self) -> Iterator[tuple[str, float]]:
-        """Each part in words, and the seconds that it takes."""
+        """Return each part of the work, in words, with its seconds."""
         if self.left:
             yield f"train {self.model}, {self.images:,} images", self.training
         for row in self.rows:
@@ -40,7 +40,7 @@ class Estimate:
 
 
 def estimates(work: Work) -> Iterator[Estimate]:
-    """An estimate for each model with something left to do, by a few timed steps of its network."""
+    """Return an estimate for each model with remaining work, by timing a few steps."""
     plan, known = work.plan, recorded(work)
     for name in work.models:
         config = plan.models[name]
@@ -52,7 +52,7 @@ def estimates(work: Work) -> Iterator[Estimate]:
 
 
 def too_long(estimate: Estimate, hours: float) -> str:
-    """Why a model is left out if its training takes more than ``hours``; else an empty string."""
+    """Return why a model is left out, if its training takes more than ``hours``; else ""."""
     if estimate.training <= hours * 3600:
         return ""
     return (
@@ -62,7 +62,7 @@ def too_long(estimate: Estimate, hours: float) -> str:
 
 
 def _shape(work: Work, name: str) -> tuple[int, ...]:
-    """(C, H, W) of what a model sees."""
+    """Return the shape (C, H, W) of a model's input."""
     config, (height, width, channels) = work.plan.models[name], work.data[name].images.shape[1:]
     if not isinstance(config, Experiment) or not config.codec.vae:
         return channels, height, width

@@ -1,4 +1,4 @@
-"""The models of a plan: how far their trainings are, and continuing them."""
+"""The models of a plan: the progress of their trainings, and how to continue them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def progress(folder: Path, config: Configuration) -> float:
 
 
 def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
-    """The trainings that are not done; each is to be exhausted before the next is begun."""
+    """Yield the unfinished trainings; finish each before you begin the next."""
     for name in work.models:
         config = work.plan.models[name]
         if progress(work.folder(name), config) < 1:
@@ -28,9 +28,9 @@ def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
 
 
 def trained(work: Work, name: str) -> dict[str, str]:
-    """Return what a row says about its training; {} if the training is not done.
+    """Return the facts about its training that a row records; {} if it is unfinished.
 
-    The weights too: a training may be repeated, perhaps with other data at the same place.
+    They include the weights, because a training may be repeated, perhaps with other data.
     """
     config, found = work.plan.models[name], _saved(work.folder(name))
     if not found or _share(found, config) < 1:
@@ -40,7 +40,7 @@ def trained(work: Work, name: str) -> dict[str, str]:
 
 
 def kept(work: Work, name: str) -> list[dict[str, Any]]:
-    """The rows of a file that belong to the finished trainings in the folder."""
+    """Return the rows of a file that belong to the finished trainings in the folder."""
     there = [facts for model in work.data if (facts := trained(work, model))]
     rows = jsonl.read(work.plan.folder / name)
     return [row for row in rows if any(facts.items() <= row.items() for facts in there)]

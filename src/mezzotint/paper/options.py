@@ -19,7 +19,7 @@ Precision = Literal["float32", "bf16", "auto"]
 class Options:
     """Carry out the experiments of arXiv 2412.14422, and write a table and a page of the results.
 
-    What is done is not done again: after an interruption, give the same command.
+    Finished work is not repeated: after an interruption, give the same command again.
     """
 
     scale: Scale = "glyphs"

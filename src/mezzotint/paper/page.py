@@ -74,7 +74,7 @@ def _facts(results: Results) -> list[str]:
 
 
 def _command(plan: Plan) -> str:
-    """The command that makes this page, in any folder."""
+    """Return the command that makes this page in any folder."""
     words = (
         word for flag, value in plan.flags.items() for word in (f"--{flag}", *value.split(" "))
     )
@@ -91,7 +91,7 @@ def _page(results: Results) -> Page:
 
 
 def _strips(results: Results) -> Image.Image:
-    """The first samples of all rows as one image."""
+    """Arrange the first samples of all rows in one image."""
     sheets: list[Image.Image] = []
     for size in dict.fromkeys(stored(results, row).shape[1:] for row in results.rows):
         rows = [row for row in results.rows if stored(results, row).shape[1:] == size]
@@ -108,7 +108,7 @@ def _strips(results: Results) -> Image.Image:
 
 
 def _grid(work: Work, name: str) -> Section | None:
-    """The last grid of images of a training."""
+    """Return the last image grid of a training."""
     found = sorted(p for p in (work.folder(name) / "samples").glob("*.png") if p.stem.isdecimal())
     if not found:
         return None

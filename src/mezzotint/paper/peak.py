@@ -1,4 +1,4 @@
-"""The peak memory of a call."""
+"""Measure the peak memory of a call."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PROC = Path("/proc/self")
 
 
 def peak(act: Callable[[], Result]) -> tuple[Result, float | None]:
-    """Call ``act``; return its result and the most memory, in MiB, that this process then held.
+    """Call ``act``; return its result and the peak memory of this process in MiB.
 
-    The memory includes what the process held before: the tensors on the GPU if there is one, else
-    all resident memory. It is None where the system does not tell: on macOS, or with a kernel on
-    which the mark cannot be reset.
+    The memory includes what the process held before. It counts the tensors on the GPU if there is
+    one, else all resident memory. It is None if the system cannot measure it: on macOS, or with a
+    kernel that cannot reset the peak.
     """
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()

@@ -1,4 +1,4 @@
-"""The experiments at three sizes: which models are trained, and which samples are measured."""
+"""The experiments at three scales: the models to train, and the samples to measure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GUIDED = 2.0  # the guidance scale of experiment C's row in the table of four
 
 @dataclass(frozen=True)
 class Size:
-    """A scale: its recipes, and how much of them is done. None: as the recipe says."""
+    """A scale: its recipes, and the amount of training. None means the recipe's own value."""
 
     pixels: str
     vae: str
@@ -49,7 +49,7 @@ SCALES: dict[str, Size] = {
 
 @dataclass(frozen=True)
 class Row:
-    """Samples of a model with one set of settings, for one of the experiments."""
+    """A row of the table: samples of a model with one set of settings, for an experiment."""
 
     letter: str
     model: str
@@ -62,7 +62,7 @@ class Row:
 
     @property
     def headline(self) -> bool:
-        """Whether this row stands for its experiment in the table of four."""
+        """Whether this row represents its experiment in the table of four."""
         if self.letter == "A":
             return True
         guided = self.settings.guidance == GUIDED
@@ -84,7 +84,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that the results depend on, except the machine."""
+    """Everything that the results depend on, except the machine."""
 
     scale: str
     models: dict[str, Configuration]  # by the name of their folder, in the order of training
@@ -98,7 +98,7 @@ class Plan:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return what all calls that fill one folder must have in common."""
+        """Return the facts that must be equal for all calls with the same folder."""
         return {
             "scale": self.scale,
             "samples": self.samples,
@@ -110,18 +110,18 @@ class Plan:
 
 
 def plan(options: Options) -> Plan:
-    """The models and rows of the experiments.
+    """Plan the models and rows of the experiments.
 
-    Raises UserError for no or an unknown experiment, and for too few samples to be measured.
+    Raises UserError for an empty list or an unknown experiment, and for too few samples.
     """
     size = SCALES[options.scale]
     samples = options.samples or size.samples
     enough(samples)
     letters = [letter.strip().upper() for word in options.only for letter in word.split(",")]
     if not letters:
-        raise UserError("`only` is empty: choose of A, B, C, D")
+        raise UserError("`only` is empty: choose from A, B, C, D")
     if unknown := [letter for letter in letters if letter not in EXPERIMENTS]:
-        raise UserError(f"unknown experiment {unknown[0]!r} in `only`: choose of A, B, C, D")
+        raise UserError(f"unknown experiment {unknown[0]!r} in `only`: choose from A, B, C, D")
     models, rows = dict[str, Configuration](), list[Row]()
     if {"A", "B"} & {*letters}:
         models["linear"] = _pixels(options, "linear")
@@ -146,7 +146,7 @@ def plan(options: Options) -> Plan:
 
 
 def _rows(letter: str) -> list[Row]:
-    """The samples of an experiment."""
+    """Yield the rows of an experiment."""
     if letter == "A":
         return [Row("A", "linear", SampleConfig("ddpm", 1000, variance="large"))]
     if letter == "B":
@@ -161,9 +161,9 @@ def _rows(letter: str) -> list[Row]:
 def _pixels(
     options: Options, schedule: Literal["linear", "cosine"], **objective: Any
 ) -> Experiment:
-    """Return a model of pixels; the three of them differ in schedule and objective only.
+    """Return a model of pixels; the three such models differ in schedule and objective only.
 
-    They are trained with AdamW, as the models that the paper compares with.
+    They are trained with AdamW, like the models that the paper compares with.
     """
     size = SCALES[options.scale]
     recipe = RECIPES[size.pixels]
@@ -181,7 +181,7 @@ def _pixels(
 
 
 def _latent(options: Options) -> dict[str, Configuration]:
-    """Experiment C's autoencoder, unless one is given, and the model in its latents."""
+    """Yield the autoencoder of experiment C, unless one is given, and the model in its latents."""
     size, data, vae = SCALES[options.scale], options.imagenet, options.vae
     first, second = RECIPES[size.vae], RECIPES[size.latent]
     assert isinstance(first, Autoencoder)
@@ -203,7 +203,7 @@ def _latent(options: Options) -> dict[str, Configuration]:
 
 
 def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
-    """The flags of the command that does the same in another folder, data by their last names."""
+    """Return the flags of the command for another folder; data is named by its last path part."""
     samples = options.samples
     flags = {
         "scale": options.scale,
@@ -222,7 +222,7 @@ def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
 
 
 def named(source: str) -> str:
-    """Data or a model by the last part of its path; a name that is not a path stays as it is."""
+    """Return the last part of the path of data or a model; a name that is not a path is kept."""
     return source if source.startswith("hub:") else Path(source).name or source
 
 
@@ -232,7 +232,7 @@ def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
 
 
 def digest(configuration: Configuration) -> str:
-    """Twelve digits that name a configuration, wherever its data and its autoencoder are."""
+    """Return twelve digits that identify a configuration, whatever the paths in it."""
     facts = to_json(configuration)
     facts["data"]["data"] = named(facts["data"]["data"])
     if "codec" in facts:

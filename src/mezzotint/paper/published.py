@@ -26,12 +26,12 @@ CITED = {"C": "27.0 (LDM on ImageNet, as the paper cites it)"}
 
 
 def papers(letter: str) -> str:
-    """The paper's FID of an experiment, in words."""
+    """Describe the paper's FID of an experiment."""
     return f"{PAPER[letter]:.2f}" if letter in PAPER else STOPPED
 
 
 def published(letter: str, value: float | None) -> str:
-    """A published FID with its source, in words."""
+    """Describe a published FID with its source."""
     if value is None:
         return "–"
     cited = f"{CITED[letter]}; " if letter in CITED else ""

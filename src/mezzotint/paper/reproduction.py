@@ -27,17 +27,17 @@ from mezzotint.storage.progress import in_words
 
 @dataclass(frozen=True)
 class ReproducedRow:
-    """Samples of a model with one set of settings, and what was measured about them.
+    """Samples of a model with one set of settings, and their measurements.
 
     Attributes:
         experiment: "A" to "D".
         model: The name of its run folder.
-        settings: How the samples were made.
-        figures: By name, such as "fd-glyphs", "fid" and "accuracy".
+        settings: The sampling settings.
+        figures: The figures by name, such as "fd-glyphs", "fid" and "accuracy".
         paper: The paper's FID of the experiment; None if it gives none.
         published: The FID of the method's own publication; None if it has none.
-        seconds: For a batch of 64 samples, the median over the batches.
-        memory: The peak of the process, in MiB; None where the system does not tell.
+        seconds: The time for a batch of 64 samples, as the median over the batches.
+        memory: The peak memory of the process in MiB; None if the system cannot measure it.
     """
 
     experiment: str
@@ -55,11 +55,11 @@ class Reproduction:
     """The results of the paper's experiments.
 
     Attributes:
-        folder: Where the runs, the figures and the page are.
-        rows: What was measured, in the order of the table.
-        left_out: Why models were left out, by name.
+        folder: The folder of the runs, the figures and the page.
+        rows: The measured rows, in the order of the table.
+        left_out: The reasons why models were left out, by name.
         page: The HTML page.
-        table: The same as Markdown.
+        table: The same content as Markdown.
     """
 
     folder: Path
@@ -99,29 +99,32 @@ def reproduce(
 ) -> Reproduction:
     """Carry out the experiments of arXiv 2412.14422: train, sample, measure, and write a page.
 
-    A: DDPM with a linear schedule, 1000 steps. B: DDIM of the same weights in fewer steps. C:
-    latent diffusion with classifier-free guidance. D: DDIM with a cosine schedule.
+    Experiment A is DDPM with a linear schedule and 1000 steps. B is DDIM with the same weights and
+    fewer steps. C is latent diffusion with classifier-free guidance. D is DDIM with a cosine
+    schedule.
 
-    What ``out`` holds already is not done again. After an interruption, call this again with the
-    same arguments: trainings continue from their newest checkpoints.
+    Work whose results are in ``out`` is not repeated. After an interruption, call this again with
+    the same arguments: trainings continue from their newest checkpoints.
 
     Args:
         scale: "glyphs" (drawn digits: minutes on a CPU, no download), "cifar10" (hours) or "full"
             (the paper's own budget, for GPUs).
-        only: The experiments, "A" to "D".
+        only: The experiments to carry out, from "A" to "D".
         out: The folder, by default runs/reproduce-SCALE.
-        data: Where CIFAR-10 is, or other images for A, B and D; by default as in the recipe.
-        imagenet: Where the images for C are; by default as in the recipe.
+        data: The path of CIFAR-10, or of other images for A, B and D; by default the recipe's.
+        imagenet: The path of the images for C; by default the recipe's.
         vae: An autoencoder for C, instead of training one.
-        images: Images that each diffusion model sees; by default the scale's own number.
-        samples: Samples for each row; by default the scale's own number.
-        seed: Of trainings and samples.
-        network: The feature networks that measure; by default the package's own, and "inception",
-            for FID, if its weights are on this machine. Those named here are downloaded.
-        precision: What samples are made in: "float32", "bf16" or "auto" (bf16 where the hardware
-            has it).
-        hours: A training that would take longer is left out, and its rows say so.
-        on_message: Called with a line of text for each decision and each row: try ``print``.
+        images: The number of images that each diffusion model is trained on; by default the
+            scale's.
+        samples: The number of samples for each row; by default the scale's.
+        seed: The seed of trainings and samples.
+        network: The feature networks that measure; by default the packaged ones, and "inception"
+            (for FID) if its weights are on this machine. The weights of networks named here are
+            downloaded.
+        precision: The precision of sampling: "float32", "bf16" or "auto" (bf16 if the hardware
+            supports it).
+        hours: Trainings that would take longer are left out, and their rows say so.
+        on_message: Called with a line of text for each decision and each row; ``print`` works.
         on_training: Called with a model's name and the `Progress` of its training, step by step.
         on_progress: Called with (what, done, total) while samples are made and measured.
 
@@ -129,9 +132,9 @@ def reproduce(
         The results: ``rows``, ``page``, ``table`` and ``left_out``.
 
     Raises:
-        UserError: An option is out of range, ``out`` holds something else or was begun with other
-            options, there is no data at all, or several processes run this.
-        Interrupted: SIGINT or SIGTERM came during a training, which has been saved.
+        UserError: If an option is out of range, ``out`` holds something else or was begun with
+            other options, there is no data, or several processes run this.
+        Interrupted: If SIGINT or SIGTERM stopped a training; its state is saved.
     """
     options = Options(
         scale=scale,
@@ -173,7 +176,7 @@ def reproduce(
 
 
 def decide(work: Work, hours: float, say: Callable[[str], None]) -> Work:
-    """Say what will be done and how long it takes; leave out trainings longer than ``hours``."""
+    """Report the work and how long it takes; leave out trainings longer than ``hours``."""
     total = 0.0
     say(f"{work.plan.folder}:")
     for estimate in estimates(work):

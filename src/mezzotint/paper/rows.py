@@ -1,4 +1,4 @@
-"""The rows of a plan: making their samples, timed, and measuring them, each once."""
+"""The rows of a plan: make and time their samples, and measure them, once each."""
 
 from __future__ import annotations
 
@@ -35,10 +35,9 @@ Facts = dict[str, Any]  # a row of rows.jsonl
 
 
 def networks(data: str, chosen: Sequence[str] = ()) -> tuple[list[str], str]:
-    """The feature networks that measure, and a note about what is missing.
+    """Return the feature networks for measuring, and a note about missing weights.
 
-    They are the chosen ones; else the one in the package, and Inception if its weights are on this
-    machine.
+    By default they are the packaged network, and Inception if its weights are on this machine.
     """
     if chosen:
         fid = any(name.startswith("inception") for name in chosen)
@@ -56,14 +55,15 @@ def networks(data: str, chosen: Sequence[str] = ()) -> tuple[list[str], str]:
 
 
 def at_hand(work: Work, model: str) -> list[str]:
-    """The feature networks that measure a model."""
+    """Return the feature networks that measure a model."""
     return networks(work.data[model].origin, work.plan.networks)[0]
 
 
 def recorded(work: Work) -> dict[Row, Facts]:
-    """The rows that were measured before, of the weights and samples that are there now.
+    """Return the rows that were measured before, with the present weights and samples.
 
-    They must have been measured by all networks at hand: one that is new measures the same samples.
+    A row must have figures of all networks at hand; for a new network, the same samples are
+    measured again.
     """
     found: dict[Row, Facts] = {}
     for facts in kept(work, "rows.jsonl"):
@@ -82,10 +82,10 @@ def recorded(work: Work) -> dict[Row, Facts]:
 def measured(
     work: Work, device: torch.device, on_row: Callable[[Row, Facts], None], follow: Follow
 ) -> dict[Row, Facts]:
-    """All rows in the order of the plan; those not recorded are measured now, and announced.
+    """Return all rows in the order of the plan; measure and announce those without a record.
 
-    The samples of rows of one model and equally many calls are made in turns, a batch of each, so
-    that their times can be compared, whatever else the machine does meanwhile.
+    Rows of the same model with the same number of calls take turns, batch by batch. So their times
+    can be compared even if the machine does other work meanwhile.
     """
     rows, made = recorded(work), dict[Row, Made]()
 
@@ -109,7 +109,7 @@ def _cost(row: Row) -> tuple[str, int, float]:
 
 @dataclass(frozen=True)
 class Made:
-    """The samples of a row, and what they cost."""
+    """The samples of a row, and their time and memory."""
 
     pipe: Pipeline
     folder: Path
@@ -122,9 +122,9 @@ class Made:
 def make(
     work: Work, rows: Sequence[Row], device: torch.device, follow: Callable[[Row], Follow]
 ) -> dict[Row, Made]:
-    """Make the missing samples of rows, taking turns batch by batch, and time every batch.
+    """Make the missing samples of rows in turns, batch by batch, and time every batch.
 
-    If a row has all its samples, BATCH are made again for the timing.
+    If a row has all its samples, BATCH samples are made again for timing.
     """
     plan = work.plan
     pipe = loading.load(work.folder(rows[0].model), device, recommended=False)
@@ -163,7 +163,7 @@ def make(
 def _timed(
     pipe: Pipeline, to: Path, i: int, row: Row, plan: Plan, follow: Follow
 ) -> tuple[float, float | None]:
-    """Make a batch of samples: the seconds it takes, and the peak of memory in MiB."""
+    """Make a batch of samples; return the seconds and the peak memory in MiB."""
     clock = time.perf_counter()
     _, memory = peak(
         lambda: samples.make(pipe, to, i, row.settings, plan.seed, BATCH, plan.samples, follow)

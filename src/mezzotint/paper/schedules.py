@@ -1,4 +1,4 @@
-"""The schedules compared: errors by level and gradient noise of each model of pixels."""
+"""Compare schedules: the errors by level and the gradient noise of each model of pixels."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ HELD_OUT = 512  # images that the errors are measured on
 
 
 def compare_schedules(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
-    """The error by level on held-out images, and the gradient's noise, of each model of pixels.
+    """Measure the error by level on held-out images, and the gradient noise, of pixel models.
 
-    They are appended to study.jsonl, and measured once. {} if there are fewer than two models.
+    The results are appended to study.jsonl, and not measured again. The result is {} if there are
+    fewer than two models.
     """
     names = [name for name in PIXELS if name in work.models]
     if len(names) < 2:
@@ -37,7 +38,7 @@ def compare_schedules(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
 
 
 def _studied(work: Work, name: str) -> dict[str, Any]:
-    """A row of study.jsonl."""
+    """Return a row of study.jsonl."""
     config, folder = work.plan.models[name], work.folder(name)
     pipe = loading.load(folder)
     unseen = held_out(config.data.data, config.data.size, work.data[name]).some(HELD_OUT)

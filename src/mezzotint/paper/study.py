@@ -1,4 +1,4 @@
-"""How schedules differ apart from FID: the error at each level, and the gradient's noise."""
+"""Compare schedules by means other than FID: the error at each level, and the gradient noise."""
 
 from __future__ import annotations
 
@@ -35,26 +35,27 @@ def errors_by_level(
     seed: int = 0,
     batch: int = 64,
 ) -> list[tuple[float, float]]:
-    """``(log SNR, E |eps_hat - eps|^2)`` at levels of a model's schedule, noisy to clean.
+    """Return ``(log SNR, E |eps_hat - eps|^2)`` at levels of a model's schedule, noisy to clean.
 
-    ``log SNR = 2 ln(alpha / sigma)``. Whatever the network predicts,
-    ``|eps_hat - eps|^2 = SNR |x0_hat - x0|^2``, and the best possible x0_hat depends on the SNR
-    alone, not on the schedule. So models of any prediction and schedule can be compared at the same
-    SNR. Half the area under the curve is the model's part of the variational bound, in nats per
-    dimension (Kingma et al. 2021, arXiv 2107.00630).
+    ``log SNR = 2 ln(alpha / sigma)``. Whatever the network predicts, ``|eps_hat - eps|^2 = SNR
+    |x0_hat - x0|^2``, and the best possible x0_hat depends on the SNR alone, not on the schedule.
+    So models with any prediction and schedule can be compared at the same SNR. Half the area under
+    the curve is the diffusion term of the variational bound, in nats per dimension (Kingma et al.
+    2021, arXiv 2107.00630).
 
     Args:
-        pipe: The model; it is neither guided nor clipped.
+        pipe: The model, used without guidance or clipping.
         images: uint8 (N, C, H, W), each used at every level. The error is a mean over the images
             and over their pixels, or latents.
         labels: N integers; None is the null class.
-        points: How many levels: rows spread evenly over the schedule, except a row of pure noise.
+        points: The number of levels, which are evenly spaced rows of the schedule without a row of
+            pure noise.
         seed: The noise of image i at point j depends on (seed, i, j), and is the same for all
             models.
         batch: How many images are denoised at once; it does not change the result.
 
     Raises:
-        UserError: There are more points than rows, or labels that the model does not have.
+        UserError: If there are more points than rows, or labels that the model does not have.
     """
     levels = [level for level in pipe.schedule.grid(points, "linspace")[:-1] if level.alpha]
     every = None if labels is None else pipe.labels(len(images), labels)
@@ -83,15 +84,14 @@ class GradientNoise:
 
 
 def noise_scale(gradients: Iterable[Tensor], batch: int) -> GradientNoise:
-    """``B = tr(Sigma) / |G|^2``, in images, and |G|, from K gradients g_k of ``batch`` images each.
+    """Estimate ``B = tr(Sigma) / |G|^2``, in images, and |G|, from K gradients g_k.
 
-    G is the true gradient, and Sigma the covariance of a single image's gradient: in a batch of B
-    images there is as much noise as signal. The estimates
-    ``tr(Sigma) = batch / (K - 1) sum_k |g_k - mean|^2`` and
-    ``|G|^2 = |mean|^2 - tr(Sigma) / (batch K)`` are without bias (McCandlish et al. 2018, arXiv
-    1812.06162; their appendix A.1 compares two sizes of batch instead). If the latter is not above
-    0, the noise hides the signal: B is infinite and |G| is 0. Raises UserError for fewer than 2
-    gradients.
+    Each gradient is of ``batch`` images. G is the true gradient, and Sigma the covariance of a
+    single image's gradient. In a batch of B images, the noise is as large as the signal. The
+    estimates ``tr(Sigma) = batch / (K - 1) sum_k |g_k - mean|^2`` and ``|G|^2 = |mean|^2 -
+    tr(Sigma) / (batch K)`` are unbiased (McCandlish et al. 2018, arXiv 1812.06162; their appendix
+    A.1 compares two batch sizes instead). If the estimate of |G|^2 is not above 0, the noise hides
+    the signal: B is infinite and |G| is 0. Raises UserError for fewer than 2 gradients.
     """
     mean, apart, count = torch.zeros(()), 0.0, 0
     for count, gradient in enumerate(gradients, 1):
@@ -99,7 +99,7 @@ def noise_scale(gradients: Iterable[Tensor], batch: int) -> GradientNoise:
         mean = mean + before / count
         apart += float((before * (gradient - mean)).sum())
     if count < 2:
-        raise UserError(f"{count} batches do not show a gradient's noise: take 2 or more")
+        raise UserError(f"{count} batches cannot show gradient noise: give 2 or more")
     trace = batch * apart / (count - 1)
     square = float(mean.square().sum()) - trace / (batch * count)
     if not square > 0:
@@ -108,11 +108,11 @@ def noise_scale(gradients: Iterable[Tensor], batch: int) -> GradientNoise:
 
 
 def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
-    """The `noise_scale` of a run's objective, at the raw weights of its newest checkpoint.
+    """Return the `noise_scale` of a run's objective, at the raw weights of its newest checkpoint.
 
-    It is taken over the next ``batches`` of the training, with its data, levels (adaptive ones
-    too), dropout and precision. The folder is not changed. Raises UserError for a folder that is
-    not a run of a diffusion model or has no checkpoint, and for changed data.
+    It is measured on the next ``batches`` of the training, with its data, (adaptive) levels,
+    dropout and precision. The folder is not changed. Raises UserError if the folder is not a run of
+    a diffusion model, has no checkpoint, or its data has changed.
     """
     config = configuration.read(folder / "config.json")
     if not isinstance(config, Experiment):
@@ -130,10 +130,9 @@ def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
 
 
 def gradients(job: DiffusionJob, accelerator: Accelerator, batches: int) -> Iterator[Tensor]:
-    """The gradients of a job's next ``batches`` steps, with no step taken: flat float32 tensors.
+    """Yield the gradients of a job's next ``batches`` steps without updates: flat float32 tensors.
 
-    What the job learns beside the network, the statistics of adaptive levels, is updated as in
-    training.
+    The statistics of adaptive levels, which the job also learns, are updated as in training.
     """
     state, config = job.state, job.experiment.train
     more = (state.step + batches) * config.batch
@@ -146,7 +145,7 @@ def gradients(job: DiffusionJob, accelerator: Accelerator, batches: int) -> Iter
 
 
 class Still(torch.optim.Optimizer):
-    """Does not change the weights, and keeps the gradient of the last step."""
+    """An optimizer that leaves the weights unchanged and keeps the gradient of the last step."""
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
         super().__init__(parameters, {})

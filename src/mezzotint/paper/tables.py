@@ -1,4 +1,4 @@
-"""The sections of a reproduction: its tables, charts and samples."""
+"""The sections of a reproduction: tables, charts and samples."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Results:
-    """The measured rows of a plan, and what was measured about its schedules, in their order."""
+    """The measured rows of a plan in order, and the measurements of its schedules."""
 
     work: Work
     rows: dict[Row, dict[str, Any]]
     study: dict[str, dict[str, Any]]
 
     def distances(self, *models: str) -> list[str]:
-        """The names of the Frechet distances of these models' rows, or of all; FID is the last."""
+        """Return the names of the Frechet distances of these models, or of all; FID comes last."""
         names = dict.fromkeys(
             f["name"]
             for row, facts in self.rows.items()
@@ -47,7 +47,7 @@ class Results:
 
 
 def sections(results: Results) -> Iterator[tuple[Section, list[Panel]]]:
-    """Each section, with the panels that its charts show."""
+    """Yield each section, with the panels of its charts."""
     yield _headlines(results), []
     yield _every(results), []
     if results.rows:
@@ -60,7 +60,7 @@ def sections(results: Results) -> Iterator[tuple[Section, list[Panel]]]:
 
 
 def heading(results: Results) -> str:
-    """Return what the experiments of a plan are called."""
+    """Return the heading for the experiments of a plan."""
     letters = sorted({row.letter for row in results.work.plan.rows})
     if len(letters) == 1:
         return f"Experiment {letters[0]}"
@@ -68,7 +68,7 @@ def heading(results: Results) -> str:
 
 
 def _by_data(results: Results, rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows by the name of their model's data: figures of different data are not ranked."""
+    """Group rows by data, because figures for different data are not comparable."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         data = named(results.work.plan.models[row.model].data.data)
@@ -77,7 +77,7 @@ def _by_data(results: Results, rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _parted(title: str, text: str, tables: Mapping[str, Table]) -> Section:
-    """A section of a table for each data set, under headings if there are several."""
+    """Make a section with a table for each data set, under headings if there are several."""
     if len(tables) == 1:
         return Section(title, text, tables=list(tables.values()))
     parts = [Section(f"{title}: {data}", tables=[table]) for data, table in tables.items()]
@@ -85,7 +85,7 @@ def _parted(title: str, text: str, tables: Mapping[str, Table]) -> Section:
 
 
 def _names(results: Results, rows: Sequence[Row]) -> list[str]:
-    """The names of all figures of some rows."""
+    """Return the names of all figures of some rows."""
     done = [results.rows[row] for row in rows if row in results.rows]
     return list(dict.fromkeys(f["name"] for facts in done for f in facts["figures"]))
 
@@ -133,7 +133,7 @@ def _headline_table(
 
 
 def _every(results: Results) -> Section:
-    """All rows with all figures."""
+    """Make the table of all rows with all figures."""
     tables = {}
     for data, rows in _by_data(results, list(results.rows)).items():
         names = _names(results, rows)
@@ -157,7 +157,7 @@ def _spread(figure: Facts) -> str:
 
 
 def stored(results: Results, row: Row) -> Tensor:
-    """The first samples of a row."""
+    """Return the first samples of a row."""
     facts, plan = results.rows[row], results.work.plan
     folder = cache_folder("samples") / facts["pictures"]
     return next(evaluation.stored(folder, 0, min(SHOWN, plan.samples), BATCH))
@@ -174,7 +174,7 @@ def _samples(results: Results) -> Section:
 
 
 def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
-    """Quality, time and memory against denoiser calls, with the weights of A and B."""
+    """Draw quality, time and memory against denoiser calls, with the weights of A and B."""
     rows = {row: facts for row, facts in results.rows.items() if row.model == "linear"}
     if len(rows) < 2:
         return None

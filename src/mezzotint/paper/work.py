@@ -1,4 +1,4 @@
-"""A plan in its folder: the data that this machine has for it, and what it leaves out.
+"""A plan in its folder: the data available on this machine, and the models left out.
 
 FOLDER/plan.json       what must not change           FOLDER/rows.jsonl     figures, a row a line
 FOLDER/linear/ ...     the runs                       FOLDER/study.jsonl    of the schedules
@@ -26,7 +26,7 @@ PIXELS = ("linear", "cosine", "adaptive")  # the models of experiments A, B and 
 
 @dataclass(frozen=True)
 class Work:
-    """A plan, the data for its models, and why some of them are left out."""
+    """A plan, the data for its models, and the reasons why some models are left out."""
 
     plan: Plan
     data: Mapping[str, Prepared] = field(default_factory=dict)  # by model
@@ -36,7 +36,7 @@ class Work:
         return self.plan.folder / model
 
     def why_not(self, model: str) -> str:
-        """Why a model, or the autoencoder that it needs, is left out; empty if it is not."""
+        """Return why a model, or the autoencoder that it needs, is left out; "" if it is not."""
         config = self.plan.models[model]
         needs = "vae" if isinstance(config, Experiment) and config.codec.vae else ""
         return self.left_out.get(model, "") or self.left_out.get(needs, "")
@@ -52,15 +52,15 @@ class Work:
         return [row for row in self.plan.rows if not self.why_not(row.model)]
 
     def without(self, model: str, why: str) -> Work:
-        """This work with one model less."""
+        """Return this work without one model."""
         return replace(self, left_out={**self.left_out, model: why})
 
 
 def begin(plan: Plan) -> Work:
-    """Find the data of a plan, and bind its folder to it; a model without data is left out.
+    """Find the data of a plan and write the plan to its folder; leave out models without data.
 
-    Raises UserError for a folder that holds another plan or something else, for a run in it with
-    another configuration, and if there is no data at all.
+    Raises UserError if the folder holds another plan, other files, or a run with another
+    configuration, and if there is no data at all.
     """
     path = plan.folder / "plan.json"
     known = _read(path) if path.exists() else {}
@@ -83,7 +83,7 @@ def begin(plan: Plan) -> Work:
 
 
 def _same(folder: Path, known: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Raise UserError unless a folder was begun with the same plan."""
+    """Raise UserError if a folder was begun with another plan."""
     for name, now in facts.items():
         was = known.get(name, now)
         if was != now and not (name.endswith(" data") and _one_place(was, now)):

@@ -1,4 +1,4 @@
-"""The kinds of conditions, a file each."""
+"""The kinds of conditions; each has a file of its own."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def every(classes: int | Sequence[str], others: Sequence[Condition] = ()) -> tup
     """Return all conditions of a model: the class, if it has classes, and the others.
 
     Args:
-        classes: The names of the classes, or how many there are.
-        others: The conditions beside the class.
+        classes: The names of the classes, or their number.
+        others: The conditions besides the class.
     """
     names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
     return (ClassCondition(names), *others) if names else (*others,)
 
 
 def read(facts: Sequence[Mapping[str, Any]]) -> tuple[Condition, ...]:
-    """Return the conditions whose `Condition.facts` a checkpoint has."""
+    """Build the conditions from the `Condition.facts` of a checkpoint."""
     return tuple(
         KINDS[each["kind"]](**{k: _tuple(v) for k, v in each.items() if k != "kind"})
         for each in facts

@@ -1,4 +1,4 @@
-"""What all kinds of conditions have in common: a name, a null, an encoder, a user's values."""
+"""The base class of all kinds of conditions."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ RESERVED = ".=,"  # they separate names on the command line and in the names of 
 
 
 class Condition(ABC):
-    """A condition of a model: its name, and what is done with it; abstract, a file for each kind.
+    """A condition of a model, such as the class; abstract: each kind is a subclass.
 
-    The condition of B images is a tensor of B rows, in which some rows may be the null of the kind:
-    no condition at all, as classifier-free guidance needs it. An encoder turns the tensor into what
-    is added to the network's condition vector, (B, emb). The encoder of a ``spatial`` condition is
-    a `Layered` instead, whose result is added to that of the network's first layer.
+    The condition of B images is a tensor of B rows. Any row may be the null, which means no
+    condition, as classifier-free guidance needs. An encoder turns the tensor into (B, emb), which
+    is added to the network's condition vector. The encoder of a ``spatial`` condition is a
+    `Layered` instead, whose output is added to that of the network's first layer.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Condition(ABC):
 
     @abstractmethod
     def some(self, count: int) -> Tensor:
-        """Return ``count`` rows that are not null, to try a network with."""
+        """Return ``count`` rows that are not null, to test a network with."""
 
     @abstractmethod
     def encoder(self, emb: int, stem: Stem) -> nn.Module:
@@ -50,18 +50,18 @@ class Condition(ABC):
 
     @abstractmethod
     def encoded(self, rows: npt.NDArray[Any]) -> Tensor:
-        """Return rows of a prepared array as the tensor."""
+        """Convert rows of a prepared array to the tensor."""
 
     @abstractmethod
     def given(self, value: Any, count: int | None) -> Tensor:
-        """Return what a user gives for ``count`` images as the tensor; None takes any number.
+        """Convert a user's values for ``count`` images to the tensor; None allows any number.
 
-        Raises UserError for values that the condition cannot have, or another number of them.
+        Raises UserError for impossible values, and for another number of them.
         """
 
     @abstractmethod
     def parsed(self, text: str) -> Any:
-        """Return what a word of the command line gives, as `given` takes it; images as paths."""
+        """Parse a word of the command line into values for `given`; images stay paths."""
 
     @abstractmethod
     def __str__(self) -> str:
@@ -69,7 +69,7 @@ class Condition(ABC):
 
     @property
     def module(self) -> str:
-        """The name of its encoder in a network."""
+        """The name of the encoder in a network."""
         return f"condition_{self.name}"
 
     def dropped(self, value: Tensor, which: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class Condition(ABC):
         return torch.where(which.view(shape), self.null(1, value.device), value)
 
     def facts(self) -> dict[str, Any]:
-        """Return what a checkpoint says of the condition."""
+        """Return the facts about the condition that a checkpoint stores."""
         return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
 
     def check_name(self) -> None:
@@ -90,7 +90,7 @@ class Condition(ABC):
             )
 
     def rows(self, values: Tensor, count: int | None) -> Tensor:
-        """Return the rows of ``count`` images from one row for all, or one for each."""
+        """Expand one row for all images, or one for each, to ``count`` rows."""
         if count is None or len(values) == count:
             return values
         if len(values) != 1:
@@ -102,7 +102,7 @@ class Condition(ABC):
 
 
 class FromZero(nn.Module):
-    """An encoder that returns zeros at first: a network to which it is added stays as it was."""
+    """An encoder that returns zeros at first, so that adding it does not change a network."""
 
     def initialise(self) -> None:
         """Zero the last layer."""
@@ -110,7 +110,7 @@ class FromZero(nn.Module):
 
 
 class Layered(FromZero):
-    """The encoder of a spatial condition: a layer like a network's first, without a bias."""
+    """The encoder of a spatial condition: a layer like a network's first layer, without a bias."""
 
     layer: nn.Module
 
@@ -124,7 +124,7 @@ class Layered(FromZero):
 
 
 def as_array(value: Any) -> npt.NDArray[Any]:
-    """Return numbers that a user gives as an array; of anything else it is an array of objects."""
+    """Convert a user's numbers to an array; anything else gives an array of objects."""
     if isinstance(value, Tensor):
         value = value.detach().cpu().float() if value.dtype == torch.bfloat16 else value.cpu()
     try:
@@ -136,15 +136,15 @@ def as_array(value: Any) -> npt.NDArray[Any]:
 def named(
     condition: Given | Tensor | None, conditions: Sequence[Condition], t: Tensor
 ) -> dict[str, Tensor]:
-    """Return each of a network's conditions by name, the null of those that are missing.
+    """Return each of a network's conditions by name; missing ones become the null.
 
     Args:
         condition: The conditions by name; or the only one; or None.
-        conditions: Those of the network.
+        conditions: The conditions of the network.
         t: (B,), on the device of the result.
 
     Raises:
-        UserError: For a condition that the network does not have.
+        UserError: If the network does not have a given condition.
     """
     if not isinstance(condition, Tensor):
         given: Given = condition or {}
@@ -163,7 +163,7 @@ def named(
 
 
 def check_names(given: Iterable[str], conditions: Sequence[Condition]) -> None:
-    """Raise UserError for a name that none of the conditions has."""
+    """Raise UserError if a name does not belong to any condition."""
     names = [each.name for each in conditions]
     if bad := [name for name in given if name not in names]:
         hint = nearest(str(bad[0]), names) or f": it has {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""An image that an image is made from: smaller, grey, a map of segments."""
+"""A condition that is an image, such as a smaller or grey version, or a segmentation map."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from mezzotint.strict import strict
 
 @strict
 class ImageCondition(Condition):
-    """An image beside each image: float (B, c + 1, H, W) from -1 to 1.
+    """An image as the condition of each image: float (B, c + 1, H, W) from -1 to 1.
 
-    The last channel is the flag of what is given: 1, or 0 for the null, whose pixels are 0. To the
-    network it is as if the channels were concatenated with x. A smaller image is repeated to the
-    size of x; of a larger one, ``fold`` x ``fold`` pixels become channels. The layer begins at
-    zero, so a trained network to which the condition is added begins as it was.
+    The last channel is a flag: 1 for a given image, or 0 for the null, whose pixels are 0. The
+    effect on the network is as if the channels were concatenated with x. The pixels of a smaller
+    image are repeated to the size of x. For a larger image, ``fold`` x ``fold`` pixels become
+    channels. The layer begins at zero, so adding the condition does not change a trained network at
+    first.
     """
 
     name: str
@@ -57,7 +58,7 @@ class ImageCondition(Condition):
         return found
 
     def given(self, value: Any, count: int | None) -> Tensor:
-        """Return the tensor of uint8 images (B, c, H, W) or (B, H, W, c), or of one for all."""
+        """Convert uint8 images (B, c, H, W) or (B, H, W, c), or one for all, to the tensor."""
         found = as_array(value)
         channels, height, width = self.shape
         if found.ndim in (2, 3) and found.shape[-2:] == (height, width) and channels == 1:
@@ -75,7 +76,7 @@ class ImageCondition(Condition):
     def fitted(self, x: tuple[int, int, int]) -> ImageCondition:
         """Return the condition of a network whose x has the shape (C, H, W).
 
-        Raises UserError if the sides of one are not a multiple of the other's.
+        Raises UserError unless the sides of the larger image are a multiple of the smaller one's.
         """
         (_, height, width), (_, h, w) = self.shape, x
         for large, small in (((height, width), (h, w)), ((h, w), (height, width))):
@@ -89,7 +90,7 @@ class ImageCondition(Condition):
         )
 
     def parsed(self, text: str) -> list[Path]:
-        """Return the paths of image files, which whoever reads the words reads too."""
+        """Return the paths of image files, which the caller must read."""
         return [Path(word).expanduser() for word in text.split(",")]
 
     def __str__(self) -> str:
@@ -98,7 +99,7 @@ class ImageCondition(Condition):
 
 
 class Beside(Layered):
-    """A layer without a bias over the channels of an image, which begins at zero."""
+    """A layer without a bias on the channels of an image; its weights begin at zero."""
 
     def __init__(self, layer: nn.Module, fold: int) -> None:
         super().__init__()

@@ -19,11 +19,11 @@ from mezzotint.strict import strict
 
 @strict
 class NumbersCondition(Condition):
-    """D numbers of an image, standardised: float (B, D + 1), ``(value - mean) / std``.
+    """D numbers for each image, standardised: float (B, D + 1), ``(value - mean) / std``.
 
-    The last column is the flag of what is given: 1, or 0 for the null, whose numbers are 0. The
-    encoder is a network of two layers. Its last layer begins at zero, so a trained network to which
-    the condition is added begins as it was.
+    The last column is a flag: 1 for given numbers, or 0 for the null, whose numbers are 0. The
+    encoder is a network of two layers. Its last layer begins at zero, so adding the condition does
+    not change a trained network at first.
     """
 
     name: str
@@ -43,13 +43,13 @@ class NumbersCondition(Condition):
             raise ValueError(f"mean, std, low and high of {self.name!r} differ in length")
         if min(self.std) <= 0:
             raise ValueError(
-                f"{self.name!r} is the same for all images, so that nothing can be learned of it: "
+                f"{self.name!r} is the same for all images, so nothing can be learned from it: "
                 "leave it out"
             )
 
     @staticmethod
     def of(name: str, values: npt.NDArray[Any]) -> NumbersCondition:
-        """Measure the values (N, D) of a data set. Raises UserError if one does not vary."""
+        """Measure the values (N, D) of a data set. Raises UserError if a column does not vary."""
         found = (values.mean(0), values.std(0), values.min(0), values.max(0))
         return NumbersCondition(name, *(tuple(map(float, each)) for each in found))
 
@@ -106,7 +106,7 @@ class NumbersCondition(Condition):
 
 
 class Mlp(FromZero):
-    """Two layers, of which the last begins at zero."""
+    """A network of two layers; the last one begins at zero."""
 
     def __init__(self, numbers: int, emb: int) -> None:
         super().__init__()

@@ -16,10 +16,10 @@ from mezzotint.strict import strict
 
 @strict
 class TagsCondition(Condition):
-    """The labels of an image, any number of K: float (B, K + 1), 1 for each that it has.
+    """Several labels for each image: float (B, K + 1), 1 for each of K labels that an image has.
 
-    Column K is the flag of the null. The encoder adds the rows of an embedding, so an image with
-    one label has the same condition vector as an image of that class.
+    Column K is 1 for the null. The encoder sums rows of an embedding, so an image with one label
+    has the same condition vector as an image of that class.
     """
 
     name: str
@@ -45,10 +45,10 @@ class TagsCondition(Condition):
         return torch.cat([torch.from_numpy(rows).float(), torch.zeros(len(rows), 1)], 1)
 
     def given(self, value: Any, count: int | None) -> Tensor:
-        """Return the tensor of labels.
+        """Convert labels to the tensor.
 
-        A name or a set of names is for all images. A list has a name, or a set of names, for each
-        image. Zeros and ones are (K,) or (B, K).
+        A name or a set of names applies to all images. A list has a name, or a set of names, for
+        each image. Zeros and ones are (K,) or (B, K).
         """
         if isinstance(value, str | set | frozenset):
             value = [value]
@@ -76,7 +76,7 @@ class TagsCondition(Condition):
         return row
 
     def parsed(self, text: str) -> Any:
-        """Return sets of labels: ``red+round,blue`` is of two images; the set may be empty."""
+        """Parse sets of labels: ``red+round,blue`` is for two images; a set may be empty."""
         return [{tag for tag in word.split("+") if tag} for word in text.split(",")]
 
     def __str__(self) -> str:
@@ -85,7 +85,7 @@ class TagsCondition(Condition):
 
 
 class Rows(nn.Embedding):
-    """The sums of some rows of an embedding, as (B, K) of zeros and ones says."""
+    """Sums of rows of an embedding, selected by (B, K) of zeros and ones."""
 
     def forward(self, chosen: Tensor) -> Tensor:
         return chosen.to(self.weight.dtype) @ self.weight
