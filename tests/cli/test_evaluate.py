@@ -73,7 +73,7 @@ def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
             "DIGITS --against glyphs --metrics accuracy",
             "the classes of the model or images: choose fd",
         ),
-        ("DIGITS --against glyphs --metrics", "nothing would be measured"),
+        ("DIGITS --against glyphs --metrics", "--metrics is empty"),
     ],
 )
 def test_metrics_that_measure_nothing_are_refused_before_the_work(

@@ -73,7 +73,7 @@ def test_all_four_then_nothing_again(small: None, tmp_path: Path, capsys: CapSys
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("--only X", "unknown experiment 'X' in --only: choose of A, B, C, D"),
+        ("--only X", "unknown experiment 'X' in --only: choose from A, B, C, D"),
         ("--scale huge", "huge"),
         ("--images 0", "images: input should be greater than 0, not 0"),
         ("--hours nan", "hours: input should be a finite number, not nan"),

@@ -49,9 +49,9 @@ def test_only_the_chosen_experiments_are_trained(tmp_path: Path) -> None:
     assert list(planned("glyphs", ["C"], tmp_path).models) == ["vae", "latent"]
     assert list(planned("glyphs", ["C"], tmp_path, vae="mine").models) == ["latent"]
     assert list(planned("glyphs", ["D"], tmp_path).models) == ["cosine", "adaptive"]
-    with pytest.raises(UserError, match="unknown experiment 'E' in `only`: choose of A, B, C, D"):
+    with pytest.raises(UserError, match="unknown experiment 'E' in `only`: choose from A, B, C, D"):
         planned("glyphs", ["E"], tmp_path)
-    with pytest.raises(UserError, match="`only` is empty: choose of A, B, C, D"):
+    with pytest.raises(UserError, match="`only` is empty: choose from A, B, C, D"):
         planned("glyphs", [], tmp_path)
 
 

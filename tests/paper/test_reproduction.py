@@ -156,8 +156,8 @@ def test_a_network_that_is_missing_and_comes_later(
     ("options", "said"),
     [
         ({"scale": "huge"}, "scale: input should be 'glyphs', 'cifar10' or 'full', not 'huge'"),
-        ({"only": "X"}, "unknown experiment 'X' in `only`: choose of A, B, C, D"),
-        ({"only": ()}, "`only` is empty: choose of A, B, C, D"),
+        ({"only": "X"}, "unknown experiment 'X' in `only`: choose from A, B, C, D"),
+        ({"only": ()}, "`only` is empty: choose from A, B, C, D"),
         ({"images": 0}, "images: input should be greater than 0, not 0"),
         ({"samples": "all"}, "samples: input should be a valid integer"),
         ({"samples": 5}, "give at least 10"),

@@ -188,8 +188,8 @@ def statistics(path: Path, network: FeatureNetwork) -> Reference:
         )
     if network.name == "inception":
         warnings.warn(
-            f"{path} does not say how its images were resized: TensorFlow's "
-            'resize is assumed; if pytorch-fid wrote it, choose `network="inception-pytorch-fid"`',
+            f"{path} does not say how its images were resized: TensorFlow's resize "
+            'is assumed; if pytorch-fid wrote it, choose `network="inception-pytorch-fid"`',
             stacklevel=2,
         )
     try:
