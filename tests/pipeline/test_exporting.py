@@ -28,6 +28,7 @@ diffusers.utils.logging.disable_progress_bar()
 
 SIDE = 16
 CLASSES = ("cat", "dog", "ship")
+TRANSFORMER = DiTConfig(width=32, depth=2, heads=2)
 SMALL = UNetConfig(channels=(32, 64), blocks=1, attention=(1,), head_width=32)
 
 
@@ -44,6 +45,11 @@ def pipeline(net: nn.Module, shape: tuple[int, int, int], **fields: Any) -> mz.P
 
 def of_pixels(config: UNetConfig = SMALL, classes: int = 3, **fields: Any) -> mz.Pipeline:
     net = UNet(config, 3, classes)
+    return pipeline(net, (3, SIDE, SIDE), classes=CLASSES[:classes], **fields)
+
+
+def of_dit(classes: int, **fields: Any) -> mz.Pipeline:
+    net = DiT(TRANSFORMER, 3, classes)
     return pipeline(net, (3, SIDE, SIDE), classes=CLASSES[:classes], **fields)
 
 
@@ -79,6 +85,8 @@ MODELS = {
         ),
         (3, SIDE, SIDE),
     ),
+    "dit": lambda: of_dit(3),
+    "dit, unconditional": lambda: of_dit(0, prediction="eps", schedule=mz.linear(1000)),
     "latents": lambda: in_latents(1),
     "latents, folded": lambda: in_latents(2),
 }
@@ -112,14 +120,15 @@ def test_diffusers_makes_the_same_images(pipe: mz.Pipeline, tmp_path: Path) -> N
         made = (seen / 2 + 0.5).clamp(0, 1)
         ours = pipe.sample(3, noise=x, **how)
     else:
+        labels = [0, 2, 1] if pipe.classes else None
         made = theirs(
             latents=x,
-            class_labels=[0, 2, 1],
+            class_labels=labels,
             guidance_scale=2.0,
             num_inference_steps=10,
             output_type="pt",
         ).images
-        ours = pipe.sample(3, [0, 2, 1], noise=x, guidance=2.0, **how)
+        ours = pipe.sample(3, labels, noise=x, **how | ({"guidance": 2.0} if labels else {}))
     assert ours.float().std() > 10
     assert ((255 * made).round() - ours.float()).abs().max() <= 1
 
@@ -187,10 +196,11 @@ def test_safetensors_are_what_save_writes(tmp_path: Path) -> None:
 
 
 def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
-    dit = pipeline(DiT(DiTConfig(width=32, depth=1, heads=2), 3, 3), (3, 16, 16))
+    oblong = pipeline(DiT(TRANSFORMER, 3, 3), (3, 16, 8))
     odd = replace(of_pixels(), shape=(3, 15, 16))
     cases = [
-        (dit, "a network of class DiT has no counterpart in diffusers"),
+        (pipeline(Own(), (3, SIDE, SIDE)), "a network of class Custom has no counterpart"),
+        (oblong, "x is 16x8, and diffusers' DiT takes squares only: export it as onnx"),
         (odd, "pads images of 15x16, and diffusers' does not"),
         (of_pixels().in_precision("bf16"), "the weights are in bf16"),
     ]

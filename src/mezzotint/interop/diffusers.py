@@ -1,8 +1,9 @@
-"""Folders of diffusers: where a U-Net, its scheduler and its autoencoder lie.
+"""Folders of diffusers: where a network, its scheduler and its autoencoder lie.
 
 ```
 PIPELINE/model_index.json, unet/, scheduler/, vae/     what DiffusionPipeline.save_pretrained writes
 FOLDER/model_index.json, config.json, scheduler_config.json, weights     older ones, all in one
+PIPELINE/model_index.json, transformer/, ...           the same of a DiT
 NETWORK/config.json, weights                           a network by itself, perhaps in a pipeline
 OUT/checkpoint-N/unet, OUT/checkpoint-N/unet_ema       what the example trainings write on the way
 ```
@@ -19,10 +20,12 @@ from torch import Tensor
 
 from mezzotint.errors import UserError
 from mezzotint.interop.folder import json_object, weights
+from mezzotint.interop.networks import PARTS, READERS, Reader
 
 INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
 UNETS = ("unet_ema", "unet")  # in a checkpoint; the average is the better one
 CODECS = ("vae", "vqvae")
+NAMES = "id2label"  # the names of the classes, in the index of a DiTPipeline
 
 
 @dataclass(frozen=True)
@@ -30,17 +33,21 @@ class Model:
     """The parts found in a folder.
 
     Attributes:
+        reader: of the network.
         folder: of the network.
         config: the network's settings.
         scheduler: the scheduler's settings; None where there are none.
         codec: the folder of the autoencoder, in whose latents the network works; None for pixels.
+        names: of the classes, by number.
         notes: what was chosen of several things, a line each.
     """
 
+    reader: Reader
     folder: Path
     config: dict[str, Any]
     scheduler: dict[str, Any] | None
     codec: Path | None
+    names: dict[str, Any]
     notes: tuple[str, ...]
 
     def weights(self) -> dict[str, Tensor]:
@@ -60,9 +67,9 @@ def saved_by_diffusers(folder: Path) -> bool:
 
 
 def read(folder: Path) -> Model:
-    """Find a U-Net, its scheduler and its autoencoder.
+    """Find a network, its scheduler and its autoencoder.
 
-    Raises UserError if there is no UNet2DModel, or if a pipeline has other parts as well.
+    Raises UserError if no network can be read, or if a pipeline has other parts as well.
     """
     network, notes = _network(folder)
     around = _around(network)
@@ -71,18 +78,24 @@ def read(folder: Path) -> Model:
     if pipeline:
         _known(pipeline, index)
     config = json_object(network / CONFIG)
-    name = config.get("_class_name", _class(index, "unet"))
-    if name != "UNet2DModel":
-        raise UserError(f"{network} holds {name or 'no named class'}: give a UNet2DModel")
+    inside = [_class(index, part) for part in PARTS if _part(index, part)]
+    name = config.get("_class_name", inside[0] if inside else None)
+    if name not in READERS:
+        raise UserError(
+            f"{network} holds {name or 'no named class'}: give a UNet2DModel or a "
+            "DiTTransformer2DModel"
+        )
     codec = next((pipeline / name for name in CODECS if pipeline and _part(index, name)), None)
-    return Model(network, config, _scheduler(around, index), codec, tuple(notes))
+    names = found if isinstance(found := index.get(NAMES), dict) else {}
+    scheduler = _scheduler(around, index)
+    return Model(READERS[name], network, config, scheduler, codec, names, tuple(notes))
 
 
 def _network(folder: Path) -> tuple[Path, list[str]]:
     """Return the folder of the network, and a note about the choice if there are several."""
     if (folder / INDEX).exists() or (folder / CONFIG).exists():
-        inside = folder / "unet"
-        return (inside if (folder / INDEX).exists() and inside.is_dir() else folder), []
+        inside = [folder / part for part in PARTS if (folder / part).is_dir()]
+        return (inside[0] if (folder / INDEX).exists() and inside else folder), []
     notes = []
     if not (found := _in_checkpoint(folder)):
         every = _checkpoints(folder)
@@ -144,8 +157,8 @@ def _class(index: dict[str, Any], name: str) -> str | None:
 def _known(pipeline: Path, index: dict[str, Any]) -> None:
     """Raise UserError for a pipeline that needs more than a U-Net and an autoencoder."""
     parts = [name for name in index if not name.startswith("_") and _part(index, name)]
-    if strange := [name for name in parts if name not in ("unet", "scheduler", *CODECS)]:
+    if strange := [name for name in parts if name not in (*PARTS, "scheduler", *CODECS, NAMES)]:
         raise UserError(
             f"{pipeline} is a {index.get('_class_name')}, with {', '.join(strange)}: only "
-            "pipelines of a UNet2DModel, a scheduler and perhaps an autoencoder can be read"
+            "pipelines of a network, a scheduler and perhaps an autoencoder can be read"
         )

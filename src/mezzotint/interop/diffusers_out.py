@@ -2,7 +2,8 @@
 
 ```
 model_index.json         names the parts
-unet/, scheduler/        a UNet2DModel, a DDIMScheduler
+unet/ or transformer/    a UNet2DModel or a DiTTransformer2DModel
+scheduler/               a DDIMScheduler
 vae/                     an AutoencoderKL, of a model in latents
 pipeline.py              the pipeline, where diffusers has none: `interop.diffusers_pipeline`
 mezzotint.json           what mezzotint reads back: classes, prediction, settings
@@ -21,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mezzotint.interop.folder import WEIGHTS
+from mezzotint.interop.networks import READERS
 from mezzotint.interop.vae import write_vae
 
 OWN = "mezzotint.json"
@@ -43,17 +45,17 @@ class Parts:
     """What is written.
 
     Attributes:
-        unet: The U-Net's config.json.
+        network: The network's config.json.
         weights: Its state dict, under diffusers' keys.
         scheduler: scheduler_config.json.
         codec: The autoencoder of a model in latents.
         prediction: What the pipeline turns into the estimate of x0; "" leaves it to the scheduler.
         dynamic: The quantile that the pipeline clips to, or 0.
-        patch: patch x patch pixels are folded into channels before the U-Net.
+        patch: patch x patch pixels are folded into channels before the network.
         facts: The content of mezzotint.json.
     """
 
-    unet: dict[str, Any]
+    network: dict[str, Any]
     weights: dict[str, Tensor]
     scheduler: dict[str, Any]
     codec: Codec | None
@@ -63,11 +65,16 @@ class Parts:
     facts: dict[str, Any]
 
     @property
+    def name(self) -> str:
+        """What the pipeline names the network, which is also its folder."""
+        return READERS[self.network["_class_name"]].part
+
+    @property
     def plain(self) -> bool:
         """Whether diffusers' own DDIMPipeline makes the same images."""
-        special = self.prediction or self.codec or self.patch > 1
-        conditional = self.unet["num_class_embeds"] is not None
-        learned = self.unet["in_channels"] != self.unet["out_channels"]
+        special = self.prediction or self.codec or self.patch > 1 or self.name != "unet"
+        conditional = self.network.get("num_class_embeds") is not None
+        learned = self.network["in_channels"] != self.network["out_channels"]
         return not (special or conditional or learned)
 
 
@@ -79,16 +86,16 @@ def write(folder: Path, parts: Parts) -> None:
     kind = {"_class_name": "DDIMPipeline"} if parts.plain else _custom(parts, settings)
     index = {
         **kind,
-        "unet": ["diffusers", "UNet2DModel"],
+        parts.name: ["diffusers", parts.network["_class_name"]],
         "scheduler": ["diffusers", "DDIMScheduler"],
     }
-    for name in ("unet", "scheduler"):
+    for name in (parts.name, "scheduler"):
         (folder / name).mkdir(parents=True)
     _json(folder / "model_index.json", index)
-    _json(folder / "unet" / "config.json", parts.unet)
+    _json(folder / parts.name / "config.json", parts.network)
     _json(folder / "scheduler" / "scheduler_config.json", parts.scheduler)
     _json(folder / OWN, parts.facts)
-    save_file(parts.weights, folder / "unet" / WEIGHTS, metadata={"format": "pt"})
+    save_file(parts.weights, folder / parts.name / WEIGHTS, metadata={"format": "pt"})
     if parts.codec:
         c = parts.codec
         unfolded = c.fields | {"patch": 1}

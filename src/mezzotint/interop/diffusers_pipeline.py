@@ -25,6 +25,7 @@ class MezzotintPipeline(DiffusionPipeline):
 
     Args:
         unet: The UNet2DModel. Of K classes, the row K of its label embedding is the null class.
+        transformer: The DiTTransformer2DModel instead, the same.
         scheduler: A scheduler whose prediction_type is the network's or, where ``prediction`` is
             not empty, "sample".
         vae: The AutoencoderKL of a model in latents.
@@ -32,15 +33,25 @@ class MezzotintPipeline(DiffusionPipeline):
             to turn it into the estimate of x0; "" leaves that to the scheduler.
         dynamic: Clip the estimate to this quantile of its absolute values; 0 leaves clipping to the
             scheduler.
-        patch: patch x patch pixels are folded into channels before the U-Net.
+        patch: patch x patch pixels are folded into channels before the network.
         vae_patch: The same for the autoencoder.
     """
 
-    _optional_components = ("vae",)
+    _optional_components = ("unet", "transformer", "vae")
 
-    def __init__(self, unet, scheduler, vae=None, prediction="", dynamic=0, patch=1, vae_patch=1):
+    def __init__(
+        self,
+        scheduler,
+        unet=None,
+        transformer=None,
+        vae=None,
+        prediction="",
+        dynamic=0,
+        patch=1,
+        vae_patch=1,
+    ):
         super().__init__()
-        self.register_modules(unet=unet, scheduler=scheduler, vae=vae)
+        self.register_modules(scheduler=scheduler, unet=unet, transformer=transformer, vae=vae)
         self.register_to_config(prediction=prediction, dynamic=dynamic)
         self.register_to_config(patch=patch, vae_patch=vae_patch)
 
@@ -91,25 +102,35 @@ class MezzotintPipeline(DiffusionPipeline):
     @property
     def shape(self):
         """C, H and W of x."""
-        patch, size = self.config.patch, self.unet.config.sample_size
+        patch, size = self.config.patch, self.net.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
-        return self.unet.config.in_channels // patch**2, height * patch, width * patch
+        return self.net.config.in_channels // patch**2, height * patch, width * patch
+
+    @property
+    def net(self):
+        """The network."""
+        return self.transformer if self.unet is None else self.unet
+
+    @property
+    def classes(self):
+        """K, the number of classes; K itself is the null class."""
+        if self.unet is None:
+            return self.transformer.config.num_embeds_ada_norm
+        return max((self.unet.config.num_class_embeds or 0) - 1, 0)
 
     def _labels(self, labels, count, device):
         if labels is None:
             return None
+        if not self.classes:
+            raise ValueError("this model is unconditional: leave out class_labels")
         given = torch.as_tensor(labels, device=device).expand(count)
-        if given.min() < 0 or given.max() >= self.unet.config.num_class_embeds - 1:
+        if given.min() < 0 or given.max() >= self.classes:
             raise ValueError(f"class_labels are {labels}: choose 0 to K - 1")
         return given
 
     def _output(self, x, t, labels, guidance):
         """The guided output, in what the scheduler expects."""
-        if self.unet.config.num_class_embeds is None:
-            if labels is not None:
-                raise ValueError("this model is unconditional: leave out class_labels")
-            return self._expected(self._net(x, t, None), x, t)
-        null = torch.full((len(x),), self.unet.config.num_class_embeds - 1, device=x.device)
+        null = torch.full((len(x),), self.classes, device=x.device)
         if labels is None or guidance == 0:
             return self._expected(self._net(x, t, null), x, t)
         output = self._net(x, t, labels)
@@ -120,8 +141,10 @@ class MezzotintPipeline(DiffusionPipeline):
 
     def _net(self, x, t, labels):
         patch = self.config.patch
-        folded = F.pixel_unshuffle(x, patch).to(self.unet.dtype)
-        output = self.unet(folded, t, class_labels=labels).sample.to(x.dtype)
+        folded = F.pixel_unshuffle(x, patch).to(self.net.dtype)
+        if self.unet is not None and not self.classes:
+            labels = None
+        output = self.net(folded, t.expand(len(x)), class_labels=labels).sample.to(x.dtype)
         return F.pixel_shuffle(output, patch)[:, : x.shape[1]]
 
     def _expected(self, output, x, t):

@@ -6,14 +6,14 @@ Nothing is dropped in silence: a setting without a counterpart here is refused b
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mezzotint.errors import UserError
 from mezzotint.interop.folder import modern, weight
+from mezzotint.interop.settings import Settings
 
 # Our module for theirs, applied in this order.
 RENAMES = (
@@ -94,27 +94,6 @@ BLOCKS: dict[str, tuple[bool, bool | None]] = {
     "AttnUpBlock2D": (True, None),
     "ResnetUpsampleBlock2D": (False, True),
 }
-
-
-@dataclass(frozen=True)
-class Settings:
-    """A UNet2DModel's settings, as ours.
-
-    Attributes:
-        kind: "unet" for UNet, "unet2d" for UNet2D.
-        fields: UNetConfig's or UNet2DConfig's.
-        channels: of an image.
-        outputs: of the network: as many, or twice as many where it predicts a variance too.
-        classes: K. ``num_class_embeds`` is taken as K + 1, the last row the null class.
-        flipped: the embedding of the time has its cosines first.
-    """
-
-    kind: Literal["unet", "unet2d"]
-    fields: dict[str, Any]
-    channels: int
-    outputs: int
-    classes: int
-    flipped: bool
 
 
 def unet_settings(config: dict[str, Any]) -> Settings:

@@ -36,6 +36,8 @@ class DiTConfig:
     """Number of blocks, each of attention and an MLP."""
     heads: PositiveInt = 6
     """Attention heads; they must divide the width."""
+    mlp_eps: Suppress[float] = 1e-6
+    """Epsilon of the norm before each MLP: the authors' 1e-6; diffusers' own is 1e-5."""
     kind: Suppress[Literal["dit"]] = "dit"
 
     def __post_init__(self) -> None:
@@ -82,7 +84,9 @@ class DiT(Conditioned):
         super().__init__(FREQUENCIES, width, every(classes, conditions), stem, augmentation)
         self.config = config
         self.stem = nn.Linear(image_channels * pixels, width)
-        blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.depth))
+        blocks = nn.ModuleList(
+            Block(width, config.heads, config.mlp_eps) for _ in range(config.depth)
+        )
         self.blocks = cast(list[Block], blocks)
         self.modulation = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, (out_channels or image_channels) * pixels)
@@ -154,9 +158,9 @@ class Block(nn.Module):
     x is (B, tokens, width). The shift, scale and gate of both parts are linear in c (B, width).
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, mlp_eps: float) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.mlp_eps = heads, mlp_eps
         self.modulation = nn.Linear(width, 6 * width)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
@@ -168,7 +172,7 @@ class Block(nn.Module):
         """Apply the block to tokens x (B, tokens, width), given c (B, width)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(c)[:, None].chunk(6, dim=-1)
         x = x + gate1 * self.attended(adaptive_norm(x, shift1, scale1))
-        out: Tensor = x + gate2 * self.mlp(adaptive_norm(x, shift2, scale2))
+        out: Tensor = x + gate2 * self.mlp(adaptive_norm(x, shift2, scale2, self.mlp_eps))
         return out
 
     def attended(self, x: Tensor) -> Tensor:
@@ -178,9 +182,9 @@ class Block(nn.Module):
         return out
 
 
-def adaptive_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+def adaptive_norm(x: Tensor, shift: Tensor, scale: Tensor, eps: float = 1e-6) -> Tensor:
     """Compute adaLN, ``layer_norm(x) * (1 + scale) + shift``; shift and scale are (B, 1, width)."""
-    return F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift
+    return F.layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale) + shift
 
 
 def positions(h: int, w: int, width: int, device: torch.device) -> Tensor:

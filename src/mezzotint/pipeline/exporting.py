@@ -7,20 +7,20 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from mezzotint.diffusion.guidance import DYNAMIC
 from mezzotint.errors import Registry, UserError
 from mezzotint.interop import diffusers_out, onnx_out
 from mezzotint.interop.card import card
+from mezzotint.interop.dit import dit_config, dit_state
 from mezzotint.interop.scheduler import PREDICTIONS
 from mezzotint.interop.scheduler_out import scheduler_config
 from mezzotint.interop.unet_out import unet_config, unet_state
-from mezzotint.networks import VAE
-from mezzotint.networks.unet import UNet
-from mezzotint.networks.unet2d import UNet2D
+from mezzotint.networks import VAE, DiT, UNet, UNet2D
 from mezzotint.pipeline import saved
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.exported import Exported, as_json
@@ -101,29 +101,14 @@ def export(
 
 
 def _diffusers(pipe: Pipeline, folder: Path) -> None:
-    net = pipe.net
-    if not isinstance(net, UNet | UNet2D):
-        raise UserError(
-            f"a network of class {type(net).__name__} has no counterpart in diffusers: export it "
-            "as onnx"
-        )
-    channels, height, width = pipe.shape
-    if height % net.config.factor or width % net.config.factor:
-        raise UserError(
-            f"the network pads images of {height}x{width}, and diffusers' does not: export it as "
-            "onnx"
-        )
-    patch, fields = net.patch, asdict(net.config)
+    config, weights, patch = _network(pipe)
     codec = pipe.codec if isinstance(pipe.codec, Latents) else None
-    outputs = (2 if pipe.learned_variance else 1) * channels * patch**2
-    size, clipping = (height // patch, width // patch), pipe.defaults.clipping
+    clipping = pipe.defaults.clipping
     # What diffusers has no name for, the pipeline in the folder does.
     own = pipe.prediction not in PREDICTIONS.values() or clipping == "dynamic"
     parts = diffusers_out.Parts(
-        unet=unet_config(
-            fields["kind"], fields, channels * patch**2, outputs, len(pipe.classes), size
-        ),
-        weights=unet_state(net.state_dict(), net.widths),
+        network=config,
+        weights=weights,
         scheduler=scheduler_config(
             pipe.schedule, "x0" if own else pipe.prediction, clipping == "static"
         ),
@@ -143,6 +128,38 @@ def _diffusers(pipe: Pipeline, folder: Path) -> None:
         ),
     )
     diffusers_out.write(folder, parts)
+
+
+def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
+    """Return the network's config.json, its state dict, and the pixels folded before it.
+
+    Raises UserError for a network or a size that diffusers has no counterpart of.
+    """
+    net, (channels, height, width) = pipe.net, pipe.shape
+    if not isinstance(net, UNet | UNet2D | DiT):
+        raise UserError(
+            f"a network of class {type(net).__name__} has no counterpart in diffusers: export it "
+            "as onnx"
+        )
+    if height % net.config.factor or width % net.config.factor:
+        raise UserError(
+            f"the network pads images of {height}x{width}, and diffusers' does not: export it as "
+            "onnx"
+        )
+    fields, classes = asdict(net.config), len(pipe.classes)
+    outputs = (2 if pipe.learned_variance else 1) * channels
+    if isinstance(net, DiT):
+        if height != width:
+            raise UserError(
+                f"the model's x is {height}x{width}, and diffusers' DiT takes squares only: export "
+                "it as onnx"
+            )
+        config = dit_config(fields, channels, outputs, classes, height)
+        return config, dit_state(net.state_dict(), net.config.patch), 1
+    patch = net.patch
+    size, pixels = (height // patch, width // patch), patch**2
+    config = unet_config(fields["kind"], fields, channels * pixels, outputs * pixels, classes, size)
+    return config, unet_state(net.state_dict(), net.widths), patch
 
 
 def _codec(codec: Latents) -> diffusers_out.Codec:

@@ -9,7 +9,7 @@ from mezzotint.storage.hub import snapshot
 
 HUB = "hub:"
 CODEC = ("", "vae/")  # where an autoencoder lies in a repository
-MODEL = (*CODEC, "vqvae/", "unet/", "scheduler/")
+MODEL = (*CODEC, "vqvae/", "unet/", "transformer/", "scheduler/")
 SETTINGS = ("model_index.json", "config.json", "scheduler_config.json")
 STEM = "diffusion_pytorch_model"
 

@@ -13,9 +13,9 @@ from mezzotint.errors import UserError
 from mezzotint.interop import diffusers
 from mezzotint.interop.folder import unmatched
 from mezzotint.interop.scheduler import Scheduler, read_scheduler
-from mezzotint.interop.unet import Settings, unet_settings, unet_weights
+from mezzotint.interop.settings import Settings
 from mezzotint.interop.vae import read_vae
-from mezzotint.networks import Network, UNet2DConfig, UNetConfig
+from mezzotint.networks import DiTConfig, Network, UNet2DConfig, UNetConfig
 from mezzotint.networks.kinds import build
 from mezzotint.pipeline import exported
 from mezzotint.pipeline.codec import Latents, Pixels
@@ -23,6 +23,7 @@ from mezzotint.pipeline.codecs import autoencoder, configured, latents
 from mezzotint.pipeline.pipeline import Pipeline
 
 SIDE = 32  # where config.json has no sample_size
+CONFIGS: dict[str, type] = {"unet": UNetConfig, "unet2d": UNet2DConfig, "dit": DiTConfig}
 
 
 def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
@@ -33,7 +34,7 @@ def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
     model = diffusers.read(folder)
     own = exported.read(folder)
     try:
-        found = unet_settings(model.config)
+        found = model.reader.settings(model.config)
         net = _network(model, found, own.patch if own else 1)
         folding = own.vae_patch if own else 1
         codec = read_codec(model.codec, device, folding) if model.codec else None
@@ -45,9 +46,7 @@ def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
         if isinstance(error, UserError):
             raise
         reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{folder} is not a UNet2DModel that mezzotint can read: {reason}"
-        ) from None
+        raise UserError(f"{folder} is not a network that mezzotint can read: {reason}") from None
     if own:
         return _restored(own, net.to(device), scheduler, shape, codec)
     for note in (*model.notes, *scheduler.notes, *notes):
@@ -58,7 +57,7 @@ def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
         schedule=scheduler.schedule,
         prediction=scheduler.prediction,
         shape=shape,
-        classes=tuple(f"class {i}" for i in range(found.classes)),  # "0" would be a drawn digit
+        classes=_classes(model.names, found.classes),
         defaults=how,
         codec=codec or Pixels(),
         learned_variance=scheduler.learned,
@@ -104,16 +103,24 @@ def read_codec(folder: Path, device: torch.device, patch: int = 1) -> Latents:
 
 
 def _network(model: diffusers.Model, found: Settings, patch: int) -> Network:
-    config = UNetConfig if found.kind == "unet" else UNet2DConfig
     outputs = found.outputs // patch**2 if found.outputs != found.channels else None
     fields = found.fields | ({"patch": patch} if patch > 1 else {})
-    made = configured(config, fields, str(model.folder))
+    made = configured(CONFIGS[found.kind], fields, str(model.folder))
     net = build(made, found.channels // patch**2, found.classes, outputs)
-    ours = unet_weights(model.weights(), found.flipped)
+    ours = model.reader.weights(model.weights(), found.flipped)
     if wrong := unmatched(ours, net.state_dict()):
         raise UserError(f"{model.folder}: {wrong}")
     net.load_state_dict(ours)
     return net
+
+
+def _classes(names: dict[str, Any], count: int) -> tuple[str, ...]:
+    """Return the names of the classes, with numbers where these are missing or not unique."""
+    given = [str(names.get(str(i), "class")) for i in range(count)]
+    return tuple(
+        name if given.count(name) == 1 and name != "class" else f"{name} {i}"
+        for i, name in enumerate(given)  # "0" alone would be a drawn digit
+    )
 
 
 def _shape(
@@ -133,7 +140,7 @@ def _shape(
             f"the network takes {found.channels} channels, and the autoencoder's latents have "
             f"{codec.vae.config.latent}: they do not belong together"
         )
-    if found.classes:
+    if found.classes and found.kind != "dit":
         last = found.classes
         notes.append(
             f"taken as {found.classes} classes and, in the last row of the embedding, the null "
