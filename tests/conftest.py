@@ -3,7 +3,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
 from mezzotint.data.sources import glyphs
 from mezzotint.metrics import interval
-from mezzotint.networks import UNet, UNetConfig, VAEConfig
+from mezzotint.networks import UNet, UNetConfig, VAEConfig, precision
 from mezzotint.paper.plan import SCALES, Size
 from mezzotint.trainer.loop import TrainConfig
 
@@ -61,6 +61,14 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's cache."""
     monkeypatch.setenv("MEZZOTINT_CACHE", str(cache))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def float32_by_default() -> Iterator[None]:
+    """Tests get the same numbers on any hardware: `auto` is float32 unless a test wants more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(precision, "has_fast_bf16", lambda device: False)
+        yield
 
 
 @pytest.fixture(autouse=True)

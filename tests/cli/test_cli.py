@@ -392,7 +392,9 @@ def test_a_class_called_by_a_number_is_asked_for_by_its_name(trained, capsys, mo
     load = loading.load
     named = [str(k) for k in (3, 1, 2, 0, *range(4, 10))]
     monkeypatch.setattr(folder, "sample", sample)
-    monkeypatch.setattr(loading, "load", lambda path: replace(load(path), classes=tuple(named)))
+    monkeypatch.setattr(
+        loading, "load", lambda path, **how: replace(load(path, **how), classes=tuple(named))
+    )
     for words in (["1"], ["0", "2"]):
         assert call(capsys, "sample", str(trained), "-n", "2", "--labels", *words)[0] == 130
     assert asked == [[1, 1], [3, 2]]  # the places of their names

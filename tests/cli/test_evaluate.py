@@ -123,6 +123,7 @@ def test_torchrun_gives_the_figures_of_one_process(
     monkeypatch.setattr(interval, "HALVINGS", 50)  # as the other processes have it
     command = ["evaluate", str(trained), "--samples", "40", "--batch", "8"]
     command += ["--against", str(digits(tmp_path / "digits", 30)), "--metrics", "fd", "prdc"]
+    command += ["--precision", "float32"]  # as the other processes would not have it by themselves
     code, said, _ = call(capsys, *command)
     assert code == 0
 

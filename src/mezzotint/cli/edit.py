@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from math import inf, log10
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.drawing.bars import bar
 from mezzotint.errors import UserError, counted, nearest
 from mezzotint.evaluation.edited import free_place, read_images, write_edited
+from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.pipeline.restoring import METHOD
@@ -42,8 +43,8 @@ class EditFlags:
     """All randomness follows from it."""
     batch: int = 64
     """How many are made at once."""
-    precision: Literal["float32", "bf16", "auto"] = "float32"
-    """What the network computes in; auto is bf16 where the hardware has it."""
+    precision: Precision = "auto"
+    """What the network computes in; auto is bf16 on hardware made for it, else float32."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def edit(arguments: list[str]) -> Answer:
         raise UserError(f"unknown kind of editing {kind!r}{hint}")
     flags_class, work = KINDS[kind]
     words = list(takewhile(lambda word: not word.startswith("--"), rest))
-    pipe = loading.load(name)
+    pipe = loading.load(name, precision="float32")
     # Guidance bends the way from image to noise, and what lies between two noises.
     how = replace(pipe.defaults, **UNGUIDED) if flags_class in PLAIN else pipe.defaults
     default = flags_class(settings(how, rest), Path(kind))

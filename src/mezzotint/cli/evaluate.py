@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from mezzotint import evaluation
 from mezzotint.cli.answer import Answer
@@ -18,6 +17,7 @@ from mezzotint.errors import UserError, arguments_called
 from mezzotint.evaluation import Found, Preparation, Request
 from mezzotint.evaluation.nearest import SHOWN
 from mezzotint.metrics import METRICS
+from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading, shipped
 
 OFTEN = (
@@ -86,8 +86,8 @@ class ModelFlags:
     """A budget of denoiser calls per sample, instead of --steps."""
     weaker: Path | None = None
     """A weaker model that guides in place of the unconditional network (autoguidance)."""
-    precision: Literal["float32", "bf16", "auto"] = "float32"
-    """What the model computes in; auto is bf16 where the hardware has it."""
+    precision: Precision = "auto"
+    """What the model computes in; auto is bf16 on hardware made for it, else float32."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def evaluate(arguments: list[str]) -> Answer:
 def _model(name: str, rest: list[str]) -> Answer:
     folder = loading.locate(name)
     _, device = evaluation.join()
-    pipe = loading.load(folder, device)
+    pipe = loading.load(folder, device, "float32")
     run = (folder / "checkpoints").is_dir()
     default = ModelFlags(settings(pipe.defaults, rest), (folder if run else Path()) / "evaluation")
     flags = parse(default, rest, f"mezzotint evaluate {name}", OFTEN)

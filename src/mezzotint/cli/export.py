@@ -30,7 +30,9 @@ def export(arguments: list[str]) -> Answer:
     what = "a run, a checkpoint, a diffusers folder or a shipped model"
     name, rest = subject(arguments, what, "mezzotint export RUN", ExportFlags(Path("RUN-export")))
     flags = parse(ExportFlags(Path(f"{Path(name).name}-export")), rest, f"mezzotint export {name}")
-    folder = loading.load(name).export(flags.out, flags.format, license=flags.license)
+    folder = loading.load(name, precision="float32").export(
+        flags.out, flags.format, license=flags.license
+    )
     card, publish = folder / "README.md", f"hf upload OWNER/NAME {folder}"
     print(f"{folder}: a model for {flags.format}, with a model card, {card}")
     print(f"to publish it: {publish}")

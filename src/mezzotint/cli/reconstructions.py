@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from mezzotint.config.sections import SizeField
 from mezzotint.drawing.bars import Follower
 from mezzotint.errors import arguments_called
 from mezzotint.metrics.pairs import DISTANCES
+from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading
 
 
@@ -43,8 +43,8 @@ class AutoencoderFlags:
     metrics: tuple[Distance, ...] = tuple(DISTANCES)
     """Distances besides PSNR, SSIM and KL. fd: Frechet distance, sfd: spatial, kd: kernel
     distance."""
-    precision: Literal["float32", "bf16", "auto"] = "float32"
-    """What the autoencoder computes in; auto is bf16 where the hardware has it."""
+    precision: Precision = "auto"
+    """What the autoencoder computes in; auto is bf16 on hardware made for it, else float32."""
     tile: int = 0
     """Decode tiles of this many latents per side, to save memory; 0 decodes whole images."""
 
@@ -67,9 +67,7 @@ def reconstructions(name: str, rest: list[str]) -> Answer:
         codec = replace(codec, tile=flags.tile)
         how = preparation(flags.against_split, flags.size, flags.against_range)
         images = evaluation.originals(name, flags.against or None, how, flags.samples)
-        found, made = evaluation.of_codec(
-            codec, request, images, name=name, precision=flags.precision
-        )
+        found, made = evaluation.of_codec(codec, request, images, name=name)
     print(f"latents, scaled: mean {_numbers(made.mean)}; standard deviation {_numbers(made.std)}")
     print(f"kept: {flags.out / 'figures.jsonl'}; originals above reconstructions: {found.drawn}")
     latents = {"mean": made.mean.tolist(), "std": made.std.tolist()}

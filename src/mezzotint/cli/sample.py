@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
@@ -16,6 +16,7 @@ from mezzotint.drawing.bars import UNDER_WAY, bar
 from mezzotint.drawing.colour import channel_statistics
 from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.folder import GRID
+from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading, tuned
 from mezzotint.storage.arrays import nhwc
 
@@ -61,8 +62,8 @@ class SampleFlags:
     """A budget of denoiser calls per sample, instead of --steps."""
     weaker: Path | None = None
     """A weaker model that guides in place of the unconditional network (autoguidance)."""
-    precision: Literal["float32", "bf16", "auto"] = "float32"
-    """What the network computes in; auto is bf16 where the hardware has it."""
+    precision: Precision = "auto"
+    """What the network computes in; auto is bf16 on hardware made for it, else float32."""
     film: Path | None = None
     """Also write an animation of the first 16 samples from noise to image, as .webp or .gif."""
     tile: int = 0
@@ -78,14 +79,14 @@ def sample(arguments: list[str]) -> Answer:
     if share.count > 1:
         raise UserError("sample is one process's work: start it without torchrun")
     folder = loading.locate(name)
-    pipe = loading.load(folder)
+    pipe = loading.load(folder, precision="float32")
     default = SampleFlags(
         settings(pipe.defaults, rest),
         (folder if (folder / "checkpoints").is_dir() else Path()) / "images",
     )
     flags = parse(default, rest, f"mezzotint sample {name}", OFTEN)
     if flags.weaker:
-        pipe = pipe.guided_by(loading.load(flags.weaker))
+        pipe = pipe.guided_by(loading.load(flags.weaker, precision="float32"))
     if flags.tile:
         pipe = pipe.tiled(flags.tile)
     pipe = pipe.in_precision(flags.precision)

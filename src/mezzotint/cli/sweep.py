@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from mezzotint import evaluation, tuning
 from mezzotint.cli.answer import Answer
@@ -12,6 +12,7 @@ from mezzotint.cli.flags import parse, subject
 from mezzotint.drawing.bars import Follower
 from mezzotint.errors import UserError
 from mezzotint.metrics import NETWORKS
+from mezzotint.networks.precision import Precision
 from mezzotint.strict import Choice
 from mezzotint.tuning.cells import Interval
 from mezzotint.tuning.plan import SAMPLERS
@@ -45,8 +46,8 @@ class SweepFlags:
     """Samples for each cell: a number, 1k, 5k ..."""
     seed: int = 0
     """Sample i depends on the seed and i alone."""
-    precision: Literal["float32", "bf16", "auto"] = "auto"
-    """What the model computes in; auto is bf16 where the hardware has it."""
+    precision: Precision = "auto"
+    """What the model computes in; auto is bf16 on hardware made for it, else float32."""
     minutes: float = 60
     """A sweep that would take longer is refused."""
     yes: bool = False

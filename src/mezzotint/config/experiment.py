@@ -20,6 +20,7 @@ from mezzotint.networks import UNetConfig, VAEConfig
 from mezzotint.networks.conditions import Condition
 from mezzotint.networks.kinds import NetConfig, build
 from mezzotint.networks.network import Network
+from mezzotint.networks.precision import Precision
 from mezzotint.networks.record import CustomConfig
 from mezzotint.strict import strict
 from mezzotint.trainer.autoencoding import ReconstructionConfig
@@ -37,7 +38,7 @@ class Settings:
     init: str = ""
     """Begin with the network and the weights of this model: a run, a checkpoint, a diffusers folder
     or, for a diffusion model, one of the package, such as cifar10. What fits is taken."""
-    precision: Literal["auto", "bf16", "float32"] = "auto"
+    precision: Precision = "auto"
     """What training computes in; auto is bf16 autocast if the hardware has it."""
     log_every: PositiveInt = 12_800
     """Images between rows of log.jsonl."""

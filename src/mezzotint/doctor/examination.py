@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -106,7 +107,7 @@ def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
     except UserError as error:
         yield _missing(str(error))
     if data is not None and isinstance(config, Experiment):
-        pipe = _quietly(load, folder)
+        pipe = _quietly(partial(load, precision="float32"), folder)
         yield from weights.look(pipe, config, data, ema, raw)
         if isinstance(pipe.codec, Latents):
             yield from latents.look(pipe.codec, data, in_diffusion=True)
@@ -114,7 +115,7 @@ def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
         if few := samples.too_few(folder / "evaluation" / "figures.jsonl"):
             yield few
     elif data is not None and not isinstance(config, Experiment):
-        codec = _quietly(load_codec, folder)
+        codec = _quietly(partial(load_codec, precision="float32"), folder)
         yield from latents.look(codec, data, in_diffusion=False)
         yield latents.lagging(codec, config, data, ema, raw)
 
@@ -123,7 +124,7 @@ def _settings(folder: Path, config: Experiment, facts: dict[str, Any]) -> Iterat
     """Check the configuration, including a sweep's recommendation if it is used."""
     pipe: Pipeline | None = None
     with suppress(UserError):  # raised again where the model itself is needed
-        pipe = _quietly(load, folder)
+        pipe = _quietly(partial(load, precision="float32"), folder)
     in_use = replace(config, sample=pipe.defaults) if pipe else config
     seen = facts["step"] * config.train.batch
     yield from settings.look(in_use, tuple(facts["shape"]), len(facts["classes"]), seen)

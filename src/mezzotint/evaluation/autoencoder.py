@@ -19,6 +19,7 @@ from mezzotint.evaluation.reconstruction import Reconstructions, reconstruct
 from mezzotint.evaluation.request import Found, Request
 from mezzotint.metrics.measure import enough
 from mezzotint.metrics.pairs import DISTANCES
+from mezzotint.networks.precision import named
 from mezzotint.pipeline.codec import Latents
 from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
@@ -32,11 +33,10 @@ def of_codec(
     originals: Against,
     *,
     name: str = "",
-    precision: str | None = None,
 ) -> tuple[Found, Reconstructions]:
     """Measure an autoencoder by its reconstructions of some images.
 
-    ``name`` and ``precision`` describe it in figures.jsonl.
+    ``name`` is its name in figures.jsonl.
     """
     images = originals.images
     assert images is not None
@@ -57,7 +57,7 @@ def of_codec(
         "digest": codec.digest,
         "originals": originals.name,
         "fingerprint": images.fingerprint,
-        "precision": precision or "float32",
+        "precision": named(codec.vae.dtype),
         "tile": codec.tile,
         "latents": {"mean": made.mean.tolist(), "std": made.std.tolist()},
     }

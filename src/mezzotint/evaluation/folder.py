@@ -132,7 +132,7 @@ def _made_by(
     one = labels[0] if labels and len(set(labels)) == 1 else labels
     others = {} if in_turn else {each.name: _digest(given, each.name) for each in pipe.conditions}
     facts = {
-        MADE_OF: pipe.digest,
+        MADE_OF: pipe.identity,
         "precision": str(pipe.net.dtype).removeprefix("torch."),
         "seed": seed,
         "labels": "every class in turn" if in_turn else one,

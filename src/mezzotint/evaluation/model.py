@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mezzotint.config.sampling import chosen
 from mezzotint.data.rgb import warn_of_rgb
 from mezzotint.errors import UserError
@@ -18,6 +16,7 @@ from mezzotint.evaluation.nearest import SHOWN, draw_nearest
 from mezzotint.evaluation.request import Found, Request
 from mezzotint.evaluation.samples import join, kept, stored
 from mezzotint.metrics import Features, Figure
+from mezzotint.networks.precision import named
 from mezzotint.pipeline.loading import load
 from mezzotint.pipeline.pipeline import Pipeline
 
@@ -90,7 +89,7 @@ def _ready(
         facts["weaker"] = str((weaker.home or "") if isinstance(weaker, Pipeline) else weaker)
         other = weaker if isinstance(weaker, Pipeline) else load(weaker, pipe.device)
         pipe = pipe.guided_by(other)
-    facts["digest"] = pipe.digest
-    computed = "bf16" if pipe.net.dtype == torch.bfloat16 else "float32"
-    facts["precision"] = precision or computed
-    return pipe.in_precision(precision) if precision else pipe, facts
+    facts["digest"] = pipe.identity
+    pipe = pipe.in_precision(precision or named(pipe.net.dtype))
+    facts["precision"] = named(pipe.net.dtype)
+    return pipe, facts

@@ -102,7 +102,7 @@ def evaluate(
         raise UserError(f"`weaker` is of type {kind}: give a pipeline, a path or a name")
     preparation = Preparation(split, size, range)
     share, device = join()
-    subject = _opened(pipe, device)
+    subject = _opened(pipe, device, precision or "auto")
     name = "" if isinstance(pipe, Pipeline | Latents) else str(pipe)
     if isinstance(subject, Pipeline):
         found = of_model(
@@ -123,9 +123,9 @@ def evaluate(
     if share.number:
         return {}
     if precision:
-        subject = subject.in_precision(compute_dtype(precision, device))
+        subject = subject.in_precision(compute_dtype(precision, subject.mean.device))
     to = originals(name or None, data, preparation, count)
-    return by_name(of_codec(subject, asked, to, name=name, precision=precision)[0].figures)
+    return by_name(of_codec(subject, asked, to, name=name)[0].figures)
 
 
 def compare(
@@ -234,14 +234,16 @@ def fid(
     return found[figure_name("fd", network)]
 
 
-def _opened(pipe: Pipeline | Latents | str | Path, device: torch.device) -> Pipeline | Latents:
+def _opened(
+    pipe: Pipeline | Latents | str | Path, device: torch.device, precision: str
+) -> Pipeline | Latents:
     if isinstance(pipe, Pipeline | Latents):
         return pipe
     if not isinstance(pipe, str | os.PathLike):
         kind = type(pipe).__name__
         raise UserError(f"`pipe` is of type {kind}: give a pipeline, a codec, a path or a name")
     path = str(pipe)
-    return load_codec(path, device) if is_autoencoder(path) else load(path, device)
+    return (load_codec if is_autoencoder(path) else load)(path, device, precision)
 
 
 def _in_memory(images: Any) -> bool:

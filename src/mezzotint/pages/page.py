@@ -14,9 +14,10 @@ from mezzotint.config.experiment import Autoencoder
 from mezzotint.drawing.page import Page, Section, is_page, render
 from mezzotint.errors import UserError
 from mezzotint.evaluation.samples import Follow
+from mezzotint.networks.precision import Precision
 from mezzotint.pages import configurations, history, measurements
 from mezzotint.pages.reconstructions import reconstructions
-from mezzotint.pages.runs import Options, Precision, Run, read_all
+from mezzotint.pages.runs import Options, Run, read_all
 from mezzotint.pages.samples import samples
 from mezzotint.storage.files import writable, write_text
 from mezzotint.storage.machine import machine
@@ -41,7 +42,7 @@ def report(
     seed: int = 0,
     *,
     edits: bool = False,
-    precision: Precision = "float32",
+    precision: Precision = "auto",
     on_progress: Follow | None = None,
 ) -> Path:
     """Write a self-contained HTML page about a run, or one that compares several.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import NonNegativeInt
 from pydantic.fields import Field
@@ -13,10 +13,9 @@ from pydantic.fields import Field
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration
 from mezzotint.errors import UserError
+from mezzotint.networks.precision import Precision
 from mezzotint.storage.log import read as read_log
 from mezzotint.strict import strict
-
-Precision = Literal["float32", "bf16", "auto"]
 
 
 @strict
@@ -30,7 +29,7 @@ class Options:
     """Sample i depends on (seed, i) alone."""
     edits: bool = False
     """Also show what editing makes of some images: variations, filled-in parts, enlargements."""
-    precision: Precision = "float32"
+    precision: Precision = "auto"
     """What the networks compute in; auto is bf16 where the hardware has it."""
 
 

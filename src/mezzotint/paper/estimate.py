@@ -70,7 +70,9 @@ def _shape(work: Work, name: str) -> tuple[int, ...]:
         assert not isinstance(coder, Experiment)
         f = coder.net.factor
         return coder.net.latent, -(-height // f), -(-width // f)
-    return loading.load_codec(config.codec.vae, "cpu").latent_shape((channels, height, width))
+    return loading.load_codec(config.codec.vae, "cpu", "float32").latent_shape(
+        (channels, height, width)
+    )
 
 
 def _classes(work: Work, name: str) -> int:

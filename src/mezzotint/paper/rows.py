@@ -127,7 +127,7 @@ def make(
     If a row has all its samples, BATCH samples are made again for timing.
     """
     plan = work.plan
-    pipe = loading.load(work.folder(rows[0].model), device, recommended=False)
+    pipe = loading.load(work.folder(rows[0].model), device, "float32", recommended=False)
     pipe = pipe.in_precision(plan.precision)
     folders = {row: evaluation.kept(pipe, row.settings, plan.seed, BATCH) for row in rows}
     blocks = range(-(-plan.samples // BATCH))

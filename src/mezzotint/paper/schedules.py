@@ -40,7 +40,7 @@ def compare_schedules(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
 def _studied(work: Work, name: str) -> dict[str, Any]:
     """Return a row of study.jsonl."""
     config, folder = work.plan.models[name], work.folder(name)
-    pipe = loading.load(folder)
+    pipe = loading.load(folder, precision="float32")
     unseen = held_out(config.data.data, config.data.size, work.data[name]).some(HELD_OUT)
     labels = unseen.labels.tolist() if pipe.classes else None
     noise = gradient_noise(folder)

@@ -83,6 +83,10 @@ class Autoencoder(Protocol):
     def digest(self) -> str:
         """Identifies the autoencoder."""
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights."""
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and log variance of the normal distribution of z given x."""
 
@@ -140,7 +144,12 @@ class Latents:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def in_precision(self, dtype: torch.dtype) -> Latents:
-        """Return this codec with the autoencoder's weights cast to a dtype; z stays float32."""
+        """Return this codec with the autoencoder's weights cast to a dtype; z stays float32.
+
+        Raises UserError for float32 if the weights are rounded to another type.
+        """
+        if dtype == torch.float32 and self.vae.dtype != dtype:
+            raise UserError("the weights are in bf16: load the codec again in float32")
         return replace(self, vae=self.vae.for_inference(dtype))
 
     def encode(self, images: Tensor, noise: Tensor | None = None) -> Tensor:

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from mezzotint.diffusion.guidance import DYNAMIC
@@ -50,7 +49,7 @@ def export(
     Each has a model card, README.md, as the Hugging Face Hub reads it.
 
     Args:
-        pipe: The model, in float32.
+        pipe: The model, which is exported in float32.
         folder: Where to write; it must not exist, or be empty.
         format: "diffusers", "onnx" or "safetensors".
         license: The license of the weights, as the Hub names it, such as "mit"; "" leaves it open.
@@ -65,8 +64,7 @@ def export(
     write, place = FORMATS[format], Path(folder)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise UserError(f"{place} is not empty: choose another folder")
-    if pipe.net.dtype != torch.float32:
-        raise UserError("the weights are in bf16: load the model in float32 and export that")
+    pipe = pipe.in_precision("float32")
     if pipe.few_step and format != "safetensors":
         raise UserError(
             "a few-step model samples in its own way, which only mezzotint knows: export it as "

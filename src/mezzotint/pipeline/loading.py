@@ -71,7 +71,7 @@ def is_autoencoder(path: str | Path) -> bool:
 def load(
     path: str | Path,
     device: str | torch.device | None = None,
-    precision: str = "float32",
+    precision: str = "auto",
     recommended: bool = True,
     net: Any = None,
 ) -> Pipeline:
@@ -89,7 +89,8 @@ def load(
             ``hub:OWNER/NAME``, such a folder on the Hugging Face Hub; or, if no such path exists,
             the name of a shipped model.
         device: The device to load it to; None is a GPU if there is one, else the CPU.
-        precision: "float32", "bf16", or "auto": bf16 where the hardware has it.
+        precision: "float32", "bf16", or "auto": bf16 on hardware that computes in it, else
+            float32.
         recommended: Whether the defaults of a swept run are those that the sweep recommends,
             instead of the recipe's.
         net: Your own network, if the model was trained with one: the module, or its class, which is
@@ -129,7 +130,7 @@ def locate(path: str | Path) -> Path:
 
 
 def load_codec(
-    path: str | Path, device: str | torch.device | None = None, precision: str = "float32"
+    path: str | Path, device: str | torch.device | None = None, precision: str = "auto"
 ) -> Latents:
     """Load an autoencoder as a codec, which converts uint8 images to latents and back.
 
@@ -138,7 +139,8 @@ def load_codec(
             folder or ``hub:OWNER/NAME`` that holds an AutoencoderKL, an AutoencoderTiny or a
             pipeline with one of them.
         device: The device to load it to; None is a GPU if there is one, else the CPU.
-        precision: "float32", "bf16", or "auto": bf16 where the hardware has it.
+        precision: "float32", "bf16", or "auto": bf16 on hardware that computes in it, else
+            float32.
 
     Returns:
         The codec: ``encode`` takes images (B, C, H, W), uint8 unless it was trained on others;

@@ -23,7 +23,7 @@ from mezzotint.diffusion.prediction import Denoiser, Net, split_variance
 from mezzotint.errors import UserError
 from mezzotint.networks import Network
 from mezzotint.networks.conditions import Condition, Given, Labels, every
-from mezzotint.networks.precision import compute_dtype
+from mezzotint.networks.precision import compute_dtype, named
 from mezzotint.pipeline import (
     conditioning,
     exporting,
@@ -74,6 +74,7 @@ class Pipeline:
         few_step: What a distilled model was made for; None for any other model.
         examples: The conditions of some training images, by name, as the network gets them;
             `sample` uses them in turn if it gets no condition.
+        original: The model in float32, if `in_precision` made this one of it.
 
     Raises:
         UserError: If an argument has a wrong type, or the network does not take (x, t, condition)
@@ -96,6 +97,7 @@ class Pipeline:
     few_step: FewStep | None = None
     conditions: tuple[Condition, ...] = ()
     examples: Given = field(default_factory=dict)
+    original: Pipeline | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         made = {} if isinstance(self.net, Network) else own.accepted(self)
@@ -136,25 +138,42 @@ class Pipeline:
     def in_precision(self, precision: str) -> Pipeline:
         """Return this pipeline in another precision, with its weights converted once.
 
+        The weights in float32 are kept, so that the way back loses nothing.
+
         Args:
-            precision: "float32", "bf16", or "auto": bf16 where the hardware has it.
+            precision: "float32", "bf16", or "auto": bf16 on hardware that computes in it, else
+                float32.
 
         Returns:
             A pipeline that shares everything but the weights with this one.
 
         Raises:
-            UserError: If there is no such precision, or it is float32 and the weights are bf16
-                already.
+            UserError: If there is no such precision, or it is float32 and the weights were never in
+                float32, or were changed in bf16.
         """
         dtype = compute_dtype(precision, self.device)
         if dtype == self.net.dtype and (not self.weaker or dtype == self.weaker.net.dtype):
             return self
-        if dtype == torch.float32:
-            raise UserError("the weights are already in bf16: load the model again for float32")
         weaker = self.weaker.in_precision(precision) if self.weaker else None
         codec = self.codec
+        if dtype == torch.float32:
+            if self.original is None or not self._is_rounded(self.original):
+                raise UserError("the weights are in bf16 alone: load the model again in float32")
+            if isinstance(codec, Latents) and isinstance(self.original.codec, Latents):
+                codec = replace(codec, vae=self.original.codec.vae)
+            return replace(self, net=self.original.net, codec=codec, weaker=weaker, original=None)
         codec = codec.in_precision(dtype) if isinstance(codec, Latents) else codec
-        return replace(self, net=self.net.for_inference(dtype), codec=codec, weaker=weaker)
+        net = self.net.for_inference(dtype)
+        return replace(self, net=net, codec=codec, weaker=weaker, original=self)
+
+    def _is_rounded(self, original: Pipeline) -> bool:
+        """Return whether the weights are those of the original, rounded."""
+        mine, theirs = [self.net], [original.net]
+        if isinstance(self.codec, Latents) and isinstance(original.codec, Latents):
+            mine.append(self.codec.vae)
+            theirs.append(original.codec.vae)
+        rounded = [each.for_inference(self.net.dtype).digest for each in theirs]
+        return [each.digest for each in mine] == rounded
 
     def tiled(self, tile: int) -> Pipeline:
         """Return this pipeline, set to decode ``tile`` x ``tile`` latents at a time to save memory.
@@ -182,11 +201,13 @@ class Pipeline:
                 less long.
 
         Returns:
-            A pipeline whose ``guidance`` moves from the weaker model to this one.
+            A pipeline whose ``guidance`` moves from the weaker model to this one. The weaker model
+            computes in this one's precision.
 
         Raises:
             UserError: If the weaker model differs in shape, conditions, codec or schedule.
         """
+        weaker = weaker.in_precision(named(self.net.dtype))
         same = (self.shape, self.every, self.codec.digest, len(self.schedule))
         theirs = (weaker.shape, weaker.every, weaker.codec.digest, len(weaker.schedule))
         if same != theirs or not torch.equal(self.schedule.alpha, weaker.schedule.alpha):
@@ -371,8 +392,8 @@ class Pipeline:
             The folder.
 
         Raises:
-            UserError: If the folder holds anything else, the weights are in bf16, or the model is
-                guided by a weaker one.
+            UserError: If the folder holds anything else, the weights were never in float32, or the
+                model is guided by a weaker one.
         """
         return saved.save(self, Path(folder))
 
@@ -389,6 +410,14 @@ class Pipeline:
         if self.weaker:
             digest.update(self.weaker.digest.encode())
         return digest.hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """The digest of the weights in float32, whatever they compute in, if they were kept."""
+        try:
+            return self.in_precision("float32").digest
+        except UserError:
+            return self.digest
 
     def compile_for(self, batches: int, how: SampleConfig) -> bool:
         """Compile the network if this many batches pay for it.

@@ -14,7 +14,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 
 from mezzotint.config.sampling import SampleConfig
@@ -67,14 +66,13 @@ def save(pipe: Pipeline, folder: Path) -> Path:
             f"a network of class {type(pipe.net).__name__} cannot be saved: build the pipeline "
             "from an nn.Module"
         )
-    if pipe.net.dtype != torch.float32:
-        raise UserError("the weights are in bf16: load the model in float32 and save that")
     if pipe.weaker:
         raise UserError("the model is guided by a weaker one: save the two separately")
     if folder.exists() and not (folder / NAME).exists():
         if not folder.is_dir() or any(folder.iterdir()):
             raise UserError(f"{folder} exists and holds no saved model: choose another folder")
         folder.rmdir()
+    pipe = pipe.in_precision("float32")
     known = Description(
         net=pipe.net.config,
         told=augmented_by(pipe.net),

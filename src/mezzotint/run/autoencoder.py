@@ -52,7 +52,7 @@ def settled(experiment: Autoencoder, folder: Path, found: Path | None) -> Autoen
 
 
 def _initial(init: str) -> VAE:
-    vae = load_codec(init, "cpu").vae
+    vae = load_codec(init, "cpu", "float32").vae
     if not isinstance(vae, VAE):
         raise UserError(
             f"{init} is a TAESD, which cannot be trained here: start from a KL autoencoder"

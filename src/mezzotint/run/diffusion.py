@@ -229,7 +229,7 @@ def _codec(
     c = experiment.codec
     if not c.vae:
         return Pixels(data.values), None
-    codec = known or load_codec(c.vae, device)
+    codec = known or load_codec(c.vae, device, "float32")
     height, width, channels = data.images.shape[1:]
     codec = replace(codec.of_size(height, width), values=data.values)
     codec.latent_shape((channels, height, width))  # refuse bad channels before the work begins

@@ -124,7 +124,11 @@ def _configuration(folder: Path) -> Path:
 def teacher_of(experiment: Experiment, device: torch.device) -> Pipeline | None:
     """Load the teacher of a distillation; None for any other training."""
     objective = experiment.objective
-    return load(objective.teacher, device) if isinstance(objective, DistillationConfig) else None
+    return (
+        load(objective.teacher, device, "float32")
+        if isinstance(objective, DistillationConfig)
+        else None
+    )
 
 
 def check_data(

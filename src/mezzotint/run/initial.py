@@ -128,7 +128,7 @@ def freeze(net: Network, patterns: Sequence[str], anew: Sequence[str]) -> None:
 
 
 def _loaded(init: str) -> Pipeline:
-    return load(init, device="cpu", recommended=False)
+    return load(init, "cpu", "float32", recommended=False)
 
 
 def _labels(condition: Condition) -> tuple[str, ...]:
@@ -169,7 +169,7 @@ def _check(pipe: Pipeline, experiment: Experiment) -> None:
             else f"{init} works in pixels, and this training in latents: leave out `vae`"
         )
     if isinstance(theirs, Latents):
-        ours = load_codec(experiment.codec.vae, "cpu")
+        ours = load_codec(experiment.codec.vae, "cpu", "float32")
         if theirs.vae.digest != ours.vae.digest:
             raise UserError(
                 f"{init} works in the latents of another autoencoder: pass its own, `vae={init}`"

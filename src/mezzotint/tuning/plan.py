@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import NonNegativeFloat, NonNegativeInt
 
@@ -14,6 +14,7 @@ from mezzotint.config.sampling import SampleConfig
 from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.against import Against
 from mezzotint.metrics import NETWORKS
+from mezzotint.networks.precision import Precision, named
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage.progress import in_words
 from mezzotint.strict import Choice, strict
@@ -23,7 +24,6 @@ from mezzotint.tuning.search import SIGNS, Search, known, seconds
 SAMPLERS = ("ddim", "dpmpp_2m", "dpmpp_2m_sde")
 SCALES, NFE = (1.0, 1.5, 3.0), (5, 10, 20)
 FEW_SAMPLERS, FEW = ("consistency",), (1, 2, 4)  # of few-step models
-Precision = Literal["float32", "bf16", "auto"]
 
 
 @strict
@@ -84,7 +84,7 @@ def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
     settings = combinations(pipe, samplers, scales, intervals, nfe, options.steps)
     network = options.network or evaluation.choose(read(folder / "config.json").data.data)
     search = Search(
-        *(folder, pipe, digest, options.precision, network),
+        *(folder, pipe, digest, named(pipe.net.dtype), network),
         *(options.metric, options.samples, options.seed),
     )
     found = known(search, settings)

@@ -12,12 +12,13 @@ import torch
 from mezzotint import evaluation
 from mezzotint.errors import UserError
 from mezzotint.evaluation.samples import Follow
+from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading, tuned
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.tuning import page
 from mezzotint.tuning.best import front, recommended, within
 from mezzotint.tuning.cells import Interval, SweepCell
-from mezzotint.tuning.plan import SAMPLERS, Options, Plan, Precision, planned, refuse_long
+from mezzotint.tuning.plan import SAMPLERS, Options, Plan, planned, refuse_long
 from mezzotint.tuning.result import SweepResult, head, line
 from mezzotint.tuning.search import measure
 
@@ -144,7 +145,7 @@ def _loaded(run: str | Path | Pipeline, device: torch.device) -> tuple[Path, Pip
         folder, device = run.home, run.device
     else:
         folder = Path(run)
-    pipe = loading.load(folder, device, recommended=False)
+    pipe = loading.load(folder, device, "float32", recommended=False)
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder} is not a run: give a run, where the sweep is kept")
     if isinstance(run, Pipeline):

@@ -1,0 +1,87 @@
+"""What bf16 changes in the samples of the shipped models, and in their figures.
+
+    python benchmarks/precision.py --data ~/cifar10 --samples 10000 --out docs/results/precision.md
+
+Samples each model in float32 and in bf16 from the same noise, and compares: the Frechet distance
+and the class accuracy, each with its interval, and how far the images are apart. Samples and
+figures are kept, so that a second call continues the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import mezzotint as mz
+from mezzotint.metrics import psnr
+from mezzotint.storage import files
+from mezzotint.storage.machine import machine
+
+SHOWN = 256  # images that are compared one by one
+
+
+def apart(model: str) -> tuple[float, float, float]:
+    """Return the median and least PSNR of bf16's images, and the share of equal grey levels."""
+    exact, low = (mz.load(model, precision=p).sample(SHOWN) for p in ("float32", "bf16"))
+    scores = psnr(low, exact)
+    return float(scores.median()), float(scores.min()), float((low == exact).float().mean())
+
+
+def said(figure: mz.Figure, digits: int) -> str:
+    """Return a figure with its interval."""
+    return f"{figure.value:.{digits}f} ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
+
+
+def row(model: str, data: str | None, samples: int) -> list[str]:
+    """Return the cells of a model."""
+    measured = []
+    for precision in ("float32", "bf16"):
+        print(model, precision, flush=True)
+        chosen: dict[str, Any] = {"metrics": ("fd", "accuracy"), "precision": precision}
+        measured.append(mz.evaluate(model, data, samples=samples, **chosen))
+    names = sorted(measured[0])  # the accuracy, the distance
+    exact, low = ([found[name] for name in names] for found in measured)
+    within = all(a.low <= b.value <= a.high for a, b in zip(exact, low, strict=True))
+    median, least, same = apart(model)
+    return [
+        model,
+        names[1],
+        *(said(found[1], 2) for found in (exact, low)),
+        *(said(found[0], 3) for found in (exact, low)),
+        "yes" if within else "no",
+        f"{median:.1f} ({least:.1f})",
+        f"{same:.1%}",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="what to compare with; by default the models' training set")
+    parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--models", nargs="*", default=["cifar10"], help="names or runs")
+    parser.add_argument("--out", type=Path, required=True)
+    flags = parser.parse_args()
+    torch.set_grad_enabled(False)
+    head = ["model", "distance", "in float32", "in bf16", "accuracy in float32", "in bf16"]
+    head += ["within the interval", "PSNR in dB", "same grey levels"]
+    rows = [head, ["---"] * len(head)]
+    rows += [row(model, flags.data, flags.samples) for model in flags.models]
+    table = "\n".join(f"| {' | '.join(each)} |" for each in rows)
+    text = (
+        "# bf16 and float32\n\n"
+        f"Models with their default settings, {flags.samples:,} samples each of seed 0, the "
+        "same noise in both precisions. The distance is `fd-cifar10` or `fd-glyphs`; intervals are "
+        f"95 %. The last columns compare {SHOWN} images of bf16 with those of float32: the median "
+        "and the least PSNR, and the share of equal grey levels.\n\n"
+        f"Measured on {machine('torch')}.\n\n"
+        f"```\npython benchmarks/precision.py --data <CIFAR-10> --samples {flags.samples} --out "
+        f"{flags.out.name}\n```\n\n{table}\n"
+    )
+    files.replace(flags.out, text)
+
+
+if __name__ == "__main__":
+    main()
