@@ -146,7 +146,14 @@ def _exported(path: Path, module: nn.Module, inputs: dict[str, Tensor]) -> None:
         with torch.no_grad():
             expected = module(*given.values())
         feed = {name: value.numpy() for name, value in given.items()}
-        found = torch.from_numpy(session.run(None, feed)[0])
+        try:
+            found = torch.from_numpy(session.run(None, feed)[0])
+        except Exception as error:  # ONNX Runtime's own types have no common base
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"ONNX Runtime cannot run {path.name} on a batch of {len(expected)} ({reason}): "
+                "nothing is kept"
+            ) from None
         apart = float((found - expected).abs().max() / expected.abs().max().clamp(min=1))
         if not apart <= TOLERANCE:
             raise UserError(

@@ -194,5 +194,6 @@ class Up(nn.Module):
         It equals four 2x2 convolutions, one for each phase. Only four of the nine pixels under a
         3x3 kernel differ, so it needs 2.25 times fewer products.
         """
-        sums = F.avg_pool2d(self.conv.weight, 2, stride=1, padding=1, divisor_override=1)
+        # Not by divisor_override=1, which ONNX has no counterpart of.
+        sums = 4 * F.avg_pool2d(self.conv.weight, 2, stride=1, padding=1)
         return sums.flip(2, 3).transpose(0, 1)

@@ -161,7 +161,8 @@ class Conditioned(Network):
         if self.augmentation is not None:
             # Zeros are added too: every process needs a gradient of every weight.
             if augmentation is None:
-                augmentation = emb.new_zeros(len(t), self.augmentation.in_features)
+                # Not len(t), which an exporter takes for a constant.
+                augmentation = emb.new_zeros(t.shape[0], self.augmentation.in_features)
             emb = emb + self.augmentation(augmentation.to(self.dtype))
         elif augmentation is not None:
             raise UserError(
