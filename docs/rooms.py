@@ -26,7 +26,7 @@ PAGE, BEFORE = "rooms.md", "rooms-before.json"
 # From the top: a room may import only from the rooms of lower lines.
 LAYERS = """
 api cli
-paper doctor
+paper doctor ui
 run pages tuning
 evaluation
 pipeline

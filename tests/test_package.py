@@ -22,6 +22,7 @@ from mezzotint.data.sources import parquet
 from mezzotint.interop import onnx_out
 from mezzotint.metrics import efficientnet
 from mezzotint.run import trackers
+from mezzotint.ui import serving
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -29,6 +30,7 @@ HELD = (
     "mezzotint/*.py",
     "mezzotint/py.typed",
     "mezzotint/drawing/page.html.j2",
+    "mezzotint/ui/page.css",
     "mezzotint/metrics/weights/*.safetensors",
     "mezzotint/metrics/weights/imagenet-classes.txt",
     *(
@@ -37,7 +39,13 @@ HELD = (
     ),
 )
 """What the wheel holds; ``*`` stands for folders too."""
-NEEDED = ("py.typed", "drawing/page.html.j2", "pretrained/cifar10/ema.safetensors", "cli/train.py")
+NEEDED = (
+    "py.typed",
+    "drawing/page.html.j2",
+    "ui/page.css",
+    "pretrained/cifar10/ema.safetensors",
+    "cli/train.py",
+)
 
 
 def unexpected(names: list[str]) -> list[str]:
@@ -59,6 +67,7 @@ LATE: dict[str, tuple[str, Callable[[], object]]] = {
     "augment": ("kornia", lambda: augment.kornia_augmentation(("crop",), (16, 16))),
     "onnx": ("onnx", onnx_out._packages),
     "imagenet": (efficientnet.PACKAGE, efficientnet.weights_file),
+    "ui": ("gradio", serving._needs_gradio),
     "wandb": ("wandb", lambda: trackers._package("wandb", "wandb")),
     "tensorboard": ("tensorboard", lambda: trackers._package("tensorboard", "tensorboard")),
 }

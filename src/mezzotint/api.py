@@ -57,6 +57,7 @@ from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import WEIGHTINGS, ObjectiveConfig
 from mezzotint.trainer.optimizers import OPTIMIZERS
 from mezzotint.tuning import SweepCell, SweepResult, sweep
+from mezzotint.ui.serving import Playground, play
 
 __all__ = [
     "CLIPPINGS",
@@ -96,6 +97,7 @@ __all__ = [
     "ObjectiveConfig",
     "Operator",
     "Pipeline",
+    "Playground",
     "Prepared",
     "Progress",
     "ReconstructionConfig",
@@ -132,6 +134,7 @@ __all__ = [
     "linear",
     "load",
     "load_codec",
+    "play",
     "prepare",
     "read_images",
     "report",

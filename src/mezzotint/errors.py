@@ -48,6 +48,23 @@ class Interrupted(Exception):
         super().__init__(f"stopped by {self.name}, all saved: go on with `resume=True`")
 
 
+OUT_OF_MEMORY = (
+    "can't allocate memory",  # of a CPU
+    "could not create a primitive",  # oneDNN's
+    "could not create a memory object",
+    "ALLOC_FAILED",  # cuBLAS's and cuDNN's
+    "std::bad_alloc",
+)
+"""What RuntimeErrors say where memory is short."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is short."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return ``"; did you mean a or b?"``, or "" if no name is similar."""
     near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)

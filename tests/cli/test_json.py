@@ -44,8 +44,14 @@ def images(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_page_documents_every_verb() -> None:
-    assert {name.split("`")[1] for name in KEYS} == {*cli.VERBS, "--version"}
+def test_the_page_documents_every_verb_that_answers() -> None:
+    assert {name.split("`")[1] for name in KEYS} == {*cli.VERBS, "--version"} - {"play"}
+
+
+def test_a_page_in_a_browser_is_not_json(capsys: CapSys) -> None:
+    code, out, err = call(capsys, "play", "--json")
+    assert (code, out) == (2, "")
+    assert err == "mezzotint: play has nothing to print as JSON: leave out --json\n"
 
 
 def test_samples_and_what_is_done_with_them(trained: Path, tmp_path: Path, capsys: CapSys) -> None:

@@ -48,6 +48,7 @@ RUN_BY = {  # the test that runs a page's examples in Python
 
 
 NOT_RUN = {
+    "docs/playground.md": "serves until it is stopped: tests/ui opens it",
     "docs/foreign.md": "needs folders that diffusers saved: tests/interop makes and loads some",
 }
 

@@ -69,7 +69,11 @@ def test_variations_depend_on_seed_and_number_alone(pipe: mz.Pipeline, images: T
 
 def test_a_row_goes_from_one_image_to_the_other(pipe: mz.Pipeline, images: Tensor) -> None:
     how = {"steps": 20, "spacing": "logsnr"}
-    row = pipe.interpolate(images[0], images[1], 5, labels=(0, 1), **how)
+    calls: list[tuple[int, int]] = []
+    follow = {"on_step": lambda *now: calls.append(now)}
+    row = pipe.interpolate(images[0], images[1], 5, labels=(0, 1), **follow, **how)
+    assert [done for done, _ in calls].count(1) == 3  # of two inversions, and of the row
+    assert calls[-20:] == [(i, 20) for i in range(1, 21)]
     assert row.shape == (5, 3, SIDE, SIDE)
     assert psnr(row[0], images[0]) > 45
     assert psnr(row[-1], images[1]) > 45
@@ -159,6 +163,17 @@ def test_every_call_of_the_network_is_told(pipe: mz.Pipeline, images: Tensor) ->
     told: list[tuple[int, int]] = []
     pipe.vary(images, 0.5, LABELS, steps=10, batch=2, on_step=lambda *now: told.append(now))
     assert told == [(i, 10) for i in range(1, 11)]
+
+
+@pytest.mark.parametrize("method", ["repaint", "ddnm", "pigdm", "dps", "mmps"])
+def test_every_call_of_inpainting_is_told(pipe: mz.Pipeline, images: Tensor, method: str) -> None:
+    told: list[tuple[int, int]] = []
+    mask = torch.zeros(SIDE, SIDE)
+    mask[0] = 1
+    how = {"method": method, "steps": 3, "sampler": "ddim"}
+    pipe.inpaint(images, mask, LABELS, batch=2, on_step=lambda *now: told.append(now), **how)
+    calls = told[-1][1]
+    assert told == [(i, calls) for i in range(1, calls + 1)]
 
 
 def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm: Path) -> None:

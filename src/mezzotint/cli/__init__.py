@@ -13,7 +13,14 @@ from io import TextIOWrapper
 
 import mezzotint
 from mezzotint.cli.answer import FLAG, MEANING
-from mezzotint.errors import Interrupted, UserError, as_flags, nearest, printable
+from mezzotint.errors import (
+    Interrupted,
+    UserError,
+    as_flags,
+    nearest,
+    out_of_memory,
+    printable,
+)
 
 VERBS = {
     "train": [
@@ -34,20 +41,11 @@ VERBS = {
     "report": [("RUN... [--out report.html] ...", "write a page of it, or of several")],
     "doctor": [("RUN [--samples 128]", "name what is wrong with it")],
     "export": [("RUN --format diffusers|onnx|safetensors [--out FOLDER]", "write it for others")],
+    "play": [("[MODEL] [--port 7860]", "sample and edit on a page in a browser")],
     "reproduce": [("[--scale glyphs] [--only B] ...", "carry out the paper's experiments")],
 }
 """How each verb is used, and what for. `mezzotint.cli.VERB` defines it, and is imported when the
 verb is called: most verbs import torch, and `mezzotint --help` should not wait for that."""
-
-
-OUT_OF_MEMORY = (
-    "can't allocate memory",  # of a CPU
-    "could not create a primitive",  # oneDNN's
-    "could not create a memory object",
-    "ALLOC_FAILED",  # cuBLAS's and cuDNN's
-    "std::bad_alloc",
-)
-"""What RuntimeErrors say where memory is short."""
 
 
 def usage() -> str:
@@ -106,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
         advice = ": free space on the disk, and give the command again" if full else ""
         _fail(f"{error}{advice}", 2)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not out_of_memory(error):
             raise
         _fail("out of memory: lower --batch, or for training raise --accumulate", 2)
     except Interrupted as stop:
@@ -177,6 +175,7 @@ def _completion(arguments: list[str]) -> str:
         "sample": models,
         "edit": [*models, *KINDS],
         "evaluate": models,
+        "play": models,
     }
     about = {"train": recipes[:1], "distil": models[:1], "edit": [*models[:1], *list(KINDS)[:1]]}
     words = {}
@@ -184,13 +183,6 @@ def _completion(arguments: list[str]) -> str:
         whole = printed(partial(_call, verb, [*about.get(verb, ()), HELP_ALL]))
         words[verb] = [*names.get(verb, ()), *options(whole), "--help", HELP_ALL]
     return script(arguments[0], [*VERBS, "help"], {**words, "help": list(VERBS)})
-
-
-def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
-    import torch
-
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _fail(message: str, code: int) -> None:

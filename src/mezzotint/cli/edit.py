@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mezzotint.cli.answer import Answer
-from mezzotint.cli.flags import condition_of, labels_of, parse, settings, subject
+from mezzotint.cli.flags import labels_of, parse, settings, subject
 from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.drawing.bars import bar
 from mezzotint.errors import UserError, counted, nearest
 from mezzotint.evaluation.edited import free_place, read_images, write_edited
+from mezzotint.evaluation.worded import condition_of
 from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading
 from mezzotint.pipeline.pipeline import Pipeline

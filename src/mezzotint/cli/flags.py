@@ -8,21 +8,15 @@ import sys
 import warnings
 from argparse import ArgumentParser
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import dropwhile, takewhile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
 from mezzotint.cli.help import HELP, HELP_ALL, printed, short
 from mezzotint.config.sampling import SampleConfig, freed
-from mezzotint.data.values import EIGHT_BIT
 from mezzotint.errors import UserError, nearest
-from mezzotint.networks.conditions import Condition, ImageCondition, check_names
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -118,41 +112,6 @@ def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[
             warnings.warn(said, stacklevel=2)
         found.append(int(word) if number and word not in classes else word)
     return found[0] if len(found) == 1 else found or None
-
-
-def condition_of(
-    words: Sequence[str], conditions: Sequence[Condition]
-) -> dict[str, tuple[Any, int]]:
-    """Parse words such as ``age=30,40`` into conditions; return them and the number of images.
-
-    Raises UserError for a word of another form, and for a condition that the model does not have.
-    """
-    known = {each.name: each for each in conditions}
-    found: dict[str, tuple[Any, int]] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not equals:
-            raise UserError(f"`condition` has {word!r}: write NAME=VALUE")
-        if name in found:
-            raise UserError(f"`condition` gives {name} twice: write {name}=VALUE,VALUE")
-        check_names([name], conditions)
-        condition = known[name]
-        value = condition.parsed(text)
-        if isinstance(condition, ImageCondition):
-            value = _images(condition, value)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # sampling warns
-            one = isinstance(value, int | str)
-            found[name] = value, 1 if one else len(condition.given(value, None))
-    return found
-
-
-def _images(condition: ImageCondition, paths: Sequence[Path]) -> Tensor:
-    from mezzotint.evaluation.edited import read_images  # the help of a verb needs no torch
-
-    channels, height, width = condition.shape
-    values = replace(EIGHT_BIT, alpha=channels == 4)
-    return read_images(paths, (height, width), channels=channels, values=values)
 
 
 def _is_text(line: str) -> bool:

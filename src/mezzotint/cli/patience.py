@@ -80,6 +80,8 @@ class Patience:
             if now - self.heard >= (LATER if far else SILENCE):
                 self.heard = now
                 what = UNDER_WAY.get("what", self.verb)
+                if not what:  # a server waits for its visitors
+                    continue
                 print(
                     f"{in_words(now - self.began)}: {printable(what)}",
                     file=self.before[1],

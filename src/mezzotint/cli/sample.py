@@ -10,12 +10,13 @@ import tyro
 
 from mezzotint import evaluation
 from mezzotint.cli.answer import Answer
-from mezzotint.cli.flags import condition_of, labels_of, parse, settings, subject
+from mezzotint.cli.flags import labels_of, parse, settings, subject
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.drawing.bars import UNDER_WAY, bar
 from mezzotint.drawing.colour import channel_statistics
 from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.folder import GRID
+from mezzotint.evaluation.worded import condition_of
 from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading, tuned
 from mezzotint.storage.arrays import nhwc

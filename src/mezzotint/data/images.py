@@ -17,6 +17,7 @@ and profiles in a file have no effect, whatever their size.
 """
 
 import io
+import re
 import threading
 import warnings
 import zlib
@@ -104,6 +105,20 @@ def read_image(
         reason = " ".join(str(error).split()) or type(error).__name__
         short = "truncated" if "truncated" in reason.lower() else f"damaged: {reason}"
         raise UnreadableImage(short) from None
+
+
+def stated_pixels(path: Path) -> int:
+    """Return how many pixels an image file states at its beginning; 0 for any other file."""
+    try:
+        with _quiet(), Image.open(path, formats=PILLOW) as image:
+            return image.width * image.height
+    except Image.DecompressionBombError as error:
+        found = re.search(r"\d+", str(error))
+        return int(found[0]) if found else 0
+    except Exception as error:  # Pillow's parsers raise whatever they stumble upon
+        if may_pass(error):
+            raise passing(path.name, error) from None
+        return 0
 
 
 def _decoded(source: bytes, wanted: Wanted) -> Pixels:

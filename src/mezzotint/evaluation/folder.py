@@ -26,7 +26,7 @@ from mezzotint.data.values import DTYPES, Values
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError, counted
 from mezzotint.networks.conditions import Given, Labels
-from mezzotint.pipeline.conditioning import LABEL
+from mezzotint.pipeline.conditioning import labels_of
 from mezzotint.pipeline.loading import load
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.pipeline.sampling import Request, rows_of, sample
@@ -84,10 +84,10 @@ def write_samples(
     pipe, out = pipe if isinstance(pipe, Pipeline) else load(pipe), files.as_folder(out)
     Request(n, seed, 0, batch)  # refuses numbers that cannot be
     given = pipe.given(n, labels, condition)
-    every = given[LABEL].tolist() if given and pipe.classes else None
-    made_by = _made_by(pipe, given, labels is condition is None, seed, settings)
-    found, marked = _there(out, made_by, pipe.values)
-    mark, parts = {**made_by, "n": max(n, marked)}, [found[:n]]
+    every = labels_of(pipe, given)
+    facts = made_by(pipe, given, labels is condition is None, seed, settings)
+    found, before = _there(out, facts, pipe.values)
+    mark, parts = {**facts, "n": max(n, before)}, [found[:n]]
 
     def follow(done: int, calls: int) -> None:
         out.mkdir(parents=True, exist_ok=True)  # no sooner than the request has proved possible
@@ -124,11 +124,11 @@ def grid_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.png")
 
 
-def _made_by(
+def made_by(
     pipe: Pipeline, given: Given | None, in_turn: bool, seed: int, settings: dict[str, Any]
 ) -> dict[str, Any]:
     """Return everything that samples depend on, except their number, for JSON."""
-    labels = given[LABEL].tolist() if given and pipe.classes else None
+    labels = labels_of(pipe, given)
     one = labels[0] if labels and len(set(labels)) == 1 else labels
     others = {} if in_turn else {each.name: _digest(given, each.name) for each in pipe.conditions}
     facts = {
@@ -150,7 +150,7 @@ def _digest(given: Given | None, name: str) -> str:
     return hashlib.sha256((rows[:1] if same else rows).numpy().tobytes()).hexdigest()[:16]
 
 
-def _there(out: Path, made_by: dict[str, Any], values: Values) -> tuple[Tensor, int]:
+def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, int]:
     """Return a folder's samples of the same request, and how many were requested.
 
     They are (N, C, H, W), from 000000 up to the first missing number. Raises UserError if the
@@ -165,11 +165,11 @@ def _there(out: Path, made_by: dict[str, Any], values: Values) -> tuple[Tensor, 
     none = torch.empty(0, dtype=DTYPES[values.dtype])
     if not found:
         return none, 0
-    if other := [name for name, value in made_by.items() if mark.get(name, ...) != value]:
+    if other := [name for name, value in facts.items() if mark.get(name, ...) != value]:
         name, holds = other[0], f"{out} holds {counted(len(found), 'sample')}"
         if name == MADE_OF or name not in mark:
             raise UserError(f"{holds} of another model or other weights: choose another `out`")
-        was, now = (_short(facts[name]) for facts in (mark, made_by))
+        was, now = (_short(each[name]) for each in (mark, facts))
         raise UserError(f"{holds} made with `{name}={was}`, not {now}: choose another `out`")
     images = [_read(out / f"{i:06d}.png") for i in range(_unbroken(found))]
     return nchw(np.stack(images)) if images else none, mark["n"]
@@ -214,12 +214,21 @@ def _save_grid(
 ) -> None:
     """Save a grid with its settings atomically, so that a crash leaves the old or the new one."""
     shown = images[:GRID]
-    names = (*pipe.classes, "any class")  # the null class is the last
-    sheet = figures.grid(pipe.values.visible(shown), labels and labels[: len(shown)], names)
+    sheet = figures.grid(pipe.values.visible(shown), labels and labels[: len(shown)], names(pipe))
+    with files.beside(grid_of(out)) as partial:
+        sheet.save(partial, pnginfo=marked(mark))
+
+
+def names(pipe: Pipeline) -> tuple[str, ...]:
+    """Return the names of the labels, of which the null class is the last."""
+    return (*pipe.classes, "any class")
+
+
+def marked(mark: dict[str, Any]) -> PngInfo:
+    """Return the text of a PNG that records how its samples were made."""
     text = PngInfo()
     text.add_text(MARK, json.dumps(mark))
-    with files.beside(grid_of(out)) as partial:
-        sheet.save(partial, pnginfo=text)
+    return text
 
 
 def save_image(image: Tensor, values: Values, path: Path) -> None:

@@ -58,6 +58,14 @@ def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
     }
 
 
+def labels_of(pipe: Pipeline, given: Given | None) -> list[int] | None:
+    """Return the labels among conditions, K for the null class; None if there are no classes."""
+    if given is None or not pipe.classes:
+        return None
+    found: list[int] = given[LABEL].tolist()
+    return found
+
+
 def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
     """Return what a user gives, by the name of the condition."""
     if labels is not None and not pipe.classes:

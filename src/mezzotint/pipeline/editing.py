@@ -90,14 +90,18 @@ class Edit:
         return self.pipe._guided(given, scale, how.rescale, clipping or how.clipping)
 
     def work(
-        self, work: Callable[[slice, Denoiser, Noise], Tensor], calls: int, on_step: Progress
+        self,
+        work: Callable[[slice, Denoiser, Noise], Tensor],
+        calls: int,
+        on_step: Progress,
+        clipping: str | None = None,
     ) -> Iterator[Tensor]:
-        """Yield what becomes of each batch."""
+        """Yield what becomes of each batch; ``work`` gets a denoiser whose calls are counted."""
         count = sampling.Count(on_step, calls)
         with torch.no_grad():
             for part in self.parts:
                 randn = noise_of(self.seed, range(part.start, part.stop))
-                yield work(part, count.calls_of(self.denoiser(part)), randn)
+                yield work(part, count.calls_of(self.denoiser(part, clipping)), randn)
 
 
 def batched(images: Tensor, values: Values) -> Tensor:

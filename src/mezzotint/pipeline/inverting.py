@@ -95,7 +95,8 @@ def interpolate(
         labels: One class, or a tuple of the first and the last one.
         corrections: As for `invert`.
         batch: How many are made at once.
-        on_step: ``on_step(done, all)`` is called after each call of the network that samples.
+        on_step: ``on_step(done, all)`` is called after each call of the network; each inversion
+            and the sampling are counted apart.
         **settings: As for `sample`, ``condition`` too; the sampler is ddim with eta 0.
 
     Returns:
@@ -111,7 +112,7 @@ def interpolate(
     noises = [
         x.reshape(1, *pipe.shape).float()
         if isinstance(x, Tensor) and x.is_floating_point() and x.numel() == prod(pipe.shape)
-        else invert(pipe, x, label, corrections=corrections, **settings)
+        else invert(pipe, x, label, corrections=corrections, on_step=on_step, **settings)
         for x, label in zip((a, b), ends, strict=True)
     ]
     weights = torch.linspace(0, 1, n).view(n, 1, 1, 1)

@@ -475,8 +475,4 @@ class Pipeline:
         Raises:
             UserError: If a label is not a class, or their number is wrong.
         """
-        given = self.given(n, labels, first=first)
-        if given is None or not self.classes:
-            return None
-        found: list[int] = given[conditioning.LABEL].tolist()
-        return found
+        return conditioning.labels_of(self, self.given(n, labels, first=first))

@@ -94,11 +94,13 @@ def inpaint(
         if method == REPAINT:
             x = repaint(denoise, randn(y), edit.grid, y, known, randn=randn)
         else:
-            x = _posterior(edit, part, method, known * y, operators.mask(known), 0.0, randn)
+            observed = Observation(known * y, operators.mask(known), 0.0)
+            x = _posterior(edit, denoise, method, observed, randn)
         return pipe.codec.decode(x).cpu()
 
     calls = calls_of(edit.how.steps) if method == REPAINT else edit.how.calls
-    made = torch.cat(list(edit.work(work, len(edit.parts) * calls, on_step)))
+    clipping = None if method == REPAINT else "none"  # a posterior is clipped at the end
+    made = torch.cat(list(edit.work(work, len(edit.parts) * calls, on_step, clipping)))
     mixed = fill * made.float() + (1 - fill) * edit.images.float()
     whole = mixed if made.dtype == torch.float32 else mixed.round()
     return whole.to(made.dtype)
@@ -267,26 +269,20 @@ def restore(
     edit = Edit.of(pipe, zeros, labels, seed, batch, settings)
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
-        x = _posterior(edit, part, method, seen[part].to(pipe.device), operator, noise, randn)
+        observed = Observation(seen[part].to(pipe.device), operator, noise)
+        x = _posterior(edit, denoise, method, observed, randn)
         return pipe.codec.decode(x).cpu()
 
-    return torch.cat(list(edit.work(work, len(edit.parts) * edit.how.calls, on_step)))
+    return torch.cat(list(edit.work(work, len(edit.parts) * edit.how.calls, on_step, "none")))
 
 
 def _posterior(
-    edit: Edit,
-    part: slice,
-    method: str,
-    y: Tensor,
-    operator: Operator,
-    noise: float,
-    randn: Noise,
+    edit: Edit, plain: Denoiser, method: str, observed: Observation, randn: Noise
 ) -> Tensor:
     """Sample x of a batch given an observation; clipping comes last, as with guidance."""
     pipe, how = edit.pipe, edit.how
-    plain = edit.denoiser(part, "none")
-    posterior = POSTERIORS[method](plain, Observation(y, operator, noise), edit.grid)
-    x = randn(torch.empty(len(y), *pipe.shape, device=pipe.device))
+    posterior = POSTERIORS[method](plain, observed, edit.grid)
+    x = randn(torch.empty(len(observed.y), *pipe.shape, device=pipe.device))
     clipped = CLIPPINGS[how.clipping](posterior)
     return SAMPLERS[how.sampler](clipped, x, edit.grid, randn=randn, **sampling.options(pipe, how))
 

@@ -1,0 +1,105 @@
+"""What the page shows, as HTML: images, how far the work is, and messages. All text is escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from PIL import Image
+
+from mezzotint.errors import printable
+from mezzotint.evaluation.folder import marked
+
+SMALL = 128  # pixels; smaller images are enlarged without smoothing
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image of the page; a click saves it, if it has the name of a file."""
+
+    source: str
+    caption: str
+    name: str = ""
+    small: bool = False
+
+
+def shown(
+    image: Image.Image, caption: str, name: str = "", mark: dict[str, Any] | None = None
+) -> Shown:
+    """Return an image as the page shows it; its PNG records ``mark``, how it was made."""
+    file = io.BytesIO()
+    image.save(file, "PNG", pnginfo=marked(mark) if mark else None)
+    source = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return Shown(source, caption, name, max(image.size) < SMALL)
+
+
+def grid(images: Sequence[Shown]) -> str:
+    """Return images beside each other, each with its caption."""
+    cells = "".join(
+        f"<figure>{_image(it)}<figcaption>{_text(it.caption)}</figcaption></figure>"
+        for it in images
+    )
+    return f'<div class="mz-grid">{cells}</div>'
+
+
+def table(columns: Sequence[tuple[str, Sequence[Shown]]]) -> str:
+    """Return columns of images with a head each; a row has the same noise and class."""
+    head = "".join(f'<th scope="col">{_text(caption)}</th>' for caption, _ in columns)
+    most = max((len(images) for _, images in columns), default=0)
+    rows = "".join(
+        "<tr>"
+        + "".join(f"<td>{_image(of[i])}</td>" if i < len(of) else "<td></td>" for _, of in columns)
+        + "</tr>"
+        for i in range(most)
+    )
+    return (
+        f'<div class="mz-scroll" tabindex="0" role="region" aria-label="Columns of images">'
+        f'<table class="mz-table" style="--n: {len(columns)}">'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def saved(sheet: Shown) -> str:
+    """Return a link that saves a sheet of all images."""
+    source, name, caption = sheet.source, _text(sheet.name), _text(sheet.caption)
+    link = f'<a class="mz-save" href="{source}" download="{name}">{caption}</a>'
+    return f'<p class="mz-saves">{link}<span>A click on an image saves it alone.</span></p>'
+
+
+def progress(done: int, calls: int) -> str:
+    """Return a bar of the denoiser calls that are done."""
+    share = done / calls if calls else 0
+    return (
+        f'<div class="mz-status" role="status"><progress max="1" value="{share:.3f}"></progress>'
+        f"<span>{done:,} of {calls:,} calls of the network</span></div>"
+    )
+
+
+def notice(text: str, error: bool = False) -> str:
+    """Return a line that says what happened, or what is wrong; names in backquotes stand out."""
+    said = re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
+    kind, role = ("mz-error", "alert") if error else ("mz-note", "status")
+    return f'<div class="mz-status {kind}" role="{role}">{said}</div>'
+
+
+def line(text: str) -> str:
+    """Return a line of text."""
+    return f'<p class="mz-line">{_text(text)}</p>'
+
+
+def _image(it: Shown) -> str:
+    kind = ' class="mz-small"' if it.small else ""
+    image = f'<img{kind} src="{it.source}" alt="{_text(it.caption)}">'
+    if not it.name:
+        return image
+    name = _text(it.name)
+    return f'<a href="{it.source}" download="{name}" title="Save {name}">{image}</a>'
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))
