@@ -1,4 +1,4 @@
-"""Configuration classes: frozen dataclasses whose values are checked when they are made."""
+"""Configuration classes: frozen dataclasses whose values are checked on construction."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def strict(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass that checks its values, by pydantic.
 
     Unknown fields, values of a wrong type or out of range, and numbers that are not finite raise
-    UserError, which names the field; so does a ValueError of ``__post_init__``.
+    UserError, which names the field. A ValueError in ``__post_init__`` becomes a UserError too.
     """
     checked = dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))(cls)
     init = checked.__init__
@@ -54,12 +54,12 @@ def strict(cls: type[T]) -> type[T]:
 class Choice(PrimitiveConstructorSpec[str]):
     """Marks a field as a name in a registry: ``Annotated[str, Choice(SCHEDULES)]``.
 
-    The registry is read whenever a value is checked or help is shown, so that an entry made at run
-    time is a choice too. pydantic raises the registry's error; tyro's help lists the names.
+    The registry is read whenever a value is checked or help is shown, so entries added at run time
+    are choices too. pydantic raises the registry's error; tyro's help lists the names.
 
     Args:
-        registry: The registry that has the names.
-        *more: Names that are allowed besides.
+        registry: The registry of the names.
+        *more: Further allowed names.
     """
 
     registry: Registry[Any]
@@ -94,7 +94,7 @@ class Choice(PrimitiveConstructorSpec[str]):
 
 
 def first_problem(error: ValidationError, place: Callable[[list[str]], str] = ".".join) -> str:
-    """The first complaint of a validation as one line; ``place`` names the field by its parts."""
+    """Return the first error of a validation as one line; ``place`` names the field."""
     first = error.errors()[0]
     if first["type"] == "value_error":  # raised by a check of ours
         return first["msg"].removeprefix("Value error, ")

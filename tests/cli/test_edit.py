@@ -76,7 +76,7 @@ def test_what_a_mask_leaves_alone_is_the_files_own(here: Path, capsys) -> None:
     ("words", "message"),
     [
         ("", "give a model, and what to do"),
-        ("run", "give what to do after run: vary, inpaint"),
+        ("run", "give the kind of editing after run: vary, inpaint"),
         ("run vray a.png", "unknown kind of editing 'vray'; did you mean vary?"),
         ("run vary", "give the image files after vary"),
         ("run vary none.png", "there is no file none.png: give the path of one"),

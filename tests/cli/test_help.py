@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mezzotint import cli
-from mezzotint.cli import evaluate, sample, train
+from mezzotint.cli import edit, evaluate, sample, train
 from mezzotint.cli.completion import SHELLS, script
 from mezzotint.cli.help import options, short
 
@@ -62,6 +62,7 @@ def test_a_short_help_shows_the_options_that_are_wanted_in_their_order() -> None
     [
         (["sample"], sample.OFTEN),
         (["evaluate"], evaluate.OFTEN),
+        (["edit"], edit.OFTEN),
         (["train", "glyphs-ddpm"], train.OFTEN),
         (["train", "glyphs-vae"], train.OFTEN),
     ],
@@ -81,7 +82,15 @@ def test_help_shows_about_ten_options_and_help_all_the_rest(
     assert call(capsys, "help", *words)[1] == said
 
 
-ASKING = ("train", "edit", "distil")  # verbs whose options depend on the word that follows
+def test_the_help_of_a_kind_of_editing_begins_with_its_own_options(capsys: CapSys) -> None:
+    code, said, err = call(capsys, "edit", "cifar10", "vary", "--help")
+    assert (code, err) == (0, "")
+    assert options(said)[:2] == ["--strength", "--n"]
+    assert len([flag for flag in options(said) if not flag.startswith("--no-")]) == 10
+    assert said.rstrip().endswith("more options: mezzotint edit cifar10 vary --help-all")
+
+
+ASKING = ("train", "distil")  # verbs whose options depend on the word that follows
 
 
 @pytest.mark.parametrize("verb", [verb for verb in cli.VERBS if verb not in ASKING])

@@ -156,7 +156,7 @@ def test_what_cannot_be_saved_is_refused(own: mz.Pipeline, trained: Path, tmp_pa
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     for folder in (tmp_path / "full", tmp_path / "full" / "mine.txt", trained):
-        with pytest.raises(mz.UserError, match="exists and holds no saved model"):
+        with pytest.raises(mz.UserError, match="exists and is not a saved model"):
             own.save(folder)
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
     with pytest.raises(mz.UserError, match="the weights are in bf16 alone"):

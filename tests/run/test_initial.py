@@ -99,7 +99,7 @@ def test_what_keeps_a_training_from_beginning_is_one_line(tiny, trained, tmp_pat
     assert "less than half of the network fits" in refused(channels=(12, 24))
     assert "matches no weight: the names begin with time, label, stem" in refused(freeze=("up",))
     assert "leaves no weight to train" in refused(freeze=("*",))
-    assert "that begins at random" in refused(freeze=("out.*",), learn_variance=True)
+    assert "a weight with random values" in refused(freeze=("out.*",), learn_variance=True)
     with pytest.raises(mz.UserError, match="there is no folder nowhere"):
         begun(tiny, Path("nowhere"), tmp_path / "new")
     with pytest.raises(mz.UserError, match="give `init`"):

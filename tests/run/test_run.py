@@ -293,7 +293,7 @@ def test_images_in_another_order_are_refused_with_that_reason(tmp_path: Path) ->
     state = {"data": then.fingerprint, "classes": []}
     (tmp_path / "state.json").write_text(json.dumps(state))
     facts = {"data": now.fingerprint, "classes": []}
-    with pytest.raises(mz.UserError, match=r"were sorted letter by letter \(1, 10, 2\)"):
+    with pytest.raises(mz.UserError, match=r"were sorted as text \(1, 10, 2\)"):
         check_data(tmp_path, facts, now)
     other = mz.prepare(now.images[::-1].copy(), now.labels, classes=now.classes)
     with pytest.raises(mz.UserError, match="the data is not what"):

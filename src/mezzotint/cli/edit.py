@@ -26,26 +26,41 @@ from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.pipeline.restoring import METHOD
 from mezzotint.storage import files
 
+OFTEN = (
+    "--out",
+    "--labels",
+    "--condition",
+    "--fit",
+    "--seed",
+    "--sampler",
+    "--steps",
+    "--guidance",
+)
+
 
 @dataclass(frozen=True)
 class EditFlags:
-    """The options of every kind of editing."""
+    """Edit images: vary, inpaint, outpaint, enlarge, interpolate or invert them.
+
+    These are the options of every kind. `mezzotint edit MODEL KIND --help` shows the options of a
+    kind, with the model's own defaults.
+    """
 
     how: SampleConfig
     out: Path
-    """The folder of the results; a strip of what was given and made is beside it, as OUT.png."""
+    """The folder of the results; a strip of originals and results is beside it, as OUT.png."""
     labels: tuple[str, ...] = ()
-    """One class for all images, or one each, by name or number; none is unconditional."""
+    """One class for all images, or one for each, by name or number; none is unconditional."""
     condition: tuple[str, ...] = ()
     """The other conditions as NAME=VALUE, for all images, or NAME=VALUE,VALUE,... for each."""
     fit: bool = False
-    """Scale and crop images of another size than the model's."""
+    """Scale and crop images to the model's size."""
     seed: int = 0
-    """All randomness follows from it."""
+    """The seed of all randomness."""
     batch: int = 64
-    """How many are made at once."""
+    """How many images to make at once."""
     precision: Precision = "auto"
-    """What the network computes in; auto is bf16 on hardware made for it, else float32."""
+    """The precision of the network; auto is bf16 on hardware made for it, else float32."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +68,7 @@ class VaryFlags(EditFlags):
     """Make variations of images."""
 
     strength: float = 0.5
-    """From 0, the image as it is, to 1, nothing of it left."""
+    """From 0 (the image is unchanged) to 1 (nothing of it is left)."""
     n: int = 1
     """Variations of each image."""
 
@@ -63,7 +78,7 @@ class InpaintFlags(EditFlags):
     """Fill in what a mask marks white."""
 
     mask: Path | None = None
-    """An image of the model's size: white is filled in, black stays, grey mixes."""
+    """An image of the model's size: white is filled in, black is kept, grey is blended."""
     method: str | None = None
     """repaint, or a posterior method: ddnm, pigdm, dps, mmps."""
 
@@ -73,8 +88,8 @@ class OutpaintFlags(EditFlags):
     """Continue images beyond their borders, to the size of the model."""
 
     border: int = 0
-    """Pixels to add on each side; by default a quarter of the shorter side. The given images are
-    as much smaller than the model's; with --fit they are scaled."""
+    """Pixels to add on each side; by default a quarter of the shorter side. The given images must
+    be smaller than the model's by this border; --fit scales them."""
     method: str | None = None
     """repaint, or a posterior method: ddnm, pigdm, dps, mmps."""
 
@@ -92,20 +107,20 @@ class InterpolateFlags(EditFlags):
     """Make a row of images from one to another, and an animation, OUT.webp."""
 
     n: int = 9
-    """How many images, both ends included."""
+    """How many images to make, including both ends."""
     corrections: int = 10
-    """The most corrections a step of the inversion."""
+    """The most corrections per step of the inversion."""
 
 
 @dataclass(frozen=True)
 class InvertFlags(EditFlags):
-    """Find the noise that images are made of (OUT/noise.npy), and sample them back from it."""
+    """Find the noise of images (OUT/noise.npy), and sample the images back from it."""
 
     corrections: int = 10
-    """The most corrections a step."""
+    """The most corrections per step."""
 
 
-PLAIN = (InterpolateFlags, InvertFlags)  # kinds that guide only where --guidance is given
+PLAIN = (InterpolateFlags, InvertFlags)  # kinds that are guided only with --guidance
 
 
 @dataclass(frozen=True)
@@ -123,18 +138,20 @@ Follow = Callable[[int, int], None]
 
 def edit(arguments: list[str]) -> Answer:
     """Edit images with a run, a checkpoint, a diffusers folder or a shipped model."""
-    name, rest = subject(arguments, "a model, and what to do: vary, inpaint, enlarge, ...")
-    kind, rest = subject(rest, f"what to do after {name}: {', '.join(KINDS)}")
+    shown = EditFlags(SampleConfig(), Path("KIND"))
+    name, rest = subject(arguments, "a model", "mezzotint edit MODEL KIND", shown, OFTEN)
+    kind, rest = subject(rest, f"the kind of editing after {name}: {', '.join(KINDS)}")
     if kind not in KINDS:
         hint = nearest(kind, list(KINDS)) or f": choose {', '.join(KINDS)}"
         raise UserError(f"unknown kind of editing {kind!r}{hint}")
     flags_class, work = KINDS[kind]
     words = list(takewhile(lambda word: not word.startswith("--"), rest))
     pipe = loading.load(name, precision="float32")
-    # Guidance bends the way from image to noise, and what lies between two noises.
+    # Guidance distorts inversion, and interpolation between two noises.
     how = replace(pipe.defaults, **UNGUIDED) if flags_class in PLAIN else pipe.defaults
     default = flags_class(settings(how, rest), Path(kind))
-    flags = parse(default, rest[len(words) :], f"mezzotint edit {name} {kind}")
+    own = [f"--{field}" for field in flags_class.__annotations__]
+    flags = parse(default, rest[len(words) :], f"mezzotint edit {name} {kind}", (*own, *OFTEN))
     if not words:
         raise UserError(f"give the image files after {kind}")
     free_place(flags.out)
@@ -162,7 +179,7 @@ def edit(arguments: list[str]) -> Answer:
 
 
 def _inverted(pipe: Pipeline, found: Edited, folder: Path) -> dict[str, Any]:
-    """Write the noise of an inversion, and say how well it gives the images back."""
+    """Write the noise of an inversion, and measure how well it reproduces the images."""
     assert found.noise is not None
     assert found.given is not None
     place = folder / "noise.npy"

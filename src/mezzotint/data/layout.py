@@ -3,12 +3,12 @@
 The same rules hold for folders, zips and tars.
 
 1. **Images** are files with an image's suffix or first bytes (`data.formats`). Every other file is
-left out, and reported by a count and the first three names. Files that operating systems leave
-behind are not counted. A folder that mezzotint wrote (a run, its figures) is left out.
+   left out, and reported by a count and the first three names. Files that operating systems leave
+   behind are not counted. A folder that mezzotint wrote (a run, its figures) is left out.
 2. **Wrappers.** If a folder holds a single folder with images and no images of its own, that inner
-    folder is entered, and so on, provided that it holds only folders, or has its parent's name, or
-    is called ``images``, ``jpg`` ... Folders without images do not count, nor do ``masks``,
-    ``annotations`` ... beside ``images``. The single top folder of an archive is always entered.
+   folder is entered, and so on, provided that it holds only folders, or has its parent's name, or
+   is called ``images``, ``jpg`` ... Folders without images do not count, nor do ``masks``,
+   ``annotations`` ... beside ``images``. The single top folder of an archive is always entered.
 3. **Splits** are folders called train or training; test or testing; validation, val, valid, dev or
    eval, in upper or lower case. ``set``, ``data``, ``images``, a year or the number of a part may
    follow the word. Numbered parts are merged into one split. A prefix is allowed if two splits
@@ -18,11 +18,11 @@ behind are not counted. A folder that mezzotint wrote (a run, its figures) is le
    holds images as they do, and then nothing is held out; it is refused if it holds class folders
    itself.
 4. **Classes** are the folders of a split that hold images at any depth, in natural order (1, 2,
-    10), with their names in NFC. ``Labels.json`` may give other names. Images without class folders
-    have no classes, unless ``dataset.json`` (EDM's format) gives their labels, or a table beside a
-    held-out split gives each of its images a class of the training split.
-5. *Images beside class folders, and class folders without any file, are **refused**. Without labels
-    (`conditional=False`), all images at any depth are taken instead.
+   10), with their names in NFC. ``Labels.json`` may give other names. Images without class folders
+   have no classes, unless ``dataset.json`` (EDM's format) gives their labels, or a table beside a
+   held-out split gives each of its images a class of the training split.
+5. Images beside class folders, and class folders without any file, are **refused**. Without labels
+   (`conditional=False`), all images at any depth are taken instead.
 """
 
 from collections import Counter

@@ -31,9 +31,9 @@ def optimised(
     3. Estimate how much of that error is left at the clean level. On Gaussian data of the same
        variance v it shrinks by ``sqrt(v / (alpha_j^2 v + sigma_j^2))``.
     4. Find the shortest path of ``steps`` edges by dynamic programming, which Watson et al. 2021
-        (arXiv 2106.03802) use for the variational bound.
+       (arXiv 2106.03802) use for the variational bound.
     5. Errors do not exactly add up, so compare that path with the spacings in OTHERS, and choose
-        the grid that ends nearest to the end of the fine walk.
+       the grid that ends nearest to the end of the fine walk.
 
     Args:
         denoise: The denoiser, guided and clipped as in sampling.

@@ -1,7 +1,7 @@
-"""The conversion of images to what the diffusion runs on, and back.
+"""Codecs convert images to the space in which the diffusion runs, and back.
 
-Pixels runs it on the images themselves, Latents on the latents of an autoencoder (Rombach et al.
-2022, arXiv 2112.10752).
+`Pixels` runs the diffusion on the images themselves, `Latents` on the latents of an autoencoder
+(Rombach et al. 2022, arXiv 2112.10752).
 """
 
 from __future__ import annotations
@@ -35,38 +35,38 @@ class Pixels:
     def encode(self, images: Tensor) -> Tensor:
         """Return ``2 (images - low) / (high - low) - 1``, float32, of images (B, C, H, W).
 
-        Raises UserError for images of another type than ``values`` has.
+        Raises UserError if the type of the images is not that of ``values``.
         """
         return self.values.encode(images)
 
     @property
     def digest(self) -> str:
-        """Identifies the codec."""
+        """A text that identifies the codec."""
         return "pixels" if self.values == EIGHT_BIT else f"pixels {self.values}"
 
     def decode(self, x: Tensor) -> Tensor:
-        """Return the images of x, rounded if integer, within the range: the inverse of `encode`."""
+        """Return the images of x: invert `encode`, clamp to the range, and round integer types."""
         return self.values.decode(x)
 
     def latent_shape(self, images: Shape) -> Shape:
-        """Return the shape of x for images of shape (C, H, W): the same."""
+        """Return the shape of x for images of shape (C, H, W), which is the same."""
         return images
 
     def image_shape(self, latents: Shape) -> Shape:
-        """Return the shape of images for x of shape (C, H, W): the same."""
+        """Return the shape of images for x of shape (C, H, W), which is the same."""
         return latents
 
 
 class AutoencoderConfig(Protocol):
-    """The two numbers of an autoencoder that a codec needs."""
+    """The two numbers that a codec needs to know about an autoencoder."""
 
     @property
     def factor(self) -> int:
-        """f: how many times smaller the sides of the latents are than those of the image."""
+        """f, the factor by which the sides of the latents are smaller than the image's."""
 
     @property
     def latent(self) -> int:
-        """Channels of the latents."""
+        """The number of channels of the latents."""
 
 
 class Autoencoder(Protocol):
@@ -81,7 +81,7 @@ class Autoencoder(Protocol):
 
     @property
     def digest(self) -> str:
-        """Identifies the autoencoder."""
+        """Return a text that identifies the autoencoder."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -91,30 +91,30 @@ class Autoencoder(Protocol):
         """Return the mean and log variance of the normal distribution of z given x."""
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return x, near [-1, 1]."""
+        """Return the images x of z, near [-1, 1]."""
 
     def for_inference(self, dtype: torch.dtype) -> Self:
-        """Return a copy whose weights have that type."""
+        """Return a copy whose weights have the type ``dtype``."""
 
 
 @dataclass(frozen=True, eq=False)
 class Latents:
     """The diffusion runs on ``z = (z_raw - mean) / std``, z_raw being the latents of ``vae``.
 
-    The autoencoder processes slices of a batch, of about 2^18 pixels or one image; this changes
-    nothing but rounding. With ``tile``, latents larger than a tile are decoded in tiles that
-    overlap by a quarter or more, and the tiles' images are blended linearly. This bounds the memory
-    for a large image. The group norms and the attention then see a tile instead of the whole, so
-    the image differs slightly from one decoded at once.
+    The autoencoder processes a batch in slices of about 2^18 pixels, or one image; this affects
+    rounding only. With ``tile``, latents larger than a tile are decoded in tiles that overlap by a
+    quarter or more, and the tiles' images are blended linearly. This bounds the memory for a large
+    image. The group norms and the attention then see a tile instead of the whole image, so the
+    result differs slightly from that of decoding at once.
 
     Attributes:
         vae: The autoencoder.
         mean: The mean of z_raw over the training data, (C,) float32 on the autoencoder's device.
-        std: The standard deviation of z_raw, likewise; it gives z about unit variance. The scale
-            and shift of a published autoencoder are ``mean = shift, std = 1 / scale``.
+        std: The standard deviation of z_raw, likewise, which gives z about unit variance. For a
+            published autoencoder with a scale and shift, use ``mean = shift, std = 1 / scale``.
         tile: The side of a tile in latents; 0 decodes images whole.
-        size: Height and width of the images, if f does not divide them; None otherwise. They are
-            padded to be encoded, and cut again when they are decoded.
+        size: Height and width of the images, if f does not divide them; None otherwise. Images are
+            padded before encoding, and cropped after decoding.
         values: The type of the images, and the range that becomes [-1, 1].
 
     Raises:
@@ -137,7 +137,7 @@ class Latents:
 
     @property
     def digest(self) -> str:
-        """Identifies the codec."""
+        """A text that identifies the codec."""
         content = f"{self.vae.digest} {self.mean.tolist()} {self.std.tolist()} {self.tile}"
         content += f" {self.size}" * (self.size is not None)
         content += f" {self.values}" * (self.values != EIGHT_BIT)
@@ -177,7 +177,7 @@ class Latents:
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """Return the images (B, C, f h, f w) of z (B, c, h, w), cut to `size`.
+        """Return the images (B, C, f h, f w) of z (B, c, h, w), cropped to `size`.
 
         Raises UserError if z has another number of channels than the autoencoder's latents.
         """
@@ -193,7 +193,7 @@ class Latents:
     def pixels(self, z: Tensor) -> Tensor:
         """Return the float images (B, C, f h, f w) of z (B, c, h, w), near [-1, 1].
 
-        They are cut to `size`, and differentiable.
+        They are cropped to `size`, and differentiable with respect to z.
         """
         made = self._decoded(z.float() * _over(self.std) + _over(self.mean))
         height, width = self.image_shape((0, *z.shape[2:]))[1:]
@@ -202,7 +202,7 @@ class Latents:
     def latent_shape(self, images: Shape) -> Shape:
         """Return the shape (c, h, w) of z for images of shape (C, H, W).
 
-        Sides that f does not divide count as padded. Raises UserError if C is not the
+        If f does not divide a side, the side is padded. Raises UserError if C is not the
         autoencoder's.
         """
         channels, h, w = images
@@ -218,7 +218,7 @@ class Latents:
         return self.vae.image_channels, sides[0] * f, sides[1] * f
 
     def of_size(self, height: int, width: int) -> Latents:
-        """Return this codec for images of a size, which matters where f does not divide it."""
+        """Return this codec for images of a size, which it needs if f does not divide the size."""
         f = self.vae.config.factor
         return replace(self, size=(height, width) if height % f or width % f else None)
 
@@ -230,7 +230,7 @@ class Latents:
             )
 
     def _decoded(self, raw: Tensor) -> Tensor:
-        """Return the autoencoder's images of one slice, in tiles if they are larger than one."""
+        """Decode one slice with the autoencoder, in tiles if the images are larger than a tile."""
         h, w = raw.shape[2:]
         if not self.tile or max(h, w) <= self.tile:
             return self.vae.decode(raw)
@@ -255,7 +255,7 @@ Codec: TypeAlias = Pixels | Latents
 
 
 def starts(whole: int, tile: int) -> list[int]:
-    """Return where the tiles begin: they cover ``whole`` and overlap by a quarter or more."""
+    """Return the positions of tiles, which cover ``whole`` and overlap by at least a quarter."""
     return [*range(0, whole - tile, tile - tile // 4), whole - tile]
 
 
@@ -275,7 +275,7 @@ def blending(places: list[int], tile: int, whole: int) -> Tensor:
 
 
 def _slices(batch: Tensor, factor: int) -> tuple[Tensor, ...]:
-    """Split (B, C, h, w) into slices, for images that are ``factor`` times as high and as wide."""
+    """Split (B, C, h, w) into slices; the images have sides ``factor`` times as long."""
     h, w = batch.shape[2:]
     return torch.split(batch, max(1, SLICE // (factor * factor * h * w)))
 

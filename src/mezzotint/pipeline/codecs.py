@@ -1,4 +1,4 @@
-"""The codec and the conditions of a checkpoint: reading and writing their files."""
+"""Read and write the codec and the conditions of a checkpoint."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VAES: dict[str, tuple[Any, Any]] = {"kl": (VAE, VAEConfig), "tiny": (TinyVAE, Ti
 
 
 def codec_of(folder: Path, device: torch.device) -> Latents:
-    """Read the codec of a latent diffusion model's checkpoint; UserError for a model of pixels."""
+    """Read the codec of a latent model's checkpoint; raise UserError for a model of pixels."""
     known = facts(folder, "codec")
     said = known["codec"]
     if said is None:
@@ -40,7 +40,7 @@ def codec_of(folder: Path, device: torch.device) -> Latents:
 
 
 def scale(saved: Mapping[str, Tensor], vae: Any, folder: Path) -> tuple[Tensor, Tensor]:
-    """Return the mean and standard deviation of latents; Damaged unless there is one a channel."""
+    """Return the mean and standard deviation of each channel of latents, or raise Damaged."""
     shape = (vae.config.latent,)
     found = [saved.get(name, torch.empty(0)) for name in ("mean", "std")]
     if any(each.shape != shape or not each.is_floating_point() for each in found):
@@ -50,7 +50,7 @@ def scale(saved: Mapping[str, Tensor], vae: Any, folder: Path) -> tuple[Tensor, 
 
 @strict
 class SavedCodec:
-    """What state.json says of an autoencoder."""
+    """The facts about an autoencoder in state.json."""
 
     kind: str
     config: dict[str, Any]
@@ -74,7 +74,7 @@ FACTS: dict[str, TypeAdapter[Any]] = {
 
 
 def facts(folder: Path, *names: str) -> dict[str, Any]:
-    """Read what a checkpoint's state.json says.
+    """Read the facts in a checkpoint's state.json.
 
     Raises Damaged if one of ``names`` is missing, or if a fact is of a wrong type.
     """
@@ -108,12 +108,12 @@ def described(codec: Codec) -> dict[str, Any] | None:
 
 
 def conditioned(conditions: Sequence[Condition]) -> dict[str, Any]:
-    """Return what a checkpoint says of the conditions beside the class: nothing, without any."""
+    """Describe the conditions besides the class, for a checkpoint; {} if there are none."""
     return {"conditions": [each.facts() for each in conditions]} if conditions else {}
 
 
 def conditions_of(folder: Path) -> dict[str, Any]:
-    """Read the conditions of a checkpoint beside the class, and the examples of all of them."""
+    """Read a checkpoint's conditions besides the class, and the examples of all conditions."""
     try:
         conditions = read_conditions(facts(folder).get("conditions", []))
     except (LookupError, TypeError, AttributeError, UserError):
@@ -124,9 +124,10 @@ def conditions_of(folder: Path) -> dict[str, Any]:
 
 
 def tensors(codec: Codec, examples: Given) -> dict[str, dict[str, Tensor]]:
-    """Return the files of tensors that a checkpoint has beside the weights.
+    """Return the tensor files of a checkpoint, besides the weights.
 
-    They hold the codec, but for pixels, and the examples of the conditions, if there are any.
+    They hold the codec, unless it is `Pixels`, and the examples of the conditions, if there are
+    any.
     """
     found = {"examples": dict(examples)} if examples else {}
     if isinstance(codec, Pixels):
@@ -139,7 +140,7 @@ def tensors(codec: Codec, examples: Given) -> dict[str, dict[str, Tensor]]:
 def autoencoder(
     kind: str, fields: dict[str, Any], weights: dict[str, Tensor], where: str, channels: int = 3
 ) -> Any:
-    """Build one of the VAES with given weights; Damaged, naming ``where``, if that fails."""
+    """Build one of the VAES with given weights; raise Damaged, naming ``where``, if that fails."""
     try:
         network, config = VAES[kind]
         vae = network(configured(config, fields, where), channels)
@@ -152,7 +153,7 @@ def autoencoder(
 
 
 def configured(config: Any, fields: dict[str, Any], where: str) -> Any:
-    """Build a network's configuration; Damaged says where its fields were read."""
+    """Build a network's configuration; if it fails, raise Damaged, which names the file."""
     try:
         return config(**fields)
     except UserError as error:
@@ -162,6 +163,6 @@ def configured(config: Any, fields: dict[str, Any], where: str) -> Any:
 def latents(
     vae: Any, mean: Tensor, std: Tensor, device: torch.device, values: Values = EIGHT_BIT
 ) -> Latents:
-    """Return the codec of an autoencoder, ready to use."""
+    """Build the codec of an autoencoder, ready to use."""
     vae = vae.to(device).eval().requires_grad_(False)
     return Latents(vae, mean.to(device), std.to(device), values=values)

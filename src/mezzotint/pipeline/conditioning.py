@@ -20,10 +20,10 @@ LABEL = "label"  # the name of the class among the conditions
 def of_images(
     pipe: Pipeline, n: int, labels: Labels, condition: Any, first: int
 ) -> dict[str, Tensor] | None:
-    """Return the conditions of n images, from number ``first`` on; None for an unconditional model.
+    """Return the conditions of n images, beginning with number ``first``; None if unconditional.
 
-    What is not given is the null. If nothing is given, the images get the model's examples in turn,
-    or all classes in turn. Raises UserError as `Pipeline.sample` does.
+    Missing conditions are null. If no condition is given, the images get the model's examples in
+    turn, or all classes in turn. Raises UserError as `Pipeline.sample` does.
     """
     given = _by_name(pipe, labels, condition)
     if not given:
@@ -35,7 +35,7 @@ def of_images(
 
 
 def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
-    """Return the conditions of a batch, each given for every image; None is the null of all.
+    """Return the conditions of a batch, with a row for every image; None makes all of them null.
 
     Raises UserError as `Pipeline.denoiser` does.
     """
@@ -67,7 +67,7 @@ def labels_of(pipe: Pipeline, given: Given | None) -> list[int] | None:
 
 
 def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
-    """Return what a user gives, by the name of the condition."""
+    """Return a user's values by the name of the condition."""
     if labels is not None and not pipe.classes:
         what = "has no classes" if pipe.conditions else "is unconditional"
         raise UserError(f"this model {what}: leave `labels` out")
@@ -81,7 +81,10 @@ def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
         given = {pipe.conditions[0].name: condition}
     else:
         names = ", ".join(each.name for each in pipe.every)
-        raise UserError(f"`condition` has no name: give a dict, whose keys are of {names}")
+        raise UserError(
+            "`condition` is ambiguous, because the model has several: give a dict with keys from "
+            f"{names}"
+        )
     check_names(given, pipe.every)
     if labels is not None:
         if LABEL in given:
@@ -91,7 +94,7 @@ def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
 
 
 def _in_turn(pipe: Pipeline, n: int, first: int) -> dict[str, Tensor] | None:
-    """Return what images get that nothing was said of."""
+    """Return the default conditions of images."""
     rows = torch.arange(first, first + n)
     if pipe.examples:
         return {name: rows_of[rows % len(rows_of)] for name, rows_of in pipe.examples.items()}

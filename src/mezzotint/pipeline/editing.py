@@ -1,9 +1,9 @@
-"""A request to edit images: images, labels and settings, checked and split into batches.
+"""A request to edit images: checks images, labels and settings, and splits them into batches.
 
-The methods of `Pipeline` beside `sample` share it. Images are (N, C, H, W), or one (C, H, W), in
-the model's size and type, which is uint8 unless it was trained on others. Labels are one class for
-all images or one each, by number or name; without labels a model with classes is used
-unconditionally. Image i of a request depends on (seed, i) alone.
+All methods of `Pipeline` that edit images use it. Images are (N, C, H, W), or one image (C, H, W),
+in the model's size and type, which is uint8 unless the model was trained on another type. Labels
+are one class for all images, or one for each, by number or name. Without labels, a model with
+classes is used unconditionally. Image i of a request depends on (seed, i) alone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Progress = Callable[[int, int], None] | None
 
 @dataclass(frozen=True)
 class Edit:
-    """A request: images, labels and settings that were checked, and the batches of the work."""
+    """A checked request: images, labels and settings, and the batches of the work."""
 
     pipe: Pipeline
     images: Tensor
@@ -57,7 +57,7 @@ class Edit:
     ) -> Edit:
         """Check a request; with ``plain``, guidance is 1 unless it is among the settings.
 
-        Conditions other than the class are the setting ``condition``.
+        Conditions other than the class are given as the setting ``condition``.
         """
         settings = dict(settings)
         condition = settings.pop("condition", None)
@@ -96,7 +96,7 @@ class Edit:
         on_step: Progress,
         clipping: str | None = None,
     ) -> Iterator[Tensor]:
-        """Yield what becomes of each batch; ``work`` gets a denoiser whose calls are counted."""
+        """Yield the result for each batch; ``work`` gets a denoiser whose calls are counted."""
         count = sampling.Count(on_step, calls)
         with torch.no_grad():
             for part in self.parts:
@@ -105,7 +105,7 @@ class Edit:
 
 
 def batched(images: Tensor, values: Values) -> Tensor:
-    """Return images as a batch (N, C, H, W); UserError unless they have the type of ``values``."""
+    """Return images as (N, C, H, W); raise UserError unless they have the type of ``values``."""
     right = isinstance(images, Tensor) and images.dtype == DTYPES[values.dtype]
     if not right or images.ndim not in (3, 4):
         what = (

@@ -1,4 +1,4 @@
-"""What mezzotint writes beside a model that it exports to diffusers, and reads back."""
+"""The file that mezzotint writes beside a model that it exports to diffusers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mezzotint.strict import first_problem, strict
 
 @strict
 class Exported:
-    """The content of mezzotint.json: what diffusers has no place for."""
+    """The content of mezzotint.json: facts that diffusers' own files cannot store."""
 
     prediction: str
     patch: PositiveInt
@@ -36,13 +36,13 @@ _ADAPTER = TypeAdapter(Exported)
 
 
 def as_json(facts: Exported) -> dict[str, Any]:
-    """Return the facts as JSON stores them."""
+    """Return the facts for JSON."""
     found: dict[str, Any] = _ADAPTER.dump_python(facts, mode="json")
     return found
 
 
 def read(folder: Path) -> Exported | None:
-    """Return what a folder says; None if mezzotint did not export it.
+    """Read the facts in a folder; None if mezzotint did not export it.
 
     Raises UserError if this version of mezzotint cannot read it.
     """

@@ -1,4 +1,4 @@
-"""A pipeline written for other programs: diffusers, ONNX Runtime, or a Hub's readers."""
+"""Export a pipeline for other programs: diffusers, ONNX Runtime, or readers of safetensors."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ def export(
     mz.load("cifar10").export("cifar10-diffusers")
     ```
 
-    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` loads and samples from. From
-      the same noise it makes the same images. A model with classes, in latents, or of a prediction
-      that diffusers has no name for has a pipeline of its own in the folder, for which diffusers
+    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. From the same noise
+      it makes the same images. If the model has classes, works on latents, or has a prediction type
+      that diffusers does not know, the folder contains a pipeline of its own, for which diffusers
       needs ``trust_remote_code=True``. `load` reads the folder back, with the same weights.
-    - "onnx": the network, and of a model in latents the decoder, as ONNX files with any batch size;
-      model.json with the levels and settings of the model's defaults; and sample.py, which samples
-      from them with numpy, onnxruntime and pillow alone. The files are run before they are kept.
-    - "safetensors": what `save` writes.
+    - "onnx": the network, and the decoder of a latent model, as ONNX files for any batch size;
+      model.json with the default levels and settings; and sample.py, which samples from them with
+      only numpy, onnxruntime and pillow. The files are tested before they are kept.
+    - "safetensors": the folder that `save` writes.
 
-    Each has a model card, README.md, as the Hugging Face Hub reads it.
+    Each folder has a model card, README.md, in the format of the Hugging Face Hub.
 
     Args:
         pipe: The model, which is exported in float32.
-        folder: Where to write; it must not exist, or be empty.
+        folder: The folder to write, which must be empty or not exist.
         format: "diffusers", "onnx" or "safetensors".
-        license: The license of the weights, as the Hub names it, such as "mit"; "" leaves it open.
+        license: The Hub's identifier for the license of the weights, such as "mit"; "" names none.
 
     Returns:
         The folder.
 
     Raises:
-        UserError: For an unknown format, a folder that is not empty, a model that the format cannot
-            hold, a missing package, or an ONNX file whose output is not the network's.
+        UserError: If the format is unknown, the folder is not empty, the format cannot store the
+            model, a package is missing, or the output of an ONNX file differs from the network's.
     """
     write, place = FORMATS[format], Path(folder)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
@@ -141,7 +141,7 @@ def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
         )
     if height % net.config.factor or width % net.config.factor:
         raise UserError(
-            f"the network pads images of {height}x{width}, and diffusers' does not: export it as "
+            f"the network pads images of {height}x{width}, which diffusers cannot do: export it as "
             "onnx"
         )
     fields, classes = asdict(net.config), len(pipe.classes)

@@ -1,4 +1,4 @@
-"""Models of the Hugging Face Hub: which files of a repository are fetched."""
+"""Models of the Hugging Face Hub, and the choice of files to download."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ STEM = "diffusion_pytorch_model"
 
 
 def fetched(name: str, places: tuple[str, ...]) -> Path:
-    """The folder in the hub's cache with the settings and weights of a model.
+    """Return the folder in the hub's cache with the settings and weights of a model.
 
-    Pickled weights are fetched where there are no safetensors. Variants (fp16) are not fetched.
+    Pickled weights are fetched only if there are no safetensors. Variants (fp16) are not fetched.
 
     Args:
         name: ``OWNER/NAME``.
-        places: folders of the repository, CODEC or MODEL.
+        places: the folders of the repository to fetch: CODEC or MODEL.
 
     Raises:
-        UserError: as `snapshot` does.
+        UserError: As `snapshot` does.
     """
     settings = [place + file for place in places for file in SETTINGS]
     for suffix in ("safetensors", "bin"):

@@ -1,4 +1,4 @@
-"""Few-step models: what a distilled model can do, and what it cannot."""
+"""Few-step models: the abilities and limits of distilled models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @strict
 class FewStep:
-    """What a model that was distilled to few steps was made for."""
+    """The settings for which a few-step model was distilled."""
 
     guidance: NonNegativeFloat
     """The guidance scale that is a part of the model."""
@@ -33,7 +33,7 @@ class FewStep:
 
 
 def made_for(objective: object) -> FewStep | None:
-    """Return what a run's objective makes a model for; None if it makes an ordinary model."""
+    """Return the settings of the few-step model that an objective trains; None for any other."""
     if not isinstance(objective, DistillationConfig):
         return None
     any_calls = DISTILLATIONS[objective.method].any_calls
@@ -41,7 +41,7 @@ def made_for(objective: object) -> FewStep | None:
 
 
 def check(pipe: Pipeline, how: SampleConfig) -> None:
-    """Raise UserError if a model cannot follow settings because it is a few-step one, or is not."""
+    """Raise UserError if settings are for few-step models and this is not one, or vice versa."""
     few, sampler = pipe.few_step, SAMPLERS[how.sampler]
     if few is None:
         if sampler.few_step:
@@ -66,13 +66,13 @@ def check(pipe: Pipeline, how: SampleConfig) -> None:
 
 
 def guided(few: FewStep) -> UserError:
-    """Return the error for guidance of a few-step model."""
+    """Make the error for guiding a few-step model."""
     inside = f"has the guidance {few.guidance:g} inside" if few.guidance != 1 else "takes none"
     return UserError(f"this few-step model {inside}: leave out `guidance`, or set it to 1")
 
 
 def refuse(pipe: Pipeline, what: str) -> None:
-    """Raise UserError if a model is a few-step one, for work that needs the flow of an ordinary."""
+    """Raise UserError for a few-step model, for work that needs the mean of x0."""
     if pipe.few_step:
         raise UserError(
             f"{what} needs the mean of x0 at each level, and a few-step model has none: give the "

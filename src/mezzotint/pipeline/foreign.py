@@ -1,4 +1,4 @@
-"""Diffusers' models, read from their folders."""
+"""Read diffusers' models from their folders."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ CONFIGS: dict[str, type] = {"unet": UNetConfig, "unet2d": UNet2DConfig, "dit": D
 
 
 def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
-    """Read the pipeline in a diffusers folder; warnings say what had to be assumed.
+    """Read the pipeline in a diffusers folder; warnings name the assumptions.
 
-    Raises UserError for a folder or a setting that mezzotint has no counterpart of.
+    Raises UserError if mezzotint has no counterpart of the model or of a setting.
     """
     model = diffusers.read(folder)
     own = exported.read(folder)
@@ -72,7 +72,7 @@ def _restored(
     shape: tuple[int, int, int],
     codec: Latents | None,
 ) -> Pipeline:
-    """Return a pipeline that mezzotint exported."""
+    """Read a pipeline that mezzotint exported."""
     patch, (channels, height, width) = own.patch, shape
     return Pipeline(
         net=net.eval().requires_grad_(False),
@@ -90,7 +90,7 @@ def _restored(
 def read_codec(folder: Path, device: torch.device, patch: int = 1) -> Latents:
     """Read the codec of a diffusers autoencoder, or of a pipeline with one.
 
-    ``patch`` x ``patch`` pixels are folded into the channels that its config.json has.
+    ``patch`` x ``patch`` pixels are folded into the channels in its config.json.
 
     Raises UserError as `read_vae` does.
     """
@@ -138,7 +138,7 @@ def _shape(
     if codec and codec.vae.config.latent != found.channels:
         raise UserError(
             f"the network takes {found.channels} channels, and the autoencoder's latents have "
-            f"{codec.vae.config.latent}: they do not belong together"
+            f"{codec.vae.config.latent}: give an autoencoder with as many"
         )
     if found.classes and found.kind != "dit":
         last = found.classes

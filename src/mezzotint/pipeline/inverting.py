@@ -1,4 +1,4 @@
-"""Images to the noise that they are made of, and from one image to another through it."""
+"""Invert images to noise, and interpolate images through their noise."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ def invert(
 
     DDIM's update is applied from clean to noisy, and each step is corrected until it is exact (Song
     et al. 2020, arXiv 2010.02502). `sample` with this ``noise``, the sampler ddim and the same
-    steps and labels reproduces the images, as far as the corrections converged; without labels,
-    pass it ``guidance=0``. The guidance is 1 by default; with a larger one, less converges.
+    steps and labels reproduces the images, as far as the corrections converged. Without labels,
+    pass ``guidance=0`` to `sample`. The default guidance is 1; a larger scale converges less well.
 
     Args:
         pipe: The model.
         images: uint8 (N, C, H, W), or one image (C, H, W).
         labels: One class for all, or one each; None is unconditional.
-        corrections: The most corrections a step, each a call of the network; 0 is Song's own
-            approximation.
-        batch: How many are inverted at once.
+        corrections: The most corrections per step, each with one call of the network; 0 is Song's
+            own approximation.
+        batch: The number of images inverted at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
-        **settings: As for `sample`, ``condition`` too; the sampler is ddim with eta 0.
+        **settings: Settings of `sample`, and its ``condition``; the sampler is ddim with eta 0.
 
     Returns:
         float32 (N, C, H, W), in the shape of the model's x, on the CPU.
 
     Raises:
-        UserError: Images of another type or size, or a sampler that draws noise.
+        UserError: If images have another type or size, or the sampler draws noise.
     """
     few_step.refuse(pipe, "inversion")
     settings = {"sampler": "ddim", **settings}
@@ -82,28 +82,28 @@ def interpolate(
     on_step: Progress = None,
     **settings: Any,
 ) -> Tensor:
-    """Make a row of images from one to another, along the sphere of their noises.
+    """Make a row of images from one to another, by spherical interpolation of their noise.
 
-    Images are inverted first; noises are taken as they are. Between them the noise is interpolated
-    spherically, and where two labels are given the estimate of the clean image linearly.
+    Images are inverted first; noises are used directly. If two labels are given, the estimates of
+    the clean image under both are interpolated linearly.
 
     Args:
         pipe: The model.
         a: The first image, uint8 (C, H, W), or a noise, float (C, H, W) in the shape of x.
-        b: The last one, of either kind.
-        n: How many images, both ends included.
-        labels: One class, or a tuple of the first and the last one.
+        b: The last image, or its noise.
+        n: The number of images, including both ends.
+        labels: One class, or a tuple of the classes of the first and the last image.
         corrections: As for `invert`.
-        batch: How many are made at once.
+        batch: The number of images made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network; each inversion
-            and the sampling are counted apart.
-        **settings: As for `sample`, ``condition`` too; the sampler is ddim with eta 0.
+            and the sampling are counted separately.
+        **settings: Settings of `sample`, and its ``condition``; the sampler is ddim with eta 0.
 
     Returns:
-        uint8 (n, C, H, W), on the CPU. The ends are what the model makes of the two noises.
+        uint8 (n, C, H, W), on the CPU. The ends are sampled from the two noises.
 
     Raises:
-        UserError: An image of another type or size, a sampler that draws noise, or n below 2.
+        UserError: If an image has another type or size, the sampler draws noise, or n is below 2.
     """
     if n < 2:
         raise UserError(f"`n` is {n}: choose 2 or more, both ends included")

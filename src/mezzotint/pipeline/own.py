@@ -1,4 +1,4 @@
-"""Checks of a pipeline that is made with a user's own network."""
+"""Checks of a pipeline with a user's own network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def accepted(pipe: Pipeline) -> dict[str, Any]:
-    """Return the checked fields of a pipeline made by hand: net, shape and classes.
+    """Check a pipeline made by hand; return its net, shape and classes.
 
     Raises UserError as `Pipeline` does.
     """
@@ -43,7 +43,7 @@ def accepted(pipe: Pipeline) -> dict[str, Any]:
 def fitting(pipe: Pipeline) -> dict[str, Any]:
     """Return the default settings with as many steps as the schedule has levels, if it has fewer.
 
-    Settings that the caller chose are left alone: too many steps are refused when they are made.
+    Settings that the caller chose are not changed: too many steps are refused later.
     """
     if pipe.defaults != SampleConfig() or pipe.defaults.steps <= len(pipe.schedule):
         return {}

@@ -52,29 +52,29 @@ class Pipeline:
 
     Attributes:
         net: The raw network, ``net(x, t, condition) -> output``: x (B, C, H, W); t (B,) float from
-            0 to T - 1; condition None, or a tensor for a model of one condition, or a dict of them.
-            For a class it is (B,) int64 from 0 to K, K being the null class. Any nn.Module or
-            function with these arguments will do. A module is copied and put in evaluation mode,
+            0 to T - 1; condition is None, a tensor for a model with one condition, or a dict of
+            tensors. For a class it is (B,) int64 from 0 to K, K being the null class. Any nn.Module
+            or function with these arguments will do. A module is copied and put in evaluation mode,
             and its weights require no gradient; a function gets tensors on the CPU.
         schedule: The levels that the network was trained on.
         prediction: What the network predicts: eps, x0, v ... (`PREDICTIONS`).
-        shape: The shape (C, H, W) of one image as the network sees it.
+        shape: The shape (C, H, W) of the network's input for one image.
         classes: The names of the K classes; () for a network without them.
-        conditions: What the network is conditioned on beside the class: NumbersCondition,
-            TagsCondition, ImageCondition.
-        defaults: The settings that `sample` uses unless it gets others.
-        codec: The conversion of images to what the network sees, and back: Pixels or Latents.
+        conditions: The conditions besides the class: NumbersCondition, TagsCondition,
+            ImageCondition.
+        defaults: The default settings of `sample`.
+        codec: The conversion of images to the network's input and back: Pixels or Latents.
         colour: Mean and standard deviation of the training set's channels, if known.
         data: The fingerprint of the training set, if known.
-        home: The folder the model was loaded from, where optimised grids are kept.
+        home: The folder from which the model was loaded, in which optimised grids are kept.
         learned_variance: Whether the network returns 2C channels, of which the second half is the
             variance of DDPM's steps.
-        weaker: A model that guides in place of the unconditional network.
-        origin: Settings, and where they come from in words: a recipe, a sweep.
-        few_step: What a distilled model was made for; None for any other model.
-        examples: The conditions of some training images, by name, as the network gets them;
-            `sample` uses them in turn if it gets no condition.
-        original: The model in float32, if `in_precision` made this one of it.
+        weaker: A weaker model that guides instead of the unconditional network.
+        origin: Settings and a description of their origin, such as a recipe or a sweep.
+        few_step: The settings for which a few-step model was distilled; None for any other model.
+        examples: The conditions of some training images, by name, in the form of the network's
+            input; `sample` uses them in turn if it gets no condition.
+        original: The model in float32, if `in_precision` made this one from it.
 
     Raises:
         UserError: If an argument has a wrong type, or the network does not take (x, t, condition)
@@ -106,7 +106,7 @@ class Pipeline:
 
     @property
     def defaults_from(self) -> str:
-        """Where ``defaults`` come from, in words."""
+        """A description of the origin of ``defaults``."""
         if self.origin and self.origin[0] == self.defaults:
             return self.origin[1]
         return "mezzotint's own" if self.defaults == SampleConfig() else "chosen by the caller"
@@ -136,7 +136,7 @@ class Pipeline:
         return device
 
     def in_precision(self, precision: str) -> Pipeline:
-        """Return this pipeline in another precision, with its weights converted once.
+        """Return this pipeline in another precision, with converted weights.
 
         The weights in float32 are kept, so that the way back loses nothing.
 
@@ -145,7 +145,7 @@ class Pipeline:
                 float32.
 
         Returns:
-            A pipeline that shares everything but the weights with this one.
+            A pipeline that shares everything except the weights with this one.
 
         Raises:
             UserError: If there is no such precision, or it is float32 and the weights were never in
@@ -197,8 +197,8 @@ class Pipeline:
         Karras et al. 2024, arXiv 2406.02507.
 
         Args:
-            weaker: A model of the same shape, classes, codec and schedule, smaller or trained for
-                less long.
+            weaker: A model with the same shape, classes, codec and schedule that is smaller, or was
+                trained for a shorter time.
 
         Returns:
             A pipeline whose ``guidance`` moves from the weaker model to this one. The weaker model
@@ -213,7 +213,7 @@ class Pipeline:
         if same != theirs or not torch.equal(self.schedule.alpha, weaker.schedule.alpha):
             raise UserError(
                 "the weaker model has another shape, condition, codec or schedule: give one "
-                "trained on the same data and schedule, but smaller or for less long"
+                "trained on the same data and schedule, but smaller or for a shorter time"
             )
         few_step.refuse(self, "guidance by a weaker model")
         return replace(self, weaker=weaker)
@@ -237,15 +237,15 @@ class Pipeline:
                 the weaker model). It may be a function of the level.
             rescale: How far to bring guided images back to the contrast of unguided ones, 0 to 1.
             clipping: "none", "static" (to [-1, 1]) or "dynamic" (to quantiles).
-            condition: The other conditions, as `sample` takes them, each for a batch of B; what is
-                missing is the null.
+            condition: The other conditions, as `sample` takes them, each for a batch of B; missing
+                ones are null.
 
         Returns:
             The denoiser.
 
         Raises:
             UserError: If a label or ``rescale`` is out of range, there is no such clipping, or the
-                network cannot follow the condition or the guidance.
+                network does not support the condition or the guidance.
         """
         given = conditioning.of_batch(self, labels, condition)
         return self._guided(given, guidance, rescale, clipping)
@@ -253,7 +253,7 @@ class Pipeline:
     def _guided(
         self, given: Given | None, guidance: Scale, rescale: float, clipping: str
     ) -> Denoiser:
-        """Return the denoiser of conditions that were checked; None is the null of all."""
+        """Return the denoiser for checked conditions; None makes all of them null."""
         if self.few_step and guidance != 1:
             raise few_step.guided(self.few_step)
         if self.few_step and self.every and given is None:
@@ -286,7 +286,7 @@ class Pipeline:
 
     @cached_property
     def _split(self) -> tuple[Net, Callable[[Tensor, Level], Tensor] | None]:
-        """The network that predicts, and the function of its last learned variance."""
+        """Return the network that predicts, and the function of its last learned variance."""
         return split_variance(self.net) if self.learned_variance else (self.net, None)
 
     def sample(
@@ -306,30 +306,31 @@ class Pipeline:
     ) -> Tensor:
         """Make images.
 
-        Image i depends on (seed, i) only. Settings that are not given are ``defaults``; those of a
-        swept run are what the sweep recommends.
+        Image i depends on (seed, i) only. Settings that are not given are taken from ``defaults``;
+        after a sweep, these are its best settings.
 
         Args:
             n: How many images to make.
             labels: One class for all images or n classes, by number or name; None takes all classes
-                in turn, if there is no other condition.
-            condition: What else the model is conditioned on: a dict from names to values, each one
-                for all images or n of them, or the value of the only condition. Numbers are in
-                their own units; several labels are a set of names, or a list of sets; images are
-                uint8 (C, H, W) or (n, C, H, W). A condition that is missing is the null; if nothing
-                is given, the conditions of training images are used in turn.
-            seed: The seed of all randomness, 0 or more.
-            first: The number of the first image: they are ``first`` to ``first + n - 1``.
-            batch: How many images to make at once. It affects memory and time, and the result only
-                by floating-point rounding.
-            noise: What sampling starts from, float (n, C, H, W) in the shape of x, such as `invert`
-                returns; by default standard normal noise that follows from the seed.
+                in turn if there is no other condition.
+            condition: The other conditions: a dict from names to values (one value for all images
+                or n values), or the value of the only condition. Numbers are in their original
+                units; several labels are a set of names, or a list of sets; images are uint8 (C, H,
+                W) or (n, C, H, W). Missing conditions are null. If no condition is given, those of
+                training images are used in turn.
+            seed: The seed of all randomness, at least 0.
+            first: The number of the first image; the images are ``first`` to ``first + n - 1``.
+            batch: The number of images to make at once. It affects memory and time; the result
+                changes by rounding only.
+            noise: The noise from which sampling starts, float (n, C, H, W) in the shape of x, such
+                as the result of `invert`; by default standard normal noise from the seed.
             on_step: ``on_step(done, total)`` is called after each denoiser call.
-            on_images: ``on_images(i, images)`` is called after each batch, with the position in
-                this request of its first image.
-            on_estimate: ``on_estimate(i, level, x, x0_hat)`` is called after each denoiser call of
-                the batch whose first image is i: with the noisy x at that level and the estimate of
-                the clean images, both float (B, C, H, W). ``codec.decode`` turns them into images.
+            on_images: ``on_images(i, images)`` is called after each batch; i is the position of its
+                first image in this request.
+            on_estimate: ``on_estimate(i, level, x, x0_hat)`` is called after each denoiser call,
+                with the noisy x at that level and the estimate of the clean images, both float (B,
+                C, H, W); i is the position of the batch's first image. ``codec.decode`` turns both
+                into images.
             **settings: Fields of SampleConfig (sampler, steps, spacing, guidance, eta ...) to
                 change from ``defaults``. ``nfe``, a budget of denoiser calls per image, can replace
                 ``steps``.
@@ -339,8 +340,8 @@ class Pipeline:
             from 0 to 255 unless ``pipe.values`` says otherwise.
 
         Raises:
-            UserError: If a setting, a condition or a label does not exist, or this model cannot
-                follow it.
+            UserError: If a setting, a condition or a label does not exist, or this model does not
+                support it.
         """
         how = chosen(self.defaults, settings)
         request = sampling.Request(n, seed, first, batch, noise)
@@ -380,9 +381,9 @@ class Pipeline:
         return grids.settled(self, how)
 
     def save(self, folder: str | PathLike[str]) -> Path:
-        """Save the model to a folder, from which `load` restores it to the bit.
+        """Save the model to a folder, from which `load` restores it exactly.
 
-        Of a user's own network only the weights are saved; pass the network to `load` again. A
+        For a user's own network only the weights are saved, so pass the network to `load` again. A
         folder that already holds a saved model is replaced.
 
         Args:
@@ -399,7 +400,7 @@ class Pipeline:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights in their current precision, the levels and the codec."""
+        """The SHA-256 of the weights in their current precision, the levels and the codec."""
         digest = hashlib.sha256(self.net.digest.encode())
         digest.update(self.schedule.alpha.numpy().tobytes())
         digest.update(self.codec.digest.encode())
@@ -420,11 +421,11 @@ class Pipeline:
             return self.digest
 
     def compile_for(self, batches: int, how: SampleConfig) -> bool:
-        """Compile the network if this many batches pay for it.
+        """Compile the network if sampling this many batches repays the time.
 
         Args:
             batches: How many batches will be sampled.
-            how: The settings they will be sampled with.
+            how: The settings for sampling them.
 
         Returns:
             Whether it was compiled.
@@ -432,7 +433,7 @@ class Pipeline:
         return bool(self.net.compile_for(batches * how.calls))
 
     def check(self) -> None:
-        """Check that this model can follow ``defaults``.
+        """Check that this model supports its ``defaults``.
 
         Raises:
             UserError: If it cannot.
@@ -445,7 +446,7 @@ class Pipeline:
     def given(
         self, n: int, labels: Labels = None, condition: Any = None, first: int = 0
     ) -> Given | None:
-        """Return the conditions of n images by name, as the network gets them.
+        """Return the conditions of n images by name, in the form of the network's input.
 
         Args:
             n: How many images.

@@ -1,4 +1,4 @@
-"""Images from what is known of them: filled in, enlarged, restored."""
+"""Fill in, enlarge and restore images from observations of them."""
 
 from __future__ import annotations
 
@@ -47,28 +47,28 @@ def inpaint(
     """Fill in a part of images.
 
     Pixels outside the mask are returned exactly as they were. Where the mask is between 0 and 1,
-    the image and what was filled in are mixed.
+    the image and the filled-in part are blended.
 
     Args:
         pipe: The model.
         images: uint8 (N, C, H, W), or one image (C, H, W).
-        mask: What to fill in: 1, True or 255 there and 0 elsewhere; (H, W) for all images, or
-            (N, H, W). Float from 0 to 1, bool, or uint8 from 0 to 255.
-        labels: One class for all, or one each; None is unconditional.
-        method: A name in POSTERIORS, or "repaint" (Lugmayr et al. 2022, arXiv 2201.09865).
-            For a model in latents, "repaint" or "ddnm".
-        seed: All randomness follows from it.
-        batch: How many are made at once.
+        mask: The mask of pixels to fill in: 1, True or 255 there and 0 elsewhere; (H, W) for all
+            images, or (N, H, W). It is float from 0 to 1, bool, or uint8 from 0 to 255.
+        labels: One class for all images, or one for each; None is unconditional.
+        method: A name in POSTERIORS, or "repaint" (Lugmayr et al. 2022, arXiv 2201.09865). A latent
+            model supports "repaint" and "ddnm".
+        seed: The seed of all randomness.
+        batch: The number of images made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
-        **settings: As for `sample`, ``condition`` too; repaint steps as ddpm does, whatever the
-            sampler.
+        **settings: Settings of `sample`, and its ``condition``; repaint always uses the steps of
+            ddpm.
 
     Returns:
         uint8 (N, C, H, W), on the CPU.
 
     Raises:
-        UserError: Images or a mask of another type or size, a mask that is 0 or 1 everywhere, or
-            a method that does not exist or does not fit the model.
+        UserError: If the images or the mask have another type or size, the mask is 0 or 1
+            everywhere, or the method does not exist or fit the model.
     """
     few_step.refuse(pipe, "inpainting")
     latent = isinstance(pipe.codec, Latents)
@@ -86,7 +86,7 @@ def inpaint(
     # Of latents only those count as known whose pixels all are.
     hidden = F.max_pool2d((fill > 0).float(), factor, ceil_mode=True)
     if hidden.all(0).all():
-        raise UserError("the `mask` leaves nothing of the image known to this model: fill in less")
+        raise UserError("the `mask` covers every latent of this model: fill in a smaller part")
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
         known = 1 - hidden[part].to(pipe.device)
@@ -119,17 +119,17 @@ def outpaint(
     Args:
         pipe: The model.
         images: uint8 (N, C, h, w), or one image (C, h, w), not larger than the model's.
-        labels: One class for all, or one each; None is unconditional.
-        place: The row and the column of the model's image at which the given one begins; by
-            default it stands in the middle.
+        labels: One class for all images, or one for each; None is unconditional.
+        place: The row and the column in the model's image at which the given image begins; by
+            default it is in the middle.
         **options: As for `inpaint`: method, seed, batch, on_step, and the settings of `sample`.
 
     Returns:
         uint8 (N, C, H, W), in the model's size, on the CPU.
 
     Raises:
-        UserError: Images that do not fit into the model's at that place, or fill it, and as
-            `inpaint`.
+        UserError: If the images do not fit at that place, or leave no border, and as `inpaint`
+            does.
     """
     given = batched(images, pipe.values)
     channels, *whole = image_shape(pipe)
@@ -165,26 +165,28 @@ def enlarge(
     on_step: Progress = None,
     **settings: Any,
 ) -> Tensor:
-    """Make images larger, by a whole factor, to the size of the model.
+    """Enlarge images by a whole factor to the size of the model.
 
-    Each given pixel is taken for the mean of the ``factor * factor`` pixels that it becomes.
+    Each given pixel is taken as the mean of the ``factor * factor`` pixels that replace it.
 
     Args:
         pipe: The model.
-        images: uint8 (N, C, H, W), or one (C, H, W), of the model's size divided by the factor.
-        factor: How many times higher and wider they become, 2 or more.
-        labels: One class for all, or one each; None is unconditional.
+        images: uint8 (N, C, H, W), or one image (C, H, W), in the model's size divided by the
+            factor.
+        factor: The factor on height and width, 2 or more.
+        labels: One class for all images, or one for each; None is unconditional.
         method: A name in POSTERIORS.
-        seed: All randomness follows from it.
-        batch: How many are made at once.
+        seed: The seed of all randomness.
+        batch: The number of images made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
-        **settings: As for `sample`, ``condition`` too.
+        **settings: Settings of `sample`, and its ``condition``.
 
     Returns:
         uint8 (N, C, H, W), in the model's size, on the CPU.
 
     Raises:
-        UserError: Images that the factor does not bring to the model's size, and as `restore`.
+        UserError: If the factor does not bring the images to the model's size, and as `restore`
+            does.
     """
     given = batched(images, pipe.values)
     channels, height, width = image_shape(pipe)
@@ -223,24 +225,24 @@ def restore(
 
     Args:
         pipe: The model.
-        y: The observations, (N, ...): integers where they are images themselves, else float, on the
-            scale on which images are in [-1, 1].
+        y: The observations, (N, ...): integers if they are images, else float on the scale where
+            images are in [-1, 1].
         operator: A: an `Operator`, one of OPERATORS, or a linear function of images (B, C, H, W).
-        labels: One class for all, or one each; None is unconditional.
+        labels: One class for all images, or one for each; None is unconditional.
         noise: The standard deviation of the noise in y, on the same scale; 0 or more.
-        method: A name in POSTERIORS. "ddnm" is for y without noise. "dps" takes an A that is not
-            linear, and makes no use of ``noise``; a model in latents needs it.
-        seed: All randomness follows from it.
-        batch: How many are made at once.
+        method: A name in POSTERIORS. "ddnm" is for y without noise. "dps" allows a nonlinear A and
+            ignores ``noise``; latent models support only "dps".
+        seed: The seed of all randomness.
+        batch: The number of images made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
-        **settings: As for `sample`, ``condition`` too.
+        **settings: Settings of `sample`, and its ``condition``.
 
     Returns:
         uint8 (N, C, H, W), on the CPU.
 
     Raises:
-        UserError: y or the operator do not fit the model's images, y is not finite, the operator is
-            not linear where the method needs that, or the method does not fit the model.
+        UserError: If y or the operator do not fit the model's images, y is not finite, the method
+            needs a linear operator, or the method does not fit the model.
     """
     few_step.refuse(pipe, "restoration")
     operator = operator if isinstance(operator, Operator) else Operator(operator)
@@ -250,13 +252,15 @@ def restore(
     coded = y.dtype in (torch.uint8, torch.uint16)
     seen = pipe.values.encode(y) if coded else y.float()
     if not seen.isfinite().all():
-        raise UserError("`y` has numbers that are not finite: mend or mask them")
+        raise UserError("`y` has numbers that are not finite: correct or mask them")
     if method not in POSTERIORS:
         raise unknown("method", method, list(POSTERIORS))
     if not noise >= 0:  # NaN is not either
         raise UserError(f"`noise` is {noise:g}: choose 0 or more")
     if noise and method == "ddnm":
-        raise UserError("the method ddnm takes `y` for exact: choose mmps or pigdm for noise")
+        raise UserError(
+            "the method ddnm assumes that `y` has no noise: choose mmps or pigdm for noise"
+        )
     zeros = blank(pipe, len(seen))
     operator.check(zeros[:1].float(), seen[:1])
     codec = pipe.codec
@@ -279,7 +283,7 @@ def restore(
 def _posterior(
     edit: Edit, plain: Denoiser, method: str, observed: Observation, randn: Noise
 ) -> Tensor:
-    """Sample x of a batch given an observation; clipping comes last, as with guidance."""
+    """Sample x for a batch, given an observation; estimates are clipped last, as with guidance."""
     pipe, how = edit.pipe, edit.how
     posterior = POSTERIORS[method](plain, observed, edit.grid)
     x = randn(torch.empty(len(observed.y), *pipe.shape, device=pipe.device))
@@ -288,7 +292,7 @@ def _posterior(
 
 
 def _mask(mask: Tensor, images: Tensor) -> Tensor:
-    """Return the share of each pixel that is filled in, (N, 1, H, W), float."""
+    """Return the mask as float (N, 1, H, W) from 0 to 1."""
     if not isinstance(mask, Tensor) or mask.shape[-2:] != images.shape[-2:]:
         shape = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
         raise UserError(

@@ -33,7 +33,7 @@ MOST = 10_000_000
 
 @dataclass(frozen=True)
 class Request:
-    """Which images to make: n from number ``first`` on, in batches of ``batch``."""
+    """The images to make: n, beginning with number ``first``, in batches of ``batch``."""
 
     n: int
     seed: int
@@ -111,17 +111,17 @@ def rows_of(given: Given | None, part: range | slice) -> Given | None:
 
 
 def _beginning(pipe: Pipeline, request: Request, part: range, randn: Noise) -> Tensor:
-    """Return what a batch is sampled from."""
+    """Return the noise from which a batch is sampled."""
     if request.noise is not None:
         return request.noise[part.start : part.stop].float().to(pipe.device)
     return randn(torch.empty(len(part), *pipe.shape, device=pipe.device))
 
 
 def options(pipe: Pipeline, how: SampleConfig) -> dict[str, Any]:
-    """Return what the sampler takes besides denoiser, x, grid and randn.
+    """Return the sampler's arguments besides denoiser, x, grid and randn.
 
-    A learned variance is passed as a function. Raises UserError for settings that this model cannot
-    follow.
+    A learned variance is passed as a function. Raises UserError for settings that this model does
+    not support.
     """
     if isinstance(pipe.codec, Latents) and how.clipping != "none":
         raise UserError('latents have no bounds to clip to: choose `clipping="none"`')
@@ -140,7 +140,7 @@ def options(pipe: Pipeline, how: SampleConfig) -> dict[str, Any]:
 
 
 class Count:
-    """Calls ``on_step`` after each denoiser call with the number of calls made and of all."""
+    """Calls ``on_step`` after each denoiser call, with the number of calls made and the total."""
 
     def __init__(self, on_step: Step | None, calls: int) -> None:
         self.on_step, self.calls, self.made = on_step, calls, 0

@@ -1,12 +1,10 @@
-"""A pipeline saved in a folder: what `Pipeline.save` writes.
+"""The folder that `Pipeline.save` writes.
 
 pipeline.json          the network's configuration, what it predicts, the default settings
-state.json             shape, classes, conditions, codec and what is known of the training set
-ema.safetensors        the weights
-codec.safetensors      the autoencoder, if the model works on latents
-examples.safetensors   conditions of training images, if there are others than the class
-schedule.safetensors   alpha and sigma, float64
-manifest.json          a SHA-256 of each file
+state.json             shape, classes, conditions, codec and facts about the training set
+ema.safetensors        the weights codec.safetensors      the autoencoder, if the model works on
+latents examples.safetensors   conditions of training images, if there are any besides the class
+schedule.safetensors   alpha and sigma, float64 manifest.json          a SHA-256 of each file
 """
 
 from __future__ import annotations
@@ -70,7 +68,7 @@ def save(pipe: Pipeline, folder: Path) -> Path:
         raise UserError("the model is guided by a weaker one: save the two separately")
     if folder.exists() and not (folder / NAME).exists():
         if not folder.is_dir() or any(folder.iterdir()):
-            raise UserError(f"{folder} exists and holds no saved model: choose another folder")
+            raise UserError(f"{folder} exists and is not a saved model: choose another folder")
         folder.rmdir()
     pipe = pipe.in_precision("float32")
     known = Description(
@@ -102,7 +100,7 @@ def save(pipe: Pipeline, folder: Path) -> Path:
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether `save` wrote a folder."""
+    """Return whether `save` wrote a folder."""
     return (folder / NAME).exists()
 
 

@@ -24,21 +24,21 @@ def names() -> list[str]:
 
 
 def is_shipped(folder: Path) -> bool:
-    """Whether a folder is one of the package's, where nothing may be written."""
+    """Return whether a folder belongs to the package, so that nothing may be written to it."""
     return folder.resolve().parent == MODELS.resolve()
 
 
 def find(path: str | Path) -> Path | None:
     """Return the folder of the model of that name, or None if there is none.
 
-    A path of that name takes precedence: it is the user's own, so None is returned for it too.
+    A path of that name takes precedence, because it is the user's own; None is returned then.
     """
     found = str(path) in names() and not Path(path).exists()
     return MODELS / path if found else None
 
 
 def verify(folder: Path) -> None:
-    """Check a folder as `checkpoint.verify` does, and its format.
+    """Check a folder as `checkpoint.verify` does, and check its format.
 
     Raises Damaged for a damaged file and UserError for a newer format; the message says to
     reinstall mezzotint if the folder is part of it.

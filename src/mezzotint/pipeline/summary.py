@@ -1,4 +1,4 @@
-"""A summary of a pipeline in a few lines: what it is, and how it makes images."""
+"""A summary of a pipeline in a few lines: the model and its sampling settings."""
 
 from __future__ import annotations
 

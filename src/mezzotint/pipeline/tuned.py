@@ -1,9 +1,9 @@
 """The settings that a sweep recommends for a run, which become its defaults.
 
 When a run is loaded, ``RUN/recommended.json`` replaces the section ``sample`` of its config.json. A
-checkpoint loaded by itself ignores the file, because it holds other weights. A file that does not
-fit is ignored with a warning. A file that was measured on earlier weights of the run is used with a
-warning: settings that were best then are more likely to be good than ones never measured.
+checkpoint loaded by itself ignores the file, because it has other weights. A file that does not fit
+the run is ignored with a warning. A file that was measured on earlier weights of the run is used
+with a warning, because its settings are still more likely to be good than unmeasured ones.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NAME = "recommended.json"
 
 @strict
 class Choice:
-    """Settings, their cost, and what they gave: a value and its 95 % interval."""
+    """Settings, their cost, and the measured value with its 95 % interval."""
 
     settings: SampleConfig
     calls: PositiveInt
@@ -69,7 +69,7 @@ def write(folder: Path, found: Recommended) -> Path:
 
 
 def read(folder: Path) -> Recommended | None:
-    """Read a run's recommendation; None if there is none.
+    """Read a run's recommendation; return None without one.
 
     Raises UserError for a file that cannot be read, or for settings that do not exist.
     """
@@ -84,7 +84,7 @@ def read(folder: Path) -> Recommended | None:
 
 
 def apply(pipe: Pipeline, folder: Path) -> Pipeline:
-    """Return a run's pipeline with the settings recommended for it, if there are any that fit."""
+    """Return a run's pipeline with its recommended settings, if there are any that fit."""
     path = folder / NAME
     try:
         found = read(folder)
@@ -105,7 +105,7 @@ def apply(pipe: Pipeline, folder: Path) -> Pipeline:
 
 
 def in_use(pipe: Pipeline, folder: Path) -> str:
-    """Describe a run's recommendation if it is a pipeline's defaults; else return ""."""
+    """Describe a run's recommendation if the pipeline uses it; else return ""."""
     with suppress(UserError):
         found = read(folder)
         if found and found.best.settings == pipe.defaults:

@@ -1,4 +1,4 @@
-"""Variations of images, by noise up to a level and sampling from there."""
+"""Variations of images: add noise, then sample from that level."""
 
 from __future__ import annotations
 
@@ -30,28 +30,29 @@ def vary(
     on_step: Progress = None,
     **settings: Any,
 ) -> Tensor:
-    """Make variations of images: add noise up to a level, and sample from there (SDEdit).
+    """Make variations of images: add noise, then sample from that level (SDEdit).
 
-    Meng et al. 2021, arXiv 2108.01073. With labels of another class it turns images into that
-    class; a sketch or a photograph does as well as one of the model's own samples.
+    Meng et al. 2021, arXiv 2108.01073. With labels of another class, images are turned into that
+    class. The images may be sketches, photographs or samples.
 
     Args:
         pipe: The model.
         images: uint8 (N, C, H, W), or one image (C, H, W). For several variations of one image,
             repeat it.
-        strength: The share of the steps that is made, from 0 (the image as it is) to 1 (nothing of
-            it is left).
-        labels: One class for all, or one each; None is unconditional.
-        seed: All randomness follows from it.
-        batch: How many are made at once.
+        strength: The share of the steps that are made, from 0 (the image is unchanged) to 1
+            (nothing of it is left).
+        labels: One class for all images, or one for each; None is unconditional.
+        seed: The seed of all randomness.
+        batch: The number of images made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
-        **settings: As for `sample`, ``condition`` too.
+        **settings: Settings of `sample`, and its ``condition``.
 
     Returns:
         uint8 (N, C, H, W), on the CPU.
 
     Raises:
-        UserError: Images of another type or size, a strength out of range, or too few steps for it.
+        UserError: If images have another type or size, the strength is out of range, or it is less
+            than one step.
     """
     edit = Edit.of(pipe, images, labels, seed, batch, settings)
     if not 0 <= strength <= 1:

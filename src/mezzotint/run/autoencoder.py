@@ -38,10 +38,10 @@ SCALED_BY = 1_000  # images that the scale of the latents is measured on
 
 
 def settled(experiment: Autoencoder, folder: Path, found: Path | None) -> Autoencoder:
-    """Return the experiment with the network of the autoencoder that it starts from.
+    """Return the experiment with the network of the autoencoder from which it starts.
 
-    The checkpoint that a run in ``folder`` resumes from has that network already. Raises UserError
-    unless it is a KL autoencoder.
+    A run in ``folder`` that is resumed has that network already. Raises UserError unless it is a KL
+    autoencoder.
     """
     if not experiment.init:
         return experiment
@@ -61,20 +61,20 @@ def _initial(init: str) -> VAE:
 
 
 def _suits(augment: tuple[str, ...], perceptual: float, channels: int) -> None:
-    """Raise UserError for augmentations or a perceptual distance that need other channels."""
+    """Raise UserError if augmentations or the perceptual distance need other channels."""
     if channels != 3 and (needy := [name for name in augment if name in OF_COLOURS]):
         raise UserError(
             f"`augment={needy[0]}` needs RGB, and the images have {channels} channels: leave it out"
         )
     if perceptual and channels not in (1, 3):
         raise UserError(
-            f"the perceptual distance is of RGB, and the images have {channels} channels: pass "
+            f"the perceptual distance needs RGB, and the images have {channels} channels: pass "
             "`perceptual=0`"
         )
 
 
 def _perceptual(name: str, device: torch.device) -> Distance:
-    """Return the perceptual distance; grey images are seen as RGB with three equal channels."""
+    """Return the perceptual distance; grey images get three equal channels."""
     distance = perceptual(name, device)
     return lambda a, b: distance(*(x.expand(-1, 3, -1, -1) for x in (a, b)))
 

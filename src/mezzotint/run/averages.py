@@ -38,17 +38,17 @@ class Average:
 def average(
     run: str | Path, length: float | Iterable[float], out: str | Path | None = None
 ) -> list[Average]:
-    """Rebuild averages of a run's weights, of any length, as of its last snapshot.
+    """Rebuild averages of a run's weights, of any length, at its last snapshot.
 
-    A training with ``snapshots`` saves two short averages now and then. The linear combination of
-    them whose weights over the steps are nearest to the wanted ones is the result (arXiv
+    A training with ``snapshots`` saves two short averages at intervals. The result is the linear
+    combination of them whose weighting of the steps is nearest to that of the average (arXiv
     2312.02696, section 3.2). A warning says when the relative error of the fit is above 1 %.
 
     Args:
         run: A folder of a run that was trained with ``snapshots``.
-        length: The standard deviation of the average's weights over the steps, relative to the
-            training so far: 0.1 is a tenth of it. It must be above 0 and below 0.289, the length of
-            the plain mean. Several lengths make several averages.
+        length: The standard deviation of the average's weighting of the steps, relative to the
+            length of the training so far: 0.1 is a tenth. It must be above 0 and below 0.289, the
+            length of the plain mean. Several lengths make several averages.
         out: The folder to write the averages to; by default RUN/averages.
 
     Returns:
@@ -107,7 +107,7 @@ def _lengths(length: float | Iterable[float]) -> list[float]:
 
 
 def _snapshots(folder: Path) -> tuple[Path, list[Path]]:
-    """Return a run's newest checkpoint and its snapshots, by rising step."""
+    """Return a run's newest checkpoint, and its snapshots in the order of their steps."""
     newest = checkpoint.newest(folder / "checkpoints", warnings.warn)
     if newest is None:
         raise UserError(f"{folder} has no checkpoint: give a run that was trained with `snapshots`")
@@ -136,7 +136,7 @@ def _write(place: Path, newest: Path, tensors: dict[str, Tensor], length: float,
 
 
 def _whole(folder: Path) -> Iterator[Path]:
-    """Yield the whole snapshots of a run by rising step, and warn of damaged ones."""
+    """Yield the undamaged snapshots of a run in the order of their steps; warn of damaged ones."""
     for snapshot in checkpoint.listed(folder):
         try:
             checkpoint.verify(snapshot)

@@ -29,12 +29,12 @@ MAY_CHANGE = {"data.data", "data.mode", "data.range", "train.images", *LOOKS, *I
 def in_words(
     changes: Changes, now: Configuration, step: int, were: int | None = None, are: int | None = None
 ) -> str:
-    """Describe what has changed at a resume after ``step`` steps; "" if nothing has.
+    """Describe the changes on resuming after ``step`` steps; "" if there are none.
 
     ``were`` and ``are`` are the numbers of processes that share a batch.
 
-    With another number of ``images`` the learning rate follows the new length from here on. The
-    result is exact unless the steps so far would have had another learning rate.
+    If ``images`` changes, the learning rate follows the new length from here on. The result equals
+    that of an uninterrupted training unless earlier steps would have had another learning rate.
     """
     said = [f"{place.split('.')[-1]} {was} -> {is_}" for place, (was, is_) in changes.items()]
     why = [reason for place, reason in INEXACT.items() if place in changes]

@@ -1,4 +1,4 @@
-"""The training of a diffusion model, in pixels or in latents: they differ in the codec only."""
+"""The training of a diffusion model, in pixels or in latents; only the codec differs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class DiffusionJob(Job):
     Args:
         experiment: The configuration.
         device: Where to train.
-        found: The checkpoint to resume from, whose codec is used again; None starts a new training.
+        found: The checkpoint to resume from, with its codec; None starts a new training.
     """
 
     experiment: Experiment
@@ -135,7 +135,7 @@ class DiffusionJob(Job):
     def task(
         self, schedule: Schedule, shape: tuple[int, ...], conditions: Sequence[Condition]
     ) -> Task:
-        """Return what is minimised; the schedule's tables are on the device of the training."""
+        """Return the training objective, with the schedule on the training's device."""
         objective, noise = self.experiment.objective, self.experiment.noise
         dtype = compute_dtype(self.experiment.precision, schedule.alpha.device)
         if isinstance(objective, DistillationConfig):
@@ -169,7 +169,7 @@ class DiffusionJob(Job):
         return Examples(x0, condition, numbers)
 
     def _conditions(self, index: Rows) -> dict[str, Tensor]:
-        """Return the conditions of some rows of the data by name, as the network gets them."""
+        """Return the conditions of some rows of the data, by name, for the network."""
         return {
             each.name: each.encoded(
                 self.data.labels[index]
@@ -185,7 +185,7 @@ class DiffusionJob(Job):
     def sheet(self, follow: Callable[[int, int], None]) -> Image:
         """Draw 8 samples of each of up to ten classes, or 64 samples of a model without classes.
 
-        A model that has other conditions draws 64 samples with those of training images.
+        A model with other conditions draws 64 samples with the conditions of training images.
         """
         classes = () if self.pipe.conditions else self.pipe.classes
         labels = [k for k in range(min(len(classes), 10)) for _ in range(8)] or None
@@ -224,7 +224,7 @@ def _codec(
 ) -> tuple[Codec, PreparedLatents | None]:
     """Return the codec, and the latents of the data; None for a model of pixels.
 
-    Raises UserError if the latents hardly vary, or are not of about zero mean and unit variance.
+    Raises UserError if the latents hardly vary, or do not have about zero mean and unit variance.
     """
     c = experiment.codec
     if not c.vae:
@@ -261,7 +261,7 @@ def _codec(
 def _fitted(
     conditions: Sequence[Condition], shape: tuple[int, int, int], augmented: float
 ) -> tuple[Condition, ...]:
-    """Return the conditions of a network whose x has a shape (C, H, W).
+    """Fit the conditions to a network whose x has the shape (C, H, W).
 
     Raises UserError for an image that does not fit.
     """
@@ -276,7 +276,7 @@ def _fitted(
 
 
 def _spread(data: Prepared, conditions: Sequence[Condition]) -> Rows:
-    """Return the rows of the images whose conditions a checkpoint keeps: fewer of large ones."""
+    """Return the rows whose conditions a checkpoint keeps; fewer if the conditions are large."""
     size = sum(each.null(1).numel() for each in conditions)
     count = min(len(data), EXAMPLES, max(64, NUMBERS // size))
     return np.sort(np.random.default_rng(0).permutation(len(data))[:count])

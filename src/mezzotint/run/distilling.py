@@ -1,4 +1,4 @@
-"""The configuration of a student, which is distilled from a teacher, and its task."""
+"""The configuration and the task of a student that is distilled from a teacher."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ EVERY = ("log_every", "sample_every", "save_every", "evaluate_every")  # interva
 
 
 def begin(teacher: str | PathLike[str], out: Any, resume: Any, fields: Mapping[str, Any]) -> Start:
-    """Return what a distillation starts from: the default student, or the run that it resumes.
+    """Return the start of a distillation: the default student, or the run to resume.
 
-    Raises UserError for a model that cannot be distilled, and for a run with another teacher.
+    Raises UserError if the model cannot be distilled, or the run has another teacher.
     """
     base = made_for(student(teacher), fields)
     new = start(base, out, resume)
@@ -82,9 +82,9 @@ def student(teacher: str | PathLike[str]) -> Experiment:
 
 
 def made_for(base: Experiment, fields: Mapping[str, Any]) -> Experiment:
-    """Return a student's configuration whose sampling suits its method and calls.
+    """Return a student's configuration with sampling settings that suit its method and calls.
 
-    ``fields`` are what a caller wants to change in it.
+    ``fields`` are the changes that the caller requests.
     """
     own = {name: fields[name] for name in ("calls", "method") if name in fields}
     objective: Any = (base := changed(base, own)).objective
@@ -92,12 +92,12 @@ def made_for(base: Experiment, fields: Mapping[str, Any]) -> Experiment:
 
 
 def _without_dropout(net: Any) -> Any:
-    """Return a network's shape without dropout, with which it would not agree with itself."""
+    """Return a network's shape without dropout, which would make its outputs inconsistent."""
     return replace(net, dropout=0.0) if hasattr(net, "dropout") else net
 
 
 def _shorter(train: configuration.TrainConfig) -> configuration.TrainConfig:
-    """Return the training of a student, from that of its teacher."""
+    """Derive the training of a student from that of its teacher."""
     images = max(train.images // SHARE, train.batch)
     return replace(
         train,
@@ -112,7 +112,7 @@ def _shorter(train: configuration.TrainConfig) -> configuration.TrainConfig:
 
 
 def _configuration(folder: Path) -> Path:
-    """Return the config.json of a run or a checkpoint."""
+    """Read the config.json of a run or a checkpoint."""
     path = folder / "config.json"
     if (folder / "checkpoints").is_dir() or (folder / checkpoint.MANIFEST).exists():
         if path.exists():
@@ -137,7 +137,7 @@ def check_data(
     classes: tuple[str, ...],
     others: tuple[Condition, ...],
 ) -> None:
-    """Raise UserError unless the data is what a teacher was trained on, in shape and conditions."""
+    """Raise UserError unless the shape and conditions of the data are those of the teacher."""
     if shape != teacher.shape:
         ours, theirs = ("x".join(map(str, each)) for each in (shape[::-1], teacher.shape[::-1]))
         raise UserError(
@@ -167,7 +167,7 @@ def task_of(
 ) -> Distillation:
     """Return the task of a distillation.
 
-    Raises UserError for a method that draws the condition itself, if that is more than a class.
+    Raises UserError if the method draws conditions itself and there are others than the class.
     """
     if teacher.conditions and objective.method == "trajectory":
         raise UserError(

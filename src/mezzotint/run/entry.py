@@ -43,7 +43,7 @@ def train(
 
     ```python
     pipe = mz.train("cifar10-ddpm-small", data=data, out="runs/mine", images=200_000, lr=5e-4)
-    pipe = mz.train(out="runs/mine", resume=True, images=400_000)   # go on, for longer
+    pipe = mz.train(out="runs/mine", resume=True, images=400_000)   # resume it for longer
     ```
 
     Args:
@@ -94,37 +94,36 @@ def training(
     the process does not shrink when the training ends.
 
     Args:
-        recipe: The name of a recipe, or a configuration. With ``resume=True`` you can leave it out:
-            the run's config.json has the whole configuration.
-        data: A data set from `prepare`, or a name or path that `prepare` takes; None takes the
+        recipe: The name of a recipe, or a configuration. It may be left out with ``resume=True``,
+            because config.json has the whole configuration.
+        data: A data set from `prepare`, or a name or path that `prepare` takes; None means the
             recipe's own.
-        net: Your own network in place of the recipe's. Give an nn.Module, whose weights the
-            training starts from; or a class, a `functools.partial` or a function that returns a
-            module when it is called without arguments. Its ``forward(x, t, condition)`` takes x (B,
-            C, H, W), t (B,) float from 0 to T - 1, and condition (B,) int64, which holds the
-            classes 0 to K - 1 and K for the null class, or None in a model without classes. It
-            returns a prediction of x's shape. To resume or load the run in another process, pass
-            the network again. Or give a UNetConfig, a DiTConfig or, for an autoencoder, a
-            VAEConfig.
+        net: Your own network instead of the recipe's. Give an nn.Module, with the initial weights;
+            or a class, a `functools.partial` or a function that returns a module when it is called
+            without arguments. Its ``forward(x, t, condition)`` takes x (B, C, H, W), t (B,) float
+            from 0 to T - 1, and condition (B,) int64, which holds the classes 0 to K - 1 and K for
+            the null class, or None in a model without classes. It returns a prediction of x's
+            shape. To resume or load the run in another process, pass the network again. Or give a
+            UNetConfig, a DiTConfig or, for an autoencoder, a VAEConfig.
         out: The run's folder; None is ``runs/RECIPE``.
         resume: Whether to continue from the newest checkpoint in ``out``, if there is one, with the
-            fields of that run. You may change ``images``, ``accumulate``, ``precision``, the place
-            of the data, the intervals, and the settings for sampling. If the result will then not
-            equal that of an uninterrupted training to the bit, the first note says so.
+            fields of that run. You may change ``images``, ``accumulate``, ``precision``, the path
+            of the data, the intervals, and the settings for sampling. If the result will then
+            differ from that of an uninterrupted training, the first note says so.
         track: "wandb" or "tensorboard": the tracker to copy the run's log to.
-        **fields: Fields of the recipe to change, by the names of the command line's flags: images,
-            batch, lr, schedule, prediction, channels, steps, guidance, size, flip, init (a model
-            to begin with: its network is used, and its averaged weights where they fit) ... Fewer
-            ``images`` than the recipe has shorten ``warmup`` and ``ema_halflife`` in proportion,
-            unless those are given.
+        **fields: Fields of the recipe to change, with the names of the flags: images, batch, lr,
+            schedule, prediction, channels, steps, guidance, size, flip, init (a model to start
+            from, whose network and fitting averaged weights are used) ... If ``images`` is below
+            the recipe's, ``warmup`` and ``ema_halflife`` are shortened in proportion unless they
+            are given.
 
     Yields:
         The progress of the training, before the first step and after each.
 
     Raises:
-        UserError: If the recipe or a field does not exist (the message offers the nearest), a value
-            has a wrong type or is out of range, ``out`` holds another run, the data does not fit,
-            or the network cannot be used.
+        UserError: If the recipe or a field does not exist (the message suggests similar names), a
+            value has a wrong type or is out of range, ``out`` holds another run, the data does not
+            fit, or the network cannot be used.
         Interrupted: If SIGINT (Ctrl-C) or SIGTERM stopped the training.
     """
     begun = start(recipe, out, resume)
@@ -144,9 +143,9 @@ def distil(
 ) -> Pipeline:
     """Distil a model: train a student of the same network that makes an image in 1 to 4 calls.
 
-    The guidance of the teacher becomes a part of the student, so that a call is one evaluation of
-    the network. The student begins with the teacher's weights. It is a run like any other, in a
-    folder, and it can be resumed.
+    The student learns the guided output of the teacher, so each call is one evaluation of the
+    network. The student starts from the teacher's weights. It is trained in an ordinary run folder
+    and can be resumed.
 
     ```python
     fast = mz.distil("runs/glyphs-ldm", calls=2, out="runs/glyphs-fast")
@@ -155,14 +154,14 @@ def distil(
 
     Args:
         teacher: The model to distil: a run, a checkpoint of one, or the name of a shipped model.
-        data: As for `train`; None takes the data that the teacher was trained on.
-        out: The run's folder; None is ``runs/RECIPE-few``, after the teacher's recipe.
+        data: As for `train`; None means the teacher's training set.
+        out: The run's folder; None is ``runs/RECIPE-few``, where RECIPE is the teacher's.
         resume: As for `train`.
         track: As for `train`.
         progress: As for `train`.
         **fields: Fields to change: those of `DistillationConfig` (method, calls, scale,
             teacher_steps) and of any training (images, batch, lr ...). ``scale`` is the guidance
-            scale of the teacher, by default what it is sampled with.
+            scale of the teacher, by default that of its sampling settings.
 
     Returns:
         The student with its averaged weights.

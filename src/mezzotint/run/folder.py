@@ -1,4 +1,4 @@
-"""A run's folder: whether a training may start or resume there, and its lock."""
+"""A run's folder: checks that a training may start or resume there, and the lock."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ OURS = (".config.", ".lock")  # names that a run which never began may have left
 def check_folder(folder: Path, resume: bool) -> None:
     """Raise UserError unless a training may begin in a folder, or resume the run that it holds.
 
-    A run that has saved checkpoints which are not there is left alone: they may be on a disk that
-    is not mounted, and beginning anew would remove the rest of the run. One that was stopped before
-    its first checkpoint begins anew.
+    If a run has saved checkpoints that are missing now, it is refused: they may be on a disk that
+    is not mounted, and starting again would remove the rest of the run. A run that was stopped
+    before its first checkpoint starts again.
     """
     if not (folder / "config.json").exists():
         if folder.exists() and not (folder.is_dir() and all(map(_ours, os.listdir(folder)))):
@@ -58,17 +58,17 @@ def check_folder(folder: Path, resume: bool) -> None:
     if (rows := read_log(folder / "log.jsonl")) and not _nothing_saved(folder):
         raise UserError(
             f"{folder} was trained to step {rows[-1]['step']}, and {saved} holds no checkpoint: "
-            f"restore it, or to begin anew remove {folder} or choose another `out`"
+            f"restore it, or to start again remove {folder} or choose another `out`"
         )
 
 
 def note_saved(folder: Path, saved: bool) -> None:
-    """Note beside the checkpoints whether a run has saved any, for when they are out of reach."""
+    """Record beside the checkpoints whether a run has saved any; they may become unreachable."""
     replace_file(folder / SAVED, "1" if saved else "0")
 
 
 def _nothing_saved(folder: Path) -> bool:
-    """Whether a run says that it has saved no checkpoint; earlier versions say nothing."""
+    """Return whether a run records that it has saved no checkpoint; old runs record nothing."""
     try:
         return (folder / SAVED).read_bytes() == b"0"
     except OSError:
@@ -78,7 +78,7 @@ def _nothing_saved(folder: Path) -> bool:
 def differing(experiment: Configuration, folder: Path, found: Path) -> Changes:
     """Return the settings in which a training differs from the checkpoint that it resumes.
 
-    Raises UserError where one differs that may not change.
+    Raises UserError if a setting differs that may not change.
     """
     begun = configuration.read(found / "config.json", folder)
     begun = _same_network(folder, begun, experiment)
@@ -104,7 +104,7 @@ def check_run(experiment: Configuration, folder: Path) -> None:
 
 
 def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Configuration:
-    """Return a run's configuration, with the record of the user's own network as it is now.
+    """Return a run's configuration, with the current record of the user's own network.
 
     Warns if the code of that network has changed. Raises UserError if only one of the two
     configurations has a network of the user's own.
@@ -122,7 +122,7 @@ def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Con
 
 
 def forget(folder: Path) -> None:
-    """Remove what a training left behind that was stopped before its first checkpoint."""
+    """Remove the files of a training that was stopped before its first checkpoint."""
     for left in (*checkpoint.listed(folder / "averages"), folder / "checkpoints" / BEST):
         shutil.rmtree(left, ignore_errors=True)
     for grid in (folder / "samples").glob("*.png"):
@@ -131,7 +131,7 @@ def forget(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Create a run's folder, and lock it so that no second process trains there.
+    """Create a run's folder, and lock it against a second training.
 
     Raises UserError if another process does, and Unwritable if the folder cannot be written.
     """
@@ -150,7 +150,8 @@ def locked(folder: Path) -> Iterator[None]:
                 ) from None
             except OSError as error:  # a file system without locks
                 warnings.warn(
-                    f"{folder} cannot be locked ({error.strerror}): do not train in it twice",
+                    f"{folder} cannot be locked ({error.strerror}): do not train there with two "
+                    "processes",
                     stacklevel=3,
                 )
         yield
@@ -161,19 +162,19 @@ def _ours(name: str) -> bool:
 
 
 def processes(found: Path) -> int | None:
-    """Return how many processes shared a batch when a checkpoint was written, if it is known."""
+    """Return how many processes shared a batch when a checkpoint was written, if known."""
     count: int | None = codecs.facts(found).get("processes")
     return count
 
 
 def check_data(found: Path, facts: dict[str, Any], data: Prepared) -> None:
-    """Raise UserError if data, with its facts, is not what a checkpoint was trained on."""
+    """Raise UserError if the facts of the data differ from those of a checkpoint's training set."""
     state = codecs.facts(found, "data", "classes")
     then, classes = state["data"], len(state["classes"])
     if order := reordered(state["classes"], facts["classes"]):
         raise UserError(
-            f"{found}: {order}: train anew with another `out`, or go on with the mezzotint that "
-            "began it"
+            f"{found}: {order}: train anew with another `out`, or continue with the version of "
+            "mezzotint that began it"
         )
     if classes != len(facts["classes"]):
         raise UserError(
@@ -188,10 +189,10 @@ def check_data(found: Path, facts: dict[str, Any], data: Prepared) -> None:
         )
     if then != facts["data"] and is_same(data, then):  # of a network without classes
         raise UserError(
-            f"{found} was trained on this data when its class folders were sorted letter by letter "
-            "(1, 10, 2), and they are now sorted by number (1, 2, 10), so that its images come in "
-            "another order: train anew with another `out`, or go on with the mezzotint that began "
-            "it"
+            f"{found} was trained on this data when its class folders were sorted as text (1, 10, "
+            "2), and they are now sorted by number (1, 2, 10), so that its images come in "
+            "another order: train anew with another `out`, or continue with the version of "
+            "mezzotint that began it"
         )
     if then != facts["data"]:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The model that a diffusion training begins with: its network, and the weights that fit."""
+"""The initial model of a diffusion training: its network, and the weights that fit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from mezzotint.storage import checkpoint
 
 
 def network_of(init: str, folder: Path) -> NetConfig:
-    """Return the configuration of the network of a model; a run that has begun has it already.
+    """Return the configuration of a model's network; a run that has begun has it already.
 
     Raises UserError as `load` does.
     """
@@ -44,9 +44,9 @@ def network_of(init: str, folder: Path) -> NetConfig:
 
 
 def scaled_as(conditions: Sequence[Condition], init: str) -> tuple[Condition, ...]:
-    """Return conditions whose numbers are standardised as in the model ``init``, by their names.
+    """Return conditions whose numbers are standardised as those of the same name in ``init``.
 
-    The weights that are taken from it expect that.
+    The weights that are copied from ``init`` expect this.
     """
     theirs = {each.name: each for each in _loaded(init).conditions}
 
@@ -63,13 +63,13 @@ def scaled_as(conditions: Sequence[Condition], init: str) -> tuple[Condition, ..
 def take_weights(
     net: Network, experiment: Experiment, conditions: Sequence[Condition]
 ) -> tuple[str, list[str]]:
-    """Give a network the averaged weights of the model ``experiment.init``, where they fit.
+    """Copy the averaged weights of the model ``experiment.init`` into a network where they fit.
 
     A weight fits if the model has one of that name and shape. The embeddings of classes and other
-    labels are taken row by row, by their names. Other weights stay as they are.
+    labels are copied row by row, by their names. Other weights are kept.
 
     Returns:
-        What was taken and what begins anew, in words, and the names of the weights that begin anew.
+        A description of the copied and the new weights, and the names of the new ones.
 
     Raises:
         UserError: If nothing fits, or the model has another schedule, prediction or codec.
@@ -102,10 +102,10 @@ def take_weights(
 
 
 def freeze(net: Network, patterns: Sequence[str], anew: Sequence[str]) -> None:
-    """Let the weights whose names match one of the patterns keep their values.
+    """Freeze the weights whose names match one of the patterns.
 
-    Raises UserError for a pattern that matches no weight, or one that begins ``anew``, and if no
-    weight is left to train.
+    Raises UserError if a pattern matches no weight, or a weight in ``anew``, and if no weight is
+    left to train.
     """
     names = dict(net.named_parameters())
     for pattern in patterns:
@@ -118,8 +118,8 @@ def freeze(net: Network, patterns: Sequence[str], anew: Sequence[str]) -> None:
             )
         if wrong := [name for name in found if name in anew]:
             raise UserError(
-                f"`freeze` has {pattern!r}, which matches {wrong[0]}, and that begins at random: "
-                "freeze what fits the model that `init` names"
+                f"`freeze` has {pattern!r}, which matches {wrong[0]}, a weight with random values: "
+                "freeze only weights that fit the model in `init`"
             )
         for name in found:
             names[name].requires_grad_(False)
@@ -132,7 +132,7 @@ def _loaded(init: str) -> Pipeline:
 
 
 def _labels(condition: Condition) -> tuple[str, ...]:
-    """Return the names of a condition's rows, of which there is one more for the null."""
+    """Return the names of the rows of a condition; the null has a further row."""
     if isinstance(condition, ClassCondition):
         return condition.classes
     return condition.tags if isinstance(condition, TagsCondition) else ()
@@ -141,7 +141,7 @@ def _labels(condition: Condition) -> tuple[str, ...]:
 def _rows(
     ours: Tensor, theirs: Tensor, classes: Sequence[str], known: Sequence[str]
 ) -> tuple[Tensor, list[str]]:
-    """Return the rows of the classes and of the null, and the classes whose row is new."""
+    """Return the row of each class and of the null, and the classes whose row is new."""
     rows, place = ours.clone(), {nfc(name): k for k, name in enumerate(known)}
     new = [name for name in classes if nfc(name) not in place]
     for k, name in enumerate(classes):
@@ -181,7 +181,7 @@ def _same(a: Schedule, b: Schedule) -> bool:
 
 
 def _advice(pipe: Pipeline) -> str:
-    """Return what to pass for a model's schedule."""
+    """Return the arguments that give a model's schedule."""
     length = len(pipe.schedule)
     for name in SCHEDULES:
         if _same(pipe.schedule, SCHEDULES[name](length)):

@@ -1,4 +1,4 @@
-"""The interface between a run and what it trains."""
+"""The interface between a run and the model that it trains."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Tensors: TypeAlias = dict[str, dict[str, Tensor]]
 class Job(ABC):
     """A diffusion model or an autoencoder in training, with its data and its state.
 
-    ``facts`` describe the data that the model was trained on; every checkpoint holds them.
+    ``facts`` describe the training set; every checkpoint stores them.
     """
 
     experiment: Configuration
@@ -42,7 +42,7 @@ class Job(ABC):
 
     @abstractmethod
     def batch(self, start: int, count: int, u: Tensor) -> Examples:
-        """Return the training samples from number ``start`` on; see `trainer.loop.Batch`."""
+        """Return training samples, beginning with number ``start``; see `trainer.loop.Batch`."""
 
     @abstractmethod
     def finished(self) -> tuple[dict[str, Any], Tensors]:
@@ -54,20 +54,20 @@ class Job(ABC):
 
     @abstractmethod
     def measure(self) -> Measure:
-        """Return what `distance` is measured with."""
+        """Return the feature network and reference for `distance`."""
 
     @abstractmethod
     def distance(
         self, measure: Measure, folder: Path, share: Share, follow: Follow
     ) -> list[Figure]:
-        """Return the Frechet distance of the averaged weights' images, in the first process only.
+        """Return the Frechet distance of images of the averaged weights, in the first process only.
 
         ``folder`` keeps the images until they are measured.
         """
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type that the networks compute in."""
+        """The type in which the networks compute."""
         return compute_dtype(self.experiment.precision, self.device)
 
     @property
@@ -87,9 +87,9 @@ def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
 def begin(config: TrainConfig, net: Network, task: Task) -> TrainState:
     """Return the state before the first step.
 
-    The network is compiled if the whole training is long enough to pay for it. What is left of a
-    resumed training does not count, because it must equal an uninterrupted one. It is compiled
-    first, because averages and moments take the layout of its weights.
+    The network is compiled if the whole training is long enough to repay it. The remaining part of
+    a resumed training does not matter, because its result must equal that of an uninterrupted one.
+    Compilation comes first, because averages and moments copy the memory layout of the weights.
     """
     net.compile_for(config.steps)
     ema = averaged(net, config.batch, config.ema_halflife)

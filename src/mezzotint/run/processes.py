@@ -1,4 +1,4 @@
-"""The processes that torchrun starts: joining them, and what one does when another has died."""
+"""The processes of torchrun: how they join, and detect that another process has died."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ GONE = ("connection closed by peer", "connection reset by peer", "broken pipe", 
 
 
 class Died(UserError):
-    """Another process of this training has died."""
+    """Raised if another process of this training has died."""
 
 
 def joined() -> Accelerator:
-    """Return this process among those that share a training.
+    """Join the processes that share a training, and return this one's accelerator.
 
-    They stay joined until they end, so that one process can train several times.
+    The processes stay joined until they end, so they can train several times.
     """
     from accelerate import (  # imported late: takes a second
         Accelerator,
@@ -54,7 +54,7 @@ def joined() -> Accelerator:
 
 @cache
 def _part_at_exit() -> None:
-    """Leave the other processes when this one ends, once however often it trains."""
+    """Register, only once, that this process leaves the group when it ends."""
 
     def part() -> None:
         if torch.distributed.is_initialized():
@@ -65,7 +65,7 @@ def _part_at_exit() -> None:
 
 @contextmanager
 def watched(accelerator: Accelerator) -> Iterator[None]:
-    """A block in which the death of another process is raised as `Died`."""
+    """Run a block in which the death of another process raises `Died`."""
     try:
         yield
     except RuntimeError as error:

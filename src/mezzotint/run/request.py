@@ -23,7 +23,7 @@ Recipe: TypeAlias = str | Configuration | None
 
 @dataclass(frozen=True)
 class Start:
-    """What a training starts from.
+    """The start of a training.
 
     Attributes:
         base: The configuration before any field is changed.
@@ -37,10 +37,10 @@ class Start:
 
 
 def start(recipe: Recipe, out: Any, resume: Any) -> Start:
-    """Return what a training starts from: a recipe, or the run that it resumes.
+    """Return the start of a training: a recipe, or the run to resume.
 
-    A run that is resumed by its folder only, or by a recipe's name, continues with its own
-    config.json. A configuration is taken as it is.
+    A run that is named by its folder only, or with a recipe's name, is resumed with its own
+    config.json. A configuration is used unchanged.
 
     Raises:
         UserError: If there is no such recipe, the folder holds a run of another recipe, or the
@@ -87,8 +87,8 @@ def requested(
     """Return the configuration that the arguments of `training` describe, and a note about it.
 
     A new training with fewer images than its recipe gets a shorter warm-up and half-life
-    (`shortened`); the note says so. A training that begins with a model has that model's network,
-    in which ``fields`` are changed.
+    (`shortened`); the note says so. A training that starts from a model has that model's network,
+    changed by ``fields``.
 
     Raises:
         UserError: If there is no such field, or a value is not allowed.
@@ -116,7 +116,7 @@ def _with_net(experiment: Configuration, net: Any) -> Configuration:
 
 
 def _data(experiment: Configuration, data: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that say which data to train on."""
+    """Return the fields that describe the data to train on."""
     if data is None:
         return {}
     if isinstance(data, str | PathLike):
@@ -128,7 +128,8 @@ def _data(experiment: Configuration, data: Any, fields: Mapping[str, Any]) -> di
         )
     if not data.source:
         raise UserError(
-            "`data` is a part of a data set, which no run could find again: pass all of it"
+            "`data` is a part of a data set, and a run can find only whole ones again: pass the "
+            "whole data set"
         )
     if data.split != "train":
         raise UserError(

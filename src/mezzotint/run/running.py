@@ -41,16 +41,17 @@ def run(
     """Train an experiment in a folder; yield before the first step and after each.
 
     Processes started by torchrun share each batch. On SIGINT, SIGTERM or SIGHUP the current step is
-    finished and saved, and Interrupted is raised. Where another process dies, the last step that
-    all have made is saved, and Died, a UserError, is raised.
+    finished and saved, and Interrupted is raised. If another process dies, the last step that all
+    processes finished is saved, and Died (a UserError) is raised.
 
     Args:
-        experiment: What to train, and how.
+        experiment: The configuration of the training.
         folder: The run's folder.
         resume: Whether to continue from the newest whole checkpoint in the folder. On a CPU, with
-            as many processes, the result is the same to the bit as without the interruption.
+            the same number of processes, the result is bit for bit the same as without the
+            interruption.
         save_when_left: Whether to write a checkpoint if the generator is closed early.
-        note: What else the first note should say.
+        note: Text to add to the first note.
 
     Raises:
         UserError: If the folder holds another run or is in use, or the data does not fit the
@@ -91,12 +92,12 @@ def run(
 
 @dataclass(frozen=True)
 class _Start:
-    """Where a training begins.
+    """The beginning of a training.
 
     Attributes:
-        job: What is trained, as it was saved.
-        found: The checkpoint that it resumes from.
-        changes: What has changed since, in words.
+        job: The job with its restored state.
+        found: The checkpoint from which it resumes.
+        changes: A description of the changes since.
     """
 
     job: Job
@@ -131,14 +132,14 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
 
 
 def _safe(folder: Path) -> str:
-    """Say what is safe after a write has failed, and how to go on."""
+    """Describe what is safe after a write has failed, and how to continue."""
     if not (found := checkpoint.listed(folder / "checkpoints")):
         return f", remove {folder} and begin again: nothing was saved yet"
     return f", and go on with `resume=True` from {found[-1].name}, which is whole"
 
 
 def _understood(job: Job) -> str:
-    """Return what was understood of the data, and what sides the network works on."""
+    """Describe the data as it was prepared, and the sides on which the network works."""
     (_, *sides), factor = job.facts["shape"], job.experiment.net.factor
     whole = [-(-side // factor) * factor for side in sides]
     said = [f"data: {understood(job.data)}"]
@@ -150,7 +151,7 @@ def _understood(job: Job) -> str:
 
 
 def _begun(job: Job, folder: Path, found: Path | None) -> str:
-    """Return a note that says how the training begins."""
+    """Return a note about the beginning of the training."""
     note = f"resumed from {found}" if found else f"started in {folder}"
     if job.beginning and not found:
         note += f"; {job.beginning}"

@@ -1,4 +1,4 @@
-"""The state of a training, written to a checkpoint and read back."""
+"""Write the state of a training to a checkpoint, and read it back."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def save(
         state: Everything that training changes.
         folder: The run's folder of checkpoints.
         config: The content of config.json.
-        facts: What describes the data that the model is trained on.
+        facts: The facts about the training set.
         keep: How many checkpoints to keep.
-        more: What a finished model needs besides, a file for each name.
+        more: Further tensors that a finished model needs, one file for each name.
 
     Raises:
         UserError: If a figure of the last steps is not finite; nothing is written then.
@@ -66,8 +66,8 @@ def snapshot(state: TrainState, folder: Path) -> Path:
 def restore(state: TrainState, folder: Path) -> None:
     """Restore a state from a checkpoint.
 
-    Raises Damaged unless the checkpoint holds such a state, and UserError if a user's own network
-    is not the one that was saved.
+    Raises Damaged if the checkpoint does not hold such a state, and UserError if a user's own
+    network is not the saved one.
     """
     said = codecs.facts(folder, "step", "pending")
     if folder.name != f"step-{said['step']}":
@@ -85,7 +85,7 @@ def restore(state: TrainState, folder: Path) -> None:
 
 
 def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
-    """Describe what is wrong with the optimizer's part of a checkpoint; None if nothing is."""
+    """Describe the fault of the optimizer's part of a checkpoint; None if it is correct."""
     shapes: dict[str, torch.Size] = {}
     first = 0
     for group in state.optimizer.param_groups:
@@ -106,9 +106,9 @@ def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
 
 @torch.no_grad()
 def _kept(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, bool]:
-    """Return the names of what an optimizer keeps for a weight, and whether each is a scalar.
+    """Return the names of the values that an optimizer keeps for a weight; True for scalars.
 
-    It steps the smallest weight of the group, and takes the step back.
+    To find them, it makes a step with the smallest weight of the group, and undoes it.
     """
     weight = min(group["params"], key=Tensor.numel)
     before, weight.grad = weight.clone(), torch.zeros_like(weight)

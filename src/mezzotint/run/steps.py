@@ -1,4 +1,4 @@
-"""What happens after each step of a training: log, checkpoints, image grids, figures."""
+"""The work after each step of a training: log, checkpoints, image grids, figures."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Progress:
     Attributes:
         images: Images seen so far.
         total: Images of the whole training.
-        loss: The last logged loss, a mean over the log interval; NaN before the first.
-        note: What else happened, for a reader.
+        loss: The last logged loss, a mean over the log interval; NaN before the first one.
+        note: A message about other events.
         row: The last row of log.jsonl: step, loss, grad_norm, lr, images_per_second ...
         figure: The last figure measured in training, as in log.jsonl: name, value, low, high,
-            samples ...; empty before the first.
+            samples ...; empty before the first one.
     """
 
     images: int
@@ -72,10 +72,11 @@ class Steps:
                 self.curve = Curve(job, folder)
 
     def __iter__(self) -> Iterator[Progress]:
-        """Train; yield after each step and after everything else that takes time.
+        """Train; yield after each step and after all other work that takes time.
 
-        Raises Interrupted after SIGINT, SIGTERM or SIGHUP, when the step is finished and saved, and
-        Died where another process has died, when the last step that all have made is saved.
+        Raises Interrupted after SIGINT, SIGTERM or SIGHUP, once the step is finished and saved.
+        Raises Died if another process has died, once the last step that all processes finished is
+        saved.
         """
         with Stop(self.accelerator) as stop:  # until all is saved: torchrun signals the survivors
             try:
@@ -114,10 +115,10 @@ class Steps:
             self._saved()
 
     def _rescue(self) -> str:
-        """Save the current state when another process has died; return what to do, for a message.
+        """Save the current state after another process has died; return advice for the message.
 
-        The first process saves. Where it is the one that died, its lock of the folder is free, and
-        whichever other takes it saves, with the row of the log that the first has not written.
+        The first process saves. If it has died, its lock on the folder is free; the process that
+        takes the lock then saves, and writes the row of the log that is missing.
         """
         if not self.state.step:
             return " before the first step: start it again"
@@ -138,7 +139,7 @@ class Steps:
         return train(self.accelerator, *learned, self.job.batch, config, state.step)
 
     def _count(self, now: Step, clock: float) -> None:
-        """Record a step that began when the clock showed ``clock``; log if that is due."""
+        """Record a step that began at the time ``clock``; write to the log if it is due."""
         state = self.state
         state.step = now.step
         for average in state.averages.values():
@@ -182,7 +183,7 @@ class Steps:
         return self.state.step * self.experiment.train.batch
 
     def _due(self, every: int) -> bool:
-        """Whether this step ends an interval of ``every`` images, or the training."""
+        """Return whether this step ends an interval of ``every`` images, or the training."""
         step, size = self.state.step, self.experiment.train.batch
         last = step == self.experiment.train.steps
         return last or step * size // every > (step - 1) * size // every
@@ -219,8 +220,8 @@ class Steps:
 def _begun(steps: Iterator[Step], stop: Stop) -> Iterator[Step]:
     """Yield the steps; raise Interrupted if the first one fails after a signal.
 
-    The Ctrl-C of a terminal reaches the compiler too, which the first step waits for. Nothing was
-    learned by then, so nothing is lost.
+    The first step waits for the compiler, which a terminal's Ctrl-C stops too. Nothing has been
+    learned before the first step, so nothing is lost.
     """
     try:
         first = next(steps, None)

@@ -1,4 +1,4 @@
-"""Ending a training cleanly on a signal."""
+"""End a training cleanly on a signal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIGNALS = [
 class Stop:
     """A context in which SIGINT, SIGTERM and SIGHUP only set a flag, on which all processes agree.
 
-    A SIGHUP that is ignored stays so, for that is what nohup asks for.
+    A SIGHUP that is ignored, as under nohup, stays ignored.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
@@ -46,7 +46,7 @@ class Stop:
             signal.signal(number, handler)
 
     def number(self) -> int:
-        """Return the signal that any process has caught, or 0.
+        """Return the number of a signal that any process has caught, or 0.
 
         All processes must call this at the same step.
         """

@@ -32,16 +32,16 @@ Values: TypeAlias = dict[str, float | Path]  # points of curves by name, and fil
 
 
 class Tracker(Protocol):
-    """Where a copy goes. It may raise any exception: that ends the copy, not the training."""
+    """The destination of a copy. Any exception that it raises ends the copy, not the training."""
 
     def begin(self, folder: Path, run_id: str, config: dict[str, Any], sent: int) -> int:
-        """Begin the copy of a run or continue it; return the number of the first row not received.
+        """Begin or continue the copy of a run; return the number of the first row not received.
 
         ``sent`` is the number of the first row that was not sent.
         """
 
     def log(self, number: int, images: int, values: Values) -> None:
-        """Add values after so many images seen; ``number`` counts the rows from 1."""
+        """Add values at a number of images seen; ``number`` counts the rows from 1."""
 
     def end(self, report: Path | None) -> None:
         """Send the report, if there is one, and wait until everything has arrived."""
@@ -133,13 +133,13 @@ class Copy:
     """The copy of a run's log in one tracker.
 
     ``RUN/wandb.jsonl`` (or the file named after another tracker) holds the id of the tracker's run
-    and what has been sent.
+    and the rows that were sent.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Start a copy in a tracker of TRACKERS; raise UserError if its package is missing.
+        """Start a copy in one of TRACKERS; raise UserError if its package is missing.
 
-        A package that is there and cannot be imported is like a tracker that fails later.
+        If the package is installed but cannot be imported, that only ends the copy.
         """
         self.folder, self.name = folder, name
         self.log, self.grids = folder / "log.jsonl", folder / "samples"
@@ -157,7 +157,7 @@ class Copy:
             self._off(error)
 
     def follow(self, steps: Generator[T, None, None]) -> Generator[T, None, None]:
-        """Yield what `run` yields, and send what is new in the folder."""
+        """Yield the progress that `run` yields, and send new rows and grids of the folder."""
         yield next(steps)  # from here on the arguments are checked and the folder is locked
         try:
             for now in steps:
@@ -227,14 +227,14 @@ class Copy:
 
 
 def _is_sent(row: dict[str, Any]) -> bool:
-    """Whether a row says what was sent: curves, by name, at a number of images."""
+    """Return whether a row records sent values: curves, by name, at a number of images."""
     curves = row.get("curves")
     named = isinstance(curves, list) and all(isinstance(name, str) for name in curves)
     return named and type(row.get("images")) is int
 
 
 def _curves(row: dict[str, Any]) -> Values:
-    """Return the numbers of a row of the log; a measured figure with its interval."""
+    """Return the numbers of a row of the log; a figure includes its interval."""
     numbers: Values = {k: v for k, v in row.items() if isinstance(v, int | float) and k != "images"}
     if figure := row.get("figure"):
         name = figure["name"]

@@ -1,4 +1,4 @@
-"""Grids of images and figures that are made during a training."""
+"""Image grids and figures during a training."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def grid(folder: Path, images: int) -> Path:
-    """Return the path of a run's grid after so many images."""
+    """Return the path of a run's grid at a number of images seen."""
     return folder / "samples" / f"{images:09d}.png"
 
 
 def is_drawn(folder: Path, images: int) -> bool:
-    """Whether a run's grid after so many images is there, and whole."""
+    """Return whether a run's grid at a number of images seen exists and is complete."""
     try:
         with Image.open(regular(grid(folder, images)), formats=["PNG"]) as image:
             image.load()
@@ -41,7 +41,7 @@ def is_drawn(folder: Path, images: int) -> bool:
 def draw(job: Job, folder: Path, images: int, stop: Stop) -> str:
     """Draw images with the averaged weights, from the same noise or originals each time.
 
-    Returns a note with the grid's path, or one that says that a signal interrupted it.
+    Returns a note with the grid's path, or a note that a signal interrupted the drawing.
     """
 
     def follow(done: int, calls: int) -> None:
@@ -76,9 +76,9 @@ class Curve:
     def point(
         self, config: dict[str, Any], accelerator: Accelerator, stop: Stop
     ) -> tuple[dict[str, Any] | None, str]:
-        """Measure the averaged weights; return the log row, in the first process, and a note.
+        """Measure the averaged weights; return a note and, in the first process, the log row.
 
-        A signal caught by any process ends it early in all of them.
+        A signal that any process catches ends the measurement early in all of them.
         """
         agreed = False
 
@@ -134,5 +134,5 @@ def _how(config: dict[str, Any]) -> str:
 
 
 def _made(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what two figures of a run must share to be comparable; a resume may change it."""
+    """Return the facts that two comparable figures of a run share; a resume may change them."""
     return row["figure"]["name"], row["figure"]["samples"], row.get("how")

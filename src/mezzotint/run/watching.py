@@ -12,10 +12,10 @@ from mezzotint.run.steps import Progress
 
 
 def watch(steps: Iterator[Progress], what: str, shown: bool | None = None) -> None:
-    """Run a training under a bar, and print what happens in it.
+    """Run a training under a bar, and print its notes.
 
     Args:
-        steps: What `run` returned.
+        steps: The generator that `run` returned.
         what: The name of the bar.
         shown: See `TrainingBar`.
     """
@@ -44,7 +44,7 @@ class TrainingBar:
         self.stop()
 
     def on(self, what: str, now: Progress) -> None:
-        """Show the progress of the training of that name; another name starts another bar."""
+        """Show the progress of the training of that name; a new name starts a new bar."""
         if not self.bar or what != self.what:
             self.stop()
             self.bar, self.what = bar("images", Rate(), hidden=not self.shown), what

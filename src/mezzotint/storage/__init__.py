@@ -1,1 +1,1 @@
-"""Files on the disk: the cache, downloads from the hub, checkpoints, logs of JSON."""
+"""Files on the disk: the cache, downloads from the hub, checkpoints, JSON logs."""

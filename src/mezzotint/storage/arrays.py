@@ -1,4 +1,4 @@
-"""Images as they lie on the disk, (N, H, W, C), and as networks take them, (N, C, H, W)."""
+"""Arrays on the disk, and conversions between (N, H, W, C) and networks' (N, C, H, W)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SUMMED = 1 << 28
 
 
 def create(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
-    """Make a .npy file that is filled through a memory map, with room on the disk for all of it.
+    """Make a .npy file to fill through a memory map, with its whole space on the disk reserved.
 
-    Without the room a full disk would end the process by a signal. Raises OSError instead.
+    Otherwise a full disk would end the process by a signal. Raises OSError instead.
     """
     kind = np.dtype(dtype)
     header = {"descr": kind.str, "fortran_order": False, "shape": shape}
@@ -35,9 +35,10 @@ def create(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> np.memma
 
 
 def allocate(descriptor: int, size: int) -> None:
-    """Give a file its bytes on the disk, zeros. Raises OSError where there is no room.
+    """Reserve a file's bytes on the disk, as zeros. Raises OSError if the disk is full.
 
-    Some file systems and systems cannot; the bytes are given as they are written then.
+    Some systems and file systems cannot reserve space; there the file simply grows as it is
+    written.
     """
     if hasattr(os, "posix_fallocate"):
         try:
@@ -48,14 +49,14 @@ def allocate(descriptor: int, size: int) -> None:
 
 
 def save(path: Path, array: npt.NDArray[Any]) -> None:
-    """Write a .npy file. On a full disk numpy's own function does not say that it is full."""
+    """Write a .npy file; unlike numpy's own function, the error says if the disk is full."""
     content = io.BytesIO()
     np.save(content, array)
     path.write_bytes(content.getbuffer())
 
 
 def save_summed(path: Path, array: npt.NDArray[Any]) -> None:
-    """Write a .npy file with the SHA-256 of its bytes after them, where readers see no more."""
+    """Write a .npy file, followed by the SHA-256 of its bytes, which readers of .npy ignore."""
     content = io.BytesIO()
     np.save(content, array)
     path.write_bytes(content.getvalue() + hashlib.sha256(content.getbuffer()).digest())
@@ -73,7 +74,7 @@ def load_summed(path: Path) -> npt.NDArray[Any]:
 
 
 def crc(array: npt.NDArray[Any]) -> int:
-    """Return the CRC-32 of an array's bytes, which are read a part at a time."""
+    """Return the CRC-32 of an array's bytes, which are read in parts."""
     found, rows = 0, max(1, (1 << 24) // max(1, array[:1].nbytes))
     for start in range(0, len(array), rows):
         found = zlib.crc32(np.ascontiguousarray(array[start : start + rows]).data, found)
@@ -83,8 +84,7 @@ def crc(array: npt.NDArray[Any]) -> int:
 def nchw(images: npt.NDArray[Any] | Tensor) -> Tensor:
     """Turn images (N, H, W, C) into a contiguous tensor (N, C, H, W) of the same type.
 
-    An array is copied off the disk, so that a tensor never maps a file; a tensor stays on its
-    device.
+    An array is copied into memory, so the tensor never maps a file; a tensor stays on its device.
     """
     rows = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
     return rows.permute(0, 3, 1, 2).contiguous()

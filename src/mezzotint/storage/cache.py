@@ -1,4 +1,4 @@
-"""The cache: what was downloaded or prepared once, and how a file gets there."""
+"""The cache of downloaded files and prepared data."""
 
 import hashlib
 import http.client
@@ -23,10 +23,10 @@ _ELSEWHERE = ", or set MEZZOTINT_CACHE to another disk; what the cache held befo
 
 
 def cache_folder(part: str) -> Path:
-    """One part of the cache, made if it is not there.
+    """Return the folder of a part of the cache, and create it if it is missing.
 
     The cache is `$MEZZOTINT_CACHE`, else `$XDG_CACHE_HOME/mezzotint`, else `~/.cache/mezzotint`.
-    Raises `UserError` where it cannot be written.
+    Raises `UserError` if it cannot be written.
     """
     if own := os.environ.get("MEZZOTINT_CACHE"):
         cache = Path(os.path.expanduser(own)).absolute()
@@ -60,11 +60,11 @@ def _home() -> Path:
 
 
 def download(url: str, sha256: str, name: str, instead: str) -> Path:
-    """The file at a URL, in the cache's downloads as `name`, fetched if it is not there.
+    """Return a file of the cache's downloads, and download it from a URL if it is missing.
 
-    The file gets its name only once it is complete and has the given SHA-256 (64 hex digits), so
-    one that is there already is not checked again. `instead` is what else a person may do; it
-    follows "try again, or" in errors. Raises `UserError` if the download fails.
+    The file gets its name only when it is complete and has the given SHA-256 (64 hex digits), so an
+    existing file is not checked again. `instead` is an alternative for the user; it follows "try
+    again, or" in errors. Raises `UserError` if the download fails.
     """
     target = cache_folder("downloads") / name
     if target.exists():
@@ -86,7 +86,7 @@ def download(url: str, sha256: str, name: str, instead: str) -> Path:
 
 
 def _fetch(url: str, file: io.BufferedWriter, name: str) -> str:
-    """Copy what a URL gives into a file and return its SHA-256."""
+    """Download a URL into a file and return its SHA-256."""
     digest = hashlib.sha256()
     with urllib.request.urlopen(url, timeout=60) as response, progress(DownloadColumn()) as bar:
         length = response.headers.get("Content-Length")
@@ -99,11 +99,11 @@ def _fetch(url: str, file: io.BufferedWriter, name: str) -> str:
 
 
 def kept(entry: Path, load: Callable[[Path], T | None], build: Callable[[Path], object]) -> T:
-    """Return what `load` reads from a folder of the cache, which is built if it is missing.
+    """Load an entry from a folder of the cache; build it first if it is missing.
 
     Args:
         entry: the folder.
-        load: reads an entry; None where it is missing or damaged.
+        load: reads an entry; returns None if it is missing or damaged.
         build: fills an empty folder with an entry.
     """
     found = load(entry)
@@ -111,8 +111,8 @@ def kept(entry: Path, load: Callable[[Path], T | None], build: Callable[[Path], 
         return found
     if entry.exists() and not os.access(entry, os.R_OK | os.X_OK):
         raise UserError(
-            f"{entry} belongs to another user, who does not let you read it: ask for `chmod -R "
-            "g+rX` of it, or set MEZZOTINT_CACHE to a folder of your own"
+            f"{entry} belongs to another user and cannot be read: ask for `chmod -R g+rX` on it, "
+            "or set MEZZOTINT_CACHE to a folder of your own"
         )
     with begun(entry.parent, entry.name) as building:
         build(building)
@@ -123,9 +123,9 @@ def kept(entry: Path, load: Callable[[Path], T | None], build: Callable[[Path], 
 def begun(cache: Path, name: str) -> Iterator[Path]:
     """Yield an empty folder of the cache to build an entry in.
 
-    It is removed at the end unless it was committed, so a crash leaves nothing that could be taken
-    for an entry; what killed processes left is removed. Raises UserError where the cache cannot be
-    written, and on a full disk.
+    It is removed at the end unless it was committed, so nothing unfinished can be mistaken for an
+    entry. Leftovers of killed processes are removed too. Raises UserError if the cache cannot be
+    written or the disk is full.
     """
     leftovers.remove(cache)
     with writing(cache), leftovers.unfinished(cache, name, "", Path.mkdir) as building:
@@ -137,7 +137,7 @@ def begun(cache: Path, name: str) -> Iterator[Path]:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """A block that writes to a folder of the cache: a failure of the disk becomes `Unwritable`."""
+    """Run a block that writes to a cache folder; a failure of the disk raises `Unwritable`."""
     try:
         with written(folder):
             yield
@@ -148,8 +148,8 @@ def writing(folder: Path) -> Iterator[None]:
 def commit(building: Path, entry: Path, load: Callable[[Path], T | None]) -> T:
     """Give a finished entry its name and load it, unless another process was faster.
 
-    All of it is on the disk before it gets the name. Of two processes that build the same entry,
-    the second to finish throws its own away.
+    Everything is synced to the disk before the entry gets its name. If two processes build the same
+    entry, the second to finish discards its own.
     """
     for file in building.iterdir():
         sync(file)
@@ -171,13 +171,13 @@ def commit(building: Path, entry: Path, load: Callable[[Path], T | None]) -> T:
 def check_room(folder: Path, needed: int, what: str, instead: str = "") -> None:
     """Raise UserError unless the disk that holds a folder of the cache has room for ``what``.
 
-    What killed processes left in the folder is removed first.
+    Leftovers of killed processes in the folder are removed first.
 
     Args:
-        folder: where it is to be written.
-        needed: its size in bytes.
-        what: its name, in the plural.
-        instead: what a person may do other than set another cache.
+        folder: the folder to write to.
+        needed: the size in bytes.
+        what: a plural noun for it.
+        instead: an alternative to setting another cache.
     """
     leftovers.remove(folder)
     free = shutil.disk_usage(folder).free

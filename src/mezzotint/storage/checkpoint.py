@@ -1,9 +1,9 @@
-"""Checkpoints that a crash cannot harm.
+"""Checkpoints that survive crashes.
 
-A checkpoint is a folder, ``step-N`` or ``best``, of safetensors and JSON files. It is written
-beside under a hidden name, synced, given a ``manifest.json`` with the SHA-256 of each file, and
-renamed into place; only then are older ones pruned. So a folder of such a name is complete, unless
-it was damaged later, which its manifest shows.
+A checkpoint is a folder, ``step-N`` or ``best``, of safetensors and JSON files. It is first written
+under a hidden name, synced, and given a ``manifest.json`` with the SHA-256 of each file. Then it is
+renamed into place, and only then are older checkpoints removed. So a folder of such a name is
+complete, and the manifest shows any later damage.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ def save(
 ) -> Path:
     """Write ``folder/step-N``, as `write` does.
 
-    Then all are removed but this and the ``keep - 1`` before it; one of a later step is a damaged
-    one, or the run would stand there. Returns the new folder.
+    Then all other checkpoints except the ``keep - 1`` before it are removed. A checkpoint of a
+    later step is removed too: it must be damaged, since the run did not resume from it. Returns the
+    new folder.
     """
     final = write(folder / f"step-{step}", tensors, facts)
     found = listed(folder)
@@ -54,9 +55,9 @@ def write(
 ) -> Path:
     """Write a checkpoint: NAME.safetensors for each of ``tensors``, NAME.json for ``facts``.
 
-    It replaces one of the same name only when it is complete. Raises Unwritable where the disk does
-    not take it, and leaves nothing behind then. Raises UserError, before anything is written, for
-    tensors that are not finite.
+    It replaces one of the same name only when it is complete. Raises Unwritable if writing fails,
+    and then leaves nothing behind. Raises UserError, before anything is written, for tensors that
+    are not finite.
     """
     for name, found in tensors.items():
         if wrong := _not_finite(found):
@@ -100,7 +101,7 @@ def _fill(
 
 
 def listed(folder: Path) -> list[Path]:
-    """The checkpoints of a folder by rising step, damaged ones too; a file is none."""
+    """Return the checkpoints of a folder in the order of their steps, including damaged ones."""
     found = [
         path
         for path in folder.glob("step-*")
@@ -130,7 +131,7 @@ def sums(checkpoint: Path) -> dict[str, str]:
 
 
 def verify(checkpoint: Path) -> None:
-    """Raises Damaged, naming the file, unless every file has the sum that the manifest gives."""
+    """Raise Damaged, which names the file, unless every file matches its sum in the manifest."""
     for name, digest in sums(checkpoint).items():
         path = checkpoint / name
         if not path.is_file():
@@ -145,11 +146,11 @@ def verify(checkpoint: Path) -> None:
 
 
 def usable(folder: Path, use: Callable[[Path], T], warn: Callable[[str], None]) -> T | None:
-    """Return what ``use`` makes of the newest checkpoint that it can; None without a checkpoint.
+    """Return the result of ``use`` for the newest usable checkpoint; None without checkpoints.
 
-    A checkpoint that is damaged, or for which ``use`` raises Damaged, is passed over for the one
-    before, and ``warn`` is called with a line about it. Where a training in the folder has saved or
-    removed checkpoints meanwhile, the search begins again. Raises Damaged if all are damaged.
+    If a checkpoint is damaged, or ``use`` raises Damaged, ``warn`` is called with a line about it
+    and the checkpoint before is tried. If a training in the folder has saved or removed checkpoints
+    meanwhile, the search starts again. Raises Damaged if all are damaged.
     """
     while True:
         found, problems = listed(folder), list[str]()
@@ -172,14 +173,14 @@ def usable(folder: Path, use: Callable[[Path], T], warn: Callable[[str], None]) 
 
 
 def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
-    """Return the newest checkpoint of a folder whose files are whole; see `usable`."""
+    """Return the newest undamaged checkpoint of a folder; see `usable`."""
     return usable(folder, lambda checkpoint: checkpoint, warn)
 
 
 def tensors(checkpoint: Path, name: str, finite: bool = True) -> dict[str, Tensor]:
     """Read NAME.safetensors of a checkpoint.
 
-    Raises Damaged where it cannot be read, and, with ``finite``, for numbers that are not finite.
+    Raises Damaged if it cannot be read or, with ``finite``, has numbers that are not finite.
     """
     path = checkpoint / f"{name}.safetensors"
     try:
@@ -201,7 +202,7 @@ def _not_finite(found: Mapping[str, Tensor]) -> str | None:
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors that share no memory, as their format asks: tied weights are copied."""
+    """Return tensors that share no memory, as safetensors requires: tied weights are copied."""
     seen: set[int] = set()
     apart = {}
     for name, tensor in tensors.items():
@@ -218,9 +219,10 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _sweep(folder: Path, name: str) -> None:
-    """Remove what an interrupted save left behind; what it had only put aside comes back.
+    """Clean up after an interrupted save: remove unfinished folders, restore those put aside.
 
-    Of checkpoints of this name, or of all of a training: another process may be at others.
+    Only checkpoints of this name, or all of a training, are treated, because another process may be
+    writing others.
     """
     kind = "step-*" if name.startswith("step-") else name
     for leftover in folder.glob(f".new-{kind}"):
@@ -234,7 +236,7 @@ def _sweep(folder: Path, name: str) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder, or a link and not what it leads to; a warning says if that fails."""
+    """Remove a folder, or a link but not its target; warn if that fails."""
     try:
         if path.is_symlink() or path.is_file():
             path.unlink()

@@ -1,4 +1,4 @@
-"""Files that a crash leaves whole: with the old content or the new."""
+"""Atomic writes: after a crash a file has either its old or its new content."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ REMEDIES = {
 
 
 class Unwritable(UserError, OSError):
-    """A file that the disk does not take: it is full, read-only, failing, or not ours.
+    """Raised if a file cannot be written: the disk is full, read-only, failing or not ours.
 
     Args:
         path: The file or folder.
-        cause: What the operating system said.
-        then: What follows the remedy in the message.
+        cause: The error of the operating system.
+        then: Text that follows the remedy in the message.
     """
 
     def __init__(self, path: Path, cause: OSError, then: str = "") -> None:
@@ -47,7 +47,7 @@ class Unwritable(UserError, OSError):
 
 @contextmanager
 def written(path: Path) -> Iterator[None]:
-    """A block that writes ``path``: a failure of the disk becomes `Unwritable`."""
+    """Run a block that writes ``path``; a failure of the disk raises `Unwritable`."""
     try:
         yield
     except Unwritable:
@@ -59,22 +59,22 @@ def written(path: Path) -> Iterator[None]:
 
 
 def replace(path: Path, content: bytes | str) -> None:
-    """Give a file new content so that a crash leaves the old or the new; text is UTF-8."""
+    """Replace a file's content atomically; text is written as UTF-8."""
     with beside(path) as partial:
         partial.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
 @contextmanager
 def beside(path: Path, synced: bool = True) -> Iterator[Path]:
-    """Yield a path to write, which takes the place of ``path`` when the block ends.
+    """Yield a path to write, which replaces ``path`` when the block ends.
 
-    The path is a hidden, empty file in the same folder, no other process's, of the same suffix. If
-    the block raises, what was written is removed and ``path`` stays as it was; what a killed
-    process wrote of ``path`` is removed too. Several processes may write the same file: the last to
-    finish is read. Without ``synced`` a kill leaves the file whole, and a loss of power perhaps
-    not, and nothing else is removed: for the many images of a folder.
+    The path is a new, hidden, empty file in the same folder with the same suffix, used by this
+    process only. If the block raises, that file is removed and ``path`` is unchanged. Leftovers of
+    killed processes for ``path`` are removed too. If several processes write the same file, the
+    last to finish wins. ``synced=False`` is for folders of many images: the file survives a killed
+    process, but perhaps not a loss of power, and leftovers are not removed.
 
-    Raises Unwritable where the disk does not take it.
+    Raises Unwritable if the disk fails.
     """
     name = f".{path.stem[:100]}"
     if synced:
@@ -96,12 +96,12 @@ def beside(path: Path, synced: bool = True) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, whole or not at all; bytes of a path in it that are none are escaped."""
+    """Write text as UTF-8, atomically; bytes of paths that are not UTF-8 are escaped."""
     replace(path, text.encode("utf-8", "backslashreplace"))
 
 
 def is_utf8(path: Path) -> bool:
-    """Whether a path's name is UTF-8; Linux allows any bytes."""
+    """Return whether a path is UTF-8; Linux allows any bytes."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -115,9 +115,9 @@ FILES |= {".safetensors", ".pt", ".pth", ".ckpt"}
 
 
 def as_folder(path: str | Path) -> Path:
-    """Return a path that is to be a folder.
+    """Check that a path can be a folder, and return it.
 
-    Raises UserError for a file, for a file's name, and for a name that is not UTF-8.
+    Raises UserError if it is a file, looks like a file's name, or is not UTF-8.
     """
     folder = Path(path)
     if not is_utf8(folder):
@@ -137,9 +137,9 @@ def as_folder(path: str | Path) -> Path:
 
 
 def writable(path: Path) -> None:
-    """Make a file's folder; UserError if that, or the file, cannot be written.
+    """Make a file's folder; raise UserError if the folder or the file cannot be written.
 
-    To be called before work that would otherwise be in vain.
+    Call it before long work whose result would otherwise be lost.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

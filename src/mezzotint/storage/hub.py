@@ -19,21 +19,21 @@ def snapshot(
     ignore: Sequence[str] = (),
     needs: str = "*",
 ) -> Path:
-    """The folder in the hub's cache with the files of a repository, fetched if they are not there.
+    """Return the folder in the hub's cache with a repository's files; download missing ones.
 
-    What the cache holds is taken as it is, without asking the network whether there is newer,
-    unless it is seen to be `incomplete`.
+    Cached files are used without asking the hub for newer ones, unless they are visibly
+    `incomplete`.
 
     Args:
         name: `OWNER/NAME`.
-        kind: a repository of which kind.
-        patterns: files that match one of these, in the manner of fnmatch, where `*` also stands
-            for folders; there may be none.
-        ignore: but not those that match one of these.
-        needs: one of those files matches this, or the cache does not hold the repository.
+        kind: the kind of repository.
+        patterns: fnmatch patterns of the files to download; `*` also matches slashes. There may be
+            no match.
+        ignore: patterns of files to leave out.
+        needs: a pattern that a cached file must match; otherwise the repository is downloaded.
 
     Raises:
-        UserError: no such repository, no permission, or it cannot be fetched.
+        UserError: If there is no such repository, permission is missing, or the download fails.
     """
     # Imported here: it takes a quarter of a second.
     from huggingface_hub import snapshot_download
@@ -84,7 +84,7 @@ def snapshot(
 
 
 def incomplete(files: Iterable[str]) -> str | None:
-    """Return which of the numbered parts `NAME-00000-of-00017` are there; None if all are."""
+    """Describe which numbered parts `NAME-00000-of-00017` are present; None if all are."""
     parts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for file in files:
         if match := re.match(r"(.*)-(\d{5})-of-(\d{5})", file):

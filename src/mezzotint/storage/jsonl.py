@@ -1,4 +1,4 @@
-"""Files with one JSON object a line, to which rows are only appended."""
+"""Files with one JSON object per line, to which rows are only appended."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mezzotint.storage.parse import content, parsed
 
 
 def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
-    """The rows of a file from byte ``start`` on; none if there is no file.
+    """Yield the rows of a file, beginning at byte ``start``; none if there is no file.
 
-    A line that is not a JSON object in UTF-8, such as one that a crash cut short, is left out.
+    Lines that are not JSON objects in UTF-8 are left out, such as a line that a crash truncated.
     """
     found = []
     for line in content(path)[start:].splitlines() if path.is_file() else ():
@@ -25,9 +25,9 @@ def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
-    """Add a row, on a line of its own even after one that a crash cut short.
+    """Append a row, on a new line even after a line that a crash truncated.
 
-    Raises Unwritable where the disk does not take it; the file is as it was then.
+    Raises Unwritable if the disk fails; the file is unchanged then.
     """
     line = json.dumps(row).encode() + b"\n"
     with written(path), path.open("a+b", buffering=0) as file:

@@ -1,7 +1,7 @@
-"""Unfinished files and folders, and how what a killed process left of them goes away.
+"""Unfinished files and folders, and the removal of those that killed processes left behind.
 
-Whoever writes one holds a lock on it, which ends with the process. So it is known, whatever the
-clock says, which of them nobody will finish. On a file system without locks none is removed.
+A process that writes one holds a lock on it until the process ends. An unlocked one will never be
+finished, and is removed. On a file system without locks, none are removed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 def unfinished(
     folder: Path, name: str, suffix: str, make: Callable[[Path], object]
 ) -> Iterator[Path]:
-    """Make an unfinished file or folder, which no other process has, and hold its lock.
+    """Make an unfinished file or folder for this process only, and hold its lock.
 
     Args:
-        folder: Where.
-        name: What its name begins with.
-        suffix: What its name ends with.
-        make: Makes it.
+        folder: The folder to make it in.
+        name: The beginning of its name.
+        suffix: The end of its name.
+        make: The function that makes it.
     """
     while True:
         path = folder / f"{name}{_MARK}{uuid.uuid4().hex}{suffix}"
@@ -47,7 +47,7 @@ def unfinished(
 
 
 def remove(folder: Path, name: str = "", suffix: str = "") -> None:
-    """Remove what killed processes left unfinished in a folder, of one name or of any."""
+    """Remove unfinished files that killed processes left in a folder, for one name or for all."""
     with suppress(OSError):
         for entry in list(os.scandir(folder)):
             begins = entry.name.startswith(f"{name}{_MARK}" if name else "")
@@ -80,7 +80,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _lock(descriptor: int, *, wait: bool) -> bool:
-    """Lock a file or a folder; False where another process has it, or there are no locks."""
+    """Lock a file or folder; return False if another process has it or locks are unsupported."""
     if sys.platform == "win32":
         return False
     import fcntl

@@ -1,4 +1,4 @@
-"""The record of a run: ``log.jsonl``, one row a log interval."""
+"""The log of a run: ``log.jsonl``, with one row per log interval."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ LARGE = 2**63  # a count or number beyond it is a damaged one
 
 
 class Log:
-    """Append-only rows of JSON; each is flushed, so that a crash costs at most the last one."""
+    """Append-only rows of JSON; each is flushed, so a crash loses at most the last one."""
 
     def __init__(self, path: Path, step: int) -> None:
-        """Open the log of a run that stands at ``step``: rows of later steps are taken out.
+        """Open the log of a run at ``step``; rows of later steps are removed.
 
-        Those were written after the checkpoint that the run resumes from, and will come again.
+        Those were written after the checkpoint from which the run resumes, and will be written
+        again.
         """
         self.path = path
         if path.exists():
@@ -29,9 +30,10 @@ class Log:
 
 
 def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
-    """The rows of a log from byte ``start`` on; none if there is no log.
+    """Yield the rows of a log, beginning at byte ``start``; none if there is no log.
 
-    A row has a step and the images seen, and numbers by name, or a figure. Any other is left out.
+    A row has a step, the images seen, and either numbers by name or a figure. Other rows are left
+    out.
     """
     return [row for row in jsonl.read(path, start) if _is_row(row)]
 
@@ -59,7 +61,7 @@ def _is_number(value: Any) -> bool:
 
 
 def duration(path: Path) -> float:
-    """The seconds that the steps in a log took; interruptions, grids and figures are left out."""
+    """Return the seconds spent on the steps in a log, without interruptions, grids and figures."""
     total, before = 0.0, 0
     for row in read(path):
         if (rate := row.get("images_per_second", 0)) > 0:

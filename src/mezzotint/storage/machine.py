@@ -1,4 +1,4 @@
-"""The machine and the versions that figures were made with, and the time that a call takes."""
+"""The machine and the versions behind figures, and the timing of calls."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ HOME = Path(__file__).parents[3]
 
 
 def machine(*packages: str) -> str:
-    """The processor, the versions of packages, and mezzotint's commit or version, in a line."""
+    """Return the processor, the versions of packages, and mezzotint's commit or version."""
     libraries = ", ".join(f"{package} {version(package)}" for package in packages)
     return f"{processor()}; {libraries}; mezzotint {commit()}"
 
 
 def processor() -> str:
-    """The GPU, or the CPU with what it has for bf16 and how many threads are used."""
+    """Return the GPU, or the CPU with its bf16 instructions and the number of threads used."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
@@ -34,7 +34,7 @@ def processor() -> str:
 
 
 def seconds_of(call: Callable[[], object], times: int = 4) -> float:
-    """Seconds a call, after two that warm up."""
+    """Return the seconds per call, after two calls to warm up."""
     begun = 0.0
     for i in range(times + 2):
         if i == 2:

@@ -1,4 +1,4 @@
-"""JSON as it may come from anywhere."""
+"""Parse JSON from untrusted files."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 
 def content(path: Path) -> bytes:
-    """Return what is in a file. Raises OSError for what is not a file; see `regular`."""
+    """Return the content of a file. Raises OSError if it is not a regular file; see `regular`."""
     return regular(path).read_bytes()
 
 
 def regular(path: Path) -> Path:
-    """Return the path. Raises OSError for a pipe and its like, which opening would wait for."""
+    """Return the path. Raises OSError for a pipe or device, because opening it could block."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is not a file", str(path))
     return path
 
 
 def parsed(text: str | bytes) -> Any:
-    """Return what JSON says. Raises ValueError for what is not JSON or is nested too deeply."""
+    """Parse JSON. Raises ValueError if the text is not JSON, or is nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:

@@ -18,7 +18,7 @@ from mezzotint.errors import printable
 
 
 class Noted(Progress):
-    """A progress bar that says what is in progress, whether it is shown or not."""
+    """A progress bar that records the current work, even if the bar is hidden."""
 
     def add_task(self, description: str, *values: Any, **named: Any) -> TaskID:
         return super().add_task(printable(description), *values, **named)
@@ -38,7 +38,7 @@ class Noted(Progress):
 
 
 def progress(column: ProgressColumn) -> Progress:
-    """A progress bar on the error stream with ``column`` as its last; it vanishes when done.
+    """Show a transient progress bar on the error stream, with ``column`` as its last column.
 
     If the error stream is a file or a pipe, nothing is written.
     """
@@ -56,7 +56,7 @@ def progress(column: ProgressColumn) -> Progress:
 
 
 def in_words(seconds: float) -> str:
-    """A duration in words: "3 hours"."""
+    """Return a duration in words: "3 hours"."""
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

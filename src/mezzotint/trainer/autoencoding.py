@@ -1,4 +1,4 @@
-"""The objective that an autoencoder is trained with."""
+"""The training objective of an autoencoder."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Autoencoding(Task):
         last: The last weight of the decoder.
         perceptual: d, if there is one.
         image_channels: Channels of the images.
-        dtype: What the networks compute in, by autocast.
+        dtype: The type in which the networks compute, by autocast.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Autoencoding(Task):
     def balance(self, made: Tensor, pull: Tensor, push: Tensor) -> Tensor:
         """Return w, from the gradients of the terms with respect to the image.
 
-        ``pull`` is the gradient of the first and third term, ``push`` that of the fourth. If a
+        ``pull`` is the gradient of the first and third terms, ``push`` that of the fourth. If a
         batch is split into parts or shared by processes, each part has its own w.
         """
         norms = [

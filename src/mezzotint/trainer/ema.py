@@ -1,4 +1,4 @@
-"""The exponential moving average of the weights, with which samples are made."""
+"""The exponential moving average of the weights, which is used for sampling."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def averaged(net: nn.Module, batch: int, halflife: float) -> AveragedModel:
 
 
 def tracked(net: nn.Module, decay: Callable[[int], float]) -> AveragedModel:
-    """Return a copy of ``net`` whose n-th ``update_parameters(net)`` keeps decay(n) of itself."""
+    """Return a copy of ``net`` whose n-th ``update_parameters(net)`` averages with decay(n)."""
 
     def update(mean: Tensors, now: Tensors, _: Tensor | int) -> None:
         # The third argument counts the updates too, but it is on the device, and reading it

@@ -1,4 +1,4 @@
-"""The choice of levels that a batch trains on: uniform, or more often where the loss is large."""
+"""The choice of training levels: uniform, or more often where the loss is large."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def uniform(T: int, batch: int, generator: torch.Generator) -> Tensor:
 class Adaptive(nn.Module):
     """Importance sampling of rows: ``p_i ~ sqrt(E L_i^2)``, over 64 equal bins of rows.
 
-    Multiply the loss by ``1 / (T p_i)``: its expectation and that of the gradient are then those of
-    uniform rows, and as far as the loss can tell the variance is the smallest possible (Nichol and
+    The loss is multiplied by ``1 / (T p_i)``. So the expectations of the loss and its gradient are
+    those of uniform rows, while the variance of the loss is as small as possible (Nichol and
     Dhariwal 2021, arXiv 2102.09672, section 3.3). A tenth of p is uniform. E is a running mean over
     about the last 200 samples of a bin, and p is uniform until every bin has had 10. If 64 does not
-    divide T, the sizes of the bins differ by one row; p and the weight allow for that.
+    divide T, the sizes of the bins differ by one row, and p and the weight take this into account.
 
     The statistics are buffers: they are saved and restored, and they are the same in every process
     that is given the same losses.
@@ -59,7 +59,7 @@ class Adaptive(nn.Module):
         return (share / self._p())[self._bin(rows)].float()
 
     def update(self, rows: Tensor, losses: Tensor) -> None:
-        """Learn from a whole batch: its rows (B,) and their unweighted losses (B,)."""
+        """Update the statistics with the rows (B,) of a batch and their unweighted losses (B,)."""
         # A sum over a table, because a scatter adds in random order on a GPU.
         table = nn.functional.one_hot(self._bin(rows), len(self.count)).double()
         n = table.sum(0)

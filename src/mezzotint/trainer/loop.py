@@ -1,11 +1,10 @@
 """The training loop: a generator of steps. Callers log, save and draw.
 
-A Task says what is minimised, for a diffusion model or an autoencoder; the loop does not know
-which. All randomness of a step is drawn for the whole batch from a generator seeded by (seed,
-step), and each process takes its share. So no random state has to be saved, and a run depends
-neither on how often it was interrupted nor on how many processes share a batch. The exceptions
-are drawn for each part of a batch: dropout, and in an autoencoder kornia's augmentations and the
-weight of the discriminator.
+A Task defines the loss, for a diffusion model or an autoencoder; the loop is the same for both. All
+randomness of a step is drawn for the whole batch from a generator seeded by (seed, step), and each
+process takes its share. So no random state has to be saved, and a run depends neither on
+interruptions nor on the number of processes. Three exceptions depend on how a batch is divided:
+dropout, kornia's augmentations for autoencoders, and the weight of the discriminator.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ KNOBS = 16  # uniform numbers per image, which determine its augmentation
 
 @strict
 class TrainConfig:
-    """How a network is trained. All durations are in images seen."""
+    """The settings for training a network. All durations are in images seen."""
 
     images: PositiveInt = 7_808_000
     """Images to train on in total."""
@@ -79,11 +78,11 @@ class TrainConfig:
 
     @property
     def steps(self) -> int:
-        """Number of steps; the last batch is a whole one too."""
+        """The number of steps; the last batch is as large as the others."""
         return -(-self.images // self.batch)
 
     def share(self, processes: int) -> int:
-        """Return how many images a process works on at once.
+        """Return the number of images that a process works on at once.
 
         Raises UserError if the processes cannot share a batch equally.
         """
@@ -105,7 +104,7 @@ class TrainConfig:
 
 @plain_dataclass(frozen=True)
 class Examples:
-    """The training samples of a part of a batch, and what the network is conditioned on."""
+    """The training samples of a part of a batch, and their conditions."""
 
     x0: Tensor  # (B, C, H, W), on the device, augmented
     condition: Mapping[str, Tensor] = field(default_factory=dict)  # by name, each with B rows
@@ -119,7 +118,7 @@ the uniform numbers u (count, KNOBS) determine.
 
 
 class Task(nn.Module):
-    """What is minimised. Its parameters and buffers are learned together with the network's."""
+    """The objective to minimise; its parameters and buffers are learned with the network's."""
 
     dtype = torch.float32
 
@@ -160,7 +159,7 @@ class Step:
 
 
 def optimizer(net: nn.Module, config: TrainConfig, task: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimizer of a network and of its task's parameters, which never decay.
+    """Make the optimizer of a network and of its task's parameters; the latter never decay.
 
     Weights that do not require a gradient are left out.
     """
@@ -189,9 +188,9 @@ def train(
         net: The network, as ``accelerator.prepare`` returned it.
         ema: The average of its weights.
         optimizer: The optimizer of the network and the task; see `optimizer`.
-        task: What is minimised.
-        batch: The training samples by their numbers.
-        config: How to train.
+        task: The objective to minimise.
+        batch: A function that returns training samples by their numbers.
+        config: The settings of the training.
         start: The step to start from.
     """
     rank, share = accelerator.process_index, config.share(accelerator.num_processes)
@@ -228,7 +227,7 @@ def train(
 
 
 def _mix(*numbers: int) -> int:
-    """Mix several numbers into one seed; neighbours give unrelated seeds."""
+    """Mix several numbers into one seed; neighbouring numbers give unrelated seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 

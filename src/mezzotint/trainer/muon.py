@@ -6,10 +6,10 @@ Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon), with the step si
     b <- mu b + (1 - mu) g
     W <- (1 - lr * decay) W - lr * 0.2 sqrt(max(m, n)) * polar((1 - mu) g + mu b)
 
-``polar`` keeps the singular vectors and sets the singular values to about 1, so an element of its
-result has a mean square of ``1 / max(m, n)``. The factor makes the root of that 0.2, which is about
-the size of AdamW's updates: both take the same learning rate and weight decay. A convolution is a
-matrix of its output channels by all the rest.
+``polar`` keeps the singular vectors and sets the singular values to about 1, so the elements of its
+result have a mean square of ``1 / max(m, n)``. The factor raises the root mean square to 0.2, about
+the size of AdamW's updates, so both can use the same learning rate and weight decay. The weight of
+a convolution is treated as a matrix with a row for each output channel.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def matrices(net: nn.Module) -> set[Tensor]:
     """Return the weights that Muon trains: matrices and convolutions.
 
     Embeddings and the first and last layer are left out. An embedding is a table of vectors, and
-    the two layers have a side of a few channels: their singular values should not be made equal
-    (Jordan et al. 2024).
+    the first and last layer have only a few channels on one side. Their singular values should not
+    be made equal (Jordan et al. 2024).
     """
     chosen: set[Tensor] = set()
     for name, module in net.named_modules():
@@ -43,11 +43,12 @@ def matrices(net: nn.Module) -> set[Tensor]:
 
 
 def polar(matrix: Tensor) -> Tensor:
-    """Return ``U S' V^T`` of ``U S V^T`` (m, n), float32: S' is about 1, and 0 where S is 0.
+    """Return ``U S' V^T`` for ``U S V^T`` (m, n), float32; S' is about 1, and 0 where S is 0.
 
-    Five steps of the odd polynomial ``s <- A s + B s^3 + C s^5`` from ``s = S / |matrix|`` map
-    0.002 to 1 into 0.68 to 1.21. They are computed from the smaller Gram matrix ``X X^T``: its
-    polynomials commute, so the large matrix is multiplied twice instead of ten times.
+    Five steps of the odd polynomial ``s <- A s + B s^3 + C s^5``, starting from ``s = S /
+    |matrix|``, map the range 0.002 to 1 into 0.68 to 1.21. They are computed from the smaller Gram
+    matrix ``X X^T``. Polynomials of this matrix commute, so the large matrix is multiplied twice
+    instead of ten times.
     """
     x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x = x / x.norm().clamp(min=1e-12)
@@ -63,7 +64,8 @@ def polar(matrix: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon for the groups marked ``matrices``, AdamW in its fused form for the others.
 
-    Like AdamW's, its state consists of tensors: `mezzotint.trainer.state` saves and restores both.
+    Its state consists of tensors, as AdamW's does, so `mezzotint.trainer.state` can save and
+    restore it.
     """
 
     def __init__(

@@ -1,11 +1,10 @@
-"""The objective that a diffusion model is trained with.
+"""The training objective of a diffusion model.
 
-It is the mean squared error of the network's output, with a weight that depends on the level and
-is fixed or learned; a network that predicts variances has the variational bound as well. With
-``d = q * alpha - p * sigma`` an error of the output is one of x0_hat:
-``|o_err|^2 = (d / sigma)^2 |x0_err|^2``. In particular ``|eps_err|^2 = SNR |x0_err|^2`` with
-``SNR = alpha^2 / sigma^2``. So every weighting is written once, as a factor of ``|x0_err|^2``,
-whatever the network predicts.
+It is the mean squared error of the network's output, with a fixed or learned weight for each level.
+A network that predicts variances adds the variational bound. With ``d = q * alpha - p * sigma``, an
+error of the output corresponds to an error of x0_hat: ``|o_err|^2 = (d / sigma)^2 |x0_err|^2``. In
+particular ``|eps_err|^2 = SNR |x0_err|^2`` with ``SNR = alpha^2 / sigma^2``. So every weighting is
+defined once, as a factor of ``|x0_err|^2``, for all prediction types.
 """
 
 from __future__ import annotations
@@ -50,15 +49,15 @@ def weight(kind: str, prediction: str, level: Level[Tensor]) -> Tensor:
     The kinds and their w_x0:
 
     - simple: ``(d / sigma)^2``, so the factor is 1.
-    - learned: as simple; `Uncertainty` does the rest.
+    - learned: as simple, with `Uncertainty` on top.
     - min_snr: ``min(SNR, 5)`` (Hang et al. 2023, arXiv 2303.09556).
     - p2: ``SNR / (1 + SNR)`` (Choi et al. 2022, arXiv 2204.00227, with k = gamma = 1).
     - sigmoid: ``SNR * sigmoid(b - log SNR)`` (Kingma and Gao 2023, arXiv 2303.00848; b is -1, as in
       Hoogeboom et al. 2024, arXiv 2410.19324).
 
-    The last three are 0 where alpha is 0, so a row of pure noise teaches nothing. They weight the
-    rows of the schedule. Kingma and Gao apply the sigmoid under d log SNR instead, which makes it
-    independent of the schedule.
+    The last three are 0 where alpha is 0, so nothing is learned at a row of pure noise. Here the
+    weights apply to the rows of the schedule. Kingma and Gao integrate over log SNR instead, which
+    makes their loss independent of the schedule.
     """
     alpha, sigma = level.alpha.flatten(), level.sigma.flatten()
     snr = (alpha / sigma) ** 2
@@ -70,12 +69,12 @@ def weight(kind: str, prediction: str, level: Level[Tensor]) -> Tensor:
 
 
 class Uncertainty(nn.Module):
-    """``u(level)``, the logarithm of the loss to expect at a level, which balances the levels.
+    """``u(level)``, the logarithm of the expected loss at a level, which balances the levels.
 
     Minimising ``L / exp(u) + u`` makes ``u = log E L`` at each level, so that every level
     contributes 1 to the loss (Karras et al. 2024, arXiv 2312.02696, eqs. 14 and 15). u is a linear
-    function, without bias and 0 at first, of 128 fixed random Fourier features of EDM's
-    ``c_noise = ln(sigma / alpha) / 4``, clamped to [-5, 5].
+    function without bias, initially 0, of 128 fixed random Fourier features of EDM's ``c_noise =
+    ln(sigma / alpha) / 4``, clamped to [-5, 5].
     """
 
     frequency: Tensor
@@ -89,7 +88,7 @@ class Uncertainty(nn.Module):
         self.weight = nn.Parameter(torch.zeros(features))
 
     def forward(self, level: Level[Tensor]) -> Tensor:
-        """Return u of a batch of levels, (B,)."""
+        """Return u for a batch of levels, (B,)."""
         noise = (level.sigma / level.alpha).flatten().log().clamp(-20, 20) / 4
         features = math.sqrt(2) * torch.cos(noise[:, None] * self.frequency + self.phase)
         u: Tensor = features @ self.weight
@@ -103,14 +102,14 @@ def variational(
 
     Rows are 1 to T. From row t = i to s = i - 1 the true posterior q(x_s | x_t, x0) has the mean
     ``alpha_s x0 + c eps`` and the variance ``sigma_s^2 tau``, with ``tau = 1 - (alpha_t sigma_s /
-    (alpha_s sigma_t))^2``. The model's has x0_hat in place of x0, and ``log variance = v
+    (alpha_s sigma_t))^2``. The model's Gaussian has x0_hat instead of x0, and ``log variance = v
     log(sigma_t^2 tau) + (1 - v) log(sigma_s^2 tau)``. The means differ by ``alpha_s tau (x0 -
     x0_hat)``, and L is the KL divergence of the two Gaussians. At row 1 it is the negative log
-    likelihood of x0's 256 values; there the lower bound of the variance is that of row 2, because
-    row 1's own is 0 (Nichol and Dhariwal 2021, arXiv 2102.09672, eqs. 4 to 7 and 15).
+    likelihood of x0's 256 values; its lower bound of the variance is taken from row 2, because that
+    of row 1 is 0 (Nichol and Dhariwal 2021, arXiv 2102.09672, eqs. 4 to 7 and 15).
 
-    x0, x0_hat and ``fraction`` = v are (B, C, H, W). Only v gets a gradient; the mean learns from
-    the other loss. The schedule needs two rows or more.
+    x0, x0_hat and ``fraction`` = v are (B, C, H, W). Only v gets a gradient; the mean is learned
+    from the other loss. The schedule needs two rows or more.
     """
     alpha, sigma, x0_hat = schedule.alpha, schedule.sigma, x0_hat.detach()
     shape = (-1, *[1] * (x0.ndim - 1))
@@ -137,8 +136,8 @@ def variational(
 def log_likelihood(x0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Return log P of 8-bit values ``x0 = k / 127.5 - 1`` under a discretised Gaussian, in nats.
 
-    A value has the probability mass within 1/255 of it; the first and the last value also have all
-    mass beyond them (Ho et al. 2020, arXiv 2006.11239, eq. 13). The result has the shape of x0.
+    The probability of a value is the mass within 1/255 of it; the first and the last value also get
+    all mass beyond them (Ho et al. 2020, arXiv 2006.11239, eq. 13). The result has the shape of x0.
     """
     dtype, far = x0.dtype, 1e3  # practically infinite, but with a gradient
     # torch computes log_ndtr's gradient as exp of a difference of z^2: in float32 it overflows.
@@ -179,10 +178,10 @@ class Diffusion(Task):
         config: The weighting, the choice of levels and the dropout of conditions.
         schedule: The levels, on the device of the training.
         prediction: What the network predicts.
-        shape: The shape (C, H, W) of one image as the network sees it.
+        shape: The shape (C, H, W) of the network's input for one image.
         conditions: What the network is conditioned on.
         learn_variance: Whether the network predicts variances.
-        dtype: What the network computes in, by autocast.
+        dtype: The type in which the network computes, by autocast.
     """
 
     def __init__(
@@ -206,10 +205,10 @@ class Diffusion(Task):
         self.seen: list[Tensor] = []
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw rows (B,) int64 of 1 to T, eps (B, C, H, W), and which conditions to drop.
+        """Draw rows (B,) int64 from 1 to T, eps (B, C, H, W), and a mask of conditions to drop.
 
-        That is bool (B, n), a column for each condition. Each of several is dropped by itself, and
-        all of them together: guidance needs the null of all.
+        The mask is bool (B, n), with a column for each condition. Several conditions are dropped
+        both one by one and all together, because guidance needs all of them null.
         """
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         if self.levels is None:

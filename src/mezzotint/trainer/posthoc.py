@@ -1,9 +1,9 @@
 """Averages of the weights whose length is chosen after training (Karras et al. 2024, 2312.02696).
 
 Two power-function averages are kept during training, and snapshots of them are saved. The profile
-of an average is the weight that it gives to each moment of the training. To make an average of
-another length, take the linear combination of the snapshots whose profile is nearest to the wanted
-one (section 3.2, appendix C).
+of an average is the weight that it gives to each time of the training. An average of another length
+is approximated by the linear combination of snapshots whose profile is nearest (section 3.2,
+appendix C).
 
 Times are in steps; ``theta(tau)`` are the weights after step i for tau in (i - 1, i].
 """
@@ -25,7 +25,7 @@ LONGEST = 12**-0.5  # the relative length of the plain mean of all weights, gamm
 
 
 def exponent(length: float) -> float:
-    """Return the gamma whose profile has a given relative length.
+    """Return the gamma of the profile with a given relative length.
 
     The profile is ``(gamma + 1) tau^gamma / t^(gamma + 1)``. Its relative length sigma_rel is its
     standard deviation divided by the time t at which it ends: ``sqrt((gamma + 1) / ((gamma + 2)^2
@@ -65,7 +65,7 @@ def coefficients(times: Array, gammas: Array, time: float, gamma: float) -> tupl
     """Return the combination (K,) of K averages that is nearest to the average (time, gamma).
 
     It is the least-squares fit of the profiles. The second value is the error of the fit: the norm
-    of the residual divided by the norm of the wanted profile.
+    of the residual divided by the norm of the target profile.
     """
     products = inner(times[:, None], gammas[:, None], times, gammas)
     wanted, own = inner(times, gammas, time, gamma), float(inner(time, gamma, time, gamma))
@@ -83,7 +83,7 @@ GAMMAS = {f"average-{length:g}": exponent(length) for length in (0.05, 0.10)}
 
 
 def begin(net: nn.Module) -> dict[str, AveragedModel]:
-    """Return these averages of a network, before the first step."""
+    """Make the averages of a network, before the first step."""
 
     def average(gamma: float) -> AveragedModel:
         return tracked(net, lambda step: decay(step, gamma))

@@ -33,7 +33,7 @@ class TrainState:
     seconds: float = 0.0  # the time that they took
 
     def summary(self, lr: float, batch: int) -> dict[str, Any]:
-        """Return the row of log.jsonl for the steps since the last row, and start a new one.
+        """Return the row of log.jsonl for the steps since the last row, and start a new row.
 
         Raises UserError as `read` does.
         """
@@ -53,7 +53,7 @@ class TrainState:
         return row
 
     def read(self) -> list[dict[str, float]]:
-        """Return the pending figures, fetched from the device.
+        """Fetch the pending figures from the device.
 
         Raises UserError if a figure is not finite, before anything is kept.
         """
@@ -88,8 +88,8 @@ class TrainState:
     def snapshots(self) -> dict[str, dict[str, Tensor]]:
         """Return the trained weights of ``averages``, for `posthoc.coefficients`.
 
-        They are float16: weights are far below its largest value, and bfloat16 would round eight
-        times as coarsely, which a combination magnifies.
+        They are float16. Weights are far below its largest value, and bfloat16 would have eight
+        times the rounding error, which a linear combination amplifies.
         """
         return {
             name: {k: p.detach().half() for k, p in a.module.named_parameters() if p.requires_grad}

@@ -1,8 +1,8 @@
-"""The search for a run's best sampling settings: every cell is measured once, the best are kept.
+"""The search for a run's best sampling settings; every cell is measured only once.
 
-RUN/sweep/cells.jsonl   a row for each cell that was ever measured
-RUN/sweep/sweep.md      the last sweep, with heatmap.png and pareto.png
-RUN/recommended.json    its best settings, the run's defaults from then on (`pipeline.tuned`)
+RUN/sweep/cells.jsonl   a row for each measured cell RUN/sweep/sweep.md      the last sweep, with
+heatmap.png and pareto.png RUN/recommended.json    its best settings, which become the run's
+defaults (`pipeline.tuned`)
 """
 
 from mezzotint.tuning.cells import SweepCell

@@ -1,4 +1,4 @@
-"""The cells of a sweep that are worth their denoiser calls."""
+"""The best cells of a sweep for each number of denoiser calls."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def front(search: Search, cells: Sequence[SweepCell]) -> list[SweepCell]:
 
 
 def within(front: Sequence[SweepCell], budgets: Iterable[int]) -> dict[int, SweepCell]:
-    """Return the best cell within each budget of denoiser calls that pays for any cell."""
+    """Return the best cell within each budget of denoiser calls, if there is any."""
     affordable = {n: [cell for cell in front if cell.calls <= n] for n in sorted(set(budgets))}
     return {n: cells[-1] for n, cells in affordable.items() if cells}
 
 
 def recommended(search: Search, best: SweepCell, budgets: dict[int, SweepCell]) -> Recommended:
-    """Return what is kept of a sweep: its best cell, and the best within each budget."""
+    """Return the recommendation of a sweep: its best cell, and the best within each budget."""
     return Recommended(
         metric=search.name,
         samples=search.samples,

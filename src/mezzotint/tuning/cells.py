@@ -1,4 +1,4 @@
-"""The cells of a sweep: settings, and what was measured with them."""
+"""The cells of a sweep: settings, and their figures."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Interval: TypeAlias = tuple[float, float] | None
 
 @dataclass(frozen=True)
 class SweepCell:
-    """Settings and what was measured with them.
+    """Settings and their measured figures.
 
     Attributes:
-        settings: How the samples were made.
-        figure: The metric of the sweep.
+        settings: The sampling settings.
+        figure: The figure of the sweep's metric.
         accuracy: The share of samples whose class is recognised; None if no network knows the
             classes.
     """
@@ -34,7 +34,7 @@ class SweepCell:
 
     @property
     def calls(self) -> int:
-        """Denoiser calls for an image; a guided denoiser calls its network twice."""
+        """The denoiser calls for an image; a guided denoiser calls its network twice."""
         return self.settings.calls
 
     @property
@@ -74,11 +74,11 @@ def combinations(
     nfe: Sequence[int] = (),
     steps: Sequence[int] = (),
 ) -> list[SampleConfig]:
-    """Return the settings of every combination, each once, by rising denoiser calls.
+    """Return the settings of every combination, without repeats, by rising denoiser calls.
 
     ``nfe`` are budgets of denoiser calls, and ``steps`` numbers of steps; either or both may be
     given. All other settings are the pipeline's defaults. An interval is left out at scale 1, where
-    it has no effect. Raises UserError for settings that the model cannot follow.
+    it has no effect. Raises UserError for settings that the model does not support.
     """
     spacing = pipe.defaults.spacing if pipe.few_step else SPACING
     base = replace(pipe.defaults, spacing=spacing, knots=(), interval=None)

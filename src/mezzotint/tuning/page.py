@@ -53,7 +53,7 @@ def spread(figure: Figure | None) -> str:
 
 
 def _about(search: Search, cells: Sequence[SweepCell]) -> list[str]:
-    """Return how the cells were measured."""
+    """Describe how the cells were measured."""
     figure = cells[0].figure
     better = "more is better" if search.sign < 0 else "less is better"
     few = (
@@ -97,7 +97,7 @@ def _heat(search: Search, cells: Sequence[SweepCell]) -> None:
 
 
 def _curves(search: Search, cells: Sequence[SweepCell]) -> None:
-    """Draw the best of each method against calls, and the Pareto front of all."""
+    """Draw the best cells of each method against calls, and the Pareto front of all cells."""
     series: dict[str, Points] = {}
     for here in dict.fromkeys(cell.method for cell in cells):
         best: dict[int, float] = {}

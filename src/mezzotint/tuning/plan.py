@@ -1,4 +1,4 @@
-"""The plan of a sweep: its cells, which of them are known, and how long the others take."""
+"""The plan of a sweep: its cells, the known ones, and the time for the others."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The cells of a sweep: which are known, and how long the others take."""
+    """The cells of a sweep, the known ones, and the time for the others."""
 
     search: Search
     settings: tuple[SampleConfig, ...]
@@ -66,7 +66,7 @@ class Plan:
 
 
 def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
-    """Return the plan of a sweep: its cells, which are known, and how long the others take."""
+    """Make the plan of a sweep: its cells, the known ones, and the time for the others."""
     if options.nfe and options.steps:
         raise UserError("`nfe` and `steps` are both given: give one of them")
     guided = options.guidance not in (None, (1.0,)) or options.interval not in ((), (None,))
@@ -96,7 +96,7 @@ def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
 
 
 def refuse_long(plan: Plan, minutes: float | None) -> None:
-    """Raise UserError if a sweep would take longer than it may."""
+    """Raise UserError if a sweep would exceed its time limit."""
     if minutes is not None and plan.seconds > 60 * minutes:
         raise UserError(
             f"{_cells(len(plan.missing), plan.search)} would take about "

@@ -1,4 +1,4 @@
-"""The result of a sweep, and how it is printed."""
+"""The result of a sweep, and its printed form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SweepResult:
     It prints as a table. ``rows()`` is for plots and data frames.
 
     Attributes:
-        cells: Settings, with what was measured.
+        cells: The cells, each with settings and figures.
         best: The best cell, whose settings are the run's defaults from now on.
         budgets: The best cell within each budget of denoiser calls.
         page: The sweep's page, RUN/sweep/sweep.md.
@@ -32,7 +32,7 @@ class SweepResult:
     recommended: Path
 
     def rows(self) -> list[dict[str, Any]]:
-        """A dictionary for each cell, with its settings, its value and its interval.
+        """Return a dictionary for each cell, with its settings, its value and its interval.
 
         The keys are sampler, steps, calls, guidance, interval, metric, value, low, high, samples
         and accuracy.
@@ -44,7 +44,7 @@ class SweepResult:
         return "\n".join([*table, *self.summary()])
 
     def summary(self) -> list[str]:
-        """A line for each budget, with its best settings."""
+        """Return a line for each budget, with its best settings."""
         return [
             f"best within {calls:>4} calls: {cell.name}, {cell.settings.steps} steps: "
             f"{_value(cell)}"

@@ -1,4 +1,4 @@
-"""A search in a run: it measures each cell once, and finds those measured before."""
+"""A search in a run: it finds the cells that were measured before, and measures the others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIGNS: Registry[int] = Registry("metric", {"fd": 1, "sfd": 1, "cs": -1, "kd": 1,
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """A run's model, and what its cells are measured by."""
+    """A run's model, and the metric for its cells."""
 
     folder: Path  # the run's
     pipe: Pipeline  # in the precision that is measured
@@ -62,12 +62,12 @@ class Search:
         return SIGNS[self.metric]
 
     def compile_for(self, cells: Sequence[SampleConfig]) -> None:
-        """Compile the network if these cells together are worth it."""
+        """Compile the network if these cells together repay the time."""
         calls = sum(settings.calls for settings in cells)
         self.pipe.net.compile_for(calls * -(-self.samples // BATCH))
 
     def facts(self, settings: SampleConfig) -> dict[str, Any]:
-        """Return everything that a cell's figure depends on; the samples' key covers the model."""
+        """Return what a cell's figure depends on, except the model: the samples' key covers it."""
         return {
             "pictures": samples.key(self.pipe, settings, self.seed, BATCH),
             "network": self.network,
@@ -98,7 +98,7 @@ def _cell(search: Search, settings: SampleConfig, figures: Sequence[Figure]) -> 
 
 
 def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow) -> SweepCell:
-    """Measure a cell, keep its samples as `evaluation` does, and append a row to the file."""
+    """Measure a cell, keep its samples in the cache, and append a row to the file."""
     begun = time.perf_counter()
     folder = evaluation.kept(search.pipe, settings, search.seed, BATCH)
     ((_, figures),) = evaluation.measure_samples(
@@ -121,7 +121,7 @@ def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow)
 def seconds(search: Search, cells: Sequence[SampleConfig]) -> float:
     """Estimate how long cells take to measure, by timing a few calls of each kind.
 
-    Samples that are in the cache already do not count.
+    Samples that are already in the cache take no time.
     """
     pipe = search.pipe
     network = metrics.network(search.network, pipe.device)

@@ -44,10 +44,10 @@ def sweep(
 ) -> SweepResult:
     """Measure a run's samples with every combination of some settings, and keep the best settings.
 
-    They are the run's defaults from then on: `load` reads them from RUN/recommended.json. Cells
+    The best settings become the run's defaults: `load` reads them from RUN/recommended.json. Cells
     that were measured before are not measured again, so an interrupted sweep continues where it
-    stopped. All other settings are those of the run's configuration, with Karras spacing, or with
-    that of a few-step model.
+    stopped. All other settings come from the run's configuration, but the spacing is Karras's, or
+    that of the few-step model.
 
     ```python
     rows = mz.sweep("runs/mine", sampler="ddim", nfe=20, guidance=[1, 1.5, 2, 3, 4]).rows()
@@ -56,31 +56,31 @@ def sweep(
 
     Args:
         run: A run folder, or a pipeline loaded from one.
-        sampler: Sampling methods; by default those of the kind of model.
+        sampler: Sampling methods; the default depends on the kind of model.
         nfe: Budgets of denoiser calls for an image; by default 5, 10 and 20, or 1, 2 and 4 for a
-            few-step model that can be used with any number.
+            few-step model that allows any number of calls.
         steps: Numbers of steps, instead of budgets.
         guidance: Guidance scales; by default 1, 1.5 and 3, and 1 for a model without classes.
-        interval: Where to guide: an interval ``(low, high)`` of sigma / alpha, None for everywhere,
-            or a list of those; by default as in the run's configuration.
+        interval: The interval ``(low, high)`` of sigma / alpha in which to guide, None for
+            everywhere, or a list of these; by default that of the run's configuration.
         metric: "fd" (Frechet distance), "sfd" (of spatial features), "kd" (kernel distance), "cs"
             (classifier score) or "accuracy".
-        network: The feature network; by default the one in the package that suits the classes.
-        samples: Samples for each cell. With few of them a Frechet distance is too high, by the
-            same amount in all cells.
+        network: The feature network; by default the packaged network that suits the classes.
+        samples: The number of samples for each cell. With few samples a Frechet distance is too
+            high, by a similar amount in all cells.
         seed: Sample i depends on (seed, i) alone.
-        precision: What the model computes in: "float32", "bf16" or "auto" (bf16 where the hardware
-            has it).
-        minutes: A sweep that would take longer is refused; None allows any time.
-        on_message: Called with a line of text for the plan and for each cell: try ``print``.
+        precision: The precision of the model: "float32", "bf16" or "auto" (bf16 if the hardware
+            supports it).
+        minutes: A limit: a longer sweep is refused; None means no limit.
+        on_message: Called with a line of text for the plan and for each cell; ``print`` works.
         on_progress: Called with (what, done, total) while samples are made and measured.
 
     Returns:
         The cells, the best of them, and the best within each budget.
 
     Raises:
-        UserError: ``run`` is not a run of a diffusion model, settings cannot be followed, the sweep
-            would take too long, or several processes run this.
+        UserError: If ``run`` is not a run of a diffusion model, settings are not supported, the
+            sweep would take too long, or several processes run this.
     """
     options = Options(
         sampler=_several(sampler),
@@ -176,7 +176,7 @@ def _several(value: T | Iterable[T]) -> tuple[T, ...]:
 
 
 def _intervals(value: Interval | Sequence[Interval]) -> tuple[Interval, ...]:
-    """Return an interval, None for everywhere, or several of those, as a tuple."""
+    """Return an interval, None for everywhere, or several of these, as a tuple."""
     if value is None or not isinstance(value, Iterable):  # the latter is refused by `Options`
         return (value,)
     if len(value) == 2 and all(isinstance(end, int | float) for end in value):

@@ -1,4 +1,4 @@
-"""Distillation: methods that train a model of few steps from a teacher, one file each."""
+"""Distillation: methods that train a few-step model from a teacher, one file each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Consistency distillation: the student agrees with itself along each step of the teacher."""
+"""Consistency distillation: the student's outputs agree at both ends of each teacher step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mezzotint.trainer.distilling.task import AlongTeacher
 
 
 class Consistency(AlongTeacher):
-    """`AlongTeacher` with one part: f follows the flow to the clean end from any level.
+    """`AlongTeacher` with one part: from any level, f follows the flow to the clean end.
 
     Song et al. 2023, arXiv 2303.01469, and with guidance Luo et al. 2023, arXiv 2310.04378.
     """

@@ -1,4 +1,4 @@
-"""Multistep consistency distillation: the way has as many parts as the student makes calls."""
+"""Multistep consistency distillation: the path is divided into one part for each student call."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from mezzotint.trainer.distilling.task import AlongTeacher
 
 
 class Multistep(AlongTeacher):
-    """`AlongTeacher` with a part for each call: f follows the flow to the end of its part.
+    """`AlongTeacher` with one part for each call: f follows the flow to the end of its part.
 
-    Each call is an easier problem than the whole way, and the samples of a given noise are those of
-    the teacher (Heek et al. 2024, arXiv 2403.06807). The student can be used with this number of
-    calls only.
+    Each call is easier to learn than the whole path, and from the same noise the student makes the
+    samples of the teacher (Heek et al. 2024, arXiv 2403.06807). The student can only be used with
+    this number of calls.
     """
 
     eta, any_calls, usual_steps = 0.0, False, 32

@@ -1,4 +1,4 @@
-"""Progressive distillation: the student makes one step of two of its teacher's, again and again."""
+"""Progressive distillation: in each stage the student halves the steps of its teacher."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from mezzotint.trainer.loop import Examples
 
 
 class Progressive(AlongNoise):
-    """``aim`` is the x0_hat whose one step of DDIM goes where two steps of the teacher go.
+    """``aim`` is the x0_hat with which one DDIM step ends where two steps of the teacher end.
 
-    Salimans and Ho 2022, arXiv 2202.00512; with guidance Meng et al. 2022, arXiv 2210.03142. In the
-    first of several equal stages the teacher makes ``teacher_steps``, rounded to ``calls`` times a
-    power of two, with guidance. In each later one it is the average of the student so far, and the
-    number of steps is halved, until the student makes ``calls`` steps.
+    Salimans and Ho 2022, arXiv 2202.00512; with guidance Meng et al. 2022, arXiv 2210.03142. There
+    are several stages of equal length. In the first, the guided teacher makes ``teacher_steps``,
+    rounded to ``calls`` times a power of two. In each later stage, the teacher is the average of
+    the student so far, and the number of steps is halved, until the student makes ``calls`` steps.
     """
 
     eta, any_calls, usual_steps = 0.0, False, 16
@@ -35,7 +35,7 @@ class Progressive(AlongNoise):
         self.before: nn.Module | None = None  # the student at the end of the last stage
 
     def begin(self, average: nn.Module) -> None:
-        """Make a place for the teacher of later stages too; see `Distillation.begin`."""
+        """Also prepare the teacher of later stages; see `Distillation.begin`."""
         super().begin(average)
         self.before = copy.deepcopy(average).requires_grad_(False).eval()
 
@@ -48,7 +48,7 @@ class Progressive(AlongNoise):
         return t, t - width / 2, (t - width).clamp(min=0)
 
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
-        """Return what f(x, t) is to be; see `AlongNoise.aim`."""
+        """Return the target of f(x, t); see `AlongNoise.aim`."""
         if self.now != int(self.stage):
             assert self.before is not None
             self.before.load_state_dict(self.average[0].state_dict())

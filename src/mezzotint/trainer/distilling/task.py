@@ -1,15 +1,15 @@
-"""What all methods of distillation share.
+"""The base classes of the methods of distillation.
 
 Levels are given by their angle, ``alpha = cos(angle)`` and ``sigma = sin(angle)``. The student is a
-denoiser ``f(x, t)`` that is trained towards an aim, which depends on the method:
+denoiser ``f(x, t)``, which is trained towards an aim that depends on the method:
 
     L = huber(|f(x_t, t) - aim| / sigma_t)
 
-An error of x0_hat divided by sigma is one of v, so the weight is that of a v-prediction: it favours
-low noise, where the aim is nearly certain, and stays 1 at high noise, where sampling starts. huber
-is the pseudo-Huber distance ``sqrt(|e|^2 + c^2) - c`` with |e| the root mean square over the
-elements (Song and Dhariwal 2023, arXiv 2310.14189, section 3.3): its gradient is bounded, so that a
-few images do not outweigh all others.
+An error of x0_hat divided by sigma is an error of v, so the weighting is that of a v-prediction. It
+favours low noise, where the aim is nearly certain, and is 1 at high noise, where sampling starts.
+huber is the pseudo-Huber distance ``sqrt(|e|^2 + c^2) - c``, where |e| is the root mean square over
+the elements (Song and Dhariwal 2023, arXiv 2310.14189, section 3.3). Its gradient is bounded, so a
+few images cannot outweigh all others.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ class Distillation(Task):
         config: The method's settings.
         schedule: The levels, on the device of the training.
         prediction: What the networks predict.
-        shape: The shape (C, H, W) of one image as the network sees it.
+        shape: The shape (C, H, W) of the network's input for one image.
         teacher: The teacher, in inference mode.
         classes: The number of classes.
-        clipping: How the teacher's guided estimates are clipped: a name in CLIPPINGS.
-        images: How many images the whole training is to see.
-        dtype: What the networks compute in, by autocast.
+        clipping: The clipping of the teacher's guided estimates: a name in CLIPPINGS.
+        images: The number of images in the whole training.
+        dtype: The type in which the networks compute, by autocast.
 
     Attributes:
-        eta: The share of new noise with which the sampler `consistency` uses the student.
+        eta: The eta (share of new noise) for sampling the student with `consistency`.
         any_calls: Whether the student can be used with any number of calls.
-        usual_steps: The teacher's steps, where the settings do not say.
+        usual_steps: The default number of the teacher's steps.
         steps: The teacher's steps from noise to image.
         top: The angle of the noisiest level.
         gain: A factor of the loss.
@@ -89,12 +89,12 @@ class Distillation(Task):
         self.average: tuple[nn.Module, ...] = ()  # in a tuple, as it is not a part of this module
 
     def begin(self, average: nn.Module) -> None:
-        """Take note of the average of the student's weights, before the first step."""
+        """Store the average of the student's weights, before the first step."""
         self.average = (average,)
 
     @abstractmethod
     def problem(self, net: nn.Module, examples: Examples, *drawn: Tensor) -> Problem:
-        """Return what a part of a batch is trained on; ``drawn`` comes from `draw`."""
+        """Return the inputs and the aim of a part of a batch; ``drawn`` comes from `draw`."""
 
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
@@ -122,19 +122,19 @@ class Distillation(Task):
 
 
 class AlongNoise(Distillation):
-    """A method that trains f at ``x_t = alpha_t x0 + sigma_t eps`` of the data's x0; abstract."""
+    """A method that trains f at ``x_t = alpha_t x0 + sigma_t eps``, x0 from the data; abstract."""
 
     @abstractmethod
     def way(self, u: Tensor, seen: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the angles (t, s, end), (B,) each, of uniform numbers u (B,) in [0, 1).
+        """Return the angles (t, s, end), (B,) each, for uniform random numbers u (B,) in [0, 1).
 
-        The student is trained at t. Its aim is found by way of s, and is where the flow passes the
-        angle ``end``; ``t > s >= end``.
+        The student is trained at t towards the point of the flow at the angle ``end``. The aim is
+        computed from s, with ``t > s >= end``.
         """
 
     @abstractmethod
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
-        """Return what f(x, t) is to be, for x at the first of the levels (t, s, end)."""
+        """Return the target of f(x, t), for x at the first of the levels (t, s, end)."""
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Draw the angles (t, s, end), (B,) each, and eps (B, C, H, W)."""
@@ -143,7 +143,7 @@ class AlongNoise(Distillation):
         return *angles, torch.randn(batch, *self.shape, **shared)
 
     def problem(self, net: nn.Module, examples: Examples, *drawn: Tensor) -> Problem:
-        """Return what a part of a batch is trained on; see `Distillation.problem`."""
+        """Return the inputs and the aim of a part of a batch; see `Distillation.problem`."""
         *angles, eps = drawn
         levels = tuple(self.schedule.at_angles(angle, eps.ndim) for angle in angles)
         t = levels[0]
@@ -153,7 +153,7 @@ class AlongNoise(Distillation):
     def by_itself(
         self, net: nn.Module, x: Tensor, x_s: Tensor, levels: Levels, examples: Examples
     ) -> Tensor:
-        """Return the aim with which f(x_t, t) and f(x_s, s) agree on where the flow ends."""
+        """Return the aim with which f(x_t, t) and f(x_s, s) agree on the end of the flow."""
         t, s, end = levels
         there = step(x_s, self.student(net, x_s, s, examples), s, end)
         return towards(x, t, torch.where(s.sigma == end.sigma, x_s, there), end)
@@ -162,10 +162,10 @@ class AlongNoise(Distillation):
 class AlongTeacher(AlongNoise):
     """``aim = stop-gradient f(x_s, s)``, where x_s is the guided teacher's step from x_t; abstract.
 
-    The way from noise to image has ``parts``, and the end is that of t's part. t is uniform in it,
-    and s is one of the teacher's steps further; the noisy end of a part, at which a call of the
-    student starts, has the weight of one such step. Where s would pass the end, it is the end, and
-    the aim is the teacher's estimate.
+    The path from noise to image is divided into ``parts``; ``end`` is the end of the part that
+    contains t. t is uniform within a part, except that the noisy end, where a call of the student
+    starts, has the weight of one teacher step. s is one teacher step after t. If s would pass the
+    end, it is the end, and the aim is the teacher's estimate.
     """
 
     parts = 1
@@ -180,13 +180,13 @@ class AlongTeacher(AlongNoise):
         return t, end + (t - end - one).clamp(min=0), end
 
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
-        """Return what f(x, t) is to be; see `AlongNoise.aim`."""
+        """Return the target of f(x, t); see `AlongNoise.aim`."""
         t, s, _ = levels
         x_s = step(x, self.guided(x, t, examples), t, s)
         return self.by_itself(net, x, x_s, levels, examples)
 
 
 def towards(x: Tensor, t: Level[Tensor], there: Tensor, s: Level[Tensor]) -> Tensor:
-    """Return the x0_hat with which DDIM's step from x at t to s ends ``there``."""
+    """Return the x0_hat with which the DDIM step from x at t to s ends at ``there``."""
     scale = s.sigma / t.sigma
     return (there - scale * x) / (s.alpha - scale * t.alpha)

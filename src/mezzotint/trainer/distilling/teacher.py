@@ -22,7 +22,7 @@ Teacher: TypeAlias = Callable[[Tensor, Level[Tensor], Examples], tuple[Tensor, T
 def called(
     net: Callable[..., Tensor], x: Tensor, t: Tensor, condition: Given, numbers: Tensor | None
 ) -> Tensor:
-    """Call a network; of a network that predicts variances too, return the prediction only."""
+    """Call a network, and return its prediction without any learned variance."""
     more = {} if numbers is None else {"augmentation": numbers}
     return net(x, t, condition or None, **more)[:, : x.shape[1]]
 
@@ -30,10 +30,10 @@ def called(
 def guide(
     net: Callable[..., Tensor], prediction: str, conditions: Sequence[Condition], scale: float
 ) -> Teacher:
-    """Make a teacher of a network with conditions, guided by the null of all.
+    """Make a teacher from a network with conditions, guided away from all-null conditions.
 
-    The two estimates come from one call of a doubled batch. At scale 1, or without conditions,
-    there is one estimate only. The teacher computes in its own precision.
+    The two estimates come from one call with a doubled batch. At scale 1, or without conditions,
+    there is only one estimate. The teacher computes in its own precision.
     """
 
     def estimates(

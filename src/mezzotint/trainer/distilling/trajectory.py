@@ -1,4 +1,4 @@
-"""Distillation of trajectories: the student makes one step of each part of the teacher's way."""
+"""Distillation of trajectories: the student makes one step for each part of the teacher's path."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ USES = 4  # how often each part of a trajectory is trained on, on average
 
 
 class Trajectory(Distillation):
-    """``aim`` is the x0_hat whose one step of DDIM goes from one end of a part to the other.
+    """``aim`` is the x0_hat with which one DDIM step goes from one end of a part to the other.
 
-    The teacher samples from noise by DPM-Solver++ 2M, guided, without any data, and x is kept at
-    the ``calls + 1`` ends of equal parts of its way. The student learns each part at once, from
-    exactly the x that it starts from in sampling (Luhman and Luhman 2021, arXiv 2101.02388, for one
-    call). So it needs no agreement with itself and no other levels, but the teacher's whole way.
-    The last 2,048 trajectories are kept, and each is used about 4 times.
+    The guided teacher samples from noise by DPM-Solver++ 2M, without any data, and x is kept at the
+    ``calls + 1`` ends of equal parts of its path. The student learns each part directly, from
+    exactly the x at which sampling starts that part (Luhman and Luhman 2021, arXiv 2101.02388, for
+    one call). So no other levels are needed, but the teacher must walk the whole path. The last
+    2,048 trajectories are kept, and each is used about 4 times.
     """
 
     eta, any_calls, usual_steps = 0.0, False, 12
@@ -45,7 +45,7 @@ class Trajectory(Distillation):
         self.register_buffer("angles", torch.tensor(angles), persistent=False)
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw which of the kept trajectories (B,) and which of their parts (B,) to train on."""
+        """Draw which kept trajectories (B,) and which of their parts (B,) to train on."""
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         pool, calls = len(self.x), self.config.calls
         new = -(-batch // (USES * calls)) if seen else batch
@@ -55,7 +55,7 @@ class Trajectory(Distillation):
         return rows, torch.randint(calls, (batch,), **shared)
 
     def problem(self, net: nn.Module, examples: Examples, *drawn: Tensor) -> Problem:
-        """Return what a part of a batch is trained on; see `Distillation.problem`."""
+        """Return the inputs and the aim of a part of a batch; see `Distillation.problem`."""
         rows, parts = drawn
         angles: Tensor = self.angles  # type: ignore[assignment]
         x, given = self.x[rows, parts], self._given(self.labels[rows])
@@ -67,7 +67,7 @@ class Trajectory(Distillation):
 
     @torch.no_grad()
     def _add(self, count: int, shared: dict[str, Any]) -> None:
-        """Sample trajectories from noise, in place of the oldest of the pool."""
+        """Sample trajectories from noise, which replace the oldest in the pool."""
         x = torch.randn(count, *self.shape, **shared)
         labels = torch.randint(max(1, self.classes), (count,), **shared)
         given = Examples(x, self._given(labels))

@@ -1,4 +1,4 @@
-"""Consistency tuning: the student agrees with itself along the noise of the data."""
+"""Consistency tuning: the student's outputs agree along a line of noise added to data."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mezzotint.trainer.loop import Examples
 
 
 class Tuning(AlongNoise):
-    """``aim = stop-gradient f(x_s, s)`` with ``x_s = alpha_s x0 + sigma_s eps``, as x_t is made.
+    """``aim = stop-gradient f(x_s, s)``; ``x_s = alpha_s x0 + sigma_s eps`` has the eps of x_t.
 
-    Geng et al. 2024, arXiv 2406.14548. s begins at t / 2, and t - s is halved at equal intervals
-    of the training until it is about ``t / teacher_steps``; the loss has the weight
-    ``t / (t - s)``. As t - s goes to 0 the mean of the gradient becomes that of consistency
-    distillation. The teacher gives the first weights, and the guidance: ``(scale - 1) (x0_c -
-    x0_u)`` is added to the x0 that x_s is made of.
+    Geng et al. 2024, arXiv 2406.14548. s begins at t / 2, and t - s is halved at equal intervals of
+    the training until it is about ``t / teacher_steps``; the loss has the weight ``t / (t - s)``.
+    As t - s goes to 0 the mean of the gradient becomes that of consistency distillation. The
+    teacher provides the initial weights, and the guidance: ``(scale - 1) (x0_c - x0_u)`` is added
+    to the x0 of x_s.
     """
 
     eta, any_calls, usual_steps = 1.0, True, 64
@@ -31,7 +31,7 @@ class Tuning(AlongNoise):
         return t, t * (1 - 1 / self.gain), t * 0
 
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
-        """Return what f(x, t) is to be; see `AlongNoise.aim`."""
+        """Return the target of f(x, t); see `AlongNoise.aim`."""
         t, s, _ = levels
         x0 = examples.x0
         if self.config.scale != 1:
