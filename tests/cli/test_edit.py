@@ -75,7 +75,7 @@ def test_what_a_mask_leaves_alone_is_the_files_own(here: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("", "give a model, and what to do"),
+        ("", "give a model"),
         ("run", "give the kind of editing after run: vary, inpaint"),
         ("run vray a.png", "unknown kind of editing 'vray'; did you mean vary?"),
         ("run vary", "give the image files after vary"),
