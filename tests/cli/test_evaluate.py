@@ -207,7 +207,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
     ("arguments", "message"),
     [
         ("evaluate", "give a run, a checkpoint, a diffusers folder, a shipped model, or images"),
-        ("evaluate nowhere", "say what to measure them against with --against"),
+        ("evaluate nowhere", "give the reference as --against"),
         ("evaluate nowhere --against glyphs", "there is no data set, file or folder 'nowhere'"),
         ("evaluate DIGITS --against glyphs --network vgg", "vgg"),
         ("evaluate DIGITS --against glyphs --metrics fid", "fid"),
@@ -297,7 +297,7 @@ def test_a_name_of_the_hub_is_a_model_or_asks_for_against(capsys, monkeypatch, e
     assert (code, out, set(kinds)) == (2, "", {"model"})
     assert err == (
         "mezzotint: hub:ours/net is not a model, or cannot be fetched: correct the name, "
-        "or connect; to measure the data set of that name, say against what with --against\n"
+        "or connect; to measure the data set of that name, give the reference as --against\n"
     )
 
 

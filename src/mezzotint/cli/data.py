@@ -25,10 +25,10 @@ class DataFlags:
     """
 
     conditional: bool = True
-    """Whether labels are wanted; --no-conditional takes all images, with or without classes."""
+    """Whether labels are required; --no-conditional takes all images, with or without classes."""
     examples: Path | None = None
-    """Prepare the images for training as the next options say, print what they are, and draw a
-    grid of examples to this file."""
+    """Prepare the images for training with the following options, describe them, and draw a grid of
+    examples to this file."""
     size: SizeField = None
     """Scale and crop the images to a square of this side, or to HEIGHTxWIDTH, such as 48x80."""
     mode: Mode | None = None
@@ -36,11 +36,11 @@ class DataFlags:
     range: tuple[float, float] | None = None
     """The values of black and white, for arrays and 32-bit images."""
     condition: tuple[str, ...] = ()
-    """Columns of numbers, as `train` takes them."""
+    """Columns of numbers, as for `train`."""
     labels_from: str = ""
-    """The column that has the labels of the images."""
+    """The column with the labels of the images."""
     image_condition: str = ""
-    """The column that names an image beside each image."""
+    """The column that names another image for each image."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
 

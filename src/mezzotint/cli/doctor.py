@@ -19,7 +19,7 @@ class DoctorFlags:
     """
 
     samples: int = 128
-    """How many samples to make; more of them show smaller faults."""
+    """How many samples to make; more samples show smaller faults."""
 
 
 def doctor(arguments: list[str]) -> Answer:

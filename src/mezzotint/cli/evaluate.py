@@ -36,21 +36,21 @@ OFTEN = (
 
 @dataclass(frozen=True)
 class Measures:
-    """The reference to measure against, and the networks and metrics to use."""
+    """The reference, and the networks and metrics to use."""
 
     against: str = ""
     """What to measure against: a data set, images (folder, zip, parquet, .npy, .npz) or the file
     of a reference; by default the training set of a run.
     """
     against_split: str = "train"
-    """The split of it."""
+    """The split of the reference."""
     against_range: tuple[float, float] | None = None
-    """Its values of black and white, for arrays and 32-bit images."""
+    """The values of black and white of the reference, for arrays and 32-bit images."""
     size: SizeField = None
-    """What to scale and crop images to that come from a data set or files: a side in pixels, or
+    """Scale and crop the images of a data set or files to this side in pixels, or to
     HEIGHTxWIDTH."""
     network: tuple[Network, ...] = ()
-    """Feature networks; by default the one in the package that suits the classes."""
+    """Feature networks; by default the packaged network that suits the classes."""
     metrics: tuple[Metric, ...] = tuple(METRICS)
     """fd: Frechet distance, sfd: spatial, cs: classifier score, kd: kernel distance, prdc:
     precision, recall, density, coverage."""
@@ -77,7 +77,8 @@ class ModelFlags:
     """The folder to append the figures to, in figures.jsonl, and to draw nearest.png in."""
     what: Measures = Measures()
     samples: str = "10k"
-    """How many samples: a number, 1k, 5k, 10k or 50k; figures are printed at each of those."""
+    """How many samples: a number, 1k, 5k, 10k or 50k; figures are printed at each of these
+    counts."""
     seed: int = 0
     """The seed; sample i depends on the seed and i only."""
     batch: int = 64
@@ -85,9 +86,9 @@ class ModelFlags:
     nfe: int | None = None
     """A budget of denoiser calls per sample, instead of --steps."""
     weaker: Path | None = None
-    """A weaker model that guides in place of the unconditional network (autoguidance)."""
+    """A weaker model that guides instead of the unconditional network (autoguidance)."""
     precision: Precision = "auto"
-    """What the model computes in; auto is bf16 on hardware made for it, else float32."""
+    """The precision of the model; auto is bf16 on hardware made for it, else float32."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class ImagesFlags:
     split: str = "train"
     """The split of the images to measure."""
     range: tuple[float, float] | None = None
-    """Their values of black and white, for arrays and 32-bit images."""
+    """The values of black and white of the images to measure, for arrays and 32-bit images."""
     what: Measures = Measures()
 
 
@@ -152,9 +153,9 @@ def _images(name: str, rest: list[str]) -> Answer:
     if not flags.what.against:
         sought = "is not a model, or cannot be fetched: correct the name, or connect; "
         raise UserError(
-            f"{name} {sought}to measure the data set of that name, say against what with `against`"
+            f"{name} {sought}to measure the data set of that name, give the reference as `against`"
             if name.startswith("hub:")
-            else f"{name} is taken as images: say what to measure them against with `against`"
+            else f"{name} is taken as images: give the reference as `against`"
         )
     share, _ = evaluation.join()
     if share.number:

@@ -18,11 +18,11 @@ class ExportFlags:
     """Write a model for other programs: a folder of diffusers, ONNX files, or safetensors."""
 
     out: Path
-    """The folder, which must not exist, or be empty."""
+    """The folder to write, which must be empty or not exist."""
     format: Annotated[str, Choice(FORMATS)] = "diffusers"
-    """What to write."""
+    """The format to write."""
     license: str = ""
-    """The license of the weights for the model card, as the Hugging Face Hub names it."""
+    """The Hugging Face Hub's identifier for the license of the weights, for the model card."""
 
 
 def export(arguments: list[str]) -> Answer:

@@ -17,7 +17,7 @@ class ReportFlags:
     """Write a self-contained HTML page about a run, or one that compares several."""
 
     out: Path
-    """The page."""
+    """The file of the page."""
     page: pages.Options
 
 

@@ -62,13 +62,13 @@ class SampleFlags:
     nfe: int | None = None
     """A budget of denoiser calls per sample, instead of --steps."""
     weaker: Path | None = None
-    """A weaker model that guides in place of the unconditional network (autoguidance)."""
+    """A weaker model that guides instead of the unconditional network (autoguidance)."""
     precision: Precision = "auto"
-    """What the network computes in; auto is bf16 on hardware made for it, else float32."""
+    """The precision of the network; auto is bf16 on hardware made for it, else float32."""
     film: Path | None = None
     """Also write an animation of the first 16 samples from noise to image, as .webp or .gif."""
     tile: int = 0
-    """Latents per side of the tiles that a latent model decodes, to save memory; 0 is no tiles."""
+    """Decode tiles of this many latents per side, to save memory; 0 decodes whole images."""
 
 
 def sample(arguments: list[str]) -> Answer:

@@ -30,8 +30,8 @@ class SweepFlags:
     guidance: tuple[float, ...] = ()
     """Guidance scales; by default 1, 1.5 and 3, and 1 for a model without classes."""
     interval: tuple[str, ...] = ()
-    """Where to guide: none, or two values of sigma / alpha such as 0.2,5; by default as in the
-    run's configuration."""
+    """The interval in which to guide: none, or two values of sigma / alpha such as 0.2,5; by
+    default that of the run's configuration."""
     sampler: tuple[str, ...] = SAMPLERS
     """Sampling methods."""
     nfe: tuple[int, ...] = ()
@@ -41,17 +41,17 @@ class SweepFlags:
     metric: Annotated[str, Choice(SIGNS)] = "fd"
     """fd: Frechet distance, sfd: spatial, cs: classifier score, kd: kernel distance, accuracy."""
     network: Annotated[str, Choice(NETWORKS)] | None = None
-    """Feature network; by default the one in the package that suits the classes."""
+    """Feature network; by default the packaged network that suits the classes."""
     samples: str = "1000"
     """Samples for each cell: a number, 1k, 5k ..."""
     seed: int = 0
     """Sample i depends on the seed and i alone."""
     precision: Precision = "auto"
-    """What the model computes in; auto is bf16 on hardware made for it, else float32."""
+    """The precision of the model; auto is bf16 on hardware made for it, else float32."""
     minutes: float = 60
     """A sweep that would take longer is refused."""
     yes: bool = False
-    """Take as long as it takes, whatever --minutes says."""
+    """Ignore --minutes."""
 
 
 def sweep(arguments: list[str]) -> Answer:

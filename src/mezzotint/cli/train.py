@@ -44,9 +44,9 @@ class TrainFlags:
     out: Path
     """The run's folder."""
     resume: bool = False
-    """Go on from the newest checkpoint, if there is one."""
+    """Continue from the newest checkpoint, if there is one."""
     track: Literal["none", "wandb", "tensorboard"] = "none"
-    """Copy configuration, curves and grids there; log.jsonl is written in any case."""
+    """Copy the configuration, curves and grids to this tracker; log.jsonl is always written."""
 
 
 def train(arguments: list[str]) -> Answer:

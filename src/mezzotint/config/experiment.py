@@ -36,10 +36,11 @@ class Settings:
     recipe: Suppress[str]
     train: TrainConfig = TrainConfig()
     init: str = ""
-    """Begin with the network and the weights of this model: a run, a checkpoint, a diffusers folder
-    or, for a diffusion model, one of the package, such as cifar10. What fits is taken."""
+    """Start from the network and the weights of this model: a run, a checkpoint, a diffusers folder
+    or, for a diffusion model, a model of the package such as cifar10. Weights that fit are
+    copied."""
     precision: Precision = "auto"
-    """What training computes in; auto is bf16 autocast if the hardware has it."""
+    """The precision of training; auto is bf16 autocast if the hardware supports it."""
     log_every: PositiveInt = 12_800
     """Images between rows of log.jsonl."""
     sample_every: PositiveInt = 640_000

@@ -53,7 +53,7 @@ def changed(configuration: T, new: Mapping[str, Any]) -> T:
         new: what the fields become, by their own names: ``{"batch": 32, "schedule": "cosine"}``.
 
     Raises:
-        UserError: there is no such field (similar names are suggested); or a value has a wrong
+        UserError: If there is no such field (similar names are suggested), or a value has a wrong
             type, is out of range, or does not fit the other values.
     """
     where = places(configuration)

@@ -44,9 +44,8 @@ def read(path: Path, home: Path | None = None) -> Configuration:
         home: the run's folder, which its paths are relative to; None is the file's own.
 
     Raises:
-        Damaged: a file that mezzotint did not write, and a field that is unknown or of the wrong
-            type.
-        UserError: an unknown version.
+        Damaged: If mezzotint did not write the file, or a field is unknown or has a wrong type.
+        UserError: If the version is unknown.
     """
     alien = Damaged(f"{path} is not a configuration: give a file that mezzotint wrote")
     try:

@@ -31,7 +31,7 @@ class SampleConfig:
     steps: PositiveInt = 50
     """Denoising steps."""
     spacing: Annotated[str, Choice(SPACINGS, KNOTS, OPTIMISED)] = "trailing"
-    """Which levels the steps visit; optimised measures the model once, and keeps the result."""
+    """The levels that the steps visit; optimised measures the model once, and keeps the result."""
     knots: tuple[PositiveFloat, ...] = ()
     """For the spacing knots: falling values of sigma / alpha that the levels pass through."""
     guidance: NonNegativeFloat = 1.0
@@ -41,7 +41,7 @@ class SampleConfig:
     interval: tuple[NonNegativeFloat, PositiveFloat] | None = None
     """Guide only where sigma / alpha is between these two."""
     rescale: float = Field(default=0.0, ge=0, le=1)
-    """How far guided images are brought back to the contrast of unguided ones."""
+    """How far to bring guided images back to the contrast of unguided ones, 0 to 1."""
     clipping: Annotated[str, Choice(CLIPPINGS)] = "static"
     """Clip the estimated image, after guidance: static to [-1, 1], dynamic to its quantiles."""
     eta: float | None = Field(default=None, ge=0, le=1)
@@ -53,7 +53,7 @@ class SampleConfig:
     corrector: Annotated[str, Choice(CORRECTORS)] | None = None
     """UniPC's corrector."""
     churn: NonNegativeFloat | None = None
-    """How much noise edm adds on the way."""
+    """How much noise the sampler edm adds between steps."""
     switch: float | None = Field(default=None, ge=0, le=1)
     """Share of hybrid's steps that are stochastic."""
     sampler_options: tuple[str, ...] = ()

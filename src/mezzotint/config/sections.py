@@ -58,13 +58,13 @@ class ImagesConfig:
 
     data: str = "cifar10"
     """glyphs, cifar10, hub:OWNER/NAME, or a path: a folder of (class folders of) images, a zip, a
-    tar, parquet files ... `mezzotint data PATH` says what is understood."""
+    tar, parquet files ... `mezzotint data PATH` describes it."""
     size: SizeField = None
     """Scale and crop the images to a square of this side, or to HEIGHTxWIDTH, such as 48x80; None
-    leaves them as they are, all of one size."""
+    keeps the images' own size, which must then be the same for all."""
     mode: Mode | None = None
-    """Channels: keep, or 8-bit rgb, grey or rgba; None keeps those that all images have, and takes
-    rgb where grey and RGB are mixed."""
+    """Channels: keep, or 8-bit rgb, grey or rgba; None keeps the channels if all images have the
+    same, and converts to rgb if grey and RGB are mixed."""
     range: tuple[float, float] | None = None
     """The values of black and white, for arrays and 32-bit images; uint8 and uint16 need none."""
     flip: bool = True
@@ -101,14 +101,14 @@ class DataConfig(ImagesConfig):
     """The images that a diffusion model is trained on."""
 
     conditional: bool = True  # type: ignore[misc]
-    """Condition the network on the class, and on what the next options name."""
+    """Condition the network on the class, and on the conditions of the next options."""
     condition: tuple[str, ...] = ()  # type: ignore[misc]
-    """Columns of numbers to condition it on: of metadata.csv or .jsonl beside the images, or of
-    parquet files, such as age,weight."""
+    """Columns of numbers to condition the network on, such as age,weight: of metadata.csv or .jsonl
+    beside the images, or of parquet files."""
     labels_from: str = ""  # type: ignore[misc]
-    """The column that has the labels of the images, one or several each."""
+    """The column with the labels of the images, one or several for each."""
     image_condition: str = ""  # type: ignore[misc]
-    """The column that names an image beside each image, to condition it on."""
+    """The column that names another image for each image, to condition on."""
     non_leaking: float = Field(default=0.0, ge=0, le=1)
     """Probability of each of EDM's augmentations, which the network gets as a condition."""
 
@@ -126,10 +126,10 @@ class CodecConfig:
     """Where the diffusion runs: in pixels, or in the latents of an autoencoder."""
 
     vae: str = ""
-    """Learn the latents of this autoencoder: a run, its checkpoint, a diffusers folder or
-    hub:OWNER/NAME. Empty: learn pixels."""
+    """Train in the latents of this autoencoder: a run, its checkpoint, a diffusers folder or
+    hub:OWNER/NAME. Empty trains on pixels."""
     posterior: Literal["mean", "sample"] = "mean"
-    """Which latents of an image are learned: their mean, or a new sample each time."""
+    """The latents of an image to train on: their mean, or a new sample each time."""
     scaling: Literal["measured", "own"] = "measured"
     """Scale latents to zero mean and unit variance: as measured on this data, or by the numbers in
     the autoencoder's own checkpoint or folder."""
@@ -140,13 +140,13 @@ class NoiseConfig:
     """The noise axis, and what the network predicts on it."""
 
     schedule: Annotated[str, Choice(SCHEDULES)] = "linear"
-    """How the noise grows."""
+    """The growth of the noise along the schedule."""
     s: NonNegativeFloat | None = None
     """The cosine schedule's offset; None is 0.008."""
     zero_terminal_snr: bool = False
     """Rescale the schedule so that its last row is pure noise."""
     shift: PositiveFloat = 1.0
-    """Shift the noise for a resolution so many times the schedule's own."""
+    """Shift the noise for a resolution that is this many times the schedule's own."""
     timesteps: PositiveInt = 1000
     """T, the length of the schedule."""
     prediction: Annotated[str, Choice(PREDICTIONS)] = "eps"

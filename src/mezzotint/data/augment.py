@@ -89,7 +89,7 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
 
 
 def _turned(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
-    """The point (x right, y down) turned clockwise about the origin."""
+    """Return the point (x right, y down) after a clockwise rotation about the origin."""
     return angle.cos() * x - angle.sin() * y, angle.sin() * x + angle.cos() * y
 
 

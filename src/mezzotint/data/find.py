@@ -44,10 +44,10 @@ def opened(place: str, kind: Kind, split: str, conditional: bool = True) -> Sour
 
 
 def recognise(data: str) -> tuple[str, Kind]:
-    """Return the kind of `data`, after a name or absolute path that finds it from any folder.
+    """Return a name or absolute path that finds `data` from any folder, and the kind of `data`.
 
     Raises:
-        UserError: nothing of that name.
+        UserError: If there is nothing of that name.
     """
     for kind in SOURCES.values():
         if kind.takes is None and _is_name(data, kind.written):

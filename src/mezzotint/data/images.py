@@ -108,7 +108,7 @@ def read_image(
 
 
 def stated_pixels(path: Path) -> int:
-    """Return how many pixels an image file states at its beginning; 0 for any other file."""
+    """Return the number of pixels that an image file's header states; 0 for any other file."""
     try:
         with _quiet(), Image.open(path, formats=PILLOW) as image:
             return image.width * image.height

@@ -73,7 +73,7 @@ def is_litter(name: str) -> bool:
 
 
 def split_folders(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
-    """Return which of the names of folders side by side are splits.
+    """Find the splits among folders in the same place, by their names.
 
     A name is one of the words of `WORDS`, which ``set``, ``data``, ``images`` or a year may follow,
     and then the number of a part (``train.X1``). A prefix (``seg_train``) is allowed if another

@@ -145,7 +145,7 @@ def sum_of(meta: dict[str, Any], labels: Labels) -> str:
 
 
 def numbered(data: Prepared, classes: Sequence[str]) -> Prepared:
-    """Return data with its classes renumbered in the order of ``classes``, the same names."""
+    """Renumber the classes of data in the order of ``classes``, which has the same names."""
     places = {nfc(name): i for i, name in enumerate(classes)}
     labels = np.array([places[nfc(name)] for name in data.classes])[data.labels]
     return replace(data, labels=labels, classes=tuple(classes))

@@ -59,7 +59,7 @@ PREDICTIONS: Registry[Prediction] = Registry(
 
 
 def coefficients(prediction: str, level: Level[Number]) -> tuple[Number | float, Number | float]:
-    """(p, q) of a prediction type at a level. Raises UserError for an unknown type."""
+    """Return (p, q) of a prediction type at a level. Raises UserError for an unknown type."""
     return PREDICTIONS[prediction](level)
 
 

@@ -57,7 +57,7 @@ class Reference:
     path: Path
     origin: Origin
     held: Mapping[str, Tensor] | None = None
-    """The tensors, where they are not in a file of ours."""
+    """The tensors, if they do not come from a file that mezzotint wrote."""
 
     @cached_property
     def pool(self) -> Tensor:

@@ -24,7 +24,7 @@ class CustomConfig:
     constructor: str = ""
     """Module and name of the class, or of the function, that built the network."""
     arguments: dict[str, Any] | None = None
-    """The arguments that it was called with; None if they are not known."""
+    """The arguments of the call; None if they are not known."""
     code: str = ""
     """SHA-256 of the source code and of the layers' settings; "" if they are not known."""
     kind: Suppress[Literal["custom"]] = "custom"

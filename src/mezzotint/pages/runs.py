@@ -23,14 +23,14 @@ class Options:
     """The options that limit the samples on a page."""
 
     samples: int = Field(default=8, gt=0, le=32)
-    """Samples of each class, up to 32, for up to ten classes; the page shows about 75 others beside
-    them."""
+    """Samples of each class, up to 32, for up to ten classes; the page also shows about 75 other
+    samples."""
     seed: NonNegativeInt = 0
     """Sample i depends on (seed, i) alone."""
     edits: bool = False
-    """Also show what editing makes of some images: variations, filled-in parts, enlargements."""
+    """Also show edits of some images: variations, filled-in parts, enlargements."""
     precision: Precision = "auto"
-    """What the networks compute in; auto is bf16 where the hardware has it."""
+    """The precision of the networks; auto is bf16 if the hardware supports it."""
 
 
 @dataclass(frozen=True)

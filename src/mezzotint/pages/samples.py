@@ -1,4 +1,4 @@
-"""The sections of a page for which a diffusion model makes samples.
+"""The sections of a page that show samples of a diffusion model.
 
 The constants limit the number of samples, whatever the user's options.
 """
@@ -213,7 +213,8 @@ def colour(title: str, model: Model) -> Section:
     """Compare the colours of the samples and of the training set."""
     if not model.pipe.colour:
         raise UserError(
-            "the model does not record the colours of its training set: train it with this version"
+            "the model does not record the colours of its training set: train it again with this "
+            "version"
         )
     return channels(title, model.images, "samples", model.pipe.colour, "training set")
 

@@ -25,30 +25,29 @@ class Options:
     scale: Scale = "glyphs"
     """glyphs: minutes, no download; cifar10: hours; full: the paper's own budget, for GPUs."""
     only: tuple[str, ...] = ("A", "B", "C", "D")
-    """Which experiments: A to D."""
+    """The experiments to carry out, from A to D."""
     out: Path | None = None
     """The folder; by default runs/reproduce-SCALE."""
     data: str = ""
-    """Where CIFAR-10 is, or other images for A, B and D; by default as in the recipe."""
+    """The path of CIFAR-10, or of other images for A, B and D; by default the recipe's."""
     imagenet: str = ""
-    """Where the images for C are: 100 classes of ImageNet, as `mezzotint train --data` takes
-    them."""
+    """The images for C: 100 classes of ImageNet, as for `mezzotint train --data`."""
     vae: str = ""
-    """An autoencoder for C, as `mezzotint train --vae` takes it, instead of training one."""
+    """An autoencoder for C, as for `mezzotint train --vae`, instead of training one."""
     images: PositiveInt | None = None
-    """Images that each diffusion model sees (full: 7,808,000 as in the paper; Ho et al. used
-    102,400,000)."""
+    """Images that each diffusion model is trained on (full: 7,808,000 as in the paper; Ho et al.
+    used 102,400,000)."""
     samples: PositiveInt | None = None
-    """Samples for each row."""
+    """The number of samples for each row."""
     seed: NonNegativeInt = 0
-    """Of trainings and samples."""
+    """The seed of trainings and samples."""
     network: tuple[Annotated[str, Choice(NETWORKS)], ...] = ()
-    """Feature networks that measure; by default the package's own, and inception, for FID, if its
-    weights are on this machine. Named here, they are downloaded."""
+    """Feature networks; by default the packaged ones, and inception (for FID) if its weights are on
+    this machine. The weights of networks named here are downloaded."""
     precision: Precision = "auto"
-    """What samples are made in; auto is bf16 where the hardware has it."""
+    """The precision of sampling; auto is bf16 if the hardware supports it."""
     hours: float = 24
-    """A training that would take longer is left out, and its rows say so."""
+    """Trainings that would take longer are left out, and their rows say so."""
 
     @property
     def folder(self) -> Path:

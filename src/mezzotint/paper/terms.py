@@ -11,7 +11,7 @@ CONFIGURATION = (
 
 
 def explained(names: Iterable[str]) -> str:
-    """Explain figures of these names in sentences."""
+    """Explain the figures with these names, in sentences for the page."""
     return " ".join(filter(None, (_explained(name) for name in dict.fromkeys(names))))
 
 

@@ -22,9 +22,9 @@ class FewStep:
     """The settings for which a few-step model was distilled."""
 
     guidance: NonNegativeFloat
-    """The guidance scale that is a part of the model."""
+    """The guidance scale of the teacher that the model has learned."""
     calls: PositiveInt | None = None
-    """The only number of calls that it can be used with; None if any number will do."""
+    """The only number of calls with which it can be used; None allows any number."""
 
     def __str__(self) -> str:
         calls = counted(self.calls, "call") if self.calls else "any number of calls"

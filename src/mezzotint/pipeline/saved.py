@@ -45,10 +45,10 @@ class Description:
     learned_variance: bool
     defaults: SampleConfig
     origin: str
-    """Where the defaults come from, in words."""
+    """A description of the origin of the defaults."""
     version: Literal[1] = 1
     few_step: FewStep | None = None
-    """What a distilled model was made for."""
+    """The settings for which a few-step model was distilled."""
 
     def __post_init__(self) -> None:
         PREDICTIONS.check(self.prediction)

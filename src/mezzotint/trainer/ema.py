@@ -23,7 +23,7 @@ def decay(step: int, batch: int, halflife: float) -> float:
 
 
 def averaged(net: nn.Module, batch: int, halflife: float) -> AveragedModel:
-    """Return a copy of ``net`` whose ``update_parameters(net)`` averages with the decay above."""
+    """Return a copy of ``net`` whose ``update_parameters(net)`` averages with `decay`."""
     return tracked(net, lambda step: decay(step, batch, halflife))
 
 

@@ -66,7 +66,7 @@ class TrainConfig:
     length from them. 0 for none.
     """
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """The seed that all randomness of the run follows from."""
+    """The seed of all randomness of the run."""
 
     def __post_init__(self) -> None:
         if self.batch % self.accumulate:

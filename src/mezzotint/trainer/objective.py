@@ -160,11 +160,10 @@ class ObjectiveConfig:
     weighting: Annotated[str, Choice(WEIGHTINGS)] = "simple"
     """Weight of each level's loss: simple is equal weights, the others depend on the SNR."""
     levels: Literal["uniform", "adaptive"] = "uniform"
-    """Which levels are trained on: all equally often, or more often where the loss is larger."""
+    """The choice of training levels: all equally often, or more often where the loss is larger."""
     label_dropout: float = Field(default=0.1, ge=0, le=1)
     """Share of images that are trained without their condition; classifier-free guidance needs it.
-    Of several conditions each is left out as often by itself too.
-    """
+    If there are several conditions, each is also dropped on its own with this probability. """
 
 
 class Diffusion(Task):

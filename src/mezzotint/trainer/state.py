@@ -55,7 +55,7 @@ class TrainState:
     def read(self) -> list[dict[str, float]]:
         """Fetch the pending figures from the device.
 
-        Raises UserError if a figure is not finite, before anything is kept.
+        Raises UserError if a figure is not finite; nothing is stored then.
         """
         first = self.step - len(self.pending) + 1
         steps = [{name: float(v) for name, v in figures.items()} for figures in self.pending]

@@ -1,4 +1,4 @@
-"""The idx files of MNIST, Fashion-MNIST, KMNIST and EMNIST, packed by gzip or not."""
+"""The idx files of MNIST, Fashion-MNIST, KMNIST and EMNIST, plain or compressed by gzip."""
 
 import gzip
 import io

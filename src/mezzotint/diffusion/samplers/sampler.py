@@ -92,7 +92,7 @@ class Sampler:
             )
 
     def cost(self, steps: int) -> int:
-        """Return the denoiser calls of ``steps`` steps to the clean level."""
+        """Return the number of denoiser calls for ``steps`` steps to the clean level."""
         return self.calls * (steps - 1) + 1
 
     def steps(self, calls: int) -> int:

@@ -32,7 +32,7 @@ class ImageCondition(Condition):
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Channels, height and width."""
     fold: PositiveInt = 1
-    """How many times larger its sides are than those of x, in a model of latents."""
+    """In a latent model, the factor by which its sides are larger than those of x."""
     kind: ClassVar[str] = "image"
     spatial: ClassVar[bool] = True
 

@@ -30,11 +30,11 @@ class NumbersCondition(Condition):
     mean: tuple[float, ...]
     """The mean of each number over the data."""
     std: tuple[float, ...]
-    """The standard deviation of each."""
+    """The standard deviation of each number."""
     low: tuple[float, ...]
-    """The least value of each in the data; `sample` warns of values outside."""
+    """The least value of each number in the data; `sample` warns of values outside the range."""
     high: tuple[float, ...]
-    """The greatest value of each."""
+    """The greatest value of each number in the data."""
     kind: ClassVar[str] = "numbers"
 
     def __post_init__(self) -> None:

@@ -17,11 +17,11 @@ class DistillationConfig:
     teacher: str = ""
     """The model to distil: a run, a checkpoint, or the name of a shipped model."""
     method: Annotated[str, Choice(DISTILLATIONS)] = "consistency"
-    """How the model is distilled."""
+    """The method of distillation."""
     calls: PositiveInt = 2
-    """Network calls in which the model is to make an image."""
+    """The number of network calls for an image."""
     scale: NonNegativeFloat = 1.0
-    """Guidance scale of the teacher that becomes a part of the model; 1 is none."""
+    """The guidance scale of the teacher, which the student learns; 1 is no guidance."""
     teacher_steps: int | None = Field(default=None, ge=2)
     """Steps of the teacher from noise to image; None is the method's own number."""
 
