@@ -169,7 +169,7 @@ def test_images_are_scaled_to_height_and_width(size: Any, tmp_path: Path):
 
 
 def test_learned_variances_count_256_values(tmp_path: Path):
-    with pytest.raises(mz.UserError, match="`learn_variance` counts 256 values, and the images"):
+    with pytest.raises(mz.UserError, match="`learn_variance` needs 8-bit values, and the images"):
         mz.train(
             "glyphs-ddpm",
             data=images("16-bit 9x14"),

@@ -75,7 +75,7 @@ class VaryFlags(EditFlags):
 
 @dataclass(frozen=True)
 class InpaintFlags(EditFlags):
-    """Fill in what a mask marks white."""
+    """Fill in the part of images that is white in a mask."""
 
     mask: Path | None = None
     """An image of the model's size: white is filled in, black is kept, grey is blended."""
@@ -125,7 +125,7 @@ PLAIN = (InterpolateFlags, InvertFlags)  # kinds that are guided only with --gui
 
 @dataclass(frozen=True)
 class Edited:
-    """The edited images, and what they were made from."""
+    """The edited images, and their originals, mask and noise."""
 
     made: Tensor
     given: Tensor | None = None

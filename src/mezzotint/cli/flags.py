@@ -36,7 +36,7 @@ def subject(
     if arguments and arguments[0] in (*HELP, HELP_ALL):
         if default is not None:
             parse(default, arguments[:1], program, first)
-        print(f"Give {what}.\nTo see the options, put a name before {arguments[0]}.")
+        print(f"Give {what}.\nTo see the options, write a name before {arguments[0]}.")
         sys.exit(0)
     if not arguments or arguments[0].startswith("-"):
         raise UserError(f"give {what}")

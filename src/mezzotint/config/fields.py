@@ -50,7 +50,7 @@ def changed(configuration: T, new: Mapping[str, Any]) -> T:
 
     Args:
         configuration: a recipe, or one of the caller's own.
-        new: what the fields become, by their own names: ``{"batch": 32, "schedule": "cosine"}``.
+        new: the new values, by the names of the fields: ``{"batch": 32, "schedule": "cosine"}``.
 
     Raises:
         UserError: If there is no such field (similar names are suggested), or a value has a wrong

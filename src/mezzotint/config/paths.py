@@ -26,8 +26,8 @@ def located(config: T, home: Path) -> T:
 
     Versions before this one wrote paths as they were given, mostly relative to the working folder.
     If a path does not exist, it is also searched beside each folder above the run. That is safe
-    because training and measuring check the fingerprint of the data. A path that is found nowhere,
-    and a name, are kept; a path relative to the run becomes absolute.
+    because training and measuring check the fingerprint of the data. Names are kept. A path that is
+    not found is kept too, but made absolute if it is relative to the run.
     """
     return _mapped(config, lambda text: _located(text, home.resolve()))
 

@@ -149,7 +149,7 @@ def names() -> list[str]:
 
 
 def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
-    """Change some fields of the defaults; None leaves a field as it is.
+    """Change some fields of the defaults; None keeps a field unchanged.
 
     ``nfe`` may replace ``steps``, and an option of the sampler that is not a field may be given by
     its name. Options that only the old sampler or spacing takes are dropped, as by `freed`.

@@ -123,7 +123,7 @@ class AugmentedConfig(ImagesConfig):
 
 @strict
 class CodecConfig:
-    """Where the diffusion runs: in pixels, or in the latents of an autoencoder."""
+    """The space in which the diffusion runs: pixels, or the latents of an autoencoder."""
 
     vae: str = ""
     """Train in the latents of this autoencoder: a run, its checkpoint, a diffusers folder or

@@ -7,7 +7,7 @@ estimate without a condition to its estimate with one,
 
 Scale 1 is plain conditional, 0 unconditional; the authors' w is scale - 1. The weights sum to 1 and
 every prediction type is affine in x0_hat, so guiding eps, v or flow gives the same. With a weaker
-network in place of the unconditional one it is autoguidance (Karras et al. 2024, arXiv
+network instead of the unconditional one, this is autoguidance (Karras et al. 2024, arXiv
 2406.02507).
 """
 
@@ -102,7 +102,7 @@ def doubled(pair: Denoiser) -> Both:
 
 
 def constant(scale: float, grid: Sequence[Level]) -> Scale:
-    """The same scale at every level."""
+    """Return a shape with the same scale at every level."""
     return scale
 
 

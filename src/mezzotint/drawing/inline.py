@@ -89,8 +89,8 @@ def spreads(
 ) -> str:
     """Return a bar chart of means with standard deviations, as an <svg>.
 
-    Each of ``series`` has "mean" and "std", with a number for each of ``names``. The axis is of
-    grey levels from 0 to 255, or of whatever values there are.
+    Each of ``series`` has "mean" and "std", with a number for each of ``names``. The axis shows
+    grey levels from 0 to 255, or the range of the values.
     """
     figure, axes = _blank()
     width = 0.8 / len(series)

@@ -97,7 +97,7 @@ def of_distance(
 
 
 def _balanced(labels: Sequence[int] | None) -> np.ndarray | None:
-    """Return the labels if all classes have equal counts, which were then not drawn at random."""
+    """Return the labels if all classes are equally frequent, so that the counts are not random."""
     if labels is None:
         return None
     counts = np.unique(labels, return_counts=True)[1]

@@ -83,7 +83,7 @@ class Walk(Conditioned):
 
     @property
     def gains(self) -> bool:  # type: ignore[override]
-        """Whether compilation pays: wide networks would be faster too, but need more memory."""
+        """Whether to compile the network: wide ones would be faster too, but need more memory."""
         return self.narrow or not self.training
 
     def folded(self, x: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
 """A plan in its folder: the data available on this machine, and the models left out.
 
-FOLDER/plan.json       what must not change           FOLDER/rows.jsonl     figures, a row a line
-FOLDER/linear/ ...     the runs                       FOLDER/study.jsonl    of the schedules
+FOLDER/plan.json       the plan, which must not change
+FOLDER/linear/ ...     the runs
+FOLDER/rows.jsonl      the figures of each row
+FOLDER/study.jsonl     the measurements of the schedules
 """
 
 from __future__ import annotations

@@ -218,7 +218,7 @@ class Latents:
         return self.vae.image_channels, sides[0] * f, sides[1] * f
 
     def of_size(self, height: int, width: int) -> Latents:
-        """Return this codec for images of a size, which it needs if f does not divide the size."""
+        """Return this codec for images of a size; this matters if f does not divide the size."""
         f = self.vae.config.factor
         return replace(self, size=(height, width) if height % f or width % f else None)
 

@@ -436,7 +436,7 @@ class Pipeline:
         """Check that this model supports its ``defaults``.
 
         Raises:
-            UserError: If it cannot.
+            UserError: If the model does not support them.
         """
         how = self.defaults
         sampling.options(self, how)

@@ -74,7 +74,8 @@ class DiffusionJob(Job):
         shape = self.codec.latent_shape((channels, height, width))
         if noise.learn_variance and not self.data.values.eight_bit:
             raise UserError(
-                f"`learn_variance` counts 256 values, and the images are {self.data.values}: leave "
+                f"`learn_variance` needs 8-bit values, and the images are {self.data.values}: "
+                "leave "
                 "it out"
             )
         classes = self.data.classes if c.conditional else ()

@@ -32,8 +32,8 @@ def matrices(net: nn.Module) -> set[Tensor]:
     """Return the weights that Muon trains: matrices and convolutions.
 
     Embeddings and the first and last layer are left out. An embedding is a table of vectors, and
-    the first and last layer have only a few channels on one side. Their singular values should not
-    be made equal (Jordan et al. 2024).
+    the first and last layer have only a few channels on one side, so equal singular values would
+    not suit them (Jordan et al. 2024).
     """
     chosen: set[Tensor] = set()
     for name, module in net.named_modules():
