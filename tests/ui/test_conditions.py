@@ -61,6 +61,10 @@ def test_what_is_not_given_is_said(pipe: mz.Pipeline) -> None:
     assert last.result
     assert last.result.count(">any class<") == 2
     assert "heat, 260 to 340" in models.about(pipe)
+    with pytest.warns(UserWarning, match="'heat' is 250"):
+        *_, last = answers.answers(None, pipe, request(pipe, "heat=250"))
+    said = "2 images made; &#x27;heat&#x27; is 250, and the model was trained on 260 to 340"
+    assert said in last.status
 
 
 def test_an_edit_follows_the_conditions(pipe: mz.Pipeline, tmp_path: Path) -> None:

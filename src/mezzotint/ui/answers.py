@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mezzotint.errors import UserError, counted, out_of_memory
 from mezzotint.pipeline.pipeline import Pipeline
-from mezzotint.ui import edits, markup, results, samples, texts
+from mezzotint.ui import conditions, edits, markup, results, samples, texts
 from mezzotint.ui.edits import Edit
 from mezzotint.ui.samples import Samples
 from mezzotint.ui.watched import watched
@@ -43,7 +43,7 @@ def answers(model: str | None, pipe: Pipeline, request: Samples | Edit) -> Gener
     make: Any = edits.make if editing else samples.make
     draw: Any = results.of_edit if editing else results.of_samples
     drawn: tuple[Tensor, ...] = ()
-    yield Answer(markup.notice("at work"))
+    yield Answer(markup.notice("at work"), command="", python="")  # not those of older images
     for last in watched(partial(make, pipe, request)):
         unseen = last.columns is not drawn
         drawn = last.columns
@@ -53,8 +53,10 @@ def answers(model: str | None, pipe: Pipeline, request: Samples | Edit) -> Gener
         )
     made = counted(sum(map(len, drawn[1:] if editing else drawn)), "image") + " made"
     note = pipe.values.shown_as(drawn[0].shape[1])
+    notes = [f"the page shows {note}"] if note else []
+    notes += conditions.warned(pipe, request.condition)
     yield Answer(
-        markup.notice(f"{made}; the page shows {note}" if note else made),
+        markup.notice("; ".join([made, *notes])),
         draw(pipe, request, drawn, final=True),
         texts.command(model, pipe, request),
         texts.python(model, pipe, request),

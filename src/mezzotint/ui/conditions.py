@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,3 +48,13 @@ def values(pipe: Pipeline, given: Sequence[str], each: bool = True) -> dict[str,
                 f"{name!r} has {rows} values, and an edit takes one: write {name}=VALUE"
             )
     return {name: value for name, (value, _) in found.items()} or None
+
+
+def warned(pipe: Pipeline, given: Sequence[str]) -> list[str]:
+    """Return what sampling warns of, such as a number that the model was not trained on."""
+    found, named = values(pipe, given) or {}, {each.name: each for each in pipe.conditions}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for name, value in found.items():
+            named[name].given(value, None)
+    return [str(warning.message) for warning in caught]

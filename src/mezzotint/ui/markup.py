@@ -84,7 +84,7 @@ def notice(text: str, error: bool = False) -> str:
     """Return a line that says what happened, or what is wrong; names in backquotes stand out."""
     said = re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
     kind, role = ("mz-error", "alert") if error else ("mz-note", "status")
-    return f'<div class="mz-status {kind}" role="{role}">{said}</div>'
+    return f'<div class="mz-status {kind}" role="{role}"><span>{said}</span></div>'
 
 
 def line(text: str) -> str:

@@ -175,7 +175,7 @@ def answer() -> tuple[Any, list[Any]]:
         stop = gr.Button("Stop", elem_id="mz-stop", size="sm", scale=0, min_width=80)
     result = html(elem_id="mz-result")
     code: Widgets = {"interactive": False, "wrap_lines": True, "show_line_numbers": False}
-    code |= {"lines": 1, "buttons": ["copy"]}
+    code |= {"lines": 1, "buttons": ["copy"], "elem_classes": "mz-code"}
     with gr.Accordion("Copy as a command line or as Python", open=False):
         command = gr.Code(language="shell", label="Command line", **code)
         python = gr.Code(language="python", label="Python", **code)
