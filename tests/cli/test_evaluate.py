@@ -217,8 +217,14 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
             "evaluate DIGITS --against LARGE",
             "64x64, those to measure of 32x32: scale them with --size",
         ),
-        ("evaluate FLOAT --against glyphs", "say which are black and white, such as --range 0 1"),
-        ("evaluate WIDE --against glyphs", "from 0 to 300: say which are black and white, such as"),
+        (
+            "evaluate FLOAT --against glyphs",
+            "give the values of black and white, such as --range 0 1",
+        ),
+        (
+            "evaluate WIDE --against glyphs",
+            "from 0 to 300: give the values of black and white, such as",
+        ),
         ("evaluate FLOAT --against glyphs --range 1 0", "--range is (1.0, 0.0): give the values"),
         ("evaluate FLOAT --against glyphs --range 0.5 1", "outside --range 0.5 1: clip them"),
         ("evaluate DIGITS --against FLOAT", "black and white, such as --against-range 0 1 or"),

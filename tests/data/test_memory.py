@@ -151,8 +151,8 @@ def test_axes_in_doubt_are_as_said(noise, shape, layout, seen):
         ((2, 0, 8, 3), None, "which holds no images: give at least one"),
         ((2, 6, 8, 2), None, "of which neither axis may be the channels (1, 3 or 4)"),
         ((2, 3, 6, 3), None, "of which both axes may be the channels (1, 3 or 4)"),
-        ((6, 8, 3), None, 'which may be one image: say `layout="NHW"` for 6 grey images'),
-        ((3, 6, 8), None, 'which may be one image: say `layout="NHW"` for 3 grey images'),
+        ((6, 8, 3), None, 'which may be one image: give `layout="NHW"` for 6 grey images'),
+        ((3, 6, 8), None, 'which may be one image: give `layout="NHW"` for 3 grey images'),
         ((2, 6, 8), "NHWC", "`layout` is 'NHWC': give as many axes"),
         ((2, 6, 8, 3), "NHW", "`layout` is 'NHW': give as many axes"),
     ],
@@ -186,7 +186,7 @@ def test_sixteen_bits_that_may_be_eight(images):
     small = images.astype(np.uint16)
     message = refused(small)
     assert message.startswith(
-        "`data` is uint16 with values from 0 to 255: say `range=(0, 255)` or "
+        "`data` is uint16 with values from 0 to 255: give `range=(0, 255)` or "
     )
     for top in (255, 65535):
         data = mz.prepare(small, range=(0, top))
@@ -207,7 +207,9 @@ def test_floats_in_a_stated_range_come_back(images, dtype, bounds):
     off = np.abs(eight.images.astype(int) - images).max()
     assert off == 0 if dtype in (torch.float64, torch.float32) else off <= 1
     message = refused(values)
-    assert "say which are black and white, such as `range=(0, 1)` or `range=(-1, 1)`" in message
+    assert (
+        "give the values of black and white, such as `range=(0, 1)` or `range=(-1, 1)`" in message
+    )
 
 
 @pytest.mark.parametrize(
@@ -242,7 +244,7 @@ def test_other_types(dtype):
 
 def test_other_integers_need_a_range(images):
     wide = torch.from_numpy(images).long()
-    assert refused(wide).endswith("say which are black and white, such as `range=(0, 255)`")
+    assert refused(wide).endswith("give the values of black and white, such as `range=(0, 255)`")
     np.testing.assert_array_equal(mz.prepare(wide, range=(0, 255)).images, images)
     assert "outside `range=(0, 255)`" in refused(wide - 1, range=(0, 255))
 

@@ -59,4 +59,4 @@ def test_from_the_shell(noise, tmp_path, capsys):
     assert "these options only affect --examples: give a file to draw them to" in err
     code, _, err = call(capsys, "data", str(tmp_path / "x.npy"), "--examples", str(grid))
     assert code == 2
-    assert "say which are black and white, such as --range 0 1 or --range -1 1" in err
+    assert "give the values of black and white, such as --range 0 1 or --range -1 1" in err

@@ -253,11 +253,11 @@ def test_an_out_that_is_a_file_is_refused_before_the_work(trained: Path, tmp_pat
         (lambda pipe: "nowhere", "there is no folder nowhere"),
         (
             lambda pipe: replace(pipe, home=None, data=None),
-            "the model does not say what it was trained on: say what with `data`",
+            "the model does not record its training set: give it as `data`",
         ),
         (
             lambda pipe: replace(pipe, home=None, data="0" * 64),
-            "the model does not say what it was trained on: say what with `data`",
+            "the model does not record its training set: give it as `data`",
         ),
         (lambda pipe: replace(pipe, shape=(2, 32, 32)), "of 2 channels"),
     ],
@@ -293,7 +293,7 @@ def test_what_an_autoencoder_does_not_take_is_refused(
 
 def test_an_autoencoder_from_nowhere_needs_data(trained_vae: Path) -> None:
     codec = mz.load_codec(trained_vae)
-    with pytest.raises(mz.UserError, match="the autoencoder does not say what it was trained on"):
+    with pytest.raises(mz.UserError, match="the autoencoder does not record its training set"):
         mz.evaluate(codec)
 
 

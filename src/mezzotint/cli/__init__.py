@@ -35,7 +35,7 @@ VERBS = {
         ("VAE [--samples 1000] [--tile 16] ...", "measure what an autoencoder gives back"),
         ("IMAGES --against IMAGES", "measure any images against any others"),
     ],
-    "data": [("PATH [--examples grid.png] ...", "say what a data set is understood to be")],
+    "data": [("PATH [--examples grid.png] ...", "describe how a data set is read")],
     "sweep": [("RUN [--nfe 5 10 20] [--guidance 1 2] ...", "find its best settings, and use them")],
     "average": [("RUN --length 0.1 [0.15 ...]", "rebuild longer or shorter averages")],
     "report": [("RUN... [--out report.html] ...", "write a page of it, or of several")],

@@ -78,7 +78,7 @@ def sample(arguments: list[str]) -> Answer:
     name, rest = subject(arguments, what, "mezzotint sample RUN", shown, OFTEN)
     share, _ = evaluation.join()
     if share.count > 1:
-        raise UserError("sample is one process's work: start it without torchrun")
+        raise UserError("sample runs in a single process: start it without torchrun")
     folder = loading.locate(name)
     pipe = loading.load(folder, precision="float32")
     default = SampleFlags(

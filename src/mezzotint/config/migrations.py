@@ -30,7 +30,7 @@ MIGRATIONS: dict[int, Callable[[Content], Content]] = {
 
 
 def readable() -> range:
-    """The versions that can be read."""
+    """Return the versions that this version of mezzotint can read."""
     return range(min(MIGRATIONS, default=VERSION), VERSION + 1)
 
 

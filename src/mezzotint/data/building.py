@@ -121,7 +121,7 @@ class _Task:
             if pixels.min() < low or pixels.max() > high:
                 raise UserError(
                     f"{what} has values from {pixels.min():g} to {pixels.max():g}, outside "
-                    f"`range=({low:g}, {high:g})`: clip them or say another"
+                    f"`range=({low:g}, {high:g})`: clip them or give another range"
                 )
 
 

@@ -102,7 +102,7 @@ def _plain_layout(shape: tuple[int, ...]) -> Layout:
     if len(shape) == 3:
         if shape[2] in _CHANNELS or shape[0] in _CHANNELS[1:]:
             raise UserError(
-                f'{what}, which may be one image: say `layout="NHW"` for {shape[0]} grey images, '
+                f'{what}, which may be one image: give `layout="NHW"` for {shape[0]} grey images, '
                 "or give one image as `data[None]`"
             )
         return "NHW"
@@ -111,7 +111,7 @@ def _plain_layout(shape: tuple[int, ...]) -> Layout:
         which = "both axes" if first else "neither axis"
         raise UserError(
             f"{what}, of which {which} may be the channels (1, 3 or 4): "
-            'say `layout="NHWC"` or `layout="NCHW"`'
+            'give `layout="NHWC"` or `layout="NCHW"`'
         )
     return "NHWC" if last else "NCHW"
 

@@ -166,15 +166,15 @@ def stated(
     found = f"{what} is {dtype} with values from {low} to {high}"
     if bounds is None and dtype.kind == "u" and dtype.itemsize == 2:
         if high < 256:
-            raise UserError(f"{found}: say `range=(0, 255)` or `range=(0, 65535)`")
+            raise UserError(f"{found}: give `range=(0, 255)` or `range=(0, 65535)`")
         return Values("uint16", *OF_16_BITS), ()
     if bounds is None:
         choices = "`range=(0, 1)` or `range=(-1, 1)`" if dtype.kind == "f" else "`range=(0, 255)`"
-        raise UserError(f"{found}: say which are black and white, such as {choices}")
+        raise UserError(f"{found}: give the values of black and white, such as {choices}")
     black, white = checked(bounds)
     if low < black or high > white:
         raise UserError(
-            f"{found}, outside `range=({black:g}, {white:g})`: clip them or say another"
+            f"{found}, outside `range=({black:g}, {white:g})`: clip them or give another range"
         )
     kind = _smallest(dtype, black, white)
     note = () if dtype == kind else (f"{dtype} values are kept as {kind}",)

@@ -151,4 +151,4 @@ def _refuse(how: Preparation, data: str) -> None:
 
 
 def _silent(what: str) -> UserError:
-    return UserError(f"{what} does not say what it was trained on: say what with `data`")
+    return UserError(f"{what} does not record its training set: give it as `data`")

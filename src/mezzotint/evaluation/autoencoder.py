@@ -91,7 +91,7 @@ def _held_out(path: str | Path | None, size: Size | None) -> tuple[str, Prepared
     folder, marks = Path(path or ""), ("checkpoints", "manifest.json")
     if path is None or not any((folder / mark).exists() for mark in marks):
         what = path or "the autoencoder"
-        raise UserError(f"{what} does not say what it was trained on: say what with `data`")
+        raise UserError(f"{what} does not record its training set: give it as `data`")
     c = configuration.read(folder / "config.json").data
     c = replace(c, size=size or c.size)
     train = c.prepared()

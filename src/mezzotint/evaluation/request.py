@@ -104,7 +104,7 @@ class Found:
 
 
 def by_name(figures: Sequence[Figure]) -> dict[str, Figure]:
-    """Return figures by their names.
+    """Return a dict of figures by their names.
 
     If several networks gave a figure of the same name, such as ``precision``, the network is
     appended to the name: ``precision-cifar10``.

@@ -152,7 +152,7 @@ def reproduce(
     )
     share, device = evaluation.join()
     if share.count > 1:
-        raise UserError("reproduce is one process's work: start it without torchrun")
+        raise UserError("reproduce runs in a single process: start it without torchrun")
     say = on_message or (lambda line: None)
     follow = on_progress or (lambda what, done, total: None)
     for name in options.network:

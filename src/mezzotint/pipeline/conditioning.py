@@ -49,7 +49,7 @@ def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
     if len(counts) > 1:
         raise UserError(
             f"the conditions are given for {' and '.join(map(str, sorted(counts)))} images: give "
-            "each for the same number"
+            "all of them for the same number"
         )
     count = counts.pop()
     return {

@@ -21,9 +21,10 @@ class Adaptive(nn.Module):
 
     The loss is multiplied by ``1 / (T p_i)``. So the expectations of the loss and its gradient are
     those of uniform rows, while the variance of the loss is as small as possible (Nichol and
-    Dhariwal 2021, arXiv 2102.09672, section 3.3). A tenth of p is uniform. E is a running mean over
-    about the last 200 samples of a bin, and p is uniform until every bin has had 10. If 64 does not
-    divide T, the sizes of the bins differ by one row, and p and the weight take this into account.
+    Dhariwal 2021, arXiv 2102.09672, section 3.3). p is mixed with a share of 0.1 of the uniform
+    distribution. E is a running mean over about the last 200 samples of a bin, and p is uniform
+    until every bin has had 10. If 64 does not divide T, the sizes of the bins differ by one row,
+    and p and the weight take this into account.
 
     The statistics are buffers: they are saved and restored, and they are the same in every process
     that is given the same losses.

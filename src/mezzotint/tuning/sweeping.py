@@ -97,7 +97,7 @@ def sweep(
     )
     share, device = evaluation.join()
     if share.count > 1:
-        raise UserError("a sweep is one process's work: start it without torchrun")
+        raise UserError("a sweep runs in a single process: start it without torchrun")
     say = on_message or (lambda line: None)
     plan = planned(*_loaded(run, device), options)
     refuse_long(plan, options.minutes)

@@ -121,7 +121,7 @@ def test_other_integers_out_of_range(save, images, cache, dtype, low, high):
         np.testing.assert_array_equal(data.images, values)
         assert str(data.values) == "uint16 from 0 to 65535"
         return
-    rest = f" with values from {low} to {high}: say which are black and white"
+    rest = f" with values from {low} to {high}: give the values of black and white"
     assert rest in refused(save(values))
     assert rest in refused(save(images=values))
     assert not any((cache / "prepared").iterdir())
@@ -130,7 +130,7 @@ def test_other_integers_out_of_range(save, images, cache, dtype, low, high):
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_floats_need_a_range_and_keep_their_values(save, dtype):
     values = np.array([-1, 0.25, 0.5, 0], dtype=dtype).repeat(5).reshape(2, 2, 1, 5)
-    rest = f" is {dtype} with values from -1.0 to 0.5: say which are black and white, such as"
+    rest = f" is {dtype} with values from -1.0 to 0.5: give the values of black and white, such as"
     assert rest in refused(save(values))
     assert rest in refused(save(arr_0=values))
     data = prepare(save(values), range=(-1, 1))
@@ -140,7 +140,9 @@ def test_floats_need_a_range_and_keep_their_values(save, dtype):
     values[1, 1, 0, 2] = np.nan
     with pytest.raises(UserError, match=r"row 1 of .* has values that are not finite"):
         prepare(save(values), range=(-1, 1))
-    with pytest.raises(UserError, match=r"outside `range=\(0, 1\)`: clip them or say another"):
+    with pytest.raises(
+        UserError, match=r"outside `range=\(0, 1\)`: clip them or give another range"
+    ):
         prepare(save(values), range=(0, 1))
 
 
