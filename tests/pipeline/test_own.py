@@ -159,7 +159,7 @@ def test_what_cannot_be_saved_is_refused(own: mz.Pipeline, trained: Path, tmp_pa
         with pytest.raises(mz.UserError, match="exists and is not a saved model"):
             own.save(folder)
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
-    with pytest.raises(mz.UserError, match="the weights are in bf16 alone"):
+    with pytest.raises(mz.UserError, match="this model has its weights in bf16 only"):
         replace(own.in_precision("bf16"), original=None).save(tmp_path / "low")
     with pytest.raises(mz.UserError, match="guided by a weaker one"):
         own.guided_by(own).save(tmp_path / "guided")

@@ -1,6 +1,6 @@
 """Nearest neighbours in feature space.
 
-All distances are Euclidean, in float64, and made a block of rows at a time.
+All distances are Euclidean, in float64, and computed in blocks of rows.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ class Pipeline:
         codec = self.codec
         if dtype == torch.float32:
             if self.original is None or not self._is_rounded(self.original):
-                raise UserError("the weights are in bf16 alone: load the model again in float32")
+                raise UserError("this model has its weights in bf16 only: load it again in float32")
             if isinstance(codec, Latents) and isinstance(self.original.codec, Latents):
                 codec = replace(codec, vae=self.original.codec.vae)
             return replace(self, net=self.original.net, codec=codec, weaker=weaker, original=None)

@@ -69,7 +69,9 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
     if count == 0:
         raise UserError(f"{path} holds no images: its files have no rows")
     if count > ROWS:
-        raise UserError(f"{path} says that it has {count:,} rows, and {ROWS:,} are read: cut it")
+        raise UserError(
+            f"{path} says that it has {count:,} rows, more than the limit of {ROWS:,}: split it"
+        )
     try:
         classes = _classes(arrow, files, tables, label) if label else ()
     except Unlabelled:
