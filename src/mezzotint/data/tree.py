@@ -197,7 +197,7 @@ def _check_depth(place: str, name: PurePosixPath) -> None:
     if len(name.parts) > _DEEPEST:
         raise UserError(
             f"{place} holds folders within folders, {_DEEPEST} deep and more, such as "
-            f"{str(name)[:40]}...: move what you need up"
+            f"{str(name)[:40]}...: move the folders that you need further up"
         )
 
 

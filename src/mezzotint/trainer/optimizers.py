@@ -16,7 +16,7 @@ Build: TypeAlias = Callable[[nn.Module, float, float], torch.optim.Optimizer]
 
 
 def adamw(net: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """Return AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) for all weights, fused."""
+    """Return the fused AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) for all weights."""
     return torch.optim.AdamW(_trained(net), lr=lr, weight_decay=weight_decay, fused=True)
 
 

@@ -59,7 +59,7 @@ class Operator:
             shape = tuple(seen.shape) if isinstance(seen, Tensor) else type(seen).__name__
             raise UserError(
                 f"the operator makes {shape} of images {tuple(x.shape)}, but `y` is "
-                f"{tuple(y.shape)}: give what the operator would make of whole images"
+                f"{tuple(y.shape)}: give the operator's output for whole images"
             )
         if not self.linear:
             return
