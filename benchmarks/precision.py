@@ -78,7 +78,7 @@ def main() -> None:
         "and the least PSNR, and the share of equal grey levels.\n\n"
         f"Measured on {machine('torch')}.\n\n"
         f"```\npython benchmarks/precision.py --data <CIFAR-10> --samples {flags.samples} --out "
-        f"{flags.out.name}\n```\n\n{table}\n"
+        f"docs/results/{flags.out.name}\n```\n\n{table}\n"
     )
     files.replace(flags.out, text)
 

@@ -30,6 +30,7 @@ DOCUMENTS = [
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "src").rglob("*.md")),
+    *sorted((ROOT / "models").rglob("*.md")),
 ]
 
 

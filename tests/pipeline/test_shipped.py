@@ -25,6 +25,7 @@ ship: Callable[[Path, Path, str], int] = SCRIPT["ship"]
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The package's models, none yet, and another folder to work in."""
     monkeypatch.setattr(shipped, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(shipped, "CHECKOUT", tmp_path / "checkout")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "models"
@@ -175,8 +176,7 @@ def test_what_cannot_be_shipped_is_refused(
 
 
 def test_every_model_of_the_package_is_whole_and_makes_pictures() -> None:
-    for name in shipped.names():
-        folder = shipped.MODELS / name
+    for folder in shipped.folders().values():
         pipe = loading.load(folder)
         assert len(pipe.sample(1, steps=2)) == 1
         held = {path.name for path in folder.iterdir()} - {"manifest.json"}
@@ -194,6 +194,26 @@ def test_the_pictures_of_cifar10_are_of_the_classes_asked_for() -> None:
     assert pipe.sample(1, labels="ship", steps=2, seed=1).shape == (1, 3, 32, 32)
     with pytest.raises(mz.UserError, match="whale"):
         pipe.sample(1, labels="whale")
+
+
+def test_a_model_of_a_checkout_is_found_and_without_one_asked_for(small: Path) -> None:
+    assert refused("cifar10-fast").endswith("give its folder there, models/cifar10-fast")
+    shipped.CHECKOUT.mkdir()
+    small.rename(shipped.CHECKOUT / "cifar10-fast")
+    assert shipped.names() == ["cifar10-fast"]
+    assert mz.load("cifar10-fast").home is None
+    assert shipped.is_shipped(shipped.CHECKOUT / "cifar10-fast")
+
+
+@pytest.mark.skipif("cifar10-fast" not in shipped.names(), reason="not a checkout: no models/")
+def test_two_calls_of_the_fast_model_are_images_of_the_classes_asked_for() -> None:
+    pipe = mz.load("cifar10-fast")
+    assert pipe.defaults.steps == 2
+    images = pipe.sample(20, seed=1)
+    seen = metrics.network("cifar10")(images).logits.argmax(1)
+    assert (seen == torch.tensor(pipe.labels(20))).float().mean() > 0.7
+    with pytest.raises(mz.UserError, match="guidance"):
+        pipe.sample(1, guidance=2.0)
 
 
 @pytest.mark.parametrize("split", [["--split", "dev"], ["--split=dev"]])

@@ -137,7 +137,7 @@ def own_training_set(pipe: Pipeline, name: str = "") -> Against:
     A pipeline without ``home`` uses the data set of the shipped model that was trained on the same
     data. ``name`` is the model's name in errors. Raises UserError as `training_set` does.
     """
-    homes = [pipe.home] if pipe.home else [shipped.MODELS / name for name in shipped.names()]
+    homes = [pipe.home] if pipe.home else list(shipped.folders().values())
     for home in homes:
         if pipe.home or facts(home, "data")["data"] == pipe.data:
             return training_set(home, pipe)

@@ -183,6 +183,11 @@ def _found(path: str | Path, places: tuple[str, ...] = CODEC) -> Path:
     if str(path).startswith(HUB):
         return fetched(str(path).removeprefix(HUB), places)
     folder = shipped.find(path) or Path(path)
+    if not folder.is_dir() and str(path) in shipped.OUTSIDE:
+        raise UserError(
+            f"{path} lies in the repository of mezzotint, not in the package: give its folder "
+            f"there, models/{path}"
+        )
     if not folder.is_dir():
         names = ", ".join(shipped.names())
         raise UserError(

@@ -1,8 +1,9 @@
-"""The models that come with the package, by name.
+"""The models that come with mezzotint, by name.
 
-``pretrained/NAME/`` is a checkpoint of the averaged weights in bf16. It also has a README.md with
-the model card, and recommended.json if the run was swept. Besides the checksums, the manifest holds
-the version of the format.
+They are folders of ``pretrained`` in the package, or, if it has no room for them, of ``models`` in
+a checkout of the repository. Such a folder is a checkpoint of the averaged weights in bf16. It also
+has a README.md with the model card, and recommended.json if the run was swept. Besides the
+checksums, the manifest holds the version of the format.
 """
 
 from __future__ import annotations
@@ -15,17 +16,24 @@ from mezzotint.storage import checkpoint
 from mezzotint.storage.parse import content, parsed
 
 MODELS = Path(__file__).parents[1] / "pretrained"
+CHECKOUT = Path(__file__).parents[3] / "models"
+OUTSIDE = ("cifar10-fast",)  # what a checkout alone has
 FORMAT = 1  # version of such a folder; it rises when older readers cannot read a newer one
 
 
+def folders() -> dict[str, Path]:
+    """Return the folders of the models by name, damaged ones included."""
+    return {path.name: path for place in (CHECKOUT, MODELS) for path in place.glob("[!._]*/")}
+
+
 def names() -> list[str]:
-    """Return the names of the models in the package, damaged ones included."""
-    return sorted(path.name for path in MODELS.glob("[!._]*/"))
+    """Return the names of the models, damaged ones included."""
+    return sorted(folders())
 
 
 def is_shipped(folder: Path) -> bool:
-    """Return whether a folder belongs to the package, so that nothing may be written to it."""
-    return folder.resolve().parent == MODELS.resolve()
+    """Whether a folder is one of these, where nothing may be written."""
+    return folder.resolve().parent in (MODELS.resolve(), CHECKOUT.resolve())
 
 
 def find(path: str | Path) -> Path | None:
@@ -33,8 +41,7 @@ def find(path: str | Path) -> Path | None:
 
     A path of that name takes precedence, because it is the user's own; None is returned then.
     """
-    found = str(path) in names() and not Path(path).exists()
-    return MODELS / path if found else None
+    return None if Path(path).exists() else folders().get(str(path))
 
 
 def verify(folder: Path) -> None:

@@ -1,0 +1,141 @@
+"""A few-step model beside its teacher, by the evaluations of the network: few-steps.md.
+
+    python benchmarks/few_steps.py cifar10-fast --teacher cifar10 --data ~/cifar10 \\
+        --out docs/results/few-steps.md
+
+Measures the teacher, guided as it is by default, in some numbers of steps, and the student in
+others, and draws samples of each from the same noise. Samples and figures are kept, so that a
+second call continues the first. Times are taken in turns, and only with ``--time``: nothing else
+should run on the machine then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import mezzotint as mz
+from mezzotint.drawing import figures
+from mezzotint.storage import files
+from mezzotint.storage.machine import machine
+
+BATCH, TURNS, SHOWN = 64, 5, 10
+METRICS = ("fd", "accuracy", "prdc")
+NOTES = """An evaluation is one pass of one image through the network; a guided step takes two.
+Intervals are 95 %. The ratio is to the least distance of the teacher. The image shows samples from
+the same noise, none of them picked."""
+
+
+def rows_of(flags: argparse.Namespace) -> dict[str, tuple[mz.Pipeline, dict[str, Any]]]:
+    """Return, by title, each pipeline with its settings."""
+    teacher, student = (mz.load(name) for name in (flags.teacher, flags.student))
+    rows = {f"teacher, {n} steps": (teacher, {"steps": n}) for n in flags.teacher_steps}
+    return rows | {f"student, {n} calls": (student, {"steps": n}) for n in flags.student_calls}
+
+
+def evaluations(pipe: mz.Pipeline, how: dict[str, Any]) -> int:
+    """Return the evaluations of the network that a sample takes."""
+    return int(how["steps"]) * (1 if pipe.few_step or pipe.defaults.guidance == 1 else 2)
+
+
+def measured(flags: argparse.Namespace, title: str) -> dict[str, Any]:
+    """Return the figures of a row, which are measured once."""
+    file = flags.out.with_suffix("") / f"{title.replace(', ', '-').replace(' ', '-')}.json"
+    if not file.exists():
+        pipe, how = rows_of(flags)[title]
+        count = flags.samples if pipe.few_step else flags.teacher_samples
+        found = mz.evaluate(pipe, flags.data, samples=count, metrics=METRICS, **how)
+        kept = {name: [f.value, f.low, f.high] for name, f in found.items()}
+        facts = {"samples": count, "evaluations": evaluations(pipe, how), "figures": kept}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(file, json.dumps(facts | {"machine": machine("torch")}, indent=1) + "\n")
+    facts = json.loads(file.read_text())
+    print(title, {name: round(f[0], 3) for name, f in facts["figures"].items()}, flush=True)
+    return dict(facts)
+
+
+def timed(flags: argparse.Namespace, titles: list[str]) -> dict[str, list[float]]:
+    """Return the least, median and greatest seconds for a batch, of turns that alternate."""
+    file = flags.out.with_suffix("") / "seconds.json"
+    if flags.time:
+        rows = rows_of(flags)
+        taken: dict[str, list[float]] = {title: [] for title in titles}
+        for turn in range(TURNS + 1):
+            for title in titles:
+                pipe, how = rows[title]
+                start = time.perf_counter()
+                pipe.sample(BATCH, **how)
+                if turn:  # the first one warms up
+                    taken[title].append(time.perf_counter() - start)
+        found = {t: [min(s), statistics.median(s), max(s)] for t, s in taken.items()}
+        files.replace(file, json.dumps(found, indent=1) + "\n")
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def line(title: str, row: dict[str, Any], seconds: list[float] | None, best: float) -> str:
+    """Return a row of the table."""
+    name = next(name for name in row["figures"] if name.startswith("fd"))
+    value, low, high = row["figures"][name]
+    rest = [f"{row['figures'][each][0]:.3f}" for each in ("accuracy", "precision", "recall")]
+    took = f"{seconds[1]:.2f} ({seconds[0]:.2f} to {seconds[2]:.2f})" if seconds else "not measured"
+    cells = [title, row["evaluations"], f"{row['samples']:,}", f"{value:.2f}"]
+    cells += [f"{low:.2f} to {high:.2f}", f"{value / best:.2f}", *rest, took]
+    return f"| {' | '.join(str(cell) for cell in cells)} |"
+
+
+def draw(flags: argparse.Namespace) -> None:
+    """Draw samples of each row from the same noise."""
+    rows = rows_of(flags)
+    labels = [i % 10 for i in range(SHOWN)]
+    shown = torch.cat([pipe.sample(SHOWN, labels, **how) for pipe, how in rows.values()])
+    places = [i for i in range(len(rows)) for _ in range(SHOWN)]
+    figures.grid(shown, places, list(rows)).save(flags.out.with_suffix(".png"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("student", help="a distilled run, or a shipped model")
+    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--data", help="what to compare with; by default the training set")
+    parser.add_argument("--teacher-steps", type=int, nargs="+", default=[5, 10, 20])
+    parser.add_argument("--student-calls", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--teacher-samples", type=int, default=10_000)
+    parser.add_argument("--time", action="store_true", help="measure seconds too, in turns")
+    parser.add_argument("--out", type=Path, required=True)
+    flags = parser.parse_args()
+    torch.set_grad_enabled(False)
+    titles = list(rows_of(flags))
+    found = {title: measured(flags, title) for title in titles}
+    seconds = timed(flags, titles)
+    draw(flags)
+    name = next(name for name in found[titles[0]]["figures"] if name.startswith("fd"))
+    best = min(r["figures"][name][0] for t, r in found.items() if t.startswith("teacher"))
+    head = ["", "evaluations", "samples", name, "interval", "ratio", "class accuracy"]
+    head += ["precision", "recall", f"seconds for {BATCH}"]
+    machines = "; ".join(sorted({row["machine"] for row in found.values()}))
+    text = [
+        f"# Few steps: {Path(flags.student).name} beside {Path(flags.teacher).name}",
+        "",
+        f"{machines}.",
+        "",
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
+        *(line(title, found[title], seconds.get(title), best) for title in titles),
+        "",
+        NOTES,
+        "",
+        f"![Samples from the same noise]({flags.out.stem}.png)",
+        "",
+    ]
+    files.replace(flags.out, "\n".join(text))
+
+
+if __name__ == "__main__":
+    main()
