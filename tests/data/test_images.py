@@ -89,7 +89,9 @@ def test_other_colour_spaces(encode, mode):
         image = Image.merge("LAB", [Image.new("L", (4, 4), v) for v in (255, 128, 128)])
     else:
         image = image.convert(mode)
-    assert read_image(encode(image, "TIFF")).min() >= 250
+    # Some versions of Pillow cannot read the uncompressed YCbCr that they write.
+    packed = {"compression": "tiff_lzw"} if mode == "YCbCr" else {}
+    assert read_image(encode(image, "TIFF", **packed)).min() >= 250
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])

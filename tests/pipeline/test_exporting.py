@@ -166,7 +166,7 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
         (pipeline(Own(), (3, SIDE, SIDE)), "a network of class Custom has no counterpart"),
         (oblong, "x is 16x8, and diffusers' DiT takes squares only: export it as onnx"),
         (odd, "pads images of 15x16, which diffusers cannot do"),
-        (replace(of_pixels().in_precision("bf16"), original=None), "the weights are in bf16"),
+        (replace(of_pixels().in_precision("bf16"), original=None), "has its weights in bf16 only"),
     ]
     for pipe, message in cases:
         with pytest.raises(mz.UserError, match=message):

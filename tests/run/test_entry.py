@@ -274,7 +274,10 @@ def test_resuming_with_another_network_is_refused_or_warned_of(
         ({"net": Wrong}, "cannot be called without arguments"),
         ({"net": "unet"}, "`net` is of type str: pass an nn.Module"),
         ({"net": mz.VAEConfig()}, "cifar10-ddpm-small cannot train a `net` of type VAEConfig"),
-        ({"net": own, "non_leaking": 0.1}, "`non_leaking` needs a network that takes the aug"),
+        (
+            {"net": own, "non_leaking": 0.1},
+            "`non_leaking` needs a network with an augmentation input",
+        ),
         ({"net": own, "channels": (8,)}, "unknown argument `channels`"),
         ({"imags": 3}, "unknown argument `imags`; did you mean images"),
         ({"images": "many"}, "`images`: input should be a valid integer, not 'many'"),

@@ -106,5 +106,7 @@ def test_an_entry_may_be_read_by_whom_the_umask_lets(tmp_path, umask) -> None:
 def test_an_entry_that_another_user_keeps_to_himself_is_named(tmp_path, monkeypatch) -> None:
     (tmp_path / "set").mkdir()
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(UserError, match=r"set belongs to another user, .*: ask for `chmod"):
+    with pytest.raises(
+        UserError, match=r"set belongs to another user and cannot be read: ask for `chmod"
+    ):
         kept(tmp_path / "set", lambda entry: None, lambda folder: None)

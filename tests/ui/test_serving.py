@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import mezzotint as mz
+from mezzotint.pipeline import shipped
 from mezzotint.ui import models, serving
 
 from commands import CapSys, call
@@ -89,6 +90,7 @@ def test_the_models_are_the_given_the_package_s_and_the_runs(
     trained: Path, trained_vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shipped, "CHECKOUT", tmp_path / "none")
     shutil.copytree(trained, "runs/digits")
     shutil.copytree(trained_vae, "runs/vae")  # makes no images
     Path("runs/empty").mkdir()
