@@ -4,19 +4,22 @@
         --out docs/results/few-steps.md
 
 Measures the teacher, guided as it is by default, in some numbers of steps, and the student in
-others, and draws samples of each from the same noise. Samples and figures are kept, so that a
-second call continues the first. Times are taken in turns, and only with ``--time``: nothing else
-should run on the machine then.
+others, and draws samples of each from the same noise. It writes the first table of the page, and
+leaves the rest as it is. Samples and figures are kept, so that a second call continues the first.
+Times are taken in turns, and only with ``--time``: nothing else should run on the machine then.
+An evaluation is one pass of one image through the network; the ratio is to the least distance of
+the teacher.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -27,12 +30,12 @@ from mezzotint.storage.machine import machine
 
 BATCH, TURNS, SHOWN = 64, 5, 10
 METRICS = ("fd", "accuracy", "prdc")
-NOTES = """An evaluation is one pass of one image through the network; a guided step takes two.
-Intervals are 95 %. The ratio is to the least distance of the teacher. The image shows samples from
-the same noise, none of them picked."""
 
 
-def rows_of(flags: argparse.Namespace) -> dict[str, tuple[mz.Pipeline, dict[str, Any]]]:
+Rows: TypeAlias = dict[str, tuple[mz.Pipeline, dict[str, Any]]]
+
+
+def rows_of(flags: argparse.Namespace) -> Rows:
     """Return, by title, each pipeline with its settings."""
     teacher, student = (mz.load(name) for name in (flags.teacher, flags.student))
     rows = {f"teacher, {n} steps": (teacher, {"steps": n}) for n in flags.teacher_steps}
@@ -44,15 +47,14 @@ def evaluations(pipe: mz.Pipeline, how: dict[str, Any]) -> int:
     return int(how["steps"]) * (1 if pipe.few_step or pipe.defaults.guidance == 1 else 2)
 
 
-def measured(flags: argparse.Namespace, title: str) -> dict[str, Any]:
-    """Return the figures of a row, which are measured once."""
-    file = flags.out.with_suffix("") / f"{title.replace(', ', '-').replace(' ', '-')}.json"
+def measured(flags: argparse.Namespace, title: str, pipe: mz.Pipeline, how: Any) -> dict[str, Any]:
+    """Return the figures of a row, which are measured once for a model and a number of samples."""
+    name = f"{title.replace(',', '').replace(' ', '-')}-{flags.samples}-{pipe.identity[:8]}.json"
+    file = flags.out.with_suffix("") / name
     if not file.exists():
-        pipe, how = rows_of(flags)[title]
-        count = flags.samples if pipe.few_step else flags.teacher_samples
-        found = mz.evaluate(pipe, flags.data, samples=count, metrics=METRICS, **how)
+        found = mz.evaluate(pipe, flags.data, samples=flags.samples, metrics=METRICS, **how)
         kept = {name: [f.value, f.low, f.high] for name, f in found.items()}
-        facts = {"samples": count, "evaluations": evaluations(pipe, how), "figures": kept}
+        facts = {"evaluations": evaluations(pipe, how), "figures": kept}
         file.parent.mkdir(parents=True, exist_ok=True)
         files.replace(file, json.dumps(facts | {"machine": machine("torch")}, indent=1) + "\n")
     facts = json.loads(file.read_text())
@@ -60,22 +62,16 @@ def measured(flags: argparse.Namespace, title: str) -> dict[str, Any]:
     return dict(facts)
 
 
-def timed(flags: argparse.Namespace, titles: list[str]) -> dict[str, list[float]]:
+def timed(rows: Rows) -> dict[str, list[float]]:
     """Return the least, median and greatest seconds for a batch, of turns that alternate."""
-    file = flags.out.with_suffix("") / "seconds.json"
-    if flags.time:
-        rows = rows_of(flags)
-        taken: dict[str, list[float]] = {title: [] for title in titles}
-        for turn in range(TURNS + 1):
-            for title in titles:
-                pipe, how = rows[title]
-                start = time.perf_counter()
-                pipe.sample(BATCH, **how)
-                if turn:  # the first one warms up
-                    taken[title].append(time.perf_counter() - start)
-        found = {t: [min(s), statistics.median(s), max(s)] for t, s in taken.items()}
-        files.replace(file, json.dumps(found, indent=1) + "\n")
-    return json.loads(file.read_text()) if file.exists() else {}
+    taken: dict[str, list[float]] = {title: [] for title in rows}
+    for turn in range(TURNS + 1):
+        for title, (pipe, how) in rows.items():
+            start = time.perf_counter()
+            pipe.sample(BATCH, **how)
+            if turn:  # the first one warms up
+                taken[title].append(time.perf_counter() - start)
+    return {t: [min(s), statistics.median(s), max(s)] for t, s in taken.items()}
 
 
 def line(title: str, row: dict[str, Any], seconds: list[float] | None, best: float) -> str:
@@ -84,18 +80,23 @@ def line(title: str, row: dict[str, Any], seconds: list[float] | None, best: flo
     value, low, high = row["figures"][name]
     rest = [f"{row['figures'][each][0]:.3f}" for each in ("accuracy", "precision", "recall")]
     took = f"{seconds[1]:.2f} ({seconds[0]:.2f} to {seconds[2]:.2f})" if seconds else "not measured"
-    cells = [title, row["evaluations"], f"{row['samples']:,}", f"{value:.2f}"]
+    cells = [title, row["evaluations"], f"{value:.2f}"]
     cells += [f"{low:.2f} to {high:.2f}", f"{value / best:.2f}", *rest, took]
     return f"| {' | '.join(str(cell) for cell in cells)} |"
 
 
-def draw(flags: argparse.Namespace) -> None:
+def draw(rows: Rows, path: Path) -> None:
     """Draw samples of each row from the same noise."""
-    rows = rows_of(flags)
     labels = [i % 10 for i in range(SHOWN)]
     shown = torch.cat([pipe.sample(SHOWN, labels, **how) for pipe, how in rows.values()])
     places = [i for i in range(len(rows)) for _ in range(SHOWN)]
-    figures.grid(shown, places, list(rows)).save(flags.out.with_suffix(".png"))
+    figures.grid(shown, places, list(rows)).save(path)
+
+
+def placed(page: Path, table: str) -> str:
+    """Return a page with its first table replaced, or a new page with the table alone."""
+    text = page.read_text() if page.exists() else f"# Few steps\n\n{table}"
+    return re.sub(r"(^\|.*\n)+", lambda _: table, text, count=1, flags=re.MULTILINE)
 
 
 def main() -> None:
@@ -106,35 +107,22 @@ def main() -> None:
     parser.add_argument("--teacher-steps", type=int, nargs="+", default=[5, 10, 20])
     parser.add_argument("--student-calls", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--teacher-samples", type=int, default=10_000)
     parser.add_argument("--time", action="store_true", help="measure seconds too, in turns")
     parser.add_argument("--out", type=Path, required=True)
     flags = parser.parse_args()
     torch.set_grad_enabled(False)
-    titles = list(rows_of(flags))
-    found = {title: measured(flags, title) for title in titles}
-    seconds = timed(flags, titles)
-    draw(flags)
-    name = next(name for name in found[titles[0]]["figures"] if name.startswith("fd"))
+    rows = rows_of(flags)
+    found = {title: measured(flags, title, *row) for title, row in rows.items()}
+    seconds = timed(rows) if flags.time else {}
+    draw(rows, flags.out.with_suffix(".png"))
+    name = next(name for name in next(iter(found.values()))["figures"] if name.startswith("fd"))
     best = min(r["figures"][name][0] for t, r in found.items() if t.startswith("teacher"))
-    head = ["", "evaluations", "samples", name, "interval", "ratio", "class accuracy"]
+    head = ["", "evaluations", name, "interval", "ratio", "class accuracy"]
     head += ["precision", "recall", f"seconds for {BATCH}"]
-    machines = "; ".join(sorted({row["machine"] for row in found.values()}))
-    text = [
-        f"# Few steps: {Path(flags.student).name} beside {Path(flags.teacher).name}",
-        "",
-        f"{machines}.",
-        "",
-        f"| {' | '.join(head)} |",
-        f"|{'---|' * len(head)}",
-        *(line(title, found[title], seconds.get(title), best) for title in titles),
-        "",
-        NOTES,
-        "",
-        f"![Samples from the same noise]({flags.out.stem}.png)",
-        "",
-    ]
-    files.replace(flags.out, "\n".join(text))
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    lines += [line(title, row, seconds.get(title), best) for title, row in found.items()]
+    files.replace(flags.out, placed(flags.out, "\n".join(lines) + "\n"))
+    print("; ".join(sorted({row["machine"] for row in found.values()})))
 
 
 if __name__ == "__main__":

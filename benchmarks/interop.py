@@ -105,12 +105,12 @@ def everywhere(pipe: mz.Pipeline) -> Iterator[tuple[str, Tensor]]:
             yield name, torch.from_numpy(made).permute(0, 3, 1, 2)
 
 
-def compared(pipe: mz.Pipeline, picture: Path) -> dict[str, tuple[int, float]]:
+def compared(pipe: mz.Pipeline, path: Path) -> dict[str, tuple[int, float]]:
     """The largest and the mean difference from ours by program; draws the images."""
     made = dict(everywhere(pipe))
     shown = torch.cat([images[:SHOWN] for images in made.values()])
     rows = [k for k in range(len(made)) for _ in range(SHOWN)]
-    figures.grid(shown, rows, list(made)).save(picture, optimize=True)
+    figures.grid(shown, rows, list(made)).save(path, optimize=True)
     ours = made.pop(OURS).int()
     apart = {program: (images.int() - ours).abs() for program, images in made.items()}
     return {program: (int(d.max()), float(d.float().mean())) for program, d in apart.items()}
@@ -154,12 +154,12 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
-    pictures = OUT if given.models else PAGE.with_suffix("")
-    pictures.mkdir(parents=True, exist_ok=True)
+    folder = OUT if given.models else PAGE.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
     found = {}
     for name in given.models or WHAT:
         pipe = loaded(trained(name) if name in SHORT else name)
-        found[name] = compared(pipe, pictures / f"{Path(name).name}.png")
+        found[name] = compared(pipe, folder / f"{Path(name).name}.png")
         print(table({name: found[name]}), flush=True)
     if not given.models:
         PAGE.write_text(page(found), encoding="utf-8")

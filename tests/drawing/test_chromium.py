@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,12 @@ from typing import Any
 import pytest
 
 import mezzotint as mz
+from chromium import CHROMIUM, browser_of
 from conftest import small_and_own
 from mezzotint.drawing.page import Page, Section, Table, render
 from mezzotint.pages import samples
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium on the path")
 
 
@@ -30,12 +29,8 @@ def written(finished: Path, cache: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        # A container's root has no sandbox, and but a small /dev/shm.
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with browser_of(playwright) as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

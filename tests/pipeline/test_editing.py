@@ -159,21 +159,23 @@ def test_restoring_removes_noise(pipe: mz.Pipeline) -> None:
     assert (made - x).square().mean() < 0.25 * (y - x).square().mean()
 
 
-def test_every_call_of_the_network_is_told(pipe: mz.Pipeline, images: Tensor) -> None:
-    told: list[tuple[int, int]] = []
-    pipe.vary(images, 0.5, LABELS, steps=10, batch=2, on_step=lambda *now: told.append(now))
-    assert told == [(i, 10) for i in range(1, 11)]
+def test_every_call_of_the_network_is_reported(pipe: mz.Pipeline, images: Tensor) -> None:
+    steps_seen: list[tuple[int, int]] = []
+    pipe.vary(images, 0.5, LABELS, steps=10, batch=2, on_step=lambda *now: steps_seen.append(now))
+    assert steps_seen == [(i, 10) for i in range(1, 11)]
 
 
 @pytest.mark.parametrize("method", ["repaint", "ddnm", "pigdm", "dps", "mmps"])
-def test_every_call_of_inpainting_is_told(pipe: mz.Pipeline, images: Tensor, method: str) -> None:
-    told: list[tuple[int, int]] = []
+def test_every_call_of_inpainting_is_reported(
+    pipe: mz.Pipeline, images: Tensor, method: str
+) -> None:
+    steps_seen: list[tuple[int, int]] = []
     mask = torch.zeros(SIDE, SIDE)
     mask[0] = 1
     how = {"method": method, "steps": 3, "sampler": "ddim"}
-    pipe.inpaint(images, mask, LABELS, batch=2, on_step=lambda *now: told.append(now), **how)
-    calls = told[-1][1]
-    assert told == [(i, calls) for i in range(1, calls + 1)]
+    pipe.inpaint(images, mask, LABELS, batch=2, on_step=lambda *now: steps_seen.append(now), **how)
+    calls = steps_seen[-1][1]
+    assert steps_seen == [(i, calls) for i in range(1, calls + 1)]
 
 
 def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -16,10 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 import mezzotint as mz
+from chromium import CHROMIUM, browser_of
 
 pytest.importorskip("gradio", reason="needs the package gradio, of the extra ui")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CHROMIUM, reason="there is no chromium on the path"),
@@ -64,12 +63,8 @@ def playground(
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        # A container's root has no sandbox, and but a small /dev/shm.
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with browser_of(playwright) as chromium:
         yield chromium
-        chromium.close()
 
 
 class Visitor:

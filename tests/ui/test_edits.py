@@ -60,9 +60,9 @@ def test_the_command_line_and_python_give_the_same_images(
 ) -> None:
     classes = {"vary": (3,), "interpolate": (3, 1)}.get(kind, ())
     asked = edit(kind, photos, classes)
-    told: list[Step] = []
-    made = edits.make(pipe, asked, told.append).columns[1]
-    assert told
+    seen: list[Step] = []
+    made = edits.make(pipe, asked, seen.append).columns[1]
+    assert seen
     Image.fromarray(edits.mask_image(MASK)[0].numpy()).save("mask.png")
     _, *words = shlex.split(texts.command(str(trained), pipe, asked))
     code, _, said = call(capsys, *words)

@@ -48,13 +48,13 @@ def test_classes_are_taken_in_turn() -> None:
 def test_columns_begin_with_the_same_noise_and_are_what_sample_makes(pipe: mz.Pipeline) -> None:
     columns = samples.row(pipe.defaults, {**SETTINGS, "guidance": None}, "guidance", "0 1, 2.5")
     assert [column.caption for column in columns] == ["guidance 0", "guidance 1", "guidance 2.5"]
-    told: list[Step] = []
-    made = samples.make(pipe, Samples(2, (), 4, columns), told.append)
+    seen: list[Step] = []
+    made = samples.make(pipe, Samples(2, (), 4, columns), seen.append)
     for images, guidance in zip(made.columns, (0.0, 1.0, 2.5), strict=True):
         assert torch.equal(images, pipe.sample(2, seed=4, steps=3, guidance=guidance))
-    assert [step.done for step in told] == list(range(1, 10))
-    assert {step.calls for step in told} == {9}
-    assert len(told[0].columns) == 1  # the first estimate is shown at once
+    assert [step.done for step in seen] == list(range(1, 10))
+    assert {step.calls for step in seen} == {9}
+    assert len(seen[0].columns) == 1  # the first estimate is shown at once
 
 
 def test_two_settings_are_named(pipe: mz.Pipeline) -> None:
@@ -84,10 +84,10 @@ def test_a_row_of_no_use_is_refused(pipe: mz.Pipeline, values: str, message: str
 def test_what_cannot_be_made_is_refused_first(
     pipe: mz.Pipeline, request_: Samples, message: str
 ) -> None:
-    told: list[Step] = []
+    seen: list[Step] = []
     with pytest.raises(mz.UserError, match=message):
-        samples.make(pipe, request_, told.append)
-    assert told == []
+        samples.make(pipe, request_, seen.append)
+    assert seen == []
 
 
 @pytest.mark.parametrize("classes", [(), (3,), (3, 1)])

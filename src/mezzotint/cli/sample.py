@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from torch import Tensor
 
 from mezzotint import evaluation
 from mezzotint.cli.answer import Answer
@@ -19,6 +20,7 @@ from mezzotint.evaluation.folder import GRID
 from mezzotint.evaluation.worded import condition_of
 from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading, tuned
+from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage.arrays import nhwc
 
 OFTEN = (
@@ -128,6 +130,11 @@ def sample(arguments: list[str]) -> Answer:
     finally:
         if progress.live.is_started:
             progress.stop()
+    return _report(pipe, flags, n, images)
+
+
+def _report(pipe: Pipeline, flags: SampleFlags, n: int, images: Tensor) -> Answer:
+    """Print what was made, and return it."""
     colours = channel_statistics(nhwc(images))
     _colours("samples", colours)
     if pipe.colour:

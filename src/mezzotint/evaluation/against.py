@@ -121,13 +121,15 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
     c = read_config(folder / "config.json").data
     found = c.prepared()
     if not is_same(found, pipe.data):
-        told = (
+        problem = (
             f"{c.data} is not what {folder} was trained on (SHA-256 {found.fingerprint[:12]}, then "
             f"{pipe.data[:12]})"
         )
         if not shipped.is_shipped(folder):
-            raise UserError(f"{told}: give the same data, or another reference as `data`")
-        warnings.warn(f"{told}: ignore this if the data is the same in another order", stacklevel=2)
+            raise UserError(f"{problem}: give the same data, or another reference as `data`")
+        warnings.warn(
+            f"{problem}: ignore this if the data is the same in another order", stacklevel=2
+        )
     return Against(f"{c.data} train", found)
 
 
