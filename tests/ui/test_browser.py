@@ -138,6 +138,21 @@ def test_a_visitor_samples_edits_and_stops(
     assert tab.locator(".mz-table th").all_inner_texts() == [
         f"guidance {scale}" for scale in (0, 1, 2, 4)
     ]
+    row = tab.get_by_label("Show")
+    row.fill("3")
+    assert tab.locator(".mz-slide output").inner_text() == "guidance 2"
+    assert tab.locator(".mz-table th:visible").all_inner_texts() == ["guidance 2"]
+    assert tab.locator(".mz-table img:visible").count() == 8
+    row.press("ArrowRight")
+    assert tab.locator(".mz-table th:visible").all_inner_texts() == ["guidance 4"]
+    row.fill("0")
+    assert tab.locator(".mz-table img:visible").count() == 32
+
+    # An empty seed.
+    tab.get_by_label("Seed", exact=True).fill("")
+    visitor.click("Make a row")
+    visitor.says("^the seed is empty: type a whole number$")
+    tab.get_by_label("Seed", exact=True).fill("0")
 
     # What is stopped ends, and the next work begins at once.
     visitor.steps(100)

@@ -16,6 +16,13 @@ from mezzotint.errors import printable
 from mezzotint.evaluation.folder import marked
 
 SMALL = 128  # pixels; smaller images are enlarged without smoothing
+SLIDE = (  # shows the column that a slider stands at alone; at 0 it shows all
+    "const box = this.closest('.mz-columns'), k = +this.value; "
+    "const heads = box.querySelectorAll('th'); "
+    "this.ariaValueText = this.nextElementSibling.value = k ? heads[k - 1].textContent : 'all'; "
+    "box.classList.toggle('mz-one', k > 0); "
+    "for (const cell of box.querySelectorAll('th, td')) cell.hidden = k && cell.cellIndex != k - 1"
+)
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,13 @@ def grid(images: Sequence[Shown]) -> str:
     return f'<div class="mz-grid">{cells}</div>'
 
 
-def table(columns: Sequence[tuple[str, Sequence[Shown]]]) -> str:
-    """Return columns of images with a head each; a row has the same noise and class."""
+def table(columns: Sequence[tuple[str, Sequence[Shown]]], slider: bool) -> str:
+    """Return columns of images with a head each; a row has the same noise and class.
+
+    Args:
+        columns: The head and the images of each.
+        slider: Whether a slider above them shows one column after another.
+    """
     head = "".join(f'<th scope="col">{_text(caption)}</th>' for caption, _ in columns)
     most = max((len(images) for _, images in columns), default=0)
     rows = "".join(
@@ -58,9 +70,19 @@ def table(columns: Sequence[tuple[str, Sequence[Shown]]]) -> str:
         for i in range(most)
     )
     return (
+        f'<div class="mz-columns">{_slider(len(columns)) if slider else ""}'
         f'<div class="mz-scroll" tabindex="0" role="region" aria-label="Columns of images">'
         f'<table class="mz-table" style="--n: {len(columns)}">'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></div>"
+    )
+
+
+def _slider(columns: int) -> str:
+    """Return a slider through the columns of the table after it."""
+    return (
+        '<label class="mz-slide">Show '
+        f'<input type="range" min="0" max="{columns}" value="0" oninput="{SLIDE}">'
+        "<output>all</output></label>"
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 
+from mezzotint.errors import UserError
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.ui import conditions, markup, samples, widgets
 from mezzotint.ui.answers import Answer, answers, failed
@@ -132,21 +133,21 @@ def _on_upload(models: Models, common: Widgets, edit: Widgets, status: Any) -> N
 
 
 def _sample(
-    pipe: Pipeline, classes: list[int], condition: str, n: int, seed: int, *values: Any
+    pipe: Pipeline, classes: list[int], condition: str, n: int, seed: int | None, *values: Any
 ) -> Samples:
     columns = samples.one(pipe.defaults, _settings(values))
     return _samples(columns, classes, condition, n, seed)
 
 
 def _compare(
-    pipe: Pipeline, classes: list[int], condition: str, n: int, seed: int, *values: Any
+    pipe: Pipeline, classes: list[int], condition: str, n: int, seed: int | None, *values: Any
 ) -> Samples:
     columns = samples.two(pipe.defaults, _settings(values[:4]), _settings(values[4:]))
     return _samples(columns, classes, condition, n, seed)
 
 
 def _row(
-    pipe: Pipeline, classes: list[int], condition: str, n: int, seed: int, *values: Any
+    pipe: Pipeline, classes: list[int], condition: str, n: int, seed: int | None, *values: Any
 ) -> Samples:
     *settings, through, numbers = values
     columns = samples.row(pipe.defaults, _settings(settings), through, numbers)
@@ -154,13 +155,20 @@ def _row(
 
 
 def _samples(
-    columns: tuple[Column, ...], classes: list[int], condition: str, n: int, seed: int
+    columns: tuple[Column, ...], classes: list[int], condition: str, n: int, seed: int | None
 ) -> Samples:
-    return Samples(n, tuple(classes), seed, columns, conditions.words(condition))
+    return Samples(n, tuple(classes), _whole(seed), columns, conditions.words(condition))
+
+
+def _whole(seed: int | None) -> int:
+    """Return the seed; UserError where its field is empty."""
+    if seed is None:
+        raise UserError("the seed is empty: type a whole number")
+    return seed
 
 
 def _edit(
-    pipe: Pipeline, classes: list[int], condition: str, n: int, seed: int, *values: Any
+    pipe: Pipeline, classes: list[int], condition: str, n: int, seed: int | None, *values: Any
 ) -> Edit:
     kind, file, second, drawn, *rest = values[len(SETTINGS) :]
     options = dict(zip(OPTIONS, rest, strict=True))
@@ -168,7 +176,7 @@ def _edit(
     files = tuple(Path(path) for path in (file, second)[: KINDS[kind].files] if path)
     layers = (drawn or {}).get("layers", ())
     return Edit(
-        *(kind, files, tuple(classes), seed),
+        *(kind, files, tuple(classes), _whole(seed)),
         settings=samples.changed(pipe.defaults, _settings(values[: len(SETTINGS)])),
         options={name: options[name] for name in KINDS[kind].options},
         mask=painted(layers, pipe.size) if kind == "inpaint" and files else None,

@@ -53,7 +53,7 @@ def of_samples(pipe: Pipeline, request: Samples, columns: Sequence[Tensor], *, f
         body = markup.grid(shown[0]) if shown else ""
     else:
         later: list[list[Shown]] = [[] for _ in captions[len(shown) :]]
-        body = markup.table(list(zip(captions, [*shown, *later], strict=True)))
+        body = markup.table(list(zip(captions, [*shown, *later], strict=True)), slider=final)
     if not final:
         return body
     if len(captions) == 1:
