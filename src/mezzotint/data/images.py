@@ -141,7 +141,8 @@ def _opened(source: bytes, wanted: Wanted) -> Pixels:
 def _pixels(image: Image.Image, pages: range, wanted: Wanted) -> Pixels:
     """Return the pages of a TIFF as channels, or the first frame of any other image."""
     if not pages:
-        return _one(ImageOps.exif_transpose(image), wanted)
+        ImageOps.exif_transpose(image, in_place=True)
+        return _one(image, wanted)
     channels = []
     for page in pages:
         image.seek(page)
@@ -182,7 +183,8 @@ def _one(image: Image.Image, wanted: Wanted) -> Pixels:
         white = Image.new("RGBA", rgba.size, "white")
         whole = Image.alpha_composite(white, rgba).convert("RGB")
         image = whole.getchannel(0) if image.mode in ("1", "L", "LA") else whole
-    image = image.convert("L" if image.mode in ("1", "L") else "RGB")
+    if image.mode not in ("L", "RGB"):  # Pillow would copy it
+        image = image.convert("L" if image.mode == "1" else "RGB")
     pixels = np.array(image, dtype=np.uint8)
     return converted(pixels if pixels.ndim == 3 else pixels[..., None], wanted.mode)
 

@@ -114,6 +114,14 @@ class Network(nn.Module):
                     tensor.data = tensor.to(dtype)
         return net
 
+    def rounds(self, original: Network) -> bool:
+        """Return whether the weights are those of ``original`` in the types of this network."""
+        weights = original.state_dict()
+        return all(
+            torch.equal(weight, weights[name].to(weight))
+            for name, weight in self.state_dict().items()
+        )
+
 
 class Conditioned(Network):
     """Base class of networks conditioned on the time and on more; abstract.

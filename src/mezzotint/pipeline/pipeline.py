@@ -168,12 +168,10 @@ class Pipeline:
 
     def _is_rounded(self, original: Pipeline) -> bool:
         """Return whether the weights are those of the original, rounded."""
-        mine, theirs = [self.net], [original.net]
+        pairs = [(self.net, original.net)]
         if isinstance(self.codec, Latents) and isinstance(original.codec, Latents):
-            mine.append(self.codec.vae)
-            theirs.append(original.codec.vae)
-        rounded = [each.for_inference(self.net.dtype).digest for each in theirs]
-        return [each.digest for each in mine] == rounded
+            pairs.append((self.codec.vae, original.codec.vae))
+        return all(mine.rounds(theirs) for mine, theirs in pairs)
 
     def tiled(self, tile: int) -> Pipeline:
         """Return this pipeline, set to decode ``tile`` x ``tile`` latents at a time to save memory.
