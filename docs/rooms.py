@@ -34,6 +34,7 @@ config
 trainer interop data metrics
 diffusion networks storage
 strict drawing
+processes
 errors
 """
 LAYER = {room: -i for i, line in enumerate(LAYERS.split("\n")) for room in line.split()}

@@ -22,6 +22,7 @@ PATIENCE = 120  # seconds until a process that hangs is killed
 def together(count: int, work: Callable[[int], None], log: Path) -> list[int]:
     """Run ``work(rank)`` in each of ``count`` processes; return how they ended.
 
+    What they print is in ``log`` too.
     That is 0, 2 for a UserError, 128 and a number for a signal that was caught, 1 for another
     exception, and minus a number for a signal that killed one. Errors are written to ``log``.
     """
@@ -49,7 +50,7 @@ def _child(rank: int, count: int, port: int, work: Callable[[int], None], log: P
         state._shared_state.clear()
     code = 0
     with log.open("a") as file:
-        sys.stderr = file
+        sys.stdout = sys.stderr = file
         try:
             work(rank)
         except UserError as error:
@@ -58,6 +59,8 @@ def _child(rank: int, count: int, port: int, work: Callable[[int], None], log: P
         except Interrupted as stop:
             print(f"{rank}: {stop}", file=file)
             code = 128 + stop.number
+        except SystemExit as end:  # of a command
+            code = int(end.code or 0)
         except BaseException:
             traceback.print_exc(file=file)
             code = 1

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 import mezzotint as mz
-from mezzotint import evaluation
+from mezzotint import cli
 from mezzotint.cli.flags import labels_of
 from mezzotint.config import recipes
 from mezzotint.config.experiment import Experiment
@@ -27,8 +27,7 @@ from mezzotint.data import find_source
 from mezzotint.diffusion import optimised_grid
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.drawing import figures
-from mezzotint.evaluation import folder
-from mezzotint.evaluation.samples import Share
+from mezzotint.evaluation import writing
 from mezzotint.pipeline import loading, tuned
 from mezzotint.run import run
 from mezzotint.storage import checkpoint
@@ -342,7 +341,7 @@ def test_samples_of_an_earlier_request_are_never_removed(trained, tmp_path, caps
 
 
 def test_a_request_that_was_stopped_continues(trained, tmp_path, capsys, monkeypatch) -> None:
-    sample, asked = folder.sample, []
+    sample, asked = writing.sample, []
 
     def struck(pipe, how, request, given, on_step, on_images):
         def half(first: int, made: torch.Tensor) -> None:
@@ -357,10 +356,10 @@ def test_a_request_that_was_stopped_continues(trained, tmp_path, capsys, monkeyp
         return sample(pipe, how, request, *rest)
 
     flags = ["sample", str(trained), "-n", "5", "--batch", "3"]
-    monkeypatch.setattr(folder, "sample", struck)
+    monkeypatch.setattr(writing, "sample", struck)
     assert call(capsys, *flags)[0] == 130
     assert len(list((trained / "images").iterdir())) == 3
-    monkeypatch.setattr(folder, "sample", counted)
+    monkeypatch.setattr(writing, "sample", counted)
     assert call(capsys, *flags)[0] == 0
     assert asked == [(2, 3)]
     assert call(capsys, *flags, "--out", str(tmp_path / "whole"))[0] == 0
@@ -391,7 +390,7 @@ def test_a_class_called_by_a_number_is_asked_for_by_its_name(trained, capsys, mo
 
     load = loading.load
     named = [str(k) for k in (3, 1, 2, 0, *range(4, 10))]
-    monkeypatch.setattr(folder, "sample", sample)
+    monkeypatch.setattr(writing, "sample", sample)
     monkeypatch.setattr(
         loading, "load", lambda path, **how: replace(load(path, **how), classes=tuple(named))
     )
@@ -438,10 +437,11 @@ def test_a_full_disk_says_what_to_do(capsys, monkeypatch) -> None:
     )
 
 
-def test_sampling_is_not_shared(trained, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(evaluation, "join", lambda: (Share(0, 2), torch.device("cpu")))
-    code, _, err = call(capsys, "sample", str(trained))
-    assert (code, "start it without torchrun" in err) == (2, True)
+def test_what_is_not_shared_is_refused(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(cli, "speaks", lambda: True)
+    line = "mezzotint: edit runs in a single process: start it without torchrun\n"
+    assert call(capsys, "edit", "RUN") == (2, "", line)
 
 
 @pytest.mark.parametrize("names", [["out/000007.png", "out.png"], ["out/000000.png"], ["out.png"]])

@@ -117,6 +117,7 @@ def test_two_networks_look_at_the_same_samples(trained: Path, capsys: CapSys) ->
     assert names == ["glyphs", "fd-glyphs", "accuracy", "cifar10", "fd-cifar10", "kept:"]
 
 
+@pytest.mark.slow
 def test_torchrun_gives_the_figures_of_one_process(
     trained: Path, tmp_path, monkeypatch, capsys: CapSys
 ) -> None:

@@ -10,7 +10,7 @@ import torch
 import mezzotint as mz
 from mezzotint import evaluation
 from mezzotint.evaluation.measuring import Measure
-from mezzotint.evaluation.samples import Share
+from mezzotint.processes import Share
 
 # Said of every evaluation here.
 pytestmark = pytest.mark.filterwarnings("ignore:.* are fewer than 2,049")

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import mezzotint as mz
+from mezzotint import processes
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import DataConfig
 from mezzotint.networks.network import Network
@@ -351,7 +352,6 @@ def test_bad_input_names_the_argument(trained: Path, options: dict, message: str
 
 
 def test_several_processes_are_refused(trained: Path, monkeypatch) -> None:
-    two = search.evaluation.Share(0, 2)
-    monkeypatch.setattr(search.evaluation, "join", lambda: (two, torch.device("cpu")))
+    monkeypatch.setattr(processes, "join", lambda: (processes.Share(0, 2), torch.device("cpu")))
     with pytest.raises(mz.UserError, match="start it without torchrun"):
         mz.sweep(trained)

@@ -6,10 +6,12 @@ import errno
 import os
 import sys
 import warnings
-from contextlib import nullcontext, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import partial
 from importlib import import_module
 from io import TextIOWrapper
+from pathlib import Path
 
 import mezzotint
 from mezzotint.cli.answer import FLAG, MEANING
@@ -21,6 +23,7 @@ from mezzotint.errors import (
     out_of_memory,
     printable,
 )
+from mezzotint.processes import first, several, single, speaks
 
 VERBS = {
     "train": [
@@ -46,6 +49,9 @@ VERBS = {
 }
 """How each verb is used, and what for. `mezzotint.cli.VERB` defines it, and is imported when the
 verb is called: most verbs import torch, and `mezzotint --help` should not wait for that."""
+
+SHARED = ("train", "distil", "sample", "evaluate")
+"""The verbs whose work the processes of torchrun share."""
 
 
 def usage() -> str:
@@ -120,9 +126,10 @@ def _call(verb: str, arguments: list[str], as_json: bool = False) -> None:
         raise UserError(f"unknown verb {verb!r}{hint}")
     from mezzotint.cli.help import HELP, HELP_ALL
     from mezzotint.cli.patience import Patience
-    from mezzotint.drawing.bars import FIRST
     from mezzotint.networks.allocator import keep_freed_memory
 
+    if several() and verb not in SHARED:
+        raise single(verb)
     keep_freed_memory()
     module = import_module(f"mezzotint.cli.{verb}")
     carry_out = getattr(module, verb)
@@ -130,19 +137,30 @@ def _call(verb: str, arguments: list[str], as_json: bool = False) -> None:
     helped = bool({*HELP, HELP_ALL} & {*arguments})
     if as_json and not answers and not helped:
         raise UserError(f"{verb} has nothing to print as JSON: leave out `json`")
-    aside = redirect_stdout(sys.stderr) if as_json and not helped else nullcontext()
     try:
-        with aside, Patience(verb):
+        with _aside(as_json and not helped), Patience(verb):
             answer = carry_out(arguments)
     except SystemExit as stop:
         whole = HELP_ALL in arguments or not hasattr(module, "OFTEN")
         if helped and whole and answers and not stop.code:
             print(f"\n{MEANING}")
         raise
-    if as_json and FIRST:
+    if as_json and first():
         print(answer.document())
     if answer and answer.code:
         sys.exit(answer.code)
+
+
+@contextmanager
+def _aside(as_json: bool) -> Iterator[None]:
+    """Keep the standard output for a JSON document; of several processes only the first prints."""
+    if first():
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            yield
+        return
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _version(as_json: bool) -> None:
@@ -186,7 +204,8 @@ def _completion(arguments: list[str]) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"mezzotint: {_line(message)}", file=sys.stderr)
+    if speaks():
+        print(f"mezzotint: {_line(message)}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import parse, subject
 from mezzotint.cli.train import OFTEN, TrainFlags, given, out_and_resume, trained
-from mezzotint.drawing.bars import FIRST
 from mezzotint.run.distilling import begin
 from mezzotint.run.entry import distillation
 from mezzotint.run.watching import watch
@@ -23,6 +22,5 @@ def distil(arguments: list[str]) -> Answer:
     track = None if flags.track == "none" else flags.track
     steps = distillation(name, out=flags.out, resume=flags.resume, track=track, **fields)
     watch(steps, "distil", shown=True)
-    if FIRST:
-        print(f"distilled: {flags.out}")
+    print(f"distilled: {flags.out}")
     return trained(flags.out)

@@ -19,6 +19,7 @@ from mezzotint.evaluation.nearest import SHOWN
 from mezzotint.metrics import METRICS
 from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading, shipped
+from mezzotint.processes import join
 
 OFTEN = (
     "--out",
@@ -124,9 +125,10 @@ def evaluate(arguments: list[str]) -> Answer:
 
 
 def _model(name: str, rest: list[str]) -> Answer:
-    folder = loading.locate(name)
-    _, device = evaluation.join()
-    pipe = loading.load(folder, device, "float32")
+    share, device = join()
+    with share.first():  # because it may download
+        folder = loading.locate(name)
+        pipe = loading.load(folder, device, "float32")
     run = (folder / "checkpoints").is_dir()
     default = ModelFlags(settings(pipe.defaults, rest), (folder if run else Path()) / "evaluation")
     flags = parse(default, rest, f"mezzotint evaluate {name}", OFTEN)
@@ -157,7 +159,7 @@ def _images(name: str, rest: list[str]) -> Answer:
             if name.startswith("hub:")
             else f"{name} is taken as images: give the reference as `against`"
         )
-    share, _ = evaluation.join()
+    share, _ = join()
     if share.number:
         return Answer({})
     with Follower("images") as follow:

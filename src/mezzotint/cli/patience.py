@@ -7,8 +7,9 @@ import threading
 import time
 from typing import Any, TextIO
 
-from mezzotint.drawing.bars import FIRST, UNDER_WAY
+from mezzotint.drawing.bars import UNDER_WAY
 from mezzotint.errors import printable
+from mezzotint.processes import first
 from mezzotint.storage.progress import in_words
 
 SILENCE, LATER, LONG = 9.0, 60.0, 600.0  # seconds; after ten minutes without a terminal, a minute
@@ -59,7 +60,7 @@ class Patience:
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Patience:
-        if FIRST:
+        if first():
             UNDER_WAY.clear()
             out, err = self.before
             streams: Any = Heard(out, self, plain=True), Heard(err, self, plain=False)
@@ -69,7 +70,7 @@ class Patience:
 
     def __exit__(self, *_: object) -> None:
         self.done.set()
-        if FIRST:
+        if first():
             self.thread.join()
             sys.stdout, sys.stderr = self.before
 

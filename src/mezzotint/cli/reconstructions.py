@@ -17,6 +17,7 @@ from mezzotint.errors import arguments_called
 from mezzotint.metrics.pairs import DISTANCES
 from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading
+from mezzotint.processes import join
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def reconstructions(name: str, rest: list[str]) -> Answer:
     run = (Path(name) / "checkpoints").is_dir()
     default = AutoencoderFlags((Path(name) if run else Path()) / "evaluation")
     flags = parse(default, rest, f"mezzotint evaluate {name}")
-    share, device = evaluation.join()
+    share, device = join()
     if share.number:
         return Answer({})
     with Follower("images") as follow, arguments_called(**AGAINST):

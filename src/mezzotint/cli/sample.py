@@ -15,12 +15,13 @@ from mezzotint.cli.flags import labels_of, parse, settings, subject
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.drawing.bars import UNDER_WAY, bar
 from mezzotint.drawing.colour import channel_statistics
-from mezzotint.errors import UserError, counted
+from mezzotint.errors import counted
 from mezzotint.evaluation.folder import GRID
 from mezzotint.evaluation.worded import condition_of
 from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading, tuned
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.processes import join
 from mezzotint.storage.arrays import nhwc
 
 OFTEN = (
@@ -78,18 +79,17 @@ def sample(arguments: list[str]) -> Answer:
     shown = SampleFlags(SampleConfig(), Path("RUN/images"))
     what = "a run, a checkpoint, a diffusers folder or a shipped model"
     name, rest = subject(arguments, what, "mezzotint sample RUN", shown, OFTEN)
-    share, _ = evaluation.join()
-    if share.count > 1:
-        raise UserError("sample runs in a single process: start it without torchrun")
-    folder = loading.locate(name)
-    pipe = loading.load(folder, precision="float32")
+    share, device = join()
+    with share.first():  # because it may download
+        folder = loading.locate(name)
+        pipe = loading.load(folder, device=device, precision="float32")
     default = SampleFlags(
         settings(pipe.defaults, rest),
         (folder if (folder / "checkpoints").is_dir() else Path()) / "images",
     )
     flags = parse(default, rest, f"mezzotint sample {name}", OFTEN)
     if flags.weaker:
-        pipe = pipe.guided_by(loading.load(flags.weaker, precision="float32"))
+        pipe = pipe.guided_by(loading.load(flags.weaker, device=device, precision="float32"))
     if flags.tile:
         pipe = pipe.tiled(flags.tile)
     pipe = pipe.in_precision(flags.precision)
@@ -107,7 +107,8 @@ def sample(arguments: list[str]) -> Answer:
 
     def follow(done: int, calls: int) -> None:
         UNDER_WAY["what"] = f"sample, {done:,} of {calls:,} denoiser calls"
-        progress.start()
+        if not share.number:
+            progress.start()
         progress.update(task, completed=done, total=calls)
 
     try:
@@ -118,7 +119,7 @@ def sample(arguments: list[str]) -> Answer:
             batch=flags.batch,
             on_step=follow,
         )
-        if flags.film:
+        if flags.film and not share.number:
             some = labels[:FRAMED] if isinstance(labels, list) else labels
             evaluation.animate(
                 *(pipe, flags.film, min(n, FRAMED), some),

@@ -12,7 +12,6 @@ from mezzotint.cli.flags import parse, subject
 from mezzotint.config import recipes
 from mezzotint.config.experiment import Configuration
 from mezzotint.config.fields import values
-from mezzotint.drawing.bars import FIRST
 from mezzotint.run.entry import training
 from mezzotint.run.request import start
 from mezzotint.run.watching import watch
@@ -64,8 +63,7 @@ def train(arguments: list[str]) -> Answer:
     track = None if flags.track == "none" else flags.track
     steps = training(name, out=flags.out, resume=flags.resume, track=track, **fields)
     watch(steps, "train", shown=True)
-    if FIRST:
-        print(f"trained: {flags.out}")
+    print(f"trained: {flags.out}")
     return trained(flags.out)
 
 

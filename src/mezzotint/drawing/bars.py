@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -17,9 +15,7 @@ from rich.progress import (
 from rich.text import Text
 
 from mezzotint.errors import printable
-
-FIRST = os.environ.get("RANK", "0") == "0"  # under torchrun one process speaks for all
-
+from mezzotint.processes import first
 
 UNDER_WAY: dict[str, str] = {}
 """Under "what": what the last bar was about, shown or not, for whoever breaks a silence."""
@@ -76,7 +72,7 @@ class Follower:
     def __call__(self, what: str, done: float, total: int) -> None:
         if not self.bar or what != self.what:
             self.stop()
-            self.bar, self.what = bar(self.unit, hidden=not FIRST, transient=True), what
+            self.bar, self.what = bar(self.unit, hidden=not first(), transient=True), what
             self.bar.add_task(printable(what), total=total, loss="")
             self.bar.start()
         share = f"{what}, {int(done):,} of {total:,}"

@@ -18,7 +18,7 @@ from mezzotint.evaluation.nearest import closest
 from mezzotint.evaluation.public import compare, evaluate, fid
 from mezzotint.evaluation.record import record, tiers
 from mezzotint.evaluation.request import Found, Request
-from mezzotint.evaluation.samples import Follow, Share, join, kept, stored
+from mezzotint.evaluation.samples import Follow, kept, stored
 from mezzotint.metrics import Features, Figure
 from mezzotint.metrics.measure import anything
 from mezzotint.metrics.networks import choose
@@ -32,7 +32,6 @@ __all__ = [
     "Measure",
     "Preparation",
     "Request",
-    "Share",
     "animate",
     "anything",
     "choose",
@@ -43,7 +42,6 @@ __all__ = [
     "free_film",
     "grid_of",
     "images_of",
-    "join",
     "kept",
     "measure",
     "measure_images",

@@ -17,7 +17,7 @@ from mezzotint.data.values import EIGHT_BIT, Values
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.film import FRAME, write_film
-from mezzotint.evaluation.folder import save_image
+from mezzotint.evaluation.writing import save_image
 from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
 

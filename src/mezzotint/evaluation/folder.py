@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -25,11 +24,13 @@ from mezzotint.config.sampling import chosen
 from mezzotint.data.values import DTYPES, Values
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError, counted
+from mezzotint.evaluation.writing import write_share
 from mezzotint.networks.conditions import Given, Labels
 from mezzotint.pipeline.conditioning import labels_of
 from mezzotint.pipeline.loading import load
 from mezzotint.pipeline.pipeline import Pipeline
-from mezzotint.pipeline.sampling import Request, rows_of, sample
+from mezzotint.pipeline.sampling import Request, rows_of
+from mezzotint.processes import Share, join
 from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
 from mezzotint.storage.parse import parsed, regular
@@ -63,6 +64,9 @@ def write_samples(
     conditions and seed, only the missing samples are made. So the same call continues a request
     that was stopped, and a larger ``n`` adds samples. A folder with any other samples is refused.
 
+    Under torchrun the processes share the batches. Each writes its samples, and each returns all of
+    them; they are those of one process, to the bit.
+
     Args:
         pipe: A model, or a path or name that `load` takes.
         out: The folder.
@@ -81,41 +85,47 @@ def write_samples(
         UserError: If ``out`` is a file, or holds other samples or images, and as `Pipeline.sample`
             does.
     """
-    pipe, out = pipe if isinstance(pipe, Pipeline) else load(pipe), files.as_folder(out)
+    share, device = join()
+    pipe = pipe if isinstance(pipe, Pipeline) else load(pipe, device)
+    out = files.as_folder(out)
     Request(n, seed, 0, batch)  # refuses numbers that cannot be
     given = pipe.given(n, labels, condition)
     every = labels_of(pipe, given)
-    facts = made_by(pipe, given, labels is condition is None, seed, settings)
-    found, before = _there(out, facts, pipe.values)
-    mark, parts = {**facts, "n": max(n, before)}, [found[:n]]
+    with share.first():  # because it may optimise a grid
+        facts = made_by(pipe, given, labels is condition is None, seed, settings)
+        found, before = _there(out, facts, pipe.values)
+    if n <= len(found):
+        return found[:n]
+    mark = {**facts, "n": max(n, before)}
 
     def follow(done: int, calls: int) -> None:
         out.mkdir(parents=True, exist_ok=True)  # no sooner than the request has proved possible
         if on_step:
             on_step(done, calls)
 
-    def write(first: int, made: Tensor) -> None:
-        if not first:  # the mark before any file, so that a request that is stopped can continue
-            _save_grid(torch.cat([*parts, made]), every, pipe, out, mark)
-        for i, image in enumerate(made, len(found) + first):
-            save_image(image, pipe.values, out / f"{i:06d}.png")
+    def grid(made: Tensor) -> None:
+        _save_grid(torch.cat([found, made]), every, pipe, out, mark)
 
-    if n > len(found):
-        written: list[Future[None]] = []
-        with ThreadPoolExecutor(1) as writer:  # on the disk while the next ones are made
-            images = sample(
-                pipe,
-                chosen(pipe.defaults, settings),
-                Request(n - len(found), seed, len(found), batch),
-                rows_of(given, range(len(found), n)),
-                follow,
-                lambda i, made: written.append(writer.submit(write, i, made)),
-            )
-            for part in written:
-                part.result()
-        parts.append(images)
-        _save_grid(torch.cat(parts), every, pipe, out, mark)
-    return torch.cat(parts)
+    request = Request(n - len(found), seed, len(found), batch)
+    how, rows = chosen(pipe.defaults, settings), rows_of(given, range(len(found), n))
+    images = torch.cat([found, write_share(pipe, out, request, how, rows, share, grid, follow)])
+    if share.count > 1:
+        images = _together(out, facts, pipe.values, n, share)
+    if not share.number:
+        grid(images[len(found) :])
+    return images
+
+
+def _together(out: Path, facts: dict[str, Any], values: Values, n: int, share: Share) -> Tensor:
+    """Return the samples that all processes have made."""
+    share.wait()
+    images, _ = _there(out, facts, values)
+    if len(images) < n:
+        raise UserError(
+            f"{out} lacks samples of other processes: choose an `out` on a disk that all share"
+        )
+    share.wait()  # until all have read
+    return images[:n]
 
 
 def grid_of(out: Path) -> Path:
@@ -229,16 +239,3 @@ def marked(mark: dict[str, Any]) -> PngInfo:
     text = PngInfo()
     text.add_text(MARK, json.dumps(mark))
     return text
-
-
-def save_image(image: Tensor, values: Values, path: Path) -> None:
-    """Save a sample (C, H, W) atomically, unless it exists."""
-    if path.exists():
-        return
-    shown = image
-    if not values.fits_png(len(image)):
-        with files.beside(path.with_suffix(".npy"), synced=False) as partial:
-            np.save(partial, image.permute(1, 2, 0).numpy())
-        shown = values.visible(image[None])[0]
-    with files.beside(path, synced=False) as partial:
-        figures.to_pil(shown).save(partial, "PNG")

@@ -10,8 +10,8 @@ from mezzotint.evaluation.against import PLAIN, Against, Preparation
 from mezzotint.evaluation.measuring import measure, measure_images, warn_of_few
 from mezzotint.evaluation.nearest import SHOWN, draw_nearest
 from mezzotint.evaluation.request import Found, Request
-from mezzotint.evaluation.samples import join
 from mezzotint.metrics import Figure
+from mezzotint.processes import join
 from mezzotint.storage.arrays import nchw
 
 

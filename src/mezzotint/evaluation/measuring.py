@@ -19,12 +19,13 @@ from mezzotint.data import Prepared
 from mezzotint.data.rgb import as_rgb, warn_of_rgb
 from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
-from mezzotint.evaluation.samples import ALONE, Follow, Share, block, make, stored
+from mezzotint.evaluation.samples import Follow, block, make, stored
 from mezzotint.metrics import FeatureNetwork, Features, Figure, Reference
 from mezzotint.metrics.measure import enough
 from mezzotint.metrics.networks import figure_name
 from mezzotint.metrics.reference import fitting
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.processes import ALONE, Share
 
 ENOUGH = 2_049
 
@@ -97,13 +98,13 @@ def measure_samples(
     folder.mkdir(parents=True, exist_ok=True)
     total = tiers[-1]
     seen = [Features(m.network, total) for m in measures]
-    mine = range(-(-total // batch))[share.number :: share.count]
-    missing = [i for i in mine if not block(folder, i).exists()]
+    missing = [i for i in range(-(-total // batch)) if not block(folder, i).exists()]
+    # Compiled code rounds differently: it must not depend on the number of processes.
     if pipe.compile_for(len(missing), how):
         follow("samples, the network compiled first", 0, total)
     for tier in tiers:
-        for i in missing:
-            if i * batch < tier and not block(folder, i).exists():
+        for i in (i for i in missing if i % share.count == share.number and i * batch < tier):
+            if not block(folder, i).exists():
                 make(pipe, folder, i, how, seed, batch, total, follow)
         share.wait()
         if share.number:

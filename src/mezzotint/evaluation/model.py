@@ -14,11 +14,12 @@ from mezzotint.evaluation.against import PLAIN, Against, Preparation, own_traini
 from mezzotint.evaluation.measuring import measure, measure_samples, warn_of_few
 from mezzotint.evaluation.nearest import SHOWN, draw_nearest
 from mezzotint.evaluation.request import Found, Request
-from mezzotint.evaluation.samples import join, kept, stored
+from mezzotint.evaluation.samples import kept, stored
 from mezzotint.metrics import Features, Figure
 from mezzotint.networks.precision import named
 from mezzotint.pipeline.loading import load
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.processes import join
 
 
 def of_model(

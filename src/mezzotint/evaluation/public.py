@@ -21,13 +21,14 @@ from mezzotint.evaluation.images import of_images
 from mezzotint.evaluation.model import of_model
 from mezzotint.evaluation.record import number_of
 from mezzotint.evaluation.request import Request, by_name, whole
-from mezzotint.evaluation.samples import Follow, join
+from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import Figure
 from mezzotint.metrics.networks import figure_name
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.loading import is_autoencoder, load, load_codec
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.processes import join
 
 
 def evaluate(
@@ -102,7 +103,8 @@ def evaluate(
         raise UserError(f"`weaker` is of type {kind}: give a pipeline, a path or a name")
     preparation = Preparation(split, size, range)
     share, device = join()
-    subject = _opened(pipe, device, precision or "auto")
+    with share.first():  # because it may download
+        subject = _opened(pipe, device, precision or "auto")
     name = "" if isinstance(pipe, Pipeline | Latents) else str(pipe)
     if isinstance(subject, Pipeline):
         found = of_model(

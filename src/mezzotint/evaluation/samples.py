@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,38 +25,6 @@ from mezzotint.storage.cache import cache_folder, writing
 from mezzotint.storage.parse import regular
 
 Follow = Callable[[str, float, int], None]  # what is under way, how much is done, of how many
-
-
-@dataclass(frozen=True)
-class Share:
-    """The blocks of one process: every ``count``-th one, beginning with ``number``."""
-
-    number: int = 0
-    count: int = 1
-    wait: Callable[[], None] = lambda: None  # for the other processes
-
-    @contextmanager
-    def first(self) -> Iterator[None]:
-        """Let the first process run before the others, so that they find its results."""
-        if self.number:
-            self.wait()
-        yield
-        if not self.number:
-            self.wait()
-
-
-ALONE = Share()
-
-
-def join() -> tuple[Share, torch.device]:
-    """Return this process's share of the work, and its device."""
-    from accelerate import PartialState
-
-    state = PartialState(
-        cpu=not torch.cuda.is_available(),
-        timeout=timedelta(hours=6),  # the others wait while the first process measures
-    )
-    return Share(state.process_index, state.num_processes, state.wait_for_everyone), state.device
 
 
 def key(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> str:

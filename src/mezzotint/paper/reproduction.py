@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mezzotint import evaluation
 from mezzotint.config.sampling import SampleConfig
-from mezzotint.errors import UserError, counted
+from mezzotint.errors import counted
 from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import Figure
 from mezzotint.metrics import network as load_network
@@ -21,6 +20,7 @@ from mezzotint.paper.rows import Facts, measured, networks
 from mezzotint.paper.schedules import compare_schedules
 from mezzotint.paper.tables import Results
 from mezzotint.paper.work import Work, begin
+from mezzotint.processes import alone
 from mezzotint.run import Progress
 from mezzotint.storage.progress import in_words
 
@@ -150,9 +150,7 @@ def reproduce(
         precision=precision,
         hours=hours,
     )
-    share, device = evaluation.join()
-    if share.count > 1:
-        raise UserError("reproduce runs in a single process: start it without torchrun")
+    device = alone("reproduce")
     say = on_message or (lambda line: None)
     follow = on_progress or (lambda what, done, total: None)
     for name in options.network:

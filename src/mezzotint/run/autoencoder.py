@@ -23,13 +23,14 @@ from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.autoencoder import SHOWN, spread_out
 from mezzotint.evaluation.measuring import Measure, measure
 from mezzotint.evaluation.reconstruction import reconstruct
-from mezzotint.evaluation.samples import Follow, Share
+from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import Figure, perceptual
 from mezzotint.metrics.networks import choose
 from mezzotint.networks import VAE
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.loading import load_codec
+from mezzotint.processes import Share
 from mezzotint.run.job import Job, Tensors, begin, pixels
 from mezzotint.trainer.autoencoding import Autoencoding, Distance
 from mezzotint.trainer.loop import Examples

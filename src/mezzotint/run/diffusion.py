@@ -22,7 +22,7 @@ from mezzotint.drawing.colour import channel_statistics
 from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import Measure, measure, measure_samples
-from mezzotint.evaluation.samples import Follow, Share
+from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import Figure
 from mezzotint.metrics.networks import choose
 from mezzotint.networks import Network
@@ -34,6 +34,7 @@ from mezzotint.pipeline.codecs import codec_of, conditioned, conditions_of, desc
 from mezzotint.pipeline.few_step import made_for
 from mezzotint.pipeline.loading import load_codec
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.processes import Share
 from mezzotint.run import distilling
 from mezzotint.run.initial import freeze, scaled_as, take_weights
 from mezzotint.run.job import Job, Tensors, begin, pixels

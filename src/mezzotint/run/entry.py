@@ -11,12 +11,12 @@ from torch import nn
 
 from mezzotint.config import Autoencoder, Configuration
 from mezzotint.data import Prepared
-from mezzotint.drawing.bars import FIRST
 from mezzotint.errors import unknown
 from mezzotint.networks import DiTConfig, UNetConfig, VAEConfig
 from mezzotint.networks.allocator import keep_freed_memory
 from mezzotint.pipeline.loading import load, load_codec
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.processes import first
 from mezzotint.run.distilling import begin
 from mezzotint.run.request import Recipe, Start, requested, start
 from mezzotint.run.running import run
@@ -200,7 +200,7 @@ def _training(
 ) -> Iterator[Progress]:
     if track is not None and track not in TRACKERS:
         raise unknown("track", track, TRACKERS)
-    copy = Copy(folder, track) if track and FIRST else None
+    copy = Copy(folder, track) if track and first() else None
     keep_freed_memory()
     steps = run(experiment, folder, resume, save_when_left=True, note=note)
     return copy.follow(steps) if copy else steps

@@ -15,10 +15,11 @@ from mezzotint.config.experiment import Configuration
 from mezzotint.data import Prepared, flip
 from mezzotint.data.order import Rows
 from mezzotint.evaluation.measuring import Measure
-from mezzotint.evaluation.samples import Follow, Share
+from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import Figure
 from mezzotint.networks import Network
 from mezzotint.networks.precision import compute_dtype
+from mezzotint.processes import Share
 from mezzotint.storage.arrays import nchw
 from mezzotint.trainer import posthoc
 from mezzotint.trainer.ema import averaged

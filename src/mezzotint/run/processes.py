@@ -1,27 +1,17 @@
-"""The processes of torchrun: how they join, and detect that another process has died."""
+"""The processes that share a training: how they join, and part at the end."""
 
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 
-from mezzotint.errors import UserError
+from mezzotint.processes import PATIENCE
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-GONE = ("connection closed by peer", "connection reset by peer", "broken pipe", "gloo", "nccl")
-"""What an error says, in small letters, when another process does not answer."""
-
-
-class Died(UserError):
-    """Raised if another process of this training has died."""
 
 
 def joined() -> Accelerator:
@@ -40,7 +30,7 @@ def joined() -> Accelerator:
         mixed_precision="no",  # the loop does that itself
         kwargs_handlers=[
             # The other processes wait while the first prepares the data and draws the grids.
-            InitProcessGroupKwargs(timeout=timedelta(hours=6)),
+            InitProcessGroupKwargs(timeout=PATIENCE),
             # It keeps the gradients in one order in all steps. Without, their order changes after
             # the first step of each process, and with it the rounding of their sums: a resumed
             # training would not end in the bits of an uninterrupted one.
@@ -61,15 +51,3 @@ def _part_at_exit() -> None:
             torch.distributed.destroy_process_group()
 
     atexit.register(part)
-
-
-@contextmanager
-def watched(accelerator: Accelerator) -> Iterator[None]:
-    """Run a block in which the death of another process raises `Died`."""
-    try:
-        yield
-    except RuntimeError as error:
-        said = str(error).lower()
-        if accelerator.num_processes == 1 or not any(words in said for words in GONE):
-            raise
-        raise Died("another process of this training has died: start it again") from None

@@ -14,12 +14,13 @@ from mezzotint.config.experiment import Configuration
 from mezzotint.config.paths import located
 from mezzotint.data.showing import understood
 from mezzotint.errors import UserError
+from mezzotint.processes import share_of, watched
 from mezzotint.run.autoencoder import AutoencoderJob, settled
 from mezzotint.run.changes import in_words
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.folder import check_data, check_folder, differing, locked, processes
 from mezzotint.run.job import Job
-from mezzotint.run.processes import joined, watched
+from mezzotint.run.processes import joined
 from mezzotint.run.saving import restore
 from mezzotint.run.steps import Progress, Steps
 from mezzotint.storage import checkpoint
@@ -65,7 +66,7 @@ def run(
         old = (folder / "config.json").exists()
         if main and old:  # first, so that whatever a training in it does is not looked at
             stack.enter_context(locked(folder))
-        with watched(accelerator):
+        with watched(accelerator.num_processes):
             start = _start(experiment, folder, accelerator)
         if main and not old:
             stack.enter_context(locked(folder))
@@ -77,7 +78,7 @@ def run(
         begun = "; ".join(filter(None, words))
         yield Progress(images, experiment.train.images, note=begun)
         try:
-            with watched(accelerator):
+            with watched(accelerator.num_processes):
                 steps = Steps(job, folder, accelerator)
             yield from steps
         except GeneratorExit:
@@ -86,7 +87,7 @@ def run(
             raise
         except Unwritable as error:
             raise Unwritable(error.path, error.cause, _safe(folder)) from None
-    with watched(accelerator):
+    with watched(accelerator.num_processes):
         accelerator.wait_for_everyone()
 
 
@@ -112,7 +113,7 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
         config = located(experiment, folder)
         if isinstance(config, configuration.Autoencoder):
             config = settled(config, folder, found)
-        with accelerator.main_process_first():
+        with share_of(accelerator).first():
             job: Job = JOBS[config.kind](config, accelerator.device, found)
         return job
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from mezzotint import config as configuration
 from mezzotint.config.paths import stored
 from mezzotint.errors import Interrupted, UserError
+from mezzotint.processes import Died, share_of, watched
 from mezzotint.run import saving
 from mezzotint.run.folder import forget, locked, note_saved
 from mezzotint.run.job import Job
-from mezzotint.run.processes import Died, watched
 from mezzotint.run.stop import Stop
 from mezzotint.run.watch import Curve, draw, is_drawn
 from mezzotint.storage import checkpoint, jsonl
@@ -68,7 +68,7 @@ class Steps:
             self.log = Log(folder / "log.jsonl", self.state.step)
         self.curve = None
         if self.experiment.evaluate_every:
-            with accelerator.main_process_first():
+            with share_of(accelerator).first():
                 self.curve = Curve(job, folder)
 
     def __iter__(self) -> Iterator[Progress]:
@@ -80,10 +80,10 @@ class Steps:
         """
         with Stop(self.accelerator) as stop:  # until all is saved: torchrun signals the survivors
             try:
-                with watched(self.accelerator):
+                with watched(self.accelerator.num_processes):
                     yield from self._steps(stop)
             except Died:
-                died = f"another process of this training has died{self._rescue()}"
+                died = f"another of the processes has died{self._rescue()}"
                 raise Died(died) from None
 
     def _steps(self, stop: Stop) -> Iterator[Progress]:

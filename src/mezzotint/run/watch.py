@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from mezzotint.evaluation.samples import Share
+from mezzotint.processes import Share
 from mezzotint.run import saving
 from mezzotint.run.folder import BEST
 from mezzotint.run.job import Job

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from rich.progress import Progress as Bar
 
-from mezzotint.drawing.bars import FIRST, UNDER_WAY, Rate, bar, on_terminal
+from mezzotint.drawing.bars import UNDER_WAY, Rate, bar, on_terminal
 from mezzotint.errors import printable
+from mezzotint.processes import first
 from mezzotint.run.steps import Progress
 
 
@@ -33,7 +34,7 @@ class TrainingBar:
     """
 
     def __init__(self, shown: bool | None = None) -> None:
-        self.shown = FIRST and (on_terminal() if shown is None else shown)
+        self.shown = first() and (on_terminal() if shown is None else shown)
         self.what = ""
         self.bar: Bar | None = None
 

@@ -15,6 +15,7 @@ from mezzotint.evaluation.samples import Follow
 from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading, tuned
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.processes import alone
 from mezzotint.tuning import page
 from mezzotint.tuning.best import front, recommended, within
 from mezzotint.tuning.cells import Interval, SweepCell
@@ -95,9 +96,7 @@ def sweep(
         precision=precision,
         minutes=minutes,
     )
-    share, device = evaluation.join()
-    if share.count > 1:
-        raise UserError("a sweep runs in a single process: start it without torchrun")
+    device = alone("a sweep")
     say = on_message or (lambda line: None)
     plan = planned(*_loaded(run, device), options)
     refuse_long(plan, options.minutes)

@@ -1,0 +1,94 @@
+"""Make the samples of a request, which processes may share, and write them to a folder."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.data.values import DTYPES, Values
+from mezzotint.drawing import figures
+from mezzotint.errors import counted
+from mezzotint.networks.conditions import Given
+from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.pipeline.sampling import Request, rows_of, sample
+from mezzotint.processes import Share
+from mezzotint.storage import files
+
+
+def write_share(
+    pipe: Pipeline,
+    out: Path,
+    request: Request,
+    how: SampleConfig,
+    rows: Given | None,
+    share: Share,
+    grid: Callable[[Tensor], None],
+    on_step: Callable[[int, int], None],
+) -> Tensor:
+    """Make this process's share of a request, write its samples to a folder, and return them.
+
+    ``rows`` are the conditions of the request, and ``grid`` draws the samples so far. Processes
+    share whole batches, because the rounding of an image depends on its batch.
+    """
+    size, batches = request.batch, -(-request.n // request.batch)
+    if batches < share.count and not share.number:
+        warnings.warn(
+            f"{counted(batches, 'batch', 'batches')} of {size} leave {share.count - batches} of "
+            f"{share.count} processes idle: choose a smaller `batch`",
+            stacklevel=3,
+        )
+    pipe.compile_for(batches, how)  # if one process would
+    mine = share.part(batches)
+    start, end = (min(i * size, request.n) for i in (mine.start, mine.stop))
+    written: list[Future[None]] = []
+    with ThreadPoolExecutor(1) as writer:  # on the disk while the next ones are made
+
+        def write(i: int, made: Tensor) -> None:
+            if not i:  # the mark before any file, so that a request that is stopped can continue
+                if not share.number:
+                    written.append(writer.submit(grid, made))
+                if share.count > 1:
+                    _finish(written)
+                    share.wait()
+            written.append(writer.submit(_save, made, pipe, out, request.first + start + i))
+
+        if start == end:
+            share.wait()
+            return torch.empty(0, dtype=DTYPES[pipe.values.dtype])
+        part = Request(end - start, request.seed, request.first + start, size)
+        rows = rows_of(rows, range(start, end))
+        images = sample(pipe, how, part, rows, on_step, write)
+        _finish(written)
+    return images
+
+
+def _finish(written: list[Future[None]]) -> None:
+    """Wait until files are written, and raise what went wrong."""
+    for each in written:
+        each.result()
+
+
+def _save(images: Tensor, pipe: Pipeline, out: Path, start: int) -> None:
+    """Save samples, beginning with number ``start``."""
+    for i, image in enumerate(images, start):
+        save_image(image, pipe.values, out / f"{i:06d}.png")
+
+
+def save_image(image: Tensor, values: Values, path: Path) -> None:
+    """Save a sample (C, H, W) atomically, unless it exists."""
+    if path.exists():
+        return
+    shown = image
+    if not values.fits_png(len(image)):
+        with files.beside(path.with_suffix(".npy"), synced=False) as partial:
+            np.save(partial, image.permute(1, 2, 0).numpy())
+        shown = values.visible(image[None])[0]
+    with files.beside(path, synced=False) as partial:
+        figures.to_pil(shown).save(partial, "PNG")

@@ -1,0 +1,158 @@
+"""The processes of torchrun: how they join, share work, and end together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from mezzotint.errors import Damaged, UserError
+
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator, PartialState
+
+PATIENCE = timedelta(hours=6)
+"""How long processes wait for each other, as while the first prepares data or measures."""
+GONE = ("connection closed by peer", "connection reset by peer", "broken pipe", "gloo", "nccl")
+"""What an error says, in small letters, when another process does not answer."""
+REPLY = timedelta(seconds=2)  # for the store that the processes share
+
+
+class Died(UserError):
+    """Raised if another of the processes has died."""
+
+
+def first() -> bool:
+    """Return whether this is the first process, which prints for all of them."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def several() -> bool:
+    """Return whether this is one of several processes."""
+    return os.environ.get("WORLD_SIZE", "1") != "1"
+
+
+@dataclass(frozen=True)
+class Share:
+    """The share of one process: every ``count``-th piece of the work, beginning with ``number``.
+
+    ``local`` is the number of the process on its machine. ``wait`` waits for the other processes,
+    and ``announced`` returns the value of the first process.
+    """
+
+    number: int = 0
+    count: int = 1
+    wait: Callable[[], None] = lambda: None
+    announced: Callable[[Any], Any] = lambda value: value
+    local: int = 0
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """Let the first process run a block before the others, so that they find its results.
+
+        If it raises UserError, the others raise the same without running the block. Else the first
+        process of each other machine comes next, because machines may not share their files, and
+        then all the others. They leave the block together.
+        """
+        error: UserError | None = None
+        if not self.number:
+            try:
+                yield
+            except UserError as found:
+                error = found
+        failed, damaged = self.announced((error and str(error), isinstance(error, Damaged)))
+        if failed is not None:
+            raise error or (Damaged if damaged else UserError)(failed)
+        for turn in (1, 2):
+            if self.number and turn == (2 if self.local else 1):
+                yield
+            self.wait()
+
+    def part(self, pieces: int) -> range:
+        """Return this process's part of a number of pieces, which are shared in a row."""
+        start, end = (-(-pieces * i // self.count) for i in (self.number, self.number + 1))
+        return range(start, end)
+
+
+ALONE = Share()
+
+
+def share_of(state: Accelerator | PartialState) -> Share:
+    """Return the share of a process that has joined."""
+
+    def wait() -> None:
+        with watched(state.num_processes):
+            state.wait_for_everyone()
+
+    def announced(value: Any) -> Any:
+        if state.num_processes == 1:
+            return value
+        import torch.distributed
+
+        values = [value]
+        with watched(state.num_processes):
+            torch.distributed.broadcast_object_list(values, device=state.device)
+        return values[0]
+
+    local = state.local_process_index
+    return Share(state.process_index, state.num_processes, wait, announced, local)
+
+
+def join() -> tuple[Share, torch.device]:
+    """Join the other processes, and return this one's share of the work, and its device."""
+    import torch
+
+    if not several() and not torch.distributed.is_initialized():
+        return ALONE, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    from accelerate import PartialState  # takes a second
+
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    return share_of(state), state.device
+
+
+def alone(what: str) -> torch.device:
+    """Return the device of a single process. Raises UserError if several processes do ``what``."""
+    share, device = join()
+    if share.count > 1:
+        raise single(what)
+    return device
+
+
+def single(what: str) -> UserError:
+    """Make the error for work that several processes cannot share."""
+    return UserError(f"{what} runs in a single process: start it without torchrun")
+
+
+@contextmanager
+def watched(count: int) -> Iterator[None]:
+    """Run a block in which the death of another of ``count`` processes raises `Died`."""
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error).lower()
+        if count == 1 or not any(words in said for words in GONE):
+            raise
+        raise Died("another of the processes has died: start them again") from None
+
+
+def speaks() -> bool:
+    """Return whether this process says why it fails: of several, the first that fails does.
+
+    The processes agree on it by a counter in the store where they met, which answers even where
+    some of them have ended. If it does not answer, each process speaks.
+    """
+    if not several():
+        return True
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]  # it is documented
+
+    place = os.environ.get("MASTER_ADDR", ""), int(os.environ.get("MASTER_PORT", "0"))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    try:
+        store = TCPStore(*place, is_master=False, timeout=REPLY)
+        return bool(store.add(f"mezzotint/failed/{attempt}", 1) == 1)
+    except (RuntimeError, ValueError):
+        return True
