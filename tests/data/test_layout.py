@@ -353,6 +353,14 @@ def test_sidecars_are_left_out_with_a_count(tmp_path, packed):
     (root / "README.md").unlink()
     prepared = mz.prepare(root)
     assert "4 files that are not images (cat/0.txt, dog/0.json, labels.csv, ...)" in repr(prepared)
+    (root / "labels.csv").unlink()
+    os.mkfifo(root / "p.png")
+    again = mz.prepare(root)  # the entry of the cache serves it still; what lies beside is new
+    assert again.folder == prepared.folder
+    assert {*again.notes} == {
+        "left out: 3 files that are not images (cat/0.txt, dog/0.json, metadata.jsonl)",
+        "left out: 1 entry that is not a file (p.png)",
+    }
 
 
 def test_images_are_known_by_their_first_bytes(tmp_path, packed):

@@ -21,6 +21,7 @@ def test_it_is_said_in_words(noise, animals):
     assert understood(data) == (
         "6 images of 4x6 (height x width), RGBA, uint8 from 0 to 255, 2 classes of 2 to 4 images"
     )
+    assert understood(mz.prepare(noise(0, 2, 5, 7), [0, 1])).endswith("2 classes of 1 image")
     fields = np.zeros((6, 5, 7, 5))
     data = mz.prepare(fields, layout="NHWC", range=(-1, 2.5))
     assert understood(data) == (

@@ -276,3 +276,22 @@ def test_the_distance_grows_with_what_is_done_to_photographs(
     corrupt: Corrupt, levels: tuple, cifar10_test: Prepared
 ) -> None:
     assert_grows("cifar10", cifar10_test.images[:200], corrupt, levels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "why"),
+    [
+        ([0] * 40, ("e", "f"), "it needs a network that knows the classes"),
+        (None, CLASSES, "the images have no labels"),
+    ],
+)
+def test_accuracy_that_was_chosen_is_not_left_out_in_silence(
+    labels: list[int] | None, classes: tuple[str, ...], why: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    net = pixel_network(classes=CLASSES)
+    made, real = (pictures(gaussian(40, seed)) for seed in (0, 1))
+    origin, found = reference(net, real, "abc", "made up"), features(net, made)
+    with pytest.warns(UserWarning, match=f"^accuracy is left out: {why}"):
+        assert len(list(measure(found, origin, ["cs", "accuracy"], labels, classes))) == 1
+    list(measure(found, origin, None, labels, classes))
+    assert not [each for each in recwarn if "accuracy" in str(each.message)]

@@ -52,7 +52,7 @@ def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wante
     stated, notes = source.values(wanted.range) if source.values else (None, ())
     task = _Task(source, size, wanted, stated)
     try:
-        return _built(task, skip_bad, folder, (*source.notes, *notes))
+        return _built(task, skip_bad, folder, notes)
     except _Mixed as mixed:
         if wanted.mode is not None or not mixed.plain:
             raise UserError(
@@ -61,7 +61,7 @@ def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wante
         (folder / "images.npy").unlink()
         note = f"{mixed}: all were converted to RGB"
         task = replace(task, wanted=replace(wanted, mode="rgb"))
-        return _built(task, skip_bad, folder, (*source.notes, *notes, note))
+        return _built(task, skip_bad, folder, (*notes, note))
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,7 @@ def _found(
         mode=wanted.mode,
         range=wanted.range,
         asked=asked,
+        notes=tuple(dict.fromkeys([*source.notes, *found.notes])),  # files beside it may have gone
     )
     return prepared, source.warnings if new else ()
 

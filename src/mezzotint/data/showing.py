@@ -26,8 +26,8 @@ def understood(data: Prepared) -> str:
     said.append(str(data.values))
     if data.classes:
         counts = np.bincount(data.labels, minlength=len(data.classes))
-        each = f"{counts.min():,}" if counts.min() == counts.max() else _between(counts)
-        said.append(f"{counted(len(data.classes), 'class', 'classes')} of {each} images")
+        each = counted(counts.min(), "image") if counts.min() == counts.max() else _between(counts)
+        said.append(f"{counted(len(data.classes), 'class', 'classes')} of {each}")
     else:
         said.append("no classes")
     said += map(str, data.conditions)
@@ -69,4 +69,4 @@ def example_grid(data: Prepared) -> Image:
 
 
 def _between(counts: np.ndarray) -> str:
-    return f"{counts.min():,} to {counts.max():,}"
+    return f"{counts.min():,} to {counts.max():,} images"

@@ -11,6 +11,15 @@ from mezzotint.metrics.classes import places
 from mezzotint.metrics.comparison import Comparison
 from mezzotint.metrics.figure import Figure
 
+NEEDED = "needs a network that knows the classes of the model or images"
+
+
+def inapplicable(seen: Comparison) -> str:
+    """Say why accuracy does not apply to a comparison; "" if it does."""
+    if seen.labels is None:
+        return "the images have no labels"
+    return f"it {NEEDED}" if places(seen.network.classes, seen.classes) is None else ""
+
 
 def accuracy(seen: Comparison) -> Iterator[Figure]:
     """Yield the share, if the labels are known and the network distinguishes their classes.

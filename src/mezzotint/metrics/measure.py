@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeAlias
 
 from mezzotint.errors import Registry, UserError, counted, unknown
-from mezzotint.metrics.accuracy import accuracy
+from mezzotint.metrics.accuracy import NEEDED, accuracy, inapplicable
 from mezzotint.metrics.classes import places
 from mezzotint.metrics.comparison import Comparison
 from mezzotint.metrics.cs import cs
@@ -50,7 +50,7 @@ def measure(
     """Yield the figures of images against a reference, one by one.
 
     A metric that is impossible for the images or the reference, such as precision for three images,
-    is left out with a warning.
+    is left out with a warning. So is accuracy where it does not apply, if some metrics were chosen.
 
     Args:
         made: The features of the images.
@@ -79,6 +79,8 @@ def measure(
             except LeftOut as why:
                 left_out.append(name)
                 warnings.warn(f"{name} is left out: {why}", stacklevel=2)
+    if "accuracy" in chosen and {*chosen} < {*METRICS} and (why := inapplicable(seen)):
+        warnings.warn(f"accuracy is left out: {why}", stacklevel=2)
     if len(left_out) == len({*chosen}):
         enough(n)
 
@@ -106,6 +108,4 @@ def anything(metrics: Collection[str], networks: Sequence[str], classes: Sequenc
             raise unknown("feature network", name, NETWORKS)
         known = KNOWN_CLASSES.get(name, classes)
         if {*metrics} == {"accuracy"} and places(known, classes) is None:
-            raise UserError(
-                "accuracy needs a network that knows the classes of the model or images: choose fd"
-            )
+            raise UserError(f"accuracy {NEEDED}: choose fd")
