@@ -41,11 +41,13 @@ class Damaged(UserError):
 
 
 class Interrupted(Exception):
-    """A signal ended the training, and its state was saved."""
+    """A signal ended the training, and its state was saved unless it had made no step."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, begun: bool = True) -> None:
         self.number, self.name = number, signal.Signals(number).name
-        super().__init__(f"stopped by {self.name}, all saved: go on with `resume=True`")
+        done = ", all saved" if begun else " before the first step"
+        go_on = "go on with" if begun else "begin anew with"
+        super().__init__(f"stopped by {self.name}{done}: {go_on} `resume=True`")
 
 
 OUT_OF_MEMORY = (

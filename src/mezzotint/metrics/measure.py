@@ -79,8 +79,8 @@ def measure(
             except LeftOut as why:
                 left_out.append(name)
                 warnings.warn(f"{name} is left out: {why}", stacklevel=2)
-    if "accuracy" in chosen and {*chosen} < {*METRICS} and (why := inapplicable(seen)):
-        warnings.warn(f"accuracy is left out: {why}", stacklevel=2)
+    if "accuracy" in chosen and {*chosen} < {*METRICS} and (reason := inapplicable(seen)):
+        warnings.warn(f"accuracy is left out: {reason}", stacklevel=2)
     if len(left_out) == len({*chosen}):
         enough(n)
 

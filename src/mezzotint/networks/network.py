@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import cache
 from itertools import chain
 from typing import Any, Self
 
@@ -16,25 +15,13 @@ from torch import Tensor, nn
 
 from mezzotint.errors import UserError
 from mezzotint.networks.blocks import Up, sinusoid
+from mezzotint.networks.compiling import compiles, mending
 from mezzotint.networks.conditions import Condition, Given, Layered, Stem
 from mezzotint.networks.conditions import named as by_name
 from mezzotint.networks.norm import GroupNorm
 
 COMPILE_FROM = 2_000  # calls that make compilation pay
 STEPS_FROM = 5_000  # steps of a training on a CPU: compiling its backward pass takes longer
-
-
-@cache
-def compiles() -> bool:
-    """Return whether torch.compile works for the CPU: it needs a C++ compiler and Python's headers.
-
-    The test compiles a small function, which takes seconds.
-    """
-    try:
-        torch.compile(lambda x: x.sin() + 1)(torch.zeros(1))
-    except Exception:  # of many kinds; whatever went wrong, networks stay uncompiled
-        return False
-    return True
 
 
 class Network(nn.Module):
@@ -95,7 +82,9 @@ class Network(nn.Module):
         elif device != "cuda":
             return False
         graphs = device == "cuda" and not self.training
-        self.compile(mode="reduce-overhead" if graphs else "default", dynamic=False)
+        mode = "reduce-overhead" if graphs else "default"
+        code = torch.compile(self._call_impl, mode=mode, dynamic=False)  # as nn.Module.compile does
+        self._compiled_call_impl = mending(code)
         return True
 
     def for_inference(self, dtype: torch.dtype) -> Self:

@@ -90,7 +90,7 @@ class Steps:
         steps = self._train()
         yield from self._missed_figure(stop)
         clock = time.perf_counter()
-        for now in _begun(steps, stop):
+        for now in _begun(steps, stop, self.state.step):
             self._count(now, clock)
             # Write the snapshot first, so that a run resumed from the checkpoint has it.
             if self.main and self.state.averages and self._due(self.experiment.train.snapshots):
@@ -217,17 +217,17 @@ class Steps:
         raise Interrupted(caught)
 
 
-def _begun(steps: Iterator[Step], stop: Stop) -> Iterator[Step]:
-    """Yield the steps; raise Interrupted if the first one fails after a signal.
+def _begun(steps: Iterator[Step], stop: Stop, before: int) -> Iterator[Step]:
+    """Yield the steps that follow ``before`` others; raise Interrupted if a signal fails the first.
 
     The first step waits for the compiler, which a terminal's Ctrl-C stops too. Nothing has been
-    learned before the first step, so nothing is lost.
+    learned since the last checkpoint, so nothing is lost.
     """
     try:
         first = next(steps, None)
     except Exception:
         if stop.caught:
-            raise Interrupted(stop.caught) from None
+            raise Interrupted(stop.caught, before > 0) from None
         raise
     if first:
         yield first

@@ -1,0 +1,64 @@
+"""Load compiled code, and mend what a killed compilation left in the compiler's cache."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache, wraps
+from pathlib import Path
+from typing import Any
+
+import torch
+
+TRIES = 32  # a kill may leave as many libraries as the compiler writes at once
+
+_LIBRARY = re.compile(r"(/.*?\.so): ")  # at the start of what the system's loader complains of
+
+
+@cache
+def compiles() -> bool:
+    """Return whether torch.compile works for the CPU: it needs a C++ compiler and Python's headers.
+
+    The test compiles a small function, which takes seconds.
+    """
+
+    def small(x: torch.Tensor) -> torch.Tensor:
+        return x.sin() + 1
+
+    try:
+        mending(torch.compile(small))(torch.zeros(1))
+    except Exception:  # of many kinds; whatever went wrong, networks stay uncompiled
+        return False
+    return True
+
+
+def mending(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a compiled function, so that libraries that cannot be loaded are compiled again.
+
+    The compiler writes libraries under their final names. If it is killed, a damaged one stays in
+    its cache, and all later compilations of the same code would fail.
+    """
+
+    @wraps(call)
+    def mended(*args: Any, **kwargs: Any) -> Any:
+        for left in reversed(range(TRIES)):
+            try:
+                return call(*args, **kwargs)
+            except Exception as error:
+                if not left or not _removed(error):
+                    raise
+        raise AssertionError
+
+    return mended
+
+
+def _removed(error: Exception) -> bool:
+    """Whether an error named a library of the compiler's cache, which is then removed."""
+    from torch._inductor.runtime.cache_dir_utils import cache_dir  # late: it takes a second
+
+    cause = getattr(error, "inner_exception", error)
+    found = _LIBRARY.match(str(cause)) if isinstance(cause, ImportError | OSError) else None
+    if not found or not Path(found[1]).is_relative_to(cache_dir()):
+        return False
+    Path(found[1]).unlink(missing_ok=True)
+    return True
