@@ -114,7 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _fail("out of memory: lower --batch, or for training raise --accumulate", 2)
     except Interrupted as stop:
-        if os.environ.get("RANK", "0") == "0":  # the processes of torchrun stop together
+        if first():  # the processes of torchrun stop together
             _fail(str(stop), 128 + stop.number)
         sys.exit(128 + stop.number)
     except KeyboardInterrupt:
