@@ -289,6 +289,14 @@ def test_classes_in_another_order_are_refused_with_that_reason(tmp_path: Path) -
     check_data(tmp_path, {"data": "a", "classes": ("1", "10", "2")}, now)
 
 
+def test_data_of_another_number_of_classes_is_refused(tmp_path: Path) -> None:
+    _, now = in_letters_and_numbers()
+    (tmp_path / "state.json").write_text(json.dumps({"data": "a", "classes": ["1", "2"]}))
+    for classes, number in ((("1", "2", "3"), "3 classes"), (("1",), "1 class")):
+        with pytest.raises(mz.UserError, match=f"the data has {number} but .* was trained on 2: "):
+            check_data(tmp_path, {"data": "b", "classes": classes}, now)
+
+
 def test_images_in_another_order_are_refused_with_that_reason(tmp_path: Path) -> None:
     then, now = in_letters_and_numbers()
     state = {"data": then.fingerprint, "classes": []}
