@@ -32,6 +32,7 @@ from mezzotint.run.folder import check_data, locked
 from mezzotint.storage import checkpoint
 from mezzotint.storage.log import read
 from mezzotint.trainer.objective import ObjectiveConfig
+from together import together
 
 from trainings import assert_same, finish, in_letters_and_numbers, losses
 
@@ -414,11 +415,11 @@ def test_two_processes_with_half_the_batch_give_ones_losses(command, tmp_path, m
     one, two = tmp_path / "one", tmp_path / "two"
     command += ["--images", "320", *more.split()]
     cli.main([*command[2:], "--out", str(one)])
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run(
-        [sys.executable, *torchrun, *command, "--out", str(two)],
-        check=True, capture_output=True, timeout=300,
-    )  # fmt: skip
+
+    def work(rank: int) -> None:
+        cli.main([*command[2:], "--out", str(two)])
+
+    assert together(2, work, tmp_path / "log") == [0, 0]
     assert len(losses(one)) == 40
     np.testing.assert_allclose(losses(two), losses(one), rtol=2e-3)
     np.testing.assert_allclose(losses(two)[:10], losses(one)[:10], rtol=1e-5)
