@@ -41,6 +41,7 @@ RUN_BY = {  # the test that runs a page's examples in Python
     "docs/python.md": "test_python",
     "docs/tutorials/paper.md": "test_tutorials",
     "docs/tutorials/artist.md": "test_tutorials",
+    "docs/tutorials/conditions.md": "test_tutorials",
     "docs/tutorials/few-steps.md": "test_tutorials",
     "docs/tutorials/photographs.md": "test_tutorials",
     "src/mezzotint/pretrained/cifar10/README.md": "test_python",
