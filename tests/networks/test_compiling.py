@@ -8,7 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from torch._inductor.exc import InductorError
 
+from mezzotint.errors import UserError, out_of_memory
 from mezzotint.networks.compiling import TRIES, mending
 
 
@@ -60,3 +62,20 @@ def test_it_does_not_try_for_ever(cache: Path) -> None:
     with pytest.raises(OSError, match="invalid ELF header"):
         mending(code)()
     assert len(tries) == TRIES
+
+
+def test_what_cannot_be_compiled_is_one_line(cache: Path) -> None:
+    def code() -> None:
+        cause = OSError("C++ compile error\nas: x.o: No space left on device\n")
+        raise InductorError(cause, None)
+
+    expected = r"cannot be compiled \(as: x.o: No space left on device\): see that .*/cache has"
+    with pytest.raises(UserError, match=expected):
+        mending(code)()
+
+    def short() -> None:
+        raise InductorError(RuntimeError("can't allocate memory"), None)
+
+    with pytest.raises(InductorError) as raised:
+        mending(short)()
+    assert out_of_memory(raised.value)

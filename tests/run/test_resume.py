@@ -35,6 +35,14 @@ def test_a_run_goes_on_with_nothing_but_its_folder(trained: Path, tiny, tmp_path
     assert_same(trained, other)
 
 
+def test_a_run_is_not_made_shorter_than_it_is(trained: Path, capsys: CapSys) -> None:
+    before = (trained / "config.json").read_bytes()
+    code, _, err = call(capsys, "train", "--resume", str(trained), "--images", "80")
+    assert code == 2
+    assert "has seen 96 images already, more than --images 80: give as many or more" in err
+    assert (trained / "config.json").read_bytes() == before
+
+
 def test_the_command_needs_nothing_else(trained: Path, tiny, tmp_path, capsys: CapSys) -> None:
     other = Path(shutil.copytree(trained, tmp_path / "other"))
     finish(longer(tiny, 128), other, resume=True)

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from mezzotint.errors import UserError, out_of_memory
+
 TRIES = 32  # a kill may leave as many libraries as the compiler writes at once
 
 _LIBRARY = re.compile(r"(/.*?\.so): ")  # at the start of what the system's loader complains of
@@ -36,7 +38,8 @@ def mending(call: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a compiled function, so that libraries that cannot be loaded are compiled again.
 
     The compiler writes libraries under their final names. If it is killed, a damaged one stays in
-    its cache, and all later compilations of the same code would fail.
+    its cache, and all later compilations of the same code would fail. The function raises UserError
+    if it cannot be compiled.
     """
 
     @wraps(call)
@@ -45,11 +48,28 @@ def mending(call: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 return call(*args, **kwargs)
             except Exception as error:
-                if not left or not _removed(error):
-                    raise
+                if left and _removed(error):
+                    continue
+                if words := _failure(error):
+                    raise UserError(words) from error
+                raise
         raise AssertionError
 
     return mended
+
+
+def _failure(error: Exception) -> str:
+    """Say that a compilation failed, and why; "" for any other error."""
+    from torch._dynamo.exc import BackendCompilerFailed  # late: it takes a second
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    if not isinstance(error, BackendCompilerFailed) or out_of_memory(error):
+        return ""
+    reason = str(getattr(error, "inner_exception", error)).strip().splitlines()[-1:]
+    return (
+        f"the network cannot be compiled ({''.join(reason)[:200]}): see that {cache_dir()} has "
+        "free space and that the C++ compiler works, and try again"
+    )
 
 
 def _removed(error: Exception) -> bool:

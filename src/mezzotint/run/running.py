@@ -122,6 +122,12 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
         changes = differing(job.experiment, folder, found)
         check_data(found, job.facts, job.data)
         restore(job.state, found)
+        train = job.experiment.train
+        if job.state.step > train.steps:
+            raise UserError(
+                f"{folder} has seen {job.state.step * train.batch:,} images already, more than "
+                f"`images={train.images}`: give as many or more"
+            )
         now = accelerator.num_processes
         words = in_words(changes, job.experiment, job.state.step, processes(found), now)
         return _Start(job, found, words)
