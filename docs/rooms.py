@@ -35,6 +35,7 @@ trainer interop data metrics
 diffusion networks storage
 strict drawing
 processes
+devices
 errors
 """
 LAYER = {room: -i for i, line in enumerate(LAYERS.split("\n")) for room in line.split()}

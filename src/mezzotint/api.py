@@ -10,6 +10,7 @@ from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
 from mezzotint.data import SOURCES, Description, Prepared, SplitDescription, describe, prepare
 from mezzotint.data.showing import example_grid
+from mezzotint.devices import use_device
 from mezzotint.diffusion.editing import OPERATORS, POSTERIORS, Operator
 from mezzotint.diffusion.guidance import CLIPPINGS, GUIDANCE_SHAPES, guide
 from mezzotint.diffusion.level import Level, Schedule
@@ -147,6 +148,7 @@ __all__ = [
     "to_x0",
     "train",
     "training",
+    "use_device",
     "write_edited",
     "write_samples",
     "zero_terminal_snr",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(hours=6)
 """How long processes wait for each other, as while the first prepares data or measures."""
+NO_NETWORK = ("no socket interface found", "unable to find address for")  # NCCL's and gloo's
+"""What an error says, in small letters, when a process finds no network to the others."""
 GONE = ("connection closed by peer", "connection reset by peer", "broken pipe", "gloo", "nccl")
 """What an error says, in small letters, when another process does not answer."""
 REPLY = timedelta(seconds=2)  # for the store that the processes share
@@ -106,11 +108,15 @@ def join() -> tuple[Share, torch.device]:
     """Join the other processes, and return this one's share of the work, and its device."""
     import torch
 
+    from mezzotint import devices
+
     if not several() and not torch.distributed.is_initialized():
-        return ALONE, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return ALONE, devices.default()
     from accelerate import PartialState  # takes a second
 
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    with connected():
+        state = PartialState(cpu=devices.without_gpu(several()), timeout=PATIENCE)
+    devices.place(state)
     return share_of(state), state.device
 
 
@@ -128,10 +134,28 @@ def single(what: str) -> UserError:
 
 
 @contextmanager
-def watched(count: int) -> Iterator[None]:
-    """Run a block in which the death of another of ``count`` processes raises `Died`."""
+def connected() -> Iterator[None]:
+    """Run a block in which a missing network between the processes raises UserError."""
     try:
         yield
+    except RuntimeError as error:
+        if not any(words in str(error).lower() for words in NO_NETWORK):
+            raise
+        raise UserError(
+            "the processes find no network interface to talk through: set NCCL_SOCKET_IFNAME (for "
+            "GPUs) and GLOO_SOCKET_IFNAME to the name of one, such as lo on a single machine"
+        ) from None
+
+
+@contextmanager
+def watched(count: int) -> Iterator[None]:
+    """Run a block in which the death of another of ``count`` processes raises `Died`.
+
+    A missing network raises UserError, as in `connected`.
+    """
+    try:
+        with connected():
+            yield
     except RuntimeError as error:
         said = str(error).lower()
         if count == 1 or not any(words in said for words in GONE):

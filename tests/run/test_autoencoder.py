@@ -19,11 +19,11 @@ import mezzotint as mz
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Autoencoder
 from mezzotint.data import prepare
-from mezzotint.evaluation.samples import Share
 from mezzotint.interop.folder import WEIGHTS
 from mezzotint.interop.vae import write_vae
 from mezzotint.networks import VAE, TinyVAE, TinyVAEConfig, VAEConfig
 from mezzotint.pipeline.loading import load_codec
+from mezzotint.processes import Share
 from mezzotint.run import Interrupted, run
 from mezzotint.run.autoencoder import AutoencoderJob, settled
 from mezzotint.storage import checkpoint

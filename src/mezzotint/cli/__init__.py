@@ -52,6 +52,7 @@ verb is called: most verbs import torch, and `mezzotint --help` should not wait 
 
 SHARED = ("train", "distil", "sample", "evaluate")
 """The verbs whose work the processes of torchrun share."""
+DEVICE = "--device"
 
 
 def usage() -> str:
@@ -69,6 +70,7 @@ def usage() -> str:
             "`mezzotint --completion bash` (or zsh, fish) prints a script that completes commands.",
             "`mezzotint --version` (or -V) prints the version.",
             "With `--json` a verb, or --version, prints one JSON document for a program.",
+            "With `--device cuda:1` (or cpu, mps) a verb computes there.",
         ]
     )
 
@@ -85,9 +87,11 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else arguments
     given = [word for word in words if word != FLAG]
-    verb, as_json = given[0] if given else "--help", given != words
+    as_json = given != words
     try:
         try:
+            given, device = _placed(given)
+            verb = given[0] if given else "--help"
             if verb in ("-V", "--version"):
                 _version(as_json)
             elif verb in ("-h", "--help") or given == ["help"]:
@@ -97,7 +101,7 @@ def main(arguments: list[str] | None = None) -> None:
             elif verb == "help":
                 _call(given[1], [*given[2:], "--help"])
             else:
-                _call(verb, given[1:], as_json)
+                _call(verb, given[1:], as_json, device)
         finally:
             sys.stdout.flush()  # now, because Python's own flush complains if the reader has gone
     except BrokenPipeError:  # the reader of our output has seen enough, as `head` does
@@ -121,7 +125,21 @@ def main(arguments: list[str] | None = None) -> None:
         _fail("stopped", 130)
 
 
-def _call(verb: str, arguments: list[str], as_json: bool = False) -> None:
+def _placed(words: list[str]) -> tuple[list[str], str | None]:
+    """Return the words without ``--device NAME``, and the name."""
+    for i, word in enumerate(words):
+        flag, equals, name = word.partition("=")
+        if flag == DEVICE:
+            after = i + 1 if equals else i + 2
+            if after > len(words):
+                raise UserError("`device` needs a name: give cpu, cuda, cuda:1 or mps")
+            return [*words[:i], *words[after:]], name if equals else words[i + 1]
+    return words, None
+
+
+def _call(
+    verb: str, arguments: list[str], as_json: bool = False, device: str | None = None
+) -> None:
     """Carry out a verb; ``as_json`` prints its answer alone on the standard output."""
     if verb not in VERBS:
         hint = nearest(verb, list(VERBS)) or f": choose {', '.join(VERBS)}"
@@ -133,6 +151,10 @@ def _call(verb: str, arguments: list[str], as_json: bool = False) -> None:
     if several() and verb not in SHARED:
         raise single(verb)
     keep_freed_memory()
+    if device is not None:
+        from mezzotint.devices import use_device
+
+        use_device(device)
     module = import_module(f"mezzotint.cli.{verb}")
     carry_out = getattr(module, verb)
     answers = carry_out.__annotations__.get("return") != "None"

@@ -8,13 +8,14 @@ import torch
 
 import mezzotint
 from mezzotint.cli.answer import Answer
+from mezzotint.devices import default
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.storage.machine import checkout, processor
 
 
 def versions() -> Answer:
     """Return the versions, the device, and what the precision "auto" means on it."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default()
     low = compute_dtype("auto", device) == torch.bfloat16
     return Answer(
         {
@@ -22,7 +23,7 @@ def versions() -> Answer:
             "commit": checkout(),
             "torch": torch.__version__,
             "python": platform.python_version(),
-            "device": device.type,
+            "device": str(device),
             "processor": processor(),
             "precision": "bf16" if low else "float32",
         }

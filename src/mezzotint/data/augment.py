@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mezzotint.devices import forked
 from mezzotint.errors import Registry, UserError
 
 TOLD = 9
@@ -140,7 +141,7 @@ def kornia_augmentation(
 
     def augment(images: Tensor, seed: int) -> Tensor:
         x = images.float() / 2 + 0.5
-        with torch.random.fork_rng([images.device] if images.is_cuda else []):
+        with forked(images.device):
             torch.manual_seed(seed)
             for step in steps:
                 x = step(x)

@@ -18,6 +18,7 @@ from rich.progress import MofNCompleteColumn
 from torch import Tensor
 
 from mezzotint.data.prepared import Prepared
+from mezzotint.devices import sent
 from mezzotint.errors import UserError
 from mezzotint.storage.arrays import SUMMED, crc, create, nchw
 from mezzotint.storage.cache import cache_folder, check_room, kept
@@ -48,11 +49,14 @@ class PreparedLatents:
     def rows(self, index: npt.NDArray[np.int64], mirrored: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and standard deviation (B, C, h, w) of raw latents, float32.
 
-        The mask ``mirrored`` (B,) selects mirror images. The standard deviations are 0 if the array
-        has none.
+        The mask ``mirrored`` (B,) selects mirror images; the result is on its device. The standard
+        deviations are 0 if the array has none.
         """
-        copy = mirrored.cpu().numpy() if self.moments.shape[1] == 2 else np.zeros(len(index), bool)
-        found = torch.from_numpy(self.moments[index, copy.astype(np.int64)]).float()
+        # Both copies are sent, because reading the mask would wait for the device.
+        copies = sent(torch.from_numpy(self.moments[index]), mirrored.device).float()
+        found = copies[:, 0]
+        if copies.shape[1] == 2:
+            found = torch.where(mirrored[:, None, None, None, None], copies[:, 1], found)
         mean = found[:, 0]
         return mean, found[:, 1] if found.shape[1] == 2 else torch.zeros_like(mean)
 

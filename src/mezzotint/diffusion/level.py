@@ -158,7 +158,7 @@ class Schedule:
         is a straight line. A ``lam`` beyond the table gets the t of the nearest row.
         """
         angle = math.atan(math.exp(-lam))
-        t = float(np.interp(angle, self.angles[1:].numpy(), np.arange(len(self))))
+        t = float(np.interp(angle, self.angles[1:].cpu().numpy(), np.arange(len(self))))
         return Level(t, math.cos(angle), math.sin(angle))
 
     def at_angles(self, angles: Tensor, dims: int = 4) -> Level[Tensor]:

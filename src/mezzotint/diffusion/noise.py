@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mezzotint.devices import sent
 from mezzotint.diffusion.samplers.step import Noise
 
 
@@ -22,6 +23,6 @@ def noise(seed: int, images: Sequence[int]) -> Noise:
 
     def randn(x: Tensor) -> Tensor:
         rows = [g.standard_normal(x.shape[1:], dtype=np.float32) for g in generators]
-        return torch.from_numpy(np.stack(rows)).to(x)
+        return sent(torch.from_numpy(np.stack(rows)), x.device).to(x.dtype)
 
     return randn

@@ -89,13 +89,17 @@ def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> tuple
     walk = [x for _, x, _ in seen] + [clean]
     variance = float(clean.var())
     cost = torch.full((len(fine), len(fine)), math.inf, dtype=torch.float64)
+    found, shrinks = [], []
     for i, (level, x_i, x0) in enumerate(seen):
         for j in range(i + 1, len(fine)):
             to, back = fine[j], 2 * i - j
             slope = x0 - seen[back][2] if order > 1 and to.sigma and back >= 0 else 0
             error = (step(x_i, x0 + slope / 2, level, to) - walk[j]).square().mean().sqrt()
-            shrinks = math.sqrt(variance / (to.alpha**2 * variance + to.sigma**2))
-            cost[i, j] = float(error) * shrinks
+            found.append(error)
+            shrinks.append(math.sqrt(variance / (to.alpha**2 * variance + to.sigma**2)))
+    # In the order of the loops; read at once, because each reading waits for the device.
+    i, j = torch.triu_indices(len(seen), len(fine), offset=1)
+    cost[i, j] = torch.stack(found).cpu().double() * torch.tensor(shrinks, dtype=torch.float64)
     return cost, clean
 
 

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mezzotint.devices import autocast
 from mezzotint.errors import UserError
 from mezzotint.metrics.inception_blocks import (
     BlockA,
@@ -80,8 +81,13 @@ def bilinear(side: int) -> Tensor:
     return matrix
 
 
+@cache
+def _resizing(side: int, device: torch.device) -> Tensor:
+    return bilinear(side).to(device)
+
+
 def _tf1(images: Tensor) -> Tensor:
-    down, across = (bilinear(side).to(images.device) for side in images.shape[2:])
+    down, across = (_resizing(side, images.device) for side in images.shape[2:])
     return (down @ (images.float() @ across.T) - 128) / 128
 
 
@@ -148,7 +154,7 @@ class Inception(nn.Module):
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             shape = tuple(images.shape)
             raise UserError(f"images are {images.dtype} {shape}: give uint8 (N, 3, H, W)")
-        with torch.autocast(images.device.type, enabled=False):
+        with autocast(images.device, torch.float32):
             return self._taps(self.prepare(images).contiguous(memory_format=LAYOUT))
 
     def _taps(self, x: Tensor) -> Taps:

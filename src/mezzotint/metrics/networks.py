@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from mezzotint import devices
 from mezzotint.errors import Registry, UserError
 from mezzotint.metrics import efficientnet, inception
 from mezzotint.metrics.classifier import PACKAGED, Seen, load, weights_file
@@ -45,14 +46,14 @@ class FeatureNetwork:
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Seen:
         """Compute features. Raises UserError unless images are uint8 (N, 3, H, W), and for NaN."""
-        # GPUs would round to 10 bits by default; what is left out here is switched off.
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            seen = self.net(check(images).to(self.device))
+        with devices.exact():
+            seen = self.net(devices.sent(check(images), self.device))
+        seen = Seen(*(part.float().cpu() for part in seen))
         if not all(part.isfinite().all() for part in seen):
             raise UserError(
                 f"the {self.name} network gives features that are not finite: check its weights"
             )
-        return Seen(*(part.float().cpu() for part in seen))
+        return seen
 
 
 def check(images: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mezzotint.devices import on_cpu
 from mezzotint.networks.norm import GroupNorm
 
 MUCH = 2**23  # elements of a tensor: 16 MiB in bf16
@@ -117,7 +118,7 @@ def beside(*parts: Tensor) -> Tensor:
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Compute ``softmax(q k^T / sqrt(d)) v`` for q, k and v (B, heads, tokens, d)."""
-    if q.device.type == "cpu" and torch.is_grad_enabled():
+    if on_cpu(q) and torch.is_grad_enabled():
         # A U-Net has a few hundred tokens; for so few, the plain form trains faster.
         return torch.softmax(q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2), dim=-1) @ v
     return F.scaled_dot_product_attention(q, k, v)

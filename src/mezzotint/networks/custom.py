@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mezzotint.devices import autocast
 from mezzotint.errors import UserError
 from mezzotint.networks.conditions import Condition, Given, every, named
 from mezzotint.networks.network import Network
@@ -46,7 +47,7 @@ class Custom(Network):
     def forward(self, x: Tensor, t: Tensor, condition: Given | Tensor | None = None) -> Tensor:
         given = named(condition, self.conditions, t)
         only = next(iter(given.values())) if len(given) == 1 else given or None
-        with torch.autocast(x.device.type, self.low) if self.low else nullcontext():
+        with autocast(x.device, self.low) if self.low else nullcontext():
             output = self.module(x, t, only)
         if not isinstance(output, Tensor):
             raise UserError(f"`net` returns {type(output).__name__}: make it return a tensor")

@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from mezzotint.devices import on_cpu, on_gpu
 from mezzotint.errors import UserError
 from mezzotint.networks.blocks import Up, sinusoid
 from mezzotint.networks.compiling import compiles, mending
@@ -72,17 +73,16 @@ class Network(nn.Module):
         Returns:
             Whether it was compiled.
         """
-        device = next(self.parameters()).device.type
-        enough = calls >= (STEPS_FROM if device == "cpu" and self.training else COMPILE_FROM)
+        weight = next(self.parameters())
+        enough = calls >= (STEPS_FROM if on_cpu(weight) and self.training else COMPILE_FROM)
         if not enough or self.compiled:
             return False
         low = self.training or self.dtype == torch.bfloat16
-        if device == "cpu" and self.gains and low and compiles():
+        if on_cpu(weight) and self.gains and low and compiles():
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        elif device != "cuda":
+        elif not on_gpu(weight):
             return False
-        graphs = device == "cuda" and not self.training
-        mode = "reduce-overhead" if graphs else "default"
+        mode = "reduce-overhead" if on_gpu(weight) and not self.training else "default"
         code = torch.compile(self._call_impl, mode=mode, dynamic=False)  # as nn.Module.compile does
         self._compiled_call_impl = mending(code)
         return True

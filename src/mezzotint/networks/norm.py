@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mezzotint.devices import on_cpu
+
 PART = 2**21  # elements worked on at a time, so that intermediate tensors stay small
 
 
@@ -28,7 +30,7 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, x: Tensor) -> Tensor:
         how = self.weight, self.bias, self.num_groups, self.eps, self.silu
         out: Tensor
-        if x.device.type == "cpu" and not torch.compiler.is_exporting():
+        if on_cpu(x) and not torch.compiler.is_exporting():
             if torch.compiler.is_compiling():
                 with torch.autocast("cpu", enabled=False):
                     out = _Compiled.apply(x, *how)  # type: ignore[no-untyped-call]

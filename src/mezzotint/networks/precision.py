@@ -6,28 +6,24 @@ from typing import Literal, TypeAlias
 
 import torch
 
+from mezzotint.devices import has_bf16, has_fast_bf16
 from mezzotint.errors import UserError
 
 Precision: TypeAlias = Literal["float32", "bf16", "auto"]
 """What networks compute in: ``auto`` is bf16 on hardware that computes in it, else float32."""
 
 
-def has_fast_bf16(device: torch.device) -> bool:
-    """Return whether the hardware itself computes in bfloat16; emulation does not count."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
-
-
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
     """Return the type, float32 or bfloat16, that a `Precision` stands for on a device.
 
-    Raises UserError for any other word.
+    Raises UserError for any other word, and for bf16 on a GPU that does not compute in it.
     """
     if precision not in ("auto", "bf16", "float32"):
         raise UserError(f"unknown precision {precision!r}: choose auto, bf16 or float32")
     if precision == "auto":
         precision = "bf16" if has_fast_bf16(device) else "float32"
+    if precision == "bf16" and not has_bf16(device):
+        raise UserError(f'{device} does not compute in bf16: choose `precision="float32"`')
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 

@@ -15,6 +15,7 @@ from mezzotint.networks.conditions import every
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.paper.plan import Row
 from mezzotint.run.job import begin
+from mezzotint.run.processes import joined
 from mezzotint.storage.machine import seconds_of
 from mezzotint.trainer.autoencoding import Autoencoding
 from mezzotint.trainer.loop import Examples, Task, train
@@ -39,9 +40,7 @@ class Cost:
 
 def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> Cost:
     """Measure the cost of a network, on noise with its input ``shape`` (C, H, W)."""
-    from accelerate import Accelerator
-
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+    accelerator = joined()
     dtype = compute_dtype(configuration.precision, accelerator.device)
     net: Network
     task: Task

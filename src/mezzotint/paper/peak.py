@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import torch
+from mezzotint import devices
 
 Result = TypeVar("Result")
 
@@ -20,9 +20,9 @@ def peak(act: Callable[[], Result]) -> tuple[Result, float | None]:
     one, else all resident memory. It is None if the system cannot measure it: on macOS, or with a
     kernel that cannot reset the peak.
     """
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-        return act(), torch.cuda.max_memory_allocated() / 2**20
+    if devices.gpu():
+        devices.begin_peak()
+        return act(), devices.peak_mib()
     try:
         (PROC / "clear_refs").write_text("5")  # lowers VmHWM to what is resident now
     except OSError:

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from mezzotint import config as configuration
+from mezzotint import devices
 from mezzotint.config.experiment import Experiment
 from mezzotint.diffusion.noise import noise
 from mezzotint.errors import UserError
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.folder import check_data
+from mezzotint.run.processes import joined
 from mezzotint.run.saving import restore
 from mezzotint.storage import checkpoint
 from mezzotint.trainer.loop import train
@@ -63,15 +65,17 @@ def errors_by_level(
     with torch.inference_mode():
         for start in range(0, len(images), batch):
             part = range(len(images))[start : start + batch]
-            x0 = pipe.codec.encode(images[part.start : part.stop].to(pipe.device))
+            x0 = pipe.codec.encode(devices.sent(images[part.start : part.stop], pipe.device))
             cond = None if every is None else every[part.start : part.stop]
             denoise = pipe.denoiser(cond, clipping="none")
+            errors: list[Tensor] = []
             for j, level in enumerate(levels):
                 eps = noise(seed, [i * points + j for i in part])(x0)
                 x0_hat = denoise(level.alpha * x0 + level.sigma * eps, level)
-                error = (x0_hat - x0).square().flatten(1).mean(1).sum()
-                total[j] += math.exp(2 * level.lam) * float(error)
-    means: list[float] = (total / len(images)).tolist()
+                errors.append((x0_hat - x0).square().flatten(1).mean(1).sum())
+            total += torch.stack(errors).cpu().double()
+    weights = torch.tensor([math.exp(2 * level.lam) for level in levels], dtype=torch.float64)
+    means: list[float] = (weights * total / len(images)).tolist()
     return [(2 * level.lam, mean) for level, mean in zip(levels, means, strict=True)]
 
 
@@ -120,9 +124,7 @@ def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
     found = checkpoint.newest(folder / "checkpoints", warnings.warn)
     if found is None:
         raise UserError(f"{folder} has no checkpoint yet: train it on with --resume")
-    from accelerate import Accelerator
-
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+    accelerator = joined()
     job = DiffusionJob(config, accelerator.device, found)
     check_data(found, job.facts, job.data)
     restore(job.state, found)

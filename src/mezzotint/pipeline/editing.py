@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mezzotint.config.sampling import UNGUIDED, SampleConfig, chosen
 from mezzotint.data.values import DTYPES, Values
+from mezzotint.devices import in_full
 from mezzotint.diffusion.guidance import along
 from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.noise import noise as noise_of
@@ -98,9 +99,9 @@ class Edit:
     ) -> Iterator[Tensor]:
         """Yield the result for each batch; ``work`` gets a denoiser whose calls are counted."""
         count = sampling.Count(on_step, calls)
-        with torch.no_grad():
-            for part in self.parts:
-                randn = noise_of(self.seed, range(part.start, part.stop))
+        for part in self.parts:
+            randn = noise_of(self.seed, range(part.start, part.stop))
+            with torch.no_grad(), in_full(self.pipe.net.dtype):
                 yield work(part, count.calls_of(self.denoiser(part, clipping)), randn)
 
 

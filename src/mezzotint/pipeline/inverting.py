@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mezzotint.devices import sent
 from mezzotint.diffusion.editing import inversion
 from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.prediction import Denoiser
@@ -64,7 +65,7 @@ def invert(
     calls = len(edit.parts) * (steps * (corrections + 1))
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
-        x = pipe.codec.encode(edit.images[part].to(pipe.device))
+        x = pipe.codec.encode(sent(edit.images[part], pipe.device))
         return inversion.invert(denoise, x, edit.grid, corrections)
 
     return torch.cat([x.cpu() for x in edit.work(work, calls, on_step)])
@@ -125,13 +126,13 @@ def interpolate(
         raise UserError('interpolation needs the deterministic sampler: choose `sampler="ddim"`')
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
-        weight, last = weights[part].to(pipe.device), two.denoiser(part)
+        weight, last = sent(weights[part], pipe.device), two.denoiser(part)
 
         def mixed(x: Tensor, level: Level) -> Tensor:
             return (1 - weight) * denoise(x, level) + weight * last(x, level)
 
         made = SAMPLERS["ddim"](
-            denoise if one is two else mixed, x[part].to(pipe.device), one.grid, randn=randn
+            denoise if one is two else mixed, sent(x[part], pipe.device), one.grid, randn=randn
         )
         return pipe.codec.decode(made).cpu()
 

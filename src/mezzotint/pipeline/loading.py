@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 from mezzotint import config as configuration
+from mezzotint import devices
 from mezzotint.config.experiment import Autoencoder
 from mezzotint.data.values import from_json
 from mezzotint.errors import Damaged, UserError
@@ -88,7 +89,8 @@ def load(
             wrote, or a folder of diffusers (a pipeline, a network, a checkpoint of a training); or
             ``hub:OWNER/NAME``, such a folder on the Hugging Face Hub; or, if no such path exists,
             the name of a shipped model.
-        device: The device to load it to; None is a GPU if there is one, else the CPU.
+        device: The device to load it to; None is the one of `use_device`: by default an NVIDIA
+            GPU if there is one, else the CPU.
         precision: "float32", "bf16", or "auto": bf16 on hardware that computes in it, else
             float32.
         recommended: Whether the defaults of a swept run are those that the sweep recommends,
@@ -102,9 +104,10 @@ def load(
 
     Raises:
         UserError: If there is no model at that path, a file is damaged, the model is an autoencoder
-            (use `load_codec`), or ``net`` is missing or not the network that was trained.
+            (use `load_codec`), ``net`` is missing or not the network that was trained, or there is
+            no such device.
     """
-    folder, device = locate(path), _device(device)
+    folder, device = locate(path), devices.chosen(device)
     compute_dtype(precision, device)  # refuse a bad value before reading anything
     if pipe := _read(folder, lambda found: _pipeline(found, folder, device, net)):
         if recommended:
@@ -138,7 +141,8 @@ def load_codec(
         path: A run of an autoencoder, its checkpoint, a latent diffusion model, or a diffusers
             folder or ``hub:OWNER/NAME`` that holds an AutoencoderKL, an AutoencoderTiny or a
             pipeline with one of them.
-        device: The device to load it to; None is a GPU if there is one, else the CPU.
+        device: The device to load it to; None is the one of `use_device`: by default an NVIDIA
+            GPU if there is one, else the CPU.
         precision: "float32", "bf16", or "auto": bf16 on hardware that computes in it, else
             float32.
 
@@ -147,9 +151,10 @@ def load_codec(
         ``decode`` takes latents (B, c, H / f, W / f).
 
     Raises:
-        UserError: If there is no autoencoder at that path, or it is damaged.
+        UserError: If there is no autoencoder at that path, it is damaged, or there is no such
+            device.
     """
-    device = _device(device)
+    device = devices.chosen(device)
     dtype = compute_dtype(precision, device)
     folder = _found(path)
     if found := _read(folder, lambda found: _codec(found, device)):
@@ -172,10 +177,6 @@ def _codec(found: Path, device: torch.device) -> Latents:
     vae = autoencoder("kl", asdict(config.net), weights, str(found), channels)
     codec = latents(vae, *scale(saved_scale, vae, found), device, from_json(known))
     return codec.of_size(height, width)
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _found(path: str | Path, places: tuple[str, ...] = CODEC) -> Path:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mezzotint.config.sampling import SampleConfig, chosen
 from mezzotint.data.values import Values
+from mezzotint.devices import sent
 from mezzotint.diffusion import prediction
 from mezzotint.diffusion.guidance import CLIPPINGS, Scale, along, doubled, guide
 from mezzotint.diffusion.level import Level, Schedule
@@ -257,7 +258,7 @@ class Pipeline:
         if self.few_step and self.every and given is None:
             name = "labels" if self.classes else "condition"
             raise UserError(f"a few-step model was distilled with {name}: give `{name}`")
-        cond = None if given is None else {k: v.to(self.device) for k, v in given.items()}
+        cond = given and {name: sent(rows, self.device) for name, rows in given.items()}
         plain = self._denoiser(cond)
         if self.weaker:
             weaker = self.weaker._guided(given, 1.0, 0.0, "none")

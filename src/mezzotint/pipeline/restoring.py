@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mezzotint.devices import sent
 from mezzotint.diffusion.editing import operators
 from mezzotint.diffusion.editing.operators import Operator
 from mezzotint.diffusion.editing.posterior import POSTERIORS, Observation
@@ -89,8 +90,8 @@ def inpaint(
         raise UserError("the `mask` covers every latent of this model: fill in a smaller part")
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
-        known = 1 - hidden[part].to(pipe.device)
-        y = pipe.codec.encode(edit.images[part].to(pipe.device))
+        known = 1 - sent(hidden[part], pipe.device)
+        y = pipe.codec.encode(sent(edit.images[part], pipe.device))
         if method == REPAINT:
             x = repaint(denoise, randn(y), edit.grid, y, known, randn=randn)
         else:
@@ -273,7 +274,7 @@ def restore(
     edit = Edit.of(pipe, zeros, labels, seed, batch, settings)
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
-        observed = Observation(seen[part].to(pipe.device), operator, noise)
+        observed = Observation(sent(seen[part], pipe.device), operator, noise)
         x = _posterior(edit, denoise, method, observed, randn)
         return pipe.codec.decode(x).cpu()
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.config.sampling import SampleConfig
+from mezzotint.devices import in_full, sent
 from mezzotint.diffusion.guidance import along
 from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.noise import noise
@@ -78,7 +79,7 @@ def sample(
     pipe.net.compile_for(calls)
     images: list[Tensor] = []
     count = Count(on_step, calls)
-    with torch.inference_mode():
+    with torch.inference_mode(), in_full(pipe.net.dtype):
         for start in range(0, n, request.batch):
             part = range(start, min(start + request.batch, n))
             rows = rows_of(given, part)
@@ -113,7 +114,7 @@ def rows_of(given: Given | None, part: range | slice) -> Given | None:
 def _beginning(pipe: Pipeline, request: Request, part: range, randn: Noise) -> Tensor:
     """Return the noise from which a batch is sampled."""
     if request.noise is not None:
-        return request.noise[part.start : part.stop].float().to(pipe.device)
+        return sent(request.noise[part.start : part.stop].float(), pipe.device)
     return randn(torch.empty(len(part), *pipe.shape, device=pipe.device))
 
 

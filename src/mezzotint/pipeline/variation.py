@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mezzotint.devices import sent
 from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.step import Noise
@@ -69,7 +70,7 @@ def vary(
     sampler, options = SAMPLERS[edit.how.sampler], sampling.options(pipe, edit.how)
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
-        x0 = pipe.codec.encode(edit.images[part].to(pipe.device))
+        x0 = pipe.codec.encode(sent(edit.images[part], pipe.device))
         x = grid[0].alpha * x0 + grid[0].sigma * randn(x0)
         return pipe.codec.decode(sampler(denoise, x, grid, randn=randn, **options)).cpu()
 

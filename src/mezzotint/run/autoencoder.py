@@ -33,7 +33,7 @@ from mezzotint.pipeline.loading import load_codec
 from mezzotint.processes import Share
 from mezzotint.run.job import Job, Tensors, begin, pixels
 from mezzotint.trainer.autoencoding import Autoencoding, Distance
-from mezzotint.trainer.loop import Examples
+from mezzotint.trainer.loop import Examples, mixed
 
 SCALED_BY = 1_000  # images that the scale of the latents is measured on
 
@@ -135,7 +135,7 @@ class AutoencoderJob(Job):
         index = rows(self.experiment.train.seed, start, count, len(self.data.images))
         x = pixels(self.data, index, (u[:, -1] < 0.5) & self.experiment.data.flip)
         if self.augment:
-            x = self.augment(x, int(u[0, 0] * 2**24))
+            x = self.augment(x, mixed(self.experiment.train.seed, start, 0, 1))
         return Examples(x)
 
     def finished(self) -> tuple[dict[str, Any], Tensors]:

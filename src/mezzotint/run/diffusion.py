@@ -15,6 +15,7 @@ from torch import Tensor
 from mezzotint.config.experiment import Experiment
 from mezzotint.data import Prepared, PreparedLatents, flip, non_leaking, prepare_latents, rows
 from mezzotint.data.order import Rows
+from mezzotint.devices import sent
 from mezzotint.diffusion.level import Schedule
 from mezzotint.diffusion.noise import noise
 from mezzotint.drawing import figures
@@ -154,12 +155,12 @@ class DiffusionJob(Job):
     def batch(self, start: int, count: int, u: Tensor) -> Examples:
         index = rows(self.experiment.train.seed, start, count, len(self.data.images))
         mirrored = (u[:, -1] < 0.5) & self.experiment.data.flip
-        condition = {name: rows.to(u.device) for name, rows in self._conditions(index).items()}
+        condition = {k: sent(rows, u.device) for k, rows in self._conditions(index).items()}
         for each in self.pipe.conditions:
             if each.spatial:
                 condition[each.name] = flip(condition[each.name], mirrored)
         if self.latents:
-            mean, std = (part.to(u.device) for part in self.latents.rows(index, mirrored))
+            mean, std = self.latents.rows(index, mirrored)
             fresh = None
             if self.experiment.codec.posterior == "sample":
                 seed = POSTERIOR + self.experiment.train.seed

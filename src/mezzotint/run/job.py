@@ -14,6 +14,7 @@ from torch import Tensor
 from mezzotint.config.experiment import Configuration
 from mezzotint.data import Prepared, flip
 from mezzotint.data.order import Rows
+from mezzotint.devices import sent
 from mezzotint.evaluation.measuring import Measure
 from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import Figure
@@ -81,7 +82,7 @@ def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
 
     ``mirrored`` (B,) says which of them to flip.
     """
-    images = nchw(torch.from_numpy(data.images[index]).to(mirrored.device))
+    images = nchw(sent(torch.from_numpy(data.images[index]), mirrored.device))
     return flip(data.values.encode(images), mirrored)
 
 

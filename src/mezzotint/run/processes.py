@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mezzotint.processes import PATIENCE
+from mezzotint import devices
+from mezzotint.errors import UserError
+from mezzotint.processes import PATIENCE, connected, several
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -17,29 +19,67 @@ if TYPE_CHECKING:
 def joined() -> Accelerator:
     """Join the processes that share a training, and return this one's accelerator.
 
-    The processes stay joined until they end, so they can train several times.
+    The processes stay joined until they end, so they can train several times. Raises UserError if
+    the device cannot train.
     """
+    devices.check_training()
     from accelerate import (  # imported late: takes a second
         Accelerator,
         DistributedDataParallelKwargs,
         InitProcessGroupKwargs,
     )
 
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(),
-        mixed_precision="no",  # the loop does that itself
-        kwargs_handlers=[
-            # The other processes wait while the first prepares the data and draws the grids.
-            InitProcessGroupKwargs(timeout=PATIENCE),
-            # It keeps the gradients in one order in all steps. Without, their order changes after
-            # the first step of each process, and with it the rounding of their sums: a resumed
-            # training would not end in the bits of an uninterrupted one.
-            DistributedDataParallelKwargs(find_unused_parameters=True),
-        ],
-    )
+    handlers = [
+        # The other processes wait while the first prepares the data and draws the grids.
+        InitProcessGroupKwargs(timeout=PATIENCE),
+        # It keeps the gradients in one order in all steps. Without, their order changes after the
+        # first step of each process, and with it the rounding of their sums: a resumed training
+        # would not end in the bits of an uninterrupted one.
+        DistributedDataParallelKwargs(find_unused_parameters=True),
+    ]
+    with connected():
+        accelerator = Accelerator(
+            cpu=devices.without_gpu(several()),
+            mixed_precision="no",  # the loop does that itself
+            kwargs_handlers=handlers,
+        )
+    devices.place(accelerator.state)
     if accelerator.num_processes > 1:
         _part_at_exit()
     return accelerator
+
+
+def greatest(number: int) -> int:
+    """Return the greatest number of all processes, each of which gives its own.
+
+    The processes wait for each other here, but not for their GPUs.
+    """
+    found = torch.tensor([number])
+    torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX, _beside_the_gpus())
+    return int(found)
+
+
+@cache
+def _beside_the_gpus() -> torch.distributed.ProcessGroup | None:
+    """Return the group for tensors on the CPU; None is the one that exists already."""
+    if torch.distributed.get_backend() == "gloo":
+        return None
+    made: torch.distributed.ProcessGroup | None = torch.distributed.new_group(
+        backend="gloo", timeout=PATIENCE
+    )
+    return made
+
+
+def check_alike(step: int) -> None:
+    """Raise UserError unless all processes begin at the same step.
+
+    On several machines each may see a folder of its own, with other checkpoints.
+    """
+    if greatest(step) != -greatest(-step):
+        raise UserError(
+            f"this process begins at step {step} and others do not: put the run's folder on a disk "
+            "that all machines share"
+        )
 
 
 @cache

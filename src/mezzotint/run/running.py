@@ -20,7 +20,7 @@ from mezzotint.run.changes import in_words
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.folder import check_data, check_folder, differing, locked, processes
 from mezzotint.run.job import Job
-from mezzotint.run.processes import joined
+from mezzotint.run.processes import check_alike, joined
 from mezzotint.run.saving import restore
 from mezzotint.run.steps import Progress, Steps
 from mezzotint.storage import checkpoint
@@ -135,6 +135,8 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
     warn = warnings.warn if accelerator.is_main_process else lambda _: None
     start = checkpoint.usable(folder / "checkpoints", resumed, warn) or _Start(prepared(None))
     accelerator.wait_for_everyone()
+    if accelerator.num_processes > 1:
+        check_alike(start.job.state.step)
     return start
 
 

@@ -7,7 +7,7 @@ import threading
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-import torch
+from mezzotint.run.processes import greatest
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -52,5 +52,4 @@ class Stop:
         """
         if self.accelerator.num_processes == 1:
             return self.caught
-        mine = torch.tensor([self.caught], device=self.accelerator.device)
-        return int(self.accelerator.gather(mine).max())
+        return greatest(self.caught)

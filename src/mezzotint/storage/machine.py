@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+from mezzotint import devices
+
 HOME = Path(__file__).parents[3]
 
 
@@ -24,8 +26,8 @@ def machine(*packages: str) -> str:
 
 def processor() -> str:
     """Return the GPU, or the CPU with its bf16 instructions and the number of threads used."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+    if name := devices.gpu_name():
+        return name
     lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
     models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     name = models[0] if models else platform.processor() or platform.machine()
@@ -38,16 +40,11 @@ def seconds_of(call: Callable[[], object], times: int = 4) -> float:
     begun = 0.0
     for i in range(times + 2):
         if i == 2:
-            _wait()
+            devices.finish()
             begun = time.perf_counter()
         call()
-    _wait()
+    devices.finish()
     return (time.perf_counter() - begun) / times
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def commit() -> str:

@@ -27,6 +27,7 @@ from pydantic import (
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from mezzotint import devices
 from mezzotint.errors import UserError
 from mezzotint.strict import Choice, strict
 from mezzotint.trainer.optimizers import OPTIMIZERS
@@ -140,7 +141,7 @@ class Task(nn.Module):
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         """Return the context in which networks compute in ``dtype``; losses are float32."""
-        return torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
+        return devices.autocast(device, self.dtype)
 
 
 @plain_dataclass(frozen=True)
@@ -181,7 +182,8 @@ def train(
 ) -> Iterator[Step]:
     """Minimise the task from step ``start`` on, and yield after each step, when ``ema`` is updated.
 
-    Every step seeds torch's global generator, for dropout.
+    Every step seeds torch's global generator, for dropout. No step waits for the device; only who
+    reads the figures does.
 
     Args:
         accelerator: The processes and their device.
@@ -200,7 +202,7 @@ def train(
         generator = _generator(accelerator.device, config.seed, step)
         drawn = task.draw(config.batch, step * config.batch, generator)
         u = torch.rand(config.batch, KNOBS, generator=generator, device=accelerator.device)
-        torch.manual_seed(_mix(config.seed, step, rank + 1))  # a trailing 0 would change nothing
+        torch.manual_seed(mixed(config.seed, step, rank + 1))  # a trailing 0 would change nothing
         for group in optimizer.param_groups:
             group["lr"] = config.lr_at(step)
 
@@ -210,7 +212,8 @@ def train(
             mine = slice(first, first + share)
             examples = batch(step * config.batch + first, share, u[mine])
             last = part == config.accumulate - 1
-            with nullcontext() if last else accelerator.no_sync(net):
+            apart = nullcontext() if last else accelerator.no_sync(net)
+            with apart, devices.in_full(task.dtype):
                 loss, figures = task(net, examples, *(rows[mine] for rows in drawn))
                 accelerator.backward(loss / config.accumulate)
             for name, value in figures.items():
@@ -226,10 +229,10 @@ def train(
         yield Step(step + 1, total, norm, config.lr_at(step))
 
 
-def _mix(*numbers: int) -> int:
+def mixed(*numbers: int) -> int:
     """Mix several numbers into one seed; neighbouring numbers give unrelated seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _generator(device: torch.device, *numbers: int) -> torch.Generator:
-    return torch.Generator(device).manual_seed(_mix(*numbers))
+    return torch.Generator(device).manual_seed(mixed(*numbers))

@@ -58,7 +58,9 @@ class TrainState:
         Raises UserError if a figure is not finite; nothing is stored then.
         """
         first = self.step - len(self.pending) + 1
-        steps = [{name: float(v) for name, v in figures.items()} for figures in self.pending]
+        values = [value for figures in self.pending for value in figures.values()]
+        left = iter(_fetched(values))
+        steps = [{name: next(left) for name in figures} for figures in self.pending]
         for step, figures in enumerate(steps, first):
             if wrong := [name for name, value in figures.items() if not math.isfinite(value)]:
                 what = {"grad_norm": "gradient"}.get(wrong[0], wrong[0].replace("_", " "))
@@ -118,3 +120,10 @@ class TrainState:
             moments.setdefault(int(index), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _fetched(values: Sequence[float | Tensor]) -> list[float]:
+    """Return numbers, some of them on a device, which is waited for only once."""
+    there = [value for value in values if isinstance(value, Tensor)]
+    fetched = iter(torch.stack([v.double() for v in there]).tolist() if there else [])
+    return [next(fetched) if isinstance(value, Tensor) else value for value in values]

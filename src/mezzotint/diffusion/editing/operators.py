@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -83,7 +84,8 @@ class Operator:
 
 def mask(known: Tensor) -> Operator:
     """Keep the pixels that are 1 in a mask (1 or C, H, W) or (B, 1 or C, H, W) of 0 and 1."""
-    return Operator(lambda x: x * known.to(x))
+    there = _copied(known)
+    return Operator(lambda x: x * there(x))
 
 
 def average(factor: int) -> Operator:
@@ -107,10 +109,10 @@ def blur(sigma: float) -> Operator:
         raise UserError(f"`sigma` of a blur is {sigma:g}: choose more than 0 pixels")
     reach = max(1, round(3 * sigma))
     weights = torch.exp(-torch.arange(-reach, reach + 1).float().square() / (2 * sigma**2))
-    weights = weights / weights.sum()
+    there = _copied(weights / weights.sum())
 
     def forward(x: Tensor) -> Tensor:
-        row = weights.to(x).expand(x.shape[1], 1, 1, -1)
+        row = there(x).expand(x.shape[1], 1, 1, -1)
         x = F.conv2d(F.pad(x, (reach, reach, 0, 0), "reflect"), row, groups=x.shape[1])
         down = row.transpose(2, 3)
         return F.conv2d(F.pad(x, (0, 0, reach, reach), "reflect"), down, groups=x.shape[1])
@@ -120,7 +122,19 @@ def blur(sigma: float) -> Operator:
 
 def grey() -> Operator:
     """Reduce RGB images to their brightness (B, 1, H, W): 0.299 R + 0.587 G + 0.114 B."""
-    return Operator(lambda x: (x * torch.tensor(GREY).to(x).view(3, 1, 1)).sum(1, keepdim=True))
+    there = _copied(torch.tensor(GREY).view(3, 1, 1))
+    return Operator(lambda x: (x * there(x)).sum(1, keepdim=True))
+
+
+def _copied(constant: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return ``x -> constant`` with the type and the device of x, copied there only once."""
+
+    @cache
+    def there(device: torch.device, dtype: torch.dtype) -> Tensor:
+        with torch.inference_mode(False):  # so that it may be used with gradients too
+            return constant.to(device, dtype)
+
+    return lambda x: there(x.device, x.dtype)
 
 
 def _whole(factor: int, x: Tensor) -> int:

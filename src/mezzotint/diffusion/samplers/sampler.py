@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mezzotint.diffusion.finite import Finite
 from mezzotint.diffusion.level import Level, falls
 from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.errors import UserError, nearest
@@ -73,8 +74,11 @@ class Sampler:
         for name in given:
             if name != "randn":
                 self.check(name)
+        finite = Finite()
         with torch.set_grad_enabled(grad):
-            return self.method(_checked(denoise), x, grid, **given)
+            made = self.method(_checked(denoise, finite), x, grid, **given)
+        finite.check()
+        return made
 
     @cached_property
     def options(self) -> dict[str, Any]:
@@ -108,7 +112,7 @@ class Sampler:
         return (calls - 1) // self.calls + 1
 
 
-def _checked(denoise: Denoiser) -> Denoiser:
+def _checked(denoise: Denoiser, finite: Finite) -> Denoiser:
     def checked(x: Tensor, level: Level) -> Tensor:
         x0 = denoise(x, level)
         if x0.shape != x.shape:  # broadcasting would hide the mistake
@@ -116,11 +120,7 @@ def _checked(denoise: Denoiser) -> Denoiser:
                 f"the denoiser's estimate has the shape {tuple(x0.shape)}, expected "
                 f"{tuple(x.shape)}: it must have the shape of x"
             )
-        if not torch.isfinite(x0).all():
-            raise UserError(
-                f"the network's output is not finite at t = {level.t:g} (alpha {level.alpha:.4g}, "
-                f"sigma {level.sigma:.4g}): lower the `guidance`, or use an earlier checkpoint"
-            )
+        finite.note(x0, level)
         return x0
 
     return checked

@@ -32,6 +32,8 @@ class Progressive(AlongNoise):
         self.stages = max(1, round(math.log2(self.steps / self.config.calls)))
         self.now = 0  # the stage of the next step
         self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
+        self.reached = 0  # as `stage`, which would have to be read from the device
+        self.register_load_state_dict_post_hook(_reach)  # type: ignore[no-untyped-call]
         self.before: nn.Module | None = None  # the student at the end of the last stage
 
     def begin(self, average: nn.Module) -> None:
@@ -49,10 +51,11 @@ class Progressive(AlongNoise):
 
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
         """Return the target of f(x, t); see `AlongNoise.aim`."""
-        if self.now != int(self.stage):
+        if self.now != self.reached:
             assert self.before is not None
             self.before.load_state_dict(self.average[0].state_dict())
             self.stage.fill_(self.now)
+            self.reached = self.now
         t, s, end = levels
         x_s = step(x, self.taught(x, t, examples), t, s)
         return towards(x, t, step(x_s, self.taught(x_s, s, examples), s, end), end)
@@ -63,3 +66,7 @@ class Progressive(AlongNoise):
             return self.guided(x, level, examples)
         assert self.before is not None
         return self.student(self.before, x, level, examples)
+
+
+def _reach(task: Progressive, _: object) -> None:
+    task.reached = int(task.stage)

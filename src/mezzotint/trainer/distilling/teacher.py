@@ -8,6 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from mezzotint.devices import autocast
 from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.prediction import to_x0
 from mezzotint.networks.conditions import Condition, Given
@@ -56,7 +57,7 @@ def guide(
         return cond, (scale - 1) * (cond - uncond)
 
     def teacher(x: Tensor, level: Level[Tensor], examples: Examples) -> tuple[Tensor, Tensor]:
-        with torch.autocast(x.device.type, enabled=False):
+        with autocast(x.device, torch.float32):
             return estimates(x, level, examples.condition, examples.augmentation)
 
     return teacher

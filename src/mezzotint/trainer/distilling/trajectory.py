@@ -43,6 +43,8 @@ class Trajectory(Distillation):
         self.register_buffer("labels", torch.zeros(pool, dtype=torch.int64))
         self.register_buffer("made", torch.zeros((), dtype=torch.int64))
         self.register_buffer("angles", torch.tensor(angles), persistent=False)
+        self.known = 0  # as `made`, which would have to be read from the device
+        self.register_load_state_dict_post_hook(_count)  # type: ignore[no-untyped-call]
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Draw which kept trajectories (B,) and which of their parts (B,) to train on."""
@@ -50,7 +52,8 @@ class Trajectory(Distillation):
         pool, calls = len(self.x), self.config.calls
         new = -(-batch // (USES * calls)) if seen else batch
         self._add(min(new, pool), shared)
-        known = min(int(self.made), pool)
+        self.known += min(new, pool)
+        known = min(self.known, pool)
         rows = torch.randint(known, (batch,), **shared)
         return rows, torch.randint(calls, (batch,), **shared)
 
@@ -80,7 +83,12 @@ class Trajectory(Distillation):
             angles = torch.full((len(x),), math.atan2(level.sigma, level.alpha), device=x.device)
             return self.guided(x, self.schedule.at_angles(angles, x.ndim), given)
 
-        passed.append(SAMPLERS["dpmpp_2m"](denoise, x, self.grid))
+        # The method itself: the check of its estimates would wait for the device in every step.
+        passed.append(SAMPLERS["dpmpp_2m"].method(denoise, x, self.grid))
         rows = (torch.arange(count, device=x.device) + self.made) % len(self.x)
         self.x[rows], self.labels[rows] = torch.stack(passed, 1), labels
         self.made += count
+
+
+def _count(task: Trajectory, _: object) -> None:
+    task.known = int(task.made)
