@@ -65,9 +65,9 @@ def _failure(error: Exception) -> str:
 
     if not isinstance(error, BackendCompilerFailed) or out_of_memory(error):
         return ""
-    reason = str(getattr(error, "inner_exception", error)).strip().splitlines()[-1:]
+    reason = str(getattr(error, "inner_exception", error)).strip().splitlines()[-2:]
     return (
-        f"the network cannot be compiled ({''.join(reason)[:200]}): see that {cache_dir()} has "
+        f"the network cannot be compiled ({'; '.join(reason)[-200:]}): see that {cache_dir()} has "
         "free space and that the C++ compiler works, and try again"
     )
 
