@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from mezzotint.errors import UserError
 from mezzotint.storage import files, leftovers
 from mezzotint.storage.cache import begun, check_room, commit, kept
+from together import together
 
 
 def days_ago(path: Path, days: float) -> None:
@@ -101,6 +103,37 @@ def test_an_entry_may_be_read_by_whom_the_umask_lets(tmp_path, umask) -> None:
     assert (tmp_path / "set").stat().st_mode & 0o777 == 0o777 & ~umask
     assert (tmp_path / "set" / "x").stat().st_mode & 0o777 == 0o666 & ~umask
     assert (tmp_path / "ref").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_an_entry_that_another_process_builds_is_waited_for(tmp_path) -> None:
+    """It is built once; where the other fails it is built again."""
+    entry, built = tmp_path / "cache" / "set", tmp_path / "built"
+    entry.parent.mkdir()
+
+    def load(folder: Path) -> str | None:
+        return (folder / "x").read_text() if (folder / "x").exists() else None
+
+    def build(rank: int, folder: Path) -> None:
+        with built.open("a") as file:
+            file.write(".")
+        time.sleep(0.2)
+        if rank == 9:
+            raise UserError("cannot be built: give another")
+        (folder / "x").write_text(f"{rank}")
+
+    def work(rank: int) -> None:
+        time.sleep(0.05 * (rank != 9))
+        made = kept(entry, load, lambda folder: build(rank, folder))
+        (tmp_path / f"made-{rank}").write_text(made)
+
+    log = tmp_path / "log"
+    assert together(3, work, log) == [0, 0, 0]
+    assert built.read_text() == "."
+    assert len({(tmp_path / f"made-{rank}").read_text() for rank in range(3)}) == 1
+    shutil.rmtree(entry)
+    assert sorted(together(2, lambda rank: work(9 if rank == 0 else rank), log)) == [0, 2]
+    assert built.read_text() == "..."
+    assert [path.name for path in entry.parent.iterdir()] == ["set"]
 
 
 def test_an_entry_that_another_user_keeps_to_himself_is_named(tmp_path, monkeypatch) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -101,6 +101,8 @@ def _fetch(url: str, file: io.BufferedWriter, name: str) -> str:
 def kept(entry: Path, load: Callable[[Path], T | None], build: Callable[[Path], object]) -> T:
     """Load an entry from a folder of the cache; build it first if it is missing.
 
+    If another process is building it, wait for that process, and build it only if that one fails.
+
     Args:
         entry: the folder.
         load: reads an entry; returns None if it is missing or damaged.
@@ -114,7 +116,16 @@ def kept(entry: Path, load: Callable[[Path], T | None], build: Callable[[Path], 
             f"{entry} belongs to another user and cannot be read: ask for `chmod -R g+rX` on it, "
             "or set MEZZOTINT_CACHE to a folder of your own"
         )
-    with begun(entry.parent, entry.name) as building:
+    with ExitStack() as stack:
+        while True:
+            with leftovers.one_at_a_time(entry.parent):
+                other = leftovers.written(entry.parent, entry.name)
+                if other is None:
+                    building = stack.enter_context(begun(entry.parent, entry.name))
+                    break
+            leftovers.wait_for(other)
+            if (found := load(entry)) is not None:
+                return found
         build(building)
         return commit(building, entry, load)
 

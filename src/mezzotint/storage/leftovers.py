@@ -6,12 +6,13 @@ finished, and is removed. On a file system without locks, none are removed.
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 _MARK = ".partial-"
@@ -46,6 +47,38 @@ def unfinished(
             os.close(descriptor)
 
 
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, in which an unfinished file is begun only if nobody writes it."""
+    with _opened(folder) if sys.platform != "win32" else nullcontext(0) as descriptor:
+        _lock(descriptor, wait=True)
+        yield
+
+
+def written(folder: Path, name: str) -> Path | None:
+    """Return the unfinished file or folder of a name that a process is writing, if there is one."""
+    for path in folder.glob(f"{glob.escape(name)}{_MARK}*"):
+        with suppress(OSError), _opened(path) as descriptor:
+            if _is_locked(descriptor):
+                return path
+    return None
+
+
+def wait_for(path: Path) -> None:
+    """Wait until the process that writes an unfinished file has finished it, or has died."""
+    with suppress(OSError), _opened(path) as descriptor:
+        _lock(descriptor, wait=True)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, _FLAGS)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def remove(folder: Path, name: str = "", suffix: str = "") -> None:
     """Remove unfinished files that killed processes left in a folder, for one name or for all."""
     with suppress(OSError):
@@ -77,6 +110,19 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Return whether another process has locked a file; False if locks are unsupported."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _lock(descriptor: int, *, wait: bool) -> bool:
