@@ -21,7 +21,7 @@ def finish(experiment: Experiment, folder: Path, resume: bool = False) -> None:
 
 
 def losses(folder: Path) -> list[tuple[int, float, float, float]]:
-    rows = read(folder / "log.jsonl")
+    rows = [row for row in read(folder / "log.jsonl") if "figure" not in row]
     return [(r["step"], r["loss"], r["grad_norm"], r["lr"]) for r in rows]
 
 

@@ -135,7 +135,7 @@ def same(a: TrainState, b: TrainState) -> None:
 def test_a_restored_training_goes_on_bit_for_bit_in_its_layout(tmp_path: Path) -> None:
     straight = begin()
     list(islice(go(straight), 3))
-    saved = save(straight, tmp_path, {}, {}, keep=1, more={})
+    saved = save(straight, straight.tensors(), tmp_path, {}, {}, keep=1, more={})
     restored = begin()
     restore(restored, saved)
     same(restored, straight)
@@ -149,7 +149,7 @@ def test_a_restored_training_goes_on_bit_for_bit_in_its_layout(tmp_path: Path) -
 def test_files_hold_the_weights_in_the_order_of_their_axes(tmp_path: Path) -> None:
     state = begin()
     list(islice(go(state), 1))
-    saved = save(state, tmp_path, {}, {}, keep=1, more={})
+    saved = save(state, state.tensors(), tmp_path, {}, {}, keep=1, more={})
     names = ("net", "ema", "optimizer")
     stored = {
         f"{n}.{k}": v for n in names for k, v in load_file(saved / f"{n}.safetensors").items()

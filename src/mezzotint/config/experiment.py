@@ -83,6 +83,9 @@ class Experiment(Settings):
     sample: SampleConfig = SampleConfig()
     freeze: tuple[str, ...] = ()
     """Weights that keep their initial values, by patterns of their names, such as "down.*"."""
+    shard: bool = False
+    """Divide the weights, their averages and the optimizer's moments among the processes of
+    torchrun (FSDP), for a network that does not fit one GPU."""
     kind: Suppress[Literal["diffusion"]] = "diffusion"
 
     def __post_init__(self) -> None:
@@ -110,6 +113,11 @@ class Experiment(Settings):
             )
         if self.codec.vae and self.sample.clipping != "none":
             raise ValueError('latents have no bounds: choose `clipping="none"`')
+        if self.shard and self.train.optimizer != "adamw":
+            raise ValueError(
+                f"`shard` divides every matrix, and {self.train.optimizer} may need whole ones: "
+                'choose `optimizer="adamw"`'
+            )
         self._check_distillation()
 
     def _check_distillation(self) -> None:
@@ -121,6 +129,8 @@ class Experiment(Settings):
                     "distil a model"
                 )
             return
+        if self.shard:
+            raise ValueError("a distillation cannot divide its networks: leave out `shard`")
         if not objective.teacher:
             raise ValueError("there is no `teacher`: give the model to distil")
         if objective.scale != 1 and not self.data.conditional:

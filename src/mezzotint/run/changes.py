@@ -19,6 +19,7 @@ LOOKS |= {"sample." + name for name in configuration.SampleConfig.__dataclass_fi
 INEXACT = {
     "train.accumulate": "other parts of a batch mean other rounding and dropout",
     "precision": "another precision means other rounding",
+    "shard": "divided gradients are summed in another order",
 }
 """Settings whose change makes a resumed training differ from an uninterrupted one, and why."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -113,10 +114,11 @@ class DiffusionJob(Job):
         freeze(net, experiment.freeze, anew)
         if self.teacher:
             net.load_state_dict(self.teacher.net.state_dict())
-        net.to(device)
+        if not experiment.shard:  # or else it may not fit
+            net.to(device)
         schedule = noise.build()
         task = self.task(schedule.to(device), shape, every(classes, others))
-        self.state = begin(experiment.train, net, task)
+        self.state = begin(experiment.train, net, task, compiles=not experiment.shard)
         if isinstance(task, Distillation):
             task.begin(self.state.ema.module)
         self.pipe = Pipeline(
@@ -192,9 +194,15 @@ class DiffusionJob(Job):
         """
         classes = () if self.pipe.conditions else self.pipe.classes
         labels = [k for k in range(min(len(classes), 10)) for _ in range(8)] or None
-        ready = self.pipe.in_precision(self.experiment.precision)
-        images = ready.sample(len(labels) if labels else 64, labels, on_step=follow)
+        images = self._ready().sample(len(labels) if labels else 64, labels, on_step=follow)
         return figures.grid(self.pipe.values.visible(images), labels, classes)
+
+    def _ready(self) -> Pipeline:
+        """Return the model with the averaged weights, in the precision of the training."""
+        pipe = self.pipe
+        if pipe.device != self.device:  # where divided weights are whole
+            pipe = replace(pipe, net=copy.deepcopy(pipe.net).to(self.device))
+        return pipe.in_precision(self.experiment.precision)
 
     def measure(self) -> Measure:
         against = Against(f"{self.experiment.data.data} train", self.data)
@@ -204,7 +212,7 @@ class DiffusionJob(Job):
     def distance(
         self, measure: Measure, folder: Path, share: Share, follow: Follow
     ) -> list[Figure]:
-        ready = self.pipe.in_precision(self.experiment.precision)
+        ready = self._ready()
         wanted = [self.experiment.evaluate_samples]
         how = self.pipe.defaults
         results = measure_samples(

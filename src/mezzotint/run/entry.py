@@ -107,9 +107,9 @@ def training(
             UNetConfig, a DiTConfig or, for an autoencoder, a VAEConfig.
         out: The run's folder; None is ``runs/RECIPE``.
         resume: Whether to continue from the newest checkpoint in ``out``, if there is one, with the
-            fields of that run. You may change ``images``, ``accumulate``, ``precision``, the path
-            of the data, the intervals, and the settings for sampling. If the result will then
-            differ from that of an uninterrupted training, the first note says so.
+            fields of that run. You may change ``images``, ``accumulate``, ``precision``, ``shard``,
+            the path of the data, the intervals, and the settings for sampling. If the result will
+            then differ from that of an uninterrupted training, the first note says so.
         track: "wandb" or "tensorboard": the tracker to copy the run's log to.
         **fields: Fields of the recipe to change, with the names of the flags: images, batch, lr,
             schedule, prediction, channels, steps, guidance, size, flip, init (a model to start

@@ -67,6 +67,11 @@ class Job(ABC):
         ``folder`` keeps the images until they are measured.
         """
 
+    def divide(self, device: torch.device) -> None:
+        """Divide the state among all processes, before the first step; see `TrainState.divide`."""
+        config, state = self.experiment.train, self.state
+        state.divide(lambda: optimizer(state.net, config, state.task), device)
+
     @property
     def dtype(self) -> torch.dtype:
         """The type in which the networks compute."""
@@ -86,14 +91,16 @@ def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
     return flip(data.values.encode(images), mirrored)
 
 
-def begin(config: TrainConfig, net: Network, task: Task) -> TrainState:
+def begin(config: TrainConfig, net: Network, task: Task, compiles: bool = True) -> TrainState:
     """Return the state before the first step.
 
-    The network is compiled if the whole training is long enough to repay it. The remaining part of
-    a resumed training does not matter, because its result must equal that of an uninterrupted one.
-    Compilation comes first, because averages and moments copy the memory layout of the weights.
+    With ``compiles`` the network is compiled if the whole training is long enough to repay it. The
+    remaining part of a resumed training does not matter, because its result must equal that of an
+    uninterrupted one. Compilation comes first, because averages and moments copy the memory layout
+    of the weights.
     """
-    net.compile_for(config.steps)
+    if compiles:
+        net.compile_for(config.steps)
     ema = averaged(net, config.batch, config.ema_halflife)
     averages = posthoc.begin(net) if config.snapshots else {}
     return TrainState(net, ema, optimizer(net, config, task), task, averages)

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def joined() -> Accelerator:
+def joined(own: bool = False) -> Accelerator:
     """Join the processes that share a training, and return this one's accelerator.
 
-    The processes stay joined until they end, so they can train several times. Raises UserError if
-    the device cannot train.
+    The processes stay joined until they end, so they can train several times. ``own`` says whether
+    the network is a user's own, which may leave weights unused. Raises UserError if the device
+    cannot train.
     """
     devices.check_training()
     from accelerate import (  # imported late: takes a second
@@ -29,17 +30,19 @@ def joined() -> Accelerator:
         InitProcessGroupKwargs,
     )
 
+    without_gpu = devices.without_gpu(several())
     handlers = [
         # The other processes wait while the first prepares the data and draws the grids.
         InitProcessGroupKwargs(timeout=PATIENCE),
-        # It keeps the gradients in one order in all steps. Without, their order changes after the
-        # first step of each process, and with it the rounding of their sums: a resumed training
-        # would not end in the bits of an uninterrupted one.
-        DistributedDataParallelKwargs(find_unused_parameters=True),
+        # On a CPU it keeps the gradients in one order in all steps. Without, their order changes
+        # after the first step of each process, and with it the rounding of their sums: a resumed
+        # training would not end in the bits of an uninterrupted one. A GPU promises no bits, and is
+        # spared the walk of the graph and the message that it costs.
+        DistributedDataParallelKwargs(find_unused_parameters=own or without_gpu),
     ]
     with connected():
         accelerator = Accelerator(
-            cpu=devices.without_gpu(several()),
+            cpu=without_gpu,
             mixed_precision="no",  # the loop does that itself
             kwargs_handlers=handlers,
         )

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mezzotint import config as configuration
-from mezzotint.config.experiment import Configuration
+from mezzotint.config.experiment import Configuration, Experiment
 from mezzotint.config.paths import located
 from mezzotint.data.showing import understood
 from mezzotint.errors import UserError
+from mezzotint.networks.record import CustomConfig
 from mezzotint.processes import share_of, watched
 from mezzotint.run.autoencoder import AutoencoderJob, settled
 from mezzotint.run.changes import in_words
@@ -43,7 +44,7 @@ def run(
 
     Processes started by torchrun share each batch. On SIGINT, SIGTERM or SIGHUP the current step is
     finished and saved, and Interrupted is raised. If another process dies, the last step that all
-    processes finished is saved, and Died (a UserError) is raised.
+    processes finished is saved, unless they divide the weights, and Died (a UserError) is raised.
 
     Args:
         experiment: The configuration of the training.
@@ -58,10 +59,17 @@ def run(
         UserError: If the folder holds another run or is in use, or the data does not fit the
             experiment.
     """
+    accelerator = joined(own=isinstance(experiment.net, CustomConfig))
+    with watched(accelerator.num_processes):
+        accelerator.wait_for_everyone()  # another training may be ending, in the same folder
     check_folder(folder, resume)
-    accelerator = joined()
     main = accelerator.is_main_process
     experiment.train.share(accelerator.num_processes)
+    if isinstance(experiment, Experiment) and experiment.shard and accelerator.num_processes == 1:
+        raise UserError(
+            "`shard` divides the network among processes, and this is a single one: start several "
+            "with torchrun, or pass `shard=False`"
+        )
     with ExitStack() as stack:
         old = (folder / "config.json").exists()
         if main and old:  # first, so that whatever a training in it does is not looked at
@@ -108,6 +116,7 @@ class _Start:
 
 def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) -> _Start:
     """Return the beginning of a training, or the newest checkpoint that it can resume from."""
+    shards = isinstance(experiment, Experiment) and experiment.shard
 
     def prepared(found: Path | None) -> Job:
         config = located(experiment, folder)
@@ -115,6 +124,8 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
             config = settled(config, folder, found)
         with share_of(accelerator).first():
             job: Job = JOBS[config.kind](config, accelerator.device, found)
+        if shards:
+            job.divide(accelerator.device)
         return job
 
     def resumed(found: Path) -> _Start:
@@ -164,6 +175,8 @@ def _begun(job: Job, folder: Path, found: Path | None) -> str:
     note = f"resumed from {found}" if found else f"started in {folder}"
     if job.beginning and not found:
         note += f"; {job.beginning}"
+    if job.state.sampled is not None:
+        note += "; its weights are divided among the processes"
     if job.state.step < job.experiment.train.steps and job.state.net.compiled:
         note += "; compiling its network first, a minute or two"
         # With several processes torch warns that a few kilobytes are copied, because compiled

@@ -15,6 +15,7 @@ from mezzotint.networks.custom import Custom, fill
 from mezzotint.pipeline import codecs
 from mezzotint.storage import checkpoint
 from mezzotint.trainer.posthoc import GAMMAS
+from mezzotint.trainer.sharding import divided
 from mezzotint.trainer.state import TrainState
 
 Facts: TypeAlias = dict[str, Any]
@@ -22,12 +23,19 @@ Tensors: TypeAlias = Mapping[str, Mapping[str, Tensor]]
 
 
 def save(
-    state: TrainState, folder: Path, config: Facts, facts: Facts, keep: int, more: Tensors
+    state: TrainState,
+    tensors: Tensors,
+    folder: Path,
+    config: Facts,
+    facts: Facts,
+    keep: int,
+    more: Tensors,
 ) -> Path:
     """Write ``folder/step-N``: the state, the configuration, and ``facts`` about the data.
 
     Args:
         state: Everything that training changes.
+        tensors: Its ``tensors()``.
         folder: The run's folder of checkpoints.
         config: The content of config.json.
         facts: The facts about the training set.
@@ -38,7 +46,7 @@ def save(
         UserError: If a figure of the last steps is not finite; nothing is written then.
     """
     said = {"step": state.step, "pending": state.read(), **facts}
-    tensors = {**state.tensors(), **more}
+    tensors = {**tensors, **more}
     return checkpoint.save(folder, state.step, tensors, {"config": config, "state": said}, keep)
 
 
@@ -46,18 +54,17 @@ def save_average(
     state: TrainState, final: Path, config: Facts, facts: Facts, more: Tensors
 ) -> Path:
     """Write the averaged weights only: enough to sample from, not to train on."""
-    tensors = {"ema": state.ema.module.state_dict(), **more}
+    tensors = {"ema": state.average.state_dict(), **more}
     said = {"step": state.step, **facts}
     return checkpoint.write(final, tensors, {"config": config, "state": said})
 
 
-def snapshot(state: TrainState, folder: Path) -> Path:
+def snapshot(state: TrainState, tensors: Tensors, folder: Path) -> Path:
     """Write ``folder/step-N``: the trained weights of the averages that `run.averages` combines.
 
-    Raises UserError as `save` does.
+    ``tensors`` are the state's ``snapshots()``. Raises UserError as `save` does.
     """
     state.read()
-    tensors = state.snapshots()
     said = {"step": state.step, "gammas": {name: GAMMAS[name] for name in tensors}}
     # Keep all of them: there is at most one per step.
     return checkpoint.save(folder, state.step, tensors, {"state": said}, keep=state.step)
@@ -72,10 +79,10 @@ def restore(state: TrainState, folder: Path) -> None:
     said = codecs.facts(folder, "step", "pending")
     if folder.name != f"step-{said['step']}":
         raise Damaged(f"{folder} is damaged: it holds step {said['step']}")
-    wanted = state.tensors()
+    wanted = state.parts()
     parts = {name: checkpoint.tensors(folder, name) for name in wanted}
     if isinstance(state.net, Custom):
-        fill(state.net, parts["net"], folder)
+        fill(state.net, divided(parts["net"], state.net), folder)
     wrong = _moments(state, parts["optimizer"])
     for name in wanted.keys() - {"optimizer"}:
         wrong = wrong or unmatched(parts[name], wanted[name])

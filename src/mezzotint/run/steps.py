@@ -60,6 +60,7 @@ class Steps:
         self.config = configuration.to_json(stored(self.experiment, folder))
         self.row: dict[str, Any] = {}
         self.figure: dict[str, Any] = {}
+        self.saved = self.state.step  # the step of the newest checkpoint
         if self.main:
             if not self.state.step:
                 forget(folder)
@@ -93,10 +94,12 @@ class Steps:
         for now in _begun(steps, stop, self.state.step):
             self._count(now, clock)
             # Write the snapshot first, so that a run resumed from the checkpoint has it.
-            if self.main and self.state.averages and self._due(self.experiment.train.snapshots):
-                saving.snapshot(self.state, self.folder / "averages")
+            if self.state.averages and self._due(self.experiment.train.snapshots):
+                tensors = self.state.snapshots()
+                if self.main:
+                    saving.snapshot(self.state, tensors, self.folder / "averages")
             caught = stop.number()
-            saves = self.main and (caught or self._due(self.experiment.save_every))
+            saves = caught or self._due(self.experiment.save_every)
             yield self._progress(self._saved() if saves else "")
             if caught:
                 self._leave(caught)
@@ -106,35 +109,35 @@ class Steps:
 
     def save(self) -> None:
         """Write a checkpoint of the current state, unless it exists or no step was made."""
-        if self.main:
-            self._save()
-
-    def _save(self) -> None:
-        here = self.folder / "checkpoints" / f"step-{self.state.step}"
-        if self.state.step and here not in checkpoint.listed(here.parent):
+        if self.state.step != self.saved:
             self._saved()
 
     def _rescue(self) -> str:
         """Save the current state after another process has died; return advice for the message.
 
-        The first process saves. If it has died, its lock on the folder is free; the process that
-        takes the lock then saves, and writes the row of the log that is missing.
+        Of divided weights a part is lost, so nothing is saved. Else the first process saves. If it
+        has died, its lock on the folder is free; the process that takes the lock then saves, and
+        writes the row of the log that is missing.
         """
         if not self.state.step:
             return " before the first step: start it again"
+        if self.state.sampled is not None:
+            return ", and its part of the weights is lost: go on with `resume=True`"
         if self.main:
-            self._save()
+            self.save()
         else:
+            here = self.folder / "checkpoints" / f"step-{self.state.step}"
             with suppress(UserError), locked(self.folder):
                 rows = read(self.folder / "log.jsonl")
                 if self.row and (not rows or rows[-1]["step"] < self.row["step"]):
                     jsonl.append(self.folder / "log.jsonl", self.row)
-                self._save()
+                if here not in checkpoint.listed(here.parent):
+                    self._saved(writes=True)
         return f"; step {self.state.step} is saved: go on with `resume=True`"
 
     def _train(self) -> Iterator[Step]:
         state, config = self.state, self.experiment.train
-        net = self.accelerator.prepare(state.net)
+        net = state.net if state.sampled is not None else self.accelerator.prepare(state.net)
         learned = (net, state.ema, state.optimizer, state.task)
         return train(self.accelerator, *learned, self.job.batch, config, state.step)
 
@@ -157,23 +160,28 @@ class Steps:
 
     def _look(self, stop: Stop) -> Iterator[Progress]:
         """Draw the grid and measure the figure, if they are due."""
-        if self.main and self._due(self.experiment.sample_every):
+        drawn = self._due(self.experiment.sample_every)
+        measured = self.curve and self._due(self.experiment.evaluate_every)
+        if drawn or measured:
+            self.state.gather()
+        if self.main and drawn:
             yield self._drawn(stop)
-        if self.curve and self._due(self.experiment.evaluate_every):
+        if self.curve and measured:
             yield self._measured(self.curve, stop)
             if caught := stop.number():  # a resume from here measures the missed figure
-                if self.main:
-                    yield self._progress(self._saved())
+                yield self._progress(self._saved())
                 self._leave(caught)
 
     def _missed_figure(self, stop: Stop) -> Iterator[Progress]:
         """Measure the last figure, if a signal interrupted it."""
         at, every = self.state.step, self.experiment.evaluate_every
         if self.curve and at and at not in self.curve.known and self._due(every):
+            self.state.gather()
             yield self._measured(self.curve, stop)
 
     def _missed_grid(self, stop: Stop) -> Iterator[Progress]:
         """Draw the last grid, if a signal interrupted it."""
+        self.state.gather()
         if self.main and not is_drawn(self.folder, self._images()):
             yield self._drawn(stop)
         if caught := stop.number():
@@ -192,12 +200,21 @@ class Steps:
         total, loss = self.experiment.train.images, self.row.get("loss", float("nan"))
         return Progress(self._images(), total, loss, note, self.row, self.figure)
 
-    def _saved(self) -> str:
+    def _saved(self, writes: bool = False) -> str:
+        """Write a checkpoint, in the first process or if it ``writes``; return a note about it.
+
+        All processes call this, because they put divided weights together.
+        """
+        tensors = self.state.tensors()
+        if not (self.main or writes):
+            self.saved = self.state.step
+            return ""
         facts, more = self.job.finished()
         facts = {**facts, "processes": self.accelerator.num_processes}
         folder, keep = self.folder / "checkpoints", self.experiment.keep
         first = not checkpoint.listed(folder)
-        saved = saving.save(self.state, folder, self.config, facts, keep, more)
+        saved = saving.save(self.state, tensors, folder, self.config, facts, keep, more)
+        self.saved = self.state.step
         if first:
             note_saved(self.folder, True)
         return f"saved {saved}"

@@ -31,6 +31,7 @@ from mezzotint import devices
 from mezzotint.errors import UserError
 from mezzotint.strict import Choice, strict
 from mezzotint.trainer.optimizers import OPTIMIZERS
+from mezzotint.trainer.sharding import whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -187,7 +188,7 @@ def train(
 
     Args:
         accelerator: The processes and their device.
-        net: The network, as ``accelerator.prepare`` returned it.
+        net: The network, as ``accelerator.prepare`` returned it, or divided by `sharding.shard`.
         ema: The average of its weights.
         optimizer: The optimizer of the network and the task; see `optimizer`.
         task: The objective to minimise.
@@ -222,7 +223,7 @@ def train(
         # and after them nothing can fail, so that what is saved then is the state of a step.
         total = {name: accelerator.reduce(value, "mean") for name, value in total.items()}
         task.agree(accelerator, *drawn)
-        norm = accelerator.clip_grad_norm_(net.parameters(), config.clip)
+        norm = whole(accelerator.clip_grad_norm_(net.parameters(), config.clip))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         ema.update_parameters(bare)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from mezzotint.errors import UserError
 from mezzotint.networks import Network
+from mezzotint.trainer import sharding
 from mezzotint.trainer.loop import Task
 
 Figures: TypeAlias = Mapping[str, float | Tensor]
@@ -29,6 +30,7 @@ class TrainState:
     averages: dict[str, AveragedModel] = field(default_factory=dict)  # those of `posthoc`, if kept
     step: int = 0
     pending: list[Figures] = field(default_factory=list)  # one per step, not yet logged
+    sampled: Network | None = None  # of divided weights: the whole average, as last gathered
     timed: int = 0  # how many of these steps this process made
     seconds: float = 0.0  # the time that they took
 
@@ -71,7 +73,41 @@ class TrainState:
         self.pending = [*steps]
         return steps
 
+    @property
+    def average(self) -> nn.Module:
+        """The network with the averaged weights, whole; see `gather`."""
+        return self.ema.module if self.sampled is None else self.sampled
+
+    def divide(self, optimize: Callable[[], torch.optim.Optimizer], device: torch.device) -> None:
+        """Divide the weights, averages and moments among all processes, and move them to a device.
+
+        ``optimize`` makes the optimizer of the divided network. The whole average stays where it
+        is. Call this before the first step.
+        """
+        self.sampled = cast(Network, self.ema.module)
+        for average in (self.ema, *self.averages.values()):
+            average.module = sharding.sharded(average.module, device)
+        sharding.shard(self.net, device)
+        self.optimizer = optimize()
+
+    def gather(self) -> None:
+        """Bring `average` up to date, if weights are divided. All processes must call it."""
+        if self.sampled is not None:
+            now = self.ema.module.state_dict()
+            for name, tensor in self.sampled.state_dict().items():
+                tensor.copy_(sharding.whole(now[name]))
+
     def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Return what `parts` does, whole. Of divided weights all processes must call it.
+
+        Only the first process returns tensors then.
+        """
+        parts = self.parts()
+        if self.sampled is None:
+            return parts
+        return {name: sharding.gathered(part) for name, part in parts.items()}
+
+    def parts(self) -> dict[str, dict[str, Tensor]]:
         """Return everything that training changes, by part: net, ema, optimizer and more.
 
         There is a part "task" if the task learns anything, and one for each of ``averages``. The
@@ -91,22 +127,25 @@ class TrainState:
         """Return the trained weights of ``averages``, for `posthoc.coefficients`.
 
         They are float16. Weights are far below its largest value, and bfloat16 would have eight
-        times the rounding error, which a linear combination amplifies.
+        times the rounding error, which a linear combination amplifies. Of divided weights all
+        processes must call it.
         """
-        return {
+        found = {
             name: {k: p.detach().half() for k, p in a.module.named_parameters() if p.requires_grad}
             for name, a in self.averages.items()
         }
+        if self.sampled is None:
+            return found
+        return {name: sharding.gathered(part) for name, part in found.items()}
 
     def load(
         self, step: int, pending: Sequence[Figures], parts: Mapping[str, Mapping[str, Tensor]]
     ) -> None:
         """Restore the state whose `tensors` returned ``parts``."""
         self.step, self.pending = step, [*pending]
-        self.net.load_state_dict(parts["net"])
-        self.ema.module.load_state_dict(parts["ema"])
-        for name, average in self.averages.items():
-            average.module.load_state_dict(parts[name])
+        self.net.load_state_dict(sharding.divided(parts["net"], self.net))
+        for name, average in {"ema": self.ema, **self.averages}.items():
+            average.module.load_state_dict(sharding.divided(parts[name], average.module))
         for average in (self.ema, *self.averages.values()):
             average.n_averaged.fill_(self.step)
         if self.task.state_dict():
@@ -116,7 +155,8 @@ class TrainState:
         for name, value in parts["optimizer"].items():
             index, key = name.split(".")
             if value.ndim:  # give it the weight's memory layout, which the fused step relies on
-                value = torch.empty_like(weights[int(index)]).copy_(value)
+                weight = weights[int(index)]
+                value = torch.empty_like(weight).copy_(sharding.like(value, weight))
             moments.setdefault(int(index), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})

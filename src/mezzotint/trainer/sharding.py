@@ -1,0 +1,91 @@
+"""Weights that processes divide among them (FSDP), for networks that do not fit one device.
+
+Each process keeps a slice of every weight, of its gradient, its averages and its moments. A block
+of the network is put together for the time that it computes. Whole tensors are needed for
+checkpoints and samples only.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.errors import UserError
+from mezzotint.networks.custom import Custom
+
+
+def shard(net: nn.Module, device: torch.device) -> None:
+    """Divide a network among all processes, block by block, and move it to a device.
+
+    The rest, which is what belongs to no block, is put together in the first forward pass and
+    divided again after the backward pass. A user's own network has no blocks that are known.
+
+    Raises:
+        UserError: If a weight has no dimension to divide.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    if scalar := next((name for name, p in net.named_parameters() if not p.ndim), None):
+        raise UserError(
+            f"`shard` cannot divide the weight {scalar}, which is a single number without "
+            "dimensions: give it the shape (1,)"
+        )
+    net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    for block in blocks(net):
+        fully_shard(block, mesh=mesh)
+    fully_shard(net, mesh=mesh)
+
+
+def sharded(net: nn.Module, device: torch.device) -> nn.Module:
+    """Return a copy of a network that is divided as by `shard`."""
+    net = copy.deepcopy(net)
+    shard(net, device)
+    return net
+
+
+def blocks(net: nn.Module) -> list[nn.Module]:
+    """Return the blocks of a network: the layers in its lists, if they compute by themselves."""
+    if isinstance(net, Custom):
+        return []
+    lists = [each for each in net.modules() if isinstance(each, nn.ModuleList)]
+    layers = [layer for each in lists for layer in each if any(True for _ in layer.parameters())]
+    return [layer for layer in layers if type(layer).forward is not nn.Module.forward]
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Put a divided tensor together; return any other as it is. All processes must call it."""
+    found: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return found
+
+
+def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put divided tensors together in the memory of the first process; others return {}."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        each = whole(tensor)
+        if torch.distributed.get_rank() == 0:
+            found[name] = each.cpu()
+    return found
+
+
+def like(tensor: Tensor, weight: Tensor | None) -> Tensor:
+    """Divide a whole tensor as a weight is divided; return it as it is if the weight is whole."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    if not isinstance(weight, DTensor):
+        return tensor
+    # Every process has the whole tensor, so none is sent.
+    return distribute_tensor(
+        tensor.to(weight.device), weight.device_mesh, weight.placements, src_data_rank=None
+    )
+
+
+def divided(tensors: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Divide the whole weights of a network as its own are."""
+    now = net.state_dict()
+    return {name: like(tensor, now.get(name)) for name, tensor in tensors.items()}
