@@ -35,6 +35,8 @@ class UserError(ValueError):
     The command line prints the message and exits with 2; any other exception is our bug.
     """
 
+    elsewhere = False  # whether the first of several processes has raised it, and says it
+
 
 class Damaged(UserError):
     """A damaged file; the caller may use an older one instead."""

@@ -68,7 +68,9 @@ class Share:
                 error = found
         failed, damaged = self.announced((error and str(error), isinstance(error, Damaged)))
         if failed is not None:
-            raise error or (Damaged if damaged else UserError)(failed)
+            error = error or (Damaged if damaged else UserError)(failed)
+            error.elsewhere = bool(self.number)
+            raise error
         for turn in (1, 2):
             if self.number and turn == (2 if self.local else 1):
                 yield

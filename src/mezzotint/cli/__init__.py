@@ -108,6 +108,8 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except UserError as error:
+        if error.elsewhere:
+            sys.exit(2)
         _fail(str(error), 2)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
