@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mezzotint.errors import UserError, counted
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 COUNTS: dict[str, Callable[[], int]] = {
     "cpu": lambda: 1,
@@ -180,6 +183,13 @@ def in_full(dtype: torch.dtype) -> AbstractContextManager[Any]:
 def forked(device: torch.device) -> AbstractContextManager[Any]:
     """Return a context at whose end the global generators are as they were."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+def mesh(device: torch.device) -> DeviceMesh:
+    """Return the devices of all processes, which are of one kind, in a row."""
+    from torch.distributed.device_mesh import init_device_mesh
+
+    return init_device_mesh(device.type, (torch.distributed.get_world_size(),))
 
 
 def finish() -> None:

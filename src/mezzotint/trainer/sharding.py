@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from mezzotint import devices
 from mezzotint.errors import UserError
 from mezzotint.networks.custom import Custom
 
@@ -26,7 +27,6 @@ def shard(net: nn.Module, device: torch.device) -> None:
     Raises:
         UserError: If a weight has no dimension to divide.
     """
-    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     if scalar := next((name for name, p in net.named_parameters() if not p.ndim), None):
@@ -35,7 +35,7 @@ def shard(net: nn.Module, device: torch.device) -> None:
             "dimensions: give it the shape (1,)"
         )
     net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    mesh = devices.mesh(device)
     for block in blocks(net):
         fully_shard(block, mesh=mesh)
     fully_shard(net, mesh=mesh)
