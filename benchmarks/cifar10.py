@@ -39,13 +39,14 @@ HEAD = (
     " | class accuracy | precision | recall | near a training image |\n"
     "|---|---|---|---|---|---|---|---|---|---|"
 )
-NOTES = """The number after a sampler's name is of its steps, each a call of the denoiser; a guided
-one takes the network twice. An image is near a training image if that one's own nearest
-neighbour is farther: of the test set a third are, by chance. No image was picked by eye.
+NOTES = """The number after a sampler's name is its number of steps. Each step calls the denoiser
+once, and a guided denoiser calls the network twice. An image counts as near a training image if
+it is nearer to it than that image's own nearest neighbour. A third of the test set is, by
+chance. No image was picked by eye.
 
-Diffusers' training is that of its `train_unconditional` example, of a network of 12.0 million
-parameters without classes (benchmarks/train_unconditional.py). It, and our recipe's of 12.3 million
-beside it, ended at the learning rate 0."""
+Diffusers' training is its `train_unconditional` example, with a network of 12.0 million
+parameters and without classes (benchmarks/train_unconditional.py). Our recipe, in the rows
+below it, has 12.3 million parameters. Both trainings ended at the learning rate 0."""
 
 
 @dataclass(frozen=True)

@@ -133,15 +133,16 @@ def page(found: dict[str, dict[str, tuple[int, float]]]) -> str:
 
 {machine(*packages)}. `python benchmarks/interop.py` makes this page.
 
-Each model makes {COUNT} images by DDIM in {STEPS} steps from the same noise, with guidance 2 if
-it has classes. A cell holds the largest difference from our image in float32, of any value of any
-pixel, and in brackets the mean difference, in levels of grey (0 to 255). The models of `glyphs` are
-short trainings, whose images need not be good.
+Each model makes {COUNT} images by DDIM in {STEPS} steps from the same noise, with guidance 2 if it
+has classes. A cell holds the largest difference of any pixel value from mezzotint's image in
+float32 and, in brackets, the mean difference, both in grey levels (0 to 255). The models of
+`glyphs` had short trainings, so their images are not good.
 
 {table(found)}
 
-bf16 is OpenVINO's own choice on a processor that computes in it; `INFERENCE_PRECISION_HINT` `f32`
-gives the images of float32. Ours keeps the noisy image and the norms in float32.
+OpenVINO chooses bf16 on a processor that computes in it. With `INFERENCE_PRECISION_HINT` set to
+`f32`, it makes the images of float32. In bf16, mezzotint keeps the noisy image and the norms in
+float32.
 
 {shown}
 """

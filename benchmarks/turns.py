@@ -1,4 +1,4 @@
-"""Things timed in turns, in one process, and the tables of it."""
+"""Time several things in turn, in one process, and write tables of the times."""
 
 from __future__ import annotations
 
@@ -41,9 +41,10 @@ def synchronize() -> None:
 
 
 def table(what: str, count: int, rows: list[Row]) -> str:
-    """Images a second of each, and how many times its speed the first one's is."""
+    """Write a table of images per second, and of the relative speed of the first row."""
     first = rows[0][1]
-    lines = [f"\n{what}\n", "| | images/s | ours is faster by | pairs |", "|---|---|---|---|"]
+    head = "| | images/s | relative speed of mezzotint | pairs |"
+    lines = [f"\n{what}\n", head, "|---|---|---|---|"]
     for name, times in rows:
         ratios = [b / a for a, b in zip(first, times, strict=False)]
         spread = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
@@ -53,19 +54,19 @@ def table(what: str, count: int, rows: list[Row]) -> str:
 
 
 def peak_memory() -> float:
-    """MiB of this very process."""
+    """Return the peak memory of this process in MiB."""
     if DEVICE.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    # Not getrusage: on Linux what it tells is never below the peak of the process that started it.
+    # Not getrusage, because on Linux its result includes the peak of the parent process.
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def memory(script: str, what: str, names: list[str], *more: str) -> str:
-    """A table of what ``script --peak NAME`` says, and what share of each the first one's is."""
+    """Write a table of the results of ``script --peak NAME``, and of the first relative to each."""
     lines = [
-        f"\n{what}, of a fresh process each.\n",
-        "| | MiB | the first takes |",
+        f"\n{what}, each in a fresh process.\n",
+        "| | MiB | relative memory of the first |",
         "|---|---|---|",
     ]
     found: list[float] = []

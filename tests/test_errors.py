@@ -69,4 +69,4 @@ def test_errors_and_warnings_of_the_command_line_name_flags(
     with pytest.raises(SystemExit), warnings.catch_warnings():
         main(["train", "glyphs-ddpm"])
     error = capsys.readouterr().err
-    assert error.endswith("exists and is not a run: choose another --out\n")
+    assert error.endswith("exists but is not a run: choose another --out\n")

@@ -32,7 +32,7 @@ _ARGUMENT = re.compile(r"`([a-z]\w*)(?:=([^`]+))?`")
 class UserError(ValueError):
     """A wrong argument, file or setting: one line that says what is wrong and what to do.
 
-    The command line prints the message and exits with 2; any other exception is our bug.
+    The command line prints the message and exits with 2. Any other exception is a bug.
     """
 
     elsewhere = False  # whether the first of several processes has raised it, and says it
@@ -43,28 +43,28 @@ class Damaged(UserError):
 
 
 class Interrupted(Exception):
-    """A signal ended the training, and its state was saved unless it had made no step."""
+    """A signal ended the training. Its state was saved, unless no step was made."""
 
     def __init__(self, number: int, begun: bool = True) -> None:
         self.number, self.name = number, signal.Signals(number).name
         done = ", all saved" if begun else " before the first step"
-        go_on = "go on with" if begun else "begin anew with"
+        go_on = "continue with" if begun else "start again with"
         super().__init__(f"stopped by {self.name}{done}: {go_on} `resume=True`")
 
 
 OUT_OF_MEMORY = (
-    "can't allocate memory",  # of a CPU
-    "could not create a primitive",  # oneDNN's
+    "can't allocate memory",  # CPU
+    "could not create a primitive",  # oneDNN
     "could not create a memory object",
-    "ALLOC_FAILED",  # cuBLAS's and cuDNN's
+    "ALLOC_FAILED",  # cuBLAS and cuDNN
     "std::bad_alloc",
 )
-"""What RuntimeErrors say where memory is short."""
+"""The texts of a RuntimeError that mean too little memory."""
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is short."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
+    """Return whether an error means that memory is short."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # of torch
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
@@ -76,7 +76,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def as_flags(text: str) -> str:
-    """Replace Python's arguments in a message by the flags of the command line."""
+    """Replace Python's arguments in a message with the flags of the command line."""
 
     def flag(found: re.Match[str]) -> str:
         name, value = found[1].replace("_", "-"), found[2]
@@ -125,7 +125,7 @@ def without_bidi(text: str) -> str:
 
 def _written_out(found: re.Match[str]) -> str:
     code = ord(found[0])
-    if 0xDC80 <= code <= 0xDCFF:  # a byte of a name of a file
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file's name
         return f"\\x{code - 0xDC00:02x}"
     return found[0].encode("unicode_escape").decode()
 
@@ -136,7 +136,7 @@ def counted(number: int, one: str, more: str = "") -> str:
 
 
 def unknown(noun: str, name: object, names: Iterable[str]) -> UserError:
-    """Make the error for a name that is not in ``names``; it lists them and the most similar."""
+    """Return the error for a name that is not in ``names``; it suggests similar ones."""
     names = list(names)
     hint = nearest(name, names) if isinstance(name, str) else ""
     return UserError(f"unknown {noun} {name!r}: choose one of {', '.join(names)}{hint}")
@@ -150,8 +150,8 @@ class Registry(dict[str, T], Generic[T]):
     raises UserError.
 
     Args:
-        noun: the noun for a choice in messages, such as "schedule".
-        entries: the choices, in the order in which they are listed.
+        noun: The noun for a choice in messages, such as "schedule".
+        entries: The choices, in the order of the lists in messages.
     """
 
     def __init__(self, noun: str, entries: Mapping[str, T]) -> None:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from accelerate import Accelerator, PartialState
 
 PATIENCE = timedelta(hours=6)
-"""How long processes wait for each other, as while the first prepares data or measures."""
+"""How long processes wait for each other, for example while the first prepares data."""
 NO_NETWORK = ("no socket interface found", "unable to find address for")  # NCCL's and gloo's
-"""What an error says, in small letters, when a process finds no network to the others."""
+"""Words in the error, in lower case, when a process finds no network to the others."""
 GONE = ("connection closed by peer", "connection reset by peer", "broken pipe", "gloo", "nccl")
-"""What an error says, in small letters, when another process does not answer."""
+"""Words in the error, in lower case, that torch raises when another process does not answer."""
 REPLY = timedelta(seconds=2)  # for the store that the processes share
 
 
@@ -56,9 +56,9 @@ class Share:
     def first(self) -> Iterator[None]:
         """Let the first process run a block before the others, so that they find its results.
 
-        If it raises UserError, the others raise the same without running the block. Else the first
-        process of each other machine comes next, because machines may not share their files, and
-        then all the others. They leave the block together.
+        If it raises UserError, the others raise the same error without running the block. Otherwise
+        the first process of each other machine runs the block next, because machines may not share
+        their files. Then all the others run it. All processes leave the block together.
         """
         error: UserError | None = None
         if not self.number:
@@ -77,7 +77,7 @@ class Share:
             self.wait()
 
     def part(self, pieces: int) -> range:
-        """Return this process's part of a number of pieces, which are shared in a row."""
+        """Return the consecutive pieces that this process works on."""
         start, end = (-(-pieces * i // self.count) for i in (self.number, self.number + 1))
         return range(start, end)
 
@@ -107,7 +107,7 @@ def share_of(state: Accelerator | PartialState) -> Share:
 
 
 def join() -> tuple[Share, torch.device]:
-    """Join the other processes, and return this one's share of the work, and its device."""
+    """Join the other processes, and return the share and the device of this one."""
     import torch
 
     from mezzotint import devices
@@ -166,10 +166,11 @@ def watched(count: int) -> Iterator[None]:
 
 
 def speaks() -> bool:
-    """Return whether this process says why it fails: of several, the first that fails does.
+    """Return whether this process should report its failure.
 
-    The processes agree on it by a counter in the store where they met, which answers even where
-    some of them have ended. If it does not answer, each process speaks.
+    Only the first process that fails should. The processes count failures in the store through
+    which they joined, which outlives single processes. If the store does not answer, every process
+    reports its failure.
     """
     if not several():
         return True

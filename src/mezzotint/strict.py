@@ -23,7 +23,7 @@ KINDS = {
     "custom",
     "denoising",
     "distillation",
-}  # parts of a field's place, not names
+}  # parts of a field's location that are not names
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
@@ -96,7 +96,7 @@ class Choice(PrimitiveConstructorSpec[str]):
 def first_problem(error: ValidationError, place: Callable[[list[str]], str] = ".".join) -> str:
     """Return the first error of a validation as one line; ``place`` names the field."""
     first = error.errors()[0]
-    if first["type"] == "value_error":  # raised by a check of ours
+    if first["type"] == "value_error":  # raised by one of our checks
         return first["msg"].removeprefix("Value error, ")
     field = place([str(part) for part in first["loc"] if part not in KINDS] or ["kind"])
     message, kind = first["msg"], first["type"]

@@ -181,7 +181,7 @@ def spoil_config(folder: Path) -> None:
     [
         (spoil_config, "has version 3 but this mezzotint reads versions 4 to 6"),
         (lambda f: shutil.rmtree(f / "checkpoints"), "has no checkpoint yet: continue training"),
-        (spoil_weights, "no other is whole: restore one, or train again"),
+        (spoil_weights, "there is no undamaged one: restore one, or train again"),
     ],
 )
 def test_a_spoilt_run_is_one_clear_line(trained, tmp_path, capsys, spoil, message) -> None:
@@ -374,13 +374,13 @@ def test_an_out_that_is_a_files_name_is_one_clear_line(trained, tmp_path, capsys
     code, said, err = call(capsys, verb, subject, "--out", str(tmp_path / "x.png"))
     assert (code, said) == (2, "")
     assert err == (
-        f"mezzotint: --out is {tmp_path}/x.png, a file's name: give a folder, such as "
+        f"mezzotint: --out is {tmp_path}/x.png, the name of a file: give a folder, such as "
         f"{tmp_path}/x\n"
     )
     assert not (tmp_path / "x.png").exists()
 
 
-@pytest.mark.filterwarnings("ignore:.* is taken for the class of that name")
+@pytest.mark.filterwarnings("ignore:.* is taken as the name of class")
 def test_a_class_called_by_a_number_is_asked_for_by_its_name(trained, capsys, monkeypatch) -> None:
     asked = []
 
@@ -621,7 +621,7 @@ def test_every_recipe_is_whole() -> None:
 
 
 def test_a_number_that_is_a_name_too_is_said_to_be_the_name() -> None:
-    with pytest.warns(UserWarning, match="1 is taken for the class of that name, .* number 0"):
+    with pytest.warns(UserWarning, match="1 is taken as the name of class number 0"):
         assert labels_of(["1"], ("1", "2", "10")) == "1"
     with warnings.catch_warnings():
         warnings.simplefilter("error")

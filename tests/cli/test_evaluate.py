@@ -40,7 +40,7 @@ def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
     assert code == 0
     lines = said.splitlines()
     assert lines[0] == (
-        "glyphs network, bilinear with antialias to 32x32; against 100 of glyphs train"
+        "glyphs network, bilinear with antialias to 32x32; against 100 images of glyphs train"
     )
     names = [line.split()[0] for line in lines[1:-1]]
     assert names == [
@@ -109,6 +109,7 @@ def test_a_budget_and_a_weaker_model_are_on_record(trained: Path, tmp_path, caps
     assert len({row["pictures"] for row in rows}) == 3
 
 
+@pytest.mark.filterwarnings("ignore:accuracy is left out")
 def test_two_networks_look_at_the_same_samples(trained: Path, capsys: CapSys) -> None:
     flags = ["--samples", "12", "--metrics", "fd", "accuracy", "--network", "glyphs", "cifar10"]
     code, said, _ = call(capsys, "evaluate", str(trained), *flags)
@@ -201,7 +202,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
     flags[1] = "cifar10"
     code, _, err = call(capsys, "evaluate", str(folder), "--against", str(file), *flags)
     assert code == 2
-    assert "is of network glyphs, the images of cifar10" in err
+    assert "has the network glyphs, but the images cifar10" in err
 
 
 @pytest.mark.parametrize(
@@ -216,7 +217,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate MIXED --against glyphs", "the images differ in size"),
         (
             "evaluate DIGITS --against LARGE",
-            "64x64, those to measure of 32x32: scale them with --size",
+            "64x64 pixels, but those to measure 32x32: scale them with --size",
         ),
         (
             "evaluate FLOAT --against glyphs",
@@ -231,8 +232,11 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate DIGITS --against FLOAT", "black and white, such as --against-range 0 1 or"),
         ("evaluate RUN --against FLOAT", "black and white, such as --against-range 0 1 or"),
         ("evaluate DIGITS --against glyphs --against-split half", "has no split 'half'"),
-        ("evaluate RUN --against-range 0 1", "--against-range belong to --against, which is not"),
-        ("evaluate RUN --against WEIGHTS --against-split test", "--against-split does not go with"),
+        ("evaluate RUN --against-range 0 1", "--against-range belong to --against, which is"),
+        (
+            "evaluate RUN --against WEIGHTS --against-split test",
+            "--against-split cannot be used with",
+        ),
         (
             "evaluate DIGITS --against WEIGHTS",
             "is not a reference: give a file that mezzotint wrote",
@@ -255,7 +259,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate RUN --stepps 3", "unknown option --stepps; did you mean --steps"),
         (
             "evaluate RUN --against LARGE",
-            "64x64, those to measure of 32x32: scale them with --size",
+            "64x64 pixels, but those to measure 32x32: scale them with --size",
         ),
     ],
 )
@@ -304,7 +308,8 @@ def test_a_name_of_the_hub_is_a_model_or_asks_for_against(capsys, monkeypatch, e
     assert (code, out, set(kinds)) == (2, "", {"model"})
     assert err == (
         "mezzotint: hub:ours/net is not a model, or cannot be fetched: correct the name, "
-        "or connect; to measure the data set of that name, give the reference as --against\n"
+        "or check the connection; to measure the data set of that name, "
+        "give the reference as --against\n"
     )
 
 

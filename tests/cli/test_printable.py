@@ -115,9 +115,7 @@ def test_data_whose_path_is_no_utf_8(tmp_path, capsys: CapSys, monkeypatch) -> N
     said.encode()
     from_parquet = tmp_path / os.fsdecode(b"p\xe9.parquet")
     from_parquet.write_bytes(b"PAR1")
-    with pytest.raises(
-        UserError, match=r"is not UTF-8, and pyarrow opens no other names: rename it"
-    ):
+    with pytest.raises(UserError, match=r"is not UTF-8, so pyarrow cannot open it: rename it"):
         prepare(from_parquet)
 
 

@@ -42,7 +42,7 @@ def test_the_command_measures_an_autoencoder(trained_vae: Path, capsys: CapSys) 
     code, said, err = call(capsys, "evaluate", str(trained_vae))
     assert (code, err) == (0, "")
     lines = said.splitlines()
-    assert lines[0].endswith("to 32x32; against 60 of glyphs held out")
+    assert lines[0].endswith("to 32x32; against 60 images of glyphs held out")
     assert lines[4] == "image by image"
     assert [line.split()[0] for line in lines[1:4] + lines[5:8]] == NAMES
     assert all("N = 60" in line for line in lines[1:4] + lines[5:8])
@@ -129,7 +129,7 @@ def test_autoencoders_are_told_from_all_else(trained, trained_vae, foreign, tmp_
         ("VAE --samples 9", "9 images cannot be measured: give at least 10"),
         ("VAE --samples -1", "-1 images cannot be measured: give at least 10"),
         ("VAE --metrics accuracy", "accuracy"),
-        ("VAE --tile 3", "--tile is 3, too few latents"),
+        ("VAE --tile 3", "--tile is 3: choose 8 latents"),
         ("VAE --steps 3", "unknown option --steps"),
         ("EMPTY", "has no checkpoint yet: continue training with --resume"),
         ("BROKEN", "is damaged"),

@@ -56,7 +56,7 @@ def test_a_limit_may_be_set_aside(trained: Path, capsys: CapSys, monkeypatch) ->
     flags = "--sampler ddim --guidance 1.25 --nfe 3 --minutes 1"  # no other test has samples of it
     code, out, err = swept(capsys, trained, flags)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "1 cell of 12 samples would take about 5 minutes, more than --minutes 1: allow" in err
+    assert "1 cell of 12 samples would take about 5 minutes, more than --minutes 1: raise" in err
     assert swept(capsys, trained, f"{flags} --yes")[0] == 0
 
 
@@ -65,7 +65,7 @@ def test_a_limit_may_be_set_aside(trained: Path, capsys: CapSys, monkeypatch) ->
     [
         ("sweep", "give a run"),
         ("sweep nowhere", "there is no folder nowhere"),
-        ("sweep RUN/checkpoints/step-12", "is not a run: give a run"),
+        ("sweep RUN/checkpoints/step-12", "is not a run: give the folder of a run"),
         ("sweep RUN --nfe 3 --steps 3", "--nfe and --steps are both given"),
         ("sweep RUN --sampler", "there is nothing to sweep"),
         ("sweep RUN --guidance -1", "guidance: input should be greater than or equal to 0"),
@@ -73,7 +73,7 @@ def test_a_limit_may_be_set_aside(trained: Path, capsys: CapSys, monkeypatch) ->
         ("sweep RUN --samples some", "give 1k, 5k, 10k, 50k or a number"),
         ("sweep RUN --metric prdc", "prdc"),
         ("sweep RUN --network vgg", "vgg"),
-        ("sweep RUN --minutes 0", "more than --minutes 0: allow more"),
+        ("sweep RUN --minutes 0", "more than --minutes 0: raise that limit"),
         ("sweep RUN --stepps 3", "unknown option --stepps; did you mean --steps"),
     ],
 )

@@ -143,7 +143,7 @@ def test_floating_point_files_need_a_range(folder):
 
 
 def test_a_range_belongs_to_values_that_need_one(folder, noise):
-    assert "whose range is known: leave out `range`" in refused(folder(grey(noise)), range=(0, 1))
+    assert "their range is known: leave out `range`" in refused(folder(grey(noise)), range=(0, 1))
     assert refused(folder(grey(noise)), mode="blue").startswith("`mode` is 'blue': choose keep, ")
 
 

@@ -29,7 +29,7 @@ def test_other_files(tmp_path):
     (tmp_path / "x.txt").write_text("images")
     expected = (
         r"x\.txt is not a data set: give a copy of cifar-10-python\.tar\.gz, a folder of MNIST's "
-        r"idx files, a \.parquet or a folder of them, a \.zip, a \.tar or \.tar\.gz, "
+        r"idx files, a \.parquet file or a folder of them, a \.zip, a \.tar or \.tar\.gz, "
         r"a \.npy or \.npz of images, a folder of images$"
     )
     with pytest.raises(UserError, match=expected):
@@ -59,7 +59,9 @@ def test_a_clone_of_a_data_set_of_the_hub(animals, tmp_path, write_parquet):
     assert source.key == find_source(str(root / "data")).key
     assert find_source(str(root), "test").count == 2
     write_parquet(root / "small/train.parquet", [content])  # which of them is meant?
-    with pytest.raises(UserError, match=r"holds no images: it holds data/.*parquet: give the path"):
+    with pytest.raises(
+        UserError, match=r"holds no images: it holds data/.*parquet: give that path"
+    ):
         find_source(str(root))
     shutil.rmtree(root / "small")
     shutil.copytree(animals, root / "images")

@@ -66,7 +66,7 @@ def crafted(tmp_path):
 
 def test_a_pickle_is_not_opened_unless_it_is_the_official_one(crafted, monkeypatch) -> None:
     monkeypatch.setattr(cifar10, "_PartsOnly", None)
-    with pytest.raises(UserError, match=r"batches\.meta: its MD5 is another; fetch https"):
+    with pytest.raises(UserError, match=r"batches\.meta: its MD5 differs\): fetch https"):
         prepare(crafted)
 
 
@@ -201,7 +201,7 @@ def test_members_and_files_have_a_most(tmp_path, folder, monkeypatch) -> None:
     with (folder / "cat" / "9.png").open("wb") as sparse:
         sparse.truncate(1 << 40)
     for data, count in ((tmp_path / "z.zip", 2), (tmp_path / "t.tar.gz", 2), (folder, 8)):
-        with pytest.raises(UserError, match=r"\(too large: [\d,]+ bytes, and at most"):
+        with pytest.raises(UserError, match=r"\(too large: [\d,]+ bytes, but at most"):
             prepare(data, size=4)
         assert len(prepare(data, size=4, skip_bad=True)) == count
 
@@ -306,7 +306,7 @@ def test_folders_within_folders(tmp_path) -> None:
         archive.addfile(member, io.BytesIO(png(0)))
     plant(tmp_path / "d", [f"{deep[:1000]}/0.png"])
     for data in ("z.zip", "t.tar", "d"):
-        with pytest.raises(UserError, match=r"holds folders within folders, 100 deep and more"):
+        with pytest.raises(UserError, match=r"holds folders that are nested more than 100 deep"):
             prepare(tmp_path / data)
     plant(tmp_path / "e", [f"{deep[:180]}/0.png"])
     assert len(prepare(tmp_path / "e")) == 1
@@ -352,7 +352,7 @@ def test_labels_that_are_no_text(tmp_path) -> None:
     assert prepare(tmp_path / "s.npz").classes == (r"caf\xe9", "dog")
     far = np.full((2, 3), 0x7FFFFFFF, np.uint32).view("<U3").reshape(2)
     np.savez(tmp_path / "u.npz", images=images, labels=far)
-    with pytest.raises(UserError, match="has invalid Unicode characters"):
+    with pytest.raises(UserError, match="has characters that are not valid Unicode"):
         prepare(tmp_path / "u.npz")
     with zipfile.ZipFile(tmp_path / "z.npz", "w") as archive:
         with archive.open("images.npy", "w") as file:
@@ -371,7 +371,7 @@ def test_a_struct_of_other_fields_than_bytes(tmp_path) -> None:
     assert len(prepare(tmp_path / "p.parquet")) == 1
     text = pa.StructArray.from_arrays([pa.array(["an image"])], ["bytes"])
     pq.write_table(pa.table({"image": text}), tmp_path / "t.parquet")
-    with pytest.raises(UserError, match=r"column image is struct<bytes: string>, not a struct"):
+    with pytest.raises(UserError, match=r"column image is struct<bytes: string>: make it a struct"):
         prepare(tmp_path / "t.parquet")
 
 

@@ -273,7 +273,7 @@ def test_the_orientation_in_large_xmp_counts(encode, noise, tag):
         (
             "a.svg",
             b'<?xml version="1.0"?><svg xmlns="x"/>',
-            "SVG, which has no pixels: draw it as PNG",
+            "SVG, which has no pixels: render it to PNG",
         ),
         ("a", b"<svg width='4'/>", "SVG, which has no pixels"),
         ("a.jxl", b"\xff\x0a\0\0", "JPEG XL: convert it to PNG"),

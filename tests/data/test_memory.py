@@ -147,14 +147,14 @@ def test_axes_in_doubt_are_as_said(noise, shape, layout, seen):
     [
         ((2, 48), None, "give (N, H, W), (N, H, W, C) or (N, C, H, W)"),
         ((1, 2, 6, 8, 3), None, "give (N, H, W), (N, H, W, C) or (N, C, H, W)"),
-        ((0, 6, 8, 3), None, "which holds no images: give at least one"),
-        ((2, 0, 8, 3), None, "which holds no images: give at least one"),
+        ((0, 6, 8, 3), None, "so it holds no images: give at least one"),
+        ((2, 0, 8, 3), None, "so it holds no images: give at least one"),
         ((2, 6, 8, 2), None, "of which neither axis may be the channels (1, 3 or 4)"),
         ((2, 3, 6, 3), None, "of which both axes may be the channels (1, 3 or 4)"),
         ((6, 8, 3), None, 'which may be one image: give `layout="NHW"` for 6 grey images'),
         ((3, 6, 8), None, 'which may be one image: give `layout="NHW"` for 3 grey images'),
-        ((2, 6, 8), "NHWC", "`layout` is 'NHWC': give as many axes"),
-        ((2, 6, 8, 3), "NHW", "`layout` is 'NHW': give as many axes"),
+        ((2, 6, 8), "NHWC", "`layout` is 'NHWC': give these axes"),
+        ((2, 6, 8, 3), "NHW", "`layout` is 'NHW': give these axes"),
     ],
 )
 def test_other_shapes(noise, shape, layout, what):
@@ -164,7 +164,7 @@ def test_other_shapes(noise, shape, layout, what):
 
 
 def test_other_layouts(images):
-    assert refused(images, layout="HWCN") == "`layout` is 'HWCN': say NHW, NHWC, NCHW"
+    assert refused(images, layout="HWCN") == "`layout` is 'HWCN': choose NHW, NHWC, NCHW"
 
 
 def test_sixteen_bits_keep_their_values_as_those_of_a_file_do(tmp_path):
@@ -292,7 +292,7 @@ def test_names_and_truths_are_classes(images, labels, classes, numbers, names):
         (
             np.zeros(5),
             None,
-            "`labels` is float64, not integers: give each image's class as a number from 0",
+            "`labels` is float64: give the class of each image as an integer from 0",
         ),
         (list("abbca"), ("a", "b"), "`labels` has the label 'c', which is not in `classes`"),
         ([[0], 1, 1, 1, 1], None, "the entries of `labels` have different lengths"),
@@ -304,7 +304,7 @@ def test_names_and_truths_are_classes(images, labels, classes, numbers, names):
             "`labels` has the label 1 and `classes` only 1 names (0 to 0): name",
         ),
         (LABELS, (), "`labels` has the label 1 and `classes` only 0 names"),
-        (LABELS, ("a", "a"), "`classes` a, a are not all different"),
+        (LABELS, ("a", "a"), "`classes` a, a has a name twice"),
         (LABELS, "ab", "`classes` is 'ab': give a sequence of names"),
         (LABELS, 2, "`classes` is 2: give a sequence of names"),
         (LABELS, (1, 2), "`classes` is (1, 2): give a sequence of names"),
@@ -331,10 +331,12 @@ def test_height_and_width(images, size):
 def test_arguments_for_the_other_kind_of_data(images, animals):
     for name, value in (("split", "test"), ("skip_bad", True)):
         message = refused(images, **{name: value})
-        assert message.startswith(f"`{name}` does not go with images in memory, but with a name or")
+        assert message.startswith(
+            f"`{name}` cannot be used with images in memory, only with a name"
+        )
     for name, value in (("labels", LABELS), ("layout", "NHWC")):
         message = refused(str(animals), **{name: value})
-        assert message.startswith(f"`{name}` does not go with {animals}, but with images in memory")
+        assert message.startswith(f"`{name}` cannot be used with {animals}, only with images")
     for name, value in (("split", 3), ("split", None), ("skip_bad", "yes"), ("skip_bad", 1)):
         assert refused(str(animals), **{name: value}).startswith(f"`{name}` is {value!r}: give")
 
@@ -344,7 +346,7 @@ def test_what_is_prepared_stays_as_it_is(images):
     assert mz.prepare(data) is data
     for name, value in (("size", 4), ("labels", LABELS), ("split", "test"), ("skip_bad", True)):
         message = refused(data, **{name: value})
-        assert message == f"`{name}` does not go with data that is prepared already: leave it out"
+        assert message == f"`{name}` cannot be used with prepared data: leave it out"
 
 
 def test_nothing_is_left_of_what_is_refused(images, cache):
@@ -356,5 +358,7 @@ def test_nothing_is_left_of_what_is_refused(images, cache):
 
 def test_captions_are_not_classes(noise):
     images = noise(0, 101, 5, 5)
-    with pytest.raises(mz.UserError, match="`labels` has 101 labels for 101 images: they are not"):
+    with pytest.raises(
+        mz.UserError, match="`labels` has 101 labels for 101 images: such labels are"
+    ):
         mz.prepare(images, [f"image {i}" for i in range(101)])

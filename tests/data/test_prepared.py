@@ -150,7 +150,7 @@ def test_a_fault_of_what_is_held_out_is_not_taken_for_its_absence(animals, tmp_p
 
 def test_a_class_called_test_is_not_held_out_of_itself(animals) -> None:
     shutil.copytree(animals / "cats", animals / "test")
-    with pytest.warns(UserWarning, match="test lies beside cats, dogs and is taken for a class"):
+    with pytest.warns(UserWarning, match="test lies beside cats, dogs and is taken as a class"):
         train = prepare(str(animals))
     assert "test" in train.classes
     assert held_out(str(animals), None, train) is train
@@ -160,7 +160,7 @@ def test_a_class_of_which_all_are_skipped(animals, cache):
     (animals / "dogs" / "d").rename(animals / "dogs" / "d.png")
     for file in (animals / "dogs").iterdir():
         file.write_bytes(b"")
-    with pytest.raises(UserError, match="no image is left of dogs after skipping 2"):
+    with pytest.raises(UserError, match="without them no image of dogs is left"):
         prepare(str(animals), skip_bad=True)
     with pytest.raises(UserError, match="2 of 2 images cannot be read, and `skip_bad=True` leaves"):
         prepare(str(animals / "dogs"), skip_bad=True)

@@ -57,7 +57,7 @@ def test_from_the_shell(noise, tmp_path, capsys):
         assert sheet.mode == "RGB"
     code, _, err = call(capsys, *words)
     assert code == 2
-    assert "these options only affect --examples: give a file to draw them to" in err
+    assert "these options only affect --examples: give --examples a file for the grid" in err
     code, _, err = call(capsys, "data", str(tmp_path / "x.npy"), "--examples", str(grid))
     assert code == 2
     assert "give the values of black and white, such as --range 0 1 or --range -1 1" in err

@@ -77,10 +77,10 @@ def test_images_beside_images_are_no_images_of_their_own(tmp_path: Path) -> None
     small = mz.prepare(folder, image_condition="mask", size=4)
     assert small.condition["mask"].shape == (3, 2, 2, 3)
     (folder / "m1.png").unlink()
-    with pytest.raises(UserError, match=r"names m1.png, which is not there"):
+    with pytest.raises(UserError, match=r"names m1.png, which does not exist"):
         mz.prepare(folder, image_condition="mask")
     drawn(11, 5, 4).save(folder / "m1.png")
-    with pytest.raises(UserError, match="of 4x5 and the image of 8x8"):
+    with pytest.raises(UserError, match="has 4x5 pixels and the image 8x8"):
         mz.prepare(folder, image_condition="mask")
 
 
@@ -104,8 +104,10 @@ def test_what_is_wrong_with_metadata_is_one_line(tmp_path: Path) -> None:
         return str(error.value)
 
     assert "has no column 'ages'; did you mean age" in refused(ROWS, condition="ages")
-    assert "leaves out 1 image (2.png)" in refused(ROWS[:2])
-    assert "names 9.png, which is not there" in refused([*ROWS, {**ROWS[0], "file_name": "9.png"}])
+    assert "has no rows for 1 image (2.png)" in refused(ROWS[:2])
+    assert "names 9.png, which does not exist" in refused(
+        [*ROWS, {**ROWS[0], "file_name": "9.png"}]
+    )
     assert "names 0.png twice" in refused([*ROWS, ROWS[0]])
     assert "'age' of 1.png is 'old', not a number" in refused(
         [ROWS[0], {**ROWS[1], "age": "old"}, ROWS[2]]
@@ -118,7 +120,7 @@ def test_what_is_wrong_with_metadata_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "q" / "metadata.csv").unlink()
     with pytest.raises(UserError, match="has no metadata"):
         mz.prepare(tmp_path / "q", condition="age")
-    with pytest.raises(UserError, match="`labels_from` does not go with images in memory"):
+    with pytest.raises(UserError, match="`labels_from` cannot be used with images in memory"):
         mz.prepare(np.zeros((2, 8, 8, 3), np.uint8), labels_from="x")
     np.save(tmp_path / "a.npy", np.zeros((2, 8, 8, 3), np.uint8))
     with pytest.raises(UserError, match="has no columns: give a folder with"):

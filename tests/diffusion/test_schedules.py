@@ -211,7 +211,7 @@ def test_a_shift_is_a_factor_above_0(factor: float) -> None:
         (lambda: mz.scaled_linear(10, -1, 0.1), "`lo` is -1: choose a number above 0"),
         (lambda: mz.sigmoid(10, tau=0), "`tau` is 0: choose a number above 0"),
         (lambda: mz.cosine(10, s=-1), "`s` is -1: choose 0 or more"),
-        (lambda: mz.linear(10.0), "`T` is 10.0: a schedule has a whole number of rows"),
+        (lambda: mz.linear(10.0), "`T` is 10.0: choose a whole number of rows"),
     ],
 )
 def test_numbers_that_no_schedule_has_are_refused_by_name(build, message: str) -> None:

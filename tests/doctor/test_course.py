@@ -41,7 +41,7 @@ def test_a_thousand_steps_are_the_least(images: int, severity: str) -> None:
 
 
 def test_one_step_is_not_called_steps() -> None:
-    assert "of 1 step;" in course.long_enough(replace(WHOLE, images=10)).measured
+    assert "has 1 step;" in course.long_enough(replace(WHOLE, images=10)).measured
 
 
 def test_a_model_without_its_datas_classes_is_named(tiny: Experiment) -> None:

@@ -185,7 +185,7 @@ def test_of_a_model_that_cannot_be_loaded_the_configuration_is_judged(trained_ld
     spoil(trained_ldm, "codec", lambda t: {k: t[k] for k in ("mean", "std")})
     shutil.rmtree(trained_ldm / "checkpoints" / "step-8")  # which would be used instead
     found: list[Finding] = []
-    with pytest.raises(UserError, match="missing or extra weights"):
+    with pytest.raises(UserError, match="weights are missing or superfluous"):
         found.extend(examine(trained_ldm, 20))
     assert {f.title: f.severity for f in found}[BEGINS] == "doubtful"
 

@@ -77,7 +77,7 @@ def test_a_set_is_at_no_distance_from_itself(digits) -> None:
         assert found[name].low <= 0 <= found[name].high
         assert found[name].value == pytest.approx(0, abs=1e-4)
     assert float(found["precision"]) == float(found["recall"]) == 1
-    assert found["fd-glyphs"].against.startswith("40 of array:")
+    assert found["fd-glyphs"].against.startswith("40 images of array:")
 
 
 def test_arrays_and_tensors_and_what_is_prepared_of_them_are_one(digits, few_glyphs) -> None:
@@ -113,7 +113,7 @@ def test_a_model_is_measured_as_its_samples_are(trained: Path) -> None:
     found = mz.evaluate(pipe, samples=30, batch=16)
     samples = mz.prepare(pipe.sample(32, batch=16)[:30], [i % 10 for i in range(30)])
     assert values(mz.compare(samples, "glyphs")) == values(found)
-    assert found["fd-glyphs"].against == "100 of glyphs train"
+    assert found["fd-glyphs"].against == "100 images of glyphs train"
     assert {f.count for f in found.values()} == {30}
 
 
@@ -179,8 +179,8 @@ def test_other_data_and_a_weaker_model_are_used(trained: Path) -> None:
         )
     )
     assert len({plain.value, other.value, guided.value}) == 3
-    assert re.fullmatch(r"50 of images [0-9a-f]{12}", other.against)
-    assert plain.against == guided.against == "100 of glyphs train"
+    assert re.fullmatch(r"50 images of images [0-9a-f]{12}", other.against)
+    assert plain.against == guided.against == "100 images of glyphs train"
 
 
 def test_an_autoencoder_is_measured_by_its_reconstructions(trained_vae: Path, capsys) -> None:
@@ -214,9 +214,9 @@ MODEL: list[tuple[dict[str, Any], str]] = [
     ({"batch": "64"}, "`batch` is '64': give a whole number of at least 1"),
     ({"data": "nowhere"}, "there is no data set, file or folder 'nowhere'"),
     ({"data": 3}, "`data` is of type int"),
-    ({"size": 16}, "`split`, `size` and `range` belong to `data`, which is not given"),
-    ({"range": (0, 1)}, "`split`, `size` and `range` belong to `data`, which is not given"),
-    ({"data": "glyphs", "size": 16}, "16x16, those to measure of 32x32: scale them with `size`"),
+    ({"size": 16}, "`split`, `size` and `range` belong to `data`, which is missing"),
+    ({"range": (0, 1)}, "`split`, `size` and `range` belong to `data`, which is missing"),
+    ({"data": "glyphs", "size": 16}, "16x16 pixels, but those to measure 32x32: scale them"),
     ({"weaker": "nowhere"}, "there is no folder nowhere"),
     ({"weaker": 3}, "`weaker` is of type int: give a pipeline, a path or a name"),
     ({"precision": "half"}, "precision"),
@@ -325,10 +325,10 @@ def test_arrays_are_compared_with_their_range_and_layout(digits) -> None:
             {"images_a": lambda x: x / 255, "range": (0, 1)},
             "`images_b` is uint8 with values from 2 to 254, outside",
         ),
-        ({"images_b": lambda x: x, "layout": "CHW"}, "`layout` is 'CHW': say NHW, NHWC, NCHW"),
+        ({"images_b": lambda x: x, "layout": "CHW"}, "`layout` is 'CHW': choose NHW, NHWC, NCHW"),
         (
             {"images_a": mz.prepare, "images_b": "glyphs", "range": (0, 1)},
-            "`layout` and `range` are for arrays in memory: prepare other images with them",
+            "`layout` and `range` are for arrays in memory: prepare other images first",
         ),
         ({"images_b": lambda x: x.astype(object)}, "`images_b` is object"),
         ({"images_a": list}, "`images_a` is of type list"),
@@ -351,6 +351,7 @@ def test_images_that_cannot_be_compared_are_refused(
         mz.compare(given.pop("images_a"), given.pop("images_b"), **given)
 
 
+@pytest.mark.filterwarnings("ignore:accuracy is left out")
 def test_a_network_of_ones_own_is_measured(few_glyphs: None) -> None:
     class Blank(torch.nn.Module):
         def __init__(self) -> None:
@@ -362,7 +363,9 @@ def test_a_network_of_ones_own_is_measured(few_glyphs: None) -> None:
 
     pipe = mz.Pipeline(Blank(), mz.cosine(20), "eps", (3, 32, 32))
     found = mz.evaluate(pipe, "glyphs", samples=12, steps=2, metrics=["fd", "accuracy"])
-    assert {name: f.against for name, f in found.items()} == {"fd-glyphs": "100 of glyphs train"}
+    assert {name: f.against for name, f in found.items()} == {
+        "fd-glyphs": "100 images of glyphs train"
+    }
 
 
 def test_metrics_that_give_nothing_are_said(digits, monkeypatch) -> None:

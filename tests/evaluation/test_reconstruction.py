@@ -77,7 +77,7 @@ def test_what_a_perfect_autoencoder_gives_back(originals, measure) -> None:
     for name in ("fd-glyphs", "sfd-glyphs", "kd-glyphs"):
         f = found[name]
         assert (f.low, f.value, f.high) == pytest.approx((0, 0, 0), abs=1e-6), name
-        assert (f.count, f.network, f.against) == (100, "glyphs", "100 of glyphs train")
+        assert (f.count, f.network, f.against) == (100, "glyphs", "100 images of glyphs train")
     assert found["psnr"].value == pytest.approx(CAP)
     assert found["ssim"].value == pytest.approx(1)
     assert "network" not in str(found["psnr"])
@@ -149,7 +149,7 @@ def test_what_cannot_be_measured_is_refused(originals, measure) -> None:
     with pytest.raises(UserError, match="the reference was made from other images"):
         reconstruction.reconstruct(codec(), originals.some(50), [measure])
     grey = replace(originals, images=originals.images[..., :1])
-    with pytest.raises(UserError, match="images have 1 channels but the autoencoder takes 3"):
+    with pytest.raises(UserError, match="images have 1 channels but the autoencoder needs 3"):
         reconstruction.reconstruct(codec(), grey, [])
 
 

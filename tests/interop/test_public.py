@@ -104,5 +104,7 @@ def test_its_network_is_refused(name: str) -> None:
 
 
 def test_a_consistency_models_scheduler_is_refused() -> None:
-    with pytest.raises(mz.UserError, match="CMStochasticIterativeScheduler, without a beta_sched"):
+    with pytest.raises(
+        mz.UserError, match="CMStochasticIterativeScheduler, which has no beta_sched"
+    ):
         schedule({"_class_name": "CMStochasticIterativeScheduler", "num_train_timesteps": 40})

@@ -72,19 +72,21 @@ def test_no_scheduler_is_ddpms_and_is_said() -> None:
     assert found.clipping == "static"
     torch.testing.assert_close(found.schedule.alpha, mz.linear(1000).alpha)
     assert [note.split(":")[0] for note in found.notes] == [
-        "no scheduler_config.json is in the folder or above it"
+        "there is no scheduler_config.json in the folder or above it"
     ]
     assert read({}).notes == ()
 
 
 def test_a_schedule_without_a_counterpart_is_refused() -> None:
-    with pytest.raises(mz.UserError, match=r"pure noise .* it must predict v or the sample$"):
+    with pytest.raises(
+        mz.UserError, match=r"pure noise .* give a model that predicts v or the sample$"
+    ):
         schedule({"rescale_betas_zero_snr": True, "prediction_type": "epsilon"})
     with pytest.raises(mz.UserError, match="reads linear, scaled_linear, squaredcos_cap_v2, sig"):
         schedule({"beta_schedule": "laplace"})
     with pytest.raises(mz.UserError, match="'flow_prediction'"):
         schedule({"prediction_type": "flow_prediction"})
-    with pytest.raises(mz.UserError, match="HeunDiscreteScheduler have no beta_start or no"):
+    with pytest.raises(mz.UserError, match="HeunDiscreteScheduler lack beta_start or beta_end"):
         schedule({"_class_name": "HeunDiscreteScheduler", "beta_schedule": "scaled_linear"})
     continuous = EulerDiscreteScheduler(timestep_type="continuous", sigma_min=0.1, sigma_max=9.0)
     with pytest.raises(mz.UserError, match="timestep_type is 'continuous'"):
@@ -116,14 +118,16 @@ def test_every_scheduler_of_plain_diffusion_models_has_its_own_table(kind: Any) 
 @pytest.mark.parametrize("kind", [LCMScheduler, TCDScheduler, CogVideoXDDIMScheduler])
 def test_a_scheduler_of_other_models_is_refused(kind: Any) -> None:
     config = {"_class_name": kind.__name__, **dict(kind().config)}
-    with pytest.raises(mz.UserError, match=f"the scheduler is {kind.__name__}: only those"):
+    with pytest.raises(
+        mz.UserError, match=f"the scheduler is {kind.__name__}: give a plain diffusion"
+    ):
         schedule(config)
 
 
 def test_a_scheduler_of_a_flow_is_refused() -> None:
     scheduler = UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=3.0)
     config = {"_class_name": "UniPCMultistepScheduler", **dict(scheduler.config)}
-    with pytest.raises(mz.UserError, match="UniPCMultistepScheduler of a flow: only those of"):
+    with pytest.raises(mz.UserError, match="UniPCMultistepScheduler of a flow: give a plain"):
         schedule(config)
 
 
@@ -154,11 +158,15 @@ def test_x0_is_clipped_as_the_scheduler_clips(settings: dict[str, Any], name: st
 @pytest.mark.parametrize(
     ("settings", "name", "note"),
     [
-        ({"clip_sample_range": 2.5}, "none", r"clips x0_hat to \[-2.5, 2.5\], which cannot be"),
+        (
+            {"clip_sample_range": 2.5},
+            "none",
+            r"clips x0_hat to \[-2.5, 2.5\], which mezzotint cannot do",
+        ),
         (
             {"thresholding": True, "sample_max_value": 1.5, "dynamic_thresholding_ratio": 0.9},
             "dynamic",
-            "at the quantile 0.9, cut at 1.5: here clipping is dynamic, at the quantile 0.995",
+            "at the quantile 0.9, at most 1.5: mezzotint uses the quantile 0.995",
         ),
     ],
 )
@@ -179,7 +187,7 @@ def test_what_a_scheduler_leaves_out_is_its_own_default() -> None:
 def test_latents_are_not_clipped_and_that_is_said() -> None:
     found = read(dict(DDIMScheduler().config), latents=True)
     assert found.clipping == "none"
-    assert found.notes == ("the scheduler clips x0_hat: latents are not clipped here",)
+    assert found.notes == ("the scheduler clips x0_hat, but mezzotint does not clip latents",)
     assert read(dict(DDIMScheduler(clip_sample=False).config), latents=True).notes == ()
 
 
@@ -191,8 +199,11 @@ def test_a_learned_variance_is_read_or_named() -> None:
     assert variance("learned_range", 6).notes == ()
     assert "taken as a learned variance" in variance(None, 6).notes[0]
     assert not variance("learned_range", 3).learned
-    assert "predicts none: DDPM's steps have the small variance" in variance("learned", 3).notes[0]
+    assert (
+        "predicts no variance: DDPM's steps use the small variance"
+        in variance("learned", 3).notes[0]
+    )
     assert '`variance="large"`' in variance("fixed_large", 3).notes[0]
     for kind in ("learned", "fixed_small"):
-        with pytest.raises(mz.UserError, match=f"variance_type is {kind}: only learned_range can"):
+        with pytest.raises(mz.UserError, match=f"variance_type is {kind}: give a model whose"):
             variance(kind, 6)

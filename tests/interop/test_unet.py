@@ -197,12 +197,12 @@ def test_bf16_loses_no_more_than_autocast_does_there(layout: torch.memory_format
             {"up_block_types": ["DownBlock2D", "UpBlock2D"]},
             r"up_block_types = \['DownBlock2D', 'UpBlock2D'\]",
         ),
-        ({"block_out_channels": (32, 64, 64)}, "of different lengths"),
+        ({"block_out_channels": (32, 64, 64)}, "different lengths of block_out_channels"),
     ],
     ids=lambda case: next(iter(case)) if isinstance(case, dict) else "",
 )
 def test_every_setting_without_a_counterpart_is_named(change: dict, message: str) -> None:
-    with pytest.raises(mz.UserError, match=f"UNet2DModel has no counterpart here: .*{message}"):
+    with pytest.raises(mz.UserError, match=f"no such UNet2DModel: it does not support .*{message}"):
         unet_settings(DEFAULT | change)
 
 

@@ -61,7 +61,7 @@ def test_every_figure_says_what_it_comes_from(metric: str) -> None:
     assert [f.name for f in found] == NAMES[metric]
     for f in found:
         assert (f.count, f.network, f.resize) == (40, "pixels", "none at all")
-        assert f.against == ("" if metric in ("cs", "accuracy") else "60 of made up")
+        assert f.against == ("" if metric in ("cs", "accuracy") else "60 images of made up")
         assert f.low <= f.value <= f.high
         assert np.isfinite([f.low, f.value, f.high]).all()
         for part in (f.name, "40 images", f.against, "pixels network, none at all", f.note):
@@ -120,7 +120,7 @@ def test_a_metric_of_ones_own_is_measured_by_its_name(monkeypatch: pytest.Monkey
     assert list(found) == ["sfd-pixels", "shift-pixels"]
     figure = found["shift-pixels"]
     assert figure.low < DIM**0.5 < figure.high
-    assert (figure.count, figure.against) == (400, "4,000 of made up")
+    assert (figure.count, figure.against) == (400, "4,000 images of made up")
     assert "shift-pixels" in figures(gaussian(40, 0), gaussian(60, 1))
 
 
@@ -139,7 +139,7 @@ def test_accuracy_is_the_share_of_the_asked_classes() -> None:
     assert figure.value == 0.75
     assert not list(measure(known, real, ["accuracy"]))
     assert not list(measure(known, real, ["accuracy"], labels, tuple("abcx")))  # others
-    with pytest.raises(UserError, match="39 labels for 40 images: give one each"):
+    with pytest.raises(UserError, match="39 labels for 40 images: give one for each"):
         list(measure(known, real, ["accuracy"], labels[1:], CLASSES))
 
 
@@ -157,7 +157,7 @@ def test_accuracy_leaves_classes_out_that_only_the_network_has() -> None:
 def test_a_reference_of_another_network_is_refused() -> None:
     real = against(gaussian(60, 1))
     other = features(pixel_network(resize="another"), pictures(gaussian(40, 0)))
-    with pytest.raises(UserError, match=r"is of resize .*, the images of another"):
+    with pytest.raises(UserError, match=r"has the resize .*, but the images another"):
         list(measure(other, real, ["fd"]))
 
 

@@ -69,5 +69,5 @@ def test_rows_may_lie_on_the_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_single_row_has_no_covariance(n: int) -> None:
-    with pytest.raises(UserError, match=f"at least two images: there is {n}"):
+    with pytest.raises(UserError, match=f"two images or more, but there is {n}"):
         _ = Moments.of(np.ones((n, 3))).covariance

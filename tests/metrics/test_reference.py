@@ -112,10 +112,14 @@ def test_it_fits_its_own_network_and_size() -> None:
 @pytest.mark.parametrize(
     ("facts", "size", "message"),
     [
-        ({"name": "glyphs"}, (1, 4), "is of network pixels, the images of glyphs: give"),
-        ({"weights": "1" * 64}, (1, 4), "of weights 000000000000, the images of 111111111111:"),
-        ({"resize": "twice"}, (1, 4), "is of resize none, the images of twice"),
-        ({}, (4, 1), "is of size 1x4, the images of 4x1"),
+        ({"name": "glyphs"}, (1, 4), "has the network pixels, but the images glyphs: give"),
+        (
+            {"weights": "1" * 64},
+            (1, 4),
+            "has the weights 000000000000, but the images 111111111111:",
+        ),
+        ({"resize": "twice"}, (1, 4), "has the resize none, but the images twice"),
+        ({}, (4, 1), "has the size 1x4, but the images 4x1"),
     ],
 )
 def test_what_it_does_not_fit_is_named(facts: dict, size: tuple[int, int], message: str) -> None:

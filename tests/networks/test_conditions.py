@@ -135,7 +135,7 @@ def test_what_users_give_is_checked() -> None:
     assert "zeros and ones" in refused(TAGS, [[0, 2, 0]])
     assert "give uint8 images" in refused(SMALL, torch.zeros(4, 3, 4, 4))
     assert "give uint8 images" in refused(SMALL, torch.zeros(4, 3, 5, 4, dtype=torch.uint8))
-    with pytest.warns(UserWarning, match="'age' is 120, and the model was trained on 18 to 80"):
+    with pytest.warns(UserWarning, match="'age' is 120, but the model was trained on 18 to 80"):
         AGE.given([20, 120], 2)
 
 

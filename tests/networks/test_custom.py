@@ -165,7 +165,7 @@ def test_making_it_to_look_at_it_draws_no_random_number() -> None:
 
 def test_nothing_is_made_of_a_record_alone() -> None:
     for name in ("own:Own", "os:system", "torch.nn.modules.linear:Identity"):
-        with pytest.raises(UserError, match=r"a folder does not hold its code: .*net=\.\.\."):
+        with pytest.raises(UserError, match=r"its code is not in the folder: .*net=\.\.\."):
             made(CustomConfig(name, {}))
 
 
@@ -173,7 +173,7 @@ def test_a_record_of_other_arguments_or_code_is_not_answered_by_what_was_passed(
     config = passed(functools.partial(Own, width=4))
     for other in (CustomConfig(config.constructor, {"width": 8}, config.code),
                   CustomConfig(config.constructor, config.arguments, "other")):  # fmt: skip
-        with pytest.raises(UserError, match="a folder does not hold its code"):
+        with pytest.raises(UserError, match="its code is not in the folder"):
             made(other)
 
 
@@ -194,7 +194,7 @@ def test_what_has_changed_is_warned_of() -> None:
     ("net", "message"),
     [
         (3, "`net` is of type int: pass an nn.Module, its class"),
-        (lambda: 3, "`net` returns int when called"),
+        (lambda: 3, "`net`, when called, returns int"),
         (Wrong, "`net` cannot be called without arguments .*'how'.*functools.partial"),
     ],
 )
@@ -215,9 +215,9 @@ def test_what_no_pipeline_can_hold_is_refused() -> None:
         (Lacking(), 0, 3, r"does not take \(x, t, condition\) \(too many positional"),
         (Wrong("channels"), 0, 3, r"returns \(2, 1, 8, 8\) .*: make it return \(2, 3, 8, 8\)$"),
         (Wrong("sides"), 0, 3, r"returns \(2, 3, 7, 8\)"),
-        (Wrong("tuple"), 0, 3, r"returns tuple: make it return a tensor"),
+        (Wrong("tuple"), 0, 3, r"returns a tuple: make it return a tensor"),
         (Wrong("variance"), 0, 3, r"returns \(2, 6, 8, 8\)"),
-        (Plain(), 0, 6, r"return \(2, 6, 8, 8\), a prediction and a variance of each channel"),
+        (Plain(), 0, 6, r"return \(2, 6, 8, 8\), a prediction and a variance for each channel"),
         (Own(), 0, 3, "cannot be called with .* condition None"),
         (Own(classes=2), 3, 3, "cannot be called with .* condition of 0 to 3, the null class"),
         (Own(channels=1), 10, 3, "cannot be called with .*expected input"),

@@ -44,7 +44,7 @@ def test_the_smallest_picture_has_one_logit_and_a_smaller_one_is_refused(layers:
     net, least = Discriminator(3, 8, layers), 3 * 2**layers
     assert net(torch.randn(2, 3, least, least)).shape == (2, 1, 1, 1)
     with pytest.raises(
-        UserError, match=rf"^an image of {least}x{least - 1} .* {least} pixels a side$"
+        UserError, match=rf"^images of {least}x{least - 1} .* {least} pixels a side$"
     ):
         net(torch.randn(2, 3, least, least - 1))
 

@@ -177,7 +177,7 @@ def test_bf16_is_near_and_the_callers_type_is_kept(build, layout: torch.memory_f
         (lambda: VAEConfig(channels=(48, 64)), "groups is 32, which does not divide the width 48"),
         (lambda: VAEConfig(channels=()), "channels is empty"),
         (lambda: VAEConfig(latent=0), "latent"),
-        (lambda: TinyVAEConfig(encoder=(1, 3)), "give both as many numbers"),
+        (lambda: TinyVAEConfig(encoder=(1, 3)), "give both the same number"),
     ],
 )
 def test_one_that_cannot_be_built_is_refused(build, message: str) -> None:

@@ -24,7 +24,9 @@ from pages import sound
 
 OPTIONS = Options(samples=2)
 STEPS = (2, 3)  # fewer than a page has
-FIGURE = Figure("fd-glyphs", 12.25, 11.5, 13.0, 2048, "glyphs", "none", "100 of glyphs train")
+FIGURE = Figure(
+    "fd-glyphs", 12.25, 11.5, 13.0, 2048, "glyphs", "none", "100 images of glyphs train"
+)
 
 
 def silent(what: str, done: float, total: int) -> None:
@@ -121,7 +123,7 @@ def test_editing_is_shown_if_it_is_asked_for(patched, finished: Path, tmp_path) 
     rows = section(of, "Editing").tables[0].rows
     assert [row[0] for row in rows][-1] == "between the first two"
     assert len(images(section(of, "Editing"))) == len(rows) == 9
-    assert "that the training did not see" in section(of, "Editing").text
+    assert "held out from the training" in section(of, "Editing").text
 
 
 def test_a_page_is_the_same_each_time(made: Page, patched, finished: Path, tmp_path) -> None:

@@ -41,7 +41,7 @@ def test_an_experiment_is_followed_and_a_result_comes_back(small: None, tmp_path
     assert said[0] == f"{tmp_path}:"
     assert [line.partition(":")[0].strip() for line in said[1:]] == [
         *("train cosine, 96 images", "D", "D", "D", "train adaptive, 96 images", "D"),
-        *("No FID", "in all", *["D"] * 4),
+        *("No FID was measured", "in all", *["D"] * 4),
     ]
     assert (found.folder, found.page) == (tmp_path, tmp_path / "report.html")
     assert found.page.exists()
@@ -76,7 +76,7 @@ def test_a_killed_training_is_continued(small: None, tmp_path: Path) -> None:
             break
     steps.close()  # after the checkpoint at 32 images
     (killed / "plan.json").write_text("{}")
-    with pytest.raises(mz.UserError, match="exists and holds no plan: choose another `out`"):
+    with pytest.raises(mz.UserError, match="exists but holds no plan: choose another `out`"):
         mz.reproduce(only="D", out=killed)
     (killed / "plan.json").write_text(json.dumps(HELD))
     found = [mz.reproduce(only="D", out=out) for out in (killed, whole)]
@@ -100,7 +100,7 @@ def test_what_cannot_be_done_says_why(small: None, tmp_path: Path) -> None:
     assert f"{command}: 10 samples" in head
     four = table.split("\n## ")[0]
     assert "/nowhere" in four
-    assert "(--imagenet says where its images are)" in four
+    assert "(--imagenet names the place of the images)" in four
     assert "more than --hours 1e-09" in four
 
 
@@ -109,9 +109,9 @@ def test_data_that_is_not_there_binds_no_folder(small: None, tmp_path: Path) -> 
     with pytest.raises(mz.UserError) as wrong:
         mz.reproduce(only=["A", "D"], out=out, hours=1e-9, data="nowhere")
     said = str(wrong.value)
-    assert said.startswith("nothing can be done: linear: there is no data set, file or")
+    assert said.startswith("no model can be trained: linear: there is no data set, file or")
     assert "'nowhere'" in said
-    assert "(`data` says where its images are)" in said
+    assert "(`data` names the place of the images)" in said
     assert not out.exists()
 
     # What can be had is bound; the rest is a note on the page.
@@ -140,7 +140,10 @@ def test_a_network_that_is_missing_and_comes_later(
     """The network in the package measures, and the page says what is missing."""
     monkeypatch.setenv("MEZZOTINT_INCEPTION", "/nowhere/inception.pth")
     found = mz.reproduce(only="D", out=tmp_path)
-    assert "No FID: MEZZOTINT_INCEPTION is /nowhere/inception.pth" in found.table.read_text()
+    assert (
+        "No FID was measured: MEZZOTINT_INCEPTION is /nowhere/inception.pth"
+        in found.table.read_text()
+    )
     assert set(found.rows[0].figures) == {"fd-glyphs", "cs-glyphs", "accuracy"}
 
     # Once another network is at hand, it measures the same samples.
@@ -184,7 +187,7 @@ def test_a_folder_keeps_to_what_it_was_begun_with(small: None, tmp_path: Path) -
         ({"samples": 11}, f"{out} was begun with samples = 10, not 11"),
         ({"data": "cifar10"}, f"{out} was begun with cosine data = glyphs, not cifar10"),
         ({"images": 8}, f"{out} was begun with cosine images = 96, not 8"),
-        ({"out": foreign}, f"{foreign} exists and holds no plan: choose another `out`"),
+        ({"out": foreign}, f"{foreign} exists but holds no plan: choose another `out`"),
     ):
         with pytest.raises(mz.UserError) as wrong:
             mz.reproduce(**{"only": "D", "out": out, "hours": 1e-9} | options)

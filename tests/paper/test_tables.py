@@ -148,4 +148,4 @@ def test_what_measures_can_be_chosen_and_is_said_before_the_work(
     assert said == []
     mz.reproduce(only="D", out=tmp_path, hours=1e-9, network="cifar10", on_message=said.append)
     found = rows.networks("glyphs", ("cifar10",))
-    assert found == (["cifar10"], "No FID: it takes the network inception.")
+    assert found == (["cifar10"], "No FID was measured: it needs the network inception.")

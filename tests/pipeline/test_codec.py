@@ -211,11 +211,11 @@ def test_sides_that_f_does_not_divide_are_padded_and_cut_again() -> None:
 
 def test_what_does_not_go_together_is_refused() -> None:
     codec = Latents(Squares(Config(factor=8, latent=4)), torch.zeros(4), torch.ones(4))
-    with pytest.raises(UserError, match="the images have 1 channels but the autoencoder takes 3"):
+    with pytest.raises(UserError, match="the images have 1 channels but the autoencoder needs 3"):
         codec.latent_shape((1, 32, 32))
     with pytest.raises(UserError, match="latents have 3 channels but the autoencoder needs 4"):
         codec.decode(torch.randn(1, 3, 4, 4))
     with pytest.raises(UserError, match="convert them to uint8"):
         codec.encode(torch.rand(1, 3, 16, 16))
-    with pytest.raises(UserError, match="`tile` is 4, too few latents: choose 8"):
+    with pytest.raises(UserError, match="`tile` is 4: choose 8"):
         Latents(codec.vae, codec.mean, codec.std, 4)

@@ -86,12 +86,12 @@ def test_a_request_that_cannot_be_is_refused() -> None:
         pipe.sample(1, condition={"hea": 300})
     with pytest.raises(UserError, match="2 values of 'heat' for 4 images"):
         pipe.sample(4, condition={"heat": [300, 310]})
-    with pytest.raises(UserError, match="has no classes: leave `labels` out"):
+    with pytest.raises(UserError, match="has no classes: leave out `labels`"):
         pipe.sample(1, labels=0)
     with pytest.raises(UserError, match="guidance needs condition: give `condition`"):
         pipe.sample(1, guidance=2.0)
     plain = mz.Pipeline(lambda x, t, c: x, SCHEDULE, "x0", (1, 1, 1))
-    with pytest.raises(UserError, match="unconditional: leave `condition` out"):
+    with pytest.raises(UserError, match="unconditional: leave out `condition`"):
         plain.sample(1, condition=1)
     with pytest.raises(UserError, match="`conditions` is"):
         mz.Pipeline(exact, SCHEDULE, "x0", (1, 1, 1), conditions=("heat",))  # type: ignore[arg-type]

@@ -202,22 +202,22 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
     [
         (lambda p, x, m: p.vary(x.float()), r"`images` are torch\.float32 .*: give a uint8 tensor"),
         (lambda p, x, m: p.vary([1]), "`images` are a list: give a uint8"),
-        (lambda p, x, m: p.vary(x[..., :8]), r"the model's are \(3, 16, 16\): scale and crop"),
+        (lambda p, x, m: p.vary(x[..., :8]), r"but the model's are \(3, 16, 16\): scale and crop"),
         (lambda p, x, m: p.vary(x[:0]), "there are no `images`"),
         (lambda p, x, m: p.vary(x, 1.5), r"`strength` is 1\.5: choose 0 to 1"),
         (lambda p, x, m: p.vary(x, 0.01, steps=10), "less than a step of 10"),
         (lambda p, x, m: p.vary(x, 0.5, [0, 1]), "2 `labels` for 3 images"),
         (lambda p, x, m: p.vary(x, 0.5, "z"), "there is no class 'z'"),
-        (lambda p, x, m: p.invert(x, sampler="ddpm"), "needs the deterministic sampler"),
-        (lambda p, x, m: p.invert(x, eta=0.5), "needs the deterministic sampler"),
+        (lambda p, x, m: p.invert(x, sampler="ddpm"), "needs a deterministic sampler"),
+        (lambda p, x, m: p.invert(x, eta=0.5), "needs a deterministic sampler"),
         (lambda p, x, m: p.interpolate(x[0], x[1], 1), "`n` is 1: choose 2 or more"),
-        (lambda p, x, m: p.inpaint(x, m[:8]), r"the `mask` is \(8, 16\), the images are 16x16"),
+        (lambda p, x, m: p.inpaint(x, m[:8]), r"the `mask` is \(8, 16\), but the images are 16x16"),
         (lambda p, x, m: p.inpaint(x, 0 * m), "is 0 or 1 everywhere"),
         (lambda p, x, m: p.inpaint(x, 0 * m + 1), "is 0 or 1 everywhere"),
         (lambda p, x, m: p.inpaint(x, 2 * m), "values outside 0 to 1"),
         (lambda p, x, m: p.inpaint(x, m.expand(2, -1, -1)), "there are 2 masks for 3 images"),
         (lambda p, x, m: p.inpaint(x, m, method="x"), "unknown method 'x': choose one of repaint"),
-        (lambda p, x, m: p.enlarge(x, 2), "enlarged 2 times, do not have this model's 16x16"),
+        (lambda p, x, m: p.enlarge(x, 2), "enlarged 2 times, do not have this model's size of 16"),
         (lambda p, x, m: p.restore(x, lambda x: x, method="x"), "unknown method 'x'"),
         (lambda p, x, m: p.restore(x / torch.tensor(0.0), lambda x: x), "are not finite"),
         (lambda p, x, m: p.enlarge(x, 2.0), r"`factor` is 2\.0: choose a whole number"),
@@ -242,5 +242,5 @@ def test_bad_input_is_one_line(pipe, images, mask, call, message: str) -> None:
 def test_a_model_without_classes_takes_no_labels(images: Tensor) -> None:
     plain = mz.Pipeline(lambda x, t, labels: 0 * x, mz.cosine(100), "x0", (3, SIDE, SIDE))
     assert plain.vary(images, 0.5, steps=4).shape == images.shape
-    with pytest.raises(mz.UserError, match="unconditional: leave `labels` out"):
+    with pytest.raises(mz.UserError, match="unconditional: leave out `labels`"):
         plain.vary(images, 0.5, labels=1)

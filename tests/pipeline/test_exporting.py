@@ -163,10 +163,10 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
     oblong = pipeline(DiT(TRANSFORMER, 3, 3), (3, 16, 8))
     odd = replace(of_pixels(), shape=(3, 15, 16))
     cases = [
-        (pipeline(Own(), (3, SIDE, SIDE)), "a network of class Custom has no counterpart"),
-        (oblong, "x is 16x8, and diffusers' DiT takes squares only: export it as onnx"),
+        (pipeline(Own(), (3, SIDE, SIDE)), "does not support a network of class Custom"),
+        (oblong, "x is 16x8, but the DiT of diffusers needs a square: export it as onnx"),
         (odd, "pads images of 15x16, which diffusers cannot do"),
-        (replace(of_pixels().in_precision("bf16"), original=None), "has its weights in bf16 only"),
+        (replace(of_pixels().in_precision("bf16"), original=None), "has only bf16 weights"),
     ]
     for pipe, message in cases:
         with pytest.raises(mz.UserError, match=message):
@@ -190,7 +190,7 @@ def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_model_of_other_values_leaves_as_safetensors_alone(tmp_path: Path) -> None:
     pipe = replace(of_pixels(), codec=Pixels(Values("float32", -2.0, 2.0)))
-    with pytest.raises(mz.UserError, match="make images of 8 bits: export it as safetensors"):
+    with pytest.raises(mz.UserError, match="make 8-bit images: export it as safetensors"):
         pipe.export(tmp_path / "model")
     assert mz.load(pipe.export(tmp_path / "model", "safetensors")).values == pipe.values
 
@@ -198,6 +198,6 @@ def test_a_model_of_other_values_leaves_as_safetensors_alone(tmp_path: Path) -> 
 def test_a_few_step_model_leaves_as_safetensors_alone(tmp_path: Path) -> None:
     pipe = replace(of_pixels(), few_step=FewStep(2.0))
     for format in ("diffusers", "onnx"):
-        with pytest.raises(mz.UserError, match="which only mezzotint knows: export it as safet"):
+        with pytest.raises(mz.UserError, match="from a few-step model: export it as safet"):
             pipe.export(tmp_path / "model", format)
     assert list(tmp_path.iterdir()) == []

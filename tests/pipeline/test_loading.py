@@ -101,9 +101,9 @@ def test_a_checkpoint_that_does_not_say_all_is_passed_over(trained, capsys, name
     del told[name]
     state.write_text(json.dumps(told))
     seal(newest(trained))
-    with pytest.raises(mz.UserError, match=rf"state\.json has no {name}: give another checkpoint$"):
+    with pytest.raises(mz.UserError, match=rf"state\.json lacks {name}: give another checkpoint$"):
         mz.load(newest(trained))
-    with pytest.warns(UserWarning, match=rf"state\.json has no {name}: .*; using step-8 instead"):
+    with pytest.warns(UserWarning, match=rf"state\.json lacks {name}: .*; using step-8 instead"):
         mz.load(trained)
 
 

@@ -224,9 +224,9 @@ def test_an_unconditional_model_takes_neither_labels_nor_guidance(uncond: mz.Pip
     assert uncond.sample(1).shape == (1, 3, 16, 16)
     with pytest.raises(mz.UserError, match="unconditional: leave out `guidance`"):
         uncond.sample(1, guidance=2.0)
-    with pytest.raises(mz.UserError, match="unconditional: leave `labels` out"):
+    with pytest.raises(mz.UserError, match="unconditional: leave out `labels`"):
         uncond.sample(1, labels=0)
-    with pytest.raises(mz.UserError, match="unconditional: leave `labels` out"):
+    with pytest.raises(mz.UserError, match="unconditional: leave out `labels`"):
         uncond.sample(1, labels="ant")
 
 
@@ -515,7 +515,7 @@ def test_a_model_with_a_learned_variance_takes_every_sampler(learned, sampler: s
 
 def test_a_variance_that_would_not_be_asked_for_is_refused(learned: mz.Pipeline) -> None:
     asked = {"sampler": "ddpm", "variance": "learned", "guidance": 0.0}
-    with pytest.raises(mz.UserError, match="guidance 0 uses the weaker model only"):
+    with pytest.raises(mz.UserError, match="guidance 0 uses only the weaker model"):
         learned.guided_by(learned).sample(2, **asked)
 
 

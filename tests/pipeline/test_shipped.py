@@ -89,7 +89,7 @@ def test_a_path_goes_before_a_name(small: Path, trained: Path) -> None:
     assert mz.load("small").home == Path("small")
     (Path("small") / "config.json").unlink()
     (Path("small") / "checkpoints").rename("elsewhere")
-    assert "and hides the shipped model of that name: rename the folder" in refused("small")
+    assert "and hides the shipped model of the same name: rename it" in refused("small")
 
 
 def test_what_is_neither_path_nor_name_is_told_the_names(models: Path, trained: Path) -> None:
@@ -147,7 +147,7 @@ def test_the_command_samples_and_measures_it_and_leaves_the_package_be(
     cli.main(["sample", "small", "-n", "2", "--labels", "3", "7", "--spacing", "optimised"])
     said = capsys.readouterr().out
     assert said.startswith(
-        "settings recommended by a sweep, unless a flag changes them: dpmpp_2m, 3 steps"
+        "the defaults are the settings that a sweep recommended: dpmpp_2m, 3 steps"
     )
     assert said.splitlines()[-1] == f"2 samples: images; their grid: {Path.cwd()}/images.png"
     with pytest.warns(UserWarning, match="12 images are fewer than"):
@@ -162,7 +162,7 @@ def test_what_cannot_be_shipped_is_refused(
     models: Path, trained: Path, trained_vae: Path, tmp_path: Path, monkeypatch
 ) -> None:
     out = models / "small"
-    with pytest.raises(mz.UserError, match="is an autoencoder, which cannot make images"):
+    with pytest.raises(mz.UserError, match="is an autoencoder, which makes no images"):
         ship(trained_vae, out, "")
     with pytest.raises(mz.UserError, match="exists: delete it first"):
         ship(trained, tmp_path / "work", "")
@@ -197,7 +197,7 @@ def test_the_pictures_of_cifar10_are_of_the_classes_asked_for() -> None:
 
 
 def test_a_model_of_a_checkout_is_found_and_without_one_asked_for(small: Path) -> None:
-    assert refused("cifar10-fast").endswith("give its folder there, models/cifar10-fast")
+    assert refused("cifar10-fast").endswith("give its folder in a checkout, models/cifar10-fast")
     shipped.CHECKOUT.mkdir()
     small.rename(shipped.CHECKOUT / "cifar10-fast")
     assert shipped.names() == ["cifar10-fast"]

@@ -39,7 +39,7 @@ def test_recommended_settings_are_the_defaults_and_flags_override(
     code, said, _ = call(capsys, "sample", str(recommending), *flags)
     assert code == 0
     assert said.splitlines()[0] == (
-        "settings recommended by a sweep, unless a flag changes them: "
+        "the defaults are the settings that a sweep recommended: "
         "ddim, 3 steps, karras, guidance 1.5: "
         "fd-glyphs 1.25 of 100 images"
     )

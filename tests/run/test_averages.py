@@ -117,7 +117,7 @@ def test_the_kept_averages_are_given_back_and_sampled(kept: Path, capsys) -> Non
 
 
 def test_they_are_written_where_they_are_wanted(kept: Path, tmp_path: Path, capsys) -> None:
-    expected = r"the average of length 0.25 is off by 3.*, with 4 snapshots"
+    expected = r"the average of length 0.25 has an error of 3.*, with 4 snapshots"
     with pytest.warns(UserWarning, match=expected):
         command([str(kept), "--out", str(tmp_path / "out"), "--length", "0.25"])
     assert capsys.readouterr().out.startswith(f"{tmp_path}/out/length-0.250: fitted to 3")

@@ -131,7 +131,7 @@ def test_an_autoencoder_and_its_latents_have_the_channels_and_the_sides(
     mask = torch.zeros(10, 15)
     mask[:, :6] = 1
     assert pipe.inpaint(given, mask, method="repaint", steps=2).shape == given.shape
-    message = "the images have 3 channels but the autoencoder takes"
+    message = "the images have 3 channels but the autoencoder needs"
     colour = mz.prepare(values[..., :1].repeat(3, 3))
     with pytest.raises(mz.UserError, match=message):
         mz.train("glyphs-ldm", data=colour, out=tmp_path / "other", **more)
@@ -169,7 +169,7 @@ def test_images_are_scaled_to_height_and_width(size: Any, tmp_path: Path):
 
 
 def test_learned_variances_count_256_values(tmp_path: Path):
-    with pytest.raises(mz.UserError, match="`learn_variance` needs 8-bit values, and the images"):
+    with pytest.raises(mz.UserError, match="`learn_variance` needs 8-bit values, but the images"):
         mz.train(
             "glyphs-ddpm",
             data=images("16-bit 9x14"),

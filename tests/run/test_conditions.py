@@ -54,7 +54,7 @@ def test_all_kinds_at_once_train_resume_and_sample(tiny, data, tmp_path, net: st
 def test_the_mirror_takes_the_image_condition_along(tiny, data, tmp_path) -> None:
     how = replace(tiny, data=replace(tiny.data, data=data.source, flip=True))
     steps = run(how, tmp_path / "run")
-    assert "are mirrored, but not what they are conditioned on" in next(steps).note
+    assert "are mirrored, but their conditions are not" in next(steps).note
     job = steps.gi_frame.f_locals["job"]
     u = torch.full((4, 16), 0.9)
     plain, turned = job.batch(0, 4, u), job.batch(0, 4, u * 0)

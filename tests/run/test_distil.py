@@ -99,7 +99,7 @@ def test_a_student_samples_in_one_evaluation_a_call(
 ) -> None:
     pipe = mz.load(fast)
     assert pipe.few_step == mz.FewStep(guidance=2.0)
-    assert "made for any number of calls, with the guidance 2 inside" in repr(pipe)
+    assert "made for any number of calls, with a built-in guidance of 2" in repr(pipe)
     sizes: list[int] = []
     pipe.net.register_forward_hook(lambda _, args, out: sizes.append(len(args[0])))
     for steps in (1, 4):
@@ -130,7 +130,9 @@ def test_a_student_of_a_fixed_number_of_calls_keeps_to_it(trained: Path, tmp_pat
 
 def test_a_second_guidance_is_refused(fast: Path) -> None:
     pipe = mz.load(fast)
-    inside = "this few-step model has the guidance 2 inside: leave out `guidance`, or set it to 1"
+    inside = (
+        "this few-step model has a built-in guidance of 2: leave out `guidance`, or set it to 1"
+    )
     for settings in ({"guidance": 2.0}, {"guidance": 0.0}, {"rescale": 0.5}):
         assert refused(lambda s=settings: pipe.sample(2, **s)) == inside  # type: ignore[misc]
     assert refused(lambda: pipe.denoiser([0], guidance=3.0)) == inside
@@ -139,9 +141,9 @@ def test_a_second_guidance_is_refused(fast: Path) -> None:
 
 
 def test_samplers_are_for_one_kind_of_model(fast: Path, trained: Path) -> None:
-    wrong = "this is a few-step model, which ddim cannot sample from: choose `sampler="
+    wrong = "the sampler ddim cannot sample from a few-step model: choose `sampler="
     assert refused(lambda: mz.load(fast).sample(2, sampler="ddim")).startswith(wrong)
-    wrong = "the sampler consistency is for few-step models, and this is not one: choose another"
+    wrong = "the sampler consistency is only for few-step models: choose another"
     assert refused(lambda: mz.load(trained).sample(2, sampler="consistency")).startswith(wrong)
 
 
@@ -152,7 +154,7 @@ def test_a_student_varies_images_and_refuses_what_needs_the_flow(fast: Path) -> 
     assert "distilled with labels: give `labels`" in refused(lambda: pipe.vary(images, 0.5))
     mask = torch.zeros(32, 32)
     mask[:8] = 1
-    needs = "needs the mean of x0 at each level, and a few-step model has none: give the model"
+    needs = "needs the mean of x0 at each level, which a few-step model does not predict: give"
     for work in (
         lambda: pipe.inpaint(images, mask),
         lambda: pipe.enlarge(images[:, :, ::2, ::2], 2),
@@ -207,11 +209,13 @@ def test_data_and_settings_that_do_not_fit_the_teacher_are_refused(
         return refused(lambda: mz.distil(trained, out=tmp_path / "x", **TINY, **fields))
 
     assert message(size=16) == (
-        "the network would see images of 16x16x3, and the teacher sees 32x32x3: give data of "
-        "32x32, such as with `size=32`"
+        "the data gives inputs of 16x16x3, but the teacher's are 32x32x3: give data of "
+        "32x32, for example with `size=32`"
     )
     assert "`scale` is 2, and the teacher has no classes" in message(conditional=False)
-    assert "the classes none, and the teacher 0, 1, 2" in message(conditional=False, scale=1.0)
+    assert "the classes of the data are none, but those of the teacher are 0, 1, 2" in message(
+        conditional=False, scale=1.0
+    )
     assert message(calls=0) == "`calls`: input should be greater than 0, not 0"
     assert message(teacher_steps=3).startswith("`teacher_steps` is 3: choose 4 or more")
     assert message(sampler="ddim").startswith("ddim is not for few-step models: choose")

@@ -251,7 +251,7 @@ def test_resuming_with_another_network_is_refused_or_warned_of(
     train(data=data, net=own, out=tmp_path / "run")
     with (
         pytest.warns(UserWarning, match="has changed since the training"),
-        pytest.raises(mz.UserError, match=r"`net` is not the network that .*size mismatch"),
+        pytest.raises(mz.UserError, match=r"`net` does not fit the weights .*size mismatch"),
     ):
         train(data=data, net=functools.partial(own, width=8), out=tmp_path / "run", resume=True)
     mz.train(out=tmp_path / "run", resume=True)  # it was passed in this process

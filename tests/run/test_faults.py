@@ -100,7 +100,7 @@ def test_an_empty_grid_is_left_out_by_name_and_drawn_again(trained: Path) -> Non
     (trained / "samples" / "000000048.png").write_bytes(b"\x89PNG\r\n")
     shown = history.grids(read_run(trained, "run"))
     assert shown
-    assert shown.text.endswith("for it cannot be read: 000000048.png, 000000096.png.")
+    assert shown.text.endswith("because it cannot be read: 000000048.png, 000000096.png.")
     mz.train(out=trained, resume=True)
     with Image.open(grid) as image:
         image.load()

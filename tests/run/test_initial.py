@@ -31,7 +31,7 @@ def begun(tiny: Experiment, init: Path, out: Path, **fields: object) -> tuple[st
 
 def test_the_same_network_begins_as_the_model_is(tiny, trained, tmp_path) -> None:
     note, net = begun(tiny, trained, tmp_path / "new")
-    assert f"begun with {trained}: " in note
+    assert f"started from {trained}: " in note
     assert "anew" not in note
     weights = mz.load(trained).net.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
@@ -50,7 +50,7 @@ def test_classes_are_taken_by_name_and_others_begin_anew(tiny, trained, tmp_path
     images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
     data = mz.prepare(images, np.arange(8) % 3, classes=("7", "new", "2"))
     note, net = begun(tiny, trained, tmp_path / "new", data=data)
-    assert "1 class (new) begin anew" in note
+    assert "1 class (new) have new random values" in note
     rows = mz.load(trained).net.state_dict()["label.weight"]
     taken = net.state_dict()["label.weight"]
     assert torch.equal(taken[[0, 2, 3]], rows[[7, 2, 10]])
@@ -65,7 +65,7 @@ def test_without_classes_the_embedding_is_left_out(tiny, trained, tmp_path) -> N
 
 def test_a_learned_variance_begins_anew(tiny, trained, tmp_path) -> None:
     note, _ = begun(tiny, trained, tmp_path / "new", learn_variance=True)
-    assert "out.weight, out.bias begin anew" in note
+    assert "out.weight, out.bias have new random values" in note
 
 
 def test_a_frozen_weight_stays_and_a_resume_is_exact(tiny, trained, tmp_path) -> None:
@@ -91,12 +91,12 @@ def test_what_keeps_a_training_from_beginning_is_one_line(tiny, trained, tmp_pat
         return str(error.value)
 
     assert refused(prediction="eps") == (
-        f'{trained} predicts v, and this training eps: pass `prediction="v"`'
+        f'{trained} predicts v, but this training eps: pass `prediction="v"`'
     )
     assert refused(schedule="linear") == (
         f'{trained} has another schedule than linear: pass `schedule="cosine"` and `timesteps=1000`'
     )
-    assert "less than half of the network fits" in refused(channels=(12, 24))
+    assert "fit less than half of the network" in refused(channels=(12, 24))
     assert "matches no weight: the names begin with time, label, stem" in refused(freeze=("up",))
     assert "leaves no weight to train" in refused(freeze=("*",))
     assert "a weight with random values" in refused(freeze=("out.*",), learn_variance=True)
@@ -133,7 +133,7 @@ def test_a_shipped_model_gives_all_but_the_classes(few_glyphs) -> None:
     config = replace(mz.RECIPES["cifar10-cpu"], init="cifar10")
     net = config.network(3, 2)
     said, anew = take_weights(net, config, every(["dog", "digit"]))
-    assert said.endswith("weights fit; 1 class (digit) begin anew")
+    assert said.endswith("weights fit; 1 class (digit) have new random values")
     assert not anew
     theirs = mz.load("cifar10").net.state_dict()["label.weight"]
     assert torch.equal(net.state_dict()["label.weight"][[0, 2]], theirs[[5, 10]])

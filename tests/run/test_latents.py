@@ -348,14 +348,14 @@ def test_a_foreign_autoencoder_of_other_weights_is_refused_with_all_of_them(tiny
     save_file(weights | extra, path)
     told = refused(latent(tiny_ldm, vae), tmp_path / "run")
     ours = ["decoder.spare.bias", "encoder.0.weight", "encoder.spare.weight", "post_quant.bias"]
-    assert told == f"{vae}: missing or extra weights: {', '.join(ours)}"
+    assert told == f"{vae}: weights are missing or superfluous: {', '.join(ours)}"
 
 
 def test_a_foreign_autoencoder_of_grey_pictures_is_refused(tiny_ldm, tmp_path) -> None:
     torch.manual_seed(0)
     write_vae(tmp_path / "theirs", asdict(NET), 1, VAE(NET, 1).state_dict(), 1.0, 0.0)
     told = refused(latent(tiny_ldm, tmp_path / "theirs"), tmp_path / "run")
-    assert "3 channels but the autoencoder takes 1: give an autoencoder of 3-channel" in told
+    assert "3 channels but the autoencoder needs 1: give an autoencoder for images" in told
 
 
 def test_pictures_without_classes_are_refused_but_for_an_unconditional_model(tiny_ldm, tmp_path):

@@ -62,7 +62,7 @@ def test_where_one_dies_the_others_save_the_step_and_end(tiny, tmp_path, victim:
     assert codes == [-9 if rank == victim else 2 for rank in (0, 1)]
     log = parts.with_suffix(".log").read_text()
     assert log == (
-        f"{1 - victim}: another of the processes has died; step 5 is saved: go on with "
+        f"{1 - victim}: another of the processes has died; step 5 is saved: continue with "
         "`resume=True`\n"
     )
     assert step(parts) == "step-5"

@@ -76,7 +76,7 @@ def test_a_prolonged_training_is_exact_where_the_learning_rate_was_the_same(
     ("changed", "said"),
     [
         ({"images": 128}, "images 96 -> 128 (the result will not be bit-identical: the steps"),
-        ({"accumulate": 2}, "accumulate 1 -> 2 (the result will not be bit-identical: other par"),
+        ({"accumulate": 2}, "accumulate 1 -> 2 (the result will not be bit-identical: another div"),
         ({"precision": "bf16"}, "precision float32 -> bf16 (the result will not be bit-identical"),
         ({"log_every": 8, "sampler": "ddpm"}, "changed: log_every 24 -> 8, sampler ddim -> ddpm"),
         ({}, "step-12"),
@@ -103,8 +103,11 @@ def test_what_out_of_memory_advises_is_taken(trained: Path, capsys: CapSys) -> N
         ({"batch": 4}, "was begun with `batch=8`, not 4"),
         ({"warmup": 0}, "was begun with `warmup=16`, not 0"),
         ({"recipe": "cifar10-ddpm"}, "was begun with the recipe tiny, not cifar10-ddpm"),
-        ({"resume": False}, "there is no recipe: give one, or `resume=True` and a run as `out`"),
-        ({"out": None}, "there is no recipe: give one, or `resume=True` and a run as `out`"),
+        (
+            {"resume": False},
+            "there is no recipe: give a recipe, or `resume=True` and a run as `out`",
+        ),
+        ({"out": None}, "there is no recipe: give a recipe, or `resume=True` and a run as `out`"),
         ({"out": "nowhere"}, "nowhere is not a run: give the folder of a run to resume as `out`"),
     ],
 )
@@ -135,8 +138,8 @@ def test_a_shorter_training_warms_up_and_averages_for_less_long(tiny, tmp_path) 
     train, said = begun(tiny, tmp_path, images=48)
     assert (train.images, train.warmup, train.ema_halflife) == (48, 8, 50.0)
     assert (
-        "; 48 images instead of 96, so in proportion "
-        "the warm-up 8 and the average's half-life 50 images; data: " in said
+        "; 48 images instead of 96, so "
+        "the warm-up is 8 and the average's half-life 50 images; data: " in said
     )
 
 
@@ -159,7 +162,7 @@ def test_a_flag_that_gives_the_recipes_own_value_is_given(
     flags = ["--images", "48", "--warmup", "16", "--out", str(tmp_path / "run")]
     code, _, err = call(capsys, "train", "tiny", *flags)
     assert code == 0
-    assert "48 images instead of 96, so in proportion the average's half-life 50 images" in err
+    assert "48 images instead of 96, so the average's half-life is 50 images" in err
     assert configuration.read(tmp_path / "run" / "config.json").train.warmup == 16
 
 
@@ -178,6 +181,6 @@ def test_a_resume_that_is_refused_leaves_the_run_as_it_was(tiny: Experiment, tmp
     one = mz.prepare(np.zeros((1, 16, 16, 3), np.uint8), [0], classes=("only",))
     mz.train(tiny, data=one, out=tmp_path / "run")
     before = (tmp_path / "run" / "config.json").read_bytes()
-    with pytest.raises(mz.UserError, match="one image has no distance to others: pass `evaluate_"):
+    with pytest.raises(mz.UserError, match="a single image cannot be measured: pass `evaluate_"):
         mz.train(out=tmp_path / "run", resume=True, images=104, evaluate_every=8)
     assert (tmp_path / "run" / "config.json").read_bytes() == before

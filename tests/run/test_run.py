@@ -97,7 +97,7 @@ def test_a_resume_is_exact_of_compiled_code_too(tiny, tmp_path) -> None:
         patch.setattr(network, "STEPS_FROM", 1)
         finish(still, tmp_path / "compiled")
         started = run(still, tmp_path / "crashed")
-        assert "compiling its network" in next(started).note
+        assert "its network is compiled" in next(started).note
         for _ in range(6):
             next(started)
         started.close()
@@ -146,7 +146,7 @@ def test_a_first_step_that_a_signal_fails_is_an_interruption(tiny, tmp_path, num
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mezzotint.run.steps.train", fails)
-        expected = "stopped by SIGINT before the first step: begin anew with" if number else None
+        expected = "stopped by SIGINT before the first step: start again with" if number else None
         with pytest.raises(Interrupted if number else OSError, match=expected):
             finish(tiny, tmp_path / "run")
     finish(tiny, tmp_path / "run", resume=True)
@@ -267,7 +267,7 @@ def test_another_run_is_not_overwritten(whole: Path, tiny: Experiment) -> None:
 
 def test_a_folder_that_is_no_run_is_left_alone(tiny: Experiment, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(mz.UserError, match="exists and is not a run"):
+    with pytest.raises(mz.UserError, match="exists but is not a run"):
         finish(tiny, tmp_path, resume=True)
 
 
@@ -282,7 +282,7 @@ def test_other_data_is_refused_on_resume(whole, tiny, monkeypatch) -> None:
 def test_classes_in_another_order_are_refused_with_that_reason(tmp_path: Path) -> None:
     _, now = in_letters_and_numbers()
     (tmp_path / "state.json").write_text(json.dumps({"data": "a", "classes": ["1", "10", "2"]}))
-    expected = "in the order 1, 10, 2, and those of the data are now in the order 1, 2, 10"
+    expected = "in the order 1, 10, 2, but the data now has the order 1, 2, 10"
     with pytest.raises(mz.UserError, match=expected):
         check_data(tmp_path, {"data": "b", "classes": ("1", "2", "10")}, now)
     with pytest.raises(mz.UserError, match="the data is not what"):
@@ -392,7 +392,7 @@ def test_the_command_ends_with_the_signals_code_all_saved(
     process.send_signal(number)
     assert process.wait(timeout=300) == code
     last = log.read_text().splitlines()[-1]
-    assert last == f"mezzotint: stopped by {number.name}, all saved: go on with --resume"
+    assert last == f"mezzotint: stopped by {number.name}, all saved: continue with --resume"
     newest = checkpoint.listed(out / "checkpoints")[-1]
     assert json.loads((newest / "state.json").read_text())["step"] == losses(out)[-1][0]
 

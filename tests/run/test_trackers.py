@@ -267,12 +267,14 @@ def test_without_an_account_it_is_offline_and_one_part_is_the_whole(
     account, folder = Account(login), trained
     monkeypatch.setitem(sys.modules, "wandb", account)
     monkeypatch.setitem(recipes.RECIPES, "tiny", tiny)
-    with pytest.warns(UserWarning, match=r"W&B is used offline") as said:
+    with pytest.warns(UserWarning, match=r"W&B works offline") as said:
         train(capsys, folder, "--track", "wandb", "--resume")
     assert len(said) == 1
-    assert f"({why}): to send the run, use `wandb sync {folder}/wandb/" in str(said[0].message)
+    assert f"({why}): to send the run later, use `wandb sync {folder}/wandb/" in str(
+        said[0].message
+    )
     sent, account.rows = account.rows, []
-    with pytest.warns(UserWarning, match=r"W&B is used offline"):
+    with pytest.warns(UserWarning, match=r"W&B works offline"):
         train(capsys, folder, "--track", "wandb", "--resume")
     assert account.rows == sent
     assert account.inits[1]["mode"] == "offline"
@@ -305,7 +307,7 @@ def test_what_weights_and_biases_records_offline(tiny, trained, monkeypatch) -> 
     monkeypatch.setenv("NETRC", str(trained.parent / "nothing"))
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     (trained / "report.html").write_text("<p>")
-    with pytest.warns(UserWarning, match="W&B is used offline"):
+    with pytest.warns(UserWarning, match="W&B works offline"):
         list(Copy(trained, "wandb").follow(run(tiny, trained, resume=True)))
     known = jsonl.read(trained / "wandb.jsonl")[0]["id"]
     (file,) = (trained / "wandb").glob("offline-run-*/*.wandb")

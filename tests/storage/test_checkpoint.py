@@ -63,9 +63,9 @@ def spoil_short(folder: Path) -> None:
         (spoil_bytes, "net.safetensors does not match"),
         (spoil_short, "net.safetensors does not match"),
         (lambda f: (f / "state.json").unlink(), "state.json is missing"),
-        (lambda f: (f / "manifest.json").unlink(), "manifest.json is unreadable"),
-        (lambda f: (f / "manifest.json").write_text('{"sha2'), "manifest.json is unreadable"),
-        (lambda f: (f / "manifest.json").write_text("[]"), "manifest.json is unreadable"),
+        (lambda f: (f / "manifest.json").unlink(), "manifest.json cannot be read"),
+        (lambda f: (f / "manifest.json").write_text('{"sha2'), "manifest.json cannot be read"),
+        (lambda f: (f / "manifest.json").write_text("[]"), "manifest.json cannot be read"),
     ],
 )
 def test_a_damaged_one_is_reported_and_the_one_before_used(tmp_path, spoil, message) -> None:
@@ -80,7 +80,7 @@ def test_a_damaged_one_is_reported_and_the_one_before_used(tmp_path, spoil, mess
 
 def test_all_damaged_is_an_error(tmp_path: Path) -> None:
     spoil_bytes(write(tmp_path, 1))
-    with pytest.raises(UserError, match="no other is whole: restore one"):
+    with pytest.raises(UserError, match="there is no undamaged one: restore one"):
         checkpoint.newest(tmp_path, lambda _: None)
 
 

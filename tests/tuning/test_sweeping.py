@@ -182,8 +182,8 @@ def test_a_sweep_that_takes_too_long_is_refused(trained: Path, monkeypatch) -> N
     with pytest.raises(mz.UserError) as wrong:
         mz.sweep(trained, **SMALL, minutes=43)
     assert str(wrong.value) == (
-        "8 cells of 12 samples would take about 44 minutes, more than `minutes=43`: allow more, or "
-        "sweep less"
+        "8 cells of 12 samples would take about 44 minutes, more than `minutes=43`: raise that "
+        "limit, or sweep fewer settings"
     )
     assert not (trained / "sweep").exists()
     with pytest.raises(mz.UserError, match="about 7 hours, more than `minutes=60`"):
@@ -243,11 +243,11 @@ def test_a_pipeline_that_is_not_the_run_is_refused(trained: Path) -> None:
     with torch.no_grad():
         next(changed.net.parameters()).add_(1)
     for wrong, message in (
-        (replace(pipe, home=None), "comes from no folder: pass a run folder"),
+        (replace(pipe, home=None), "was not loaded from a folder: pass a run folder"),
         (changed, "with other weights than"),
         (pipe.guided_by(mz.load(trained / "checkpoints" / "step-8")), "with other weights than"),
         (replace(pipe, defaults=replace(pipe.defaults, rescale=0.5)), "with other defaults than"),
-        (mz.load(trained / "checkpoints" / "step-12"), "is not a run: give a run"),
+        (mz.load(trained / "checkpoints" / "step-12"), "is not a run: give the folder of a run"),
     ):
         with pytest.raises(mz.UserError, match=message):
             mz.sweep(wrong, **SMALL)
@@ -338,7 +338,7 @@ def test_accuracy_is_not_swept_for_classes_that_no_network_knows(classes, tmp_pa
         ({"network": "vgg"}, "vgg"),
         ({"seed": -1}, "seed: input should be greater than or equal to 0"),
         ({"precision": "half"}, "precision: input should be 'float32', 'bf16' or 'auto'"),
-        ({"minutes": 0}, "more than `minutes=0`: allow more, or sweep less"),
+        ({"minutes": 0}, "more than `minutes=0`: raise that limit, or sweep fewer"),
         ({"minutes": -1}, "minutes: input should be greater than or equal to 0"),
     ],
 )

@@ -63,7 +63,7 @@ def test_what_is_not_given_is_said(pipe: mz.Pipeline) -> None:
     assert "heat, 260 to 340" in models.about(pipe)
     with pytest.warns(UserWarning, match="'heat' is 250"):
         *_, last = answers.answers(None, pipe, request(pipe, "heat=250"))
-    said = "2 images made; &#x27;heat&#x27; is 250, and the model was trained on 260 to 340"
+    said = "2 images made; &#x27;heat&#x27; is 250, but the model was trained on 260 to 340"
     assert said in last.status
 
 
@@ -86,8 +86,8 @@ def test_an_edit_follows_the_conditions(pipe: mz.Pipeline, tmp_path: Path) -> No
         ("heat", "`condition` has 'heat': write NAME=VALUE"),
         ("heat=warm", "heat=warm is not a number"),
         ("heat='1", "close the quotation mark"),
-        ("small=/etc/passwd", "'small' is an image, which the page does not read"),
-        ("heat=1,2", "'heat' has 2 values, and an edit takes one"),
+        ("small=/etc/passwd", "'small' is an image, but the page cannot read"),
+        ("heat=1,2", "'heat' has 2 values, but an edit takes one"),
         ("cold=1", "no condition 'cold'"),
     ],
 )

@@ -111,7 +111,7 @@ def test_what_is_missing_or_too_much_is_named(pipe: mz.Pipeline, photos: tuple[P
     one = refused(pipe, edit("interpolate", photos[:1]))
     assert one == "interpolate needs 2 images, not 1: upload the two ends"
     unmarked = replace(edit("inpaint", photos), mask=None)
-    assert "paint over what is to be filled in" in refused(pipe, unmarked)
+    assert "paint over the part to fill in" in refused(pipe, unmarked)
     assert "vary takes 1 class, not 2" in refused(pipe, edit("vary", photos, (1, 2)))
     for kind, options, message in (
         ("vary", {"strength": 2.0, "n": 1}, "`strength` is 2"),

@@ -31,7 +31,9 @@ def test_a_port_in_use_is_one_line(gradio: None, capsys: CapSys) -> None:
         port = other.getsockname()[1]
         code, out, err = call(capsys, "play", "--port", str(port))
     assert (code, out) == (2, "")
-    assert err == f"mezzotint: port {port} is in use: choose another --port, or 0 for any\n"
+    assert (
+        err == f"mezzotint: port {port} is in use: choose another --port, or 0 for any free one\n"
+    )
 
 
 def test_the_extra_is_named_where_it_is_missing(
@@ -40,7 +42,7 @@ def test_the_extra_is_named_where_it_is_missing(
     monkeypatch.setitem(sys.modules, "gradio", None)
     code, out, err = call(capsys, "play", "cifar10")
     assert (code, out) == (2, "")
-    assert err.endswith("is missing: install the extra, pip install 'mezzotint[ui]'\n")
+    assert err.endswith("is missing: run pip install 'mezzotint[ui]'\n")
 
 
 @pytest.mark.parametrize("port", ["-1", "70000"])
@@ -99,7 +101,7 @@ def test_the_models_are_the_given_the_package_s_and_the_runs(
     assert found.names == ("runs/digits", "cifar10")
     assert found.load("runs/digits") is found.load("runs/digits")
     assert found.called("cifar10") == "cifar10"
-    with pytest.raises(mz.UserError, match="no model 'elsewhere' here"):
+    with pytest.raises(mz.UserError, match="no model 'elsewhere' on this page"):
         found.load("elsewhere")
     pipe = mz.load(trained)
     own = models.offered(pipe)

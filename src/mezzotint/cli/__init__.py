@@ -28,27 +28,30 @@ from mezzotint.processes import first, several, single, speaks
 VERBS = {
     "train": [
         ("RECIPE [--field value ...] [--out RUN]", "train a model"),
-        ("--resume RUN [--images 400000] ...", "go on with its training"),
+        ("--resume RUN [--images 400000] ...", "continue its training"),
     ],
-    "distil": [("MODEL [--calls 2] [--field value ...]", "make a model of few calls from it")],
+    "distil": [("MODEL [--calls 2] [--field value ...]", "train a model that needs few calls")],
     "sample": [("RUN [-n 64] [--steps 50] [--guidance 2] ...", "make samples with it")],
     "edit": [("RUN vary|inpaint|enlarge|interpolate|invert IMAGE...", "edit images with it")],
     "evaluate": [
         ("RUN [--samples 10k] [--network inception] ...", "measure its samples against the data"),
-        ("VAE [--samples 1000] [--tile 16] ...", "measure what an autoencoder gives back"),
-        ("IMAGES --against IMAGES", "measure any images against any others"),
+        ("VAE [--samples 1000] [--tile 16] ...", "measure an autoencoder's reconstructions"),
+        ("IMAGES --against IMAGES", "compare two sets of images"),
     ],
-    "data": [("PATH [--examples grid.png] ...", "describe how a data set is read")],
-    "sweep": [("RUN [--nfe 5 10 20] [--guidance 1 2] ...", "find its best settings, and use them")],
-    "average": [("RUN --length 0.1 [0.15 ...]", "rebuild longer or shorter averages")],
-    "report": [("RUN... [--out report.html] ...", "write a page of it, or of several")],
-    "doctor": [("RUN [--samples 128]", "name what is wrong with it")],
-    "export": [("RUN --format diffusers|onnx|safetensors [--out FOLDER]", "write it for others")],
-    "play": [("[MODEL] [--port 7860]", "sample and edit on a page in a browser")],
+    "data": [("PATH [--examples grid.png] ...", "describe a data set")],
+    "sweep": [("RUN [--nfe 5 10 20] [--guidance 1 2] ...", "find its best settings")],
+    "average": [("RUN --length 0.1 [0.15 ...]", "rebuild its averaged weights")],
+    "report": [("RUN... [--out report.html] ...", "write a page about one run or several")],
+    "doctor": [("RUN [--samples 128]", "look for faults")],
+    "export": [
+        ("RUN --format diffusers|onnx|safetensors [--out FOLDER]", "write it for other programs")
+    ],
+    "play": [("[MODEL] [--port 7860]", "sample and edit in a browser")],
     "reproduce": [("[--scale glyphs] [--only B] ...", "carry out the paper's experiments")],
 }
-"""How each verb is used, and what for. `mezzotint.cli.VERB` defines it, and is imported when the
-verb is called: most verbs import torch, and `mezzotint --help` should not wait for that."""
+"""The usage and the purpose of each verb. `mezzotint.cli.VERB` defines it. It is imported only when
+the verb is called, because most verbs import torch, and `mezzotint --help` should not wait for
+that."""
 
 SHARED = ("train", "distil", "sample", "evaluate")
 """The verbs whose work the processes of torchrun share."""
@@ -56,7 +59,7 @@ DEVICE = "--device"
 
 
 def usage() -> str:
-    """Return the answer to ``mezzotint --help``."""
+    """Return the text of ``mezzotint --help``."""
     lines = [
         f"  {f'{verb} {how}':<57} {what}" for verb, uses in VERBS.items() for how, what in uses
     ]
@@ -103,8 +106,8 @@ def main(arguments: list[str] | None = None) -> None:
             else:
                 _call(verb, given[1:], as_json, device)
         finally:
-            sys.stdout.flush()  # now, because Python's own flush complains if the reader has gone
-    except BrokenPipeError:  # the reader of our output has seen enough, as `head` does
+            sys.stdout.flush()  # Python's own flush fails if the reader has gone
+    except BrokenPipeError:  # the reader of the output has stopped, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except UserError as error:
@@ -142,7 +145,7 @@ def _placed(words: list[str]) -> tuple[list[str], str | None]:
 def _call(
     verb: str, arguments: list[str], as_json: bool = False, device: str | None = None
 ) -> None:
-    """Carry out a verb; ``as_json`` prints its answer alone on the standard output."""
+    """Carry out a verb. With ``as_json``, the standard output gets only its answer."""
     if verb not in VERBS:
         hint = nearest(verb, list(VERBS)) or f": choose {', '.join(VERBS)}"
         raise UserError(f"unknown verb {verb!r}{hint}")
@@ -162,7 +165,7 @@ def _call(
     answers = carry_out.__annotations__.get("return") != "None"
     helped = bool({*HELP, HELP_ALL} & {*arguments})
     if as_json and not answers and not helped:
-        raise UserError(f"{verb} has nothing to print as JSON: leave out `json`")
+        raise UserError(f"{verb} has no answer as JSON: leave out `json`")
     try:
         with _aside(as_json and not helped), Patience(verb):
             answer = carry_out(arguments)
@@ -199,7 +202,7 @@ def _version(as_json: bool) -> None:
 
 
 def _completion(arguments: list[str]) -> str:
-    """Return a completion script, with the words that the help of each verb lists."""
+    """Return a completion script, made from the help of each verb."""
     from mezzotint.cli.completion import SHELLS, script
     from mezzotint.errors import unknown
 
@@ -236,5 +239,5 @@ def _fail(message: str, code: int) -> None:
 
 
 def _line(message: str) -> str:
-    """Return a message as one line, with flags for arguments and control characters written out."""
+    """Return a message as one line, with flags for arguments and escaped control characters."""
     return printable(" ".join(as_flags(message).split()))

@@ -1,4 +1,4 @@
-"""A verb's result for a program: one JSON document, which ``--json`` prints."""
+"""The result of a verb as a JSON document, which ``--json`` prints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MEANING = f"  {FLAG}  Print one JSON document, and everything else on the error 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a verb has found, by name, and the exit code of the command.
+    """The results of a verb, by name, and the exit code of the command.
 
     The names are documented in docs/programs.md.
     """
@@ -24,12 +24,12 @@ class Answer:
     code: int = 0
 
     def document(self) -> str:
-        """Return what was found as JSON, all of it ASCII."""
+        """Return the results as JSON in ASCII."""
         return json.dumps(_plain(self.found), indent=1, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
-    """Convert a value to what JSON can hold: a path to text, an infinite or NaN number to null."""
+    """Convert a value for JSON: a path becomes text, an infinite or NaN number becomes null."""
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
     if isinstance(value, Mapping):

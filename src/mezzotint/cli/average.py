@@ -20,7 +20,7 @@ class AverageFlags:
     out: Path
     """The folder to write the averages to."""
     length: tuple[float, ...] = ()
-    """Relative lengths: 0.1 is a standard deviation of a tenth of the training so far."""
+    """Relative lengths. 0.1 is a standard deviation of one tenth of the training so far."""
 
 
 def average(arguments: list[str]) -> Answer:

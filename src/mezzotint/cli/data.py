@@ -19,9 +19,9 @@ FOR_EXAMPLES = ("size", "mode", "range", "skip_bad", "condition", "labels_from",
 
 @dataclass(frozen=True)
 class DataFlags:
-    """Print how a data set is understood: splits, classes, images, and what is left out and why.
+    """Describe a data set: its splits, classes and images, and the files that are left out.
 
-    Nothing is trained. Nothing is prepared either, unless --examples asks for a grid.
+    Nothing is trained. Images are prepared only for --examples.
     """
 
     conditional: bool = True
@@ -36,7 +36,7 @@ class DataFlags:
     range: tuple[float, float] | None = None
     """The values of black and white, for arrays and 32-bit images."""
     condition: tuple[str, ...] = ()
-    """Columns of numbers, as for `train`."""
+    """Columns of numbers to condition on, as in `train`."""
     labels_from: str = ""
     """The column with the labels of the images."""
     image_condition: str = ""
@@ -55,7 +55,7 @@ def data(arguments: list[str]) -> Answer:
     if flags.examples:
         _draw(name, flags, flags.examples)
     elif any(getattr(flags, name) != getattr(DataFlags(), name) for name in FOR_EXAMPLES):
-        raise UserError("these options only affect `examples`: give a file to draw them to")
+        raise UserError("these options only affect `examples`: give `examples` a file for the grid")
     return Answer(found.as_json() | {"examples": flags.examples})
 
 

@@ -48,9 +48,11 @@ class EditFlags:
 
     how: SampleConfig
     out: Path
-    """The folder of the results; a strip of originals and results is beside it, as OUT.png."""
+    """The folder of the results. A strip of originals and results is written beside it, as
+    OUT.png."""
     labels: tuple[str, ...] = ()
-    """One class for all images, or one for each, by name or number; none is unconditional."""
+    """One class for all images, or one for each, by name or number; without it, no class is
+    used."""
     condition: tuple[str, ...] = ()
     """The other conditions as NAME=VALUE, for all images, or NAME=VALUE,VALUE,... for each."""
     fit: bool = False
@@ -60,7 +62,7 @@ class EditFlags:
     batch: int = 64
     """How many images to make at once."""
     precision: Precision = "auto"
-    """The precision of the network; auto is bf16 on hardware made for it, else float32."""
+    """The precision of the network; auto is bf16 on hardware that computes in it, else float32."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,14 @@ class VaryFlags(EditFlags):
     """Make variations of images."""
 
     strength: float = 0.5
-    """From 0 (the image is unchanged) to 1 (nothing of it is left)."""
+    """From 0 (the image does not change) to 1 (a new image)."""
     n: int = 1
     """Variations of each image."""
 
 
 @dataclass(frozen=True)
 class InpaintFlags(EditFlags):
-    """Fill in the part of images that is white in a mask."""
+    """Fill in the part of images where a mask is white."""
 
     mask: Path | None = None
     """An image of the model's size: white is filled in, black is kept, grey is blended."""
@@ -107,9 +109,9 @@ class InterpolateFlags(EditFlags):
     """Make a row of images from one to another, and an animation, OUT.webp."""
 
     n: int = 9
-    """How many images to make, including both ends."""
+    """How many images to make, both ends included."""
     corrections: int = 10
-    """The most corrections per step of the inversion."""
+    """The largest number of corrections per step of the inversion."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class InvertFlags(EditFlags):
     """Find the noise of images (OUT/noise.npy), and sample the images back from it."""
 
     corrections: int = 10
-    """The most corrections per step."""
+    """The largest number of corrections per step."""
 
 
 PLAIN = (InterpolateFlags, InvertFlags)  # kinds that are guided only with --guidance
@@ -140,14 +142,14 @@ def edit(arguments: list[str]) -> Answer:
     """Edit images with a run, a checkpoint, a diffusers folder or a shipped model."""
     shown = EditFlags(SampleConfig(), Path("KIND"))
     name, rest = subject(arguments, "a model", "mezzotint edit MODEL KIND", shown, OFTEN)
-    kind, rest = subject(rest, f"the kind of editing after {name}: {', '.join(KINDS)}")
+    kind, rest = subject(rest, f"the kind of edit after {name}: {', '.join(KINDS)}")
     if kind not in KINDS:
         hint = nearest(kind, list(KINDS)) or f": choose {', '.join(KINDS)}"
-        raise UserError(f"unknown kind of editing {kind!r}{hint}")
+        raise UserError(f"unknown kind of edit {kind!r}{hint}")
     flags_class, work = KINDS[kind]
     words = list(takewhile(lambda word: not word.startswith("--"), rest))
     pipe = loading.load(name, precision="float32")
-    # Guidance distorts inversion, and interpolation between two noises.
+    # Guidance distorts inversion, and also interpolation between two noises.
     how = replace(pipe.defaults, **UNGUIDED) if flags_class in PLAIN else pipe.defaults
     default = flags_class(settings(how, rest), Path(kind))
     own = [f"--{field}" for field in flags_class.__annotations__]
@@ -189,7 +191,7 @@ def _inverted(pipe: Pipeline, found: Edited, folder: Path) -> dict[str, Any]:
     peak = pipe.values.high - pipe.values.low
     psnr = 10 * log10(peak**2 / error) if error else inf
     back = f"with a PSNR of {psnr:.1f} dB" if error else "to the bit"
-    print(f"their noise: {place}; it gives the images back {back}")
+    print(f"their noise: {place}; sampling from it reproduces the images {back}")
     return {"noise": place, "psnr": psnr}
 
 
@@ -202,7 +204,7 @@ def _images_of(pipe: Pipeline) -> dict[str, Any]:
 
 
 def _shared(pipe: Pipeline, flags: EditFlags, follow: Follow) -> dict[str, Any]:
-    """The arguments that every method of the pipeline takes."""
+    """Return the arguments that all editing methods of the pipeline have in common."""
     labels = labels_of(flags.labels, pipe.classes)
     given = condition_of(flags.condition, pipe.every)
     condition = {name: value for name, (value, _) in given.items()} or None
@@ -228,7 +230,7 @@ def _vary(pipe: Pipeline, words: list[str], flags: VaryFlags, follow: Follow) ->
 
 def _inpaint(pipe: Pipeline, words: list[str], flags: InpaintFlags, follow: Follow) -> Edited:
     if flags.mask is None:
-        raise UserError("inpaint needs `mask`: give an image, white where it is to be filled in")
+        raise UserError("inpaint needs `mask`: give an image that is white where to fill in")
     given, drawn = _read(pipe, words, flags), read_images([flags.mask], pipe.size, fit=flags.fit)
     mask = drawn[0].float().mean(0) / 255
     shared = _shared(pipe, flags, follow)
@@ -265,7 +267,7 @@ def _interpolate(
     pipe: Pipeline, words: list[str], flags: InterpolateFlags, follow: Follow
 ) -> Edited:
     if len(words) != 2:
-        raise UserError(f"interpolate takes two images, not {len(words)}: give the two ends")
+        raise UserError(f"interpolate needs two images, not {len(words)}: give the two ends")
     a, b = _read(pipe, words, flags)
     shared = _shared(pipe, flags, follow)
     if isinstance(shared["labels"], list):

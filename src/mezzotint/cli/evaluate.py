@@ -40,21 +40,21 @@ class Measures:
     """The reference, and the networks and metrics to use."""
 
     against: str = ""
-    """What to measure against: a data set, images (folder, zip, parquet, .npy, .npz) or the file
-    of a reference; by default the training set of a run.
+    """The reference: a data set, images (folder, zip, parquet, .npy, .npz) or a saved reference; by
+    default the training set of a run.
     """
     against_split: str = "train"
     """The split of the reference."""
     against_range: tuple[float, float] | None = None
-    """The values of black and white of the reference, for arrays and 32-bit images."""
+    """The values of black and white in the reference, for arrays and 32-bit images."""
     size: SizeField = None
     """Scale and crop the images of a data set or files to this side in pixels, or to
     HEIGHTxWIDTH."""
     network: tuple[Network, ...] = ()
-    """Feature networks; by default the packaged network that suits the classes."""
+    """Feature networks; by default the network in the package that suits the classes."""
     metrics: tuple[Metric, ...] = tuple(METRICS)
-    """fd: Frechet distance, sfd: spatial, cs: classifier score, kd: kernel distance, prdc:
-    precision, recall, density, coverage."""
+    """fd: Frechet distance, sfd: spatial Frechet distance, cs: classifier score, kd: kernel
+    distance, prdc: precision, recall, density and coverage."""
 
     def preparation(self) -> Preparation:
         """Return the options for preparing the reference."""
@@ -75,11 +75,10 @@ class ModelFlags:
 
     how: SampleConfig
     out: Path
-    """The folder to append the figures to, in figures.jsonl, and to draw nearest.png in."""
+    """The folder for figures.jsonl, to which the figures are appended, and for nearest.png."""
     what: Measures = Measures()
     samples: str = "10k"
-    """How many samples: a number, 1k, 5k, 10k or 50k; figures are printed at each of these
-    counts."""
+    """How many samples: a number, 1k, 5k, 10k or 50k. Each of these counts has its figures."""
     seed: int = 0
     """The seed; sample i depends on the seed and i only."""
     batch: int = 64
@@ -89,7 +88,7 @@ class ModelFlags:
     weaker: Path | None = None
     """A weaker model that guides instead of the unconditional network (autoguidance)."""
     precision: Precision = "auto"
-    """The precision of the model; auto is bf16 on hardware made for it, else float32."""
+    """The precision of the model; auto is bf16 on hardware that computes in it, else float32."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +96,11 @@ class ImagesFlags:
     """Measure images against others: data sets, folders, zips, parquet or .npy, .npz arrays."""
 
     out: Path = Path("evaluation")
-    """The folder to append the figures to, in figures.jsonl, and to draw nearest.png in."""
+    """The folder for figures.jsonl, to which the figures are appended, and for nearest.png."""
     split: str = "train"
     """The split of the images to measure."""
     range: tuple[float, float] | None = None
-    """The values of black and white of the images to measure, for arrays and 32-bit images."""
+    """The values of black and white in the images to measure, for arrays and 32-bit images."""
     what: Measures = Measures()
 
 
@@ -153,7 +152,7 @@ def _model(name: str, rest: list[str]) -> Answer:
 def _images(name: str, rest: list[str]) -> Answer:
     flags = parse(ImagesFlags(), rest, f"mezzotint evaluate {name}")
     if not flags.what.against:
-        sought = "is not a model, or cannot be fetched: correct the name, or connect; "
+        sought = "is not a model, or cannot be fetched: correct the name, or check the connection; "
         raise UserError(
             f"{name} {sought}to measure the data set of that name, give the reference as `against`"
             if name.startswith("hub:")
@@ -176,7 +175,7 @@ def _images(name: str, rest: list[str]) -> Answer:
 
 
 def _finish(found: Found, out: Path) -> Answer:
-    """Print the paths of the figures and of the nearest images, from the first process only."""
+    """Print the paths of the figures and of the nearest images, in the first process only."""
     if not found.against:
         return Answer({})
     kept = f"kept: {out / 'figures.jsonl'}"

@@ -35,5 +35,5 @@ def export(arguments: list[str]) -> Answer:
     )
     card, publish = folder / "README.md", f"hf upload OWNER/NAME {folder}"
     print(f"{folder}: a model for {flags.format}, with a model card, {card}")
-    print(f"to publish it: {publish}")
+    print(f"to publish it, run: {publish}")
     return Answer({"folder": folder, "format": flags.format, "card": card, "publish": publish})

@@ -1,4 +1,4 @@
-"""The words after a verb, parsed into its flags; a mistake becomes a message of one line."""
+"""Parse the words after a verb into its flags; a mistake becomes a message of one line."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def subject(
 ) -> tuple[str, list[str]]:
     """Return the first word, which names the model, run or data, and the other words.
 
-    If the first word asks for help, the flags of ``default`` are shown; without ``default`` they
-    depend on what the verb is about.
+    If the first word asks for help, the flags of ``default`` are shown. Without ``default``, the
+    help says which word must come first, because the flags depend on it.
     """
     if arguments and arguments[0] in (*HELP, HELP_ALL):
         if default is not None:
@@ -44,10 +44,10 @@ def subject(
 
 
 def parse(default: T, arguments: list[str], program: str, first: Collection[str] = ()) -> T:
-    """Parse the flags for the fields of ``default``; nested fields become flags of their own.
+    """Parse flags for the fields of ``default``; nested fields have flags of their own.
 
-    ``--help`` shows the options of ``first``, or all if that is empty; ``--help-all`` shows all.
-    Raises UserError with a message of one line for a mistake.
+    ``--help`` shows the options in ``first``, or all if that is empty; ``--help-all`` shows all.
+    Raises UserError, with a message of one line, for a mistake.
     """
     if first and HELP_ALL not in arguments and set(HELP) & set(arguments):
         whole = printed(lambda: parse(default, [HELP_ALL], program))
@@ -56,7 +56,7 @@ def parse(default: T, arguments: list[str], program: str, first: Collection[str]
     arguments = ["--help" if word == HELP_ALL else word for word in arguments]
     said = io.StringIO()
     try:
-        help_to = getattr(sys.stdout, "stream", sys.stdout)  # which tyro may colour
+        help_to = getattr(sys.stdout, "stream", sys.stdout)  # tyro may colour it
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(help_to):
             flags, unknown = tyro.cli(
                 type(default),
@@ -74,8 +74,8 @@ def parse(default: T, arguments: list[str], program: str, first: Collection[str]
             if isinstance(cause, UserError):  # raised by a configuration
                 raise UserError(str(cause)) from None
             cause = cause.__context__
-        # tyro draws a box. The first paragraph under its title says what is wrong, the rest repeats
-        # the help.
+        # tyro draws a box. The first paragraph under its title is the error, the rest repeats the
+        # help.
         lines = [line.strip("│| ") for line in said.getvalue().splitlines()[1:]]
         words = takewhile(_is_text, dropwhile(lambda line: not _is_text(line), lines))
         raise UserError(f"{' '.join(words)}: see {program} {HELP_ALL}") from None
@@ -90,7 +90,7 @@ def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
     """Return the defaults for flags that may choose another sampler or spacing.
 
     Options that do not belong to the chosen sampler are reset, as `Pipeline.sample` does. This must
-    happen before the flags are parsed, because parsing refuses options that do not fit together.
+    happen before the flags are parsed, because parsing refuses contradictory options.
     """
     words = ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("sampler", "spacing"):
@@ -108,7 +108,7 @@ def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[
         number = word.removeprefix("-").isdigit()
         if number and word in classes and int(word) < len(classes) and classes[int(word)] != word:
             place = classes.index(word)
-            said = f"{word} is taken for the class of that name, which is number {place}"
+            said = f"{word} is taken as the name of class number {place}"
             warnings.warn(said, stacklevel=2)
         found.append(int(word) if number and word not in classes else word)
     return found[0] if len(found) == 1 else found or None

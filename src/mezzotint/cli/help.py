@@ -21,7 +21,7 @@ def printed(act: Callable[[], Any]) -> str:
 
 
 def short(whole: str, first: Collection[str], program: str) -> str:
-    """Return the help with only the options in ``first``, and a line that says how to see all.
+    """Return the help with only the options in ``first``, and a line on how to see the others.
 
     Args:
         whole: The help of all options, as tyro prints it.
@@ -41,7 +41,7 @@ def short(whole: str, first: Collection[str], program: str) -> str:
 
 
 def options(whole: str) -> list[str]:
-    """Return the options that a help of tyro's lists, in their order."""
+    """Return the options that a help text of tyro lists, in their order."""
     return list(dict.fromkeys(flag for lines in _entries(whole) for flag in _flags(lines)))
 
 
@@ -49,7 +49,7 @@ def _entries(whole: str) -> Iterator[list[str]]:
     """Yield the lines of each option, without the box around them."""
     entry: list[str] = []
     for line in whole.splitlines():
-        text = f" {line[1:]}".rstrip(" │")  # the frame is of lines or of spaces
+        text = f" {line[1:]}".rstrip(" │")  # the frame consists of lines or of spaces
         if re.match(r"  --?[a-z]", text):
             if entry:
                 yield entry
@@ -61,7 +61,7 @@ def _entries(whole: str) -> Iterator[list[str]]:
 
 
 def _is_open(entry: list[str]) -> bool:
-    """Whether the choices of an option continue in the next line."""
+    """Return whether the choices of an option continue in the next line."""
     return " ".join(entry).count("{") > " ".join(entry).count("}")
 
 

@@ -12,16 +12,20 @@ from mezzotint.errors import printable
 from mezzotint.processes import first
 from mezzotint.storage.progress import in_words
 
-SILENCE, LATER, LONG = 9.0, 60.0, 600.0  # seconds; after ten minutes without a terminal, a minute
+SILENCE, LATER, LONG = (
+    9.0,
+    60.0,
+    600.0,
+)  # seconds; without a terminal, a minute after the first ten minutes
 TICK = 0.5
 
 
 class Heard:
-    """A stream that notes when something was last written to it.
+    """A stream that records the time of the last write.
 
-    With ``plain``, control characters other than line feeds and tabs are escaped, because names of
-    files and classes may contain them. Progress bars need the stream without ``plain``, because
-    they move the cursor.
+    If ``plain`` is set, control characters other than line feeds and tabs are escaped, because
+    names of files and classes may contain them. Progress bars move the cursor, so they need a
+    stream that is not plain.
     """
 
     def __init__(self, stream: TextIO, patience: Patience, *, plain: bool) -> None:
@@ -43,14 +47,14 @@ def _text(line: str) -> str:
 
 
 class Patience:
-    """Prints what is under way when the streams have been silent for ten seconds.
+    """Prints the current work when the streams have been silent for ten seconds.
 
     A progress bar on a terminal is never silent, so nothing is printed beside it. The text is that
-    of the last bar, even if that bar is hidden. If there are several processes, only the first
+    of the last bar, even if it is hidden. If there are several processes, only the first one
     prints.
 
     Args:
-        verb: The text to print if there has been no bar yet.
+        verb: The text to print before the first bar.
     """
 
     def __init__(self, verb: str) -> None:

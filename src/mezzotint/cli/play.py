@@ -11,10 +11,10 @@ from mezzotint.ui import serving
 
 @dataclass(frozen=True)
 class PlayFlags:
-    """Sample and edit images on a page in a browser, served on this machine alone."""
+    """Sample and edit images on a page in a browser, which only this machine can open."""
 
     port: int = serving.PORT
-    """The port of the page on 127.0.0.1; 0 is any that is free."""
+    """The port of the page on 127.0.0.1; 0 is any free port."""
     share: bool = False
     """Publish the page at an address of gradio.live, through gradio's servers."""
 
@@ -25,5 +25,5 @@ def play(arguments: list[str]) -> None:
     if arguments and not arguments[0].startswith("-"):
         model, *rest = arguments
     flags = parse(PlayFlags(), rest, "mezzotint play [MODEL]")
-    UNDER_WAY["what"] = ""  # to wait for visitors is to be silent
+    UNDER_WAY["what"] = ""  # waiting for visitors needs no progress report
     serving.play(model, port=flags.port, share=flags.share)

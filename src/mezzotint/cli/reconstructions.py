@@ -28,24 +28,26 @@ class AutoencoderFlags:
     """
 
     out: Path
-    """The folder to append the figures to, in figures.jsonl, and to draw reconstructions.png in."""
+    """The folder for figures.jsonl, to which the figures are appended, and for
+    reconstructions.png."""
     against: str = ""
     """The images: a data set, a folder, zip, parquet, .npy or .npz."""
     against_split: str = "train"
     """The split of these images."""
     against_range: tuple[float, float] | None = None
-    """Their values of black and white, for arrays and 32-bit images."""
+    """The values of black and white, for arrays and 32-bit images."""
     size: SizeField = None
     """Scale and crop images to this side."""
     samples: int | None = None
     """How many images to measure; by default all."""
     network: tuple[Network, ...] = ()
-    """Feature networks; by default the packaged network that suits the classes."""
+    """Feature networks; by default the network in the package that suits the classes."""
     metrics: tuple[Distance, ...] = tuple(DISTANCES)
-    """Distances besides PSNR, SSIM and KL. fd: Frechet distance, sfd: spatial, kd: kernel
-    distance."""
+    """Distances besides PSNR, SSIM and KL. fd: Frechet distance, sfd: spatial Frechet distance, kd:
+    kernel distance."""
     precision: Precision = "auto"
-    """The precision of the autoencoder; auto is bf16 on hardware made for it, else float32."""
+    """The precision of the autoencoder; auto is bf16 on hardware that computes in it, else
+    float32."""
     tile: int = 0
     """Decode tiles of this many latents per side, to save memory; 0 decodes whole images."""
 

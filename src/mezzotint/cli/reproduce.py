@@ -34,7 +34,7 @@ def reproduce(arguments: list[str]) -> Answer:
         except Interrupted as stop:
             bar.stop()
             print(
-                f"mezzotint: stopped by {stop.name}, all saved: give the same command to go on",
+                f"mezzotint: stopped by {stop.name}, all saved: repeat the command to continue",
                 file=sys.stderr,
             )
             sys.exit(128 + stop.number)

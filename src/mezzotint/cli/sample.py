@@ -43,18 +43,19 @@ FRAMED = 16  # samples that an animation shows
 
 @dataclass(frozen=True)
 class SampleFlags:
-    """Make samples: PNG files, and a labelled grid beside them. The defaults are the run's own.
+    """Make samples: PNG files, and a labelled grid of them. The defaults are the run's own.
 
-    Given again with a larger -n, the same command adds the samples that are missing.
+    If the command is repeated with a larger -n, it adds the missing samples.
     """
 
     how: SampleConfig
     out: Path
-    """The folder of the samples; a grid of the first 256 is beside it, as OUT.png."""
+    """The folder of the samples. A grid of the first 256 is written beside it, as OUT.png."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
-    """How many samples to make; if it is not given, as many as --condition has values."""
+    """How many samples to make. Without it, there is one sample for each value of --condition."""
     labels: tuple[str, ...] = ()
-    """One class for all, or one for each, by name or number; by default all classes in turn."""
+    """One class for all samples, or one for each, by name or number; by default all classes in
+    turn."""
     condition: tuple[str, ...] = ()
     """The other conditions as NAME=VALUE, for all samples, or NAME=VALUE,VALUE,... for each, such
     as age=30 weight=50,60. Several labels of a sample are written tags=red+round."""
@@ -67,7 +68,7 @@ class SampleFlags:
     weaker: Path | None = None
     """A weaker model that guides instead of the unconditional network (autoguidance)."""
     precision: Precision = "auto"
-    """The precision of the network; auto is bf16 on hardware made for it, else float32."""
+    """The precision of the network; auto is bf16 on hardware that computes in it, else float32."""
     film: Path | None = None
     """Also write an animation of the first 16 samples from noise to image, as .webp or .gif."""
     tile: int = 0
@@ -94,7 +95,7 @@ def sample(arguments: list[str]) -> Answer:
         pipe = pipe.tiled(flags.tile)
     pipe = pipe.in_precision(flags.precision)
     if flags.nfe is None and (settings_found := tuned.in_use(pipe, folder)):
-        print(f"settings recommended by a sweep, unless a flag changes them: {settings_found}")
+        print(f"the defaults are the settings that a sweep recommended: {settings_found}")
     pipe = replace(pipe, defaults=flags.how.within(flags.nfe))
     labels = labels_of(flags.labels, pipe.classes)
     given = condition_of(flags.condition, pipe.every)
@@ -135,7 +136,7 @@ def sample(arguments: list[str]) -> Answer:
 
 
 def _report(pipe: Pipeline, flags: SampleFlags, n: int, images: Tensor) -> Answer:
-    """Print what was made, and return it."""
+    """Print the paths of the results, and return them."""
     colours = channel_statistics(nhwc(images))
     _colours("samples", colours)
     if pipe.colour:
@@ -152,7 +153,7 @@ def _report(pipe: Pipeline, flags: SampleFlags, n: int, images: Tensor) -> Answe
 
 
 def _count(flags: SampleFlags, given: dict[str, tuple[Any, int]], words: list[str]) -> int:
-    """Return how many samples to make: unless -n is given, as many as a condition has values."""
+    """Return the number of samples: -n, or else the number of values of a condition."""
     most = max([1, *(rows for _, rows in given.values())])
     asked = any(word.split("=")[0] in ("-n", "--n") for word in words)
     return flags.n if asked or most == 1 else most

@@ -23,12 +23,11 @@ from mezzotint.tuning.search import SIGNS
 class SweepFlags:
     """Measure a run's samples with every combination of some settings, and keep the best settings.
 
-    The best settings become the run's defaults. Combinations that were measured already are
-    skipped.
+    The best settings become the run's defaults. Combinations that were measured before are skipped.
     """
 
     guidance: tuple[float, ...] = ()
-    """Guidance scales; by default 1, 1.5 and 3, and 1 for a model without classes."""
+    """Guidance scales; by default 1, 1.5 and 3, or only 1 for a model without classes."""
     interval: tuple[str, ...] = ()
     """The interval in which to guide: none, or two values of sigma / alpha such as 0.2,5; by
     default that of the run's configuration."""
@@ -39,17 +38,18 @@ class SweepFlags:
     steps: tuple[int, ...] = ()
     """Numbers of steps, instead of budgets."""
     metric: Annotated[str, Choice(SIGNS)] = "fd"
-    """fd: Frechet distance, sfd: spatial, cs: classifier score, kd: kernel distance, accuracy."""
+    """fd: Frechet distance, sfd: spatial Frechet distance, cs: classifier score, kd: kernel
+    distance, accuracy."""
     network: Annotated[str, Choice(NETWORKS)] | None = None
-    """Feature network; by default the packaged network that suits the classes."""
+    """Feature network; by default the network in the package that suits the classes."""
     samples: str = "1000"
     """Samples for each cell: a number, 1k, 5k ..."""
     seed: int = 0
     """Sample i depends on the seed and i alone."""
     precision: Precision = "auto"
-    """The precision of the model; auto is bf16 on hardware made for it, else float32."""
+    """The precision of the model; auto is bf16 on hardware that computes in it, else float32."""
     minutes: float = 60
-    """A sweep that would take longer is refused."""
+    """The most minutes that a sweep may take; a longer one is refused."""
     yes: bool = False
     """Ignore --minutes."""
 
@@ -76,7 +76,7 @@ def sweep(arguments: list[str]) -> Answer:
         )
     print("\n".join(found.summary()))
     print(f"the table and its figures: {found.page}")
-    print(f"the best is the run's default from now on: {found.recommended}")
+    print(f"the best settings are now the run's defaults: {found.recommended}")
     return Answer(
         {
             "cells": found.rows(),

@@ -27,7 +27,7 @@ else:
     Distance = literal_type_from_choices(list(DISTANCES))
 
 AGAINST = {"data": "against", "split": "against_split", "range": "against_range"}
-"""The flags of what Python's functions call the data, its split and its range."""
+"""The flags for the arguments that Python's functions call data, split and range."""
 
 
 def preparation(split: str, size: Size | None, bounds: Bounds | None) -> Preparation:
@@ -36,7 +36,7 @@ def preparation(split: str, size: Size | None, bounds: Bounds | None) -> Prepara
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """Format figures as a table, grouped by feature network, each group under a heading line."""
+    """Format figures as a table, with a heading for each feature network."""
     rows = []
     for network, group in groupby(figures, lambda f: f.network):
         found = list(group)

@@ -36,7 +36,7 @@ OFTEN = (
 class TrainFlags:
     """Train a diffusion model or an autoencoder; durations are in images seen.
 
-    `mezzotint train --resume RUN` continues a run, whose settings are then the defaults.
+    `mezzotint train --resume RUN` continues a run; its settings are then the defaults.
     """
 
     experiment: Configuration
@@ -68,7 +68,7 @@ def train(arguments: list[str]) -> Answer:
 
 
 def trained(run: Path) -> Answer:
-    """Return the JSON answer of a training: the path of its model, and the last rows of its log."""
+    """Return the JSON answer of a training: the path of its model, and its last log rows."""
     rows = log.read(run / "log.jsonl")
     measured = [row for row in rows if "figure" in row]
     last = [row for row in rows if "figure" not in row][-1:]

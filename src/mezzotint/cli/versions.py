@@ -1,4 +1,4 @@
-"""The versions to include in a bug report."""
+"""The versions for a bug report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Durations that depend on each other: a shorter training needs a shorter warm-up and average."""
+"""Durations that depend on the length of a training, such as its warm-up."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def shortened(before: Configuration, after: T, given: Collection[str]) -> tuple[
     training keeps them, because a warm-up of 640,000 images suits a training of any length.
 
     Args:
-        before: A recipe, or a configuration of the caller's own.
+        before: A recipe, or any other configuration.
         after: The same, with some fields changed.
         given: The names of the fields that the caller chose, which stay unchanged.
 
     Returns:
-        The configuration, and a description of what was changed: "" if nothing was.
+        The configuration, and a description of the changes; "" if there are none.
     """
     images, were = after.train.images, before.train.images
     if images >= were:
@@ -40,8 +40,9 @@ def shortened(before: Configuration, after: T, given: Collection[str]) -> tuple[
         said += [f"the discriminator's start {begins:,}"] * bool(begins)
     if not said:
         return made, ""
+    said[0] = " is ".join(said[0].rsplit(" ", 1))
     words = " and ".join(filter(None, [", ".join(said[:-1]), said[-1]]))
-    return made, f"{images:,} images instead of {were:,}, so in proportion {words} images"
+    return made, f"{images:,} images instead of {were:,}, so {words} images"
 
 
 def scaled(train: TrainConfig, images: int) -> TrainConfig:

@@ -1,4 +1,4 @@
-"""The configuration of a run, and the network made of it."""
+"""The configuration of a run, and the network that it describes."""
 
 from __future__ import annotations
 
@@ -144,13 +144,13 @@ class Experiment(Settings):
             )
         if self.sample.guidance != 1:
             raise ValueError(
-                f"`guidance` is {self.sample.guidance:g}, and a few-step model is not guided when "
-                "it is sampled: give the guidance to distil as `scale`"
+                f"`guidance` is {self.sample.guidance:g}, but a few-step model is sampled without "
+                "guidance: give the guidance to distil as `scale`"
             )
         if not coefficients(self.noise.prediction, CLEAN)[1]:
             raise ValueError(
-                f"a teacher that predicts {self.noise.prediction} cannot be distilled, because it "
-                "need not return x where there is no noise: train it with another `prediction`"
+                f"a teacher that predicts {self.noise.prediction} cannot be distilled, because its "
+                "estimate at the clean level may differ from x: train it with another `prediction`"
             )
 
     def network(self, channels: int, classes: int, conditions: Sequence[Condition] = ()) -> Network:

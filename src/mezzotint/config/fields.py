@@ -16,12 +16,12 @@ from mezzotint.errors import UserError, nearest
 from mezzotint.networks.record import CustomConfig
 from mezzotint.strict import first_problem
 
-HIDDEN = {"recipe", "kind"}  # which say what a configuration is: nobody sets them
+HIDDEN = {"recipe", "kind"}  # these identify a configuration, and cannot be set
 T = TypeVar("T", bound=Configuration)
 
 
 def places(configuration: Any, above: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
-    """Return where each field of a configuration stands: ``{"batch": ("train", "batch"), ...}``."""
+    """Return the path of each field of a configuration: ``{"batch": ("train", "batch"), ...}``."""
     found: dict[str, tuple[str, ...]] = {}
     for field in fields(configuration):
         value, here = getattr(configuration, field.name), (*above, field.name)
@@ -35,7 +35,7 @@ def places(configuration: Any, above: tuple[str, ...] = ()) -> dict[str, tuple[s
 
 
 def values(configuration: Any) -> dict[str, Any]:
-    """Return what each field of a configuration is: ``{"batch": 128, ...}``."""
+    """Return the value of each field of a configuration: ``{"batch": 128, ...}``."""
     found = {}
     for name, (*sections, leaf) in places(configuration).items():
         section = configuration
@@ -49,8 +49,8 @@ def changed(configuration: T, new: Mapping[str, Any]) -> T:
     """Return a configuration with some of its fields changed.
 
     Args:
-        configuration: a recipe, or one of the caller's own.
-        new: the new values, by the names of the fields: ``{"batch": 32, "schedule": "cosine"}``.
+        configuration: A recipe, or any other configuration.
+        new: The new values, by field: ``{"batch": 32, "schedule": "cosine"}``.
 
     Raises:
         UserError: If there is no such field (similar names are suggested), or a value has a wrong
@@ -80,7 +80,7 @@ def changed(configuration: T, new: Mapping[str, Any]) -> T:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Convert a value to what JSON can hold; raise UserError if JSON has no such type."""
+    """Convert a value for JSON. Raises UserError if JSON has no such type."""
     if isinstance(value, PathLike):
         return str(value)
     if isinstance(value, np.generic):

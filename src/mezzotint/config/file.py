@@ -24,7 +24,7 @@ _ADAPTER: TypeAdapter[Configuration] = TypeAdapter(
 
 
 def to_json(experiment: Configuration) -> dict[str, Any]:
-    """The content of config.json."""
+    """Return the content of config.json."""
     return {"version": migrations.VERSION, **_ADAPTER.dump_python(experiment, mode="json")}
 
 
@@ -37,11 +37,11 @@ def from_json(content: dict[str, Any]) -> Configuration:
 
 
 def read(path: Path, home: Path | None = None) -> Configuration:
-    """Read a config.json of this version or an older one, strictly; its paths become absolute.
+    """Read a config.json of this or an older version, strictly; its paths become absolute.
 
     Args:
-        path: the file.
-        home: the run's folder, which its paths are relative to; None is the file's own.
+        path: The file.
+        home: The run's folder, to which the paths are relative; None is the folder of the file.
 
     Raises:
         Damaged: If mezzotint did not write the file, or a field is unknown or has a wrong type.
@@ -63,12 +63,17 @@ def read(path: Path, home: Path | None = None) -> Configuration:
         return located(from_json(migrations.migrate(content, version)), home or path.parent)
     except ValidationError as error:
         raise Damaged(f"{path}: {first_problem(error)}") from None
-    except (LookupError, TypeError, AttributeError, ValueError):  # of a step, on damaged content
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ):  # a migration may raise these on damaged content
         raise alien from None
 
 
 def differences(a: Configuration, b: Configuration) -> dict[str, tuple[Any, Any]]:
-    """The fields in which two experiments differ, by their dotted names."""
+    """Return the dotted names of the fields in which two experiments differ."""
 
     def flat(value: Any, name: str = "") -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -76,5 +81,7 @@ def differences(a: Configuration, b: Configuration) -> dict[str, tuple[Any, Any]
         return {k: v for key in value for k, v in flat(value[key], f"{name}.{key}").items()}
 
     left, right = flat(to_json(a)), flat(to_json(b))
-    both = {k: (left.get(k), right.get(k)) for k in left | right}  # of other kinds: other fields
+    both = {
+        k: (left.get(k), right.get(k)) for k in left | right
+    }  # of different kinds, so with different fields
     return {k: (was, now) for k, (was, now) in both.items() if was != now}

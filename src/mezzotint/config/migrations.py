@@ -1,9 +1,9 @@
 """Convert older versions of config.json to the current one, step by step.
 
-A change of config.json that an older mezzotint would misread raises VERSION by one and adds a
-conversion from the previous version to MIGRATIONS. A new field that has a default needs neither. No
-conversion is ever removed, so every released version stays readable; tests/stored holds a run of
-each.
+If a change of config.json would make an older mezzotint misread it, the change raises VERSION by
+one, and adds a conversion from the previous version to MIGRATIONS. A new field with a default needs
+neither. No conversion is ever removed, so every released version stays readable. tests/stored holds
+a run of each version.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 Content: TypeAlias = dict[str, Any]
 
 VERSION = 6
-"""The version that is written."""
+"""The version of the files that are written."""
 
 
 def _in_rgb(content: Content) -> Content:
-    """Convert 5 to 6: version 6 keeps the channels of images, where 5 converted them all to RGB."""
+    """Convert 5 to 6: version 6 keeps the channels of images, version 5 converted them to RGB."""
     return {**content, "data": {**content["data"], "mode": "rgb"}}
 
 
@@ -26,7 +26,7 @@ MIGRATIONS: dict[int, Callable[[Content], Content]] = {
     4: lambda content: content,  # 5 adds sample.sampler_options, and networks of the user's own
     5: _in_rgb,  # 6 adds objectives that distil a teacher, and the channels and the range of images
 }
-"""From each older version, the step to the next: the content, without its version, to another."""
+"""By older version, a function from its content to that of the next; both without version."""
 
 
 def readable() -> range:

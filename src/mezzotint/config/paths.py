@@ -1,8 +1,8 @@
-"""The paths in a configuration: of data, of an autoencoder, of the model to start from.
+"""The paths in a configuration: data, autoencoder, and the model to start from.
 
-In memory all paths are absolute. In config.json a path beside or inside the run is relative to the
-run's folder, so that both can be moved together. Other paths are absolute, so that the run can be
-evaluated from any folder.
+In memory all paths are absolute. In config.json, a path beside or inside the run is relative to the
+run's folder, so that both can be moved together. All other paths are absolute, so that the run can
+be evaluated from any folder.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from mezzotint.data.find import recognise
 from mezzotint.errors import UserError
 
 T = TypeVar("T", bound=Configuration)
-UP = ".."  # what a path relative to a run's folder begins with
+UP = ".."  # beginnings of a path that is relative to a run's folder
 
 
 def located(config: T, home: Path) -> T:
     """Return the configuration of a run in the folder ``home`` with absolute paths.
 
-    Versions before this one wrote paths as they were given, mostly relative to the working folder.
-    If a path does not exist, it is also searched beside each folder above the run. That is safe
+    Older versions stored paths as the user gave them, mostly relative to the working folder. So a
+    path that does not exist is also searched beside each folder above the run. That is safe,
     because training and measuring check the fingerprint of the data. Names are kept. A path that is
     not found is kept too, but made absolute if it is relative to the run.
     """
@@ -33,7 +33,7 @@ def located(config: T, home: Path) -> T:
 
 
 def stored(config: T, home: Path) -> T:
-    """Return the configuration with paths as config.json in the folder ``home`` stores them."""
+    """Return the configuration with the paths that config.json in the folder ``home`` stores."""
     return _mapped(config, lambda text: text, lambda text: _stored(text, home.resolve()))
 
 
@@ -65,7 +65,7 @@ def _is_path(model: str) -> bool:
 
 
 def _is_bare(model: str) -> bool:
-    """Return whether a text is a bare name, such as a shipped model's, and not an existing path."""
+    """Return whether a text is a bare name, such as that of a shipped model, and not a path."""
     return os.path.basename(model) == model and not os.path.exists(model)
 
 

@@ -11,7 +11,7 @@ from mezzotint.trainer.autoencoding import ReconstructionConfig
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import ObjectiveConfig
 
-IMAGENET100 = "hub:clane9/imagenet-100"  # short sides of 160 pixels: too few for more than 128
+IMAGENET100 = "hub:clane9/imagenet-100"  # short sides of 160 pixels suit sizes up to 128
 
 _ALL: list[Configuration] = [
     # The default: legible digits from the embedded data set, in minutes on two cores.
@@ -62,8 +62,8 @@ _ALL: list[Configuration] = [
         sample_every=50_000,
         save_every=25_000,
     ),
-    # CIFAR-10 for quality: 10 PFLOP, five hours on two cores, which may be interrupted.
-    # docs/results/recipe.md measures its choices.
+    # CIFAR-10 for quality: 10 PFLOP, five hours on two cores. docs/results/recipe.md measures its
+    # choices.
     Experiment(
         recipe="cifar10-cpu",
         data=DataConfig(data="cifar10"),
@@ -248,4 +248,4 @@ _ALL: list[Configuration] = [
 ]
 
 RECIPES: Registry[Configuration] = Registry("recipe", {each.recipe: each for each in _ALL})
-"""The recipes by name. One of your own is one more entry: docs/extending.md."""
+"""The recipes by name. You can add your own; see docs/extending.md."""

@@ -33,19 +33,19 @@ class SampleConfig:
     spacing: Annotated[str, Choice(SPACINGS, KNOTS, OPTIMISED)] = "trailing"
     """The levels that the steps visit; optimised measures the model once, and keeps the result."""
     knots: tuple[PositiveFloat, ...] = ()
-    """For the spacing knots: falling values of sigma / alpha that the levels pass through."""
+    """For the spacing knots: falling values of sigma / alpha, through which the levels pass."""
     guidance: NonNegativeFloat = 1.0
     """Guidance scale: 1 is plain conditional, 0 unconditional."""
     guidance_shape: Annotated[str, Choice(GUIDANCE_SHAPES)] = "constant"
-    """How the scale varies along the grid; with cfg++ the scale is its lambda, 0 to 1."""
+    """How the scale varies along the grid; with cfg++ the scale is the lambda of CFG++, 0 to 1."""
     interval: tuple[NonNegativeFloat, PositiveFloat] | None = None
     """Guide only where sigma / alpha is between these two."""
     rescale: float = Field(default=0.0, ge=0, le=1)
-    """How far to bring guided images back to the contrast of unguided ones, 0 to 1."""
+    """How far guided images return to the contrast of unguided ones, 0 to 1."""
     clipping: Annotated[str, Choice(CLIPPINGS)] = "static"
     """Clip the estimated image, after guidance: static to [-1, 1], dynamic to its quantiles."""
     eta: float | None = Field(default=None, ge=0, le=1)
-    """DDIM's noise: 0 is deterministic, 1 is as DDPM."""
+    """DDIM's noise: 0 is deterministic, 1 is DDPM."""
     variance: Annotated[str, Choice(VARIANCES, "learned")] | None = None
     """DDPM's variance."""
     order: int | None = Field(default=None, ge=1, le=3)
@@ -68,9 +68,7 @@ class SampleConfig:
                 )
             SAMPLERS[self.sampler].check(name)
         if bool(self.knots) != (self.spacing == KNOTS):
-            raise ValueError(
-                "`knots` and the spacing knots belong together: give both of them or neither"
-            )
+            raise ValueError("`knots` and the spacing knots belong together: give both or neither")
         if self.guidance_shape == "cfg++" and self.guidance > 1:
             raise ValueError(f"`guidance` is {self.guidance:g}: choose 0 to 1 with cfg++")
         if self.guidance_shape == "cfg++" and self.spacing == OPTIMISED:
@@ -80,7 +78,7 @@ class SampleConfig:
         churned = "churn" in SAMPLERS[self.sampler].options and self.churn != 0
         if self.guidance_shape == "cfg++" and churned:
             raise ValueError(
-                "cfg++ needs the exact levels of the grid, and churn changes them: choose `churn=0`"
+                "cfg++ needs the exact levels of the grid, but churn changes them: choose `churn=0`"
             )
         if self.interval and not self.interval[0] < self.interval[1]:
             raise ValueError(f"`interval` is {self.interval}: give the lower end first")
@@ -108,9 +106,9 @@ class SampleConfig:
         return self.guidance, self.guidance_shape, self.interval
 
     def within(self, calls: int | None) -> SampleConfig:
-        """Replace the steps by the most that a budget of denoiser calls allows.
+        """Set the steps to the largest number that a budget of denoiser calls allows.
 
-        None keeps the steps. Raises UserError if the budget is too small for the sampler.
+        If the budget is None, the steps stay. Raises UserError if it is too small for the sampler.
         """
         return self if calls is None else replace(self, steps=SAMPLERS[self.sampler].steps(calls))
 
@@ -126,7 +124,7 @@ UNGUIDED: dict[str, Any] = {
 
 
 def parsed(name: str, text: str, default: Any) -> Any:
-    """Parse an option's value from text into the type of its default: str, bool, int or float.
+    """Convert the text of an option to the type of its default: str, bool, int or float.
 
     Raises UserError for other text, and for numbers that are not finite.
     """
@@ -152,10 +150,10 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
     """Change some fields of the defaults; None keeps a field unchanged.
 
     ``nfe`` may replace ``steps``, and an option of the sampler that is not a field may be given by
-    its name. Options that only the old sampler or spacing takes are dropped, as by `freed`.
+    its name. Options that belong only to the old sampler or spacing are dropped; see `freed`.
 
     Raises:
-        UserError: If there is no such field or option, or a value is impossible.
+        UserError: If there is no such field or option, or a value is not possible.
     """
     changed = {name: value for name, value in changed.items() if value is not None}
     calls = changed.pop("nfe", None)
@@ -172,9 +170,9 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
 
 
 def freed(defaults: SampleConfig, sampler: str | None, spacing: str | None) -> SampleConfig:
-    """Return defaults in which the sampler or the spacing can be replaced; None keeps it.
+    """Prepare defaults for another sampler or spacing; None keeps the one in the defaults.
 
-    The options of the old sampler are dropped, and the knots of the old spacing.
+    The options of the replaced sampler are dropped, and so are the knots of a replaced spacing.
     """
     if sampler not in (None, defaults.sampler):
         none: dict[str, Any] = dict.fromkeys(OPTIONS)

@@ -26,7 +26,7 @@ PURE_NOISE = Level(0.0, 0.0, 1.0)
 
 
 class _SizeSpec(PrimitiveConstructorSpec[Any]):
-    """Tells tyro how to parse a size from a flag; see `sizes.sides`."""
+    """Tells tyro how to parse the flag of a size; see `sizes.sides`."""
 
     nargs = 1
     metavar = "{None}|SIDE|HEIGHTxWIDTH"
@@ -103,14 +103,14 @@ class DataConfig(ImagesConfig):
     conditional: bool = True  # type: ignore[misc]
     """Condition the network on the class, and on the conditions of the next options."""
     condition: tuple[str, ...] = ()  # type: ignore[misc]
-    """Columns of numbers to condition the network on, such as age,weight: of metadata.csv or .jsonl
-    beside the images, or of parquet files."""
+    """Columns of numbers to condition the network on, such as age,weight. They are in metadata.csv
+    or .jsonl beside the images, or in parquet files."""
     labels_from: str = ""  # type: ignore[misc]
-    """The column with the labels of the images, one or several for each."""
+    """The column with the labels of the images, one or several for each image."""
     image_condition: str = ""  # type: ignore[misc]
-    """The column that names another image for each image, to condition on."""
+    """The column that names another image for each image, as a condition."""
     non_leaking: float = Field(default=0.0, ge=0, le=1)
-    """Probability of each of EDM's augmentations, which the network gets as a condition."""
+    """Probability of each augmentation of EDM. They are also a condition of the network."""
 
 
 @strict
@@ -129,15 +129,15 @@ class CodecConfig:
     """Train in the latents of this autoencoder: a run, its checkpoint, a diffusers folder or
     hub:OWNER/NAME. Empty trains on pixels."""
     posterior: Literal["mean", "sample"] = "mean"
-    """The latents of an image to train on: their mean, or a new sample each time."""
+    """Train on the mean of an image's latents, or on a new sample of them each time."""
     scaling: Literal["measured", "own"] = "measured"
-    """Scale latents to zero mean and unit variance: as measured on this data, or by the numbers in
-    the autoencoder's own checkpoint or folder."""
+    """Scale latents to zero mean and unit variance, by the statistics of this data or by the
+    numbers in the autoencoder's own checkpoint or folder."""
 
 
 @strict
 class NoiseConfig:
-    """The noise axis, and what the network predicts on it."""
+    """The noise axis, and the prediction type of the network."""
 
     schedule: Annotated[str, Choice(SCHEDULES)] = "linear"
     """The growth of the noise along the schedule."""
@@ -146,13 +146,13 @@ class NoiseConfig:
     zero_terminal_snr: bool = False
     """Rescale the schedule so that its last row is pure noise."""
     shift: PositiveFloat = 1.0
-    """Shift the noise for a resolution that is this many times the schedule's own."""
+    """Shift the noise for a resolution that is this many times that of the schedule."""
     timesteps: PositiveInt = 1000
     """T, the length of the schedule."""
     prediction: Annotated[str, Choice(PREDICTIONS)] = "eps"
-    """What the network is trained to output."""
+    """The prediction type, which is what the network outputs."""
     learn_variance: bool = False
-    """The network predicts the variance of DDPM's steps too (Nichol and Dhariwal 2021)."""
+    """The network also predicts the variance of DDPM's steps (Nichol and Dhariwal 2021)."""
 
     def __post_init__(self) -> None:
         takers = [name for name, make in SCHEDULES.items() if _takes_s(make)]
@@ -161,8 +161,8 @@ class NoiseConfig:
         if self.zero_terminal_snr and not determinant(self.prediction, PURE_NOISE):
             able = [name for name in PREDICTIONS if determinant(name, PURE_NOISE)]
             raise ValueError(
-                f"{self.prediction} cannot be learned with `zero_terminal_snr`, whose last row is "
-                f"pure noise: choose the `prediction` {', '.join(able[:-1])} or {able[-1]}"
+                f"{self.prediction} cannot be learned with `zero_terminal_snr`, because the last "
+                f"row is pure noise: choose the `prediction` {', '.join(able[:-1])} or {able[-1]}"
             )
         if self.learn_variance and self.timesteps < 2:
             raise ValueError(
@@ -170,7 +170,7 @@ class NoiseConfig:
             )
 
     def build(self) -> Schedule:
-        """Make the schedule. Raises UserError if it has another length than ``timesteps``."""
+        """Make the schedule. Raises UserError if its length is not ``timesteps``."""
         options = {} if self.s is None else {"s": self.s}
         schedule = SCHEDULES[self.schedule](self.timesteps, **options)
         if len(schedule) != self.timesteps:

@@ -15,8 +15,8 @@ from mezzotint.errors import UserError
 from mezzotint.storage.parse import parsed
 
 _TABLES = (".csv", ".tsv", ".txt")
-_WIDE = 100  # columns of a table that are looked at
-_MANY = 20  # more tables in one folder are captions or boxes, one for each image
+_WIDE = 100  # most columns of a table that are read
+_MANY = 20  # if a folder has more tables, they are captions or boxes, one for each image
 
 
 def dataset_json(
@@ -24,13 +24,13 @@ def dataset_json(
 ) -> tuple[list[int], tuple[str, ...]] | None:
     """Return the labels and classes in ``dataset.json``, the file that EDM and StyleGAN write.
 
-    Its ``labels`` is a list of [file, label], or null. The folders in it are not classes.
+    Its ``labels`` is a list of [file, label], or null. The folders that it names are not classes.
 
     Returns:
         A label for each file and the names of the classes, or None if there is no such file.
 
     Raises:
-        Unlabelled: If it does not give every image one integer from 0.
+        Unlabelled: If it does not give every image one label, an integer from 0.
     """
     for folder in reversed(chain):
         for name in folder.others:
@@ -51,7 +51,7 @@ def _edm_labels(
     try:
         given = {root / str(file): label for file, label in labels}
     except (TypeError, ValueError):
-        raise Unlabelled(f"{what}: its labels are no list of [file, label]: repair it") from None
+        raise Unlabelled(f"{what}: its labels are not a list of [file, label]: repair it") from None
     missing = [file for file in files if file not in given]
     if missing:
         raise Unlabelled(
@@ -88,9 +88,9 @@ def table(
 ) -> list[int] | None:
     """Return the labels from a table next to the images, as indices into ``classes``.
 
-    A .csv, .tsv or .txt file is such a table if one column has the name of every image, with or
-    without its suffix, and if in exactly one other column every one of those rows begins with the
-    name of a class.
+    A .csv, .tsv or .txt file is such a table if one column has the names of all images, with or
+    without suffix, and if exactly one other column begins with the name of a class in each of these
+    rows.
     """
     number = {name: k for k, name in enumerate(classes)}
     for folder in reversed(chain):

@@ -12,7 +12,7 @@ from mezzotint.devices import forked
 from mezzotint.errors import Registry, UserError
 
 TOLD = 9
-"""How many numbers `non_leaking` gives for each image."""
+"""The number of values in the condition that `non_leaking` returns for each image."""
 
 
 def flip(images: Tensor, mask: Tensor) -> Tensor:
@@ -43,8 +43,8 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
 
     Args:
         images: (B, C, H, W), floating, in [-1, 1].
-        u: (B, 16), uniform in [0, 1): all the randomness. Columns 0, 14 and 15 are ignored, so
-            `flip`, which does not become a condition, can use one of them.
+        u: (B, 16), uniform in [0, 1): the source of all randomness. Columns 0, 14 and 15 are
+            ignored, so `flip`, which does not become a condition, can use one of them.
         probability: in [0, 1].
 
     Returns:
@@ -52,10 +52,13 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
 
     Source: Karras et al., arXiv 2206.00364, appendix F.2.
     """
-    # u: 1 x-flip; 2, 3 y-flip; 4, 5 scaling; 6, 7 rotation; 8-10 anisotropy; 11-13 translation:
-    # of each but the first, whether it is applied, then its numbers.
+    # Columns of u: 1 x-flip; 2, 3 y-flip; 4, 5 scaling; 6, 7 rotation; 8-10 anisotropy; 11-13
+    # translation. For all but the first, one column decides whether it is applied, the next are its
+    # numbers.
     coin, angle = (u < 0.5).to(u.dtype), math.pi * (2 * u - 1)
-    normal = torch.special.ndtri(u.clamp(2**-25, 1 - 2**-24))  # 0 would be minus infinity
+    normal = torch.special.ndtri(
+        u.clamp(2**-25, 1 - 2**-24)
+    )  # the logarithm of 0 is minus infinity
     applied = u < probability
 
     def gated(gate: int, value: Tensor) -> Tensor:
@@ -71,14 +74,15 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
     images = flip(images, a0 > 0)
     images = torch.where((a1 > 0)[:, None, None, None], images.flip(-2), images)
 
-    # Where each pixel of the result was, in pixels from the centre: the table's last four, undone
-    # in reverse. Not F.affine_grid: its matrix product may be of low precision on a GPU.
+    # The place that each pixel of the result comes from, in pixels from the centre: the last four
+    # operations of the table are undone in reverse order. F.affine_grid is not used, because its
+    # matrix product may have low precision on a GPU.
     a2, a3, a4, a5, a6, a7 = (a[:, None, None] for a in (a2, a3, a4, a5, a6, a7))
     height, width = images.shape[-2:]
     x = torch.arange(width, device=u.device) - (width - 1) / 2 - width / 8 * a6
     y = torch.arange(height, device=u.device)[:, None] - (height - 1) / 2 - height / 8 * a7
     along, across = _turned(x, y, -a4)
-    # exp, because a power's last bit may depend on where in its batch a number stands
+    # exp, because the last bit of a power may depend on an element's place in the batch
     stretch, enlarge = (0.2 * math.log(2) * a5).exp(), (0.2 * math.log(2) * a2).exp()
     x, y = _turned(along / stretch, across * stretch, a4 + a3)
     places = torch.stack([x * 2 / width, y * 2 / height], -1) / enlarge[..., None]
@@ -104,9 +108,9 @@ AUGMENTATIONS: Registry[Callable[[Any, tuple[int, int]], Any]] = Registry(
         "cutmix": lambda k, _: k.RandomCutMixV2(use_correct_lambda=True),
     },
 )
-"""Augmentations by name: each makes a module of `kornia.augmentation` and the images' (H, W)."""
+"""Augmentations by name: functions of `kornia.augmentation` and the images' (H, W)."""
 OF_COLOURS = ("colour", "randaugment")
-"""Those that need RGB."""
+"""The augmentations that need RGB."""
 
 
 def kornia_augmentation(
@@ -114,13 +118,14 @@ def kornia_augmentation(
 ) -> Callable[[Tensor, int], Tensor]:
     """Return kornia's augmentations, applied in order; they do not become a condition.
 
-    `crop` scales a part, half to all of the area, to the whole; `colour` changes brightness,
-    contrast and saturation by up to 0.2 and the hue by 0.05; `randaugment` applies 2 operations,
-    the same for the batch, at magnitude 10 of 30 (arXiv 1909.13719); `cutmix` puts a rectangle of
-    another image of the batch into each (arXiv 1905.04899).
+    `crop` cuts out a part, half to all of the area, and scales it to the size of the whole.
+    `colour` changes brightness, contrast and saturation by up to 0.2 and the hue by up to 0.05.
+    `randaugment` applies 2 operations, the same for the batch, at magnitude 10 of 30 (arXiv
+    1909.13719). `cutmix` puts a rectangle of another image of the batch into each image (arXiv
+    1905.04899).
 
     Args:
-        names: which, in order.
+        names: The names of the augmentations, in order.
         size: (H, W) of the images.
 
     Returns:
@@ -136,7 +141,9 @@ def kornia_augmentation(
     try:
         import kornia.augmentation
     except ImportError:
-        raise UserError("augmentation needs kornia: run pip install 'mezzotint[augment]'") from None
+        raise UserError(
+            "augmentation needs the package kornia: run pip install 'mezzotint[augment]'"
+        ) from None
     steps = [AUGMENTATIONS[name](kornia.augmentation, size) for name in names]
 
     def augment(images: Tensor, seed: int) -> Tensor:

@@ -32,16 +32,16 @@ from mezzotint.storage.progress import progress
 
 Decoded = tuple[Item, Pixels | UnreadableImage]
 
-_CHUNK = 32  # images to a task: a task costs as much as decoding a small image
-_HELD = 1 << 30  # bytes of decoded images that wait for their turn, in all tasks together
+_CHUNK = 32  # images in a task, because starting a task costs as much as decoding a small image
+_HELD = 1 << 30  # limit on the bytes of decoded images that wait, in all tasks together
 
 
 def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wanted: Wanted) -> str:
     """Decode a source into an empty folder, and return the fingerprint.
 
-    The fingerprint is the SHA-256 of pixels, shape, labels and class names. For values that are not
-    8-bit it also covers their type and range. If no mode is requested and grey and RGB images are
-    mixed, all become RGB.
+    The fingerprint is the SHA-256 of pixels, shape, labels and class names, and of type and range
+    if the values are not 8-bit. If grey and RGB images are mixed and no mode is requested, all
+    become RGB.
 
     Raises:
         UserError: If images cannot be read (the message names them all) and `skip_bad` is not set;
@@ -66,7 +66,7 @@ def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wante
 
 @dataclass(frozen=True)
 class _Task:
-    """The source to decode, and the format to decode it to; ``stated`` are the source's values."""
+    """A source to decode, and the format to decode it to; ``stated`` are its stated values."""
 
     source: Source
     size: Size | None
@@ -95,7 +95,7 @@ class _Task:
             return self.stated
         if self.wanted.range and dtype != np.float32:
             raise UserError(
-                f"the images of {self.source.name} are {dtype}, whose range is known: leave out "
+                f"the images of {self.source.name} are {dtype}, so their range is known: leave out "
                 "`range`"
             )
         bounds = self.wanted.range if dtype == np.float32 else OF_16_BITS
@@ -127,7 +127,7 @@ class _Task:
 
 def _built(task: _Task, skip_bad: bool, folder: Path, notes: tuple[str, ...]) -> str:
     source = task.source
-    items = source.items()  # may download, and show so, before the bar below starts
+    items = source.items()  # may download with a bar of its own, so it comes before the next bar
     writer = _Writer(folder / "images.npy", source.count)
     labels: list[int] = []
     bad: list[tuple[Item, UnreadableImage]] = []
@@ -138,7 +138,7 @@ def _built(task: _Task, skip_bad: bool, folder: Path, notes: tuple[str, ...]) ->
                 bad.append((item, pixels))
             else:
                 if not labels:
-                    task.values(pixels.dtype)  # refuses a range at the first image
+                    task.values(pixels.dtype)  # refuses a superfluous range at the first image
                 writer.add(item.name, pixels)
                 labels.append(item.label)
             bar.advance(line)
@@ -167,7 +167,7 @@ def _built(task: _Task, skip_bad: bool, folder: Path, notes: tuple[str, ...]) ->
 
 
 def _checked(source: Source, items: Iterator[Item]) -> Iterator[Item]:
-    """Yield the items. Raises UserError if their number or a label contradicts the source."""
+    """Yield the items; raise UserError if their number or a label contradicts the source."""
     what = f"the source {source.name}"
     count, labels = 0, range(len(source.classes)) if source.classes else (UNLABELLED,)
     for item in items:
@@ -211,15 +211,15 @@ def _check(
     if lost:
         names = shown([source.classes[label] for label in sorted(lost) if source.classes], 5)
         raise UserError(
-            f"no image is left{' of ' + names if names else ''} after skipping {len(bad)} "
-            "that cannot be read: repair or replace them"
+            f"{len(bad)} images cannot be read, and without them no "
+            f"image{' of ' + names if names else ''} is left: repair or replace them"
         )
 
 
 def _decoded(items: Iterable[Item], task: _Task) -> Iterator[Decoded]:
-    """Yield the images in order, decoded by one thread for each processor.
+    """Decode items with one thread for each processor, and yield the images in order.
 
-    Only a few chunks are in memory at a time; the larger the images, the shorter the chunks.
+    Only a few chunks are in memory at a time. Chunks of large images have fewer items.
     """
     stream, length = iter(items), _CHUNK if task.size else 1
     workers = os.cpu_count() or 1
@@ -258,7 +258,7 @@ def _bytes(pixels: Pixels | UnreadableImage) -> int:
 
 
 class _Mixed(UserError):
-    """Says that images differ in channels or type; ``plain`` if all can become 8-bit RGB."""
+    """Images differ in channels or type; ``plain`` says whether all can become 8-bit RGB."""
 
     def __init__(self, first: str, kind: str, name: str, other: str) -> None:
         which = f"{first} is {kind}, {name} is {other}"
@@ -304,7 +304,7 @@ class _Writer:
 
     def close(self) -> tuple[list[int], Any]:
         """Flush the file, and return the shape and the SHA-256 of the pixels written."""
-        if self.kept < self.count:  # the header states the number of rows: write it anew
+        if self.kept < self.count:  # the header states the number of rows, so it is rewritten
             longer = self.array
             self.path.unlink()
             self.array = self._open(self.kept, longer.shape[1:], longer.dtype)

@@ -42,7 +42,7 @@ class Column:
 
     Attributes:
         name: The condition's name.
-        digest: Changes whenever the values may have changed.
+        digest: A text that changes whenever the values may have changed.
         make: Returns the condition and its array, with one row for each image; see `Prepared`.
     """
 
@@ -64,7 +64,7 @@ def numbers(name: str, values: Array) -> Column:
     if not np.isfinite(values).all():
         row = int(np.argmin(np.isfinite(values).all(1)))
         raise UserError(
-            f"{name!r} of image {row} is not finite: give a number, or leave the image out"
+            f"{name!r} of image {row} is not finite: give a finite number, or leave out the image"
         )
     values = values.astype(np.float64)
     return Column(name, _digest(values), lambda _: (NumbersCondition.of(name, values), values))
@@ -96,7 +96,7 @@ def images(name: str, digest: str, decoders: Sequence[Decode]) -> Column:
 def of_arrays(condition: Any, count: int) -> tuple[Column, ...]:
     """Make columns from arrays or tensors; see `prepare`.
 
-    Raises UserError for an ambiguous array, or if the number of rows differs.
+    Raises UserError for an ambiguous array, or a wrong number of rows.
     """
     if condition is None:
         return ()
@@ -116,7 +116,7 @@ def write(
         sized: Whether the images were scaled, so that their original sizes must be read.
 
     Raises:
-        UserError: If images were left out, or a condition does not fit its image.
+        UserError: If unreadable images were left out, or a condition does not fit its image.
     """
     meta = json.loads((folder / "meta.json").read_text())
     count, height, width, _ = meta["shape"]
@@ -197,7 +197,7 @@ def _of_array(name: str, value: Any, count: int) -> Column:
 def _fitted(
     name: str, pixels: Array, shape: tuple[int, int], item: str, before: tuple[int, int]
 ) -> Array:
-    """Scale and crop a condition's image as the image beside it was."""
+    """Scale and crop the image of a condition in the same way as the image beside it."""
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
     height, width = pixels.shape[:2]
     for large, small in ((before, (height, width)), ((height, width), before)):
@@ -208,7 +208,7 @@ def _fitted(
             sides = [s // factor if large == before else s * factor for s in shape]
             return fit(pixels, (sides[0], sides[1]))
     raise UserError(
-        f"{name!r} of {item} is of {width}x{height} and the image of {before[1]}x{before[0]} "
+        f"{name!r} of {item} has {width}x{height} pixels and the image {before[1]}x{before[0]} "
         "(width x height): both sides must be the same multiple of the other's"
     )
 

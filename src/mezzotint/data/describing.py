@@ -1,4 +1,4 @@
-"""Describe how mezzotint reads a path, or the name of a data set, without training on it."""
+"""Describe how mezzotint reads a path or the name of a data set."""
 
 import io
 import json
@@ -22,7 +22,7 @@ from mezzotint.data.tree import LeftOut
 from mezzotint.errors import UserError, counted, printable
 
 SEEN = 1_000
-"""How many images of a split are looked at for their sizes and modes."""
+"""How many images of a split are inspected for their sizes and modes."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,13 @@ class SplitDescription:
 
     Attributes:
         name: `train`, `validation` or `test`.
-        images: how many.
-        classes: how many images each class has, by its name, in the order of the labels.
-        sizes: how many of the inspected images have each size (width, height), most frequent first.
-        modes: how many of them have each of Pillow's modes: RGB, L (grey), P (palette), RGBA ...
+        images: the number of images.
+        classes: the number of images of each class by name, in the order of the labels.
+        sizes: the number of inspected images of each size (width, height), most frequent first.
+        modes: the number of inspected images of each mode of Pillow: RGB, L (grey), P (palette),
+            RGBA ...
         unreadable: the names of images that cannot be read, and why.
-        seen: how many images were inspected, evenly spread over the split.
+        seen: the number of inspected images, which are evenly spread over the split.
         problem: why the split is refused; empty if it is accepted.
     """
 
@@ -53,7 +54,7 @@ class SplitDescription:
         """Return the description for a person."""
         if self.problem:
             return [f"{self.name}: refused: {self.problem}"]
-        seen = f" (of {self.seen:,} looked at)" if self.seen < self.images else ""
+        seen = f" (of {self.seen:,} inspected)" if self.seen < self.images else ""
         sizes = [f"{w}x{h}: {count:,}" for (w, h), count in self.sizes.items()]
         modes = [f"{mode}: {count:,}" for mode, count in self.modes.items()]
         found = [f"{self.name}: {counted(self.images, 'image')}"]
@@ -77,11 +78,11 @@ class Description:
 
     Attributes:
         data: its name or absolute path.
-        kind: what kind of data it is, as `SOURCES` calls it.
+        kind: the kind of data, a name in `SOURCES`.
         layout: the layout that was recognised.
         splits: its splits.
-        left_out: which files are left out, and why.
-        warnings: the decisions that may differ from what the user meant.
+        left_out: the files that are left out, and the reasons.
+        warnings: the decisions that may not be what the user meant.
     """
 
     data: str
@@ -109,14 +110,14 @@ class Description:
 
 
 def describe(data: str | os.PathLike[str], *, conditional: bool = True) -> Description:
-    """Describe a data set: its splits, classes and images, and which files are left out and why.
+    """Describe a data set: its splits, classes and images, and the files that are left out.
 
     Nothing is prepared. If the images are files, only their first bytes are read. `docs/folders.md`
-    says how folders are read.
+    explains how folders are read.
 
     Args:
-        data: A name, `hub:OWNER/NAME` or a path, as `prepare` takes them.
-        conditional: Whether labels are wanted, as `prepare` takes it.
+        data: A name, `hub:OWNER/NAME` or a path, as in `prepare`.
+        conditional: Whether labels are required, as in `prepare`.
 
     Returns:
         The description. ``print`` shows it; `as_json` returns it for a program.
@@ -180,7 +181,7 @@ def _described(split: str, source: Source | UserError) -> SplitDescription:
 
 
 def _looked_at(item: Item) -> tuple[tuple[int, int], str]:
-    """Return the size (width, height) and mode of an image, decoding it only if necessary."""
+    """Return the size (width, height) and mode of an image; decode it only if necessary."""
     if item.file is not None:
         try:
             with warnings.catch_warnings():
@@ -191,7 +192,9 @@ def _looked_at(item: Item) -> tuple[tuple[int, int], str]:
                     return image.size, image.mode
         except UnreadableImage:
             raise
-        except Exception:  # whatever Pillow stumbles upon: the decoder names it, or knows better
+        except (
+            Exception
+        ):  # Pillow raises many types of errors; the decoder then names the file or reads it
             pass
     height, width = item.decode(Wanted()).shape[:2]
     return (width, height), ""

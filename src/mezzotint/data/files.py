@@ -29,14 +29,14 @@ def source_of(
 
     Args:
         tree: The files.
-        split: Its name.
+        split: The name of the split.
         conditional: Whether labels are required, so that faults of labels are refused.
         key: Returns the cache's key for the images.
         opened: Called before the first image is read; returns the function that reads one.
         archive: Whether the tree comes from an archive.
 
     Raises:
-        UserError: As `layout.understand` and `Layout.contents`.
+        UserError: In the cases of `layout.understand` and `Layout.contents`.
     """
     layout = understand(tree, archive)
     found = layout.contents(split, conditional)

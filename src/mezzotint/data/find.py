@@ -1,4 +1,4 @@
-"""Find the data source that the user's `data` argument means."""
+"""Find the data source for the `data` argument of a user."""
 
 import difflib
 import os
@@ -13,22 +13,22 @@ from mezzotint.errors import UserError
 
 
 def find_source(data: str, split: str = "train") -> Source:
-    """The source that `data` means.
+    """Return the source for `data`.
 
     Args:
         data: `glyphs`, `cifar10`, `hub:OWNER/NAME` (a data set of parquet files on the Hugging Face
-            Hub, fetched into its own cache), `array:FINGERPRINT` (images that `prepare` was given
-            in memory), or a path: the official CIFAR-10 archive (.tar.gz), extracted or not, or a
-            folder that contains it, the idx files of MNIST, a zip or a tar, a parquet file, a
-            folder of parquet files or a clone of a repository of the hub that has one, a .npy or
-            .npz file of images, or a folder of images (see `data.layout`); or anything that an
-            added entry of `SOURCES` takes. Write `./cifar10` for a folder that has the name of a
-            data set.
-        split: `train`, `test`, `validation` ...; which exist depends on the source.
+            Hub, fetched into its own cache), `array:FINGERPRINT` (images that `prepare` got in
+            memory), or a path. A path may be the official CIFAR-10 archive (.tar.gz), extracted or
+            not, or a folder that contains it; the idx files of MNIST; a zip or a tar; a parquet
+            file, a folder of parquet files, or a clone of a repository on the hub that holds one; a
+            .npy or .npz file of images; or a folder of images (see `data.layout`). Entries that are
+            added to `SOURCES` take further forms. Write `./cifar10` for a folder that has the name
+            of a data set.
+        split: `train`, `test`, `validation` ...; the source decides which of them exist.
 
     Raises:
-        UserError: If there is nothing of that name or no such split, or if the source is visibly
-            damaged or cannot be fetched.
+        UserError: If no data or no split has that name, or if the source is visibly damaged or
+            cannot be fetched.
     """
     place, kind = recognise(data)
     return opened(place, kind, split)
@@ -37,17 +37,17 @@ def find_source(data: str, split: str = "train") -> Source:
 def opened(place: str, kind: Kind, split: str, conditional: bool = True) -> Source:
     """Open the source that `recognise` found; faults of labels are refused if `conditional`.
 
-    Raises as `find_source`.
+    Raises UserError in the cases of `find_source`.
     """
     open_as = kind.open if conditional or kind.plain is None else kind.plain
     return open_as(place if kind.takes is None else str(Path(place).resolve()), split)
 
 
 def recognise(data: str) -> tuple[str, Kind]:
-    """Return a name or absolute path that finds `data` from any folder, and the kind of `data`.
+    """Return the kind of `data`, and its name or absolute path, which is valid in any folder.
 
     Raises:
-        UserError: If there is nothing of that name.
+        UserError: If no data has that name.
     """
     for kind in SOURCES.values():
         if kind.takes is None and _is_name(data, kind.written):
@@ -65,7 +65,7 @@ def recognise(data: str) -> tuple[str, Kind]:
 def jpegs(data: str, split: str) -> int:
     """Count the images of a split whose first bytes are those of a JPEG file.
 
-    Raises as `find_source`, and UserError if a file cannot be read.
+    Raises UserError in the cases of `find_source`, and if a file cannot be read.
     """
     place, kind = recognise(data)
     source = opened(place, kind, split, conditional=False)
@@ -84,7 +84,7 @@ def _begins_as_jpeg(file: Callable[[], Path | bytes]) -> bool:
 
 
 def _is_name(data: str, written: str) -> bool:
-    """Return whether `data` equals a kind's word, or has its prefix before a colon."""
+    """Return whether `data` is the word of a kind, or begins with the kind's prefix and a colon."""
     word, colon, _ = written.partition(":")
     return data.startswith(word + colon) if colon else data == word
 

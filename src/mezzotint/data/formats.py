@@ -1,8 +1,8 @@
 """Recognise image files by their suffix or by their first bytes.
 
-A file with the suffix of an image counts as one; if it does not decode, the error names it. A file
-without such a suffix counts if its first bytes are those of an image. Formats that Pillow cannot
-read count too, so that an error can name the file and the remedy.
+A file with the suffix of an image counts as an image; if it cannot be decoded, the error names it.
+Any other file counts if its first bytes are those of an image. Formats that Pillow cannot read
+count too, so that an error can name the file and the remedy.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 
 HEAD = 32
-"""How many of a file's first bytes `is_image` looks at."""
+"""How many bytes of a file `is_image` reads."""
 
 SUFFIXES = frozenset(
     (
@@ -23,10 +23,11 @@ PILLOW = (
     *("PNG", "JPEG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "AVIF", "PPM", "JPEG2000"),
     *("TGA", "QOI", "PCX", "SGI", "PSD", "DDS", "ICO"),
 )
-"""The formats that Pillow may take a file for: no others, such as EPS, whose reader is a program
-that the file drives."""
+"""The formats that Pillow may use. Others are excluded, such as EPS: an EPS file is a program that
+its reader runs.
+"""
 JPEG = b"\xff\xd8\xff"
-"""How a JPEG file begins."""
+"""The first bytes of a JPEG file."""
 _BEGINNINGS = (
     *(b"\x89PNG\r\n\x1a\n", JPEG, b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0"),
     *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51", b"qoif"),
@@ -36,7 +37,7 @@ _OTHERS = re.compile(
 )
 
 _HEIC = "HEIC: convert it to PNG or JPEG first"
-_SVG = "SVG, which has no pixels: draw it as PNG first"
+_SVG = "SVG, which has no pixels: render it to PNG first"
 _JXL = "JPEG XL: convert it to PNG first"
 _RAW = "a camera's raw file: develop it to PNG or TIFF first"
 _FOREIGN_SUFFIXES = {
@@ -76,9 +77,9 @@ def is_image(name: PurePath, head: Callable[[], bytes | None]) -> bool:
 
     Args:
         name: The file's name.
-        head: Returns its first `HEAD` bytes; it is called if the suffix is not an image's. If it
-            returns None (the file cannot be read), a file without a suffix counts as an image, so
-            that an error names it.
+        head: Returns the first `HEAD` bytes; it is called if the suffix is not that of an image. If
+            it returns None because the file cannot be read, a file without a suffix counts as an
+            image, so that an error names it.
     """
     suffix = name.suffix.lower()
     if suffix in SUFFIXES or suffix in _FOREIGN_SUFFIXES or suffix in _RAW_SUFFIXES:
@@ -91,7 +92,7 @@ def is_image(name: PurePath, head: Callable[[], bytes | None]) -> bool:
 
 
 def raw(name: str) -> str:
-    """Return the advice for a camera's raw file, or "": Pillow would read its thumbnail instead."""
+    """Return the advice for a camera's raw file, or "". Pillow would read only its thumbnail."""
     return _RAW if PurePath(name).suffix.lower() in _RAW_SUFFIXES else ""
 
 
@@ -104,13 +105,13 @@ def foreign(name: str, head: bytes) -> str:
 
 
 def advice(names: list[PurePath]) -> str:
-    """Describe the files of a folder without images, and what to do."""
+    """Describe the files of a folder without images, and advise what to do."""
     for name in names:
         low = name.name.lower()
         if "cifar-100-python" in name.parts:
             return "it holds CIFAR-100's own files: give hub:uoft-cs/cifar100"
         if low.endswith(_INSIDE):
-            return f"it holds {name}: give the path of that"
+            return f"it holds {name}: give that path"
         if found := _CONTAINERS.get(PurePath(low).suffix):
             return f"it holds {found}"
         if low.startswith(("data_batch_", "train-images-idx3", "t10k-images-idx3")):

@@ -40,15 +40,15 @@ from mezzotint.data.values import OF_16_BITS, Array, Bounds, Values
 from mezzotint.errors import UserError
 
 POLICY = 1
-"""The number of the policy above: raise it with every change of pixels, and caches are rebuilt."""
+"""The version of these steps. Raise it whenever pixels change, and caches are rebuilt."""
 
 Pixels: TypeAlias = npt.NDArray[Any]
 """One image (H, W, C), or many (N, H, W, C), of uint8, uint16 or float32."""
 Mode = Literal["keep", "rgb", "grey", "rgba"]
-"""The channels that are wanted: the images' own, or 8-bit RGB, grey or RGB with opacity."""
+"""The requested channels: the images' own, or 8-bit RGB, grey or RGB with opacity."""
 CHANNELS = {"rgb": 3, "grey": 1, "rgba": 4}
 PAGES = 1_000
-"""The most pages of a TIFF that are taken for channels."""
+"""The largest number of pages of a TIFF that can be channels."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Wanted:
 
 RGB = Wanted("rgb")
 
-_PIXELS = InFlight(1 << 27)  # of all images that are decoded at a time: some 2 GB
+_PIXELS = InFlight(1 << 27)  # limit for all images that are decoded at a time, about 2 GB
 
 
 def read_image(
@@ -99,7 +99,7 @@ def read_image(
         raise UnreadableImage(foreign(name, source[:HEAD]) or "not an image") from None
     except Image.DecompressionBombError:
         raise UnreadableImage("too many pixels") from None
-    except Exception as error:  # Pillow's decoders raise whatever their parsers stumble upon
+    except Exception as error:  # Pillow's decoders raise many types of errors
         if may_pass(error):
             raise passing(name or "an image", error) from None
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -115,7 +115,7 @@ def stated_pixels(path: Path) -> int:
     except Image.DecompressionBombError as error:
         found = re.search(r"\d+", str(error))
         return int(found[0]) if found else 0
-    except Exception as error:  # Pillow's parsers raise whatever they stumble upon
+    except Exception as error:  # Pillow's parsers raise many types of errors
         if may_pass(error):
             raise passing(path.name, error) from None
         return 0
@@ -124,7 +124,7 @@ def stated_pixels(path: Path) -> int:
 def _decoded(source: bytes, wanted: Wanted) -> Pixels:
     try:
         return _opened(source, wanted)
-    except (ValueError, zlib.error):  # Pillow stops at text that is larger than it cares for
+    except (ValueError, zlib.error):  # Pillow refuses long text
         plain = without_text(source)
         if plain is None:
             raise
@@ -151,12 +151,12 @@ def _pixels(image: Image.Image, pages: range, wanted: Wanted) -> Pixels:
 
 
 def _grey_pages(image: Image.Image) -> range:
-    """Return the pages of a TIFF if they are channels: several, grey, of equal size and type."""
+    """Return the pages of a TIFF if they are channels: several grey pages of one size and type."""
     count = getattr(image, "n_frames", 1)
     if image.format != "TIFF" or count < 2:
         return range(0)
     if count > PAGES:
-        raise UnreadableImage(f"{count:,} pages, and at most {PAGES:,} are channels")
+        raise UnreadableImage(f"{count:,} pages, but at most {PAGES:,} can be channels")
     seen = set()
     for page in range(count):
         image.seek(page)
@@ -175,7 +175,7 @@ def _one(image: Image.Image, wanted: Wanted) -> Pixels:
     if _is_16_bit(image):
         return converted(_from_grey16(image), wanted.mode, Values("uint16", *OF_16_BITS))
     if image.has_transparency_data:
-        if image.mode == "La":  # Pillow leads from premultiplied grey to nowhere but LA
+        if image.mode == "La":  # Pillow converts premultiplied grey only to LA
             image = image.convert("LA")
         rgba = image.convert("RGBA")
         if wanted.mode == "rgba":
@@ -195,7 +195,7 @@ def _is_16_bit(image: Image.Image) -> bool:
 
 def _from_grey16(image: Image.Image) -> Pixels:
     values = np.asarray(image).astype(np.uint16)
-    clear = image.info.get("transparency")  # PNG may name one grey value that is transparent
+    clear = image.info.get("transparency")  # PNG may declare one grey value transparent
     if clear is not None:
         values[values == clear] = 65535
     return values[..., None]
@@ -228,10 +228,10 @@ def converted(pixels: Pixels, mode: Mode | None, values: Values | None = None) -
 
 
 def fit(pixels: Pixels, size: Size | None, *, alpha: bool = False) -> Pixels:
-    """Scale an image (H, W, C) to a size (bicubic, antialiased) and crop it around the centre.
+    """Scale an image (H, W, C) to cover a size (bicubic, antialiased) and crop its centre.
 
-    The image is unchanged if the size is None or its own. With ``alpha``, the last channel is
-    opacity, and the colours are weighted by it.
+    If the size is None or the image's own, the image is unchanged. With ``alpha``, the last channel
+    is opacity, and the colours are weighted by it.
     """
     if size is None or pixels.shape[:2] == height_and_width(size):
         return pixels
@@ -245,7 +245,7 @@ def _fitted_channel(channel: Array, size: Size) -> Array:
     if channel.dtype == np.uint8:
         return np.array(_fitted(Image.fromarray(np.ascontiguousarray(channel)), size))
     scaled = np.array(_fitted(Image.fromarray(channel.astype(np.float32)), size))
-    scaled = scaled.clip(channel.min(), channel.max())  # bicubic weights overshoot
+    scaled = scaled.clip(channel.min(), channel.max())  # bicubic interpolation overshoots
     return (scaled if channel.dtype == np.float32 else np.rint(scaled)).astype(channel.dtype)
 
 

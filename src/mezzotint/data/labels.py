@@ -1,4 +1,4 @@
-"""Labels that come as one array of numbers."""
+"""Checks and names of labels."""
 
 import sys
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from mezzotint.data.naming import natural, nfc, shown
 from mezzotint.data.source import Unlabelled
 from mezzotint.errors import UserError
 
-_CLASSES = 100_000  # more than any data set has: larger labels are seeds or times
-_ALONE = 100  # so many images of one label each are images with captions
+_CLASSES = 100_000  # more classes than any data set has; larger labels are seeds or times
+_ALONE = 100  # if so many images have a label each, the labels are captions
 
-CAPTIONS = "they are not classes; leave them out, or group them"
+CAPTIONS = "such labels are captions, not classes; leave them out, or group them"
 
 
 def named(what: str, labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
@@ -23,7 +23,7 @@ def named(what: str, labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], t
     The names are in natural order, in NFC. Raises UserError if every image has its own label.
     """
     if labels.dtype.kind == "U" and _highest(labels) > sys.maxunicode:
-        raise UserError(f"{what} has invalid Unicode characters: save it again")
+        raise UserError(f"{what} has characters that are not valid Unicode: save it again")
     texts = [nfc(_text(x)) for x in labels.tolist()]
     names = tuple(sorted(set(texts), key=natural))
     if not are_classes(len(names), len(texts)):
@@ -53,7 +53,7 @@ def are_names(dtype: np.dtype[Any]) -> bool:
 
 
 def reordered(then: Sequence[str], now: Sequence[str]) -> str:
-    """Return a warning if the numbers of the classes have changed, else "".
+    """Return a warning if the order of the classes has changed, else "".
 
     Older versions sorted class folders as text (1, 10, 2); a model trained then keeps that order.
     """
@@ -61,17 +61,15 @@ def reordered(then: Sequence[str], now: Sequence[str]) -> str:
     if before == after or sorted(before) != sorted(after):
         return ""
     return (
-        f"its classes were numbered in the order {shown(before, 5)}, and those of the data are now "
-        f"in the order {shown(after, 5)}"
+        f"the run has the classes in the order {shown(before, 5)}, but the data now has the order "
+        f"{shown(after, 5)}"
     )
 
 
 def check_labels(what: str, dtype: np.dtype[Any], shape: tuple[int, ...], count: int) -> None:
     """Raise UserError unless labels are one integer, name or boolean for each of `count` images."""
     if dtype.kind not in "iuUSb":
-        raise UserError(
-            f"{what} is {dtype}, not integers: give each image's class as a number from 0"
-        )
+        raise UserError(f"{what} is {dtype}: give the class of each image as an integer from 0")
     if shape != (count,):
         raise UserError(
             f"{what} has the shape {shape} beside {count} images: give one label for each"

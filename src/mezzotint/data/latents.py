@@ -28,7 +28,7 @@ from mezzotint.storage.progress import progress
 Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 PART = 256  # images encoded at once
-VERSION = 1  # raised with every change of what an entry is, and caches are rebuilt
+VERSION = 1  # raised with every change of the format, and caches are rebuilt
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class PreparedLatents:
         moments: float16 (N, copies, parts, C, h, w), memory-mapped. The first copy is of the image,
             the second of its mirror image. The first part is the mean of the latents, the second
             their standard deviation.
-        mean, std: (C,), of the latents of each channel, over all images and copies.
+        mean, std: the mean and standard deviation (C,) of each channel, over all images and copies.
     """
 
     moments: npt.NDArray[np.float16]
@@ -64,7 +64,8 @@ class PreparedLatents:
 class LatentMoments:
     """Running mean and standard deviation (C,) of each channel of latents, float64.
 
-    For z = mean + std * noise they are ``E mean`` and ``sqrt(E (mean^2 + std^2) - (E mean)^2)``.
+    For ``z = mean + std * noise`` they are ``E mean`` and ``sqrt(E (mean^2 + std^2) - (E
+    mean)^2)``.
     """
 
     def __init__(self) -> None:
@@ -89,8 +90,8 @@ class LatentMoments:
 def channel_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and standard deviation (C,) of each channel of one batch of latents.
 
-    The formula is that of `LatentMoments`, with the unbiased variance of ``mean``. Type and device
-    are those of the moments (B, C, h, w).
+    The formula is that of `LatentMoments`, with the unbiased variance of ``mean``. The results have
+    the type and device of the moments (B, C, h, w).
     """
     return mean.mean((0, 2, 3)), (mean.var((0, 2, 3)) + (std**2).mean((0, 2, 3))).sqrt()
 
@@ -105,9 +106,9 @@ def prepare_latents(
         moments: a function from images uint8 (B, 3, H, W) to the mean and standard deviation of
             their raw latents.
         made_by: a digest of the autoencoder's weights, which identifies it.
-        flip: whether mirror images are encoded too, because mirrored latents are not the latents of
-            a mirror image.
-        deviations: whether the standard deviations are kept, to sample from the posterior.
+        flip: whether mirror images are encoded too. They are necessary, because mirrored latents
+            are not the latents of a mirror image.
+        deviations: whether the standard deviations are kept, for samples of the posterior.
 
     Raises:
         UserError: If latents are not finite in float16, or the disk is full.

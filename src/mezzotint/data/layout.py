@@ -1,4 +1,4 @@
-"""The rules by which the files of a folder become splits, classes and images.
+"""The rules that turn the files of a folder into splits, classes and images.
 
 The same rules hold for folders, zips and tars.
 
@@ -19,8 +19,8 @@ The same rules hold for folders, zips and tars.
    itself.
 4. **Classes** are the folders of a split that hold images at any depth, in natural order (1, 2,
    10), with their names in NFC. ``Labels.json`` may give other names. Images without class folders
-   have no classes, unless ``dataset.json`` (EDM's format) gives their labels, or a table beside a
-   held-out split gives each of its images a class of the training split.
+   have no classes, unless ``dataset.json`` (EDM's format) has their labels, or a table beside a
+   held-out split has a class of the training split for each of its images.
 5. Images beside class folders, and class folders without any file, are **refused**. Without labels
    (`conditional=False`), all images at any depth are taken instead.
 """
@@ -64,13 +64,13 @@ class Contents:
 
 @dataclass(eq=False)
 class Layout:
-    """The splits, classes and images that a tree of files stands for.
+    """The splits, classes and images in a tree of files.
 
     Attributes:
         tree: the files.
         chain: the folders from the root to the one that holds the splits or classes.
         splits: the folders of each split, by their own names in lower case; empty without splits.
-        warnings: decisions that may differ from what the user meant.
+        warnings: decisions that may not be what the user meant.
     """
 
     tree: Tree
@@ -84,7 +84,7 @@ class Layout:
         return [f.name for split in self.splits.values() for f in split.values()] or ["train"]
 
     def left_out(self, contents: Contents, split: str) -> tuple[LeftOut, ...]:
-        """Return the files that are left out of a split and of the whole, grouped by reason."""
+        """Return the files left out of a split and of the whole data set, grouped by reason."""
         others = [name for folder in self.tree.root.walk() for name in folder.others]
         read = set(contents.files)
         for name, folders in self.splits.items():
@@ -126,7 +126,7 @@ class Layout:
         names = " and ".join(folder.name for folder in folders.values())
         raise UserError(
             f"{self.tree.place} has the folders {names}, each of which may be the split {split!r}: "
-            "keep one of them, or give the path of one"
+            "keep one of them, or give its path"
         )
 
     def _labelled(self, chain: list[Folder], split: str) -> Contents:
@@ -159,7 +159,7 @@ class Layout:
         )
 
     def _flat(self, chain: list[Folder], split: str, files: Names) -> Contents:
-        """Return images without class folders; they have labels if a table gives them."""
+        """Return images without class folders; their labels may come from a table."""
         if split != "train" and len(self.splits.get("train", {})) == 1:
             train = [*self.chain, *self._split("train")]
             while inner := wrapped(train[-1]):
@@ -202,7 +202,7 @@ def understand(tree: Tree, archive: bool = False) -> Layout:
 
 
 def _images(folder: Folder) -> Folder:
-    """Return a class folder's ``images`` if ``masks`` or the like lie beside it, else itself."""
+    """Return a class folder, or its ``images`` if ``masks`` or the like lie beside that folder."""
     inner = wrapped(folder)
     return inner if inner and len(folder.filled) > 1 else folder
 

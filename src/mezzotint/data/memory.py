@@ -20,8 +20,8 @@ from mezzotint.errors import UserError
 
 Layout = Literal["NHW", "NHWC", "NCHW"]
 
-_CHANNELS = (1, 3, 4)  # what an axis of channels is recognised by
-_BLOCK = 1 << 24  # values looked at at a time
+_CHANNELS = (1, 3, 4)  # lengths of an axis that is taken for the channels
+_BLOCK = 1 << 24  # values that are checked at a time
 
 
 def memory(
@@ -61,14 +61,14 @@ def _array(name: str, value: Any) -> Array:
         try:
             array: Array = (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
             return array
-        except (TypeError, RuntimeError) as error:  # sparse, quantised, without memory
+        except (TypeError, RuntimeError) as error:  # such as sparse or quantised tensors
             reason = " ".join(str(error).split())
             raise UserError(
                 f"{name} cannot be converted to an array ({reason}): give a dense tensor"
             ) from None
     if isinstance(value, np.ma.MaskedArray):
         raise UserError(
-            f"{name} is a masked array: fill the masked values, or leave those images out"
+            f"{name} is a masked array: fill the masked values, or leave out those images"
         )
     if isinstance(value, np.ndarray):
         return value
@@ -78,17 +78,17 @@ def _array(name: str, value: Any) -> Array:
 
 
 def _nhwc(images: Array, layout: Layout | None) -> Array:
-    """A view of the images as (N, H, W, C)."""
+    """Return a view of the images as (N, H, W, C)."""
     what = f"`data` has the shape {images.shape}"
     if layout is not None and layout not in get_args(Layout):
-        raise UserError(f"`layout` is {layout!r}: say {', '.join(get_args(Layout))}")
+        raise UserError(f"`layout` is {layout!r}: choose {', '.join(get_args(Layout))}")
     if images.ndim not in (3, 4):
         raise UserError(f"{what}: give (N, H, W), (N, H, W, C) or (N, C, H, W)")
     if 0 in images.shape:
-        raise UserError(f"{what}, which holds no images: give at least one")
+        raise UserError(f"{what}, so it holds no images: give at least one")
     layout = layout or _plain_layout(images.shape)
     if len(layout) != images.ndim:
-        raise UserError(f"{what}, `layout` is {layout!r}: give as many axes")
+        raise UserError(f"{what}, but `layout` is {layout!r}: give these axes")
     if layout == "NHW":
         images = images[..., None]
     elif layout == "NCHW":
@@ -164,7 +164,7 @@ def _labels(
 
 
 def _numbered(labels: Array, names: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
-    """Convert labels that are names to indices into the names of the classes."""
+    """Convert labels that are names to the numbers of classes."""
     found, own = named("`labels`", labels)
     if foreign := [name for name in own if name not in names]:
         raise UserError(
@@ -179,7 +179,7 @@ def _names(classes: Sequence[str], least: int) -> tuple[str, ...]:
     if not several or not all(isinstance(name, str) for name in names):
         raise UserError(f"`classes` is {classes!r}: give a sequence of names")
     if len(set(names)) < len(names):
-        raise UserError(f"`classes` {shown(names, 5)} are not all different: rename some")
+        raise UserError(f"`classes` {shown(names, 5)} has a name twice: rename one")
     if least > len(names):
         raise UserError(
             f"`labels` has the label {least - 1} and `classes` only {len(names)} names "

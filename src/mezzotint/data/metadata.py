@@ -9,7 +9,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT = {b"iTXt", b"tEXt", b"zTXt", b"iCCP"}
 _XMP = b"XML:com.adobe.xmp\0"
 _ORIENTATION = re.compile(rb"""tiff:Orientation(?:="|='|>)([1-8])\D""")
-_MOST = 1 << 26  # bytes of text that are looked through for the orientation
+_MOST = 1 << 26  # bytes of text that are searched for the orientation
 
 
 def without_text(content: bytes) -> bytes | None:
@@ -47,7 +47,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _text(data: bytes) -> bytes:
-    """Return the XMP text of an iTXt chunk, or as much of it as can be read."""
+    """Return the XMP text of an iTXt chunk, as far as it can be read."""
     compressed = data[len(_XMP) : len(_XMP) + 1] == b"\1"
     *_, text = data[len(_XMP) + 2 :].split(b"\0", 2)
     if not compressed:

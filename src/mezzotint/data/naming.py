@@ -1,4 +1,4 @@
-"""The meaning of the names of files and folders: splits, litter, and the order of classes."""
+"""Recognise splits and litter by the names of files and folders, and sort names."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ WORDS = {
     "validation": ("validation", "val", "valid", "dev", "eval"),
     "test": ("test", "testing"),
 }
-"""The splits, and the words by which a folder or a file is known as one, in any case."""
+"""The splits, and the words that stand for them in names, in upper or lower case."""
 
 _SPLIT = {word: split for split, words in WORDS.items() for word in words}
 _WORD = "|".join(sorted(_SPLIT, key=len, reverse=True))
@@ -33,11 +33,14 @@ _LITTER = {
     *("lost+found", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"),
     *("__pycache__", "picasa.ini", "zbthumbnail.info", "thevolumesettingsfolder"),
 }
-_STREAMS = (":zone.identifier", ":encryptable")  # what Windows hangs on files, seen from elsewhere
+_STREAMS = (
+    ":zone.identifier",
+    ":encryptable",
+)  # streams that Windows adds to files, as other systems show them
 
 
 def nfc(text: str) -> str:
-    """Return a name in Unicode's NFC, because macOS stores accents apart from their letters."""
+    """Return a name in Unicode's NFC, because macOS stores letters and accents separately."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -47,7 +50,7 @@ def plain(text: str) -> str:
 
 
 def natural(text: str) -> tuple[list[str | tuple[int, str]], str]:
-    """Return the key that sorts numbers in names by their value: 1, 2, 10."""
+    """Return a key that sorts names with numbers by value: 1, 2, 10."""
     key: list[str | tuple[int, str]] = []
     for i, part in enumerate(re.split(r"([0-9]+)", nfc(text))):
         digits = part.lstrip("0")
@@ -56,7 +59,7 @@ def natural(text: str) -> tuple[list[str | tuple[int, str]], str]:
 
 
 def shown(names: Sequence[str], most: int = 3) -> str:
-    """Return the first few names, and how many more there are."""
+    """Return the first few names, and the number of the others."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
@@ -67,7 +70,7 @@ def canonical(split: str) -> str:
 
 
 def is_litter(name: str) -> bool:
-    """Return whether an operating system or a storage device left this file or folder behind."""
+    """Return whether a file or folder was left behind by a system or a storage device."""
     low = plain(name)
     return low.startswith(".") or low in _LITTER or low.endswith(_STREAMS)
 
@@ -75,12 +78,12 @@ def is_litter(name: str) -> bool:
 def split_folders(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
     """Find the splits among folders in the same place, by their names.
 
-    A name is one of the words of `WORDS`, which ``set``, ``data``, ``images`` or a year may follow,
+    A name is one of the words in `WORDS`. ``set``, ``data``, ``images`` or a year may follow it,
     and then the number of a part (``train.X1``). A prefix (``seg_train``) is allowed if another
-    split has the same one (``seg_test``).
+    split has the same prefix (``seg_test``).
 
     Returns:
-        For each such name: the split, the name without its part in lower case, and the part.
+        For each such name: the split, the name in lower case without its part, and the part.
     """
     found = {name: match for name in names if (match := _SPLIT_NAME.fullmatch(plain(name)))}
     splits: dict[str | None, set[str]] = {}

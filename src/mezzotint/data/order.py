@@ -1,4 +1,4 @@
-"""The order in which training sees the rows: a function of the seed and the sample number only."""
+"""The order of rows in training, which depends only on the seed and the sample number."""
 
 from functools import lru_cache
 
@@ -9,17 +9,17 @@ Rows = npt.NDArray[np.int64]
 
 
 def rows(seed: int, start: int, count: int, n: int) -> Rows:
-    """The data rows of training samples number `start` to `start + count - 1`.
+    """Return the data rows of the training samples `start` to `start + count - 1`.
 
     Epoch e consists of the samples e*n to (e+1)*n - 1. They are a permutation of the n rows drawn
     from (seed, e). So a batch may contain samples of two epochs, the rows do not depend on the
     batch size, and a resumed run continues exactly where it stopped.
 
     Args:
-        seed: not negative.
-        start: number of the first sample since training began, not negative.
-        count: how many samples.
-        n: rows in the data set, at least 1.
+        seed: the seed, 0 or more.
+        start: the number of the first sample, counted from 0 at the start of the training.
+        count: the number of samples.
+        n: the number of rows in the data set, at least 1.
 
     Returns:
         int64 (count,), each in 0 .. n-1.
@@ -33,7 +33,9 @@ def rows(seed: int, start: int, count: int, n: int) -> Rows:
     return np.concatenate([np.empty(0, np.int64), *parts])
 
 
-@lru_cache(maxsize=2)  # a batch straddles two epochs; one of a large data set takes megabytes
+@lru_cache(
+    maxsize=2
+)  # two, because a batch may span two epochs; each takes megabytes if the data set is large
 def _permutation(seed: int, epoch: int, n: int) -> Rows:
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch))))
     return generator.permutation(n)

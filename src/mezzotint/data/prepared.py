@@ -1,4 +1,4 @@
-"""The prepared array: images decoded once into memory-mapped files, which training indexes."""
+"""The prepared array: images that were decoded once into memory-mapped files."""
 
 import hashlib
 import json
@@ -30,20 +30,20 @@ class Prepared:
 
     Attributes:
         images: (N, H, W, C), memory-mapped: uint8, uint16 or float32, as `values` says.
-        labels: int64 (N,), the class of each image, or -1 throughout where `classes` is empty.
+        labels: int64 (N,), the class of each image; all are -1 if `classes` is empty.
         classes: the names of the classes.
-        fingerprint: SHA-256 of pixels, shape, labels and class names, and of `values` unless they
-            are 8-bit. It does not depend on where the images are stored.
+        fingerprint: the SHA-256 of pixels, shape, labels and class names, and of `values` unless
+            they are 8-bit. It does not depend on the place where the images are stored.
         folder: the entry of the cache.
-        skipped: how many images were left out because they could not be read.
+        skipped: the number of images that were left out because they could not be read.
         source: the name or path of the data: `prepare(data.source, size=data.size,
             split=data.split, skip_bad=data.skip_bad, conditional=data.conditional, mode=data.mode,
             range=data.range)` returns the same data set. It is "" for a part of a data set.
         whole: for a part of a data set, the source of the whole.
         values: the type and range of `images`.
-        notes: what was converted, a line each.
-        condition: what the network is conditioned on besides the class, by name, each with N rows:
-            numbers float64 (N, D), labels uint8 (N, K) of 0 and 1, images uint8 (N, h, w, c).
+        notes: a line for each conversion.
+        condition: the conditions besides the class, by name, each with N rows: numbers float64 (N,
+            D), labels uint8 (N, K) of 0 and 1, images uint8 (N, h, w, c).
         conditions: the kinds of these conditions, with their measured statistics.
         asked: the columns from which the conditions were made.
     """
@@ -93,10 +93,9 @@ class Prepared:
         return first + "\n  " + "; ".join([second, *others, *skipped, *self.notes])
 
     def some(self, count: int) -> "Prepared":
-        """Return up to ``count`` of the images, drawn at random with a fixed seed.
+        """Return up to ``count`` images, drawn at random with a fixed seed.
 
-        The first ``count`` images, or every k-th, may be of few classes, because data is often
-        ordered by class.
+        Data is often ordered by class, so the first images, or every k-th, may have few classes.
         """
         if count >= len(self):
             return self
@@ -137,7 +136,7 @@ def load(entry: Path) -> Prepared | None:
 def sum_of(meta: dict[str, Any], labels: Labels) -> str:
     """Return the SHA-256 of everything in an entry of the cache except the pixels."""
     facts = [meta[name] for name in ("shape", "classes", "fingerprint", "skipped", "notes")]
-    more = ("values", "conditions", "rows")  # of 8-bit images without conditions there are none
+    more = ("values", "conditions", "rows")  # 8-bit images without conditions have none of them
     facts += [meta[name] for name in more if name in meta]
     digest = hashlib.sha256(json.dumps([*facts, meta["pixels"]]).encode())
     digest.update(labels.astype("<i8").tobytes())
@@ -145,7 +144,7 @@ def sum_of(meta: dict[str, Any], labels: Labels) -> str:
 
 
 def numbered(data: Prepared, classes: Sequence[str]) -> Prepared:
-    """Renumber the classes of data in the order of ``classes``, which has the same names."""
+    """Renumber the classes of data in the order of ``classes``, a list of the same names."""
     places = {nfc(name): i for i, name in enumerate(classes)}
     labels = np.array([places[nfc(name)] for name in data.classes])[data.labels]
     return replace(data, labels=labels, classes=tuple(classes))
@@ -154,8 +153,8 @@ def numbered(data: Prepared, classes: Sequence[str]) -> Prepared:
 def is_same(data: Prepared, fingerprint: str) -> bool:
     """Return whether data has this fingerprint, in either order of its class folders.
 
-    Older versions numbered class folders in the order of text (1, 10, 2), now it is natural (1, 2,
-    10); the images are the same.
+    Older versions numbered class folders in the order of text (1, 10, 2), newer ones in natural
+    order (1, 2, 10). The images are the same.
     """
     if data.fingerprint == fingerprint:
         return True

@@ -1,4 +1,4 @@
-"""Prepare what the user has: a name, a path or images in memory."""
+"""Prepare a data set, given as a name, a path or images in memory."""
 
 import hashlib
 import json
@@ -46,7 +46,7 @@ def held_out(data: str, size: Size | None, train: Prepared, skip_bad: bool = Fal
                 mode=_mode_of(train),
                 range=train.range,
             )
-            if found.fingerprint != train.fingerprint:  # or one file was given as both
+            if found.fingerprint != train.fingerprint:  # or the splits are the same file
                 return found
     return train
 
@@ -78,9 +78,9 @@ def prepare(
     """Prepare a data set: decode it into the cache, or find it there.
 
     Args:
-        data: a name, `hub:OWNER/NAME` or a path, as `find_source` takes them; a `pathlib.Path`; or
-            images in memory, a numpy array or a torch tensor (N, H, W), (N, H, W, C) or (N, C, H,
-            W), of which a copy is kept in the cache. Prepared data is returned as it is.
+        data: a name, `hub:OWNER/NAME` or a path (see docs/folders.md); a `pathlib.Path`; or images
+            in memory, a numpy array or a torch tensor (N, H, W), (N, H, W, C) or (N, C, H, W), of
+            which a copy is kept in the cache. Prepared data is returned unchanged.
         labels: with images in memory: N integers from 0, or N names of classes, or None.
         classes: with labels: the names of the classes; None calls them "0" to the largest label.
         layout: with images in memory: the order of the axes, "NHW", "NHWC" or "NCHW". It is
@@ -88,10 +88,11 @@ def prepare(
         range: for an array or 32-bit image files, the values (black, white) that networks see as -1
             and 1. It is required unless the values are uint8, or uint16 above 255, which are taken
             as 0 to 65535. The values themselves are not changed.
-        size: what to scale and centre-crop to, in pixels: the side of a square, or (height, width),
-            or "48x80"; None takes the images as they are.
+        size: the size in pixels to which images are scaled and centre-cropped: the side of a
+            square, or (height, width), or "48x80". None keeps the images' own size.
         split: for a name or a path: `train`, `test`, `validation` ...
-        skip_bad: leave out and count files that cannot be read, instead of raising.
+        skip_bad: whether files that cannot be read are left out and counted. If not, they raise an
+            error.
         conditional: whether labels are required. If not, faults of labels are ignored, and a folder
             is taken with all images in it, with or without class folders. Labels that can be read
             are kept.
@@ -100,15 +101,15 @@ def prepare(
             same, and converts to RGB if grey and RGB are mixed. Transparency is composited on white
             except with "rgba". With "keep", the grey pages of a TIFF are its channels.
 
-        condition: what a network is conditioned on besides the class. With images in memory: an
-            array or a tensor with a row for each image, or a dict of these by name: float (N, D)
-            are numbers, zeros and ones (N, K) of integers are several labels, uint8 (N, H, W, C)
-            are images. With a path: the names of columns of numbers, in `metadata.csv` or
-            `metadata.jsonl` beside the images, or in parquet files.
-        labels_from: the column with the labels of the images; a cell may have several, with | or ;
-            between them or as a list.
-        image_condition: the column with the file of another image for each image, of the same size
-            or smaller or larger by a whole factor.
+        condition: conditions of the network besides the class. With images in memory: an array or a
+            tensor with a row for each image, or a dict of these by name: float (N, D) are numbers,
+            zeros and ones (N, K) of integers are several labels, uint8 (N, H, W, C) are images.
+            With a path: the names of columns of numbers, in `metadata.csv` or `metadata.jsonl`
+            beside the images, or in parquet files.
+        labels_from: the column with the labels of the images. A cell may hold several labels, as a
+            list or separated by | or ;.
+        image_condition: the column that names another image file for each image. That image has the
+            same size, or is smaller or larger by a whole factor.
 
     Returns:
         The data set. Its `notes` say what was converted. Its `source` is a string that this
@@ -137,20 +138,21 @@ def prepare(
     if isinstance(data, Prepared):
         again = {"size": size, "range": range, "mode": mode, "condition": condition}
         again |= {"labels_from": labels_from, "image_condition": image_condition}
-        _refuse({**again, **in_memory, **named}, "data that is prepared already")
+        _refuse({**again, **in_memory, **named}, "prepared data")
         return data
     wanted = Wanted(mode, None if range is None else checked(range))
     if isinstance(data, os.PathLike):
-        data = str(Path(os.path.expanduser(data)).absolute())  # a path, even if it is called glyphs
+        # A Path is never the name of a data set.
+        data = str(Path(os.path.expanduser(data)).absolute())
     if isinstance(data, str):
-        _refuse(in_memory, f"{data}, but with images in memory")
+        _refuse(in_memory, f"{data}, only with images in memory")
         asked = Asked.of(condition, labels_from, image_condition)
         found, warned = _found(data, size, split, skip_bad, conditional, wanted, asked)
         for warning in warned:
             warnings.warn(warning, stacklevel=2)
         return found
     by_column = {"labels_from": labels_from, "image_condition": image_condition}
-    _refuse(named | by_column, "images in memory, but with a name or a path")
+    _refuse(named | by_column, "images in memory, only with a name or a path")
     source = memory(data, labels, classes, layout)
     source = replace(source, columns=of_arrays(condition, source.count))
     cache = cache_folder("prepared")
@@ -176,7 +178,7 @@ def _build(source: Source, size: Size | None, skip_bad: bool, folder: Path, want
 def _refuse(arguments: dict[str, Any], data: str) -> None:
     for name, value in arguments.items():
         if value is not None:
-            raise UserError(f"`{name}` does not go with {data}: leave it out")
+            raise UserError(f"`{name}` cannot be used with {data}: leave it out")
 
 
 def _found(
@@ -188,7 +190,7 @@ def _found(
     wanted: Wanted,
     asked: Asked,
 ) -> tuple[Prepared, tuple[str, ...]]:
-    """Return the prepared data set that `data` stands for, and warnings unless it was cached."""
+    """Return the prepared data set for `data`, and warnings if it was not cached."""
     place, kind = recognise(data)
     source = with_columns(opened(place, kind, split, conditional), asked)
     found, new = _entry(source, size, skip_bad, wanted)
@@ -221,12 +223,12 @@ def _entry(
         "skip_bad": skip_bad,
         "policy": POLICY,
     }
-    if wanted.mode != "rgb":  # entries were made so before there was a choice
+    if wanted.mode != "rgb":  # the keys of older entries had no such field
         key["mode"] = wanted.mode
     if wanted.range:
         key["range"] = wanted.range
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    name = f"{source.name[:50]}-{digest[:16]}"  # file systems stop at 255 bytes
+    name = f"{source.name[:50]}-{digest[:16]}"  # file systems allow 255 bytes
     new: list[str] = []
 
     def built(folder: Path) -> None:

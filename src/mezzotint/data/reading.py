@@ -1,4 +1,4 @@
-"""Read files of data within limits; they may come from anywhere and are never executed.
+"""Read files of data within limits. They may come from strangers, so no code in them is run.
 
 A faulty file raises `UnreadableImage`, and `skip_bad` leaves it out. A temporary fault (too little
 memory, a disk that does not answer, a missing permission) ends the preparation instead, because the
@@ -13,24 +13,24 @@ from typing import Self
 from mezzotint.errors import UserError
 
 IMAGE = 1 << 29
-"""The most bytes that the file of one image may have, decompressed."""
+"""The largest size of the file of one image, decompressed, in bytes."""
 TABLE = 1 << 28
-"""The most bytes that a table of labels may have."""
+"""The largest size of a table of labels, in bytes."""
 PIXELS = 1 << 27
-"""The most pixels that an image in an array may have."""
+"""The largest number of pixels of an image in an array."""
 ROWS = 1 << 27
-"""The most images that a file may say it holds."""
-_NAME = 1 << 20  # bytes of a name or a comment in a tar, which is a member of these types
+"""The largest number of images that a file may claim to hold."""
+_NAME = 1 << 20  # limit on a name or a comment in a tar, in bytes; they are members of these types
 _NAMES = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
 _NAMES |= {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
 
 
 class UnreadableImage(UserError):
-    """Raised for a file that cannot be decoded; the message is the reason, without the name."""
+    """Raised for a file that cannot be decoded. The message is the reason, without the name."""
 
 
 def read_file(path: Path, most: int = IMAGE) -> bytes:
-    """Return the bytes of a regular file; a pipe or a device is neither waited for nor read.
+    """Return the bytes of a regular file, without waiting for a pipe or a device.
 
     Raises:
         UnreadableImage: If the file is a broken link, is not a regular file, or exceeds `most`
@@ -41,7 +41,7 @@ def read_file(path: Path, most: int = IMAGE) -> bytes:
 
 
 def read_head(path: Path, length: int) -> bytes:
-    """Return the first bytes of a regular file. Raises as `read_file`."""
+    """Return the first bytes of a regular file. Raises the errors of `read_file`."""
     return _read(path, length, whole=False)
 
 
@@ -54,7 +54,7 @@ def _read(path: Path, most: int, *, whole: bool) -> bytes:
             return file.read(most)
     except (OSError, MemoryError) as error:
         if path.is_symlink() and not path.exists():
-            raise UnreadableImage("a link that leads nowhere") from None
+            raise UnreadableImage("a link to a file that does not exist") from None
         raise passing(str(path), error) from None
 
 
@@ -67,12 +67,12 @@ def check_regular(path: Path) -> None:
 def check_size(size: int, most: int = IMAGE) -> None:
     """Raise `UnreadableImage` if a file exceeds the limit on its bytes."""
     if size > most:
-        raise UnreadableImage(f"too large: {size:,} bytes, and at most {most:,} are read")
+        raise UnreadableImage(f"too large: {size:,} bytes, but at most {most:,} are read")
 
 
 def may_pass(error: BaseException) -> bool:
     """Return whether an error is temporary, and not caused by the content of the file."""
-    if isinstance(error, OSError):  # decoders raise it without a number for broken content
+    if isinstance(error, OSError):  # decoders raise it without a number if the content is broken
         return error.errno is not None or "out of memory" in str(error)
     return isinstance(error, MemoryError)
 
@@ -80,11 +80,11 @@ def may_pass(error: BaseException) -> bool:
 def passing(what: str, error: BaseException) -> UserError:
     """Return the error that ends a preparation after a temporary fault."""
     if isinstance(error, FileNotFoundError):
-        return UserError(f"there is no file {what}: give the path of one")
+        return UserError(f"there is no file {what}: give the path of an existing file")
     reason = getattr(error, "strerror", None) or "out of memory"
     return UserError(
-        f"{what} cannot be read ({reason}): correct that and try again; no file is left out for "
-        "such a fault"
+        f"{what} cannot be read ({reason}): correct that and try again (`skip_bad` does not apply "
+        "to such a fault)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Images as 8-bit RGB, as feature networks need them, converted when they are read."""
+"""Convert images to 8-bit RGB for feature networks, when they are read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def warn_of_rgb(values: Values, channels: int) -> None:
 
 
 def as_rgb(data: Prepared) -> Prepared:
-    """Return a data set as RGB; 8-bit RGB is returned as it is.
+    """Return a data set as RGB; 8-bit RGB is returned unchanged.
 
     Raises UserError for other channels than grey or RGB.
     """

@@ -1,4 +1,4 @@
-"""Show a data set as it was prepared: in words and as a grid of examples."""
+"""Show a prepared data set, in words and as a grid of examples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHANNELS = {1: "grey", 3: "RGB"}
 def understood(data: Prepared) -> str:
     """Describe a data set: the number of images, their size, channels, values and conditions.
 
-    The description also says what was scaled, converted or left out.
+    The description also lists scaling, conversions and left-out images.
     """
     height, width, channels = data.images.shape[1:]
     named = "RGBA" if data.values.alpha else CHANNELS.get(channels, f"{channels} channels")
@@ -52,7 +52,7 @@ def example_grid(data: Prepared) -> Image:
         The grid, a Pillow image.
 
     Raises:
-        UserError: If ``data`` is anything else.
+        UserError: If ``data`` is not the return value of `prepare`.
     """
     if not isinstance(data, Prepared):
         raise UserError(

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from mezzotint.data.tables import Tabled
 
 UNLABELLED = -1
-"""The label of every image in a source without classes; as an index it fails, by intent."""
+"""The label of every image in a source without classes. It is not a valid index, by intent."""
 
 SPLITS = tuple(word for words in WORDS.values() for word in words)
-"""The names by which a file prefix is known as a split."""
+"""The prefixes of file names that stand for a split."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Source:
-    r"""Images in a fixed order, and where they came from.
+    r"""Images in a fixed order, with facts about their origin.
 
     Attributes:
         name: a readable name, also used for the entry in the cache.
-        key: a value for JSON that changes whenever the images may have changed; its "kind" is the
+        key: a JSON value that changes whenever the images may have changed. Its "kind" is the
             source's name in `SOURCES`.
-        classes: the names of the classes, empty where there are no labels. Control characters
-            in them, and bytes that are not UTF-8, are written as ``\x1b``.
-        count: how many images.
+        classes: the names of the classes; empty without labels. Control characters, and bytes that
+            are not UTF-8, are written as ``\x1b``.
+        count: the number of images.
         items: returns an iterator over all `count` items. The call itself downloads what is
             missing.
         notes: descriptions of conversions, one line each.
@@ -58,11 +58,12 @@ class Source:
         entry: the folder of the cache that already holds the images at their original size.
         layout: a description of the layout.
         left_out: the other files, grouped by the reason why they are left out.
-        warnings: the decisions that may differ from what the user meant.
-        values: a function from the range that the user states, or None, to `Values` and notes. None
-            if the type determines the range: uint8, or uint16 from 0 to 65535.
+        warnings: the decisions that may not be what the user meant.
+        values: a function that returns `Values` and notes, given the range that the user stated, or
+            None. It is None if the type determines the range: uint8, or uint16 from 0 to 65535.
         columns: the conditions of the images, each with a value for every item.
-        table: returns the columns that a user may name; None if there are no columns.
+        table: a function that returns the columns that a user may name; None if there are no
+            columns.
     """
 
     name: str
@@ -89,14 +90,15 @@ class Kind:
     """A kind of data source.
 
     Attributes:
-        written: how a user writes it: a word (`glyphs`), a prefix and a name (`hub:OWNER/NAME`), or
-            for a path the kind of file (`a .zip`).
-        open: a function from the written text and a split to the source. Paths are absolute, with
-            links resolved. It raises UserError if there is no such split (`no_split`), or if the
-            data cannot be read.
-        takes: whether an existing absolute path is of this kind; None if the kind has no paths.
-        plain: as `open`, but for images without labels: faulty labels are ignored instead of
-            refused. None if `open` serves for both.
+        written: the form of the `data` argument in messages: a word (`glyphs`), a prefix and a name
+            (`hub:OWNER/NAME`), or for a path the kind of file (`a .zip`).
+        open: a function that returns the source, given the `data` argument and a split. Paths are
+            absolute, with links resolved. It raises UserError if there is no such split
+            (`no_split`), or if the data cannot be read.
+        takes: a function that returns whether an existing absolute path is of this kind; None if
+            the kind has no paths.
+        plain: the same as `open`, but for images without labels: faulty labels are ignored instead
+            of refused. None if `open` does so anyway.
     """
 
     written: str
@@ -109,7 +111,7 @@ def stamp(path: Path, name: str | None = None) -> list[str | int]:
     """Return [name, size in bytes, modification time in ns] of a file, for a key."""
     try:
         stat = path.stat()
-    except OSError:  # a dangling link: the decoder will say so by name
+    except OSError:  # a broken link; the decoder reports it by name
         return [name or str(path), -1, -1]
     return [name or str(path), stat.st_size, stat.st_mtime_ns]
 

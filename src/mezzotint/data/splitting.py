@@ -66,27 +66,26 @@ def _are_classes(
         nested = any(not folder.images and folder.filled for folder in found)
         if nested or not all(folder.images for folder in others):
             raise UserError(
-                f"{where} holds {rest} beside {here}: either {here} is held out from training, or "
-                f"it is one more class: if it is held out, move {rest} into a folder train; if "
-                "not, move all of them there"
+                f"{where} holds {rest} beside {here}, which may be held-out images or another "
+                f"class: if it is held out, move {rest} into a folder train; if it is a class, "
+                "move all of them there"
             )
         warnings.append(
-            f"{where}: {here} lies beside {rest} and is taken for a class, so that nothing is held "
-            "out; if it is a split, move the others into a folder train"
+            f"{where}: {here} lies beside {rest} and is taken as a class, so nothing is held out; "
+            "if it is a split, move the others into a folder train"
         )
         return True
     held = len(trains) < len(found)
     plainly = held and not any(folder.images for folder in trains)
     if others and not plainly and not (held and all(is_annotation(f.name) for f in others)):
         raise UserError(
-            f"{where} holds {rest} beside {here}: either {here} is a split, and {rest} would be "
-            "left out, or all are classes: if all are classes, move them into a folder train; if "
-            "not, give the path of the split"
+            f"{where} holds {rest} beside {here}, which may be a split or another class: if all "
+            "are classes, move them into a folder train; if not, give the path of the split"
         )
     if node.images and not trains:
         raise UserError(
-            f"{where} holds images beside {here}: either {here} is held out from training, or it "
-            "holds more of them: move the images into a folder train, or all into one folder"
+            f"{where} holds images beside {here}, so the split is unclear: to hold out {here}, "
+            "move the other images into a folder train; otherwise move all images into one folder"
         )
     return False
 
@@ -98,8 +97,8 @@ def _united(where: str, parts: list[Folder], known: dict[str, tuple[str, str, st
     numbers = [known[folder.name][2] for folder in parts]
     if len(set(numbers)) < len(parts) or "" in numbers:
         raise UserError(
-            f"{where} holds {' and '.join(folder.name for folder in parts)}, which are the same "
-            "split: keep one of them, or merge them"
+            f"{where} holds {' and '.join(folder.name for folder in parts)}, which are names of "
+            "one split: keep one of them, or merge them"
         )
     classes: dict[str, list[Folder]] = {}
     for part in parts:
@@ -119,7 +118,7 @@ def _merged(name: str, folders: list[Folder]) -> Folder:
 
 
 def splits_inside(node: Folder) -> dict[str, dict[str, Folder]]:
-    """Return the splits inside each class folder, with split and class swapped; or none."""
+    """Return the splits that lie inside each class folder, each as a folder of classes; or none."""
     classes = node.filled
     splits: dict[str, dict[str, Folder]] = {}
     if node.images or len(classes) < 2 or any(folder.images for folder in classes):
@@ -139,7 +138,7 @@ def splits_inside(node: Folder) -> dict[str, dict[str, Folder]]:
 
 
 def splits_by_letter(node: Folder) -> dict[str, dict[str, Folder]]:
-    """Return the splits of folders ``trainA``, ``trainB``, ``testA``, ``testB``; or none.
+    """Return the splits of the folders ``trainA``, ``trainB``, ``testA``, ``testB``; or none.
 
     Their letters are the classes, as in CycleGAN's data sets.
     """

@@ -1,4 +1,4 @@
-"""The columns of a table beside images: ``metadata.csv`` or ``.jsonl``, in imagefolder's format.
+"""Read the columns of ``metadata.csv`` or ``.jsonl`` beside images, in imagefolder's format.
 
 A table has further data about each image. `with_columns` turns the columns that a user names into
 conditions.
@@ -28,7 +28,7 @@ from mezzotint.storage.parse import parsed
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 FILE = "file_name"
-SEPARATORS = "|;"  # of several labels in one cell of a table
+SEPARATORS = "|;"  # between several labels in one cell of a table
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,15 @@ class Asked:
 
     @staticmethod
     def of(condition: Any, labels_from: Any, image_condition: Any) -> Asked:
-        """Return the columns that arguments name; a string may name several, separated by commas.
+        """Parse the arguments that name columns; a string may name several, separated by commas.
 
-        Raises UserError for anything other than names.
+        Raises UserError if an argument is not a name or names.
         """
         words = [condition] if isinstance(condition, str) else condition or ()
         if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
             raise UserError(
-                f"`condition` is {condition!r:.60}: name columns of numbers, such as ('age',), or "
-                "give arrays with images in memory"
+                f"`condition` is {condition!r:.60}: name columns of numbers, such as ('age',); "
+                "arrays need images in memory"
             )
         for name, value in {"labels_from": labels_from, "image_condition": image_condition}.items():
             if not isinstance(value, str | None):
@@ -116,7 +116,7 @@ class Lazy(Mapping[str, Sequence[Any]]):
 
 
 Tabled: TypeAlias = Callable[[str], Table]
-"""``table(image_column) -> Table``; the images that the column names are left out of its rows."""
+"""``table(image_column) -> Table``; its rows leave out the images that the column names."""
 
 
 def with_columns(source: Source, asked: Asked) -> Source:
@@ -187,12 +187,13 @@ def _numbers(table: Table, name: str, values: Sequence[Any]) -> Array:
         if not all(map(math.isfinite, row)):
             raise UserError(
                 f"{table.place}: {name!r} of {_called(table, i)} is {value!r:.40}: give a finite "
-                "number, or leave the image out"
+                "number, or remove the image"
             )
         if found and len(row) != len(found[0]):
             raise UserError(
-                f"{table.place}: {name!r} of {_called(table, i)} has {counted(len(row), 'number')} "
-                f"and others {len(found[0])}: give as many for each"
+                f"{table.place}: {name!r} of {_called(table, i)} has "
+                f"{counted(len(row), 'number')}, but others have {len(found[0])}: give the same "
+                "number for each"
             )
         found.append(row)
     return np.array(found)
@@ -222,7 +223,7 @@ def _check_labels(
     table: Table, name: str, sets: Sequence[Sequence[str]], tags: Sequence[str]
 ) -> None:
     if not tags:
-        raise UserError(f"{table.place}: the column {name!r} has no labels: name another")
+        raise UserError(f"{table.place}: the column {name!r} has no labels: name another column")
     if not are_classes(len(tags), len(sets)):
         raise UserError(
             f"{table.place}: the column {name!r} has {len(tags):,} labels for {len(sets):,} "
@@ -255,8 +256,8 @@ def of_tree(
     mine = [i for i, path in enumerate(files) if path not in beside]
     if left := [files[i] for i in mine if files[i] not in rows]:
         raise UserError(
-            f"{place} leaves out {counted(len(left), 'image')} ({shown([*map(str, left)])}): add "
-            "their rows, or remove them"
+            f"{place} has no rows for {counted(len(left), 'image')} ({shown([*map(str, left)])}): "
+            "add their rows, or remove the images"
         )
     names = dict.fromkeys(name for path in rows for name in rows[path])
     values = {name: [rows[files[i]].get(name) for i in mine] for name in names}
@@ -270,18 +271,18 @@ def of_tree(
 
 def _named(place: str, column: str, value: Any) -> PurePosixPath:
     if value is None:
-        raise UserError(f"{place}: {column!r} is empty for an image: name a file for each")
+        raise UserError(f"{place}: {column!r} is empty for an image: name a file for each image")
     return PurePosixPath(value)
 
 
 def _there(place: str, path: PurePosixPath, there: set[PurePosixPath]) -> PurePosixPath:
     if path not in there:
-        raise UserError(f"{place} names {path}, which is not there: add it, or remove its row")
+        raise UserError(f"{place} names {path}, which does not exist: add it, or remove its row")
     return path
 
 
 def _rows(tree: Tree) -> tuple[dict[PurePosixPath, dict[str, Any]], str]:
-    """Return the rows of all metadata files, by the file that they describe, and their paths."""
+    """Return the rows of all metadata files, by the image file, and a name for messages."""
     found: dict[PurePosixPath, dict[str, Any]] = {}
     places = [
         (folder.path, name)
@@ -313,4 +314,6 @@ def _read(tree: Tree, name: PurePosixPath) -> list[Any]:
             return list(csv.DictReader(io.StringIO(text, newline="")))
         return [parsed(line) for line in text.splitlines() if line.strip()]
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{tree.place}/{name} cannot be read: {error}") from None
+        raise UserError(
+            f"{tree.place}/{name} cannot be read ({error}): save it again as UTF-8"
+        ) from None

@@ -1,4 +1,4 @@
-"""The files of a data set as a tree of folders: which are images, and which are left out."""
+"""The files of a data set as a tree of folders, divided into images and others."""
 
 import errno
 import os
@@ -13,21 +13,21 @@ from mezzotint.data.reading import TABLE, passing, read_file
 from mezzotint.errors import UserError
 
 Names = list[PurePosixPath]
-_DEEPEST = 100  # folders within folders
+_DEEPEST = 100  # levels of folders
 
 OTHERS = "file that is not an image", "files that are not images"
 OUTSIDE = (
-    "image outside of the folders that are read",
-    "images outside of the folders that are read",
+    "image outside the folders that are read",
+    "images outside the folders that are read",
 )
 SPECIAL = "entry that is not a file", "entries that are not files"
 RUNS = "folder of a run or its figures", "folders of runs or their figures"
-"""Why something is left out, of one and of several."""
+"""The reasons for leaving out files, in singular and plural."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Files that are left out: why, how many, and the first three of them."""
+    """Files that are left out: the reason, their number, and the first three of them."""
 
     why: str
     count: int
@@ -35,7 +35,7 @@ class LeftOut:
 
     @staticmethod
     def of(nouns: tuple[str, str], names: Iterable[PurePosixPath]) -> "LeftOut":
-        """Make an entry for some files; ``nouns`` name one of them and several."""
+        """Make an entry for some files; ``nouns`` are singular and plural."""
         every = sorted(map(str, names))
         return LeftOut(nouns[len(every) > 1], len(every), tuple(every[:3]))
 
@@ -87,7 +87,7 @@ class Tree:
         place: its name in messages.
         root: its folders and files.
         read: returns the content of a file that is not an image.
-        left: what else is left out, besides files that are not images.
+        left: the entries that are left out, besides files that are not images.
     """
 
     place: str
@@ -110,7 +110,10 @@ def of_folder(path: Path) -> Tree:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
-            raise UserError(f"{folder} cannot be read: {error.strerror}") from None
+            raise UserError(
+                f"{folder} cannot be read ({error.strerror}): correct its permissions, or give "
+                "another folder"
+            ) from None
         for entry in entries:
             if is_litter(entry.name):
                 continue
@@ -169,9 +172,7 @@ def is_run(folder: Folder) -> bool:
 
 def _of(place: str, root: Folder, read: Callable[[PurePosixPath], bytes], special: Names) -> Tree:
     if is_run(root):
-        raise UserError(
-            f"{place} is a run's own folder, which is not data: give the folder of the images"
-        )
+        raise UserError(f"{place} is the folder of a run, not data: give the folder of the images")
     runs: Names = []
     root = _without_runs(root, runs)
     left = [LeftOut.of(SPECIAL, special)] if special else []
@@ -196,7 +197,7 @@ def _without_runs(folder: Folder, runs: Names) -> Folder:
 def _check_depth(place: str, name: PurePosixPath) -> None:
     if len(name.parts) > _DEEPEST:
         raise UserError(
-            f"{place} holds folders within folders, {_DEEPEST} deep and more, such as "
+            f"{place} holds folders that are nested more than {_DEEPEST} deep, such as "
             f"{str(name)[:40]}...: move the folders that you need further up"
         )
 
@@ -213,12 +214,12 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 def _is_special(path: Path) -> bool:
     try:
         return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:  # a dangling link: if its name is an image's, the decoder says so by name
+    except OSError:  # a broken link; if its name is that of an image, the decoder reports it
         return False
 
 
 def _head(path: Path) -> bytes | None:
-    """Return the first bytes, or None for a broken link and a file that we may not read.
+    """Return the first bytes; None for a broken link or a file without read permission.
 
     Raises UserError for a temporary fault, because an image could be mistaken for another file.
     """

@@ -22,7 +22,7 @@ OF_16_BITS = (0.0, 65535.0)
 
 @dataclass(frozen=True)
 class Values:
-    """The type of images' values, and the range that networks see as [-1, 1].
+    """The type of the images' values, and the range that networks see as [-1, 1].
 
     Attributes:
         dtype: uint8, uint16 or float32.
@@ -67,7 +67,7 @@ class Values:
         return (images.float() - self.low) * (2 / (self.high - self.low)) - 1
 
     def decode(self, x: Tensor) -> Tensor:
-        """Return the images of x: invert `encode`, clamp to the range, and round integer types."""
+        """Invert `encode`: clamp x to the range, and round it if the type is an integer."""
         x = x.float()
         if self.eight_bit:
             return (127.5 * (x + 1)).round().clamp(0, 255).to(torch.uint8)
@@ -80,7 +80,7 @@ class Values:
         return images if self.eight_bit else EIGHT_BIT.decode(self.encode(images))
 
     def fits_png(self, channels: int) -> bool:
-        """Return whether a PNG file can hold images of this many channels without conversion."""
+        """Return whether PNG can store images of this many channels without conversion."""
         if self.alpha:
             return self.dtype == "uint8"
         return (self.dtype, channels) in (("uint8", 1), ("uint8", 3), ("uint16", 1))
@@ -127,7 +127,7 @@ class Values:
         if self.alpha or channels not in (1, 3):
             what = "transparent images" if self.alpha else f"images of {channels} channels"
             raise UserError(
-                f"{what} cannot be measured, because the networks of the metrics want RGB: prepare "
+                f"{what} cannot be measured, because the networks of the metrics need RGB: prepare "
                 'them with `mode="rgb"`, or compare their means and covariances yourself'
             )
         grey = "grey images are measured as RGB with three equal channels" * (channels == 1)
@@ -151,7 +151,7 @@ def stated(
     Args:
         what: The array's name.
         dtype: Its type.
-        span: Returns its least and its greatest value; called only if that matters.
+        span: Returns its least and its greatest value. It is called only if necessary.
         bounds: The values of black and white, if the caller states them.
 
     Raises:

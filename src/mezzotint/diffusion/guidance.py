@@ -6,8 +6,8 @@ estimate without a condition to its estimate with one,
     x0_hat = x0_u + scale * (x0_c - x0_u)
 
 Scale 1 is plain conditional, 0 unconditional; the authors' w is scale - 1. The weights sum to 1 and
-every prediction type is affine in x0_hat, so guiding eps, v or flow gives the same. With a weaker
-network instead of the unconditional one, this is autoguidance (Karras et al. 2024, arXiv
+every prediction type is affine in x0_hat, so guidance of eps, v or flow has the same effect. With a
+weaker network instead of the unconditional one, this is autoguidance (Karras et al. 2024, arXiv
 2406.02507).
 """
 
@@ -34,7 +34,7 @@ Shape: TypeAlias = Callable[[float, Sequence[Level]], Scale]
 """``shape(scale, grid) -> scale``: how the scale varies along a grid."""
 
 Clipping: TypeAlias = Callable[[Denoiser], Denoiser]
-"""``clipping(denoise) -> denoise``, with the estimates brought into range."""
+"""``clipping(denoise) -> denoise``, whose estimates are brought into range."""
 
 DYNAMIC = 0.995  # the quantile of dynamic clipping
 
@@ -52,8 +52,8 @@ def guide(
 
     Args:
         cond: The denoiser to guide towards, x0_c: usually the conditional one.
-        uncond: The denoiser to guide away from, x0_u: the unconditional one, or that of a weaker
-            network.
+        uncond: The denoiser to guide away from, x0_u: the unconditional one, or the denoiser of a
+            weaker network.
         scale: The guidance scale, or a function ``scale(level)``. 1 is ``cond`` alone, 0 is
             ``uncond`` alone.
         rescale: In [0, 1]: how far to bring the standard deviation of each guided x0_hat back to
@@ -89,7 +89,7 @@ def guide(
 
 
 def doubled(pair: Denoiser) -> Both:
-    """Make `guide`'s ``both`` from a denoiser of a doubled batch, the conditional half first."""
+    """Make ``both`` for `guide` from a denoiser of doubled batches, conditional half first."""
 
     def both(x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         cond, uncond = pair(torch.cat([x, x]), level).chunk(2)

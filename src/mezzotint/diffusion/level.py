@@ -1,4 +1,4 @@
-"""A point on the noise axis, and the table of points that a network is trained on."""
+"""A point on the noise axis, and the table of such points on which a network is trained."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Level(Generic[Number]):
     The three are floats along a grid. In training they are tensors that broadcast against a batch.
 
     Attributes:
-        t: The time that the network gets as input. The clean level is ``Level(-1, 1, 0)``; no
-            network is called there.
+        t: The time, an input of the network. The clean level is ``Level(-1, 1, 0)``; the network is
+            not called there.
         alpha: The factor of the clean image, in [0, 1].
         sigma: The factor of the noise, in [0, 1].
     """
@@ -92,7 +92,7 @@ class Schedule:
         return len(self.alpha) - 1
 
     def to(self, device: torch.device) -> Schedule:
-        """Copy the tables to a device, so that `levels` reads them there in every training step."""
+        """Copy the tables to a device, where `levels` then reads them in every training step."""
         return Schedule(self.alpha.to(device), self.sigma.to(device))
 
     def levels(self, rows: Tensor, dims: int = 4) -> Level[Tensor]:
@@ -131,9 +131,7 @@ class Schedule:
             raise UserError(f"`steps` is {steps}: choose 1 to {len(self)}, the schedule's length")
         SPACINGS.check(spacing, KNOTS)
         if bool(knots) != (spacing == KNOTS):
-            raise UserError(
-                "`knots` and the spacing knots belong together: give both of them or neither"
-            )
+            raise UserError("`knots` and the spacing knots belong together: give both or neither")
         if spacing == KNOTS:
             lams = through(knots, steps, self.row(len(self)).lam, self.row(1).lam)
             noisy = [self.at(lam) for lam in lams]
@@ -152,7 +150,7 @@ class Schedule:
         return Level(i - 1, float(self.alpha[i]), float(self.sigma[i]))
 
     def at(self, lam: float) -> Level:
-        """The level with ``ln(alpha / sigma) = lam``, its t interpolated between the rows.
+        """Return the level with ``ln(alpha / sigma) = lam``, with t interpolated between the rows.
 
         The interpolation is linear in the angle ``atan(sigma / alpha)``, in which a cosine schedule
         is a straight line. A ``lam`` beyond the table gets the t of the nearest row.
@@ -162,9 +160,9 @@ class Schedule:
         return Level(t, math.cos(angle), math.sin(angle))
 
     def at_angles(self, angles: Tensor, dims: int = 4) -> Level[Tensor]:
-        """The levels at angles ``atan2(sigma, alpha)`` (B,), with t interpolated as by `at`.
+        """Return the levels at angles ``atan2(sigma, alpha)`` (B,), with t interpolated as in `at`.
 
-        They have the type of ``angles``, and shapes as by `levels`; t is (B,).
+        They have the type of ``angles``, and the shapes of `levels`; t is (B,).
         """
         rows = self.angles[1:].to(angles)
         above = torch.searchsorted(rows, angles).clamp(min=1, max=len(self) - 1)

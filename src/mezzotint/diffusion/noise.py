@@ -13,12 +13,15 @@ from mezzotint.diffusion.samplers.step import Noise
 
 
 def noise(seed: int, images: Sequence[int]) -> Noise:
-    """Make ``randn(x)`` whose row for image i comes from a generator seeded by (seed, i) alone.
+    """Make ``randn(x)``, in which the row of image i depends only on (seed, i).
 
-    The generators are numpy's, whatever the device of x: the noise is the same on every machine,
-    and the seed may exceed the 32 bits that torch's CPU generator uses.
+    The noise comes from numpy's generators, whatever the device of x. So it is the same on every
+    machine, and the seed may exceed the 32 bits that torch's CPU generator uses.
     """
-    low, high = seed % 2**32, seed >> 32  # kept apart: numpy would merge a long seed with i
+    low, high = (
+        seed % 2**32,
+        seed >> 32,
+    )  # separate words, because numpy would merge a long seed with i
     generators = [np.random.default_rng((low, i, high)) for i in images]
 
     def randn(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A grid made for one model and one number of steps, by measuring the error of each step."""
+"""Make a grid for one model and one number of steps, by measuring the error of each step."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.step import step
 from mezzotint.errors import UserError
 
-FINE = 96  # levels of the path that steps are measured against
-MOST = FINE // 4  # steps: with more there is little left to choose
+FINE = 96  # levels of the path with which steps are compared
+MOST = FINE // 4  # most steps; with more, the choice matters little
 OTHERS = ("logsnr", "karras")  # spacings that compete with the shortest path
 
 
 def optimised(
     denoise: Denoiser, batches: Sequence[Tensor], schedule: Schedule, steps: int, order: int
 ) -> list[float]:
-    """Find the levels at which few steps come nearest to the end of the exact flow.
+    """Find the levels at which a few steps come nearest to the end of the exact flow.
 
     1. Walk each batch of noise to the clean level in FINE steps, uniform in lambda.
     2. Measure the error ``|x~_j - x_j|`` of one step from x_i to every cleaner level j of that
@@ -32,8 +32,8 @@ def optimised(
        variance v it shrinks by ``sqrt(v / (alpha_j^2 v + sigma_j^2))``.
     4. Find the shortest path of ``steps`` edges by dynamic programming, which Watson et al. 2021
        (arXiv 2106.03802) use for the variational bound.
-    5. Errors do not exactly add up, so compare that path with the spacings in OTHERS, and choose
-       the grid that ends nearest to the end of the fine walk.
+    5. Errors do not add up exactly. So compare this path with the spacings in OTHERS, and choose
+    the grid that ends nearest to the end of the fine walk.
 
     Args:
         denoise: The denoiser, guided and clipped as in sampling.
@@ -62,7 +62,7 @@ def optimised(
 
 
 def path(schedule: Schedule, steps: int) -> list[Level]:
-    """The fine levels that an optimised grid chooses from. Raises UserError as `optimised` does."""
+    """Return the fine levels to choose from. Raises UserError in the cases of `optimised`."""
     if steps > MOST or len(schedule) < FINE:
         raise UserError(
             f"an optimised grid has at most {MOST} steps, on a schedule of at least {FINE} rows: "

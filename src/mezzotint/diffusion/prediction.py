@@ -1,4 +1,4 @@
-"""What a network predicts, and the denoiser made of it.
+"""The prediction types of networks, and the denoiser of a network.
 
 A prediction type is two numbers (p, q) at a level: the network is trained to output
 ``o = p * x0 + q * eps``. Since ``x = alpha * x0 + sigma * eps``, with ``d = q * alpha - p * sigma``
@@ -25,18 +25,18 @@ Net: TypeAlias = Callable[[Tensor, Tensor, Any], Tensor]
 such as labels int64, a dict of such tensors, or None."""
 
 Denoiser: TypeAlias = Callable[[Tensor, Level], Tensor]
-"""``denoise(x, level) -> x0_hat`` in the shape of x: all that a sampler knows of a network."""
+"""``denoise(x, level) -> x0_hat`` in the shape of x. A sampler sees a network only in this form."""
 
 Prediction: TypeAlias = Callable[[Level[Any]], tuple[Any, Any]]
-"""``prediction(level) -> (p, q)``, floats or tensors as the level's own numbers are."""
+"""``prediction(level) -> (p, q)``, floats or tensors like the numbers of the level."""
 
-SIGMA_DATA = 0.5  # the standard deviation that EDM assumes of the data
+SIGMA_DATA = 0.5  # the standard deviation of the data that EDM assumes
 
 
 def edm(level: Level[Any]) -> tuple[Any, Any]:
-    """The F of Karras et al. 2022, arXiv 2206.00364, table 1.
+    """Return (p, q) of F in Karras et al. 2022, arXiv 2206.00364, table 1.
 
-    With ``sigma_hat = sigma / alpha`` and ``x_hat = x / alpha`` it is trained to be ``(x0 - c_skip
+    With ``sigma_hat = sigma / alpha`` and ``x_hat = x / alpha``, F is trained to be ``(x0 - c_skip
     x_hat) / c_out``. Here that is ``p = sigma / (sigma_data r)`` and ``q = -alpha sigma_data / r``,
     with ``r = sqrt(sigma^2 + alpha^2 sigma_data^2)``. So ``d = -r / sigma_data``, and the plain
     mean squared error is EDM's, of weight ``1 / c_out^2``. EDM's c_in is not needed, because x in a
@@ -59,7 +59,7 @@ PREDICTIONS: Registry[Prediction] = Registry(
 
 
 def coefficients(prediction: str, level: Level[Number]) -> tuple[Number | float, Number | float]:
-    """Return (p, q) of a prediction type at a level. Raises UserError for an unknown type."""
+    """Return (p, q) of a prediction type at a level; raise UserError for an unknown type."""
     return PREDICTIONS[prediction](level)
 
 
@@ -140,10 +140,11 @@ def denoiser(
     output with `to_x0`. It does not change gradients or the network's mode (train, eval).
 
     Args:
-        net: Any callable ``net(x, t, labels) -> output``: x (B, C, H, W), t (B,), output as x.
-        prediction: What the network was trained to output: a name in PREDICTIONS.
-        labels: What the network gets as its third argument: (B,) integers for every batch of B,
-            another condition of B rows, a dict of such conditions, or None.
+        net: Any callable ``net(x, t, labels) -> output``: x (B, C, H, W), t (B,), output in the
+            shape of x.
+        prediction: The prediction type of the network, a name in PREDICTIONS.
+        labels: The third argument of the network: (B,) integers for every batch of B, another
+            condition of B rows, a dict of such conditions, or None.
 
     Returns:
         The denoiser. It raises UserError if the network does not return a tensor of x's shape, or
@@ -161,7 +162,8 @@ def denoiser(
     def denoise(x: Tensor, level: Level) -> Tensor:
         if labels is not None and (count := _rows(labels)) != len(x):
             raise UserError(
-                f"there are {count} `labels` for {counted(len(x), 'image')}: give one each"
+                f"there are {count} `labels` for {counted(len(x), 'image')}: give one for each "
+                "image"
             )
         t = torch.full((len(x),), level.t, device=x.device, dtype=torch.float32)
         output = net(x, t, labels)
@@ -185,7 +187,7 @@ def _takes_three(net: Net) -> None:
         raise UserError(f"`net` is a {type(net).__name__}: give a callable net(x, t, labels)")
     try:
         signature = inspect.signature(getattr(net, "forward", net))
-    except ValueError:  # a builtin says nothing
+    except ValueError:  # builtin functions have no signature
         return
     try:
         signature.bind(None, None, None)
@@ -197,13 +199,13 @@ def _takes_three(net: Net) -> None:
 
 
 def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
-    """Split a network with 2C output channels into one with C, and the v of its last call.
+    """Split a network with 2C output channels into one with C, and a function for v.
 
-    ``fraction(x, level) -> v``, in the shape of x. DDPM's learned variance is ``sigma_s^2 tau`` for
-    v = 0 and ``sigma_t^2 tau`` for v = 1, with geometric interpolation between them (Nichol and
-    Dhariwal 2021, arXiv 2102.09672, eq. 15). The last C channels are ``2 v - 1``; only training
-    keeps them in [-1, 1], as in their paper. Guidance doubles the batch with the conditional half
-    first, and v comes from that half.
+    The function, ``fraction(x, level) -> v``, returns v of the last call, in the shape of x. DDPM's
+    learned variance is ``sigma_s^2 tau`` for v = 0 and ``sigma_t^2 tau`` for v = 1, with geometric
+    interpolation between them (Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 15). The last C
+    channels are ``2 v - 1``; only training keeps them in [-1, 1], as in their paper. Guidance
+    doubles the batch with the conditional half first, and v comes from that half.
     """
     raw = torch.empty(0)
 

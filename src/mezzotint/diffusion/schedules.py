@@ -13,28 +13,29 @@ from mezzotint.errors import Registry, UserError
 
 
 def from_betas(beta: Tensor) -> Schedule:
-    """The schedule with ``alpha_i**2 = prod_{j<=i} (1 - beta_j)``; ``beta`` is float64, (T,)."""
+    """Return the schedule with ``alpha_i**2 = prod_{j<=i} (1 - beta_j)``; beta (T,) is float64."""
     alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - beta, 0)])
     return Schedule(alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
 
 
 def from_alpha_bar(f: Tensor) -> Schedule:
-    """``alpha_bar_i = f_i / f_0``, betas cut at 0.999; ``f`` is float64, (T + 1,), falling.
+    """Return the schedule with ``alpha_bar_i = f_i / f_0``, betas cut at 0.999; f (T + 1,) falls.
 
-    Without the cut, the last row of a curve that ends at 0 would be 0 / 0 for an eps-prediction.
+    Without the cut, x0_hat would be 0 / 0 for an eps-prediction in the last row of a curve that
+    ends at 0.
     """
     return from_betas((1 - f[1:] / f[:-1]).clamp(max=0.999))
 
 
 def from_lambda(lam: Tensor) -> Schedule:
-    """The schedule with ``ln(alpha_i / sigma_i) = lam_i``; ``lam`` is float64, (T,), falling."""
+    """Return the schedule with ``ln(alpha_i / sigma_i) = lam_i``; lam (T,) is float64 and falls."""
     clean = torch.tensor([math.inf], dtype=torch.float64)
     lam = torch.cat([clean, lam])
     return Schedule(torch.sigmoid(2 * lam).sqrt(), torch.sigmoid(-2 * lam).sqrt())
 
 
 def _rows(T: int) -> Tensor:
-    """0 to T."""
+    """Return the numbers 0 to T."""
     return torch.arange(_counted(T) + 1, dtype=torch.float64)
 
 
@@ -45,7 +46,7 @@ def _line(start: float, end: float, T: int) -> Tensor:
 
 def _counted(T: int) -> int:
     if not isinstance(T, int) or T < 1:
-        raise UserError(f"`T` is {T!r}: a schedule has a whole number of rows, 1 or more")
+        raise UserError(f"`T` is {T!r}: choose a whole number of rows, 1 or more")
     return T
 
 
@@ -124,7 +125,7 @@ def sigmoid(T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1
     Args:
         T: The number of noisy rows.
         start: The beginning of the section of the logistic function.
-        end: Its end.
+        end: The end of the section.
         tau: The temperature; a lower one makes the middle steeper.
 
     Returns:
@@ -140,7 +141,7 @@ def sigmoid(T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1
 
 
 def exponential(T: int = 1000, lo: float = 0.01, hi: float = 80.0) -> Schedule:
-    """Make ``sigma_i / alpha_i`` a geometric sequence, which is uniform in lambda.
+    """Make a schedule whose ``sigma_i / alpha_i`` are a geometric sequence, uniform in lambda.
 
     ``sigma_i / alpha_i = lo * (hi / lo)^((i - 1) / (T - 1))``, i = 1..T (Song and Ermon 2019, arXiv
     1907.05600).
@@ -162,7 +163,7 @@ def exponential(T: int = 1000, lo: float = 0.01, hi: float = 80.0) -> Schedule:
 
 
 def laplace(T: int = 1000, mean: float = 0.0, width: float = 1.5) -> Schedule:
-    """Make the log-SNR a Laplace distribution: row i is its quantile at ``1 - u``.
+    """Make a schedule whose log-SNR has a Laplace distribution; row i is its quantile at ``1 - u``.
 
     ``2 lam = mean - width * sgn(1/2 - u) * ln(1 - 2 |1/2 - u|)``, ``u = (i - 1/2) / T``. Hang et
     al. 2024, arXiv 2407.03297, train at width 0.5 and sample on another schedule. At width 1.5 the
@@ -184,7 +185,7 @@ def laplace(T: int = 1000, mean: float = 0.0, width: float = 1.5) -> Schedule:
 
 
 def zero_terminal_snr(schedule: Schedule) -> Schedule:
-    """Shift and scale alpha so that row T is pure noise and row 1 stays as it is.
+    """Shift and scale alpha so that row T is pure noise and row 1 does not change.
 
     ``alpha_i <- (alpha_i - alpha_T) * alpha_1 / (alpha_1 - alpha_T)`` (Lin et al. 2024, arXiv
     2305.08891, algorithm 1). An eps-prediction cannot estimate x0 from pure noise: predict v, x0 or
@@ -206,14 +207,14 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
 
 
 def shifted(schedule: Schedule, factor: float) -> Schedule:
-    """Make the noise of a schedule fit a resolution ``factor`` times as high.
+    """Adapt the noise of a schedule to a resolution that is ``factor`` times as high.
 
     ``sigma / alpha <- factor * sigma / alpha``: neighbouring pixels of a larger image are more
     alike, so more noise is needed to hide them (Hoogeboom et al. 2023, arXiv 2301.11093).
 
     Args:
         schedule: The schedule of the lower resolution.
-        factor: Above 0; 1 leaves the schedule as it is.
+        factor: The factor of the resolution, above 0; 1 changes nothing.
 
     Returns:
         A schedule of the same length.

@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 Spacing: TypeAlias = "Callable[[Schedule, int], list[Level]]"
 """``spacing(schedule, n) -> levels``: n noisy levels, strictly falling in noise."""
 
-# Grids along lambda stay within EDM's sigma / alpha (Karras et al. 2022, table 1), where a schedule
-# reaches further: the last row of a cosine schedule has 20,000, and steps up there go nowhere.
+# Grids along lambda stay within EDM's range of sigma / alpha (Karras et al. 2022, table 1), even if
+# the schedule reaches further: a cosine schedule ends at 20,000, where steps have no effect.
 NOISIEST, CLEANEST = -math.log(80), -math.log(0.002)
 
-# Spacings along t choose n of the values 0..T-1, in rising order. Where a formula's two ends
-# coincide, in a single step of linspace or quadratic, the step is at the noisy end.
+# Spacings along t choose n of the values 0..T-1, in rising order. A single step of linspace or
+# quadratic is at the noisy end.
 
 
 def leading(n: int, T: int) -> list[int]:
-    """``t_i = i * floor(T / n)``: it begins at 0 and ends below T - 1 (Song et al. 2020)."""
+    """Return ``t_i = i * floor(T / n)``, from 0 to below T - 1 (Song et al. 2020)."""
     return [i * (T // n) for i in range(n)]
 
 
 def trailing(n: int, T: int) -> list[int]:
-    """``t_i = round(i * T / n) - 1``, i = 1..n: it ends at T - 1, as needed if row T is pure noise.
+    """Return ``t_i = round(i * T / n) - 1``, i = 1..n; it ends at T - 1, where row T is pure noise.
 
     Lin et al. 2024, arXiv 2305.08891, Table 2.
     """
@@ -39,12 +39,12 @@ def trailing(n: int, T: int) -> list[int]:
 
 
 def linspace(n: int, T: int) -> list[int]:
-    """``t_i = round(i * (T - 1) / (n - 1))``, with both ends (Nichol and Dhariwal 2021)."""
+    """Return ``t_i = round(i * (T - 1) / (n - 1))``, with both ends (Nichol and Dhariwal 2021)."""
     return [round(t) for t in np.linspace(0, T - 1, n).tolist()] if n > 1 else [T - 1]
 
 
 def quadratic(n: int, T: int) -> list[int]:
-    """``t_i = floor((i / (n - 1) * sqrt(0.8 T))**2)``, as in DDIM's CIFAR-10 figures (Song 2020).
+    """Return ``t_i = floor((i / (n - 1) * sqrt(0.8 T))**2)``, as for DDIM on CIFAR-10 (Song 2020).
 
     With many steps, neighbours near 0 would coincide. The later one is then moved up by one, so
     that no step has length 0.
@@ -69,12 +69,12 @@ def along_t(choose: Callable[[int, int], list[int]]) -> Spacing:
 
 
 def logsnr(n: int, lo: float, hi: float) -> list[float]:
-    """Uniform in lambda (Lu et al. 2022, arXiv 2206.00927, section 3.4)."""
+    """Return levels uniform in lambda (Lu et al. 2022, arXiv 2206.00927, section 3.4)."""
     return [float(lam) for lam in np.linspace(lo, hi, n)]
 
 
 def karras(n: int, lo: float, hi: float, rho: float = 7.0) -> list[float]:
-    """``sigma_i = (a + i / (n - 1) * (b - a))^rho`` with a, b the ends' ``sigma^(1 / rho)``.
+    """Return ``sigma_i = (a + i / (n - 1) * (b - a))^rho``, a and b being ``end^(1 / rho)``.
 
     Karras et al. 2022, arXiv 2206.00364, eq. 5; their sigma is ``sigma / alpha = exp(-lambda)``.
     """
@@ -108,7 +108,7 @@ def top(schedule: Schedule) -> float:
 
 
 def angle(schedule: Schedule, n: int) -> list[Level]:
-    """``i / n`` of the `top` angle, i = n..1, but no less than that of row 1.
+    """Return ``i / n`` of the `top` angle, i = n..1, but at least the angle of row 1.
 
     On normalised data, equal steps in angle spread DDIM's error evenly over the levels, which suits
     few-step models. On a cosine schedule these levels are nearly those of `trailing`.
@@ -131,8 +131,8 @@ SPACINGS: Registry[Spacing] = Registry(
     },
 )
 
-# Two more spacings need more than a schedule and a number of steps: KNOTS takes the values to pass
-# through, OPTIMISED measures a model and becomes knots.
+# Two further spacings need more than a schedule and a number of steps: KNOTS takes values to pass
+# through, and OPTIMISED measures a model to find such values.
 KNOTS, OPTIMISED = "knots", "optimised"
 
 

@@ -1,4 +1,4 @@
-"""Faults in the course of a training; they come first, because other faults follow from them."""
+"""Faults in the course of a training. They come first, because other faults follow from them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mezzotint.doctor.log import Rows, fine_tuned
 from mezzotint.errors import counted
 from mezzotint.trainer.loop import TrainConfig
 
-LEAST = 1_000  # steps: the recipe of the digits, the shortest there is, takes 2,500
+LEAST = 1_000  # least number of steps; the shortest recipe, that of the digits, has 2,500
 ROOTS: tuple[Title, ...] = (
     "warm-up never ended",
     "too short a training",
     "loss not finite",
     "unfinished training",
 )
-"""What other faults most likely come from, the likeliest first."""
+"""The faults from which others most likely follow, the likeliest first."""
 FOLLOW: set[Title] = {
     "loss never fell",
     "EMA half-life longer than training",
@@ -39,7 +39,7 @@ def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
     """Run all checks of the training's course that apply."""
     rows = [row for row in rows if "loss" in row]
     yield warmed_up(rows, config.train)
-    if not fine_tuned(config):  # which may be short
+    if not fine_tuned(config):  # the log of this start may be short
         yield long_enough(config.train)
 
 
@@ -52,9 +52,9 @@ def warmed_up(rows: Rows, train: TrainConfig) -> Finding:
         "warm-up never ended",
         f"the run has seen {seen:,} images, and the learning rate has risen to {reached:.0%} of "
         f"{train.lr:g}; expected 100%, after {train.warmup:,} images",
-        f"the warm-up is of {train.warmup:,} images, and the whole training of {train.images:,}"
+        f"the warm-up takes {train.warmup:,} images, but the whole training has {train.images:,}"
         if never
-        else "the training was stopped in its warm-up, or is still in it",
+        else "the training was stopped during its warm-up, or is still in it",
         f"train again with `warmup={max(1, train.images // 20)}`, in another `out`"
         if never
         else "continue it with `resume=True`",
@@ -70,8 +70,8 @@ def long_enough(train: TrainConfig) -> Finding:
     """
     return judge(
         "too short a training",
-        f"the training is of {counted(train.steps, 'step')}; expected {LEAST:,} or more",
-        f"{train.images:,} images are few for a network that begins at random",
+        f"the training has {counted(train.steps, 'step')}; expected {LEAST:,} or more",
+        f"{train.images:,} images are few for a network with random initial weights",
         f"continue it with `resume=True` and `images={LEAST * train.batch}` or more",
         doubtful=train.steps < LEAST,
     )
@@ -87,14 +87,15 @@ def conditional(config: Experiment, data: Prepared) -> Finding:
         f"the data has {counted(count, 'class', 'classes')}, and the network gets "
         f"{'none of them' if ignored else 'them' if config.data.conditional else 'none'}"
         + (guided if ignored and config.sample.guidance != 1 else ""),
-        "the model was trained with `conditional=False`: it can be given no label, and not guided",
-        "nothing need be done; for labels and guidance train again with `conditional=True`",
+        "the model was trained with `conditional=False`: it accepts no labels, and cannot be "
+        "guided",
+        "nothing, if this is intended; for labels and guidance train again with `conditional=True`",
         doubtful=ignored,
     )
 
 
 def ordered(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """Yield findings, with the likeliest cause first where one fault follows from another."""
+    """Yield findings. If one fault follows from another, its likeliest cause names that first."""
     root: Finding | None = None
     for finding in findings:
         faulty = finding.severity != "well"

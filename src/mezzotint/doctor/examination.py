@@ -87,7 +87,7 @@ def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
     yield weights.checkpoints(folder / "checkpoints")
     try:
         saved = checkpoint.usable(folder / "checkpoints", weights.read, lambda problem: None)
-    except UserError:  # all are damaged, which the finding above says
+    except UserError:  # all are damaged, as the finding above says
         return
     if saved is None:
         return
@@ -96,7 +96,7 @@ def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
         yield from _settings(folder, config, facts)
     sound = weights.finite({"ema": ema, "net": raw})
     yield sound
-    if sound.severity == "wrong":  # and so is all that is computed with them
+    if sound.severity == "wrong":  # everything that is computed with them is not finite either
         return
     data = None
     try:
@@ -121,9 +121,9 @@ def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
 
 
 def _settings(folder: Path, config: Experiment, facts: dict[str, Any]) -> Iterator[Finding]:
-    """Check the configuration, including a sweep's recommendation if it is used."""
+    """Check the configuration, with a sweep's recommendation if it is used."""
     pipe: Pipeline | None = None
-    with suppress(UserError):  # raised again where the model itself is needed
+    with suppress(UserError):  # raised again when the model itself is needed
         pipe = _quietly(partial(load, precision="float32"), folder)
     in_use = replace(config, sample=pipe.defaults) if pipe else config
     seen = facts["step"] * config.train.batch
@@ -131,7 +131,7 @@ def _settings(folder: Path, config: Experiment, facts: dict[str, Any]) -> Iterat
 
 
 def _quietly(loader: Callable[[Path], T], folder: Path) -> T:
-    """Load without warnings about damaged checkpoints, which are a finding of their own."""
+    """Load without warnings about damaged checkpoints, which have a finding of their own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return loader(folder)
@@ -142,12 +142,12 @@ def _training_set(config: Any, facts: dict[str, Any]) -> Prepared:
     found: Prepared = c.prepared()
     if not is_same(found, facts["data"]):
         raise UserError(f"{c.data} has changed since the training: restore it")
-    names = facts["classes"]  # of a network without classes, []
+    names = facts["classes"]  # [] for a network without classes
     return numbered(found, names) if names and found.fingerprint != facts["data"] else found
 
 
 def _missing(problem: str, resorted: bool = False) -> Finding:
-    """Return the finding about whether the training set is there; other checks need it.
+    """Return the finding about a missing training set, which other checks need.
 
     ``resorted`` says that the training sorted its class folders as text.
     """
@@ -156,7 +156,7 @@ def _missing(problem: str, resorted: bool = False) -> Finding:
     return judge(
         "training set missing",
         problem or there + but,
-        "the data was moved or has changed; what needs it was not checked",
-        "put the data back where the run's config.json says",
+        "the data was moved or has changed; checks that need it were left out",
+        "put the data back to the place that the run's config.json names",
         doubtful=bool(problem),
     )

@@ -10,7 +10,7 @@ from mezzotint.data import Prepared
 from mezzotint.storage.arrays import nchw
 
 DENOISED, COMPARED = 128, 1_000
-"""How many images are denoised or encoded, and how many samples are compared with."""
+"""How many images are denoised, encoded or compared with samples."""
 
 
 def some(data: Prepared, count: int) -> tuple[Tensor, Tensor]:

@@ -44,12 +44,12 @@ Title = Literal[
     "posterior exploding",
 ]
 MEDIUM, LARGE = 0.5, 0.8
-"""Sizes of an effect: in standard deviations (Cohen's d), or as an angle between two shares (h).
+"""Sizes of an effect, in standard deviations (Cohen's d) or as an angle between two shares (h).
 
 Cohen calls 0.5 visible to the naked eye and 0.8 grossly perceptible (Statistical Power Analysis for
 the Behavioral Sciences, 1988, sections 2.2 and 6.2)."""
 SURE = 3.0
-"""Standard errors beyond which a difference counts: chance exceeds it 3 times in 1,000."""
+"""A difference counts if it exceeds this many standard errors, as by chance in 0.3 % of cases."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Finding:
 
     severity: Severity
     title: Title
-    measured: str  # the numbers, with what is expected of them
-    cause: str = ""  # the likely one; empty where all is well
+    measured: str  # the numbers, and their expected values
+    cause: str = ""  # the likely cause; "" if the fault was not found
     fix: str = ""
 
     def __str__(self) -> str:
@@ -96,7 +96,7 @@ class Findings(list[Finding]):
         return "\n".join([*faults, *self.summary()])
 
     def summary(self) -> list[str]:
-        """Return two lines: the faults that were not found, and the number that were."""
+        """Return two lines: the names of the faults not found, and the number of those found."""
         well = f"looked for and not found: {', '.join(finding.title for finding in self.well)}"
         counts = f"{len(self.wrong) or 'nothing'} wrong, {len(self.doubtful) or 'nothing'} doubtful"
         return [textwrap.fill(well, 100, subsequent_indent="  "), counts]

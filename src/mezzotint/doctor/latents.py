@@ -41,13 +41,13 @@ def look(codec: Latents, data: Prepared, in_diffusion: bool) -> Iterator[Finding
     made = codec.decode(codec.sample(mean, std)).cpu()
     seen = codec.values.in_eight_bits
     yield reconstruction(seen(images), seen(made), codec.vae.config.factor)
-    if isinstance(codec.vae, VAE):  # the latents of a TAESD have no posterior
+    if isinstance(codec.vae, VAE):  # the latents of TAESD have no posterior
         yield dead(mean, std)
         yield exploding(mean, std, images[0].numel())
 
 
 def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
-    """Check the mean and standard deviation of each channel as the diffusion model sees it.
+    """Check the mean and standard deviation of each channel in the input of the diffusion model.
 
     The schedule assumes data of about unit variance. If latents have a standard deviation of 5, as
     is common without scaling, the image is hardly noisy at sigma = 1 (Rombach et al. 2022, arXiv
@@ -119,7 +119,7 @@ def dead(mean: Tensor, std: Tensor) -> Finding:
 
 
 def exploding(mean: Tensor, std: Tensor, numbers: int) -> Finding:
-    """Compare the KL of an image with the most its bytes can hold: ``numbers * ln 256`` nats."""
+    """Compare the KL of an image with the capacity of its bytes, ``numbers * ln 256`` nats."""
     kl = float(kl_divergence(mean, 2 * std.log()).mean())
     most = numbers * math.log(256)
     return judge(
@@ -139,7 +139,7 @@ def lagging(
     ema: weights.Weights,
     raw: weights.Weights,
 ) -> Finding:
-    """Compare the averaged weights of an autoencoder with the raw ones: see `weights.lagging`."""
+    """Compare the averaged weights of an autoencoder with the raw ones; see `weights.lagging`."""
     images, _ = some(data, DENOISED)
     vae = deepcopy(cast(VAE, codec.vae))
     vae.load_state_dict(dict(raw))
@@ -150,7 +150,7 @@ def lagging(
         made = codec.values.encode(each.decode(each.encode(images.to(codec.mean.device))).cpu())
         found.append((made - x).square().flatten(1).mean(1) / variance)
     apart = 0.0
-    if not config.init:  # the initial weights of a fine-tuned one are not at hand
+    if not config.init:  # the initial weights of a fine-tuned autoencoder are not known
         with torch.random.fork_rng():
             torch.manual_seed(config.train.seed)
             apart = weights.distance(ema, raw, VAE(config.net).state_dict())

@@ -1,4 +1,4 @@
-"""Faults that show in a run's log, whose rows are means over an interval of steps.
+"""Faults that a run's log reveals. Its rows are means over an interval of steps.
 
 Rows are the dictionaries that `trainer.state.TrainState.summary` returns. A check returns None if
 the log has too few rows for it, or if it does not apply to the training.
@@ -18,14 +18,14 @@ from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.loop import TrainConfig
 
 Rows = Sequence[Mapping[str, Any]]
-FEW = 8  # with fewer rows, a quarter of them is a single one
-BOUND = 1e4  # of the adaptive weight of the adversarial loss
+FEW = 8  # with fewer rows, a quarter of them would be a single row
+BOUND = 1e4  # upper bound of the adaptive weight of the adversarial loss
 
 
 def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
     """Run all checks of the log that apply."""
     rows = [row for row in rows if "loss" in row]
-    # A loss that a discriminator works against need not fall.
+    # A loss with a discriminator in it need not fall.
     alone = [row for row in rows if "discriminator" not in row]
     found = [
         finite(rows),

@@ -29,10 +29,10 @@ from mezzotint.metrics.memorised import copied
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import jsonl
 
-CALLS = 25  # denoiser calls an image; settings that take more give way to DDIM
+CALLS = 25  # denoiser calls per image; settings that need more are replaced by DDIM
 SEEN = 6.0
-"""Grey levels that are just noticeable: 2.3 of CIELAB's 100 (Mahy et al. 1994, Color Research and
-Application 19)."""
+"""The least noticeable difference in grey levels: 2.3 of CIELAB's 100 (Mahy et al. 1994, Color
+Research and Application 19)."""
 CHANCE = 2 / 3
 """The largest share of points that are their nearest neighbour's nearest neighbour by chance.
 
@@ -55,7 +55,7 @@ def look(
     if made.shape[1] == 3:
         yield grey(made, real)
     yield saturated(made, real)
-    if made.shape[1] not in (1, 3):  # the metrics' networks cannot look at them
+    if made.shape[1] not in (1, 3):  # the networks of the metrics cannot use them
         return
 
     against = Against(f"{config.data.data} train", data)
@@ -174,7 +174,7 @@ def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Findin
         "memorisation",
         f"{p:.0%} of the samples are nearer to a training image than its own nearest neighbour is, "
         f"{others}: h is {h:.2f}; expected below {MEDIUM}",
-        "there is too little data for so large a network and so long a training",
+        "there is too little data for this size of network and length of training",
         "train with more data, `dropout=0.1` or `non_leaking=0.12`, or use an earlier checkpoint",
         wrong=h >= LARGE,
         doubtful=h >= MEDIUM,
@@ -182,7 +182,7 @@ def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Findin
 
 
 def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels: Tensor) -> Finding:
-    """Check that the package's classifier recognises classes of samples better than chance, 1/K.
+    """Check that the package's classifier recognises the samples' classes more often than 1/K.
 
     An accuracy within `SURE` binomial standard errors of 1/K counts as chance. The classifier's
     certainty (the mean of its greatest probability) distinguishes samples of a wrong class from
@@ -219,7 +219,7 @@ def too_few(figures: Path) -> Finding | None:
         return None
     counts = []
     for row in jsonl.read(figures):
-        with contextlib.suppress(KeyError, TypeError, AttributeError):  # of another program's rows
+        with contextlib.suppress(KeyError, TypeError, AttributeError):  # a row of another program
             found = row["figures"]
             counts += [f["samples"] for f in found if f["name"].startswith(("fd", "fid"))]
     most = max(counts, default=ENOUGH)

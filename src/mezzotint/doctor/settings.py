@@ -27,7 +27,7 @@ def look(
     schedule, how = config.noise.build(), config.sample
     ends = schedule_ends(schedule, shape)
     yield ends
-    if how.spacing != "optimised":  # which takes its levels from the model
+    if how.spacing != "optimised":  # its levels come from the model
         grid = schedule.grid(how.steps, how.spacing, how.knots)
         if ends.severity == "well":
             yield sampling_begins(grid[0], schedule, shape, how)
@@ -70,14 +70,14 @@ def schedule_ends(schedule: Schedule, shape: tuple[int, int, int]) -> Finding:
 def sampling_begins(
     first: Level, schedule: Schedule, shape: tuple[int, int, int], how: SampleConfig
 ) -> Finding:
-    """If the schedule ends without `signal`, check that sampling begins without it too."""
+    """If the schedule ends without `signal`, check that sampling also begins without it."""
     shown = signal(first, shape)
     return judge(
         "sampling does not start from noise",
         f"spacing {how.spacing} with {how.steps} steps starts at t = {first.t:g} of "
         f"{len(schedule) - 1}, where a white image is {shown:.2g} standard deviations from pure "
         "noise; expected less than 1",
-        "the network gets pure noise at a level at which it was trained to see some of the image",
+        "the network gets pure noise at a level where it was trained on noise with some signal",
         'sample with `spacing="trailing"`',
         wrong=shown > SURE,
         doubtful=shown > 1,
@@ -100,7 +100,7 @@ def eps_of_noise(grid: list[Level], prediction: str, how: SampleConfig) -> Findi
         f"the first step multiplies an error of {prediction} by {grown:.3g}; expected less than 30"
         if bare
         else f"the prediction is {prediction}, the clipping {how.clipping}",
-        "where x is pure noise, eps says nothing about x0",
+        "where x is pure noise, eps does not determine x0",
         'train with `prediction="v"`, or sample with `clipping="static"` (pixels) or '
         '`spacing="logsnr"`',
         doubtful=bare and grown > 30,
@@ -134,6 +134,7 @@ def halflife(train: TrainConfig, seen: int) -> Finding:
         f"the half-life is {train.ema_halflife:,.0f} images, and the run has seen {seen:,}; "
         "expected a shorter half-life",
         f"the training is short: its half-life reached {seen / 20:,.0f} images",
-        "nothing need be done; for a longer average, continue with `resume=True` and more `images`",
+        "nothing, if this is intended; for a longer average, continue with `resume=True` and more "
+        "`images`",
         doubtful=train.ema_halflife > seen,
     )

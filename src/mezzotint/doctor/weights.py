@@ -24,8 +24,9 @@ from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import checkpoint
 
 SIGMAS = [math.exp(-1.2 + 1.2 * k) for k in (-1, 0, 1)]
-"""sigma / alpha of 0.09, 0.3 and 1, where there is something to learn: the middle of what EDM
-trains on, ln sigma ~ N(-1.2, 1.2^2) (Karras et al. 2022, arXiv 2206.00364, table 1)."""
+"""Values of sigma / alpha, 0.09, 0.3 and 1, at which there is something to learn. They are the
+middle of EDM's training distribution, ln sigma ~ N(-1.2, 1.2^2) (Karras et al. 2022, arXiv
+2206.00364, table 1)."""
 
 Weights: TypeAlias = Mapping[str, Tensor]
 
@@ -42,7 +43,7 @@ def look(
     net.load_state_dict(dict(raw))
     plain = errors(replace(pipe, net=net), x0, eps, given)
     yield informed(plain)
-    if pipe.few_step:  # it begins with its teacher's weights, and has no null class
+    if pipe.few_step:  # a student begins with its teacher's weights, and has no null class
         return
     with torch.random.fork_rng():
         torch.manual_seed(config.train.seed)
@@ -55,7 +56,7 @@ def look(
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint as the doctor reads it: facts, the averaged weights and the raw ones."""
+    """The content of a checkpoint: facts, averaged weights and raw weights."""
 
     facts: dict[str, Any]
     ema: Weights
@@ -104,7 +105,8 @@ def finite(weights: Mapping[str, Weights]) -> Finding:
     ]
     return judge(
         "weights not finite",
-        f"{len(bad)} tensors hold numbers that are not finite{', first ' + bad[0] if bad else ''}; "
+        f"{len(bad)} tensors hold numbers that are not "
+        f"finite{', such as ' + bad[0] if bad else ''}; "
         "expected 0",
         "training continued after a loss of NaN, or a file was converted to too narrow a type",
         "use an earlier checkpoint, or train again with a lower `lr`",
@@ -145,7 +147,7 @@ def errors(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor | None) -> Te
 
 
 def informed(found: Tensor) -> Finding:
-    """Check that the raw network's `errors` are below 1, better than guessing, at each level."""
+    """Check that the raw network's `errors` are below 1, which is a guess, at each level."""
     means = found.mean(1).tolist()
     each = ", ".join(f"{m:.2g} at {s:.2g}" for m, s in zip(means, SIGMAS, strict=True))
     return judge(

@@ -18,7 +18,7 @@ from mezzotint.errors import printable
 from mezzotint.processes import first
 
 UNDER_WAY: dict[str, str] = {}
-"""Under "what": what the last bar was about, shown or not, for whoever breaks a silence."""
+"""Under "what": the subject of the last bar, shown or not, for messages after a long silence."""
 
 
 def on_terminal() -> bool:

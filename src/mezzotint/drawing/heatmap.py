@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-Values: TypeAlias = Mapping[tuple[str, int], float]  # by row and column
+Values: TypeAlias = Mapping[tuple[str, int], float]  # numbers by row and column
 
-ACROSS = 3  # panels
+ACROSS = 3  # most panels side by side
 
 
 def draw(

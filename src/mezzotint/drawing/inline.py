@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# These differ visibly from each other, and from a white or a black ground.
+# These colours differ visibly from each other, and from a white or black ground.
 COLOURS = ("#3b82c4", "#d0702a", "#3a9a5c", "#b958a0", "#8a72d6", "#94821e", "#229a9a", "#d65454")
-INK, CURRENT = "#010203", "currentColor"  # the first is replaced by the second
+INK, CURRENT = "#010203", "currentColor"  # the first colour is replaced by the second
 MOST, LEAST = 160, 64  # pixels: larger images are shrunk, smaller ones enlarged
 WIDEST = 1400  # pixels of a sheet of images
 GAP = 3
-DENSE = 20  # points; a line with so many has no markers
+DENSE = 20  # a line with more points than this has no markers
 
 
 def png(image: Image.Image) -> str:
@@ -35,7 +35,7 @@ def png(image: Image.Image) -> str:
         size = WIDEST, round(image.height * WIDEST / image.width)
         image = image.resize(size, Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    image.save(file, "PNG")  # optimize=True: ten times as long, 1 % smaller
+    image.save(file, "PNG")  # optimize=True takes ten times as long, for 1 % less
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
@@ -78,7 +78,7 @@ def chart(panel: Panel, colour: Mapping[str, str]) -> str:
     for line, points in zip(axes.lines, panel.series.values(), strict=True):
         if len(points) >= DENSE:
             line.set_marker("")
-    if not panel.log_x:  # whose ticks are the values themselves, as in `curves.draw`
+    if not panel.log_x:  # the ticks are the values themselves, as in `curves.draw`
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     return _svg(figure)

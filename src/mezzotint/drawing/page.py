@@ -1,4 +1,4 @@
-"""A self-contained HTML page made of plain data: no script, no external link, images included."""
+"""A self-contained HTML page, made of plain data: without scripts and links, with its images."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ class Page:
 def render(page: Page) -> str:
     """Render the page as HTML, with all text escaped and all ids unique.
 
-    Names may be written from right to left, so each cell and each name is isolated from its
-    context.
+    Names may be written from right to left, so every cell and every name is isolated from its
+    surroundings.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -101,7 +101,7 @@ def render(page: Page) -> str:
 
 
 def _readable(value: object) -> object:
-    """Escape the marks in a text that change the writing direction of what follows it."""
+    """Escape the marks in a text that would change the writing direction of the text after it."""
     plain = isinstance(value, str) and not hasattr(value, "__html__")
     return without_bidi(str(value)) if plain else value
 

@@ -1,4 +1,4 @@
-"""The reference: the images that other images are measured against."""
+"""The reference, to which measured images are compared."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class Against:
 
     @staticmethod
     def of(data: Any, how: Preparation = PLAIN) -> Against:
-        """Interpret what the user gave: a data set, images or a reference's file.
+        """Interpret the user's reference: a data set, images or the file of a reference.
 
         A reference's file is one that mezzotint wrote (.safetensors), or a .npz of ``mu`` and
         ``sigma``. With such a file, the only allowed field of ``how`` is the size. Raises UserError
-        as `images_of` does.
+        in the cases of `images_of`.
         """
         if isinstance(data, str | os.PathLike) and (
             str(data).endswith(".safetensors") or is_statistics(Path(data))
@@ -73,17 +73,17 @@ class Against:
 
 
 def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
-    """Prepare images to measure, or to measure against, unless they are prepared already.
+    """Prepare images to measure or of a reference, unless they are prepared already.
 
-    A warning is given for JPEG files, because their artefacts affect the features. Raises UserError
-    as `prepare` does, and for options of preparation if the data is prepared already.
+    It warns of JPEG files, because their artefacts affect the features. Raises UserError in the
+    cases of `prepare`, and for options of preparation if the data is prepared already.
     """
     found = prepared(data, how)
     files = 0 if isinstance(data, Prepared) else jpegs(found.source, found.split)
     if files:
         warnings.warn(
-            f"{files:,} of the images in {found.source} are JPEG files: their artefacts bias FID "
-            "and every other figure; save images to be measured as PNG",
+            f"{files:,} of the images in {found.source} are JPEG files: their artefacts bias every "
+            "figure; save images as PNG before you measure them",
             stacklevel=2,
         )
     return found
@@ -92,11 +92,11 @@ def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
 def prepared(data: Any, how: Preparation = PLAIN) -> Prepared:
     """Prepare data, unless it is prepared already.
 
-    Raises UserError as `prepare` does, and for options of preparation if the data is prepared
-    already.
+    Raises UserError in the cases of `prepare`, and for options of preparation if the data is
+    prepared already.
     """
     if isinstance(data, Prepared):
-        _refuse(how, "images that are prepared already")
+        _refuse(how, "prepared images")
         return data
     split = how.split or "train"
     return prepare(data, size=how.size, split=split, range=how.range, conditional=False)
@@ -116,7 +116,7 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
     a shipped model, changed data only causes a warning, because the user's copy may have another
     order.
     """
-    if pipe.data is None or not (folder / "config.json").exists():  # saved by itself
+    if pipe.data is None or not (folder / "config.json").exists():  # saved without a run
         raise _silent(str(folder))
     c = read_config(folder / "config.json").data
     found = c.prepared()
@@ -134,10 +134,10 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
 
 
 def own_training_set(pipe: Pipeline, name: str = "") -> Against:
-    """Return the training set of a pipeline, wherever it was loaded from.
+    """Return the training set of a pipeline.
 
     A pipeline without ``home`` uses the data set of the shipped model that was trained on the same
-    data. ``name`` is the model's name in errors. Raises UserError as `training_set` does.
+    data. ``name`` is the model's name in errors. Raises UserError in the cases of `training_set`.
     """
     homes = [pipe.home] if pipe.home else list(shipped.folders().values())
     for home in homes:
@@ -149,7 +149,7 @@ def own_training_set(pipe: Pipeline, name: str = "") -> Against:
 def _refuse(how: Preparation, data: str) -> None:
     for name, value in asdict(how).items():
         if value is not None:
-            raise UserError(f"`{name}` does not go with {data}: leave it out")
+            raise UserError(f"`{name}` cannot be used with {data}: leave it out")
 
 
 def _silent(what: str) -> UserError:

@@ -36,7 +36,7 @@ def of_codec(
 ) -> tuple[Found, Reconstructions]:
     """Measure an autoencoder by its reconstructions of some images.
 
-    ``name`` is its name in figures.jsonl.
+    ``name`` is the autoencoder's name in figures.jsonl.
     """
     images = originals.images
     assert images is not None
@@ -44,7 +44,7 @@ def of_codec(
     device = codec.mean.device
     request.check_out()
     codec = codec.of_size(height, width)
-    codec.latent_shape((images.images.shape[3], height, width))  # refused before the work
+    codec.latent_shape((images.images.shape[3], height, width))  # errors before the work begins
     chosen = tuple(DISTANCES) if request.metrics is None else request.metrics
     for metric in chosen:
         if metric not in DISTANCES:
@@ -68,10 +68,10 @@ def of_codec(
 def originals(path: str | Path | None, data: Any, how: Preparation, count: int | None) -> Against:
     """Return up to ``count`` images to reconstruct, with a name.
 
-    They are from ``data``, a `Prepared` or what `prepare` takes. If that is None, they are the
-    held-out images of the data set of the run or checkpoint at ``path``, or its training images if
-    none are held out. Raises UserError as `prepare` does, if there is no data, and for fewer than
-    10 images.
+    They come from ``data``, a `Prepared` or an argument of `prepare`. If that is None, they are the
+    held-out images of the run or checkpoint at ``path``, or its training images if none are held
+    out. Raises UserError in the cases of `prepare`, if there is no data, and for fewer than 10
+    images.
     """
     if data is None and (how.split, how.range) != (None, None):
         raise UserError("`split` and `range` need `data`: give it, or leave them out")

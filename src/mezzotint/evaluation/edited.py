@@ -55,7 +55,7 @@ def read_images(
         except UnreadableImage as error:
             raise UserError(f"{path}: {error}") from None
         if pixels.ndim != 3:
-            raise UserError(f"{path} is {pixels.shape}: give one image, (H, W, C)")
+            raise UserError(f"{path} has the shape {pixels.shape}: give one image, (H, W, C)")
         if pixels.shape[:2] != size and not fit:
             raise UserError(
                 f"{path} is {pixels.shape[0]}x{pixels.shape[1]}, the model's images are "
@@ -79,7 +79,7 @@ def _loaded(path: Path) -> np.ndarray:
 
 
 def _wanted(channels: int, values: Values) -> Wanted:
-    """Return the format to decode files to, for a model of such images."""
+    """Return the format to decode files to, for a model with these channels and values."""
     if values.alpha:
         return Wanted("rgba")
     modes: dict[int, Mode] = {1: "grey", 3: "rgb"}
@@ -142,7 +142,7 @@ def free_place(out: str | Path) -> tuple[Path, Path, Path]:
     Raises UserError if the strip or animation exists, or the folder is not empty.
     """
     folder = files.as_folder(out)
-    place = folder if folder.name else folder.resolve()  # "." has no name
+    place = folder if folder.name else folder.resolve()  # the path "." has no name
     strip, film = place.with_name(f"{place.name}.png"), place.with_name(f"{place.name}.webp")
     for path in (strip, film):
         if path.exists():

@@ -16,7 +16,7 @@ from mezzotint.pipeline.loading import load
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import files
 
-FRAME, LAST = 120, 1500  # milliseconds of a frame, and of the last one
+FRAME, LAST = 120, 1500  # milliseconds of a frame and of the last frame
 FORMATS = (".webp", ".gif")
 
 
@@ -32,23 +32,23 @@ def animate(
 ) -> Tensor:
     """Make samples like `Pipeline.sample`, and write an animation from noise to image.
 
-    A frame shows the noisy x of all samples at one level. The last frame shows the samples.
+    Each frame shows the noisy x of all samples at one level. The last frame shows the samples.
 
     Args:
         pipe: A model, or a path or name that `load` takes.
         out: The file, .webp or .gif, which must not exist.
-        n: How many samples, up to 64.
+        n: The number of samples, up to 64.
         labels: One class for all, or n classes, by number or name; None takes all classes in turn.
         seed: Sample i depends on (seed, i) alone.
         on_step: Called with the number of denoiser calls done and the total.
-        **settings: The fields of SampleConfig, where they differ from the model's defaults.
+        **settings: The fields of SampleConfig that differ from the model's defaults.
 
     Returns:
         The samples, (n, C, H, W).
 
     Raises:
-        UserError: If ``out`` exists or has another suffix, for more than 64 samples, and as
-            `Pipeline.sample` does.
+        UserError: If ``out`` exists or has another suffix, for more than 64 samples, and in the
+            cases of `Pipeline.sample`.
     """
     pipe, path = pipe if isinstance(pipe, Pipeline) else load(pipe), free_film(out)
     if n > 64:

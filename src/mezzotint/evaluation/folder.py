@@ -35,8 +35,8 @@ from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
 from mezzotint.storage.parse import parsed, regular
 
-MARK = "mezzotint sample"  # in a grid's PNG: how many samples it belongs to, and how they are made
-GRID = 256  # samples that a grid shows at most
+MARK = "mezzotint sample"  # key in the PNG of a grid: the number of samples, and their settings
+GRID = 256  # most samples in a grid
 MADE_OF = "the weights"
 
 
@@ -55,10 +55,10 @@ def write_samples(
     """Make samples as `Pipeline.sample` does, and write them to a folder.
 
     They are ``out/000000.png`` and so on, numbered in the order of the samples. A grid of the first
-    256, with the class names, is ``out.png`` beside the folder, so the folder holds only samples
-    and can be measured or trained on. Samples that a PNG cannot hold (float32, uint16 of more than
-    one channel, or other channels than grey, RGB and RGBA) are ``out/000000.npy`` and so on, of
-    shape (H, W, C), beside PNG files that show them as ``pipe.values.shown_as`` says.
+    256, with the class names, is ``out.png`` beside the folder. So the folder holds only samples,
+    and can be measured or used for training. Samples that PNG cannot store (float32, uint16 of more
+    than one channel, or other channels than grey, RGB and RGBA) are ``out/000000.npy`` and so on,
+    of shape (H, W, C). PNG files beside them show them as ``pipe.values.shown_as`` describes.
 
     No image is ever removed or replaced. If the folder holds samples of the same model, settings,
     conditions and seed, only the missing samples are made. So the same call continues a request
@@ -70,25 +70,25 @@ def write_samples(
     Args:
         pipe: A model, or a path or name that `load` takes.
         out: The folder.
-        n: How many samples.
-        labels: One class for all, or n of them, by number or name; None is every class in turn.
-        condition: The conditions other than the class, as for `Pipeline.sample`.
+        n: The number of samples.
+        labels: One class for all, or n classes, by number or name; None takes all classes in turn.
+        condition: The conditions other than the class, as in `Pipeline.sample`.
         seed: Sample i depends on (seed, i) alone.
         batch: The number of samples made at once.
-        on_step: Called with how many denoiser calls are done, and of how many.
+        on_step: Called with the number of denoiser calls done and the total.
         **settings: The fields of SampleConfig, where they differ from the model's defaults.
 
     Returns:
         All n samples, (n, C, H, W), including those that were in the folder already.
 
     Raises:
-        UserError: If ``out`` is a file, or holds other samples or images, and as `Pipeline.sample`
-            does.
+        UserError: If ``out`` is a file, or holds other samples or images, and in the cases of
+            `Pipeline.sample`.
     """
     share, device = join()
     pipe = pipe if isinstance(pipe, Pipeline) else load(pipe, device)
     out = files.as_folder(out)
-    Request(n, seed, 0, batch)  # refuses numbers that cannot be
+    Request(n, seed, 0, batch)  # refuses impossible numbers
     given = pipe.given(n, labels, condition)
     every = labels_of(pipe, given)
     with share.first():  # because it may optimise a grid
@@ -99,7 +99,7 @@ def write_samples(
     mark = {**facts, "n": max(n, before)}
 
     def follow(done: int, calls: int) -> None:
-        out.mkdir(parents=True, exist_ok=True)  # no sooner than the request has proved possible
+        out.mkdir(parents=True, exist_ok=True)  # only after the request has proved possible
         if on_step:
             on_step(done, calls)
 
@@ -122,7 +122,8 @@ def _together(out: Path, facts: dict[str, Any], values: Values, n: int, share: S
     images, _ = _there(out, facts, values)
     if len(images) < n:
         raise UserError(
-            f"{out} lacks samples of other processes: choose an `out` on a disk that all share"
+            f"{out} lacks the samples that other processes have made: choose an `out` on a disk "
+            "that all share"
         )
     share.wait()  # until all have read
     return images[:n]
@@ -154,7 +155,7 @@ def made_by(
 
 
 def _digest(given: Given | None, name: str) -> str:
-    """Return a digest of a condition: of its rows, or of the one row that all images share."""
+    """Return a digest of the rows of a condition, or of the single row that all images share."""
     rows = given[name] if given else torch.empty(0)
     same = len(rows) > 0 and bool((rows == rows[:1]).all())
     return hashlib.sha256((rows[:1] if same else rows).numpy().tobytes()).hexdigest()[:16]
@@ -178,7 +179,7 @@ def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, in
     if other := [name for name, value in facts.items() if mark.get(name, ...) != value]:
         name, holds = other[0], f"{out} holds {counted(len(found), 'sample')}"
         if name == MADE_OF or name not in mark:
-            raise UserError(f"{holds} of another model or other weights: choose another `out`")
+            raise UserError(f"{holds} of another model or of other weights: choose another `out`")
         was, now = (_short(each[name]) for each in (mark, facts))
         raise UserError(f"{holds} made with `{name}={was}`, not {now}: choose another `out`")
     images = [_read(out / f"{i:06d}.png") for i in range(_unbroken(found))]
@@ -214,7 +215,7 @@ def _mark(out: Path) -> dict[str, Any]:
     # Not Image.open, which refuses large images.
     with suppress(OSError, SyntaxError, ValueError), PngImageFile(regular(grid_of(out))) as image:
         mark = parsed(image.info.get(MARK, "{}"))
-    if isinstance(mark, int):  # before 0.1: their number alone
+    if isinstance(mark, int):  # versions before 0.1 recorded only their number
         return {"n": mark}
     return mark if isinstance(mark, dict) and isinstance(mark.get("n"), int) else {}
 
@@ -230,12 +231,12 @@ def _save_grid(
 
 
 def names(pipe: Pipeline) -> tuple[str, ...]:
-    """Return the names of the labels, of which the null class is the last."""
+    """Return the names of the labels; the last is that of the null class."""
     return (*pipe.classes, "any class")
 
 
 def marked(mark: dict[str, Any]) -> PngInfo:
-    """Return the text of a PNG that records how its samples were made."""
+    """Return the text for a PNG file that records how its samples were made."""
     text = PngInfo()
     text.add_text(MARK, json.dumps(mark))
     return text

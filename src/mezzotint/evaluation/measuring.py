@@ -55,7 +55,7 @@ def measure(
         device: The device for a network.
 
     Raises:
-        UserError: For a reference that does not fit the network or the images.
+        UserError: If the reference does not fit the network or the images.
     """
     features = metrics.network(network, device) if isinstance(network, str) else network
     if against.images is None:
@@ -66,7 +66,7 @@ def measure(
         height, width = data.images.shape[1:3]
         if (height, width) != size:
             raise UserError(
-                f"the images of {against.name} are of {height}x{width}, those to measure of "
+                f"the images of {against.name} have {height}x{width} pixels, but those to measure "
                 f"{size[0]}x{size[1]}: scale them with `size`, or give others"
             )
         found = metrics.reference(features, data.images, data.fingerprint, against.name)
@@ -90,7 +90,7 @@ def measure_samples(
 
     The samples are kept in ``folder``. For each tier and measure, the first process yields the
     features so far and their figures. The other processes make their blocks and yield nothing.
-    Raises UserError as `metrics.measure` and `Pipeline.sample` do.
+    Raises UserError in the cases of `metrics.measure` and `Pipeline.sample`.
     """
     enough(tiers[0])
     if batch < 1:
@@ -101,7 +101,7 @@ def measure_samples(
     missing = [i for i in range(-(-total // batch)) if not block(folder, i).exists()]
     # Compiled code rounds differently: it must not depend on the number of processes.
     if pipe.compile_for(len(missing), how):
-        follow("samples, the network compiled first", 0, total)
+        follow("samples, after the network is compiled", 0, total)
     for tier in tiers:
         for i in (i for i in missing if i % share.count == share.number and i * batch < tier):
             if not block(folder, i).exists():
@@ -122,7 +122,7 @@ def measure_images(
     chosen: Sequence[str] | None = None,
     follow: Follow = lambda what, done, total: None,
 ) -> tuple[Features, list[Figure]]:
-    """Return the features of images, and their figures. Raises UserError as `metrics.measure`."""
+    """Return the features and the figures of images. Raises the errors of `metrics.measure`."""
     total = len(images)
     seen = metrics.features(
         measure.network, images.images, lambda done: follow("features", done, total)
@@ -132,7 +132,7 @@ def measure_images(
 
 
 def warn_of_few(found: Sequence[Figure], reference: Reference) -> None:
-    """Warn if so few images were measured, or measured against, that the figures mislead."""
+    """Warn if there are so few measured or reference images that the figures mislead."""
     distances = [f for f in found if f.name in [figure_name(m, f.network) for m in ("fd", "sfd")]]
     if not distances:
         return
@@ -140,8 +140,8 @@ def warn_of_few(found: Sequence[Figure], reference: Reference) -> None:
     if count < ENOUGH:
         warnings.warn(
             f"{count:,} images are fewer than {ENOUGH:,}: the Frechet distance of few images is "
-            "too high (by an amount that shrinks as 1/N), and the covariance of Inception's 2,048 "
-            "features is singular; compare it only with figures of as many images",
+            "too high, by an amount that shrinks as 1/N; compare it only with figures of the same "
+            "number of images",
             stacklevel=2,
         )
     if 0 < few < ENOUGH:

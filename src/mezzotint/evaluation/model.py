@@ -38,21 +38,21 @@ def of_model(
 ) -> Found:
     """Measure a model by its samples at each of the rising ``counts``; return the last figures.
 
-    ``data`` is what `Against.of` takes with the options ``preparation``; None means the model's
-    training set. ``name`` is the model's name in figures.jsonl. The other arguments are those of
-    `evaluate`.
+    ``data`` is an argument of `Against.of`, with the options ``preparation``; None means the
+    model's training set. ``name`` is the model's name in figures.jsonl. The other arguments are
+    those of `evaluate`.
     """
     settings = dict(settings or {})
     how = chosen(pipe.defaults, settings)
     if data is None and preparation != PLAIN:
         raise UserError(
-            "`split`, `size` and `range` belong to `data`, which is not given: leave them out"
+            "`split`, `size` and `range` belong to `data`, which is missing: leave them out"
         )
     warn_of_rgb(pipe.values, pipe.codec.image_shape(pipe.shape)[0])
     request.check(pipe.classes, data)
     pipe, facts = _ready(pipe, name, weaker, precision)
     share, _ = join()
-    with share.first():  # which downloads and decodes, for all
+    with share.first():  # it downloads and decodes for all processes
         to = own_training_set(pipe, name) if data is None else Against.of(data, preparation)
         networks = request.load(pipe.classes, pipe.device, to)
         measures = [measure(network, to, pipe.size) for network in networks]

@@ -27,7 +27,7 @@ def draw_nearest(
     """Save the first of the measured images with their neighbours, and return the file.
 
     The result of `closest` is written to ``out/nearest.png``. Nothing is drawn without a folder, or
-    against a reference's file, which holds no images.
+    if the reference is a file, which holds no images.
     """
     if out is None or to.images is None:
         return None

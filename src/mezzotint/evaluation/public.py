@@ -62,28 +62,27 @@ def evaluate(
 
     Args:
         pipe: A model or an autoencoder, or a path or name that `load` or `load_codec` takes.
-        data: The reference: anything that `prepare` takes or returns, or the file of a reference.
-            By default it is the model's training set. An autoencoder reconstructs these images; by
+        data: The reference: an argument or a result of `prepare`, or the file of a reference. By
+            default it is the model's training set. An autoencoder reconstructs these images; by
             default they are the held-out images of its data set.
         samples: The number of samples, or of images to reconstruct: a number, or text such as
             "10k". By default 10,000 samples, or all images.
         network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
-            default the packaged network that suits the classes.
-        metrics: The names of metrics, of METRICS; by default all of them.
-        split: With a name or a path as ``data``: its split.
-        size: With unprepared ``data``: the size to scale and crop it to, as for `prepare`.
-        range: With unprepared ``data``: the values of black and white, as `prepare` takes them.
-        seed: The seed of the samples, from 0 on.
-        batch: How many samples are made at once.
+            default the network in the package that suits the classes.
+        metrics: The names of metrics in METRICS; by default all of them.
+        split: The split, if ``data`` is a name or a path.
+        size: The size to scale and crop ``data`` to, if it is not prepared, as in `prepare`.
+        range: The values of black and white in ``data``, if it is not prepared, as in `prepare`.
+        seed: The seed of the samples, 0 or more.
+        batch: The number of samples made at once.
         weaker: A weaker model that guides instead of the unconditional network.
         precision: The precision of the model: "float32", "bf16" or "auto". By default the one in
             which it was loaded.
-        out: A folder. Figures are appended to its figures.jsonl, and an image of what was measured
-            is drawn there. By default nothing is written.
+        out: A folder. The figures are appended to its figures.jsonl, and some measured images are
+            drawn there. By default nothing is written.
         on_progress: Called with the name of the current work, the amount done, and the total.
-        **settings: The fields of SampleConfig, such as ``sampler``, ``steps`` and ``guidance``,
-            where they differ from the model's defaults; ``nfe`` may be given instead of
-            ``steps``.
+        **settings: The fields of SampleConfig that differ from the model's defaults, such as
+            ``sampler``, ``steps`` and ``guidance``. ``nfe`` may be given instead of ``steps``.
 
     Returns:
         The figures by name: ``fd-cifar10`` (``fid`` with Inception), ``precision`` ... If two
@@ -145,26 +144,25 @@ def compare(
 ) -> dict[str, Figure]:
     """Measure images against others, in the features of a network.
 
-    Both arguments are anything that `prepare` takes or returns: a name, a path, or arrays or
-    tensors (N, H, W, C) or (N, C, H, W) of uint8, or of float with their ``range``. ``images_b``
-    may also be the file of a reference. Grey images are measured as RGB with three equal channels,
-    and other values are scaled to 8 bits, with a warning. The features of ``images_b`` are kept in
-    the cache.
+    Both sets may be arguments or results of `prepare`: a name, a path, or arrays or tensors (N, H,
+    W, C) or (N, C, H, W) of uint8, or of float with their ``range``. ``images_b`` may also be the
+    file of a reference. Grey images are measured as RGB with three equal channels, and other values
+    are scaled to 8 bits, with a warning. The features of ``images_b`` are kept in the cache.
 
     Args:
         images_a: The images to measure, such as a model's samples.
         images_b: The images to compare them with, such as a test set.
-        labels: With an array as ``images_a``: the classes (N,) that the images were made for.
-        classes: With labels: the names of the classes.
-        layout: With arrays: the order of their axes, as for `prepare`. Like ``range``, it applies
-            to both sets; if they differ, pass ``mz.prepare(images, ...)``.
-        range: With arrays: the values of black and white, as `prepare` takes them.
+        labels: The classes (N,) that the images were made for, if ``images_a`` is an array.
+        classes: The names of the classes, if there are labels.
+        layout: The order of the axes of arrays, as in `prepare`. Like ``range``, it applies to both
+            sets; if they differ, pass ``mz.prepare(images, ...)``.
+        range: The values of black and white of arrays, as in `prepare`.
         network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
             default the packaged network that suits the classes.
         metrics: The names of metrics, of METRICS; by default all of them. ``accuracy`` is included
             if the classes are known and the network distinguishes them.
-        out: A folder. Figures are appended to its figures.jsonl, and ten of ``images_a`` are drawn
-            beside their neighbours in ``images_b``. By default nothing is written.
+        out: A folder. The figures are appended to its figures.jsonl, and ten of ``images_a`` are
+            drawn beside their neighbours in ``images_b``. By default nothing is written.
         on_progress: Called with the name of the current work, the amount done, and the total.
 
     Returns:
@@ -177,15 +175,15 @@ def compare(
     asked = Request.of(network, metrics, out, on_progress)
     if (layout, range) != (None, None) and not any(map(_in_memory, (images_a, images_b))):
         raise UserError(
-            "`layout` and `range` are for arrays in memory: prepare other images with them, such "
-            "as mz.prepare(path, range=(0, 1))"
+            "`layout` and `range` are for arrays in memory: prepare other images first, for "
+            "example by mz.prepare(path, range=(0, 1))"
         )
     a = _images("images_a", images_a, labels, classes, layout=layout, range=range)
     b = _against("images_b", images_b, layout=layout, range=range)
     if b.images is not None and (sizes := (_size(a), _size(b.images)))[0] != sizes[1]:
         raise UserError(
             f"`images_a` are of {sizes[0]} and `images_b` of {sizes[1]} (height x width): bring "
-            "them to one size, such as with mz.prepare(images, size=32)"
+            "them to one size, for example by mz.prepare(images, size=32)"
         )
     return by_name(of_images(a, asked, b).figures)
 
@@ -211,8 +209,8 @@ def fid(
     Args:
         images_a: The images to measure; see `compare`.
         images_b: The images to compare them with.
-        layout: With arrays: the order of their axes; see `compare`.
-        range: With arrays: the values of black and white; see `compare`.
+        layout: The order of the axes of arrays; see `compare`.
+        range: The values of black and white of arrays; see `compare`.
         network: The feature network.
         on_progress: See `compare`.
 
@@ -221,7 +219,7 @@ def fid(
         of its 95 % interval.
 
     Raises:
-        UserError: As `compare` does, and if weights are not available.
+        UserError: In the cases of `compare`, and if weights are not available.
     """
     if not isinstance(network, str):
         raise UserError(f"`network` is {network!r}: give one name")
@@ -259,7 +257,7 @@ def _images(
     classes: Sequence[str] | None = None,
     **in_memory: Any,
 ) -> Prepared:
-    """Prepare images. Raises UserError as `prepare` does, with this function's argument names.
+    """Prepare images. Errors of `prepare` are raised with the caller's argument names.
 
     ``in_memory`` are arguments of `prepare` for images in memory; they are not passed for others.
     """

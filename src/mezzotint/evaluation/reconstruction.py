@@ -1,4 +1,4 @@
-"""Measure how close an autoencoder's reconstructions are to the originals, and its latents."""
+"""Measure an autoencoder's reconstructions against the originals, and its latents."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def reconstruct(
 
     The figures, each with its 95 % interval, are:
 
-    - the distances ``chosen`` from DISTANCES, in each measure's network, whose reference is of the
-      originals themselves;
+    - the distances ``chosen`` from DISTANCES, in the network of each measure; the reference is made
+    from the originals themselves;
     - psnr (dB) and ssim of each image and its reconstruction;
     - kl, the divergence of the posterior from N(0, I) before scaling, in nats per image; TAESD's
       latents are deterministic and have no kl.
@@ -62,7 +62,7 @@ def reconstruct(
     enough(count)
     height, width = originals.images.shape[1:3]
     codec = codec.of_size(height, width)
-    codec.latent_shape((originals.images.shape[3], height, width))  # refused before the work
+    codec.latent_shape((originals.images.shape[3], height, width))  # errors before the work begins
     if measures and any(m.reference.origin.data != as_rgb(originals).fingerprint for m in measures):
         raise UserError(
             "the reference was made from other images: give one made from the originals"
@@ -90,7 +90,7 @@ def reconstruct(
     for k, (m, features) in enumerate(zip(measures, seen, strict=True)):
         spatial = real[k].spatial if real else None
         found += _distances(m, features, spatial, chosen)
-    notes = {"psnr": "dB", "ssim": "1 is the original", "kl": "nats an image"}
+    notes = {"psnr": "dB", "ssim": "1 for the original", "kl": "nats an image"}
     if isinstance(codec.vae, TinyVAE):
         del notes["kl"]
     found += [mean_figure(name, torch.cat(values[name]), note) for name, note in notes.items()]
@@ -103,7 +103,7 @@ def _distances(
     """Return the chosen distances of DISTANCES, between the originals and their reconstructions."""
     network, origin = m.network, m.reference.origin
     real = {"pool": m.reference.pool.numpy(), "spatial": spatial}
-    to = f"{origin.count:,} of {origin.name}"
+    to = f"{origin.count:,} images of {origin.name}"
     found = []
     for name, (part, distance) in DISTANCES.items():
         originals = real[part]

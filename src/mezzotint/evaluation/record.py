@@ -1,4 +1,4 @@
-"""Counts of samples, and the file that keeps measured figures."""
+"""Counts of samples, and the file of measured figures."""
 
 from __future__ import annotations
 

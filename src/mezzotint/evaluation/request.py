@@ -29,9 +29,9 @@ class Request:
     """The options of a measurement, and the destination of its figures.
 
     ``networks`` are names of feature networks; if empty, the one that suits the reference is used.
-    ``metrics`` are names of metrics; None means all. In the folder ``out`` the figures are appended
-    to figures.jsonl, and an image of what was measured is drawn; None writes nothing. ``follow`` is
-    called with the progress, ``say`` with the figures as they come.
+    ``metrics`` are names of metrics; None means all. The figures are appended to figures.jsonl in
+    the folder ``out``, and some measured images are drawn there; None writes nothing. ``follow`` is
+    called with the progress, ``say`` with each group of figures.
     """
 
     networks: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Request:
     def load(
         self, classes: Sequence[str], device: torch.device, to: Against
     ) -> list[FeatureNetwork]:
-        """Load the feature networks for images of these classes, measured against ``to``.
+        """Load the feature networks for images of these classes and the reference ``to``.
 
         Raises UserError if weights are not available, or if none of the metrics applies to images
         of these classes.
@@ -83,7 +83,7 @@ class Request:
             writable(as_folder(self.out) / FIGURES)
 
     def keep(self, figures: Sequence[Figure], facts: dict[str, Any]) -> None:
-        """Pass on figures and append them to figures.jsonl. Raises UserError if there are none."""
+        """Pass figures to ``say``, and append them to figures.jsonl; raise UserError for none."""
         if not figures:
             raise UserError("none of the metrics applies to these images: choose other `metrics`")
         self.say(figures)

@@ -1,4 +1,4 @@
-"""The samples for measuring a model, kept in blocks that several processes share.
+"""The samples of a measured model, kept in blocks that several processes share.
 
 The samples of a block depend only on the seed and their numbers. So work that was stopped can
 continue, more samples need only the missing blocks, and the samples do not depend on the number of
@@ -24,7 +24,9 @@ from mezzotint.storage import arrays, files
 from mezzotint.storage.cache import cache_folder, writing
 from mezzotint.storage.parse import regular
 
-Follow = Callable[[str, float, int], None]  # what is under way, how much is done, of how many
+Follow = Callable[
+    [str, float, int], None
+]  # called with the current work, the amount done, and the total
 
 
 def key(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> str:
@@ -54,7 +56,7 @@ def make(
     def on_step(done: int, calls: int) -> None:
         follow("samples", min(i * batch + batch * done / calls, total), total)
 
-    exactly = replace(pipe, defaults=how)  # as arguments, what is None would be the model's own
+    exactly = replace(pipe, defaults=how)  # as an argument, None would mean the model's default
     images = exactly.sample(batch, seed=seed, first=i * batch, batch=batch, on_step=on_step)
     with writing(folder), files.beside(block(folder, i)) as partial:
         arrays.save_summed(partial, images.numpy())

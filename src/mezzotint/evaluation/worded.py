@@ -1,4 +1,4 @@
-"""Conditions in words, as a person writes them: ``age=30,40``."""
+"""Parse conditions that a person writes, such as ``age=30,40``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def condition_of(
         if isinstance(condition, ImageCondition):
             value = _images(condition, value)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # sampling warns
+            warnings.simplefilter("ignore")  # sampling repeats the warning
             one = isinstance(value, int | str)
             found[name] = value, 1 if one else len(condition.given(value, None))
     return found

@@ -1,4 +1,4 @@
-"""The model card of an exported model: README.md, as the Hugging Face Hub reads it."""
+"""The model card of an exported model: a README.md in the format of the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def card(
     shape: tuple[int, int, int],
     license: str,
 ) -> str:
-    """Return a card: its front matter, what the model is, how to use it, and its classes.
+    """Return a card: front matter, a description, an example of use, and the classes.
 
     Args:
         format: A key of USE.
@@ -48,7 +48,11 @@ def card(
         "tags: [diffusion, mezzotint]",
     ]
     channels, height, width = shape
-    unknown = "" if license else "The license of the weights is not stated: ask whoever trained it."
+    unknown = (
+        ""
+        if license
+        else "The license of the weights is not stated: ask the person who trained the model."
+    )
     use = USE[format].format(name=name)
     listed = "\n".join(f"| {i} | {json.dumps(c)[1:-1]} |" for i, c in enumerate(classes))
     table = f"\n## Classes\n\n| number | name |\n|---|---|\n{listed}\n" if classes else ""

@@ -1,11 +1,11 @@
-"""Folders of diffusers: where a network, its scheduler and its autoencoder lie.
+"""Find a network, its scheduler and its autoencoder in a folder that diffusers wrote.
 
 ```
-PIPELINE/model_index.json, unet/, scheduler/, vae/     what DiffusionPipeline.save_pretrained writes
-FOLDER/model_index.json, config.json, scheduler_config.json, weights     older ones, all in one
-PIPELINE/model_index.json, transformer/, ...           the same of a DiT
-NETWORK/config.json, weights                           a network by itself, perhaps in a pipeline
-OUT/checkpoint-N/unet, OUT/checkpoint-N/unet_ema       what the example trainings write on the way
+PIPELINE/model_index.json, unet/, scheduler/, vae/     written by DiffusionPipeline.save_pretrained
+FOLDER/model_index.json, config.json, scheduler_config.json, weights     an older, flat pipeline
+PIPELINE/model_index.json, transformer/, ...           a pipeline with a DiT
+NETWORK/config.json, weights                           a network, alone or in a pipeline
+OUT/checkpoint-N/unet, OUT/checkpoint-N/unet_ema       written by the example trainings
 ```
 """
 
@@ -23,7 +23,7 @@ from mezzotint.interop.folder import json_object, weights
 from mezzotint.interop.networks import PARTS, READERS, Reader
 
 INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
-UNETS = ("unet_ema", "unet")  # in a checkpoint; the average is the better one
+UNETS = ("unet_ema", "unet")  # in a checkpoint; the averaged weights are better
 CODECS = ("vae", "vqvae")
 NAMES = "id2label"  # the names of the classes, in the index of a DiTPipeline
 
@@ -33,13 +33,13 @@ class Model:
     """The parts found in a folder.
 
     Attributes:
-        reader: of the network.
-        folder: of the network.
-        config: the network's settings.
-        scheduler: the scheduler's settings; None where there are none.
-        codec: the folder of the autoencoder, in whose latents the network works; None for pixels.
-        names: of the classes, by number.
-        notes: what was chosen of several things, a line each.
+        reader: The reader of the network.
+        folder: The folder of the network.
+        config: The network's settings.
+        scheduler: The scheduler's settings; None if there are none.
+        codec: The folder of the autoencoder in whose latents the network works; None for pixels.
+        names: The names of the classes, by number.
+        notes: A line for each choice between several parts.
     """
 
     reader: Reader
@@ -51,12 +51,12 @@ class Model:
     notes: tuple[str, ...]
 
     def weights(self) -> dict[str, Tensor]:
-        """The network's state dict; UserError where it is missing or damaged."""
+        """Return the network's state dict. Raises UserError if it is missing or damaged."""
         return weights(self.folder)
 
 
 def saved_by_diffusers(folder: Path) -> bool:
-    """Whether a folder is a pipeline, a network or a training of diffusers'.
+    """Return whether a folder is a pipeline, a network or a training of diffusers.
 
     Raises UserError for a damaged config.
     """
@@ -69,7 +69,7 @@ def saved_by_diffusers(folder: Path) -> bool:
 def read(folder: Path) -> Model:
     """Find a network, its scheduler and its autoencoder.
 
-    Raises UserError if no network can be read, or if a pipeline has other parts as well.
+    Raises UserError if no network can be read, or if a pipeline has other kinds of parts.
     """
     network, notes = _network(folder)
     around = _around(network)
@@ -82,7 +82,7 @@ def read(folder: Path) -> Model:
     name = config.get("_class_name", inside[0] if inside else None)
     if name not in READERS:
         raise UserError(
-            f"{network} holds {name or 'no named class'}: give a UNet2DModel or a "
+            f"{network} holds {name or 'a network of no stated class'}: give a UNet2DModel or a "
             "DiTTransformer2DModel"
         )
     codec = next((pipeline / name for name in CODECS if pipeline and _part(index, name)), None)
@@ -101,19 +101,21 @@ def _network(folder: Path) -> tuple[Path, list[str]]:
         every = _checkpoints(folder)
         folder, found = every[-1], _in_checkpoint(every[-1])
         if len(every) > 1:
-            notes = [f"of {len(every)} checkpoints the newest is taken, {folder}"]
+            notes = [f"there are {len(every)} checkpoints: the newest, {folder}, is used"]
     if len(found) > 1:
-        notes.append(f"the averaged weights are taken, {found[0]}; the last ones are {found[1]}")
+        notes.append(
+            f"the averaged weights in {found[0]} are used, not the last ones in {found[1]}"
+        )
     return found[0], notes
 
 
 def _in_checkpoint(folder: Path) -> list[Path]:
-    """The U-Nets that a training of diffusers' has put into a checkpoint, the average first."""
+    """Return the U-Nets in a checkpoint of diffusers, the one with averaged weights first."""
     return [folder / name for name in UNETS if (folder / name / CONFIG).exists()]
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints with a U-Net that a training of diffusers' has written, the newest last."""
+    """Return the checkpoints that hold a U-Net, in the folder of a training; the newest last."""
     found = [path for path in folder.glob("checkpoint-*") if _number(path) and _in_checkpoint(path)]
     return sorted(found, key=lambda path: int(_number(path)))
 
@@ -124,7 +126,7 @@ def _number(path: Path) -> str:
 
 
 def _around(network: Path) -> list[Path]:
-    """The folders that may hold what belongs to a network, the nearest first."""
+    """Return the folders that may hold the other parts of a network's pipeline, nearest first."""
     network = network.absolute()
     places = [network]
     if not (network / INDEX).exists():
@@ -143,22 +145,22 @@ def _scheduler(around: list[Path], index: dict[str, Any]) -> dict[str, Any] | No
 
 
 def _part(index: dict[str, Any], name: str) -> bool:
-    """Whether a pipeline has a part: ``[library, class]`` or its settings, not [null, null]."""
+    """Return whether a pipeline has a part: ``[library, class]`` or settings, not [null, null]."""
     said = index.get(name)
     return bool(said) and (isinstance(said, dict) or (isinstance(said, list) and any(said)))
 
 
 def _class(index: dict[str, Any], name: str) -> str | None:
-    """The class of a pipeline's part, as its index has it."""
+    """Return the class that the index of a pipeline states for a part."""
     said = index.get(name)
     return said[1] if isinstance(said, list) and len(said) == 2 else None
 
 
 def _known(pipeline: Path, index: dict[str, Any]) -> None:
-    """Raise UserError for a pipeline that needs more than a U-Net and an autoencoder."""
+    """Raise UserError for a pipeline with other parts than network, scheduler and autoencoder."""
     parts = [name for name in index if not name.startswith("_") and _part(index, name)]
     if strange := [name for name in parts if name not in (*PARTS, "scheduler", *CODECS, NAMES)]:
         raise UserError(
-            f"{pipeline} is a {index.get('_class_name')}, with {', '.join(strange)}: only "
-            "pipelines of a network, a scheduler and perhaps an autoencoder can be read"
+            f"{pipeline} is a {index.get('_class_name')} with {', '.join(strange)}: give a "
+            "pipeline that has only a network, a scheduler and perhaps an autoencoder"
         )

@@ -1,12 +1,12 @@
-"""A model written as a folder that diffusers loads.
+"""Write a model as a folder that diffusers can load.
 
 ```
 model_index.json         names the parts
 unet/ or transformer/    a UNet2DModel or a DiTTransformer2DModel
 scheduler/               a DDIMScheduler
-vae/                     an AutoencoderKL, of a model in latents
-pipeline.py              the pipeline, where diffusers has none: `interop.diffusers_pipeline`
-mezzotint.json           what mezzotint reads back: classes, prediction, settings
+vae/                     an AutoencoderKL, for a latent model
+pipeline.py              the pipeline, if diffusers has none: `interop.diffusers_pipeline`
+mezzotint.json           classes, prediction and settings, for mezzotint
 ```
 """
 
@@ -31,7 +31,7 @@ PIPELINE = Path(__file__).with_name("diffusers_pipeline.py")
 
 @dataclass(frozen=True)
 class Codec:
-    """An autoencoder to write: VAEConfig's fields, weights, and `Foreign`'s scale and shift."""
+    """An autoencoder to write: VAEConfig fields, weights, and scale and shift as in `Foreign`."""
 
     fields: dict[str, Any]
     channels: int
@@ -42,16 +42,17 @@ class Codec:
 
 @dataclass(frozen=True)
 class Parts:
-    """What is written.
+    """The parts to write.
 
     Attributes:
         network: The network's config.json.
         weights: Its state dict, under diffusers' keys.
         scheduler: scheduler_config.json.
-        codec: The autoencoder of a model in latents.
-        prediction: What the pipeline turns into the estimate of x0; "" leaves it to the scheduler.
-        dynamic: The quantile that the pipeline clips to, or 0.
-        patch: patch x patch pixels are folded into channels before the network.
+        codec: The autoencoder of a latent model.
+        prediction: The prediction type that the pipeline converts to an estimate of x0; "" if the
+            scheduler converts it.
+        dynamic: The quantile to which the pipeline clips, or 0.
+        patch: Before the network, patch x patch pixels are folded into channels.
         facts: The content of mezzotint.json.
     """
 
@@ -66,12 +67,12 @@ class Parts:
 
     @property
     def name(self) -> str:
-        """What the pipeline names the network, which is also its folder."""
+        """The network's name in the pipeline, and its folder."""
         return READERS[self.network["_class_name"]].part
 
     @property
     def plain(self) -> bool:
-        """Whether diffusers' own DDIMPipeline makes the same images."""
+        """Whether the DDIMPipeline of diffusers makes the same images."""
         special = self.prediction or self.codec or self.patch > 1 or self.name != "unet"
         conditional = self.network.get("num_class_embeds") is not None
         learned = self.network["in_channels"] != self.network["out_channels"]

@@ -1,4 +1,4 @@
-"""A pipeline of diffusers for a model that mezzotint exported; mezzotint itself is not needed.
+"""A diffusers pipeline for an exported model; it does not need mezzotint.
 
 ```python
 from diffusers import DiffusionPipeline
@@ -21,19 +21,19 @@ from diffusers.utils.torch_utils import randn_tensor
 
 
 class MezzotintPipeline(DiffusionPipeline):
-    """Makes images from noise by a scheduler of diffusers, DDIMScheduler as exported.
+    """Makes images from noise with a scheduler of diffusers; the exported one is DDIMScheduler.
 
     Args:
-        unet: The UNet2DModel. Of K classes, the row K of its label embedding is the null class.
-        transformer: The DiTTransformer2DModel instead, the same.
-        scheduler: A scheduler whose prediction_type is the network's or, where ``prediction`` is
-            not empty, "sample".
-        vae: The AutoencoderKL of a model in latents.
-        prediction: What the network predicts, "eps", "x0", "v", "flow" or "edm", if the pipeline is
-            to turn it into the estimate of x0; "" leaves that to the scheduler.
-        dynamic: Clip the estimate to this quantile of its absolute values; 0 leaves clipping to the
-            scheduler.
-        patch: patch x patch pixels are folded into channels before the network.
+        unet: The UNet2DModel. With K classes, row K of its label embedding is the null class.
+        transformer: A DiTTransformer2DModel instead of the UNet2DModel, with the same null class.
+        scheduler: A scheduler. Its prediction_type is the network's, or "sample" if ``prediction``
+            is not empty.
+        vae: The AutoencoderKL of a latent model.
+        prediction: The prediction type of the network, "eps", "x0", "v", "flow" or "edm", if the
+            pipeline converts its output to an estimate of x0; "" if the scheduler does.
+        dynamic: The estimate is clipped to this quantile of its absolute values; 0 leaves clipping
+            to the scheduler.
+        patch: Before the network, patch x patch pixels are folded into channels.
         vae_patch: The same for the autoencoder.
     """
 
@@ -71,15 +71,15 @@ class MezzotintPipeline(DiffusionPipeline):
         """Make images.
 
         Args:
-            batch_size: How many.
+            batch_size: The number of images.
             class_labels: A class for each image, or one for all; None is unconditional.
-            guidance_scale: 1 is without guidance, 0 is unconditional.
-            num_inference_steps: The scheduler's steps.
-            generator: torch's generator for the noise.
-            latents: What sampling starts from instead, (batch_size, C, H, W).
+            guidance_scale: The guidance scale; 1 is no guidance, 0 is unconditional.
+            num_inference_steps: The number of steps of the scheduler.
+            generator: A generator of torch for the noise.
+            latents: The noise that sampling starts from, (batch_size, C, H, W); None draws it.
             output_type: "pil", "np", or "pt" for float (B, C, H, W) in [0, 1].
-            return_dict: Whether to return an ImagePipelineOutput, or a tuple.
-            **step: What the scheduler's `step` takes besides, such as ``eta``.
+            return_dict: Whether to return an ImagePipelineOutput instead of a tuple.
+            **step: Further arguments of the scheduler's `step`, such as ``eta``.
         """
         device, x = self._execution_device, latents
         if x is None:
@@ -88,7 +88,7 @@ class MezzotintPipeline(DiffusionPipeline):
         x = x.to(device)
         labels = self._labels(class_labels, len(x), device)
         if "use_clipped_model_output" in signature(self.scheduler.step).parameters:
-            step = {"use_clipped_model_output": True, **step}  # as mezzotint steps
+            step = {"use_clipped_model_output": True, **step}  # mezzotint's step does so too
         self.scheduler.set_timesteps(num_inference_steps, device=device)
         for t in self.progress_bar(self.scheduler.timesteps):
             output = self._output(x, t, labels, guidance_scale)
@@ -101,7 +101,7 @@ class MezzotintPipeline(DiffusionPipeline):
 
     @property
     def shape(self):
-        """C, H and W of x."""
+        """The shape (C, H, W) of x."""
         patch, size = self.config.patch, self.net.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         return self.net.config.in_channels // patch**2, height * patch, width * patch
@@ -129,7 +129,7 @@ class MezzotintPipeline(DiffusionPipeline):
         return given
 
     def _output(self, x, t, labels, guidance):
-        """The guided output, in what the scheduler expects."""
+        """Return the guided output, converted to the prediction type of the scheduler."""
         null = torch.full((len(x),), self.classes, device=x.device)
         if labels is None or guidance == 0:
             return self._expected(self._net(x, t, null), x, t)
@@ -148,7 +148,7 @@ class MezzotintPipeline(DiffusionPipeline):
         return F.pixel_shuffle(output, patch)[:, : x.shape[1]]
 
     def _expected(self, output, x, t):
-        """The output, or the estimate of x0 if the pipeline makes it."""
+        """Return the output, converted to an estimate of x0 if ``prediction`` is set."""
         if not self.config.prediction:
             return output
         alpha = self.scheduler.alphas_cumprod[int(t)].double() ** 0.5

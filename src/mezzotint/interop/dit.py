@@ -1,6 +1,6 @@
-"""DiTTransformer2DModel, diffusers' DiT: its settings and weights as those of DiT, and back.
+"""Convert settings and weights between DiT and diffusers' DiTTransformer2DModel.
 
-Nothing is dropped in silence: a setting without a counterpart here is refused by name.
+Nothing is dropped silently: a setting without a counterpart in DiT is refused by name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mezzotint.errors import UserError
 from mezzotint.interop.folder import weight
 from mezzotint.interop.settings import Settings
 
-# DiTTransformer2DModel's own defaults, which a config.json may leave out.
+# The defaults of DiTTransformer2DModel, which a config.json may leave out.
 DEFAULTS: dict[str, Any] = {
     "num_attention_heads": 16,
     "attention_head_dim": 72,
@@ -33,7 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "norm_elementwise_affine": False,
     "norm_eps": 1e-5,
 }
-# Those of Transformer2DModel, as older folders name a DiT, where they differ.
+# The different defaults of Transformer2DModel, the class of a DiT in older folders.
 LEGACY: dict[str, Any] = {
     "attention_bias": False,
     "patch_size": None,
@@ -42,7 +42,7 @@ LEGACY: dict[str, Any] = {
     "norm_type": "layer_norm",
     "norm_elementwise_affine": True,
 }
-# What they must be set to for ours to be the same function of the same weights.
+# With these values, DiT computes the same function of the same weights.
 REQUIRED: dict[str, Any] = {
     "dropout": 0.0,
     "attention_bias": True,
@@ -50,7 +50,7 @@ REQUIRED: dict[str, Any] = {
     "norm_type": "ada_norm_zero",
     "norm_elementwise_affine": False,
 }
-# What Transformer2DModel has besides; these values mean that a DiT does without it.
+# Further settings of Transformer2DModel, with the values that turn them off.
 ABSENT: dict[str, Any] = {
     "cross_attention_dim": None,
     "num_vector_embeds": None,
@@ -61,10 +61,10 @@ ABSENT: dict[str, Any] = {
     "interpolation_scale": None,
     "use_additional_conditions": None,
 }
-# What a DiT does not use.
+# Settings that a DiT does not use.
 IGNORED = {"norm_num_groups", "upcast_attention", "use_linear_projection"}
 
-# Within a name: theirs, ours.
+# Parts of a weight's name in diffusers, and here.
 RENAMES = (
     ("pos_embed.proj.", "stem."),
     ("proj_out_1.", "modulation."),
@@ -76,7 +76,7 @@ RENAMES = (
     (".ff.net.2.", ".mlp.2."),
 )
 BACK = tuple((ours, theirs) for theirs, ours in RENAMES)
-# What embeds the time and the class, of which each of their blocks has a copy.
+# The embeddings of time and class. In diffusers every block has a copy of them.
 COPIED = {
     "timestep_embedder.linear_1.": "time.0.",
     "timestep_embedder.linear_2.": "time.2.",
@@ -87,7 +87,7 @@ COPIED = {
 def dit_settings(config: dict[str, Any]) -> Settings:
     """Read a DiTTransformer2DModel's ``config.json``.
 
-    Raises UserError naming every setting under which no DiT of ours is the same function.
+    Raises UserError, which names every setting that DiT does not support.
     """
     legacy = LEGACY if config.get("_class_name") == "Transformer2DModel" else {}
     settings = DEFAULTS | ABSENT | legacy | config
@@ -101,7 +101,7 @@ def dit_settings(config: dict[str, Any]) -> Settings:
     if not isinstance(size, int) or not patch or size % patch:
         wrong.append(f"patch_size = {patch} of sample_size = {size}")
     if wrong:
-        raise UserError(f"this DiT has no counterpart here: {', '.join(wrong)}")
+        raise UserError(f"mezzotint has no such DiT: it does not support {', '.join(wrong)}")
     heads = settings["num_attention_heads"]
     fields = {
         "patch": patch,
@@ -116,14 +116,15 @@ def dit_settings(config: dict[str, Any]) -> Settings:
 def dit_config(
     fields: dict[str, Any], channels: int, outputs: int, classes: int, size: int
 ) -> dict[str, Any]:
-    """Return the ``config.json`` of the DiTTransformer2DModel that is the same function.
+    """Return the ``config.json`` of the DiTTransformer2DModel that computes the same function.
 
     Args:
-        fields: DiTConfig's.
+        fields: The fields of DiTConfig.
         channels: The channels of x.
-        outputs: Those of the output.
-        classes: K; 0 leaves the row of the null class alone, which `dit_state` fills with zeros.
-        size: The height of x, and its width: diffusers' DiT takes squares only.
+        outputs: The channels of the output.
+        classes: The number of classes K. If it is 0, the embedding has only the null class, whose
+            row `dit_state` fills with zeros.
+        size: The height and width of x; diffusers' DiT takes only squares.
     """
     return {
         "_class_name": "DiTTransformer2DModel",
@@ -141,14 +142,14 @@ def dit_config(
 
 
 def dit_weights(state: dict[str, Tensor], flipped: bool = True) -> dict[str, Tensor]:
-    """A DiTTransformer2DModel's state dict under DiT's keys.
+    """Return the weights of a DiTTransformer2DModel under the keys of DiT.
 
-    q, k and v are stacked into one projection, and the rows of the last layer, which go through the
-    pixels of a patch and then the channels, are put in our order. The null class of a network
-    without classes is added to the bias of what embeds the time. ``flipped``: the embedding of the
-    time has its cosines first.
+    q, k and v are stacked into one projection. The rows of the last layer are reordered: in
+    diffusers the channels vary fastest, here the pixels of a patch do. If the network has no
+    classes, its null class is added to the bias of the time embedding. ``flipped`` says that the
+    time embedding has its cosines first.
 
-    Raises UserError if a weight is missing, or if the blocks embed the time or the class unlike.
+    Raises UserError if a weight is missing, or if blocks have different embeddings.
     """
     ours: dict[str, Tensor] = {}
     for key, value in state.items():
@@ -156,8 +157,8 @@ def dit_weights(state: dict[str, Tensor], flipped: bool = True) -> dict[str, Ten
             name = _renamed(match[1], COPIED.items())
             if not torch.equal(ours.setdefault(name, value), value):
                 raise UserError(
-                    f"the blocks embed the time or the class unlike, {key} first: only a DiT whose "
-                    "blocks share the embedding can be read"
+                    f"the blocks have different embeddings of time or class, first in {key}: give "
+                    "a DiT whose blocks share them"
                 )
         elif match := re.search(r"\.attn1\.to_([qkv])\.", key):
             if match[1] == "q":
@@ -175,16 +176,16 @@ def dit_weights(state: dict[str, Tensor], flipped: bool = True) -> dict[str, Ten
         ours[name] = pixels.movedim(2, 0).flatten(0, 2)
     if flipped:
         ours["time.0.weight"] = _halves_swapped(weight(ours, "time.0.weight"))
-    if len(weight(ours, "label.weight")) == 1:  # the null class alone
+    if len(weight(ours, "label.weight")) == 1:  # only the null class
         ours["time.2.bias"] = weight(ours, "time.2.bias") + ours.pop("label.weight")[0]
     return ours
 
 
 def dit_state(weights: dict[str, Tensor], patch: int) -> dict[str, Tensor]:
-    """The inverse of dit_weights: contiguous tensors that share no memory among them.
+    """Return the weights of a DiT under the keys of DiTTransformer2DModel.
 
-    The weights that take numbers about the augmentation are left out: at sampling these numbers
-    are 0.
+    It is the inverse of `dit_weights`. The tensors are contiguous and share no memory. The weights
+    of the augmentation input are left out, because this input is 0 in sampling.
     """
     theirs: dict[str, Tensor] = {}
     blocks = {key.split(".")[1] for key in weights if key.startswith("blocks.")}
@@ -214,7 +215,7 @@ def dit_state(weights: dict[str, Tensor], patch: int) -> dict[str, Tensor]:
 
 
 def _renamed(key: str, names: Iterable[tuple[str, str]]) -> str:
-    """Replace the parts of a key that are listed; those without a dot in front, at its start."""
+    """Replace parts of a key; those without a leading dot only at the start of the key."""
     for old, new in names:
         if old[0] == "." or key.startswith(old):
             key = key.replace(old, new, 1)
@@ -222,5 +223,5 @@ def _renamed(key: str, names: Iterable[tuple[str, str]]) -> str:
 
 
 def _halves_swapped(weight: Tensor) -> Tensor:
-    """Columns for sines and then cosines as those for cosines and then sines, and back."""
+    """Swap the columns for sines with those for cosines."""
     return weight.roll(weight.shape[1] // 2, dims=1)

@@ -1,4 +1,4 @@
-"""Folders that diffusers saves: a config.json and files of weights."""
+"""Read the folders that diffusers saves: a config.json and files of weights."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from mezzotint.errors import Damaged, UserError
 from mezzotint.storage.parse import content, parsed
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-# A file of weights, or the index of several: in safetensors or pickled, of a variant or not.
+# A file of weights, or an index of several: safetensors or pickled, perhaps of a variant.
 FILE = re.compile(r"diffusion_pytorch_model(?:\.(\w+))?\.(safetensors|bin)")
 INDEX = re.compile(r"diffusion_pytorch_model\.(safetensors|bin)\.index(?:\.(\w+))?\.json")
 
-SHOWN = 6  # names in an error
+SHOWN = 6  # most names in an error
 
-# The attention's weights, as older folders name them.
+# The names of attention weights in older folders.
 OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def json_object(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; Damaged if there is none."""
+    """Return the object in a JSON file. Raises Damaged if there is none."""
     try:
         found = parsed(content(path))
     except (OSError, ValueError):
@@ -39,12 +39,12 @@ def json_object(path: Path) -> dict[str, Any]:
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
-    """The state dict of a network's folder, in float32.
+    """Return the state dict of a network's folder, in float32.
 
-    It may be one file or several with an index, in safetensors or pickled, which is read without
-    running any code of it. A variant (fp16) is taken where there is nothing else.
+    The weights may be in one file or in several with an index, as safetensors or pickled. No code
+    in a pickle is run. A variant (fp16) is read only if there are no plain weights.
 
-    Raises UserError where they are missing or damaged, or where there are several variants.
+    Raises UserError if weights are missing or damaged, or if there are only several variants.
     """
     file = _chosen(folder)
     names = [file.name]
@@ -56,8 +56,8 @@ def weights(folder: Path) -> dict[str, Tensor]:
             )
         if missing := [name for name in names if not (folder / name).exists()]:
             raise UserError(
-                f"{folder} lacks {len(missing)} of its {len(names)} files of weights, "
-                f"{missing[0]} first: fetch or save it again"
+                f"{folder} lacks {len(missing)} of its {len(names)} files of weights, such as "
+                f"{missing[0]}: fetch or save it again"
             )
     state: dict[str, Tensor] = {}
     for name in names:
@@ -66,41 +66,41 @@ def weights(folder: Path) -> dict[str, Tensor]:
 
 
 def weight(state: Mapping[str, Tensor], key: str) -> Tensor:
-    """One weight of a state dict; UserError where it is missing."""
+    """Return one weight of a state dict. Raises UserError if it is missing."""
     if key not in state:
         raise UserError(f"a weight is missing: {key}")
     return state[key]
 
 
 def modern(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict with the attention's weights under the names that newer folders have."""
+    """Return a state dict with the attention's weights under the names of newer folders."""
     old = re.compile(rf"(\.attentions\.\d+\.)({'|'.join(OLD)})(?=\.)")
     return {old.sub(lambda m: m[1] + OLD[m[2]], key): value for key, value in state.items()}
 
 
 def unmatched(ours: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
-    """Describe the weights that only one of two state dicts has, or in another form; or None.
+    """Describe how the weights of two state dicts differ in name, shape or type; None if equal.
 
     ``if wrong := unmatched(read, net.state_dict()): raise UserError(f"{folder}: {wrong}")``
     """
     if keys := sorted(set(ours) ^ set(wanted)):
-        return f"missing or extra weights: {_first(keys)}"
+        return f"weights are missing or superfluous: {_first(keys)}"
     other = [k for k, v in wanted.items() if ours[k].shape != v.shape]
     shapes = [f"{k} {(*ours[k].shape,)} instead of {(*wanted[k].shape,)}" for k in other]
     if shapes:
-        return f"weights of other shapes than config.json says: {_first(shapes)}"
+        return f"the shapes of weights contradict config.json: {_first(shapes)}"
     kinds = [k for k, v in wanted.items() if ours[k].is_floating_point() != v.is_floating_point()]
-    return f"weights of another type of numbers: {_first(kinds)}" if kinds else None
+    return f"weights have another type of numbers: {_first(kinds)}" if kinds else None
 
 
 def _first(names: list[str]) -> str:
-    """The first few of some names, and how many more there are."""
+    """Return the first few names, and the number of the others."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
 
 def _chosen(folder: Path) -> Path:
-    """The file, or the index, that a network's weights are read from."""
+    """Return the file of a network's weights, or the index of its files."""
     found = []  # (is a variant, is pickled, is an index), the variant, the file
     for path in sorted(folder.iterdir()):
         if match := FILE.fullmatch(path.name):
@@ -113,12 +113,14 @@ def _chosen(folder: Path) -> Path:
         found.append((order, variant, path))
     if not found:
         raise UserError(
-            f"{folder} has no {WEIGHTS}, whole, in parts or as .bin: save it with save_pretrained"
+            f"{folder} has no {WEIGHTS}, neither whole nor in parts nor as .bin: save it with "
+            "save_pretrained"
         )
     order, _, file = min(found)
     if order[0] and len(variants := sorted({str(variant) for _, variant, _ in found})) > 1:
         raise UserError(
-            f"{folder} holds the variants {', '.join(variants)} and no plain weights: keep one"
+            f"{folder} holds the variants {', '.join(variants)} and no plain weights: keep one "
+            "variant"
         )
     return file
 

@@ -1,4 +1,4 @@
-"""The networks of diffusers that are read and written."""
+"""The classes of diffusers' networks that mezzotint can read and write."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mezzotint.interop.unet import unet_settings, unet_weights
 
 @dataclass(frozen=True)
 class Reader:
-    """How a class of diffusers' networks is read.
+    """The functions that read a class of diffusers' networks.
 
     Attributes:
-        part: What a pipeline names the network, which is also its folder.
+        part: The network's name in a pipeline, and its folder.
         settings: Reads its ``config.json``.
-        weights: Turns its state dict into ours; takes `Settings.flipped` besides.
+        weights: Converts its state dict; the second argument is `Settings.flipped`.
     """
 
     part: str
@@ -32,6 +32,6 @@ _DIT = Reader("transformer", dit_settings, dit_weights)
 READERS = {
     "UNet2DModel": Reader("unet", unet_settings, unet_weights),
     "DiTTransformer2DModel": _DIT,
-    "Transformer2DModel": _DIT,  # as older folders name it
+    "Transformer2DModel": _DIT,  # the class of a DiT in older folders
 }
 PARTS = tuple(dict.fromkeys(reader.part for reader in READERS.values()))

@@ -1,9 +1,9 @@
-"""A model written as ONNX files, which are checked and run before they are kept.
+"""Write a model as ONNX files. They are checked and run before they are kept.
 
 ```
 net.onnx        x (B, C, H, W), t (B,) float32 and, with classes, labels (B,) int64 -> output
-decoder.onnx    z (B, c, h, w) -> images in [-1, 1], of a model in latents
-model.json      the levels with p and q of the prediction, classes, guidance, shape
+decoder.onnx    z (B, c, h, w) -> images in [-1, 1], for a latent model
+model.json      levels with the prediction's p and q, classes, guidance, shape
 sample.py       an example with numpy, onnxruntime and pillow: `interop.onnx_sample`
 ```
 """
@@ -28,13 +28,13 @@ from mezzotint.diffusion.prediction import coefficients
 from mezzotint.errors import UserError
 
 OPSET = 20
-TOLERANCE = 1e-4  # absolute, or of the largest output where that is above 1
+TOLERANCE = 1e-4  # absolute; relative to the largest output if that is above 1
 EXAMPLE = Path(__file__).with_name("onnx_sample.py")
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """What is written.
+    """The model to write.
 
     Attributes:
         net: The network, float32.
@@ -42,9 +42,9 @@ class Model:
         classes: The names of the classes.
         prediction: A name in PREDICTIONS.
         grid: The levels of the model's default settings.
-        guidance: Its guidance scale.
+        guidance: The guidance scale of these settings.
         clip: Whether the estimate of x0 is clipped to [-1, 1].
-        decoder: z -> images in [-1, 1], of a model in latents.
+        decoder: For a latent model, the function from z to images in [-1, 1].
     """
 
     net: Any
@@ -58,7 +58,7 @@ class Model:
 
 
 class _Called(nn.Module):
-    """A function with its modules, as a module that can be exported."""
+    """A module that calls a function and holds the function's modules, for export."""
 
     def __init__(self, call: Callable[..., Tensor], *modules: nn.Module) -> None:
         super().__init__()
@@ -71,8 +71,8 @@ class _Called(nn.Module):
 def write(folder: Path, model: Model) -> None:
     """Write the files into a new folder.
 
-    Raises UserError where the extra `onnx` is missing, the network cannot be exported, or what
-    ONNX Runtime computes is not what the network does.
+    Raises UserError if the extra `onnx` is missing, if the network cannot be exported, or if the
+    output of ONNX Runtime differs from the network's.
     """
     _packages()
     folder.mkdir(parents=True)
@@ -108,12 +108,12 @@ def _packages() -> None:
             import_module(name)
         except ImportError:
             raise UserError(
-                f"the package {name} is missing: install the extra, pip install 'mezzotint[onnx]'"
+                f"the package {name} is missing: run pip install 'mezzotint[onnx]'"
             ) from None
 
 
 def _exported(path: Path, module: nn.Module, inputs: dict[str, Tensor]) -> None:
-    """Export a module with any batch size; check and run the file, for another batch too."""
+    """Export a module for any batch size; check the file and run it with two batch sizes."""
     import onnx
     import onnxruntime
 
@@ -138,7 +138,9 @@ def _exported(path: Path, module: nn.Module, inputs: dict[str, Tensor]) -> None:
             )
     except torch.onnx.OnnxExporterError as error:
         reason = str(error).strip().splitlines()[0][:200]
-        raise UserError(f"this network cannot be exported to ONNX: {reason}") from None
+        raise UserError(
+            f"this network cannot be exported to ONNX ({reason}): choose another format"
+        ) from None
     onnx.checker.check_model(str(path))
     session = onnxruntime.InferenceSession(str(path))
     more = {name: torch.cat([value, value[:1]]) for name, value in inputs.items()}
@@ -148,14 +150,15 @@ def _exported(path: Path, module: nn.Module, inputs: dict[str, Tensor]) -> None:
         feed = {name: value.numpy() for name, value in given.items()}
         try:
             found = torch.from_numpy(session.run(None, feed)[0])
-        except Exception as error:  # ONNX Runtime's own types have no common base
+        except Exception as error:  # the errors of ONNX Runtime have no common base class
             reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"ONNX Runtime cannot run {path.name} on a batch of {len(expected)} ({reason}): "
-                "nothing is kept"
+                f"ONNX Runtime cannot run {path.name} on a batch of {len(expected)} ({reason}), so "
+                "nothing was written: choose another format"
             ) from None
         apart = float((found - expected).abs().max() / expected.abs().max().clamp(min=1))
         if not apart <= TOLERANCE:
             raise UserError(
-                f"ONNX Runtime's output differs by {apart:.2g} from the network's: nothing is kept"
+                f"ONNX Runtime's output differs from the network's by {apart:.2g}, so nothing was "
+                "written: choose another format"
             )

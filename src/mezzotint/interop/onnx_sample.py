@@ -36,7 +36,7 @@ def sample(n, labels=None, guidance=None, seed=0, noise=None):
         if classes and scale != 1:
             plain = predict(now["t"], null)
             output = plain + scale * (output - plain)
-        output = output[:, : x.shape[1]]  # a learned variance is behind it
+        output = output[:, : x.shape[1]]  # any further channels are a learned variance
         p, q, alpha, sigma = (now[name] for name in ("p", "q", "alpha", "sigma"))
         x0 = (q * x - sigma * output) / (q * alpha - p * sigma)
         x0 = np.clip(x0, -1, 1) if model["clip"] else x0

@@ -1,6 +1,6 @@
-"""A scheduler's settings, as a schedule, a prediction type and how x0_hat is clipped.
+"""Read a scheduler's settings: the schedule, the prediction type and the clipping of x0_hat.
 
-A setting that has no counterpart here is refused, or a note says what it means.
+A setting without a counterpart in mezzotint is refused, or a note says how sampling differs.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from mezzotint.diffusion.schedules import (
 from mezzotint.errors import UserError
 
 PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
-# The schedulers that clip unless a setting turns it off; without a scheduler DDPM's is assumed.
+# Schedulers that clip by default; without any scheduler, DDPM's is assumed.
 CLIPPING = {
     *(None, "DDPMScheduler", "DDPMParallelScheduler", "DDIMScheduler", "DDIMParallelScheduler"),
     *("DDIMInverseScheduler", "RePaintScheduler", "UnCLIPScheduler"),
 }
-# Those whose betas run from 1e-4 to 0.02 where the settings leave them out.
+# Schedulers whose betas run from 1e-4 to 0.02 by default.
 DDPM_BETAS = CLIPPING | {"PNDMScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler"}
-# Those that sample a plain diffusion model, whose levels the betas are.
+# Schedulers of plain diffusion models, whose betas define the levels.
 KNOWN = DDPM_BETAS | {
     *("DEISMultistepScheduler", "SASolverScheduler", "LMSDiscreteScheduler"),
     *("DPMSolverMultistepInverseScheduler", "DPMSolverSinglestepScheduler"),
@@ -36,20 +36,20 @@ KNOWN = DDPM_BETAS | {
     *("HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"),
 }
 ASSUMED = (
-    "no scheduler_config.json is in the folder or above it: DDPM's defaults are assumed, a linear "
-    "schedule of 1,000 levels for a network that predicts eps"
+    "there is no scheduler_config.json in the folder or above it: the defaults of DDPM are "
+    "assumed, a linear schedule of 1,000 levels and a network that predicts eps"
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Scheduler:
-    """The settings of a scheduler that a pipeline needs.
+    """The settings of a scheduler that affect a pipeline.
 
     Attributes:
-        schedule, prediction: as the network was trained.
-        clipping: a name in CLIPPINGS.
-        learned: the network predicts the variance of DDPM's steps besides.
-        notes: what the scheduler would do otherwise, a line each.
+        schedule, prediction: The schedule and prediction type of the network's training.
+        clipping: A name in CLIPPINGS.
+        learned: Whether the network also predicts the variance of DDPM's steps.
+        notes: A line for each difference from the scheduler.
     """
 
     schedule: Schedule
@@ -65,14 +65,14 @@ def read_scheduler(
     """Read a ``scheduler_config.json``; without one, DDPM's defaults are used.
 
     Args:
-        config: its content.
-        channels: of the images or latents.
-        outputs: of the network.
-        latents: whether it is latents that are diffused, which are not clipped.
+        config: The content of the file; None if there is none.
+        channels: The channels of the images or latents.
+        outputs: The channels of the network's output.
+        latents: Whether the model works in latents, which are not clipped.
 
     Raises:
-        UserError: the levels or the prediction have no counterpart here, or the variance does not
-            go with the network's outputs.
+        UserError: If mezzotint has no such levels or prediction type, or the variance contradicts
+            the network's outputs.
     """
     notes = [] if config is not None else [ASSUMED]
     config = config or {}
@@ -83,29 +83,29 @@ def read_scheduler(
 
 
 def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
-    """A scheduler's settings as our Schedule and its prediction type.
+    """Return the Schedule and the prediction type that a scheduler's settings describe.
 
-    Raises UserError for a scheduler that has no betas or samples something else than a plain
-    diffusion model (a consistency model, a flow), for a kind of schedule without a counterpart, for
-    a network that takes the noise instead of the step, and for a last row of pure noise
-    (rescale_betas_zero_snr) under a network that predicts eps.
+    Raises UserError for a scheduler without betas, or for another model than a plain diffusion
+    model (a consistency model, a flow); for an unknown kind of schedule; for a network whose input
+    is the noise level instead of the step; and for a last row of pure noise
+    (rescale_betas_zero_snr) if the network predicts eps.
     """
     name = config.get("_class_name")
     if name and "beta_schedule" not in config:
         raise UserError(
-            f"the scheduler is {name}, without a beta_schedule: give a model of one that has it, "
-            "such as DDPMScheduler"
+            f"the scheduler is {name}, which has no beta_schedule: give a model whose scheduler "
+            "has one, such as DDPMScheduler"
         )
     if name not in KNOWN or config.get("use_flow_sigmas"):
         flow = " of a flow" if config.get("use_flow_sigmas") else ""
         raise UserError(
-            f"the scheduler is {name}{flow}: only those of plain diffusion models can be read, "
-            "such as DDPMScheduler"
+            f"the scheduler is {name}{flow}: give a plain diffusion model, whose scheduler is for "
+            "example DDPMScheduler"
         )
     if config.get("timestep_type", "discrete") != "discrete":
         raise UserError(
-            f"the scheduler's timestep_type is {config['timestep_type']!r}: mezzotint reads "
-            "only networks that take the number of the step"
+            f"the scheduler's timestep_type is {config['timestep_type']!r}: give a model with the "
+            "type 'discrete'"
         )
     prediction = PREDICTIONS.get(config.get("prediction_type", "epsilon"))
     if prediction is None:
@@ -117,8 +117,8 @@ def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
     if config.get("rescale_betas_zero_snr"):
         if prediction == "eps":
             raise UserError(
-                "the scheduler ends in pure noise (rescale_betas_zero_snr), where a network that "
-                "predicts epsilon says nothing of the image: it must predict v or the sample"
+                "the scheduler ends in pure noise (rescale_betas_zero_snr), where a prediction of "
+                "epsilon does not determine the image: give a model that predicts v or the sample"
             )
         table = zero_terminal_snr(table)
     return table, prediction
@@ -132,7 +132,7 @@ def _table(config: dict[str, Any]) -> Schedule:
         return cosine(T)
     name = config.get("_class_name")
     if name not in DDPM_BETAS and not {"beta_start", "beta_end"} <= config.keys():
-        raise UserError(f"the settings of {name} have no beta_start or no beta_end: add them")
+        raise UserError(f"the settings of {name} lack beta_start or beta_end: add both")
     lo, hi = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
     if kind == "linear":
         return linear(T, lo, hi)
@@ -146,25 +146,25 @@ def _table(config: dict[str, Any]) -> Schedule:
 
 
 def _clipping(config: dict[str, Any], latents: bool) -> tuple[str, list[str]]:
-    """Return how x0_hat is clipped, and notes about it."""
+    """Return the clipping of x0_hat, a name in CLIPPINGS, and notes about it."""
     clips = config.get("clip_sample", config.get("_class_name") in CLIPPING)
     reach, top = config.get("clip_sample_range", 1.0), config.get("sample_max_value", 1.0)
     if latents:
-        note = "the scheduler clips x0_hat: latents are not clipped here"
+        note = "the scheduler clips x0_hat, but mezzotint does not clip latents"
         return "none", [note] if clips or config.get("thresholding") else []
     if config.get("thresholding"):
-        if top <= 1:  # a quantile that is cut at 1 is plain clipping
+        if top <= 1:  # thresholding with a maximum of 1 is plain clipping
             return "static", []
         share = config.get("dynamic_thresholding_ratio", 0.995)
         note = (
-            f"the scheduler thresholds x0_hat at the quantile {share:g}, cut at {top:g}: here "
-            "clipping is dynamic, at the quantile 0.995, and is not cut"
+            f"the scheduler thresholds x0_hat at the quantile {share:g}, at most {top:g}: "
+            "mezzotint uses the quantile 0.995, without a maximum"
         )
         return "dynamic", [note]
     if clips and reach != 1:
         note = (
-            f"the scheduler clips x0_hat to [-{reach:g}, {reach:g}], which cannot be done here: "
-            'nothing is clipped; `clipping="static"` clips to [-1, 1]'
+            f"the scheduler clips x0_hat to [-{reach:g}, {reach:g}], which mezzotint cannot do: "
+            'x0_hat is not clipped; `clipping="static"` clips to [-1, 1]'
         )
         return "none", [note]
     return ("static" if clips else "none"), []
@@ -177,22 +177,22 @@ def _variance(config: dict[str, Any], channels: int, outputs: int) -> tuple[bool
         if kind in (None, "learned_range"):
             note = (
                 f"the network has {outputs} outputs for {channels} channels, and the scheduler "
-                "says nothing of them: the second half is taken as a learned variance "
+                "does not explain them: the second half is taken as a learned variance "
                 "(learned_range)"
             )
             return True, [] if kind else [note]
         raise UserError(
             f"the network has {outputs} outputs for {channels} channels, and the scheduler's "
-            f"variance_type is {kind}: only learned_range can be read"
+            f"variance_type is {kind}: give a model whose variance_type is learned_range"
         )
     if kind in ("learned", "learned_range"):
         return False, [
-            f"the scheduler's variance_type is {kind}, and the network predicts none: DDPM's steps "
-            "have the small variance"
+            f"the scheduler's variance_type is {kind}, but the network predicts no variance: "
+            "DDPM's steps use the small variance"
         ]
     if kind in ("fixed_large", "fixed_large_log"):
         return False, [
-            f'the scheduler\'s variance_type is {kind}: with `sampler="ddpm"` give '
+            f'the scheduler\'s variance_type is {kind}: with `sampler="ddpm"`, set '
             '`variance="large"`'
         ]
     return False, []

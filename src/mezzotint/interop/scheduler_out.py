@@ -1,4 +1,4 @@
-"""A schedule and a prediction type as the settings of diffusers' DDIMScheduler."""
+"""Write a schedule and a prediction type as the settings of diffusers' DDIMScheduler."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ NAMES = {ours: theirs for theirs, ours in PREDICTIONS.items()}
 
 
 def scheduler_config(schedule: Schedule, prediction: str, clip: bool) -> dict[str, Any]:
-    """Return the ``scheduler_config.json`` of the same levels.
+    """Return the ``scheduler_config.json`` that describes the same levels.
 
     Args:
         schedule: The levels.
-        prediction: What the scheduler is given: "eps", "x0" or "v".
-        clip: Whether it clips the estimate of x0 to [-1, 1].
+        prediction: The prediction type of the scheduler's input: "eps", "x0" or "v".
+        clip: Whether the scheduler clips the estimate of x0 to [-1, 1].
 
-    Raises UserError for levels that no betas describe.
+    Raises UserError if no betas describe the levels.
     """
     alpha, sigma = schedule.alpha, schedule.sigma
     betas = 1 - (alpha[1:] / alpha[:-1]) ** 2
     if not torch.allclose(alpha**2 + sigma**2, torch.ones_like(alpha), atol=1e-6):
         raise UserError(
-            "the schedule does not preserve the variance, and diffusers' schedulers do: this model "
-            "cannot be exported to diffusers"
+            "the schedule does not preserve the variance, as diffusers' schedulers require: choose "
+            "another format for the export"
         )
     config: dict[str, Any] = {
         "_class_name": "DDIMScheduler",

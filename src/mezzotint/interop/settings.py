@@ -1,4 +1,4 @@
-"""The settings of a network of diffusers, as ours."""
+"""The settings of a network of diffusers, as the fields of a network here."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Settings:
-    """What a network's ``config.json`` says.
+    """The settings in a network's ``config.json``.
 
     Attributes:
         kind: "unet" for UNet, "unet2d" for UNet2D, "dit" for DiT.
-        fields: UNetConfig's, UNet2DConfig's or DiTConfig's.
+        fields: The fields of UNetConfig, UNet2DConfig or DiTConfig.
         channels: The channels of an image.
-        outputs: Those of the output: as many, or twice as many if it predicts a variance too.
-        classes: K. The label embedding has K + 1 rows, of which the last is the null class.
-        flipped: Whether the embedding of the time has its cosines first.
+        outputs: The channels of the output: the same number, or twice that number if the network
+            also predicts a variance.
+        classes: The number of classes K. The label embedding has K + 1 rows; the last is the null
+            class.
+        flipped: Whether the time embedding has its cosines first.
     """
 
     kind: Literal["unet", "unet2d", "dit"]

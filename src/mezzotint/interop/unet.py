@@ -1,6 +1,6 @@
-"""UNet2DModel, diffusers' U-Net: its settings and weights as those of UNet or UNet2D.
+"""Convert the settings and weights of diffusers' UNet2DModel to those of UNet or UNet2D.
 
-Nothing is dropped in silence: a setting without a counterpart here is refused by name.
+Nothing is dropped silently: a setting without a counterpart here is refused by name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mezzotint.errors import UserError
 from mezzotint.interop.folder import modern, weight
 from mezzotint.interop.settings import Settings
 
-# Our module for theirs, applied in this order.
+# The names of modules in diffusers and here, replaced in this order.
 RENAMES = (
     (r"^conv_in\.", "stem."),
     (r"^time_embedding\.linear_1\.", "time.0."),
@@ -34,7 +34,7 @@ RENAMES = (
     (r"\.to_out\.0\.", ".out."),
 )
 
-# UNet2DModel's own defaults, which a config.json may leave out.
+# The defaults of UNet2DModel, which a config.json may leave out.
 DEFAULTS: dict[str, Any] = {
     "in_channels": 3,
     "out_channels": 3,
@@ -63,7 +63,7 @@ DEFAULTS: dict[str, Any] = {
     "class_embed_type": None,
     "num_class_embeds": None,
 }
-# The values that are read.
+# The supported values.
 ALLOWED: dict[str, tuple[Any, ...]] = {
     "center_input_sample": (False,),
     "time_embedding_type": ("positional",),
@@ -77,15 +77,15 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "resnet_time_scale_shift": ("default", "scale_shift"),
     "class_embed_type": (None,),
 }
-# What says nothing of the function: the size of the images, T for a learned embedding, and what
-# an average of the weights (EMAModel) adds to the settings of its network.
+# Settings that do not change the function: the size of the images, T of a learned embedding, and
+# the settings that an average of the weights (EMAModel) adds.
 IGNORED = {
     *("sample_size", "num_train_timesteps"),
     *("decay", "min_decay", "optimization_step", "update_after_step"),
     *("use_ema_warmup", "inv_gamma", "power"),
 }
-# A block of a level: whether it attends, and whether a residual block resamples; None: as the
-# setting downsample_type or upsample_type says.
+# For each block of a level: whether it has attention, and whether a residual block resamples; None
+# means that downsample_type or upsample_type decides.
 BLOCKS: dict[str, tuple[bool, bool | None]] = {
     "DownBlock2D": (False, False),
     "AttnDownBlock2D": (True, None),
@@ -99,12 +99,14 @@ BLOCKS: dict[str, tuple[bool, bool | None]] = {
 def unet_settings(config: dict[str, Any]) -> Settings:
     """Read a UNet2DModel's ``config.json``.
 
-    Raises UserError naming every setting under which no network of ours is the same function.
+    Raises UserError, which names every setting that UNet and UNet2D do not support.
     """
     settings = DEFAULTS | config
     down, up = list(settings["down_block_types"]), list(settings["up_block_types"])[::-1]
     if wrong := _wrong(settings, down, up):
-        raise UserError(f"this UNet2DModel has no counterpart here: {', '.join(wrong)}")
+        raise UserError(
+            f"mezzotint has no such UNet2DModel: it does not support {', '.join(wrong)}"
+        )
     common = {
         "channels": tuple(settings["block_out_channels"]),
         "blocks": settings["layers_per_block"],
@@ -152,11 +154,11 @@ def unet_settings(config: dict[str, Any]) -> Settings:
 
 
 def unet_weights(state: dict[str, Tensor], flipped: bool = False) -> dict[str, Tensor]:
-    """A UNet2DModel's state dict under UNet's or UNet2D's keys.
+    """Return the weights of a UNet2DModel under the keys of UNet or UNet2D.
 
-    q, k and v are stacked into one projection, and what projects the time embedding for each
-    residual block into another, in the order in which the blocks are passed. Older names of the
-    attention's weights are known. ``flipped``: the embedding of the time has its cosines first.
+    q, k and v are stacked into one projection. So are the projections of the time embedding in the
+    residual blocks, in the order in which x passes the blocks. Older names of the attention's
+    weights are accepted. ``flipped`` says that the time embedding has its cosines first.
     """
     ours, state = {}, modern(state)
     blocks = [k.removesuffix("weight") for k in state if k.endswith("time_emb_proj.weight")]
@@ -180,27 +182,27 @@ def unet_weights(state: dict[str, Tensor], flipped: bool = False) -> dict[str, T
 
 
 def passed(block: str) -> list[str]:
-    """A key to sort blocks by, in the order of the walk.
+    """Return a key that sorts blocks in the order in which x passes them.
 
-    Down, mid, up is the order of the alphabet; within a level what resamples comes last.
+    Down, mid, up is alphabetical order. Within a level, the resampling layer comes last.
     """
     parts = re.sub(r"\b(down|up)samplers\b", "~", block).split(".")
     return [part.zfill(9) if part.isdigit() else part for part in parts]
 
 
 def _attending(kinds: list[str]) -> tuple[int, ...]:
-    """The levels whose blocks attend."""
+    """Return the levels whose blocks have attention."""
     return tuple(i for i, kind in enumerate(kinds) if BLOCKS[kind][0])
 
 
 def _by_block(kinds: list[str], otherwise: str, among: range) -> tuple[int, ...]:
-    """Return the resampled levels whose resampling is done by a residual block."""
+    """Return the levels at whose end a residual block resamples."""
     said = [BLOCKS[kind][1] for kind in kinds]
     return tuple(i for i in among if (otherwise == "resnet" if said[i] is None else said[i]))
 
 
 def _wrong(settings: dict[str, Any], down: list[str], up: list[str]) -> list[str]:
-    """Return the settings that cannot be read, as text."""
+    """Return the unsupported settings, as text."""
     wrong = [f"{k} = {settings[k]!r}" for k, v in ALLOWED.items() if settings[k] not in v]
     for side, kinds in (("down", down), ("up", up)):
         known = {kind for kind in BLOCKS if (side == "up") == ("Up" in kind)}
@@ -208,7 +210,7 @@ def _wrong(settings: dict[str, Any], down: list[str], up: list[str]) -> list[str
             shown = kinds if side == "down" else kinds[::-1]
             wrong.append(f"{side}_block_types = {shown}")
     if not len(down) == len(up) == len(settings["block_out_channels"]):
-        wrong.append("block_out_channels, down_block_types and up_block_types of different lengths")
+        wrong.append("different lengths of block_out_channels, down_block_types and up_block_types")
     if settings["out_channels"] not in (settings["in_channels"], 2 * settings["in_channels"]):
         wrong.append(f"out_channels = {settings['out_channels']}")
     known = DEFAULTS.keys() | IGNORED

@@ -1,4 +1,4 @@
-"""UNet and UNet2D as diffusers' UNet2DModel: `interop.unet` the other way round."""
+"""Convert UNet and UNet2D to diffusers' UNet2DModel: the inverse of `interop.unet`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mezzotint.interop.unet import DEFAULTS, passed
 
-# Their module for ours, applied in this order.
+# The names of modules here and in diffusers, replaced in this order.
 RENAMES = (
     (r"^stem\.", "conv_in."),
     (r"^time\.0\.", "time_embedding.linear_1."),
@@ -39,15 +39,16 @@ def unet_config(
     classes: int,
     size: tuple[int, int],
 ) -> dict[str, Any]:
-    """Return the ``config.json`` of the UNet2DModel that is the same function.
+    """Return the ``config.json`` of the UNet2DModel that computes the same function.
 
     Args:
         kind: "unet" or "unet2d", as in `unet.Settings`.
-        fields: UNetConfig's or UNet2DConfig's.
+        fields: The fields of UNetConfig or UNet2DConfig.
         channels: The channels of x, after pixels are folded.
-        outputs: Those of the output.
-        classes: K; the last of K + 1 rows of the label embedding is the null class.
-        size: Height and width of x, after pixels are folded.
+        outputs: The channels of the output.
+        classes: The number of classes K. The label embedding has K + 1 rows; the last is the null
+            class.
+        size: The height and width of x, after pixels are folded.
     """
     levels = len(fields["channels"])
     if kind == "unet":
@@ -103,11 +104,11 @@ def _block(way: str, level: int, attention: Sequence[int], by_block: Sequence[in
 
 
 def unet_state(weights: dict[str, Tensor], widths: Sequence[int]) -> dict[str, Tensor]:
-    """Return the weights of a UNet or UNet2D under UNet2DModel's keys.
+    """Return the weights of a UNet or UNet2D under the keys of UNet2DModel.
 
-    The one projection of the time embedding is split into each residual block's, of ``widths`` rows
-    each, and the one projection of an attention into q, k and v. The weights that take numbers
-    about the augmentation are left out: at sampling these numbers are 0.
+    The projection of the time embedding is split into one for each residual block; ``widths`` are
+    their numbers of rows. The projection of each attention is split into q, k and v. The weights of
+    the augmentation input are left out, because this input is 0 in sampling.
     """
     theirs: dict[str, Tensor] = {}
     for key, value in weights.items():

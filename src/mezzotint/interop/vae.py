@@ -1,6 +1,6 @@
-"""diffusers' autoencoders: AutoencoderKL and AutoencoderTiny read as ours, ours written as the one.
+"""Read diffusers' AutoencoderKL and AutoencoderTiny, and write a VAE as an AutoencoderKL.
 
-Nothing is dropped in silence: a setting or a key without a counterpart here is refused by name.
+Nothing is dropped silently: a setting or a weight without a counterpart here is refused by name.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from mezzotint.interop.folder import WEIGHTS, json_object, modern, weight, weigh
 Scaling = tuple[tuple[float, ...], tuple[float, ...]]
 Settings = tuple[dict[str, Any], int, Scaling]
 
-# What they must be set to for ours to be the same function of the same weights.
+# With these values, VAE and TinyVAE compute the same functions of the same weights.
 REQUIRED: dict[str, Any] = {"act_fn": "silu"}
 TINY_REQUIRED: dict[str, Any] = {
     "act_fn": "relu",
     "upsample_fn": "nearest",
     "upsampling_scaling_factor": 2,
 }
-# Their own defaults, which a config.json may leave out.
+# The defaults of diffusers, which a config.json may leave out.
 DEFAULTS: dict[str, Any] = REQUIRED | {
     "in_channels": 3,
     "out_channels": 3,
@@ -58,12 +58,12 @@ TINY_DEFAULTS: dict[str, Any] = TINY_REQUIRED | {
     "scaling_factor": 1.0,
     "shift_factor": 0.0,
 }
-# What says nothing of the function: the size of tiles, the precision, how latents become a uint8
-# image (latent_magnitude and latent_shift), and a copy of the encoder's widths.
+# Settings that do not change the function: the size of tiles, the precision, the conversion of
+# latents to a uint8 image (latent_magnitude and latent_shift), and a copy of the encoder's widths.
 IGNORED = {"sample_size", "force_upcast"}
 TINY_IGNORED = {"force_upcast", "latent_magnitude", "latent_shift", "block_out_channels"}
 
-# VAEConfig's fields, and what they are called there.
+# The fields of VAEConfig, and their names in diffusers.
 FIELDS = {
     "channels": "block_out_channels",
     "blocks": "layers_per_block",
@@ -74,21 +74,22 @@ FIELDS = {
     "post_quant": "use_post_quant_conv",
 }
 
-# Within a layer: theirs, ours.
+# Parts of a weight's name within a layer, in diffusers and here.
 PARTS = (("conv_shortcut.", "shortcut."), ("group_norm.", "norm."), ("to_out.0.", "out."))
 
 
 @dataclass(frozen=True, eq=False)
 class Foreign:
-    """An autoencoder that diffusers saved, as settings and weights of VAE or TinyVAE.
+    """An autoencoder that diffusers saved, with the settings and weights of VAE or TinyVAE.
 
     Attributes:
         kind: "kl" for VAE, "tiny" for TinyVAE.
-        fields: VAEConfig's or TinyVAEConfig's.
-        channels: of an image.
-        weights: under our keys. Whether they are exactly the network's, `folder.unmatched` finds.
-        scale, shift: of each channel of the latents z: a diffusion model sees
-            ``(z - shift) * scale``. They are ``scaling_factor`` and ``shift_factor``, or
+        fields: The fields of VAEConfig or TinyVAEConfig.
+        channels: The channels of an image.
+        weights: The weights under the keys of VAE or TinyVAE. `folder.unmatched` compares them with
+            the network's.
+        scale, shift: One number for each channel of the latents z; the input of a diffusion model
+            is ``(z - shift) * scale``. They are ``scaling_factor`` and ``shift_factor``, or
             ``scaling_factor / latents_std`` and ``latents_mean``.
     """
 
@@ -101,10 +102,10 @@ class Foreign:
 
 
 def read_vae(folder: Path) -> Foreign:
-    """The autoencoder of its own folder, or of a pipeline's (whose is in ``vae``).
+    """Read an autoencoder from its own folder, or from ``vae`` in the folder of a pipeline.
 
-    Raises UserError for a folder of neither kind, a missing or damaged file, and a setting without
-    a counterpart here.
+    Raises UserError for a folder of another kind, a missing or damaged file, and an unsupported
+    setting.
     """
     if (folder / "model_index.json").exists():
         folder = folder / "vae"
@@ -122,7 +123,9 @@ def read_vae(folder: Path) -> Foreign:
     except UserError:
         raise
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{folder} is no {name} that can be read: {error}") from None
+        raise UserError(
+            f"{folder} cannot be read as {name} ({error}): save or fetch it again"
+        ) from None
 
 
 def write_vae(
@@ -133,16 +136,16 @@ def write_vae(
     scale: float | Sequence[float],
     shift: float | Sequence[float],
 ) -> None:
-    """Write a folder that ``AutoencoderKL.from_pretrained`` reads; arguments as in `Foreign`.
+    """Write a folder for ``AutoencoderKL.from_pretrained``; the arguments are as in `Foreign`.
 
-    All of VAEConfig's fields are to be given; one number is the scale or shift of every channel.
-    Raises UserError for a VAE that folds pixels.
+    ``fields`` must hold all fields of VAEConfig. A single number is the scale or shift of every
+    channel. Raises UserError for a VAE that folds pixels.
     """
     patch = fields.get("patch", 1)
     if patch != 1:
         raise UserError(
-            f"an autoencoder that folds {patch}x{patch} pixels has no counterpart in diffusers: "
-            "only one of patch 1 can be written"
+            f"the autoencoder folds {patch}x{patch} pixels, which diffusers cannot do: give one "
+            "whose patch is 1"
         )
     levels = len(fields["channels"])
     config = {
@@ -160,9 +163,9 @@ def write_vae(
 
 
 def vae_settings(config: dict[str, Any]) -> Settings:
-    """An AutoencoderKL's ``config.json`` as (VAEConfig's fields, image channels, (scale, shift)).
+    """Return an AutoencoderKL's settings as (VAEConfig's fields, image channels, scaling).
 
-    Raises UserError naming every setting under which our VAE would be another function.
+    Raises UserError, which names every setting that VAE does not support.
     """
     settings = DEFAULTS | config
     wrong = _wrong(settings, REQUIRED, DEFAULTS.keys() | IGNORED)
@@ -177,7 +180,7 @@ def vae_settings(config: dict[str, Any]) -> Settings:
 
 
 def tiny_settings(config: dict[str, Any]) -> Settings:
-    """An AutoencoderTiny's ``config.json``, read as vae_settings does."""
+    """Return an AutoencoderTiny's settings, as `vae_settings` does."""
     settings = TINY_DEFAULTS | config
     wrong = _wrong(settings, TINY_REQUIRED, TINY_DEFAULTS.keys() | TINY_IGNORED)
     blocks = [tuple(settings[f"num_{side}_blocks"]) for side in ("encoder", "decoder")]
@@ -198,9 +201,9 @@ def tiny_settings(config: dict[str, Any]) -> Settings:
 
 
 def vae_weights(state: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, Tensor]:
-    """An AutoencoderKL's state dict under VAE's keys, for vae_settings' fields.
+    """Return the weights of an AutoencoderKL under the keys of a VAE with these fields.
 
-    q, k and v are stacked into one projection. Older names of the attention's weights are known.
+    q, k and v are stacked into one projection. Older names of the attention's weights are accepted.
     """
     state = modern(state)
     layers = {theirs: ours for ours, theirs in _layers(fields).items()}
@@ -219,7 +222,7 @@ def vae_weights(state: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, T
 
 
 def vae_state(weights: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, Tensor]:
-    """The inverse of vae_weights: contiguous tensors that share no memory among them."""
+    """Return the weights of a VAE under the keys of AutoencoderKL; they share no memory."""
     layers = _layers(fields)
     result = {}
     for key, value in weights.items():
@@ -235,7 +238,7 @@ def vae_state(weights: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, T
 
 
 def tiny_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """An AutoencoderTiny's state dict under TinyVAE's keys."""
+    """Return the weights of an AutoencoderTiny under the keys of TinyVAE."""
     return {key.replace("coder.layers.", "coder.", 1): value for key, value in state.items()}
 
 
@@ -249,13 +252,13 @@ def _wrong(config: dict[str, Any], required: dict[str, Any], known: set[str]) ->
 
 def _refuse(name: str, wrong: list[str]) -> None:
     if wrong:
-        raise UserError(f"this {name} has no counterpart here: {', '.join(wrong)}")
+        raise UserError(f"mezzotint has no such {name}: it does not support {', '.join(wrong)}")
 
 
 def _scaling(config: dict[str, Any]) -> Scaling:
-    """(scale, shift) of each channel of the latents, as `Foreign` has them.
+    """Return the scale and the shift of each channel of the latents; see `Foreign`.
 
-    Raises UserError where the settings say it twice, or of another number of channels.
+    Raises UserError if the settings state them twice, or for another number of channels.
     """
     count, scale = config["latent_channels"], float(config["scaling_factor"])
     shift = float(config["shift_factor"] or 0.0)
@@ -275,7 +278,7 @@ def _scaling(config: dict[str, Any]) -> Scaling:
 def _scaling_of(
     scale: float | Sequence[float], shift: float | Sequence[float], count: int
 ) -> dict[str, Any]:
-    """The inverse of `_scaling`: one factor and shift, or a mean and deviation of each channel."""
+    """Return the settings that `_scaling` reads: one factor and shift, or statistics by channel."""
     scales, shifts = (
         [x] * count if isinstance(x, int | float) else list(x) for x in (scale, shift)
     )
@@ -286,7 +289,7 @@ def _scaling_of(
 
 
 def _layers(fields: dict[str, Any]) -> dict[str, str]:
-    """Return the names of their layers by the names of ours, in VAE's order; each ends in a dot."""
+    """Return the names of layers in diffusers by their names here; each ends in a dot."""
     last, blocks = len(fields["channels"]) - 1, fields["blocks"]
     attention = ["mid_block.attentions.0"] if fields["attention"] else []
     middle = ["mid_block.resnets.0", *attention, "mid_block.resnets.1"]

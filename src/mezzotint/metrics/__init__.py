@@ -1,4 +1,4 @@
-"""Metrics: how far one set of images is from another, in a network's features."""
+"""Metrics: compare two sets of images in the features of a network."""
 
 from mezzotint.metrics.comparison import Comparison
 from mezzotint.metrics.features import Features, features

@@ -16,14 +16,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-SPATIAL = 7  # channels of the middle block that make the spatial features, as many as sFID takes
+SPATIAL = 7  # channels of the middle block in the spatial features, as many as in sFID
 
 
 class Seen(NamedTuple):
     """The output of a classifier for N images."""
 
     pool: Tensor  # (N, D): the last block's mean over the image
-    spatial: Tensor  # (N, S): the middle block's first channels, place by place
+    spatial: Tensor  # (N, S): the first channels of the middle block at all positions
     logits: Tensor  # (N, K): before the softmax
 
 
@@ -105,5 +105,5 @@ def load(name: str) -> Classifier:
     """Return the packaged classifier of that name, in evaluation mode and float32."""
     net = Classifier(PACKAGED[name].widths, len(PACKAGED[name].classes))
     weights = {key: value.float() for key, value in load_file(weights_file(name)).items()}
-    net.load_state_dict(weights, strict=False)  # batch norm's counters are of no use here
+    net.load_state_dict(weights, strict=False)  # the counters of batch norm are not needed
     return net.eval()

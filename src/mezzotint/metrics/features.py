@@ -1,4 +1,4 @@
-"""The features of many images, on disk to save memory."""
+"""The features of many images, kept on the disk to save memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mezzotint.metrics.networks import FeatureNetwork
 from mezzotint.storage.arrays import allocate, nchw
 from mezzotint.storage.cache import cache_folder, check_room, writing
 
-BATCH = 50  # images to a pass: faster on a CPU than larger ones
+BATCH = 50  # images per pass; faster on a CPU than larger numbers
 
 
 class Features:

@@ -14,7 +14,7 @@ from mezzotint.metrics import interval
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure, its 95 % interval, and what it was computed from.
+    """One figure, its 95 % interval, and the facts behind it.
 
     ``float(figure)`` is its value, ``f"{figure:.2f}"`` formats it, and operators such as ``<``
     compare it with numbers and with other figures. ``print(figure)`` shows everything in one line.

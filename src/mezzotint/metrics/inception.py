@@ -1,4 +1,4 @@
-"""The Inception network of 2015-12-05, whose features FID, KID and Inception Score are defined on.
+"""The Inception network of 2015-12-05, whose features define FID, KID and Inception Score.
 
 It is the network of Szegedy et al. 2015 (arXiv 1512.00567) that Heusel et al. 2017 (arXiv
 1706.08500) use. Unlike torchvision's, it has other weights, 1008 outputs, average pools that
@@ -40,12 +40,12 @@ SIZE = 95_628_359
 """Bytes of the weights."""
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 SIDE = 299
-"""Height and width in pixels that the network works at."""
+"""Height and width of the network's input, in pixels."""
 SPATIAL = 7
 """Channels of the spatial features, so that 7 * 17 * 17 is near 2048 (Nash et al. 2021)."""
 
 LAYOUT = torch.channels_last
-"""How activations lie in memory."""
+"""The memory layout of activations."""
 
 Variant = Literal["tf1", "pytorch-fid"]
 
@@ -56,9 +56,9 @@ class Taps(NamedTuple):
     pool64: Tensor  # (N, 64): after the first max pool
     pool192: Tensor  # (N, 192): after the second
     pool768: Tensor  # (N, 768): after Mixed_6e
-    pool2048: Tensor  # (N, 2048): the last one, on which FID and KID are defined
-    spatial: Tensor  # (N, 2023): Mixed_6d's first channels, place by place, for sFID
-    logits_unbiased: Tensor  # (N, 1008): without the bias, as Inception Score takes them
+    pool2048: Tensor  # (N, 2048): the last one, which defines FID and KID
+    spatial: Tensor  # (N, 2023): the first channels of Mixed_6d at all positions, for sFID
+    logits_unbiased: Tensor  # (N, 1008): without the bias, for Inception Score
     logits: Tensor  # (N, 1008)
 
 
@@ -166,7 +166,7 @@ class Inception(nn.Module):
         pool192 = x.mean((2, 3))
         x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))
         x = self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x))))  # (N, 768, 17, 17)
-        spatial = x[:, :SPATIAL].flatten(1)  # of the 1x1 branch, the first one
+        spatial = x[:, :SPATIAL].flatten(1)  # the 1x1 branch is the first one
         x = self.Mixed_6e(x)
         pool768 = x.mean((2, 3))
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))  # (N, 2048, 8, 8)
@@ -185,7 +185,9 @@ def load(path: str | Path | None = None, variant: Variant = "tf1") -> Inception:
     net = Inception(variant)
     file = Path(os.path.expanduser(path)) if path is not None else weights_path()
     if file is None:
-        file = download(URL, SHA256, NAME, "fetch it yourself and set MEZZOTINT_INCEPTION to it")
+        file = download(
+            URL, SHA256, NAME, "fetch it yourself and set MEZZOTINT_INCEPTION to its path"
+        )
     if not file.is_file():
         raise UserError(f"no Inception weights at {file}: fetch {URL}")
     with file.open("rb") as stream:

@@ -117,7 +117,7 @@ class BlockD(nn.Module):
 
 
 class BlockE(nn.Module):
-    """At 8x8, branches of 1x1, 3x3, two 3x3, and a pool; the last 3x3 is 1x3 beside 3x1."""
+    """The block at 8x8: branches of 1x1, 3x3, two 3x3 and a pool, with pairs of 1x3 and 3x1."""
 
     def __init__(self, i: int, pool: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

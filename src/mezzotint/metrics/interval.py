@@ -1,7 +1,7 @@
-"""95 % intervals: how much a figure varies between samples of the same model.
+"""95 % intervals: the variation of a figure between samples of the same model.
 
-They do not include the bias that depends on the number of samples, which the extrapolation to
-infinitely many samples estimates.
+They do not include the bias from the number of samples. The extrapolation to infinitely many
+samples estimates that bias.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ from mezzotint.metrics.scores import inception_score, parts
 Interval = tuple[float, float]
 Distance = Callable[[Tensor, Tensor], float]
 
-LEAST = 10  # images, for a distance or a score to have an interval
-REPLICATES = 200  # of a mean
-HALVINGS, FEW, WIDE = 50, 20, 1024  # of a distance: each takes two eigendecompositions of D x D
+LEAST = 10  # least number of images for the interval of a distance or a score
+REPLICATES = 200  # resamplings for a mean
+HALVINGS, FEW, WIDE = (
+    50,
+    20,
+    1024,
+)  # resamplings for a distance; each needs two eigendecompositions of D x D
 
 
 def check_count(count: int) -> None:
@@ -52,7 +56,9 @@ def around(value: float, deviation: float) -> Interval:
 
 def of_score(probabilities: Tensor, splits: int) -> Interval:
     """Return the interval of `inception_score`'s mean, by the bootstrap within each part."""
-    random = np.random.default_rng(0)  # one for all: parts resampled alike would vary together
+    random = np.random.default_rng(
+        0
+    )  # one generator for all, because parts resampled alike would vary together
     replicates = torch.zeros(REPLICATES, dtype=torch.float64)
     for part in parts(probabilities, splits):
         p = part.double()
@@ -105,5 +111,5 @@ def _balanced(labels: Sequence[int] | None) -> np.ndarray | None:
 
 
 def _resampled(n: int, random: np.random.Generator) -> Tensor:
-    """Return how often each of n rows is drawn in each replicate: (REPLICATES, n), float64."""
+    """Return the number of draws of each of n rows in each replicate: (REPLICATES, n), float64."""
     return torch.from_numpy(random.multinomial(n, np.full(n, 1 / n), REPLICATES)).double()

@@ -46,8 +46,8 @@ def kernel_distance(
     """
     if size < 2 or (fewest := min(len(a), len(b))) < size:
         few = "give at least 2" if size < 2 else f"there are {counted(fewest, 'image')}"
-        raise LeftOut(f"a kernel distance of subsets of {size}: {few}")
-    # The legacy generator: the peers draw their subsets with it, and figures stay comparable.
+        raise LeftOut(f"a kernel distance of subsets of {size} is impossible: {few}")
+    # Other tools draw their subsets with this legacy generator, so figures stay comparable.
     random = np.random.RandomState(seed)
     values = []
     for _ in range(subsets):

@@ -37,7 +37,7 @@ METRICS: Registry[Metric] = Registry(
         "memorised": memorised,
     },
 )
-"""The metrics by name: what each yields of a `Comparison`. A metric of one's own is put in here."""
+"""The metrics by name: functions that yield the figures of a `Comparison`. You can add your own."""
 
 
 def measure(
@@ -60,8 +60,8 @@ def measure(
         classes: The names of the classes.
 
     Raises:
-        UserError: If a metric does not exist, the reference is of another network, there is not one
-            label for each image, or there are too few images for any of the metrics.
+        UserError: If a metric does not exist, the reference belongs to another network, the number
+            of labels is wrong, or there are too few images for all of the metrics.
     """
     chosen = [*METRICS] if metrics is None else metrics
     check_metrics(chosen)
@@ -69,7 +69,8 @@ def measure(
     fitting(against, made.network)
     if labels is not None and len(labels) != n:
         raise UserError(
-            f"there are {counted(len(labels), 'label')} for {counted(n, 'image')}: give one each"
+            f"there are {counted(len(labels), 'label')} for {counted(n, 'image')}: give one for "
+            "each image"
         )
     seen, left_out = Comparison(made, against, labels, tuple(classes)), []
     for name, metric in METRICS.items():

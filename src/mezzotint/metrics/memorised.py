@@ -20,7 +20,7 @@ def memorised(seen: Comparison) -> Iterator[Figure]:
     if len(training) < 2:
         raise LeftOut(f"images of {len(training)} have no neighbours to compare with")
     near = copied(seen.pool, training)
-    note = "never seen ones are by chance: compare with a test set's"
+    note = "compare it with the share of a test set, which is above 0 by chance"
     share = float(near.double().mean())
     yield seen.figure("memorised", share, interval.of_share(near), note)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mezzotint.metrics.left_out import LeftOut
 
-CHUNK = 4096  # rows brought to float64 at a time
+CHUNK = 4096  # rows converted to float64 at a time
 
 
 @dataclass(frozen=True)
@@ -48,5 +48,5 @@ class Moments:
     def covariance(self) -> Tensor:
         """Return ``scatter / (n - 1)``, (D, D). Raises LeftOut for a single row."""
         if self.n < 2:
-            raise LeftOut(f"a covariance needs at least two images: there is {self.n}")
+            raise LeftOut(f"a covariance needs two images or more, but there is {self.n}")
         return self.scatter / (self.n - 1)

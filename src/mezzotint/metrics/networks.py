@@ -20,7 +20,7 @@ RESIZE = {
     "tf1": "TensorFlow 1's bilinear to 299x299",
     "pytorch-fid": "bilinear between pixel centres to 299x299",
 }
-SIDE = 32  # of the images that the classifiers were trained on
+SIDE = 32  # side of the images in the classifiers' training
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,8 @@ class FeatureNetwork:
     name: str
     net: Callable[[Tensor], Seen]
     weights: str  # SHA-256 of the weights' file
-    resize: str  # what happens to an image before the network, in words
-    classes: tuple[str, ...]  # what the logits are about, where that is known by name
+    resize: str  # the preparation of an image for the network, in words
+    classes: tuple[str, ...]  # the classes of the logits, if they have names
     device: torch.device
 
     @property
@@ -120,13 +120,13 @@ NETWORKS: Registry[Callable[[torch.device], FeatureNetwork]] = Registry(
         "inception-pytorch-fid": partial(_inception, "pytorch-fid"),
     },
 )
-"""The feature networks by name: what loads each onto a device. One of one's own is put in here."""
+"""The feature networks by name: functions that load them onto a device. You can add your own."""
 
 KNOWN_CLASSES = {
     **{name: PACKAGED[name].classes if name in PACKAGED else () for name in NETWORKS},
     "imagenet": efficientnet.classes(),
 }
-"""The classes that each of the networks above tells apart, by name; () where they are not known."""
+"""The classes that each of these networks distinguishes; () if they are not known."""
 
 
 def network(name: str, device: torch.device | str = "cpu") -> FeatureNetwork:
@@ -142,7 +142,7 @@ def network(name: str, device: torch.device | str = "cpu") -> FeatureNetwork:
 
 
 def choose(data: str) -> str:
-    """Return the packaged network that was trained on the data set of this name.
+    """Return the name of the network in the package that was trained on the data set of this name.
 
     For any other data it is the network for photographs, even if the classes are called 0 to 9.
     """

@@ -15,16 +15,16 @@ from mezzotint.metrics import interval
 from mezzotint.metrics.kd import polynomial_kernel
 from mezzotint.metrics.scores import frechet_distance
 
-ROWS = 1000  # of kernels at once
+ROWS = 1000  # rows of kernels at once
 
 PairDistance = Callable[[np.ndarray, np.ndarray], tuple[float, interval.Interval]]
 
 
 def frechet_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interval.Interval]:
-    """Return the Frechet distance of features (N, D) to the originals', and its interval.
+    """Return the Frechet distance of features (N, D) from those of the originals, and its interval.
 
     The interval comes from halves of the pairs, because the variation that images and their
-    reconstructions have in common is not spread. (N, 2 D) float32 are held in memory.
+    reconstructions share is not part of the spread. An array (N, 2 D) of float32 is held in memory.
     """
     d = made.shape[1]
 
@@ -36,7 +36,7 @@ def frechet_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interva
 
 
 def kernel_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interval.Interval]:
-    """Return the kernel distance of features (N, D) to the originals', and its interval.
+    """Return the kernel distance of features (N, D) from those of the originals, and its interval.
 
         sum_(i != j) (k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(y_i, x_j)) / (N (N - 1))
 
@@ -63,4 +63,4 @@ DISTANCES: dict[str, tuple[str, PairDistance]] = {
     "sfd": ("spatial", frechet_of_pairs),
     "kd": ("pool", kernel_of_pairs),
 }
-"""What an autoencoder is measured by, by name: the features it is of, and the distance."""
+"""The distances for an autoencoder by name: the kind of features, and the function."""

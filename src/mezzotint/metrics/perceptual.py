@@ -19,8 +19,8 @@ from mezzotint.metrics import efficientnet
 from mezzotint.metrics.classifier import PACKAGED, load
 
 NAMES = (*PACKAGED, "imagenet", "lpips")
-SMALLEST = 16  # pixels a side, which VGG's four halvings leave one of
-TINY = 1e-10  # beside a sum of squares: no gradient is larger than its root's inverse, 1e5
+SMALLEST = 16  # pixels a side, of which four halvings in VGG leave one
+TINY = 1e-10  # added to a sum of squares; it bounds gradients by the inverse of its root, 1e5
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 SLICES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -44,13 +44,13 @@ def perceptual(name: str, device: torch.device | str = "cpu") -> Distance:
     requires one; the weights are frozen. Under autocast the convolutions use its type and the rest
     float32. The scales of different distances differ.
 
-    Raises UserError for an unknown name and if weights are not available. The distance itself
-    raises it for images of other types or shapes. Zhang et al. 2018 (arXiv 1801.03924), eq. 1.
+    Source: Zhang et al. 2018 (arXiv 1801.03924), eq. 1. Raises UserError for an unknown name, and
+    if weights are not available. The distance itself raises it for images of other types or shapes.
     """
     parts = stages(name, torch.device(device))
 
     def distance(x: Tensor, y: Tensor) -> Tensor:
-        # Channels last: a third faster on a CPU, whose pooling of bf16 is slow otherwise.
+        # Channels-last is a third faster on a CPU, where other pooling of bf16 is slow.
         a, b = (z.float().contiguous(memory_format=LAST) for z in (_check(x, y), y))
         total = a.new_zeros(len(a))
         both = torch.is_grad_enabled() and y.requires_grad
@@ -82,10 +82,10 @@ def _unit(features: Tensor) -> Tensor:
 
 def _check(x: Tensor, y: Tensor) -> Tensor:
     if not (x.is_floating_point() and y.is_floating_point()):
-        raise UserError(f"images are {x.dtype} and {y.dtype}: give floats in [-1, 1]")
+        raise UserError(f"the images are {x.dtype} and {y.dtype}: give floats in [-1, 1]")
     if x.shape != y.shape or x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < SMALLEST:
         raise UserError(
-            f"images are of shapes {tuple(x.shape)} and {tuple(y.shape)}: give (B, 3, H, W) "
+            f"the images have the shapes {tuple(x.shape)} and {tuple(y.shape)}: give (B, 3, H, W) "
             f"twice, of at least {SMALLEST}x{SMALLEST}"
         )
     return x
@@ -154,12 +154,12 @@ def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
             found = load_file(file)
         else:
             found = torch.load(file, map_location="cpu", weights_only=True)
-        # The constants that scale the images, and the heads once more, as newer versions have it.
+        # Newer versions also store the constants that scale the images, and the heads twice.
         spare = ("scaling_layer.", "lins.")
         found = {k: v.float() for k, v in found.items() if not k.startswith(spare)}
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
         raise UserError(f"{file} cannot be read: save {SOURCE} to it again") from error
-    except AttributeError as error:  # whatever it holds is not tensors by name
+    except AttributeError as error:  # it does not hold tensors by name
         raise UserError(f"{file} is not a state dict: save {SOURCE} to it") from error
     common = needed.keys() & found.keys()
     faults = {

@@ -13,8 +13,8 @@ from mezzotint.metrics.figure import Figure
 from mezzotint.metrics.left_out import LeftOut
 from mezzotint.metrics.neighbours import distances, nearest
 
-MOST = 10_000  # images of each set
-PRECISION_K, DENSITY_K = 3, 5  # neighbours that span a ball, as each paper has it
+MOST = 10_000  # most images of each set
+PRECISION_K, DENSITY_K = 3, 5  # neighbours that span a ball, as in the two papers
 
 
 def prdc(seen: Comparison) -> Iterator[Figure]:
@@ -22,7 +22,7 @@ def prdc(seen: Comparison) -> Iterator[Figure]:
     n, m = seen.count, seen.against.origin.count
     few = min(n, m, MOST)
     real, made = seen.against.pool[shuffled(m)[:few]], seen.pool[shuffled(n)[:few]]
-    note = "of as many each, picked at random"
+    note = "the same number of images from each set, at random"
     for name, values in neighbourhood(real, made).items():
         bounds = (interval.of_mean if name == "density" else interval.of_share)(values)
         yield seen.figure(name, float(values.mean()), bounds, note, count=few)
@@ -44,7 +44,7 @@ def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
             f"precision, recall, density and coverage need {DENSITY_K + 1} images of each set, and "
             f"one has {fewest}"
         )
-    # A row's nearest is itself, at distance 0.
+    # The nearest row of each row is itself, at distance 0.
     real_radii = nearest(real, real, DENSITY_K + 1)[0]
     narrow, wide = real_radii[:, PRECISION_K], real_radii[:, DENSITY_K]
     made_radii = nearest(made, made, PRECISION_K + 1)[0][:, PRECISION_K]

@@ -7,9 +7,12 @@ from torch import Tensor
 
 from mezzotint.errors import UserError
 
-WINDOW, WIDTH = 11, 1.5  # pixels: SSIM's window a side, and its Gaussian's standard deviation
+WINDOW, WIDTH = (
+    11,
+    1.5,
+)  # pixels: the side of SSIM's window, and the standard deviation of its Gaussian
 RANGE = 255
-ROUNDING = 1 / 12  # square grey levels: the variance of what rounding to whole ones takes away
+ROUNDING = 1 / 12  # squared grey levels: the variance of the rounding error
 C1, C2 = (0.01 * RANGE) ** 2, (0.03 * RANGE) ** 2
 
 
@@ -71,6 +74,7 @@ def _checked(a: Tensor, b: Tensor) -> Tensor:
         raise UserError(f"images are {names}: give uint8, 0 to 255, rounded as they are saved")
     if a.shape != b.shape or a.ndim != 4 or not a.numel():
         raise UserError(
-            f"images are of shapes {tuple(a.shape)} and {tuple(b.shape)}: give (B, C, H, W) twice"
+            f"the images have the shapes {tuple(a.shape)} and {tuple(b.shape)}: give (B, C, H, W) "
+            "twice"
         )
     return a

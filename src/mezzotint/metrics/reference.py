@@ -32,32 +32,32 @@ from mezzotint.storage.parse import parsed
 from mezzotint.storage.progress import progress
 
 KIND = "mezzotint reference"
-FEATURES = 2048  # of Inception
-LARGEST = 1 << 27  # bytes of an array of statistics: Inception's covariance is a quarter of that
-VERSION = 1  # raised with every change of what features or moments are, and caches are rebuilt
+FEATURES = 2048  # features of Inception
+LARGEST = 1 << 27  # limit on an array of statistics, in bytes: four times Inception's covariance
+VERSION = 1  # raised with every change of features or moments, and caches are rebuilt
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Everything that the numbers of a reference depend on."""
+    """All facts on which the numbers of a reference depend."""
 
     network: str
     weights: str
     resize: str
     data: str  # fingerprint of the prepared array
-    size: str  # of its images, HxW
+    size: str  # the size of its images, HxW
     count: int
-    name: str  # for people
+    name: str  # a name for people
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Moments and features of a data set's un-augmented images, in a file of safetensors."""
+    """Moments and features of a data set without augmentation, in a file of safetensors."""
 
     path: Path
     origin: Origin
     held: Mapping[str, Tensor] | None = None
-    """The tensors, if they do not come from a file that mezzotint wrote."""
+    """The tensors, if another tool wrote the file."""
 
     @cached_property
     def pool(self) -> Tensor:
@@ -82,12 +82,12 @@ class Reference:
     def _tensor(self, name: str) -> Tensor:
         if self.held is not None:
             if name not in self.held:
-                raise LeftOut(f"{self.path} holds no more than means and covariances")
+                raise LeftOut(f"{self.path} holds only means and covariances")
             return self.held[name]
         with safe_open(self.path, "pt") as file:
             tensor: Tensor = file.get_tensor(name)
             facts = file.metadata()
-        sums = parsed(facts.get("sums", "{}"))  # older files have none
+        sums = parsed(facts.get("sums", "{}"))  # older files have no sums
         if sums and sums.get(name) != _sum(tensor, facts["origin"]):
             raise UserError(
                 f"{self.path} is damaged ({name} does not match its SHA-256): delete it, and it "
@@ -116,7 +116,7 @@ def reference(
     path = cache_folder("references") / f"{network.name}-{digest[:16]}.safetensors"
     try:
         return replace(read(path), origin=origin)
-    except UserError:  # not there, or not whole
+    except UserError:  # missing or incomplete
         pass
     with progress(MofNCompleteColumn()) as bar:
         task = bar.add_task(f"{network.name} features of {name}", total=len(images))
@@ -144,9 +144,9 @@ def _sum(tensor: Tensor, origin: str) -> str:
 
 
 def read(path: Path) -> Reference:
-    """Read a reference's file; raise UserError if it is anything else."""
+    """Read the file of a reference. Raises UserError for any other file."""
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
+        if path.exists() and not path.is_file():  # opening a pipe would wait
             raise ValueError
         with safe_open(path, "pt") as file:
             facts: dict[str, Any] = file.metadata() or {}
@@ -163,7 +163,7 @@ STATISTICS = {
     "spatial_mean": "mu_s",
     "spatial_covariance": "sigma_s",
 }
-"""How other tools call what they keep of Inception's features, in a .npz."""
+"""The names of Inception's statistics in the .npz files of other tools."""
 
 
 def is_statistics(path: Path) -> bool:
@@ -188,7 +188,7 @@ def statistics(path: Path, network: FeatureNetwork) -> Reference:
         )
     if network.name == "inception":
         warnings.warn(
-            f"{path} does not say how its images were resized: TensorFlow's resize "
+            f"{path} does not record the resize of its images: TensorFlow's "
             'is assumed; if pytorch-fid wrote it, choose `network="inception-pytorch-fid"`',
             stacklevel=2,
         )
@@ -229,7 +229,7 @@ def fitting(
 
     Otherwise raises UserError with the first difference, because wrong figures would look normal.
     """
-    sized = size and found.origin.size  # statistics of another tool do not say
+    sized = size and found.origin.size  # statistics of another tool have no such facts
     here = network.identity | ({"size": f"{size[0]}x{size[1]}"} if size and sized else {})
     for what, now in here.items():
         then = getattr(found.origin, what)
@@ -237,7 +237,7 @@ def fitting(
             if what == "weights":
                 then, now = then[:12], now[:12]
             raise UserError(
-                f"the reference {found.path.name} is of {what} {then}, the images of {now}: give a "
-                "matching reference, or a data set to compute it from"
+                f"the reference {found.path.name} has the {what} {then}, but the images {now}: "
+                "give a matching reference, or a data set to compute it from"
             )
     return found

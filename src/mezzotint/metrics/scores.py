@@ -30,7 +30,7 @@ def frechet_distance(
 
 
 def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, ArrayLike], float]:
-    """Return a function for the Frechet distance to one Gaussian, which computes its root once."""
+    """Return a function for the Frechet distance to one Gaussian, whose root is computed once."""
     ma, ca = _float64("a mean", mean_a), _float64("a covariance", cov_a)
     root = _root(ca) if ca.ndim == 2 and ca.shape[0] == ca.shape[1] else ca
 
@@ -39,7 +39,8 @@ def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, Arr
         if ma.ndim != 1 or mb.shape != ma.shape or not ca.shape == cb.shape == (len(ma), len(ma)):
             shapes = ", ".join(str(tuple(t.shape)) for t in (ma, ca, mb, cb))
             raise UserError(
-                f"mean, covariance, mean, covariance of shapes {shapes}: give (D,), (D, D)"
+                f"the two means and covariances have the shapes {shapes}: give means (D,) and "
+                "covariances (D, D)"
             )
         product = torch.linalg.eigvalsh(root @ cb @ root).clamp(min=0)
         squared = (ma - mb).square().sum() + ca.trace() + cb.trace() - 2 * product.sqrt().sum()

@@ -1,4 +1,4 @@
-"""The layers that the U-Net and the autoencoder are built of."""
+"""The layers of the U-Net and the autoencoder."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def sinusoid(t: Tensor, dim: int, shift: int = 1) -> Tensor:
 def large(*parts: Tensor, kept: int = 1) -> bool:
     """Return whether the backward pass should recompute a layer's activations.
 
-    It is worth it if the layer would keep more than MUCH elements, estimated as ``kept`` times the
+    It should if the layer would keep more than MUCH elements, estimated as ``kept`` times the
     elements of ``parts``.
     """
     return torch.is_grad_enabled() and kept * sum(part.numel() for part in parts) > MUCH
@@ -168,7 +168,7 @@ def doubled(x: Tensor) -> Tensor:
     """Repeat each pixel in both directions: (B, C, H, W) to (B, C, 2H, 2W)."""
     if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
-    # A compiler would turn interpolate's backward pass into additions element by element.
+    # A compiler would turn the backward pass of interpolate into single additions.
     x = torch.stack([x, x], 3).flatten(2, 3)
     return torch.stack([x, x], 4).flatten(3, 4)
 
@@ -179,7 +179,7 @@ class Up(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        self.merged: Tensor | None  # the taps, computed once for inference
+        self.merged: Tensor | None  # the result of `taps`, computed once for inference
         self.register_buffer("merged", None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -195,6 +195,6 @@ class Up(nn.Module):
         It equals four 2x2 convolutions, one for each phase. Only four of the nine pixels under a
         3x3 kernel differ, so it needs 2.25 times fewer products.
         """
-        # Not by divisor_override=1, which ONNX has no counterpart of.
+        # divisor_override=1 is not used, because ONNX lacks it.
         sums = 4 * F.avg_pool2d(self.conv.weight, 2, stride=1, padding=1)
         return sums.flip(2, 3).transpose(0, 1)

@@ -1,4 +1,4 @@
-"""Load compiled code, and mend what a killed compilation left in the compiler's cache."""
+"""Load compiled code, and remove damaged libraries from the compiler's cache."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 
 from mezzotint.errors import UserError, out_of_memory
 
-TRIES = 32  # a kill may leave as many libraries as the compiler writes at once
+TRIES = 32  # a killed compiler may leave several damaged libraries
 
-_LIBRARY = re.compile(r"(/.*?\.so): ")  # at the start of what the system's loader complains of
+_LIBRARY = re.compile(r"(/.*?\.so): ")  # the beginning of an error of the system's loader
 
 
 @cache
@@ -29,7 +29,7 @@ def compiles() -> bool:
 
     try:
         mending(torch.compile(small))(torch.zeros(1))
-    except Exception:  # of many kinds; whatever went wrong, networks stay uncompiled
+    except Exception:  # of any kind: networks then stay uncompiled
         return False
     return True
 
@@ -73,7 +73,7 @@ def _failure(error: Exception) -> str:
 
 
 def _removed(error: Exception) -> bool:
-    """Whether an error named a library of the compiler's cache, which is then removed."""
+    """Remove the cached library that an error names; return whether it names one."""
     from torch._inductor.runtime.cache_dir_utils import cache_dir  # late: it takes a second
 
     cause = getattr(error, "inner_exception", error)

@@ -41,7 +41,7 @@ class Custom(Network):
         super().__init__()
         self.module, self.config = module, config
         self.classes, self.conditions = classes, every(classes, conditions)
-        self.low: torch.dtype | None = None  # the type that autocast computes in
+        self.low: torch.dtype | None = None  # the type of computation under autocast
         self.token = "" if config.code else secrets.token_hex(16)
 
     def forward(self, x: Tensor, t: Tensor, condition: Given | Tensor | None = None) -> Tensor:
@@ -50,7 +50,7 @@ class Custom(Network):
         with autocast(x.device, self.low) if self.low else nullcontext():
             output = self.module(x, t, only)
         if not isinstance(output, Tensor):
-            raise UserError(f"`net` returns {type(output).__name__}: make it return a tensor")
+            raise UserError(f"`net` returns a {type(output).__name__}: make it return a tensor")
         return output.to(x.dtype)
 
     @property
@@ -103,7 +103,7 @@ def wrap(net: Any, classes: int, conditions: Sequence[Condition] = ()) -> Custom
     """Wrap any nn.Module or callable ``net(x, t, condition)`` as a network for a pipeline.
 
     A module is copied and put in evaluation mode, with no gradients for its weights. A function is
-    kept as it is and gets tensors on the CPU. Raises UserError for anything else.
+    not copied, and gets tensors on the CPU. Raises UserError for anything else.
     """
     if isinstance(net, nn.Module):
         made = Custom(copied(net), passed(net), classes, conditions)
@@ -114,7 +114,7 @@ def wrap(net: Any, classes: int, conditions: Sequence[Condition] = ()) -> Custom
 
 
 def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = False) -> None:
-    """Call a network once on two images of shape (C, H, W), and check what it returns.
+    """Call a network once on two images of shape (C, H, W), and check its output.
 
     Raises:
         UserError: If the network does not take ``(x, t, condition)``; the call fails; the result is
@@ -136,7 +136,7 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
     except Exception as error:
         raise UserError(
             f"`net` cannot be called with x {(*x.shape,)}, t (2,) and condition {_probe(net)} "
-            f"({type(error).__name__}: {error}): make it take these"
+            f"({type(error).__name__}: {error}): make it accept these inputs"
         ) from error
     finally:
         for each, mode in modes.items():
@@ -145,7 +145,7 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
         raise UserError("`net` has no weights that require a gradient: give a network to train")
     wanted = (2, outputs, *shape[1:])
     if tuple(output.shape) != wanted:
-        more = ", a prediction and a variance of each channel" if outputs != shape[0] else ""
+        more = ", a prediction and a variance for each channel" if outputs != shape[0] else ""
         raise UserError(
             f"`net` returns {(*output.shape,)} for x {(*x.shape,)}: make it return {wanted}{more}"
         )
@@ -160,7 +160,7 @@ def _probe(net: Custom) -> str:
 
 
 def fill(net: Custom, weights: Mapping[str, Tensor], where: Path) -> None:
-    """Load a checkpoint's weights into a network that the user passed for it.
+    """Load the weights of a checkpoint into the network that the user passed for it.
 
     Raises UserError if the weights do not fit the network; ``where`` names the checkpoint.
     """
@@ -169,7 +169,7 @@ def fill(net: Custom, weights: Mapping[str, Tensor], where: Path) -> None:
     except RuntimeError as error:
         first = str(error).strip().splitlines()[1:2] or [str(error)]
         raise UserError(
-            f"`net` is not the network that {where} holds ({first[0].strip(' .')}): pass the one "
+            f"`net` does not fit the weights in {where} ({first[0].strip(' .')}): pass the network "
             "that was trained"
         ) from None
 
@@ -183,5 +183,5 @@ def _takes(module: nn.Module, given: tuple[Any, ...]) -> None:
             f"`net` does not take (x, t, condition) ({error}): give it these three arguments, "
             "condition being a label for each image, or None in a model without classes"
         ) from None
-    except ValueError:  # the signature cannot be read: the call itself will show an error
+    except ValueError:  # without a signature, the call itself will show an error
         pass

@@ -19,7 +19,8 @@ class Discriminator(nn.Module):
     A higher logit means a more realistic patch. ``layers`` convolutions halve the resolution; the
     width doubles from ``width`` up to 8 times that. A logit sees 70x70 pixels with 3 layers and
     34x34 with 2. The paper normalises over the batch, this network over groups of channels: the
-    statistics of a batch would differ between processes, and would reveal which batch is real.
+    statistics of a batch would differ between processes, and would reveal whether the batch is
+    real.
 
     Raises UserError for an image whose height or width is below 3 * 2^layers.
     """
@@ -51,8 +52,8 @@ class Discriminator(nn.Module):
         h, w = x.shape[2:]
         if min(h, w) < self.least:
             raise UserError(
-                f"an image of {h}x{w} (height x width) is too small for this discriminator: "
-                f"use images of at least {self.least} pixels a side"
+                f"images of {h}x{w} (height x width) are too small for this discriminator: use "
+                f"images of at least {self.least} pixels a side"
             )
         out: Tensor = self.stack(x)
         return out.to(x.dtype)

@@ -17,15 +17,15 @@ from mezzotint.networks.network import Conditioned
 from mezzotint.networks.padding import cut, padded
 from mezzotint.strict import strict
 
-FREQUENCIES = 256  # of the sinusoidal embedding of t, as in the authors' code
+FREQUENCIES = 256  # width of the sinusoidal embedding of t, as in the authors' code
 
 
 @strict
 class DiTConfig:
     """The shape of a DiT; the defaults are the authors' S/2.
 
-    Their other sizes, as width, depth and heads: B is 768, 12, 12; L is 1024, 24, 16; XL is 1152,
-    28, 16.
+    The authors' other sizes have these widths, depths and heads: B 768, 12 and 12; L 1024, 24 and
+    16; XL 1152, 28 and 16.
     """
 
     patch: PositiveInt = 2
@@ -37,7 +37,7 @@ class DiTConfig:
     heads: PositiveInt = 6
     """Attention heads; they must divide the width."""
     mlp_eps: Suppress[float] = 1e-6
-    """Epsilon of the norm before each MLP: the authors' 1e-6; diffusers' own is 1e-5."""
+    """Epsilon of the norm before each MLP. The authors use 1e-6, diffusers 1e-5."""
     kind: Suppress[Literal["dit"]] = "dit"
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class DiT(Conditioned):
         image_channels: C, the channels of x.
         classes: K, the number of classes; 0 makes an unconditional network.
         out_channels: The channels of the output; None means C.
-        augmentation: How many numbers about the augmentation the network takes; see `forward`.
+        augmentation: The number of inputs that describe the augmentation; see `forward`.
         conditions: The conditions besides the class.
     """
 
@@ -132,7 +132,7 @@ class DiT(Conditioned):
             The output (B, C or ``out_channels``, H, W), of x's type.
 
         Raises:
-            UserError: If a condition or augmentation is given to a network that takes none.
+            UserError: If the network has no such condition, or no augmentation input.
         """
         given = self.named(condition, t)
         c = F.silu(self.embed(t, given, augmentation))
@@ -195,8 +195,8 @@ def positions(h: int, w: int, width: int, device: torch.device) -> Tensor:
     """
 
     def along(count: int) -> Tensor:
-        # This embedding has frequency shift 0, `sinusoid` has 1: ask it for one frequency more
-        # and leave the last one out.
+        # This embedding has frequency shift 0, but `sinusoid` has 1. With one more frequency, and
+        # without the last one, they agree.
         waves = sinusoid(torch.arange(count, device=device), width // 2 + 2)
         return waves.view(count, 2, -1)[:, :, :-1].flatten(1)
 

@@ -39,9 +39,9 @@ def build(
     Args:
         config: The network's shape, or the record of a user's own network.
         channels: Channels of the images.
-        classes: K; 0 for an unconditional network.
-        outputs: Channels of the output; None means as many as the images have.
-        augmentation: How many numbers about the augmentation the network takes.
+        classes: The number of classes K; 0 for an unconditional network.
+        outputs: Channels of the output; None means the channels of the images.
+        augmentation: The number of inputs that describe the augmentation.
         conditions: The conditions besides the class.
 
     Raises:
@@ -54,6 +54,6 @@ def build(
 
 
 def augmented_by(net: Network) -> int:
-    """Return how many numbers about the augmentation a network takes."""
+    """Return the number of a network's inputs that describe the augmentation."""
     layer = net.augmentation if isinstance(net, Conditioned) else None
     return layer.in_features if layer else 0

@@ -21,19 +21,19 @@ from mezzotint.networks.conditions import Condition, Given, Layered, Stem
 from mezzotint.networks.conditions import named as by_name
 from mezzotint.networks.norm import GroupNorm
 
-COMPILE_FROM = 2_000  # calls that make compilation pay
-STEPS_FROM = 5_000  # steps of a training on a CPU: compiling its backward pass takes longer
+COMPILE_FROM = 2_000  # calls that repay a compilation
+STEPS_FROM = 5_000  # steps of a training on a CPU, where the backward pass takes longer to compile
 
 
 class Network(nn.Module):
     """Base class of the networks that pipelines run; abstract."""
 
-    config: Any  # the dataclass it was built from
-    gains = False  # whether compiling makes it faster on a CPU, in training or bf16 sampling
+    config: Any  # the dataclass that it was built from
+    gains = False  # whether compilation makes it faster on a CPU, in training or bf16 sampling
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type in which it computes outside autocast: the type of its first weight."""
+        """The type of computation outside autocast, which is that of the first weight."""
         return next(self.parameters()).dtype
 
     @property
@@ -45,9 +45,9 @@ class Network(nn.Module):
     def digest(self) -> str:
         """The SHA-256 of the weights in their current type, and of the configuration.
 
-        The configuration is included because, for example, the number of heads does not show in the
-        weights. Only fields that differ from their defaults count, so a new field does not change
-        the digests of older networks.
+        The configuration is included because the weights do not reveal, for example, the number of
+        heads. Only fields that differ from their defaults count, so a new field does not change the
+        digests of older networks.
         """
         plain = asdict(type(self.config)())
         set_ = {key: value for key, value in asdict(self.config).items() if value != plain[key]}
@@ -113,7 +113,7 @@ class Network(nn.Module):
 
 
 class Conditioned(Network):
-    """Base class of networks conditioned on the time and on more; abstract.
+    """Base class of networks conditioned on the time and other conditions; abstract.
 
     The condition vector has the width ``emb``: ``mlp(sinusoid(t)) + encoders(conditions) +
     augmentation(numbers)``. The sinusoid has ``frequencies`` numbers and the frequency shift
@@ -156,9 +156,9 @@ class Conditioned(Network):
         for name, module in self.encoders:
             emb = emb + getattr(self, module)(given[name])
         if self.augmentation is not None:
-            # Zeros are added too: every process needs a gradient of every weight.
+            # Zeros are added too, because every process needs a gradient of every weight.
             if augmentation is None:
-                # Not len(t), which an exporter takes for a constant.
+                # len(t) would become a constant in an export.
                 augmentation = emb.new_zeros(t.shape[0], self.augmentation.in_features)
             emb = emb + self.augmentation(augmentation.to(self.dtype))
         elif augmentation is not None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mezzotint.devices import on_cpu
 
-PART = 2**21  # elements worked on at a time, so that intermediate tensors stay small
+PART = 2**21  # elements per part, so that intermediate tensors stay small
 
 
 class GroupNorm(nn.GroupNorm):
@@ -77,7 +77,9 @@ class _ChannelsLast(torch.autograd.Function):
         dweight, dbias = torch.zeros_like(gain), torch.zeros_like(gain)
         for i in _parts(x):
             xi, mi, ri = x[i], mean[i], rstd[i]
-            if x.dtype != mean.dtype:  # subtract the mean, lest its rounding spoil the result
+            if (
+                x.dtype != mean.dtype
+            ):  # subtract the mean first, because its rounding error would spoil the result
                 near = mi.to(x.dtype)
                 xi, mi = xi - _spread(near.expand(-1, -1, gain.shape[1])), mi - near
             scale, shift = (v.to(x.dtype) for v in _affine(mi, ri, weight, bias))

@@ -1,4 +1,4 @@
-"""Users' own networks: remember what was passed, and build networks from it.
+"""Users' own networks: remember those that were passed, and build networks from them.
 
 A record in a folder is never executed. It only identifies one of the networks that the caller has
 passed in this process.
@@ -22,7 +22,7 @@ from mezzotint.networks.record import CustomConfig, code, name
 
 Maker: TypeAlias = Callable[[], nn.Module]
 
-_PASSED: dict[str, Maker] = {}  # what the user has passed in this process, by record
+_PASSED: dict[str, Maker] = {}  # the networks passed in this process, by record
 
 
 def passed(net: Any) -> CustomConfig:
@@ -59,12 +59,12 @@ def made(config: CustomConfig) -> nn.Module:
     """Build the network of a record, if it has been passed in this process.
 
     Raises:
-        UserError: If the network was not passed; the message says what to pass.
+        UserError: If the network was not passed. The message says what to pass.
     """
     if _key(config) not in _PASSED:
         raise UserError(
-            f"the network is a user's own, {config}, and a folder does not hold its code: "
-            "from Python, pass the module or its class again, as in mz.load(run, net=...)"
+            f"the network is the user's own, {config}, and its code is not in the folder: pass the "
+            "module or its class from Python, as in mz.load(run, net=...)"
         )
     return _PASSED[_key(config)]()
 
@@ -114,12 +114,13 @@ def _called(net: Callable[[], Any]) -> nn.Module:
             f"`net` cannot be called without arguments ({error}): pass a functools.partial of it "
             "with these, or the module that it makes"
         ) from None
-    except ValueError:  # the signature cannot be read: the call itself will show an error
+    except ValueError:  # without a signature, the call itself will show an error
         pass
     module = net()
     if not isinstance(module, nn.Module):
         raise UserError(
-            f"`net` returns {type(module).__name__} when called: pass one that returns an nn.Module"
+            f"`net`, when called, returns {type(module).__name__}: pass one that returns an "
+            "nn.Module"
         )
     return module
 

@@ -10,11 +10,11 @@ from mezzotint.devices import has_bf16, has_fast_bf16
 from mezzotint.errors import UserError
 
 Precision: TypeAlias = Literal["float32", "bf16", "auto"]
-"""What networks compute in: ``auto`` is bf16 on hardware that computes in it, else float32."""
+"""The precision of networks; ``auto`` is bf16 on hardware that computes in it, else float32."""
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Return the type, float32 or bfloat16, that a `Precision` stands for on a device.
+    """Return the type, float32 or bfloat16, for a `Precision` on a device.
 
     Raises UserError for any other word, and for bf16 on a GPU that does not compute in it.
     """
@@ -28,5 +28,5 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def named(dtype: torch.dtype) -> Literal["bf16", "float32"]:
-    """Return the precision, as records and tables name it, of a type that networks compute in."""
+    """Return the name of a type in records and tables, "bf16" or "float32"."""
     return "bf16" if dtype == torch.bfloat16 else "float32"

@@ -31,7 +31,7 @@ class CustomConfig:
 
     @property
     def factor(self) -> int:
-        """Images are padded until this number divides their sides; it is unknown here, so 1."""
+        """The number that must divide the sides of images. It is unknown, so it is 1."""
         return 1
 
     def __str__(self) -> str:

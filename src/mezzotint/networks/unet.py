@@ -76,7 +76,7 @@ class UNet(Walk):
         image_channels: C, the channels of x.
         classes: K, the number of classes; 0 makes an unconditional network.
         out_channels: The channels of the output; None means C.
-        augmentation: How many numbers about the augmentation the network takes.
+        augmentation: The number of inputs that describe the augmentation.
         conditions: The conditions besides the class.
     """
 

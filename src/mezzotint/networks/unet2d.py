@@ -39,9 +39,9 @@ class UNet2DConfig:
     attention_up: tuple[int, ...] = (1, 2, 3)
     """The levels with self-attention on the way up."""
     block_down: tuple[int, ...] = ()
-    """The levels that are halved by a residual block instead of a convolution."""
+    """The levels at whose end a residual block, not a convolution, halves the resolution."""
     block_up: tuple[int, ...] = ()
-    """The levels that are doubled by a residual block instead of a convolution."""
+    """The levels at whose end a residual block, not a convolution, doubles the resolution."""
     head_width: PositiveInt | None = 8
     """Channels of an attention head; None makes one head of all channels."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -51,7 +51,7 @@ class UNet2DConfig:
     groups_bottom: PositiveInt | None = 32
     """Groups of the norm before the attention at the bottom; None means no norm."""
     eps: PositiveFloat = 1e-5
-    """The number that the norms add to the variance."""
+    """The epsilon of the norms, which is added to the variance."""
     scaled: bool = False
     """Whether the residual blocks take a scale from the time embedding, as well as a shift."""
     around: bool = True
@@ -166,7 +166,7 @@ class UNet2D(Walk):
 
 
 def _block(config: UNet2DConfig, cin: int, cout: int) -> nn.Module:
-    """Return a residual block that does not resample: DDPM's faster one if it can be used."""
+    """Return a residual block that does not resample; the faster one of DDPM if possible."""
     if config.scaled:
         return Block(config, cin, cout, nn.Identity())
     return ResBlock(cin, cout, config.groups, config.dropout)

@@ -1,4 +1,4 @@
-"""The autoencoders whose latents a diffusion model can be trained on.
+"""The autoencoders, in whose latents a diffusion model can be trained.
 
 VAE is the KL autoencoder of latent diffusion (Rombach et al. 2022, arXiv 2112.10752, section 3.1
 and appendix G): a variational autoencoder (Kingma and Welling 2014, arXiv 1312.6114) of residual
@@ -19,7 +19,7 @@ from mezzotint.networks.padding import cut, padded
 from mezzotint.strict import strict
 
 WIDE = 128  # from this width on channels-last tensors make training faster
-LOG_VARIANCE = (-30.0, 20.0)  # bounds, as in the authors' code
+LOG_VARIANCE = (-30.0, 20.0)  # bounds of the log variance, as in the authors' code
 
 
 @strict
@@ -54,7 +54,7 @@ class VAEConfig:
 
     @property
     def factor(self) -> int:
-        """f, the factor by which the sides of the latents are smaller than the image's."""
+        """The factor f by which the sides of the latents are smaller than those of the image."""
         return self.patch << (len(self.channels) - 1)
 
 
@@ -152,13 +152,13 @@ class TinyVAEConfig:
     def __post_init__(self) -> None:
         if len(self.encoder) != len(self.decoder):
             raise ValueError(
-                f"encoder has {len(self.encoder)} levels and decoder {len(self.decoder)}: "
-                "give both as many numbers"
+                f"encoder has {len(self.encoder)} levels and decoder {len(self.decoder)}: give "
+                "both the same number"
             )
 
     @property
     def factor(self) -> int:
-        """f, the factor by which the sides of the latents are smaller than the image's."""
+        """The factor f by which the sides of the latents are smaller than those of the image."""
         return 1 << (len(self.encoder) - 1)
 
 
@@ -188,13 +188,13 @@ class TinyVAE(Network):
         self.decoder = nn.Sequential(*layers, nn.Conv2d(c, image_channels, 3, padding=1))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the latents of x, and -30 as their log variance: they are deterministic."""
+        """Return the latents of x. Their log variance is -30, because they are deterministic."""
         whole = padded(x, self.config.factor)
         mean = self.encoder(((whole + 1) / 2).to(self.dtype)).to(x.dtype)
         return mean, torch.full_like(mean, LOG_VARIANCE[0])
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the image of ``3 tanh(z / 3)``, which keeps the latents' magnitude below 3.
+        """Decode ``3 tanh(z / 3)``, whose magnitude is below 3.
 
         The image is near [-1, 1] but not clamped to it.
         """

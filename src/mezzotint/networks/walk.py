@@ -14,13 +14,13 @@ from mezzotint.networks.conditions import Given
 from mezzotint.networks.network import Conditioned
 from mezzotint.networks.padding import cut, padded
 
-WIDE = 128  # training on a CPU is channels-last from this width on, and compiled below it
+WIDE = 128  # training on a CPU uses channels-last from this width on, and compilation below it
 
 
 class Stage(nn.Module):
     """One level: residual blocks, each with attention if the level has it, then a resampling.
 
-    A resampling that is a residual block has a ``width``, as every residual block does.
+    If the resampling is a residual block, it has a ``width``, like every residual block.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ def inputs(channels: Sequence[int], blocks: int) -> tuple[list[list[int]], list[
 
 
 class Walk(Conditioned):
-    """A U-Net, ``net(x, t, condition) -> output``; abstract: subclasses make the layers.
+    """A U-Net, ``net(x, t, condition) -> output``. It is abstract; subclasses make the layers.
 
     Sides that ``config.factor`` does not divide are padded, and the output is cropped to x's size.
     """
@@ -79,11 +79,11 @@ class Walk(Conditioned):
     project: nn.Linear
     norm: nn.Module
     out: nn.Module
-    widths: list[int]  # how much of the projection each residual block takes, in order
+    widths: list[int]  # the part of the projection for each residual block, in order
 
     @property
     def gains(self) -> bool:  # type: ignore[override]
-        """Whether to compile the network: wide ones would be faster too, but need more memory."""
+        """Whether to compile the network. Wide ones would be faster too, but need more memory."""
         return self.narrow or not self.training
 
     def folded(self, x: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class Walk(Conditioned):
             The output (B, C or ``out_channels``, H, W), of x's type.
 
         Raises:
-            UserError: If a condition or augmentation is given to a network that takes none.
+            UserError: If the network has no such condition, or no augmentation input.
         """
         # One product gives the shifts of all residual blocks, in the order in which they run.
         given = self.named(condition, t)

@@ -1,4 +1,4 @@
-"""The section of a page that shows a model's editing of images that it was not trained on."""
+"""The section of a page that shows edits of held-out images by a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mezzotint.pages.runs import Run
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage.arrays import nchw
 
-SHOWN, BETWEEN = 4, 8  # images that are edited, and images of an interpolation
+SHOWN, BETWEEN = 4, 8  # the number of edited images, and of images in an interpolation
 
 
 def editing(run: Run, pipe: Pipeline, seed: int, follow: Follow) -> Section:
@@ -57,11 +57,11 @@ def editing(run: Run, pipe: Pipeline, seed: int, follow: Follow) -> Section:
             rows.append((name, strip(made, f"{counted(len(made), 'image')}: {name}", BETWEEN)))
         except UserError as error:
             rows.append((name, f"Not shown: {error}."))
-    held = "of the training set" if found is train else "that the training did not see"
+    held = "of the training set" if found is train else "held out from the training"
     text = f"{counted(len(images), 'image')} of {c.data} {held}, edited with the default methods."
     return Section("Editing", text, tables=[Table(rows)])
 
 
 def _typed(x: Tensor, like: Tensor) -> Tensor:
-    """Convert x to the type of other images, and round if it is an integer type."""
+    """Convert x to the type of other images; round it if that is an integer type."""
     return (x if like.dtype.is_floating_point else x.round()).to(like.dtype)

@@ -15,8 +15,8 @@ from mezzotint.pages.runs import Run
 
 CURVES = "Curves"  # the section's title
 GRIDS = 6
-STEEP = 20  # a curve's axis is logarithmic if its largest value is so many times its smallest
-AXES = {  # names for the log's columns; all other columns keep their own
+STEEP = 20  # an axis is logarithmic if the largest value is this many times the smallest
+AXES = {  # titles for columns of the log; the other columns keep their names
     "loss": "loss",
     "grad_norm": "gradient norm",
     "images_per_second": "images per second",
@@ -25,7 +25,7 @@ AXES = {  # names for the log's columns; all other columns keep their own
 
 
 def curves(runs: Sequence[Run]) -> Section | None:
-    """Show each column of the runs' logs as a chart against images seen; None without logs."""
+    """Show each column of the logs as a chart against the images seen; None without logs."""
     columns: dict[str, dict[str, list[tuple[float, float]]]] = {name: {} for name in AXES}
     for run in runs:
         for row in run.log:
@@ -63,7 +63,7 @@ def grids(run: Run) -> Section | None:
     if isinstance(run.config, Autoencoder):
         text = "Originals, each above its reconstruction by the averaged weights."
     if bad:
-        text += f" Not shown, for it cannot be read: {', '.join(bad)}."
+        text += f" Not shown, because it cannot be read: {', '.join(bad)}."
     return Section("During training", text, images=images) if images or bad else None
 
 

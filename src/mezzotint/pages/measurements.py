@@ -1,4 +1,4 @@
-"""The figures that `mezzotint evaluate` has kept in a run folder."""
+"""The figures of a run, as `mezzotint evaluate` stored them in its folder."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _newest(folder: Path) -> dict[str, tuple[Figure, dict[str, Any]]]:
     """Return the newest figure of each name, with its row."""
     found: dict[str, tuple[Figure, dict[str, Any]]] = {}
     for row in jsonl.read(folder / "evaluation" / "figures.jsonl"):
-        with contextlib.suppress(KeyError, TypeError):  # rows of another program
+        with contextlib.suppress(KeyError, TypeError):  # a row of another program
             figures = [Figure.read(figure) for figure in row["figures"]]
             found |= {figure.name: (figure, row) for figure in figures}
     return found

@@ -1,7 +1,7 @@
 """The page about one run or several, put together from its sections.
 
 `OF_RUN` and `COMPARED` list the sections that are read from run folders, `samples.SECTIONS` those
-that a model makes for the page. A new section is one function and one line in a list.
+with samples that a model makes for the page. A new section is one function, and one line in a list.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def report(
         samples: Samples of each class, up to 32, for up to ten classes; about 75 other samples are
             also made.
         seed: Sample i depends on (seed, i) alone.
-        edits: Also show edits of some held-out images: variations, filled-in parts, enlargements,
-            an inversion and an interpolation.
+        edits: Whether to show edits of some held-out images too: variations, filled-in parts,
+            enlargements, an inversion and an interpolation.
         precision: The precision of the networks: "float32", "bf16" or "auto" (bf16 if the hardware
             supports it).
         on_progress: Called with (what, done, total) while samples are made.
@@ -68,7 +68,7 @@ def report(
 
     Raises:
         UserError: If a folder is not a run or is given twice, an option is out of range, or ``out``
-            cannot be written. All this is checked before any sample is made.
+            cannot be written. These checks are made before any sample is made.
     """
     options = Options(samples=samples, seed=seed, edits=edits, precision=precision)
     folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]

@@ -43,7 +43,7 @@ def reconstructions(run: Run, options: Options, follow: Follow) -> Iterator[Sect
         for what, part in zip(("original", "reconstruction"), parts, strict=True)
     ]
     source = f"{c.data}, {'from the training set' if found is train else 'held out'}"
-    text = f"{count} images of {source}, and what the autoencoder makes of their latents."
+    text = f"{count} images of {source}, and their reconstructions by the autoencoder."
     if shown := codec.values.shown_as(some.shape[1]):
         text += f" The page shows {shown}."
     yield Section(title, text, tables=[Table(rows)])

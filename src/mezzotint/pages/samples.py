@@ -26,8 +26,8 @@ from mezzotint.pages.runs import Options, Run
 from mezzotint.pipeline import loading
 from mezzotint.pipeline.pipeline import Pipeline
 
-CLASSES, ROW = 10, 8  # the first classes; images side by side
-SEEDS, LEVELS, WALK = 3, 8, 50  # trajectories, levels of each, and the most steps
+CLASSES, ROW = 10, 8  # limits: the classes that are shown, and the images side by side
+SEEDS, LEVELS, WALK = 3, 8, 50  # limits: trajectories, levels of each, and steps
 METHODS, STEPS, EACH = ("ddim", "dpmpp_2m", "unipc"), (5, 10, 20, 50), 4
 FEW = (1, 2, 4, 8)  # steps of a few-step model
 SCALES, GUIDED = (0.0, 1.0, 2.0, 4.0), 6
@@ -65,9 +65,9 @@ class Model:
 
 
 def samples(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
-    """Yield the sections of `SECTIONS`; a section that cannot be made says why.
+    """Yield the sections in `SECTIONS`. A section that cannot be made gives the reason.
 
-    If the model cannot be loaded, a single section says so.
+    If the model cannot be loaded, there is a single section with the reason.
     """
     try:
         pipe = loading.load(run.folder, precision=options.precision)
@@ -152,7 +152,7 @@ def samplers(title: str, model: Model) -> Section:
     steps = [n for n in STEPS if n <= len(pipe.schedule)]
     if few := pipe.few_step:
         methods, steps = [pipe.defaults.sampler], [few.calls] if few.calls else [*FEW]
-    # A grid that was measured, or goes through given values, is for its own number of steps.
+    # Grids that were measured, or that have knots, are for one number of steps.
     own = {} if pipe.defaults.spacing not in ("optimised", "knots") else TRAILING
     requests = [{"sampler": s, "steps": n, **own} for s in methods for n in steps]
     found = iter(model.make(title, EACH, pipe.labels(EACH), requests))
@@ -185,14 +185,14 @@ def guidance(title: str, model: Model) -> Section | None:
         )
         for i in range(n)
     ]
-    text = "The same noise in each row. Scale 0 ignores the class, 1 is without guidance."
+    text = "Each row has the same noise. Scale 0 ignores the class, and scale 1 is no guidance."
     return Section(title, text, tables=[Table(rows, ("", *(f"{s:g}" for s in SCALES)))])
 
 
 def nearest(title: str, model: Model) -> Section:
     """Show samples next to the training images that are nearest to them in feature space."""
     pipe = model.pipe
-    images = model.images[:: model.options.samples][:CLASSES]  # the first of each class
+    images = model.images[:: model.options.samples][:CLASSES]  # the first sample of each class
     against = evaluation.training_set(model.run.folder, pipe)
     assert against.images
     network = against.network
@@ -229,6 +229,6 @@ SECTIONS: dict[str, Callable[[str, Model], Section | None]] = {
 
 
 def _settings(how: SampleConfig, brief: bool = False) -> str:
-    """Describe settings; ``brief`` leaves out sampler and steps."""
+    """Describe settings. ``brief`` leaves out the sampler and the steps."""
     parts = [] if brief else [f"{how.sampler}", f"{how.steps} steps"]
     return ", ".join([*parts, f"{how.spacing} spacing", f"guidance {how.guidance:g}"])

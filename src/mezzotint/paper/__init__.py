@@ -1,4 +1,4 @@
-"""The experiments of the paper, arXiv 2412.14422, carried out by one call."""
+"""Carry out the experiments of the paper, arXiv 2412.14422, in one call."""
 
 from mezzotint.paper.options import Options
 from mezzotint.paper.reproduction import ReproducedRow, Reproduction, reproduce

@@ -22,15 +22,15 @@ from mezzotint.trainer.loop import Examples, Task, train
 from mezzotint.trainer.objective import Diffusion, ObjectiveConfig
 
 BATCH = 64  # samples made at once
-STEPS = 6  # of a training, that are timed
+STEPS = 6  # timed steps of a training
 
 
 @dataclass(frozen=True)
 class Cost:
     """The seconds that a network needs on this machine, for training and sampling."""
 
-    training: float  # the whole of it
-    call: float  # one call with BATCH images
+    training: float  # for the whole training
+    call: float  # for one call with BATCH images
 
     def samples(self, row: Row, count: int) -> float:
         """Return the seconds for ``count`` samples of a row; guidance doubles the network calls."""
@@ -39,7 +39,7 @@ class Cost:
 
 
 def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> Cost:
-    """Measure the cost of a network, on noise with its input ``shape`` (C, H, W)."""
+    """Measure the cost of a network, on noise of its input's ``shape`` (C, H, W)."""
     accelerator = joined()
     dtype = compute_dtype(configuration.precision, accelerator.device)
     net: Network

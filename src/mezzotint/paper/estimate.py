@@ -19,10 +19,10 @@ class Estimate:
     """The estimated remaining work for a model."""
 
     model: str
-    images: int  # of the whole training
-    left: float  # the share of the training that is not done
-    rows: tuple[Row, ...]  # that are not measured
-    samples: int  # of each row
+    images: int  # images of the whole training
+    left: float  # the share of the training that remains
+    rows: tuple[Row, ...]  # rows that are not measured yet
+    samples: int  # samples of each row
     cost: Cost
 
     @property
@@ -52,7 +52,7 @@ def estimates(work: Work) -> Iterator[Estimate]:
 
 
 def too_long(estimate: Estimate, hours: float) -> str:
-    """Return why a model is left out, if its training takes more than ``hours``; else ""."""
+    """Return the reason to leave out a model whose training takes more than ``hours``; else ""."""
     if estimate.training <= hours * 3600:
         return ""
     return (

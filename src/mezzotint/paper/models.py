@@ -20,7 +20,7 @@ def progress(folder: Path, config: Configuration) -> float:
 
 
 def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
-    """Yield the unfinished trainings; finish each before you begin the next."""
+    """Yield the unfinished trainings. Finish each one before you begin the next."""
     for name in work.models:
         config = work.plan.models[name]
         if progress(work.folder(name), config) < 1:
@@ -28,9 +28,9 @@ def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
 
 
 def trained(work: Work, name: str) -> dict[str, str]:
-    """Return the facts about its training that a row records; {} if it is unfinished.
+    """Return the facts about a model's training for its rows; {} if the training is unfinished.
 
-    They include the weights, because a training may be repeated, perhaps with other data.
+    They include a digest of the weights, because a training may be repeated with other data.
     """
     config, found = work.plan.models[name], _saved(work.folder(name))
     if not found or _share(found, config) < 1:
@@ -40,7 +40,7 @@ def trained(work: Work, name: str) -> dict[str, str]:
 
 
 def kept(work: Work, name: str) -> list[dict[str, Any]]:
-    """Return the rows of a file that belong to the finished trainings in the folder."""
+    """Return the rows of a file that belong to finished trainings in the folder."""
     there = [facts for model in work.data if (facts := trained(work, model))]
     rows = jsonl.read(work.plan.folder / name)
     return [row for row in rows if any(facts.items() <= row.items() for facts in there)]

@@ -19,35 +19,35 @@ Precision = Literal["float32", "bf16", "auto"]
 class Options:
     """Carry out the experiments of arXiv 2412.14422, and write a table and a page of the results.
 
-    Finished work is not repeated: after an interruption, give the same command again.
+    Finished work is not repeated. After an interruption, repeat the command.
     """
 
     scale: Scale = "glyphs"
     """glyphs: minutes, no download; cifar10: hours; full: the paper's own budget, for GPUs."""
     only: tuple[str, ...] = ("A", "B", "C", "D")
-    """The experiments to carry out, from A to D."""
+    """The experiments to carry out, among A to D."""
     out: Path | None = None
     """The folder; by default runs/reproduce-SCALE."""
     data: str = ""
     """The path of CIFAR-10, or of other images for A, B and D; by default the recipe's."""
     imagenet: str = ""
-    """The images for C: 100 classes of ImageNet, as for `mezzotint train --data`."""
+    """The images for C: 100 classes of ImageNet, as in `mezzotint train --data`."""
     vae: str = ""
-    """An autoencoder for C, as for `mezzotint train --vae`, instead of training one."""
+    """An autoencoder for C, as in `mezzotint train --vae`, instead of a new one."""
     images: PositiveInt | None = None
-    """Images that each diffusion model is trained on (full: 7,808,000 as in the paper; Ho et al.
-    used 102,400,000)."""
+    """The number of training images of each diffusion model (full: 7,808,000 as in the paper; Ho et
+    al. used 102,400,000)."""
     samples: PositiveInt | None = None
     """The number of samples for each row."""
     seed: NonNegativeInt = 0
     """The seed of trainings and samples."""
     network: tuple[Annotated[str, Choice(NETWORKS)], ...] = ()
-    """Feature networks; by default the packaged ones, and inception (for FID) if its weights are on
-    this machine. The weights of networks named here are downloaded."""
+    """Feature networks; by default those in the package, and inception (for FID) if its weights are
+    on this machine. The weights of networks that you name are downloaded."""
     precision: Precision = "auto"
     """The precision of sampling; auto is bf16 if the hardware supports it."""
     hours: float = 24
-    """Trainings that would take longer are left out, and their rows say so."""
+    """The longest training, in hours. Longer ones are left out, and the table says so."""
 
     @property
     def folder(self) -> Path:

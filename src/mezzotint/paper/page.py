@@ -119,7 +119,7 @@ def _grid(work: Work, name: str) -> Section | None:
     )
     with Image.open(found[-1], formats=["PNG"]) as image:
         shown = InlineImage(png(image), f"{name}: {what}", f"{int(found[-1].stem):,} images seen")
-    return Section(f"What {name} makes", f"{what[0].upper()}{what[1:]}.", images=[shown])
+    return Section(f"The last images of {name}", f"{what[0].upper()}{what[1:]}.", images=[shown])
 
 
 def _markdown(table: Table) -> list[str]:

@@ -16,15 +16,15 @@ PROC = Path("/proc/self")
 def peak(act: Callable[[], Result]) -> tuple[Result, float | None]:
     """Call ``act``; return its result and the peak memory of this process in MiB.
 
-    The memory includes what the process held before. It counts the tensors on the GPU if there is
-    one, else all resident memory. It is None if the system cannot measure it: on macOS, or with a
-    kernel that cannot reset the peak.
+    The memory includes everything that the process held before. It counts the tensors on the GPU if
+    there is one, else all resident memory. It is None if the system cannot measure it, such as
+    macOS, or a kernel that cannot reset the peak.
     """
     if devices.gpu():
         devices.begin_peak()
         return act(), devices.peak_mib()
     try:
-        (PROC / "clear_refs").write_text("5")  # lowers VmHWM to what is resident now
+        (PROC / "clear_refs").write_text("5")  # lowers VmHWM to the memory that is resident now
     except OSError:
         return act(), None
     return act(), _highest()

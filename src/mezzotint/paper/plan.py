@@ -22,7 +22,7 @@ from mezzotint.paper.published import DDIM, EXPERIMENTS, PAPER, PUBLISHED
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import ObjectiveConfig
 
-GUIDED = 2.0  # the guidance scale of experiment C's row in the table of four
+GUIDED = 2.0  # the guidance scale of experiment C in the table of four rows
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Size:
     vae: str
     latent: str
     samples: int
-    images: int | None = None  # seen by each of the three models of pixels
+    images: int | None = None  # training images of each of the three models of pixels
     vae_images: int | None = None
     latent_images: int | None = None
 
@@ -84,17 +84,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that the results depend on, except the machine."""
+    """All facts on which the results depend, except the machine."""
 
     scale: str
-    models: dict[str, Configuration]  # by the name of their folder, in the order of training
+    models: dict[str, Configuration]  # configurations by folder, in the order of training
     rows: tuple[Row, ...]
     samples: int
     seed: int
     precision: str = "auto"
-    networks: tuple[str, ...] = ()  # that measure; () is what is at hand
+    networks: tuple[
+        str, ...
+    ] = ()  # feature networks; () means those whose weights are on this machine
     folder: Path = field(default=Path(), compare=False)
-    flags: dict[str, str] = field(default_factory=dict, compare=False)  # of the command
+    flags: dict[str, str] = field(default_factory=dict, compare=False)  # flags of the command
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -161,7 +163,7 @@ def _rows(letter: str) -> list[Row]:
 def _pixels(
     options: Options, schedule: Literal["linear", "cosine"], **objective: Any
 ) -> Experiment:
-    """Return a model of pixels; the three such models differ in schedule and objective only.
+    """Return the training of a model of pixels; the three differ only in schedule and objective.
 
     They are trained with AdamW, like the models that the paper compares with.
     """
@@ -181,7 +183,7 @@ def _pixels(
 
 
 def _latent(options: Options) -> dict[str, Configuration]:
-    """Yield the autoencoder of experiment C, unless one is given, and the model in its latents."""
+    """Yield the trainings of experiment C: the autoencoder, unless one is given, and the model."""
     size, data, vae = SCALES[options.scale], options.imagenet, options.vae
     first, second = RECIPES[size.vae], RECIPES[size.latent]
     assert isinstance(first, Autoencoder)
@@ -203,7 +205,7 @@ def _latent(options: Options) -> dict[str, Configuration]:
 
 
 def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
-    """Return the flags of the command for another folder; data is named by its last path part."""
+    """Return the command's flags for any folder, with only the last part of the path of data."""
     samples = options.samples
     flags = {
         "scale": options.scale,
@@ -222,7 +224,7 @@ def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
 
 
 def named(source: str) -> str:
-    """Return the last part of the path of data or a model; a name that is not a path is kept."""
+    """Return the last part of the path of data or a model; other names are kept."""
     return source if source.startswith("hub:") else Path(source).name or source
 
 
@@ -232,7 +234,7 @@ def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
 
 
 def digest(configuration: Configuration) -> str:
-    """Return twelve digits that identify a configuration, whatever the paths in it."""
+    """Return twelve digits that identify a configuration without its paths."""
     facts = to_json(configuration)
     facts["data"]["data"] = named(facts["data"]["data"])
     if "codec" in facts:

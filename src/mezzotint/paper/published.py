@@ -1,4 +1,4 @@
-"""The experiments of the paper, and the FIDs that it and its sources report."""
+"""The experiments of the paper, and the FIDs in the paper and in its sources."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCES = {
     "D": "Nichol and Dhariwal 2021, CIFAR-10, 4,000 steps",
 }
 CITED = {"C": "27.0 (LDM on ImageNet, as the paper cites it)"}
-"""What the paper itself holds its experiments against."""
+"""The figures with which the paper compares its experiments."""
 
 
 def papers(letter: str) -> str:

@@ -109,21 +109,19 @@ def reproduce(
     Args:
         scale: "glyphs" (drawn digits: minutes on a CPU, no download), "cifar10" (hours) or "full"
             (the paper's own budget, for GPUs).
-        only: The experiments to carry out, from "A" to "D".
+        only: The experiments to carry out, among "A" to "D".
         out: The folder, by default runs/reproduce-SCALE.
         data: The path of CIFAR-10, or of other images for A, B and D; by default the recipe's.
         imagenet: The path of the images for C; by default the recipe's.
         vae: An autoencoder for C, instead of training one.
-        images: The number of images that each diffusion model is trained on; by default the
-            scale's.
-        samples: The number of samples for each row; by default the scale's.
+        images: The number of training images of each diffusion model; by default that of the scale.
+        samples: The number of samples for each row; by default that of the scale.
         seed: The seed of trainings and samples.
-        network: The feature networks that measure; by default the packaged ones, and "inception"
-            (for FID) if its weights are on this machine. The weights of networks named here are
-            downloaded.
+        network: The feature networks; by default those in the package, and "inception" (for FID) if
+            its weights are on this machine. The weights of networks that you name are downloaded.
         precision: The precision of sampling: "float32", "bf16" or "auto" (bf16 if the hardware
             supports it).
-        hours: Trainings that would take longer are left out, and their rows say so.
+        hours: The longest training. Longer ones are left out, and the table says so.
         on_message: Called with a line of text for each decision and each row; ``print`` works.
         on_training: Called with a model's name and the `Progress` of its training, step by step.
         on_progress: Called with (what, done, total) while samples are made and measured.
@@ -154,7 +152,7 @@ def reproduce(
     say = on_message or (lambda line: None)
     follow = on_progress or (lambda what, done, total: None)
     for name in options.network:
-        load_network(name, device)  # weights that cannot be had are said now, not after a training
+        load_network(name, device)  # report missing weights now, not after a training
     work = decide(begin(plan(options)), options.hours, say)
     for model, steps in trainings(work):
         for progress in steps:
@@ -174,7 +172,7 @@ def reproduce(
 
 
 def decide(work: Work, hours: float, say: Callable[[str], None]) -> Work:
-    """Report the work and how long it takes; leave out trainings longer than ``hours``."""
+    """Report the work and its time; leave out trainings longer than ``hours``."""
     total = 0.0
     say(f"{work.plan.folder}:")
     for estimate in estimates(work):

@@ -1,4 +1,4 @@
-"""The rows of a plan: make and time their samples, and measure them, once each."""
+"""The rows of a plan: make, time and measure the samples of each row once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -31,38 +32,38 @@ from mezzotint.storage.cache import cache_folder
 from mezzotint.storage.log import duration
 from mezzotint.storage.machine import commit, processor
 
-Facts = dict[str, Any]  # a row of rows.jsonl
+Facts = dict[str, Any]  # the content of a row in rows.jsonl
 
 
 def networks(data: str, chosen: Sequence[str] = ()) -> tuple[list[str], str]:
     """Return the feature networks for measuring, and a note about missing weights.
 
-    By default they are the packaged network, and Inception if its weights are on this machine.
+    By default they are the network in the package, and Inception if its weights are available.
     """
     if chosen:
         fid = any(name.startswith("inception") for name in chosen)
-        return [*chosen], "" if fid else "No FID: it takes the network inception."
+        return [*chosen], "" if fid else "No FID was measured: it needs the network inception."
     own = evaluation.choose(data)
     try:
         if weights_path():
             return [own, "inception"], ""
     except UserError as error:
-        return [own], f"No FID: {error}."
+        return [own], f"No FID was measured: {error}."
     return [own], (
-        "No FID: the weights of Inception are not on this machine. With "
+        "No FID was measured: the weights of Inception are not on this machine. With "
         '`network="inception"` they are downloaded, and FID and IS are added.'
     )
 
 
 def at_hand(work: Work, model: str) -> list[str]:
-    """Return the feature networks that measure a model."""
+    """Return the feature networks for measuring a model."""
     return networks(work.data[model].origin, work.plan.networks)[0]
 
 
 def recorded(work: Work) -> dict[Row, Facts]:
     """Return the rows that were measured before, with the present weights and samples.
 
-    A row must have figures of all networks at hand; for a new network, the same samples are
+    A row must have figures of all available networks. For a new network, the same samples are
     measured again.
     """
     found: dict[Row, Facts] = {}
@@ -82,7 +83,7 @@ def recorded(work: Work) -> dict[Row, Facts]:
 def measured(
     work: Work, device: torch.device, on_row: Callable[[Row, Facts], None], follow: Follow
 ) -> dict[Row, Facts]:
-    """Return all rows in the order of the plan; measure and announce those without a record.
+    """Return all rows in the order of the plan. Measure and announce those without a record.
 
     Rows of the same model with the same number of calls take turns, batch by batch. So their times
     can be compared even if the machine does other work meanwhile.
@@ -113,16 +114,16 @@ class Made:
 
     pipe: Pipeline
     folder: Path
-    seconds: float  # for BATCH samples, the median
-    batches: int  # that were timed
-    memory: float | None  # the peak, in MiB
-    turns: tuple[str, ...]  # the rows whose batches were made in between
+    seconds: float  # median time for BATCH samples
+    batches: int  # number of timed batches
+    memory: float | None  # peak memory in MiB
+    turns: tuple[str, ...]  # the rows whose batches were made in turn with these
 
 
 def make(
     work: Work, rows: Sequence[Row], device: torch.device, follow: Callable[[Row], Follow]
 ) -> dict[Row, Made]:
-    """Make the missing samples of rows in turns, batch by batch, and time every batch.
+    """Make the missing samples of rows in turn, batch by batch, and time every batch.
 
     If a row has all its samples, BATCH samples are made again for timing.
     """
@@ -179,14 +180,16 @@ def measure(work: Work, row: Row, made: Made, follow: Follow) -> Facts:
         evaluation.measure(name, against, pipe.size, pipe.device)
         for name in at_hand(work, row.model)
     ]
-    result = evaluation.measure_samples(
-        *(pipe, measures, row.settings, [plan.samples], made.folder),
-        seed=plan.seed,
-        batch=BATCH,
-        chosen=("fd", "cs", "accuracy"),
-        follow=follow,
-    )
-    figures = [figure for _, found in result for figure in found]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "accuracy is left out")  # not every network has classes
+        result = evaluation.measure_samples(
+            *(pipe, measures, row.settings, [plan.samples], made.folder),
+            seed=plan.seed,
+            batch=BATCH,
+            chosen=("fd", "cs", "accuracy"),
+            follow=follow,
+        )
+        figures = [figure for _, found in result for figure in found]
     facts = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "experiment": row.letter,

@@ -15,14 +15,14 @@ from mezzotint.pipeline import loading
 from mezzotint.storage import jsonl
 from mezzotint.storage.arrays import nchw
 
-HELD_OUT = 512  # images that the errors are measured on
+HELD_OUT = 512  # held-out images for the errors
 
 
 def compare_schedules(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
-    """Measure the error by level on held-out images, and the gradient noise, of pixel models.
+    """Measure the errors by level and the gradient noise of the models of pixels.
 
-    The results are appended to study.jsonl, and not measured again. The result is {} if there are
-    fewer than two models.
+    The errors are those on held-out images. Results are appended to study.jsonl, and not measured
+    again. With fewer than two models, the result is {}.
     """
     names = [name for name in PIXELS if name in work.models]
     if len(names) < 2:

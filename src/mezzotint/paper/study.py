@@ -39,22 +39,22 @@ def errors_by_level(
 ) -> list[tuple[float, float]]:
     """Return ``(log SNR, E |eps_hat - eps|^2)`` at levels of a model's schedule, noisy to clean.
 
-    ``log SNR = 2 ln(alpha / sigma)``. Whatever the network predicts, ``|eps_hat - eps|^2 = SNR
-    |x0_hat - x0|^2``, and the best possible x0_hat depends on the SNR alone, not on the schedule.
-    So models with any prediction and schedule can be compared at the same SNR. Half the area under
+    ``log SNR = 2 ln(alpha / sigma)``. For every prediction type, ``|eps_hat - eps|^2 = SNR |x0_hat
+    - x0|^2``, and the best possible x0_hat depends on the SNR alone, not on the schedule. So models
+    with different predictions and schedules can be compared at the same SNR. Half the area under
     the curve is the diffusion term of the variational bound, in nats per dimension (Kingma et al.
     2021, arXiv 2107.00630).
 
     Args:
         pipe: The model, used without guidance or clipping.
-        images: uint8 (N, C, H, W), each used at every level. The error is a mean over the images
-            and over their pixels, or latents.
+        images: uint8 (N, C, H, W); each is used at every level. The error is a mean over the images
+            and over their pixels or latents.
         labels: N integers; None is the null class.
-        points: The number of levels, which are evenly spaced rows of the schedule without a row of
+        points: The number of levels. They are evenly spaced rows of the schedule, except rows of
             pure noise.
         seed: The noise of image i at point j depends on (seed, i, j), and is the same for all
             models.
-        batch: How many images are denoised at once; it does not change the result.
+        batch: The number of images denoised at once. It does not change the result.
 
     Raises:
         UserError: If there are more points than rows, or labels that the model does not have.
@@ -90,8 +90,8 @@ class GradientNoise:
 def noise_scale(gradients: Iterable[Tensor], batch: int) -> GradientNoise:
     """Estimate ``B = tr(Sigma) / |G|^2``, in images, and |G|, from K gradients g_k.
 
-    Each gradient is of ``batch`` images. G is the true gradient, and Sigma the covariance of a
-    single image's gradient. In a batch of B images, the noise is as large as the signal. The
+    Each gradient comes from ``batch`` images. G is the true gradient, and Sigma the covariance of
+    the gradient of a single image. In a batch of B images, the noise is as large as the signal. The
     estimates ``tr(Sigma) = batch / (K - 1) sum_k |g_k - mean|^2`` and ``|G|^2 = |mean|^2 -
     tr(Sigma) / (batch K)`` are unbiased (McCandlish et al. 2018, arXiv 1812.06162; their appendix
     A.1 compares two batch sizes instead). If the estimate of |G|^2 is not above 0, the noise hides
@@ -99,7 +99,7 @@ def noise_scale(gradients: Iterable[Tensor], batch: int) -> GradientNoise:
     """
     mean, apart, count = torch.zeros(()), 0.0, 0
     for count, gradient in enumerate(gradients, 1):
-        before = gradient - mean  # Welford's: no more than two gradients are held at a time
+        before = gradient - mean  # Welford's method holds only two gradients at a time
         mean = mean + before / count
         apart += float((before * (gradient - mean)).sum())
     if count < 2:
@@ -112,7 +112,7 @@ def noise_scale(gradients: Iterable[Tensor], batch: int) -> GradientNoise:
 
 
 def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
-    """Return the `noise_scale` of a run's objective, at the raw weights of its newest checkpoint.
+    """Measure the `noise_scale` of a run's objective at the raw weights of its newest checkpoint.
 
     It is measured on the next ``batches`` of the training, with its data, (adaptive) levels,
     dropout and precision. The folder is not changed. Raises UserError if the folder is not a run of
@@ -123,7 +123,7 @@ def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
         raise UserError(f"{folder} is an autoencoder: give a run of a diffusion model")
     found = checkpoint.newest(folder / "checkpoints", warnings.warn)
     if found is None:
-        raise UserError(f"{folder} has no checkpoint yet: train it on with --resume")
+        raise UserError(f"{folder} has no checkpoint yet: continue its training with `resume=True`")
     accelerator = joined()
     job = DiffusionJob(config, accelerator.device, found)
     check_data(found, job.facts, job.data)
@@ -132,13 +132,13 @@ def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
 
 
 def gradients(job: DiffusionJob, accelerator: Accelerator, batches: int) -> Iterator[Tensor]:
-    """Yield the gradients of a job's next ``batches`` steps without updates: flat float32 tensors.
+    """Yield the gradients of a job's next ``batches`` steps, flat float32, without updates.
 
     The statistics of adaptive levels, which the job also learns, are updated as in training.
     """
     state, config = job.state, job.experiment.train
     more = (state.step + batches) * config.batch
-    config = replace(config, images=more, clip=1e30)  # the gradient as it is
+    config = replace(config, images=more, clip=1e30)  # the gradient without clipping
     still = Still(state.net.parameters())
     net = accelerator.prepare(state.net)
     parts = net, state.ema, still, state.task, job.batch, config, state.step

@@ -23,7 +23,7 @@ from mezzotint.storage.cache import cache_folder
 from mezzotint.storage.log import duration
 from mezzotint.storage.progress import in_words
 
-SHOWN = 10  # samples of each row
+SHOWN = 10  # samples that are shown of each row
 Facts = Mapping[str, Any]
 
 
@@ -36,7 +36,7 @@ class Results:
     study: dict[str, dict[str, Any]]
 
     def distances(self, *models: str) -> list[str]:
-        """Return the names of the Frechet distances of these models, or of all; FID comes last."""
+        """Return the names of the Frechet distances of some models, or of all. FID comes last."""
         names = dict.fromkeys(
             f["name"]
             for row, facts in self.rows.items()
@@ -209,9 +209,10 @@ def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
     text = (
         f"Samples of one model, from the same noise. seconds for {BATCH} is the time from the "
         f"noise to {BATCH} samples on the disk, made at once: the median over the batches timed. "
-        + (f"{turns[0]} were timed in turns, a batch of each. " if turns else "")
-        + "times as fast is against the slowest row. calls are calls of the network for a sample. "
-        f"peak MiB is the most memory that the whole process held. {explained([name])}"
+        + (f"{turns[0]} were timed in turn, batch by batch. " if turns else "")
+        + "times as fast is the speed relative to the slowest row. calls are calls of the network "
+        "for a sample. "
+        f"peak MiB is the peak memory of the whole process. {explained([name])}"
     )
     charts, legend = _charts(panels)
     section = Section("What fewer steps cost", text, legend, charts, [Table(cells, head)])

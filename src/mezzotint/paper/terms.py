@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 CONFIGURATION = (
-    "configuration is the beginning of a SHA-256 of the training's config.json: rows with the same "
-    "one are of one training."
+    "configuration is the beginning of the SHA-256 of the training's config.json: rows with the "
+    "same value come from one training."
 )
 
 
@@ -32,12 +32,12 @@ def _explained(name: str) -> str:
         )
     if metric == "cs":
         return (
-            f"{name} is the classifier score, computed as the Inception Score is, but by the "
+            f"{name} is the classifier score, computed like the Inception Score, but with the "
             f"network {network}: higher is better, from 1 to the number of its classes."
         )
     if metric == "accuracy":
         return (
-            "accuracy is the share of samples that the network takes for the class that they were "
-            "made for."
+            "accuracy is the share of samples that the network recognises as the class that they "
+            "were made for."
         )
     return ""

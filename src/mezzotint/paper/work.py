@@ -1,4 +1,4 @@
-"""A plan in its folder: the data available on this machine, and the models left out.
+"""A plan in its folder, with the data on this machine and the models that are left out.
 
 FOLDER/plan.json       the plan, which must not change
 FOLDER/linear/ ...     the runs
@@ -31,14 +31,14 @@ class Work:
     """A plan, the data for its models, and the reasons why some models are left out."""
 
     plan: Plan
-    data: Mapping[str, Prepared] = field(default_factory=dict)  # by model
+    data: Mapping[str, Prepared] = field(default_factory=dict)  # the data by model
     left_out: Mapping[str, str] = field(default_factory=dict)  # model -> reason
 
     def folder(self, model: str) -> Path:
         return self.plan.folder / model
 
     def why_not(self, model: str) -> str:
-        """Return why a model, or the autoencoder that it needs, is left out; "" if it is not."""
+        """Return the reason why a model, or the autoencoder that it needs, is left out; else ""."""
         config = self.plan.models[model]
         needs = "vae" if isinstance(config, Experiment) and config.codec.vae else ""
         return self.left_out.get(model, "") or self.left_out.get(needs, "")
@@ -59,7 +59,7 @@ class Work:
 
 
 def begin(plan: Plan) -> Work:
-    """Find the data of a plan and write the plan to its folder; leave out models without data.
+    """Find the data of a plan, and write the plan to its folder. Models without data are left out.
 
     Raises UserError if the folder holds another plan, other files, or a run with another
     configuration, and if there is no data at all.
@@ -68,14 +68,14 @@ def begin(plan: Plan) -> Work:
     known = _read(path) if path.exists() else {}
     facts = plan.facts
     if plan.folder.exists() and not known and any(plan.folder.iterdir()):
-        raise UserError(f"{plan.folder} exists and holds no plan: choose another `out`")
+        raise UserError(f"{plan.folder} exists but holds no plan: choose another `out`")
     elsewhere = {k for k, v in facts.items() if k.endswith(" data") and Path(v).exists()}
     _same(plan.folder, known, {k: v for k, v in facts.items() if k not in elsewhere})
     for name, config in plan.models.items():
         check_run(config, plan.folder / name)
     work = _with_data(plan)
     prints = {f"{name} fingerprint": data.fingerprint for name, data in work.data.items()}
-    # Where the images lie does not matter, if they are the same.
+    # The place of the images does not matter, if they are the same.
     same = [f"{k.split()[0]} data" for k, v in prints.items() if known.get(k) == v]
     _same(plan.folder, known, {k: v for k, v in facts.items() if k not in same})
     held = {k: v for k, v in facts.items() if k.split()[0] not in work.left_out} | prints
@@ -108,10 +108,10 @@ def _with_data(plan: Plan) -> Work:
             )
         except UserError as error:
             argument = "`data`" if name in PIXELS else "`imagenet`"
-            left_out[name] = f"{error} ({argument} says where its images are)"
+            left_out[name] = f"{error} ({argument} names the place of the images)"
     if not found:
         name, why = next(iter(left_out.items()))
-        raise UserError(f"nothing can be done: {name}: {why}")
+        raise UserError(f"no model can be trained: {name}: {why}")
     return Work(plan, found, left_out)
 
 

@@ -18,13 +18,13 @@ from mezzotint.errors import UserError
 
 Shape = tuple[int, int, int]
 
-SLICE = 2**18  # pixels that an autoencoder gets at once: 64 images of 64x64, 1 of 512x512
-LEAST_TILE = 8  # latents per side; a smaller tile would be mostly seam
+SLICE = 2**18  # most pixels in a batch of an autoencoder: 64 images of 64x64, 1 of 512x512
+LEAST_TILE = 8  # least latents per side; a smaller tile would consist mostly of seams
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """The diffusion runs on the pixels themselves: images <-> float32 in [-1, 1].
+    """The codec of a diffusion in pixels: images <-> float32 in [-1, 1].
 
     Attributes:
         values: The type of the images, and the range that becomes [-1, 1]: uint8 from 0 to 255.
@@ -45,7 +45,7 @@ class Pixels:
         return "pixels" if self.values == EIGHT_BIT else f"pixels {self.values}"
 
     def decode(self, x: Tensor) -> Tensor:
-        """Return the images of x: invert `encode`, clamp to the range, and round integer types."""
+        """Invert `encode`: clamp x to the range, and round it if the type is an integer."""
         return self.values.decode(x)
 
     def latent_shape(self, images: Shape) -> Shape:
@@ -58,11 +58,11 @@ class Pixels:
 
 
 class AutoencoderConfig(Protocol):
-    """The two numbers that a codec needs to know about an autoencoder."""
+    """The two facts about an autoencoder that a codec needs."""
 
     @property
     def factor(self) -> int:
-        """f, the factor by which the sides of the latents are smaller than the image's."""
+        """The factor f by which the sides of the latents are smaller than those of the image."""
 
     @property
     def latent(self) -> int:
@@ -99,19 +99,20 @@ class Autoencoder(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """The diffusion runs on ``z = (z_raw - mean) / std``, z_raw being the latents of ``vae``.
+    """The codec of a diffusion in latents, ``z = (z_raw - mean) / std``; ``vae`` makes z_raw.
 
-    The autoencoder processes a batch in slices of about 2^18 pixels, or one image; this affects
-    rounding only. With ``tile``, latents larger than a tile are decoded in tiles that overlap by a
-    quarter or more, and the tiles' images are blended linearly. This bounds the memory for a large
-    image. The group norms and the attention then see a tile instead of the whole image, so the
-    result differs slightly from that of decoding at once.
+    The autoencoder processes a batch in slices of about 2^18 pixels, or of one image. This affects
+    only rounding. With ``tile``, latents larger than a tile are decoded in tiles that overlap by a
+    quarter or more, and the images of the tiles are blended linearly. This bounds the memory for a
+    large image. The group norms and the attention then see a tile instead of the whole image, so
+    the result differs slightly from that of decoding at once.
 
     Attributes:
         vae: The autoencoder.
         mean: The mean of z_raw over the training data, (C,) float32 on the autoencoder's device.
-        std: The standard deviation of z_raw, likewise, which gives z about unit variance. For a
-            published autoencoder with a scale and shift, use ``mean = shift, std = 1 / scale``.
+        std: The standard deviation of z_raw, in the same form, so that z has about unit variance.
+            For a published autoencoder with a scale and a shift, use ``mean = shift`` and ``std = 1
+            / scale``.
         tile: The side of a tile in latents; 0 decodes images whole.
         size: Height and width of the images, if f does not divide them; None otherwise. Images are
             padded before encoding, and cropped after decoding.
@@ -131,8 +132,8 @@ class Latents:
     def __post_init__(self) -> None:
         if self.tile and self.tile < LEAST_TILE:
             raise UserError(
-                f"`tile` is {self.tile}, too few latents: choose {LEAST_TILE} or more, or 0 to "
-                "decode images whole"
+                f"`tile` is {self.tile}: choose {LEAST_TILE} latents or more, or 0 to decode whole "
+                "images"
             )
 
     @property
@@ -153,7 +154,7 @@ class Latents:
         return replace(self, vae=self.vae.for_inference(dtype))
 
     def encode(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Return z, float32, of images (B, C, H, W): `sample` of their `moments`."""
+        """Return z, float32, of images (B, C, H, W): the `sample` of their `moments`."""
         return self.sample(*self.moments(images), noise)
 
     @torch.no_grad()
@@ -218,15 +219,15 @@ class Latents:
         return self.vae.image_channels, sides[0] * f, sides[1] * f
 
     def of_size(self, height: int, width: int) -> Latents:
-        """Return this codec for images of a size; this matters if f does not divide the size."""
+        """Return this codec for images of a size, which matters if f does not divide it."""
         f = self.vae.config.factor
         return replace(self, size=(height, width) if height % f or width % f else None)
 
     def _check(self, channels: int) -> None:
         if channels != (own := self.vae.image_channels):
             raise UserError(
-                f"the images have {channels} channels but the autoencoder takes {own}: give an "
-                f"autoencoder of {channels}-channel images"
+                f"the images have {channels} channels but the autoencoder needs {own}: give an "
+                f"autoencoder for images with {channels} channels"
             )
 
     def _decoded(self, raw: Tensor) -> Tensor:
@@ -262,8 +263,8 @@ def starts(whole: int, tile: int) -> list[int]:
 def blending(places: list[int], tile: int, whole: int) -> Tensor:
     """Return the weight of each tile at each position along one side, (tiles, whole).
 
-    The weights sum to 1 at each position. Where a tile overlaps the one before it, its weight rises
-    linearly from 0 to 1 and the weights of the tiles before fall in proportion.
+    The weights sum to 1 at each position. Where a tile overlaps the tile before it, its weight
+    rises linearly from 0 to 1, and the weights of earlier tiles fall in proportion.
     """
     at = torch.arange(whole) + 0.5
     weights = torch.ones(len(places), whole)
@@ -275,7 +276,7 @@ def blending(places: list[int], tile: int, whole: int) -> Tensor:
 
 
 def _slices(batch: Tensor, factor: int) -> tuple[Tensor, ...]:
-    """Split (B, C, h, w) into slices; the images have sides ``factor`` times as long."""
+    """Split (B, C, h, w) into slices. The sides of the images are ``factor`` times as long."""
     h, w = batch.shape[2:]
     return torch.split(batch, max(1, SLICE // (factor * factor * h * w)))
 

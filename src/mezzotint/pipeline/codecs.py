@@ -26,14 +26,14 @@ VAES: dict[str, tuple[Any, Any]] = {"kl": (VAE, VAEConfig), "tiny": (TinyVAE, Ti
 
 
 def codec_of(folder: Path, device: torch.device) -> Latents:
-    """Read the codec of a latent model's checkpoint; raise UserError for a model of pixels."""
+    """Read the codec in a checkpoint of a latent model. Raises UserError for a model of pixels."""
     known = facts(folder, "codec")
     said = known["codec"]
     if said is None:
         raise UserError(f"{folder} holds a model of pixels: give an autoencoder")
     saved = checkpoint.tensors(folder, "codec")
     weights = {k.removeprefix("vae."): v for k, v in saved.items() if k.startswith("vae.")}
-    images = said.get("channels", 3)  # which is what older checkpoints have
+    images = said.get("channels", 3)  # the kind in older checkpoints
     vae = autoencoder(said["kind"], said["config"], weights, str(folder), images)
     codec = latents(vae, *scale(saved, vae, folder), device, from_json(known))
     return codec.of_size(*said["size"]) if said.get("size") else codec
@@ -70,17 +70,17 @@ FACTS: dict[str, TypeAdapter[Any]] = {
     "data": TypeAdapter(str | None),
     "values": TypeAdapter(Values),
 }
-"""What state.json may say, and of which type each fact is."""
+"""The possible facts in state.json, and their types."""
 
 
 def facts(folder: Path, *names: str) -> dict[str, Any]:
     """Read the facts in a checkpoint's state.json.
 
-    Raises Damaged if one of ``names`` is missing, or if a fact is of a wrong type.
+    Raises Damaged if one of ``names`` is missing, or if a fact has a wrong type.
     """
     found = json_object(folder / "state.json")
     if missing := [name for name in names if name not in found]:
-        raise Damaged(f"{folder}/state.json has no {missing[0]}: give another checkpoint")
+        raise Damaged(f"{folder}/state.json lacks {missing[0]}: give another checkpoint")
     for name in found.keys() & FACTS.keys():
         try:
             FACTS[name].validate_json(json.dumps(found[name]), strict=True)
@@ -140,7 +140,7 @@ def tensors(codec: Codec, examples: Given) -> dict[str, dict[str, Tensor]]:
 def autoencoder(
     kind: str, fields: dict[str, Any], weights: dict[str, Tensor], where: str, channels: int = 3
 ) -> Any:
-    """Build one of the VAES with given weights; raise Damaged, naming ``where``, if that fails."""
+    """Build one of the VAES with given weights; raise Damaged, with ``where``, if it fails."""
     try:
         network, config = VAES[kind]
         vae = network(configured(config, fields, where), channels)

@@ -23,7 +23,7 @@ def of_images(
     """Return the conditions of n images, beginning with number ``first``; None if unconditional.
 
     Missing conditions are null. If no condition is given, the images get the model's examples in
-    turn, or all classes in turn. Raises UserError as `Pipeline.sample` does.
+    turn, or all classes in turn. Raises UserError in the cases of `Pipeline.sample`.
     """
     given = _by_name(pipe, labels, condition)
     if not given:
@@ -35,9 +35,9 @@ def of_images(
 
 
 def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
-    """Return the conditions of a batch, with a row for every image; None makes all of them null.
+    """Return the conditions of a batch, with a row for each image; None makes all of them null.
 
-    Raises UserError as `Pipeline.denoiser` does.
+    Raises UserError in the cases of `Pipeline.denoiser`.
     """
     given = _by_name(pipe, labels, condition)
     if not given:
@@ -70,9 +70,9 @@ def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
     """Return a user's values by the name of the condition."""
     if labels is not None and not pipe.classes:
         what = "has no classes" if pipe.conditions else "is unconditional"
-        raise UserError(f"this model {what}: leave `labels` out")
+        raise UserError(f"this model {what}: leave out `labels`")
     if condition is not None and not pipe.every:
-        raise UserError("this model is unconditional: leave `condition` out")
+        raise UserError("this model is unconditional: leave out `condition`")
     if condition is None:
         given: dict[str, Any] = {}
     elif isinstance(condition, Mapping):
@@ -88,13 +88,13 @@ def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
     check_names(given, pipe.every)
     if labels is not None:
         if LABEL in given:
-            raise UserError("`labels` and `condition` both give the class: leave one out")
+            raise UserError("`labels` and `condition` both give the class: leave out one of them")
         given[LABEL] = labels
     return given
 
 
 def _in_turn(pipe: Pipeline, n: int, first: int) -> dict[str, Tensor] | None:
-    """Return the default conditions of images."""
+    """Return the default conditions of images, when no condition is given."""
     rows = torch.arange(first, first + n)
     if pipe.examples:
         return {name: rows_of[rows % len(rows_of)] for name, rows_of in pipe.examples.items()}

@@ -1,4 +1,4 @@
-"""A request to edit images: checks images, labels and settings, and splits them into batches.
+"""Check a request to edit images, and split it into batches.
 
 All methods of `Pipeline` that edit images use it. Images are (N, C, H, W), or one image (C, H, W),
 in the model's size and type, which is uint8 unless the model was trained on another type. Labels
@@ -40,7 +40,7 @@ class Edit:
 
     pipe: Pipeline
     images: Tensor
-    every: Given | None  # the conditions of all images
+    every: Given | None  # the conditions of all images; None is unconditional
     how: SampleConfig
     grid: list[Level]
     seed: int
@@ -66,10 +66,11 @@ class Edit:
         if given.shape[1:] != image_shape(pipe):
             channels, height, width = image_shape(pipe)
             raise UserError(
-                f"`images` are {tuple(given.shape[1:])} (channels, height, width), the model's are "
+                f"`images` are {tuple(given.shape[1:])} (channels, height, width), but the model's "
+                "are "
                 f"({channels}, {height}, {width}): scale and crop them first"
             )
-        sampling.Request(len(given), seed, 0, batch)  # refuses numbers that cannot be
+        sampling.Request(len(given), seed, 0, batch)  # refuses impossible numbers
         how = chosen(pipe.defaults, settings)
         none = labels is None and condition is None
         if (none or plain) and "guidance" not in settings:

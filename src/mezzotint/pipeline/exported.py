@@ -1,4 +1,4 @@
-"""The file that mezzotint writes beside a model that it exports to diffusers."""
+"""The file mezzotint.json, which an export to diffusers includes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Exported:
 
     prediction: str
     patch: PositiveInt
-    """patch x patch pixels are folded into channels before the U-Net."""
+    """The number of pixels per side that are folded into channels before the U-Net."""
     vae_patch: PositiveInt
-    """The same for the autoencoder; 1 without one."""
+    """The same number for the autoencoder; 1 without an autoencoder."""
     classes: tuple[str, ...]
     learned_variance: bool
     defaults: SampleConfig

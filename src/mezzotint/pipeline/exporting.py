@@ -37,10 +37,10 @@ def export(
     mz.load("cifar10").export("cifar10-diffusers")
     ```
 
-    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. From the same noise
-      it makes the images that the model makes in float32. If the model has classes, works on
-      latents, is a DiT, or has a prediction type that diffusers does not know, the folder contains
-      a pipeline of its own, for which diffusers needs ``trust_remote_code=True``. `load`
+    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. From the same
+      noise, it makes the same images as the model in float32. If the model has classes, works on
+      latents, is a DiT, or has a prediction type that diffusers does not know, the folder
+      contains a pipeline of its own, for which diffusers needs ``trust_remote_code=True``. `load`
       reads the folder back, with the same weights.
     - "onnx": the network, and the decoder of a latent model, as ONNX files for any batch size;
       model.json with the default levels and settings; and sample.py, which samples from them with
@@ -53,7 +53,7 @@ def export(
         pipe: The model, which is exported in float32.
         folder: The folder to write, which must be empty or not exist.
         format: "diffusers", "onnx" or "safetensors".
-        license: The Hub's identifier for the license of the weights, such as "mit"; "" names none.
+        license: The Hub's identifier for the license of the weights, such as "mit"; "" states none.
 
     Returns:
         The folder.
@@ -68,18 +68,17 @@ def export(
     pipe = pipe.in_precision("float32")
     if pipe.few_step and format != "safetensors":
         raise UserError(
-            "a few-step model samples in its own way, which only mezzotint knows: export it as "
-            "safetensors"
+            "other programs cannot sample from a few-step model: export it as safetensors"
         )
     if not pipe.values.eight_bit and format != "safetensors":
         raise UserError(
-            f"the model's images are {pipe.values}, and other programs make images of 8 bits: "
-            "export it as safetensors"
+            f"the model's images are {pipe.values}, but other programs make 8-bit images: export "
+            "it as safetensors"
         )
     if pipe.conditions and format != "safetensors":
         raise UserError(
-            "the model has other conditions than a class, which other programs cannot give: export "
-            "it as safetensors"
+            "the model has conditions besides the class, which other programs do not support: "
+            "export it as safetensors"
         )
     if pipe.weaker:
         raise UserError("the model is guided by a weaker one: export the two separately")
@@ -103,7 +102,7 @@ def _diffusers(pipe: Pipeline, folder: Path) -> None:
     config, weights, patch = _network(pipe)
     codec = pipe.codec if isinstance(pipe.codec, Latents) else None
     clipping = pipe.defaults.clipping
-    # What diffusers has no name for, the pipeline in the folder does.
+    # The pipeline in the folder converts predictions that diffusers has no name for.
     own = pipe.prediction not in PREDICTIONS.values() or clipping == "dynamic"
     parts = diffusers_out.Parts(
         network=config,
@@ -132,13 +131,12 @@ def _diffusers(pipe: Pipeline, folder: Path) -> None:
 def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
     """Return the network's config.json, its state dict, and the pixels folded before it.
 
-    Raises UserError for a network or a size that diffusers has no counterpart of.
+    Raises UserError for a network or a size that diffusers does not support.
     """
     net, (channels, height, width) = pipe.net, pipe.shape
     if not isinstance(net, UNet | UNet2D | DiT):
         raise UserError(
-            f"a network of class {type(net).__name__} has no counterpart in diffusers: export it "
-            "as onnx"
+            f"diffusers does not support a network of class {type(net).__name__}: export it as onnx"
         )
     if height % net.config.factor or width % net.config.factor:
         raise UserError(
@@ -150,8 +148,8 @@ def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
     if isinstance(net, DiT):
         if height != width:
             raise UserError(
-                f"the model's x is {height}x{width}, and diffusers' DiT takes squares only: export "
-                "it as onnx"
+                f"the model's x is {height}x{width}, but the DiT of diffusers needs a square: "
+                "export it as onnx"
             )
         config = dit_config(fields, channels, outputs, classes, height)
         return config, dit_state(net.state_dict(), net.config.patch), 1

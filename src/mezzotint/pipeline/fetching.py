@@ -8,7 +8,7 @@ from mezzotint.errors import UserError
 from mezzotint.storage.hub import snapshot
 
 HUB = "hub:"
-CODEC = ("", "vae/")  # where an autoencoder lies in a repository
+CODEC = ("", "vae/")  # the places of an autoencoder in a repository
 MODEL = (*CODEC, "vqvae/", "unet/", "transformer/", "scheduler/")
 SETTINGS = ("model_index.json", "config.json", "scheduler_config.json")
 STEM = "diffusion_pytorch_model"
@@ -21,10 +21,10 @@ def fetched(name: str, places: tuple[str, ...]) -> Path:
 
     Args:
         name: ``OWNER/NAME``.
-        places: the folders of the repository to fetch: CODEC or MODEL.
+        places: The folders of the repository to fetch: CODEC or MODEL.
 
     Raises:
-        UserError: As `snapshot` does.
+        UserError: In the cases of `snapshot`.
     """
     settings = [place + file for place in places for file in SETTINGS]
     for suffix in ("safetensors", "bin"):

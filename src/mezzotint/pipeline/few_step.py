@@ -1,4 +1,4 @@
-"""Few-step models: the abilities and limits of distilled models."""
+"""Few-step models: what distilled models can do, and the checks of their settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FewStep:
 
     def __str__(self) -> str:
         calls = counted(self.calls, "call") if self.calls else "any number of calls"
-        inside = f", with the guidance {self.guidance:g} inside" if self.guidance != 1 else ""
+        inside = f", with a built-in guidance of {self.guidance:g}" if self.guidance != 1 else ""
         return f"made for {calls}{inside}"
 
 
@@ -46,14 +46,14 @@ def check(pipe: Pipeline, how: SampleConfig) -> None:
     if few is None:
         if sampler.few_step:
             raise UserError(
-                f"the sampler {how.sampler} is for few-step models, and this is not one: choose "
-                "another `sampler`, or distil the model"
+                f"the sampler {how.sampler} is only for few-step models: choose another `sampler`, "
+                "or distil the model"
             )
         return
     if not sampler.few_step:
         able = [name for name, entry in SAMPLERS.items() if entry.few_step]
         raise UserError(
-            f"this is a few-step model, which {how.sampler} cannot sample from: choose "
+            f"the sampler {how.sampler} cannot sample from a few-step model: choose "
             f'`sampler="{able[0]}"`'
         )
     if any(getattr(how, name) != value for name, value in UNGUIDED.items()):
@@ -66,15 +66,17 @@ def check(pipe: Pipeline, how: SampleConfig) -> None:
 
 
 def guided(few: FewStep) -> UserError:
-    """Make the error for guiding a few-step model."""
-    inside = f"has the guidance {few.guidance:g} inside" if few.guidance != 1 else "takes none"
+    """Return the error for guidance of a few-step model."""
+    inside = (
+        f"has a built-in guidance of {few.guidance:g}" if few.guidance != 1 else "cannot be guided"
+    )
     return UserError(f"this few-step model {inside}: leave out `guidance`, or set it to 1")
 
 
 def refuse(pipe: Pipeline, what: str) -> None:
-    """Raise UserError for a few-step model, for work that needs the mean of x0."""
+    """Raise UserError if the model is a few-step model, for work that needs the mean of x0."""
     if pipe.few_step:
         raise UserError(
-            f"{what} needs the mean of x0 at each level, and a few-step model has none: give the "
-            "model that it was distilled from"
+            f"{what} needs the mean of x0 at each level, which a few-step model does not predict: "
+            "give the model that it was distilled from"
         )

@@ -22,14 +22,14 @@ from mezzotint.pipeline.codec import Latents, Pixels
 from mezzotint.pipeline.codecs import autoencoder, configured, latents
 from mezzotint.pipeline.pipeline import Pipeline
 
-SIDE = 32  # where config.json has no sample_size
+SIDE = 32  # assumed if config.json has no sample_size
 CONFIGS: dict[str, type] = {"unet": UNetConfig, "unet2d": UNet2DConfig, "dit": DiTConfig}
 
 
 def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
     """Read the pipeline in a diffusers folder; warnings name the assumptions.
 
-    Raises UserError if mezzotint has no counterpart of the model or of a setting.
+    Raises UserError if mezzotint does not support the model or a setting.
     """
     model = diffusers.read(folder)
     own = exported.read(folder)
@@ -61,7 +61,7 @@ def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
         defaults=how,
         codec=codec or Pixels(),
         learned_variance=scheduler.learned,
-        origin=(how, "clipped as its scheduler clips"),
+        origin=(how, "with the clipping of its scheduler"),
     )
 
 
@@ -90,9 +90,9 @@ def _restored(
 def read_codec(folder: Path, device: torch.device, patch: int = 1) -> Latents:
     """Read the codec of a diffusers autoencoder, or of a pipeline with one.
 
-    ``patch`` x ``patch`` pixels are folded into the channels in its config.json.
+    The channels in its config.json are those after ``patch`` x ``patch`` pixels were folded.
 
-    Raises UserError as `read_vae` does.
+    Raises UserError in the cases of `read_vae`.
     """
     foreign = read_vae(folder)
     fields = foreign.fields | ({"patch": patch} if patch > 1 else {})
@@ -115,11 +115,11 @@ def _network(model: diffusers.Model, found: Settings, patch: int) -> Network:
 
 
 def _classes(names: dict[str, Any], count: int) -> tuple[str, ...]:
-    """Return the names of the classes, with numbers where these are missing or not unique."""
+    """Return the names of the classes, with numbers for names that are missing or not unique."""
     given = [str(names.get(str(i), "class")) for i in range(count)]
     return tuple(
         name if given.count(name) == 1 and name != "class" else f"{name} {i}"
-        for i, name in enumerate(given)  # "0" alone would be a drawn digit
+        for i, name in enumerate(given)  # the plain name "0" would mean a drawn digit
     )
 
 
@@ -137,8 +137,8 @@ def _shape(
         raise UserError(f"sample_size is {size} in config.json: correct it")
     if codec and codec.vae.config.latent != found.channels:
         raise UserError(
-            f"the network takes {found.channels} channels, and the autoencoder's latents have "
-            f"{codec.vae.config.latent}: give an autoencoder with as many"
+            f"the network takes {found.channels} channels, but the autoencoder's latents have "
+            f"{codec.vae.config.latent}: give an autoencoder with the same number"
         )
     if found.classes and found.kind != "dit":
         last = found.classes

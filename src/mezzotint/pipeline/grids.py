@@ -1,4 +1,4 @@
-"""Optimised grids; each is computed once and kept in a file."""
+"""Optimised grids. Each is computed once, and kept in a file."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def settled(pipe: Pipeline, how: SampleConfig) -> SampleConfig:
 
 
 def remembered(file: Path, measure: Callable[[], list[float]]) -> list[float]:
-    """Return the values of sigma / alpha in a file; compute and write them if it does not exist.
+    """Return the values of sigma / alpha in a file; if it does not exist, compute and write them.
 
     Raises UserError for a damaged file.
     """

@@ -36,16 +36,17 @@ def invert(
     """Return the noise from which DDIM samples the given images.
 
     DDIM's update is applied from clean to noisy, and each step is corrected until it is exact (Song
-    et al. 2020, arXiv 2010.02502). `sample` with this ``noise``, the sampler ddim and the same
-    steps and labels reproduces the images, as far as the corrections converged. Without labels,
-    pass ``guidance=0`` to `sample`. The default guidance is 1; a larger scale converges less well.
+    et al. 2020, arXiv 2010.02502). `sample` reproduces the images from this ``noise`` with the
+    sampler ddim and the same steps and labels, as far as the corrections converged. Without labels,
+    pass ``guidance=0`` to `sample`. The default guidance is 1; with larger scales the corrections
+    converge less well.
 
     Args:
         pipe: The model.
         images: uint8 (N, C, H, W), or one image (C, H, W).
-        labels: One class for all, or one each; None is unconditional.
-        corrections: The most corrections per step, each with one call of the network; 0 is Song's
-            own approximation.
+        labels: One class for all images, or one for each; None is unconditional.
+        corrections: The largest number of corrections per step, each with one call of the network;
+            0 is Song's approximation.
         batch: The number of images inverted at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
         **settings: Settings of `sample`, and its ``condition``; the sampler is ddim with eta 0.
@@ -60,7 +61,9 @@ def invert(
     settings = {"sampler": "ddim", **settings}
     edit = Edit.of(pipe, images, labels, 0, batch, settings, plain=True)
     if edit.how.sampler != "ddim" or edit.how.eta:
-        raise UserError('inversion needs the deterministic sampler: choose `sampler="ddim"`, eta 0')
+        raise UserError(
+            'inversion needs a deterministic sampler: choose `sampler="ddim"` with eta 0'
+        )
     steps = edit.how.steps
     calls = len(edit.parts) * (steps * (corrections + 1))
 
@@ -83,18 +86,18 @@ def interpolate(
     on_step: Progress = None,
     **settings: Any,
 ) -> Tensor:
-    """Make a row of images from one to another, by spherical interpolation of their noise.
+    """Make a row of images between two, by spherical interpolation of their noise.
 
     Images are inverted first; noises are used directly. If two labels are given, the estimates of
-    the clean image under both are interpolated linearly.
+    the clean image for both labels are interpolated linearly.
 
     Args:
         pipe: The model.
         a: The first image, uint8 (C, H, W), or a noise, float (C, H, W) in the shape of x.
         b: The last image, or its noise.
-        n: The number of images, including both ends.
+        n: The number of images, both ends included.
         labels: One class, or a tuple of the classes of the first and the last image.
-        corrections: As for `invert`.
+        corrections: As in `invert`.
         batch: The number of images made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network; each inversion
             and the sampling are counted separately.
@@ -123,7 +126,9 @@ def interpolate(
     edits = [Edit.of(pipe, zeros, label, 0, batch, settings, plain=True) for label in ends]
     one, two = edits if ends[0] != ends[1] else (edits[0], edits[0])
     if one.how.sampler != "ddim" or one.how.eta:
-        raise UserError('interpolation needs the deterministic sampler: choose `sampler="ddim"`')
+        raise UserError(
+            'interpolation needs a deterministic sampler: choose `sampler="ddim"` with eta 0'
+        )
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
         weight, last = sent(weights[part], pipe.device), two.denoiser(part)

@@ -1,4 +1,4 @@
-"""Loading finished models: from a run, a checkpoint, a diffusers folder, or by name."""
+"""Load finished models from a run, a checkpoint or a diffusers folder, or by name."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FOREIGN_VAES = ("AutoencoderKL", "AutoencoderTiny")
 
 
 def is_model(path: str | Path) -> bool:
-    """Whether a path, a shipped name or ``hub:OWNER/NAME`` looks like something `load` can read.
+    """Return whether a path, a shipped name or ``hub:OWNER/NAME`` looks like a model for `load`.
 
     A model of the hub is fetched; the answer is False if the hub has no such model.
     """
@@ -58,9 +58,9 @@ def is_model(path: str | Path) -> bool:
 
 
 def is_autoencoder(path: str | Path) -> bool:
-    """Whether a run, a checkpoint, a diffusers folder or ``hub:OWNER/NAME`` holds an autoencoder.
+    """Return whether a run, checkpoint, diffusers folder or hub model holds an autoencoder.
 
-    Its config.json decides; without one that can be read, the answer is False.
+    Its config.json decides. If that cannot be read, the answer is False.
     """
     try:
         config = json_object(_found(path) / "config.json")
@@ -85,19 +85,19 @@ def load(
     Every file of a checkpoint is checked against its SHA-256.
 
     Args:
-        path: A run (its newest whole checkpoint), a checkpoint, a folder that `Pipeline.save`
-            wrote, or a folder of diffusers (a pipeline, a network, a checkpoint of a training); or
-            ``hub:OWNER/NAME``, such a folder on the Hugging Face Hub; or, if no such path exists,
-            the name of a shipped model.
-        device: The device to load it to; None is the one of `use_device`: by default an NVIDIA
-            GPU if there is one, else the CPU.
+        path: One of these: a run, of which the newest undamaged checkpoint is used; a checkpoint; a
+            folder that `Pipeline.save` wrote; a folder of diffusers (a pipeline, a network, a
+            checkpoint of a training); ``hub:OWNER/NAME``, such a folder on the Hugging Face Hub;
+            or, if no such path exists, the name of a shipped model.
+        device: The device to load it to; None is the one that `use_device` chose; by default
+            an NVIDIA GPU if there is one, else the CPU.
         precision: "float32", "bf16", or "auto": bf16 on hardware that computes in it, else
             float32.
-        recommended: Whether the defaults of a swept run are those that the sweep recommends,
-            instead of the recipe's.
-        net: Your own network, if the model was trained with one: the module, or its class, which is
-            called with the arguments that the run recorded. You can leave it out if you passed it
-            before in this process.
+        recommended: Whether the default settings of a run are those that a sweep recommended, if
+            there was one, instead of the recipe's.
+        net: Your own network, if the model was trained with one: the module or its class. A class
+            is called with the arguments that the run recorded. You can leave it out if you passed
+            it earlier in this process.
 
     Returns:
         The model, in evaluation mode; its weights require no gradient.
@@ -108,7 +108,7 @@ def load(
             no such device.
     """
     folder, device = locate(path), devices.chosen(device)
-    compute_dtype(precision, device)  # refuse a bad value before reading anything
+    compute_dtype(precision, device)  # refuses a bad value before anything is read
     if pipe := _read(folder, lambda found: _pipeline(found, folder, device, net)):
         if recommended:
             pipe = tuned.apply(pipe, folder)
@@ -125,7 +125,7 @@ def load(
 
 
 def locate(path: str | Path) -> Path:
-    """Return the folder at a path, or of the shipped or hub model with that name.
+    """Return the folder at a path, or the folder of a shipped or hub model.
 
     Raises UserError if none of these exists.
     """
@@ -141,14 +141,14 @@ def load_codec(
         path: A run of an autoencoder, its checkpoint, a latent diffusion model, or a diffusers
             folder or ``hub:OWNER/NAME`` that holds an AutoencoderKL, an AutoencoderTiny or a
             pipeline with one of them.
-        device: The device to load it to; None is the one of `use_device`: by default an NVIDIA
-            GPU if there is one, else the CPU.
+        device: The device to load it to; None is the one that `use_device` chose; by default
+            an NVIDIA GPU if there is one, else the CPU.
         precision: "float32", "bf16", or "auto": bf16 on hardware that computes in it, else
             float32.
 
     Returns:
-        The codec: ``encode`` takes images (B, C, H, W), uint8 unless it was trained on others;
-        ``decode`` takes latents (B, c, H / f, W / f).
+        The codec: ``encode`` takes images (B, C, H, W), uint8 unless the autoencoder was trained on
+            another type; ``decode`` takes latents (B, c, H / f, W / f).
 
     Raises:
         UserError: If there is no autoencoder at that path, it is damaged, or there is no such
@@ -186,8 +186,8 @@ def _found(path: str | Path, places: tuple[str, ...] = CODEC) -> Path:
     folder = shipped.find(path) or Path(path)
     if not folder.is_dir() and str(path) in shipped.OUTSIDE:
         raise UserError(
-            f"{path} lies in the repository of mezzotint, not in the package: give its folder "
-            f"there, models/{path}"
+            f"{path} is in mezzotint's repository, not in the package: give its folder in a "
+            f"checkout, models/{path}"
         )
     if not folder.is_dir():
         names = ", ".join(shipped.names())
@@ -199,9 +199,9 @@ def _found(path: str | Path, places: tuple[str, ...] = CODEC) -> Path:
 
 
 def _read(folder: Path, read: Callable[[Path], T]) -> T | None:
-    """Return what ``read`` makes of a checkpoint, or of the newest of a run that it can read.
+    """Call ``read`` on a checkpoint, or on the newest checkpoint of a run that it can read.
 
-    None for a folder that is neither.
+    Return its result; None for a folder that is neither a checkpoint nor a run.
     """
     if (folder / checkpoint.MANIFEST).exists() or shipped.is_shipped(folder):
         shipped.verify(folder)
@@ -217,16 +217,16 @@ def _nothing(folder: Path) -> UserError:
         return UserError(f"{folder} has no checkpoint yet: continue training with `resume=True`")
     if str(folder) in shipped.names():
         return UserError(
-            f"{folder} is not a model, and hides the shipped model of that name: rename the "
-            "folder, or work in another one"
+            f"{folder} is a folder but not a model, and hides the shipped model of the same name: "
+            "rename it, or work in another folder"
         )
     return UserError(f"{folder} is not a model: give a run, a checkpoint or a diffusers folder")
 
 
 def _no_images(folder: Path) -> UserError:
     return UserError(
-        f"{folder} is an autoencoder, which cannot make images from noise: train a diffusion model "
-        f"on its latents with `vae={folder}`"
+        f"{folder} is an autoencoder, which makes no images from noise: train a diffusion model on "
+        f"its latents with `vae={folder}`"
     )
 
 

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def accepted(pipe: Pipeline) -> dict[str, Any]:
-    """Check a pipeline made by hand; return its net, shape and classes.
+    """Check a pipeline that a user built; return its net, shape and classes.
 
-    Raises UserError as `Pipeline` does.
+    Raises UserError in the cases of `Pipeline`.
     """
     schedule, names = pipe.schedule, pipe.classes
     shape = tuple(pipe.shape) if isinstance(pipe.shape, list | tuple) else ()
     if not isinstance(schedule, Schedule):
-        raise UserError(f"`schedule` is {schedule!r}: give one, such as mz.cosine(1000)")
+        raise UserError(f"`schedule` is {schedule!r}: give a schedule, such as mz.cosine(1000)")
     PREDICTIONS.check(pipe.prediction)
     if len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape):
         raise UserError(f"`shape` is {pipe.shape!r}: give (channels, height, width)")
@@ -41,7 +41,7 @@ def accepted(pipe: Pipeline) -> dict[str, Any]:
 
 
 def fitting(pipe: Pipeline) -> dict[str, Any]:
-    """Return the default settings with as many steps as the schedule has levels, if it has fewer.
+    """Return the default settings; limit the steps to the number of levels in the schedule.
 
     Settings that the caller chose are not changed: too many steps are refused later.
     """

@@ -58,17 +58,17 @@ class Pipeline:
             or function with these arguments will do. A module is copied and put in evaluation mode,
             and its weights require no gradient; a function gets tensors on the CPU.
         schedule: The levels that the network was trained on.
-        prediction: What the network predicts: eps, x0, v ... (`PREDICTIONS`).
+        prediction: The prediction type of the network: eps, x0, v ... (`PREDICTIONS`).
         shape: The shape (C, H, W) of the network's input for one image.
         classes: The names of the K classes; () for a network without them.
         conditions: The conditions besides the class: NumbersCondition, TagsCondition,
             ImageCondition.
         defaults: The default settings of `sample`.
         codec: The conversion of images to the network's input and back: Pixels or Latents.
-        colour: Mean and standard deviation of the training set's channels, if known.
+        colour: The mean and standard deviation of the training set's channels, if known.
         data: The fingerprint of the training set, if known.
-        home: The folder from which the model was loaded, in which optimised grids are kept.
-        learned_variance: Whether the network returns 2C channels, of which the second half is the
+        home: The folder from which the model was loaded. Optimised grids are kept in it.
+        learned_variance: Whether the network returns 2C channels; the second half is then the
             variance of DDPM's steps.
         weaker: A weaker model that guides instead of the unconditional network.
         origin: Settings and a description of their origin, such as a recipe or a sweep.
@@ -139,7 +139,7 @@ class Pipeline:
     def in_precision(self, precision: str) -> Pipeline:
         """Return this pipeline in another precision, with converted weights.
 
-        The weights in float32 are kept, so that the way back loses nothing.
+        The weights in float32 are kept, so a conversion back to float32 loses nothing.
 
         Args:
             precision: "float32", "bf16", or "auto": bf16 on hardware that computes in it, else
@@ -149,8 +149,8 @@ class Pipeline:
             A pipeline that shares everything except the weights with this one.
 
         Raises:
-            UserError: If there is no such precision, or it is float32 and the weights were never in
-                float32, or were changed in bf16.
+            UserError: If there is no such precision, or if it is float32 but the weights were never
+                in float32, or were changed in bf16.
         """
         dtype = compute_dtype(precision, self.device)
         if dtype == self.net.dtype and (not self.weaker or dtype == self.weaker.net.dtype):
@@ -159,7 +159,7 @@ class Pipeline:
         codec = self.codec
         if dtype == torch.float32:
             if self.original is None or not self._is_rounded(self.original):
-                raise UserError("this model has its weights in bf16 only: load it again in float32")
+                raise UserError("this model has only bf16 weights: load it again in float32")
             if isinstance(codec, Latents) and isinstance(self.original.codec, Latents):
                 codec = replace(codec, vae=self.original.codec.vae)
             return replace(self, net=self.original.net, codec=codec, weaker=weaker, original=None)
@@ -175,7 +175,7 @@ class Pipeline:
         return all(mine.rounds(theirs) for mine, theirs in pairs)
 
     def tiled(self, tile: int) -> Pipeline:
-        """Return this pipeline, set to decode ``tile`` x ``tile`` latents at a time to save memory.
+        """Return this pipeline, decoding ``tile`` x ``tile`` latents at a time to save memory.
 
         Args:
             tile: The side of a tile in latents, 8 or more; 0 decodes images whole.
@@ -187,17 +187,17 @@ class Pipeline:
             UserError: If the model works on pixels, or the tile is too small.
         """
         if not isinstance(self.codec, Latents):
-            raise UserError("this model works on pixels and decodes nothing: leave out `tile`")
+            raise UserError("this model works on pixels, so it decodes nothing: leave out `tile`")
         return replace(self, codec=replace(self.codec, tile=tile))
 
     def guided_by(self, weaker: Pipeline) -> Pipeline:
-        """Return this pipeline, guided away from a weaker model (autoguidance).
+        """Return this pipeline with guidance away from a weaker model (autoguidance).
 
         Karras et al. 2024, arXiv 2406.02507.
 
         Args:
-            weaker: A model with the same shape, classes, codec and schedule that is smaller, or was
-                trained for a shorter time.
+            weaker: A model with the same shape, classes, codec and schedule, which is smaller or
+                was trained for a shorter time.
 
         Returns:
             A pipeline whose ``guidance`` moves from the weaker model to this one. The weaker model
@@ -225,7 +225,7 @@ class Pipeline:
         clipping: str = "static",
         condition: Any = None,
     ) -> Denoiser:
-        """Return the denoiser that a sampler takes: ``denoise(x, level) -> x0_hat``.
+        """Return the denoiser for a sampler: ``denoise(x, level) -> x0_hat``.
 
         The network's estimate is guided, then clipped.
 
@@ -234,10 +234,10 @@ class Pipeline:
                 class.
             guidance: The guidance scale: 1 is plain conditional sampling, 0 is unconditional (or
                 the weaker model). It may be a function of the level.
-            rescale: How far to bring guided images back to the contrast of unguided ones, 0 to 1.
+            rescale: How far guided images return to the contrast of unguided ones, 0 to 1.
             clipping: "none", "static" (to [-1, 1]) or "dynamic" (to quantiles).
-            condition: The other conditions, as `sample` takes them, each for a batch of B; missing
-                ones are null.
+            condition: The other conditions, as in `sample`, each for a batch of B; missing ones are
+                null.
 
         Returns:
             The denoiser.
@@ -285,7 +285,7 @@ class Pipeline:
 
     @cached_property
     def _split(self) -> tuple[Net, Callable[[Tensor, Level], Tensor] | None]:
-        """Return the network that predicts, and the function of its last learned variance."""
+        """Return the network that predicts, and a function for its last learned variance."""
         return split_variance(self.net) if self.learned_variance else (self.net, None)
 
     def sample(
@@ -309,9 +309,9 @@ class Pipeline:
         after a sweep, these are its best settings.
 
         Args:
-            n: How many images to make.
-            labels: One class for all images or n classes, by number or name; None takes all classes
-                in turn if there is no other condition.
+            n: The number of images to make.
+            labels: One class for all images or n classes, by
+                number or name; None takes all classes in turn if there is no other condition.
             condition: The other conditions: a dict from names to values (one value for all images
                 or n values), or the value of the only condition. Numbers are in their original
                 units; several labels are a set of names, or a list of sets; images are uint8 (C, H,
@@ -339,8 +339,8 @@ class Pipeline:
             from 0 to 255 unless ``pipe.values`` says otherwise.
 
         Raises:
-            UserError: If a setting, a condition or a label does not exist, or this model does not
-                support it.
+            UserError: If a setting, a condition or a label does not exist, or if this model does
+                not support it.
         """
         how = chosen(self.defaults, settings)
         request = sampling.Request(n, seed, first, batch, noise)
@@ -413,7 +413,7 @@ class Pipeline:
 
     @property
     def identity(self) -> str:
-        """The digest of the weights in float32, whatever they compute in, if they were kept."""
+        """The digest of the weights in float32, if the pipeline has kept them."""
         try:
             return self.in_precision("float32").digest
         except UserError:
@@ -423,7 +423,7 @@ class Pipeline:
         """Compile the network if sampling this many batches repays the time.
 
         Args:
-            batches: How many batches will be sampled.
+            batches: The number of batches to sample.
             how: The settings for sampling them.
 
         Returns:
@@ -457,7 +457,7 @@ class Pipeline:
             Tensors of n rows on the CPU; None for an unconditional model.
 
         Raises:
-            UserError: As `sample` does.
+            UserError: In the cases of `sample`.
         """
         return conditioning.of_images(self, n, labels, condition, first)
 

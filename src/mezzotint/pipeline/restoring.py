@@ -28,9 +28,9 @@ from mezzotint.pipeline.editing import Edit, Progress, batched, blank, image_sha
 if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline
 
-METHOD = "mmps"  # of `restore`, `enlarge` and `inpaint` in pixels
+METHOD = "mmps"  # default of `restore`, and of `enlarge` and `inpaint` in pixels
 REPAINT = "repaint"
-IN_LATENTS = (REPAINT, "ddnm")  # methods of `inpaint` that need no pixels
+IN_LATENTS = (REPAINT, "ddnm")  # methods of `inpaint` that also work in latents
 
 
 def inpaint(
@@ -53,23 +53,23 @@ def inpaint(
     Args:
         pipe: The model.
         images: uint8 (N, C, H, W), or one image (C, H, W).
-        mask: The mask of pixels to fill in: 1, True or 255 there and 0 elsewhere; (H, W) for all
-            images, or (N, H, W). It is float from 0 to 1, bool, or uint8 from 0 to 255.
+        mask: The pixels to fill in: 1, True or 255 there, and 0 elsewhere. It is (H, W) for all
+            images, or (N, H, W); float from 0 to 1, bool, or uint8 from 0 to 255.
         labels: One class for all images, or one for each; None is unconditional.
         method: A name in POSTERIORS, or "repaint" (Lugmayr et al. 2022, arXiv 2201.09865). A latent
             model supports "repaint" and "ddnm".
         seed: The seed of all randomness.
         batch: The number of images made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
-        **settings: Settings of `sample`, and its ``condition``; repaint always uses the steps of
-            ddpm.
+        **settings: Settings of `sample`, and its ``condition``. The method repaint always makes
+            DDPM's steps.
 
     Returns:
         uint8 (N, C, H, W), on the CPU.
 
     Raises:
-        UserError: If the images or the mask have another type or size, the mask is 0 or 1
-            everywhere, or the method does not exist or fit the model.
+        UserError: If the images or the mask have a wrong type or size, the mask is 0 or 1
+            everywhere, or the method does not exist or does not fit the model.
     """
     few_step.refuse(pipe, "inpainting")
     latent = isinstance(pipe.codec, Latents)
@@ -80,14 +80,16 @@ def inpaint(
         raise unknown("method", method, [REPAINT, *POSTERIORS])
     if latent and method not in IN_LATENTS:
         raise UserError(
-            f"the method {method} needs a model of pixels, and this one works in latents: choose "
+            f"the method {method} needs a model of pixels, but this one works in latents: choose "
             f"{' or '.join(IN_LATENTS)}"
         )
     factor = pipe.codec.vae.config.factor if isinstance(pipe.codec, Latents) else 1
-    # Of latents only those count as known whose pixels all are.
+    # A latent counts as known only if all of its pixels are known.
     hidden = F.max_pool2d((fill > 0).float(), factor, ceil_mode=True)
     if hidden.all(0).all():
-        raise UserError("the `mask` covers every latent of this model: fill in a smaller part")
+        raise UserError(
+            "the `mask` covers a pixel of every latent of this model: fill in a smaller part"
+        )
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
         known = 1 - sent(hidden[part], pipe.device)
@@ -100,7 +102,9 @@ def inpaint(
         return pipe.codec.decode(x).cpu()
 
     calls = calls_of(edit.how.steps) if method == REPAINT else edit.how.calls
-    clipping = None if method == REPAINT else "none"  # a posterior is clipped at the end
+    clipping = (
+        None if method == REPAINT else "none"
+    )  # posterior methods are clipped after the correction
     made = torch.cat(list(edit.work(work, len(edit.parts) * calls, on_step, clipping)))
     mixed = fill * made.float() + (1 - fill) * edit.images.float()
     whole = mixed if made.dtype == torch.float32 else mixed.round()
@@ -119,18 +123,18 @@ def outpaint(
 
     Args:
         pipe: The model.
-        images: uint8 (N, C, h, w), or one image (C, h, w), not larger than the model's.
+        images: uint8 (N, C, h, w), or one image (C, h, w), smaller than the model's images.
         labels: One class for all images, or one for each; None is unconditional.
-        place: The row and the column in the model's image at which the given image begins; by
-            default it is in the middle.
-        **options: As for `inpaint`: method, seed, batch, on_step, and the settings of `sample`.
+        place: The row and the column of the result at which the given image begins; by default the
+            image is in the middle.
+        **options: Options of `inpaint`: method, seed, batch, on_step, and the settings of `sample`.
 
     Returns:
         uint8 (N, C, H, W), in the model's size, on the CPU.
 
     Raises:
-        UserError: If the images do not fit at that place, or leave no border, and as `inpaint`
-            does.
+        UserError: If the images do not fit at that place, or leave no border, and in the cases of
+            `inpaint`.
     """
     given = batched(images, pipe.values)
     channels, *whole = image_shape(pipe)
@@ -139,7 +143,7 @@ def outpaint(
     place = (room[0] // 2, room[1] // 2) if place is None else place
     if min(room) < 0 or not any(room):
         raise UserError(
-            f"images of {sides[0]}x{sides[1]} leave no border in this model's "
+            f"images of {sides[0]}x{sides[1]} leave no border in this model's images of "
             f"{whole[0]}x{whole[1]} (height x width): scale them down first"
         )
     if any(not 0 <= at <= free for at, free in zip(place, room, strict=True)):
@@ -168,13 +172,13 @@ def enlarge(
 ) -> Tensor:
     """Enlarge images by a whole factor to the size of the model.
 
-    Each given pixel is taken as the mean of the ``factor * factor`` pixels that replace it.
+    Each given pixel is assumed to be the mean of the ``factor * factor`` pixels that replace it.
 
     Args:
         pipe: The model.
         images: uint8 (N, C, H, W), or one image (C, H, W), in the model's size divided by the
             factor.
-        factor: The factor on height and width, 2 or more.
+        factor: The factor by which height and width grow, 2 or more.
         labels: One class for all images, or one for each; None is unconditional.
         method: A name in POSTERIORS.
         seed: The seed of all randomness.
@@ -186,8 +190,8 @@ def enlarge(
         uint8 (N, C, H, W), in the model's size, on the CPU.
 
     Raises:
-        UserError: If the factor does not bring the images to the model's size, and as `restore`
-            does.
+        UserError: If the factor does not bring the images to the model's size, and in the cases of
+            `restore`.
     """
     given = batched(images, pipe.values)
     channels, height, width = image_shape(pipe)
@@ -196,8 +200,8 @@ def enlarge(
     if given.shape[1:] != (channels, height // factor, width // factor):
         raise UserError(
             f"images of {given.shape[2]}x{given.shape[3]}, enlarged {factor} times, do not have "
-            f"this model's {height}x{width} (height x width): choose another `factor`, or scale "
-            "the images first"
+            f"this model's size of {height}x{width} (height x width): choose another `factor`, or "
+            "scale the images first"
         )
     return restore(
         *(pipe, pipe.values.encode(given), operators.average(factor), labels),
@@ -218,7 +222,7 @@ def restore(
     on_step: Progress = None,
     **settings: Any,
 ) -> Tensor:
-    """Sample images given an observation of them: ``y = A x0 + noise``.
+    """Sample images x0, given an observation ``y = A x0 + noise``.
 
     ```python
     sharp = pipe.restore(blurred, mz.OPERATORS["blur"](1.5), noise=0.05)
@@ -226,9 +230,10 @@ def restore(
 
     Args:
         pipe: The model.
-        y: The observations, (N, ...): integers if they are images, else float on the scale where
-            images are in [-1, 1].
-        operator: A: an `Operator`, one of OPERATORS, or a linear function of images (B, C, H, W).
+        y: The observations, (N, ...): integers if they are images, else float, on the scale on
+            which images are in [-1, 1].
+        operator: The operator A: an `Operator`, such as one from OPERATORS, or a linear function of
+            images (B, C, H, W).
         labels: One class for all images, or one for each; None is unconditional.
         noise: The standard deviation of the noise in y, on the same scale; 0 or more.
         method: A name in POSTERIORS. "ddnm" is for y without noise. "dps" allows a nonlinear A and
@@ -242,7 +247,7 @@ def restore(
         uint8 (N, C, H, W), on the CPU.
 
     Raises:
-        UserError: If y or the operator do not fit the model's images, y is not finite, the method
+        UserError: If y or the operator does not fit the model's images, y is not finite, the method
             needs a linear operator, or the method does not fit the model.
     """
     few_step.refuse(pipe, "restoration")
@@ -253,10 +258,10 @@ def restore(
     coded = y.dtype in (torch.uint8, torch.uint16)
     seen = pipe.values.encode(y) if coded else y.float()
     if not seen.isfinite().all():
-        raise UserError("`y` has numbers that are not finite: correct or mask them")
+        raise UserError("`y` has values that are not finite: correct or mask them")
     if method not in POSTERIORS:
         raise unknown("method", method, list(POSTERIORS))
-    if not noise >= 0:  # NaN is not either
+    if not noise >= 0:  # this refuses NaN too
         raise UserError(f"`noise` is {noise:g}: choose 0 or more")
     if noise and method == "ddnm":
         raise UserError(
@@ -284,7 +289,7 @@ def restore(
 def _posterior(
     edit: Edit, plain: Denoiser, method: str, observed: Observation, randn: Noise
 ) -> Tensor:
-    """Sample x for a batch, given an observation; estimates are clipped last, as with guidance."""
+    """Sample x for a batch, given an observation; the posterior estimates are clipped."""
     pipe, how = edit.pipe, edit.how
     posterior = POSTERIORS[method](plain, observed, edit.grid)
     x = randn(torch.empty(len(observed.y), *pipe.shape, device=pipe.device))
@@ -297,8 +302,8 @@ def _mask(mask: Tensor, images: Tensor) -> Tensor:
     if not isinstance(mask, Tensor) or mask.shape[-2:] != images.shape[-2:]:
         shape = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
         raise UserError(
-            f"the `mask` is {shape}, the images are {images.shape[2]}x{images.shape[3]} (height x "
-            "width): give a tensor (H, W) or (N, H, W)"
+            f"the `mask` is {shape}, but the images are {images.shape[2]}x{images.shape[3]} "
+            "(height x width): give a tensor (H, W) or (N, H, W)"
         )
     fill = mask.float() / (255 if mask.dtype == torch.uint8 else 1)
     fill = fill.reshape(-1, 1, *fill.shape[-2:])
@@ -308,9 +313,11 @@ def _mask(mask: Tensor, images: Tensor) -> Tensor:
             "one for each"
         )
     if not ((fill >= 0) & (fill <= 1)).all():
-        raise UserError("the `mask` has values outside 0 to 1: 1 is to be filled in, 0 stays")
+        raise UserError(
+            "the `mask` has values outside 0 to 1: give 1 where to fill in, and 0 elsewhere"
+        )
     if (fill == 0).flatten(1).all(1).any() or (fill == 1).flatten(1).all(1).any():
         raise UserError(
-            "the `mask` is 0 or 1 everywhere: mark a part of the image with 1, to be filled in"
+            "the `mask` is 0 or 1 everywhere: give 1 for the part to fill in, and 0 elsewhere"
         )
     return fill.expand(len(images), -1, -1, -1)

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 Step = Callable[[int, int], None]
 Estimate = Callable[[int, Level, Tensor, Tensor], None]
-"""``on_estimate(i, level, x, x0_hat)``, i the position of a batch's first image."""
+"""``on_estimate(i, level, x, x0_hat)``; i is the position of a batch's first image."""
 MOST = 10_000_000
-"""The most images of one request, which holds the labels of all in memory."""
+"""The most images in one request, because the labels of all are in memory."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def sample(
 
 
 def _shown(denoise: Denoiser, on_estimate: Estimate, first: int) -> Denoiser:
-    """Return the denoiser, with each of its estimates passed to ``on_estimate``."""
+    """Return a denoiser that passes each estimate to ``on_estimate``."""
 
     def shown(x: Tensor, level: Level) -> Tensor:
         x0 = denoise(x, level)
@@ -134,8 +134,8 @@ def options(pipe: Pipeline, how: SampleConfig) -> dict[str, Any]:
             raise UserError("this model has not learned a variance: choose small or large")
         if pipe.weaker and not how.guidance:
             raise UserError(
-                "guidance 0 uses the weaker model only, which has no part in the learned "
-                "variance: choose the variance small or large, or another guidance"
+                "guidance 0 uses only the weaker model, but the learned variance is that of the "
+                "other model: choose the variance small or large, or another guidance"
             )
     return found
 

@@ -40,7 +40,7 @@ class Description:
 
     net: NetConfig
     told: int
-    """How many numbers about the augmentation the network takes."""
+    """The number of inputs that describe the augmentation."""
     prediction: str
     learned_variance: bool
     defaults: SampleConfig

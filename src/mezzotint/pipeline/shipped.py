@@ -1,9 +1,9 @@
 """The models that come with mezzotint, by name.
 
-They are folders of ``pretrained`` in the package, or, if it has no room for them, of ``models`` in
-a checkout of the repository. Such a folder is a checkpoint of the averaged weights in bf16. It also
-has a README.md with the model card, and recommended.json if the run was swept. Besides the
-checksums, the manifest holds the version of the format.
+They are folders in ``pretrained`` in the package. Models that are too large for the package are in
+``models`` in a checkout of the repository. Each folder is a checkpoint of the averaged weights in
+bf16. It also has a README.md with the model card, and recommended.json if the run was swept. The
+manifest holds the checksums and the version of the format.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from mezzotint.storage.parse import content, parsed
 
 MODELS = Path(__file__).parents[1] / "pretrained"
 CHECKOUT = Path(__file__).parents[3] / "models"
-OUTSIDE = ("cifar10-fast",)  # what a checkout alone has
-FORMAT = 1  # version of such a folder; it rises when older readers cannot read a newer one
+OUTSIDE = ("cifar10-fast",)  # models that only a checkout has
+FORMAT = 1  # version of the format; it rises if older versions of mezzotint could not read it
 
 
 def folders() -> dict[str, Path]:
@@ -32,14 +32,14 @@ def names() -> list[str]:
 
 
 def is_shipped(folder: Path) -> bool:
-    """Whether a folder is one of these, where nothing may be written."""
+    """Return whether a folder is a shipped model, in which nothing may be written."""
     return folder.resolve().parent in (MODELS.resolve(), CHECKOUT.resolve())
 
 
 def find(path: str | Path) -> Path | None:
-    """Return the folder of the model of that name, or None if there is none.
+    """Return the folder of the model of that name, or None.
 
-    A path of that name takes precedence, because it is the user's own; None is returned then.
+    If the user has a path of that name, it takes precedence, and the result is None.
     """
     return None if Path(path).exists() else folders().get(str(path))
 

@@ -1,4 +1,4 @@
-"""A summary of a pipeline in a few lines: the model and its sampling settings."""
+"""Summarise a pipeline in a few lines: the model and its sampling settings."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The settings that a sweep recommends for a run, which become its defaults.
 
-When a run is loaded, ``RUN/recommended.json`` replaces the section ``sample`` of its config.json. A
-checkpoint loaded by itself ignores the file, because it has other weights. A file that does not fit
-the run is ignored with a warning. A file that was measured on earlier weights of the run is used
-with a warning, because its settings are still more likely to be good than unmeasured ones.
+When a run is loaded, ``RUN/recommended.json`` replaces the section ``sample`` of its config.json.
+It does not apply to a checkpoint that is loaded by its own path, because that has other weights. A
+file that does not fit the run is ignored with a warning. A file from earlier weights of the run is
+used with a warning, because its settings are still more likely to be good than unmeasured ones.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Recommended:
     samples: PositiveInt
     seed: int
     precision: str
-    digest: str  # the digest of the pipeline as loaded, in float32
+    digest: str  # the digest of the pipeline after loading, in float32
     budgets: dict[str, Choice]
     best: Choice
 
@@ -71,7 +71,7 @@ def write(folder: Path, found: Recommended) -> Path:
 def read(folder: Path) -> Recommended | None:
     """Read a run's recommendation; return None without one.
 
-    Raises UserError for a file that cannot be read, or for settings that do not exist.
+    Raises UserError if the file cannot be read, or has settings that do not exist.
     """
     try:
         return _ADAPTER.validate_json(content(folder / NAME), strict=True)
@@ -84,7 +84,7 @@ def read(folder: Path) -> Recommended | None:
 
 
 def apply(pipe: Pipeline, folder: Path) -> Pipeline:
-    """Return a run's pipeline with its recommended settings, if there are any that fit."""
+    """Return a run's pipeline with its recommended settings, if they exist and fit."""
     path = folder / NAME
     try:
         found = read(folder)
@@ -97,8 +97,8 @@ def apply(pipe: Pipeline, folder: Path) -> Pipeline:
     except UserError as error:
         warnings.warn(f"{path} is ignored ({error}): sweep again, or delete it", stacklevel=3)
         return pipe
-    # The weights of a shipped model cannot change, but its digest depends on the machine: the
-    # last bits of a computed schedule vary.
+    # The weights of a shipped model cannot change, but its digest depends on the machine, because
+    # the last bits of a computed schedule vary.
     if found.digest != pipe.digest and not shipped.is_shipped(folder):
         warnings.warn(f"{path} was measured on earlier weights: sweep again", stacklevel=3)
     return fitted

@@ -33,15 +33,15 @@ def vary(
 ) -> Tensor:
     """Make variations of images: add noise, then sample from that level (SDEdit).
 
-    Meng et al. 2021, arXiv 2108.01073. With labels of another class, images are turned into that
-    class. The images may be sketches, photographs or samples.
+    With labels of another class, images are turned into that class. The images may be sketches,
+    photographs or samples (Meng et al. 2021, arXiv 2108.01073).
 
     Args:
         pipe: The model.
         images: uint8 (N, C, H, W), or one image (C, H, W). For several variations of one image,
             repeat it.
-        strength: The share of the steps that are made, from 0 (the image is unchanged) to 1
-            (nothing of it is left).
+        strength: The share of the steps that are made, from 0 (the image does not change) to 1 (a
+            new image).
         labels: One class for all images, or one for each; None is unconditional.
         seed: The seed of all randomness.
         batch: The number of images made at once.

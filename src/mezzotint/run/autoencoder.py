@@ -18,7 +18,7 @@ from mezzotint.data.augment import OF_COLOURS
 from mezzotint.data.latents import channel_moments
 from mezzotint.drawing import figures
 from mezzotint.drawing.colour import channel_statistics
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.autoencoder import SHOWN, spread_out
 from mezzotint.evaluation.measuring import Measure, measure
@@ -35,13 +35,13 @@ from mezzotint.run.job import Job, Tensors, begin, pixels
 from mezzotint.trainer.autoencoding import Autoencoding, Distance
 from mezzotint.trainer.loop import Examples, mixed
 
-SCALED_BY = 1_000  # images that the scale of the latents is measured on
+SCALED_BY = 1_000  # images for measuring the scale of the latents
 
 
 def settled(experiment: Autoencoder, folder: Path, found: Path | None) -> Autoencoder:
     """Return the experiment with the network of the autoencoder from which it starts.
 
-    A run in ``folder`` that is resumed has that network already. Raises UserError unless it is a KL
+    A resumed run in ``folder`` has that network already. Raises UserError unless the model is a KL
     autoencoder.
     """
     if not experiment.init:
@@ -65,11 +65,11 @@ def _suits(augment: tuple[str, ...], perceptual: float, channels: int) -> None:
     """Raise UserError if augmentations or the perceptual distance need other channels."""
     if channels != 3 and (needy := [name for name in augment if name in OF_COLOURS]):
         raise UserError(
-            f"`augment={needy[0]}` needs RGB, and the images have {channels} channels: leave it out"
+            f"`augment={needy[0]}` needs RGB, but the images have {channels} channels: leave it out"
         )
     if perceptual and channels not in (1, 3):
         raise UserError(
-            f"the perceptual distance needs RGB, and the images have {channels} channels: pass "
+            f"the perceptual distance needs RGB, but the images have {channels} channels: pass "
             "`perceptual=0`"
         )
 
@@ -96,8 +96,9 @@ class AutoencoderJob(Job):
             begun = _initial(experiment.init)
             if begun.image_channels != channels:
                 raise UserError(
-                    f"{experiment.init} is an autoencoder of {begun.image_channels}-channel "
-                    f"images, and these have {channels}: give another `init`, or leave it out"
+                    f"{experiment.init} is an autoencoder for images with "
+                    f"{counted(begun.image_channels, 'channel')}, but these have {channels}: give "
+                    "another `init`, or leave it out"
                 )
             net.load_state_dict(begun.state_dict())
         if loss.tune == "decoder":
@@ -106,7 +107,7 @@ class AutoencoderJob(Job):
         net.to(device)
         zeros, ones = torch.zeros(experiment.net.latent), torch.ones(experiment.net.latent)
         shape = Latents(net, zeros, ones).latent_shape((channels, height, width))
-        # It is measured on images that it was not trained on, if the data has a split of them.
+        # It is measured on held-out images, if the data has any.
         self.pictures = held_out(c.data, c.size, self.data, c.skip_bad)
         _suits(c.augment, loss.perceptual, channels)
         self.augment = kornia_augmentation(c.augment, (height, width)) if c.augment else None
@@ -123,7 +124,7 @@ class AutoencoderJob(Job):
             channels,
             compute_dtype(experiment.precision, device),
         ).to(device)
-        if task.discriminator is not None:  # refuse images that are too small now, not later
+        if task.discriminator is not None:  # refuse images that are too small before the training
             task.discriminator(torch.zeros(1, channels, height, width, device=device))
         self.state = begin(experiment.train, net, task)
         self.codec = Latents(
@@ -164,7 +165,7 @@ class AutoencoderJob(Job):
     def distance(
         self, measure: Measure, folder: Path, share: Share, follow: Follow
     ) -> list[Figure]:
-        share.wait()  # every process must wait equally often, even if a signal ends one early
+        share.wait()  # all processes must wait equally often, even if a signal ends one
         if share.number:
             return []
         originals = self.pictures.some(self.experiment.evaluate_samples)

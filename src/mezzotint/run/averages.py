@@ -1,4 +1,4 @@
-"""Averages of a run's weights, of any length, rebuilt from snapshots of two short averages."""
+"""Rebuild averages of a run's weights, of any length, from snapshots of two short averages."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ def average(
 ) -> list[Average]:
     """Rebuild averages of a run's weights, of any length, at its last snapshot.
 
-    A training with ``snapshots`` saves two short averages at intervals. The result is the linear
-    combination of them whose weighting of the steps is nearest to that of the average (arXiv
-    2312.02696, section 3.2). A warning says when the relative error of the fit is above 1 %.
+    A training with ``snapshots`` saves two short averages at intervals. The result is a linear
+    combination of them. It is chosen so that its weighting of the steps is nearest to that of the
+    requested average (arXiv 2312.02696, section 3.2). A warning is given if the relative error of
+    the fit is above 1 %.
 
     Args:
         run: A folder of a run that was trained with ``snapshots``.
@@ -71,13 +72,13 @@ def average(
     end = times[-1]
     fits = [coefficients(np.array(times), np.array(exponents), end, gamma) for gamma in gammas]
 
-    # Tensors that are not averaged never change: take them from the newest checkpoint.
+    # Tensors that are not averaged never change, so they come from the newest checkpoint.
     made = [checkpoint.tensors(newest, "ema") for _ in lengths]
     for i, (snapshot, name) in enumerate(kept):
         weights = checkpoint.tensors(snapshot, name)
         known = {key: made[0][key] for key in weights if key in made[0]}
         if wrong := unmatched(weights, known):
-            raise Damaged(f"{snapshot} is not of this run: {wrong}: remove it")
+            raise Damaged(f"{snapshot} belongs to another run ({wrong}): remove it")
         for tensors, (c, _) in zip(made, fits, strict=True):
             for key, weight in weights.items():
                 tensors[key] = float(c[i]) * weight.float() + (tensors[key] if i else 0)
@@ -86,7 +87,8 @@ def average(
     for each, tensors, (_, error) in zip(lengths, made, fits, strict=True):
         if error > POOR:
             warnings.warn(
-                f"the average of length {each:g} is off by {error:.1%}, with {len(snapshots)} "
+                f"the average of length {each:g} has an error of {error:.1%}, with "
+                f"{len(snapshots)} "
                 "snapshots: choose a length nearer to 0.05 or 0.1, or train with more snapshots",
                 stacklevel=2,
             )
@@ -122,7 +124,7 @@ def _snapshots(folder: Path) -> tuple[Path, list[Path]]:
 
 def _write(place: Path, newest: Path, tensors: dict[str, Tensor], length: float, step: int) -> Path:
     """Write the checkpoint of an average."""
-    # Keep the scale of an autoencoder's latents: it hardly depends on the average's length.
+    # The scale of an autoencoder's latents hardly depends on the average's length, so it is kept.
     names = [name for name in ("codec", "examples") if (newest / f"{name}.safetensors").exists()]
     more = {name: checkpoint.tensors(newest, name) for name in names}
     state = codecs.facts(newest, "step", "pending")

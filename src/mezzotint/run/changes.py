@@ -1,4 +1,4 @@
-"""The settings of a run that may change when it is resumed, and their effect on the result."""
+"""The settings of a run that may change when it is resumed, and the effects on the result."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Changes: TypeAlias = Mapping[str, tuple[Any, Any]]
 
 LOOKS = {"log_every", "sample_every", "save_every", "keep", "evaluate_every", "evaluate_samples"}
 LOOKS |= {"sample." + name for name in configuration.SampleConfig.__dataclass_fields__}
-"""Settings of logging, saving and sampling: the training itself does not depend on them."""
+"""Settings of logging, saving and sampling, on which the training itself does not depend."""
 
 INEXACT = {
-    "train.accumulate": "other parts of a batch mean other rounding and dropout",
-    "precision": "another precision means other rounding",
+    "train.accumulate": "another division of a batch changes rounding and dropout",
+    "precision": "another precision changes rounding",
     "shard": "divided gradients are summed in another order",
 }
-"""Settings whose change makes a resumed training differ from an uninterrupted one, and why."""
+"""Settings whose change makes a resumed training differ, with the reasons."""
 
 MAY_CHANGE = {"data.data", "data.mode", "data.range", "train.images", *LOOKS, *INEXACT}
 """All settings that may change. The data may move, because it is checked by its fingerprint."""
@@ -34,14 +34,15 @@ def in_words(
 
     ``were`` and ``are`` are the numbers of processes that share a batch.
 
-    If ``images`` changes, the learning rate follows the new length from here on. The result equals
-    that of an uninterrupted training unless earlier steps would have had another learning rate.
+    If ``images`` changes, the learning rate follows the new length from this step on. The result
+    equals that of an uninterrupted training of the new length, unless earlier steps would have had
+    another learning rate.
     """
     said = [f"{place.split('.')[-1]} {was} -> {is_}" for place, (was, is_) in changes.items()]
     why = [reason for place, reason in INEXACT.items() if place in changes]
     if were and were != are:
         said.append(f"processes {were} -> {are}")
-        why.append("other shares of a batch mean other rounding and dropout")
+        why.append("another division of a batch changes rounding and dropout")
     if "train.images" in changes and now.train.cooldown:
         before = replace(now.train, images=changes["train.images"][0])
         if any(before.lr_at(i) != now.train.lr_at(i) for i in range(step)):

@@ -45,10 +45,16 @@ from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.loop import Examples, Task
 from mezzotint.trainer.objective import Diffusion
 
-STD, MEAN = (1 / 3, 3.0), 1.5  # bounds for latents; published scales stay within them
+STD, MEAN = (
+    (1 / 3, 3.0),
+    1.5,
+)  # bounds for the statistics of latents; published scales stay within them
 POSTERIOR = 2**63  # added to the seed, which is smaller, so that sampling draws other noise
-EXAMPLES, NUMBERS = 1_024, 2**20  # training images whose conditions are kept, and their numbers
-ALIVE = 0.01  # share of the mean; the rounding of float16 latents is 30 times smaller
+EXAMPLES, NUMBERS = (
+    1_024,
+    2**20,
+)  # limits on the training images whose conditions are kept, and on the kept numbers
+ALIVE = 0.01  # relative to the mean; the rounding of float16 latents is 30 times smaller
 
 
 class DiffusionJob(Job):
@@ -56,7 +62,7 @@ class DiffusionJob(Job):
 
     Args:
         experiment: The configuration.
-        device: Where to train.
+        device: The device of the training.
         found: The checkpoint to resume from, with its codec; None starts a new training.
     """
 
@@ -69,7 +75,7 @@ class DiffusionJob(Job):
         if c.conditional and not (self.data.classes or self.data.conditions):
             raise UserError(f"{c.data} has no classes: pass `conditional=False`")
         if experiment.evaluate_every and len(self.data) < 2:
-            raise UserError("one image has no distance to others: pass `evaluate_every=0`")
+            raise UserError("a single image cannot be measured: pass `evaluate_every=0`")
         self.teacher = distilling.teacher_of(experiment, device)
         known = _known_codec(self.teacher, found, device) if experiment.codec.vae else None
         self.codec, self.latents = _codec(experiment, self.data, device, known)
@@ -77,13 +83,12 @@ class DiffusionJob(Job):
         shape = self.codec.latent_shape((channels, height, width))
         if noise.learn_variance and not self.data.values.eight_bit:
             raise UserError(
-                f"`learn_variance` needs 8-bit values, and the images are {self.data.values}: "
-                "leave "
-                "it out"
+                f"`learn_variance` needs 8-bit values, but the images are {self.data.values}: "
+                "leave it out"
             )
         classes = self.data.classes if c.conditional else ()
         others = _fitted(self.data.conditions if c.conditional else (), shape, c.non_leaking)
-        if others and experiment.init:  # a checkpoint has them already
+        if others and experiment.init:  # the checkpoint has them already
             before = conditions_of(found)["conditions"] if found else ()
             others = before or scaled_as(others, experiment.init)
         self.facts = {
@@ -107,8 +112,8 @@ class DiffusionJob(Job):
             self.beginning, anew = take_weights(net, experiment, every(classes, others))
         if c.flip and any(not each.spatial for each in others):
             note = (
-                "half of the images are mirrored, but not what they are conditioned on: pass "
-                "`flip=False` if that depends on left and right"
+                "half of the images are mirrored, but their conditions are not: pass `flip=False` "
+                "if conditions depend on left and right"
             )
             self.beginning = "; ".join(filter(None, [self.beginning, note]))
         freeze(net, experiment.freeze, anew)
@@ -135,7 +140,7 @@ class DiffusionJob(Job):
         )
         if others:
             self.pipe = replace(self.pipe, examples=self._conditions(_spread(self.data, others)))
-        self.pipe.check()  # refuse impossible settings now, not at the first grid
+        self.pipe.check()  # refuse impossible settings before the first grid
 
     def task(
         self, schedule: Schedule, shape: tuple[int, ...], conditions: Sequence[Condition]
@@ -243,7 +248,7 @@ def _codec(
     codec = known or load_codec(c.vae, device, "float32")
     height, width, channels = data.images.shape[1:]
     codec = replace(codec.of_size(height, width), values=data.values)
-    codec.latent_shape((channels, height, width))  # refuse bad channels before the work begins
+    codec.latent_shape((channels, height, width))  # refuse wrong channels before the work begins
 
     def moments(images: Tensor) -> tuple[Tensor, Tensor]:
         return codec.moments(images.to(device))
@@ -272,7 +277,7 @@ def _codec(
 def _fitted(
     conditions: Sequence[Condition], shape: tuple[int, int, int], augmented: float
 ) -> tuple[Condition, ...]:
-    """Fit the conditions to a network whose x has the shape (C, H, W).
+    """Adapt the conditions to a network whose x has the shape (C, H, W).
 
     Raises UserError for an image that does not fit.
     """

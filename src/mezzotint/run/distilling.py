@@ -26,12 +26,12 @@ from mezzotint.trainer.distilling import DISTILLATIONS, Distillation
 from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.distilling.teacher import guide
 
-SHARE = 4  # a student sees so many times fewer images than its teacher
+SHARE = 4  # a student is trained on a quarter of its teacher's images
 EVERY = ("log_every", "sample_every", "save_every", "evaluate_every")  # intervals in images
 
 
 def begin(teacher: str | PathLike[str], out: Any, resume: Any, fields: Mapping[str, Any]) -> Start:
-    """Return the start of a distillation: the default student, or the run to resume.
+    """Return the start of a distillation: a new student with default settings, or a run to resume.
 
     Raises UserError if the model cannot be distilled, or the run has another teacher.
     """
@@ -48,7 +48,7 @@ def begin(teacher: str | PathLike[str], out: Any, resume: Any, fields: Mapping[s
 
 
 def student(teacher: str | PathLike[str]) -> Experiment:
-    """Return the configuration that distils a model with the default settings.
+    """Return the configuration that distils a model with default settings.
 
     Raises UserError for a model that cannot be distilled.
     """
@@ -82,7 +82,7 @@ def student(teacher: str | PathLike[str]) -> Experiment:
 
 
 def made_for(base: Experiment, fields: Mapping[str, Any]) -> Experiment:
-    """Return a student's configuration with sampling settings that suit its method and calls.
+    """Return a student's configuration with the sampling settings for its method and calls.
 
     ``fields`` are the changes that the caller requests.
     """
@@ -92,7 +92,7 @@ def made_for(base: Experiment, fields: Mapping[str, Any]) -> Experiment:
 
 
 def _without_dropout(net: Any) -> Any:
-    """Return a network's shape without dropout, which would make its outputs inconsistent."""
+    """Return a network's configuration without dropout, which would make outputs inconsistent."""
     return replace(net, dropout=0.0) if hasattr(net, "dropout") else net
 
 
@@ -102,7 +102,7 @@ def _shorter(train: configuration.TrainConfig) -> configuration.TrainConfig:
     return replace(
         train,
         images=images,
-        optimizer="adamw",  # the methods were measured with it alone
+        optimizer="adamw",  # the methods were measured only with it
         lr=train.lr / 4,
         warmup=min(train.warmup, 20 * train.batch),
         cooldown=0.4,
@@ -112,7 +112,7 @@ def _shorter(train: configuration.TrainConfig) -> configuration.TrainConfig:
 
 
 def _configuration(folder: Path) -> Path:
-    """Read the config.json of a run or a checkpoint."""
+    """Return the path of the config.json of a run or a checkpoint."""
     path = folder / "config.json"
     if (folder / "checkpoints").is_dir() or (folder / checkpoint.MANIFEST).exists():
         if path.exists():
@@ -141,19 +141,19 @@ def check_data(
     if shape != teacher.shape:
         ours, theirs = ("x".join(map(str, each)) for each in (shape[::-1], teacher.shape[::-1]))
         raise UserError(
-            f"the network would see images of {ours}, and the teacher sees {theirs}: give data of "
-            f"{teacher.size[1]}x{teacher.size[0]}, such as with `size={teacher.size[0]}`"
+            f"the data gives inputs of {ours}, but the teacher's are {theirs}: give data of "
+            f"{teacher.size[1]}x{teacher.size[0]}, for example with `size={teacher.size[0]}`"
         )
     if classes != teacher.classes:
         raise UserError(
-            f"the data has the classes {', '.join(classes) or 'none'}, and the teacher "
-            f"{', '.join(teacher.classes) or 'none'}: give data with the teacher's classes"
+            f"the classes of the data are {', '.join(classes) or 'none'}, but those of the teacher "
+            f"are {', '.join(teacher.classes) or 'none'}: give data with the teacher's classes"
         )
     if others != teacher.conditions:
         ours, theirs = ("; ".join(map(str, each)) for each in (others, teacher.conditions))
         raise UserError(
-            f"the data has the conditions {ours or 'none'}, and the teacher {theirs or 'none'}: "
-            "give the data that the teacher was trained on"
+            f"the conditions of the data are {ours or 'none'}, but those of the teacher are "
+            f"{theirs or 'none'}: give the data that the teacher was trained on"
         )
 
 
@@ -171,8 +171,8 @@ def task_of(
     """
     if teacher.conditions and objective.method == "trajectory":
         raise UserError(
-            "the method trajectory draws classes, and the teacher has other conditions: choose "
-            "another `method`"
+            "the method trajectory can only draw classes, but the teacher has other conditions: "
+            "choose another `method`"
         )
     teacher.net.compile_for(train.steps)
     return DISTILLATIONS[objective.method](

@@ -94,17 +94,18 @@ def training(
     the process does not shrink when the training ends.
 
     Args:
-        recipe: The name of a recipe, or a configuration. It may be left out with ``resume=True``,
+        recipe: The name of a recipe, or a configuration. With ``resume=True`` you can leave it out,
             because config.json has the whole configuration.
-        data: A data set from `prepare`, or a name or path that `prepare` takes; None means the
-            recipe's own.
-        net: Your own network instead of the recipe's. Give an nn.Module, with the initial weights;
+        data: A data set from `prepare`, or a name or path for `prepare`; None means the data of the
+            recipe.
+        net: Your own network instead of the recipe's. Give an nn.Module with its initial weights;
             or a class, a `functools.partial` or a function that returns a module when it is called
             without arguments. Its ``forward(x, t, condition)`` takes x (B, C, H, W), t (B,) float
-            from 0 to T - 1, and condition (B,) int64, which holds the classes 0 to K - 1 and K for
-            the null class, or None in a model without classes. It returns a prediction of x's
-            shape. To resume or load the run in another process, pass the network again. Or give a
-            UNetConfig, a DiTConfig or, for an autoencoder, a VAEConfig.
+            from 0 to T - 1, and condition (B,) int64. The condition holds the classes, 0 to K - 1,
+            and K for the null class; it is None in a model without classes. The result is a
+            prediction in the shape of x. To resume or load the run in another process, pass the
+            network again. You can also give a UNetConfig, a DiTConfig or, for an autoencoder, a
+            VAEConfig.
         out: The run's folder; None is ``runs/RECIPE``.
         resume: Whether to continue from the newest checkpoint in ``out``, if there is one, with the
             fields of that run. You may change ``images``, ``accumulate``, ``precision``, ``shard``,
@@ -112,13 +113,13 @@ def training(
             then differ from that of an uninterrupted training, the first note says so.
         track: "wandb" or "tensorboard": the tracker to copy the run's log to.
         **fields: Fields of the recipe to change, with the names of the flags: images, batch, lr,
-            schedule, prediction, channels, steps, guidance, size, flip, init (a model to start
-            from, whose network and fitting averaged weights are used) ... If ``images`` is below
-            the recipe's, ``warmup`` and ``ema_halflife`` are shortened in proportion unless they
-            are given.
+            schedule, prediction, channels, steps, guidance, size, flip ... ``init`` is a model to
+            start from; its network is used, and those of its averaged weights that fit. If
+            ``images`` is below the recipe's, ``warmup`` and ``ema_halflife`` are shortened in
+            proportion, unless they are given.
 
     Yields:
-        The progress of the training, before the first step and after each.
+        The progress of the training, before the first step and after each step.
 
     Raises:
         UserError: If the recipe or a field does not exist (the message suggests similar names), a
@@ -154,11 +155,11 @@ def distil(
 
     Args:
         teacher: The model to distil: a run, a checkpoint of one, or the name of a shipped model.
-        data: As for `train`; None means the teacher's training set.
+        data: As in `train`; None means the teacher's training set.
         out: The run's folder; None is ``runs/RECIPE-few``, where RECIPE is the teacher's.
-        resume: As for `train`.
-        track: As for `train`.
-        progress: As for `train`.
+        resume: As in `train`.
+        track: As in `train`.
+        progress: As in `train`.
         **fields: Fields to change: those of `DistillationConfig` (method, calls, scale,
             teacher_steps) and of any training (images, batch, lr ...). ``scale`` is the guidance
             scale of the teacher, by default that of its sampling settings.
@@ -167,7 +168,8 @@ def distil(
         The student with its averaged weights.
 
     Raises:
-        UserError: If the teacher cannot be distilled, the data does not fit it, and as `train`.
+        UserError: If the teacher cannot be distilled, the data does not fit it, and in the cases of
+            `train`.
         Interrupted: If SIGINT (Ctrl-C) or SIGTERM stopped the training.
     """
     begun = begin(teacher, out, resume, fields)

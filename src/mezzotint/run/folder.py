@@ -1,4 +1,4 @@
-"""A run's folder: checks that a training may start or resume there, and the lock."""
+"""The folder of a run: the checks before a training starts or resumes there, and the lock."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from mezzotint.storage.log import read as read_log
 from mezzotint.storage.parse import regular
 
 BEST = "best"  # the checkpoint with the best figure measured in training
-SAVED = ".saved"  # "1" once a run has saved a checkpoint, before that "0"
-OURS = (".config.", ".lock")  # names that a run which never began may have left behind
+SAVED = ".saved"  # "0", and "1" after a run has saved a checkpoint
+OURS = (".config.", ".lock")  # files that a run may leave behind if it never began
 
 
 def check_folder(folder: Path, resume: bool) -> None:
-    """Raise UserError unless a training may begin in a folder, or resume the run that it holds.
+    """Raise UserError unless a training may begin in a folder, or resume the run in it.
 
-    If a run has saved checkpoints that are missing now, it is refused: they may be on a disk that
-    is not mounted, and starting again would remove the rest of the run. A run that was stopped
-    before its first checkpoint starts again.
+    A run is refused if it has saved checkpoints that are missing now. They may be on a disk that is
+    not mounted, and a new start would remove the rest of the run. A run that was stopped before its
+    first checkpoint starts again.
     """
     if not (folder / "config.json").exists():
         if folder.exists() and not (folder.is_dir() and all(map(_ours, os.listdir(folder)))):
-            raise UserError(f"{folder} exists and is not a run: choose another `out`")
+            raise UserError(f"{folder} exists but is not a run: choose another `out`")
         return
     if not resume:
         raise UserError(
@@ -52,13 +52,13 @@ def check_folder(folder: Path, resume: bool) -> None:
         return
     if saved.is_symlink() and not saved.exists():
         raise UserError(
-            f"{saved} leads to {os.readlink(saved)}, which is not there: mount its disk or restore "
-            "it, or choose another `out`"
+            f"{saved} is a link to {os.readlink(saved)}, which does not exist: mount its disk or "
+            "restore it, or choose another `out`"
         )
     if (rows := read_log(folder / "log.jsonl")) and not _nothing_saved(folder):
         raise UserError(
-            f"{folder} was trained to step {rows[-1]['step']}, and {saved} holds no checkpoint: "
-            f"restore it, or to start again remove {folder} or choose another `out`"
+            f"{folder} was trained to step {rows[-1]['step']}, but {saved} holds no checkpoint: "
+            f"restore it; to start again, remove {folder} or choose another `out`"
         )
 
 
@@ -68,7 +68,7 @@ def note_saved(folder: Path, saved: bool) -> None:
 
 
 def _nothing_saved(folder: Path) -> bool:
-    """Return whether a run records that it has saved no checkpoint; old runs record nothing."""
+    """Return whether a run records that it has saved no checkpoint. Old runs record nothing."""
     try:
         return (folder / SAVED).read_bytes() == b"0"
     except OSError:
@@ -78,7 +78,7 @@ def _nothing_saved(folder: Path) -> bool:
 def differing(experiment: Configuration, folder: Path, found: Path) -> Changes:
     """Return the settings in which a training differs from the checkpoint that it resumes.
 
-    Raises UserError if a setting differs that may not change.
+    Raises UserError if a setting that may not change differs.
     """
     begun = configuration.read(found / "config.json", folder)
     begun = _same_network(folder, begun, experiment)
@@ -96,7 +96,7 @@ def differing(experiment: Configuration, folder: Path, found: Path) -> Changes:
 
 
 def check_run(experiment: Configuration, folder: Path) -> None:
-    """Raise UserError for a folder that holds a run of another experiment, or something else."""
+    """Raise UserError if a folder holds a run of another experiment, or other files."""
     check_folder(folder, resume=True)
     checkpoint.usable(
         folder / "checkpoints", lambda found: differing(experiment, folder, found), lambda _: None
@@ -104,7 +104,7 @@ def check_run(experiment: Configuration, folder: Path) -> None:
 
 
 def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Configuration:
-    """Return a run's configuration, with the current record of the user's own network.
+    """Return the configuration of a run, with the current record of the user's own network.
 
     Warns if the code of that network has changed. Raises UserError if only one of the two
     configurations has a network of the user's own.
@@ -133,7 +133,8 @@ def forget(folder: Path) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Create a run's folder, and lock it against a second training.
 
-    Raises UserError if another process does, and Unwritable if the folder cannot be written.
+    Raises UserError if another process trains there, and Unwritable if the folder cannot be
+    written.
     """
     with written(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +163,7 @@ def _ours(name: str) -> bool:
 
 
 def processes(found: Path) -> int | None:
-    """Return how many processes shared a batch when a checkpoint was written, if known."""
+    """Return the number of processes that shared a batch at a checkpoint, if known."""
     count: int | None = codecs.facts(found).get("processes")
     return count
 
@@ -173,8 +174,8 @@ def check_data(found: Path, facts: dict[str, Any], data: Prepared) -> None:
     then, classes = state["data"], len(state["classes"])
     if order := reordered(state["classes"], facts["classes"]):
         raise UserError(
-            f"{found}: {order}: train anew with another `out`, or continue with the version of "
-            "mezzotint that began it"
+            f"{found}: {order}: start a new training with another `out`, or continue with the "
+            "version of mezzotint that began this one"
         )
     if classes != len(facts["classes"]):
         raise UserError(
@@ -187,15 +188,15 @@ def check_data(found: Path, facts: dict[str, Any], data: Prepared) -> None:
             f"the teacher is not what {found} was distilled from: give the same weights, or choose "
             "another `out`"
         )
-    if then != facts["data"] and is_same(data, then):  # of a network without classes
+    if then != facts["data"] and is_same(data, then):  # for a network without classes
         raise UserError(
             f"{found} was trained on this data when its class folders were sorted as text (1, 10, "
-            "2), and they are now sorted by number (1, 2, 10), so that its images come in "
-            "another order: train anew with another `out`, or continue with the version of "
-            "mezzotint that began it"
+            "2), but now they are sorted by number (1, 2, 10), which changes the order of the "
+            "images: start a new training with another `out`, or continue with the version of "
+            "mezzotint that began this one"
         )
     if then != facts["data"]:
         raise UserError(
             f"the data is not what {found} was trained on (its SHA-256 is {facts['data'][:12]}, "
-            f"it was {then[:12]}): give the same data, or choose another `out`"
+            f"but was {then[:12]}): give the same data, or choose another `out`"
         )

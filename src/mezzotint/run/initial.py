@@ -31,9 +31,9 @@ from mezzotint.storage import checkpoint
 
 
 def network_of(init: str, folder: Path) -> NetConfig:
-    """Return the configuration of a model's network; a run that has begun has it already.
+    """Return the configuration of a model's network. A run that has begun already has it.
 
-    Raises UserError as `load` does.
+    Raises UserError in the cases of `load`.
     """
     if checkpoint.listed(folder / "checkpoints"):
         begun = configuration.read(folder / "config.json")
@@ -44,9 +44,9 @@ def network_of(init: str, folder: Path) -> NetConfig:
 
 
 def scaled_as(conditions: Sequence[Condition], init: str) -> tuple[Condition, ...]:
-    """Return conditions whose numbers are standardised as those of the same name in ``init``.
+    """Return conditions with the mean and deviation of the conditions of the same name in ``init``.
 
-    The weights that are copied from ``init`` expect this.
+    The weights from ``init`` were trained with them.
     """
     theirs = {each.name: each for each in _loaded(init).conditions}
 
@@ -63,10 +63,11 @@ def scaled_as(conditions: Sequence[Condition], init: str) -> tuple[Condition, ..
 def take_weights(
     net: Network, experiment: Experiment, conditions: Sequence[Condition]
 ) -> tuple[str, list[str]]:
-    """Copy the averaged weights of the model ``experiment.init`` into a network where they fit.
+    """Copy those averaged weights of the model ``experiment.init`` that fit into a network.
 
-    A weight fits if the model has one of that name and shape. The embeddings of classes and other
-    labels are copied row by row, by their names. Other weights are kept.
+    A weight fits if the model has a weight of the same name and shape. The embeddings of classes
+    and other labels are copied row by row, by their names. All other weights of the network are
+    kept.
 
     Returns:
         A description of the copied and the new weights, and the names of the new ones.
@@ -91,20 +92,20 @@ def take_weights(
             said += [f"{counted(len(new), *noun)} ({shown(new, 5)})"] * bool(new)
     if sum(v.numel() for v in fits.values()) < sum(v.numel() for v in ours.values()) / 2:
         raise UserError(
-            f"less than half of the network fits the weights of {experiment.init} (it differs in "
+            f"the weights of {experiment.init} fit less than half of the network (it differs in "
             f"{shown(anew, 3)}): leave out the options that change its network"
         )
     net.load_state_dict(ours | fits)
     said += [shown(anew, 5)] * bool(anew)
-    rest = f"; {' and '.join(said)} begin anew" if said else ""
-    words = f"begun with {experiment.init}: {len(fits)} of {len(ours)} weights fit{rest}"
+    rest = f"; {' and '.join(said)} have new random values" if said else ""
+    words = f"started from {experiment.init}: {len(fits)} of {len(ours)} weights fit{rest}"
     return words, anew
 
 
 def freeze(net: Network, patterns: Sequence[str], anew: Sequence[str]) -> None:
     """Freeze the weights whose names match one of the patterns.
 
-    Raises UserError if a pattern matches no weight, or a weight in ``anew``, and if no weight is
+    Raises UserError if a pattern matches no weight, or a weight in ``anew``, or if no weight is
     left to train.
     """
     names = dict(net.named_parameters())
@@ -124,7 +125,7 @@ def freeze(net: Network, patterns: Sequence[str], anew: Sequence[str]) -> None:
         for name in found:
             names[name].requires_grad_(False)
     if not any(weight.requires_grad for weight in names.values()):
-        raise UserError("`freeze` leaves no weight to train: name fewer of them")
+        raise UserError("`freeze` leaves no weight to train: freeze fewer weights")
 
 
 def _loaded(init: str) -> Pipeline:
@@ -155,7 +156,7 @@ def _check(pipe: Pipeline, experiment: Experiment) -> None:
     init, noise = experiment.init, experiment.noise
     if pipe.prediction != noise.prediction:
         raise UserError(
-            f"{init} predicts {pipe.prediction}, and this training {noise.prediction}: pass "
+            f"{init} predicts {pipe.prediction}, but this training {noise.prediction}: pass "
             f'`prediction="{pipe.prediction}"`'
         )
     if not _same(pipe.schedule, noise.build()):
@@ -163,7 +164,7 @@ def _check(pipe: Pipeline, experiment: Experiment) -> None:
     theirs = pipe.codec
     if isinstance(theirs, Latents) != bool(experiment.codec.vae):
         raise UserError(
-            f"{init} works in latents, and this training in pixels: pass its autoencoder, "
+            f"{init} works in latents, but this training in pixels: pass its autoencoder, "
             f"`vae={init}`"
             if isinstance(theirs, Latents)
             else f"{init} works in pixels, and this training in latents: leave out `vae`"

@@ -38,13 +38,13 @@ class Job(ABC):
 
     experiment: Configuration
     data: Prepared
-    beginning: str = ""  # what the network begins with, in words
+    beginning: str = ""  # a description of the initial weights
     facts: dict[str, Any]
     state: TrainState
 
     @abstractmethod
     def batch(self, start: int, count: int, u: Tensor) -> Examples:
-        """Return training samples, beginning with number ``start``; see `trainer.loop.Batch`."""
+        """Return training samples from number ``start`` on; see `trainer.loop.Batch`."""
 
     @abstractmethod
     def finished(self) -> tuple[dict[str, Any], Tensors]:
@@ -62,7 +62,7 @@ class Job(ABC):
     def distance(
         self, measure: Measure, folder: Path, share: Share, follow: Follow
     ) -> list[Figure]:
-        """Return the Frechet distance of images of the averaged weights, in the first process only.
+        """Return the Frechet distance of images of the averaged weights, in the first process.
 
         ``folder`` keeps the images until they are measured.
         """
@@ -85,7 +85,7 @@ class Job(ABC):
 def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
     """Return the images of some rows in [-1, 1], (B, C, H, W), on the device of ``mirrored``.
 
-    ``mirrored`` (B,) says which of them to flip.
+    ``mirrored`` (B,) marks the images to mirror.
     """
     images = nchw(sent(torch.from_numpy(data.images[index]), mirrored.device))
     return flip(data.values.encode(images), mirrored)

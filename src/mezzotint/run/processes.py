@@ -24,7 +24,7 @@ def joined(own: bool = False) -> Accelerator:
     cannot train.
     """
     devices.check_training()
-    from accelerate import (  # imported late: takes a second
+    from accelerate import (  # imported late, because it takes a second
         Accelerator,
         DistributedDataParallelKwargs,
         InitProcessGroupKwargs,

@@ -39,8 +39,8 @@ class Start:
 def start(recipe: Recipe, out: Any, resume: Any) -> Start:
     """Return the start of a training: a recipe, or the run to resume.
 
-    A run that is named by its folder only, or with a recipe's name, is resumed with its own
-    config.json. A configuration is used unchanged.
+    If only the folder is given, or the folder and the name of the recipe, a run is resumed with its
+    own config.json. A configuration is used unchanged.
 
     Raises:
         UserError: If there is no such recipe, the folder holds a run of another recipe, or the
@@ -49,7 +49,7 @@ def start(recipe: Recipe, out: Any, resume: Any) -> Start:
     if not isinstance(resume, bool):
         raise UserError(f"`resume` is {resume!r}: give True or False")
     if recipe is None and not (resume and out):
-        raise UserError("there is no recipe: give one, or `resume=True` and a run as `out`")
+        raise UserError("there is no recipe: give a recipe, or `resume=True` and a run as `out`")
     base = recipes.RECIPES[recipe] if isinstance(recipe, str) else recipe
     if not isinstance(base, Experiment | Autoencoder | None):
         raise UserError(
@@ -86,8 +86,8 @@ def requested(
 ) -> tuple[Configuration, str]:
     """Return the configuration that the arguments of `training` describe, and a note about it.
 
-    A new training with fewer images than its recipe gets a shorter warm-up and half-life
-    (`shortened`); the note says so. A training that starts from a model has that model's network,
+    A new training with fewer images than its recipe gets a shorter warm-up and half-life, which the
+    note mentions; see `shortened`. A training that starts from a model has that model's network,
     changed by ``fields``.
 
     Raises:
@@ -128,12 +128,12 @@ def _data(experiment: Configuration, data: Any, fields: Mapping[str, Any]) -> di
         )
     if not data.source:
         raise UserError(
-            "`data` is a part of a data set, and a run can find only whole ones again: pass the "
+            "`data` is a part of a data set, but a run can only find whole ones again: pass the "
             "whole data set"
         )
     if data.split != "train":
         raise UserError(
-            f"`data` is the split {data.split!r} of {data.source}, and a run trains on 'train': "
+            f"`data` is the split {data.split!r} of {data.source}, but a run trains on 'train': "
             'prepare it with `split="train"`, or from its folder'
         )
     given: dict[str, Any] = {"data": data.source, "size": data.size, "skip_bad": data.skip_bad}
@@ -146,7 +146,7 @@ def _data(experiment: Configuration, data: Any, fields: Mapping[str, Any]) -> di
         asked = sides(fields.get(name)) if name == "size" else fields.get(name)
         if name in fields and asked != value:
             raise UserError(
-                f"`{name}` is {fields[name]!r} but `data` was prepared with {value!r}: leave "
-                f"`{name}` out, or prepare the data with it"
+                f"`{name}` is {fields[name]!r} but `data` was prepared with {value!r}: leave out "
+                f"`{name}`, or prepare the data with it"
             )
     return given

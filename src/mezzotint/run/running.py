@@ -49,9 +49,9 @@ def run(
     Args:
         experiment: The configuration of the training.
         folder: The run's folder.
-        resume: Whether to continue from the newest whole checkpoint in the folder. On a CPU, with
-            the same number of processes, the result is bit for bit the same as without the
-            interruption.
+        resume: Whether to continue from the newest undamaged checkpoint in the folder. On a CPU,
+            with the same number of processes, the result equals that of an uninterrupted training
+            to the last bit.
         save_when_left: Whether to write a checkpoint if the generator is closed early.
         note: Text to add to the first note.
 
@@ -72,7 +72,7 @@ def run(
         )
     with ExitStack() as stack:
         old = (folder / "config.json").exists()
-        if main and old:  # first, so that whatever a training in it does is not looked at
+        if main and old:  # first, so that another training in the folder is not disturbed
             stack.enter_context(locked(folder))
         with watched(accelerator.num_processes):
             start = _start(experiment, folder, accelerator)
@@ -101,12 +101,12 @@ def run(
 
 @dataclass(frozen=True)
 class _Start:
-    """The beginning of a training.
+    """The state at the beginning of a training.
 
     Attributes:
-        job: The job with its restored state.
-        found: The checkpoint from which it resumes.
-        changes: A description of the changes since.
+        job: The job, with its state if it is resumed.
+        found: The checkpoint from which the training resumes; None for a new training.
+        changes: A description of the settings that changed since that checkpoint.
     """
 
     job: Job
@@ -152,14 +152,14 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
 
 
 def _safe(folder: Path) -> str:
-    """Describe what is safe after a write has failed, and how to continue."""
+    """Describe what has been saved when a write fails, and how to continue."""
     if not (found := checkpoint.listed(folder / "checkpoints")):
-        return f", remove {folder} and begin again: nothing was saved yet"
-    return f", and go on with `resume=True` from {found[-1].name}, which is whole"
+        return f", remove {folder} and start again, because nothing was saved yet"
+    return f", and continue with `resume=True` from {found[-1].name}, which is complete"
 
 
 def _understood(job: Job) -> str:
-    """Describe the data as it was prepared, and the sides on which the network works."""
+    """Describe the prepared data, and the sides of the network's input."""
     (_, *sides), factor = job.facts["shape"], job.experiment.net.factor
     whole = [-(-side // factor) * factor for side in sides]
     said = [f"data: {understood(job.data)}"]
@@ -171,14 +171,14 @@ def _understood(job: Job) -> str:
 
 
 def _begun(job: Job, folder: Path, found: Path | None) -> str:
-    """Return a note about the beginning of the training."""
+    """Return a note about the start of the training."""
     note = f"resumed from {found}" if found else f"started in {folder}"
     if job.beginning and not found:
         note += f"; {job.beginning}"
     if job.state.sampled is not None:
         note += "; its weights are divided among the processes"
     if job.state.step < job.experiment.train.steps and job.state.net.compiled:
-        note += "; compiling its network first, a minute or two"
+        note += "; its network is compiled first, which takes a minute or two"
         # With several processes torch warns that a few kilobytes are copied, because compiled
         # code lays out the gradients of 1x1 convolutions in its own way.
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")

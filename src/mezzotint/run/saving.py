@@ -31,7 +31,7 @@ def save(
     keep: int,
     more: Tensors,
 ) -> Path:
-    """Write ``folder/step-N``: the state, the configuration, and ``facts`` about the data.
+    """Write ``folder/step-N`` with the state, the configuration, and ``facts`` about the data.
 
     Args:
         state: Everything that training changes.
@@ -39,11 +39,11 @@ def save(
         folder: The run's folder of checkpoints.
         config: The content of config.json.
         facts: The facts about the training set.
-        keep: How many checkpoints to keep.
+        keep: The number of checkpoints to keep.
         more: Further tensors that a finished model needs, one file for each name.
 
     Raises:
-        UserError: If a figure of the last steps is not finite; nothing is written then.
+        UserError: If a figure of the last steps is not finite. Nothing is written then.
     """
     said = {"step": state.step, "pending": state.read(), **facts}
     tensors = {**tensors, **more}
@@ -66,7 +66,7 @@ def snapshot(state: TrainState, tensors: Tensors, folder: Path) -> Path:
     """
     state.read()
     said = {"step": state.step, "gammas": {name: GAMMAS[name] for name in tensors}}
-    # Keep all of them: there is at most one per step.
+    # All snapshots are kept; there is at most one per step.
     return checkpoint.save(folder, state.step, tensors, {"state": said}, keep=state.step)
 
 
@@ -92,7 +92,7 @@ def restore(state: TrainState, folder: Path) -> None:
 
 
 def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
-    """Describe the fault of the optimizer's part of a checkpoint; None if it is correct."""
+    """Describe the fault in the optimizer's part of a checkpoint; None if there is none."""
     shapes: dict[str, torch.Size] = {}
     first = 0
     for group in state.optimizer.param_groups:

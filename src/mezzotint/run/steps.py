@@ -36,10 +36,10 @@ class Progress:
         images: Images seen so far.
         total: Images of the whole training.
         loss: The last logged loss, a mean over the log interval; NaN before the first one.
-        note: A message about other events.
+        note: A message about an event, such as a checkpoint.
         row: The last row of log.jsonl: step, loss, grad_norm, lr, images_per_second ...
-        figure: The last figure measured in training, as in log.jsonl: name, value, low, high,
-            samples ...; empty before the first one.
+        figure: The last figure measured in training, as in log.jsonl (name, value, low, high,
+            samples ...); empty before the first one.
     """
 
     images: int
@@ -79,7 +79,9 @@ class Steps:
         Raises Died if another process has died, once the last step that all processes finished is
         saved.
         """
-        with Stop(self.accelerator) as stop:  # until all is saved: torchrun signals the survivors
+        with Stop(
+            self.accelerator
+        ) as stop:  # until everything is saved, because torchrun signals the surviving processes
             try:
                 with watched(self.accelerator.num_processes):
                     yield from self._steps(stop)
@@ -150,7 +152,7 @@ class Steps:
         state.pending.append({**now.figures, "grad_norm": now.grad_norm})
         logging = self._due(self.experiment.log_every)
         if logging:
-            state.read()  # waits for the device, so that the measured time is right
+            state.read()  # waits for the device, for a correct time
         state.timed += 1
         state.seconds += time.perf_counter() - clock
         if logging:
@@ -235,10 +237,11 @@ class Steps:
 
 
 def _begun(steps: Iterator[Step], stop: Stop, before: int) -> Iterator[Step]:
-    """Yield the steps that follow ``before`` others; raise Interrupted if a signal fails the first.
+    """Yield steps; raise Interrupted if the first one fails because of a signal.
 
-    The first step waits for the compiler, which a terminal's Ctrl-C stops too. Nothing has been
-    learned since the last checkpoint, so nothing is lost.
+    The first step waits for the compiler, which a terminal's Ctrl-C stops too. Nothing is lost,
+    because this process has not trained a step yet. ``before`` is the number of steps of earlier
+    processes.
     """
     try:
         first = next(steps, None)

@@ -19,9 +19,9 @@ SIGNALS = [
 
 
 class Stop:
-    """A context in which SIGINT, SIGTERM and SIGHUP only set a flag, on which all processes agree.
+    """A context in which signals only set a flag, on which all processes then agree.
 
-    A SIGHUP that is ignored, as under nohup, stays ignored.
+    The signals are SIGINT, SIGTERM and SIGHUP. If SIGHUP is ignored, as under nohup, it stays so.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:

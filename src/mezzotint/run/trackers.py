@@ -28,14 +28,14 @@ from mezzotint.storage.log import read
 from mezzotint.storage.parse import parsed
 
 T = TypeVar("T")
-Values: TypeAlias = dict[str, float | Path]  # points of curves by name, and files of grids
+Values: TypeAlias = dict[str, float | Path]  # the points of curves by name, and the files of grids
 
 
 class Tracker(Protocol):
     """The destination of a copy. Any exception that it raises ends the copy, not the training."""
 
     def begin(self, folder: Path, run_id: str, config: dict[str, Any], sent: int) -> int:
-        """Begin or continue the copy of a run; return the number of the first row not received.
+        """Begin or continue the copy of a run; return the number of the first missing row.
 
         ``sent`` is the number of the first row that was not sent.
         """
@@ -48,7 +48,7 @@ class Tracker(Protocol):
 
 
 class WeightsAndBiases:
-    """A run of Weights & Biases; without a login it is kept offline, in the run's folder."""
+    """A run of Weights & Biases. Without a login, it stays offline in the run's folder."""
 
     def __init__(self) -> None:
         self.wandb = _package("wandb", "wandb")
@@ -57,15 +57,15 @@ class WeightsAndBiases:
         self.wandb.setup(self.wandb.Settings(silent=True))
         try:
             online, why = bool(self.wandb.login(prompt=False)), "no login"
-        except (Exception, SystemExit) as error:  # refused, or no network
+        except (Exception, SystemExit) as error:  # the login is refused, or there is no network
             online, why = False, _line(error)
         if not online:
-            # Sending a second part of a run would replace the first, so each part is complete.
+            # The second part of a run would replace the first one, so each part is complete.
             for part in folder.glob(f"wandb/offline-run-*-{run_id}"):
                 shutil.rmtree(part)
             warnings.warn(
-                f"W&B is used offline ({why}): to send the run, use "
-                f"`wandb sync {folder}/wandb/offline-run-*-{run_id}`",
+                f"W&B works offline ({why}): to send the run later, use `wandb sync "
+                f"{folder}/wandb/offline-run-*-{run_id}`",
                 stacklevel=2,
             )
         self.run = self.wandb.init(
@@ -77,17 +77,21 @@ class WeightsAndBiases:
             resume="allow" if online else None,
             settings=self.wandb.Settings(console="off", finish_timeout=300),
         )
-        self.run.config.update(config, allow_val_change=True)  # a resume may add images
+        self.run.config.update(
+            config, allow_val_change=True
+        )  # the configuration may change on resuming
         self.run.define_metric("*", step_metric="images")
-        return int(self.run.starting_step)  # 0 offline; else what the server has received
+        return int(
+            self.run.starting_step
+        )  # 0 if offline, else the number of rows that the server has
 
     def log(self, number: int, images: int, values: Values) -> None:
         ready = {
             name: self.wandb.Image(str(value)) if isinstance(value, Path) else value
             for name, value in values.items()
         }
-        # The step is not the images seen: W&B drops rows whose step is not rising, and a figure
-        # may come late.
+        # The images seen are not the step, because a figure may come late, and W&B drops rows whose
+        # step does not rise.
         self.run.log({"images": images, **ready}, step=number)
 
     def end(self, report: Path | None) -> None:
@@ -117,7 +121,7 @@ class TensorBoard:
                 self.writer.add_image(name, pixels, images, dataformats="HWC")
             else:
                 self.writer.add_scalar(name, value, images)
-        self.writer.flush()  # so that it survives a crash
+        self.writer.flush()  # so that the row survives a crash
 
     def end(self, report: Path | None) -> None:
         self.writer.close()
@@ -143,11 +147,11 @@ class Copy:
         """
         self.folder, self.name = folder, name
         self.log, self.grids = folder / "log.jsonl", folder / "samples"
-        self.ends: dict[str, int] = {}  # the last point sent of each curve, in images
-        self.sent: Path | None = None  # the file, once it is begun
+        self.ends: dict[str, int] = {}  # the last sent point of each curve, in images
+        self.sent: Path | None = None  # the file, after it is begun
         self.number = 1
         self.seen: tuple[int, int] | None = None
-        self.read = 0  # bytes of the log
+        self.read = 0  # position in the log, in bytes
         self.failed = False
         try:
             self.tracker = TRACKERS[name]()
@@ -157,8 +161,8 @@ class Copy:
             self._off(error)
 
     def follow(self, steps: Generator[T, None, None]) -> Generator[T, None, None]:
-        """Yield the progress that `run` yields, and send new rows and grids of the folder."""
-        yield next(steps)  # from here on the arguments are checked and the folder is locked
+        """Yield the progress of `run`, and send new rows and grids of the folder."""
+        yield next(steps)  # by now the arguments are checked and the folder is locked
         try:
             for now in steps:
                 self._try(self._catch_up)
@@ -200,7 +204,7 @@ class Copy:
         return path
 
     def _catch_up(self) -> None:
-        """Send the rows and grids that are new since the last time, in order."""
+        """Send new rows and grids, in order."""
         self.sent = self.sent or self._begin()
         size = self.log.stat().st_size if self.log.exists() else 0
         seen = size, self.grids.stat().st_mtime_ns if self.grids.exists() else 0
@@ -227,7 +231,7 @@ class Copy:
 
 
 def _is_sent(row: dict[str, Any]) -> bool:
-    """Return whether a row records sent values: curves, by name, at a number of images."""
+    """Return whether a row is a record of sent values: curves by name, at a number of images."""
     curves = row.get("curves")
     named = isinstance(curves, list) and all(isinstance(name, str) for name in curves)
     return named and type(row.get("images")) is int
@@ -245,7 +249,7 @@ def _curves(row: dict[str, Any]) -> Values:
 
 def _package(module: str, extra: str) -> ModuleType:
     try:
-        return import_module(module)  # imported late: takes a second
+        return import_module(module)  # imported late, because it takes a second
     except ModuleNotFoundError:
         raise UserError(
             f"tracking with {extra} needs its package: run pip install 'mezzotint[{extra}]'"

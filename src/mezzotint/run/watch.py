@@ -39,9 +39,9 @@ def is_drawn(folder: Path, images: int) -> bool:
 
 
 def draw(job: Job, folder: Path, images: int, stop: Stop) -> str:
-    """Draw images with the averaged weights, from the same noise or originals each time.
+    """Draw images with the averaged weights, always from the same noise or originals.
 
-    Returns a note with the grid's path, or a note that a signal interrupted the drawing.
+    Returns a note with the grid's path, or a note about a signal that stopped the drawing.
     """
 
     def follow(done: int, calls: int) -> None:
@@ -134,5 +134,5 @@ def _how(config: dict[str, Any]) -> str:
 
 
 def _made(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the facts that two comparable figures of a run share; a resume may change them."""
+    """Return the facts that must be equal for two figures of a run to be comparable."""
     return row["figure"]["name"], row["figure"]["samples"], row.get("how")

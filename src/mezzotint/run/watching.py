@@ -16,7 +16,7 @@ def watch(steps: Iterator[Progress], what: str, shown: bool | None = None) -> No
     """Run a training under a bar, and print its notes.
 
     Args:
-        steps: The generator that `run` returned.
+        steps: The generator from `run`.
         what: The name of the bar.
         shown: See `TrainingBar`.
     """
@@ -29,8 +29,8 @@ class TrainingBar:
     """A bar for each training, with notes printed above it; call `on` after each step.
 
     Args:
-        shown: False shows nothing; None shows a bar on a terminal only. With several processes only
-            the first one shows it.
+        shown: False shows nothing; None shows a bar only on a terminal. With several processes,
+            only the first one shows it.
     """
 
     def __init__(self, shown: bool | None = None) -> None:
@@ -45,7 +45,7 @@ class TrainingBar:
         self.stop()
 
     def on(self, what: str, now: Progress) -> None:
-        """Show the progress of the training of that name; a new name starts a new bar."""
+        """Show the progress of the training ``what``; a new name starts a new bar."""
         if not self.bar or what != self.what:
             self.stop()
             self.bar, self.what = bar("images", Rate(), hidden=not self.shown), what

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 SUMMED = 1 << 28
-"""The most bytes of an array of the cache whose sum is checked when it is read."""
+"""Arrays in the cache of at most this many bytes are checked against their sum when read."""
 
 
 def create(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
-    """Make a .npy file to fill through a memory map, with its whole space on the disk reserved.
+    """Make a .npy file to fill through a memory map, and reserve its space on the disk.
 
-    Otherwise a full disk would end the process by a signal. Raises OSError instead.
+    Without the reservation, a full disk would end the process by a signal. Raises OSError instead.
     """
     kind = np.dtype(dtype)
     header = {"descr": kind.str, "fortran_order": False, "shape": shape}
@@ -37,8 +37,7 @@ def create(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> np.memma
 def allocate(descriptor: int, size: int) -> None:
     """Reserve a file's bytes on the disk, as zeros. Raises OSError if the disk is full.
 
-    Some systems and file systems cannot reserve space; there the file simply grows as it is
-    written.
+    Some systems and file systems cannot reserve space. There the file grows as it is written.
     """
     if hasattr(os, "posix_fallocate"):
         try:
@@ -49,7 +48,7 @@ def allocate(descriptor: int, size: int) -> None:
 
 
 def save(path: Path, array: npt.NDArray[Any]) -> None:
-    """Write a .npy file; unlike numpy's own function, the error says if the disk is full."""
+    """Write a .npy file. Unlike the error of numpy's function, the error mentions a full disk."""
     content = io.BytesIO()
     np.save(content, array)
     path.write_bytes(content.getbuffer())

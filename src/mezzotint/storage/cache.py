@@ -19,7 +19,9 @@ from mezzotint.storage.files import Unwritable, beside, sync, written
 from mezzotint.storage.progress import progress
 
 T = TypeVar("T")
-_ELSEWHERE = ", or set MEZZOTINT_CACHE to another disk; what the cache held before is whole"
+_ELSEWHERE = (
+    ", or set MEZZOTINT_CACHE to another disk; the earlier entries of the cache are undamaged"
+)
 
 
 def cache_folder(part: str) -> Path:
@@ -36,7 +38,7 @@ def cache_folder(part: str) -> Path:
     try:
         str(cache).encode()
         (cache / part).mkdir(parents=True, exist_ok=True)
-    except UnicodeEncodeError:  # the library that reads references takes no such path
+    except UnicodeEncodeError:  # the library that reads references cannot open such a path
         raise UserError(
             f"the path of the cache is not UTF-8, {os.fsencode(cache)!r}: set MEZZOTINT_CACHE to "
             "another folder"
@@ -52,7 +54,7 @@ def cache_folder(part: str) -> Path:
 def _home() -> Path:
     try:
         return Path.home()
-    except RuntimeError:  # as in a container that is run by a number
+    except RuntimeError:  # for example in a container whose user is a number
         raise UserError(
             "there is no home folder for the cache (this user has no entry in the list of users, "
             "and HOME is not set): set MEZZOTINT_CACHE to a folder that can be written"
@@ -63,8 +65,8 @@ def download(url: str, sha256: str, name: str, instead: str) -> Path:
     """Return a file of the cache's downloads, and download it from a URL if it is missing.
 
     The file gets its name only when it is complete and has the given SHA-256 (64 hex digits), so an
-    existing file is not checked again. `instead` is an alternative for the user; it follows "try
-    again, or" in errors. Raises `UserError` if the download fails.
+    existing file is not checked again. `instead` is an alternative for the user, after "try again,
+    or" in errors. Raises `UserError` if the download fails.
     """
     target = cache_folder("downloads") / name
     if target.exists():
@@ -104,9 +106,9 @@ def kept(entry: Path, load: Callable[[Path], T | None], build: Callable[[Path], 
     If another process is building it, wait for that process, and build it only if that one fails.
 
     Args:
-        entry: the folder.
-        load: reads an entry; returns None if it is missing or damaged.
-        build: fills an empty folder with an entry.
+        entry: The folder of the entry.
+        load: A function that reads an entry; it returns None if the entry is missing or damaged.
+        build: A function that fills an empty folder with an entry.
     """
     found = load(entry)
     if found is not None:
@@ -134,8 +136,8 @@ def kept(entry: Path, load: Callable[[Path], T | None], build: Callable[[Path], 
 def begun(cache: Path, name: str) -> Iterator[Path]:
     """Yield an empty folder of the cache to build an entry in.
 
-    It is removed at the end unless it was committed, so nothing unfinished can be mistaken for an
-    entry. Leftovers of killed processes are removed too. Raises UserError if the cache cannot be
+    It is removed at the end unless it was committed. So an unfinished folder cannot be mistaken for
+    an entry. Leftovers of killed processes are removed too. Raises UserError if the cache cannot be
     written or the disk is full.
     """
     leftovers.remove(cache)
@@ -167,7 +169,7 @@ def commit(building: Path, entry: Path, load: Callable[[Path], T | None]) -> T:
     sync(building)
     try:
         building.rename(entry)
-    except OSError:  # there is one already: another process's, or a damaged one
+    except OSError:  # the entry exists already: another process made it, or it is damaged
         found = load(entry)
         if found is not None:
             return found
@@ -175,7 +177,7 @@ def commit(building: Path, entry: Path, load: Callable[[Path], T | None]) -> T:
         building.rename(entry)
     sync(entry.parent)
     found = load(entry)
-    assert found is not None, f"{entry} was built and cannot be read"
+    assert found is not None, f"{entry} was built but cannot be read"
     return found
 
 
@@ -185,10 +187,10 @@ def check_room(folder: Path, needed: int, what: str, instead: str = "") -> None:
     Leftovers of killed processes in the folder are removed first.
 
     Args:
-        folder: the folder to write to.
-        needed: the size in bytes.
-        what: a plural noun for it.
-        instead: an alternative to setting another cache.
+        folder: The folder to write to.
+        needed: The size in bytes.
+        what: A plural noun for the content.
+        instead: An alternative for the user, besides another cache.
     """
     leftovers.remove(folder)
     free = shutil.disk_usage(folder).free

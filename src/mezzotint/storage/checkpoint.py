@@ -26,7 +26,10 @@ from mezzotint.storage.parse import content, parsed
 
 T = TypeVar("T")
 MANIFEST = "manifest.json"
-READ = ("config.json", "pipeline.json")  # what is read besides the weights and state.json
+READ = (
+    "config.json",
+    "pipeline.json",
+)  # the files that are read besides the weights and state.json
 
 
 def save(
@@ -39,8 +42,8 @@ def save(
     """Write ``folder/step-N``, as `write` does.
 
     Then all other checkpoints except the ``keep - 1`` before it are removed. A checkpoint of a
-    later step is removed too: it must be damaged, since the run did not resume from it. Returns the
-    new folder.
+    later step is removed too, because it must be damaged if the run did not resume from it. Returns
+    the new folder.
     """
     final = write(folder / f"step-{step}", tensors, facts)
     found = listed(folder)
@@ -55,9 +58,9 @@ def write(
 ) -> Path:
     """Write a checkpoint: NAME.safetensors for each of ``tensors``, NAME.json for ``facts``.
 
-    It replaces one of the same name only when it is complete. Raises Unwritable if writing fails,
-    and then leaves nothing behind. Raises UserError, before anything is written, for tensors that
-    are not finite.
+    It replaces a checkpoint of the same name only after it is complete. Raises Unwritable if
+    writing fails, and then leaves nothing behind. Raises UserError, before anything is written, for
+    tensors that are not finite.
     """
     for name, found in tensors.items():
         if wrong := _not_finite(found):
@@ -111,7 +114,7 @@ def listed(folder: Path) -> list[Path]:
 
 
 def sums(checkpoint: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file, as the manifest of a checkpoint gives it.
+    """Return the SHA-256 of each file from the manifest of a checkpoint.
 
     Raises Damaged unless the manifest names every file that is read.
     """
@@ -120,7 +123,7 @@ def sums(checkpoint: Path) -> dict[str, str]:
         wanted = {str(name): str(digest) for name, digest in found.items()}
         there = [path.name for path in checkpoint.iterdir()]
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        unreadable = f"{checkpoint} is no whole checkpoint: its {MANIFEST} is unreadable"
+        unreadable = f"{checkpoint} is damaged: its {MANIFEST} cannot be read"
         raise Damaged(unreadable) from None
     read = ["state.json", *(name for name in there if name in READ or name[-12:] == ".safetensors")]
     if left_out := sorted({name for name in read if name not in wanted}):
@@ -131,7 +134,7 @@ def sums(checkpoint: Path) -> dict[str, str]:
 
 
 def verify(checkpoint: Path) -> None:
-    """Raise Damaged, which names the file, unless every file matches its sum in the manifest."""
+    """Raise Damaged, which names the file, if a file does not match its sum in the manifest."""
     for name, digest in sums(checkpoint).items():
         path = checkpoint / name
         if not path.is_file():
@@ -148,9 +151,9 @@ def verify(checkpoint: Path) -> None:
 def usable(folder: Path, use: Callable[[Path], T], warn: Callable[[str], None]) -> T | None:
     """Return the result of ``use`` for the newest usable checkpoint; None without checkpoints.
 
-    If a checkpoint is damaged, or ``use`` raises Damaged, ``warn`` is called with a line about it
-    and the checkpoint before is tried. If a training in the folder has saved or removed checkpoints
-    meanwhile, the search starts again. Raises Damaged if all are damaged.
+    If a checkpoint is damaged, or if ``use`` raises Damaged, ``warn`` is called with a line about
+    it, and the checkpoint before it is tried. If a training in the folder saves or removes
+    checkpoints meanwhile, the search starts again. Raises Damaged if all are damaged.
     """
     while True:
         found, problems = listed(folder), list[str]()
@@ -168,7 +171,9 @@ def usable(folder: Path, use: Callable[[Path], T], warn: Callable[[str], None]) 
             return result
         else:
             if problems:
-                raise Damaged(f"{problems[0]}, and no other is whole: restore one, or train again")
+                raise Damaged(
+                    f"{problems[0]}, and there is no undamaged one: restore one, or train again"
+                )
             return None
 
 
@@ -186,7 +191,7 @@ def tensors(checkpoint: Path, name: str, finite: bool = True) -> dict[str, Tenso
     try:
         if is_utf8(path):
             found = safetensors.torch.load_file(path)
-        else:  # which the library opens no file by
+        else:  # the library cannot open a file by such a name
             found = safetensors.torch.load(path.read_bytes())
     except (OSError, SafetensorError) as error:
         raise Damaged(f"{checkpoint} is damaged: {path.name} cannot be read ({error})") from None
@@ -202,7 +207,7 @@ def _not_finite(found: Mapping[str, Tensor]) -> str | None:
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors that share no memory, as safetensors requires: tied weights are copied."""
+    """Return tensors that share no memory, as safetensors requires; tied weights are copied."""
     seen: set[int] = set()
     apart = {}
     for name, tensor in tensors.items():
@@ -219,10 +224,10 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _sweep(folder: Path, name: str) -> None:
-    """Clean up after an interrupted save: remove unfinished folders, restore those put aside.
+    """Clean up after an interrupted save: remove unfinished folders, restore those moved aside.
 
-    Only checkpoints of this name, or all of a training, are treated, because another process may be
-    writing others.
+    Only checkpoints of this name, or all of a training, are included, because another process may
+    be writing others.
     """
     kind = "step-*" if name.startswith("step-") else name
     for leftover in folder.glob(f".new-{kind}"):

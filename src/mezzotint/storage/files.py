@@ -1,4 +1,4 @@
-"""Atomic writes: after a crash a file has either its old or its new content."""
+"""Atomic writes: after a crash, a file has either its old or its new content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FULL = "free space on its disk"
 REMEDIES = {
     errno.ENOSPC: FULL,
     errno.EDQUOT: FULL,
-    errno.EFBIG: "choose a disk that takes larger files",
+    errno.EFBIG: "choose a disk that supports larger files",
     errno.EROFS: "make its disk writable",
     errno.EACCES: "make its folder writable",
     errno.EPERM: "make its folder writable",
@@ -26,16 +26,16 @@ REMEDIES = {
     errno.ENOTDIR: "choose another folder",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
-"""What to do about a failure to write, by its number."""
+"""The remedy for a failed write, by error number."""
 
 
 class Unwritable(UserError, OSError):
-    """Raised if a file cannot be written: the disk is full, read-only, failing or not ours.
+    """Raised if a file cannot be written: the disk is full, read-only, failing or forbidden.
 
     Args:
         path: The file or folder.
         cause: The error of the operating system.
-        then: Text that follows the remedy in the message.
+        then: The text after the remedy in the message.
     """
 
     def __init__(self, path: Path, cause: OSError, then: str = "") -> None:
@@ -91,7 +91,7 @@ def beside(path: Path, synced: bool = True) -> Iterator[Path]:
             if synced:
                 sync(path.parent)
         finally:
-            with suppress(OSError):  # it is gone already if it was whole
+            with suppress(OSError):  # a complete file was renamed already
                 partial.unlink()
 
 
@@ -122,8 +122,8 @@ def as_folder(path: str | Path) -> Path:
     folder = Path(path)
     if not is_utf8(folder):
         raise UserError(
-            f"the name of `out` is not UTF-8, {os.fsencode(folder)!r}: choose another, which the "
-            "files of weights can be read under"
+            f"the name of `out` is not UTF-8, {os.fsencode(folder)!r}: choose another, because "
+            "weights cannot be read there"
         )
     if folder.is_dir():
         return folder
@@ -131,7 +131,8 @@ def as_folder(path: str | Path) -> Path:
         raise UserError(f"{folder} is a file: give `out` a folder")
     if folder.suffix.lower() in FILES:
         raise UserError(
-            f"`out` is {folder}, a file's name: give a folder, such as {folder.with_suffix('')}"
+            f"`out` is {folder}, the name of a file: give a folder, such as "
+            f"{folder.with_suffix('')}"
         )
     return folder
 
@@ -146,7 +147,7 @@ def writable(path: Path) -> None:
         known = path.exists() or path.is_symlink()
         path.open("a").close()
         if not known:
-            path.unlink(missing_ok=True)  # another process of ours may have looked too
+            path.unlink(missing_ok=True)  # another process may have tested it too
     except OSError as error:
         raise UserError(
             f"{path} cannot be written ({error.strerror}): choose another `out`"

@@ -19,23 +19,23 @@ def snapshot(
     ignore: Sequence[str] = (),
     needs: str = "*",
 ) -> Path:
-    """Return the folder in the hub's cache with a repository's files; download missing ones.
+    """Return the folder with a repository's files in the hub's cache; download missing ones.
 
     Cached files are used without asking the hub for newer ones, unless they are visibly
     `incomplete`.
 
     Args:
         name: `OWNER/NAME`.
-        kind: the kind of repository.
-        patterns: fnmatch patterns of the files to download; `*` also matches slashes. There may be
-            no match.
-        ignore: patterns of files to leave out.
-        needs: a pattern that a cached file must match; otherwise the repository is downloaded.
+        kind: The kind of repository.
+        patterns: The fnmatch patterns of the files to download; `*` also matches slashes. It is no
+            error if none match.
+        ignore: The patterns of the files to leave out.
+        needs: A pattern that a cached file must match; otherwise the repository is downloaded.
 
     Raises:
         UserError: If there is no such repository, permission is missing, or the download fails.
     """
-    # Imported here: it takes a quarter of a second.
+    # imported here, because it takes a quarter of a second
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -56,7 +56,7 @@ def snapshot(
             raise HFValidationError
         with suppress(LocalEntryNotFoundError):
             folder = Path(fetch(local_files_only=True))
-            # The hub cannot always tell that an earlier call fetched other files only.
+            # The hub does not always notice that an earlier call fetched other files.
             files = [file for file in folder.rglob("*") if file.is_file()]
             names = [file.relative_to(folder).as_posix() for file in files]
             found = [file for file in names if _match(file, patterns) and not _match(file, ignore)]
@@ -64,7 +64,7 @@ def snapshot(
                 return folder
         return Path(fetch())
     except HFValidationError:
-        raise UserError(f"{name!r} names no repository: write hub:OWNER/NAME") from None
+        raise UserError(f"{name!r} is not the name of a repository: write hub:OWNER/NAME") from None
     except GatedRepoError:
         page = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{name}"
         raise UserError(
@@ -75,16 +75,16 @@ def snapshot(
             f"the hub has no {kind} {name}, or it is private: correct the name, "
             "or log in with `hf auth login`"
         ) from None
-    except Exception as error:  # each release of the hub has other errors of transport
+    except Exception as error:  # the errors of transport differ between releases of the hub
         reason = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
         raise UserError(
-            f"cannot fetch hub:{name} ({reason}): connect, or download it yourself and give its "
-            "folder"
+            f"cannot fetch hub:{name} ({reason}): check the connection, or download it yourself "
+            "and give its folder"
         ) from None
 
 
 def incomplete(files: Iterable[str]) -> str | None:
-    """Describe which numbered parts `NAME-00000-of-00017` are present; None if all are."""
+    """Describe the present parts among `NAME-00000-of-00017` and so on; None if none is missing."""
     parts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for file in files:
         if match := re.match(r"(.*)-(\d{5})-of-(\d{5})", file):

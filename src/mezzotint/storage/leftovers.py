@@ -1,7 +1,7 @@
 """Unfinished files and folders, and the removal of those that killed processes left behind.
 
-A process that writes one holds a lock on it until the process ends. An unlocked one will never be
-finished, and is removed. On a file system without locks, none are removed.
+The process that writes an unfinished file holds a lock on it until the process ends. So an unlocked
+one will never be finished, and is removed. On a file system without locks, none are removed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def unfinished(
         make(path)
         try:
             descriptor = os.open(path, _FLAGS)
-        except FileNotFoundError:  # removed before it was locked
+        except FileNotFoundError:  # another process removed it before it was locked
             continue
         try:
             _lock(descriptor, wait=True)
@@ -80,7 +80,7 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def remove(folder: Path, name: str = "", suffix: str = "") -> None:
-    """Remove unfinished files that killed processes left in a folder, for one name or for all."""
+    """Remove the unfinished files that killed processes left in a folder, for one name or all."""
     with suppress(OSError):
         for entry in list(os.scandir(folder)):
             begins = entry.name.startswith(f"{name}{_MARK}" if name else "")
@@ -91,7 +91,7 @@ def remove(folder: Path, name: str = "", suffix: str = "") -> None:
 def _remove(path: Path) -> None:
     try:
         descriptor = os.open(path, _FLAGS)
-    except OSError:  # another process's, and renamed by now, or another user's
+    except OSError:  # another process has renamed it, or it belongs to another user
         return
     try:
         if _lock(descriptor, wait=False):
@@ -99,7 +99,7 @@ def _remove(path: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-    except OSError:  # another user's
+    except OSError:  # it belongs to another user
         pass
     finally:
         os.close(descriptor)

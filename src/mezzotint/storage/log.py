@@ -8,16 +8,16 @@ from typing import Any
 
 from mezzotint.storage import files, jsonl
 
-LARGE = 2**63  # a count or number beyond it is a damaged one
+LARGE = 2**63  # a larger number is damage
 
 
 class Log:
-    """Append-only rows of JSON; each is flushed, so a crash loses at most the last one."""
+    """Append-only rows of JSON. Each is flushed, so a crash loses at most the last row."""
 
     def __init__(self, path: Path, step: int) -> None:
-        """Open the log of a run at ``step``; rows of later steps are removed.
+        """Open the log of a run at ``step``, and remove the rows of later steps.
 
-        Those were written after the checkpoint from which the run resumes, and will be written
+        They were written after the checkpoint from which the run resumes, and will be written
         again.
         """
         self.path = path
@@ -61,7 +61,7 @@ def _is_number(value: Any) -> bool:
 
 
 def duration(path: Path) -> float:
-    """Return the seconds spent on the steps in a log, without interruptions, grids and figures."""
+    """Return the seconds that the steps of a log took, without interruptions, grids and figures."""
     total, before = 0.0, 0
     for row in read(path):
         if (rate := row.get("images_per_second", 0)) > 0:

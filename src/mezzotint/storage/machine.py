@@ -48,7 +48,7 @@ def seconds_of(call: Callable[[], object], times: int = 4) -> float:
 
 
 def commit() -> str:
-    """Return the commit of the checkout that holds this package, or else the package's version."""
+    """Return the commit of the checkout that holds this package, else the package's version."""
     found = checkout()
     return f"at commit {found}" if found else version("mezzotint")
 
@@ -60,6 +60,6 @@ def checkout() -> str | None:
     git = ["git", "-C", str(HOME), "describe", "--always", "--dirty"]
     try:
         said = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:  # no git
+    except OSError:  # there is no git
         return None
     return said or None

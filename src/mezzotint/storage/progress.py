@@ -44,7 +44,7 @@ def progress(column: ProgressColumn) -> Progress:
     """
     console = Console(stderr=True)
     return Noted(
-        TextColumn("{task.description}", markup=False),  # it may have the name of a file
+        TextColumn("{task.description}", markup=False),  # it may contain the name of a file
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),

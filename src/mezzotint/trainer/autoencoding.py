@@ -25,13 +25,14 @@ class ReconstructionConfig:
     """The objective of an autoencoder: the weights of its terms."""
 
     error: Literal["l1", "l2"] = "l1"
-    """Error of the pixels, in [-1, 1]: mean absolute (l1) or mean squared (l2)."""
+    """Error of the pixels on the scale [-1, 1]: mean absolute (l1) or mean squared (l2)."""
     kl: NonNegativeFloat = 1e-6
     """Weight of the KL divergence of the latents from N(0, I), in nats per element of the image."""
     perceptual: NonNegativeFloat = 0.0
     """Weight of the perceptual distance: 0 turns it off."""
     perceptual_network: Literal["cifar10", "glyphs", "imagenet", "lpips"] = "cifar10"
-    """Network of the perceptual distance: one in the package, or LPIPS from $MEZZOTINT_LPIPS."""
+    """Network of the perceptual distance: a network in the package, or LPIPS from
+    $MEZZOTINT_LPIPS."""
     adversarial: NonNegativeFloat = 0.0
     """Weight of the patch discriminator, times an adaptive weight: 0 turns it off."""
     adversarial_from: NonNegativeInt = 0
@@ -41,7 +42,7 @@ class ReconstructionConfig:
     discriminator_layers: PositiveInt = 3
     """How many times the discriminator halves the image."""
     tune: Literal["all", "decoder"] = "all"
-    """Which part is trained; with "decoder" the encoder, and so the latents, stay fixed."""
+    """The part to train. With "decoder", the encoder and the latents stay fixed."""
 
 
 class Autoencoding(Task):
@@ -94,13 +95,13 @@ class Autoencoding(Task):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and the figures of a part of a batch; ``drawn`` is the noise of z."""
         x = examples.x0
-        # In a compiled network each gradient of the last layer costs a whole backward pass, and
-        # torch refuses to run a second one.
+        # In a compiled network, each gradient of the last layer costs a whole backward pass, and
+        # torch does not allow a second one.
         eager = torch.compiler.set_stance("force_eager") if self.playing else nullcontext()
         with eager, self.autocast(x.device):
             made, mean, log_variance = net(x, drawn[0])
         made, kl = made.float(), kl_divergence(mean.float(), log_variance.float()).mean()
-        # Backpropagate through the losses once, as far as the image.
+        # Backpropagate through the losses once, down to the image.
         out = made.detach().requires_grad_()
         error = self.error(out, x)
         figures = {"loss": error, "kl": kl}

@@ -15,9 +15,9 @@ Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 def decay(step: int, batch: int, halflife: float) -> float:
     """Return ``0.5 ** (batch / h)``, with ``h = min(halflife, 0.05 * images seen)``.
 
-    This is the share of the average that one step keeps. ``halflife`` is in images, so it means the
-    same at every batch size. The growing h keeps the random initial weights out of the average
-    (Karras et al. 2022, arXiv 2206.00364, appendix F.2).
+    This is the share of the average that one step keeps. ``halflife`` is in images, so it does not
+    depend on the batch size. At first h is short, which keeps the random initial weights out of the
+    average (Karras et al. 2022, arXiv 2206.00364, appendix F.2).
     """
     return float(0.5 ** (batch / min(halflife, 0.05 * step * batch)))
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 BINS = 64
-SEEN = 10  # samples that every bin needs before p stops being uniform
-MEMORY = 200  # samples that a bin's running mean covers
-UNIFORM = 0.1  # share of the samples drawn uniformly; no weight exceeds its inverse, 10
+SEEN = 10  # samples that every bin needs; before that p is uniform
+MEMORY = 200  # samples in the running mean of a bin
+UNIFORM = 0.1  # share of the samples that are drawn uniformly; weights are at most its inverse, 10
 
 
 def uniform(T: int, batch: int, generator: torch.Generator) -> Tensor:
@@ -26,8 +26,8 @@ class Adaptive(nn.Module):
     until every bin has had 10. If 64 does not divide T, the sizes of the bins differ by one row,
     and p and the weight take this into account.
 
-    The statistics are buffers: they are saved and restored, and they are the same in every process
-    that is given the same losses.
+    The statistics are buffers, so they are saved and restored. They are the same in every process
+    that gets the same losses.
     """
 
     square: Tensor
@@ -50,18 +50,18 @@ class Adaptive(nn.Module):
         p = self._p()
         upper = p.cumsum(0)
         at = torch.searchsorted(upper, u, right=True).clamp(max=len(p) - 1)
-        within = ((u - upper[at] + p[at]) / p[at]).clamp(0, 1)  # u's position in its bin
+        within = ((u - upper[at] + p[at]) / p[at]).clamp(0, 1)  # the position of u in its bin
         row = (within * self.size[at]).long().minimum(self.size[at].long() - 1)
         return self.first[at] + row + 1
 
     def weight(self, rows: Tensor) -> Tensor:
-        """Return ``1 / (T p_i)`` of rows (B,), float32: 1 on average, and at most 10."""
+        """Return ``1 / (T p_i)`` of rows (B,), float32. It is 1 on average, and at most 10."""
         share = self.size / self.size.sum()
         return (share / self._p())[self._bin(rows)].float()
 
     def update(self, rows: Tensor, losses: Tensor) -> None:
         """Update the statistics with the rows (B,) of a batch and their unweighted losses (B,)."""
-        # A sum over a table, because a scatter adds in random order on a GPU.
+        # Sum over a table, because a scatter adds in random order on a GPU.
         table = nn.functional.one_hot(self._bin(rows), len(self.count)).double()
         n = table.sum(0)
         mean = (table * losses.double()[:, None] ** 2).sum(0) / n.clamp(min=1)

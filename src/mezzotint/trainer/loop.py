@@ -48,9 +48,10 @@ class TrainConfig:
     batch: PositiveInt = 128
     """Images per step, over all processes."""
     accumulate: PositiveInt = 1
-    """Parts that a batch is split into, to save memory."""
+    """The number of parts of a batch, to save memory."""
     optimizer: Annotated[str, Choice(OPTIMIZERS)] = "adamw"
-    """The optimizer: ``adamw``, or ``muon`` for matrices and convolutions, AdamW for the rest."""
+    """The optimizer: ``adamw``, or ``muon``, which uses Muon for matrices and convolutions and
+    AdamW for the rest."""
     lr: PositiveFloat = 2e-4
     """Learning rate."""
     weight_decay: NonNegativeFloat = 0.0
@@ -58,7 +59,7 @@ class TrainConfig:
     warmup: NonNegativeInt = 640_000
     """Images over which the learning rate rises from 0."""
     cooldown: NonNegativeFloat = 0.0
-    """Share of the training, at its end, in which the learning rate falls to 0."""
+    """Share of the training at its end in which the learning rate falls to 0."""
     clip: PositiveFloat = 1.0
     """Upper bound of the gradient's norm."""
     ema_halflife: float = Field(default=887_000.0, ge=1)
@@ -80,7 +81,7 @@ class TrainConfig:
 
     @property
     def steps(self) -> int:
-        """The number of steps; the last batch is as large as the others."""
+        """The number of steps. The last batch is as large as the others."""
         return -(-self.images // self.batch)
 
     def share(self, processes: int) -> int:
@@ -98,7 +99,7 @@ class TrainConfig:
         return share
 
     def lr_at(self, step: int) -> float:
-        """Return the learning rate of a step: a linear rise, a plateau, a linear fall to 0."""
+        """Return the learning rate of a step; it rises linearly, stays, and falls linearly to 0."""
         warm = (step + 1) * self.batch / self.warmup if self.warmup else 1.0
         left = (self.steps - step) / (self.cooldown * self.steps) if self.cooldown else 1.0
         return self.lr * min(1.0, warm, left)
@@ -109,18 +110,21 @@ class Examples:
     """The training samples of a part of a batch, and their conditions."""
 
     x0: Tensor  # (B, C, H, W), on the device, augmented
-    condition: Mapping[str, Tensor] = field(default_factory=dict)  # by name, each with B rows
-    augmentation: Tensor | None = None  # (B, n): numbers that describe it
+    condition: Mapping[str, Tensor] = field(
+        default_factory=dict
+    )  # conditions by name, each with B rows
+    augmentation: Tensor | None = None  # (B, n): numbers that describe the augmentation
 
 
 Batch: TypeAlias = Callable[[int, int, Tensor], Examples]
-"""``batch(start, count, u)`` returns the training samples from number ``start`` on, augmented as
-the uniform numbers u (count, KNOBS) determine.
+"""``batch(start, count, u)`` returns ``count`` training samples from number ``start`` on.
+
+The uniform numbers u (count, KNOBS) determine their augmentation.
 """
 
 
 class Task(nn.Module):
-    """The objective to minimise; its parameters and buffers are learned with the network's."""
+    """The objective. Its parameters and buffers are learned with those of the network."""
 
     dtype = torch.float32
 
@@ -150,7 +154,7 @@ class Step:
     """The figures of a step; tensors stay on the device until they are read."""
 
     step: int  # steps so far, including this one
-    figures: dict[str, Tensor]  # those of the task, averaged over the batch and all processes
+    figures: dict[str, Tensor]  # the figures of the task, averaged over the batch and all processes
     grad_norm: Tensor  # norm of the network's gradient, before clipping
     lr: float
 
@@ -161,7 +165,7 @@ class Step:
 
 
 def optimizer(net: nn.Module, config: TrainConfig, task: nn.Module) -> torch.optim.Optimizer:
-    """Make the optimizer of a network and of its task's parameters; the latter never decay.
+    """Make the optimizer of a network and of its task's parameters. The latter have no decay.
 
     Weights that do not require a gradient are left out.
     """
@@ -181,10 +185,10 @@ def train(
     config: TrainConfig,
     start: int = 0,
 ) -> Iterator[Step]:
-    """Minimise the task from step ``start`` on, and yield after each step, when ``ema`` is updated.
+    """Minimise the task from step ``start`` on; yield after each step and update of ``ema``.
 
-    Every step seeds torch's global generator, for dropout. No step waits for the device; only who
-    reads the figures does.
+    Every step seeds torch's global generator, for dropout. No step waits for the device, but
+    reading the figures does.
 
     Args:
         accelerator: The processes and their device.
@@ -203,7 +207,7 @@ def train(
         generator = _generator(accelerator.device, config.seed, step)
         drawn = task.draw(config.batch, step * config.batch, generator)
         u = torch.rand(config.batch, KNOBS, generator=generator, device=accelerator.device)
-        torch.manual_seed(mixed(config.seed, step, rank + 1))  # a trailing 0 would change nothing
+        torch.manual_seed(mixed(config.seed, step, rank + 1))  # the seed ignores a trailing 0
         for group in optimizer.param_groups:
             group["lr"] = config.lr_at(step)
 
@@ -219,8 +223,8 @@ def train(
                 accelerator.backward(loss / config.accumulate)
             for name, value in figures.items():
                 total[name] = total.get(name, 0) + value / config.accumulate
-        # Where another process has died, one of these three raises: up to them nothing is learned,
-        # and after them nothing can fail, so that what is saved then is the state of a step.
+        # If another process has died, one of these three raises an error. Before them nothing is
+        # learned, and after them nothing can fail. So the saved state is that of a whole step.
         total = {name: accelerator.reduce(value, "mean") for name, value in total.items()}
         task.agree(accelerator, *drawn)
         norm = whole(accelerator.clip_grad_norm_(net.parameters(), config.clip))

@@ -22,10 +22,14 @@ import torch
 from torch import Tensor, nn
 
 MOMENTUM = 0.95
-RMS = 0.2  # of an update, before the learning rate: AdamW's is about this
-A, B, C = 3.4445, -4.7750, 2.0315  # they raise small singular values as fast as five steps can
+RMS = 0.2  # root mean square of an update before the learning rate, about that of AdamW
+A, B, C = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # they raise small singular values as fast as possible in five steps
 STEPS = 5
-ENDS = ("stem", "out")  # the first and last layer of every network here
+ENDS = ("stem", "out")  # the first and last layers of all networks in mezzotint
 
 
 def matrices(net: nn.Module) -> set[Tensor]:
@@ -43,7 +47,7 @@ def matrices(net: nn.Module) -> set[Tensor]:
 
 
 def polar(matrix: Tensor) -> Tensor:
-    """Return ``U S' V^T`` for ``U S V^T`` (m, n), float32; S' is about 1, and 0 where S is 0.
+    """Return ``U S' V^T`` for ``U S V^T`` (m, n), float32. S' is about 1, or 0 where S is 0.
 
     Five steps of the odd polynomial ``s <- A s + B s^3 + C s^5``, starting from ``s = S /
     |matrix|``, map the range 0.002 to 1 into 0.68 to 1.21. They are computed from the smaller Gram
@@ -62,16 +66,16 @@ def polar(matrix: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for the groups marked ``matrices``, AdamW in its fused form for the others.
+    """Muon for the parameter groups marked ``matrices``, and fused AdamW for the others.
 
-    Its state consists of tensors, as AdamW's does, so `mezzotint.trainer.state` can save and
+    Its state consists of tensors, like that of AdamW, so `mezzotint.trainer.state` can save and
     restore it.
     """
 
     def __init__(
         self, groups: Iterable[dict[str, Any]], lr: float, weight_decay: float = 0.0
     ) -> None:
-        # The empty tensor stands for the groups, which every step hands over.
+        # The empty tensor stands for the groups, which are passed to every step.
         self.adamw = torch.optim.AdamW(
             [torch.zeros(0)], lr=lr, weight_decay=weight_decay, fused=True
         )

@@ -1,4 +1,4 @@
-"""The search for a run's best sampling settings; every cell is measured only once.
+"""Search for a run's best sampling settings. Every cell is measured only once.
 
 RUN/sweep/cells.jsonl   a row for each measured cell RUN/sweep/sweep.md      the last sweep, with
 heatmap.png and pareto.png RUN/recommended.json    its best settings, which become the run's

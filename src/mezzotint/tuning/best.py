@@ -12,7 +12,7 @@ from mezzotint.tuning.search import Search
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     """Return the indices of the points (cost, loss) that no other point beats, by rising cost.
 
-    A point beats another if it is no greater in both numbers and less in one.
+    A point beats another if it is not greater in either number, and less in one.
     """
     front: list[int] = []
     for i in sorted(range(len(points)), key=lambda i: points[i]):

@@ -12,7 +12,7 @@ from mezzotint.errors import UserError
 from mezzotint.metrics import Figure
 from mezzotint.pipeline.pipeline import Pipeline
 
-SPACING: Literal["karras"] = "karras"  # other spacings leave few steps where there is little noise
+SPACING: Literal["karras"] = "karras"  # other spacings have few steps where there is little noise
 
 Interval: TypeAlias = tuple[float, float] | None
 
@@ -34,12 +34,12 @@ class SweepCell:
 
     @property
     def calls(self) -> int:
-        """The denoiser calls for an image; a guided denoiser calls its network twice."""
+        """The number of denoiser calls for an image. A guided denoiser calls its network twice."""
         return self.settings.calls
 
     @property
     def name(self) -> str:
-        """The settings in words, except the steps."""
+        """A description of the settings, except the steps."""
         return f"{self.method}, guidance {self.settings.guidance:g}"
 
     @property

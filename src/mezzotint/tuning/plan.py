@@ -23,7 +23,7 @@ from mezzotint.tuning.search import SIGNS, Search, known, seconds
 
 SAMPLERS = ("ddim", "dpmpp_2m", "dpmpp_2m_sde")
 SCALES, NFE = (1.0, 1.5, 3.0), (5, 10, 20)
-FEW_SAMPLERS, FEW = ("consistency",), (1, 2, 4)  # of few-step models
+FEW_SAMPLERS, FEW = ("consistency",), (1, 2, 4)  # for few-step models
 
 
 @strict
@@ -50,9 +50,11 @@ class Plan:
     search: Search
     settings: tuple[SampleConfig, ...]
     known: dict[SampleConfig, SweepCell]
-    budgets: tuple[int, ...]  # of denoiser calls; () for the calls of the cells themselves
+    budgets: tuple[
+        int, ...
+    ]  # budgets of denoiser calls; () means the calls of the cells themselves
     against: Against | None = None  # the training set, if anything is to be measured
-    seconds: float = 0.0  # that this takes
+    seconds: float = 0.0  # the time for the measurements
 
     @property
     def missing(self) -> list[SampleConfig]:
@@ -100,7 +102,8 @@ def refuse_long(plan: Plan, minutes: float | None) -> None:
     if minutes is not None and plan.seconds > 60 * minutes:
         raise UserError(
             f"{_cells(len(plan.missing), plan.search)} would take about "
-            f"{in_words(plan.seconds)}, more than `minutes={minutes:g}`: allow more, or sweep less"
+            f"{in_words(plan.seconds)}, more than `minutes={minutes:g}`: raise that limit, or "
+            "sweep fewer settings"
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mezzotint.tuning.cells import SweepCell
 
-WIDTHS = (">5", "<24", ">5", ">8", "<24", "<20")  # of the columns
+WIDTHS = (">5", "<24", ">5", ">8", "<24", "<20")  # widths of the columns
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class SweepResult:
 
     Attributes:
         cells: The cells, each with settings and figures.
-        best: The best cell, whose settings are the run's defaults from now on.
+        best: The best cell. Its settings are now the run's defaults.
         budgets: The best cell within each budget of denoiser calls.
         page: The sweep's page, RUN/sweep/sweep.md.
         recommended: The file of the best settings, RUN/recommended.json.

@@ -1,4 +1,4 @@
-"""A search in a run: it finds the cells that were measured before, and measures the others."""
+"""A search in a run, which measures the cells that were not measured before."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from mezzotint.tuning.cells import SweepCell
 
 BATCH = 64
 SIGNS: Registry[int] = Registry("metric", {"fd": 1, "sfd": 1, "cs": -1, "kd": 1, "accuracy": -1})
-"""The metrics that a sweep can be judged by: 1 if less is better, -1 if more is better."""
+"""The metrics for a sweep: 1 if less is better, -1 if more is better."""
 
 
 @dataclass(frozen=True, eq=False)
 class Search:
     """A run's model, and the metric for its cells."""
 
-    folder: Path  # the run's
-    pipe: Pipeline  # in the precision that is measured
-    digest: str  # of the pipeline as it was loaded
+    folder: Path  # the folder of the run
+    pipe: Pipeline  # in the precision of the measurement
+    digest: str  # the digest of the pipeline after loading
     precision: str
     network: str
     metric: str = "fd"
@@ -67,7 +67,7 @@ class Search:
         self.pipe.net.compile_for(calls * -(-self.samples // BATCH))
 
     def facts(self, settings: SampleConfig) -> dict[str, Any]:
-        """Return what a cell's figure depends on, except the model: the samples' key covers it."""
+        """Return the facts behind a cell's figure, except those in the key of its samples."""
         return {
             "pictures": samples.key(self.pipe, settings, self.seed, BATCH),
             "network": self.network,
@@ -80,7 +80,7 @@ def known(search: Search, cells: Sequence[SampleConfig]) -> dict[SampleConfig, S
     """Return the cells that were measured before."""
     found = {}
     for row in jsonl.read(search.file):
-        with suppress(KeyError, TypeError):  # rows of another program
+        with suppress(KeyError, TypeError):  # a row of another program
             figures = [Figure.read(figure) for figure in row["figures"]]
             if any(figure.name == search.name for figure in figures):
                 found[_key(row)] = figures
@@ -119,7 +119,7 @@ def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow)
 
 
 def seconds(search: Search, cells: Sequence[SampleConfig]) -> float:
-    """Estimate how long cells take to measure, by timing a few calls of each kind.
+    """Estimate the time for measuring cells, from the time of a few calls of each kind.
 
     Samples that are already in the cache take no time.
     """

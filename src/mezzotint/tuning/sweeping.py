@@ -57,22 +57,22 @@ def sweep(
 
     Args:
         run: A run folder, or a pipeline loaded from one.
-        sampler: Sampling methods; the default depends on the kind of model.
+        sampler: Sampling methods. The default depends on the kind of model.
         nfe: Budgets of denoiser calls for an image; by default 5, 10 and 20, or 1, 2 and 4 for a
             few-step model that allows any number of calls.
         steps: Numbers of steps, instead of budgets.
-        guidance: Guidance scales; by default 1, 1.5 and 3, and 1 for a model without classes.
+        guidance: Guidance scales; by default 1, 1.5 and 3, or only 1 for a model without classes.
         interval: The interval ``(low, high)`` of sigma / alpha in which to guide, None for
             everywhere, or a list of these; by default that of the run's configuration.
         metric: "fd" (Frechet distance), "sfd" (of spatial features), "kd" (kernel distance), "cs"
             (classifier score) or "accuracy".
-        network: The feature network; by default the packaged network that suits the classes.
+        network: The feature network; by default the network in the package that suits the classes.
         samples: The number of samples for each cell. With few samples a Frechet distance is too
             high, by a similar amount in all cells.
         seed: Sample i depends on (seed, i) alone.
         precision: The precision of the model: "float32", "bf16" or "auto" (bf16 if the hardware
             supports it).
-        minutes: A limit: a longer sweep is refused; None means no limit.
+        minutes: The longest sweep that is allowed; None means no limit.
         on_message: Called with a line of text for the plan and for each cell; ``print`` works.
         on_progress: Called with (what, done, total) while samples are made and measured.
 
@@ -140,20 +140,24 @@ def _loaded(run: str | Path | Pipeline, device: torch.device) -> tuple[Path, Pip
     """Return a run folder and its model, with the settings of its configuration."""
     if isinstance(run, Pipeline):
         if run.home is None:
-            raise UserError("`run` is a pipeline that comes from no folder: pass a run folder")
+            raise UserError(
+                "`run` is a pipeline that was not loaded from a folder: pass a run folder"
+            )
         folder, device = run.home, run.device
     else:
         folder = Path(run)
     pipe = loading.load(folder, device, "float32", recommended=False)
     if not (folder / "checkpoints").is_dir():
-        raise UserError(f"{folder} is not a run: give a run, where the sweep is kept")
+        raise UserError(
+            f"{folder} is not a run: give the folder of a run, in which the sweep is kept"
+        )
     if isinstance(run, Pipeline):
         _check_same(run, pipe, folder)
     return folder, pipe
 
 
 def _check_same(given: Pipeline, pipe: Pipeline, folder: Path) -> None:
-    """Raise UserError if a given pipeline is not the run's own: its best settings may differ."""
+    """Raise UserError if a pipeline is not the run's own, because its best settings may differ."""
     half = given.net.dtype == torch.bfloat16
     own = [pipe.defaults]
     with suppress(UserError):
@@ -175,8 +179,8 @@ def _several(value: T | Iterable[T]) -> tuple[T, ...]:
 
 
 def _intervals(value: Interval | Sequence[Interval]) -> tuple[Interval, ...]:
-    """Return an interval, None for everywhere, or several of these, as a tuple."""
-    if value is None or not isinstance(value, Iterable):  # the latter is refused by `Options`
+    """Return one interval (None means everywhere), or several, as a tuple."""
+    if value is None or not isinstance(value, Iterable):  # `Options` refuses the latter
         return (value,)
     if len(value) == 2 and all(isinstance(end, int | float) for end in value):
         return (cast(Interval, tuple(value)),)

@@ -1,4 +1,4 @@
-"""The answers to a request, one after another, as what the page shows."""
+"""Carry out a request, and yield the content that the page shows at each step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mezzotint.ui.watched import watched
 
 @dataclass(frozen=True)
 class Answer:
-    """What the page shows; None leaves a part as it is."""
+    """The new content of the page; None leaves a part unchanged."""
 
     status: str
     result: str | None = None
@@ -30,12 +30,12 @@ class Answer:
 
 
 def answers(model: str | None, pipe: Pipeline, request: Samples | Edit) -> Generator[Answer]:
-    """Carry out a request, and yield what to show at each step.
+    """Carry out a request, and yield the content to show at each step.
 
-    Closing the iterator stops the work. Errors of the work are raised by it.
+    If the iterator is closed, the work stops. The iterator raises the errors of the work.
 
     Args:
-        model: What the command line calls the model; None for one that is only in memory.
+        model: The model's name on the command line; None if it is only in memory.
         pipe: The model.
         request: The request.
     """
@@ -43,7 +43,9 @@ def answers(model: str | None, pipe: Pipeline, request: Samples | Edit) -> Gener
     make: Any = edits.make if editing else samples.make
     draw: Any = results.of_edit if editing else results.of_samples
     drawn: tuple[Tensor, ...] = ()
-    yield Answer(markup.notice("at work"), command="", python="")  # not those of older images
+    yield Answer(
+        markup.notice("at work"), command="", python=""
+    )  # so that no lines of older images remain
     for last in watched(partial(make, pipe, request)):
         unseen = last.columns is not drawn
         drawn = last.columns
@@ -64,9 +66,9 @@ def answers(model: str | None, pipe: Pipeline, request: Samples | Edit) -> Gener
 
 
 def failed(error: Exception) -> Answer:
-    """Return what the page shows of an error: a line, and neither a traceback nor older images.
+    """Return the content to show after an error: one line; older images disappear.
 
-    A bug's traceback is printed on the error stream.
+    If the error is a bug, its traceback is printed on the error stream.
     """
     if isinstance(error, UserError):
         return _error(str(error))
@@ -74,7 +76,7 @@ def failed(error: Exception) -> Answer:
         return _error("out of memory: make fewer images at a time")
     traceback.print_exception(error, file=sys.stderr)
     return _error(
-        f"mezzotint failed ({type(error).__name__}): the terminal of the playground says more"
+        f"mezzotint failed ({type(error).__name__}): see the terminal in which the playground runs"
     )
 
 

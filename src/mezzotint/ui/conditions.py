@@ -1,4 +1,4 @@
-"""The conditions beside the class: words such as ``age=30``, as the command line takes them."""
+"""Read the conditions other than the class from words such as ``age=30``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mezzotint.pipeline.pipeline import Pipeline
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Return the words of a field of the page; UserError for a quotation mark without its end."""
+    """Split the text of a field into words. Raises UserError for an unclosed quotation mark."""
     try:
         return tuple(shlex.split(text))
     except ValueError:
@@ -22,36 +22,36 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def values(pipe: Pipeline, given: Sequence[str], each: bool = True) -> dict[str, Any] | None:
-    """Return what words give, as `Pipeline.sample` takes it; None for no words.
+    """Return the ``condition`` argument of `Pipeline.sample` for some words; None without words.
 
     Args:
         pipe: The model.
         given: Words of the form NAME=VALUE or NAME=VALUE,VALUE.
-        each: Whether a condition may have a value for each image.
+        each: Whether a condition may have a different value for each image.
 
     Raises:
-        UserError: For words that the command line refuses too; for the path of an image, because a
-            visitor of the page may not read the files of this machine; and for several values
-            without ``each``.
+        UserError: If the command line would refuse the words too; if a word is the path of an
+            image, because visitors of the page may not read the files of this machine; or if a
+            condition has several values without ``each``.
     """
     images = {it.name for it in pipe.conditions if isinstance(it, ImageCondition)}
     if refused := [word for word in given if word.split("=")[0] in images]:
         name = refused[0].split("=")[0]
         raise UserError(
-            f"{name!r} is an image, which the page does not read: leave it out here, or pass "
-            "`condition` to `mezzotint sample`"
+            f"{name!r} is an image, but the page cannot read images as conditions: leave it out, "
+            "or pass `condition` to `mezzotint sample`"
         )
     found = condition_of(given, pipe.conditions)
     for name, (_, rows) in found.items():
         if rows > 1 and not each:
             raise UserError(
-                f"{name!r} has {rows} values, and an edit takes one: write {name}=VALUE"
+                f"{name!r} has {rows} values, but an edit takes one: write {name}=VALUE"
             )
     return {name: value for name, (value, _) in found.items()} or None
 
 
 def warned(pipe: Pipeline, given: Sequence[str]) -> list[str]:
-    """Return what sampling warns of, such as a number that the model was not trained on."""
+    """Return the warnings of sampling, such as about a number outside the training range."""
     found, named = values(pipe, given) or {}, {each.name: each for each in pipe.conditions}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -1,4 +1,4 @@
-"""A request for an edit: uploads, what to do with them, and what becomes of them."""
+"""Requests for edits of uploaded images, and the functions that carry them out."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.ui import conditions
 from mezzotint.ui.samples import Step
 
-MOST_PIXELS = 64_000_000  # of an upload; larger ones take minutes and gigabytes to decode
-MOST_MADE = 16  # images of a request
+MOST_PIXELS = 64_000_000  # limit for an upload; larger images take minutes and gigabytes to decode
+MOST_MADE = 16  # limit on the images that a request makes
 
 Emit = Callable[[Step], None]
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A request: files, what to do with them, and how.
+    """A request to edit some files.
 
     Attributes:
-        kind: A name in KINDS.
+        kind: The kind of edit, a name in KINDS.
         files: The uploads, in their order.
-        classes: One class or none; two, of the two ends, where images are interpolated.
-        seed: All randomness follows from it.
-        settings: Those that differ from the model's defaults.
-        options: What this kind takes besides: strength, n, border, factor, method.
-        mask: What inpaint fills in, bool (H, W).
-        condition: The other conditions, as words.
+        classes: One class or none; for an interpolation also two, one for each end.
+        seed: The seed of all randomness.
+        settings: The sampling settings that differ from the model's defaults.
+        options: The options of this kind of edit: strength, n, border, factor, method.
+        mask: The pixels that inpaint fills in, bool (H, W).
+        condition: The conditions other than the class, as words such as ``age=30``.
     """
 
     kind: str
@@ -57,7 +57,7 @@ class Edit:
 
     @property
     def used(self) -> dict[str, Any]:
-        """The settings that this kind follows: without a condition nothing is guided."""
+        """The settings that affect this edit; without a condition, guidance does not."""
         kind, conditioned = KINDS[self.kind], self.classes or self.condition
         left_out = kind.ignores if conditioned else (*kind.ignores, "guidance")
         return {name: value for name, value in self.settings.items() if name not in left_out}
@@ -65,15 +65,15 @@ class Edit:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of editing.
+    """A kind of edit.
 
     Attributes:
-        text: What it does, for a person.
-        options: The options it takes.
+        text: A sentence for the page about what it does.
+        options: The names of its options.
         work: ``work(pipe, edit, given, shared)`` makes the images.
-        size: ``size(pipe, options)``, height and width of what it is given.
-        files: How many images it is given.
-        ignores: The settings that it does not follow.
+        size: ``size(pipe, options)`` returns the height and width of the image to edit.
+        files: The number of images to edit.
+        ignores: The settings that do not affect it.
     """
 
     text: str
@@ -85,14 +85,14 @@ class Kind:
 
 
 def make(pipe: Pipeline, edit: Edit, emit: Emit) -> Step:
-    """Carry out an edit; ``emit`` gets a step after each denoiser call.
+    """Carry out an edit, and call ``emit`` with a step after each denoiser call.
 
     Returns:
-        A step whose columns are what was given, in the model's size, and what was made.
+        A step with two columns: the given images, in the model's size, and the edited ones.
 
     Raises:
-        UserError: If an image or the mask is missing or cannot be used, or the model cannot follow
-            the settings.
+        UserError: If an image or the mask is missing or unusable, or the model does not support the
+            settings.
     """
     kind = KINDS[edit.kind]
     if len(edit.classes) > kind.files:
@@ -111,11 +111,11 @@ def make(pipe: Pipeline, edit: Edit, emit: Emit) -> Step:
 
 
 def read(pipe: Pipeline, edit: Edit) -> Tensor:
-    """Return the uploads of an edit in the size that its kind takes, (N, C, h, w).
+    """Return the uploads of an edit, (N, C, h, w), in the size that its kind of edit needs.
 
     Raises:
-        UserError: If there are too few, or one is not an image, too large, or of other channels
-            than the model's. It names the file, without the folder of uploads.
+        UserError: If the number of uploads is wrong, or one is not an image, is too large, or has
+            other channels than the model's images. The message names the file without its folder.
     """
     kind = KINDS[edit.kind]
     if len(edit.files) != kind.files:
@@ -136,7 +136,7 @@ def read(pipe: Pipeline, edit: Edit) -> Tensor:
 
 
 def _refuse_large(path: Path) -> None:
-    """Raise UserError for an image of too many pixels, which its head states."""
+    """Raise UserError if the header of an image states too many pixels."""
     pixels = stated_pixels(path)
     if pixels > MOST_PIXELS:
         raise UserError(
@@ -146,7 +146,7 @@ def _refuse_large(path: Path) -> None:
 
 
 def canvas(pipe: Pipeline, image: Tensor, side: int = 480) -> Image.Image:
-    """Return an image (C, H, W) enlarged by a whole factor to about ``side``, to be painted on."""
+    """Enlarge an image (C, H, W) by a whole factor, to at most ``side``, to paint a mask on."""
     height, width = image.shape[1:]
     zoom = max(1, side // max(height, width))
     seen = pipe.values.visible(image[None])[0]
@@ -156,10 +156,10 @@ def canvas(pipe: Pipeline, image: Tensor, side: int = 480) -> Image.Image:
 
 
 def painted(layers: Sequence[Image.Image], size: tuple[int, int]) -> Tensor:
-    """Return the pixels that are painted over by half or more, bool (H, W).
+    """Return a mask, bool (H, W), of the pixels that are at least half painted over.
 
     Args:
-        layers: What was painted, RGBA of one size.
+        layers: The painted layers, RGBA images of one size.
         size: Height and width of the mask.
 
     Raises:
@@ -172,17 +172,17 @@ def painted(layers: Sequence[Image.Image], size: tuple[int, int]) -> Tensor:
         small = opaque.resize((width, height), Image.Resampling.BOX)
         found |= torch.from_numpy(np.array(small)) >= 128
     if not found.any():
-        raise UserError("nothing is marked: paint over what is to be filled in")
+        raise UserError("nothing is marked: paint over the part to fill in")
     return found
 
 
 def mask_image(mask: Tensor) -> Tensor:
-    """Return a mask as an image (1, H, W), uint8: white is filled in."""
+    """Return a mask as an image, uint8 (1, H, W), white where it is to be filled in."""
     return (255 * mask.to(torch.uint8))[None]
 
 
 def _shown(pipe: Pipeline, edit: Edit, given: Tensor) -> Tensor:
-    """Return what was given as images of the model's size."""
+    """Return the given images, padded or enlarged to the model's size."""
     if edit.kind == "outpaint":
         border = edit.options["border"]
         return F.pad(given, (border, border, border, border), value=pipe.values.middle)
@@ -201,7 +201,7 @@ def _vary(pipe: Pipeline, edit: Edit, given: Tensor, shared: dict[str, Any]) -> 
 
 def _inpaint(pipe: Pipeline, edit: Edit, given: Tensor, shared: dict[str, Any]) -> Tensor:
     if edit.mask is None:
-        raise UserError("nothing is marked: paint over what is to be filled in")
+        raise UserError("nothing is marked: paint over the part to fill in")
     method = edit.options.get("method")
     return pipe.inpaint(given, edit.mask, method=method, seed=edit.seed, **shared)
 
@@ -245,13 +245,13 @@ def _at_most(n: int) -> None:
 
 KINDS = {
     "vary": Kind("Make variations of an image.", ("strength", "n"), _vary),
-    "inpaint": Kind("Paint over a part of an image, to be filled in.", ("method",), _inpaint),
+    "inpaint": Kind("Fill in the part of an image that you paint over.", ("method",), _inpaint),
     "outpaint": Kind(
         "Continue an image beyond its borders.", ("border", "method"), _outpaint, size=_inside
     ),
     "enlarge": Kind("Make a small image larger.", ("factor", "method"), _enlarge, size=_smaller),
     "interpolate": Kind(
-        "Go from one image to another.",
+        "Make images between two given ones.",
         ("n",),
         _interpolate,
         files=2,

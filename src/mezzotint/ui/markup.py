@@ -1,4 +1,4 @@
-"""What the page shows, as HTML: images, how far the work is, and messages. All text is escaped."""
+"""The content of the page as HTML: images, progress and messages. All text is escaped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SLIDE = (  # shows the column that a slider stands at alone; at 0 it shows all
 
 @dataclass(frozen=True)
 class Shown:
-    """An image of the page; a click saves it, if it has the name of a file."""
+    """An image on the page. If it has a file name, a click on it saves it."""
 
     source: str
     caption: str
@@ -38,7 +38,7 @@ class Shown:
 def shown(
     image: Image.Image, caption: str, name: str = "", mark: dict[str, Any] | None = None
 ) -> Shown:
-    """Return an image as the page shows it; its PNG records ``mark``, how it was made."""
+    """Return an image for the page. Its PNG file records ``mark``, the settings of the image."""
     file = io.BytesIO()
     image.save(file, "PNG", pnginfo=marked(mark) if mark else None)
     source = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
@@ -46,7 +46,7 @@ def shown(
 
 
 def grid(images: Sequence[Shown]) -> str:
-    """Return images beside each other, each with its caption."""
+    """Return images side by side, each with its caption."""
     cells = "".join(
         f"<figure>{_image(it)}<figcaption>{_text(it.caption)}</figcaption></figure>"
         for it in images
@@ -55,11 +55,11 @@ def grid(images: Sequence[Shown]) -> str:
 
 
 def table(columns: Sequence[tuple[str, Sequence[Shown]]], slider: bool) -> str:
-    """Return columns of images with a head each; a row has the same noise and class.
+    """Return a table of images; the images of a row have the same noise and class.
 
     Args:
-        columns: The head and the images of each.
-        slider: Whether a slider above them shows one column after another.
+        columns: The caption and the images of each column.
+        slider: Whether a slider above the table shows one column after another.
     """
     head = "".join(f'<th scope="col">{_text(caption)}</th>' for caption, _ in columns)
     most = max((len(images) for _, images in columns), default=0)
@@ -90,11 +90,11 @@ def saved(sheet: Shown) -> str:
     """Return a link that saves a sheet of all images."""
     source, name, caption = sheet.source, _text(sheet.name), _text(sheet.caption)
     link = f'<a class="mz-save" href="{source}" download="{name}">{caption}</a>'
-    return f'<p class="mz-saves">{link}<span>A click on an image saves it alone.</span></p>'
+    return f'<p class="mz-saves">{link}<span>Click an image to save it.</span></p>'
 
 
 def progress(done: int, calls: int) -> str:
-    """Return a bar of the denoiser calls that are done."""
+    """Return a bar that shows how many of the denoiser calls are done."""
     share = done / calls if calls else 0
     return (
         f'<div class="mz-status" role="status"><progress max="1" value="{share:.3f}"></progress>'
@@ -103,7 +103,7 @@ def progress(done: int, calls: int) -> str:
 
 
 def notice(text: str, error: bool = False) -> str:
-    """Return a line that says what happened, or what is wrong; names in backquotes stand out."""
+    """Return a line with a message or an error; names in backquotes become code."""
     said = re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
     kind, role = ("mz-error", "alert") if error else ("mz-note", "status")
     return f'<div class="mz-status {kind}" role="{role}"><span>{said}</span></div>'

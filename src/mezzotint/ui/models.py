@@ -12,16 +12,16 @@ from mezzotint.pipeline.pipeline import Pipeline
 
 RUNS = Path("runs")  # where `train` writes by default
 OWN = "the model in memory"
-KEPT = 2  # models in memory at a time
+KEPT = 2  # at most so many models are in memory
 
 
 @dataclass(frozen=True)
 class Models:
-    """Models by their names, the first of which the page begins with.
+    """The models on offer, by name; the page begins with the first.
 
     Attributes:
-        names: Paths and names that `mz.load` takes, or OWN.
-        own: The model that is called OWN, if there is one.
+        names: OWN, and paths and names that `mz.load` accepts.
+        own: The model with the name OWN, if there is one.
     """
 
     names: tuple[str, ...]
@@ -30,9 +30,11 @@ class Models:
     _lock: Lock = field(default_factory=Lock)
 
     def load(self, name: str) -> Pipeline:
-        """Return a model by its name; UserError unless the page offers it, and it can be read."""
+        """Return a model by name. Raises UserError if it is not on offer or cannot be read."""
         if name not in self.names:
-            raise UserError(f"there is no model {name!r} here: choose {', '.join(self.names)}")
+            raise UserError(
+                f"there is no model {name!r} on this page: choose {', '.join(self.names)}"
+            )
         if name == OWN and self.own is not None:
             return self.own
         with self._lock:
@@ -43,15 +45,15 @@ class Models:
             return self._loaded[name]
 
     def called(self, name: str) -> str | None:
-        """Return what the command line calls a model; None for one that is only in memory."""
+        """Return a model's name on the command line; None if it is only in memory."""
         return None if name == OWN else name
 
 
 def offered(model: Pipeline | str | Path | None, runs: Path = RUNS) -> Models:
-    """Return the models to offer: the given one, those of the package, and those in ``runs/``.
+    """Return the models to offer: the given one, the shipped ones, and those in ``runs/``.
 
     Raises:
-        UserError: If the given one cannot be read, or there is none at all.
+        UserError: If the given model cannot be read, or there are no models.
     """
     found = [str(folder) for folder in sorted(runs.glob("*/")) if _makes_images(folder)]
     names = [*shipped.names(), *found]
@@ -67,7 +69,7 @@ def offered(model: Pipeline | str | Path | None, runs: Path = RUNS) -> Models:
 
 
 def about(pipe: Pipeline) -> str:
-    """Return a model in one line: its images, conditions and weights."""
+    """Describe a model in one line: its images, conditions and weights."""
     height, width = pipe.size
     weights = sum(weight.numel() for weight in pipe.net.parameters())
     classes = counted(len(pipe.classes), "class", "classes") if pipe.classes else "no classes"

@@ -1,4 +1,4 @@
-"""The page: its layout, and the function that each widget calls."""
+"""The layout of the page, and the functions that its widgets call."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mezzotint.ui.models import Models, about
 from mezzotint.ui.samples import Column, Samples
 from mezzotint.ui.widgets import AUTOMATIC, OPTIONS, SETTINGS, SIDE, Widgets
 
-Busy = defaultdict[str, Lock]  # of each visitor, held while work of theirs runs
+Busy = defaultdict[str, Lock]  # a lock for each visitor, held while their work runs
 Read = Callable[..., Samples | Edit]
 
 
 def page(models: Models) -> Any:
-    """Return the page for some models, as gradio's Blocks."""
+    """Return the page for some models, a ``Blocks`` of gradio."""
     pipe = models.load(models.names[0])
     with gr.Blocks(title="mezzotint", analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
         widgets.html("<h1>mezzotint</h1>", elem_id="mz-title")
@@ -56,7 +56,7 @@ def page(models: Models) -> Any:
 def _on_click(
     models: Models, busy: Busy, reads: Read, common: Widgets, tab: Widgets, shown: list[Any]
 ) -> Any:
-    """Make the button of a tab carry out the request of its widgets; visitors queue."""
+    """Make a tab's button carry out the request of its widgets; requests wait in a queue."""
 
     def run(visitor: gr.Request, name: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         try:
@@ -64,7 +64,7 @@ def _on_click(
             found = answers(models.called(name), pipe, reads(pipe, *values))
             with busy[str(visitor.session_hash)], closing(found):
                 yield from map(_parts, found)
-        except Exception as error:  # whatever it is, the page shows a line
+        except Exception as error:  # the page shows every error as a line
             yield _parts(failed(error))
 
     inputs = [widget for name, widget in common.items() if name != "about"]
@@ -79,7 +79,7 @@ def _parts(answer: Answer) -> tuple[Any, ...]:
 
 
 def _on_stop(stop: Any, events: list[Any], busy: Busy, status: Any) -> None:
-    """Make a button end a visitor's work, running or waiting, and say so when it has ended."""
+    """Make a button stop a visitor's work, and show a notice when it has stopped."""
 
     def stopped(visitor: gr.Request) -> str:
         with busy[str(visitor.session_hash)]:
@@ -99,7 +99,7 @@ def _on_model(
     def choose(name: str) -> list[Any]:
         try:
             pipe = models.load(name)
-        except Exception as error:  # whatever it is, the page shows a line
+        except Exception as error:  # the page shows every error as a line
             return [failed(error).status, *[gr.skip()] * (len(shown) + len(settings) - 1)]
         own = [widgets.of_classes(pipe), widgets.of_condition(pipe), widgets.of_border(pipe)]
         own += [*widgets.of_settings(pipe)] * 2
@@ -110,7 +110,7 @@ def _on_model(
 
 
 def _on_upload(models: Models, common: Widgets, edit: Widgets, status: Any) -> None:
-    """Refuse an upload of no use at once, and show the canvas of the mask where one is needed."""
+    """Refuse an unusable upload at once; for inpainting, show the canvas for the mask."""
 
     def look(name: str, kind: str, file: str | None) -> tuple[Any, Any]:
         hidden = gr.update(visible=False)
@@ -119,7 +119,7 @@ def _on_upload(models: Models, common: Widgets, edit: Widgets, status: Any) -> N
         try:
             pipe = models.load(name)
             image = read(pipe, Edit("vary", (Path(file),), (), 0, {}))[0]
-        except Exception as error:  # whatever it is, the page shows a line
+        except Exception as error:  # the page shows every error as a line
             return failed(error).status, hidden
         ready = markup.notice(f"{Path(file).name} is scaled and cropped to the model's size")
         if kind != "inpaint":

@@ -1,7 +1,6 @@
-"""The images of a request as the page shows and saves them.
+"""The images of a request, as the page shows and saves them.
 
-Each PNG records the model, the settings, the conditions and the seed that it was made with, as the
-grid of `write_samples` does.
+Each PNG file records its model, settings, conditions and seed, like the grid of `write_samples`.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ SHEET = "Save all as one sheet"
 
 
 def of_samples(pipe: Pipeline, request: Samples, columns: Sequence[Tensor], *, final: bool) -> str:
-    """Return samples as HTML: one column as a grid, several beside each other.
+    """Return samples as HTML: a single column becomes a grid, several a table.
 
     Args:
         pipe: The model.
         request: The request.
         columns: The images of each column so far, (n, C, H, W).
-        final: Whether they are finished, and can be saved.
+        final: Whether the images are finished. Only finished images can be saved.
     """
     condition = conditions.values(pipe, request.condition)
     given = pipe.given(request.n, request.labels, condition)
@@ -65,9 +64,9 @@ def of_samples(pipe: Pipeline, request: Samples, columns: Sequence[Tensor], *, f
 
 
 def of_edit(pipe: Pipeline, request: Edit, columns: Sequence[Tensor], *, final: bool) -> str:
-    """Return what an edit was given, and what it has made if it is ``final``, as HTML."""
+    """Return the given images of an edit as HTML, and the edited ones if it is ``final``."""
     given, walk = columns[0], request.kind == "interpolate"
-    # The ends of a finished interpolation are among what is made.
+    # A finished interpolation includes its ends.
     shown = [] if walk and final else _column(pipe, given, ["given"] * len(given))
     if request.mask is not None:
         mask = mask_image(request.mask)
@@ -91,7 +90,7 @@ def _column(
     file: str = "",
     mark: dict[str, Any] | None = None,
 ) -> list[Shown]:
-    """Return images (n, C, H, W) with their titles; with the name of a file they can be saved."""
+    """Return images (n, C, H, W) with titles; a file name makes them savable."""
     return [
         markup.shown(
             *(_pil(pipe, image), title, file.format(i)), {**mark, "image": i} if mark else None
@@ -101,7 +100,7 @@ def _column(
 
 
 def _edited_by(pipe: Pipeline, request: Edit) -> dict[str, Any]:
-    """Return what edited images depend on, besides the images that were given."""
+    """Return the settings, conditions and options that edited images were made with."""
     settings, labels = dict(request.used), list(request.classes) or None
     if not (labels or request.condition) or "guidance" in KINDS[request.kind].ignores:
         settings = {**UNGUIDED, **settings}
@@ -116,7 +115,7 @@ def _edited_by(pipe: Pipeline, request: Edit) -> dict[str, Any]:
 
 
 def _pil(pipe: Pipeline, image: Tensor) -> Image.Image:
-    """Return an image as it is, or as people look at it where a PNG cannot hold its values."""
+    """Return an image; if PNG cannot hold its values, return them as visible colours."""
     whole = pipe.values.fits_png(len(image))
     return figures.to_pil(image if whole else pipe.values.visible(image[None])[0])
 

@@ -1,4 +1,4 @@
-"""A request for samples: a column of images for each of the settings compared."""
+"""Requests for samples: each has a column of images for each of some settings."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.pipeline.summary import in_words
 from mezzotint.ui import conditions
 
-MOST = 64  # images of a request: they are made in one batch
-WIDEST = 8  # columns of a row
-OFTEN = 0.2  # seconds from one look at the estimates to the next
+MOST = 64  # limit on the images of a request, which are made in one batch
+WIDEST = 8  # limit on the columns of a row
+OFTEN = 0.2  # seconds between two decoded estimates
 
 
 @dataclass(frozen=True)
 class Column:
-    """Settings, where they differ from the model's defaults, and what their images are called."""
+    """Settings that differ from the model's defaults, with a caption and a file name."""
 
     caption: str
     name: str
@@ -32,17 +32,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Samples:
-    """A request: image i of every column begins with the same noise and has the same class."""
+    """A request for samples. Image i of every column has the same noise and class."""
 
     n: int
     classes: tuple[int, ...]
     seed: int
     columns: tuple[Column, ...]
-    condition: tuple[str, ...] = ()  # the other conditions, as words
+    condition: tuple[str, ...] = ()  # words such as age=30
 
     @property
     def labels(self) -> int | list[int] | None:
-        """What `Pipeline.sample` takes as labels: chosen classes in turn, or None."""
+        """The labels for `Pipeline.sample`: the chosen classes in turn, or None."""
         if len(self.classes) < 2:
             return self.classes[0] if self.classes else None
         return [self.classes[i % len(self.classes)] for i in range(self.n)]
@@ -50,7 +50,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Step:
-    """How far work is: denoiser calls, and the newest images of each column."""
+    """The progress of the work: denoiser calls, and the newest images of each column."""
 
     done: int
     calls: int
@@ -58,13 +58,13 @@ class Step:
 
 
 def one(defaults: SampleConfig, settings: dict[str, Any]) -> tuple[Column, ...]:
-    """Return one column, of settings among which those of the defaults are left out."""
+    """Return one column for some settings; those that equal the defaults are left out."""
     kept = changed(defaults, settings)
     return (Column(in_words(chosen(defaults, kept)), "samples", kept),)
 
 
 def two(defaults: SampleConfig, a: dict[str, Any], b: dict[str, Any]) -> tuple[Column, ...]:
-    """Return a column for each of two settings that are compared."""
+    """Return two columns, A and B, for two sets of settings to compare."""
     found = [one(defaults, settings)[0] for settings in (a, b)]
     return tuple(
         replace(column, caption=f"{name}: {column.caption}", name=name)
@@ -75,16 +75,16 @@ def two(defaults: SampleConfig, a: dict[str, Any], b: dict[str, Any]) -> tuple[C
 def row(
     defaults: SampleConfig, settings: dict[str, Any], through: str, values: str
 ) -> tuple[Column, ...]:
-    """Return a column for each of some values of the guidance or of the steps.
+    """Return a column for each of several values of the guidance or the steps.
 
     Args:
-        defaults: The model's.
+        defaults: The model's default settings.
         settings: The other settings.
-        through: "guidance" or "steps".
+        through: The setting to vary, "guidance" or "steps".
         values: The values as text, such as "0, 1, 2.5".
 
     Raises:
-        UserError: For text that is not numbers, or too few or too many of them.
+        UserError: If the values are not numbers, or if there are too few or too many.
     """
     kind: type = {"guidance": float, "steps": int}[through]
     words = values.replace(",", " ").split()
@@ -94,7 +94,7 @@ def row(
         numbers = [kind(word) for word in words]
     except ValueError:
         raise UserError(
-            f"the values of {through} are {values!r}: give numbers, as 1, 2, 4"
+            f"the values of {through} are {values!r}: give numbers, such as 1, 2, 4"
         ) from None
     return tuple(
         Column(f"{through} {number:g}", f"{through}-{number:g}", kept)
@@ -113,13 +113,14 @@ def changed(defaults: SampleConfig, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def make(pipe: Pipeline, request: Samples, emit: Callable[[Step], None]) -> Step:
-    """Make samples; ``emit`` gets a step after each denoiser call, with estimates of the images.
+    """Make samples, and call ``emit`` with the estimated images after each denoiser call.
 
     Raises:
-        UserError: If there are too many, or the model cannot follow the settings or the conditions.
+        UserError: If there are too many images, or the model does not support the settings or
+            conditions.
     """
     if request.n > MOST:
-        raise UserError(f"`n` is {request.n}: make at most {MOST} images at a time here")
+        raise UserError(f"`n` is {request.n}: make at most {MOST} images at a time")
     plans = [chosen(pipe.defaults, column.settings) for column in request.columns]
     for plan in plans:
         replace(pipe, defaults=plan).check()

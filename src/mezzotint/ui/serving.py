@@ -1,4 +1,4 @@
-"""The playground as a server on this machine."""
+"""The server of the playground, on this machine."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mezzotint.ui.models import Models, offered
 
 HOST, PORT = "127.0.0.1", 7860
 STYLE = Path(__file__).with_name("page.css")
-FONT = ["system-ui", "sans-serif"]  # of the reader's machine: nothing is fetched
+FONT = ["system-ui", "sans-serif"]  # fonts of the reader's machine, so none is fetched
 MONO = ["ui-monospace", "monospace"]
 POLICY = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'"
-"""What a page may load: only what comes from here. A browser refuses everything else."""
-LARGEST = "512mb"  # of an upload; the pixels of an image are counted besides
+"""A page may load only what this server sends; the browser refuses everything else."""
+LARGEST = "512mb"  # limit for an upload, besides the limit on its pixels
 
 
 @dataclass(frozen=True)
 class Playground:
-    """A playground that is running.
+    """A running playground.
 
     Attributes:
-        url: Where to open it.
+        url: Its address on this machine.
         public: Its public address, if it is shared.
     """
 
@@ -54,18 +54,18 @@ def play(
     mz.play("runs/mine")
     ```
 
-    The page is on 127.0.0.1, where other machines cannot reach it, and it loads nothing from
-    elsewhere. It offers this model, those of the package, and the runs in ``runs/``. It needs the
+    The page is on 127.0.0.1, so other machines cannot reach it, and it loads nothing from
+    elsewhere. It offers this model, the shipped models, and the runs in ``runs/``. It needs the
     extra ``ui``.
 
     Args:
-        model: What the page begins with: a pipeline, or a path or name that `load` takes; None is
-            the model of the package.
-        port: The port of the server; 0 is any that is free.
-        share: Whether to publish the page at an address of gradio.live, through gradio's servers,
-            for whoever knows the address.
-        block: Whether to return only when the server is stopped, as by Ctrl-C. In a notebook, pass
-            False.
+        model: The model that the page begins with: a pipeline, or a path or name that `load`
+            accepts; None is the model in the package.
+        port: The port of the server; 0 is any free port.
+        share: Whether to publish the page at an address of gradio.live, through gradio's servers.
+            Anybody who knows the address can use it.
+        block: Whether to return only when the server is stopped, for example by Ctrl-C. In a
+            notebook, pass False.
 
     Returns:
         The playground, with its address; it runs until its ``close`` is called or Python ends.
@@ -79,7 +79,7 @@ def play(
     playground = _launched(models, free, share)
     said = f"{playground.url}: open it in a browser; Ctrl-C stops it"
     if playground.public:
-        said += f"\n{playground.public}: the same page, for everybody who knows this address"
+        said += f"\n{playground.public}: the same page, open to anybody who knows this address"
     print(said, flush=True)
     if block:
         try:
@@ -91,25 +91,27 @@ def play(
 
 def _needs_gradio() -> None:
     if find_spec("gradio") is None:
-        raise UserError(
-            "the package gradio is missing: install the extra, pip install 'mezzotint[ui]'"
-        )
+        raise UserError("the package gradio is missing: run pip install 'mezzotint[ui]'")
 
 
 def _free(port: int) -> int:
-    """Return the port, or a free one for 0. Raises UserError where another program has it."""
+    """Return the port, or a free one for 0. Raises UserError if the port is in use."""
     if not 0 <= port <= 65535:
         raise UserError(f"`port` is {port}: choose 0 to 65535")
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past connections do no harm
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # ended connections do not block the port
         try:
             probe.bind((HOST, port))
         except PermissionError:
             raise UserError(
-                f"port {port} needs an administrator: choose a `port` from 1024"
+                f"only an administrator may use port {port}: choose a `port` of 1024 or more"
             ) from None
         except OSError:
-            raise UserError(f"port {port} is in use: choose another `port`, or 0 for any") from None
+            raise UserError(
+                f"port {port} is in use: choose another `port`, or 0 for any free one"
+            ) from None
         found: int = probe.getsockname()[1]
         return found
 
@@ -146,7 +148,7 @@ Message = MutableMapping[str, Any]
 
 
 class OwnOnly:
-    """Middleware whose answers forbid a page to load anything from elsewhere."""
+    """Middleware that forbids the page to load anything from other servers."""
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
         self.app = app
@@ -154,7 +156,7 @@ class OwnOnly:
     async def __call__(
         self, scope: Message, receive: object, send: Callable[[Message], Awaitable[None]]
     ) -> None:
-        """Answer a request as the app does, with one more header."""
+        """Pass a request to the app, and add a header to its answer."""
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":

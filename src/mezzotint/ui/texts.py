@@ -1,4 +1,4 @@
-"""The same request as a command line and as Python: either makes the same images."""
+"""A request as a command line and as Python; both make the same images."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mezzotint.ui.samples import Column, Samples
 BEGINNING = "import mezzotint as mz\n\npipe = mz.load({model!r})\n"
 BORROWED = "# pipe is the model that the playground was given\n"
 NOT_SAVED = "# this model is not in a folder: save it with pipe.save(FOLDER)\n"
-WIDTH = 80  # of a call on one line
+WIDTH = 80  # longest call on one line
 
 
 def command(model: str | None, pipe: Pipeline, request: Samples | Edit) -> str:
-    """Return the command lines that give the images of a request, one for each column.
+    """Return the command lines that make the images of a request, one for each column.
 
     Args:
-        model: What the command line calls the model; None for one that is only in memory.
+        model: The model's name on the command line; None if it is only in memory.
         pipe: The model.
         request: The request.
     """
@@ -36,7 +36,7 @@ def command(model: str | None, pipe: Pipeline, request: Samples | Edit) -> str:
 
 
 def python(model: str | None, pipe: Pipeline, request: Samples | Edit) -> str:
-    """Return the Python that gives the images of a request; the arguments are as for `command`."""
+    """Return the Python code that makes the images of a request; arguments as for `command`."""
     text = BEGINNING.format(model=model) if model else BORROWED
     if isinstance(request, Edit):
         return text + _edit_in_python(pipe, request)
@@ -48,7 +48,7 @@ def python(model: str | None, pipe: Pipeline, request: Samples | Edit) -> str:
 
 
 def label(k: int, classes: Sequence[str]) -> str | int:
-    """Return a class by its name, or by its number where the name would not do."""
+    """Return the name of a class, or its number if the name is ambiguous or not a plain word."""
     name = classes[k]
     plain = name.strip() and not name.startswith("-") and classes.count(name) == 1
     return name if plain else k
@@ -123,7 +123,7 @@ def _edit_in_python(pipe: Pipeline, request: Edit) -> str:
 
 
 def _read(pipe: Pipeline, files: list[str], size: str) -> str:
-    """Return the call that reads images as the model's; RGB of 8 bits is the default."""
+    """Return the call that reads images in the model's format; 8-bit RGB is the default."""
     channels = pipe.codec.image_shape(pipe.shape)[0]
     given: dict[str, Any] = {"fit": True}
     words = [repr(files), size]

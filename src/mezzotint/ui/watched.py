@@ -1,4 +1,4 @@
-"""Work in a thread of its own, watched step by step. Whoever stops watching stops the work."""
+"""Run work in a thread, and yield its steps. When the reader stops, so does the work."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ Emit = Callable[[T], None]
 
 
 class Stopped(Exception):
-    """Nobody watches any more: the work ends."""
+    """Raised in the work when nobody reads its steps any more."""
 
 
 def watched(work: Callable[[Emit[T]], T]) -> Iterator[T]:
-    """Yield the newest item that ``work(emit)`` emits, and at last what it returns.
+    """Yield the newest item that ``work(emit)`` emits, and finally its result.
 
-    A slow reader misses all items but the newest. When the generator is closed, the next call of
-    ``emit`` raises `Stopped` in the work, and the generator waits for the end of the thread. So the
-    next work never runs beside this one.
+    A slow reader sees only the newest items. When the generator is closed, the next call of
+    ``emit`` raises `Stopped` in the work, and the generator waits until the thread ends. So two
+    pieces of work never run at the same time.
 
     Args:
-        work: It calls ``emit(item)`` as often as it likes, and returns the last item.
+        work: A function that calls ``emit(item)`` any number of times, and returns the last item.
 
     Yields:
-        Items, in their order.
+        The items, in order.
 
     Raises:
-        Exception: Whatever the work raises.
+        Exception: Any exception that the work raises.
     """
     items: SimpleQueue[T] = SimpleQueue()
     ends: list[T | BaseException] = []
@@ -44,7 +44,7 @@ def watched(work: Callable[[Emit[T]], T]) -> Iterator[T]:
     def run() -> None:
         try:
             ends.append(work(emit))
-        except BaseException as error:  # of whatever kind: the reader raises it
+        except BaseException as error:  # the reader raises every kind of it
             ends.append(error)
         more.set()
 

@@ -1,4 +1,4 @@
-"""The widgets of the page, by the names under which requests take their values."""
+"""The widgets of the page. Requests take their values by the widgets' names."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SETTINGS = ("sampler", "spacing", "steps", "guidance")
 OPTIONS = ("strength", "n", "border", "factor", "method")
 AUTOMATIC = "automatic"
 NARROW = 110  # pixels
-MARKER = "#e0327c"  # the colour of the brush
+MARKER = "#e0327c"  # colour of the brush
 SIDE = 480  # pixels of the canvas that masks are painted on
 Widgets = dict[str, Any]
 
 
 def html(value: str = "", **options: Any) -> Any:
-    """Return HTML that page.css alone lays out."""
+    """Return an HTML widget whose layout depends on page.css only."""
     return gr.HTML(value, apply_default_css=False, **options)
 
 
@@ -45,15 +45,15 @@ def common(models: Models, pipe: Pipeline) -> Widgets:
 
 
 def of_classes(pipe: Pipeline) -> Widgets:
-    """Return what the choice of classes shows for a model."""
+    """Return the options of the class widget for a model."""
     choices = [(name, k) for k, name in enumerate(pipe.classes)]
-    none = "training images' in turn" if pipe.conditions else "every class in turn"
-    info = f"None: {none}; edits without a class."
+    none = "the classes of training images" if pipe.conditions else "every class in turn"
+    info = f"Without a choice, samples show {none}, and edits have no class."
     return {"choices": choices, "value": [], "visible": bool(choices), "info": info}
 
 
 def of_condition(pipe: Pipeline) -> Widgets:
-    """Return what the field of the other conditions shows for a model."""
+    """Return the options of the condition widget for a model."""
     names = [each.name for each in pipe.conditions]
     return {
         "value": "",
@@ -73,7 +73,7 @@ def _images_and_seed() -> Widgets:
 
 
 def settings(pipe: Pipeline) -> Widgets:
-    """Return the widgets of the settings of sampling."""
+    """Return the widgets for the sampling settings."""
     sampler, spacing, steps, guidance = of_settings(pipe)
     with gr.Row():
         first = gr.Dropdown(label="Sampler", min_width=NARROW, **sampler)
@@ -87,7 +87,7 @@ def settings(pipe: Pipeline) -> Widgets:
 
 
 def of_settings(pipe: Pipeline) -> list[Widgets]:
-    """Return what the widgets of the settings show for a model: its defaults."""
+    """Return the options of the settings widgets for a model, with its defaults."""
     defaults = pipe.defaults
     guided = (bool(pipe.every) and not pipe.few_step) or pipe.weaker is not None
     spacings = list(dict.fromkeys([*SPACINGS, defaults.spacing]))
@@ -101,12 +101,12 @@ def of_settings(pipe: Pipeline) -> list[Widgets]:
 
 def compare(pipe: Pipeline) -> Widgets:
     """Return the widgets of the comparison."""
-    html(markup.line("A has the settings of the page, B those below. The noise is the same."))
+    html(markup.line("A has the settings at the left, B those below. Both have the same noise."))
     return {**settings(pipe), "go": gr.Button("Compare A and B", variant="primary")}
 
 
 def row() -> Widgets:
-    """Return the widgets of a row through several values."""
+    """Return the widgets for a row of columns, one for each value of a setting."""
     values = {"guidance": "0, 1, 2, 4", "steps": "5, 10, 20, 50"}
     with gr.Row():
         through = gr.Radio(list(values), value="guidance", label="Through", min_width=130)
@@ -116,7 +116,7 @@ def row() -> Widgets:
 
 
 def edit(pipe: Pipeline) -> Widgets:
-    """Return the widgets of the edits; those of another kind than the chosen one are hidden."""
+    """Return the widgets for edits; widgets that the chosen kind does not use are hidden."""
     kind = gr.Radio(list(KINDS), value="vary", show_label=False, container=False)
     text = html(markup.line(KINDS["vary"].text))
     with gr.Row():
@@ -163,13 +163,13 @@ def _options(pipe: Pipeline) -> Widgets:
 
 
 def of_border(pipe: Pipeline) -> Widgets:
-    """Return what the width of the border shows for a model."""
+    """Return the options of the border widget for a model."""
     most = max(1, (min(pipe.size) - 1) // 2)
     return {"value": min(pipe.size) // 4, "minimum": 1, "maximum": most, "step": 1}
 
 
 def answer() -> tuple[Any, list[Any]]:
-    """Return the button that stops the work, and what shows an `Answer`, in its order."""
+    """Return the button that stops the work, and the widgets for the fields of an `Answer`."""
     with gr.Row(elem_id="mz-bar"):
         status = html(markup.notice("ready"), elem_id="mz-status", scale=5)
         stop = gr.Button("Stop", elem_id="mz-stop", size="sm", scale=0, min_width=80)

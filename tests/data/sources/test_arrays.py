@@ -156,7 +156,7 @@ def test_other_types(save, dtype):
 def test_objects_are_not_unpickled(save, images):
     objects = np.empty(2, dtype=object)
     objects[:] = [images[0], {}]
-    rest = " holds Python objects, which are not unpickled: save numbers"
+    rest = " holds Python objects, which mezzotint does not unpickle: save numbers"
     assert refused(save(objects)) == rest
     assert refused(save(arr_0=objects)) == f" arr_0{rest}"
     assert refused(save(arr_0=images[:2], arr_1=objects)) == f" arr_1{rest}"
@@ -171,9 +171,9 @@ def test_objects_are_not_unpickled(save, images):
         ((2, 5, 16, 16), ": transpose it to (N, H, W, 5)"),
         ((2, 48), ": give (N, H, W, C), or (N, H, W) if grey"),
         ((), ": give (N, H, W, C), or (N, H, W) if grey"),
-        ((0, 6, 8, 3), ", which holds no images: save one or more"),
-        ((2, 0, 8, 3), ", which holds no images: save one or more"),
-        ((0,), ", which holds no images: save one or more"),
+        ((0, 6, 8, 3), ", so it holds no images: save one or more"),
+        ((2, 0, 8, 3), ", so it holds no images: save one or more"),
+        ((0,), ", so it holds no images: save one or more"),
     ],
 )
 def test_other_shapes(save, noise, shape, what):
@@ -196,7 +196,7 @@ def test_wrong_labels(save, images, labels, what):
 
 def test_labels_that_are_not_integers(save, images):
     assert refused(save(images=images, labels=np.zeros(5, "f4"))) == (
-        " labels is float32, not integers: give each image's class as a number from 0"
+        " labels is float32: give the class of each image as an integer from 0"
     )
 
 
@@ -241,7 +241,7 @@ def test_cut_npy(save, images, tmp_path):
     data = save(images)
     whole = (tmp_path / "x.npy").read_bytes()
     (tmp_path / "x.npy").write_bytes(whole[:-7])
-    assert refused(data) == " is cut short, 7 bytes are missing: save it again"
+    assert refused(data) == " lacks its last 7 bytes: save it again"
     for content in (b"", whole[:60], b"not an array", b"\x93NUMPY\x01\x00\x05\x00{a:b}"):
         (tmp_path / "x.npy").write_bytes(content)
         with pytest.raises(UserError, match=r"x\.npy cannot be read as \.npy \(.*\): save it aga"):
@@ -292,6 +292,6 @@ def test_labels_by_name(tmp_path, noise):
     data = prepare(tmp_path / "n.npz")
     assert (data.labels.tolist(), data.classes) == ([2, 1, 0, 2], ("a9", "a10", "b"))
     np.savez(tmp_path / "f.npz", images=x, labels=np.ones(4) / 2)
-    with pytest.raises(UserError, match="not integers"):
+    with pytest.raises(UserError, match="give the class of each image as an integer"):
         prepare(tmp_path / "f.npz")
     assert prepare(tmp_path / "f.npz", conditional=False).classes == ()

@@ -130,7 +130,7 @@ def test_pickle_may_name_nothing_but_arrays(write):
     [
         (None, "it is missing"),
         (b"", "its pickle is refused"),
-        (python2_pickle([]), "its pickle is no dictionary"),
+        (python2_pickle([]), "its pickle is not a dictionary"),
         (python2_pickle({}), "its pixels"),
         (python2_pickle({b"data": np.zeros((ROWS, 3071), np.uint8)}), "its pixels"),
         (python2_pickle({b"data": np.zeros((ROWS, 3072), np.int64)}), "its pixels"),

@@ -112,7 +112,7 @@ def test_a_class_may_be_called_test(animals, packed):
     (animals / "dogs").rename(animals / "test")
     data = packed(animals)
     assert listing(data)[0] == ("cats", "test")
-    assert "taken for a class" in find_source(data).warnings[0]
+    assert "taken as a class" in find_source(data).warnings[0]
     with pytest.raises(UserError, match="no split 'test': it has train"):
         find_source(data, "test")
 
@@ -128,7 +128,7 @@ def test_links_are_followed_but_not_in_circles(animals):
 
 def test_dangling_link_is_named(animals):
     (animals / "dogs" / "gone.png").symlink_to(animals / "nowhere")
-    with pytest.raises(UserError, match=r"dogs/gone.png \(a link that leads nowhere"):
+    with pytest.raises(UserError, match=r"dogs/gone.png \(a link to a file that does not exist"):
         prepare(str(animals))
 
 

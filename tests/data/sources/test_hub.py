@@ -134,7 +134,7 @@ def test_several_sets(hub, animals_there):
 
 @pytest.mark.parametrize("name", ["", "animals", "ours/animals/data", "ours/..", "ours /animals"])
 def test_no_name_of_a_repository(name, monkeypatch):
-    with pytest.raises(UserError, match="names no repository: write hub:OWNER/NAME"):
+    with pytest.raises(UserError, match="is not the name of a repository: write hub:OWNER/NAME"):
         find_source(f"hub:{name}")
 
 
@@ -150,7 +150,10 @@ FAILURES = [
         r"cannot fetch hub:ours/animals \(401 Client error\): connect",
     ),
     (errors.LocalEntryNotFoundError("not\nhere"), r"cannot fetch hub:ours/animals \(not here\): "),
-    (ConnectionError(), r"cannot fetch hub:ours/animals \(ConnectionError\): connect, or download"),
+    (
+        ConnectionError(),
+        r"cannot fetch hub:ours/animals \(ConnectionError\): check the connection, or download",
+    ),
 ]
 
 

@@ -64,7 +64,7 @@ def test_damaged_files(digits):
     path = folder / "train-images-idx3-ubyte"
     whole = path.read_bytes()
     for content, what in (
-        (whole[:-1], "holds 119 bytes for the shape"),
+        (whole[:-1], "but it holds 119 bytes"),
         (b"\0\0\7\3" + whole[4:], "is not an idx file of bytes with 3 axes"),
         (gzip.compress(whole)[:-9], "is damaged"),
         (whole[:6], "is damaged"),
@@ -80,5 +80,5 @@ def test_damaged_files(digits):
     assert mz.prepare(folder).classes == ()
     path.rename(folder / "fashion-train-images-idx3-ubyte")
     (folder / "kmnist-train-images-idx3-ubyte").write_bytes(whole)
-    with pytest.raises(mz.UserError, match="keep one data set to a folder"):
+    with pytest.raises(mz.UserError, match="keep one data set in a folder"):
         mz.prepare(folder)

@@ -110,7 +110,7 @@ def test_wrong_columns(tmp_path, files, write_parquet):
     with pytest.raises(UserError, match="no column image or img"):
         find_source(str(path))
     pq.write_table(pa.table({"image": files[0]}), path)
-    with pytest.raises(UserError, match="column image is binary, not a struct"):
+    with pytest.raises(UserError, match="column image is binary: make it a struct"):
         find_source(str(path))
     images = [{"bytes": content} for content in files[0]]
     pq.write_table(pa.table({"image": images, "label": [0.5] * 5}), path)
@@ -143,7 +143,7 @@ def test_damaged_file(tmp_path, files, write_parquet):
 
 
 def test_no_rows(tmp_path, write_parquet):
-    with pytest.raises(UserError, match="holds no images"):
+    with pytest.raises(UserError, match="have no rows"):
         find_source(str(write_parquet(tmp_path / "x.parquet", [])))
 
 

@@ -202,9 +202,9 @@ def test_what_is_no_linear_operator_is_refused() -> None:
         Operator(lambda x: x + 1).check(x, x)
     with pytest.raises(mz.UserError, match="transpose is not its adjoint"):
         Operator(lambda x: 2 * x, transpose=lambda y: y).check(x, x)
-    with pytest.raises(mz.UserError, match=r"makes \(2, 1, 2, 2\) of images .*`y` is \(2, 1, 4"):
+    with pytest.raises(mz.UserError, match=r"into \(2, 1, 2, 2\), but `y` is \(2, 1, 4"):
         average(2).check(x, x)
-    with pytest.raises(mz.UserError, match="makes tuple of images"):
+    with pytest.raises(mz.UserError, match="into tuple, but"):
         Operator(lambda x: (x, x)).check(x, x)
     for factor in (1, 3):
         with pytest.raises(mz.UserError, match="choose a `factor` of 2 or more that divides both"):

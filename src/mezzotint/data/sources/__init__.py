@@ -28,7 +28,7 @@ SOURCES = Registry[Kind](
         "zip": zip.KIND,
         "tar": tar.KIND,
         "arrays": arrays.KIND,
-        "folder": folder.KIND,  # takes every folder that none above takes
+        "folder": folder.KIND,  # takes every folder that no other kind takes
     },
 )
-"""Every kind by name; of several that take a path, the first is meant."""
+"""All kinds by name. If several take a path, the first of them opens it."""

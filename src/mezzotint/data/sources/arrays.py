@@ -37,11 +37,11 @@ _BLOCK = 1 << 24  # bytes read at a time
 
 
 def arrays(data: str, split: str, conditional: bool = True) -> Source:
-    """Return the images of a .npy or .npz file in their order; without splits all are for training.
+    """Return the images of a .npy or .npz file in order; without splits all are for training.
 
-    Labels are integers, whose classes are called "0" to the largest, or names, or booleans.
-    Integers of other types that lie in 0 to 255 are taken as 8-bit values, and uint16 above 255 as
-    16-bit values. All others need a stated range.
+    Labels are integers, names or booleans. Classes of integers are called "0" to the largest.
+    Pixels of other integer types that lie in 0 to 255 are taken as 8-bit values, and uint16 above
+    255 as 16-bit values. All other types need a stated range.
 
     Raises:
         UserError: If the split does not exist; the file is damaged or has no images; the shape or
@@ -78,7 +78,7 @@ KIND = Kind("a .npy or .npz of images", arrays, _takes, _plain)
 
 @dataclass(frozen=True)
 class _Array:
-    """An array in a file, known by its header: under `key` in an .npz, or alone in a .npy.
+    """An array in a file, as its header describes it: under `key` in a .npz, or alone in a .npy.
 
     `start` is the number of bytes before its first value.
     """
@@ -143,18 +143,20 @@ def _header(path: Path, key: str | None) -> _Array:
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
         array = _Array(path, key, stream.tell(), shape, "F" if fortran else "C", dtype)
         if dtype.hasobject:
-            raise UserError(f"{array} holds Python objects, which are not unpickled: save numbers")
+            raise UserError(
+                f"{array} holds Python objects, which mezzotint does not unpickle: save numbers"
+            )
         if not dtype.itemsize:
             raise UserError(f"{array} has a type of 0 bytes: save numbers")
         missing = math.prod(shape) * dtype.itemsize - (size - array.start)
         if missing > 0:
-            raise UserError(f"{array} is cut short, {missing:,} bytes are missing: save it again")
+            raise UserError(f"{array} lacks its last {missing:,} bytes: save it again")
     return array
 
 
 @contextmanager
 def _opened(path: Path, key: str | None) -> Iterator[tuple[IO[bytes], int]]:
-    """Open a .npy file, or the one called `key` in a .npz file; return it and its size in bytes."""
+    """Open a .npy file, or the file `key` in a .npz file; return it and its size in bytes."""
     with _guard(path):
         if key is None:
             with path.open("rb") as stream:
@@ -170,7 +172,7 @@ def _guard(path: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # a bad header, a bad checksum, an unknown compression
+    except Exception as error:  # such as a bad header, a bad checksum, an unknown compression
         if may_pass(error):
             raise passing(str(path), error) from None
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -182,7 +184,7 @@ def _guard(path: Path) -> Iterator[None]:
 def _check_shape(images: _Array) -> None:
     found = f"{images} has the shape {images.shape}"
     if any(length < 1 for length in images.shape):
-        raise UserError(f"{found}, which holds no images: save one or more")
+        raise UserError(f"{found}, so it holds no images: save one or more")
     if math.prod(images.shape[1:3]) > PIXELS:
         raise UserError(f"{found}: images of more than {PIXELS:,} pixels are not read")
     match images.shape:
@@ -216,7 +218,7 @@ def _values(images: _Array, bounds: Bounds | None) -> tuple[Values, tuple[str, .
 def _classes(labels: _Array, count: int) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Return the label of each image, and the names of the classes."""
     keras = str(labels.key).startswith("y_")
-    column = keras and labels.shape == (count, 1)  # as it has CIFAR-10's
+    column = keras and labels.shape == (count, 1)  # keras saves CIFAR-10's labels so
     check_labels(str(labels), labels.dtype, (count,) if column else labels.shape, count)
     numbers = np.concatenate(list(labels.blocks())).reshape(count)
     if are_names(numbers.dtype):

@@ -1,4 +1,4 @@
-"""Images in memory that were prepared earlier; the cache keeps them by fingerprint."""
+"""Find images that were prepared from memory earlier; the cache has them by fingerprint."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,14 +15,14 @@ from mezzotint.storage.cache import cache_folder
 
 
 def cached(data: str, split: str) -> Source:
-    """Return images that `prepare` got in memory; all are in the split train.
+    """Return images that `prepare` got in memory; they are all in the split train.
 
     Args:
         data: `array:` and the first 16 hex digits of their fingerprint.
         split: train.
 
     Raises:
-        UserError: If the cache does not hold them, or for another split.
+        UserError: If the cache does not hold them, or the split is another.
     """
     name = data.removeprefix("array:")
     cache = cache_folder("prepared")
@@ -41,7 +41,9 @@ def cached(data: str, split: str) -> Source:
 
     def values(bounds: Bounds | None) -> tuple[Values, tuple[str, ...]]:
         if bounds not in (None, (found.values.low, found.values.high)):
-            raise UserError(f"the images of {data} are {found.values}: leave out `range`")
+            raise UserError(
+                f"the range of the images of {data} is known ({found.values}): leave out `range`"
+            )
         return found.values, ()
 
     key = {"kind": "array", "fingerprint": found.fingerprint}

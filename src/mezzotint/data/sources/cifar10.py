@@ -1,7 +1,7 @@
-"""CIFAR-10 (Krizhevsky, 2009) from its official archive, downloaded, given or extracted.
+"""CIFAR-10 (Krizhevsky, 2009) from its official archive, which is downloaded, or from a copy.
 
-Its files are pickles, and a pickle can run code. They are read only if their checksums are the
-official ones, and by an unpickler that builds no numpy object.
+Its files are pickles, and a pickle can run code. So they are read only if their checksums are the
+official ones, with an unpickler that builds no numpy objects.
 """
 
 import hashlib
@@ -45,15 +45,15 @@ MD5 = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
-"""The sums of the files in the archive, by which other libraries know them too."""
-_MOST = 1 << 25  # bytes of a file in the archive: the largest has 31 million
+"""The MD5 sums of the files in the archive, which other libraries check too."""
+_MOST = 1 << 25  # limit for a file in the archive, in bytes; the largest has 31 million
 
 
 Read: TypeAlias = Callable[[str], bytes | None]
 
 
 def cifar10(data: str, split: str) -> Source:
-    """CIFAR-10: 50,000 images to train and 10,000 to test, 32x32, in the official order.
+    """Return CIFAR-10: 50,000 images to train and 10,000 to test, 32x32, in the official order.
 
     Args:
         data: `cifar10`, which downloads the official archive into the cache when first needed and
@@ -62,7 +62,7 @@ def cifar10(data: str, split: str) -> Source:
         split: train or test.
 
     Raises:
-        UserError: For another split. `items()` raises it for a failed download or a damaged
+        UserError: If the split is another. `items()` raises it for a failed download or a damaged
             archive.
     """
     if canonical(split) not in BATCHES:
@@ -82,7 +82,7 @@ def cifar10(data: str, split: str) -> Source:
 
 
 def _copy(path: Path) -> Path | None:
-    """Return the archive or extracted folder at or in a path, or None."""
+    """Return the archive or the extracted folder at a path or in it, or None."""
     if path.is_file():
         return path if _is_archive(path) else None
     if (path / ARCHIVE).is_file():
@@ -175,7 +175,7 @@ def _batch(read: Read, archive: Path, batch: str) -> Iterator[Item]:
 
 
 def _pixels(data: Any) -> Pixels | None:
-    """Build the array uint8 (ROWS, 3072) from the parts that a pickle gave; None if they differ."""
+    """Build the array uint8 (ROWS, 3072) from the parts in a pickle; None if they do not fit."""
     match data:
         case _Inert(state=(1, shape, _Inert(given=(b"u1", *_)), False, bytes(content))):
             if shape == (ROWS, 3072) and len(content) == ROWS * 3072:
@@ -189,7 +189,7 @@ def _row(images: Pixels, row: int, wanted: Wanted) -> Pixels:
 
 
 def _damaged(archive: Path, member: str, why: str) -> UserError:
-    return UserError(f"{archive} is not the official CIFAR-10, {member}: {why}; fetch {URL} again")
+    return UserError(f"{archive} is not the official CIFAR-10 ({member}: {why}): fetch {URL} again")
 
 
 class _Inert:
@@ -205,9 +205,9 @@ class _Inert:
 
 
 class _PartsOnly(pickle.Unpickler):
-    """An unpickler that accepts the parts of Python 2's numpy arrays, and refuses every other name.
+    """An unpickler that accepts the parts of Python 2's numpy arrays, and no other names.
 
-    A pickle can call whatever it can name. Even building a numpy dtype is not safe: with a crafted
+    A pickle can call anything that it can name. Even a numpy dtype is not safe: with a crafted
     dtype, arrays read memory at addresses that the pickle chooses.
     """
 
@@ -226,15 +226,17 @@ def _is_official(member: str, content: bytes) -> bool:
 
 
 def _unpickled(read: Read, archive: Path, member: str) -> dict[Any, Any]:
-    pickled = read(member)  # outside of the guard below: a broken archive is not a broken pickle
+    pickled = read(
+        member
+    )  # before the guard below, because a broken archive is not a broken pickle
     if pickled is None:
         raise _damaged(archive, member, "it is missing")
     if not _is_official(member, pickled):
-        raise _damaged(archive, member, "its MD5 is another")
+        raise _damaged(archive, member, "its MD5 differs")
     try:
         content = _PartsOnly(io.BytesIO(pickled), encoding="bytes").load()
-    except Exception as error:  # a malformed pickle raises whatever its opcodes stumble upon
+    except Exception as error:  # a malformed pickle raises many types of errors
         raise _damaged(archive, member, f"its pickle is refused ({error})") from None
     if not isinstance(content, dict):
-        raise _damaged(archive, member, "its pickle is no dictionary")
+        raise _damaged(archive, member, "its pickle is not a dictionary")
     return content

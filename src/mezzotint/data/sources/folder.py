@@ -27,7 +27,7 @@ def folder(data: str, split: str, conditional: bool = True) -> Source:
     if tables and tree.root.every():
         raise UserError(
             f"{data} holds parquet files ({shown(list(map(str, tables)))}) and image files: give "
-            "the path of one of them"
+            "the path of the files that you mean"
         )
     return source_of(tree, split, conditional, key, lambda: path.joinpath)
 

@@ -1,4 +1,4 @@
-"""`glyphs`: the embedded data set. Digits in light ink on a dark coloured ground, 32x32 RGB.
+"""The data set `glyphs`: digits in light ink on a dark coloured ground, 32x32 RGB.
 
 Ten classes, "0" to "9", drawn with Pillow's own font in random pose. Image i of a split depends on
 (split, i) alone. Its label is i mod 10, and the rest is random with the seed (split, i). The
@@ -20,11 +20,11 @@ SIDE = 32
 COUNTS = {"train": 20_000, "test": 2_000}
 CLASSES = tuple("0123456789")
 VERSION = 1
-"""Raise it with every change of the drawing, and caches are rebuilt."""
+"""The version of the drawing. Raise it with every change, and caches are rebuilt."""
 
-_OVER = 4  # drawn at four times the size, then averaged down: smooth edges at any angle
-_INK = 96  # height in pixels of a stencil, near the drawn height so that none is scaled far
-_MARGIN = 1.0  # pixels of ground kept clear all around
+_OVER = 4  # digits are drawn at four times the size and averaged, for smooth edges at any angle
+_INK = 96  # height of a stencil in pixels, near the drawn heights so that scaling loses little
+_MARGIN = 1.0  # pixels of ground around the digit
 
 
 def glyphs(data: str, split: str) -> Source:
@@ -49,7 +49,7 @@ def draw(split: str, index: int) -> Pixels:
     hue = u[4]
     top = colorsys.hsv_to_rgb(hue, 0.60 + 0.35 * u[5], 0.22 + 0.22 * u[6])
     ink = colorsys.hsv_to_rgb(u[7], 0.10 * u[8], 0.92 + 0.08 * u[9])
-    # The ground falls off towards the lower edge, as a plate does that is lit from above.
+    # The ground gets darker towards the lower edge, like a plate that is lit from above.
     light = np.linspace(1.0, 0.65, SIDE)[:, None, None]
     ground = np.asarray(top) * light
     blend = ground + mask[..., None] * (np.asarray(ink) - ground)
@@ -82,7 +82,7 @@ def _items(split: str, count: int) -> Iterator[Item]:
 
 @lru_cache
 def _stencil(digit: str) -> Image.Image:
-    """Draw the digit's coverage, 0 to 255, cropped to its ink, `_INK` pixels high."""
+    """Draw the coverage of a digit, 0 to 255, cropped to its ink, `_INK` pixels high."""
     font = ImageFont.load_default(size=4 * _INK)
     canvas = Image.new("L", (6 * _INK, 6 * _INK))
     ImageDraw.Draw(canvas).text((_INK, _INK), digit, fill=255, font=font, stroke_width=10)
@@ -97,11 +97,11 @@ def _posed(stencil: Image.Image, height: float, angle: float, shift: np.ndarray)
     and vertically in the free space around its turned box, so that no digit is cut off.
     """
     cos, sin = np.cos(angle), np.sin(angle)
-    zoom = stencil.height / height  # stencil pixels to a pixel of the image
+    zoom = stencil.height / height  # stencil pixels per pixel of the image
     width = stencil.width / zoom
     half = np.array([width * cos + height * abs(sin), width * abs(sin) + height * cos]) / 2
     centre = SIDE / 2 + (2 * shift - 1) * np.maximum(SIDE / 2 - _MARGIN - half, 0)
-    # Pillow wants the way back, from a pixel of the result to one of the stencil.
+    # Pillow needs the inverse map, from a pixel of the result to one of the stencil.
     a, b = cos * zoom / _OVER, sin * zoom / _OVER
     x, y = centre * _OVER
     middle = stencil.width / 2, stencil.height / 2

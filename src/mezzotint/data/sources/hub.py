@@ -16,8 +16,8 @@ def hub(data: str, split: str) -> Source:
 
     Raises:
         NoSplit: If it has no parquet files of the split.
-        UserError: If it cannot be fetched, has such files in several folders, or `parquet` refuses
-            it.
+        UserError: If the data set cannot be fetched, has such files in several folders, or
+            `parquet` refuses it.
     """
     return _opened(data, split, parquet)
 
@@ -40,8 +40,8 @@ def _opened(data: str, split: str, read: Callable[[str, str], Source]) -> Source
     if not folders:
         page = f"https://huggingface.co/datasets/{name}/tree/main"
         raise NoSplit(
-            f"hub:{name} has no parquet files of the split {split!r}, or they were not fetched "
-            f"yet and the hub is out of reach: see {page}"
+            f"hub:{name} has no parquet files of the split {split!r}, or they were not fetched and "
+            f"the hub cannot be reached: see {page}"
         )
     if len(folders) > 1:
         names = shown([folder.relative_to(root).as_posix() for folder in folders], 5)

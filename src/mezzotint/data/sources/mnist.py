@@ -20,8 +20,8 @@ from mezzotint.errors import UserError
 
 _NAME = re.compile(r"(.*?)(train|t10k|test)-(images|labels)[-.]idx[13]-ubyte(?:\.gz)?", re.I)
 _SPLITS = {"train": "train", "t10k": "test", "test": "test"}
-_MOST = 1 << 30  # bytes of a file, unpacked: the largest that is published has half as many
-_ROTATED = "emnist"  # whose images are written column by column
+_MOST = 1 << 30  # limit for an unpacked file, in bytes, twice the largest published one
+_ROTATED = "emnist"  # its images are stored column by column
 
 Files = dict[str, dict[str, Path]]
 
@@ -30,7 +30,7 @@ def mnist(data: str, split: str) -> Source:
     """Return the images of one split of a folder of idx files; they are grey.
 
     Raises:
-        UserError: If there is no such split, or if a file is missing, damaged or of another kind.
+        UserError: If there is no such split, or if a file is missing, damaged or not an idx file.
     """
     place = _place(Path(data))
     files = _files(place) if place else {}
@@ -39,7 +39,7 @@ def mnist(data: str, split: str) -> Source:
     split = canonical(split)
     own = files[split]
     if "images" not in own:
-        raise UserError(f"{data} holds the labels of {split} without its images: put them there")
+        raise UserError(f"{data} holds the labels of {split} without its images: add the images")
     shape = _read(own["images"], 3)[0]
     labels: list[int] = []
     classes: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ def _files(folder: Path) -> Files:
             other = split.setdefault(match[3].lower(), path)
             if other.name.removesuffix(".gz") != path.name.removesuffix(".gz"):
                 raise UserError(
-                    f"{folder} holds {other.name} and {path.name}: keep one data set to a folder"
+                    f"{folder} holds {other.name} and {path.name}: keep one data set in a folder"
                 )
     return found
 
@@ -88,7 +88,7 @@ KIND = Kind("a folder of MNIST's idx files", mnist, _takes)
 
 
 def _read(path: Path, axes: int) -> tuple[tuple[int, ...], bytes]:
-    """Read the shape, and the bytes."""
+    """Return the shape and the bytes of an idx file."""
     try:
         content = read_file(path, _MOST)
         if content.startswith(b"\x1f\x8b"):
@@ -100,7 +100,7 @@ def _read(path: Path, axes: int) -> tuple[tuple[int, ...], bytes]:
         shape = struct.unpack_from(f">{axes}I", content, 4)
         values = content[4 + 4 * axes :]
         if len(values) != np.prod(shape):
-            raise ValueError(f"it holds {len(values):,} bytes for the shape {shape}")
+            raise ValueError(f"its shape is {shape}, but it holds {len(values):,} bytes")
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         if isinstance(error, UserError) and not isinstance(error, UnreadableImage):
             raise

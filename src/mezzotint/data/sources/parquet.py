@@ -1,9 +1,9 @@
 """Parquet files in the layout of the Hugging Face Hub.
 
-Column `image` (or `img`) is a struct with the `bytes` of an image file; column `label` (or
-`labels`, `fine_label`), where there is one, is an integer whose class names are in the schema's
-metadata, or the name of the class, or true or false. A column in which every label is -1 or
-missing, as in test sets with secret labels, is ignored.
+Column `image` (or `img`) is a struct with the `bytes` of an image file. Column `label` (or
+`labels`, `fine_label`) is optional. It is an integer, whose class names are in the schema's
+metadata, the name of the class, or true or false. If every label is -1 or missing, as in test sets
+with secret labels, the column is ignored.
 """
 
 import hashlib
@@ -36,21 +36,21 @@ from mezzotint.storage.parse import parsed
 
 _IMAGES = ("image", "img")
 _LABELS = ("label", "labels", "fine_label")
-_BATCH = 256  # rows held at a time
+_BATCH = 256  # rows in memory at a time
 
 
 def parquet(data: str, split: str, conditional: bool = True) -> Source:
     """Return the images of one split of a parquet file, or of a folder of them.
 
-    The folder may be a clone of a repository of the hub, in which one folder holds the files.
+    The folder may be a clone of a repository on the hub, of which one folder holds the files.
 
     In a folder, a split consists of the files whose names start with the split's name, in upper or
-    lower case, not followed by a letter. A single file, and files that name no split, are for
-    training. Classes without names in the metadata are called "0" to the largest label.
+    lower case, not followed by a letter. A single file is for training, and so are files without a
+    split's name. If the metadata names no classes, they are called "0" to the largest label.
 
     Raises:
         UserError: If pyarrow is missing; the split does not exist or lacks files; a file is
-            damaged; or a column is missing or has a wrong type. Faulty labels raise it only if
+            damaged; or a column is missing or has a wrong type. Faulty labels are an error only if
             `conditional`.
     """
     arrow = _pyarrow()
@@ -62,12 +62,14 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
     image = _column(tables[0], _IMAGES)
     label = _column(tables[0], _LABELS)
     if image is None:
-        raise UserError(f"{files[0]} has no column {' or '.join(_IMAGES)}: is it a set of images?")
+        raise UserError(
+            f"{files[0]} has no column {' or '.join(_IMAGES)}: give parquet files of images"
+        )
     for file, table in zip(files, tables, strict=True):
         _check(arrow, file, table, image)
     count = sum(table.metadata.num_rows for table in tables)
     if count == 0:
-        raise UserError(f"{path} holds no images: its files have no rows")
+        raise UserError(f"the files of {path} have no rows: give parquet files of images")
     if count > ROWS:
         raise UserError(
             f"{path} says that it has {count:,} rows, more than the limit of {ROWS:,}: split it"
@@ -101,7 +103,9 @@ def _table(place: str, files: list[Path], image: str, count: int, image_column: 
 
     def decoder(value: Any) -> tuple[Callable[[], Pixels], str]:
         if not isinstance(value, dict) or not value.get("bytes"):
-            raise UserError(f"{place}: {image_column!r} has a row without an image: give one each")
+            raise UserError(
+                f"{place}: {image_column!r} has a row without an image: give an image in each row"
+            )
         content = value["bytes"]
         return partial(_decode, content, Wanted()), hashlib.sha256(content).hexdigest()
 
@@ -111,10 +115,10 @@ def _table(place: str, files: list[Path], image: str, count: int, image_column: 
 
 
 def _place(path: Path) -> Path | None:
-    """Return the parquet file, or the folder of them, for a path; None if there is neither.
+    """Return the parquet file, or the folder of parquet files, for a path; None without any.
 
-    That is the one folder at or below the path that holds parquet files, if there is one and there
-    are no image files.
+    The folder is the only one at or below the path that holds parquet files. If several hold some,
+    or there are image files too, there is none.
     """
     if path.is_file():
         return path if path.suffix.lower() == ".parquet" else None
@@ -139,7 +143,7 @@ def _plain(data: str, split: str) -> Source:
     return parquet(data, split, conditional=False)
 
 
-KIND = Kind("a .parquet or a folder of them", parquet, _takes, _plain)
+KIND = Kind("a .parquet file or a folder of them", parquet, _takes, _plain)
 
 
 def _items(
@@ -150,7 +154,7 @@ def _items(
     for file in files:
         row = 0
         for batch in _batches(arrow, file, [image, *([label] if label else [])]):
-            structs = batch.column(image)  # a path beside the bytes need not be text
+            structs = batch.column(image)  # the path beside the bytes may not be valid text
             images = structs.flatten()[structs.type.get_field_index("bytes")].to_pylist()
             labels = batch.column(label).to_pylist() if label else [UNLABELLED] * len(images)
             for content, given in zip(images, labels, strict=True):
@@ -206,7 +210,7 @@ def _open(arrow: Any, file: Path) -> Any:
         return arrow.parquet.ParquetFile(file)
     except UnicodeEncodeError:
         raise UserError(
-            f"the path {file} is not UTF-8, and pyarrow opens no other names: rename it"
+            f"the path {file} is not UTF-8, so pyarrow cannot open it: rename it"
         ) from None
     except (arrow.ArrowException, OSError, UnreadableImage) as error:
         raise _damaged(file, error) from None
@@ -227,7 +231,7 @@ def _check(arrow: Any, file: Path, table: Any, image: str) -> None:
     schema = table.schema_arrow
     if image not in schema.names:
         raise UserError(
-            f"{file} has no column {image}, which other files of its split have: write it again"
+            f"{file} has no column {image}, unlike other files of its split: write it again"
         )
     if schema.names.count(image) > 1:
         raise UserError(f"{file} has several columns called {image}: keep one of them")
@@ -236,7 +240,7 @@ def _check(arrow: Any, file: Path, table: Any, image: str) -> None:
     kinds = arrow.types.is_binary, arrow.types.is_large_binary, arrow.types.is_null
     if at < 0 or not any(is_kind(struct.field(at).type) for is_kind in kinds):
         raise UserError(
-            f"{file}: column {image} is {struct}, not a struct with the binary field bytes"
+            f"{file}: column {image} is {struct}: make it a struct with the binary field bytes"
         )
 
 
@@ -249,7 +253,7 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
     rows: list[tuple[Path, int, Any]] = []
     for file, table in zip(files, tables, strict=True):
         if label not in table.schema_arrow.names:
-            raise Unlabelled(f"{file} has no column {label}, which other files of its split have")
+            raise Unlabelled(f"{file} has no column {label}, unlike other files of its split")
         if table.schema_arrow.names.count(label) > 1:
             raise Unlabelled(f"{file} has several columns called {label}: keep one of them")
         if _class_names(table, label) != known:
@@ -290,7 +294,7 @@ def _labels(arrow: Any, file: Path, table: Any, label: str) -> list[Any]:
         )
     try:
         values: list[Any] = table.read([label]).column(label).to_pylist()
-    except (ValueError, OSError) as error:  # every error of pyarrow is one of these
+    except (ValueError, OSError) as error:  # all errors of pyarrow are subclasses of these
         raise _damaged(file, error) from None
     return values
 
@@ -310,6 +314,6 @@ def _pyarrow() -> Any:
         import pyarrow.parquet
     except ImportError:
         raise UserError(
-            "parquet files need pyarrow: run pip install 'mezzotint[parquet]'"
+            "parquet files need the package pyarrow: run pip install 'mezzotint[parquet]'"
         ) from None
     return pyarrow

@@ -1,4 +1,4 @@
-"""A tar of image files, plain or compressed, which is never extracted."""
+"""Read a tar of image files, plain or compressed, without extracting it."""
 
 import bz2
 import gzip
@@ -39,13 +39,13 @@ def tar(data: str, split: str, conditional: bool = True) -> Source:
     disk while its images are decoded.
 
     Raises:
-        UserError: If `folder` raises it, or the tar is broken.
+        UserError: In the cases of `folder`, or if the tar is broken.
     """
     path = Path(data)
     places: Places = {}
     heads: dict[PurePosixPath, bytes] = {}
     sidecars: dict[PurePosixPath, bytes] = {}
-    room = TABLE  # for all tables together, which are kept while the tar is read
+    room = TABLE  # limit for all tables together, because they stay in memory
     folders: list[PurePosixPath] = []
     special: list[PurePosixPath] = []
     with _guarded(path), tarfile.open(path, "r|*", tarinfo=Member) as archive:
@@ -92,12 +92,12 @@ KIND = Kind("a .tar or .tar.gz", tar, _takes, _plain)
 
 @contextmanager
 def _guarded(path: Path) -> Iterator[None]:
-    """Turn the exceptions of a broken tar into a UserError."""
+    """Convert the exceptions of a broken tar to a UserError."""
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # tarfile and the decompressors raise what they stumble upon
+    except Exception as error:  # tarfile and the decompressors raise many types of errors
         if may_pass(error):
             raise passing(str(path), error) from None
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -119,7 +119,9 @@ def _opened(path: Path, places: Places, end: int) -> Reader:
         start, size = places[name]
         check_size(size)
         try:
-            content = os.pread(file.fileno(), size, start)  # of any thread: it moves no position
+            content = os.pread(
+                file.fileno(), size, start
+            )  # safe in any thread, because it moves no position
         except (OSError, MemoryError) as error:
             raise passing(str(path), error) from None
         if len(content) < size:

@@ -1,4 +1,4 @@
-"""A zip of image files, which is never extracted."""
+"""Read a zip of image files, without extracting it."""
 
 import stat
 import zipfile
@@ -20,7 +20,7 @@ def zip_file(data: str, split: str, conditional: bool = True) -> Source:
     """Return the images of one split of a zip, which has the layout of a folder.
 
     Raises:
-        UserError: If `folder` raises it, or the zip is broken or encrypted.
+        UserError: In the cases of `folder`, or if the zip is broken or encrypted.
     """
     path = Path(data)
     try:
@@ -56,7 +56,7 @@ KIND = Kind("a .zip", zip_file, _takes, _plain)
 
 
 def _name(info: zipfile.ZipInfo) -> PurePosixPath | None:
-    """Return the path of a member, in which Windows' backslashes are replaced; None for litter."""
+    """Return the path of a member, with slashes for Windows' backslashes; None for litter."""
     name = PurePosixPath(info.filename.replace("\\", "/").lstrip("/"))
     link = stat.S_ISLNK(info.external_attr >> 16)
     return None if not name.parts or link or any(map(is_litter, name.parts)) else name

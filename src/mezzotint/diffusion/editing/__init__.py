@@ -1,6 +1,6 @@
-"""Editing: inference about an image x0 given another image or an observation ``y = A x0 + noise``.
+"""Editing: infer an image x0 from another image or from an observation ``y = A x0 + noise``.
 
-`inversion` carries images to noise, `repaint` fills in what a mask hides, and `posterior` wraps a
+`inversion` carries images to noise, `repaint` fills in the masked part, and `posterior` wraps a
 denoiser so that every sampler draws from the posterior. `operators` has the operators A.
 """
 

@@ -14,16 +14,15 @@ def solve(
     """Solve ``M x = b`` for a symmetric positive definite M, from x = 0.
 
     Args:
-        apply: ``apply(x) -> M x``, for a batch (B, ...), which does not mix its images.
+        apply: ``apply(x) -> M x`` for a batch (B, ...); it must not mix the images of the batch.
         b: The right-hand sides, (B, ...).
-        iterations: The most products with M. With one for each distinct eigenvalue of M the result
-            is exact.
+        iterations: The largest number of products with M. If M has no more distinct eigenvalues
+            than this, the result is exact.
         tolerance: Iteration stops for an image whose residual, divided by the norm of its b, is
             below this.
 
     Returns:
-        x (B, ...). Iteration also stops for an image on reaching a direction in which M is not
-        positive.
+        x, (B, ...). Iteration for an image also stops at a direction in which M is not positive.
     """
     x, residual = torch.zeros_like(b), b.clone()
     direction, square = residual, _dot(residual, residual)

@@ -21,25 +21,25 @@ def invert(
     corrections: int = 10,
     tolerance: float = 1e-5,
 ) -> Tensor:
-    """Walk images up a grid, from its clean level to its first: DDIM's step in reverse.
+    """Carry images up a grid, from its clean level to its first, by DDIM's step in reverse.
 
     DDIM goes from t to the cleaner s by ``x_s = alpha_s x0_hat + sigma_s eps_hat``, both estimated
     at x_t. So x_t solves ``x_t = a x_s + b eps_hat(x_t, t)``, with ``a = alpha_t / alpha_s`` and
     ``b = sigma_t - a sigma_s``. Song et al. 2020 (arXiv 2010.02502, section 5.3) take eps_hat at
-    x_s, which is off by a step; here the fixed point is iterated from there.
+    x_s instead of x_t. This function starts with that value and iterates to the fixed point.
 
     Args:
         denoise: ``denoise(x, level) -> x0_hat``.
         x: Images at the level ``grid[-1]``, (B, ...).
-        grid: Levels of falling noise, as a sampler takes them.
-        corrections: The most fixed-point iterations per step, each with one call of the denoiser; 0
-            is Song's approximation.
-        tolerance: An image's iterations end when the root mean square of their change is below
-            this.
+        grid: Levels of falling noise, as for a sampler.
+        corrections: The largest number of fixed-point iterations per step, each with one call of
+            the denoiser; 0 is Song's approximation.
+        tolerance: The iterations for an image end when the root mean square of its change is at
+            most this.
 
     Returns:
-        The batch at the level ``grid[0]``. `ddim` with eta 0 leads back to the images, as far as
-        the iterations converged.
+        The batch at the level ``grid[0]``. From it, `ddim` with eta 0 leads back to the images, as
+        far as the iterations converged.
 
     Raises:
         UserError: If ``corrections`` is negative.
@@ -61,13 +61,13 @@ def _step(
     def up(guess: Tensor, level: Level) -> Tensor:
         return a * x + b * eps(guess, denoise(guess, level), level)
 
-    # No network is called at the clean level: there the first guess is of no noise at all.
+    # The network is not called at the clean level. There the first guess is without noise.
     guess = up(x, s) if s.sigma else a * x
     best, least = guess, torch.full(_each(x), torch.inf, device=x.device)
     for _ in range(corrections + (not s.sigma)):
         new = up(guess, t)
         change = (new - guess).flatten(1).square().mean(1).sqrt().view(_each(x))
-        better = change < least  # of a fixed point that runs away the best guess is kept
+        better = change < least  # if the iterations diverge, the best guess is kept
         best, least = torch.where(better, new, best), torch.where(better, change, least)
         if (least <= tolerance).all():
             break
@@ -82,13 +82,14 @@ def _each(x: Tensor) -> tuple[int, ...]:
 def slerp(a: Tensor, b: Tensor, weight: float | Tensor) -> Tensor:
     """Interpolate noises along the sphere: ``(sin((1 - w) phi) a + sin(w phi) b) / sin(phi)``.
 
-    phi is the angle between a and b. The length stays that of standard normal noise, which a
-    straight line between them would shorten (Shoemake 1985).
+    phi is the angle between a and b. The result has the length of standard normal noise; on a
+    straight line between a and b it would be shorter (Shoemake 1985).
 
     Args:
         a: A batch of noises, (B, ...).
         b: Another batch of noises, in the shape of a.
-        weight: 0 is a and 1 is b: a number, or a tensor that broadcasts against them.
+        weight: The place between a (0) and b (1): a number, or a tensor that broadcasts against
+            them.
 
     Returns:
         The noises between, in the shape of a.
@@ -96,7 +97,7 @@ def slerp(a: Tensor, b: Tensor, weight: float | Tensor) -> Tensor:
     flat_a, flat_b = a.flatten(1), b.flatten(1)
     cosine = torch.cosine_similarity(flat_a, flat_b, dim=1).clamp(-1, 1).view(_each(a))
     phi = torch.arccos(cosine)
-    near = phi.sin() < 1e-4  # parallel: a straight line is the sphere's
+    near = phi.sin() < 1e-4  # a and b are parallel, so a straight line is on the sphere
     scale = torch.where(near, 1.0, phi.sin())
     of_a = torch.where(near, 1 - weight, torch.sin((1 - weight) * phi) / scale)
     of_b = torch.where(near, torch.zeros_like(phi) + weight, torch.sin(weight * phi) / scale)

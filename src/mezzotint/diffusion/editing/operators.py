@@ -1,7 +1,7 @@
 """Operators A of observations ``y = A x0 + noise``.
 
-Images are float (B, C, H, W) in [-1, 1]. Autograd computes the transpose of a linear A, so only A
-has to be written.
+Images are float (B, C, H, W) in [-1, 1]. Only A has to be written, because autograd computes the
+transpose of a linear A.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from mezzotint.errors import Registry, UserError
 
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts RGB to L
-TOLERANCE = 1e-3  # relative, of the tests of linearity and of the transpose, in float32
+TOLERANCE = 1e-3  # relative, for the checks of linearity and of the transpose, in float32
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,8 @@ class Operator:
 
     Attributes:
         forward: ``forward(x0) -> y``, x0 (B, C, H, W), y (B, ...).
-        linear: Whether A is linear, as all methods except DPS need.
-        transpose: ``transpose(y) -> x``, the adjoint of a linear A; by default autograd computes
-            it.
+        linear: Whether A is linear, which all methods except DPS require.
+        transpose: ``transpose(y) -> x``, the adjoint of a linear A; None computes it by autograd.
     """
 
     forward: Callable[[Tensor], Tensor]
@@ -49,9 +48,9 @@ class Operator:
         return found
 
     def check(self, x: Tensor, y: Tensor) -> None:
-        """Raise UserError unless A maps x's shape to y's shape, and is what it claims to be.
+        """Raise UserError unless A maps the shape of x to that of y, and its fields are true.
 
-        It must be linear if ``linear`` is set, with A^T as its transpose: ``<A x, y> = <x, A^T
+        If ``linear`` is set, A must be linear, and its transpose must be A^T: ``<A x, y> = <x, A^T
         y>``.
         """
         with torch.no_grad():
@@ -59,8 +58,8 @@ class Operator:
         if not isinstance(seen, Tensor) or seen.shape != y.shape:
             shape = tuple(seen.shape) if isinstance(seen, Tensor) else type(seen).__name__
             raise UserError(
-                f"the operator makes {shape} of images {tuple(x.shape)}, but `y` is "
-                f"{tuple(y.shape)}: give the operator's output for whole images"
+                f"the operator turns images {tuple(x.shape)} into {shape}, but `y` is "
+                f"{tuple(y.shape)}: give an output of this operator as `y`"
             )
         if not self.linear:
             return
@@ -77,13 +76,13 @@ class Operator:
         left, right = (self.forward(a) * v).sum(), (a * self.adjoint(v, x)).sum()
         if (left - right).abs() > TOLERANCE * self.forward(a).norm() * v.norm():
             raise UserError(
-                f"the operator's transpose is not its adjoint: <A x, y> is {left:.4g} and "
-                f"<x, A^T y> is {right:.4g}; leave `transpose` out, and autograd finds it"
+                f"the operator's transpose is not its adjoint (<A x, y> is {left:.4g} and <x, A^T "
+                f"y> is {right:.4g}): leave out `transpose`, and autograd computes it"
             )
 
 
 def mask(known: Tensor) -> Operator:
-    """Keep the pixels that are 1 in a mask (1 or C, H, W) or (B, 1 or C, H, W) of 0 and 1."""
+    """Keep the pixels where a mask of 0 and 1, (1 or C, H, W) or (B, 1 or C, H, W), is 1."""
     there = _copied(known)
     return Operator(lambda x: x * there(x))
 
@@ -106,7 +105,7 @@ def bicubic(factor: int) -> Operator:
 def blur(sigma: float) -> Operator:
     """Blur by a Gaussian of ``sigma`` pixels, truncated at 3 sigma, with reflected borders."""
     if not sigma > 0:
-        raise UserError(f"`sigma` of a blur is {sigma:g}: choose more than 0 pixels")
+        raise UserError(f"the `sigma` of a blur is {sigma:g}: choose more than 0 pixels")
     reach = max(1, round(3 * sigma))
     weights = torch.exp(-torch.arange(-reach, reach + 1).float().square() / (2 * sigma**2))
     there = _copied(weights / weights.sum())

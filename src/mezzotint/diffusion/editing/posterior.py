@@ -1,11 +1,11 @@
 """Methods that turn a denoiser into a posterior denoiser, given ``y = A x0 + noise``.
 
-Each wraps a denoiser, so every sampler can use it: the estimate becomes ``E[x0 | x_t, y]``. By
-Tweedie's formula that is
+Each method wraps a denoiser, so every sampler can use it. The estimate becomes ``E[x0 | x_t, y]``,
+which is by Tweedie's formula
 
     x0_hat + sigma^2 / alpha * grad log p(y | x_t)
 
-and the methods differ in how they approximate p(y | x_t). J is the Jacobian of x0_hat with respect
+The methods differ in their approximations of p(y | x_t). J is the Jacobian of x0_hat with respect
 to x_t; only its products with vectors are computed. If the denoiser is exact, ``V = sigma^2 / alpha
 * J`` is the covariance of x0 given x_t.
 """
@@ -25,7 +25,7 @@ from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.errors import Registry
 
 ROUNDED = 2 / 255 / 12**0.5  # standard deviation of the rounding of an image to bytes
-LONG = 100  # iterations of conjugate gradients that call no network
+LONG = 100  # iterations of conjugate gradients where they need no network
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Observation:
 
 
 Product = Callable[[Tensor], Tensor]
-"""``v -> J^T v``: a product with a matrix that is never formed."""
+"""``v -> J^T v``, a product with a matrix that is not computed itself."""
 
 Posterior = Callable[[Denoiser, Observation, Sequence[Level]], Denoiser]
 """``method(denoise, observation, grid) -> denoise``."""
@@ -53,8 +53,9 @@ Posterior = Callable[[Denoiser, Observation, Sequence[Level]], Denoiser]
 def ddnm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denoiser:
     """Replace the observed part of x0_hat by y: ``x0_hat + A^+ (y - A x0_hat)``.
 
-    This is for observations without noise, and needs no gradient of the network. The part of x0_hat
-    in the null space of A is unchanged (Wang et al. 2022, arXiv 2212.00490, eq. 13).
+    A^+ is the pseudoinverse of A. The method is for observations without noise, and needs no
+    gradient of the network. The part of x0_hat in the null space of A is unchanged (Wang et al.
+    2022, arXiv 2212.00490, eq. 13).
     """
 
     def estimate(x: Tensor, level: Level) -> Tensor:
@@ -99,7 +100,7 @@ def dps(
 ) -> Denoiser:
     """Descend the gradient of ``|y - A x0_hat|`` with respect to x_t, by ``strength``.
 
-    A may be any differentiable function. The descent at each level is made by the change of x0_hat
+    A may be any differentiable function. Instead of x, this method changes x0_hat, by the amount
     that moves the next x of a deterministic step equally far (Chung et al. 2022, arXiv 2209.14687,
     algorithm 1).
     """

@@ -1,4 +1,4 @@
-"""RePaint: fill in what a mask hides, by renewing the known part at every level."""
+"""RePaint: fill in the masked part of images by replacing the known part at every level."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers.step import Noise, split, step
 from mezzotint.errors import UserError
 
-JUMP, REPEATS = 5, 5  # levels that are walked again, and how often
+JUMP, REPEATS = 5, 5  # levels that are repeated, and how often
 
 
 def repaint(
@@ -27,20 +27,20 @@ def repaint(
     repeats: int = REPEATS,
     randn: Noise = torch.randn_like,
 ) -> Tensor:
-    """Walk x along a grid as DDPM does, and replace the known part by y with the level's noise.
+    """Sample along a grid as DDPM does; at each level, replace the known part by y plus noise.
 
-    The known part does not depend on what is filled in. To make the two agree, every ``jump``
-    levels the image gets noise again and is denoised again, ``repeats`` times in all (Lugmayr et
-    al. 2022, arXiv 2201.09865, algorithm 1).
+    The known part does not depend on the filled-in part. To make them agree, every ``jump`` levels
+    are repeated: the image is made noisy again and denoised again, ``repeats`` times in all
+    (Lugmayr et al. 2022, arXiv 2201.09865, algorithm 1).
 
     Args:
         denoise: ``denoise(x, level) -> x0_hat``.
         x: Standard normal noise, (B, C, H, W).
         grid: Levels of falling noise, the last one clean.
-        y: Images, (B, C, H, W), of which only the known part is used.
-        known: 1 where y is known, 0 where it is filled in; broadcasts against y.
-        jump: How many levels are walked again.
-        repeats: How often each level is walked; 1 walks it once.
+        y: Images, (B, C, H, W); only their known part is used.
+        known: 1 where y is known, 0 where it is to be filled in; it broadcasts against y.
+        jump: The number of levels that are repeated together.
+        repeats: The number of times that each level is denoised; 1 does not repeat it.
         randn: The source of noise.
 
     Returns:
@@ -65,7 +65,7 @@ def repaint(
 
 
 def walk(steps: int, jump: int, repeats: int) -> Iterator[tuple[int, int]]:
-    """Yield the steps between positions of a grid of ``steps`` steps: down, back up, down again."""
+    """Yield the steps as pairs of positions in a grid of ``steps`` steps: down, up, down again."""
     left = dict.fromkeys(range(jump, steps, jump), repeats - 1)
     here = 0
     while here < steps:

@@ -15,7 +15,7 @@ from mezzotint.diffusion.samplers.step import Noise, step, tau
 from mezzotint.errors import Registry
 
 VARIANCES: Registry[float] = Registry("variance", {"small": 0.0, "large": 1.0})
-"""The v of the variances that are fixed; a network can learn one between them."""
+"""The v of the fixed variances. A network can learn a v between them."""
 
 
 def ddpm(
@@ -34,10 +34,10 @@ def ddpm(
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels to visit, from noisy to clean.
-        variance: "small" is v = 0: the posterior's variance, right for data of one point. "large"
-            is v = 1: beta, right for standard normal data. A function ``variance(x, level) -> v``
-            is called right after the denoiser was called there (Nichol and Dhariwal 2021, arXiv
-            2102.09672, eq. 15).
+        variance: "small" is v = 0, the variance of the posterior, which is right for data of a
+            single point. "large" is v = 1, the variance beta, which is right for standard normal
+            data. A function ``variance(x, level) -> v`` is called after the denoiser, at the same x
+            and level (Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 15).
         randn: ``randn(x) -> z``, the source of standard normal noise.
 
     Raises:

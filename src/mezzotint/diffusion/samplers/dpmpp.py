@@ -23,10 +23,10 @@ def dpmpp(
 ) -> Tensor:
     """Sample by DPM-Solver++ (Lu et al. 2022, arXiv 2211.01095, algorithms 1 and 2).
 
-    The step is DDIM(eta)'s with x0_hat replaced by a mean: that of the polynomial in lambda through
-    the last ``order`` x0_hat, over the step. Order 1 is DDIM. Order 2 takes the polynomial's value
-    in the middle of the step instead, as published. Order 3 takes the mean itself (docs/maths.md
-    compares it with other versions of 3M).
+    The step is that of DDIM(eta), with another value for x0_hat: the mean, over the step, of the
+    polynomial in lambda through the last ``order`` x0_hat. Order 1 is DDIM. Order 2 uses the value
+    of the polynomial in the middle of the step, as published. Order 3 uses the mean itself
+    (docs/maths.md compares it with other versions of 3M).
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
@@ -44,7 +44,7 @@ def dpmpp(
         if p > 1:
             h = s.lam - t.lam
             nodes = [(lam - t.lam) / h for lam, _ in past[:p]]
-            decay = h - math.log(c / s.sigma)  # of x itself: h at eta 0, 2 h at eta 1
+            decay = h - math.log(c / s.sigma)  # the exponent for x itself: h at eta 0, 2 h at eta 1
             powers = [1.0, 0.5] if p == 2 else moments(decay, p)
             x0 = mean([value for _, value in past[:p]], nodes, powers)
         x = step(x, x0, t, s, c, n, randn)

@@ -28,15 +28,15 @@ def edm(
 ) -> Tensor:
     """Sample by EDM's stochastic sampler (Karras et al. 2022, arXiv 2206.00364, algorithm 2).
 
-    If ``sigma / alpha`` is between ``low`` and ``high``, noise is added before the step, which
-    raises it by the factor ``1 + gamma``, where ``gamma = min(churn / steps, sqrt(2) - 1)``. No
-    level is raised above ``grid[0]``. The defaults are the authors' for CIFAR-10.
+    If ``sigma / alpha`` is between ``low`` and ``high``, noise is added before the step. It raises
+    ``sigma / alpha`` by the factor ``1 + gamma``, where ``gamma = min(churn / steps, sqrt(2) -
+    1)``. No level is raised above ``grid[0]``. The defaults are the authors' for CIFAR-10.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels to visit, from noisy to clean.
-        churn: 0 or more: how much noise is added; 0 is `heun`.
+        churn: The amount of added noise, 0 or more; 0 is `heun`.
         low: The least sigma / alpha at which noise is added.
         high: The greatest sigma / alpha at which noise is added.
         inflate: The factor on the standard deviation of the added noise.

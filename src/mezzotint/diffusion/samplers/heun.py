@@ -10,15 +10,15 @@ from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers.step import eps, step
 
-PURE = 0.005  # below this alpha, as in a cosine schedule's last rows, x is as good as pure noise
+PURE = 0.005  # below this alpha, as in the last rows of a cosine schedule, x is almost pure noise
 
 
 def heun(denoise: Denoiser, x: Tensor, grid: list[Level]) -> Tensor:
     """Sample by Heun's method (Karras et al. 2022, arXiv 2206.00364, algorithm 1).
 
     The flow is ``d(x / alpha) / d(sigma / alpha) = eps_hat``. Each step uses the mean of eps_hat at
-    both its ends. The step to the clean level is DDIM's, because eps_hat does not exist there. A
-    step from a level with alpha below PURE is DDIM's too.
+    both its ends. The step to the clean level is a DDIM step, because eps_hat does not exist there.
+    So is a step from a level with alpha below PURE.
     """
     for t, s in pairwise(grid):
         x = heun_step(denoise, x, t, s)
@@ -26,7 +26,7 @@ def heun(denoise: Denoiser, x: Tensor, grid: list[Level]) -> Tensor:
 
 
 def heun_step(denoise: Denoiser, x: Tensor, t: Level, s: Level) -> Tensor:
-    """Make a step by DDIM to s, then make it again with the mean of eps_hat at t and s."""
+    """Make a DDIM step to s, then repeat it with the mean of eps_hat at t and s."""
     x0 = denoise(x, t)
     there = step(x, x0, t, s)
     if not s.sigma or t.alpha < PURE:

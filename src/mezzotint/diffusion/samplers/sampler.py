@@ -1,4 +1,4 @@
-"""An entry of SAMPLERS: a method, what it costs, and the checks that every method needs."""
+"""An entry of SAMPLERS: a method, its cost, and the checks that every method needs."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from mezzotint.errors import UserError, nearest
 
 @dataclass(frozen=True)
 class Sampler:
-    """A sampling method, ``method(denoise, x, grid, ..., randn=) -> x``, and what it costs.
+    """A sampling method, ``method(denoise, x, grid, ..., randn=) -> x``, and its cost.
 
     The method walks x along the grid. Its other parameters are options and need defaults; a
     parameter ``randn`` receives the source of noise.
 
     Attributes:
         method: The function.
-        order: The global error is proportional to the step to this power. For a stochastic method
+        order: The global error is proportional to this power of the step. For a stochastic method,
             it is the order in the limit of no noise.
         stochastic: Whether it draws noise with its default options.
-        calls: Denoiser calls per step. The last step, to the clean level, always makes one call.
+        calls: The denoiser calls per step. The last step, to the clean level, always needs one
+            call.
         least: The fewest steps with which the method reaches its order.
         few_step: Whether the denoiser must be a few-step model, which returns the end of the flow.
             Every other method needs the mean of x0.
@@ -51,8 +52,8 @@ class Sampler:
             denoise: ``denoise(x, level) -> x0_hat``, in the shape of x.
             x: A batch at the level ``grid[0]``, (B, ...); for sampling, standard normal noise.
             grid: Two levels or more, strictly falling in noise.
-            grad: Keep the autograd graph, to differentiate the result with respect to x or the
-                weights. The memory grows in proportion to the number of steps.
+            grad: Whether to keep the autograd graph, to differentiate the result with respect to x
+                or the weights. The memory then grows in proportion to the number of steps.
             **options: The options of the method, and ``randn(x) -> z``, the source of standard
                 normal noise (torch.randn_like by default). A method that draws no noise ignores
                 ``randn``.
@@ -62,7 +63,7 @@ class Sampler:
 
         Raises:
             UserError: If the grid does not fall, the method has no such option, or the denoiser
-                returns another shape than x's or numbers that are not finite.
+                returns numbers that are not finite or a tensor of another shape.
         """
         if not falls(grid):
             raise UserError(
@@ -100,7 +101,7 @@ class Sampler:
         return self.calls * (steps - 1) + 1
 
     def steps(self, calls: int) -> int:
-        """Return the most steps that a budget of denoiser calls allows.
+        """Return the largest number of steps that a budget of denoiser calls allows.
 
         Raises UserError if the budget is too small for the method.
         """
@@ -117,8 +118,8 @@ def _checked(denoise: Denoiser, finite: Finite) -> Denoiser:
         x0 = denoise(x, level)
         if x0.shape != x.shape:  # broadcasting would hide the mistake
             raise UserError(
-                f"the denoiser's estimate has the shape {tuple(x0.shape)}, expected "
-                f"{tuple(x.shape)}: it must have the shape of x"
+                f"the denoiser's estimate has the shape {tuple(x0.shape)}: return one in the shape "
+                f"of x, {tuple(x.shape)}"
             )
         finite.note(x0, level)
         return x0

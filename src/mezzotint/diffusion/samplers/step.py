@@ -17,12 +17,12 @@ Noise: TypeAlias = Callable[[Tensor], Tensor]
 
 
 def tau(t: Level, s: Level) -> float:
-    """``1 - (alpha_t sigma_s / (alpha_s sigma_t))^2``: beta for a step over any number of rows."""
+    """Return ``1 - (alpha_t sigma_s / (alpha_s sigma_t))^2``, the beta of a step over any rows."""
     return 1 - (t.alpha * s.sigma / (s.alpha * t.sigma)) ** 2
 
 
 def eps(x: Tensor, x0: Tensor, t: Level[Number]) -> Tensor:
-    """The noise in x at level t if x0 is the clean image: ``(x - alpha_t x0) / sigma_t``."""
+    """Return the noise in x at level t, given the clean image: ``(x - alpha_t x0) / sigma_t``."""
     return (x - t.alpha * x0) / t.sigma
 
 
@@ -38,15 +38,15 @@ def step(
     """Carry x from level t to a cleaner level s, given the estimate x0 of the clean image.
 
     ``x_s = alpha_s * x0 + c * eps_hat + n * z`` with ``eps_hat = (x - alpha_t * x0) / sigma_t`` and
-    ``z ~ N(0, I)``, drawn only if n is not 0. Without c and n it is DDIM's deterministic step,
-    ``c = sigma_s``, which is exact if x0_hat is constant along the way.
+    ``z ~ N(0, I)``, which is drawn only if n is not 0. Without c and n it is DDIM's deterministic
+    step, with ``c = sigma_s``. That step is exact if x0_hat is constant along the way.
     """
     moved = s.alpha * x0 + (s.sigma if c is None else c) * eps(x, x0, t)
     return moved + n * randn(x) if randn and (isinstance(n, Tensor) or n) else moved
 
 
 def split(t: Level, s: Level, eta: float) -> tuple[float, float]:
-    """DDIM's (c, n): how much of the noise at s is kept, and how much is new.
+    """Return (c, n) of DDIM: the factors of the old and of the new noise at s.
 
     ``n = eta * sigma_s * sqrt(tau)``, ``c = sqrt(sigma_s^2 - n^2)`` (Song et al. 2020, arXiv
     2010.02502, eqs. 12 and 16). Raises UserError for eta outside [0, 1].
@@ -58,7 +58,7 @@ def split(t: Level, s: Level, eta: float) -> tuple[float, float]:
 
 
 def moments(h: float, count: int) -> list[float]:
-    """Means of theta^k, k < count, over [0, 1] under the density ``~ exp(h theta)``.
+    """Return the means of theta^k, k < count, over [0, 1] under the density ``~ exp(h theta)``.
 
     The exact step of length h in lambda is DDIM's step with x0_hat replaced by its mean under that
     density (docs/maths.md). Integration by parts gives ``m_k = 1 / (1 - exp(-h)) - k / h *
@@ -71,7 +71,7 @@ def moments(h: float, count: int) -> list[float]:
 
 
 def mean(values: Sequence[Tensor], nodes: Sequence[float], moments: Sequence[float]) -> Tensor:
-    """Return the mean of the polynomial through ``values`` at ``nodes``, given those of theta^k."""
+    """Return the mean of the polynomial through ``values`` at ``nodes``, given `moments`."""
     weights = np.linalg.solve(np.vander(nodes, increasing=True).T, moments)
     return sum((w * v for w, v in zip(weights.tolist(), values, strict=True)), 0 * values[0])
 
@@ -80,8 +80,8 @@ def order_at(grid: Sequence[Level], i: int, order: int) -> int:
     """Return how many x0_hat the step from ``grid[i]`` may use, including the newest.
 
     It is at most ``order``, and at most the number of x0_hat that exist at a finite lambda. It is
-    also at most the number of remaining steps, because lambda is infinite at the clean level, which
-    no polynomial reaches.
+    also at most the number of remaining steps: the clean level has an infinite lambda, which no
+    polynomial reaches.
     """
     left = order if grid[-1].sigma else len(grid) - 1 - i
     return max(1, min(order, left, i + (grid[0].alpha > 0)))

@@ -16,7 +16,7 @@ from mezzotint.errors import Registry, UserError
 CORRECTORS: Registry[Callable[[float], float]] = Registry(
     "corrector", {"bh1": lambda h: -0.5 * h / math.expm1(-h), "bh2": lambda h: 0.5}
 )
-"""Where in a step of h the mean of the line through two points is taken, as a share of it."""
+"""The place in a step of length h, as a share of it, at which a line has its mean."""
 
 
 def unipc(
@@ -37,7 +37,7 @@ def unipc(
         corrector: "bh1" is ``B = h``, "bh2" is ``B = 1 - exp(-h)``.
 
     Raises:
-        UserError: If the order is another, or the corrector is unknown.
+        UserError: If the order is not 1, 2 or 3, or the corrector is unknown.
     """
     if order not in (1, 2, 3):
         raise UserError(f"`order` is {order!r}: choose 1, 2 or 3 for unipc")
@@ -50,8 +50,8 @@ def unipc(
         return mean([value for _, value in points], nodes, powers)
 
     past: list[tuple[float, Tensor]] = []  # lambda and x0_hat, the newest first
-    start = x  # where the step that led here began
-    p = 0  # and through how many points
+    start = x  # the beginning of the step that led here
+    p = 0  # and the number of points of its polynomial
     for i, (t, s) in enumerate(pairwise(grid)):
         now = (t.lam, denoise(x, t))
         if i and grid[i - 1].alpha:

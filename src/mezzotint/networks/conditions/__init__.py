@@ -53,7 +53,7 @@ def every(classes: int | Sequence[str], others: Sequence[Condition] = ()) -> tup
 
 
 def read(facts: Sequence[Mapping[str, Any]]) -> tuple[Condition, ...]:
-    """Build the conditions from the `Condition.facts` of a checkpoint."""
+    """Build conditions from the `Condition.facts` in a checkpoint."""
     return tuple(
         KINDS[each["kind"]](**{k: _tuple(v) for k, v in each.items() if k != "kind"})
         for each in facts

@@ -15,7 +15,7 @@ from mezzotint.networks.conditions.condition import Condition, Stem
 from mezzotint.strict import strict
 
 Labels: TypeAlias = int | str | Sequence[int | str] | Tensor | None
-"""Labels as a caller may give them: numbers or names of classes."""
+"""The labels that a caller may give: numbers or names of classes."""
 
 
 @strict
@@ -77,7 +77,7 @@ def integers(
 ) -> Tensor:
     """Return labels as a tensor, with each name replaced by its position in ``classes``.
 
-    Raises UserError for a name that is not a class, and for anything but names and integers.
+    Raises UserError for a name that is not a class, and for values of another type.
     """
     if isinstance(labels, str):
         numbers: Any = _place(labels, classes)
@@ -95,7 +95,7 @@ def integers(
 
 
 def _place(name: str, classes: Sequence[str]) -> int:
-    folded = [unicodedata.normalize("NFC", each) for each in classes]  # an accent, apart or not
+    folded = [unicodedata.normalize("NFC", each) for each in classes]  # with accents in either form
     if (wanted := unicodedata.normalize("NFC", name)) in folded:
         return folded.index(wanted)
     every = f": choose 0 to {len(classes) - 1}, or a name such as {classes[0]}"

@@ -18,13 +18,13 @@ Given: TypeAlias = Mapping[str, Tensor]
 """The conditions of a batch by name, each a tensor with a row for each image."""
 
 Stem: TypeAlias = Callable[[int], nn.Module]
-"""``stem(channels) -> layer``: a layer like a network's first, for so many more channels."""
+"""``stem(channels) -> layer``: a layer like the first one of a network, for further channels."""
 
-RESERVED = ".=,"  # they separate names on the command line and in the names of weights
+RESERVED = ".=,"  # separators on the command line and in the names of weights
 
 
 class Condition(ABC):
-    """A condition of a model, such as the class; abstract: each kind is a subclass.
+    """A condition of a model, such as the class. It is abstract; each kind is a subclass.
 
     The condition of B images is a tensor of B rows. Any row may be the null, which means no
     condition, as classifier-free guidance needs. An encoder turns the tensor into (B, emb), which
@@ -42,7 +42,7 @@ class Condition(ABC):
 
     @abstractmethod
     def some(self, count: int) -> Tensor:
-        """Return ``count`` rows that are not null, to test a network with."""
+        """Return ``count`` rows that are not null, for the test of a network."""
 
     @abstractmethod
     def encoder(self, emb: int, stem: Stem) -> nn.Module:
@@ -56,7 +56,7 @@ class Condition(ABC):
     def given(self, value: Any, count: int | None) -> Tensor:
         """Convert a user's values for ``count`` images to the tensor; None allows any number.
 
-        Raises UserError for impossible values, and for another number of them.
+        Raises UserError for impossible values, and if their number is not ``count``.
         """
 
     @abstractmethod
@@ -102,7 +102,7 @@ class Condition(ABC):
 
 
 class FromZero(nn.Module):
-    """An encoder that returns zeros at first, so that adding it does not change a network."""
+    """An encoder that returns zeros at first, so that it does not change a network."""
 
     def initialise(self) -> None:
         """Zero the last layer."""
@@ -136,7 +136,7 @@ def as_array(value: Any) -> npt.NDArray[Any]:
 def named(
     condition: Given | Tensor | None, conditions: Sequence[Condition], t: Tensor
 ) -> dict[str, Tensor]:
-    """Return each of a network's conditions by name; missing ones become the null.
+    """Return all conditions of a network by name; missing ones become the null.
 
     Args:
         condition: The conditions by name; or the only one; or None.

@@ -32,7 +32,7 @@ class ImageCondition(Condition):
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Channels, height and width."""
     fold: PositiveInt = 1
-    """In a latent model, the factor by which its sides are larger than those of x."""
+    """The factor by which the sides are larger than those of x, in a latent model."""
     kind: ClassVar[str] = "image"
     spatial: ClassVar[bool] = True
 
@@ -85,8 +85,8 @@ class ImageCondition(Condition):
                 fold = factor if large == (height, width) else 1
                 return ImageCondition(self.name, self.shape, fold)
         raise UserError(
-            f"{self.name!r} is of {width}x{height} and the images that the network sees are of "
-            f"{w}x{h}: scale one of them, so that both sides are the same multiple"
+            f"{self.name!r} has {width}x{height} pixels, but the input of the network {w}x{h}: "
+            "scale one of them, so that both sides are the same multiple"
         )
 
     def parsed(self, text: str) -> list[Path]:

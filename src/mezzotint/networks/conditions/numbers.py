@@ -32,7 +32,7 @@ class NumbersCondition(Condition):
     std: tuple[float, ...]
     """The standard deviation of each number."""
     low: tuple[float, ...]
-    """The least value of each number in the data; `sample` warns of values outside the range."""
+    """The least value of each number in the data. `sample` warns of values outside the range."""
     high: tuple[float, ...]
     """The greatest value of each number in the data."""
     kind: ClassVar[str] = "numbers"
@@ -85,7 +85,7 @@ class NumbersCondition(Condition):
         if outside.any():
             row, column = np.argwhere(outside)[0]
             warnings.warn(
-                f"{self.name!r} is {found[row, column]:g}, and the model was trained on "
+                f"{self.name!r} is {found[row, column]:g}, but the model was trained on "
                 f"{self.low[column]:g} to {self.high[column]:g}",
                 stacklevel=2,
             )

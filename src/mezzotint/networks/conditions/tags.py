@@ -16,7 +16,7 @@ from mezzotint.strict import strict
 
 @strict
 class TagsCondition(Condition):
-    """Several labels for each image: float (B, K + 1), 1 for each of K labels that an image has.
+    """Several labels for each image: float (B, K + 1), where 1 marks the labels of an image.
 
     Column K is 1 for the null. The encoder sums rows of an embedding, so an image with one label
     has the same condition vector as an image of that class.
@@ -76,7 +76,7 @@ class TagsCondition(Condition):
         return row
 
     def parsed(self, text: str) -> Any:
-        """Parse sets of labels: ``red+round,blue`` is for two images; a set may be empty."""
+        """Parse sets of labels, which may be empty: ``red+round,blue`` is for two images."""
         return [{tag for tag in word.split("+") if tag} for word in text.split(",")]
 
     def __str__(self) -> str:

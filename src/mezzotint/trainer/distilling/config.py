@@ -23,7 +23,7 @@ class DistillationConfig:
     scale: NonNegativeFloat = 1.0
     """The guidance scale of the teacher, which the student learns; 1 is no guidance."""
     teacher_steps: int | None = Field(default=None, ge=2)
-    """Steps of the teacher from noise to image; None is the method's own number."""
+    """Steps of the teacher from noise to image; None is the method's default."""
 
     def __post_init__(self) -> None:
         if self.teacher_steps is not None and self.teacher_steps < 2 * self.calls:

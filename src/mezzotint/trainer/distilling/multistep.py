@@ -10,9 +10,9 @@ from mezzotint.trainer.distilling.task import AlongTeacher
 class Multistep(AlongTeacher):
     """`AlongTeacher` with one part for each call: f follows the flow to the end of its part.
 
-    Each call is easier to learn than the whole path, and from the same noise the student makes the
-    samples of the teacher (Heek et al. 2024, arXiv 2403.06807). The student can only be used with
-    this number of calls.
+    A part is easier to learn than the whole path. From the same noise, student and teacher make the
+    same samples (Heek et al. 2024, arXiv 2403.06807). The student can only be used with this number
+    of calls.
     """
 
     eta, any_calls, usual_steps = 0.0, False, 32

@@ -16,12 +16,13 @@ from mezzotint.trainer.loop import Examples
 
 
 class Progressive(AlongNoise):
-    """``aim`` is the x0_hat with which one DDIM step ends where two steps of the teacher end.
+    """The aim is the x0_hat with which one DDIM step equals two steps of the teacher.
 
     Salimans and Ho 2022, arXiv 2202.00512; with guidance Meng et al. 2022, arXiv 2210.03142. There
-    are several stages of equal length. In the first, the guided teacher makes ``teacher_steps``,
-    rounded to ``calls`` times a power of two. In each later stage, the teacher is the average of
-    the student so far, and the number of steps is halved, until the student makes ``calls`` steps.
+    are several stages of equal length. In the first stage, the guided teacher makes
+    ``teacher_steps`` steps, rounded to ``calls`` times a power of two. In each later stage, the
+    teacher is the averaged student of the stage before, and the number of steps is halved. In the
+    last stage, the student makes ``calls`` steps.
     """
 
     eta, any_calls, usual_steps = 0.0, False, 16

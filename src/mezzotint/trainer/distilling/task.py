@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from mezzotint.trainer.distilling.config import DistillationConfig
 
 HUBER = 0.00054
-"""c for a mean over the elements: Song and Dhariwal's value times sqrt(elements) for their sum."""
-LEAST = 0.01  # share of a part of the way at whose end x and the aim are nearly the same
+"""c for the mean over elements. For a sum, Song and Dhariwal multiply it by sqrt(elements)."""
+LEAST = 0.01  # least t, as a share of a part; below it x and the aim hardly differ
 
 Levels: TypeAlias = tuple[Level[Tensor], ...]
 Problem: TypeAlias = tuple[Tensor, Level[Tensor], Tensor, Examples]
-"""x (B, C, H, W), its level, the aim of f there, and what the student is conditioned on."""
+"""x (B, C, H, W), its level, the aim of f(x, t), and the student's conditions."""
 
 
 class Distillation(Task):
@@ -46,7 +46,7 @@ class Distillation(Task):
     Args:
         config: The method's settings.
         schedule: The levels, on the device of the training.
-        prediction: What the networks predict.
+        prediction: The prediction type of the networks.
         shape: The shape (C, H, W) of the network's input for one image.
         teacher: The teacher, in inference mode.
         classes: The number of classes.
@@ -86,7 +86,7 @@ class Distillation(Task):
         self.clipping, self.images, self.dtype = clipping, images, dtype
         self.steps = config.teacher_steps or max(self.usual_steps, 2 * config.calls)
         self.top, self.gain = top(schedule), 1.0
-        self.average: tuple[nn.Module, ...] = ()  # in a tuple, as it is not a part of this module
+        self.average: tuple[nn.Module, ...] = ()  # in a tuple, so that it is not a submodule
 
     def begin(self, average: nn.Module) -> None:
         """Store the average of the student's weights, before the first step."""
@@ -111,7 +111,7 @@ class Distillation(Task):
     def student(
         self, net: nn.Module, x: Tensor, level: Level[Tensor], examples: Examples
     ) -> Tensor:
-        """Return the x0_hat of a network without guidance."""
+        """Return the x0_hat of a network, without guidance."""
         output = called(net, x, level.t, examples.condition, examples.augmentation)
         return to_x0(self.prediction, output, x, level)
 
@@ -122,7 +122,7 @@ class Distillation(Task):
 
 
 class AlongNoise(Distillation):
-    """A method that trains f at ``x_t = alpha_t x0 + sigma_t eps``, x0 from the data; abstract."""
+    """A method that trains f at noisy data ``x_t = alpha_t x0 + sigma_t eps``; abstract."""
 
     @abstractmethod
     def way(self, u: Tensor, seen: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,19 +153,19 @@ class AlongNoise(Distillation):
     def by_itself(
         self, net: nn.Module, x: Tensor, x_s: Tensor, levels: Levels, examples: Examples
     ) -> Tensor:
-        """Return the aim with which f(x_t, t) and f(x_s, s) agree on the end of the flow."""
+        """Return the aim with which f(x_t, t) and f(x_s, s) lead to the same point at the end."""
         t, s, end = levels
         there = step(x_s, self.student(net, x_s, s, examples), s, end)
         return towards(x, t, torch.where(s.sigma == end.sigma, x_s, there), end)
 
 
 class AlongTeacher(AlongNoise):
-    """``aim = stop-gradient f(x_s, s)``, where x_s is the guided teacher's step from x_t; abstract.
+    """A method with the aim ``f(x_s, s)``, where x_s is a guided teacher step from x_t; abstract.
 
-    The path from noise to image is divided into ``parts``; ``end`` is the end of the part that
-    contains t. t is uniform within a part, except that the noisy end, where a call of the student
-    starts, has the weight of one teacher step. s is one teacher step after t. If s would pass the
-    end, it is the end, and the aim is the teacher's estimate.
+    The aim has no gradient. The path from noise to image is divided into ``parts``; ``end`` is the
+    end of the part that contains t. t is uniform within a part, except that the noisy end, where a
+    call of the student starts, has the probability of one teacher step. s is one teacher step after
+    t. If s would pass the end, s is the end, and the aim is the teacher's estimate.
     """
 
     parts = 1

@@ -1,4 +1,4 @@
-"""The teacher of a distillation: a network, guided."""
+"""The teacher of a distillation: a network with guidance."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def called(
 def guide(
     net: Callable[..., Tensor], prediction: str, conditions: Sequence[Condition], scale: float
 ) -> Teacher:
-    """Make a teacher from a network with conditions, guided away from all-null conditions.
+    """Make a teacher from a network; guidance leads away from the all-null conditions.
 
-    The two estimates come from one call with a doubled batch. At scale 1, or without conditions,
-    there is only one estimate. The teacher computes in its own precision.
+    The conditional and the unconditional estimate come from one call with a doubled batch. At scale
+    1, or without conditions, there is only one estimate. The teacher computes in its own precision.
     """
 
     def estimates(

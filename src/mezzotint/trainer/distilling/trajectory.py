@@ -1,4 +1,4 @@
-"""Distillation of trajectories: the student makes one step for each part of the teacher's path."""
+"""Distillation of trajectories: the student learns each part of the teacher's path as one step."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from mezzotint.trainer.distilling.task import Distillation, Problem, towards
 from mezzotint.trainer.loop import Examples
 
 POOL = 2_048  # trajectories that are kept
-USES = 4  # how often each part of a trajectory is trained on, on average
+USES = 4  # uses of each part of a trajectory, on average
 
 
 class Trajectory(Distillation):
-    """``aim`` is the x0_hat with which one DDIM step goes from one end of a part to the other.
+    """The aim is the x0_hat with which one DDIM step goes from one end of a part to the other.
 
-    The guided teacher samples from noise by DPM-Solver++ 2M, without any data, and x is kept at the
-    ``calls + 1`` ends of equal parts of its path. The student learns each part directly, from
-    exactly the x at which sampling starts that part (Luhman and Luhman 2021, arXiv 2101.02388, for
-    one call). So no other levels are needed, but the teacher must walk the whole path. The last
-    2,048 trajectories are kept, and each is used about 4 times.
+    The guided teacher samples from noise by DPM-Solver++ 2M, without any data. Its path is divided
+    into ``calls`` equal parts, and x is kept at their ends. The student learns each part directly,
+    from the x at which its own call will start (Luhman and Luhman 2021, arXiv 2101.02388, for one
+    call). So no other levels are needed, but the teacher must make the whole path. The last 2,048
+    trajectories are kept, and each is used about 4 times.
     """
 
     eta, any_calls, usual_steps = 0.0, False, 12
@@ -47,7 +47,7 @@ class Trajectory(Distillation):
         self.register_load_state_dict_post_hook(_count)  # type: ignore[no-untyped-call]
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw which kept trajectories (B,) and which of their parts (B,) to train on."""
+        """Draw the kept trajectories (B,) to train on, and a part of each (B,)."""
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         pool, calls = len(self.x), self.config.calls
         new = -(-batch // (USES * calls)) if seen else batch
@@ -70,7 +70,7 @@ class Trajectory(Distillation):
 
     @torch.no_grad()
     def _add(self, count: int, shared: dict[str, Any]) -> None:
-        """Sample trajectories from noise, which replace the oldest in the pool."""
+        """Sample trajectories from noise; they replace the oldest ones in the pool."""
         x = torch.randn(count, *self.shape, **shared)
         labels = torch.randint(max(1, self.classes), (count,), **shared)
         given = Examples(x, self._given(labels))

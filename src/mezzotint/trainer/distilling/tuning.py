@@ -12,13 +12,13 @@ from mezzotint.trainer.loop import Examples
 
 
 class Tuning(AlongNoise):
-    """``aim = stop-gradient f(x_s, s)``; ``x_s = alpha_s x0 + sigma_s eps`` has the eps of x_t.
+    """The aim is ``f(x_s, s)`` without gradient; x_s has the same x0 and eps as x_t.
 
-    Geng et al. 2024, arXiv 2406.14548. s begins at t / 2, and t - s is halved at equal intervals of
-    the training until it is about ``t / teacher_steps``; the loss has the weight ``t / (t - s)``.
-    As t - s goes to 0 the mean of the gradient becomes that of consistency distillation. The
-    teacher provides the initial weights, and the guidance: ``(scale - 1) (x0_c - x0_u)`` is added
-    to the x0 of x_s.
+    Geng et al. 2024, arXiv 2406.14548. At first s is t / 2. At equal intervals of the training, t -
+    s is halved, until it is about ``t / teacher_steps``. The loss has the weight ``t / (t - s)``.
+    As t - s goes to 0, the mean of the gradient becomes that of consistency distillation. The
+    teacher provides the initial weights and the guidance: ``(scale - 1) (x0_c - x0_u)`` is added to
+    the x0 of x_s.
     """
 
     eta, any_calls, usual_steps = 1.0, True, 64
