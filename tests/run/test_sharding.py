@@ -178,7 +178,7 @@ def test_where_one_dies_the_newest_checkpoint_remains(tiny: Experiment, tmp_path
 
     assert together(2, work, log) == [2, 9]
     assert log.read_text() == (
-        "0: another of the processes has died, and its part of the weights is lost: go on with "
+        "0: another of the processes has died, and its part of the weights is lost: continue with "
         "`resume=True`\n"
     )
     assert [path.name for path in checkpoint.listed(tmp_path / "run/checkpoints")] == ["step-4"]

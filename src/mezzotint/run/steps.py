@@ -124,7 +124,7 @@ class Steps:
         if not self.state.step:
             return " before the first step: start it again"
         if self.state.sampled is not None:
-            return ", and its part of the weights is lost: go on with `resume=True`"
+            return ", and its part of the weights is lost: continue with `resume=True`"
         if self.main:
             self.save()
         else:
