@@ -61,8 +61,8 @@ def test_tensors_of_float32_are_taken_in_float64() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((np.zeros(3), np.eye(3), np.zeros(4), np.eye(4)), "of shapes"),
-        ((np.zeros(3), np.zeros(3), np.zeros(3), np.eye(3)), "of shapes"),
+        ((np.zeros(3), np.eye(3), np.zeros(4), np.eye(4)), "have the shapes"),
+        ((np.zeros(3), np.zeros(3), np.zeros(3), np.eye(3)), "have the shapes"),
         ((np.zeros(2), np.eye(2), np.full(2, np.nan), np.eye(2)), "a mean is not finite"),
         (
             (np.zeros(2), np.eye(2), np.zeros(2), np.full((2, 2), np.inf)),
