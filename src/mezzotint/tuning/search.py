@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -101,13 +102,15 @@ def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow)
     """Measure a cell, keep its samples in the cache, and append a row to the file."""
     begun = time.perf_counter()
     folder = evaluation.kept(search.pipe, settings, search.seed, BATCH)
-    ((_, figures),) = evaluation.measure_samples(
-        *(search.pipe, [by], settings, [search.samples], folder),
-        seed=search.seed,
-        batch=BATCH,
-        chosen=(search.metric, "accuracy"),
-        follow=follow,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "accuracy is left out")  # not every model has classes
+        ((_, figures),) = evaluation.measure_samples(
+            *(search.pipe, [by], settings, [search.samples], folder),
+            seed=search.seed,
+            batch=BATCH,
+            chosen=(search.metric, "accuracy"),
+            follow=follow,
+        )
     facts = {
         **search.facts(settings),
         **{name: getattr(search, name) for name in ("digest", "precision", "seed")},
