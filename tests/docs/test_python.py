@@ -32,6 +32,10 @@ SMALL = {  # what stands in the page, and what the test runs in its place
     'only=("A", "B", "C", "D")': 'only="D"',  # tests/cli/test_reproduce.py carries out all four
     "[:500]": "[:12]",
     "sample(500": "sample(12",
+    'sample(4, labels="ship"': 'sample(2, labels="ship"',
+    "trucks[0], 8": "trucks[0], 3",
+    "steps=5": "steps=2",
+    "guidance=[0, 1, 2, 4]": "guidance=[0, 4]",
     "sample(16": "sample(2",
     "(2_000": "(64",
     "arange(2_000)": "arange(64)",

@@ -45,7 +45,7 @@ def step(folder: Path) -> str:
     return checkpoint.listed(folder / "checkpoints")[-1].name
 
 
-@pytest.mark.parametrize("count", [pytest.param(2, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_training_killed_and_resumed_ends_in_the_same_bits(tiny, tmp_path, count: int) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert trained(tiny, whole, count) == [0] * count

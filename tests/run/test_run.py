@@ -429,6 +429,7 @@ def test_two_processes_with_half_the_batch_give_ones_losses(command, tmp_path, m
         torch.testing.assert_close(*states, rtol=2e-2, atol=1e-4)
 
 
+@pytest.mark.slow  # test_processes.py has one that dies among forks
 def test_a_rank_that_fails_ends_all_of_them(command, start: Start, tmp_path) -> None:
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     arguments = [*torchrun, *command, "--images", LONG, "--out", str(tmp_path / "run")]

@@ -135,7 +135,7 @@ class Steps:
                     jsonl.append(self.folder / "log.jsonl", self.row)
                 if here not in checkpoint.listed(here.parent):
                     self._saved(writes=True)
-        return f"; step {self.state.step} is saved: go on with `resume=True`"
+        return f"; step {self.state.step} is saved: continue with `resume=True`"
 
     def _train(self) -> Iterator[Step]:
         state, config = self.state, self.experiment.train

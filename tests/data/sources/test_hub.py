@@ -147,7 +147,7 @@ FAILURES = [
     (refused(errors.RepositoryNotFoundError), "the hub has no dataset ours/animals, or it is priv"),
     (
         refused(errors.HfHubHTTPError),
-        r"cannot fetch hub:ours/animals \(401 Client error\): connect",
+        r"cannot fetch hub:ours/animals \(401 Client error\): check the",
     ),
     (errors.LocalEntryNotFoundError("not\nhere"), r"cannot fetch hub:ours/animals \(not here\): "),
     (
