@@ -85,7 +85,7 @@ def test_another_number_of_processes_is_said_and_close(tiny, tmp_path: Path) -> 
     killed(still, folder, 2, {0, 1}, signal.SIGTERM)
     first, *_ = mz.training(out=folder, resume=True)
     assert (
-        "changed: processes 2 -> 1 (the result will not be bit-identical: other sha" in first.note
+        "changed: processes 2 -> 1 (the result will not be bit-identical: " in first.note
     )
     for _ in run(still, whole):
         pass
