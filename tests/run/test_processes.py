@@ -84,9 +84,7 @@ def test_another_number_of_processes_is_said_and_close(tiny, tmp_path: Path) -> 
     folder, whole = tmp_path / "run", tmp_path / "whole"
     killed(still, folder, 2, {0, 1}, signal.SIGTERM)
     first, *_ = mz.training(out=folder, resume=True)
-    assert (
-        "changed: processes 2 -> 1 (the result will not be bit-identical: " in first.note
-    )
+    assert "changed: processes 2 -> 1 (the result will not be bit-identical: " in first.note
     for _ in run(still, whole):
         pass
     np.testing.assert_allclose(losses(folder), losses(whole), rtol=1e-4)
