@@ -288,9 +288,9 @@ def test_latents_that_are_not_of_unit_variance_are_refused(tiny_ldm, tmp_path) -
 
     means = torch.zeros(4)
     scaled = foreign(tmp_path / "scaled", scale=100.0)
-    told = refused(latent(tiny_ldm, scaled, scaling="own"), tmp_path / "run")
-    assert "do not have zero mean and unit variance" in told
-    assert told.endswith('pass `scaling="measured"`')
+    said = refused(latent(tiny_ldm, scaled, scaling="own"), tmp_path / "run")
+    assert "do not have zero mean and unit variance" in said
+    assert said.endswith('pass `scaling="measured"`')
     job = begun(latent(tiny_ldm, scaled))
     assert epoch(job).std() == pytest.approx(1, abs=0.05)
     means, std = job.codec.mean, float(job.codec.std.mean())
@@ -310,8 +310,8 @@ def test_latents_that_are_all_alike_are_refused(tiny_ldm, tmp_path, posterior) -
         vae.quant.bias[4:] = -25
 
     vae = foreign(tmp_path / "theirs", dead)
-    told = refused(latent(tiny_ldm, vae, posterior=posterior), tmp_path / "run")
-    assert "hardly differ from image to image in channel 1 (0.7 +- " in told
+    said = refused(latent(tiny_ldm, vae, posterior=posterior), tmp_path / "run")
+    assert "hardly differ from image to image in channel 1 (0.7 +- " in said
 
 
 @pytest.mark.parametrize("size", [30, 36, (20, 33)])
@@ -329,8 +329,8 @@ def test_sizes_that_cannot_be_halved_are_padded_and_cut(tiny_ldm, size) -> None:
 def test_what_is_no_autoencoder_is_refused(tiny_ldm, finished, trained_vae, tmp_path) -> None:
     out = tmp_path / "run"
     assert "there is no folder" in refused(latent(tiny_ldm, tmp_path / "no"), out)
-    told = refused(latent(tiny_ldm, finished), out)
-    assert told.endswith("holds a model of pixels: give an autoencoder")
+    said = refused(latent(tiny_ldm, finished), out)
+    assert said.endswith("holds a model of pixels: give an autoencoder")
     (tmp_path / "empty").mkdir()
     assert "is not a model" in refused(latent(tiny_ldm, tmp_path / "empty"), out)
     shutil.rmtree(trained_vae / "checkpoints")
@@ -346,16 +346,16 @@ def test_a_foreign_autoencoder_of_other_weights_is_refused_with_all_of_them(tiny
         del weights[key]
     extra = {"encoder.spare.weight": torch.zeros(1), "decoder.spare.bias": torch.zeros(1)}
     save_file(weights | extra, path)
-    told = refused(latent(tiny_ldm, vae), tmp_path / "run")
+    said = refused(latent(tiny_ldm, vae), tmp_path / "run")
     ours = ["decoder.spare.bias", "encoder.0.weight", "encoder.spare.weight", "post_quant.bias"]
-    assert told == f"{vae}: weights are missing or superfluous: {', '.join(ours)}"
+    assert said == f"{vae}: weights are missing or superfluous: {', '.join(ours)}"
 
 
 def test_a_foreign_autoencoder_of_grey_pictures_is_refused(tiny_ldm, tmp_path) -> None:
     torch.manual_seed(0)
     write_vae(tmp_path / "theirs", asdict(NET), 1, VAE(NET, 1).state_dict(), 1.0, 0.0)
-    told = refused(latent(tiny_ldm, tmp_path / "theirs"), tmp_path / "run")
-    assert "3 channels but the autoencoder needs 1: give an autoencoder for images" in told
+    said = refused(latent(tiny_ldm, tmp_path / "theirs"), tmp_path / "run")
+    assert "3 channels but the autoencoder needs 1: give an autoencoder for images" in said
 
 
 def test_pictures_without_classes_are_refused_but_for_an_unconditional_model(tiny_ldm, tmp_path):
@@ -424,7 +424,7 @@ def test_a_damaged_codec_is_refused_or_passed_over(trained_ldm: Path) -> None:
         assert isinstance(mz.load(trained_ldm).codec, Latents)
 
 
-# Pixels, augmented and told.
+# Pixels, augmented and said.
 
 
 @pytest.fixture
@@ -441,11 +441,11 @@ def test_the_network_is_told_of_the_augmentation(augmented: Experiment) -> None:
     task, u = job.state.task, torch.rand(64, KNOBS, generator=torch.Generator().manual_seed(0))
     examples = job.batch(0, 64, u)
     task(job.state.net, examples, *task.draw(64, 0, torch.Generator().manual_seed(0)))
-    (told,) = seen
-    assert torch.equal(told, examples.augmentation)
-    assert told.shape == (64, TOLD)
-    assert 0.3 < (told[:, 0] == 1).float().mean() < 0.7  # its own mirror
-    assert 0.2 < (told[:, 1:] != 0).any(1).float().mean() < 0.7  # 1 - 0.88^5 is 0.47
+    (said,) = seen
+    assert torch.equal(said, examples.augmentation)
+    assert said.shape == (64, TOLD)
+    assert 0.3 < (said[:, 0] == 1).float().mean() < 0.7  # its own mirror
+    assert 0.2 < (said[:, 1:] != 0).any(1).float().mean() < 0.7  # 1 - 0.88^5 is 0.47
 
 
 def test_an_augmented_run_is_exact_in_its_resume_and_sampled_without(augmented, tmp_path) -> None:

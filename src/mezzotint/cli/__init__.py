@@ -228,7 +228,7 @@ def _completion(arguments: list[str]) -> str:
     words = {}
     for verb in VERBS:
         whole = printed(partial(_call, verb, [*about.get(verb, ()), HELP_ALL]))
-        words[verb] = [*names.get(verb, ()), *options(whole), "--help", HELP_ALL]
+        words[verb] = [*names.get(verb, ()), *options(whole), "--help", HELP_ALL, DEVICE]
     return script(arguments[0], [*VERBS, "help"], {**words, "help": list(VERBS)})
 
 

@@ -12,11 +12,8 @@ from mezzotint.errors import printable
 from mezzotint.processes import first
 from mezzotint.storage.progress import in_words
 
-SILENCE, LATER, LONG = (
-    9.0,
-    60.0,
-    600.0,
-)  # seconds; without a terminal, a minute after the first ten minutes
+# Seconds; without a terminal, a minute after the first ten minutes.
+SILENCE, LATER, LONG = 9.0, 60.0, 600.0
 TICK = 0.5
 
 

@@ -56,9 +56,8 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
     # translation. For all but the first, one column decides whether it is applied, the next are its
     # numbers.
     coin, angle = (u < 0.5).to(u.dtype), math.pi * (2 * u - 1)
-    normal = torch.special.ndtri(
-        u.clamp(2**-25, 1 - 2**-24)
-    )  # the logarithm of 0 is minus infinity
+    # At 0 and 1 the result would be infinite.
+    normal = torch.special.ndtri(u.clamp(2**-25, 1 - 2**-24))
     applied = u < probability
 
     def gated(gate: int, value: Tensor) -> Tensor:

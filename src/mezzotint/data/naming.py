@@ -33,10 +33,8 @@ _LITTER = {
     *("lost+found", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"),
     *("__pycache__", "picasa.ini", "zbthumbnail.info", "thevolumesettingsfolder"),
 }
-_STREAMS = (
-    ":zone.identifier",
-    ":encryptable",
-)  # streams that Windows adds to files, as other systems show them
+# Streams that Windows adds to files, as other systems show them.
+_STREAMS = (":zone.identifier", ":encryptable")
 
 
 def nfc(text: str) -> str:

@@ -33,9 +33,8 @@ def rows(seed: int, start: int, count: int, n: int) -> Rows:
     return np.concatenate([np.empty(0, np.int64), *parts])
 
 
-@lru_cache(
-    maxsize=2
-)  # two, because a batch may span two epochs; each takes megabytes if the data set is large
+# Two, because a batch may span two epochs; each takes megabytes if the data set is large.
+@lru_cache(maxsize=2)
 def _permutation(seed: int, epoch: int, n: int) -> Rows:
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch))))
     return generator.permutation(n)

@@ -18,10 +18,8 @@ def noise(seed: int, images: Sequence[int]) -> Noise:
     The noise comes from numpy's generators, whatever the device of x. So it is the same on every
     machine, and the seed may exceed the 32 bits that torch's CPU generator uses.
     """
-    low, high = (
-        seed % 2**32,
-        seed >> 32,
-    )  # separate words, because numpy would merge a long seed with i
+    # Separate words, because numpy would merge a long seed with i.
+    low, high = seed % 2**32, seed >> 32
     generators = [np.random.default_rng((low, i, high)) for i in images]
 
     def randn(x: Tensor) -> Tensor:

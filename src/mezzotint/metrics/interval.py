@@ -22,11 +22,8 @@ Distance = Callable[[Tensor, Tensor], float]
 
 LEAST = 10  # least number of images for the interval of a distance or a score
 REPLICATES = 200  # resamplings for a mean
-HALVINGS, FEW, WIDE = (
-    50,
-    20,
-    1024,
-)  # resamplings for a distance; each needs two eigendecompositions of D x D
+# Resamplings for a distance; each needs two eigendecompositions of D x D.
+HALVINGS, FEW, WIDE = 50, 20, 1024
 
 
 def check_count(count: int) -> None:
@@ -56,9 +53,8 @@ def around(value: float, deviation: float) -> Interval:
 
 def of_score(probabilities: Tensor, splits: int) -> Interval:
     """Return the interval of `inception_score`'s mean, by the bootstrap within each part."""
-    random = np.random.default_rng(
-        0
-    )  # one generator for all, because parts resampled alike would vary together
+    # One generator for all, because parts resampled alike would vary together.
+    random = np.random.default_rng(0)
     replicates = torch.zeros(REPLICATES, dtype=torch.float64)
     for part in parts(probabilities, splits):
         p = part.double()

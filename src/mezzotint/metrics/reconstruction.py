@@ -7,10 +7,8 @@ from torch import Tensor
 
 from mezzotint.errors import UserError
 
-WINDOW, WIDTH = (
-    11,
-    1.5,
-)  # pixels: the side of SSIM's window, and the standard deviation of its Gaussian
+# Pixels: the side of SSIM's window, and the standard deviation of its Gaussian.
+WINDOW, WIDTH = 11, 1.5
 RANGE = 255
 ROUNDING = 1 / 12  # squared grey levels: the variance of the rounding error
 C1, C2 = (0.01 * RANGE) ** 2, (0.03 * RANGE) ** 2

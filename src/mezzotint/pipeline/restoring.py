@@ -102,9 +102,8 @@ def inpaint(
         return pipe.codec.decode(x).cpu()
 
     calls = calls_of(edit.how.steps) if method == REPAINT else edit.how.calls
-    clipping = (
-        None if method == REPAINT else "none"
-    )  # posterior methods are clipped after the correction
+    # Posterior methods are clipped after the correction.
+    clipping = None if method == REPAINT else "none"
     made = torch.cat(list(edit.work(work, len(edit.parts) * calls, on_step, clipping)))
     mixed = fill * made.float() + (1 - fill) * edit.images.float()
     whole = mixed if made.dtype == torch.float32 else mixed.round()

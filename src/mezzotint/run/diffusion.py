@@ -45,15 +45,11 @@ from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.loop import Examples, Task
 from mezzotint.trainer.objective import Diffusion
 
-STD, MEAN = (
-    (1 / 3, 3.0),
-    1.5,
-)  # bounds for the statistics of latents; published scales stay within them
+# Bounds for the statistics of latents; published scales stay within them.
+STD, MEAN = (1 / 3, 3.0), 1.5
 POSTERIOR = 2**63  # added to the seed, which is smaller, so that sampling draws other noise
-EXAMPLES, NUMBERS = (
-    1_024,
-    2**20,
-)  # limits on the training images whose conditions are kept, and on the kept numbers
+# Limits on the training images whose conditions are kept, and on the kept numbers.
+EXAMPLES, NUMBERS = 1_024, 2**20
 ALIVE = 0.01  # relative to the mean; the rounding of float16 latents is 30 times smaller
 
 

@@ -77,13 +77,11 @@ class WeightsAndBiases:
             resume="allow" if online else None,
             settings=self.wandb.Settings(console="off", finish_timeout=300),
         )
-        self.run.config.update(
-            config, allow_val_change=True
-        )  # the configuration may change on resuming
+        # The configuration may change on resuming.
+        self.run.config.update(config, allow_val_change=True)
         self.run.define_metric("*", step_metric="images")
-        return int(
-            self.run.starting_step
-        )  # 0 if offline, else the number of rows that the server has
+        # 0 if offline, else the number of rows that the server has.
+        return int(self.run.starting_step)
 
     def log(self, number: int, images: int, values: Values) -> None:
         ready = {

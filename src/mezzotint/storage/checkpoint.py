@@ -26,10 +26,8 @@ from mezzotint.storage.parse import content, parsed
 
 T = TypeVar("T")
 MANIFEST = "manifest.json"
-READ = (
-    "config.json",
-    "pipeline.json",
-)  # the files that are read besides the weights and state.json
+# The files that are read besides the weights and state.json.
+READ = ("config.json", "pipeline.json")
 
 
 def save(

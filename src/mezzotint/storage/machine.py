@@ -21,7 +21,7 @@ HOME = Path(__file__).parents[3]
 def machine(*packages: str) -> str:
     """Return the processor, the versions of packages, and mezzotint's commit or version."""
     libraries = ", ".join(f"{package} {version(package)}" for package in packages)
-    return f"{processor()}; {libraries}; mezzotint {commit()}"
+    return "; ".join(filter(None, (processor(), libraries, f"mezzotint {commit()}")))
 
 
 def processor() -> str:

@@ -110,9 +110,8 @@ class Examples:
     """The training samples of a part of a batch, and their conditions."""
 
     x0: Tensor  # (B, C, H, W), on the device, augmented
-    condition: Mapping[str, Tensor] = field(
-        default_factory=dict
-    )  # conditions by name, each with B rows
+    # Conditions by name, each with B rows.
+    condition: Mapping[str, Tensor] = field(default_factory=dict)
     augmentation: Tensor | None = None  # (B, n): numbers that describe the augmentation
 
 

@@ -23,11 +23,8 @@ from torch import Tensor, nn
 
 MOMENTUM = 0.95
 RMS = 0.2  # root mean square of an update before the learning rate, about that of AdamW
-A, B, C = (
-    3.4445,
-    -4.7750,
-    2.0315,
-)  # they raise small singular values as fast as possible in five steps
+# They raise small singular values as fast as possible in five steps.
+A, B, C = 3.4445, -4.7750, 2.0315
 STEPS = 5
 ENDS = ("stem", "out")  # the first and last layers of all networks in mezzotint
 

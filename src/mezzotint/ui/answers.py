@@ -43,9 +43,8 @@ def answers(model: str | None, pipe: Pipeline, request: Samples | Edit) -> Gener
     make: Any = edits.make if editing else samples.make
     draw: Any = results.of_edit if editing else results.of_samples
     drawn: tuple[Tensor, ...] = ()
-    yield Answer(
-        markup.notice("at work"), command="", python=""
-    )  # so that no lines of older images remain
+    # The empty parts remove the lines of older images.
+    yield Answer(markup.notice("at work"), command="", python="")
     for last in watched(partial(make, pipe, request)):
         unseen = last.columns is not drawn
         drawn = last.columns

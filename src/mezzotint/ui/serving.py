@@ -99,9 +99,8 @@ def _free(port: int) -> int:
     if not 0 <= port <= 65535:
         raise UserError(f"`port` is {port}: choose 0 to 65535")
     with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # ended connections do not block the port
+        # Ended connections do not block the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except PermissionError:

@@ -226,9 +226,8 @@ def _is_official(member: str, content: bytes) -> bool:
 
 
 def _unpickled(read: Read, archive: Path, member: str) -> dict[Any, Any]:
-    pickled = read(
-        member
-    )  # before the guard below, because a broken archive is not a broken pickle
+    # This stands before the guard below, because a broken archive is not a broken pickle.
+    pickled = read(member)
     if pickled is None:
         raise _damaged(archive, member, "it is missing")
     if not _is_official(member, pickled):

@@ -119,9 +119,8 @@ def _opened(path: Path, places: Places, end: int) -> Reader:
         start, size = places[name]
         check_size(size)
         try:
-            content = os.pread(
-                file.fileno(), size, start
-            )  # safe in any thread, because it moves no position
+            # This is safe in any thread, because it moves no position.
+            content = os.pread(file.fileno(), size, start)
         except (OSError, MemoryError) as error:
             raise passing(str(path), error) from None
         if len(content) < size:
