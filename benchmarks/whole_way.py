@@ -7,8 +7,8 @@ Each part is timed in turns with its bare counterpart, on an otherwise idle mach
 
 - a cold start: `mezzotint sample cifar10 -n 16` in a fresh process, beside `import torch`;
 - measuring: `mezzotint.evaluate` with new samples, beside the calls of the network alone;
-- preparing: `mezzotint.prepare` of a folder of JPEG files, beside a pool of processes that only
-  decodes them with Pillow;
+- preparing: `mezzotint.prepare` of a folder of JPEG files, beside a pool of processes that decodes
+  them with Pillow, and one that also scales them;
 - a training step: a step of the loop, images from a prepared array, beside forward, backward and
   optimizer of the same network.
 """
@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from against_diffusers import ours
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 from turns import DEVICE, Turn, take_turns
 
 import mezzotint as mz
@@ -103,12 +103,21 @@ def preparing(scratch: Path, pairs: int, flags: argparse.Namespace) -> str:
         mz.prepare(folder, size=64)
 
     with get_context("spawn").Pool(os.cpu_count()) as pool:
-        turns: dict[str, Turn] = {"whole": prepare, "bare": lambda: pool.map(decode, paths, 64)}
+        turns: dict[str, Turn] = {
+            "whole": prepare,
+            "bare": lambda: pool.map(decode, paths, 64),
+            "scaled": lambda: pool.map(scale, paths, 64),
+        }
         with own_cache():
             times = dict(take_turns(turns, pairs, {}))
-    shares = [b / a for a, b in zip(times["whole"], times["bare"], strict=True)]
+    pool_of = "Pillow in a pool of processes"
     what = f"preparing {flags.images:,} JPEG files of 320x240 at 64x64"
-    return row(what, times, "Pillow's decoder in a pool of processes", shares)
+    rows = [
+        row(what, {"whole": times["whole"], "bare": times[name]}, f"{pool_of}, {does}", shares)
+        for name, does in (("bare", "which only decodes"), ("scaled", "which decodes and scales"))
+        for shares in [[b / a for a, b in zip(times["whole"], times[name], strict=True)]]
+    ]
+    return "\n".join(rows)
 
 
 def step(scratch: Path, pairs: int, flags: argparse.Namespace) -> str:
@@ -186,6 +195,12 @@ def decode(path: Path) -> None:
     """Decode an image, and nothing else."""
     with Image.open(path) as image:
         image.convert("RGB").load()
+
+
+def scale(path: Path) -> None:
+    """Decode an image, and scale it to 64x64."""
+    with Image.open(path) as image:
+        ImageOps.fit(image.convert("RGB"), (64, 64), Image.Resampling.BICUBIC)
 
 
 @contextmanager

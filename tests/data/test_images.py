@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from mezzotint.data.images import UnreadableImage, fit, read_image
+from mezzotint.data.images import UnreadableImage, Wanted, fit, read_image
 from mezzotint.errors import UserError
 
 
 def test_rgb_png_is_returned_as_it_is(encode, noise):
     pixels = noise(0, 5, 7, 3)
-    read = read_image(encode(Image.fromarray(pixels)), None)
+    read = read_image(encode(Image.fromarray(pixels)))
     assert read.dtype == np.uint8
     assert read.flags.c_contiguous
     np.testing.assert_array_equal(read, pixels)
@@ -24,7 +24,10 @@ def test_rgb_png_is_returned_as_it_is(encode, noise):
 def test_a_path_reads_as_its_bytes(tmp_path, encode, noise):
     content = encode(Image.fromarray(noise(0, 5, 7, 3)), "JPEG")
     (tmp_path / "x").write_bytes(content)
-    np.testing.assert_array_equal(read_image(tmp_path / "x", 4), read_image(content, 4))
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "x", wanted=Wanted("rgb", size=4)),
+        read_image(content, wanted=Wanted("rgb", size=4)),
+    )
 
 
 def test_grey_becomes_three_equal_channels(encode, noise):
@@ -151,7 +154,7 @@ def test_first_frame_of_an_animation(encode, format):
 def test_size_scales_the_short_side_and_crops_the_centre(encode):
     pixels = np.zeros((20, 60, 3), np.uint8)
     pixels[:, 20:40] = 255
-    read = read_image(encode(Image.fromarray(pixels)), 10)
+    read = read_image(encode(Image.fromarray(pixels)), wanted=Wanted("rgb", size=10))
     assert read.shape == (10, 10, 3)
     assert (read[:, 1:-1] == 255).all()  # the filter reaches a little beyond the crop
 
@@ -159,13 +162,15 @@ def test_size_scales_the_short_side_and_crops_the_centre(encode):
 def test_size_is_antialiased(encode):
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
-    read = read_image(encode(Image.fromarray(stripes)), 8)
+    read = read_image(encode(Image.fromarray(stripes)), wanted=Wanted("rgb", size=8))
     assert np.abs(read.astype(int) - 127.5).max() < 8
 
 
 def test_a_picture_of_the_size_is_untouched(encode, noise):
     pixels = noise(0, 9, 9, 3)
-    np.testing.assert_array_equal(read_image(encode(Image.fromarray(pixels)), 9), pixels)
+    np.testing.assert_array_equal(
+        read_image(encode(Image.fromarray(pixels)), wanted=Wanted("rgb", size=9)), pixels
+    )
     np.testing.assert_array_equal(fit(pixels, 9), pixels)
 
 
@@ -197,7 +202,7 @@ def test_not_an_image(content, reason):
 
 def test_missing_file(tmp_path):
     with pytest.raises(UserError, match=r"there is no file .*: give the path"):
-        read_image(tmp_path / "x.png", 8)
+        read_image(tmp_path / "x.png", wanted=Wanted("rgb", size=8))
 
 
 def test_decompression_bomb(encode, monkeypatch):
@@ -286,4 +291,4 @@ def test_formats_that_are_named(tmp_path, name, content, what):
     with pytest.raises(UnreadableImage, match=what):
         read_image(tmp_path / name)
     with pytest.raises(UnreadableImage, match=what):
-        read_image(content, None, name)
+        read_image(content, name)

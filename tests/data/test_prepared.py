@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from mezzotint.data import Prepared, building, held_out, prepare, preparing
-from mezzotint.data.images import read_image
+from mezzotint.data.images import Wanted, read_image
 from mezzotint.data.prepared import is_same
 from mezzotint.errors import UserError
 from mezzotint.storage import leftovers
@@ -87,7 +87,7 @@ def test_more_pictures_than_are_under_way_at_a_time_keep_their_order(tmp_path, e
 def test_size(animals):
     result = prepare(str(animals), size=4)
     assert result.images.shape == (5, 4, 4, 3)
-    expected = read_image(animals / "cats" / "a.png", 4)
+    expected = read_image(animals / "cats" / "a.png", wanted=Wanted("rgb", size=4))
     np.testing.assert_array_equal(result.images[0], expected)
     with pytest.raises(UserError, match="`size` is 0"):
         prepare(str(animals), size=0)

@@ -76,7 +76,7 @@ class _Task:
     def pixels(self, item: Item) -> Pixels | UnreadableImage:
         """Decode an item, in any thread."""
         try:
-            pixels = item.decode(self.wanted)
+            pixels = item.decode(replace(self.wanted, size=self.size))
         except UnreadableImage as error:
             return error
         except OSError as error:
@@ -288,16 +288,17 @@ class _Writer:
         if self.array is None:
             self.first = name
             self.array = self._open(self.count, pixels.shape, pixels.dtype)
-        if (kind := _kind(self.array)) != (other := _kind(pixels)):
-            raise _Mixed(self.first, kind, name, other)
+            self.rows = np.asarray(self.array)  # access to a row of a plain array is faster
+        if pixels.dtype != self.rows.dtype or pixels.shape[-1] != self.rows.shape[-1]:
+            raise _Mixed(self.first, _kind(self.rows), name, _kind(pixels))
         if pixels.shape != self.array.shape[1:]:
             a, b = ("{1}x{0}".format(*shape) for shape in (self.array.shape[1:], pixels.shape))
             raise UserError(
                 f"the images differ in size: {self.first} is {a} and {name} is {b} "
                 "(width x height); pass `size` to scale and crop them to one size"
             )
-        self.array[self.kept] = pixels
-        content = pixels.tobytes()
+        self.rows[self.kept] = pixels
+        content = pixels.data if pixels.flags.c_contiguous else pixels.tobytes()
         self.sha.update(content)
         self.crc = zlib.crc32(content, self.crc)
         self.kept += 1

@@ -76,4 +76,4 @@ def source_of(
 
 
 def _decode(read: Reader, name: PurePosixPath, wanted: Wanted) -> Pixels:
-    return read_image(read(name), None, name.name, wanted)
+    return read_image(read(name), name.name, wanted)

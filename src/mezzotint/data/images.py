@@ -53,10 +53,14 @@ PAGES = 1_000
 
 @dataclass(frozen=True)
 class Wanted:
-    """The format to decode images to; a mode of None keeps their channels, as "keep" does."""
+    """The format to decode images to.
+
+    A mode of None keeps their channels, as "keep" does. A size of None keeps their size.
+    """
 
     mode: Mode | None = None
     range: Bounds | None = None
+    size: Size | None = None
 
 
 RGB = Wanted("rgb")
@@ -64,16 +68,14 @@ RGB = Wanted("rgb")
 _PIXELS = InFlight(1 << 27)  # limit for all images that are decoded at a time, about 2 GB
 
 
-def read_image(
-    source: bytes | Path, size: Size | None = None, name: str = "", wanted: Wanted = RGB
-) -> Pixels:
+def read_image(source: bytes | Path, name: str = "", wanted: Wanted = RGB) -> Pixels:
     """Decode one image as this module describes.
 
     Args:
         source: the bytes of an image file, or its path.
-        size: the size to scale and crop the image to; None keeps its own.
         name: the name of the file, if `source` is not its path.
-        wanted: the channels to return, and the range of 32-bit values.
+        wanted: the channels to return, the range of 32-bit values, and the size to scale and crop
+            the image to.
 
     Returns:
         (H, W, C), contiguous: uint8, 0 to 255, if a mode is requested; else uint8, uint16 or
@@ -92,7 +94,7 @@ def read_image(
     if advice := raw(name):
         raise UnreadableImage(advice)
     try:
-        return fit(_decoded(source, wanted), size, alpha=wanted.mode == "rgba")
+        return fit(_decoded(source, wanted), wanted.size, alpha=wanted.mode == "rgba")
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
@@ -185,6 +187,8 @@ def _one(image: Image.Image, wanted: Wanted) -> Pixels:
         image = whole.getchannel(0) if image.mode in ("1", "L", "LA") else whole
     if image.mode not in ("L", "RGB"):  # Pillow would copy it
         image = image.convert("L" if image.mode == "1" else "RGB")
+    if image.mode == "RGB" and wanted.mode not in ("grey", "rgba"):  # as `fit` does, but sooner
+        image = _fitted(image, wanted.size)
     pixels = np.array(image, dtype=np.uint8)
     return converted(pixels if pixels.ndim == 3 else pixels[..., None], wanted.mode)
 
@@ -249,8 +253,10 @@ def _fitted_channel(channel: Array, size: Size) -> Array:
     return (scaled if channel.dtype == np.float32 else np.rint(scaled)).astype(channel.dtype)
 
 
-def _fitted(image: Image.Image, size: Size) -> Image.Image:
-    height, width = height_and_width(size)
+def _fitted(image: Image.Image, size: Size | None) -> Image.Image:
+    height, width = height_and_width(size) if size else (image.height, image.width)
+    if image.size == (width, height):
+        return image
     return ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
 
 
