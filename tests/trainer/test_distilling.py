@@ -34,9 +34,15 @@ def wide(x: Tensor) -> Tensor:
     return x.view(-1, 1, 1, 1)
 
 
-def task(method: str, teacher: Any = None, images: int = 1, **fields: Any) -> Any:
+def task(
+    method: str,
+    teacher: Any = None,
+    images: int = 1,
+    shape: tuple[int, ...] = (1, 1, 1),
+    **fields: Any,
+) -> Any:
     config = DistillationConfig(teacher="t", method=method, **fields)
-    return mz.DISTILLATIONS[method](config, SCHEDULE, "v", (1, 1, 1), teacher, images=images)
+    return mz.DISTILLATIONS[method](config, SCHEDULE, "v", shape, teacher, images=images)
 
 
 class Levels:
@@ -167,7 +173,7 @@ def test_a_teacher_is_guided_as_in_sampling() -> None:
 
 
 class Small(nn.Module):
-    """A network of v in one dimension."""
+    """A network of v that treats the elements of an image alike and apart from each other."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,31 +184,41 @@ class Small(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(64, 1))
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        angle = t.view(-1, 1) / 1000 * math.pi / 2
-        x = x.flatten(1)
-        features = torch.cat([x, angle.sin(), angle.cos(), x * angle.sin(), x * angle.cos()], 1)
-        return wide(self.layers(features))
+        angle = wide(t).expand_as(x) / 1000 * math.pi / 2
+        waves = angle.sin(), angle.cos()
+        features = torch.stack([x, *waves, *(x * wave for wave in waves)], -1)
+        return self.layers(features).squeeze(-1)
 
 
 def error(method: str, steps: int) -> float:
-    """The student's root mean square error about where the flow of `TWO` ends, after training."""
+    """The student's root mean square error about where the flow of `TWO` ends, after training.
+
+    The gradient of the pseudo-Huber distance has the direction of the error, but hardly depends on
+    its length. For images of one element it leads to the median of the aims. The aims of `tuning`
+    differ for the same x, and their median is not their mean, so its images have 16 independent
+    elements.
+    """
 
     def teacher(x: Tensor, level: Any, examples: Examples) -> tuple[Tensor, Tensor]:
-        return wide(TWO.denoise(x.flatten(), angles_of(level))), torch.zeros_like(x)
+        angle = wide(angles_of(level)).expand_as(x)
+        clean = TWO.denoise(x.flatten(), angle.flatten())
+        return clean.view_as(x), torch.zeros_like(x)
 
-    batch, net = 256, Small()
-    count = 128 if method == "tuning" else 16  # its pairs agree only in the limit
-    learned = task(method, teacher, steps * batch, calls=2, teacher_steps=count)
+    net, tuning = Small(), method == "tuning"
+    batch, elements = (32, 16) if tuning else (256, 1)
+    count = 128 if tuning else 16  # its pairs agree only in the limit
+    shape = (1, 1, elements)
+    learned = task(method, teacher, steps * batch, shape, calls=2, teacher_steps=count)
     learned.begin(net)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     falls = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: 1 - i / steps)
     generator = torch.Generator().manual_seed(0)
     x0 = TWO.draw(20_000).float()
     for i in range(steps):
-        rows = torch.randint(len(x0), (batch,), generator=generator)
+        rows = torch.randint(len(x0), (batch, *shape), generator=generator)
         drawn = learned.draw(batch, i * batch, generator)
         optimizer.zero_grad()
-        learned(net, Examples(wide(x0[rows])), *drawn)[0].backward()
+        learned(net, Examples(x0[rows]), *drawn)[0].backward()
         optimizer.step()
         falls.step()
     x = wide(torch.linspace(-2.5, 2.5, 101))
@@ -213,8 +229,7 @@ def error(method: str, steps: int) -> float:
     return float(((made - wanted).square() @ weights / weights.sum()).sqrt())
 
 
-# A constant has an error of 0.74, the standard deviation of the data. The gradients of tuning are
-# the noisiest, because x_s is not where the flow goes.
+# A constant has an error of 0.74, the standard deviation of the data.
 @METHOD
 def test_a_small_network_learns_the_flow(method: str) -> None:
     short, longer = error(method, 10), error(method, 150)
@@ -227,7 +242,7 @@ def test_a_small_network_learns_the_flow(method: str) -> None:
 def test_the_error_falls_with_the_budget(method: str) -> None:
     errors = [error(method, steps) for steps in (20, 600, 4_000)]
     assert errors[0] > errors[1] > errors[2]
-    assert errors[2] < (0.2 if method == "tuning" else 0.06)
+    assert errors[2] < (0.1 if method == "tuning" else 0.06)
 
 
 def test_fields_that_do_not_fit_are_refused() -> None:
