@@ -19,6 +19,8 @@ from __future__ import annotations
 import difflib
 import re
 import signal
+import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Generic, NoReturn, TypeVar
@@ -69,10 +71,21 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return ``"; did you mean a or b?"``, or "" if no name is similar."""
-    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
+    """Return ``"; did you mean a or b?"``, or "" if no name is similar.
+
+    ``name`` may begin with the prefix, which is written before each of the names.
+    """
+    near = difflib.get_close_matches(name.removeprefix(prefix), list(names), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(prefix + each for each in near)}?" if near else ""
+
+
+def warn(message: str) -> None:
+    """Warn of a result that may mislead, at the line of the user's code that asked for it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] == "mezzotint":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def as_flags(text: str) -> str:

@@ -120,7 +120,7 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
         ("train glyphs-ddpm --data ~nobody/pictures", "there is no data set, file or folder"),
         ("train glyphs-ddpm --data nowhere", "there is no data set, file or folder 'nowhere'"),
         ("train glyphs-ddpm --size 30x", "--size is '30x': give a side of at least 1 pixel, or"),
-        ("train glyphs-ddpm --mode blue", "invalid choice 'blue' for argument '--mode'"),
+        ("train glyphs-ddpm --mode blue", "--mode is 'blue': choose "),
         ("train glyphs-ddpm --range 1 0", "--range is (1.0, 0.0): give the values of black and"),
         ("train glyphs-ddpm --range 0 1", "is known: leave out --range"),
         ("sample nowhere", "there is no folder nowhere"),

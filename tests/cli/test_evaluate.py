@@ -40,7 +40,8 @@ def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
     assert code == 0
     lines = said.splitlines()
     assert lines[0] == (
-        "glyphs network, bilinear with antialias to 32x32; against 100 images of glyphs train"
+        "glyphs network, bilinear with antialias to 32x32; against 100 images of glyphs train; "
+        "[95 % interval]"
     )
     names = [line.split()[0] for line in lines[1:-1]]
     assert names == [

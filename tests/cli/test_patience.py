@@ -11,9 +11,9 @@ from rich.progress import MofNCompleteColumn
 
 from mezzotint.cli import patience
 from mezzotint.config.experiment import Experiment
-from mezzotint.drawing.bars import Follower
+from mezzotint.drawing.bars import Follower, in_words
 from mezzotint.run.watching import TrainingBar
-from mezzotint.storage.progress import in_words, progress
+from mezzotint.storage.progress import progress
 
 from commands import CapSys, call
 

@@ -18,9 +18,7 @@ def test_misspelt_names(wrong, meant):
 
 @pytest.mark.parametrize("data", ["", "no/such/folder", "photographs.zip"])
 def test_nothing_there(data):
-    expected = (
-        f"'{data}': give glyphs, cifar10, hub:OWNER/NAME, array:FINGERPRINT or a path that exists"
-    )
+    expected = f"'{data}': give glyphs, cifar10, hub:OWNER/NAME or a path that exists"
     with pytest.raises(UserError, match=f"no data set, file or folder {expected}"):
         find_source(data)
 

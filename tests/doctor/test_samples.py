@@ -17,7 +17,7 @@ def test_samples_of_the_exact_denoiser_are_accused_of_nothing() -> None:
     every = bytes_of(gaussian(labels))
     data, unseen = every[:500], every[500:]
     made = exact().sample(128, steps=25, clipping="none")
-    looks = (samples.colour_drift, samples.grey, samples.saturated)
+    looks = (samples.colour_drift, samples.grey, samples.saturated, samples.noisy)
     found = [look(made, data) for look in looks]
     eyes = network("cifar10")
     ours, theirs, other = (eyes(x).pool for x in (made, data, unseen))
@@ -29,7 +29,7 @@ def test_samples_of_the_exact_denoiser_are_accused_of_nothing() -> None:
 def test_spoilt_samples_are_named(digits) -> None:
     made, data = digits[0][:128], digits[0][128:]
     float_ = made.float()
-    for look in (samples.colour_drift, samples.grey, samples.saturated):
+    for look in (samples.colour_drift, samples.grey, samples.saturated, samples.noisy):
         assert look(made, data).severity == "well"
     tinted = float_ + torch.tensor([40.0, 0, 0]).view(3, 1, 1)
     assert samples.colour_drift(tinted.clamp(max=255).byte(), data).severity == "wrong"
@@ -37,6 +37,11 @@ def test_spoilt_samples_are_named(digits) -> None:
     assert samples.grey(faded, data).severity == "wrong"
     hard = (3 * (float_ - 128) + 128).clamp(0, 255).byte()
     assert samples.saturated(hard, data).severity == "wrong"
+    noise = 60 * torch.randn(float_.shape, generator=torch.Generator().manual_seed(0))
+    assert samples.noisy((float_ + noise).clamp(0, 255).byte(), data).severity == "wrong"
+    assert (
+        samples.noisy(float_.mean((2, 3), keepdim=True).expand_as(float_), data).severity == "well"
+    )
 
 
 def test_shuffled_collapsed_and_copied_samples_are_named(digits) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import sys
-import warnings
 from argparse import ArgumentParser
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
@@ -16,7 +16,7 @@ import tyro
 
 from mezzotint.cli.help import HELP, HELP_ALL, printed, short
 from mezzotint.config.sampling import SampleConfig, freed
-from mezzotint.errors import UserError, nearest
+from mezzotint.errors import UserError, nearest, warn
 
 T = TypeVar("T")
 
@@ -78,10 +78,12 @@ def parse(default: T, arguments: list[str], program: str, first: Collection[str]
         # help.
         lines = [line.strip("│| ") for line in said.getvalue().splitlines()[1:]]
         words = takewhile(_is_text, dropwhile(lambda line: not _is_text(line), lines))
-        raise UserError(f"{' '.join(words)}: see {program} {HELP_ALL}") from None
+        raise UserError(_own_words(" ".join(words), f"see {program} {HELP_ALL}")) from None
     if unknown:
-        names = [f"--{name.replace('_', '-')}" for name in _leaves(asdict(default))]  # type: ignore[call-overload]
-        hint = nearest(unknown[0], names) or f"; see {program} --help"
+        names = [name.replace("_", "-") for name in _leaves(asdict(default))]  # type: ignore[call-overload]
+        hint = nearest(unknown[0], names, "--") or f"; see {program} --help"
+        if unknown[0] == "--epochs" and "images" in names:
+            hint = ": the length of a training is its number of images, --images"
         raise UserError(f"unknown option {unknown[0]}{hint}")
     return flags
 
@@ -109,9 +111,34 @@ def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[
         if number and word in classes and int(word) < len(classes) and classes[int(word)] != word:
             place = classes.index(word)
             said = f"{word} is taken as the name of class number {place}"
-            warnings.warn(said, stacklevel=2)
+            warn(said)
         found.append(int(word) if number and word not in classes else word)
     return found[0] if len(found) == 1 else found or None
+
+
+_CHOICE = re.compile(r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of \((.*)\)\.?")
+_MISSING = re.compile(r"Missing value for argument '(\S+)'")
+_VALUE = re.compile(r"Error parsing (\S+): (.*)")
+_QUOTED = re.compile(r"'([^']*)'")
+
+
+def _own_words(said: str, see: str) -> str:
+    """Turn a message of tyro into one that says what is wrong and what to do."""
+    if found := _CHOICE.fullmatch(said):
+        value, flag, choices = found[1], found[2], _QUOTED.findall(found[3])
+        return f"{flag} is {value!r}{nearest(value, choices) or ': choose ' + ', '.join(choices)}"
+    if found := _MISSING.match(said):
+        return f"{found[1]} has no value: give one, or {see}"
+    if found := _VALUE.fullmatch(said):
+        flag, why = found[1].split("/")[-1], found[2]
+        value = " ".join(_QUOTED.findall(why))
+        if "int()" in why:
+            return f"{flag} is {value!r}: give a whole number"
+        if "string to float" in why:
+            return f"{flag} is {value!r}: give a number"
+        if "{FLOAT FLOAT}" in why:
+            return f"{flag} is {value!r}: give two numbers"
+    return f"{said}: {see}"
 
 
 def _is_text(line: str) -> bool:

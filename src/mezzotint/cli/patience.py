@@ -7,10 +7,9 @@ import threading
 import time
 from typing import Any, TextIO
 
-from mezzotint.drawing.bars import UNDER_WAY
+from mezzotint.drawing.bars import UNDER_WAY, in_words
 from mezzotint.errors import printable
 from mezzotint.processes import first
-from mezzotint.storage.progress import in_words
 
 # Seconds; without a terminal, a minute after the first ten minutes.
 SILENCE, LATER, LONG = 9.0, 60.0, 600.0

@@ -161,7 +161,8 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
     further = SAMPLERS[changed.get("sampler", defaults.sampler)].options
     own = {name: changed.pop(name) for name in list(changed) if name not in FIELDS}
     if bad := [name for name in own if name not in further]:
-        raise UserError(f"unknown setting {bad[0]!r}{nearest(bad[0], [*FIELDS, *further, 'nfe'])}")
+        near = nearest(bad[0], [*FIELDS, *further, "nfe", "labels", "condition"])
+        raise UserError(f"unknown setting {bad[0]!r}{near}")
     if own:
         given = changed.get("sampler_options", defaults.sampler_options)
         kept = [text for text in given if text.partition("=")[0] not in own]

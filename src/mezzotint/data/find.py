@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from mezzotint.data.formats import JPEG
@@ -91,7 +92,12 @@ def _is_name(data: str, written: str) -> bool:
 
 def _unknown(data: str) -> UserError:
     names = [kind.written for kind in SOURCES.values() if kind.takes is None]
+    beside = []
+    with suppress(OSError, ValueError):
+        beside = [str(path) for path in Path(data).parent.iterdir()]
     near = difflib.get_close_matches(data.lower(), names, n=1)
-    known = f"{', '.join(names)} or a path that exists"
+    near = near or difflib.get_close_matches(data, beside, n=1, cutoff=0.75)
+    asked = [name for name in names if not name.startswith("array:")]  # nobody knows such a name
+    known = f"{', '.join(asked)} or a path that exists"
     hint = f"did you mean {near[0]}?" if near else f"give {known}"
     return UserError(f"there is no data set, file or folder {data!r}: {hint}")

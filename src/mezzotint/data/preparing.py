@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -22,7 +21,7 @@ from mezzotint.data.sizes import Size, sides
 from mezzotint.data.source import NoSplit, Source
 from mezzotint.data.tables import Asked, with_columns
 from mezzotint.data.values import EIGHT_BIT, Bounds, checked
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, warn
 from mezzotint.storage.cache import begun, cache_folder, commit, kept
 
 
@@ -149,7 +148,7 @@ def prepare(
         asked = Asked.of(condition, labels_from, image_condition)
         found, warned = _found(data, size, split, skip_bad, conditional, wanted, asked)
         for warning in warned:
-            warnings.warn(warning, stacklevel=2)
+            warn(warning)
         return found
     by_column = {"labels_from": labels_from, "image_condition": image_condition}
     _refuse(named | by_column, "images in memory, only with a name or a path")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from dataclasses import replace
 from typing import Any, cast
 
@@ -13,6 +12,7 @@ import torch
 from mezzotint.data.images import Pixels
 from mezzotint.data.prepared import Prepared
 from mezzotint.data.values import EIGHT_BIT, Array, Values
+from mezzotint.errors import warn
 
 
 class _Converted:
@@ -37,7 +37,7 @@ class _Converted:
 def warn_of_rgb(values: Values, channels: int) -> None:
     """Warn if images must be converted to RGB; raise UserError if they cannot be."""
     if said := values.as_rgb(channels):
-        warnings.warn(said, stacklevel=3)
+        warn(said)
 
 
 def as_rgb(data: Prepared) -> Prepared:

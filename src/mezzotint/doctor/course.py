@@ -29,6 +29,7 @@ FOLLOW: set[Title] = {
     "colour drift",
     "grey samples",
     "saturated samples",
+    "noisy samples",
     "samples all alike",
     "labels shuffled",
     "poor reconstruction",

@@ -34,6 +34,7 @@ Title = Literal[
     "colour drift",
     "grey samples",
     "saturated samples",
+    "noisy samples",
     "samples all alike",
     "memorisation",
     "labels shuffled",

@@ -55,6 +55,7 @@ def look(
     if made.shape[1] == 3:
         yield grey(made, real)
     yield saturated(made, real)
+    yield noisy(made, real)
     if made.shape[1] not in (1, 3):  # the networks of the metrics cannot use them
         return
 
@@ -132,6 +133,21 @@ def saturated(made: Tensor, data: Tensor) -> Finding:
         'sample with less `guidance`, with `rescale=0.7` or with `clipping="dynamic"`',
         wrong=h >= LARGE,
         doubtful=h >= MEDIUM,
+    )
+
+
+def noisy(made: Tensor, data: Tensor) -> Finding:
+    """Compare how much neighbouring pixels differ in samples and in the data, by Cohen's d."""
+    d = _effect(made, data, _roughness)
+    ours, theirs = (float(_roughness(x.float()).mean()) for x in (made, data))
+    return judge(
+        "noisy samples",
+        f"neighbouring pixels differ by {ours:.1f} grey levels in samples and by {theirs:.1f} in "
+        f"the data, {d:+.2f} standard deviations; expected below {MEDIUM}",
+        "the samples still contain noise: the training was too short, or there are too few steps",
+        "train longer, or sample with more `steps`",
+        wrong=d >= LARGE,
+        doubtful=d >= MEDIUM,
     )
 
 
@@ -237,6 +253,12 @@ def _effect(made: Tensor, data: Tensor, of: Callable[[Tensor], Tensor]) -> float
     a, b = of(made.float()), of(data.float())
     apart = float(a.mean() - b.mean())
     return apart / float(b.std() + 1e-6) if abs(apart) > max(SURE * _error(a, b), SEEN) else 0.0
+
+
+def _roughness(images: Tensor) -> Tensor:
+    """Return the mean difference between neighbouring pixels of each image (N, C, H, W)."""
+    across, down = (images.diff(dim=axis).abs().flatten(1).mean(1) for axis in (3, 2))
+    return (across + down) / 2
 
 
 def _error(a: Tensor, b: Tensor) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,6 +21,14 @@ from mezzotint.processes import first
 
 UNDER_WAY: dict[str, str] = {}
 """Under "what": the subject of the last bar, shown or not, for messages after a long silence."""
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration in words: "3 hours"."""
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds" if seconds >= 1.5 else "1 second"
 
 
 def on_terminal() -> bool:
@@ -61,6 +71,7 @@ class Follower:
 
     def __init__(self, unit: str) -> None:
         self.unit, self.what = unit, ""
+        self.began, self.first = 0.0, 0.0  # when the current piece began, and how much was done
         self.bar: Progress | None = None
 
     def __enter__(self) -> Follower:
@@ -75,8 +86,13 @@ class Follower:
             self.bar, self.what = bar(self.unit, hidden=not first(), transient=True), what
             self.bar.add_task(printable(what), total=total, loss="")
             self.bar.start()
+            self.began, self.first = time.monotonic(), done
         share = f"{what}, {int(done):,} of {total:,}"
         UNDER_WAY["what"] = share if done < total else f"still working after {share}"
+        if self.first < done < total:
+            spent = time.monotonic() - self.began
+            left = spent * (total - done) / (done - self.first)
+            UNDER_WAY["what"] += f", about {in_words(left)} left"
         self.bar.update(self.bar.task_ids[0], completed=int(done), total=total)
         if done >= total:
             self.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from mezzotint.data import Prepared, jpegs, prepare
 from mezzotint.data.prepared import is_same
 from mezzotint.data.sizes import Size
 from mezzotint.data.values import Bounds
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, warn
 from mezzotint.metrics import FeatureNetwork, Reference
 from mezzotint.metrics.networks import choose
 from mezzotint.metrics.reference import is_statistics, statistics
@@ -81,10 +80,10 @@ def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
     found = prepared(data, how)
     files = 0 if isinstance(data, Prepared) else jpegs(found.source, found.split)
     if files:
-        warnings.warn(
-            f"{files:,} of the images in {found.source} are JPEG files: their artefacts bias every "
-            "figure; save images as PNG before you measure them",
-            stacklevel=2,
+        warn(
+            f"{files:,} of the images in {found.source} are JPEG files, whose artefacts change "
+            "every figure: compare them with JPEG images of the same quality, and save samples as "
+            "PNG"
         )
     return found
 
@@ -127,9 +126,7 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
         )
         if not shipped.is_shipped(folder):
             raise UserError(f"{problem}: give the same data, or another reference as `data`")
-        warnings.warn(
-            f"{problem}: ignore this if the data is the same in another order", stacklevel=2
-        )
+        warn(f"{problem}: ignore this if the data is the same in another order")
     return Against(f"{c.data} train", found)
 
 

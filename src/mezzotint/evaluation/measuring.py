@@ -6,7 +6,6 @@ with more samples makes only the missing ones.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from mezzotint import metrics
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.data import Prepared
 from mezzotint.data.rgb import as_rgb, warn_of_rgb
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, warn
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.samples import Follow, block, make, stored
 from mezzotint.metrics import FeatureNetwork, Features, Figure, Reference
@@ -138,16 +137,14 @@ def warn_of_few(found: Sequence[Figure], reference: Reference) -> None:
         return
     count, few = max(figure.count for figure in distances), reference.origin.count
     if count < ENOUGH:
-        warnings.warn(
+        warn(
             f"{count:,} images are fewer than {ENOUGH:,}: the Frechet distance of few images is "
             "too high, by an amount that shrinks as 1/N; compare it only with figures of the same "
-            "number of images",
-            stacklevel=2,
+            "number of images"
         )
     if 0 < few < ENOUGH:
-        warnings.warn(
+        warn(
             f"{reference.origin.name}: {few:,} reference images are fewer than {ENOUGH:,}: the "
             "Frechet distance to few images is too high as well; compare it only with figures "
-            "against the same images",
-            stacklevel=2,
+            "against the same images"
         )

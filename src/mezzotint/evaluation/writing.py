@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.data.values import DTYPES, Values
 from mezzotint.drawing import figures
-from mezzotint.errors import counted
+from mezzotint.errors import counted, warn
 from mezzotint.networks.conditions import Given
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.pipeline.sampling import Request, rows_of, sample
@@ -39,10 +38,9 @@ def write_share(
     """
     size, batches = request.batch, -(-request.n // request.batch)
     if batches < share.count and not share.number:
-        warnings.warn(
+        warn(
             f"{counted(batches, 'batch', 'batches')} of {size} leave {share.count - batches} of "
-            f"{share.count} processes idle: choose a smaller `batch`",
-            stacklevel=3,
+            f"{share.count} processes idle: choose a smaller `batch`"
         )
     pipe.compile_for(batches, how)  # if one process would
     mine = share.part(batches)

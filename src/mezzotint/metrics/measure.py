@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeAlias
 
-from mezzotint.errors import Registry, UserError, counted, unknown
+from mezzotint.errors import Registry, UserError, counted, unknown, warn
 from mezzotint.metrics.accuracy import NEEDED, accuracy, inapplicable
 from mezzotint.metrics.classes import places
 from mezzotint.metrics.comparison import Comparison
@@ -79,9 +78,9 @@ def measure(
                 yield from metric(seen)
             except LeftOut as why:
                 left_out.append(name)
-                warnings.warn(f"{name} is left out: {why}", stacklevel=2)
+                warn(f"{name} is left out: {why}")
     if "accuracy" in chosen and {*chosen} < {*METRICS} and (reason := inapplicable(seen)):
-        warnings.warn(f"accuracy is left out: {reason}", stacklevel=2)
+        warn(f"accuracy is left out: {reason}")
     if len(left_out) == len({*chosen}):
         enough(n)
 

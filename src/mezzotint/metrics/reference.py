@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, warn
 from mezzotint.metrics.features import features
 from mezzotint.metrics.left_out import LeftOut
 from mezzotint.metrics.moments import Moments
@@ -187,10 +186,9 @@ def statistics(path: Path, network: FeatureNetwork) -> Reference:
             'choose `network="inception"`'
         )
     if network.name == "inception":
-        warnings.warn(
+        warn(
             f"{path} does not record the resize of its images: TensorFlow's "
-            'is assumed; if pytorch-fid wrote it, choose `network="inception-pytorch-fid"`',
-            stacklevel=2,
+            'is assumed; if pytorch-fid wrote it, choose `network="inception-pytorch-fid"`'
         )
     try:
         held = {

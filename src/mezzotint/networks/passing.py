@@ -10,14 +10,13 @@ import copy
 import functools
 import inspect
 import json
-import warnings
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, warn
 from mezzotint.networks.record import CustomConfig, code, name
 
 Maker: TypeAlias = Callable[[], nn.Module]
@@ -85,10 +84,9 @@ def passed_again(config: CustomConfig, net: Any) -> CustomConfig:
 def warn_of_change(then: CustomConfig, now: CustomConfig) -> None:
     """Warn if the code of a network, or the settings of its layers, have changed."""
     if then.code != now.code:
-        warnings.warn(
+        warn(
             f"the code of `net`, {now.constructor}, or a setting of its layers has changed since "
-            "the training: its samples may differ; pass the network that was trained",
-            stacklevel=4,
+            "the training: its samples may differ; pass the network that was trained"
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mezzotint.config.sampling import SampleConfig
+from mezzotint.drawing.bars import in_words
 from mezzotint.errors import counted
 from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import Figure
@@ -22,7 +23,6 @@ from mezzotint.paper.tables import Results
 from mezzotint.paper.work import Work, begin
 from mezzotint.processes import alone
 from mezzotint.run import Progress
-from mezzotint.storage.progress import in_words
 
 
 @dataclass(frozen=True)

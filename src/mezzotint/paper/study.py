@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from mezzotint import config as configuration
 from mezzotint import devices
 from mezzotint.config.experiment import Experiment
 from mezzotint.diffusion.noise import noise
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, warn
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.folder import check_data
@@ -121,7 +120,7 @@ def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
     config = configuration.read(folder / "config.json")
     if not isinstance(config, Experiment):
         raise UserError(f"{folder} is an autoencoder: give a run of a diffusion model")
-    found = checkpoint.newest(folder / "checkpoints", warnings.warn)
+    found = checkpoint.newest(folder / "checkpoints", warn)
     if found is None:
         raise UserError(f"{folder} has no checkpoint yet: continue its training with `resume=True`")
     accelerator = joined()

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from mezzotint import evaluation
+from mezzotint.drawing.bars import in_words
 from mezzotint.drawing.curves import Panel
 from mezzotint.drawing.inline import chart, colours, strip
 from mezzotint.drawing.page import Cell, Chart, Section, Table
@@ -21,7 +22,6 @@ from mezzotint.paper.terms import CONFIGURATION, explained
 from mezzotint.paper.work import Work
 from mezzotint.storage.cache import cache_folder
 from mezzotint.storage.log import duration
-from mezzotint.storage.progress import in_words
 
 SHOWN = 10  # samples that are shown of each row
 Facts = Mapping[str, Any]

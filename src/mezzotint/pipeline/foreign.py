@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mezzotint.config.sampling import SampleConfig
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, warn
 from mezzotint.interop import diffusers
 from mezzotint.interop.folder import unmatched
 from mezzotint.interop.scheduler import Scheduler, read_scheduler
@@ -50,7 +49,7 @@ def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
     if own:
         return _restored(own, net.to(device), scheduler, shape, codec)
     for note in (*model.notes, *scheduler.notes, *notes):
-        warnings.warn(f"{folder}: {note}", stacklevel=3)
+        warn(f"{folder}: {note}")
     how = _defaults(scheduler)
     return Pipeline(
         net=net.to(device).eval().requires_grad_(False),

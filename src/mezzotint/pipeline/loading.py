@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from mezzotint import config as configuration
 from mezzotint import devices
 from mezzotint.config.experiment import Autoencoder
 from mezzotint.data.values import from_json
-from mezzotint.errors import Damaged, UserError
+from mezzotint.errors import Damaged, UserError, warn
 from mezzotint.interop.diffusers import saved_by_diffusers
 from mezzotint.interop.folder import json_object, unmatched
 from mezzotint.networks import Network
@@ -208,7 +207,7 @@ def _read(folder: Path, read: Callable[[Path], T]) -> T | None:
         return read(folder)
     if (folder / "checkpoints").is_dir():
         configuration.read(folder / "config.json")  # refuse a run of a newer version
-        return checkpoint.usable(folder / "checkpoints", read, warnings.warn)
+        return checkpoint.usable(folder / "checkpoints", read, warn)
     return None
 
 

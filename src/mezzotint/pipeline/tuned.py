@@ -8,7 +8,6 @@ used with a warning, because its settings are still more likely to be good than 
 
 from __future__ import annotations
 
-import warnings
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from pydantic import PositiveInt, TypeAdapter, ValidationError
 
 from mezzotint.config.sampling import SampleConfig
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, warn
 from mezzotint.pipeline import shipped
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.pipeline.summary import in_words
@@ -95,12 +94,12 @@ def apply(pipe: Pipeline, folder: Path) -> Pipeline:
         fitted = replace(pipe, defaults=best, origin=origin)
         fitted.check()
     except UserError as error:
-        warnings.warn(f"{path} is ignored ({error}): sweep again, or delete it", stacklevel=3)
+        warn(f"{path} is ignored ({error}): sweep again, or delete it")
         return pipe
     # The weights of a shipped model cannot change, but its digest depends on the machine, because
     # the last bits of a computed schedule vary.
     if found.digest != pipe.digest and not shipped.is_shipped(folder):
-        warnings.warn(f"{path} was measured on earlier weights: sweep again", stacklevel=3)
+        warn(f"{path} was measured on earlier weights: sweep again")
     return fitted
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from mezzotint.errors import Damaged, UserError
+from mezzotint.errors import Damaged, UserError, warn
 from mezzotint.interop.folder import json_object, unmatched
 from mezzotint.pipeline import codecs
 from mezzotint.storage import checkpoint
@@ -86,11 +85,10 @@ def average(
     found = []
     for each, tensors, (_, error) in zip(lengths, made, fits, strict=True):
         if error > POOR:
-            warnings.warn(
+            warn(
                 f"the average of length {each:g} has an error of {error:.1%}, with "
                 f"{len(snapshots)} "
-                "snapshots: choose a length nearer to 0.05 or 0.1, or train with more snapshots",
-                stacklevel=2,
+                "snapshots: choose a length nearer to 0.05 or 0.1, or train with more snapshots"
             )
         found.append(Average(_write(place, newest, tensors, each, end), each, error))
     return found
@@ -110,7 +108,7 @@ def _lengths(length: float | Iterable[float]) -> list[float]:
 
 def _snapshots(folder: Path) -> tuple[Path, list[Path]]:
     """Return a run's newest checkpoint, and its snapshots in the order of their steps."""
-    newest = checkpoint.newest(folder / "checkpoints", warnings.warn)
+    newest = checkpoint.newest(folder / "checkpoints", warn)
     if newest is None:
         raise UserError(f"{folder} has no checkpoint: give a run that was trained with `snapshots`")
     snapshots = list(_whole(folder / "averages"))
@@ -143,6 +141,6 @@ def _whole(folder: Path) -> Iterator[Path]:
         try:
             checkpoint.verify(snapshot)
         except UserError as error:
-            warnings.warn(f"{error}; this snapshot is left out", stacklevel=3)
+            warn(f"{error}; this snapshot is left out")
         else:
             yield snapshot

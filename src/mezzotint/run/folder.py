@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +15,7 @@ from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration
 from mezzotint.data.labels import reordered
 from mezzotint.data.prepared import Prepared, is_same
-from mezzotint.errors import UserError, counted
+from mezzotint.errors import UserError, counted, warn
 from mezzotint.networks.passing import warn_of_change
 from mezzotint.networks.record import CustomConfig
 from mezzotint.pipeline import codecs
@@ -150,10 +149,9 @@ def locked(folder: Path) -> Iterator[None]:
                     f"another process is training in {folder}: stop it, or choose another `out`"
                 ) from None
             except OSError as error:  # a file system without locks
-                warnings.warn(
+                warn(
                     f"{folder} cannot be locked ({error.strerror}): do not train there with two "
-                    "processes",
-                    stacklevel=3,
+                    "processes"
                 )
         yield
 

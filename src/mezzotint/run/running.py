@@ -13,7 +13,7 @@ from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration, Experiment
 from mezzotint.config.paths import located
 from mezzotint.data.showing import understood
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, warn
 from mezzotint.networks.record import CustomConfig
 from mezzotint.processes import share_of, watched
 from mezzotint.run.autoencoder import AutoencoderJob, settled
@@ -143,8 +143,8 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
         words = in_words(changes, job.experiment, job.state.step, processes(found), now)
         return _Start(job, found, words)
 
-    warn = warnings.warn if accelerator.is_main_process else lambda _: None
-    start = checkpoint.usable(folder / "checkpoints", resumed, warn) or _Start(prepared(None))
+    said = warn if accelerator.is_main_process else lambda _: None
+    start = checkpoint.usable(folder / "checkpoints", resumed, said) or _Start(prepared(None))
     accelerator.wait_for_everyone()
     if accelerator.num_processes > 1:
         check_alike(start.job.state.step)

@@ -169,7 +169,7 @@ class Steps:
         if self.main and drawn:
             yield self._drawn(stop)
         if self.curve and measured:
-            yield self._measured(self.curve, stop)
+            yield from self._measured(self.curve, stop)
             if caught := stop.number():  # a resume from here measures the missed figure
                 yield self._progress(self._saved())
                 self._leave(caught)
@@ -179,7 +179,7 @@ class Steps:
         at, every = self.state.step, self.experiment.evaluate_every
         if self.curve and at and at not in self.curve.known and self._due(every):
             self.state.gather()
-            yield self._measured(self.curve, stop)
+            yield from self._measured(self.curve, stop)
 
     def _missed_grid(self, stop: Stop) -> Iterator[Progress]:
         """Draw the last grid, if a signal interrupted it."""
@@ -224,12 +224,13 @@ class Steps:
     def _drawn(self, stop: Stop) -> Progress:
         return self._progress(draw(self.job, self.folder, self._images(), stop))
 
-    def _measured(self, curve: Curve, stop: Stop) -> Progress:
+    def _measured(self, curve: Curve, stop: Stop) -> Iterator[Progress]:
+        yield self._progress(f"measuring {self.experiment.evaluate_samples:,} images")
         row, note = curve.point(self.config, self.accelerator, stop)
         if row:
             self.log.write(row)
             self.figure = row["figure"]
-        return self._progress(note)
+        yield self._progress(note)
 
     def _leave(self, caught: int) -> NoReturn:
         self.accelerator.wait_for_everyone()  # a process that exits early would end the others

@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import shutil
-import warnings
 from collections.abc import Callable, Generator
 from importlib import import_module
 from operator import itemgetter
@@ -21,7 +20,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 from PIL import Image
 
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, warn
 from mezzotint.storage import jsonl
 from mezzotint.storage.files import replace
 from mezzotint.storage.log import read
@@ -63,10 +62,9 @@ class WeightsAndBiases:
             # The second part of a run would replace the first one, so each part is complete.
             for part in folder.glob(f"wandb/offline-run-*-{run_id}"):
                 shutil.rmtree(part)
-            warnings.warn(
+            warn(
                 f"W&B works offline ({why}): to send the run later, use `wandb sync "
-                f"{folder}/wandb/offline-run-*-{run_id}`",
-                stacklevel=2,
+                f"{folder}/wandb/offline-run-*-{run_id}`"
             )
         self.run = self.wandb.init(
             project=os.environ.get("WANDB_PROJECT", "mezzotint"),
@@ -181,10 +179,9 @@ class Copy:
 
     def _off(self, error: BaseException) -> None:
         self.failed = True
-        warnings.warn(
+        warn(
             f"tracking with {self.name} failed and is now off ({_line(error)}): the training "
-            f"continues, and {self.log} has the whole log",
-            stacklevel=3,
+            f"continues, and {self.log} has the whole log"
         )
 
     def _begin(self) -> Path:

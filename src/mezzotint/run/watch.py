@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from mezzotint.drawing.bars import UNDER_WAY
 from mezzotint.processes import Share
 from mezzotint.run import saving
 from mezzotint.run.folder import BEST
@@ -83,6 +84,7 @@ class Curve:
         agreed = False
 
         def follow(what: str, done: float, total: int) -> None:
+            UNDER_WAY["what"] = f"measuring: {what}, {int(done):,} of {total:,}"
             if stop.caught:
                 raise InterruptedError
 

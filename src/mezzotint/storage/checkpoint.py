@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +19,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from mezzotint.errors import Damaged, UserError
+from mezzotint.errors import Damaged, UserError, warn
 from mezzotint.storage.files import is_utf8, sync, written
 from mezzotint.storage.parse import content, parsed
 
@@ -248,7 +247,4 @@ def _remove(path: Path) -> None:
         else:
             shutil.rmtree(path)
     except OSError as error:
-        warnings.warn(
-            f"{path} is no longer needed and cannot be removed ({error.strerror}): remove it",
-            stacklevel=3,
-        )
+        warn(f"{path} is no longer needed and cannot be removed ({error.strerror}): remove it")

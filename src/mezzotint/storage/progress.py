@@ -1,4 +1,4 @@
-"""Progress bars, and durations in words."""
+"""Progress bars for the preparation of data."""
 
 from typing import Any
 
@@ -53,11 +53,3 @@ def progress(column: ProgressColumn) -> Progress:
         transient=True,
         disable=not console.is_interactive,
     )
-
-
-def in_words(seconds: float) -> str:
-    """Return a duration in words: "3 hours"."""
-    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds" if seconds >= 1.5 else "1 second"

@@ -11,12 +11,12 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from mezzotint import evaluation
 from mezzotint.config.file import read
 from mezzotint.config.sampling import SampleConfig
+from mezzotint.drawing.bars import in_words
 from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.against import Against
 from mezzotint.metrics import NETWORKS
 from mezzotint.networks.precision import Precision, named
 from mezzotint.pipeline.pipeline import Pipeline
-from mezzotint.storage.progress import in_words
 from mezzotint.strict import Choice, strict
 from mezzotint.tuning.cells import Interval, SweepCell, combinations
 from mezzotint.tuning.search import SIGNS, Search, known, seconds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, warn
 from mezzotint.networks.blocks import zeroed
 from mezzotint.networks.conditions.condition import Condition, FromZero, Stem, as_array
 from mezzotint.strict import strict
@@ -84,10 +83,9 @@ class NumbersCondition(Condition):
         outside = (found < np.array(self.low)) | (found > np.array(self.high))
         if outside.any():
             row, column = np.argwhere(outside)[0]
-            warnings.warn(
+            warn(
                 f"{self.name!r} is {found[row, column]:g}, but the model was trained on "
-                f"{self.low[column]:g} to {self.high[column]:g}",
-                stacklevel=2,
+                f"{self.low[column]:g} to {self.high[column]:g}"
             )
         return self.rows(self.encoded(found.astype(np.float64)), count)
 
