@@ -37,7 +37,7 @@ def test_an_array_is_what_it_was(images, cache):
     assert data.source == f"array:{data.fingerprint[:16]}"
     assert data.folder.parent == cache / "prepared"
     assert repr(data) == (
-        f"Prepared: 5 images of 8x6x3, from '{data.source}' (train)\n  2 classes: cat, dog"
+        f"Prepared: 5 images of 6x8x3, from '{data.source}' (train)\n  2 classes: cat, dog"
     )
 
 

@@ -95,7 +95,7 @@ def test_size(animals):
 
 def test_different_sizes_need_a_size(animals, cache):
     Image.new("RGB", (5, 7)).save(animals / "dogs" / "d.png")
-    with pytest.raises(UserError, match=r"cats/a\.png is 8x6 and dogs/d\.png is 5x7 .*pass `size`"):
+    with pytest.raises(UserError, match=r"cats/a\.png is 6x8 and dogs/d\.png is 7x5 .*pass `size`"):
         prepare(str(animals))
     assert entries(cache) == []
     assert len(prepare(str(animals), size=8).images) == 6

@@ -80,7 +80,7 @@ def test_images_beside_images_are_no_images_of_their_own(tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"names m1.png, which does not exist"):
         mz.prepare(folder, image_condition="mask")
     drawn(11, 5, 4).save(folder / "m1.png")
-    with pytest.raises(UserError, match="has 4x5 pixels and the image 8x8"):
+    with pytest.raises(UserError, match="has 5x4 pixels and the image 8x8"):
         mz.prepare(folder, image_condition="mask")
 
 

@@ -292,10 +292,10 @@ class _Writer:
         if pixels.dtype != self.rows.dtype or pixels.shape[-1] != self.rows.shape[-1]:
             raise _Mixed(self.first, _kind(self.rows), name, _kind(pixels))
         if pixels.shape != self.array.shape[1:]:
-            a, b = ("{1}x{0}".format(*shape) for shape in (self.array.shape[1:], pixels.shape))
+            a, b = ("{}x{}".format(*shape) for shape in (self.array.shape[1:], pixels.shape))
             raise UserError(
                 f"the images differ in size: {self.first} is {a} and {name} is {b} "
-                "(width x height); pass `size` to scale and crop them to one size"
+                "(height x width); pass `size` to scale and crop them to one size"
             )
         self.rows[self.kept] = pixels
         content = pixels.data if pixels.flags.c_contiguous else pixels.tobytes()

@@ -208,8 +208,8 @@ def _fitted(
             sides = [s // factor if large == before else s * factor for s in shape]
             return fit(pixels, (sides[0], sides[1]))
     raise UserError(
-        f"{name!r} of {item} has {width}x{height} pixels and the image {before[1]}x{before[0]} "
-        "(width x height): both sides must be the same multiple of the other's"
+        f"{name!r} of {item} has {height}x{width} pixels and the image {before[0]}x{before[1]} "
+        "(height x width): both sides must be the same multiple of the other's"
     )
 
 

@@ -80,7 +80,7 @@ class Prepared:
         height, width, channels = self.images.shape[1:]
         name = f"from {self.source!r} ({self.split})" if self.source else "part of another"
         scale = "" if self.values.eight_bit else f", {self.values}"
-        images = f"{counted(len(self), 'image')} of {width}x{height}x{channels}{scale}"
+        images = f"{counted(len(self), 'image')} of {height}x{width}x{channels}{scale}"
         first = f"Prepared: {images}, {name}"
         some = ", ".join([*self.classes[:10], *["..."][: len(self.classes) > 10]])
         second = (

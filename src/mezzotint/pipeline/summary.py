@@ -44,7 +44,7 @@ def in_words(how: SampleConfig) -> str:
 
 def _sides(shape: tuple[int, ...]) -> str:
     channels, height, width = shape
-    return f"{width}x{height}x{channels}"
+    return f"{height}x{width}x{channels}"
 
 
 def _classes(classes: tuple[str, ...]) -> str:

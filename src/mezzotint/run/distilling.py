@@ -139,7 +139,7 @@ def check_data(
 ) -> None:
     """Raise UserError unless the shape and conditions of the data are those of the teacher."""
     if shape != teacher.shape:
-        ours, theirs = ("x".join(map(str, each)) for each in (shape[::-1], teacher.shape[::-1]))
+        ours, theirs = (f"{h}x{w}x{c}" for c, h, w in (shape, teacher.shape))
         raise UserError(
             f"the data gives inputs of {ours}, but the teacher's are {theirs}: give data of "
             f"{teacher.size[1]}x{teacher.size[0]}, for example with `size={teacher.size[0]}`"
