@@ -182,5 +182,7 @@ def test_no_network_between_processes(error: str) -> None:
 def test_processes_begin_at_the_same_step(monkeypatch) -> None:
     monkeypatch.setattr(processes, "greatest", lambda step: max(step, 0))  # another is at step 0
     processes.check_alike(0)
-    with pytest.raises(mz.UserError, match="begins at step 4 and others do not: put the run's"):
+    with pytest.raises(
+        mz.UserError, match="begins at step 4, but others begin at another step: put the run's"
+    ):
         processes.check_alike(4)

@@ -135,4 +135,4 @@ def test_the_wheel_is_built_and_works_without_extras(tmp_path: Path) -> None:
     run(*pip, "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", wheel)
     assert run("venv/bin/mezzotint", "--version") == f"mezzotint {mz.__version__}\n"
     demo = DEMO.format(imagenet=efficientnet.PACKAGE)
-    assert "2 samples: images; their grid: " in run("venv/bin/python", "-c", demo)
+    assert "wrote 2 samples to images, and a grid of them to " in run("venv/bin/python", "-c", demo)

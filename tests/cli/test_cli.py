@@ -48,11 +48,13 @@ def test_a_recipe_is_trained_and_sampled(few_glyphs, tmp_path: Path, capsys: Cap
     out = str(tmp_path / "run")
     flags = "--images 32 --batch 8 --channels 8 16 --blocks 1 --groups 4 --steps 2 --warmup 0"
     code, said, _ = call(capsys, "train", "glyphs-ddpm", "--out", out, *flags.split())
-    assert (code, said) == (0, f"trained: {out}\n")
+    assert (code, said) == (0, f"the trained model is in {out}\n")
 
     code, said, _ = call(capsys, "sample", out, "-n", "20", "--seed", "1", "--guidance", "3")
     assert code == 0
-    assert said.splitlines()[-1] == f"20 samples: {out}/images; their grid: {out}/images.png"
+    assert said.splitlines()[-1] == (
+        f"wrote 20 samples to {out}/images, and a grid of them to {out}/images.png"
+    )
     assert "channels of the samples" in said
     assert "channels of the training set" in said
     files = sorted(p.name for p in (tmp_path / "run" / "images").iterdir())
@@ -179,9 +181,12 @@ def spoil_config(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_config, "has version 3 but this mezzotint reads versions 4 to 6"),
+        (spoil_config, "has version 3, but this mezzotint reads versions 4 to 6"),
         (lambda f: shutil.rmtree(f / "checkpoints"), "has no checkpoint yet: continue training"),
-        (spoil_weights, "there is no undamaged one: restore one, or train again"),
+        (
+            spoil_weights,
+            "no other checkpoint is undamaged: restore one from a backup, or train again",
+        ),
     ],
 )
 def test_a_spoilt_run_is_one_clear_line(trained, tmp_path, capsys, spoil, message) -> None:
@@ -224,7 +229,7 @@ def test_flags_are_the_settings_of_the_pipeline(
         capsys, "sample", str(trained), "-n", "3", "--out", str(out), *flags.split()
     )
     assert code == 0
-    assert said.splitlines()[-1] == f"3 samples: {out}; their grid: {out}.png"
+    assert said.splitlines()[-1] == f"wrote 3 samples to {out}, and a grid of them to {out}.png"
     wanted = tmp_path / "wanted"
     wanted.mkdir()
     for i, image in enumerate(mz.load(trained).sample(3, **settings)):
@@ -503,7 +508,9 @@ def test_what_was_sampled_is_measured_as_a_folder(trained, tmp_path, capsys, mon
     monkeypatch.chdir(tmp_path / "v1.0")
     code, said, _ = call(capsys, "sample", str(trained), "-n", "12", "--out", ".")
     assert code == 0
-    assert said.splitlines()[-1] == f"12 samples: .; their grid: {tmp_path}/v1.0.png"
+    assert said.splitlines()[-1] == (
+        f"wrote 12 samples to ., and a grid of them to {tmp_path}/v1.0.png"
+    )
     assert find_source(".").count == 12
     flags = ["--against", "glyphs", "--network", "glyphs", "--metrics", "fd"]
     code, said, _ = call(capsys, "evaluate", ".", *flags, "--out", str(tmp_path / "figures"))

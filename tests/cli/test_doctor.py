@@ -46,7 +46,7 @@ def test_where_nothing_is_wrong_it_says_so_and_exits_with_0(capsys, monkeypatch)
     assert said.endswith("not found: plateau\nany: nothing wrong, 1 doubtful\n")
     code, said, _ = call(capsys, "doctor", "any", "--help")
     assert code == 0
-    assert "Exits with 1 if something is wrong" in " ".join(said.split())
+    assert "The exit code is 1 if something is wrong" in " ".join(said.split())
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_images_are_read_in_the_models_size(here: Path) -> None:
 
 def test_an_animation_shows_the_way_from_noise_to_image(here: Path, trained: Path, capsys) -> None:
     said = succeeds("sample run --n 3 --steps 2 --film film.webp --out samples", capsys)
-    assert "an animation: film.webp" in said
+    assert "wrote an animation to film.webp" in said
     with Image.open("film.webp") as film:
         first = np.asarray(film.convert("RGB"), float)
         film.seek(film.n_frames - 1)

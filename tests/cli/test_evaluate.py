@@ -40,8 +40,8 @@ def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
     assert code == 0
     lines = said.splitlines()
     assert lines[0] == (
-        "glyphs network, bilinear with antialias to 32x32; against 100 images of glyphs train; "
-        "[95 % interval]"
+        "features of the glyphs network; resize: bilinear with antialias to 32x32; compared with "
+        "100 images of glyphs train; [95 % interval]"
     )
     names = [line.split()[0] for line in lines[1:-1]]
     assert names == [
@@ -115,8 +115,12 @@ def test_two_networks_look_at_the_same_samples(trained: Path, capsys: CapSys) ->
     flags = ["--samples", "12", "--metrics", "fd", "accuracy", "--network", "glyphs", "cifar10"]
     code, said, _ = call(capsys, "evaluate", str(trained), *flags)
     assert code == 0
-    names = [line.split()[0] for line in said.splitlines()]
-    assert names == ["glyphs", "fd-glyphs", "accuracy", "cifar10", "fd-cifar10", "kept:"]
+    heads = [line.split(" network; ")[0].split("; ")[0].strip() for line in said.splitlines()]
+    assert [head.split()[0] for head in heads] == [
+        *("features", "fd-glyphs", "accuracy"),
+        *("features", "fd-cifar10", "appended"),
+    ]
+    assert (heads[0], heads[3]) == ("features of the glyphs", "features of the cifar10")
 
 
 @pytest.mark.slow

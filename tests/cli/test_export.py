@@ -17,7 +17,7 @@ def test_a_run_is_exported_and_read_back(
     monkeypatch.chdir(tmp_path)
     code, out, error = call(capsys, "export", str(trained), "--out", "theirs")
     assert code == 0, error
-    assert "theirs: a model for diffusers, with a model card" in out
+    assert "wrote the model for diffusers to theirs, with the model card" in out
     assert "hf upload OWNER/NAME theirs" in out
     assert mz.load("theirs").classes == mz.load(trained).classes
 

@@ -42,7 +42,9 @@ def test_the_command_measures_an_autoencoder(trained_vae: Path, capsys: CapSys) 
     code, said, err = call(capsys, "evaluate", str(trained_vae))
     assert (code, err) == (0, "")
     lines = said.splitlines()
-    assert lines[0].endswith("to 32x32; against 60 images of glyphs held out; [95 % interval]")
+    assert lines[0].endswith(
+        "to 32x32; compared with 60 images of glyphs held out; [95 % interval]"
+    )
     assert lines[4] == "image by image; [95 % interval]"
     assert [line.split()[0] for line in lines[1:4] + lines[5:8]] == NAMES
     assert all("N = 60" in line for line in lines[1:4] + lines[5:8])

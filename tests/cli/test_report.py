@@ -41,5 +41,5 @@ def test_the_command_writes_the_page_beside_the_run(trained: Path, capsys: CapSy
     shutil.rmtree(trained / "checkpoints")  # there is no model to make samples
     code, out, _ = call(capsys, "report", str(trained))
     assert code == 0
-    assert out.startswith(f"{trained}/report.html: ")
+    assert out.startswith(f"wrote {trained}/report.html (")
     sound((trained / "report.html").read_text())

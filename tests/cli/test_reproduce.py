@@ -23,7 +23,9 @@ def test_all_four_then_nothing_again(small: None, tmp_path: Path, capsys: CapSys
     code, said, err = call(capsys, "reproduce", "--out", str(out))
     assert code == 0, err
     assert "train linear, 96 images: about" in said
-    assert said.splitlines()[-1] == f"the page, to open in a browser: {out / 'report.html'}"
+    assert said.splitlines()[-1] == (
+        f"wrote the page to {out / 'report.html'}: open it in a browser"
+    )
     table = (out / "reproduce.md").read_text()
     assert ", by mezzotint reproduce --scale glyphs: 10 samples for each row" in table
     four = table.split("## The four experiments")[1].split("## ")[0]

@@ -10,7 +10,8 @@ def test_a_network_and_what_is_compared_stand_above_its_figures() -> None:
     score = Figure("cs-glyphs", 9.5, 9.25, 9.75, 1200, "glyphs", "to 32x32", "", "a note")
     distance = Figure("fd-glyphs", 3.25, 3.0, 3.5, 1200, "glyphs", "to 32x32", "60 of glyphs")
     lines = table([score, distance, Figure("psnr", 30.0, 29.0, 31.0, 50, note="dB")]).splitlines()
-    assert lines[0] == "glyphs network, to 32x32; against 60 of glyphs; [95 % interval]"
+    head = "features of the glyphs network; resize: to 32x32"
+    assert lines[0] == f"{head}; compared with 60 of glyphs; [95 % interval]"
     assert lines[1].split() == [
         "cs-glyphs",
         "9.5",
@@ -23,4 +24,4 @@ def test_a_network_and_what_is_compared_stand_above_its_figures() -> None:
         "note",
     ]
     assert lines[3] == "image by image; [95 % interval]"
-    assert table([score]).startswith("glyphs network, to 32x32; [95 % interval]\n")
+    assert table([score]).startswith(f"{head}; [95 % interval]\n")

@@ -61,7 +61,7 @@ def test_no_two_fields_of_a_recipe_share_a_name(name: str) -> None:
     ("fields", "message"),
     [
         ({"imges": 3}, "unknown argument `imges`; did you mean images"),
-        ({"zzzz": 3}, "unknown argument `zzzz`: it is none of .*images, batch"),
+        ({"zzzz": 3}, "unknown argument `zzzz`: choose one of .*images, batch"),
         ({"kind": "dit"}, "unknown argument `kind`"),
         ({"batch": "32"}, "`batch`: input should be a valid integer, not '32'"),
         ({"batch": 32.0}, "`batch`: input should be a valid integer, not 32.0"),

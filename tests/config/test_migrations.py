@@ -72,7 +72,7 @@ def test_other_versions_are_refused(tmp_path: Path, older: None, version: int) -
     path = written(tmp_path / "config.json", version, {}, {})
     known = f"versions {VERSION - 2} to {VERSION}"
     message = (
-        f"has version {version} but this mezzotint reads {known}: use the mezzotint that wrote"
+        f"has version {version}, but this mezzotint reads {known}: use the mezzotint that wrote"
     )
     with pytest.raises(mz.UserError, match=message):
         config.read(path)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mezzotint.data import TOLD, flip, kornia_augmentation, non_leaking
+from mezzotint.data import AUGMENTATION_SIZE, flip, kornia_augmentation, non_leaking
 from mezzotint.errors import UserError
 
 
@@ -73,7 +73,7 @@ def test_pictures_without_resampling_are_exact():
     assert torch.equal(result[2], images[2].flip(-2))
     assert torch.equal(result[3], images[3].flip(-1, -2))
     assert not torch.allclose(result[4], images[4], atol=0.1)
-    assert told.shape == (5, TOLD)
+    assert told.shape == (5, AUGMENTATION_SIZE)
     assert told[:4, :2].tolist() == [[0, 0], [1, 0], [0, 1], [1, 1]]
     assert not told[:4, 2:].any()
 

@@ -81,7 +81,9 @@ def test_mixed_modes_become_rgb_and_it_is_said(folder, noise):
     )
     message = refused(place, mode="keep")
     assert "0.png is RGB, 1.png is grey" in message
-    assert message.endswith('pass `mode="rgb"` or "grey" to convert them all, or keep them apart')
+    assert message.endswith(
+        'pass `mode="rgb"` or `mode="grey"` to convert them all, or prepare them separately'
+    )
 
 
 def test_sixteen_bit_files_keep_all_values(folder):

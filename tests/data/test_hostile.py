@@ -100,7 +100,9 @@ def test_a_fault_that_passes_leaves_no_image_out(folder, cache, monkeypatch, fau
 
     with monkeypatch.context() as patch:
         patch.setattr(reading, "_without_waiting", fail)
-        with pytest.raises(UserError, match=r"dog/1\.png cannot be read \(.*\): correct") as one:
+        with pytest.raises(
+            UserError, match=r"dog/1\.png cannot be read \(.*\): remove the cause"
+        ) as one:
             prepare(folder, skip_bad=skip_bad)
     assert "\n" not in str(one.value)
     assert not entries(cache)
@@ -173,13 +175,13 @@ def test_a_table_that_cannot_be_read_now_is_not_taken_for_none(tmp_path, monkeyp
 def test_a_label_may_not_be_so_large_that_its_classes_fill_the_memory(tmp_path, write_parquet):
     images = [png(0), png(1)]
     path = write_parquet(tmp_path / "a.parquet", images, [0, 1_700_000_000])
-    with pytest.raises(UserError, match=r"has the label 1700000000, which is no class"):
+    with pytest.raises(UserError, match=r"has the label 1700000000, too large for a class"):
         prepare(path)
     assert prepare(path, conditional=False).classes == ()
     root = plant(tmp_path / "edm", ["00000/img00000000.png"])
     labels = {"labels": [["00000/img00000000.png", 1_700_000_000]]}
     (root / "dataset.json").write_text(json.dumps(labels))
-    with pytest.raises(UserError, match=r"has the label 1700000000, which is no class"):
+    with pytest.raises(UserError, match=r"has the label 1700000000, too large for a class"):
         prepare(root)
     assert prepare(root, conditional=False).classes == ()
 
@@ -360,7 +362,7 @@ def test_labels_that_are_no_text(tmp_path) -> None:
         with archive.open("labels.npy", "w") as file:
             header = {"descr": "<U0", "fortran_order": False, "shape": (2,)}
             np.lib.format.write_array_header_1_0(file, header)
-    with pytest.raises(UserError, match="has a type of 0 bytes"):
+    with pytest.raises(UserError, match="which has no values"):
         prepare(tmp_path / "z.npz")
 
 

@@ -101,7 +101,9 @@ def test_a_lone_folder_of_images_is_one_class(tmp_path):
 
 def test_classes_beside_a_folder_called_train(tmp_path, packed):
     data = packed(plant(tmp_path / "d", grown(["bus", "car", "train"])))
-    expected = r"bus, car beside train, which may be a split or another class: if all are"
+    expected = (
+        r"bus, car beside train, so it is unclear whether train means a split or a class: if all"
+    )
     for conditional in (True, False):
         with pytest.raises(UserError, match=expected):
             found(data, conditional=conditional)
@@ -111,7 +113,9 @@ def test_classes_beside_a_folder_called_train(tmp_path, packed):
 
 def test_class_folders_beside_a_held_out_split(tmp_path):
     root = plant(tmp_path / "d", grown(["cat", "dog", "test/cat", "test/dog"]))
-    with pytest.raises(UserError, match="cat, dog beside test, which may be held-out images"):
+    with pytest.raises(
+        UserError, match="cat, dog beside test, so it is unclear whether the images in test are"
+    ):
         found(root)
 
 
@@ -157,7 +161,7 @@ def test_parts_of_imagenet_100(tmp_path, packed):
 
 def test_two_folders_of_one_split(tmp_path):
     root = plant(tmp_path / "d", grown(["Train/a", "train/a", "test/a"]))
-    with pytest.raises(UserError, match="Train and train, which are names of one split"):
+    with pytest.raises(UserError, match="Train and train, which are names of the same split"):
         found(root)
     root = plant(tmp_path / "e", grown(["train2014/a", "train2017/a", "test/a"]))
     with pytest.raises(UserError, match="train2014 and train2017, each of which may be"):
@@ -260,7 +264,9 @@ def test_classes_sort_naturally_and_compare_in_nfc(tmp_path, packed):
         *("1", "2", "10", "9" * 100, "1" + "0" * 100, "a-9", "a-010", "a-10", whole, "recycled"),
     )
     plant(root, grown([whole]))
-    with pytest.raises(UserError, match="several class folders of one name"):
+    with pytest.raises(
+        UserError, match="class folders whose names differ only in their Unicode form"
+    ):
         found(packed(root))
 
 
@@ -273,9 +279,9 @@ def test_rows_of_classes_keep_their_order(tmp_path):
 def test_a_class_folder_that_holds_only_folders(tmp_path):
     root = plant(tmp_path / "d", grown([f"{k}/{c}" for k in ("colour", "grey") for c in "ab"]))
     warning = found(root)[2]
-    assert "2 class folders of 2 (colour, grey) hold only folders" in warning[0]
+    assert "2 of 2 class folders (colour, grey) hold only folders" in warning[0]
     root = plant(tmp_path / "e", grown(["cat", "dog/pug", "dog/poodle"]))
-    assert "1 class folder of 2 (dog) holds only folders" in found(root)[2][0]
+    assert "1 of 2 class folders (dog) holds only folders" in found(root)[2][0]
     root = plant(tmp_path / "f", grown(["cat/images", "dog/images"]))
     assert found(root)[2] == ()
 
@@ -299,7 +305,7 @@ def test_masks_inside_of_classes(tmp_path):
     names, classes, (warning,) = found(plant(tmp_path / "d", grown(folders)))
     assert [name for name, _ in names[::2]] == ["a/images/0.png", "b/images/0.png"]
     assert classes == ("a", "b")
-    assert "left out: 4 images outside the folders that are read" in warning
+    assert "leaves out 4 images outside the folders that are read" in warning
 
 
 def test_two_kinds_of_images_as_cyclegan_has_them(tmp_path, packed):

@@ -149,12 +149,12 @@ def test_axes_in_doubt_are_as_said(noise, shape, layout, seen):
         ((1, 2, 6, 8, 3), None, "give (N, H, W), (N, H, W, C) or (N, C, H, W)"),
         ((0, 6, 8, 3), None, "so it holds no images: give at least one"),
         ((2, 0, 8, 3), None, "so it holds no images: give at least one"),
-        ((2, 6, 8, 2), None, "of which neither axis may be the channels (1, 3 or 4)"),
-        ((2, 3, 6, 3), None, "of which both axes may be the channels (1, 3 or 4)"),
+        ((2, 6, 8, 2), None, "in which neither axis 1 nor axis 3 may be the channels (1, 3 or 4)"),
+        ((2, 3, 6, 3), None, "in which both axis 1 and axis 3 may be the channels (1, 3 or 4)"),
         ((6, 8, 3), None, 'which may be one image: give `layout="NHW"` for 6 grey images'),
         ((3, 6, 8), None, 'which may be one image: give `layout="NHW"` for 3 grey images'),
-        ((2, 6, 8), "NHWC", "`layout` is 'NHWC': give these axes"),
-        ((2, 6, 8, 3), "NHW", "`layout` is 'NHW': give these axes"),
+        ((2, 6, 8), "NHWC", "`layout` is 'NHWC': give images with these axes"),
+        ((2, 6, 8, 3), "NHW", "`layout` is 'NHW': give images with these axes"),
     ],
 )
 def test_other_shapes(noise, shape, layout, what):
@@ -284,11 +284,11 @@ def test_names_and_truths_are_classes(images, labels, classes, numbers, names):
         (
             [0, 1, 0, 1],
             None,
-            "`labels` has the shape (4,) beside 5 images: give one label for e",
+            "`labels` has the shape (4,) for 5 images: give one label for e",
         ),
-        (np.zeros((5, 1), int), None, "`labels` has the shape (5, 1) beside 5 images"),
+        (np.zeros((5, 1), int), None, "`labels` has the shape (5, 1) for 5 images"),
         ([0, 1, -1, 1, 0], None, "`labels` has the label -1: number classes from 0"),
-        ([0, 1, 2**40, 1, 0], None, f"`labels` has the label {2**40}, which is no class"),
+        ([0, 1, 2**40, 1, 0], None, f"`labels` has the label {2**40}, too large for a class"),
         (
             np.zeros(5),
             None,
@@ -301,9 +301,9 @@ def test_names_and_truths_are_classes(images, labels, classes, numbers, names):
         (
             LABELS,
             ("a",),
-            "`labels` has the label 1 and `classes` only 1 names (0 to 0): name",
+            "`labels` has the label 1, but `classes` has only 1 name: name",
         ),
-        (LABELS, (), "`labels` has the label 1 and `classes` only 0 names"),
+        (LABELS, (), "`labels` has the label 1, but `classes` has only 0 names"),
         (LABELS, ("a", "a"), "`classes` a, a has a name twice"),
         (LABELS, "ab", "`classes` is 'ab': give a sequence of names"),
         (LABELS, 2, "`classes` is 2: give a sequence of names"),
@@ -359,6 +359,6 @@ def test_nothing_is_left_of_what_is_refused(images, cache):
 def test_captions_are_not_classes(noise):
     images = noise(0, 101, 5, 5)
     with pytest.raises(
-        mz.UserError, match="`labels` has 101 labels for 101 images: such labels are"
+        mz.UserError, match="`labels` has 101 labels for 101 images: so many labels are"
     ):
         mz.prepare(images, [f"image {i}" for i in range(101)])

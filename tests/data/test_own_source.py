@@ -52,11 +52,11 @@ PIXELS = np.zeros((4, 4, 3), np.uint8)
 @pytest.mark.parametrize(
     ("pixels", "label", "count", "what"),
     [
-        (PIXELS / 255, 0, 2, r"row 0 is float64 \(4, 4, 3\): .* uint8 or uint16 \(H, W, C\)"),
-        (PIXELS[0], 0, 2, r"row 0 is uint8 \(4, 3\)"),
-        (PIXELS.astype(np.float32), 0, 2, "row 0 is float32 .* or float32 of stated values"),
-        (PIXELS, 1, 2, "row 0 has the label 1, outside its 1 class"),
-        (PIXELS, -1, 2, "row 0 has the label -1, outside its 1 class"),
+        (PIXELS / 255, 0, 2, r"row 0 to float64 \(4, 4, 3\): .* of uint8 or uint16"),
+        (PIXELS[0], 0, 2, r"row 0 to uint8 \(4, 3\)"),
+        (PIXELS.astype(np.float32), 0, 2, "row 0 to float32 .* of float32 with a stated range"),
+        (PIXELS, 1, 2, "has 1 class, but row 0 has the label 1"),
+        (PIXELS, -1, 2, "has 1 class, but row 0 has the label -1"),
         (PIXELS, 0, 3, "has 2 items, but its `count` is 3"),
         (PIXELS, 0, 1, "has more items than its `count` of 1"),
     ],

@@ -80,7 +80,7 @@ def test_images_beside_images_are_no_images_of_their_own(tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"names m1.png, which does not exist"):
         mz.prepare(folder, image_condition="mask")
     drawn(11, 5, 4).save(folder / "m1.png")
-    with pytest.raises(UserError, match="has 5x4 pixels and the image 8x8"):
+    with pytest.raises(UserError, match="has 5x4 pixels, but the image has 8x8"):
         mz.prepare(folder, image_condition="mask")
 
 
@@ -178,12 +178,12 @@ def test_arrays_are_conditions_by_their_type(few_glyphs: None) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.zeros((5, 2)), "beside 6 images"),
-        (np.arange(6), "labels of one class are `labels`"),
+        (np.zeros((5, 2)), "for 6 images"),
+        (np.arange(6), "if each image has one class, give `labels`"),
         (np.full((6, 2), np.nan), "is not finite"),
         (np.zeros((6, 2)), "the same for all images"),
         (np.zeros((6, 8, 8, 3), np.float32), "uint8"),
-        (np.zeros((6, 5, 5, 3), np.uint8), "both sides must be the same multiple"),
+        (np.zeros((6, 5, 5, 3), np.uint8), "are the same whole multiple"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(value: np.ndarray, message: str) -> None:

@@ -51,7 +51,7 @@ def test_a_model_without_its_datas_classes_is_named(tiny: Experiment) -> None:
     found = course.conditional(blind, data)
     assert found.severity == "doubtful"
     assert found.measured == (
-        "the data has 2 classes, and the network gets none of them, and the guidance 2 is not "
+        "the data has 2 classes, and the network is unconditional, and the guidance 2 is not "
         "applied"
     )
     assert course.conditional(tiny, data).severity == "well"

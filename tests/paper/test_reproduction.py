@@ -45,7 +45,7 @@ def test_an_experiment_is_followed_and_a_result_comes_back(small: None, tmp_path
     ]
     assert (found.folder, found.page) == (tmp_path, tmp_path / "report.html")
     assert found.page.exists()
-    assert found.table.read_text().startswith("# Experiment D of the paper at the scale glyphs\n")
+    assert found.table.read_text().startswith("# Experiment D of the paper (scale glyphs)\n")
     assert found.left_out == {}
     assert [(r.experiment, r.model, r.settings.steps) for r in found.rows] == [
         ("D", "cosine", 250),

@@ -149,7 +149,9 @@ def test_the_command_samples_and_measures_it_and_leaves_the_package_be(
     assert said.startswith(
         "the defaults are the settings that a sweep recommended: dpmpp_2m, 3 steps"
     )
-    assert said.splitlines()[-1] == f"2 samples: images; their grid: {Path.cwd()}/images.png"
+    assert said.splitlines()[-1] == (
+        f"wrote 2 samples to images, and a grid of them to {Path.cwd()}/images.png"
+    )
     with pytest.warns(UserWarning, match="12 images are fewer than"):
         cli.main(["evaluate", "small", "--samples", "12", "--metrics", "fd", "--network", "glyphs"])
     (row,) = Path("evaluation/figures.jsonl").read_text().splitlines()

@@ -224,7 +224,8 @@ def test_an_autoencoder_of_grey_images_is_no_beginning(tiny_vae, tmp_path: Path)
     config, theirs = VAEConfig(channels=(8,), groups=8), tmp_path / "grey"
     write_vae(theirs, asdict(config), 1, VAE(config, 1).state_dict(), 1.0, 0.0)
     with pytest.raises(
-        mz.UserError, match="autoencoder for images with 1 channel, but these have 3"
+        mz.UserError,
+        match="autoencoder for images with 1 channel, but the images of the data have 3",
     ):
         finish(replace(tiny_vae, init=str(theirs)), tmp_path / "run")
     assert not (tmp_path / "run").exists()

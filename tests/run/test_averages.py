@@ -94,7 +94,9 @@ def test_an_older_configuration_has_no_snapshots(trained: Path) -> None:
 def test_the_kept_averages_are_given_back_and_sampled(kept: Path, capsys) -> None:
     command([str(kept), "--length", "0.05", "0.1"])
     folders = [kept / "averages" / name for name in ("length-0.050", "length-0.100")]
-    assert capsys.readouterr().out.splitlines() == [f"{path}: fitted to 0.00%" for path in folders]
+    assert capsys.readouterr().out.splitlines() == [
+        f"wrote {path}, with an error of 0.00%" for path in folders
+    ]
     newest = kept / "checkpoints" / "step-12"
     for folder, name in zip(folders, NAMES, strict=True):
         checkpoint.verify(folder)
@@ -117,10 +119,12 @@ def test_the_kept_averages_are_given_back_and_sampled(kept: Path, capsys) -> Non
 
 
 def test_they_are_written_where_they_are_wanted(kept: Path, tmp_path: Path, capsys) -> None:
-    expected = r"the average of length 0.25 has an error of 3.*, with 4 snapshots"
+    expected = r"the average of length 0.25 has an error of 3.* with 4 snapshots"
     with pytest.warns(UserWarning, match=expected):
         command([str(kept), "--out", str(tmp_path / "out"), "--length", "0.25"])
-    assert capsys.readouterr().out.startswith(f"{tmp_path}/out/length-0.250: fitted to 3")
+    assert capsys.readouterr().out.startswith(
+        f"wrote {tmp_path}/out/length-0.250, with an error of 3"
+    )
     assert mz.load(tmp_path / "out" / "length-0.250").net.digest != mz.load(kept).net.digest
 
 
@@ -190,7 +194,8 @@ def test_the_command_writes_what_python_writes(kept: Path, tmp_path: Path, capsy
     ]
     assert [made.length for made in found] == [0.1, 0.05]
     assert said == [
-        f"{tmp_path / 'out' / made.path.name}: fitted to {made.error:.2%}" for made in found
+        f"wrote {tmp_path / 'out' / made.path.name}, with an error of {made.error:.2%}"
+        for made in found
     ]
     assert contents(tmp_path / "out" / "length-0.100") == contents(found[0].path)
 

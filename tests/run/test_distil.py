@@ -212,14 +212,14 @@ def test_data_and_settings_that_do_not_fit_the_teacher_are_refused(
         "the data gives inputs of 16x16x3, but the teacher's are 32x32x3: give data of "
         "32x32, for example with `size=32`"
     )
-    assert "`scale` is 2, and the teacher has no classes" in message(conditional=False)
+    assert "`scale` is 2, but a teacher without classes" in message(conditional=False)
     assert "the classes of the data are none, but those of the teacher are 0, 1, 2" in message(
         conditional=False, scale=1.0
     )
     assert message(calls=0) == "`calls`: input should be greater than 0, not 0"
     assert message(teacher_steps=3).startswith("`teacher_steps` is 3: choose 4 or more")
     assert message(sampler="ddim").startswith("ddim is not for few-step models: choose")
-    assert "give the guidance to distil as `scale`" in message(guidance=3.0)
+    assert "set the guidance of the teacher with `scale`" in message(guidance=3.0)
     assert "a teacher that predicts x0 cannot be distilled" in message(prediction="x0")
 
 
@@ -246,7 +246,7 @@ def test_the_command_line_distils_and_goes_on(
     out = tmp_path / "cli"
     words = ["distil", str(trained), "--images", "32", "--batch", "8", "--out", str(out)]
     code, printed, said = call(capsys, *words, "--calls", "1", "--method", "multistep")
-    assert (code, printed.strip()) == (0, f"distilled: {out}"), said
+    assert (code, printed.strip()) == (0, f"the distilled model is in {out}"), said
     how = mz.load(out).defaults
     assert (how.steps, how.eta) == (1, 0.0)
     words[3] = "64"

@@ -276,7 +276,7 @@ def test_resuming_with_another_network_is_refused_or_warned_of(
         ({"net": mz.VAEConfig()}, "cifar10-ddpm-small cannot train a `net` of type VAEConfig"),
         (
             {"net": own, "non_leaking": 0.1},
-            "`non_leaking` needs a network with an augmentation input",
+            "`non_leaking` needs a network with an input for the augmentation",
         ),
         ({"net": own, "channels": (8,)}, "unknown argument `channels`"),
         ({"imags": 3}, "unknown argument `imags`; did you mean images"),

@@ -263,7 +263,9 @@ def test_a_manifest_that_names_too_little_is_passed_over(trained: Path) -> None:
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
     for step in (1, 2):
         checkpoint.save(tmp_path, step, {"net": {"w": torch.ones(2)}}, {"state": {}}, keep=1)
-    with pytest.raises(mz.UserError, match=r"step-3 is not saved: w in net.safetensors is not fin"):
+    with pytest.raises(
+        mz.UserError, match=r"step-3 is not saved, because w in net.safetensors is not fin"
+    ):
         checkpoint.save(
             tmp_path, 3, {"net": {"w": torch.tensor([1.0, torch.inf])}}, {"state": {}}, keep=1
         )

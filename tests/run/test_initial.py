@@ -91,7 +91,7 @@ def test_what_keeps_a_training_from_beginning_is_one_line(tiny, trained, tmp_pat
         return str(error.value)
 
     assert refused(prediction="eps") == (
-        f'{trained} predicts v, but this training eps: pass `prediction="v"`'
+        f'{trained} predicts v, but this training predicts eps: pass `prediction="v"`'
     )
     assert refused(schedule="linear") == (
         f'{trained} has another schedule than linear: pass `schedule="cosine"` and `timesteps=1000`'
@@ -107,14 +107,16 @@ def test_what_keeps_a_training_from_beginning_is_one_line(tiny, trained, tmp_pat
 
 
 def test_a_model_of_latents_and_one_of_pixels_do_not_mix(tiny, tiny_ldm, trained, tmp_path) -> None:
-    with pytest.raises(mz.UserError, match="works in pixels, and this training in latents"):
+    with pytest.raises(mz.UserError, match="works in pixels, but this training works in latents"):
         begun(tiny_ldm, trained, tmp_path / "new", patch=1)
 
 
 def test_latents_begin_with_their_own_autoencoder(trained_ldm, tiny_ldm, tmp_path) -> None:
     note, _ = begun(tiny_ldm, trained_ldm, tmp_path / "new", vae=str(trained_ldm))
     assert "anew" not in note
-    with pytest.raises(mz.UserError, match=f"pass its autoencoder, `vae={trained_ldm}`"):
+    with pytest.raises(
+        mz.UserError, match=f"pass the autoencoder of that model, `vae={trained_ldm}`"
+    ):
         begun(tiny_ldm, trained_ldm, tmp_path / "two", vae="")
 
 

@@ -21,7 +21,7 @@ from mezzotint import config as configuration
 from mezzotint.config import recipes
 from mezzotint.config.experiment import Experiment
 from mezzotint.config.sections import CodecConfig
-from mezzotint.data import TOLD, prepare, rows
+from mezzotint.data import AUGMENTATION_SIZE, prepare, rows
 from mezzotint.diffusion.noise import noise
 from mezzotint.interop.folder import WEIGHTS
 from mezzotint.interop.vae import write_vae
@@ -443,7 +443,7 @@ def test_the_network_is_told_of_the_augmentation(augmented: Experiment) -> None:
     task(job.state.net, examples, *task.draw(64, 0, torch.Generator().manual_seed(0)))
     (said,) = seen
     assert torch.equal(said, examples.augmentation)
-    assert said.shape == (64, TOLD)
+    assert said.shape == (64, AUGMENTATION_SIZE)
     assert 0.3 < (said[:, 0] == 1).float().mean() < 0.7  # its own mirror
     assert 0.2 < (said[:, 1:] != 0).any(1).float().mean() < 0.7  # 1 - 0.88^5 is 0.47
 
@@ -460,4 +460,6 @@ def test_an_augmented_run_is_exact_in_its_resume_and_sampled_without(augmented, 
     assert pipe.sample(3).shape == (3, 3, 32, 32)
     x, t = torch.randn(2, 3, 32, 32), torch.tensor([5.0, 500.0])
     with torch.no_grad():
-        assert torch.equal(pipe.net(x, t), pipe.net(x, t, augmentation=torch.zeros(2, TOLD)))
+        assert torch.equal(
+            pipe.net(x, t), pipe.net(x, t, augmentation=torch.zeros(2, AUGMENTATION_SIZE))
+        )

@@ -47,7 +47,7 @@ def test_the_command_needs_nothing_else(trained: Path, tiny, tmp_path, capsys: C
     other = Path(shutil.copytree(trained, tmp_path / "other"))
     finish(longer(tiny, 128), other, resume=True)
     code, said, err = call(capsys, "train", "--resume", str(trained), "--images", "128")
-    assert (code, said) == (0, f"trained: {trained}\n")
+    assert (code, said) == (0, f"the trained model is in {trained}\n")
     assert f"resumed from {trained}/checkpoints/step-12; changed: images 96 -> 128" in err
     assert_same(trained, other)
 

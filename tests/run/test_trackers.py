@@ -233,7 +233,7 @@ class Account:
 
 def train(capsys, folder: Path, *more: str) -> str:
     code, out, said = call(capsys, "train", "tiny", "--out", str(folder), *more)
-    assert (code, out) == (0, f"trained: {folder}\n"), said
+    assert (code, out) == (0, f"the trained model is in {folder}\n"), said
     return said
 
 

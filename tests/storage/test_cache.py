@@ -76,7 +76,8 @@ def test_a_user_without_a_home_gets_one_line(monkeypatch) -> None:
 
 def test_room_is_told_in_sizes_that_can_be_read(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100_000))
-    with pytest.raises(UserError, match=r"features take 2\.5 MB and .* has 0\.1 MB free: set MEZ"):
+    expected = r"features take 2\.5 MB, but only 0\.1 MB are free in .*: set MEZ"
+    with pytest.raises(UserError, match=expected):
         check_room(tmp_path, 2_500_000, "features")
     with pytest.raises(UserError, match=r"take 3\.0 GB"):
         check_room(tmp_path, 3_000_000_000, "features")

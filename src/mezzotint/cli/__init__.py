@@ -49,9 +49,10 @@ VERBS = {
     "play": [("[MODEL] [--port 7860]", "sample and edit in a browser")],
     "reproduce": [("[--scale glyphs] [--only B] ...", "carry out the paper's experiments")],
 }
-"""The usage and the purpose of each verb. `mezzotint.cli.VERB` defines it. It is imported only when
-the verb is called, because most verbs import torch, and `mezzotint --help` should not wait for
-that."""
+"""The usage and the purpose of each verb.
+
+The module `mezzotint.cli.VERB` defines the verb. It is imported only when the verb is called,
+because most verbs import torch, and `mezzotint --help` should not wait for that."""
 
 SHARED = ("train", "distil", "sample", "evaluate")
 """The verbs whose work the processes of torchrun share."""
@@ -73,7 +74,7 @@ def usage() -> str:
             "`mezzotint --completion bash` (or zsh, fish) prints a script that completes commands.",
             "`mezzotint --version` (or -V) prints the version.",
             "With `--json` a verb, or --version, prints one JSON document for a program.",
-            "With `--device cuda:1` (or cpu, mps) a verb computes there.",
+            "With `--device cuda:1` (or cpu, mps) a verb computes on that device.",
         ]
     )
 
@@ -131,7 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _placed(words: list[str]) -> tuple[list[str], str | None]:
-    """Return the words without ``--device NAME``, and the name."""
+    """Return the words of a command without ``--device NAME``, and the name or None."""
     for i, word in enumerate(words):
         flag, equals, name = word.partition("=")
         if flag == DEVICE:
@@ -145,7 +146,7 @@ def _placed(words: list[str]) -> tuple[list[str], str | None]:
 def _call(
     verb: str, arguments: list[str], as_json: bool = False, device: str | None = None
 ) -> None:
-    """Carry out a verb. With ``as_json``, the standard output gets only its answer."""
+    """Carry out a verb. With ``as_json``, the standard output has only the JSON document."""
     if verb not in VERBS:
         hint = nearest(verb, list(VERBS)) or f": choose {', '.join(VERBS)}"
         raise UserError(f"unknown verb {verb!r}{hint}")
@@ -182,7 +183,11 @@ def _call(
 
 @contextmanager
 def _aside(as_json: bool) -> Iterator[None]:
-    """Keep the standard output for a JSON document; of several processes only the first prints."""
+    """Send what is printed to the error stream, so that the standard output can hold only JSON.
+
+    Without ``as_json`` it stays on the standard output. Of several processes, only the first
+    prints.
+    """
     if first():
         with redirect_stdout(sys.stderr) if as_json else nullcontext():
             yield

@@ -20,7 +20,8 @@ class AverageFlags:
     out: Path
     """The folder to write the averages to."""
     length: tuple[float, ...] = ()
-    """Relative lengths. 0.1 is a standard deviation of one tenth of the training so far."""
+    """The lengths of the averages, relative to the training so far: with 0.1, the weighting of the
+    steps has a standard deviation of one tenth of the training."""
 
 
 def average(arguments: list[str]) -> Answer:
@@ -32,5 +33,5 @@ def average(arguments: list[str]) -> Answer:
     flags = parse(AverageFlags(folder / "averages"), rest, f"mezzotint average {name}")
     found = averages.average(folder, flags.length, flags.out)
     for made in found:
-        print(f"{made.path}: fitted to {made.error:.2%}")
+        print(f"wrote {made.path}, with an error of {made.error:.2%}")
     return Answer({"averages": found})

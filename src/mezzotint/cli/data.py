@@ -60,7 +60,7 @@ def data(arguments: list[str]) -> Answer:
 
 
 def _draw(name: str, flags: DataFlags, path: Path) -> None:
-    """Draw examples of the training split, prepared as a training with these options would."""
+    """Draw examples of the training split, prepared as for a training with these options."""
     section = DataConfig(
         data=name,
         size=flags.size,
@@ -79,4 +79,4 @@ def _draw(name: str, flags: DataFlags, path: Path) -> None:
     print(f"for training: {understood(data)}")
     if shown := data.values.shown_as(data.images.shape[3]):
         print(f"the grid shows {shown}")
-    print(f"a grid of examples: {path}")
+    print(f"wrote a grid of examples to {path}")

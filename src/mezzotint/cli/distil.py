@@ -22,5 +22,5 @@ def distil(arguments: list[str]) -> Answer:
     track = None if flags.track == "none" else flags.track
     steps = distillation(name, out=flags.out, resume=flags.resume, track=track, **fields)
     watch(steps, "distil", shown=True)
-    print(f"distilled: {flags.out}")
+    print(f"the distilled model is in {flags.out}")
     return trained(flags.out)

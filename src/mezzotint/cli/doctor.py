@@ -15,7 +15,7 @@ from mezzotint.errors import as_flags
 class DoctorFlags:
     """Examine a run for faults, and name their likely causes and fixes.
 
-    Exits with 1 if something is wrong, and with 0 if nothing is or is only doubtful.
+    The exit code is 1 if something is wrong, else 0, even if something is doubtful.
     """
 
     samples: int = 128

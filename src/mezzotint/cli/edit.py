@@ -42,8 +42,8 @@ OFTEN = (
 class EditFlags:
     """Edit images: vary, inpaint, outpaint, enlarge, interpolate or invert them.
 
-    These are the options of every kind. `mezzotint edit MODEL KIND --help` shows the options of a
-    kind, with the model's own defaults.
+    These are the options of every kind of edit. `mezzotint edit MODEL KIND --help` shows the
+    options of one kind, with the model's own defaults.
     """
 
     how: SampleConfig
@@ -54,7 +54,8 @@ class EditFlags:
     """One class for all images, or one for each, by name or number; without it, no class is
     used."""
     condition: tuple[str, ...] = ()
-    """The other conditions as NAME=VALUE, for all images, or NAME=VALUE,VALUE,... for each."""
+    """The other conditions as NAME=VALUE, for all images, or NAME=VALUE,VALUE,... with a value for
+    each image."""
     fit: bool = False
     """Scale and crop images to the model's size."""
     seed: int = 0
@@ -72,7 +73,7 @@ class VaryFlags(EditFlags):
     strength: float = 0.5
     """From 0 (the image does not change) to 1 (a new image)."""
     n: int = 1
-    """Variations of each image."""
+    """How many variations to make of each image."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +174,8 @@ def edit(arguments: list[str]) -> Answer:
     made, row = found.made, kind == "interpolate"
     strip = write_edited(flags.out, made, found.given, found.mask, animate=row, values=pipe.values)
     film = strip.with_suffix(".webp") if row else None
-    films = f"; an animation: {film}" if film else ""
-    print(f"{counted(len(made), 'image')}: {flags.out}; a strip: {strip}{films}")
+    films = f", an animation to {film}" if film else ""
+    print(f"wrote {counted(len(made), 'image')} to {flags.out}{films}, and a strip to {strip}")
     inverted = _inverted(pipe, found, flags.out) if found.noise is not None else {}
     here = {"images": len(made), "folder": flags.out, "strip": strip, "animation": film}
     return Answer({**here, "noise": None, "psnr": None, **inverted})
@@ -191,7 +192,7 @@ def _inverted(pipe: Pipeline, found: Edited, folder: Path) -> dict[str, Any]:
     peak = pipe.values.high - pipe.values.low
     psnr = 10 * log10(peak**2 / error) if error else inf
     back = f"with a PSNR of {psnr:.1f} dB" if error else "to the bit"
-    print(f"their noise: {place}; sampling from it reproduces the images {back}")
+    print(f"wrote their noise to {place}; sampling from it reproduces the images {back}")
     return {"noise": place, "psnr": psnr}
 
 
@@ -230,7 +231,7 @@ def _vary(pipe: Pipeline, words: list[str], flags: VaryFlags, follow: Follow) ->
 
 def _inpaint(pipe: Pipeline, words: list[str], flags: InpaintFlags, follow: Follow) -> Edited:
     if flags.mask is None:
-        raise UserError("inpaint needs `mask`: give an image that is white where to fill in")
+        raise UserError("inpaint needs `mask`: give an image that is white in the part to fill in")
     given, drawn = _read(pipe, words, flags), read_images([flags.mask], pipe.size, fit=flags.fit)
     mask = drawn[0].float().mean(0) / 255
     shared = _shared(pipe, flags, follow)

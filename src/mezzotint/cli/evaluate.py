@@ -78,7 +78,8 @@ class ModelFlags:
     """The folder for figures.jsonl, to which the figures are appended, and for nearest.png."""
     what: Measures = Measures()
     samples: str = "10k"
-    """How many samples: a number, 1k, 5k, 10k or 50k. Each of these counts has its figures."""
+    """How many samples: a number, 1k, 5k, 10k or 50k. Figures are also computed for the smaller of
+    these four counts."""
     seed: int = 0
     """The seed; sample i depends on the seed and i only."""
     batch: int = 64
@@ -178,10 +179,9 @@ def _finish(found: Found, out: Path) -> Answer:
     """Print the paths of the figures and of the nearest images, in the first process only."""
     if not found.against:
         return Answer({})
-    kept = f"kept: {out / 'figures.jsonl'}"
+    done = f"appended the figures to {out / 'figures.jsonl'}"
     if found.drawn:
-        kept += (
-            f"; {SHOWN} samples, each with the five nearest of {found.against.name}: {found.drawn}"
-        )
-    print(kept)
+        nearest = f"each with the five nearest images of {found.against.name}"
+        done += f"; wrote {SHOWN} samples, {nearest}, to {found.drawn}"
+    print(done)
     return measured(found, out)

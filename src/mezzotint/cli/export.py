@@ -34,6 +34,6 @@ def export(arguments: list[str]) -> Answer:
         flags.out, flags.format, license=flags.license
     )
     card, publish = folder / "README.md", f"hf upload OWNER/NAME {folder}"
-    print(f"{folder}: a model for {flags.format}, with a model card, {card}")
+    print(f"wrote the model for {flags.format} to {folder}, with the model card {card}")
     print(f"to publish it, run: {publish}")
     return Answer({"folder": folder, "format": flags.format, "card": card, "publish": publish})

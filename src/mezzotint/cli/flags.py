@@ -56,7 +56,7 @@ def parse(default: T, arguments: list[str], program: str, first: Collection[str]
     arguments = ["--help" if word == HELP_ALL else word for word in arguments]
     said = io.StringIO()
     try:
-        help_to = getattr(sys.stdout, "stream", sys.stdout)  # tyro may colour it
+        help_to = getattr(sys.stdout, "stream", sys.stdout)  # tyro may add colours to the help
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(help_to):
             flags, unknown = tyro.cli(
                 type(default),
@@ -103,7 +103,7 @@ def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
 def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[int | str] | None:
     """Convert words to labels: the names of classes first, then their numbers; None without words.
 
-    It warns if the name of a class is also the number of another.
+    A warning is given if the name of a class is also the number of another class.
     """
     found: list[int | str] = []
     for word in words:

@@ -66,7 +66,7 @@ def _is_open(entry: list[str]) -> bool:
 
 
 def _flags(entry: list[str]) -> list[str]:
-    """Return the long names of an option, its negation included; --help has none."""
+    """Return the long names of an option, such as --flip and --no-flip; none for --help."""
     names = takewhile(lambda part: part.startswith("-"), entry[0].strip().split(", "))
     flags = [part.split()[0] for part in names]
     return [flag for flag in flags if flag.startswith("--") and flag != "--help"]

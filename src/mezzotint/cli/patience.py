@@ -11,7 +11,7 @@ from mezzotint.drawing.bars import UNDER_WAY, in_words
 from mezzotint.errors import printable
 from mezzotint.processes import first
 
-# Seconds; without a terminal, a minute after the first ten minutes.
+# Seconds of silence before a report. Without a terminal they are LATER after LONG seconds of work.
 SILENCE, LATER, LONG = 9.0, 60.0, 600.0
 TICK = 0.5
 

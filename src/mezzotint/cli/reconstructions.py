@@ -31,13 +31,13 @@ class AutoencoderFlags:
     """The folder for figures.jsonl, to which the figures are appended, and for
     reconstructions.png."""
     against: str = ""
-    """The images: a data set, a folder, zip, parquet, .npy or .npz."""
+    """The images to reconstruct: a data set, a folder, zip, parquet, .npy or .npz."""
     against_split: str = "train"
     """The split of these images."""
     against_range: tuple[float, float] | None = None
     """The values of black and white, for arrays and 32-bit images."""
     size: SizeField = None
-    """Scale and crop images to this side."""
+    """Scale and crop the images to this side in pixels, or to HEIGHTxWIDTH."""
     samples: int | None = None
     """How many images to measure; by default all."""
     network: tuple[Network, ...] = ()
@@ -72,7 +72,10 @@ def reconstructions(name: str, rest: list[str]) -> Answer:
         images = evaluation.originals(name, flags.against or None, how, flags.samples)
         found, made = evaluation.of_codec(codec, request, images, name=name)
     print(f"latents, scaled: mean {_numbers(made.mean)}; standard deviation {_numbers(made.std)}")
-    print(f"kept: {flags.out / 'figures.jsonl'}; originals above reconstructions: {found.drawn}")
+    print(
+        f"appended the figures to {flags.out / 'figures.jsonl'}; wrote originals, each above its "
+        f"reconstruction, to {found.drawn}"
+    )
     latents = {"mean": made.mean.tolist(), "std": made.std.tolist()}
     return measured(found, flags.out, latents=latents)
 

@@ -32,5 +32,5 @@ def report(arguments: list[str]) -> Answer:
     with Follower("images") as follow:
         path = pages.report(names, flags.out, **asdict(flags.page), on_progress=follow)
     size = path.stat().st_size
-    print(f"{path}: {size / 1e6:.1f} MB, open it in a browser")
+    print(f"wrote {path} ({size / 1e6:.1f} MB): open it in a browser")
     return Answer({"page": path, "bytes": size})

@@ -38,8 +38,8 @@ def reproduce(arguments: list[str]) -> Answer:
                 file=sys.stderr,
             )
             sys.exit(128 + stop.number)
-    print(f"the table: {found.table}")
-    print(f"the page, to open in a browser: {found.page}")
+    print(f"wrote the table to {found.table}")
+    print(f"wrote the page to {found.page}: open it in a browser")
     rows = [
         vars(row) | {"figures": [figure.row for figure in row.figures.values()]}
         for row in found.rows

@@ -57,8 +57,9 @@ class SampleFlags:
     """One class for all samples, or one for each, by name or number; by default all classes in
     turn."""
     condition: tuple[str, ...] = ()
-    """The other conditions as NAME=VALUE, for all samples, or NAME=VALUE,VALUE,... for each, such
-    as age=30 weight=50,60. Several labels of a sample are written tags=red+round."""
+    """The other conditions as NAME=VALUE, for all samples, or NAME=VALUE,VALUE,... with a value for
+    each sample, such as age=30 weight=50,60. Several labels of a sample are written
+    tags=red+round."""
     seed: int = 0
     """The seed; sample i depends on the seed and i only."""
     batch: int = 64
@@ -144,10 +145,10 @@ def _report(pipe: Pipeline, flags: SampleFlags, n: int, images: Tensor) -> Answe
     if seen_as := pipe.values.shown_as(images.shape[1]):
         print(f"the grid shows {seen_as}")
     grid = evaluation.grid_of(flags.out)
-    drawn = "their grid" if n <= GRID else f"a grid of the first {GRID}"
-    print(f"{counted(n, 'sample')}: {flags.out}; {drawn}: {grid}")
+    drawn = "a grid of them" if n <= GRID else f"a grid of the first {GRID}"
+    print(f"wrote {counted(n, 'sample')} to {flags.out}, and {drawn} to {grid}")
     if flags.film:
-        print(f"an animation: {flags.film}")
+        print(f"wrote an animation to {flags.film}")
     made = {"samples": n, "folder": flags.out, "grid": grid, "animation": flags.film}
     return Answer({**made, "channels": colours})
 

@@ -43,13 +43,13 @@ class SweepFlags:
     network: Annotated[str, Choice(NETWORKS)] | None = None
     """Feature network; by default the network in the package that suits the classes."""
     samples: str = "1000"
-    """Samples for each cell: a number, 1k, 5k ..."""
+    """Samples for each combination of settings: a number, 1k, 5k ..."""
     seed: int = 0
     """Sample i depends on the seed and i alone."""
     precision: Precision = "auto"
     """The precision of the model; auto is bf16 on hardware that computes in it, else float32."""
     minutes: float = 60
-    """The most minutes that a sweep may take; a longer one is refused."""
+    """The longest time that a sweep may take, in minutes; a longer sweep is refused."""
     yes: bool = False
     """Ignore --minutes."""
 
@@ -75,8 +75,8 @@ def sweep(arguments: list[str]) -> Answer:
             on_progress=follow,
         )
     print("\n".join(found.summary()))
-    print(f"the table and its figures: {found.page}")
-    print(f"the best settings are now the run's defaults: {found.recommended}")
+    print(f"wrote the table and its charts to {found.page}")
+    print(f"wrote the best settings, now the run's defaults, to {found.recommended}")
     return Answer(
         {
             "cells": found.rows(),

@@ -40,9 +40,9 @@ def table(figures: Sequence[Figure]) -> str:
     rows = []
     for network, group in groupby(figures, lambda f: f.network):
         found = list(group)
-        against = next((f"; against {f.against}" for f in found if f.against), "")
-        eyes = f"{network} network, {found[0].resize}{against}" if network else "image by image"
-        rows.append(f"{eyes}; [95 % interval]")
+        against = next((f"; compared with {f.against}" for f in found if f.against), "")
+        eyes = f"features of the {network} network; resize: {found[0].resize}{against}"
+        rows.append(f"{eyes if network else 'image by image'}; [95 % interval]")
         for f in found:
             interval = f"[{f.low:.5g}, {f.high:.5g}]"
             rows.append(f"  {f.name:<20} {f.value:>9.5g}  {interval:<22} N = {f.count:,}  {f.note}")

@@ -34,7 +34,7 @@ OFTEN = (
 
 @dataclass(frozen=True)
 class TrainFlags:
-    """Train a diffusion model or an autoencoder; durations are in images seen.
+    """Train a diffusion model or an autoencoder. Durations are numbers of training images.
 
     `mezzotint train --resume RUN` continues a run; its settings are then the defaults.
     """
@@ -63,7 +63,7 @@ def train(arguments: list[str]) -> Answer:
     track = None if flags.track == "none" else flags.track
     steps = training(name, out=flags.out, resume=flags.resume, track=track, **fields)
     watch(steps, "train", shown=True)
-    print(f"trained: {flags.out}")
+    print(f"the trained model is in {flags.out}")
     return trained(flags.out)
 
 
@@ -83,7 +83,7 @@ def trained(run: Path) -> Answer:
 
 
 def given(base: Configuration, asked: Configuration, words: list[str]) -> dict[str, Any]:
-    """Return the fields that flags changed or named, by name."""
+    """Return the values of the fields that flags name or change, by name."""
     said = {word.split("=")[0].lstrip("-").replace("-", "_") for word in words if word[:2] == "--"}
     before, after = (values(each) for each in (base, asked))
     return {k: v for k, v in after.items() if k in said or before.get(k, ...) != v}

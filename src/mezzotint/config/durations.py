@@ -1,4 +1,4 @@
-"""Durations that depend on the length of a training, such as its warm-up."""
+"""The durations that are shortened with the length of a training, such as its warm-up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def shortened(before: Configuration, after: T, given: Collection[str]) -> tuple[
 
     Args:
         before: A recipe, or any other configuration.
-        after: The same, with some fields changed.
+        after: The same configuration with some fields changed.
         given: The names of the fields that the caller chose, which stay unchanged.
 
     Returns:
@@ -46,7 +46,7 @@ def shortened(before: Configuration, after: T, given: Collection[str]) -> tuple[
 
 
 def scaled(train: TrainConfig, images: int) -> TrainConfig:
-    """Return a training of ``images`` images, with its other durations in proportion."""
+    """Return the settings of a training of ``images`` images, with its durations in proportion."""
     times = images / train.images
     return replace(
         train,

@@ -12,7 +12,7 @@ from tyro.conf import Suppress
 
 from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.config.sections import AugmentedConfig, CodecConfig, DataConfig, NoiseConfig
-from mezzotint.data.augment import TOLD
+from mezzotint.data.augment import AUGMENTATION_SIZE
 from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.prediction import coefficients
 from mezzotint.diffusion.samplers import SAMPLERS
@@ -31,7 +31,7 @@ from mezzotint.trainer.objective import ObjectiveConfig
 
 @strict
 class Settings:
-    """The fields of every run's configuration. Durations are in images seen."""
+    """The fields that every run's configuration has. Durations are numbers of training images."""
 
     recipe: Suppress[str]
     train: TrainConfig = TrainConfig()
@@ -42,15 +42,15 @@ class Settings:
     precision: Precision = "auto"
     """The precision of training; auto is bf16 autocast if the hardware supports it."""
     log_every: PositiveInt = 12_800
-    """Images between rows of log.jsonl."""
+    """Training images between two rows of log.jsonl."""
     sample_every: PositiveInt = 640_000
-    """Images between grids of samples in samples/."""
+    """Training images between two grids of samples in the folder samples."""
     evaluate_every: NonNegativeInt = 0
-    """Images between measurements of the distance to the data; 0 measures none."""
+    """Training images between two measurements of the distance to the data; 0 measures nothing."""
     evaluate_samples: int = Field(default=1_000, ge=10)
     """Samples made for each measurement."""
     save_every: PositiveInt = 256_000
-    """Images between checkpoints."""
+    """Training images between two checkpoints."""
     keep: PositiveInt = 2
     """How many checkpoints are kept."""
 
@@ -59,7 +59,7 @@ CLEAN = Level(-1.0, 1.0, 0.0)
 
 
 def _objective(value: Any) -> str:
-    """Return which kind of objective a configuration holds; only a distillation has a teacher."""
+    """Return the kind of an objective; only that of a distillation has the field ``teacher``."""
     distilled = "teacher" in value if isinstance(value, dict) else hasattr(value, "teacher")
     return "distillation" if distilled else "denoising"
 
@@ -98,14 +98,14 @@ class Experiment(Settings):
             raise ValueError("`non_leaking` augments pixels: leave it out with latents")
         if isinstance(self.net, CustomConfig) and self.data.non_leaking:
             raise ValueError(
-                "`non_leaking` needs a network with an augmentation input, unlike your own: leave "
-                "it out"
+                "`non_leaking` needs a network with an input for the augmentation, which your own "
+                "network lacks: leave it out"
             )
         data = self.data
         if not data.conditional and (data.condition or data.labels_from or data.image_condition):
             raise ValueError(
-                "`conditional=False` leaves out every condition: leave it out, or `condition`, "
-                "`labels_from` and `image_condition`"
+                "`conditional=False` turns off every condition: leave it out, or leave out "
+                "`condition`, `labels_from` and `image_condition`"
             )
         if self.freeze and not (self.init or isinstance(self.net, CustomConfig)):
             raise ValueError(
@@ -115,8 +115,8 @@ class Experiment(Settings):
             raise ValueError('latents have no bounds: choose `clipping="none"`')
         if self.shard and self.train.optimizer != "adamw":
             raise ValueError(
-                f"`shard` divides every matrix, and {self.train.optimizer} may need whole ones: "
-                'choose `optimizer="adamw"`'
+                f"`shard` divides every matrix, but {self.train.optimizer} may need whole "
+                'matrices: choose `optimizer="adamw"`'
             )
         self._check_distillation()
 
@@ -135,7 +135,7 @@ class Experiment(Settings):
             raise ValueError("there is no `teacher`: give the model to distil")
         if objective.scale != 1 and not self.data.conditional:
             raise ValueError(
-                f"`scale` is {objective.scale:g}, and the teacher has no classes to guide to: "
+                f"`scale` is {objective.scale:g}, but a teacher without classes cannot be guided: "
                 "leave it out"
             )
         if not SAMPLERS[sampler].few_step:
@@ -145,7 +145,7 @@ class Experiment(Settings):
         if self.sample.guidance != 1:
             raise ValueError(
                 f"`guidance` is {self.sample.guidance:g}, but a few-step model is sampled without "
-                "guidance: give the guidance to distil as `scale`"
+                "guidance: set the guidance of the teacher with `scale` instead"
             )
         if not coefficients(self.noise.prediction, CLEAN)[1]:
             raise ValueError(
@@ -159,21 +159,22 @@ class Experiment(Settings):
         Args:
             channels: The channels of its input, C.
             classes: The number of classes, K; 0 for a network without them.
-            conditions: What the network is conditioned on besides the class.
+            conditions: The conditions of the network besides the class.
 
         Returns:
             A network with C output channels. With a learned variance it has 2C, and the first C
             are the prediction (`prediction.split_variance`).
 
         Raises:
-            UserError: If it is the user's own network, and was not passed in this process.
+            UserError: If the network is the user's own, and was not passed to mezzotint in this
+                process.
         """
         outputs = 2 * channels if self.noise.learn_variance else None
-        told = TOLD if self.data.non_leaking else 0
+        told = AUGMENTATION_SIZE if self.data.non_leaking else 0
         return build(self.net, channels, classes, outputs, told, conditions)
 
     def sampling(self, conditions: Sequence[Any]) -> SampleConfig:
-        """Return the sampling settings for a model with these conditions; none means unguided."""
+        """Return the sampling settings for a model; without conditions, guidance is turned off."""
         return self.sample if conditions else replace(self.sample, **UNGUIDED)
 
 

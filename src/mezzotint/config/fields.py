@@ -26,7 +26,7 @@ def places(configuration: Any, above: tuple[str, ...] = ()) -> dict[str, tuple[s
     for field in fields(configuration):
         value, here = getattr(configuration, field.name), (*above, field.name)
         if isinstance(value, CustomConfig):
-            continue  # a record, not settings
+            continue  # it records the user's own network and has no settings
         if is_dataclass(value):
             found |= places(value, here)
         elif field.name not in HIDDEN:
@@ -58,7 +58,7 @@ def changed(configuration: T, new: Mapping[str, Any]) -> T:
     """
     where = places(configuration)
     if bad := [name for name in new if name not in where]:
-        hint = nearest(bad[0], where) or f": it is none of {', '.join(where)}"
+        hint = nearest(bad[0], where) or f": choose one of {', '.join(where)}"
         raise UserError(f"unknown argument `{bad[0]}`{hint}")
     content = to_json(configuration)
     del content["version"]

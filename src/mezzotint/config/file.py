@@ -41,7 +41,7 @@ def read(path: Path, home: Path | None = None) -> Configuration:
 
     Args:
         path: The file.
-        home: The run's folder, to which the paths are relative; None is the folder of the file.
+        home: The run's folder, to which the paths are relative; None means the file's folder.
 
     Raises:
         Damaged: If mezzotint did not write the file, or a field is unknown or has a wrong type.
@@ -56,24 +56,20 @@ def read(path: Path, home: Path | None = None) -> Configuration:
     known = migrations.readable()
     if version not in known:
         raise UserError(
-            f"{path} has version {version} but this mezzotint reads versions {known[0]} to "
-            f"{known[-1]}: use the mezzotint that wrote it, or a newer one"
+            f"{path} has version {version}, but this mezzotint reads versions {known[0]} to "
+            f"{known[-1]}: use the mezzotint that wrote the file, or a newer one"
         )
     try:
         return located(from_json(migrations.migrate(content, version)), home or path.parent)
     except ValidationError as error:
         raise Damaged(f"{path}: {first_problem(error)}") from None
-    except (
-        LookupError,
-        TypeError,
-        AttributeError,
-        ValueError,
-    ):  # a migration may raise these on damaged content
+    except (LookupError, TypeError, AttributeError, ValueError):
+        # A migration may raise these on damaged content.
         raise alien from None
 
 
 def differences(a: Configuration, b: Configuration) -> dict[str, tuple[Any, Any]]:
-    """Return the dotted names of the fields in which two experiments differ."""
+    """Return both values of each field in which two configurations differ, by its dotted name."""
 
     def flat(value: Any, name: str = "") -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -81,7 +77,6 @@ def differences(a: Configuration, b: Configuration) -> dict[str, tuple[Any, Any]
         return {k: v for key in value for k, v in flat(value[key], f"{name}.{key}").items()}
 
     left, right = flat(to_json(a)), flat(to_json(b))
-    both = {
-        k: (left.get(k), right.get(k)) for k in left | right
-    }  # of different kinds, so with different fields
+    # One of them may lack a field, if they are of different kinds.
+    both = {k: (left.get(k), right.get(k)) for k in left | right}
     return {k: (was, now) for k, (was, now) in both.items() if was != now}

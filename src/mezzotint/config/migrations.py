@@ -14,19 +14,24 @@ from typing import Any, TypeAlias
 Content: TypeAlias = dict[str, Any]
 
 VERSION = 6
-"""The version of the files that are written."""
+"""The version of the config.json that this version of mezzotint writes."""
 
 
 def _in_rgb(content: Content) -> Content:
-    """Convert 5 to 6: version 6 keeps the channels of images, version 5 converted them to RGB."""
+    """Convert version 5 to 6. Version 6 keeps the channels of images; 5 converted them to RGB."""
     return {**content, "data": {**content["data"], "mode": "rgb"}}
 
 
 MIGRATIONS: dict[int, Callable[[Content], Content]] = {
-    4: lambda content: content,  # 5 adds sample.sampler_options, and networks of the user's own
-    5: _in_rgb,  # 6 adds objectives that distil a teacher, and the channels and the range of images
+    # Version 5 adds sample.sampler_options, and networks of the user's own.
+    4: lambda content: content,
+    # Version 6 adds objectives that distil a teacher, and the channels and the range of images.
+    5: _in_rgb,
 }
-"""By older version, a function from its content to that of the next; both without version."""
+"""For each older version, a function that converts its content to that of the next version.
+
+The content is that of config.json without the field ``version``.
+"""
 
 
 def readable() -> range:

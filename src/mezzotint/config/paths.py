@@ -18,7 +18,7 @@ from mezzotint.data.find import recognise
 from mezzotint.errors import UserError
 
 T = TypeVar("T", bound=Configuration)
-UP = ".."  # beginnings of a path that is relative to a run's folder
+UP = ".."  # the beginning of a path that is relative to a run's folder
 
 
 def located(config: T, home: Path) -> T:
@@ -26,8 +26,8 @@ def located(config: T, home: Path) -> T:
 
     Older versions stored paths as the user gave them, mostly relative to the working folder. So a
     path that does not exist is also searched beside each folder above the run. That is safe,
-    because training and measuring check the fingerprint of the data. Names are kept. A path that is
-    not found is kept too, but made absolute if it is relative to the run.
+    because training and measuring check the fingerprint of the data. Names of data sets and models
+    are kept. A path that is not found is kept too, but made absolute if it is relative to the run.
     """
     return _mapped(config, lambda text: _located(text, home.resolve()))
 
@@ -38,7 +38,10 @@ def stored(config: T, home: Path) -> T:
 
 
 def _mapped(config: T, data: Callable[[str], str], model: Callable[[str], str] | None = None) -> T:
-    """Return a configuration with its paths to data and to models changed."""
+    """Apply ``data`` to a configuration's path to data, and ``model`` to its paths to models.
+
+    Without ``model``, ``data`` is applied to all of them.
+    """
     model, c = model or data, config.data.data
     section: Any = replace(config.data, data=c if _is_name(c) else data(c))
     config = replace(config, data=section)

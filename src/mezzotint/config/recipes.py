@@ -1,4 +1,4 @@
-"""The recipes: named configurations."""
+"""The recipes, which are configurations with a name."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ _ALL: list[Configuration] = [
         sample_every=50_000,
         save_every=25_000,
     ),
-    # CIFAR-10 for quality: 10 PFLOP, five hours on two cores. docs/results/recipe.md measures its
-    # choices.
+    # CIFAR-10 for quality: 10 PFLOP, five hours on two cores. docs/results/recipe.md has the
+    # measurements behind the settings.
     Experiment(
         recipe="cifar10-cpu",
         data=DataConfig(data="cifar10"),
@@ -111,7 +111,7 @@ _ALL: list[Configuration] = [
         evaluate_samples=5_000,
         save_every=250_000,
     ),
-    # Latent diffusion of the digits, with its autoencoder: a few minutes each on two cores.
+    # Latent diffusion of the digits, and its autoencoder: each takes a few minutes on two cores.
     Autoencoder(
         recipe="glyphs-vae",
         data=AugmentedConfig(data="glyphs", flip=False),
@@ -151,7 +151,8 @@ _ALL: list[Configuration] = [
         sample_every=40_000,
         save_every=32_000,
     ),
-    # The same for 100 classes of ImageNet at 64x64: an hour or two each on two cores.
+    # Latent diffusion of 100 classes of ImageNet at 64x64, and its autoencoder: each takes an hour
+    # or two on two cores.
     Autoencoder(
         recipe="tiny-imagenet100-vae",
         data=AugmentedConfig(data="tiny-imagenet-100", size=64),

@@ -35,27 +35,28 @@ class SampleConfig:
     knots: tuple[PositiveFloat, ...] = ()
     """For the spacing knots: falling values of sigma / alpha, through which the levels pass."""
     guidance: NonNegativeFloat = 1.0
-    """Guidance scale: 1 is plain conditional, 0 unconditional."""
+    """Guidance scale: 1 samples the conditional model, 0 the unconditional one."""
     guidance_shape: Annotated[str, Choice(GUIDANCE_SHAPES)] = "constant"
-    """How the scale varies along the grid; with cfg++ the scale is the lambda of CFG++, 0 to 1."""
+    """How the scale varies with the level; with cfg++ the scale is the lambda of CFG++, 0 to 1."""
     interval: tuple[NonNegativeFloat, PositiveFloat] | None = None
-    """Guide only where sigma / alpha is between these two."""
+    """Guide only where sigma / alpha is between these two values."""
     rescale: float = Field(default=0.0, ge=0, le=1)
     """How far guided images return to the contrast of unguided ones, 0 to 1."""
     clipping: Annotated[str, Choice(CLIPPINGS)] = "static"
-    """Clip the estimated image, after guidance: static to [-1, 1], dynamic to its quantiles."""
+    """Clip the estimated image, after guidance: static to [-1, 1], dynamic to a quantile of its
+    values."""
     eta: float | None = Field(default=None, ge=0, le=1)
-    """DDIM's noise: 0 is deterministic, 1 is DDPM."""
+    """The noise that DDIM adds in each step: 0 adds none, 1 adds as much as DDPM."""
     variance: Annotated[str, Choice(VARIANCES, "learned")] | None = None
-    """DDPM's variance."""
+    """The variance of DDPM's steps."""
     order: int | None = Field(default=None, ge=1, le=3)
-    """Order of unipc and deis."""
+    """The order of the samplers unipc and deis."""
     corrector: Annotated[str, Choice(CORRECTORS)] | None = None
-    """UniPC's corrector."""
+    """The corrector of the sampler unipc."""
     churn: NonNegativeFloat | None = None
     """How much noise the sampler edm adds between steps."""
     switch: float | None = Field(default=None, ge=0, le=1)
-    """Share of hybrid's steps that are stochastic."""
+    """The share of the sampler hybrid's steps, from the first, that are stochastic."""
     sampler_options: tuple[str, ...] = ()
     """Further options of the sampler as NAME=VALUE, such as low=0.05 for edm."""
 
@@ -102,13 +103,14 @@ class SampleConfig:
         return SAMPLERS[self.sampler].cost(self.steps)
 
     def guided(self) -> tuple[float, str, tuple[float, float] | None]:
-        """Return the guidance scale, its shape along the grid, and the interval that limits it."""
+        """Return the fields ``guidance``, ``guidance_shape`` and ``interval``."""
         return self.guidance, self.guidance_shape, self.interval
 
     def within(self, calls: int | None) -> SampleConfig:
         """Set the steps to the largest number that a budget of denoiser calls allows.
 
-        If the budget is None, the steps stay. Raises UserError if it is too small for the sampler.
+        If ``calls`` is None, the steps stay as they are. Raises UserError if the budget is too
+        small for the sampler.
         """
         return self if calls is None else replace(self, steps=SAMPLERS[self.sampler].steps(calls))
 
@@ -121,6 +123,7 @@ UNGUIDED: dict[str, Any] = {
     name: getattr(SampleConfig(), name)
     for name in ("guidance", "guidance_shape", "interval", "rescale")
 }
+"""The settings that turn guidance off."""
 
 
 def parsed(name: str, text: str, default: Any) -> Any:
@@ -153,7 +156,7 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
     its name. Options that belong only to the old sampler or spacing are dropped; see `freed`.
 
     Raises:
-        UserError: If there is no such field or option, or a value is not possible.
+        UserError: If there is no such field or option, or a value is not allowed.
     """
     changed = {name: value for name, value in changed.items() if value is not None}
     calls = changed.pop("nfe", None)
@@ -171,9 +174,10 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
 
 
 def freed(defaults: SampleConfig, sampler: str | None, spacing: str | None) -> SampleConfig:
-    """Prepare defaults for another sampler or spacing; None keeps the one in the defaults.
+    """Drop the defaults that belong only to a sampler or spacing that is to be replaced.
 
-    The options of the replaced sampler are dropped, and so are the knots of a replaced spacing.
+    These are the options of the old sampler, and the knots of the old spacing. None means that the
+    sampler or spacing of the defaults is kept.
     """
     if sampler not in (None, defaults.sampler):
         none: dict[str, Any] = dict.fromkeys(OPTIONS)

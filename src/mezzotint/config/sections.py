@@ -26,7 +26,7 @@ PURE_NOISE = Level(0.0, 0.0, 1.0)
 
 
 class _SizeSpec(PrimitiveConstructorSpec[Any]):
-    """Tells tyro how to parse the flag of a size; see `sizes.sides`."""
+    """The specification by which tyro parses the flag of a size; see `sizes.sides`."""
 
     nargs = 1
     metavar = "{None}|SIDE|HEIGHTxWIDTH"
@@ -58,17 +58,18 @@ class ImagesConfig:
 
     data: str = "cifar10"
     """glyphs, cifar10, hub:OWNER/NAME, or a path: a folder of (class folders of) images, a zip, a
-    tar, parquet files ... `mezzotint data PATH` describes it."""
+    tar, parquet files ... `mezzotint data PATH` shows how the path is read."""
     size: SizeField = None
     """Scale and crop the images to a square of this side, or to HEIGHTxWIDTH, such as 48x80; None
     keeps the images' own size, which must then be the same for all."""
     mode: Mode | None = None
-    """Channels: keep, or 8-bit rgb, grey or rgba; None keeps the channels if all images have the
-    same, and converts to rgb if grey and RGB are mixed."""
+    """Channels: keep, or 8-bit rgb, grey or rgba. None keeps the channels if they are the same for
+    all images, and converts to rgb if grey and RGB are mixed."""
     range: tuple[float, float] | None = None
-    """The values of black and white, for arrays and 32-bit images; uint8 and uint16 need none."""
+    """The values of black and white, for arrays and 32-bit images; not needed for uint8 and
+    uint16."""
     flip: bool = True
-    """Mirror half of the images, drawn again in each epoch."""
+    """Mirror a random half of the images, a new one in each epoch."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
 
@@ -101,7 +102,7 @@ class DataConfig(ImagesConfig):
     """The images that a diffusion model is trained on."""
 
     conditional: bool = True  # type: ignore[misc]
-    """Condition the network on the class, and on the conditions of the next options."""
+    """Condition the network on the class, and on what the next three options name."""
     condition: tuple[str, ...] = ()  # type: ignore[misc]
     """Columns of numbers to condition the network on, such as age,weight. They are in metadata.csv
     or .jsonl beside the images, or in parquet files."""
@@ -110,7 +111,7 @@ class DataConfig(ImagesConfig):
     image_condition: str = ""  # type: ignore[misc]
     """The column that names another image for each image, as a condition."""
     non_leaking: float = Field(default=0.0, ge=0, le=1)
-    """Probability of each augmentation of EDM. They are also a condition of the network."""
+    """Probability of each of EDM's augmentations, which are also a condition of the network."""
 
 
 @strict
@@ -118,7 +119,7 @@ class AugmentedConfig(ImagesConfig):
     """The images that an autoencoder is trained on."""
 
     augment: tuple[Annotated[str, Choice(AUGMENTATIONS)], ...] = ()
-    """Augmentations besides the mirror, by kornia."""
+    """Augmentations of the package kornia, besides the mirroring."""
 
 
 @strict
@@ -129,28 +130,30 @@ class CodecConfig:
     """Train in the latents of this autoencoder: a run, its checkpoint, a diffusers folder or
     hub:OWNER/NAME. Empty trains on pixels."""
     posterior: Literal["mean", "sample"] = "mean"
-    """Train on the mean of an image's latents, or on a new sample of them each time."""
+    """Train on the mean of the latents of an image, or on latents that are sampled anew each
+    time."""
     scaling: Literal["measured", "own"] = "measured"
-    """Scale latents to zero mean and unit variance, by the statistics of this data or by the
+    """Scale latents to zero mean and unit variance, by statistics measured on this data or by the
     numbers in the autoencoder's own checkpoint or folder."""
 
 
 @strict
 class NoiseConfig:
-    """The noise axis, and the prediction type of the network."""
+    """The noise schedule, and the prediction type of the network."""
 
     schedule: Annotated[str, Choice(SCHEDULES)] = "linear"
-    """The growth of the noise along the schedule."""
+    """The noise schedule: how the noise grows from row 0 to row T."""
     s: NonNegativeFloat | None = None
-    """The cosine schedule's offset; None is 0.008."""
+    """The offset of the cosine schedule; None means 0.008."""
     zero_terminal_snr: bool = False
     """Rescale the schedule so that its last row is pure noise."""
     shift: PositiveFloat = 1.0
-    """Shift the noise for a resolution that is this many times that of the schedule."""
+    """Multiply sigma / alpha by this factor, which adapts the schedule to images whose resolution
+    is higher by the same factor."""
     timesteps: PositiveInt = 1000
-    """T, the length of the schedule."""
+    """The length T of the schedule."""
     prediction: Annotated[str, Choice(PREDICTIONS)] = "eps"
-    """The prediction type, which is what the network outputs."""
+    """The prediction type: what the network predicts."""
     learn_variance: bool = False
     """The network also predicts the variance of DDPM's steps (Nichol and Dhariwal 2021)."""
 
@@ -162,11 +165,13 @@ class NoiseConfig:
             able = [name for name in PREDICTIONS if determinant(name, PURE_NOISE)]
             raise ValueError(
                 f"{self.prediction} cannot be learned with `zero_terminal_snr`, because the last "
-                f"row is pure noise: choose the `prediction` {', '.join(able[:-1])} or {able[-1]}"
+                "row of the schedule is pure noise: choose the `prediction` "
+                f"{', '.join(able[:-1])} or {able[-1]}"
             )
         if self.learn_variance and self.timesteps < 2:
             raise ValueError(
-                "`learn_variance` needs at least 2 `timesteps`: choose more, or leave it out"
+                "`learn_variance` needs at least 2 `timesteps`: choose more timesteps, or leave it "
+                "out"
             )
 
     def build(self) -> Schedule:
@@ -175,8 +180,8 @@ class NoiseConfig:
         schedule = SCHEDULES[self.schedule](self.timesteps, **options)
         if len(schedule) != self.timesteps:
             raise UserError(
-                f"the schedule {self.schedule!r} has {len(schedule)} rows for {self.timesteps} "
-                "timesteps: its function must return T + 1 rows"
+                f"the schedule {self.schedule!r} has the length {len(schedule)} instead of "
+                f"{self.timesteps}, its `timesteps`: let its function return T + 1 rows"
             )
         if self.zero_terminal_snr:
             schedule = zero_terminal_snr(schedule)

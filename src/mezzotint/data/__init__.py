@@ -1,6 +1,6 @@
 """Data: sources of images, the prepared array, the order of rows, augmentation of batches."""
 
-from mezzotint.data.augment import TOLD, flip, kornia_augmentation, non_leaking
+from mezzotint.data.augment import AUGMENTATION_SIZE, flip, kornia_augmentation, non_leaking
 from mezzotint.data.describing import Description, SplitDescription, describe
 from mezzotint.data.find import find_source, jpegs
 from mezzotint.data.images import fit, read_image
@@ -13,8 +13,8 @@ from mezzotint.data.source import Item, Kind, Source, no_split
 from mezzotint.data.sources import SOURCES
 
 __all__ = [
+    "AUGMENTATION_SIZE",
     "SOURCES",
-    "TOLD",
     "Description",
     "Item",
     "Kind",

@@ -15,8 +15,8 @@ from mezzotint.errors import UserError
 from mezzotint.storage.parse import parsed
 
 _TABLES = (".csv", ".tsv", ".txt")
-_WIDE = 100  # most columns of a table that are read
-_MANY = 20  # if a folder has more tables, they are captions or boxes, one for each image
+_WIDE = 100  # columns of a table that are read at most
+_MANY = 20  # if a folder has more tables, each is taken for the captions or boxes of one image
 
 
 def dataset_json(
@@ -24,13 +24,20 @@ def dataset_json(
 ) -> tuple[list[int], tuple[str, ...]] | None:
     """Return the labels and classes in ``dataset.json``, the file that EDM and StyleGAN write.
 
-    Its ``labels`` is a list of [file, label], or null. The folders that it names are not classes.
+    The field ``labels`` of the file is a list of [file, label], or null if there are no labels. The
+    numbered folders (``00000``, ``00001`` ...) that these tools make are not classes.
+
+    Args:
+        tree: The files of the data set.
+        chain: The folders from the root to the folder of the images. The file may lie in each.
+        files: The images of the split.
 
     Returns:
-        A label for each file and the names of the classes, or None if there is no such file.
+        A label for each image, and the names of the classes (none if ``labels`` is null). None if
+        there is no such file, or if ``labels`` is null and the folders are not numbered.
 
     Raises:
-        Unlabelled: If it does not give every image one label, an integer from 0.
+        Unlabelled: If the file does not give every image one label, an integer from 0.
     """
     for folder in reversed(chain):
         for name in folder.others:
@@ -51,7 +58,9 @@ def _edm_labels(
     try:
         given = {root / str(file): label for file, label in labels}
     except (TypeError, ValueError):
-        raise Unlabelled(f"{what}: its labels are not a list of [file, label]: repair it") from None
+        raise Unlabelled(
+            f"the labels in {what} are not a list of [file, label]: repair the file"
+        ) from None
     missing = [file for file in files if file not in given]
     if missing:
         raise Unlabelled(
@@ -65,9 +74,11 @@ def _edm_labels(
 
 
 def renamed(tree: Tree, chain: Sequence[Folder], folders: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of classes: those in ``Labels.json`` if it exists, else the folders' names.
+    """Return the names of the classes in ``Labels.json``, or the folders' names without that file.
 
-    If several classes share a name, each gets its folder's name after it.
+    The file maps the names of the class ``folders`` to the names of the classes. It may lie in any
+    folder of ``chain``, from the root to the folder that holds the class folders. If several
+    classes share a name, the name of the folder is appended to each.
     """
     for folder in reversed(chain):
         for name in folder.others:
@@ -90,7 +101,7 @@ def table(
 
     A .csv, .tsv or .txt file is such a table if one column has the names of all images, with or
     without suffix, and if exactly one other column begins with the name of a class in each of these
-    rows.
+    rows. It may lie in any folder of ``chain``, from the root to the folder of the images.
     """
     number = {name: k for k, name in enumerate(classes)}
     for folder in reversed(chain):
@@ -124,7 +135,7 @@ def _column(rows: list[list[str]], files: Names, number: dict[str, int]) -> list
 
 
 def _rows(tree: Tree, name: PurePosixPath) -> list[list[str]]:
-    """Return the rows of a table, or none if the file is not a table."""
+    """Return the rows of a table; an empty list if the file cannot be read as one."""
     with suppress(UnreadableImage, UnicodeDecodeError, csv.Error):
         lines = tree.read(name).decode("utf-8-sig").splitlines()
         mark = "\t" if lines and "\t" in lines[0] else "," if lines and "," in lines[0] else " "
@@ -133,7 +144,7 @@ def _rows(tree: Tree, name: PurePosixPath) -> list[list[str]]:
 
 
 def _json(tree: Tree, name: PurePosixPath) -> Any:
-    """Parse a JSON file. Raises `Unlabelled` if it is not JSON, because labels may be in it."""
+    """Parse a JSON file that may hold labels. Raises `Unlabelled` if it is not valid JSON."""
     try:
         return parsed(tree.read(name))
     except ValueError as error:

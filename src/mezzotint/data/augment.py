@@ -1,4 +1,4 @@
-"""Augmentation of batches, on the batches' own device."""
+"""Augmentation of batches of images, on the device where the batch is."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from torch import Tensor
 from mezzotint.devices import forked
 from mezzotint.errors import Registry, UserError
 
-TOLD = 9
+AUGMENTATION_SIZE = 9
 """The number of values in the condition that `non_leaking` returns for each image."""
 
 
@@ -23,7 +23,10 @@ def flip(images: Tensor, mask: Tensor) -> Tensor:
 def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, Tensor]:
     """Augment as EDM does, and return the condition that keeps augmented images out of samples.
 
-    | in this order | does                                       | condition              |
+    The operations are applied in the order of the table. The network gets their random numbers as
+    a condition, so that it can be asked for images without augmentation by a condition of zeros.
+
+    | operation     | effect                                     | condition              |
     |---------------|--------------------------------------------|------------------------|
     | x-flip        | mirrors left and right; a0 ~ U{0, 1}       | a0                     |
     | y-flip        | mirrors up and down; a1 ~ U{0, 1}          | a1                     |
@@ -36,10 +39,10 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
     |               | a6, a7 ~ N(0, 1)                           |                        |
 
     The x-flip has probability 1/2; each other operation is applied with `probability`, which is
-    0.12 for CIFAR-10. a4 is 0 to the right and pi/2 downwards. Flips are exact. The other
-    operations are made by one bicubic resampling of the image, continued by reflection, without a
-    low-pass filter; the result is clamped to [-1, 1]. An image with none of these operations is not
-    resampled.
+    0.12 for CIFAR-10. The direction a4 is 0 to the right and pi/2 downwards. The flips only move
+    pixels. The other operations are done in one bicubic resampling without a low-pass filter, for
+    which the image is continued by reflection; the result is clamped to [-1, 1]. An image that gets
+    none of these other operations is not resampled.
 
     Args:
         images: (B, C, H, W), floating, in [-1, 1].
@@ -48,15 +51,16 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
         probability: in [0, 1].
 
     Returns:
-        The images, and the condition (B, 9), all 0 where nothing was applied.
+        The augmented images, and the condition (B, 9): the last column of the table from top to
+        bottom, with 0 for an operation that was not applied.
 
     Source: Karras et al., arXiv 2206.00364, appendix F.2.
     """
     # Columns of u: 1 x-flip; 2, 3 y-flip; 4, 5 scaling; 6, 7 rotation; 8-10 anisotropy; 11-13
-    # translation. For all but the first, one column decides whether it is applied, the next are its
-    # numbers.
+    # translation. For each operation but the x-flip, the first column decides whether it is
+    # applied, and the other columns give its random numbers.
     coin, angle = (u < 0.5).to(u.dtype), math.pi * (2 * u - 1)
-    # At 0 and 1 the result would be infinite.
+    # Without the clamp, u = 0 and u = 1 would give infinite values.
     normal = torch.special.ndtri(u.clamp(2**-25, 1 - 2**-24))
     applied = u < probability
 
@@ -93,7 +97,7 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
 
 
 def _turned(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the point (x right, y down) after a clockwise rotation about the origin."""
+    """Rotate the point (x to the right, y down) clockwise about the origin by an angle."""
     return angle.cos() * x - angle.sin() * y, angle.sin() * x + angle.cos() * y
 
 
@@ -107,21 +111,26 @@ AUGMENTATIONS: Registry[Callable[[Any, tuple[int, int]], Any]] = Registry(
         "cutmix": lambda k, _: k.RandomCutMixV2(use_correct_lambda=True),
     },
 )
-"""Augmentations by name: functions of `kornia.augmentation` and the images' (H, W)."""
+"""The augmentations by name.
+
+Each is a function that takes the module `kornia.augmentation` and the images' (H, W), and returns
+one of that module's augmentations.
+"""
 OF_COLOURS = ("colour", "randaugment")
-"""The augmentations that need RGB."""
+"""The augmentations that need RGB images."""
 
 
 def kornia_augmentation(
     names: tuple[str, ...], size: tuple[int, int]
 ) -> Callable[[Tensor, int], Tensor]:
-    """Return kornia's augmentations, applied in order; they do not become a condition.
+    """Return a function that applies augmentations of the package kornia, one after another.
 
-    `crop` cuts out a part, half to all of the area, and scales it to the size of the whole.
-    `colour` changes brightness, contrast and saturation by up to 0.2 and the hue by up to 0.05.
-    `randaugment` applies 2 operations, the same for the batch, at magnitude 10 of 30 (arXiv
-    1909.13719). `cutmix` puts a rectangle of another image of the batch into each image (arXiv
-    1905.04899).
+    Unlike those of `non_leaking`, they do not become a condition of the network, so samples look
+    augmented too. `crop` cuts out a part with half to all of the image's area, and scales it to the
+    size of the image. `colour` changes brightness, contrast and saturation by up to 0.2 and the hue
+    by up to 0.05. `randaugment` applies 2 random operations, the same for the whole batch, at
+    magnitude 10 of 30 (arXiv 1909.13719). `cutmix` puts a rectangle of another image of the batch
+    into each image (arXiv 1905.04899).
 
     Args:
         names: The names of the augmentations, in order.

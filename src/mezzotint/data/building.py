@@ -32,22 +32,29 @@ from mezzotint.storage.progress import progress
 
 Decoded = tuple[Item, Pixels | UnreadableImage]
 
-_CHUNK = 32  # images in a task, because starting a task costs as much as decoding a small image
-_HELD = 1 << 30  # limit on the bytes of decoded images that wait, in all tasks together
+_CHUNK = 32  # images in a thread's task; starting a task costs as much as decoding a small image
+_HELD = 1 << 30  # limit on the bytes of decoded images in memory, for all tasks together
 
 
 def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wanted: Wanted) -> str:
     """Decode a source into an empty folder, and return the fingerprint.
 
     The fingerprint is the SHA-256 of pixels, shape, labels and class names, and of type and range
-    if the values are not 8-bit. If grey and RGB images are mixed and no mode is requested, all
-    become RGB.
+    if the values are not 8-bit. If grey and RGB images are mixed and ``wanted`` requests no mode,
+    all become RGB.
+
+    Args:
+        source: The images.
+        size: The size to scale and crop them to; None keeps their own.
+        skip_bad: Whether images that cannot be read are left out.
+        folder: The empty folder.
+        wanted: The channels to decode to, and the range of values that the user states.
 
     Raises:
         UserError: If images cannot be read (the message names them all) and `skip_bad` is not set;
-            images differ in size and `size` is not given; images differ in channels other than grey
-            and RGB; values are not finite, or outside the stated range; all images of a class were
-            skipped; or the disk is full.
+            images differ in size and `size` is not given; images have different channels, other
+            than grey and RGB; values are not finite, or outside the stated range; all images of a
+            class were skipped; or the disk is full.
     """
     stated, notes = source.values(wanted.range) if source.values else (None, ())
     task = _Task(source, size, wanted, stated)
@@ -56,7 +63,8 @@ def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wante
     except _Mixed as mixed:
         if wanted.mode is not None or not mixed.plain:
             raise UserError(
-                f'{mixed}: pass `mode="rgb"` or "grey" to convert them all, or keep them apart'
+                f'{mixed}: pass `mode="rgb"` or `mode="grey"` to convert them all, or prepare them '
+                "separately"
             ) from None
         (folder / "images.npy").unlink()
         note = f"{mixed}: all were converted to RGB"
@@ -66,7 +74,10 @@ def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wante
 
 @dataclass(frozen=True)
 class _Task:
-    """A source to decode, and the format to decode it to; ``stated`` are its stated values."""
+    """A source to decode, and the format to decode it to.
+
+    ``stated`` is the type and range of the values of an array, and None for other sources.
+    """
 
     source: Source
     size: Size | None
@@ -74,7 +85,7 @@ class _Task:
     stated: Values | None
 
     def pixels(self, item: Item) -> Pixels | UnreadableImage:
-        """Decode an item, in any thread."""
+        """Decode an item; any thread may call this."""
         try:
             pixels = item.decode(replace(self.wanted, size=self.size))
         except UnreadableImage as error:
@@ -88,7 +99,7 @@ class _Task:
         return fit(pixels, self.size, alpha=self.wanted.mode == "rgba")
 
     def values(self, dtype: Any) -> Values:
-        """Return the `Values` of images of a type."""
+        """Return the type and range of the prepared values, for images decoded to ``dtype``."""
         if self.wanted.mode in CHANNELS:
             return Values(alpha=self.wanted.mode == "rgba")
         if self.stated:
@@ -109,8 +120,8 @@ class _Task:
             array = isinstance(pixels, np.ndarray)
             found = f"{pixels.dtype} {pixels.shape}" if array else type(pixels).__name__
             raise UserError(
-                f"the source {self.source.name}: {item.name} is {found}: decode items to uint8 or "
-                "uint16 (H, W, C), or float32 of stated values"
+                f"the source {self.source.name} decodes {item.name} to {found}: return (H, W, C) "
+                "of uint8 or uint16, or of float32 with a stated range"
             )
         if pixels.dtype != np.float32:
             return
@@ -127,7 +138,7 @@ class _Task:
 
 def _built(task: _Task, skip_bad: bool, folder: Path, notes: tuple[str, ...]) -> str:
     source = task.source
-    items = source.items()  # may download with a bar of its own, so it comes before the next bar
+    items = source.items()  # called before the bar begins, because it may download with its own bar
     writer = _Writer(folder / "images.npy", source.count)
     labels: list[int] = []
     bad: list[tuple[Item, UnreadableImage]] = []
@@ -178,10 +189,11 @@ def _checked(source: Source, items: Iterator[Item]) -> Iterator[Item]:
                 "correct the count"
             )
         if item.label not in labels:
+            last = len(source.classes) - 1
+            remedy = f"give labels from 0 to {last}" if last >= 0 else f"give {UNLABELLED}"
             raise UserError(
-                f"{what}: {item.name} has the label {item.label}, outside its "
-                f"{counted(len(source.classes), 'class', 'classes')}: number them from 0, or give "
-                f"{UNLABELLED} without classes"
+                f"{what} has {counted(last + 1, 'class', 'classes')}, but {item.name} has the "
+                f"label {item.label}: {remedy}"
             )
         yield item
     if count < source.count:
@@ -219,7 +231,8 @@ def _check(
 def _decoded(items: Iterable[Item], task: _Task) -> Iterator[Decoded]:
     """Decode items with one thread for each processor, and yield the images in order.
 
-    Only a few chunks are in memory at a time. Chunks of large images have fewer items.
+    The threads take the items in chunks. Only a few chunks are in memory at a time, and chunks of
+    large images have fewer items.
     """
     stream, length = iter(items), _CHUNK if task.size else 1
     workers = os.cpu_count() or 1
@@ -241,7 +254,7 @@ def _decoded(items: Iterable[Item], task: _Task) -> Iterator[Decoded]:
 
 
 def _chunk(items: list[Item], task: _Task, most: int) -> tuple[list[Decoded], list[Item]]:
-    """Decode items until they exceed ``most`` bytes, and return the remaining items."""
+    """Decode items until their pixels exceed ``most`` bytes; return them and the items left."""
     done: list[Decoded] = []
     held = 0
     for item in items:
@@ -258,7 +271,10 @@ def _bytes(pixels: Pixels | UnreadableImage) -> int:
 
 
 class _Mixed(UserError):
-    """Images differ in channels or type; ``plain`` says whether all can become 8-bit RGB."""
+    """Raised for images that differ in channels or type.
+
+    ``plain`` says whether they are all grey or RGB, so that all can be converted to 8-bit RGB.
+    """
 
     def __init__(self, first: str, kind: str, name: str, other: str) -> None:
         which = f"{first} is {kind}, {name} is {other}"
@@ -274,7 +290,7 @@ def _kind(pixels: Pixels) -> str:
 
 
 class _Writer:
-    """Appends images of one size to a .npy file and to a SHA-256, a row at a time."""
+    """Writes images of one size to a .npy file, one at a time, and computes their SHA-256."""
 
     def __init__(self, path: Path, count: int) -> None:
         self.path = path

@@ -43,7 +43,8 @@ class Column:
     Attributes:
         name: The condition's name.
         digest: A text that changes whenever the values may have changed.
-        make: Returns the condition and its array, with one row for each image; see `Prepared`.
+        make: Returns the condition and its array, with one row for each image (see
+            `Prepared.condition`), given the sizes of the images.
     """
 
     name: str
@@ -53,7 +54,12 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Prepare:
-    """How the images were prepared: their shape (H, W), and the original (H, W) of each."""
+    """The sizes of the images that a column belongs to.
+
+    Attributes:
+        shape: The (H, W) of all images after preparation.
+        before: Yields the name and the original (H, W) of each image.
+    """
 
     shape: tuple[int, int]
     before: Callable[[], Iterator[tuple[str, tuple[int, int]]]]
@@ -86,7 +92,10 @@ def images(name: str, digest: str, decoders: Sequence[Decode]) -> Column:
         ]
         if len({each.shape for each in made}) > 1:
             shapes = sorted({each.shape for each in made})[:2]
-            raise UserError(f"the images of {name!r} differ: {shapes[0]} and {shapes[1]}")
+            raise UserError(
+                f"the images of {name!r} have the shapes {shapes[0]} and {shapes[1]}: give images "
+                "of one shape"
+            )
         height, width, channels = made[0].shape
         return ImageCondition(name, (channels, height, width)), np.stack(made)
 
@@ -94,9 +103,9 @@ def images(name: str, digest: str, decoders: Sequence[Decode]) -> Column:
 
 
 def of_arrays(condition: Any, count: int) -> tuple[Column, ...]:
-    """Make columns from arrays or tensors; see `prepare`.
+    """Make columns from the argument `condition` of `prepare`: an array, or a dict of arrays.
 
-    Raises UserError for an ambiguous array, or a wrong number of rows.
+    Raises UserError for an ambiguous array, or if an array does not have ``count`` rows.
     """
     if condition is None:
         return ()
@@ -107,7 +116,7 @@ def of_arrays(condition: Any, count: int) -> tuple[Column, ...]:
 def write(
     source: Source, folder: Path, shown: Callable[[Item], Array], sized: bool
 ) -> dict[str, Any]:
-    """Write a source's columns into the folder of its prepared array; return its new meta.json.
+    """Write a source's columns into the folder of its prepared array.
 
     Args:
         source: The source.
@@ -115,8 +124,12 @@ def write(
         shown: Decodes an item at its original size.
         sized: Whether the images were scaled, so that their original sizes must be read.
 
+    Returns:
+        The new content of the folder's meta.json, which this function does not write.
+
     Raises:
-        UserError: If unreadable images were left out, or a condition does not fit its image.
+        UserError: If unreadable images were left out, or the size of a condition's image does not
+            match that of its image.
     """
     meta = json.loads((folder / "meta.json").read_text())
     count, height, width, _ = meta["shape"]
@@ -143,7 +156,10 @@ def write(
 
 
 def stored(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the fields ``condition`` and ``conditions`` of a prepared array."""
+    """Read the fields `condition` and `conditions` of `Prepared` from a prepared array's folder.
+
+    Raises ValueError if rows are missing or a checksum is wrong.
+    """
     conditions = read(meta.get("conditions", ()))
     arrays = [np.load(folder / f"condition-{i}.npy", mmap_mode="r") for i in range(len(conditions))]
     for rows, total in zip(arrays, meta.get("rows", ()), strict=True):
@@ -176,8 +192,8 @@ def _of_array(name: str, value: Any, count: int) -> Column:
     array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     if array.shape[:1] != (count,):
         raise UserError(
-            f"{what} has the shape {array.shape} beside {counted(count, 'image')}: "
-            "give one row for each"
+            f"{what} has the shape {array.shape} for {counted(count, 'image')}: "
+            "give one row for each image"
         )
     if array.dtype == np.uint8 and array.ndim == 4:
         first = array.shape[1] in (1, 3, 4) and array.shape[3] not in (1, 3, 4)
@@ -187,7 +203,7 @@ def _of_array(name: str, value: Any, count: int) -> Column:
         return tags(name, [str(k) for k in range(array.shape[1])], array)
     if array.dtype.kind == "f" and array.ndim in (1, 2) and array.size:
         return numbers(name, array.reshape(count, -1))
-    hint = "; labels of one class are `labels`" if array.ndim == 1 else ""
+    hint = "; if each image has one class, give `labels` instead" if array.ndim == 1 else ""
     raise UserError(
         f"{what} is {array.dtype} {array.shape}: give float (N, D) for numbers, zeros and ones "
         f"(N, K) for several labels, or uint8 (N, H, W, C) for images{hint}"
@@ -197,7 +213,7 @@ def _of_array(name: str, value: Any, count: int) -> Column:
 def _fitted(
     name: str, pixels: Array, shape: tuple[int, int], item: str, before: tuple[int, int]
 ) -> Array:
-    """Scale and crop the image of a condition in the same way as the image beside it."""
+    """Scale and crop a condition's image like the item's image, from ``before`` to ``shape``."""
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
     height, width = pixels.shape[:2]
     for large, small in ((before, (height, width)), ((height, width), before)):
@@ -208,8 +224,9 @@ def _fitted(
             sides = [s // factor if large == before else s * factor for s in shape]
             return fit(pixels, (sides[0], sides[1]))
     raise UserError(
-        f"{name!r} of {item} has {height}x{width} pixels and the image {before[0]}x{before[1]} "
-        "(height x width): both sides must be the same multiple of the other's"
+        f"{name!r} of {item} has {height}x{width} pixels, but the image has "
+        f"{before[0]}x{before[1]} (height x width): scale one of them, so that both of its sides "
+        "are the same whole multiple of the other's sides"
     )
 
 

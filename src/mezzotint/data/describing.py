@@ -51,7 +51,7 @@ class SplitDescription:
     problem: str = ""
 
     def lines(self) -> list[str]:
-        """Return the description for a person."""
+        """Return the description as lines of text."""
         if self.problem:
             return [f"{self.name}: refused: {self.problem}"]
         seen = f" (of {self.seen:,} inspected)" if self.seen < self.images else ""
@@ -101,7 +101,7 @@ class Description:
         return "\n".join(map(printable, found))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the description for JSON; a size is written "WIDTHxHEIGHT"."""
+        """Return the description as a dict that JSON can store, with sizes as "WIDTHxHEIGHT"."""
         content = asdict(self)
         for split, own in zip(content["splits"], self.splits, strict=True):
             split["sizes"] = {f"{w}x{h}": count for (w, h), count in own.sizes.items()}
@@ -181,7 +181,10 @@ def _described(split: str, source: Source | UserError) -> SplitDescription:
 
 
 def _looked_at(item: Item) -> tuple[tuple[int, int], str]:
-    """Return the size (width, height) and mode of an image; decode it only if necessary."""
+    """Return the size (width, height) and the mode of an image.
+
+    The image is decoded only if its header cannot be read; the mode is then "".
+    """
     if item.file is not None:
         try:
             with warnings.catch_warnings():
@@ -192,9 +195,8 @@ def _looked_at(item: Item) -> tuple[tuple[int, int], str]:
                     return image.size, image.mode
         except UnreadableImage:
             raise
-        except (
-            Exception
-        ):  # Pillow raises many types of errors; the decoder then names the file or reads it
+        except Exception:
+            # Pillow raises many types of errors. The decoder below reads the file, or reports it.
             pass
     height, width = item.decode(Wanted()).shape[:2]
     return (width, height), ""

@@ -31,8 +31,8 @@ def source_of(
         tree: The files.
         split: The name of the split.
         conditional: Whether labels are required, so that faults of labels are refused.
-        key: Returns the cache's key for the images.
-        opened: Called before the first image is read; returns the function that reads one.
+        key: Returns the part of the cache's key that identifies the images of these names.
+        opened: Called before the first image is read; returns the function that reads one image.
         archive: Whether the tree comes from an archive.
 
     Raises:
@@ -42,8 +42,9 @@ def source_of(
     found = layout.contents(split, conditional)
     left_out = layout.left_out(found, split)
     warned = [*layout.warnings, *found.warnings]
-    warned += [f"{tree.place}: left out: {left}" for left in left_out if left.why in OUTSIDE]
-    notes = [f"left out: {left}" for left in left_out if left.why not in OUTSIDE]
+    outside = [left for left in left_out if left.why in OUTSIDE]
+    warned += [f"{tree.place}: mezzotint leaves out {left}" for left in outside]
+    notes = [f"left out: {left}" for left in left_out if left not in outside]
     labels = json.dumps([list(found.labels), found.classes]).encode()
 
     reader = cache(opened)

@@ -18,13 +18,13 @@ def find_source(data: str, split: str = "train") -> Source:
 
     Args:
         data: `glyphs`, `cifar10`, `hub:OWNER/NAME` (a data set of parquet files on the Hugging Face
-            Hub, fetched into its own cache), `array:FINGERPRINT` (images that `prepare` got in
-            memory), or a path. A path may be the official CIFAR-10 archive (.tar.gz), extracted or
+            Hub, fetched into the hub's own cache), `array:FINGERPRINT` (images that `prepare` was
+            given in memory), or a path. A path may be the official CIFAR-10 archive, extracted or
             not, or a folder that contains it; the idx files of MNIST; a zip or a tar; a parquet
             file, a folder of parquet files, or a clone of a repository on the hub that holds one; a
-            .npy or .npz file of images; or a folder of images (see `data.layout`). Entries that are
-            added to `SOURCES` take further forms. Write `./cifar10` for a folder that has the name
-            of a data set.
+            .npy or .npz file of images; or a folder of images (see `data.layout`). Entries that you
+            add to `SOURCES` may accept other forms. Write `./cifar10` for a folder that has the
+            name of a data set.
         split: `train`, `test`, `validation` ...; the source decides which of them exist.
 
     Raises:
@@ -36,16 +36,17 @@ def find_source(data: str, split: str = "train") -> Source:
 
 
 def opened(place: str, kind: Kind, split: str, conditional: bool = True) -> Source:
-    """Open the source that `recognise` found; faults of labels are refused if `conditional`.
+    """Open the source at the place, and of the kind, that `recognise` returned.
 
-    Raises UserError in the cases of `find_source`.
+    If ``conditional`` is set, wrong labels raise UserError; else they are ignored. Also raises
+    UserError in the cases of `find_source`.
     """
     open_as = kind.open if conditional or kind.plain is None else kind.plain
     return open_as(place if kind.takes is None else str(Path(place).resolve()), split)
 
 
 def recognise(data: str) -> tuple[str, Kind]:
-    """Return the kind of `data`, and its name or absolute path, which is valid in any folder.
+    """Return the name or the absolute path of `data`, and its kind.
 
     Raises:
         UserError: If no data has that name.

@@ -92,12 +92,15 @@ def is_image(name: PurePath, head: Callable[[], bytes | None]) -> bool:
 
 
 def raw(name: str) -> str:
-    """Return the advice for a camera's raw file, or "". Pillow would read only its thumbnail."""
+    """Return the advice for a camera's raw file, and "" for any other file.
+
+    Pillow must not open raw files, because it would read only the thumbnail in them.
+    """
     return _RAW if PurePath(name).suffix.lower() in _RAW_SUFFIXES else ""
 
 
 def foreign(name: str, head: bytes) -> str:
-    """Return the advice for an image that Pillow did not recognise, or ""."""
+    """Return the advice for an image that Pillow did not recognise; "" if there is none."""
     for begins, advice in _FOREIGN_BEGINNINGS:
         if begins.match(head):
             return advice

@@ -40,12 +40,12 @@ from mezzotint.data.values import OF_16_BITS, Array, Bounds, Values
 from mezzotint.errors import UserError
 
 POLICY = 1
-"""The version of these steps. Raise it whenever pixels change, and caches are rebuilt."""
+"""The version of the steps above. Raise it if the decoded pixels change, to rebuild the caches."""
 
 Pixels: TypeAlias = npt.NDArray[Any]
 """One image (H, W, C), or many (N, H, W, C), of uint8, uint16 or float32."""
 Mode = Literal["keep", "rgb", "grey", "rgba"]
-"""The requested channels: the images' own, or 8-bit RGB, grey or RGB with opacity."""
+"""The channels to decode to: the image's own, or 8-bit RGB, grey or RGB with opacity."""
 CHANNELS = {"rgb": 3, "grey": 1, "rgba": 4}
 PAGES = 1_000
 """The largest number of pages of a TIFF that can be channels."""
@@ -55,7 +55,10 @@ PAGES = 1_000
 class Wanted:
     """The format to decode images to.
 
-    A mode of None keeps their channels, as "keep" does. A size of None keeps their size.
+    Attributes:
+        mode: The channels. None keeps those of the image, as "keep" does.
+        range: The values of black and white in 32-bit images; None if the user does not state them.
+        size: The size to scale and crop to. None keeps that of the image.
     """
 
     mode: Mode | None = None
@@ -69,7 +72,7 @@ _PIXELS = InFlight(1 << 27)  # limit for all images that are decoded at a time, 
 
 
 def read_image(source: bytes | Path, name: str = "", wanted: Wanted = RGB) -> Pixels:
-    """Decode one image as this module describes.
+    """Decode one image file, by the steps that the description of `data.images` lists.
 
     Args:
         source: the bytes of an image file, or its path.
@@ -83,8 +86,8 @@ def read_image(source: bytes | Path, name: str = "", wanted: Wanted = RGB) -> Pi
         pixels.
 
     Raises:
-        UnreadableImage: If the file is empty, truncated, not an image, too large, of an unknown
-            range, or of an unsupported format, which the message names.
+        UnreadableImage: If the file is empty, truncated, not an image, too large, has 32-bit values
+            without a stated range, or has an unsupported format, which the message names.
         UserError: If the file cannot be read, or there is not enough memory.
     """
     if isinstance(source, Path):
@@ -126,7 +129,7 @@ def stated_pixels(path: Path) -> int:
 def _decoded(source: bytes, wanted: Wanted) -> Pixels:
     try:
         return _opened(source, wanted)
-    except (ValueError, zlib.error):  # Pillow refuses long text
+    except (ValueError, zlib.error):  # Pillow raises these if the text in a PNG is too long
         plain = without_text(source)
         if plain is None:
             raise
@@ -153,7 +156,10 @@ def _pixels(image: Image.Image, pages: range, wanted: Wanted) -> Pixels:
 
 
 def _grey_pages(image: Image.Image) -> range:
-    """Return the pages of a TIFF if they are channels: several grey pages of one size and type."""
+    """Return the pages of a TIFF if they are channels, else an empty range.
+
+    They are channels if there are several, all grey, of one size and type.
+    """
     count = getattr(image, "n_frames", 1)
     if image.format != "TIFF" or count < 2:
         return range(0)
@@ -206,10 +212,11 @@ def _from_grey16(image: Image.Image) -> Pixels:
 
 
 def converted(pixels: Pixels, mode: Mode | None, values: Values | None = None) -> Pixels:
-    """Convert an image (H, W, C) to a mode, in 8 bits; ``keep`` and None change nothing.
+    """Convert an image (H, W, C) to the channels of a mode, in 8 bits.
 
-    Grey is repeated to RGB, Pillow converts RGB to grey, and a new opacity channel is opaque.
-    Raises UserError unless the image has 1 or 3 channels, or as many as the mode.
+    The modes ``keep`` and None change nothing. Grey is repeated to RGB, Pillow converts RGB to
+    grey, and a new opacity channel is opaque. ``values`` is the type and range of the pixels; None
+    means 8-bit. Raises UserError unless the image has 1 or 3 channels, or as many as the mode.
     """
     if mode not in CHANNELS:
         return pixels

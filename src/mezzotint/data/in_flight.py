@@ -6,9 +6,10 @@ from contextlib import contextmanager
 
 
 class InFlight:
-    """Lets pieces of work begin while their sum is at most a limit: ``with limit(amount): ...``.
+    """Limits the sum of the amounts of work in progress to ``most``.
 
-    A piece of work that exceeds the limit waits until no other is running.
+    A block ``with limit(amount): ...`` waits until it and the running blocks together do not exceed
+    the limit. A block whose own amount exceeds the limit waits until no other block is running.
     """
 
     def __init__(self, most: int) -> None:

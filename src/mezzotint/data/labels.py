@@ -12,15 +12,24 @@ from mezzotint.data.source import Unlabelled
 from mezzotint.errors import UserError
 
 _CLASSES = 100_000  # more classes than any data set has; larger labels are seeds or times
-_ALONE = 100  # if so many images have a label each, the labels are captions
+_ALONE = 100  # if more images than this have labels that are all different, these are captions
 
-CAPTIONS = "such labels are captions, not classes; leave them out, or group them"
+CAPTIONS = "so many labels are captions, not classes; leave them out, or group them"
 
 
 def named(what: str, labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Return the numbers and names of classes, from labels that are names or booleans.
+    """Number the classes of labels that are names or booleans.
 
-    The names are in natural order, in NFC. Raises UserError if every image has its own label.
+    Args:
+        what: The name of the labels in messages.
+        labels: (N,), text, bytes or booleans.
+
+    Returns:
+        The number (N,) of each image's class, and the names of the classes, in natural order and in
+        Unicode's NFC.
+
+    Raises:
+        UserError: If every image has its own label, so that the labels are captions.
     """
     if labels.dtype.kind == "U" and _highest(labels) > sys.maxunicode:
         raise UserError(f"{what} has characters that are not valid Unicode: save it again")
@@ -55,7 +64,8 @@ def are_names(dtype: np.dtype[Any]) -> bool:
 def reordered(then: Sequence[str], now: Sequence[str]) -> str:
     """Return a warning if the order of the classes has changed, else "".
 
-    Older versions sorted class folders as text (1, 10, 2); a model trained then keeps that order.
+    ``then`` are the classes of a run, and ``now`` those of its data. Older versions of mezzotint
+    sorted class folders as text (1, 10, 2), and the models of such runs keep that order.
     """
     before, after = [*map(nfc, then)], [*map(nfc, now)]
     if before == after or sorted(before) != sorted(after):
@@ -72,12 +82,12 @@ def check_labels(what: str, dtype: np.dtype[Any], shape: tuple[int, ...], count:
         raise UserError(f"{what} is {dtype}: give the class of each image as an integer from 0")
     if shape != (count,):
         raise UserError(
-            f"{what} has the shape {shape} beside {count} images: give one label for each"
+            f"{what} has the shape {shape} for {count} images: give one label for each image"
         )
 
 
 def class_names(what: str, labels: npt.NDArray[Any]) -> tuple[str, ...]:
-    """Return names for unnamed classes: "0" to the largest label.
+    """Return names for classes without names: "0" to the largest label.
 
     Raises:
         UserError: If a label is below 0, or too large to be a class.
@@ -89,7 +99,13 @@ def class_names(what: str, labels: npt.NDArray[Any]) -> tuple[str, ...]:
 
 
 def numbered(what: str, high: int) -> tuple[str, ...]:
-    """Return "0" to the largest label. Raises `Unlabelled` if that is too large to be a class."""
+    """Return the names "0" to ``high``, the largest label.
+
+    Raises `Unlabelled` if the label is too large to be the number of a class. ``what`` is the name
+    of the labels in the message.
+    """
     if high >= _CLASSES:
-        raise Unlabelled(f"{what} has the label {high}, which is no class: count them from 0")
+        raise Unlabelled(
+            f"{what} has the label {high}, too large for a class: number the classes from 0"
+        )
     return tuple(str(number) for number in range(high + 1))

@@ -47,10 +47,11 @@ class PreparedLatents:
     std: Tensor
 
     def rows(self, index: npt.NDArray[np.int64], mirrored: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean and standard deviation (B, C, h, w) of raw latents, float32.
+        """Return the mean and standard deviation (B, C, h, w) of the raw latents of some images.
 
-        The mask ``mirrored`` (B,) selects mirror images; the result is on its device. The standard
-        deviations are 0 if the array has none.
+        They are float32. ``index`` (B,) are the images' rows. Where the mask ``mirrored`` (B,) is
+        True, the latents are those of the mirror image; the result is on the mask's device. The
+        standard deviations are 0 if they were not kept.
         """
         # Both copies are sent, because reading the mask would wait for the device.
         copies = sent(torch.from_numpy(self.moments[index]), mirrored.device).float()
@@ -64,8 +65,8 @@ class PreparedLatents:
 class LatentMoments:
     """Running mean and standard deviation (C,) of each channel of latents, float64.
 
-    For ``z = mean + std * noise`` they are ``E mean`` and ``sqrt(E (mean^2 + std^2) - (E
-    mean)^2)``.
+    A latent is ``z = mean + std * noise``. So the mean of all latents is ``E mean``, and their
+    standard deviation is ``sqrt(E (mean^2 + std^2) - (E mean)^2)``.
     """
 
     def __init__(self) -> None:
@@ -108,7 +109,8 @@ def prepare_latents(
         made_by: a digest of the autoencoder's weights, which identifies it.
         flip: whether mirror images are encoded too. They are necessary, because mirrored latents
             are not the latents of a mirror image.
-        deviations: whether the standard deviations are kept, for samples of the posterior.
+        deviations: whether the standard deviations are kept, so that training can sample latents
+            from the encoder's posterior.
 
     Raises:
         UserError: If latents are not finite in float16, or the disk is full.
@@ -122,7 +124,7 @@ def prepare_latents(
 
 
 def _load(entry: Path) -> PreparedLatents | None:
-    """Return the entry, or None if it is missing or damaged."""
+    """Return the latents in a folder of the cache, or None if it is missing or damaged."""
     try:
         meta = parsed(content(entry / "meta.json"))
         moments = np.load(regular(entry / "moments.npy"), mmap_mode="r")
@@ -149,8 +151,8 @@ def _build(data: Prepared, moments: Moments, copies: int, parts: int, building: 
                 kept = (mean, std)[:parts]
                 if not all(part.half().isfinite().all() for part in kept):
                     raise UserError(
-                        "the autoencoder's latents are not finite, or too large to keep: "
-                        "choose another, or train it with a larger `kl`"
+                        "the autoencoder's latents are not finite in float16: choose another "
+                        "autoencoder, or train this one with a larger `kl`"
                     )
                 if array is None:
                     shape = (count, copies, parts, *mean.shape[1:])

@@ -69,7 +69,8 @@ class Layout:
     Attributes:
         tree: the files.
         chain: the folders from the root to the one that holds the splits or classes.
-        splits: the folders of each split, by their own names in lower case; empty without splits.
+        splits: for each split, its folders by their names in lower case; empty if the tree has no
+            splits.
         warnings: decisions that may not be what the user meant.
     """
 
@@ -159,7 +160,10 @@ class Layout:
         )
 
     def _flat(self, chain: list[Folder], split: str, files: Names) -> Contents:
-        """Return images without class folders; their labels may come from a table."""
+        """Return the images of a split without class folders.
+
+        If the training split has class folders, the labels may come from a table beside the images.
+        """
         if split != "train" and len(self.splits.get("train", {})) == 1:
             train = [*self.chain, *self._split("train")]
             while inner := wrapped(train[-1]):
@@ -186,7 +190,7 @@ def understand(tree: Tree, archive: bool = False) -> Layout:
 
     Args:
         tree: The files.
-        archive: Whether the top folder may have been added by the archiver.
+        archive: Whether the files come from an archive, whose only top folder is always entered.
     """
     chain, warnings = [tree.root], list[str]()
     if archive and not tree.root.images and len(tree.root.folders) == 1:
@@ -202,7 +206,11 @@ def understand(tree: Tree, archive: bool = False) -> Layout:
 
 
 def _images(folder: Folder) -> Folder:
-    """Return a class folder, or its ``images`` if ``masks`` or the like lie beside that folder."""
+    """Return the folder with the images of a class.
+
+    That is the subfolder ``images`` if only ``masks`` or the like lie beside it, else the class
+    folder itself.
+    """
     inner = wrapped(folder)
     return inner if inner and len(folder.filled) > 1 else folder
 
@@ -212,7 +220,7 @@ def _check_classes(where: str, node: Folder, names: list[str]) -> None:
         raise Unlabelled(
             f"{where} has images beside its class folders "
             f"({shown([name.name for name in sorted(node.images)])}): move each into the folder of "
-            "its class, or pass `conditional=False` to take all without classes"
+            "its class, or pass `conditional=False` to take all images without classes"
         )
     if node.bare:
         empty = shown(sorted(folder.name for folder in node.bare))
@@ -220,12 +228,12 @@ def _check_classes(where: str, node: Folder, names: list[str]) -> None:
     texts = Counter(map(without_controls, set(names)))
     if alike := sorted(text for text, count in texts.items() if count > 1):
         raise Unlabelled(
-            f"{where} has several class folders whose names are written as {shown(alike)}: rename "
-            "one of them"
+            f"{where} has several class folders whose names are both printed as {shown(alike)}: "
+            "rename one of them"
         )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise Unlabelled(
-            f"{where} has several class folders of one name, written in two ways of Unicode "
+            f"{where} has class folders whose names differ only in their Unicode form "
             f"({shown(twice)}): merge them"
         )
 
@@ -236,10 +244,11 @@ def _doubts(where: str, node: Folder, folders: list[Folder]) -> list[str]:
     inner = {tuple(plain(f.name) for f in folder.filled) for folder in nested}
     if nested and not (len(inner) == 1 and len(next(iter(inner))) == 1):
         found.append(
-            f"{where}: {counted(len(nested), 'class folder')} of {len(folders)} "
+            f"{where}: {len(nested)} of {counted(len(folders), 'class folder')} "
             f"({shown([folder.name for folder in nested])}) "
-            f"{'holds' if len(nested) == 1 else 'hold'} only folders, whose images are taken "
-            "together as one class: give the path of one folder if its folders are the classes"
+            f"{'holds' if len(nested) == 1 else 'hold'} only folders, and all images inside a "
+            "class folder are taken as one class: if the inner folders are the classes, give the "
+            "path of the class folder that holds them"
         )
     without = [f for f in node.folders if f not in folders and f not in node.bare]
     if without:

@@ -16,7 +16,7 @@ from mezzotint.data.labels import are_names, check_labels, class_names, named
 from mezzotint.data.naming import shown
 from mezzotint.data.source import UNLABELLED, Item, Source
 from mezzotint.data.values import Array, Bounds, Values, stated
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 
 Layout = Literal["NHW", "NHWC", "NCHW"]
 
@@ -88,7 +88,7 @@ def _nhwc(images: Array, layout: Layout | None) -> Array:
         raise UserError(f"{what}, so it holds no images: give at least one")
     layout = layout or _plain_layout(images.shape)
     if len(layout) != images.ndim:
-        raise UserError(f"{what}, but `layout` is {layout!r}: give these axes")
+        raise UserError(f"{what}, but `layout` is {layout!r}: give images with these axes")
     if layout == "NHW":
         images = images[..., None]
     elif layout == "NCHW":
@@ -108,9 +108,9 @@ def _plain_layout(shape: tuple[int, ...]) -> Layout:
         return "NHW"
     first, last = shape[1] in _CHANNELS, shape[3] in _CHANNELS
     if first == last:
-        which = "both axes" if first else "neither axis"
+        which = "both axis 1 and axis 3" if first else "neither axis 1 nor axis 3"
         raise UserError(
-            f"{what}, of which {which} may be the channels (1, 3 or 4): "
+            f"{what}, in which {which} may be the channels (1, 3 or 4): "
             'give `layout="NHWC"` or `layout="NCHW"`'
         )
     return "NHWC" if last else "NCHW"
@@ -123,7 +123,7 @@ def _blocks(images: Array) -> Iterator[Array]:
 
 
 def _span(images: Array) -> tuple[Any, Any]:
-    """Return the least and the greatest value. Raises UserError if a value is not finite."""
+    """Return the least and the greatest value of images. Raises UserError if one is not finite."""
     lows, highs, row = [], [], 0
     for block in _blocks(images):
         if images.dtype.kind == "f" and not np.isfinite(block).all():
@@ -182,7 +182,7 @@ def _names(classes: Sequence[str], least: int) -> tuple[str, ...]:
         raise UserError(f"`classes` {shown(names, 5)} has a name twice: rename one")
     if least > len(names):
         raise UserError(
-            f"`labels` has the label {least - 1} and `classes` only {len(names)} names "
-            f"(0 to {len(names) - 1}): name every class"
+            f"`labels` has the label {least - 1}, but `classes` has only "
+            f"{counted(len(names), 'name')}: name every class"
         )
     return names

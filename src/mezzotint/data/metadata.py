@@ -33,7 +33,7 @@ def without_text(content: bytes) -> bytes | None:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Yield the kind, the data and all bytes of each chunk."""
+    """Yield the type, the data and all bytes of each chunk of a PNG file."""
     at = len(_SIGNATURE)
     while at + 8 <= len(content):
         (length,) = struct.unpack_from(">I", content, at)

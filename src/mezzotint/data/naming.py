@@ -1,4 +1,4 @@
-"""Recognise splits and litter by the names of files and folders, and sort names."""
+"""Recognise splits, classes and litter (files that systems leave behind) by their names."""
 
 import re
 import unicodedata
@@ -33,7 +33,7 @@ _LITTER = {
     *("lost+found", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"),
     *("__pycache__", "picasa.ini", "zbthumbnail.info", "thevolumesettingsfolder"),
 }
-# Streams that Windows adds to files, as other systems show them.
+# Windows attaches streams to files. Other systems show them as files with these endings.
 _STREAMS = (":zone.identifier", ":encryptable")
 
 
@@ -57,7 +57,7 @@ def natural(text: str) -> tuple[list[str | tuple[int, str]], str]:
 
 
 def shown(names: Sequence[str], most: int = 3) -> str:
-    """Return the first few names, and the number of the others."""
+    """Join the first ``most`` names, and add the number of the others: "a, b, c and 4 more"."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
@@ -76,12 +76,13 @@ def is_litter(name: str) -> bool:
 def split_folders(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
     """Find the splits among folders in the same place, by their names.
 
-    A name is one of the words in `WORDS`. ``set``, ``data``, ``images`` or a year may follow it,
-    and then the number of a part (``train.X1``). A prefix (``seg_train``) is allowed if another
-    split has the same prefix (``seg_test``).
+    The name of such a folder is one of the words in `WORDS`. ``set``, ``data``, ``images`` or a
+    year may follow the word, and then the number of a part (``train.X1``). A prefix (``seg_train``)
+    is allowed if another split has the same prefix (``seg_test``).
 
     Returns:
-        For each such name: the split, the name in lower case without its part, and the part.
+        For each folder that is a split or a part of one: the split, the folder's name in lower case
+        without the number of the part, and that number.
     """
     found = {name: match for name in names if (match := _SPLIT_NAME.fullmatch(plain(name)))}
     splits: dict[str | None, set[str]] = {}

@@ -41,11 +41,12 @@ class Prepared:
             range=data.range)` returns the same data set. It is "" for a part of a data set.
         whole: for a part of a data set, the source of the whole.
         values: the type and range of `images`.
-        notes: a line for each conversion.
+        notes: a line for each conversion, and for each group of files that was left out.
         condition: the conditions besides the class, by name, each with N rows: numbers float64 (N,
             D), labels uint8 (N, K) of 0 and 1, images uint8 (N, h, w, c).
         conditions: the kinds of these conditions, with their measured statistics.
         asked: the columns from which the conditions were made.
+        size, split, skip_bad, conditional, mode, range: the arguments that `prepare` was given.
     """
 
     images: Pixels
@@ -95,7 +96,8 @@ class Prepared:
     def some(self, count: int) -> "Prepared":
         """Return up to ``count`` images, drawn at random with a fixed seed.
 
-        Data is often ordered by class, so the first images, or every k-th, may have few classes.
+        They are not the first images or every k-th one, because data is often ordered by class, and
+        these might be of only a few classes.
         """
         if count >= len(self):
             return self
@@ -110,7 +112,8 @@ class Prepared:
 def load(entry: Path) -> Prepared | None:
     """Return the prepared array in a folder of the cache, or None if it is missing or damaged.
 
-    The checksum of labels and facts is verified, and that of the pixels up to `SUMMED` bytes.
+    The checksum of the labels and of meta.json is verified, and that of the pixels if they have at
+    most `SUMMED` bytes.
     """
     try:
         meta = parsed(content(entry / "meta.json"))
@@ -134,9 +137,9 @@ def load(entry: Path) -> Prepared | None:
 
 
 def sum_of(meta: dict[str, Any], labels: Labels) -> str:
-    """Return the SHA-256 of everything in an entry of the cache except the pixels."""
+    """Return the SHA-256 of a prepared array's labels and meta.json, without its pixels."""
     facts = [meta[name] for name in ("shape", "classes", "fingerprint", "skipped", "notes")]
-    more = ("values", "conditions", "rows")  # 8-bit images without conditions have none of them
+    more = ("values", "conditions", "rows")  # missing for 8-bit images without conditions
     facts += [meta[name] for name in more if name in meta]
     digest = hashlib.sha256(json.dumps([*facts, meta["pixels"]]).encode())
     digest.update(labels.astype("<i8").tobytes())
@@ -151,10 +154,10 @@ def numbered(data: Prepared, classes: Sequence[str]) -> Prepared:
 
 
 def is_same(data: Prepared, fingerprint: str) -> bool:
-    """Return whether data has this fingerprint, in either order of its class folders.
+    """Return whether data has this fingerprint, in the present or the former order of its classes.
 
-    Older versions numbered class folders in the order of text (1, 10, 2), newer ones in natural
-    order (1, 2, 10). The images are the same.
+    Older versions of mezzotint numbered class folders in the order of text (1, 10, 2), newer ones
+    number them in natural order (1, 2, 10). The images are the same.
     """
     if data.fingerprint == fingerprint:
         return True

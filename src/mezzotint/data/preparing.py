@@ -26,10 +26,10 @@ from mezzotint.storage.cache import begun, cache_folder, commit, kept
 
 
 def held_out(data: str, size: Size | None, train: Prepared, skip_bad: bool = False) -> Prepared:
-    """Return the held-out images of a data set: its test or validation split, else `train`.
+    """Return the test split of a data set, else its validation split, else ``train`` itself.
 
-    They have the channels and the range of values of `train`. Raises UserError if the split exists
-    and `prepare` refuses it.
+    The images have the channels and the range of values of ``train``, the training split. Raises
+    UserError if the split exists and `prepare` refuses it.
     """
     for split in ("test", "validation"):
         with suppress(NoSplit):
@@ -45,7 +45,7 @@ def held_out(data: str, size: Size | None, train: Prepared, skip_bad: bool = Fal
                 mode=_mode_of(train),
                 range=train.range,
             )
-            if found.fingerprint != train.fingerprint:  # or the splits are the same file
+            if found.fingerprint != train.fingerprint:  # equal if both splits are the same file
                 return found
     return train
 
@@ -164,7 +164,7 @@ def prepare(
 
 
 def _build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wanted: Wanted) -> str:
-    """Decode a source and its columns into an empty folder; return the fingerprint."""
+    """Decode a source and its conditions into an empty folder; return the fingerprint."""
     fingerprint = build(source, size, skip_bad, folder, wanted)
     if not source.columns:
         return fingerprint
@@ -189,7 +189,7 @@ def _found(
     wanted: Wanted,
     asked: Asked,
 ) -> tuple[Prepared, tuple[str, ...]]:
-    """Return the prepared data set for `data`, and warnings if it was not cached."""
+    """Prepare a name or a path. Return the data set, and warnings if it was not cached before."""
     place, kind = recognise(data)
     source = with_columns(opened(place, kind, split, conditional), asked)
     found, new = _entry(source, size, skip_bad, wanted)
@@ -203,7 +203,8 @@ def _found(
         mode=wanted.mode,
         range=wanted.range,
         asked=asked,
-        notes=tuple(dict.fromkeys([*source.notes, *found.notes])),  # files beside it may have gone
+        # The cache does not keep the source's notes, because other files may come and go.
+        notes=tuple(dict.fromkeys([*source.notes, *found.notes])),
     )
     return prepared, source.warnings if new else ()
 
@@ -211,7 +212,7 @@ def _found(
 def _entry(
     source: Source, size: Size | None, skip_bad: bool, wanted: Wanted
 ) -> tuple[Prepared, bool]:
-    """Return the entry of the cache, and whether it is new."""
+    """Return a source's prepared array from the cache, and whether it was made just now."""
     if source.entry and size is None and wanted.range is None and (found := load(source.entry)):
         channels = found.images.shape[3] if found.values.eight_bit else 0
         if CHANNELS.get(wanted.mode or "keep", channels) == channels:

@@ -20,7 +20,8 @@ PIXELS = 1 << 27
 """The largest number of pixels of an image in an array."""
 ROWS = 1 << 27
 """The largest number of images that a file may claim to hold."""
-_NAME = 1 << 20  # limit on a name or a comment in a tar, in bytes; they are members of these types
+_NAME = 1 << 20  # limit on a name or a comment in a tar, in bytes
+# The types of the members that hold a name or a comment.
 _NAMES = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
 _NAMES |= {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
 
@@ -72,7 +73,7 @@ def check_size(size: int, most: int = IMAGE) -> None:
 
 def may_pass(error: BaseException) -> bool:
     """Return whether an error is temporary, and not caused by the content of the file."""
-    if isinstance(error, OSError):  # decoders raise it without a number if the content is broken
+    if isinstance(error, OSError):  # decoders raise it without an errno if the content is broken
         return error.errno is not None or "out of memory" in str(error)
     return isinstance(error, MemoryError)
 
@@ -83,8 +84,8 @@ def passing(what: str, error: BaseException) -> UserError:
         return UserError(f"there is no file {what}: give the path of an existing file")
     reason = getattr(error, "strerror", None) or "out of memory"
     return UserError(
-        f"{what} cannot be read ({reason}): correct that and try again (`skip_bad` does not apply "
-        "to such a fault)"
+        f"{what} cannot be read ({reason}): remove the cause and try again (`skip_bad` does not "
+        "apply to such a fault)"
     )
 
 

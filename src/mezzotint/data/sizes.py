@@ -1,4 +1,4 @@
-"""The size to scale images to: one side, or height and width."""
+"""The size to which images are scaled: the side of a square, or height and width."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ Size: TypeAlias = int | tuple[int, int]
 
 
 def sides(size: Any) -> Size | None:
-    """Parse a size: 64, (48, 80), "64" or "48x80" (height x width); None keeps the images' own.
+    """Parse a size: 64, (48, 80), "64" or "48x80" (height x width).
 
-    Raises UserError for anything else.
+    None stands for the images' own size, and is returned unchanged. Raises UserError for anything
+    else.
     """
     if size is None:
         return None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mezzotint.data.tables import Tabled
 
 UNLABELLED = -1
-"""The label of every image in a source without classes. It is not a valid index, by intent."""
+"""The label of every image in a source without classes; no class has this number."""
 
 SPLITS = tuple(word for words in WORDS.values() for word in words)
 """The prefixes of file names that stand for a split."""
@@ -55,8 +55,9 @@ class Source:
             missing.
         notes: descriptions of conversions, one line each.
         files: whether each image has a file, which `Item.file` returns.
-        entry: the folder of the cache that already holds the images at their original size.
-        layout: a description of the layout.
+        entry: the folder of the cache that already holds the images at their original size, or
+            None.
+        layout: a description of the layout of the files.
         left_out: the other files, grouped by the reason why they are left out.
         warnings: the decisions that may not be what the user meant.
         values: a function that returns `Values` and notes, given the range that the user stated, or
@@ -96,7 +97,7 @@ class Kind:
             absolute, with links resolved. It raises UserError if there is no such split
             (`no_split`), or if the data cannot be read.
         takes: a function that returns whether an existing absolute path is of this kind; None if
-            the kind has no paths.
+            the `data` argument is a word or a prefix, not a path.
         plain: the same as `open`, but for images without labels: faulty labels are ignored instead
             of refused. None if `open` does so anyway.
     """
@@ -108,7 +109,7 @@ class Kind:
 
 
 def stamp(path: Path, name: str | None = None) -> list[str | int]:
-    """Return [name, size in bytes, modification time in ns] of a file, for a key."""
+    """Return [name, size in bytes, modification time in ns] of a file, for a key of the cache."""
     try:
         stat = path.stat()
     except OSError:  # a broken link; the decoder reports it by name

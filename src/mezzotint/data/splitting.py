@@ -15,7 +15,7 @@ from mezzotint.errors import UserError
 
 
 def wrapped(node: Folder) -> Folder | None:
-    """Return the folder that this folder wraps, or None if it is not a wrapper."""
+    """Return the folder inside a wrapper (rule 2), or None if ``node`` is not a wrapper."""
     filled = node.filled
     if node.images or node.bare or not filled:
         return None
@@ -29,9 +29,10 @@ def wrapped(node: Folder) -> Folder | None:
 
 
 def splits_of(tree: Tree, node: Folder, warnings: list[str]) -> dict[str, dict[str, Folder]]:
-    """Return the splits among the folders of a folder; none if they are classes.
+    """Return the splits among the subfolders of ``node``; none if the subfolders are classes.
 
-    Raises UserError if a folder may be either, and adds a warning if the choice may be wrong.
+    Raises UserError if a subfolder may be a split or a class. Adds to ``warnings`` if the choice
+    may be wrong.
     """
     known = split_folders(folder.name for folder in node.folders)
     found = [folder for folder in node.folders if folder.name in known]
@@ -66,21 +67,22 @@ def _are_classes(
         nested = any(not folder.images and folder.filled for folder in found)
         if nested or not all(folder.images for folder in others):
             raise UserError(
-                f"{where} holds {rest} beside {here}, which may be held-out images or another "
-                f"class: if it is held out, move {rest} into a folder train; if it is a class, "
-                "move all of them there"
+                f"{where} holds {rest} beside {here}, so it is unclear whether the images in "
+                f"{here} are held out or a class: if they are held out, move {rest} into a new "
+                f"folder train; if they are a class, move {rest} and {here} into that folder"
             )
         warnings.append(
-            f"{where}: {here} lies beside {rest} and is taken as a class, so nothing is held out; "
-            "if it is a split, move the others into a folder train"
+            f"{where}: {here} lies beside {rest} and is taken as a class, so no images are held "
+            f"out; to hold out the images in {here}, move {rest} into a new folder train"
         )
         return True
     held = len(trains) < len(found)
     plainly = held and not any(folder.images for folder in trains)
     if others and not plainly and not (held and all(is_annotation(f.name) for f in others)):
         raise UserError(
-            f"{where} holds {rest} beside {here}, which may be a split or another class: if all "
-            "are classes, move them into a folder train; if not, give the path of the split"
+            f"{where} holds {rest} beside {here}, so it is unclear whether {here} means a split or "
+            "a class: if all these folders are classes, move them into a new folder train; if not, "
+            "give the path of the split"
         )
     if node.images and not trains:
         raise UserError(
@@ -91,14 +93,14 @@ def _are_classes(
 
 
 def _united(where: str, parts: list[Folder], known: dict[str, tuple[str, str, str]]) -> Folder:
-    """Merge the parts of a split into one folder."""
+    """Merge the numbered parts of a split into one folder; `split_folders` returned ``known``."""
     if len(parts) == 1:
         return parts[0]
     numbers = [known[folder.name][2] for folder in parts]
     if len(set(numbers)) < len(parts) or "" in numbers:
         raise UserError(
             f"{where} holds {' and '.join(folder.name for folder in parts)}, which are names of "
-            "one split: keep one of them, or merge them"
+            "the same split: keep one of them, or merge them"
         )
     classes: dict[str, list[Folder]] = {}
     for part in parts:
@@ -118,7 +120,10 @@ def _merged(name: str, folders: list[Folder]) -> Folder:
 
 
 def splits_inside(node: Folder) -> dict[str, dict[str, Folder]]:
-    """Return the splits that lie inside each class folder, each as a folder of classes; or none."""
+    """Return the splits that lie inside each class folder (``cat/train``, ``cat/test``), if any.
+
+    Each split is returned as a folder of class folders.
+    """
     classes = node.filled
     splits: dict[str, dict[str, Folder]] = {}
     if node.images or len(classes) < 2 or any(folder.images for folder in classes):

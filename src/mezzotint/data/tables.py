@@ -54,8 +54,8 @@ class Asked:
         words = [condition] if isinstance(condition, str) else condition or ()
         if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
             raise UserError(
-                f"`condition` is {condition!r:.60}: name columns of numbers, such as ('age',); "
-                "arrays need images in memory"
+                f"`condition` is {condition!r:.60}: name columns of numbers, such as ('age',), or "
+                "give the images as an array too"
             )
         for name, value in {"labels_from": labels_from, "image_condition": image_condition}.items():
             if not isinstance(value, str | None):
@@ -79,7 +79,7 @@ class Table:
         values: The columns, with a value for each of ``rows``.
         rows: The indices of the source's items that are images; the other items are conditions.
         image: Returns a decoder for an image that a column names, and a key that changes with the
-            image.
+            image. None if the table cannot name images.
     """
 
     place: str
@@ -116,7 +116,10 @@ class Lazy(Mapping[str, Sequence[Any]]):
 
 
 Tabled: TypeAlias = Callable[[str], Table]
-"""``table(image_column) -> Table``; its rows leave out the images that the column names."""
+"""A function of the name of a column of images, "" for none, that returns the `Table`.
+
+The rows of the table leave out the images that the column names.
+"""
 
 
 def with_columns(source: Source, asked: Asked) -> Source:
@@ -166,7 +169,7 @@ def with_columns(source: Source, asked: Asked) -> Source:
 
 
 def _items(source: Source, rows: Sequence[int], labels: Sequence[int] | None) -> Iterator[Item]:
-    """Yield the items that are images, with new labels if there are any."""
+    """Yield the items in the given rows, with new labels if ``labels`` is given."""
     place = {row: i for i, row in enumerate(rows)}
     for row, item in enumerate(source.items()):
         if row in place:
@@ -192,8 +195,8 @@ def _numbers(table: Table, name: str, values: Sequence[Any]) -> Array:
         if found and len(row) != len(found[0]):
             raise UserError(
                 f"{table.place}: {name!r} of {_called(table, i)} has "
-                f"{counted(len(row), 'number')}, but others have {len(found[0])}: give the same "
-                "number for each"
+                f"{counted(len(row), 'number')}, but others have {len(found[0])}: give equally "
+                "many for each image"
             )
         found.append(row)
     return np.array(found)
@@ -243,8 +246,10 @@ def of_tree(
 ) -> Table:
     """Return the table of a tree's images, with the rows of every metadata file in it.
 
-    Raises UserError if there is no metadata file, or if it names a missing file, names a file twice
-    or lacks an image.
+    ``files`` are the images of a split, ``image_column`` is the column that names other images (""
+    for none), and ``image`` returns the decoder and the key of a file (see `Table`). Raises
+    UserError if there is no metadata file, or if it names a missing file, names a file twice or
+    lacks an image.
     """
     rows, place = _rows(tree)
     there = {*tree.root.every()}
@@ -282,7 +287,7 @@ def _there(place: str, path: PurePosixPath, there: set[PurePosixPath]) -> PurePo
 
 
 def _rows(tree: Tree) -> tuple[dict[PurePosixPath, dict[str, Any]], str]:
-    """Return the rows of all metadata files, by the image file, and a name for messages."""
+    """Return the rows of all metadata files by image file, and the files' name in messages."""
     found: dict[PurePosixPath, dict[str, Any]] = {}
     places = [
         (folder.path, name)

@@ -22,7 +22,7 @@ OUTSIDE = (
 )
 SPECIAL = "entry that is not a file", "entries that are not files"
 RUNS = "folder of a run or its figures", "folders of runs or their figures"
-"""The reasons for leaving out files, in singular and plural."""
+"""The reasons why files are left out, each in singular and plural."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class LeftOut:
 
     @staticmethod
     def of(nouns: tuple[str, str], names: Iterable[PurePosixPath]) -> "LeftOut":
-        """Make an entry for some files; ``nouns`` are singular and plural."""
+        """Make an entry for some files; ``nouns`` are the reason in singular and plural."""
         every = sorted(map(str, names))
         return LeftOut(nouns[len(every) > 1], len(every), tuple(every[:3]))
 
@@ -219,9 +219,10 @@ def _is_special(path: Path) -> bool:
 
 
 def _head(path: Path) -> bytes | None:
-    """Return the first bytes; None for a broken link or a file without read permission.
+    """Return the first bytes of a file; None for a broken link or without read permission.
 
-    Raises UserError for a temporary fault, because an image could be mistaken for another file.
+    Raises UserError for a temporary fault, because without its first bytes an image could be
+    mistaken for another file.
     """
     try:
         with path.open("rb") as file:

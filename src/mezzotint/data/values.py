@@ -182,7 +182,10 @@ def stated(
 
 
 def _smallest(dtype: np.dtype[Any], black: float, white: float) -> str:
-    """Return the type to store values in: their own, or the smallest that holds the range."""
+    """Return the type in which values are stored.
+
+    It is uint8 or uint16 for integers whose range fits (uint16 stays uint16), else float32.
+    """
     whole = dtype.kind in "iu" and black >= 0 and black == int(black) and white == int(white)
     if not whole or white > OF_16_BITS[1]:
         return "float32"

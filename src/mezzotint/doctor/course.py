@@ -1,4 +1,4 @@
-"""Faults in the course of a training. They come first, because other faults follow from them."""
+"""Faults in the course of a training. They are checked first, because they cause other faults."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mezzotint.doctor.log import Rows, fine_tuned
 from mezzotint.errors import counted
 from mezzotint.trainer.loop import TrainConfig
 
-LEAST = 1_000  # least number of steps; the shortest recipe, that of the digits, has 2,500
+LEAST = 1_000  # the least number of steps; the shortest recipe, glyphs-ddpm, has 2,500
 ROOTS: tuple[Title, ...] = (
     "warm-up never ended",
     "too short a training",
     "loss not finite",
     "unfinished training",
 )
-"""The faults from which others most likely follow, the likeliest first."""
+"""The faults that most likely cause others, the likeliest cause first."""
 FOLLOW: set[Title] = {
     "loss never fell",
     "EMA half-life longer than training",
@@ -34,18 +34,19 @@ FOLLOW: set[Title] = {
     "labels shuffled",
     "poor reconstruction",
 }
+"""The faults that others may cause; see `ordered`."""
 
 
 def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
-    """Run all checks of the training's course that apply."""
+    """Run all checks of the course of a training that apply to it."""
     rows = [row for row in rows if "loss" in row]
     yield warmed_up(rows, config.train)
-    if not fine_tuned(config):  # the log of this start may be short
+    if not fine_tuned(config):  # a fine-tuning may be short
         yield long_enough(config.train)
 
 
 def warmed_up(rows: Rows, train: TrainConfig) -> Finding:
-    """Compare the images seen with the length of the warm-up of the learning rate."""
+    """Compare the number of images seen with the length of the learning rate's warm-up."""
     seen = rows[-1]["images"] if rows else 0
     reached = min(1.0, seen / train.warmup) if train.warmup else 1.0
     never = train.warmup >= train.images
@@ -65,7 +66,7 @@ def warmed_up(rows: Rows, train: TrainConfig) -> Finding:
 
 
 def long_enough(train: TrainConfig) -> Finding:
-    """Compare the steps of the training with a thousand.
+    """Check that the training has at least a thousand steps.
 
     After fewer steps, a randomly initialised network can hardly recognise noise.
     """
@@ -85,8 +86,8 @@ def conditional(config: Experiment, data: Prepared) -> Finding:
     guided = f", and the guidance {config.sample.guidance:g} is not applied"
     return judge(
         "unconditional model",
-        f"the data has {counted(count, 'class', 'classes')}, and the network gets "
-        f"{'none of them' if ignored else 'them' if config.data.conditional else 'none'}"
+        f"the data has {counted(count, 'class', 'classes')}, and the network is "
+        f"{'conditioned on them' if count and config.data.conditional else 'unconditional'}"
         + (guided if ignored and config.sample.guidance != 1 else ""),
         "the model was trained with `conditional=False`: it accepts no labels, and cannot be "
         "guided",
@@ -96,7 +97,10 @@ def conditional(config: Experiment, data: Prepared) -> Finding:
 
 
 def ordered(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """Yield findings. If one fault follows from another, its likeliest cause names that first."""
+    """Yield findings in the same order, and name the common cause of faults.
+
+    After a fault in `ROOTS`, the cause and the fix of each fault in `FOLLOW` name that fault first.
+    """
     root: Finding | None = None
     for finding in findings:
         faulty = finding.severity != "well"

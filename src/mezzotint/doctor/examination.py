@@ -42,13 +42,13 @@ def diagnose(
     """Examine a run for faults, and name the likely cause and the fix of each.
 
     The doctor reads the run's log, configuration and checkpoints, denoises training images with the
-    newest weights, and makes samples of its own. Checks that need the training set, labels or an
-    autoencoder are made where these exist.
+    newest weights, and makes samples. Checks that need the training set, labels or an autoencoder
+    are left out if the run has none.
 
     Args:
         run: A run folder, of a diffusion model or of an autoencoder.
-        samples: How many samples to make. More samples show smaller faults. The run's own settings
-            are used if they take at most 25 denoiser calls, else 25 steps of DDIM.
+        samples: How many samples to make. More samples show smaller faults. They are made with the
+            run's own settings if these take at most 25 denoiser calls, else with 25 DDIM steps.
         on_finding: Called with each finding as soon as it is known.
         on_progress: Called with (what, done, total) while samples are made.
 
@@ -87,7 +87,7 @@ def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
     yield weights.checkpoints(folder / "checkpoints")
     try:
         saved = checkpoint.usable(folder / "checkpoints", weights.read, lambda problem: None)
-    except UserError:  # all are damaged, as the finding above says
+    except UserError:  # all checkpoints are damaged, as the finding above says
         return
     if saved is None:
         return
@@ -96,7 +96,7 @@ def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
         yield from _settings(folder, config, facts)
     sound = weights.finite({"ema": ema, "net": raw})
     yield sound
-    if sound.severity == "wrong":  # everything that is computed with them is not finite either
+    if sound.severity == "wrong":  # nothing that is computed with these weights would be finite
         return
     data = None
     try:
@@ -121,7 +121,7 @@ def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
 
 
 def _settings(folder: Path, config: Experiment, facts: dict[str, Any]) -> Iterator[Finding]:
-    """Check the configuration, with a sweep's recommendation if it is used."""
+    """Check the configuration, with the sampling settings that a sweep recommends, if any."""
     pipe: Pipeline | None = None
     with suppress(UserError):  # raised again when the model itself is needed
         pipe = _quietly(partial(load, precision="float32"), folder)
@@ -131,7 +131,7 @@ def _settings(folder: Path, config: Experiment, facts: dict[str, Any]) -> Iterat
 
 
 def _quietly(loader: Callable[[Path], T], folder: Path) -> T:
-    """Load without warnings about damaged checkpoints, which have a finding of their own."""
+    """Load a model without warnings about damaged checkpoints, for which there is a finding."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return loader(folder)
@@ -147,9 +147,10 @@ def _training_set(config: Any, facts: dict[str, Any]) -> Prepared:
 
 
 def _missing(problem: str, resorted: bool = False) -> Finding:
-    """Return the finding about a missing training set, which other checks need.
+    """Return the finding on whether the training set, which other checks need, is missing.
 
-    ``resorted`` says that the training sorted its class folders as text.
+    ``problem`` says why it cannot be read, or is "". ``resorted`` says that the training sorted its
+    class folders as text.
     """
     there = "the training set is there, and has not changed"
     but = ", but its class folders are now sorted by number: the run cannot be resumed" * resorted

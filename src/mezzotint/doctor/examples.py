@@ -10,7 +10,7 @@ from mezzotint.data import Prepared
 from mezzotint.storage.arrays import nchw
 
 DENOISED, COMPARED = 128, 1_000
-"""How many images are denoised, encoded or compared with samples."""
+"""The number of images that are denoised or encoded, and the number compared with samples."""
 
 
 def some(data: Prepared, count: int) -> tuple[Tensor, Tensor]:

@@ -50,15 +50,15 @@ MEDIUM, LARGE = 0.5, 0.8
 Cohen calls 0.5 visible to the naked eye and 0.8 grossly perceptible (Statistical Power Analysis for
 the Behavioral Sciences, 1988, sections 2.2 and 6.2)."""
 SURE = 3.0
-"""A difference counts if it exceeds this many standard errors, as by chance in 0.3 % of cases."""
+"""A difference counts if it exceeds this many standard errors. By chance, 0.3 % of them do."""
 
 
 @dataclass(frozen=True)
 class Finding:
     """A fault that the doctor checked for, and whether the run has it.
 
-    ``severity`` is "wrong" (no healthy run shows this), "doubtful" (it may be intended, or chance)
-    or "well" (the fault was not found). The texts name options as Python's arguments, in
+    ``severity`` is "wrong" (no healthy run shows this), "doubtful" (this may be intended, or due to
+    chance) or "well" (the fault was not found). The texts name options as Python's arguments, in
     backquotes; the command line prints them as flags.
     """
 
@@ -79,17 +79,17 @@ class Findings(list[Finding]):
 
     @property
     def wrong(self) -> list[Finding]:
-        """The faults that are certain."""
+        """The findings whose severity is "wrong": certain faults."""
         return [finding for finding in self if finding.severity == "wrong"]
 
     @property
     def doubtful(self) -> list[Finding]:
-        """The faults that are possible."""
+        """The findings whose severity is "doubtful": possible faults."""
         return [finding for finding in self if finding.severity == "doubtful"]
 
     @property
     def well(self) -> list[Finding]:
-        """The faults that were not found."""
+        """The findings whose severity is "well": faults that the run does not have."""
         return [finding for finding in self if finding.severity == "well"]
 
     def __repr__(self) -> str:

@@ -32,7 +32,8 @@ from mezzotint.run.diffusion import ALIVE, MEAN, STD
 def look(codec: Latents, data: Prepared, in_diffusion: bool) -> Iterator[Finding]:
     """Run all checks of an autoencoder, on training images.
 
-    The scale of its latents is checked only if a diffusion model works on them.
+    ``in_diffusion`` says whether a diffusion model works on its latents; only then is their scale
+    checked.
     """
     images, _ = some(data, DENOISED)
     mean, std = codec.moments(images.to(codec.mean.device))
@@ -62,17 +63,18 @@ def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
         "latents not scaled",
         f"the mean and standard deviation of the channels are {each}; expected deviations of "
         f"{STD[0]:.2g} to {STD[1]:g}, and means within {MEAN}",
-        "the autoencoder's scale does not fit this data, or it has none",
+        "the autoencoder's scale of latents does not fit this data, or it has no scale",
         'train with `scaling="measured"`',
         wrong=bool(bad.any() or not spread.isfinite().all()),
     )
 
 
 def reconstruction(images: Tensor, made: Tensor, factor: int) -> Finding:
-    """Compare the PSNR of reconstructions with that of averaging f x f pixels.
+    """Compare the PSNR of reconstructions with that of averages over f x f pixels.
 
-    Three latent channels can store those averages, so an autoencoder with a lower PSNR has learned
-    nothing. 20 dB is one standard deviation below Stable Diffusion's 23.4 +- 3.8 (f = 8).
+    f is ``factor``, by which the autoencoder shrinks the sides of an image. Three latent channels
+    can store the averages, so an autoencoder with a lower PSNR has learned nothing. 20 dB is one
+    standard deviation below the 23.4 +- 3.8 dB of Stable Diffusion's autoencoder (f = 8).
     """
     found = float(psnr(images, made).mean())
     height, width = images.shape[2:]
@@ -81,8 +83,8 @@ def reconstruction(images: Tensor, made: Tensor, factor: int) -> Finding:
     least = float(psnr(images, blocks.round().to(torch.uint8)).mean())
     return judge(
         "poor reconstruction",
-        f"the PSNR of reconstructions is {found:.1f} dB, that of the means of {factor}x{factor} "
-        f"blocks {least:.1f} dB; expected more than that, and more than 20 dB",
+        f"the PSNR of reconstructions is {found:.1f} dB; expected more than 20 dB, and more than "
+        f"the {least:.1f} dB of the means of {factor}x{factor} blocks",
         "the autoencoder has hardly been trained, was trained on images of another kind, or has "
         "too few channels",
         "train the autoencoder longer, with more `latent` channels or a lower `kl`",
@@ -92,7 +94,7 @@ def reconstruction(images: Tensor, made: Tensor, factor: int) -> Finding:
 
 
 def dead(mean: Tensor, std: Tensor) -> Finding:
-    """Check that no channel is independent of the image.
+    """Check that every latent channel depends on the image.
 
     A channel is dead if ``Var mean / (Var mean + E std^2)`` is below 0.01, which is the measure of
     activity of Burda et al. 2016 (arXiv 1509.00519, section 5.2) for latents of unit variance. It
@@ -124,8 +126,8 @@ def exploding(mean: Tensor, std: Tensor, numbers: int) -> Finding:
     most = numbers * math.log(256)
     return judge(
         "posterior exploding",
-        f"the KL is {kl:.3g} nats an image; expected less than {most:.3g}, all that its pixels can "
-        "hold",
+        f"the KL is {kl:.3g} nats an image; expected less than {most:.3g}, the capacity of its "
+        "pixels",
         "the weight of the KL is too low, or training diverged",
         "train with a higher `kl` or a lower `lr`",
         wrong=not kl < most,

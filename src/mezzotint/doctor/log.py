@@ -1,7 +1,8 @@
-"""Faults that a run's log reveals. Its rows are means over an interval of steps.
+"""Faults that the log of a run reveals.
 
-Rows are the dictionaries that `trainer.state.TrainState.summary` returns. A check returns None if
-the log has too few rows for it, or if it does not apply to the training.
+Each row of the log is a dictionary that `trainer.state.TrainState.summary` returns. Its numbers are
+means over an interval of steps. A check returns None if the log has too few rows for it, or if it
+does not apply to the training.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.loop import TrainConfig
 
 Rows = Sequence[Mapping[str, Any]]
-FEW = 8  # with fewer rows, a quarter of them would be a single row
+FEW = 8  # the least number of rows; a quarter of fewer rows would be a single row
 BOUND = 1e4  # upper bound of the adaptive weight of the adversarial loss
 
 
 def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
     """Run all checks of the log that apply."""
     rows = [row for row in rows if "loss" in row]
-    # A loss with a discriminator in it need not fall.
+    # The loss need not fall after the discriminator has started.
     alone = [row for row in rows if "discriminator" not in row]
     found = [
         finite(rows),
@@ -82,9 +83,10 @@ def unfinished(rows: Rows, train: TrainConfig) -> Finding:
 
 
 def fell(rows: Rows) -> Finding | None:
-    """Check that the last quarter's loss is 2 standard errors below the first's (1 in 40).
+    """Check that the mean loss of the last quarter of the log is below that of the first row.
 
-    The noise of a row is estimated as the standard deviation of the differences between
+    It must be lower by more than 2 standard errors. A loss that only varies by chance is so in 1 of
+    40 cases. The noise of a row is estimated as the standard deviation of the differences between
     neighbouring rows, divided by sqrt(2) (von Neumann 1941). A trend hardly affects this estimate.
     """
     loss = _values(rows, "loss")
@@ -105,10 +107,10 @@ def fell(rows: Rows) -> Finding | None:
 def plateau(rows: Rows, train: TrainConfig) -> Finding | None:
     """Check that the loss fell over the last half of the log, if the learning rate was high.
 
-    A rate is high if it is at least half of the full rate. The loss is on a plateau if its
+    The rate is high if it is at least half of its full value. The loss is on a plateau if its
     least-squares slope is not below 0 by 2 standard errors. At a constant rate the noise of the
     steps keeps the loss above a floor, and lowering the rate to 0 takes the loss below that floor
-    (Haegele et al. 2024, arXiv 2405.18392). The finding is at most doubtful, because most of a
+    (Haegele et al. 2024, arXiv 2405.18392). A plateau is only "doubtful", because most of a
     diffusion model's loss is irreducible, and samples improve even on a plateau.
     """
     half = rows[len(rows) // 2 :]
@@ -134,7 +136,8 @@ def clipped(rows: Rows, train: TrainConfig) -> Finding | None:
     """Compare the median gradient norm after the warm-up with twice the clipping threshold.
 
     Pascanu et al. 2013 (arXiv 1211.5063, section 3.2) clip at half to ten times the usual norm. A
-    lower threshold shortens every step, not only those with unusually large gradients.
+    threshold below half of the usual norm shortens every step, not only those with unusually large
+    gradients.
     """
     norms = _values([row for row in rows if row["images"] > train.warmup], "grad_norm")
     if len(norms) < FEW:
@@ -151,10 +154,10 @@ def clipped(rows: Rows, train: TrainConfig) -> Finding | None:
 
 
 def exploding(rows: Rows) -> Finding | None:
-    """Compare the median gradient norm of the last quarter with ten times the earlier median.
+    """Compare the median gradient norm of the log's last quarter with ten times the earlier median.
 
-    The norm varies by about its own size, so a factor of ten is not chance, especially in rows that
-    are means over many steps.
+    By chance the norm varies only by about its own size, and less in rows that are means over many
+    steps. So a factor of ten is not chance.
     """
     norms = _values(rows, "grad_norm")
     if len(norms) < FEW:
@@ -172,9 +175,9 @@ def exploding(rows: Rows) -> Finding | None:
 
 
 def slowed(rows: Rows) -> Finding | None:
-    """Compare the median speed of the last quarter with half of the earlier median.
+    """Compare the median speed of the log's last quarter with half of the earlier median.
 
-    A training has half its speed when another such process uses the same machine.
+    The speed falls to half if another training uses the same machine, for example.
     """
     rate = _values(rows, "images_per_second")
     if len(rate) < FEW:
@@ -191,12 +194,12 @@ def slowed(rows: Rows) -> Finding | None:
 
 
 def discriminator(rows: Rows) -> Finding | None:
-    """Check the discriminator's hinge loss in the last quarter.
+    """Check the discriminator's mean hinge loss in the last quarter of the log.
 
     A misjudged patch costs at least 1, so at a loss of 0.1 the discriminator is right about nine
     patches in ten. It has then won, and its gradient teaches the decoder little. A discriminator
-    that cannot distinguish the images answers 0, with a loss of exactly 1. It has lost if its loss
-    is 1 to within `SURE` standard errors.
+    that cannot tell reconstructions from images answers 0, with a loss of exactly 1. It has lost if
+    its loss is not below 1 by `SURE` standard errors.
     """
     loss = _values(rows, "discriminator")
     if len(loss) < FEW:
@@ -206,25 +209,26 @@ def discriminator(rows: Rows) -> Finding | None:
     won, lost = mean < 0.1, mean >= 1 - SURE * error
     return judge(
         "discriminator out of balance",
-        f"its hinge loss is {mean:.3g} in the last quarter; expected 0.1 to {1 - SURE * error:.3g}",
+        f"the discriminator's hinge loss is {mean:.3g} in the last quarter of the log; expected "
+        f"0.1 to {1 - SURE * error:.3g}",
         "the discriminator recognises every reconstruction, and the decoder learns nothing from it"
         if won
         else "the discriminator cannot tell reconstructions from images",
-        "make it smaller (`discriminator_width`, `discriminator_layers`), or start it later "
-        "(`adversarial_from`)"
+        "make the discriminator smaller (`discriminator_width`, `discriminator_layers`), or start "
+        "it later (`adversarial_from`)"
         if won
-        else "if reconstructions are still blurred, start it later (`adversarial_from`) or make it "
-        "larger (`discriminator_width`)",
+        else "if reconstructions are still blurred, start the discriminator later "
+        "(`adversarial_from`) or make it larger (`discriminator_width`)",
         wrong=won,
         doubtful=lost,
     )
 
 
 def adversarial_weight(rows: Rows) -> Finding | None:
-    """Compare the mean adaptive weight in the last quarter with half of its upper bound, `BOUND`.
+    """Compare the mean adaptive weight in the log's last quarter with half of its bound, `BOUND`.
 
-    If the mean is above half of the bound, the weight was near the bound in at least half of the
-    steps.
+    Usual weights are far below the bound, 10,000. The weight is at the bound if the discriminator's
+    gradient vanishes. A mean above half of the bound suggests that this happens often.
     """
     weights = _values(rows, "adversarial_weight")
     if len(weights) < FEW:
@@ -241,7 +245,7 @@ def adversarial_weight(rows: Rows) -> Finding | None:
 
 
 def _values(rows: Rows, name: str) -> np.ndarray:
-    """Return the finite values of a column."""
+    """Return the finite values of a column of the log."""
     found = [float(row[name]) for row in rows if name in row]
     return np.array([value for value in found if math.isfinite(value)])
 
@@ -252,5 +256,5 @@ def _late(values: np.ndarray) -> np.ndarray:
 
 
 def _noise(values: np.ndarray) -> float:
-    """Return the standard deviation of one row: see `fell`."""
+    """Estimate the standard deviation of one row's noise; see `fell`."""
     return float((np.diff(values) ** 2).mean() ** 0.5 / 2**0.5) if len(values) > 1 else 0.0

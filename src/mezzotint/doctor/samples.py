@@ -1,8 +1,8 @@
 """Faults of a model's samples, found by comparing them with the training set.
 
-Images are uint8 (N, 3, H, W); features (N, D) are those of the metrics' network. A difference
-counts if it is larger than `SURE` standard errors, because samples are few, and also large enough
-to be seen.
+Images are uint8 (N, 3, H, W); features (N, D) come from the feature network of the metrics. A
+difference counts only if it exceeds `SURE` standard errors, because samples are few, and is also
+large enough to be seen.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ SEEN = 6.0
 """The least noticeable difference in grey levels: 2.3 of CIELAB's 100 (Mahy et al. 1994, Color
 Research and Application 19)."""
 CHANCE = 2 / 3
-"""The largest share of points that are their nearest neighbour's nearest neighbour by chance.
+"""The largest share of random points that are the nearest neighbour of their nearest neighbour.
 
-It is 2/3 along a line and less in more dimensions, whatever the density (Cox 1981, Biometrics
-37)."""
+The share is 2/3 along a line and less in more dimensions, whatever the density (Cox 1981,
+Biometrics 37)."""
 
 
 def look(
     pipe: Pipeline, config: Experiment, data: Prepared, count: int, follow: Follow
 ) -> Iterator[Finding]:
-    """Make ``count`` samples and run all checks of them."""
+    """Make ``count`` samples and run all checks of samples that apply."""
     few: dict[str, Any] = {}
     if pipe.defaults.calls > CALLS:
         steps = min(CALLS, len(pipe.schedule))
@@ -77,7 +77,7 @@ def look(
 
 
 def colour_drift(made: Tensor, data: Tensor) -> Finding:
-    """Compare the channel means of samples and training images, by Cohen's d."""
+    """Compare the mean of each channel in samples and in training images, by Cohen's d."""
     pairs = zip(torch.split(made, 1, 1), torch.split(data, 1, 1), strict=True)
     d = [_effect(a, b, lambda x: x.mean((1, 2, 3))) for a, b in pairs]
     worst = max(d, key=abs)
@@ -117,10 +117,10 @@ def grey(made: Tensor, data: Tensor) -> Finding:
 
 
 def saturated(made: Tensor, data: Tensor) -> Finding:
-    """Compare the share of values at 0 or 255 with the data's, by Cohen's h.
+    """Compare the share of values at 0 or 255 in samples with that in the data, by Cohen's h.
 
-    For shares p and q, h is ``2 asin sqrt(p) - 2 asin sqrt(q)``. It is 0.5 for 0 and 6 %, and for
-    10 % and 30 %.
+    For shares p and q, h is ``2 asin sqrt(p) - 2 asin sqrt(q)``. It is 0.5 for 6 % and 0 %, and for
+    30 % and 10 %.
     """
     shares = [((x == 0) | (x == 255)).float().flatten(1).mean(1) for x in (made, data)]
     p, q = (float(share.mean()) for share in shares)
@@ -152,11 +152,11 @@ def noisy(made: Tensor, data: Tensor) -> Finding:
 
 
 def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor | None) -> Finding:
-    """Compare the mean feature distance between two samples of a class with the data's.
+    """Compare the mean feature distance between two samples of a class with that in the data.
 
-    At half the distance, samples have a quarter of the data's variance within a class; at 0.71 they
-    have half. Odena et al. 2017 (arXiv 1610.09585) detect collapsed classes in this way, with SSIM.
-    Without classes, or with too few samples of each, all samples count as one class.
+    If the ratio is 0.5, samples have a quarter of the data's variance within a class; if it is
+    0.71, they have half. Odena et al. 2017 (arXiv 1610.09585) detect collapsed classes in this way,
+    with SSIM. Without classes, or with too few samples of each, all samples count as one class.
     """
     if labels is None or data_labels is None or _pairs(labels).sum() < 100:
         labels, data_labels = torch.zeros(len(made)), torch.zeros(len(data))
@@ -175,10 +175,10 @@ def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor
 
 
 def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Finding:
-    """Count the samples that are nearer to a training image than its own nearest neighbour is.
+    """Count the samples that are nearer to a training image than any other training image is.
 
-    Their share is compared, by Cohen's h (see `saturated`), with that of held-out images, or with
-    `CHANCE` if there are none.
+    Their share is compared with that of held-out images, or with `CHANCE` if there are none, by
+    Cohen's h (see `saturated`). The arguments are features (N, D).
     """
     ours = copied(made, training).float()
     theirs = torch.tensor([CHANCE]) if held_out is None else copied(held_out, training).float()
@@ -188,7 +188,7 @@ def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Findin
     others = f"at most {q:.0%} by chance" if held_out is None else f"{q:.0%} of held-out images"
     return judge(
         "memorisation",
-        f"{p:.0%} of the samples are nearer to a training image than its own nearest neighbour is, "
+        f"{p:.0%} of the samples are nearer to a training image than any other training image is, "
         f"{others}: h is {h:.2f}; expected below {MEDIUM}",
         "there is too little data for this size of network and length of training",
         "train with more data, `dropout=0.1` or `non_leaking=0.12`, or use an earlier checkpoint",
@@ -198,11 +198,11 @@ def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Findin
 
 
 def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels: Tensor) -> Finding:
-    """Check that the package's classifier recognises the samples' classes more often than 1/K.
+    """Check that the package's classifier recognises the classes of samples better than by chance.
 
-    An accuracy within `SURE` binomial standard errors of 1/K counts as chance. The classifier's
-    certainty (the mean of its greatest probability) distinguishes samples of a wrong class from
-    samples of no class.
+    By chance the accuracy is 1/K for K classes. An accuracy above 1/K by at most `SURE` binomial
+    standard errors counts as chance. The classifier's certainty, the mean of its greatest
+    probability, tells samples of a wrong class from samples of no class.
     """
     k = logits.shape[1]
     right, real = (
@@ -213,8 +213,8 @@ def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels:
     data_too = float(real) <= 0.5
     return judge(
         "labels shuffled",
-        f"the classifier recognises the class of {right:.0%} of the samples, of {real:.0%} of the "
-        f"data and of {1 / k:.0%} by chance; expected above {bound:.0%}; it is {sure:.0%} certain",
+        f"the classifier recognises the class of {right:.0%} of the samples, expected above "
+        f"{bound:.0%}; {real:.0%} of the data and {1 / k:.0%} by chance; it is {sure:.0%} certain",
         "the labels of the data are shuffled"
         if data_too
         else "labels were shuffled in training, or the network ignores them or draws nothing yet",
@@ -227,9 +227,9 @@ def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels:
 def too_few(figures: Path) -> Finding | None:
     """Check that a Frechet distance in the run's figures.jsonl was measured on enough samples.
 
-    With at most 2,048 samples, the number of Inception's features, the covariance is singular. The
-    bias, which is proportional to 1/N, is then as large as the distance itself (Chong and Forsyth
-    2020, arXiv 1911.07023).
+    Returns None without that file. With at most 2,048 samples, the number of Inception's features,
+    the covariance is singular. The bias, which is proportional to 1/N for N samples, is then as
+    large as the distance itself (Chong and Forsyth 2020, arXiv 1911.07023).
     """
     if not figures.exists():
         return None
@@ -249,7 +249,10 @@ def too_few(figures: Path) -> Finding | None:
 
 
 def _effect(made: Tensor, data: Tensor, of: Callable[[Tensor], Tensor]) -> float:
-    """Return Cohen's d for one number per image; 0 unless it exceeds `SURE` and `SEEN`."""
+    """Return Cohen's d for the number that ``of`` computes for each image.
+
+    The result is 0 unless the difference exceeds both `SURE` standard errors and `SEEN`.
+    """
     a, b = of(made.float()), of(data.float())
     apart = float(a.mean() - b.mean())
     return apart / float(b.std() + 1e-6) if abs(apart) > max(SURE * _error(a, b), SEEN) else 0.0
@@ -277,5 +280,5 @@ def _pairs(labels: Tensor) -> Tensor:
 
 
 def _spread(features: Tensor, labels: Tensor) -> float:
-    """Return the mean distance between two rows of a class."""
+    """Return the mean distance between two rows of features whose labels are the same."""
     return float(torch.cdist(features.double(), features.double())[_pairs(labels)].mean())

@@ -19,7 +19,7 @@ def look(
     """Run all checks of the configuration that apply.
 
     Args:
-        config: The configuration, whose ``sample`` holds the settings in use.
+        config: The configuration, whose ``sample`` holds the sampling settings in use.
         shape: The shape (C, H, W) of the network's input, images or latents.
         classes: The number of the network's classes.
         seen: The number of images that the training has seen.
@@ -27,7 +27,7 @@ def look(
     schedule, how = config.noise.build(), config.sample
     ends = schedule_ends(schedule, shape)
     yield ends
-    if how.spacing != "optimised":  # its levels come from the model
+    if how.spacing != "optimised":  # the levels of that spacing depend on the model
         grid = schedule.grid(how.steps, how.spacing, how.knots)
         if ends.severity == "well":
             yield sampling_begins(grid[0], schedule, shape, how)
@@ -38,15 +38,15 @@ def look(
 
 
 def signal(level: Level, shape: tuple[int, int, int]) -> float:
-    """Return ``alpha sqrt(H W) / sigma``, the distance of a white image from pure noise.
+    """Return ``alpha sqrt(H W) / sigma``, the distance of a noisy white image from pure noise.
 
-    At this level, the mean of a channel is alpha times the image's mean, plus noise with standard
-    deviation sigma / sqrt(H W). The result is the distance of a white image (mean 1) from pure
-    noise in these standard deviations. If it is large, the network learns to read the brightness
-    from its input. When sampling starts from pure noise, it then reads a grey brightness, which is
-    wrong (Lin et al. 2024, arXiv 2305.08891; their case, Stable Diffusion's alpha of 0.068 at
-    64x64, gives 4.4). Above 1 the brightness is sometimes visible in the noise, above `SURE`
-    always.
+    At this level, the mean of a channel of x is alpha times the image's mean, plus noise with
+    standard deviation sigma / sqrt(H W). The result is the mean of a white image (1) in units of
+    this standard deviation. If it is large, the network learns to read the brightness of the image
+    from x. When sampling starts from pure noise, the network then reads a medium brightness, which
+    is wrong (Lin et al. 2024, arXiv 2305.08891; their case, Stable Diffusion's alpha of 0.068 at
+    64x64, gives 4.4). The brightness is sometimes visible in the noise if the result is above 1,
+    and always if it is above `SURE`.
     """
     return level.alpha / level.sigma * math.sqrt(shape[1] * shape[2])
 
@@ -70,11 +70,11 @@ def schedule_ends(schedule: Schedule, shape: tuple[int, int, int]) -> Finding:
 def sampling_begins(
     first: Level, schedule: Schedule, shape: tuple[int, int, int], how: SampleConfig
 ) -> Finding:
-    """If the schedule ends without `signal`, check that sampling also begins without it."""
+    """Check that no `signal` is left at the first level of sampling, as none is in the last row."""
     shown = signal(first, shape)
     return judge(
         "sampling does not start from noise",
-        f"spacing {how.spacing} with {how.steps} steps starts at t = {first.t:g} of "
+        f"the spacing {how.spacing} with {how.steps} steps starts at t = {first.t:g} of "
         f"{len(schedule) - 1}, where a white image is {shown:.2g} standard deviations from pure "
         "noise; expected less than 1",
         "the network gets pure noise at a level where it was trained on noise with some signal",
@@ -87,10 +87,10 @@ def sampling_begins(
 def eps_of_noise(grid: list[Level], prediction: str, how: SampleConfig) -> Finding:
     """Check how much the first step amplifies an error of eps: ``alpha_s sigma_t / alpha_t``.
 
-    The error of x0_hat is sigma_t / alpha_t times that of eps, and x_s takes up alpha_s of it. If
-    the product is above 30, the usual error of trained networks at this level, 0.03 (a loss of
-    0.001), becomes as large as x itself. Clipping x0_hat bounds the error. Predictions other than
-    eps do not amplify it.
+    The first step goes from level t to level s. The error of x0_hat is sigma_t / alpha_t times that
+    of eps, and x_s contains alpha_s times the error of x0_hat. If the product is above 30, the
+    usual error of eps in trained networks at this level, 0.03 (a loss of 0.001), becomes as large
+    as x itself. Clipping x0_hat bounds the error. Predictions other than eps do not amplify it.
     """
     t, s = grid[:2]
     grown = s.alpha * t.sigma / t.alpha if t.alpha else float("inf")
@@ -110,8 +110,9 @@ def eps_of_noise(grid: list[Level], prediction: str, how: SampleConfig) -> Findi
 def label_dropout(share: float, how: SampleConfig) -> Finding:
     """Check that labels were dropped in training, if samples are guided.
 
-    Guidance calls the network without a label, and only dropped labels train it for that. Ho and
-    Salimans 2022 (arXiv 2207.12598) drop a share of 0.1 or 0.2 of the labels and find 0.5 too many.
+    Guidance calls the network without a label, and only samples whose label was dropped train it
+    for that. Ho and Salimans 2022 (arXiv 2207.12598) drop a share of 0.1 or 0.2 of the labels, and
+    find that 0.5 is too much.
     """
     return judge(
         "guidance without label dropout",
@@ -126,8 +127,8 @@ def label_dropout(share: float, how: SampleConfig) -> Finding:
 def halflife(train: TrainConfig, seen: int) -> Finding:
     """Compare the half-life of the averaged weights with the images seen.
 
-    The warm-up limits the half-life to a twentieth of the images seen (`trainer.ema.decay`). A
-    longer configured half-life is not wrong, but it was not the one in effect.
+    The average's own warm-up limits the half-life to a twentieth of the images seen
+    (`trainer.ema.decay`). A longer configured half-life is not wrong, but it had no effect yet.
     """
     return judge(
         "EMA half-life longer than training",

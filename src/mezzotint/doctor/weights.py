@@ -34,7 +34,10 @@ Weights: TypeAlias = Mapping[str, Tensor]
 def look(
     pipe: Pipeline, config: Experiment, data: Prepared, ema: Weights, raw: Weights
 ) -> Iterator[Finding]:
-    """Run all checks of a diffusion model's weights, by denoising training images."""
+    """Run all checks of a diffusion model's weights that apply, by denoising training images.
+
+    ``ema`` are the averaged weights, and ``raw`` those that the optimizer changes.
+    """
     images, labels = some(data, DENOISED)
     x0 = pipe.codec.encode(images.to(pipe.device))
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)).to(x0)
@@ -43,7 +46,7 @@ def look(
     net.load_state_dict(dict(raw))
     plain = errors(replace(pipe, net=net), x0, eps, given)
     yield informed(plain)
-    if pipe.few_step:  # a student begins with its teacher's weights, and has no null class
+    if pipe.few_step:  # a student starts from its teacher's weights, and has no null class
         return
     with torch.random.fork_rng():
         torch.manual_seed(config.train.seed)
@@ -73,7 +76,7 @@ def read(found: Path) -> Saved:
 
 
 def checkpoints(folder: Path) -> Finding:
-    """Check that every checkpoint can be read, and matches the SHA-256 sums in its manifest."""
+    """Check that every checkpoint can be read, and matches the SHA-256 in its manifest."""
     held = checkpoint.listed(folder) + [p for p in [folder / "best"] if p.exists()]
     damaged = []
     for path in held:
@@ -88,7 +91,7 @@ def checkpoints(folder: Path) -> Finding:
         f"{len(damaged)} of {len(held)} checkpoints are damaged"
         + "".join(f"; {problem}" for _, problem in damaged[:1]),
         "the disk is failing, a copy was cut short, or a file was changed by hand",
-        f"restore it from a copy, or remove {damaged[0][0]} and continue with `resume=True`"
+        f"restore {damaged[0][0]} from a copy, or remove it and continue with `resume=True`"
         if damaged
         else "",
         wrong=bool(damaged),
@@ -123,7 +126,10 @@ def levels(schedule: Schedule) -> list[Level]:
 def denoised(
     pipe: Pipeline, x0: Tensor, eps: Tensor, level: Level, labels: Tensor | None
 ) -> Tensor:
-    """Return x0_hat of noisy images (B, C, H, W), computed in batches of 64."""
+    """Add noise ``eps`` to ``x0`` (B, C, H, W) at a level, and return the network's x0_hat.
+
+    It is computed in batches of 64.
+    """
     parts = []
     for i in range(0, len(x0), 64):
         part = slice(i, i + 64)
@@ -135,8 +141,9 @@ def denoised(
 def errors(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor | None) -> Tensor:
     """Return ``|x0_hat - x0|^2 / trivial`` of each image at each of `levels`: (levels, B).
 
-    ``trivial`` is the error of the better of two guesses: the mean of x0, whose error is the
-    variance of x0, and x / alpha, whose error is sigma^2 / alpha^2.
+    ``trivial`` is the squared error of the better of two guesses: the mean of x0, whose squared
+    error is the variance of x0, and x / alpha, whose squared error is sigma^2 / alpha^2. So the
+    result is 1 for a network that does no better than a guess.
     """
     variance = float((x0 - x0.mean((0, 2, 3), keepdim=True)).square().mean())
     found = []
@@ -147,7 +154,7 @@ def errors(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor | None) -> Te
 
 
 def informed(found: Tensor) -> Finding:
-    """Check that the raw network's `errors` are below 1, which is a guess, at each level."""
+    """Check that the mean of `errors` is below 1, the value of a guess, at each level."""
     means = found.mean(1).tolist()
     each = ", ".join(f"{m:.2g} at {s:.2g}" for m, s in zip(means, SIGMAS, strict=True))
     return judge(
@@ -163,7 +170,7 @@ def informed(found: Tensor) -> Finding:
 
 
 def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
-    """Compare the averaged weights with the raw ones, by distance and by their errors.
+    """Compare the averaged weights with the raw ones, by their distance and by their errors.
 
     ``apart`` is ``|ema - raw| / |raw - initial|``, which is 1 if the average still equals the
     initial weights. The longest half-life of `trainer.ema` is a twentieth of the images seen; the
@@ -171,9 +178,10 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
     weights move on a straight line, and ``sqrt(0.072 / 2)`` = 0.19 if they move at random. A
     healthy run cannot reach 0.5.
 
-    ``averaged`` and ``raw`` (B,) are the `errors` on the same images. The average is wrong if it
-    loses half of what the raw network has learned, and doubtful if it loses a tenth by more than
-    `SURE` standard errors.
+    ``averaged`` and ``raw`` (B,) are the `errors` of both on the same images. The finding is wrong
+    if the average has lost half of what the raw network has learned, and doubtful if it has lost a
+    tenth. Either loss must exceed `SURE` standard errors. The finding is also doubtful if ``apart``
+    is above 0.5.
     """
     worse = averaged - raw
     learned = float(1 - raw.mean())
@@ -184,8 +192,8 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
         f"the average is {apart:.2f} of the way from the raw weights back to the initial ones, "
         f"expected at most 0.2; it has lost {lost:.0%} of what the raw weights have learned, "
         "expected less than 10%",
-        "the average still contains early weights: its half-life is too long, or somebody put the "
-        "checkpoint together by hand",
+        "the average still contains early weights: its half-life is too long, or the checkpoint "
+        "was put together by hand",
         "continue with `resume=True`, or train again with a shorter `ema_halflife`",
         wrong=lost > 0.5 and sure,
         doubtful=apart > 0.5 or (lost > 0.1 and sure),
@@ -207,10 +215,11 @@ def distance(
 def labels_matter(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor) -> Finding:
     """Check how much the label changes x0_hat at sigma / alpha = 1.
 
-    That is in the middle of the range where guidance helps (0.3 to 3: Kynkaanniemi et al. 2024,
-    arXiv 2404.07724). If conditional and unconditional outputs agree to rounding, 1e-4 of the
-    error, the network does not use the label. If the right label is not better than a wrong one by
-    2 standard errors (on the same images and noise), the labels do not describe the images.
+    This level is in the middle of the range 0.3 to 3, where guidance helps (Kynkaanniemi et al.
+    2024, arXiv 2404.07724). If the outputs with and without the label differ by less than 1e-4 of
+    their error, which is rounding, the network does not use the label. If the right label is not
+    better than a wrong one by 2 standard errors (on the same images and noise), the labels do not
+    describe the images.
     """
     level, others = levels(pipe.schedule)[-1], (labels + 1) % len(pipe.classes)
     given = denoised(pipe, x0, eps, level, labels)

@@ -20,7 +20,10 @@ from mezzotint.errors import printable
 from mezzotint.processes import first
 
 UNDER_WAY: dict[str, str] = {}
-"""Under "what": the subject of the last bar, shown or not, for messages after a long silence."""
+"""The current work, under the key "what": the subject of the last progress bar.
+
+It is recorded even if no bar is shown, for messages about a process that is silent for long.
+"""
 
 
 def in_words(seconds: float) -> str:
@@ -40,9 +43,10 @@ def on_terminal() -> bool:
 def bar(
     unit: str, *more: ProgressColumn, hidden: bool = False, transient: bool = False
 ) -> Progress:
-    """Make a bar that counts units; the field `loss` of its task is shown at the end of the line.
+    """Make a progress bar that counts units, such as "images".
 
-    A transient bar is shown only on a terminal, and removed when the work is done.
+    The field `loss` of its task is shown at the end of the line. A transient bar is shown only on a
+    terminal, and removed when the work is done.
     """
     console = Console(stderr=True)
     return Progress(
@@ -60,7 +64,7 @@ def bar(
 
 
 class Rate(ProgressColumn):
-    """The column that shows the rate per second."""
+    """The column of a progress bar that shows the units per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
@@ -104,6 +108,6 @@ class Follower:
             self.bar = None
 
     def say(self, text: object) -> None:
-        """Print a line on the stream of the progress bars, above the current bar."""
+        """Remove the bar, and print a line on the standard output."""
         self.stop()
         print(text, flush=True)

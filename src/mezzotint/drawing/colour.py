@@ -6,7 +6,7 @@ import numpy as np
 
 
 def channel_statistics(images: np.ndarray) -> dict[str, list[float]]:
-    """Return mean and standard deviation of each channel of images (N, H, W, C).
+    """Return the mean and the standard deviation of each channel of images (N, H, W, C).
 
     They are in the units of the images: grey levels from 0 to 255 for uint8.
     """

@@ -16,10 +16,11 @@ Points: TypeAlias = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart: series by name, and the labels of its axes. ``dashed`` are names of series.
+    """A chart: series of points by name, and the labels of its axes.
 
-    ``log_y`` makes the vertical axis logarithmic if all values are above 0 and the largest is three
-    times the smallest, because a shorter axis would have too few ticks.
+    ``dashed`` are the names of the series that have dashed lines. ``log_y`` makes the vertical axis
+    logarithmic if all values are above 0 and the largest is at least three times the smallest,
+    because a shorter axis would have too few ticks.
     """
 
     series: Mapping[str, Points]
@@ -31,7 +32,7 @@ class Panel:
 
 
 def plot(axes: Any, panel: Panel, colour: Mapping[str, Any]) -> None:
-    """Draw a panel on a pair of axes; a series has the colour of its name."""
+    """Draw a panel on a pair of axes; ``colour`` has the colour of each series by name."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     for name, points in panel.series.items():
@@ -62,7 +63,7 @@ def plot(axes: Any, panel: Panel, colour: Mapping[str, Any]) -> None:
 
 
 def draw(panels: Sequence[Panel], path: Path, title: str = "") -> None:
-    """Write panels side by side to an image file; a name has the same colour in all of them."""
+    """Write panels side by side to an image file; series of the same name have the same colour."""
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -18,7 +18,10 @@ def to_pil(image: Tensor) -> Image.Image:
 
 
 def pairs(above: Tensor, below: Tensor, columns: int = 10) -> Image.Image:
-    """Arrange images uint8 (N, C, H, W), each above its partner, in rows of ``columns``."""
+    """Arrange images uint8 (N, C, H, W), each above the image of the same index in ``below``.
+
+    Each row has ``columns`` images.
+    """
     empty = above.new_full(above.shape[1:], PAPER[0])
     sheet: list[Tensor] = []
     for start in range(0, len(above), columns):

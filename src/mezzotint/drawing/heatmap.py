@@ -9,17 +9,18 @@ from typing import Any, TypeAlias
 
 Values: TypeAlias = Mapping[tuple[str, int], float]  # numbers by row and column
 
-ACROSS = 3  # most panels side by side
+ACROSS = 3  # the largest number of panels side by side
 
 
 def draw(
     panels: Mapping[str, Values], path: Path, x: str, y: str, what: str, least: bool = True
 ) -> None:
-    """Write panels, each under its name, to an image file; the best of all cells is framed.
+    """Write heat maps, each under its name, to an image file, and frame the best value of all.
 
-    Rows are in the order of their first cells, columns in rising order. Light cells are the better
-    ones: low values if ``least`` is set, else high values. The scale is logarithmic if the values
-    are positive and the largest is more than ten times the smallest.
+    Rows are in the order in which they first occur, columns in rising order. Light colours mean
+    better values: low ones if ``least`` is set, else high ones. ``x``, ``y`` and ``what`` are the
+    labels of the axes and of the colour scale. The scale is logarithmic if the values are positive
+    and the largest is more than ten times the smallest.
     """
     import matplotlib
     from matplotlib.colors import LogNorm, Normalize

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # These colours differ visibly from each other, and from a white or black ground.
 COLOURS = ("#3b82c4", "#d0702a", "#3a9a5c", "#b958a0", "#8a72d6", "#94821e", "#229a9a", "#d65454")
 INK, CURRENT = "#010203", "currentColor"  # the first colour is replaced by the second
-MOST, LEAST = 160, 64  # pixels: larger images are shrunk, smaller ones enlarged
+MOST, LEAST = 160, 64  # pixels: images above 160 are shrunk, images below 64 are enlarged
 WIDEST = 1400  # pixels of a sheet of images
 GAP = 3
 DENSE = 20  # a line with more points than this has no markers
@@ -65,7 +65,7 @@ def strip(images: Tensor, alt: str, columns: int = 1) -> InlineImage:
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each name; they repeat if there are more than eight names."""
+    """Return a colour for each name; the colours repeat after eight names."""
     return dict(zip(names, islice(cycle(COLOURS), len(names)), strict=True))
 
 

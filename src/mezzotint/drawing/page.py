@@ -1,4 +1,4 @@
-"""A self-contained HTML page, made of plain data: without scripts and links, with its images."""
+"""A self-contained HTML page, rendered from plain data: it holds its images, but no scripts."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and its content. ``legend``: names with the colours of their lines."""
+    """A heading and its content; ``legend`` has the names of lines in charts and their colours."""
 
     title: str
     text: str = ""
@@ -101,7 +101,7 @@ def render(page: Page) -> str:
 
 
 def _readable(value: object) -> object:
-    """Escape the marks in a text that would change the writing direction of the text after it."""
+    """Escape the marks that would change the writing direction of the text after them."""
     plain = isinstance(value, str) and not hasattr(value, "__html__")
     return without_bidi(str(value)) if plain else value
 

@@ -1,1 +1,1 @@
-"""Models of other libraries: readers, and writers (`*_out`), one file each."""
+"""Read and write models of other libraries; the modules that write are called `*_out`."""

@@ -58,7 +58,8 @@ def card(
     table = f"\n## Classes\n\n| number | name |\n|---|---|\n{listed}\n" if classes else ""
     return (
         "---\n" + "\n".join(fields) + "\n---\n\n"
-        f"# {name}\n\nA diffusion model, exported by mezzotint. Its x is {channels}x{height}x"
-        f"{width} (channels, height, width). {unknown}\n\n## Use\n\n{use}\n"
+        f"# {name}\n\nA diffusion model, exported by mezzotint. The input x of its network has "
+        f"{channels}x{height}x{width} values (channels, height, width). {unknown}\n\n## Use\n\n"
+        f"{use}\n"
         f"{table}"
     )

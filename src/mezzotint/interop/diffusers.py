@@ -145,7 +145,11 @@ def _scheduler(around: list[Path], index: dict[str, Any]) -> dict[str, Any] | No
 
 
 def _part(index: dict[str, Any], name: str) -> bool:
-    """Return whether a pipeline has a part: ``[library, class]`` or settings, not [null, null]."""
+    """Return whether the index of a pipeline states a part.
+
+    It states a part as ``[library, class]`` or by the part's settings; ``[null, null]`` stands for
+    none.
+    """
     said = index.get(name)
     return bool(said) and (isinstance(said, dict) or (isinstance(said, list) and any(said)))
 

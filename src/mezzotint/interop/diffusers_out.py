@@ -31,7 +31,10 @@ PIPELINE = Path(__file__).with_name("diffusers_pipeline.py")
 
 @dataclass(frozen=True)
 class Codec:
-    """An autoencoder to write: VAEConfig fields, weights, and scale and shift as in `Foreign`."""
+    """An autoencoder to write: the fields of VAEConfig, its weights, and the scaling of latents.
+
+    The attributes are those of `interop.vae.Foreign`.
+    """
 
     fields: dict[str, Any]
     channels: int

@@ -34,7 +34,7 @@ class MezzotintPipeline(DiffusionPipeline):
         dynamic: The estimate is clipped to this quantile of its absolute values; 0 leaves clipping
             to the scheduler.
         patch: Before the network, patch x patch pixels are folded into channels.
-        vae_patch: The same for the autoencoder.
+        vae_patch: After the decoder, channels are unfolded into vae_patch x vae_patch pixels.
     """
 
     _optional_components = ("unet", "transformer", "vae")

@@ -1,6 +1,7 @@
 """Convert settings and weights between DiT and diffusers' DiTTransformer2DModel.
 
-Nothing is dropped silently: a setting without a counterpart in DiT is refused by name.
+Nothing is dropped silently: settings that have no counterpart in DiT raise an error that names
+them.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ ABSENT: dict[str, Any] = {
 # Settings that a DiT does not use.
 IGNORED = {"norm_num_groups", "upcast_attention", "use_linear_projection"}
 
-# Parts of a weight's name in diffusers, and here.
+# Parts of a weight's name in diffusers and in DiT.
 RENAMES = (
     ("pos_embed.proj.", "stem."),
     ("proj_out_1.", "modulation."),
@@ -215,7 +216,7 @@ def dit_state(weights: dict[str, Tensor], patch: int) -> dict[str, Tensor]:
 
 
 def _renamed(key: str, names: Iterable[tuple[str, str]]) -> str:
-    """Replace parts of a key; those without a leading dot only at the start of the key."""
+    """Replace parts of a key. A part without a leading dot is replaced only at the key's start."""
     for old, new in names:
         if old[0] == "." or key.startswith(old):
             key = key.replace(old, new, 1)

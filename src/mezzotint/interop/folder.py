@@ -21,14 +21,14 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 FILE = re.compile(r"diffusion_pytorch_model(?:\.(\w+))?\.(safetensors|bin)")
 INDEX = re.compile(r"diffusion_pytorch_model\.(safetensors|bin)\.index(?:\.(\w+))?\.json")
 
-SHOWN = 6  # most names in an error
+SHOWN = 6  # the largest number of names in a message
 
 # The names of attention weights in older folders.
 OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def json_object(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file. Raises Damaged if there is none."""
+    """Return the object in a JSON file. Raises Damaged if the file is missing or has none."""
     try:
         found = parsed(content(path))
     except (OSError, ValueError):
@@ -68,7 +68,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
 def weight(state: Mapping[str, Tensor], key: str) -> Tensor:
     """Return one weight of a state dict. Raises UserError if it is missing."""
     if key not in state:
-        raise UserError(f"a weight is missing: {key}")
+        raise UserError(f"the weight {key} is missing: save or fetch the model again")
     return state[key]
 
 
@@ -94,7 +94,7 @@ def unmatched(ours: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str |
 
 
 def _first(names: list[str]) -> str:
-    """Return the first few names, and the number of the others."""
+    """Join the first few names, and add the number of the others."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 

@@ -15,7 +15,7 @@ from mezzotint.interop.unet import unet_settings, unet_weights
 
 @dataclass(frozen=True)
 class Reader:
-    """The functions that read a class of diffusers' networks.
+    """The functions that read one class of diffusers' networks.
 
     Attributes:
         part: The network's name in a pipeline, and its folder.

@@ -1,6 +1,7 @@
 """Read a scheduler's settings: the schedule, the prediction type and the clipping of x0_hat.
 
-A setting without a counterpart in mezzotint is refused, or a note says how sampling differs.
+If a setting has no counterpart in mezzotint, an error names the setting, or a note says how
+sampling differs.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Scheduler:
         schedule, prediction: The schedule and prediction type of the network's training.
         clipping: A name in CLIPPINGS.
         learned: Whether the network also predicts the variance of DDPM's steps.
-        notes: A line for each difference from the scheduler.
+        notes: A line for each way in which sampling differs from that with the scheduler.
     """
 
     schedule: Schedule

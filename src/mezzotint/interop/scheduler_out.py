@@ -15,7 +15,7 @@ NAMES = {ours: theirs for theirs, ours in PREDICTIONS.items()}
 
 
 def scheduler_config(schedule: Schedule, prediction: str, clip: bool) -> dict[str, Any]:
-    """Return the ``scheduler_config.json`` that describes the same levels.
+    """Return the ``scheduler_config.json`` that describes the levels of a schedule.
 
     Args:
         schedule: The levels.

@@ -1,4 +1,4 @@
-"""The settings of a network of diffusers, as the fields of a network here."""
+"""The settings of diffusers' networks, as the fields of mezzotint's networks."""
 
 from __future__ import annotations
 

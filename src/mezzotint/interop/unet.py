@@ -1,6 +1,7 @@
 """Convert the settings and weights of diffusers' UNet2DModel to those of UNet or UNet2D.
 
-Nothing is dropped silently: a setting without a counterpart here is refused by name.
+Nothing is dropped silently: settings that have no counterpart in UNet or UNet2D raise an error that
+names them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from mezzotint.errors import UserError
 from mezzotint.interop.folder import modern, weight
 from mezzotint.interop.settings import Settings
 
-# The names of modules in diffusers and here, replaced in this order.
+# The names of modules in diffusers and in mezzotint, replaced in this order.
 RENAMES = (
     (r"^conv_in\.", "stem."),
     (r"^time_embedding\.linear_1\.", "time.0."),
@@ -63,7 +64,7 @@ DEFAULTS: dict[str, Any] = {
     "class_embed_type": None,
     "num_class_embeds": None,
 }
-# The supported values.
+# The values that UNet and UNet2D support.
 ALLOWED: dict[str, tuple[Any, ...]] = {
     "center_input_sample": (False,),
     "time_embedding_type": ("positional",),
@@ -196,7 +197,10 @@ def _attending(kinds: list[str]) -> tuple[int, ...]:
 
 
 def _by_block(kinds: list[str], otherwise: str, among: range) -> tuple[int, ...]:
-    """Return the levels at whose end a residual block resamples."""
+    """Return the levels of ``among`` at whose end a residual block resamples.
+
+    ``otherwise`` is downsample_type or upsample_type, which decides if the kind of block does not.
+    """
     said = [BLOCKS[kind][1] for kind in kinds]
     return tuple(i for i in among if (otherwise == "resnet" if said[i] is None else said[i]))
 

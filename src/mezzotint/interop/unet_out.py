@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mezzotint.interop.unet import DEFAULTS, passed
 
-# The names of modules here and in diffusers, replaced in this order.
+# The names of modules in mezzotint and in diffusers, replaced in this order.
 RENAMES = (
     (r"^stem\.", "conv_in."),
     (r"^time\.0\.", "time_embedding.linear_1."),

@@ -1,6 +1,7 @@
 """Read diffusers' AutoencoderKL and AutoencoderTiny, and write a VAE as an AutoencoderKL.
 
-Nothing is dropped silently: a setting or a weight without a counterpart here is refused by name.
+Nothing is dropped silently: settings and weights that have no counterpart in mezzotint's
+autoencoders raise an error that names them.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ FIELDS = {
     "post_quant": "use_post_quant_conv",
 }
 
-# Parts of a weight's name within a layer, in diffusers and here.
+# Parts of a weight's name within a layer, in diffusers and in VAE.
 PARTS = (("conv_shortcut.", "shortcut."), ("group_norm.", "norm."), ("to_out.0.", "out."))
 
 
@@ -278,7 +279,10 @@ def _scaling(config: dict[str, Any]) -> Scaling:
 def _scaling_of(
     scale: float | Sequence[float], shift: float | Sequence[float], count: int
 ) -> dict[str, Any]:
-    """Return the settings that `_scaling` reads: one factor and shift, or statistics by channel."""
+    """Return the settings that `_scaling` reads.
+
+    They are one factor and one shift if all channels share them, else statistics for each channel.
+    """
     scales, shifts = (
         [x] * count if isinstance(x, int | float) else list(x) for x in (scale, shift)
     )
@@ -289,7 +293,7 @@ def _scaling_of(
 
 
 def _layers(fields: dict[str, Any]) -> dict[str, str]:
-    """Return the names of layers in diffusers by their names here; each ends in a dot."""
+    """Return the names of layers in diffusers by their names in VAE; each name ends in a dot."""
     last, blocks = len(fields["channels"]) - 1, fields["blocks"]
     attention = ["mid_block.attentions.0"] if fields["attention"] else []
     middle = ["mid_block.resnets.0", *attention, "mid_block.resnets.1"]

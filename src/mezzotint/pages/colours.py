@@ -22,7 +22,7 @@ def channels(
     other: Mapping[str, Sequence[float]],
     others: str,
 ) -> Section:
-    """Compare each channel's mean and standard deviation.
+    """Compare the mean and the standard deviation of each channel with those of other images.
 
     Args:
         title: The title of the section.

@@ -43,7 +43,8 @@ def curves(runs: Sequence[Run]) -> Section | None:
         if s
     ]
     legend = list(colour.items()) if len(runs) > 1 else ()
-    return Section(CURVES, "Against images seen.", legend, charts) if charts else None
+    text = "Each chart shows a column of the log against the number of images seen."
+    return Section(CURVES, text, legend, charts) if charts else None
 
 
 def grids(run: Run) -> Section | None:

@@ -1,4 +1,4 @@
-"""The figures of a run, as `mezzotint evaluate` stored them in its folder."""
+"""The measured figures of a run, as `mezzotint evaluate` stored them in its folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mezzotint.storage import jsonl
 
 
 def figures(run: Run) -> Section | None:
-    """Show a run's newest figure of each name; None if nothing was measured."""
+    """Show the newest value of each figure of a run; None if nothing was measured."""
     rows = []
     for name, (figure, row) in _newest(run.folder).items():
         interval = f"{figure.low:.4g} to {figure.high:.4g}"
@@ -22,7 +22,7 @@ def figures(run: Run) -> Section | None:
         sampling, against = _sampling(row) or "–", figure.against or "–"
         rows.append((name, value, interval, f"{figure.count:,}", against, sampling, day))
     head = ("figure", "value", "95 % interval", "images", "against", "sampling", "measured on")
-    text = "The newest figure of each name."
+    text = "The newest value of each figure."
     return Section("Figures", text, tables=[Table(rows, head)]) if rows else None
 
 
@@ -39,12 +39,12 @@ def compared(runs: Sequence[Run]) -> Section | None:
 
     rows = [(name, *(cell(figures, name) for figures in found)) for name in names]
     head = ["", *(run.name for run in runs)]
-    text = "The newest figure of each name with its 95 % interval; each run's section says more."
+    text = "The newest value of each figure with its 95 % interval; each run's section says more."
     return Section("Figures", text, tables=[Table(rows, head)]) if rows else None
 
 
 def _newest(folder: Path) -> dict[str, tuple[Figure, dict[str, Any]]]:
-    """Return the newest figure of each name, with its row."""
+    """Return the newest figure of each name, and its row in figures.jsonl."""
     found: dict[str, tuple[Figure, dict[str, Any]]] = {}
     for row in jsonl.read(folder / "evaluation" / "figures.jsonl"):
         with contextlib.suppress(KeyError, TypeError):  # a row of another program

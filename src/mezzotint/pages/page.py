@@ -97,7 +97,10 @@ def check_out(path: Path) -> None:
 
 
 def build(runs: Sequence[Run], options: Options, follow: Follow) -> Page:
-    """Build the page about one run, or about several side by side, as data."""
+    """Return the content of the page about one run, or of one that compares several.
+
+    `drawing.page.render` makes the HTML from it.
+    """
     facts = [f"Written on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {machine('torch')}."]
     if len(runs) == 1:
         (run,) = runs

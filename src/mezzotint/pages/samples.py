@@ -36,7 +36,7 @@ TRAILING: dict[str, Any] = {"spacing": "trailing"}
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A run's model, with the page's first samples."""
+    """The model of a run, and the first samples on its page, which several sections use."""
 
     run: Run
     pipe: Pipeline
@@ -51,7 +51,7 @@ class Model:
     def make(
         self, what: str, n: int, labels: list[int] | None, requests: Sequence[dict[str, Any]]
     ) -> list[Tensor]:
-        """Make n samples with each of some settings, from the same noise."""
+        """Make n samples with the settings of each of ``requests``, always from the same noise."""
         total = n * len(requests)
 
         def on_step(done: int, calls: int) -> None:
@@ -152,7 +152,7 @@ def samplers(title: str, model: Model) -> Section:
     steps = [n for n in STEPS if n <= len(pipe.schedule)]
     if few := pipe.few_step:
         methods, steps = [pipe.defaults.sampler], [few.calls] if few.calls else [*FEW]
-    # Grids that were measured, or that have knots, are for one number of steps.
+    # The spacings optimised and knots give a grid for only one number of steps.
     own = {} if pipe.defaults.spacing not in ("optimised", "knots") else TRAILING
     requests = [{"sampler": s, "steps": n, **own} for s in methods for n in steps]
     found = iter(model.make(title, EACH, pipe.labels(EACH), requests))
@@ -229,6 +229,6 @@ SECTIONS: dict[str, Callable[[str, Model], Section | None]] = {
 
 
 def _settings(how: SampleConfig, brief: bool = False) -> str:
-    """Describe settings. ``brief`` leaves out the sampler and the steps."""
+    """Describe sampling settings. ``brief`` leaves out the sampler and the steps."""
     parts = [] if brief else [f"{how.sampler}", f"{how.steps} steps"]
     return ", ".join([*parts, f"{how.spacing} spacing", f"guidance {how.guidance:g}"])

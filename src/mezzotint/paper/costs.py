@@ -27,19 +27,19 @@ STEPS = 6  # timed steps of a training
 
 @dataclass(frozen=True)
 class Cost:
-    """The seconds that a network needs on this machine, for training and sampling."""
+    """The seconds that the training of a network, and its calls, take on this machine."""
 
     training: float  # for the whole training
     call: float  # for one call with BATCH images
 
     def samples(self, row: Row, count: int) -> float:
-        """Return the seconds for ``count`` samples of a row; guidance doubles the network calls."""
+        """Return the seconds for ``count`` samples of a row; guidance doubles the calls."""
         calls = row.settings.calls * -(-count // BATCH)
         return calls * self.call * (1 + (row.settings.guidance not in (0, 1)))
 
 
 def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> Cost:
-    """Measure the cost of a network, on noise of its input's ``shape`` (C, H, W)."""
+    """Measure the cost of a network, with random inputs of the ``shape`` (C, H, W)."""
     accelerator = joined()
     dtype = compute_dtype(configuration.precision, accelerator.device)
     net: Network

@@ -16,7 +16,7 @@ from mezzotint.pipeline import loading
 
 @dataclass(frozen=True)
 class Estimate:
-    """The estimated remaining work for a model."""
+    """The remaining work for a model, and its estimated cost."""
 
     model: str
     images: int  # images of the whole training
@@ -31,7 +31,7 @@ class Estimate:
         return self.left * self.cost.training
 
     def parts(self) -> Iterator[tuple[str, float]]:
-        """Return each part of the work, in words, with its seconds."""
+        """Yield a description of each part of the work, with its estimated seconds."""
         if self.left:
             yield f"train {self.model}, {self.images:,} images", self.training
         for row in self.rows:
@@ -40,7 +40,7 @@ class Estimate:
 
 
 def estimates(work: Work) -> Iterator[Estimate]:
-    """Return an estimate for each model with remaining work, by timing a few steps."""
+    """Yield an estimate for each model with remaining work, by timing a few steps."""
     plan, known = work.plan, recorded(work)
     for name in work.models:
         config = plan.models[name]

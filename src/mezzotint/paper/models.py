@@ -20,7 +20,10 @@ def progress(folder: Path, config: Configuration) -> float:
 
 
 def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
-    """Yield the unfinished trainings. Finish each one before you begin the next."""
+    """Yield the name and the steps of each unfinished training.
+
+    Finish the steps of a training before you ask for the next one.
+    """
     for name in work.models:
         config = work.plan.models[name]
         if progress(work.folder(name), config) < 1:
@@ -28,7 +31,7 @@ def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
 
 
 def trained(work: Work, name: str) -> dict[str, str]:
-    """Return the facts about a model's training for its rows; {} if the training is unfinished.
+    """Return the facts that identify a model's training in results; {} if it is unfinished.
 
     They include a digest of the weights, because a training may be repeated with other data.
     """
@@ -40,7 +43,7 @@ def trained(work: Work, name: str) -> dict[str, str]:
 
 
 def kept(work: Work, name: str) -> list[dict[str, Any]]:
-    """Return the rows of a file that belong to finished trainings in the folder."""
+    """Return the rows of the file ``name`` that belong to finished trainings in the folder."""
     there = [facts for model in work.data if (facts := trained(work, model))]
     rows = jsonl.read(work.plan.folder / name)
     return [row for row in rows if any(facts.items() <= row.items() for facts in there)]

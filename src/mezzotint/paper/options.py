@@ -29,7 +29,7 @@ class Options:
     out: Path | None = None
     """The folder; by default runs/reproduce-SCALE."""
     data: str = ""
-    """The path of CIFAR-10, or of other images for A, B and D; by default the recipe's."""
+    """The path of CIFAR-10, or of other images for A, B and D; by default that of the recipe."""
     imagenet: str = ""
     """The images for C: 100 classes of ImageNet, as in `mezzotint train --data`."""
     vae: str = ""

@@ -53,8 +53,8 @@ def write(results: Results) -> Path:
 def _title(results: Results) -> str:
     name, scale = heading(results), results.work.plan.scale
     if name.startswith("Experiment "):
-        return f"{name} of the paper at the scale {scale}"
-    return f"The paper's experiments at the scale {scale}"
+        return f"{name} of the paper (scale {scale})"
+    return f"The paper's experiments (scale {scale})"
 
 
 def _facts(results: Results) -> list[str]:

@@ -22,18 +22,18 @@ from mezzotint.paper.published import DDIM, EXPERIMENTS, PAPER, PUBLISHED
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import ObjectiveConfig
 
-GUIDED = 2.0  # the guidance scale of experiment C in the table of four rows
+GUIDED = 2.0  # the guidance scale of experiment C in the summary table
 
 
 @dataclass(frozen=True)
 class Size:
-    """A scale: its recipes, and the amount of training. None means the recipe's own value."""
+    """The recipes and the amount of work at one scale. None means the recipe's own value."""
 
-    pixels: str
-    vae: str
-    latent: str
-    samples: int
-    images: int | None = None  # training images of each of the three models of pixels
+    pixels: str  # the recipe of the three pixel models
+    vae: str  # the recipe of the autoencoder
+    latent: str  # the recipe of the latent model
+    samples: int  # the number of samples for each row
+    images: int | None = None  # training images of each of the three pixel models
     vae_images: int | None = None
     latent_images: int | None = None
 
@@ -62,7 +62,7 @@ class Row:
 
     @property
     def headline(self) -> bool:
-        """Whether this row represents its experiment in the table of four."""
+        """Whether this row stands for its experiment in the summary table of the experiments."""
         if self.letter == "A":
             return True
         guided = self.settings.guidance == GUIDED
@@ -71,12 +71,12 @@ class Row:
 
     @property
     def paper(self) -> float | None:
-        """The paper's FID of the experiment."""
+        """The FID of the experiment in the paper; None if the paper gives none."""
         return PAPER.get(self.letter)
 
     @property
     def published(self) -> float | None:
-        """The FID of the method's own publication."""
+        """The FID of the method in its own publication; None if it gives none for this row."""
         if self.letter == "B":
             return DDIM.get(self.settings.steps)
         return PUBLISHED[self.letter] if self.headline else None
@@ -84,7 +84,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """All facts on which the results depend, except the machine."""
+    """Everything on which the results of a reproduction depend, except the machine."""
 
     scale: str
     models: dict[str, Configuration]  # configurations by folder, in the order of training
@@ -92,9 +92,8 @@ class Plan:
     samples: int
     seed: int
     precision: str = "auto"
-    networks: tuple[
-        str, ...
-    ] = ()  # feature networks; () means those whose weights are on this machine
+    # Feature networks; () means those whose weights are on this machine.
+    networks: tuple[str, ...] = ()
     folder: Path = field(default=Path(), compare=False)
     flags: dict[str, str] = field(default_factory=dict, compare=False)  # flags of the command
 
@@ -148,7 +147,7 @@ def plan(options: Options) -> Plan:
 
 
 def _rows(letter: str) -> list[Row]:
-    """Yield the rows of an experiment."""
+    """Return the rows of an experiment."""
     if letter == "A":
         return [Row("A", "linear", SampleConfig("ddpm", 1000, variance="large"))]
     if letter == "B":
@@ -163,9 +162,10 @@ def _rows(letter: str) -> list[Row]:
 def _pixels(
     options: Options, schedule: Literal["linear", "cosine"], **objective: Any
 ) -> Experiment:
-    """Return the training of a model of pixels; the three differ only in schedule and objective.
+    """Return the training of one of the three pixel models.
 
-    They are trained with AdamW, like the models that the paper compares with.
+    These models differ only in schedule and objective. They are trained with AdamW, like the models
+    with which the paper compares its own.
     """
     size = SCALES[options.scale]
     recipe = RECIPES[size.pixels]
@@ -183,7 +183,7 @@ def _pixels(
 
 
 def _latent(options: Options) -> dict[str, Configuration]:
-    """Yield the trainings of experiment C: the autoencoder, unless one is given, and the model."""
+    """Return the trainings of experiment C: the autoencoder, unless one is given, and the model."""
     size, data, vae = SCALES[options.scale], options.imagenet, options.vae
     first, second = RECIPES[size.vae], RECIPES[size.latent]
     assert isinstance(first, Autoencoder)
@@ -205,7 +205,10 @@ def _latent(options: Options) -> dict[str, Configuration]:
 
 
 def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
-    """Return the command's flags for any folder, with only the last part of the path of data."""
+    """Return the flags of the command that repeats this plan in any folder.
+
+    Of the paths of data, only the last parts are kept.
+    """
     samples = options.samples
     flags = {
         "scale": options.scale,
@@ -224,7 +227,7 @@ def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
 
 
 def named(source: str) -> str:
-    """Return the last part of the path of data or a model; other names are kept."""
+    """Return the last part of a path to data or to a model; other names are returned unchanged."""
     return source if source.startswith("hub:") else Path(source).name or source
 
 
@@ -234,7 +237,7 @@ def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
 
 
 def digest(configuration: Configuration) -> str:
-    """Return twelve digits that identify a configuration without its paths."""
+    """Return twelve hex digits that identify a configuration, whatever its paths."""
     facts = to_json(configuration)
     facts["data"]["data"] = named(facts["data"]["data"])
     if "codec" in facts:

@@ -12,9 +12,9 @@ PAPER = {"B": 47.92, "C": 323.51}
 """The FID of each experiment in arXiv 2412.14422, which gives none for A and D."""
 STOPPED = "not reported (stopped after about 10 epochs)"
 PUBLISHED = {"A": 3.17, "C": 3.60, "D": 2.90}
-"""The FID of A, C and D in their `SOURCES`."""
+"""The published FIDs of A, C and D; `SOURCES` names the publications."""
 DDIM = {10: 13.36, 20: 6.84, 50: 4.67, 100: 4.16, 1000: 4.04}
-"""The FID of B by its number of steps, in its source."""
+"""The published FIDs of B, by number of steps."""
 SOURCES = {
     "A": "Ho et al. 2020, CIFAR-10",
     "B": "Song et al. 2021, CIFAR-10",
@@ -22,7 +22,7 @@ SOURCES = {
     "D": "Nichol and Dhariwal 2021, CIFAR-10, 4,000 steps",
 }
 CITED = {"C": "27.0 (LDM on ImageNet, as the paper cites it)"}
-"""The figures with which the paper compares its experiments."""
+"""The figures of other work with which the paper compares its experiments."""
 
 
 def papers(letter: str) -> str:

@@ -172,7 +172,7 @@ def reproduce(
 
 
 def decide(work: Work, hours: float, say: Callable[[str], None]) -> Work:
-    """Report the work and its time; leave out trainings longer than ``hours``."""
+    """Report the remaining work and its time; leave out trainings longer than ``hours``."""
     total = 0.0
     say(f"{work.plan.folder}:")
     for estimate in estimates(work):

@@ -36,9 +36,10 @@ Facts = dict[str, Any]  # the content of a row in rows.jsonl
 
 
 def networks(data: str, chosen: Sequence[str] = ()) -> tuple[list[str], str]:
-    """Return the feature networks for measuring, and a note about missing weights.
+    """Return the feature networks for measuring models of ``data``, and a note if FID is missing.
 
-    By default they are the network in the package, and Inception if its weights are available.
+    The networks are ``chosen``, or by default the network in the package that suits the data, and
+    Inception if its weights are on this machine.
     """
     if chosen:
         fid = any(name.startswith("inception") for name in chosen)
@@ -56,15 +57,15 @@ def networks(data: str, chosen: Sequence[str] = ()) -> tuple[list[str], str]:
 
 
 def at_hand(work: Work, model: str) -> list[str]:
-    """Return the feature networks for measuring a model."""
+    """Return the feature networks for measuring one of the plan's models."""
     return networks(work.data[model].origin, work.plan.networks)[0]
 
 
 def recorded(work: Work) -> dict[Row, Facts]:
     """Return the rows that were measured before, with the present weights and samples.
 
-    A row must have figures of all available networks. For a new network, the same samples are
-    measured again.
+    A row counts only if it has figures of all available feature networks. If there is a new
+    network, the same samples are measured again.
     """
     found: dict[Row, Facts] = {}
     for facts in kept(work, "rows.jsonl"):
@@ -83,7 +84,7 @@ def recorded(work: Work) -> dict[Row, Facts]:
 def measured(
     work: Work, device: torch.device, on_row: Callable[[Row, Facts], None], follow: Follow
 ) -> dict[Row, Facts]:
-    """Return all rows in the order of the plan. Measure and announce those without a record.
+    """Return all rows in the order of the plan; measure rows without a record, and call ``on_row``.
 
     Rows of the same model with the same number of calls take turns, batch by batch. So their times
     can be compared even if the machine does other work meanwhile.

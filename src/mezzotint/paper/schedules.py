@@ -21,8 +21,8 @@ HELD_OUT = 512  # held-out images for the errors
 def compare_schedules(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
     """Measure the errors by level and the gradient noise of the models of pixels.
 
-    The errors are those on held-out images. Results are appended to study.jsonl, and not measured
-    again. With fewer than two models, the result is {}.
+    The errors are measured on held-out images. Results are appended to study.jsonl, and are not
+    measured again. With fewer than two models, the result is {}.
     """
     names = [name for name in PIXELS if name in work.models]
     if len(names) < 2:
@@ -38,7 +38,7 @@ def compare_schedules(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
 
 
 def _studied(work: Work, name: str) -> dict[str, Any]:
-    """Return a row of study.jsonl."""
+    """Measure one model, and return its row for study.jsonl."""
     config, folder = work.plan.models[name], work.folder(name)
     pipe = loading.load(folder, precision="float32")
     unseen = held_out(config.data.data, config.data.size, work.data[name]).some(HELD_OUT)

@@ -80,7 +80,10 @@ def errors_by_level(
 
 @dataclass(frozen=True)
 class GradientNoise:
-    """See `noise_scale`."""
+    """The noise scale of a gradient, and the norm of the gradient without noise.
+
+    See the function `noise_scale`.
+    """
 
     scale: float  # B, in images
     norm: float  # |G|
@@ -113,9 +116,9 @@ def noise_scale(gradients: Iterable[Tensor], batch: int) -> GradientNoise:
 def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
     """Measure the `noise_scale` of a run's objective at the raw weights of its newest checkpoint.
 
-    It is measured on the next ``batches`` of the training, with its data, (adaptive) levels,
-    dropout and precision. The folder is not changed. Raises UserError if the folder is not a run of
-    a diffusion model, has no checkpoint, or its data has changed.
+    It is measured on the next ``batches`` batches of the training, with the training's data,
+    (adaptive) levels, dropout and precision. The folder is not changed. Raises UserError if the
+    folder is not a run of a diffusion model, has no checkpoint, or its data has changed.
     """
     config = configuration.read(folder / "config.json")
     if not isinstance(config, Experiment):
@@ -131,7 +134,9 @@ def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
 
 
 def gradients(job: DiffusionJob, accelerator: Accelerator, batches: int) -> Iterator[Tensor]:
-    """Yield the gradients of a job's next ``batches`` steps, flat float32, without updates.
+    """Yield the gradients of a job's next ``batches`` steps, but leave the weights unchanged.
+
+    Each gradient is one flat float32 tensor of all weights.
 
     The statistics of adaptive levels, which the job also learns, are updated as in training.
     """

@@ -68,7 +68,7 @@ def heading(results: Results) -> str:
 
 
 def _by_data(results: Results, rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Group rows by data, because figures for different data are not comparable."""
+    """Group rows by the data of their models; figures for different data are not comparable."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         data = named(results.work.plan.models[row.model].data.data)
@@ -91,7 +91,7 @@ def _names(results: Results, rows: Sequence[Row]) -> list[str]:
 
 
 def _headlines(results: Results) -> Section:
-    """Return a row for each experiment."""
+    """Make the summary table, which has a row for each experiment."""
     tables, every = {}, list[str]()
     parts = _by_data(results, [row for row in results.work.plan.rows if row.headline])
     for data, rows in parts.items():
@@ -157,7 +157,7 @@ def _spread(figure: Facts) -> str:
 
 
 def stored(results: Results, row: Row) -> Tensor:
-    """Return the first samples of a row."""
+    """Return the first samples of a row from the cache, (n, C, H, W)."""
     facts, plan = results.rows[row], results.work.plan
     folder = cache_folder("samples") / facts["pictures"]
     return next(evaluation.stored(folder, 0, min(SHOWN, plan.samples), BATCH))
@@ -207,12 +207,13 @@ def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
     ]
     turns = [f"{row.name} and {', '.join(f['turns'])}" for row, f in rows.items() if f.get("turns")]
     text = (
-        f"Samples of one model, from the same noise. seconds for {BATCH} is the time from the "
-        f"noise to {BATCH} samples on the disk, made at once: the median over the batches timed. "
+        'All rows are samples of one model, from the same noise. The columns: "calls" is the '
+        f'number of network calls for a sample. "seconds for {BATCH}" is the time from the noise '
+        f"to {BATCH} samples on the disk, which are made at once; it is the median over the "
+        '"batches timed". '
         + (f"{turns[0]} were timed in turn, batch by batch. " if turns else "")
-        + "times as fast is the speed relative to the slowest row. calls are calls of the network "
-        "for a sample. "
-        f"peak MiB is the peak memory of the whole process. {explained([name])}"
+        + '"times as fast" is the speed relative to the slowest row. "peak MiB" is the peak memory '
+        f"of the whole process. {explained([name])}"
     )
     charts, legend = _charts(panels)
     section = Section("What fewer steps cost", text, legend, charts, [Table(cells, head)])
@@ -247,12 +248,13 @@ def _schedules(results: Results) -> tuple[Section, list[Panel]] | None:
     }
     panels = [Panel(errors, "log SNR", "error of eps", log_y=True)]
     text = (
-        "The same network was trained on the same images in the same order. adaptive is the cosine "
-        "schedule, trained at the levels where its loss is large. error is the mean square of "
-        "eps_hat - eps over the schedule's own levels, on images that were not trained on. The "
-        "chart shows it by SNR, where schedules can be compared. noise scale is the batch size at "
-        "which half of the gradient is noise (McCandlish et al. 2018), and gradient the norm of "
-        f"the gradient without noise, both at the end of the training. {explained([name])}"
+        'The same network was trained on the same images in the same order. The row "adaptive" '
+        "has the cosine schedule, but was trained mostly at the levels where its loss is large. "
+        'The column "error" is the mean of (eps_hat - eps)^2 over the levels of the schedule, on '
+        "images that the model was not trained on. The chart shows this error against the SNR, so "
+        'that schedules can be compared. The column "noise scale" is the batch size at which half '
+        'of the gradient is noise (McCandlish et al. 2018), and "gradient" is the norm of the '
+        f"gradient without noise, both at the end of the training. {explained([name])}"
     )
     charts, legend = _charts(panels)
     return Section("Schedules", text, legend, charts, [Table(cells, head)]), panels
@@ -291,7 +293,8 @@ def _trainings(results: Results) -> Section:
         rows.append([*cells, f"{config.train.batch}", spent, as_flags(why) or digest(config)])
     head = ["", "recipe", "data", "images", "batch", "steps took", "configuration"]
     text = (
-        "Each training has a run folder beside this page. images are those that it saw, batch how "
-        f"many at a step, steps took the time of its steps. {CONFIGURATION}"
+        'Each training has a run folder beside this page. The column "images" is the number of '
+        'images that the training saw, "batch" is the batch size, and "steps took" is the time '
+        f"for all its steps. {CONFIGURATION}"
     )
     return Section("Trainings", text, tables=[Table(rows, head)])

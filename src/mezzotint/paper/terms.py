@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 CONFIGURATION = (
-    "configuration is the beginning of the SHA-256 of the training's config.json: rows with the "
-    "same value come from one training."
+    'The column "configuration" is the beginning of the SHA-256 of the training\'s config.json. '
+    "Rows with the same value share one training."
 )
 
 

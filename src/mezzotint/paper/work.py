@@ -50,11 +50,11 @@ class Work:
 
     @property
     def rows(self) -> list[Row]:
-        """The rows of these models."""
+        """The rows of the models that are not left out."""
         return [row for row in self.plan.rows if not self.why_not(row.model)]
 
     def without(self, model: str, why: str) -> Work:
-        """Return this work without one model."""
+        """Return this work with one more model left out, for the reason ``why``."""
         return replace(self, left_out={**self.left_out, model: why})
 
 
@@ -75,7 +75,7 @@ def begin(plan: Plan) -> Work:
         check_run(config, plan.folder / name)
     work = _with_data(plan)
     prints = {f"{name} fingerprint": data.fingerprint for name, data in work.data.items()}
-    # The place of the images does not matter, if they are the same.
+    # The path of the images may change, if the images are the same.
     same = [f"{k.split()[0]} data" for k, v in prints.items() if known.get(k) == v]
     _same(plan.folder, known, {k: v for k, v in facts.items() if k not in same})
     held = {k: v for k, v in facts.items() if k.split()[0] not in work.left_out} | prints

@@ -39,10 +39,10 @@ SCALED_BY = 1_000  # images for measuring the scale of the latents
 
 
 def settled(experiment: Autoencoder, folder: Path, found: Path | None) -> Autoencoder:
-    """Return the experiment with the network of the autoencoder from which it starts.
+    """Return the experiment with the network of the autoencoder ``init`` from which it starts.
 
-    A resumed run in ``folder`` has that network already. Raises UserError unless the model is a KL
-    autoencoder.
+    A resumed run takes the network from the configuration in its checkpoint ``found``. Raises
+    UserError unless the model ``init`` is a KL autoencoder.
     """
     if not experiment.init:
         return experiment
@@ -62,7 +62,7 @@ def _initial(init: str) -> VAE:
 
 
 def _suits(augment: tuple[str, ...], perceptual: float, channels: int) -> None:
-    """Raise UserError if augmentations or the perceptual distance need other channels."""
+    """Raise UserError if augmentations or the perceptual distance need RGB images."""
     if channels != 3 and (needy := [name for name in augment if name in OF_COLOURS]):
         raise UserError(
             f"`augment={needy[0]}` needs RGB, but the images have {channels} channels: leave it out"
@@ -97,8 +97,8 @@ class AutoencoderJob(Job):
             if begun.image_channels != channels:
                 raise UserError(
                     f"{experiment.init} is an autoencoder for images with "
-                    f"{counted(begun.image_channels, 'channel')}, but these have {channels}: give "
-                    "another `init`, or leave it out"
+                    f"{counted(begun.image_channels, 'channel')}, but the images of the data have "
+                    f"{channels}: give another `init`, or leave it out"
                 )
             net.load_state_dict(begun.state_dict())
         if loss.tune == "decoder":
@@ -107,7 +107,7 @@ class AutoencoderJob(Job):
         net.to(device)
         zeros, ones = torch.zeros(experiment.net.latent), torch.ones(experiment.net.latent)
         shape = Latents(net, zeros, ones).latent_shape((channels, height, width))
-        # It is measured on held-out images, if the data has any.
+        # The autoencoder is measured on held-out images, if the data has any.
         self.pictures = held_out(c.data, c.size, self.data, c.skip_bad)
         _suits(c.augment, loss.perceptual, channels)
         self.augment = kornia_augmentation(c.augment, (height, width)) if c.augment else None
@@ -140,9 +140,10 @@ class AutoencoderJob(Job):
         return Examples(x)
 
     def finished(self) -> tuple[dict[str, Any], Tensors]:
-        """Return the facts, and the mean and standard deviation of the latents.
+        """Return the facts about the training set, and the mean and deviation of the latents.
 
-        They are measured on some of the training images.
+        The mean (C,) and standard deviation (C,) are measured on some of the training images. A
+        diffusion model may scale the latents by them.
         """
         images = spread_out(self.data, SCALED_BY)
         mean, std = self.codec.moments(images.to(self.device))

@@ -26,7 +26,7 @@ class Average:
     Attributes:
         path: The checkpoint of the average.
         length: Its relative length.
-        error: The relative error of the fit.
+        error: The relative error of its weighting of the steps; see `average`.
     """
 
     path: Path
@@ -53,7 +53,8 @@ def average(
 
     Returns:
         An `Average` for each length. Its checkpoint, such as RUN/averages/length-0.100, holds the
-        averaged weights only; everything else in it comes from the run's newest checkpoint.
+        averaged weights, but not the state of the training. Its configuration and its facts about
+        the data come from the run's newest checkpoint.
 
     Raises:
         UserError: If a length is out of range, or the run has fewer than two snapshots.
@@ -86,9 +87,9 @@ def average(
     for each, tensors, (_, error) in zip(lengths, made, fits, strict=True):
         if error > POOR:
             warn(
-                f"the average of length {each:g} has an error of {error:.1%}, with "
-                f"{len(snapshots)} "
-                "snapshots: choose a length nearer to 0.05 or 0.1, or train with more snapshots"
+                f"the average of length {each:g} has an error of {error:.1%} with "
+                f"{len(snapshots)} snapshots: choose a length nearer to 0.05 or 0.1, or train with "
+                "more snapshots"
             )
         found.append(Average(_write(place, newest, tensors, each, end), each, error))
     return found
@@ -115,7 +116,7 @@ def _snapshots(folder: Path) -> tuple[Path, list[Path]]:
     if len(snapshots) < 2:
         raise UserError(
             f"{folder} has {'1 snapshot' if snapshots else 'no snapshots'}, and an average needs "
-            "two or more: train with `snapshots`, a hundredth of `images`"
+            "two or more: train with `snapshots`, for example a hundredth of `images`"
         )
     return newest, snapshots
 

@@ -32,11 +32,11 @@ def in_words(
 ) -> str:
     """Describe the changes on resuming after ``step`` steps; "" if there are none.
 
-    ``were`` and ``are`` are the numbers of processes that share a batch.
+    ``were`` and ``are`` are the numbers of processes that shared a batch before, and share it now.
 
     If ``images`` changes, the learning rate follows the new length from this step on. The result
     equals that of an uninterrupted training of the new length, unless earlier steps would have had
-    another learning rate.
+    another learning rate; the description then says so.
     """
     said = [f"{place.split('.')[-1]} {was} -> {is_}" for place, (was, is_) in changes.items()]
     why = [reason for place, reason in INEXACT.items() if place in changes]

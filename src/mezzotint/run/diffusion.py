@@ -47,10 +47,12 @@ from mezzotint.trainer.objective import Diffusion
 
 # Bounds for the statistics of latents; published scales stay within them.
 STD, MEAN = (1 / 3, 3.0), 1.5
-POSTERIOR = 2**63  # added to the seed, which is smaller, so that sampling draws other noise
+POSTERIOR = 2**63  # added to the smaller seed, so that sampling an image does not use this noise
 # Limits on the training images whose conditions are kept, and on the kept numbers.
 EXAMPLES, NUMBERS = 1_024, 2**20
-ALIVE = 0.01  # relative to the mean; the rounding of float16 latents is 30 times smaller
+# The smallest standard deviation of a channel of latents, relative to its mean. The rounding of
+# float16 is 30 times smaller.
+ALIVE = 0.01
 
 
 class DiffusionJob(Job):
@@ -84,7 +86,7 @@ class DiffusionJob(Job):
             )
         classes = self.data.classes if c.conditional else ()
         others = _fitted(self.data.conditions if c.conditional else (), shape, c.non_leaking)
-        if others and experiment.init:  # the checkpoint has them already
+        if others and experiment.init:  # a checkpoint has the scaled conditions already
             before = conditions_of(found)["conditions"] if found else ()
             others = before or scaled_as(others, experiment.init)
         self.facts = {
@@ -115,7 +117,7 @@ class DiffusionJob(Job):
         freeze(net, experiment.freeze, anew)
         if self.teacher:
             net.load_state_dict(self.teacher.net.state_dict())
-        if not experiment.shard:  # or else it may not fit
+        if not experiment.shard:  # the whole network may not fit on the device
             net.to(device)
         schedule = noise.build()
         task = self.task(schedule.to(device), shape, every(classes, others))
@@ -201,7 +203,7 @@ class DiffusionJob(Job):
     def _ready(self) -> Pipeline:
         """Return the model with the averaged weights, in the precision of the training."""
         pipe = self.pipe
-        if pipe.device != self.device:  # where divided weights are whole
+        if pipe.device != self.device:  # divided weights are put together on another device
             pipe = replace(pipe, net=copy.deepcopy(pipe.net).to(self.device))
         return pipe.in_precision(self.experiment.precision)
 
@@ -225,7 +227,7 @@ class DiffusionJob(Job):
 def _known_codec(
     teacher: Pipeline | None, found: Path | None, device: torch.device
 ) -> Latents | None:
-    """Return the codec of a teacher, or of the checkpoint to resume from."""
+    """Return the latents' codec of a teacher, or of the checkpoint to resume from; None without."""
     if teacher:
         return teacher.codec if isinstance(teacher.codec, Latents) else None
     return codec_of(found, device) if found else None
@@ -234,9 +236,10 @@ def _known_codec(
 def _codec(
     experiment: Experiment, data: Prepared, device: torch.device, known: Latents | None
 ) -> tuple[Codec, PreparedLatents | None]:
-    """Return the codec, and the latents of the data; None for a model of pixels.
+    """Return the codec, and the latents of the data (None for a model of pixels).
 
-    Raises UserError if the latents hardly vary, or do not have about zero mean and unit variance.
+    The codec is ``known`` if it is given, else it is loaded. Raises UserError if the latents hardly
+    vary, or do not have about zero mean and unit variance.
     """
     c = experiment.codec
     if not c.vae:
@@ -275,7 +278,7 @@ def _fitted(
 ) -> tuple[Condition, ...]:
     """Adapt the conditions to a network whose x has the shape (C, H, W).
 
-    Raises UserError for an image that does not fit.
+    Raises UserError if a condition is an image that does not fit.
     """
     images = [each for each in conditions if each.spatial]
     if images and augmented:
@@ -288,7 +291,10 @@ def _fitted(
 
 
 def _spread(data: Prepared, conditions: Sequence[Condition]) -> Rows:
-    """Return the rows whose conditions a checkpoint keeps; fewer if the conditions are large."""
+    """Return the rows of the data whose conditions are kept in checkpoints.
+
+    There are fewer of them if the conditions are large.
+    """
     size = sum(each.null(1).numel() for each in conditions)
     count = min(len(data), EXAMPLES, max(64, NUMBERS // size))
     return np.sort(np.random.default_rng(0).permutation(len(data))[:count])

@@ -27,7 +27,7 @@ from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.distilling.teacher import guide
 
 SHARE = 4  # a student is trained on a quarter of its teacher's images
-EVERY = ("log_every", "sample_every", "save_every", "evaluate_every")  # intervals in images
+EVERY = ("log_every", "sample_every", "save_every", "evaluate_every")  # intervals, shortened too
 
 
 def begin(teacher: str | PathLike[str], out: Any, resume: Any, fields: Mapping[str, Any]) -> Start:
@@ -167,12 +167,13 @@ def task_of(
 ) -> Distillation:
     """Return the task of a distillation.
 
-    Raises UserError if the method draws conditions itself and there are others than the class.
+    Raises UserError if the method draws conditions at random, which it can only do for classes, and
+    the teacher has other conditions.
     """
     if teacher.conditions and objective.method == "trajectory":
         raise UserError(
-            "the method trajectory can only draw classes, but the teacher has other conditions: "
-            "choose another `method`"
+            "the method trajectory can draw only classes at random, but the teacher has other "
+            "conditions: choose another `method`"
         )
     teacher.net.compile_for(train.steps)
     return DISTILLATIONS[objective.method](

@@ -144,9 +144,9 @@ def distil(
 ) -> Pipeline:
     """Distil a model: train a student of the same network that makes an image in 1 to 4 calls.
 
-    The student learns the guided output of the teacher, so each call is one evaluation of the
-    network. The student starts from the teacher's weights. It is trained in an ordinary run folder
-    and can be resumed.
+    The student learns the guided output of the teacher, so each of its calls evaluates the network
+    only once. The student starts from the teacher's weights. It is trained in an ordinary run
+    folder, and its training can be resumed.
 
     ```python
     fast = mz.distil("runs/glyphs-ldm", calls=2, out="runs/glyphs-fast")

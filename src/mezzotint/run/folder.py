@@ -27,7 +27,7 @@ from mezzotint.storage.log import read as read_log
 from mezzotint.storage.parse import regular
 
 BEST = "best"  # the checkpoint with the best figure measured in training
-SAVED = ".saved"  # "0", and "1" after a run has saved a checkpoint
+SAVED = ".saved"  # a file with "0", or "1" after the run has saved a checkpoint
 OURS = (".config.", ".lock")  # files that a run may leave behind if it never began
 
 
@@ -62,12 +62,18 @@ def check_folder(folder: Path, resume: bool) -> None:
 
 
 def note_saved(folder: Path, saved: bool) -> None:
-    """Record beside the checkpoints whether a run has saved any; they may become unreachable."""
+    """Record in a run's folder whether the run has saved a checkpoint.
+
+    This tells a run without checkpoints from one whose checkpoints cannot be reached now.
+    """
     replace_file(folder / SAVED, "1" if saved else "0")
 
 
 def _nothing_saved(folder: Path) -> bool:
-    """Return whether a run records that it has saved no checkpoint. Old runs record nothing."""
+    """Return whether a run has recorded that it has saved no checkpoint; see `note_saved`.
+
+    Runs of older versions recorded nothing, so the result for them is False.
+    """
     try:
         return (folder / SAVED).read_bytes() == b"0"
     except OSError:
@@ -112,7 +118,7 @@ def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Con
     if was_own != is_own:
         network = f"the network {begun.net}" if was_own else "a network of mezzotint's"
         raise UserError(
-            f"{folder} was begun with {network}: give the same, or choose another `out`"
+            f"{folder} was begun with {network}: give the same network, or choose another `out`"
         )
     if isinstance(begun.net, CustomConfig) and isinstance(now.net, CustomConfig):
         warn_of_change(begun.net, now.net)
@@ -161,7 +167,10 @@ def _ours(name: str) -> bool:
 
 
 def processes(found: Path) -> int | None:
-    """Return the number of processes that shared a batch at a checkpoint, if known."""
+    """Return the number of processes that shared a batch when a checkpoint was saved.
+
+    None means that the checkpoint does not record it.
+    """
     count: int | None = codecs.facts(found).get("processes")
     return count
 
@@ -183,10 +192,11 @@ def check_data(found: Path, facts: dict[str, Any], data: Prepared) -> None:
         )
     if state.get("teacher") != facts.get("teacher"):
         raise UserError(
-            f"the teacher is not what {found} was distilled from: give the same weights, or choose "
-            "another `out`"
+            f"the teacher is not the model that {found} was distilled from: give the same teacher, "
+            "or choose another `out`"
         )
-    if then != facts["data"] and is_same(data, then):  # for a network without classes
+    # This can only happen without classes: a new order of classes is refused above.
+    if then != facts["data"] and is_same(data, then):
         raise UserError(
             f"{found} was trained on this data when its class folders were sorted as text (1, 10, "
             "2), but now they are sorted by number (1, 2, 10), which changes the order of the "

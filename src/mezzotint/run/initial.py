@@ -31,9 +31,10 @@ from mezzotint.storage import checkpoint
 
 
 def network_of(init: str, folder: Path) -> NetConfig:
-    """Return the configuration of a model's network. A run that has begun already has it.
+    """Return the configuration of the network of the model ``init``.
 
-    Raises UserError in the cases of `load`.
+    If the run in ``folder`` has saved a checkpoint, the network of that run is returned instead,
+    and ``init`` is not read. Raises UserError in the cases of `load`.
     """
     if checkpoint.listed(folder / "checkpoints"):
         begun = configuration.read(folder / "config.json")
@@ -44,9 +45,10 @@ def network_of(init: str, folder: Path) -> NetConfig:
 
 
 def scaled_as(conditions: Sequence[Condition], init: str) -> tuple[Condition, ...]:
-    """Return conditions with the mean and deviation of the conditions of the same name in ``init``.
+    """Scale conditions as the model ``init`` scales them, because its weights were trained so.
 
-    The weights from ``init`` were trained with them.
+    Each condition of numbers gets the mean and the standard deviation that the condition of the
+    same name and length has in ``init``. Other conditions are returned unchanged.
     """
     theirs = {each.name: each for each in _loaded(init).conditions}
 
@@ -92,8 +94,8 @@ def take_weights(
             said += [f"{counted(len(new), *noun)} ({shown(new, 5)})"] * bool(new)
     if sum(v.numel() for v in fits.values()) < sum(v.numel() for v in ours.values()) / 2:
         raise UserError(
-            f"the weights of {experiment.init} fit less than half of the network (it differs in "
-            f"{shown(anew, 3)}): leave out the options that change its network"
+            f"the weights of {experiment.init} fit less than half of the network, which differs in "
+            f"{shown(anew, 3)}: leave out the options that change the network"
         )
     net.load_state_dict(ours | fits)
     said += [shown(anew, 5)] * bool(anew)
@@ -133,7 +135,7 @@ def _loaded(init: str) -> Pipeline:
 
 
 def _labels(condition: Condition) -> tuple[str, ...]:
-    """Return the names of the rows of a condition; the null has a further row."""
+    """Return the names of the rows of a condition's embedding, without its last row, the null."""
     if isinstance(condition, ClassCondition):
         return condition.classes
     return condition.tags if isinstance(condition, TagsCondition) else ()
@@ -142,7 +144,11 @@ def _labels(condition: Condition) -> tuple[str, ...]:
 def _rows(
     ours: Tensor, theirs: Tensor, classes: Sequence[str], known: Sequence[str]
 ) -> tuple[Tensor, list[str]]:
-    """Return the row of each class and of the null, and the classes whose row is new."""
+    """Copy the rows of an embedding by the names of their classes, and the last row, the null.
+
+    ``classes`` name the rows of ``ours``, and ``known`` those of ``theirs``. Returns the new
+    embedding, and the classes that ``theirs`` lacks, whose rows stay as they are in ``ours``.
+    """
     rows, place = ours.clone(), {nfc(name): k for k, name in enumerate(known)}
     new = [name for name in classes if nfc(name) not in place]
     for k, name in enumerate(classes):
@@ -156,24 +162,25 @@ def _check(pipe: Pipeline, experiment: Experiment) -> None:
     init, noise = experiment.init, experiment.noise
     if pipe.prediction != noise.prediction:
         raise UserError(
-            f"{init} predicts {pipe.prediction}, but this training {noise.prediction}: pass "
-            f'`prediction="{pipe.prediction}"`'
+            f"{init} predicts {pipe.prediction}, but this training predicts {noise.prediction}: "
+            f'pass `prediction="{pipe.prediction}"`'
         )
     if not _same(pipe.schedule, noise.build()):
         raise UserError(f"{init} has another schedule than {noise.schedule}: {_advice(pipe)}")
     theirs = pipe.codec
     if isinstance(theirs, Latents) != bool(experiment.codec.vae):
         raise UserError(
-            f"{init} works in latents, but this training in pixels: pass its autoencoder, "
-            f"`vae={init}`"
+            f"{init} works in latents, but this training works in pixels: pass the autoencoder of "
+            f"that model, `vae={init}`"
             if isinstance(theirs, Latents)
-            else f"{init} works in pixels, and this training in latents: leave out `vae`"
+            else f"{init} works in pixels, but this training works in latents: leave out `vae`"
         )
     if isinstance(theirs, Latents):
         ours = load_codec(experiment.codec.vae, "cpu", "float32")
         if theirs.vae.digest != ours.vae.digest:
             raise UserError(
-                f"{init} works in the latents of another autoencoder: pass its own, `vae={init}`"
+                f"{init} works in the latents of another autoencoder: pass the autoencoder of that "
+                f"model, `vae={init}`"
             )
 
 
@@ -182,7 +189,7 @@ def _same(a: Schedule, b: Schedule) -> bool:
 
 
 def _advice(pipe: Pipeline) -> str:
-    """Return the arguments that give a model's schedule."""
+    """Describe how to train with the schedule of a model."""
     length = len(pipe.schedule)
     for name in SCHEDULES:
         if _same(pipe.schedule, SCHEDULES[name](length)):

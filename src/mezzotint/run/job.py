@@ -48,7 +48,10 @@ class Job(ABC):
 
     @abstractmethod
     def finished(self) -> tuple[dict[str, Any], Tensors]:
-        """Return the facts, and the tensors that a finished model needs besides its weights."""
+        """Return the facts about the training set, and further tensors for a finished model.
+
+        The tensors are what the model needs besides its weights, by the names of their files.
+        """
 
     @abstractmethod
     def sheet(self, follow: Callable[[int, int], None]) -> Image:
@@ -56,15 +59,16 @@ class Job(ABC):
 
     @abstractmethod
     def measure(self) -> Measure:
-        """Return the feature network and reference for `distance`."""
+        """Return the feature network and the reference by which `distance` measures images."""
 
     @abstractmethod
     def distance(
         self, measure: Measure, folder: Path, share: Share, follow: Follow
     ) -> list[Figure]:
-        """Return the Frechet distance of images of the averaged weights, in the first process.
+        """Make images with the averaged weights, and return their Frechet distance as a list.
 
-        ``folder`` keeps the images until they are measured.
+        Only the first process measures; the list is empty in the others. ``folder`` keeps the
+        images until they are measured.
         """
 
     def divide(self, device: torch.device) -> None:
@@ -94,10 +98,10 @@ def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
 def begin(config: TrainConfig, net: Network, task: Task, compiles: bool = True) -> TrainState:
     """Return the state before the first step.
 
-    With ``compiles`` the network is compiled if the whole training is long enough to repay it. The
-    remaining part of a resumed training does not matter, because its result must equal that of an
-    uninterrupted one. Compilation comes first, because averages and moments copy the memory layout
-    of the weights.
+    With ``compiles`` the network is compiled if the training is long enough to repay the time. The
+    length of the whole training decides, also for a resumed one, whose result must equal that of an
+    uninterrupted training. Compilation comes first, because averages and moments copy the memory
+    layout of the weights.
     """
     if compiles:
         net.compile_for(config.steps)

@@ -1,4 +1,4 @@
-"""The processes that share a training: how they join, and part at the end."""
+"""The processes that share a training: how they form a group, and leave it at the end."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def joined(own: bool = False) -> Accelerator:
     """Join the processes that share a training, and return this one's accelerator.
 
-    The processes stay joined until they end, so they can train several times. ``own`` says whether
-    the network is a user's own, which may leave weights unused. Raises UserError if the device
-    cannot train.
+    The processes stay in one group until they end, so they can train several times. ``own`` says
+    whether the network is a user's own, which may leave weights unused. Raises UserError if
+    mezzotint cannot train on the device.
     """
     devices.check_training()
     from accelerate import (  # imported late, because it takes a second
@@ -34,16 +34,16 @@ def joined(own: bool = False) -> Accelerator:
     handlers = [
         # The other processes wait while the first prepares the data and draws the grids.
         InitProcessGroupKwargs(timeout=PATIENCE),
-        # On a CPU it keeps the gradients in one order in all steps. Without, their order changes
-        # after the first step of each process, and with it the rounding of their sums: a resumed
-        # training would not end in the bits of an uninterrupted one. A GPU promises no bits, and is
-        # spared the walk of the graph and the message that it costs.
+        # On a CPU, find_unused_parameters keeps the gradients in one order in all steps. Without
+        # it, their order changes after the first step of each process, and so does the rounding of
+        # their sums: a resumed training would not end in the same bits as an uninterrupted one. On
+        # a GPU the bits may differ anyway, so it is off there, which saves time and a message.
         DistributedDataParallelKwargs(find_unused_parameters=own or without_gpu),
     ]
     with connected():
         accelerator = Accelerator(
             cpu=without_gpu,
-            mixed_precision="no",  # the loop does that itself
+            mixed_precision="no",  # the training loop chooses the precision itself
             kwargs_handlers=handlers,
         )
     devices.place(accelerator.state)
@@ -53,7 +53,7 @@ def joined(own: bool = False) -> Accelerator:
 
 
 def greatest(number: int) -> int:
-    """Return the greatest number of all processes, each of which gives its own.
+    """Return the greatest of the numbers that all processes pass to this function.
 
     The processes wait for each other here, but not for their GPUs.
     """
@@ -64,7 +64,7 @@ def greatest(number: int) -> int:
 
 @cache
 def _beside_the_gpus() -> torch.distributed.ProcessGroup | None:
-    """Return the group for tensors on the CPU; None is the one that exists already."""
+    """Return the process group for tensors on the CPU; None means the default group."""
     if torch.distributed.get_backend() == "gloo":
         return None
     made: torch.distributed.ProcessGroup | None = torch.distributed.new_group(
@@ -76,18 +76,18 @@ def _beside_the_gpus() -> torch.distributed.ProcessGroup | None:
 def check_alike(step: int) -> None:
     """Raise UserError unless all processes begin at the same step.
 
-    On several machines each may see a folder of its own, with other checkpoints.
+    On several machines, each may have a folder of its own, with other checkpoints.
     """
     if greatest(step) != -greatest(-step):
         raise UserError(
-            f"this process begins at step {step} and others do not: put the run's folder on a disk "
-            "that all machines share"
+            f"this process begins at step {step}, but others begin at another step: put the run's "
+            "folder on a disk that all machines share"
         )
 
 
 @cache
 def _part_at_exit() -> None:
-    """Register, only once, that this process leaves the group when it ends."""
+    """Make this process leave the process group when it ends; only the first call has an effect."""
 
     def part() -> None:
         if torch.distributed.is_initialized():

@@ -39,8 +39,8 @@ class Start:
 def start(recipe: Recipe, out: Any, resume: Any) -> Start:
     """Return the start of a training: a recipe, or the run to resume.
 
-    If only the folder is given, or the folder and the name of the recipe, a run is resumed with its
-    own config.json. A configuration is used unchanged.
+    If ``resume`` is set and only the folder is given, or the folder and the name of the recipe, the
+    run is resumed with its own config.json. A configuration is used unchanged.
 
     Raises:
         UserError: If there is no such recipe, the folder holds a run of another recipe, or the
@@ -128,8 +128,8 @@ def _data(experiment: Configuration, data: Any, fields: Mapping[str, Any]) -> di
         )
     if not data.source:
         raise UserError(
-            "`data` is a part of a data set, but a run can only find whole ones again: pass the "
-            "whole data set"
+            "`data` is a part of a data set, which a run cannot find again by a name or a path: "
+            "pass the whole data set"
         )
     if data.split != "train":
         raise UserError(

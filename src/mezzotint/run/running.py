@@ -40,7 +40,7 @@ def run(
     save_when_left: bool = False,
     note: str = "",
 ) -> Generator[Progress, None, None]:
-    """Train an experiment in a folder; yield before the first step and after each.
+    """Train an experiment in a folder; yield before the first step and after each step.
 
     Processes started by torchrun share each batch. On SIGINT, SIGTERM or SIGHUP the current step is
     finished and saved, and Interrupted is raised. If another process dies, the last step that all
@@ -104,7 +104,7 @@ class _Start:
     """The state at the beginning of a training.
 
     Attributes:
-        job: The job, with its state if it is resumed.
+        job: The job, with the state of the checkpoint if it resumes from one.
         found: The checkpoint from which the training resumes; None for a new training.
         changes: A description of the settings that changed since that checkpoint.
     """
@@ -115,7 +115,7 @@ class _Start:
 
 
 def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) -> _Start:
-    """Return the beginning of a training, or the newest checkpoint that it can resume from."""
+    """Prepare a new training, or one that resumes from the newest undamaged checkpoint."""
     shards = isinstance(experiment, Experiment) and experiment.shard
 
     def prepared(found: Path | None) -> Job:

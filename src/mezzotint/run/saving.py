@@ -35,7 +35,7 @@ def save(
 
     Args:
         state: Everything that training changes.
-        tensors: Its ``tensors()``.
+        tensors: The return value of ``state.tensors()``.
         folder: The run's folder of checkpoints.
         config: The content of config.json.
         facts: The facts about the training set.
@@ -43,7 +43,8 @@ def save(
         more: Further tensors that a finished model needs, one file for each name.
 
     Raises:
-        UserError: If a figure of the last steps is not finite. Nothing is written then.
+        UserError: If the loss, or another logged number of the last steps, is not finite. Nothing
+            is written then.
     """
     said = {"step": state.step, "pending": state.read(), **facts}
     tensors = {**tensors, **more}
@@ -53,16 +54,17 @@ def save(
 def save_average(
     state: TrainState, final: Path, config: Facts, facts: Facts, more: Tensors
 ) -> Path:
-    """Write the averaged weights only: enough to sample from, not to train on."""
+    """Write a checkpoint with the averaged weights only, for sampling but not for more training."""
     tensors = {"ema": state.average.state_dict(), **more}
     said = {"step": state.step, **facts}
     return checkpoint.write(final, tensors, {"config": config, "state": said})
 
 
 def snapshot(state: TrainState, tensors: Tensors, folder: Path) -> Path:
-    """Write ``folder/step-N``: the trained weights of the averages that `run.averages` combines.
+    """Write ``folder/step-N`` with the short averages of the weights, to be combined later.
 
-    ``tensors`` are the state's ``snapshots()``. Raises UserError as `save` does.
+    `run.averages` combines those of all steps to averages of other lengths. ``tensors`` is the
+    return value of ``state.snapshots()``. Raises UserError as `save` does.
     """
     state.read()
     said = {"step": state.step, "gammas": {name: GAMMAS[name] for name in tensors}}
@@ -73,8 +75,8 @@ def snapshot(state: TrainState, tensors: Tensors, folder: Path) -> Path:
 def restore(state: TrainState, folder: Path) -> None:
     """Restore a state from a checkpoint.
 
-    Raises Damaged if the checkpoint does not hold such a state, and UserError if a user's own
-    network is not the saved one.
+    Raises Damaged if the tensors in the checkpoint do not fit the state, and UserError if the
+    network is a user's own and is not the saved one.
     """
     said = codecs.facts(folder, "step", "pending")
     if folder.name != f"step-{said['step']}":
@@ -92,7 +94,7 @@ def restore(state: TrainState, folder: Path) -> None:
 
 
 def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
-    """Describe the fault in the optimizer's part of a checkpoint; None if there is none."""
+    """Describe why the optimizer's tensors in a checkpoint do not fit; None if they do."""
     shapes: dict[str, torch.Size] = {}
     first = 0
     for group in state.optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""The work after each step of a training: log, checkpoints, image grids, figures."""
+"""The work after each step of a training: log, checkpoints, image grids and measured figures."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ class Steps:
                 self.curve = Curve(job, folder)
 
     def __iter__(self) -> Iterator[Progress]:
-        """Train; yield after each step and after all other work that takes time.
+        """Train; yield after each step, and after any other work that takes time.
 
-        Raises Interrupted after SIGINT, SIGTERM or SIGHUP, once the step is finished and saved.
-        Raises Died if another process has died, once the last step that all processes finished is
-        saved.
+        On SIGINT, SIGTERM or SIGHUP, this finishes the current step, saves it, and raises
+        Interrupted. If another process has died, it saves the last step that all processes have
+        finished, and raises Died.
         """
-        with Stop(
-            self.accelerator
-        ) as stop:  # until everything is saved, because torchrun signals the surviving processes
+        # This also holds back the signals that torchrun sends to the processes that survive, until
+        # everything is saved.
+        with Stop(self.accelerator) as stop:
             try:
                 with watched(self.accelerator.num_processes):
                     yield from self._steps(stop)
@@ -117,9 +117,9 @@ class Steps:
     def _rescue(self) -> str:
         """Save the current state after another process has died; return advice for the message.
 
-        Of divided weights a part is lost, so nothing is saved. Else the first process saves. If it
-        has died, its lock on the folder is free; the process that takes the lock then saves, and
-        writes the row of the log that is missing.
+        If the weights are divided, a part of them is lost, so nothing is saved. Otherwise the first
+        process saves. If the first process has died, its lock on the folder is free. Then the
+        process that takes the lock saves, and writes the row that the log may lack.
         """
         if not self.state.step:
             return " before the first step: start it again"
@@ -161,7 +161,7 @@ class Steps:
                 self.log.write(self.row)
 
     def _look(self, stop: Stop) -> Iterator[Progress]:
-        """Draw the grid and measure the figure, if they are due."""
+        """Draw a grid of images, and measure the distance to the data, if they are due."""
         drawn = self._due(self.experiment.sample_every)
         measured = self.curve and self._due(self.experiment.evaluate_every)
         if drawn or measured:
@@ -175,14 +175,14 @@ class Steps:
                 self._leave(caught)
 
     def _missed_figure(self, stop: Stop) -> Iterator[Progress]:
-        """Measure the last figure, if a signal interrupted it."""
+        """Measure the distance to the data, if a signal interrupted its measurement before."""
         at, every = self.state.step, self.experiment.evaluate_every
         if self.curve and at and at not in self.curve.known and self._due(every):
             self.state.gather()
             yield from self._measured(self.curve, stop)
 
     def _missed_grid(self, stop: Stop) -> Iterator[Progress]:
-        """Draw the last grid, if a signal interrupted it."""
+        """Draw the last grid of images, if a signal interrupted the drawing before."""
         self.state.gather()
         if self.main and not is_drawn(self.folder, self._images()):
             yield self._drawn(stop)
@@ -203,9 +203,10 @@ class Steps:
         return Progress(self._images(), total, loss, note, self.row, self.figure)
 
     def _saved(self, writes: bool = False) -> str:
-        """Write a checkpoint, in the first process or if it ``writes``; return a note about it.
+        """Write a checkpoint and return a note about it.
 
-        All processes call this, because they put divided weights together.
+        Only the first process writes, unless ``writes`` is set. But all processes must call this,
+        because together they gather divided weights.
         """
         tensors = self.state.tensors()
         if not (self.main or writes):
@@ -238,11 +239,11 @@ class Steps:
 
 
 def _begun(steps: Iterator[Step], stop: Stop, before: int) -> Iterator[Step]:
-    """Yield steps; raise Interrupted if the first one fails because of a signal.
+    """Yield the steps of a training; raise Interrupted if a signal makes the first one fail.
 
-    The first step waits for the compiler, which a terminal's Ctrl-C stops too. Nothing is lost,
-    because this process has not trained a step yet. ``before`` is the number of steps of earlier
-    processes.
+    The first step waits for the compiler, and Ctrl-C in a terminal stops the compiler too. Nothing
+    is lost, because this process has not trained a step yet. ``before`` is the number of the step
+    at which it has begun or resumed.
     """
     try:
         first = next(steps, None)

@@ -19,9 +19,10 @@ SIGNALS = [
 
 
 class Stop:
-    """A context in which signals only set a flag, on which all processes then agree.
+    """A context in which a signal does not end the process, but only sets a flag.
 
-    The signals are SIGINT, SIGTERM and SIGHUP. If SIGHUP is ignored, as under nohup, it stays so.
+    The signals are SIGINT, SIGTERM and SIGHUP. `number` shares the flag among all processes. If
+    SIGHUP or SIGTERM is ignored at the start, as SIGHUP is under nohup, it stays ignored.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:

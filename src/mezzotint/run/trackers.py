@@ -34,9 +34,11 @@ class Tracker(Protocol):
     """The destination of a copy. Any exception that it raises ends the copy, not the training."""
 
     def begin(self, folder: Path, run_id: str, config: dict[str, Any], sent: int) -> int:
-        """Begin or continue the copy of a run; return the number of the first missing row.
+        """Begin or continue the copy of a run.
 
-        ``sent`` is the number of the first row that was not sent.
+        Rows are counted from 1. ``sent`` is the number of the first row that this run has not sent
+        yet. Returns the number of the first row that the tracker lacks, which may be smaller,
+        because rows may be lost on their way; 0 if it has no rows.
         """
 
     def log(self, number: int, images: int, values: Values) -> None:
@@ -78,7 +80,7 @@ class WeightsAndBiases:
         # The configuration may change on resuming.
         self.run.config.update(config, allow_val_change=True)
         self.run.define_metric("*", step_metric="images")
-        # 0 if offline, else the number of rows that the server has.
+        # 0 if offline, else the number of the first row that the server lacks.
         return int(self.run.starting_step)
 
     def log(self, number: int, images: int, values: Values) -> None:
@@ -157,7 +159,7 @@ class Copy:
             self._off(error)
 
     def follow(self, steps: Generator[T, None, None]) -> Generator[T, None, None]:
-        """Yield the progress of `run`, and send new rows and grids of the folder."""
+        """Yield the progress that ``steps`` yields, and send new rows and grids to the tracker."""
         yield next(steps)  # by now the arguments are checked and the folder is locked
         try:
             for now in steps:
@@ -233,7 +235,7 @@ def _is_sent(row: dict[str, Any]) -> bool:
 
 
 def _curves(row: dict[str, Any]) -> Values:
-    """Return the numbers of a row of the log; a figure includes its interval."""
+    """Return the numbers in a row of the log by name; a figure adds the ends of its interval."""
     numbers: Values = {k: v for k, v in row.items() if isinstance(v, int | float) and k != "images"}
     if figure := row.get("figure"):
         name = figure["name"]

@@ -1,4 +1,4 @@
-"""Image grids and figures during a training."""
+"""The image grids and the measured figures during a training."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 def grid(folder: Path, images: int) -> Path:
-    """Return the path of a run's grid at a number of images seen."""
+    """Return the path of the grid that a run draws after training on a number of images."""
     return folder / "samples" / f"{images:09d}.png"
 
 
 def is_drawn(folder: Path, images: int) -> bool:
-    """Return whether a run's grid at a number of images seen exists and is complete."""
+    """Return whether the grid of a run after a number of training images exists and is complete."""
     try:
         with Image.open(regular(grid(folder, images)), formats=["PNG"]) as image:
             image.load()
@@ -40,7 +40,7 @@ def is_drawn(folder: Path, images: int) -> bool:
 
 
 def draw(job: Job, folder: Path, images: int, stop: Stop) -> str:
-    """Draw images with the averaged weights, always from the same noise or originals.
+    """Draw a grid of images with the averaged weights, always from the same noise or originals.
 
     Returns a note with the grid's path, or a note about a signal that stopped the drawing.
     """
@@ -62,10 +62,10 @@ def draw(job: Job, folder: Path, images: int, stop: Stop) -> str:
 
 
 class Curve:
-    """The Frechet distance between the averaged weights' images and the data, during a training.
+    """Measures the Frechet distance to the data during a training.
 
-    All processes make the images; the first one measures them, and keeps the weights with the
-    smallest distance as ``checkpoints/best``.
+    All processes make images with the averaged weights. The first process measures them, and keeps
+    the weights with the smallest distance as ``checkpoints/best``.
     """
 
     def __init__(self, job: Job, folder: Path) -> None:
@@ -77,9 +77,10 @@ class Curve:
     def point(
         self, config: dict[str, Any], accelerator: Accelerator, stop: Stop
     ) -> tuple[dict[str, Any] | None, str]:
-        """Measure the averaged weights; return a note and, in the first process, the log row.
+        """Measure the averaged weights; return the row for the log, and a note about the result.
 
-        A signal that any process catches ends the measurement early in all of them.
+        The row is None in all processes but the first. If any process catches a signal, the
+        measurement ends early in all of them, and the row is None.
         """
         agreed = False
 
@@ -124,10 +125,10 @@ class Curve:
 
 
 def _how(config: dict[str, Any]) -> str:
-    """Return a digest of the sampling settings.
+    """Return a digest of the sampling settings, so that only comparable figures are compared.
 
-    Settings newer than version 4 of config.json count only if they are set, so that a run begun
-    with that version keeps its figures.
+    Settings newer than version 4 of config.json count only if they are set, so that the figures of
+    a run that was begun with that version stay comparable.
     """
     sample = config.get("sample")
     if sample is not None:
@@ -136,5 +137,5 @@ def _how(config: dict[str, Any]) -> str:
 
 
 def _made(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the facts that must be equal for two figures of a run to be comparable."""
+    """Return what two comparable figures share: the name, the samples and the settings."""
     return row["figure"]["name"], row["figure"]["samples"], row.get("how")

@@ -13,11 +13,11 @@ from mezzotint.run.steps import Progress
 
 
 def watch(steps: Iterator[Progress], what: str, shown: bool | None = None) -> None:
-    """Run a training under a bar, and print its notes.
+    """Run a training, show a progress bar, and print the notes of the training above it.
 
     Args:
         steps: The generator from `run`.
-        what: The name of the bar.
+        what: The name of the training, which stands before the bar.
         shown: See `TrainingBar`.
     """
     with TrainingBar(shown) as training:

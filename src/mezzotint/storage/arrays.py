@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 SUMMED = 1 << 28
-"""Arrays in the cache of at most this many bytes are checked against their sum when read."""
+"""When an array of at most this many bytes is read from the cache, its checksum is verified."""
 
 
 def create(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
     """Make a .npy file to fill through a memory map, and reserve its space on the disk.
 
-    Without the reservation, a full disk would end the process by a signal. Raises OSError instead.
+    If the disk is full, this raises OSError. Without the reservation, the first write that finds
+    the disk full would end the process by a signal.
     """
     kind = np.dtype(dtype)
     header = {"descr": kind.str, "fortran_order": False, "shape": shape}
@@ -48,7 +49,7 @@ def allocate(descriptor: int, size: int) -> None:
 
 
 def save(path: Path, array: npt.NDArray[Any]) -> None:
-    """Write a .npy file. Unlike the error of numpy's function, the error mentions a full disk."""
+    """Write a .npy file. If the disk is full, the error says so, unlike that of `numpy.save`."""
     content = io.BytesIO()
     np.save(content, array)
     path.write_bytes(content.getbuffer())
@@ -62,7 +63,7 @@ def save_summed(path: Path, array: npt.NDArray[Any]) -> None:
 
 
 def load_summed(path: Path) -> npt.NDArray[Any]:
-    """Read what `save_summed` wrote, or a plain .npy file. Raises ValueError for a wrong sum."""
+    """Read a file of `save_summed`, or a plain .npy file. Raises ValueError for a wrong SHA-256."""
     content = path.read_bytes()
     stream = io.BytesIO(content)
     array: npt.NDArray[Any] = np.load(stream)

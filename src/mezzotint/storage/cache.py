@@ -62,11 +62,11 @@ def _home() -> Path:
 
 
 def download(url: str, sha256: str, name: str, instead: str) -> Path:
-    """Return a file of the cache's downloads, and download it from a URL if it is missing.
+    """Return the path of a downloaded file in the cache; download the file if it is missing.
 
     The file gets its name only when it is complete and has the given SHA-256 (64 hex digits), so an
-    existing file is not checked again. `instead` is an alternative for the user, after "try again,
-    or" in errors. Raises `UserError` if the download fails.
+    existing file is not checked again. `instead` names an alternative for the user, which follows
+    "try again, or" in messages. Raises `UserError` if the download fails.
     """
     target = cache_folder("downloads") / name
     if target.exists():
@@ -103,12 +103,16 @@ def _fetch(url: str, file: io.BufferedWriter, name: str) -> str:
 def kept(entry: Path, load: Callable[[Path], T | None], build: Callable[[Path], object]) -> T:
     """Load an entry from a folder of the cache; build it first if it is missing.
 
-    If another process is building it, wait for that process, and build it only if that one fails.
+    If another process is building the entry, this one waits, and builds it only if the other fails.
 
     Args:
         entry: The folder of the entry.
         load: A function that reads an entry; it returns None if the entry is missing or damaged.
         build: A function that fills an empty folder with an entry.
+
+    Raises:
+        UserError: If the entry belongs to another user and cannot be read, the cache cannot be
+            written, or the disk is full.
     """
     found = load(entry)
     if found is not None:
@@ -136,9 +140,9 @@ def kept(entry: Path, load: Callable[[Path], T | None], build: Callable[[Path], 
 def begun(cache: Path, name: str) -> Iterator[Path]:
     """Yield an empty folder of the cache to build an entry in.
 
-    It is removed at the end unless it was committed. So an unfinished folder cannot be mistaken for
-    an entry. Leftovers of killed processes are removed too. Raises UserError if the cache cannot be
-    written or the disk is full.
+    The folder is removed at the end unless `commit` has given it the name of an entry. So an
+    unfinished folder cannot be mistaken for an entry. Leftovers of killed processes are removed
+    too. Raises UserError if the cache cannot be written or the disk is full.
     """
     leftovers.remove(cache)
     with writing(cache), leftovers.unfinished(cache, name, "", Path.mkdir) as building:
@@ -196,7 +200,7 @@ def check_room(folder: Path, needed: int, what: str, instead: str = "") -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"{what} take {_size(needed)} and {folder} has {_size(free)} free: "
+            f"{what} take {_size(needed)}, but only {_size(free)} are free in {folder}: "
             f"set MEZZOTINT_CACHE to a larger disk{instead and f', or {instead}'}"
         )
 

@@ -36,11 +36,10 @@ def save(
     facts: Mapping[str, Any],
     keep: int,
 ) -> Path:
-    """Write ``folder/step-N``, as `write` does.
+    """Write the checkpoint ``folder/step-N`` (see `write`), remove old ones, and return its folder.
 
-    Then all other checkpoints except the ``keep - 1`` before it are removed. A checkpoint of a
-    later step is removed too, because it must be damaged if the run did not resume from it. Returns
-    the new folder.
+    Of the older checkpoints, the newest ``keep - 1`` are kept. Checkpoints of later steps are
+    removed too: the run would have resumed from them if they were not damaged.
     """
     final = write(folder / f"step-{step}", tensors, facts)
     found = listed(folder)
@@ -53,17 +52,18 @@ def save(
 def write(
     final: Path, tensors: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any]
 ) -> Path:
-    """Write a checkpoint: NAME.safetensors for each of ``tensors``, NAME.json for ``facts``.
+    """Write a checkpoint, the folder ``final``.
 
-    It replaces a checkpoint of the same name only after it is complete. Raises Unwritable if
-    writing fails, and then leaves nothing behind. Raises UserError, before anything is written, for
-    tensors that are not finite.
+    Each entry NAME of ``tensors`` becomes the file NAME.safetensors, and each entry NAME of
+    ``facts`` the file NAME.json. A checkpoint of the same name is replaced only after the new one
+    is complete. Raises Unwritable if writing fails, and then leaves nothing behind. Raises
+    UserError, before anything is written, for tensors that are not finite.
     """
     for name, found in tensors.items():
         if wrong := _not_finite(found):
             raise UserError(
-                f"{final} is not saved: {wrong} in {name}.safetensors is not finite: train again "
-                "with a lower `lr`; what was saved before is unaffected"
+                f"{final} is not saved, because {wrong} in {name}.safetensors is not finite: train "
+                "again with a lower `lr`; earlier checkpoints are unaffected"
             )
     folder = final.parent
     partial, old = folder / f".new-{final.name}", folder / f".old-{final.name}"
@@ -111,7 +111,7 @@ def listed(folder: Path) -> list[Path]:
 
 
 def sums(checkpoint: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file from the manifest of a checkpoint.
+    """Return the SHA-256 of each file of a checkpoint, as its manifest states it.
 
     Raises Damaged unless the manifest names every file that is read.
     """
@@ -131,7 +131,7 @@ def sums(checkpoint: Path) -> dict[str, str]:
 
 
 def verify(checkpoint: Path) -> None:
-    """Raise Damaged, which names the file, if a file does not match its sum in the manifest."""
+    """Raise Damaged, with a file's name, if a file differs from its SHA-256 in the manifest."""
     for name, digest in sums(checkpoint).items():
         path = checkpoint / name
         if not path.is_file():
@@ -146,11 +146,12 @@ def verify(checkpoint: Path) -> None:
 
 
 def usable(folder: Path, use: Callable[[Path], T], warn: Callable[[str], None]) -> T | None:
-    """Return the result of ``use`` for the newest usable checkpoint; None without checkpoints.
+    """Call ``use`` with the newest undamaged checkpoint of a folder, and return its result.
 
     If a checkpoint is damaged, or if ``use`` raises Damaged, ``warn`` is called with a line about
     it, and the checkpoint before it is tried. If a training in the folder saves or removes
-    checkpoints meanwhile, the search starts again. Raises Damaged if all are damaged.
+    checkpoints meanwhile, the search starts again. Returns None if the folder has no checkpoints.
+    Raises Damaged if all are damaged.
     """
     while True:
         found, problems = listed(folder), list[str]()
@@ -169,7 +170,8 @@ def usable(folder: Path, use: Callable[[Path], T], warn: Callable[[str], None]) 
         else:
             if problems:
                 raise Damaged(
-                    f"{problems[0]}, and there is no undamaged one: restore one, or train again"
+                    f"{problems[0]}, and no other checkpoint is undamaged: restore one from a "
+                    "backup, or train again"
                 )
             return None
 
@@ -180,15 +182,15 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
 
 
 def tensors(checkpoint: Path, name: str, finite: bool = True) -> dict[str, Tensor]:
-    """Read NAME.safetensors of a checkpoint.
+    """Read the tensors in the file NAME.safetensors of a checkpoint.
 
-    Raises Damaged if it cannot be read or, with ``finite``, has numbers that are not finite.
+    Raises Damaged if the file cannot be read or, with ``finite``, has numbers that are not finite.
     """
     path = checkpoint / f"{name}.safetensors"
     try:
         if is_utf8(path):
             found = safetensors.torch.load_file(path)
-        else:  # the library cannot open a file by such a name
+        else:  # safetensors cannot open a path that is not UTF-8
             found = safetensors.torch.load(path.read_bytes())
     except (OSError, SafetensorError) as error:
         raise Damaged(f"{checkpoint} is damaged: {path.name} cannot be read ({error})") from None
@@ -200,13 +202,14 @@ def tensors(checkpoint: Path, name: str, finite: bool = True) -> dict[str, Tenso
 def _not_finite(found: Mapping[str, Tensor]) -> str | None:
     """Return the name of the first tensor with a number that is not finite."""
     floats = (key for key, tensor in found.items() if tensor.is_floating_point())
-    # A finite sum has finite terms, and is faster; but finite terms can have an infinite sum.
+    # The sum is checked first, because it is faster. If it is finite, all terms are; but finite
+    # terms can have an infinite sum.
     suspects = (key for key in floats if not found[key].sum().isfinite())
     return next((key for key in suspects if not found[key].isfinite().all()), None)
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors that share no memory, as safetensors requires; tied weights are copied."""
+    """Return tensors that share no memory, as safetensors requires; shared weights are copied."""
     seen: set[int] = set()
     apart = {}
     for name, tensor in tensors.items():
@@ -225,8 +228,8 @@ def _write(path: Path, data: bytes) -> None:
 def _sweep(folder: Path, name: str) -> None:
     """Clean up after an interrupted save: remove unfinished folders, restore those moved aside.
 
-    Only checkpoints of this name, or all of a training, are included, because another process may
-    be writing others.
+    This touches only leftovers of this name, or of any ``step-N`` if the name is one, because
+    another process may be writing a checkpoint such as ``best``.
     """
     kind = "step-*" if name.startswith("step-") else name
     for leftover in folder.glob(f".new-{kind}"):

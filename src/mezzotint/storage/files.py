@@ -30,12 +30,12 @@ REMEDIES = {
 
 
 class Unwritable(UserError, OSError):
-    """Raised if a file cannot be written: the disk is full, read-only, failing or forbidden.
+    """Raised if a file cannot be written: the disk is full, read-only or failing, for example.
 
     Args:
         path: The file or folder.
         cause: The error of the operating system.
-        then: The text after the remedy in the message.
+        then: A text to append to the message, after the remedy.
     """
 
     def __init__(self, path: Path, cause: OSError, then: str = "") -> None:
@@ -47,7 +47,7 @@ class Unwritable(UserError, OSError):
 
 @contextmanager
 def written(path: Path) -> Iterator[None]:
-    """Run a block that writes ``path``; a failure of the disk raises `Unwritable`."""
+    """Run a block that writes ``path``, and raise `Unwritable` if the disk fails."""
     try:
         yield
     except Unwritable:
@@ -68,11 +68,12 @@ def replace(path: Path, content: bytes | str) -> None:
 def beside(path: Path, synced: bool = True) -> Iterator[Path]:
     """Yield a path to write, which replaces ``path`` when the block ends.
 
-    The path is a new, hidden, empty file in the same folder with the same suffix, used by this
-    process only. If the block raises, that file is removed and ``path`` is unchanged. Leftovers of
-    killed processes for ``path`` are removed too. If several processes write the same file, the
-    last to finish wins. ``synced=False`` is for folders of many images: the file survives a killed
-    process, but perhaps not a loss of power, and leftovers are not removed.
+    The yielded path is a new, hidden, empty file in the same folder with the same suffix, used by
+    this process only. If the block raises, that file is removed and ``path`` is unchanged.
+    Leftovers of killed processes that wrote ``path`` are removed too. If several processes write
+    the same file, the last to finish wins. ``synced=False`` is faster, for folders of many images:
+    the file survives a killed process, but perhaps not a loss of power, and leftovers are not
+    removed.
 
     Raises Unwritable if the disk fails.
     """
@@ -101,7 +102,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def is_utf8(path: Path) -> bool:
-    """Return whether a path is UTF-8; Linux allows any bytes."""
+    """Return whether a path is valid UTF-8; Linux also allows other bytes in paths."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -122,8 +123,8 @@ def as_folder(path: str | Path) -> Path:
     folder = Path(path)
     if not is_utf8(folder):
         raise UserError(
-            f"the name of `out` is not UTF-8, {os.fsencode(folder)!r}: choose another, because "
-            "weights cannot be read there"
+            f"the name of `out` is not UTF-8, {os.fsencode(folder)!r}: choose another name, "
+            "because weights cannot be read there"
         )
     if folder.is_dir():
         return folder
@@ -138,9 +139,9 @@ def as_folder(path: str | Path) -> Path:
 
 
 def writable(path: Path) -> None:
-    """Make a file's folder; raise UserError if the folder or the file cannot be written.
+    """Make the folder of a file, and raise UserError if the folder or the file cannot be written.
 
-    Call it before long work whose result would otherwise be lost.
+    Call this before long work, because its result would be lost if it could not be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,16 +19,16 @@ def snapshot(
     ignore: Sequence[str] = (),
     needs: str = "*",
 ) -> Path:
-    """Return the folder with a repository's files in the hub's cache; download missing ones.
+    """Return the folder with a repository's files in the hub's cache; download missing files.
 
-    Cached files are used without asking the hub for newer ones, unless they are visibly
-    `incomplete`.
+    Files in the cache are used without asking the hub for newer ones, unless some parts of a file
+    are missing (see `incomplete`).
 
     Args:
         name: `OWNER/NAME`.
         kind: The kind of repository.
-        patterns: The fnmatch patterns of the files to download; `*` also matches slashes. It is no
-            error if none match.
+        patterns: The fnmatch patterns of the files to download; `*` also matches slashes. If no
+            file matches, the folder is returned without files.
         ignore: The patterns of the files to leave out.
         needs: A pattern that a cached file must match; otherwise the repository is downloaded.
 
@@ -78,13 +78,17 @@ def snapshot(
     except Exception as error:  # the errors of transport differ between releases of the hub
         reason = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
         raise UserError(
-            f"cannot fetch hub:{name} ({reason}): check the connection, or download it yourself "
-            "and give its folder"
+            f"cannot fetch hub:{name} ({reason}): check the connection, or download the {kind} "
+            "yourself and give its folder"
         ) from None
 
 
 def incomplete(files: Iterable[str]) -> str | None:
-    """Describe the present parts among `NAME-00000-of-00017` and so on; None if none is missing."""
+    """Describe the parts that are present if parts of a file are missing; None if none is.
+
+    The parts of a file are called NAME-00000-of-00017 and so on. The description is, for example,
+    "16 of the 17 files NAME-*-of-00017".
+    """
     parts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for file in files:
         if match := re.match(r"(.*)-(\d{5})-of-(\d{5})", file):

@@ -13,7 +13,7 @@ from mezzotint.storage.parse import content, parsed
 
 
 def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
-    """Yield the rows of a file, beginning at byte ``start``; none if there is no file.
+    """Return the rows of a file from byte ``start`` on; an empty list if there is no file.
 
     Lines that are not JSON objects in UTF-8 are left out, such as a line that a crash truncated.
     """
@@ -25,7 +25,7 @@ def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
-    """Append a row, on a new line even after a line that a crash truncated.
+    """Append a row to a file. If a crash truncated the last line, the row still gets its own line.
 
     Raises Unwritable if the disk fails; the file is unchanged then.
     """

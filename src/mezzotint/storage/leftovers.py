@@ -1,7 +1,8 @@
 """Unfinished files and folders, and the removal of those that killed processes left behind.
 
-The process that writes an unfinished file holds a lock on it until the process ends. So an unlocked
-one will never be finished, and is removed. On a file system without locks, none are removed.
+The process that writes an unfinished file holds a lock on it until the process ends. So an
+unfinished file without a lock will never be finished, and is removed. On a file system without
+locks, no file is removed.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 def unfinished(
     folder: Path, name: str, suffix: str, make: Callable[[Path], object]
 ) -> Iterator[Path]:
-    """Make an unfinished file or folder for this process only, and hold its lock.
+    """Make an unfinished file or folder for this process only, and hold its lock in the block.
 
     Args:
         folder: The folder to make it in.
         name: The beginning of its name.
         suffix: The end of its name.
-        make: The function that makes it.
+        make: The function that makes it, such as `Path.touch` or `Path.mkdir`.
     """
     while True:
         path = folder / f"{name}{_MARK}{uuid.uuid4().hex}{suffix}"
@@ -49,14 +50,14 @@ def unfinished(
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, in which an unfinished file is begun only if nobody writes it."""
+    """Hold the lock of a folder, so that processes begin unfinished files in it one by one."""
     with _opened(folder) if sys.platform != "win32" else nullcontext(0) as descriptor:
         _lock(descriptor, wait=True)
         yield
 
 
 def written(folder: Path, name: str) -> Path | None:
-    """Return the unfinished file or folder of a name that a process is writing, if there is one."""
+    """Return the unfinished version of ``name`` that another process is writing now, or None."""
     for path in folder.glob(f"{glob.escape(name)}{_MARK}*"):
         with suppress(OSError), _opened(path) as descriptor:
             if _is_locked(descriptor):
@@ -80,7 +81,10 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def remove(folder: Path, name: str = "", suffix: str = "") -> None:
-    """Remove the unfinished files that killed processes left in a folder, for one name or all."""
+    """Remove the unfinished files that killed processes left in a folder.
+
+    If ``name`` or ``suffix`` is given, only files that begin or end with it are removed.
+    """
     with suppress(OSError):
         for entry in list(os.scandir(folder)):
             begins = entry.name.startswith(f"{name}{_MARK}" if name else "")
@@ -126,7 +130,11 @@ def _is_locked(descriptor: int) -> bool:
 
 
 def _lock(descriptor: int, *, wait: bool) -> bool:
-    """Lock a file or folder; return False if another process has it or locks are unsupported."""
+    """Lock a file or folder.
+
+    Returns False if another process holds the lock (and ``wait`` is not set), or if locks are
+    unsupported.
+    """
     if sys.platform == "win32":
         return False
     import fcntl

@@ -8,17 +8,16 @@ from typing import Any
 
 from mezzotint.storage import files, jsonl
 
-LARGE = 2**63  # a larger number is damage
+LARGE = 2**63  # a row with a larger integer is damaged
 
 
 class Log:
-    """Append-only rows of JSON. Each is flushed, so a crash loses at most the last row."""
+    """Appends rows of JSON to a file. Each row is flushed, so a crash loses at most the last."""
 
     def __init__(self, path: Path, step: int) -> None:
-        """Open the log of a run at ``step``, and remove the rows of later steps.
+        """Open the log of a run that begins or resumes at ``step``, and remove rows of later steps.
 
-        They were written after the checkpoint from which the run resumes, and will be written
-        again.
+        An interrupted run wrote those rows after its last checkpoint, and will write them again.
         """
         self.path = path
         if path.exists():
@@ -30,10 +29,10 @@ class Log:
 
 
 def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
-    """Yield the rows of a log, beginning at byte ``start``; none if there is no log.
+    """Return the rows of a log from byte ``start`` on; an empty list if there is no log.
 
-    A row has a step, the images seen, and either numbers by name or a figure. Other rows are left
-    out.
+    A row has a step, the images seen, and either numbers by name or a measured figure. Rows with
+    other content are left out.
     """
     return [row for row in jsonl.read(path, start) if _is_row(row)]
 
@@ -61,7 +60,10 @@ def _is_number(value: Any) -> bool:
 
 
 def duration(path: Path) -> float:
-    """Return the seconds that the steps of a log took, without interruptions, grids and figures."""
+    """Return the seconds that the steps of a log took.
+
+    Interruptions, grids of samples, and measurements are not counted.
+    """
     total, before = 0.0, 0
     for row in read(path):
         if (rate := row.get("images_per_second", 0)) > 0:

@@ -1,4 +1,4 @@
-"""The machine and the versions behind figures, and the timing of calls."""
+"""Describe the machine and the versions with which figures were measured, and time calls."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def processor() -> str:
 
 
 def seconds_of(call: Callable[[], object], times: int = 4) -> float:
-    """Return the seconds per call, after two calls to warm up."""
+    """Return the mean seconds per call over ``times`` calls, after two calls to warm up."""
     begun = 0.0
     for i in range(times + 2):
         if i == 2:
@@ -48,13 +48,16 @@ def seconds_of(call: Callable[[], object], times: int = 4) -> float:
 
 
 def commit() -> str:
-    """Return the commit of the checkout that holds this package, else the package's version."""
+    """Return "at commit ..." for a package in a git checkout, else the package's version."""
     found = checkout()
     return f"at commit {found}" if found else version("mezzotint")
 
 
 def checkout() -> str | None:
-    """Return the commit of the checkout that holds this package, as `git describe` names it."""
+    """Return the commit of the git checkout that holds this package, or None without a checkout.
+
+    `git describe` names it, and appends "-dirty" if files have changed.
+    """
     if not (HOME / "src" / "mezzotint").is_dir():
         return None
     git = ["git", "-C", str(HOME), "describe", "--always", "--dirty"]

@@ -18,7 +18,7 @@ from mezzotint.errors import printable
 
 
 class Noted(Progress):
-    """A progress bar that records the current work, even if the bar is hidden."""
+    """A progress bar that records the current work in `UNDER_WAY`, even if the bar is hidden."""
 
     def add_task(self, description: str, *values: Any, **named: Any) -> TaskID:
         return super().add_task(printable(description), *values, **named)

@@ -1,8 +1,10 @@
-"""Search for a run's best sampling settings. Every cell is measured only once.
+"""Search for a run's best sampling settings.
 
-RUN/sweep/cells.jsonl   a row for each measured cell RUN/sweep/sweep.md      the last sweep, with
-heatmap.png and pareto.png RUN/recommended.json    its best settings, which become the run's
-defaults (`pipeline.tuned`)
+A cell of a sweep is one combination of settings. Every cell is measured only once.
+
+RUN/sweep/cells.jsonl       a row for each measured cell
+RUN/sweep/sweep.md          the page of the last sweep, with heatmap.png and pareto.png
+RUN/recommended.json        its best settings, the run's new defaults (`pipeline.tuned`)
 """
 
 from mezzotint.tuning.cells import SweepCell

@@ -22,13 +22,13 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def front(search: Search, cells: Sequence[SweepCell]) -> list[SweepCell]:
-    """Return the Pareto front of quality against denoiser calls; the last is best."""
+    """Return the Pareto front of quality against denoiser calls; its last cell is the best."""
     found = pareto([(cell.calls, search.sign * cell.figure.value) for cell in cells])
     return [cells[i] for i in found]
 
 
 def within(front: Sequence[SweepCell], budgets: Iterable[int]) -> dict[int, SweepCell]:
-    """Return the best cell within each budget of denoiser calls, if there is any."""
+    """Return the best cell within each budget of denoiser calls that has any."""
     affordable = {n: [cell for cell in front if cell.calls <= n] for n in sorted(set(budgets))}
     return {n: cells[-1] for n, cells in affordable.items() if cells}
 

@@ -1,4 +1,4 @@
-"""The cells of a sweep: settings, and their figures."""
+"""The cells of a sweep: combinations of settings, and their measured figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Interval: TypeAlias = tuple[float, float] | None
 
 @dataclass(frozen=True)
 class SweepCell:
-    """Settings and their measured figures.
+    """One combination of settings in a sweep, and its measured figures.
 
     Attributes:
         settings: The sampling settings.
@@ -74,7 +74,7 @@ def combinations(
     nfe: Sequence[int] = (),
     steps: Sequence[int] = (),
 ) -> list[SampleConfig]:
-    """Return the settings of every combination, without repeats, by rising denoiser calls.
+    """Return every combination of settings, without repeats, by rising denoiser calls.
 
     ``nfe`` are budgets of denoiser calls, and ``steps`` numbers of steps; either or both may be
     given. All other settings are the pipeline's defaults. An interval is left out at scale 1, where

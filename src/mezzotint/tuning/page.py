@@ -18,7 +18,7 @@ FRONT = "Pareto front"
 
 
 def write(search: Search, cells: Sequence[SweepCell], budgets: Mapping[int, SweepCell]) -> Path:
-    """Write sweep.md with its figures, and return its path."""
+    """Write sweep.md with its charts, and return its path."""
     _heat(search, cells)
     _curves(search, cells)
     figure = cells[0].figure
@@ -48,7 +48,7 @@ def write(search: Search, cells: Sequence[SweepCell], budgets: Mapping[int, Swee
 
 
 def spread(figure: Figure | None) -> str:
-    """Return a figure with its interval, as text."""
+    """Format a measured figure with its interval; "" for None."""
     return f"{figure.value:.4g} ({figure.low:.4g} to {figure.high:.4g})" if figure else ""
 
 
@@ -57,15 +57,15 @@ def _about(search: Search, cells: Sequence[SweepCell]) -> list[str]:
     figure = cells[0].figure
     better = "more is better" if search.sign < 0 else "less is better"
     few = (
-        f" {figure.name} is too high because the samples are few, by the same amount in all cells."
+        f" {figure.name} is too high because the samples are few, by the same amount everywhere."
         if search.metric == "fd"
         else ""
     )
     return [
         f"{figure.name} against {figure.against or 'nothing'}, with {figure.count:,} samples for "
-        f"each cell, seed {search.seed}, {search.precision} precision and "
-        f"{cells[0].settings.spacing} spacing; {better}.{few} Intervals are 95 %. Calls are those "
-        "of the denoiser for an image; a guided denoiser calls its network twice."
+        f"each combination of settings, seed {search.seed}, {search.precision} precision and "
+        f"{cells[0].settings.spacing} spacing; {better}.{few} Intervals are 95 %. Calls are "
+        "denoiser calls for an image; a guided denoiser calls its network twice."
     ]
 
 
@@ -84,7 +84,10 @@ def _table(search: Search, cells: Sequence[SweepCell]) -> list[str]:
 
 
 def _heat(search: Search, cells: Sequence[SweepCell]) -> None:
-    """Draw guidance against calls, a panel per method; or methods against calls."""
+    """Draw the heat map: guidance scales against calls, with a panel for each method.
+
+    If there is only one guidance scale, it shows methods against calls instead.
+    """
     scales = {cell.settings.guidance for cell in cells}
     panels: dict[str, dict[tuple[str, int], float]] = {}
     for cell in sorted(cells, key=lambda cell: cell.settings.guidance):

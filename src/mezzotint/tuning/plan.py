@@ -1,4 +1,4 @@
-"""The plan of a sweep: its cells, the known ones, and the time for the others."""
+"""The plan of a sweep: its cells, those measured before, and the time for the rest."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The cells of a sweep, the known ones, and the time for the others."""
+    """The settings of all cells of a sweep, the measured cells, and the time for the rest."""
 
     search: Search
     settings: tuple[SampleConfig, ...]
-    known: dict[SampleConfig, SweepCell]
-    budgets: tuple[
-        int, ...
-    ]  # budgets of denoiser calls; () means the calls of the cells themselves
+    known: dict[SampleConfig, SweepCell]  # the cells that were measured before
+    # Budgets of denoiser calls; () means the calls of the cells themselves.
+    budgets: tuple[int, ...]
     against: Against | None = None  # the training set, if anything is to be measured
     seconds: float = 0.0  # the time for the measurements
 
     @property
     def missing(self) -> list[SampleConfig]:
+        """The settings of the cells that must still be measured."""
         return [settings for settings in self.settings if settings not in self.known]
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class Plan:
 
 
 def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
-    """Make the plan of a sweep: its cells, the known ones, and the time for the others."""
+    """Plan a sweep: find the cells that were measured before, and the time for the rest."""
     if options.nfe and options.steps:
         raise UserError("`nfe` and `steps` are both given: give one of them")
     guided = options.guidance not in (None, (1.0,)) or options.interval not in ((), (None,))

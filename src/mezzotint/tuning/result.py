@@ -53,12 +53,12 @@ class SweepResult:
 
 
 def head(metric: str) -> str:
-    """Return the names of the columns of `line`."""
+    """Return the head of the printed table: the names of its columns."""
     return _row("calls", "sampler", "steps", "guidance", metric, "class accuracy")
 
 
 def line(cell: SweepCell) -> str:
-    """Return a cell as a row of a table."""
+    """Return the row of the printed table for one cell of the sweep."""
     right, settings = cell.accuracy, cell.settings
     accuracy = f"{right.value:.3f} [{right.low:.3f}, {right.high:.3f}]" if right else ""
     scale = f"{settings.guidance:g}"

@@ -1,4 +1,4 @@
-"""A search in a run, which measures the cells that were not measured before."""
+"""Measure the cells of a sweep of a run, and find those that were measured before."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ SIGNS: Registry[int] = Registry("metric", {"fd": 1, "sfd": 1, "cs": -1, "kd": 1,
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """A run's model, and the metric for its cells."""
+    """The model of a run, and the metric by which a sweep measures its samples."""
 
     folder: Path  # the folder of the run
     pipe: Pipeline  # in the precision of the measurement
-    digest: str  # the digest of the pipeline after loading
+    digest: str  # identifies the weights
     precision: str
     network: str
     metric: str = "fd"
@@ -55,7 +55,7 @@ class Search:
 
     @property
     def name(self) -> str:
-        """The name of the metric's figures."""
+        """The name of the metric's figures, such as "fd-cifar10"."""
         return self.metric if self.metric == "accuracy" else figure_name(self.metric, self.network)
 
     @property
@@ -63,12 +63,12 @@ class Search:
         return SIGNS[self.metric]
 
     def compile_for(self, cells: Sequence[SampleConfig]) -> None:
-        """Compile the network if these cells together repay the time."""
+        """Compile the network if measuring these cells takes long enough to repay the time."""
         calls = sum(settings.calls for settings in cells)
         self.pipe.net.compile_for(calls * -(-self.samples // BATCH))
 
     def facts(self, settings: SampleConfig) -> dict[str, Any]:
-        """Return the facts behind a cell's figure, except those in the key of its samples."""
+        """Return what identifies a cell's figures: its samples, and how they are measured."""
         return {
             "pictures": samples.key(self.pipe, settings, self.seed, BATCH),
             "network": self.network,
@@ -99,7 +99,7 @@ def _cell(search: Search, settings: SampleConfig, figures: Sequence[Figure]) -> 
 
 
 def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow) -> SweepCell:
-    """Measure a cell, keep its samples in the cache, and append a row to the file."""
+    """Measure a cell, keep its samples in the cache, and append a row to cells.jsonl."""
     begun = time.perf_counter()
     folder = evaluation.kept(search.pipe, settings, search.seed, BATCH)
     with warnings.catch_warnings():
@@ -122,7 +122,7 @@ def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow)
 
 
 def seconds(search: Search, cells: Sequence[SampleConfig]) -> float:
-    """Estimate the time for measuring cells, from the time of a few calls of each kind.
+    """Estimate the seconds for measuring cells, by timing a few calls of each network.
 
     Samples that are already in the cache take no time.
     """
@@ -148,7 +148,7 @@ def seconds(search: Search, cells: Sequence[SampleConfig]) -> float:
 
 
 def _share_guided(pipe: Pipeline, settings: SampleConfig) -> float:
-    """Return the share of a grid's levels at which the denoiser calls its network twice."""
+    """Return the share of the sampling steps in which the denoiser calls its network twice."""
     grid = pipe.grid(settings)
     scale = along(grid, *settings.guided())
     scales = [scale(level) if callable(scale) else scale for level in grid[:-1]]

@@ -45,10 +45,10 @@ def sweep(
 ) -> SweepResult:
     """Measure a run's samples with every combination of some settings, and keep the best settings.
 
-    The best settings become the run's defaults: `load` reads them from RUN/recommended.json. Cells
-    that were measured before are not measured again, so an interrupted sweep continues where it
-    stopped. All other settings come from the run's configuration, but the spacing is Karras's, or
-    that of the few-step model.
+    The best settings become the run's defaults: `load` reads them from RUN/recommended.json. A
+    combination of settings is called a cell. Cells that were measured before are not measured
+    again, so an interrupted sweep continues where it stopped. All other settings come from the
+    run's configuration, except that the spacing is Karras's unless the model is a few-step model.
 
     ```python
     rows = mz.sweep("runs/mine", sampler="ddim", nfe=20, guidance=[1, 1.5, 2, 3, 4]).rows()
@@ -110,7 +110,7 @@ def sweep(
 
 
 def measured(plan: Plan, follow: Follow) -> Iterator[SweepCell]:
-    """Yield the cells in order; measure those that are not known."""
+    """Yield the cells in order; measure those that were not measured before."""
     search, by = plan.search, None
     if plan.against:
         pipe = search.pipe
@@ -141,7 +141,7 @@ def _loaded(run: str | Path | Pipeline, device: torch.device) -> tuple[Path, Pip
     if isinstance(run, Pipeline):
         if run.home is None:
             raise UserError(
-                "`run` is a pipeline that was not loaded from a folder: pass a run folder"
+                "`run` is a pipeline that was not loaded from a folder: pass a run folder instead"
             )
         folder, device = run.home, run.device
     else:
@@ -180,7 +180,7 @@ def _several(value: T | Iterable[T]) -> tuple[T, ...]:
 
 def _intervals(value: Interval | Sequence[Interval]) -> tuple[Interval, ...]:
     """Return one interval (None means everywhere), or several, as a tuple."""
-    if value is None or not isinstance(value, Iterable):  # `Options` refuses the latter
+    if value is None or not isinstance(value, Iterable):  # `Options` refuses all but None
         return (value,)
     if len(value) == 2 and all(isinstance(end, int | float) for end in value):
         return (cast(Interval, tuple(value)),)

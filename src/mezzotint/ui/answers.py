@@ -43,7 +43,7 @@ def answers(model: str | None, pipe: Pipeline, request: Samples | Edit) -> Gener
     make: Any = edits.make if editing else samples.make
     draw: Any = results.of_edit if editing else results.of_samples
     drawn: tuple[Tensor, ...] = ()
-    # The empty parts remove the lines of older images.
+    # The empty texts remove the command line and the Python code of earlier images.
     yield Answer(markup.notice("at work"), command="", python="")
     for last in watched(partial(make, pipe, request)):
         unseen = last.columns is not drawn
@@ -65,7 +65,7 @@ def answers(model: str | None, pipe: Pipeline, request: Samples | Edit) -> Gener
 
 
 def failed(error: Exception) -> Answer:
-    """Return the content to show after an error: one line; older images disappear.
+    """Return the content to show after an error: one line, and no images.
 
     If the error is a bug, its traceback is printed on the error stream.
     """

@@ -51,7 +51,7 @@ def values(pipe: Pipeline, given: Sequence[str], each: bool = True) -> dict[str,
 
 
 def warned(pipe: Pipeline, given: Sequence[str]) -> list[str]:
-    """Return the warnings of sampling, such as about a number outside the training range."""
+    """Return the warnings about conditions, such as a number outside the training range."""
     found, named = values(pipe, given) or {}, {each.name: each for each in pipe.conditions}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -146,7 +146,10 @@ def _refuse_large(path: Path) -> None:
 
 
 def canvas(pipe: Pipeline, image: Tensor, side: int = 480) -> Image.Image:
-    """Enlarge an image (C, H, W) by a whole factor, to at most ``side``, to paint a mask on."""
+    """Return an image (C, H, W) as the ground on which a visitor paints a mask.
+
+    It is enlarged by a whole factor, to at most ``side`` pixels.
+    """
     height, width = image.shape[1:]
     zoom = max(1, side // max(height, width))
     seen = pipe.values.visible(image[None])[0]

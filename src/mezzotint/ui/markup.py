@@ -16,7 +16,7 @@ from mezzotint.errors import printable
 from mezzotint.evaluation.folder import marked
 
 SMALL = 128  # pixels; smaller images are enlarged without smoothing
-SLIDE = (  # shows the column that a slider stands at alone; at 0 it shows all
+SLIDE = (  # JavaScript: shows only the column that the slider selects; at 0 it shows all columns
     "const box = this.closest('.mz-columns'), k = +this.value; "
     "const heads = box.querySelectorAll('th'); "
     "this.ariaValueText = this.nextElementSibling.value = k ? heads[k - 1].textContent : 'all'; "

@@ -12,12 +12,12 @@ from mezzotint.pipeline.pipeline import Pipeline
 
 RUNS = Path("runs")  # where `train` writes by default
 OWN = "the model in memory"
-KEPT = 2  # at most so many models are in memory
+KEPT = 2  # the largest number of models in memory
 
 
 @dataclass(frozen=True)
 class Models:
-    """The models on offer, by name; the page begins with the first.
+    """The models that the page offers, by name; the page begins with the first.
 
     Attributes:
         names: OWN, and paths and names that `mz.load` accepts.

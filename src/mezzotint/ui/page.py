@@ -92,7 +92,7 @@ def _on_stop(stop: Any, events: list[Any], busy: Busy, status: Any) -> None:
 def _on_model(
     models: Models, common: Widgets, compare: Widgets, edit: Widgets, status: Any
 ) -> None:
-    """Make the widgets follow the chosen model."""
+    """Update the widgets when another model is chosen."""
     settings = [group[name] for group in (common, compare) for name in SETTINGS]
     shown = [status, common["about"], common["classes"], common["condition"], edit["border"]]
 
@@ -161,7 +161,7 @@ def _samples(
 
 
 def _whole(seed: int | None) -> int:
-    """Return the seed; UserError where its field is empty."""
+    """Return the seed as an integer. Raises UserError if its field is empty."""
     if seed is None:
         raise UserError("the seed is empty: type a whole number")
     return seed

@@ -64,7 +64,7 @@ def of_samples(pipe: Pipeline, request: Samples, columns: Sequence[Tensor], *, f
 
 
 def of_edit(pipe: Pipeline, request: Edit, columns: Sequence[Tensor], *, final: bool) -> str:
-    """Return the given images of an edit as HTML, and the edited ones if it is ``final``."""
+    """Return the given images of an edit as HTML, and the edited ones if ``final`` is set."""
     given, walk = columns[0], request.kind == "interpolate"
     # A finished interpolation includes its ends.
     shown = [] if walk and final else _column(pipe, given, ["given"] * len(given))
@@ -90,7 +90,10 @@ def _column(
     file: str = "",
     mark: dict[str, Any] | None = None,
 ) -> list[Shown]:
-    """Return images (n, C, H, W) with titles; a file name makes them savable."""
+    """Return images (n, C, H, W) for the page, with titles.
+
+    With a file name, a click on an image saves it, and its PNG file records ``mark``.
+    """
     return [
         markup.shown(
             *(_pil(pipe, image), title, file.format(i)), {**mark, "image": i} if mark else None
@@ -115,12 +118,12 @@ def _edited_by(pipe: Pipeline, request: Edit) -> dict[str, Any]:
 
 
 def _pil(pipe: Pipeline, image: Tensor) -> Image.Image:
-    """Return an image; if PNG cannot hold its values, return them as visible colours."""
+    """Convert an image for Pillow; values that PNG cannot hold become visible colours."""
     whole = pipe.values.fits_png(len(image))
     return figures.to_pil(image if whole else pipe.values.visible(image[None])[0])
 
 
 def _sheet(pipe: Pipeline, rows: Sequence[Tensor], titles: Sequence[str]) -> Image.Image:
-    """Return a row of images for each title."""
+    """Draw a sheet that has a row of images for each title."""
     of = [k for k, images in enumerate(rows) for _ in images]
     return figures.grid(pipe.values.visible(torch.cat(list(rows))), of, titles)

@@ -1,4 +1,4 @@
-"""Requests for samples: each has a column of images for each of some settings."""
+"""Requests for samples: one or several columns of images, each with its own settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OFTEN = 0.2  # seconds between two decoded estimates
 
 @dataclass(frozen=True)
 class Column:
-    """Settings that differ from the model's defaults, with a caption and a file name."""
+    """A column of images: its caption, its file name, and its settings that are not defaults."""
 
     caption: str
     name: str
@@ -58,7 +58,7 @@ class Step:
 
 
 def one(defaults: SampleConfig, settings: dict[str, Any]) -> tuple[Column, ...]:
-    """Return one column for some settings; those that equal the defaults are left out."""
+    """Return one column for some settings; settings that equal the defaults are left out."""
     kept = changed(defaults, settings)
     return (Column(in_words(chosen(defaults, kept)), "samples", kept),)
 

@@ -77,9 +77,9 @@ def play(
     free = _free(port)
     models = offered(model)
     playground = _launched(models, free, share)
-    said = f"{playground.url}: open it in a browser; Ctrl-C stops it"
+    said = f"open {playground.url} in a browser; Ctrl-C stops the playground"
     if playground.public:
-        said += f"\n{playground.public}: the same page, open to anybody who knows this address"
+        said += f"\nthe same page is at {playground.public} for anybody who knows this address"
     print(said, flush=True)
     if block:
         try:

@@ -44,7 +44,7 @@ def watched(work: Callable[[Emit[T]], T]) -> Iterator[T]:
     def run() -> None:
         try:
             ends.append(work(emit))
-        except BaseException as error:  # the reader raises every kind of it
+        except BaseException as error:  # raised again in the reader's thread
             ends.append(error)
         more.set()
 

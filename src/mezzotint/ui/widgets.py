@@ -1,4 +1,4 @@
-"""The widgets of the page. Requests take their values by the widgets' names."""
+"""The widgets of the page. A request finds the value of each widget by the widget's name."""
 
 from __future__ import annotations
 
@@ -106,10 +106,10 @@ def compare(pipe: Pipeline) -> Widgets:
 
 
 def row() -> Widgets:
-    """Return the widgets for a row of columns, one for each value of a setting."""
+    """Return the widgets for a comparison with a column of samples for each value of a setting."""
     values = {"guidance": "0, 1, 2, 4", "steps": "5, 10, 20, 50"}
     with gr.Row():
-        through = gr.Radio(list(values), value="guidance", label="Through", min_width=130)
+        through = gr.Radio(list(values), value="guidance", label="Setting", min_width=130)
         field = gr.Textbox(values["guidance"], label="Values", max_lines=1, min_width=130)
     through.change(values.__getitem__, through, field, queue=False)
     return {"through": through, "values": field, "go": gr.Button("Make a row", variant="primary")}

@@ -184,10 +184,10 @@ def test_other_shapes(save, noise, shape, what):
 @pytest.mark.parametrize(
     ("labels", "what"),
     [
-        ([0, 1, 0, 1], "shape (4,) beside 5 images: give one label for each"),
-        (np.zeros((5, 1), int), "shape (5, 1) beside 5 images: give one label for each"),
+        ([0, 1, 0, 1], "shape (4,) for 5 images: give one label for each image"),
+        (np.zeros((5, 1), int), "shape (5, 1) for 5 images: give one label for each image"),
         ([0, 1, -1, 1, 0], "label -1: number classes from 0, or give no labels"),
-        ([0, 1, 2**40, 1, 0], f"label {2**40}, which is no class: count them from 0"),
+        ([0, 1, 2**40, 1, 0], f"label {2**40}, too large for a class: number the classes from 0"),
     ],
 )
 def test_wrong_labels(save, images, labels, what):
@@ -202,10 +202,10 @@ def test_labels_that_are_not_integers(save, images):
 
 def test_missing_keys(save, tmp_path):
     data = save(mu=np.zeros(4), sigma=np.eye(4))
-    assert refused(data) == " holds mu, sigma: save the images as arr_0 or images"
+    assert refused(data) == " holds mu, sigma: save the images in it under the name arr_0 or images"
     with zipfile.ZipFile(tmp_path / "x.npz", "w"):
         pass
-    assert refused(data) == " holds nothing: save the images as arr_0 or images"
+    assert refused(data) == " holds nothing: save the images in it under the name arr_0 or images"
 
 
 def test_a_file_is_one_set_for_training(save, images):

@@ -128,7 +128,9 @@ def test_without_a_test_split_another_one_is_held_out(hub, animals_there):
 
 def test_several_sets(hub, animals_there):
     shutil.copytree(animals_there / "data", animals_there / "small")
-    with pytest.raises(UserError, match=r"hub:ours/animals has several sets .*\(data, small\)"):
+    with pytest.raises(
+        UserError, match=r"hub:ours/animals has parquet files in several folders .*\(data, small\)"
+    ):
         find_source("hub:ours/animals")
 
 

@@ -92,7 +92,7 @@ def test_files_without_a_split_are_for_training(tmp_path, files, write_parquet):
 @pytest.mark.parametrize("wrong", [2, -1, None])
 def test_label_without_a_class(tmp_path, files, write_parquet, wrong, cache):
     path = write_parquet(tmp_path / "x.parquet", files[0], [0, 1, 0, wrong, 1], ["a", "b"])
-    with pytest.raises(UserError, match=rf"x\.parquet row 3: label {wrong} is outside its 2"):
+    with pytest.raises(UserError, match=rf"x\.parquet row 3: the label {wrong} is outside the 2"):
         prepare(str(path))
     plain = prepare(str(path), conditional=False)
     assert (len(plain), plain.classes) == (5, ())
@@ -196,6 +196,6 @@ def test_captions_are_not_classes(tmp_path, files):
     images = [{"bytes": files[0][0]}] * 101
     labels = [f"image {i}" * 1000 for i in range(101)]
     pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "x.parquet")
-    with pytest.raises(UserError, match="column label has 101 labels for 101 images, which are no"):
+    with pytest.raises(UserError, match="column label has 101 labels for 101 images, too many for"):
         prepare(tmp_path / "x.parquet")
     assert prepare(tmp_path / "x.parquet", conditional=False).classes == ()

@@ -37,11 +37,12 @@ _BLOCK = 1 << 24  # bytes read at a time
 
 
 def arrays(data: str, split: str, conditional: bool = True) -> Source:
-    """Return the images of a .npy or .npz file in order; without splits all are for training.
+    """Return the images of a split in a .npy or .npz file, in order.
 
-    Labels are integers, names or booleans. Classes of integers are called "0" to the largest.
-    Pixels of other integer types that lie in 0 to 255 are taken as 8-bit values, and uint16 above
-    255 as 16-bit values. All other types need a stated range.
+    If the file has no splits, all its images are for training. Labels are integers, names or
+    booleans. If they are integers, the classes are called "0" to the largest label. Integer pixels
+    that all lie in 0 to 255 are taken as 8-bit values, and uint16 pixels above 255 as 16-bit
+    values. All other pixels need a stated range.
 
     Raises:
         UserError: If the split does not exist; the file is damaged or has no images; the shape or
@@ -113,7 +114,10 @@ class _Array:
 
 
 def _find(path: Path, split: str) -> tuple[_Array, _Array | None]:
-    """Return the images and the labels of a split of a file. Raises UserError, or `NoSplit`."""
+    """Return the images of a split in a file, and its labels or None.
+
+    Raises UserError if the file has no images, and `NoSplit` if it has no such split.
+    """
     if path.suffix.lower() == ".npy":
         if canonical(split) != "train":
             raise no_split(str(path), split, ["train"])
@@ -128,7 +132,7 @@ def _find(path: Path, split: str) -> tuple[_Array, _Array | None]:
     label = next((key for key in (second, *_LABELS) if key in keys), None)
     if image is None:
         raise UserError(
-            f"{path} holds {shown(keys, 5) or 'nothing'}: save the images as "
+            f"{path} holds {shown(keys, 5) or 'nothing'}: save the images in it under the name "
             + " or ".join(_IMAGES)
         )
     return _header(path, image), _header(path, label) if label else None
@@ -147,7 +151,7 @@ def _header(path: Path, key: str | None) -> _Array:
                 f"{array} holds Python objects, which mezzotint does not unpickle: save numbers"
             )
         if not dtype.itemsize:
-            raise UserError(f"{array} has a type of 0 bytes: save numbers")
+            raise UserError(f"{array} has the dtype {dtype}, which has no values: save numbers")
         missing = math.prod(shape) * dtype.itemsize - (size - array.start)
         if missing > 0:
             raise UserError(f"{array} lacks its last {missing:,} bytes: save it again")
@@ -218,7 +222,7 @@ def _values(images: _Array, bounds: Bounds | None) -> tuple[Values, tuple[str, .
 def _classes(labels: _Array, count: int) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Return the label of each image, and the names of the classes."""
     keras = str(labels.key).startswith("y_")
-    column = keras and labels.shape == (count, 1)  # keras saves CIFAR-10's labels so
+    column = keras and labels.shape == (count, 1)  # the shape of CIFAR-10's labels in keras
     check_labels(str(labels), labels.dtype, (count,) if column else labels.shape, count)
     numbers = np.concatenate(list(labels.blocks())).reshape(count)
     if are_names(numbers.dtype):
@@ -227,7 +231,7 @@ def _classes(labels: _Array, count: int) -> tuple[npt.NDArray[Any], tuple[str, .
 
 
 def _span(array: _Array) -> tuple[Any, Any]:
-    """Return the least and the greatest value, ignoring NaN."""
+    """Return the least and the greatest value of an array, ignoring NaN."""
     spans = [
         (np.fmin.reduce(block, axis=None), np.fmax.reduce(block, axis=None))
         for block in array.blocks()

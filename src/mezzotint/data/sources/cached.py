@@ -15,10 +15,10 @@ from mezzotint.storage.cache import cache_folder
 
 
 def cached(data: str, split: str) -> Source:
-    """Return images that `prepare` got in memory; they are all in the split train.
+    """Return images that `prepare` was given in memory earlier; all are in the split train.
 
     Args:
-        data: `array:` and the first 16 hex digits of their fingerprint.
+        data: `array:` and the first 16 hex digits of the fingerprint of the images.
         split: train.
 
     Raises:

@@ -46,7 +46,7 @@ MD5 = {
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
 """The MD5 sums of the files in the archive, which other libraries check too."""
-_MOST = 1 << 25  # limit for a file in the archive, in bytes; the largest has 31 million
+_MOST = 1 << 25  # limit for a file in the archive, in bytes; the largest file has 31 million bytes
 
 
 Read: TypeAlias = Callable[[str], bytes | None]
@@ -82,7 +82,7 @@ def cifar10(data: str, split: str) -> Source:
 
 
 def _copy(path: Path) -> Path | None:
-    """Return the archive or the extracted folder at a path or in it, or None."""
+    """Return the archive or the extracted folder at a path or in that folder; None without one."""
     if path.is_file():
         return path if _is_archive(path) else None
     if (path / ARCHIVE).is_file():
@@ -137,7 +137,7 @@ def _items(split: str, place: Path) -> Iterator[Item]:
 
 @contextmanager
 def _opened(place: Path) -> Iterator[Read]:
-    """Return a function that reads a member of the archive or folder, or returns None."""
+    """Return a function that reads a file of the archive or folder; None for a missing file."""
     if place.is_dir():
 
         def file(member: str) -> bytes | None:
@@ -175,7 +175,7 @@ def _batch(read: Read, archive: Path, batch: str) -> Iterator[Item]:
 
 
 def _pixels(data: Any) -> Pixels | None:
-    """Build the array uint8 (ROWS, 3072) from the parts in a pickle; None if they do not fit."""
+    """Build the array uint8 (ROWS, 3072) from its parts in a pickle; None if these are wrong."""
     match data:
         case _Inert(state=(1, shape, _Inert(given=(b"u1", *_)), False, bytes(content))):
             if shape == (ROWS, 3072) and len(content) == ROWS * 3072:
@@ -226,7 +226,7 @@ def _is_official(member: str, content: bytes) -> bool:
 
 
 def _unpickled(read: Read, archive: Path, member: str) -> dict[Any, Any]:
-    # This stands before the guard below, because a broken archive is not a broken pickle.
+    # This is outside of the try block below, because a broken archive is not a broken pickle.
     pickled = read(member)
     if pickled is None:
         raise _damaged(archive, member, "it is missing")

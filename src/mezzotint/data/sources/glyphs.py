@@ -82,7 +82,7 @@ def _items(split: str, count: int) -> Iterator[Item]:
 
 @lru_cache
 def _stencil(digit: str) -> Image.Image:
-    """Draw the coverage of a digit, 0 to 255, cropped to its ink, `_INK` pixels high."""
+    """Draw a digit as a grey image, 0 to 255 for no to full ink, cropped and `_INK` pixels high."""
     font = ImageFont.load_default(size=4 * _INK)
     canvas = Image.new("L", (6 * _INK, 6 * _INK))
     ImageDraw.Draw(canvas).text((_INK, _INK), digit, fill=255, font=font, stroke_width=10)
@@ -93,8 +93,9 @@ def _stencil(digit: str) -> Image.Image:
 def _posed(stencil: Image.Image, height: float, angle: float, shift: np.ndarray) -> np.ndarray:
     """Return the coverage (32, 32), 0 to 1, of a digit scaled to a height and turned by an angle.
 
-    The height is in pixels, the angle in radians. `shift`, 0 to 1, places the digit horizontally
-    and vertically in the free space around its turned box, so that no digit is cut off.
+    The height is in pixels, the angle in radians. The two numbers of `shift`, 0 to 1, place the
+    digit horizontally and vertically in the free space around the bounding box of the turned digit,
+    so that no digit is cut off.
     """
     cos, sin = np.cos(angle), np.sin(angle)
     zoom = stencil.height / height  # stencil pixels per pixel of the image

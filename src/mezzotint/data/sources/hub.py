@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face Hub: parquet files in any one folder."""
+"""Data sets of the Hugging Face Hub, whose parquet files lie in one folder of any name."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,9 +15,9 @@ def hub(data: str, split: str) -> Source:
     """Return the images of one split of `hub:OWNER/NAME`; only that split is downloaded.
 
     Raises:
-        NoSplit: If it has no parquet files of the split.
-        UserError: If the data set cannot be fetched, has such files in several folders, or
-            `parquet` refuses it.
+        NoSplit: If the data set has no parquet files of the split.
+        UserError: If the data set cannot be fetched, has parquet files in several folders, or is
+            refused by `parquet`.
     """
     return _opened(data, split, parquet)
 
@@ -46,7 +46,7 @@ def _opened(data: str, split: str, read: Callable[[str, str], Source]) -> Source
     if len(folders) > 1:
         names = shown([folder.relative_to(root).as_posix() for folder in folders], 5)
         raise UserError(
-            f"hub:{name} has several sets of images ({names}): "
-            f"download one and give its folder (they are at {root})"
+            f"hub:{name} has parquet files in several folders ({names}): download one of the "
+            f"folders and give its path (the files of the split {split!r} are in {root})"
         )
     return replace(read(str(folders[0]), split), name=f"{name.split('/')[-1]}-{split}")

@@ -89,7 +89,7 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
 
 
 def _table(place: str, files: list[Path], image: str, count: int, image_column: str) -> Table:
-    """Return the other columns, each of which is read when it is needed."""
+    """Return the columns besides the images as a table. A column is read when it is looked up."""
     arrow = _pyarrow()
 
     def read(name: str) -> list[Any]:
@@ -117,8 +117,8 @@ def _table(place: str, files: list[Path], image: str, count: int, image_column: 
 def _place(path: Path) -> Path | None:
     """Return the parquet file, or the folder of parquet files, for a path; None without any.
 
-    The folder is the only one at or below the path that holds parquet files. If several hold some,
-    or there are image files too, there is none.
+    The folder is the path itself if it directly holds parquet files, else the only folder below the
+    path that does. The result is None if several folders do, or if there are image files too.
     """
     if path.is_file():
         return path if path.suffix.lower() == ".parquet" else None
@@ -240,7 +240,8 @@ def _check(arrow: Any, file: Path, table: Any, image: str) -> None:
     kinds = arrow.types.is_binary, arrow.types.is_large_binary, arrow.types.is_null
     if at < 0 or not any(is_kind(struct.field(at).type) for is_kind in kinds):
         raise UserError(
-            f"{file}: column {image} is {struct}: make it a struct with the binary field bytes"
+            f"{file}: column {image} is {struct}: make it a struct with a field that is called "
+            "bytes and has the type binary"
         )
 
 
@@ -253,11 +254,15 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
     rows: list[tuple[Path, int, Any]] = []
     for file, table in zip(files, tables, strict=True):
         if label not in table.schema_arrow.names:
-            raise Unlabelled(f"{file} has no column {label}, unlike other files of its split")
+            raise Unlabelled(
+                f"{file} has no column {label}, unlike other files of its split: write it again"
+            )
         if table.schema_arrow.names.count(label) > 1:
             raise Unlabelled(f"{file} has several columns called {label}: keep one of them")
         if _class_names(table, label) != known:
-            raise Unlabelled(f"{file} names other classes than {files[0].name}: keep them apart")
+            raise Unlabelled(
+                f"{file} names other classes than {files[0].name}: put them into separate folders"
+            )
         rows += [(file, row, v) for row, v in enumerate(_labels(arrow, file, table, label))]
     values = {value for _, _, value in rows}
     if values <= {-1, None}:
@@ -266,7 +271,7 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
         if not are_classes(len(values), len(rows)):
             raise Unlabelled(
                 f"{files[0]}: column {label} has {len(values):,} labels for {len(rows):,} images, "
-                "which are not classes: pass `conditional=False` to take all without classes"
+                "too many for classes: pass `conditional=False` to take all images without classes"
             )
         return tuple(sorted({nfc(str(value)) for value in values}, key=natural))
     names = known or numbered(
@@ -276,9 +281,9 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
     for file, row, value in rows:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
             raise Unlabelled(
-                f"{file} row {row}: label {value} is outside its {count} classes "
-                f"(0 to {count - 1}): remove the row, give it its class, or pass "
-                "`conditional=False` to take all without classes"
+                f"{file} row {row}: the label {value} is outside the {count} classes "
+                f"(0 to {count - 1}): remove the row, correct the label, or pass "
+                "`conditional=False` to take all images without classes"
             )
     return names
 

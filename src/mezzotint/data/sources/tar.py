@@ -137,7 +137,7 @@ def _check_room(path: Path, needed: int) -> None:
     if needed > free:
         raise UserError(
             f"{path} takes {needed / 1e9:.1f} GB decompressed and {folder} has {free / 1e9:.1f} GB "
-            "free: set TMPDIR to a larger disk, or extract it and give the folder"
+            "free: set TMPDIR to a larger disk, or extract the tar and give the folder"
         )
 
 
