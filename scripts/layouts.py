@@ -1,10 +1,11 @@
-"""Build the layouts of public data sets in miniature, and write what is understood of each.
+"""Build small copies of the layouts of public data sets, and write how mezzotint reads each one.
 
-    python scripts/layouts.py            writes docs/results/layouts.md
-    python scripts/layouts.py --check    exits with 1 where that page is not what that would write
+    python scripts/layouts.py            write docs/results/layouts.md
+    python scripts/layouts.py --check    exit with code 1 if that page is not up to date
 
-Each layout is that of a README, or of published code that reads the data set. Nothing is
-downloaded: images are of 4x4 pixels, two to a folder, and other files hold what matters of them.
+Most layouts come from a README, or from published code that reads the data set. Nothing is
+downloaded. Images have 4x4 pixels, and each folder has two. Other files hold only the lines that
+mezzotint reads.
 """
 
 from __future__ import annotations
@@ -25,32 +26,38 @@ import mezzotint as mz
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "layouts.md"
 HEAD = """# Layouts of public data sets
 
-`python scripts/layouts.py` builds each layout in miniature, asks `mz.describe` what it is, and
-writes this page. The [policy](../folders.md) decides. About forty of the layouts
-stand in READMEs or in published code that reads the data sets; a repository is named where one
-describes the layout. The others, most of them of torchvision and Kaggle, are written from what is
-generally known of them. Braces stand for several names. A folder without a file's suffix holds two
-images.
+`python scripts/layouts.py` builds a small copy of each layout, calls `mz.describe` on it, and
+writes this page. [What a folder means](../folders.md) has the rules by which mezzotint reads a
+folder. About forty of the layouts are described in a README or in published code that reads the
+data set. In that case, the first column names the repository. The other layouts, mostly from
+torchvision and Kaggle, are written from general knowledge. In the second column, `{a,b}` stands
+for two names, a and b. A path without a file extension is a folder with two images. In the fourth
+column, DATA is the path of the folder.
 
-A layout is *right* if the splits, the number of images of each and the names of its classes are
-what the data set means. *And warned* means that mezzotint says what is left out. *Warned* means
-that it understands something else, and says that this may be so. It would be *wrong* if it said
-nothing.
+The last column compares the fourth column with the third:
+
+- *right*: the splits, their numbers of images and the names of their classes are those of the
+  data set.
+- *right, and warned*: so are these, and a warning names the images that are left out.
+- *warned*: something differs, and a warning says what may be wrong.
+- *refused*: mezzotint does not read the data, and a message says why.
+- *wrong*: something differs, and there is no warning. No layout is wrong.
 
 """
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A data set's layout.
+    """The layout of a data set.
 
     Attributes:
-        name: the data set.
-        source: where its layout is described.
-        images: its folders of images, with braces; the last part may be a file.
-        means: for each split its number of images and its classes, as the data set says.
-        texts: its other files.
-        expected: "right", "warned", "refused" or "wrong".
+        name: The name of the data set.
+        source: The place where its layout is described.
+        images: The paths of its images, with braces. A path without a file extension is a folder of
+            two images.
+        means: The number of images of each split, and its classes, as the data set defines them.
+        texts: The other files and their content.
+        expected: The verdict that `judged` must return.
     """
 
     name: str
@@ -62,7 +69,7 @@ class Layout:
 
 
 def spread(pattern: str) -> Iterator[str]:
-    """The names that braces stand for."""
+    """Yield the names that a pattern with braces stands for."""
     found = re.search(r"\{([^{}]*)\}", pattern)
     if not found:
         yield pattern
@@ -72,7 +79,7 @@ def spread(pattern: str) -> Iterator[str]:
 
 
 def build(layout: Layout, root: Path) -> None:
-    """Write a layout's files."""
+    """Write the files of a layout."""
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4)).save(buffer, "PNG")
     for name in (name for pattern in layout.images for name in spread(pattern)):
@@ -87,7 +94,7 @@ def build(layout: Layout, root: Path) -> None:
 
 
 def judged(layout: Layout) -> tuple[str, str]:
-    """What is understood of a layout, and whether that is right."""
+    """Return how mezzotint reads a layout, and the verdict on it."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "d"
         build(layout, root)
@@ -114,19 +121,24 @@ def judged(layout: Layout) -> tuple[str, str]:
 
 
 def shortened(text: str, root: str) -> str:
-    """A message without the temporary folder, and without what to do about it."""
-    return text.replace(root + "/", "").replace(root, "it")
+    """Return a message with DATA in place of the temporary folder."""
+    return text.replace(root + "/", "").replace(root, "DATA")
 
 
 def page() -> str:
-    """The whole page. Exits where a layout is understood otherwise than is written here."""
+    """Return the text of the page. Exit if a verdict is not the expected one."""
     surprises = []
-    lines = ["| data set | layout | what it means | understood as | |", "|---|---|---|---|---|"]
+    lines = [
+        "| data set | layout | splits of the data set | splits that mezzotint finds | verdict |",
+        "|---|---|---|---|---|",
+    ]
     counts: dict[str, int] = {}
     for layout in LAYOUTS:
         understood, verdict = judged(layout)
         if verdict != layout.expected:
-            surprises.append(f"{layout.name}: {verdict}, not {layout.expected}: {understood}")
+            surprises.append(
+                f"{layout.name}: the verdict is {verdict}, expected {layout.expected}: {understood}"
+            )
         counts[verdict] = counts.get(verdict, 0) + 1
         shown = ", ".join(f"`{name}`" for name in (*layout.images, *layout.texts))
         means = "; ".join(
@@ -138,11 +150,11 @@ def page() -> str:
     if surprises:
         sys.exit("\n".join(surprises))
     total = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    return HEAD + f"Of {len(LAYOUTS)}: {total}.\n\n" + "\n".join(lines) + "\n"
+    return HEAD + f"Of the {len(LAYOUTS)} layouts: {total}.\n\n" + "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Write the page, or check it."""
+    """Write the page, or check that it is up to date."""
     warnings.simplefilter("ignore")
     content = page()
     if "--check" in sys.argv[1:]:
@@ -178,7 +190,7 @@ LAYOUTS = (
         {"meta.bin": "x"},
     ),
     L(
-        "ImageNet as CoOp wants it",
+        "ImageNet for CoOp",
         "ZiyuGuo99/CALIP, DATASET.md",
         ("images/{train,val}/{n01,n02}",),
         {"train": (4, "n01,n02"), "validation": (4, "n01,n02")},
