@@ -1,14 +1,17 @@
-"""Speed and memory against diffusers on the same weights: docs/results/speed.md.
+"""Compare the speed and memory of mezzotint and diffusers on the same weights.
 
-    python benchmarks/against_diffusers.py                   # all, written there (35 minutes)
-    python benchmarks/against_diffusers.py forward training  # some tables, printed
+    python benchmarks/against_diffusers.py                   # all; writes docs/results/speed.md
+    python benchmarks/against_diffusers.py forward training  # prints these tables
 
-Contestants take turns in one process, all under the allocator setting of our command line; a ratio
-is of two turns of one round, and what is quoted is the median with the least and the greatest.
-Memory is the peak of a fresh process, theirs under the allocator's defaults. Peers: diffusers as
-its documentation shows it (float32, eager, its own EMAModel and DDIMPipeline), and tuned: bf16
-autocast, that in channels-last, bf16 weights in channels-last, and compiled. Leave the machine
-alone meanwhile.
+All tables take 35 minutes. Run nothing else on the machine meanwhile.
+
+Both programs take turns in one process, with the allocator settings of mezzotint's command line. A
+ratio compares two turns of the same round; the tables show the median, least and greatest ratio.
+Memory is the peak of a fresh process. There diffusers has the default allocator settings.
+
+diffusers runs as its documentation shows (float32, eager, with its EMAModel and DDIMPipeline), and
+tuned in four ways: bf16 autocast; bf16 autocast in channels-last; bf16 weights in channels-last;
+and compiled.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ LARGE = {
 }
 SMALL = {
     "sample_size": 16,
-    "in_channels": 12,  # ours folds 2x2 pixels into channels itself
+    "in_channels": 12,  # mezzotint's network folds 2x2 pixels into channels itself
     "out_channels": 12,
     "block_out_channels": (64, 96, 128),
     "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
@@ -66,7 +69,7 @@ METHODS = ["DDIM 250", "DDPM 1000"]
 
 
 def peer(size: str, classes: int = 0) -> UNet2DModel:
-    """diffusers' network: DDPM's of 35.7 million parameters, or one of the small recipe's shape."""
+    """Make diffusers' network: DDPM's (35.7 million parameters), or that of the small recipe."""
     torch.manual_seed(0)
     likeness: dict[str, Any] = {
         "attention_head_dim": None,
@@ -80,7 +83,7 @@ def peer(size: str, classes: int = 0) -> UNet2DModel:
 
 
 def ours(size: str, classes: int = 0) -> UNet:
-    """Our network with the peer's weights."""
+    """Make mezzotint's network with the weights of `peer`."""
     net = UNet(SHAPES[size][1], classes=classes)
     net.load_state_dict(unet_weights(peer(size, classes).state_dict()))
     return net.to(DEVICE)
@@ -92,7 +95,7 @@ def noise(net: UNet2DModel, batch: int) -> Tensor:
 
 
 def forwards(size: str, batch: int, compiled: bool) -> dict[str, Turn]:
-    """A call of the network."""
+    """Return a turn for each contestant: one call of the network."""
     net, theirs = ours(size).for_inference(BF16), peer(size).eval()
     cast = copy.deepcopy(theirs).to(BF16).to(memory_format=LAST)
     x, z = torch.randn(batch, 3, 32, 32, device=DEVICE), noise(theirs, batch)
@@ -122,14 +125,14 @@ def forwards(size: str, batch: int, compiled: bool) -> dict[str, Turn]:
 
 
 def trainings(size: str, batch: int, compiled: bool, only: str = "") -> dict[str, Turn]:
-    """A training step, optimiser and average included, on images made up once."""
+    """Return a turn for each contestant: a training step with optimiser and average."""
     makers: dict[str, Callable[[], Turn]] = {
         OURS: lambda: our_step(size, batch),
         DEFAULT: lambda: their_step(size, batch),
         AUTOCAST: lambda: their_step(size, batch, tuned=True),
         AUTOCAST_LAST: lambda: their_step(size, batch, tuned=True, layout=LAST),
     }
-    if size == "small":  # whose training is compiled, on a CPU too
+    if size == "small":  # its training is compiled on a CPU too
         makers[PLAIN] = lambda: our_step(size, batch, calls=0)
     if compiled or size == "small":
         makers[COMPILED] = lambda: their_step(size, batch, tuned=True, compiled=True)
@@ -137,7 +140,7 @@ def trainings(size: str, batch: int, compiled: bool, only: str = "") -> dict[str
 
 
 def our_step(size: str, batch: int, calls: int = 10**6) -> Turn:
-    """A step of our loop, in the precision that `auto` is; ``calls``: of how long a training."""
+    """Return a step of mezzotint's loop at precision "auto", in a training of ``calls`` steps."""
     accelerator, net = Accelerator(cpu=DEVICE.type == "cpu"), ours(size)
     net.compile_for(calls)
     config = TrainConfig(images=10**9, batch=batch)
@@ -163,7 +166,7 @@ def their_step(
     layout: torch.memory_format = torch.contiguous_format,
     compiled: bool = False,
 ) -> Turn:
-    """The step of diffusers' unconditional training example; tuned: bf16 autocast, fused AdamW."""
+    """Return a step of diffusers' unconditional example; tuned: bf16 autocast, fused AdamW."""
     net = peer(size).train().to(memory_format=layout)
     call = torch.compile(net) if compiled else net
     scheduler = DDPMScheduler(num_train_timesteps=1000)
@@ -186,7 +189,7 @@ def their_step(
 
 
 def samplings(size: str, guided: bool, count: int = 64, steps: int = 50) -> dict[str, Turn]:
-    """Images by DDIM from noise to uint8; guided: of ten classes, in one doubled batch."""
+    """Return a turn for each contestant: DDIM from noise to uint8; guided: with ten classes."""
     classes = 10 if guided else 0
     names = tuple(str(i) for i in range(classes))
     theirs = peer(size, classes).eval()
@@ -202,7 +205,7 @@ def samplings(size: str, guided: bool, count: int = 64, steps: int = 50) -> dict
         return lambda: ddim(count, num_inference_steps=steps, output_type="np")
 
     def loop(net: UNet2DModel) -> Turn:
-        """What one writes oneself: for guidance there is no pipeline, and for bf16 it fails."""
+        """Return a loop written by hand: diffusers' pipelines support neither guidance nor bf16."""
         labels = torch.arange(count, device=DEVICE) % 10
         pair = torch.cat([labels, torch.full_like(labels, 10)])
 
@@ -231,11 +234,11 @@ def samplings(size: str, guided: bool, count: int = 64, steps: int = 50) -> dict
         DEFAULT: loop(theirs) if guided else pipeline(theirs),
         CAST: loop(cast),
     }
-    return turns | ({AUTOCAST: autocast} if size == "small" else {})  # slower where it is large
+    return turns | ({AUTOCAST: autocast} if size == "small" else {})  # slower on the large network
 
 
 def methods() -> dict[str, Turn]:
-    """The report's two ways to images, of ours and the small network: 16 at once."""
+    """Return turns that make 16 images by the paper's two methods, with the small network."""
     how = SampleConfig(sampler="ddpm", steps=1000)
     net = ours("small").for_inference(BF16)
     pipe = Pipeline(net, mz.linear(1000), "eps", (3, 32, 32), (), how)
@@ -244,7 +247,7 @@ def methods() -> dict[str, Turn]:
 
 
 def peak(name: str) -> float:
-    """Peak MiB of this very process: three training steps of 128, or 16 images by a method."""
+    """Return the peak MiB of this process: three training steps of 128, or 16 images."""
     if name == OURS:
         keep_freed_memory()
     if name in METHODS:
@@ -268,16 +271,17 @@ def tables(which: list[str], pairs: int, compiled: bool) -> Iterator[str]:
         elif name in ("training", "small"):
             size, batches = ("small", (64,)) if name == "small" else ("35.7M", (16, 64, 128))
             for batch in batches:
-                title = f"A training step of {size}, batch {batch}"
+                title = f"A training step of the {size} network, batch {batch}"
                 turns = trainings(size, batch, compiled)
                 yield table(title, batch, rows(turns, 2 if batch == 128 else pairs))
         elif name == "memory":
             names = [OURS, DEFAULT, AUTOCAST, AUTOCAST_LAST]
-            yield memory(__file__, "Peak memory of a training step of 35.7M at batch 128", names)
+            title = "Peak memory of a training step of the 35.7M network at batch 128"
+            yield memory(__file__, title, names)
             yield memory(__file__, "Peak memory of 16 images of the small network", METHODS)
         elif name == "sampling":
             for size, guided in (("small", False), ("small", True), ("35.7M", False)):
-                title = f"64 images by DDIM 50 of {size}, {'' if guided else 'un'}guided"
+                title = f"64 images by DDIM 50, {size} network, {'' if guided else 'un'}guided"
                 yield table(title, 64, rows(samplings(size, guided), 1 if size == "35.7M" else 3))
         elif name == "methods":
             title = "16 images of the small network by the paper's two methods"
@@ -288,8 +292,10 @@ def main() -> None:
     every = ["forward", "training", "small", "memory", "sampling", "methods"]
     parser = argparse.ArgumentParser(description="Speed and memory against diffusers.")
     parser.add_argument("tables", nargs="*", default=every, help=", ".join(every))
-    parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--compiled", action="store_true", help="compile the peer too: minutes")
+    parser.add_argument("--pairs", type=int, default=7, help="rounds of turns")
+    parser.add_argument(
+        "--compiled", action="store_true", help="compile diffusers too, which takes minutes"
+    )
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     given = parser.parse_args()
     warnings.filterwarnings("ignore")

@@ -1,12 +1,11 @@
-"""How far each editing method is from the posterior, where the posterior is known.
+"""Measure how far each editing method is from the posterior, on data whose posterior is known.
 
     python benchmarks/bias.py --out docs/results/editing-bias.md
 
-Images of 4x4 pixels are drawn from a Gaussian, or from a mixture of two, and the denoiser is the
-exact one, so that what is wrong comes from the method alone. Each method gets one observation and
-makes 4,000 images by 100 steps of ddim, RePaint by its own 100 steps. The page has the error of
-their mean and of their covariance and, for the mixture, the share of them that is in the first
-mode.
+The data are images of 4x4 pixels with a Gaussian distribution, or a mixture of two Gaussians. The
+denoiser is exact, so all errors come from the method. Each method gets one observation and makes
+4,000 images by DDIM in 100 steps; RePaint uses 100 of its own steps. The page has the errors of
+their mean and covariance. For the mixture, it also has the share of images in the first mode.
 """
 
 from __future__ import annotations
@@ -34,20 +33,20 @@ COUNT, STEPS = 4_000, 100
 
 @dataclass(frozen=True)
 class Mixture:
-    """A mixture of Gaussians of one covariance: shares (K,), means (K, D), covariance (D, D)."""
+    """A mixture of Gaussians with equal covariance: shares (K,), means (K, D), cov (D, D)."""
 
     shares: Tensor
     means: Tensor
     cov: Tensor
 
     def denoise(self, x: Tensor, level: Level) -> Tensor:
-        """``E[x0 | x_t]``: each component's own, weighted by its share of the density at x_t."""
+        """Return ``E[x0 | x_t]``: the components' means, weighted by their densities at x_t."""
         spread = level.alpha**2 * self.cov + level.sigma**2 * torch.eye(D).to(self.cov)
         found = _given(self, level.alpha * torch.eye(D).to(self.cov), x.flatten(1), spread)
         return (found.shares[..., None] * found.means).sum(1).view_as(x)
 
     def posterior(self, a: Tensor, y: Tensor, noise: float) -> tuple[Tensor, Tensor, Tensor]:
-        """The shares (K,), the mean (D,) and the covariance (D, D) given ``y = A x0 + noise``."""
+        """Return the shares (K,), mean (D,) and covariance (D, D) given ``y = A x0 + noise``."""
         spread = a @ self.cov @ a.T + noise**2 * torch.eye(len(a)).to(self.cov)
         found = _given(self, a, y[None], spread)
         shares, means = found.shares[0], found.means[0]
@@ -57,7 +56,7 @@ class Mixture:
 
 
 def _given(data: Mixture, a: Tensor, y: Tensor, spread: Tensor) -> Mixture:
-    """The mixture given observations y (B, m) of the covariance ``spread``: means (B, K, D)."""
+    """Return the mixture given observations y (B, m) with covariance ``spread``."""
     gain = data.cov @ a.T @ torch.linalg.inv(spread)
     apart = y[:, None] - data.means @ a.T
     logits = -0.5 * (apart @ torch.linalg.inv(spread) * apart).sum(-1) + data.shares.log()
@@ -66,7 +65,7 @@ def _given(data: Mixture, a: Tensor, y: Tensor, spread: Tensor) -> Mixture:
 
 
 def smooth() -> Tensor:
-    """A covariance that falls with the distance of two pixels."""
+    """Return a covariance that falls with the distance between two pixels."""
     place = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0))
     return 0.25 * torch.exp(-torch.cdist(place, place) / 2)
 
@@ -88,7 +87,7 @@ METHODS = {"ddnm": ddnm, "pigdm": pigdm, "dps": dps, "mmps": partial(mmps, itera
 
 @dataclass(frozen=True)
 class Bias:
-    """A method's errors, relative to the posterior's standard deviation and covariance."""
+    """The errors of a method, relative to the posterior's standard deviation and covariance."""
 
     mean: float
     cov: float
@@ -113,7 +112,7 @@ def judged(x: Tensor, data: Mixture, truth: tuple[Tensor, Tensor, Tensor]) -> Bi
 
 
 def measured(data: Mixture, operator: Operator, noise: float) -> dict[str, Bias]:
-    """The bias of each method that takes the case."""
+    """Return the bias of each method that supports the observation."""
     a, draw = matrix(operator), torch.Generator().manual_seed(0)
 
     def randn(like: Tensor) -> Tensor:
@@ -165,12 +164,12 @@ def main() -> None:
     page = [
         "# How far the editing methods are from the posterior",
         "",
-        "The error of the mean is in standard deviations of the posterior, that of the covariance "
-        f"is relative to its norm. By chance, {COUNT:,} images err by about {COUNT**-0.5:.3f} in "
-        f"the mean and {(D / COUNT) ** 0.5:.3f} in the covariance. `benchmarks/bias.py` says what "
-        "was done. Of the Gaussian, MMPS has no bias; of a mixture its share of a mode is near the "
-        "true one, and its images spread too far where the modes overlap. "
-        f"Written on {machine('torch')}.",
+        "The error of the mean is given in standard deviations of the posterior, and the error of "
+        f"the covariance relative to its norm. Even exact samples would err by about "
+        f"{COUNT**-0.5:.3f} in the mean and {(D / COUNT) ** 0.5:.3f} in the covariance, because "
+        f"there are {COUNT:,} of them. `benchmarks/bias.py` describes the experiment. For Gaussian "
+        "data, MMPS has no bias. For a mixture, its share of each mode is nearly right, but its "
+        f"images spread too far where the modes overlap. Measured on {machine('torch')}.",
         "",
         *rows(),
     ]

@@ -1,18 +1,18 @@
-"""Models of images of other channels, values and sides: grey digits, wide photographs, fields.
+"""Train models of images with other channels, values and sides than RGB squares.
 
     python benchmarks/channels.py digits --out channels
     python benchmarks/channels.py halves --data ~/cifar10 --out channels
     python benchmarks/channels.py fields --out channels
 
-- digits: the drawn digits in grey at 28x28, by class, whose sides the network pads to 32x32.
-- halves: 32x48 images, of which each half shows the middle of another image of CIFAR-10; fine-tuned
-  from the model in the package, which has only seen 32x32.
-- fields: Gaussian random fields of five correlated channels, 16x20, float32, whose mean and
-  covariance are known.
+- digits: the drawn digits in grey, 28x28, by class. The network pads them to 32x32.
+- halves: 32x48 images, whose left and right halves show the middles of two images of CIFAR-10. The
+  model in the package, which was trained on 32x32 images, is fine-tuned on them.
+- fields: Gaussian random fields of 16x20 pixels with five correlated channels, float32. Their mean
+  and covariance are known.
 
 Each part trains a model in ``OUT/PART``, draws a grid of samples to ``OUT/PART.png``, and writes
-what it measured to ``OUT/PART.json``. `seams` compares neighbouring columns: padding or tiles that
-showed would make some of them differ more in samples than in the data.
+its figures to ``OUT/PART.json``. `seams` compares neighbouring rows and columns. If padding or
+tiles were visible, some of them would differ more in the samples than in the data.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ LENGTH = 2.0  # pixels over which a field changes
 
 
 def seams(images: np.ndarray, data: np.ndarray) -> Measured:
-    """Return how much neighbouring columns, and rows, differ in images and in the data.
+    """Return how much neighbouring rows and columns differ, in samples and in the data.
 
     Args:
         images: Samples (N, H, W, C).
         data: Images of the training set (M, H, W, C).
 
     Returns:
-        The mean absolute difference at each place, over its mean along the side, for both; and the
-        largest ratio of the two.
+        For rows and columns: the mean absolute difference at each position, divided by its mean
+        over all positions, in the samples and in the data; and the largest ratio of the two.
     """
     found: Measured = {}
     for side, axis in (("rows", 1), ("columns", 2)):
         profiles = [np.abs(np.diff(x.astype(np.float64), axis=axis)) for x in (images, data)]
         axes = tuple(a for a in range(4) if a != axis)
         made, real = (p.mean(axes) / p.mean() for p in profiles)
-        busy = real > 0.25  # a margin without ink has no difference to compare
+        busy = real > 0.25  # margins without ink have almost no differences
         found[side] = {
             "samples": made.round(3).tolist(),
             "data": real.round(3).tolist(),
@@ -64,7 +64,7 @@ def seams(images: np.ndarray, data: np.ndarray) -> Measured:
 
 
 def digits(options: argparse.Namespace) -> Measured:
-    """Train grey 28x28 digits, and let the classifier of the package read 500 samples."""
+    """Train grey 28x28 digits, and classify 500 samples with the package's classifier."""
     data = mz.prepare("glyphs", mode="grey", size=28)
     net = UNetConfig(channels=(32, 64, 64), blocks=1, attention=(), groups=8, patch=2)
     pipe = trained("glyphs-ddpm", data, options, 60_000, net=net)
@@ -83,7 +83,7 @@ def digits(options: argparse.Namespace) -> Measured:
 
 
 def halves(options: argparse.Namespace) -> Measured:
-    """Fine-tune the model of CIFAR-10 on images of 32x48, two halves of different images."""
+    """Fine-tune the CIFAR-10 model on images of 32x48, made of two halves."""
     source = mz.prepare(options.data).images
     order = np.random.default_rng(0).permutation(len(source))
     left, right = source[:, :, 4:28], source[order][:, :, 4:28]
@@ -95,7 +95,7 @@ def halves(options: argparse.Namespace) -> Measured:
 
 
 def truth() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return mean (C,) and covariance (C, C) of a pixel's channels, and the correlation by lag."""
+    """Return the mean (C,) and covariance (C, C) of the channels, and the correlation by lag."""
     mean = np.linspace(-1, 1, CHANNELS)
     mixed = np.random.default_rng(7).normal(size=(CHANNELS, CHANNELS)) / CHANNELS**0.5
     covariance = mixed @ mixed.T + 0.1 * np.eye(CHANNELS)
@@ -140,7 +140,7 @@ def fields(options: argparse.Namespace) -> Measured:
 
 
 def moments(x: np.ndarray) -> dict[str, np.ndarray]:
-    """Return mean and covariance of a pixel's channels, and the correlations along both sides."""
+    """Return the mean and covariance of the channels, and the correlations along both sides."""
     x = x.astype(np.float64)
     mean = x.mean((0, 1, 2))
     centred = x - mean
@@ -157,14 +157,14 @@ def moments(x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def error(found: np.ndarray, exact: np.ndarray) -> float:
-    """Return the norm of the difference over the norm of the truth."""
+    """Return the norm of the error, divided by the norm of the exact value."""
     return round(float(np.linalg.norm(found - exact) / np.linalg.norm(exact)), 4)
 
 
 def trained(
     recipe: str, data: mz.Prepared, options: argparse.Namespace, images: int, **fields: Any
 ) -> mz.Pipeline:
-    """Train a model in ``OUT/PART``, or go on with it."""
+    """Train a model in ``OUT/PART``, or resume its training."""
     print(data, flush=True)
     mz.example_grid(data).save(options.out / f"{options.part}-data.png")
     out, images = options.out / options.part, options.images or images
@@ -174,7 +174,7 @@ def trained(
 
 
 def grid(pipe: mz.Pipeline, options: argparse.Namespace, labels: list[int] | None) -> None:
-    """Draw the first samples of seed 0."""
+    """Draw the first samples with seed 0."""
     images = pipe.sample(len(labels) if labels else 64, labels, seed=0)
     sheet = figures.grid(pipe.values.visible(images), labels, pipe.classes)
     sheet.save(options.out / f"{options.part}.png")
@@ -192,8 +192,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--out", type=Path, default=Path("channels"))
-    parser.add_argument("--data", default="cifar10", help="CIFAR-10, for the part halves")
-    parser.add_argument("--images", type=int, help="images to train on")
+    parser.add_argument(
+        "--data", default="cifar10", help="the path of CIFAR-10, for the part halves"
+    )
+    parser.add_argument("--images", type=int, help="number of images to train on")
     options = parser.parse_args()
     torch.manual_seed(0)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,16 @@
-"""The measured table of the CIFAR-10 model that comes with the package: docs/results/cifar10.md.
+"""Measure the CIFAR-10 model in the package, and write docs/results/cifar10.md.
 
     python benchmarks/cifar10.py cifar10 --data ~/cifar10 --run runs/cifar10-cpu \\
         --theirs runs/theirs --ours runs/ours --out docs/results/cifar10.md
 
-Each row is a call of `mezzotint evaluate`. Its figures are kept in --rows and not measured again.
-The table also has rows for the test set of the data, for images made by diffusers' training
-(train_unconditional.py in this folder), and for the model's recipe after as many images. Once
-these are measured, their two folders are no longer needed.
-Samplers with many calls make fewer images. A distance of few images is too large, so every row that
-has 1,000 images or more shows the distance of the first 1,000.
+Each row of the table is a call of `mezzotint evaluate`. Its figures are stored in --rows and not
+measured again. Further rows are for the test set of the data, for samples of a model that diffusers
+trained (train_unconditional.py in this folder), and for the recipe of our model after the same
+number of images. Once these rows are measured, the folders of these two trainings are no longer
+needed.
+
+Samplers with many calls make fewer images. With few images the distance is too large. So every row
+with 1,000 images or more also shows the distance of its first 1,000.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from mezzotint.storage import log as track
 
 FEW = 1000
 KEPT = "name", "value", "low", "high", "samples"
-MAKING = Path("runs/cifar10-table")  # where a stopped call leaves its images
+MAKING = Path("runs/cifar10-table")  # images of rows that are not finished
 THEIRS, OURS = "diffusers' training", "our recipe"
 PLAIN = "--interval None --rescale 0 --guidance-shape constant"
 HEAD = (
@@ -39,10 +41,10 @@ HEAD = (
     " | class accuracy | precision | recall | near a training image |\n"
     "|---|---|---|---|---|---|---|---|---|---|"
 )
-NOTES = """The number after a sampler's name is its number of steps. Each step calls the denoiser
-once, and a guided denoiser calls the network twice. An image counts as near a training image if
-it is nearer to it than that image's own nearest neighbour. A third of the test set is, by
-chance. No image was picked by eye.
+NOTES = """The number after the name of a sampler is the number of steps. Each step calls the
+denoiser once, and a guided denoiser calls the network twice. A sample counts as near a
+training image if it is closer to this image than the nearest other training image is. By
+chance, this holds for a third of the test set. No image was chosen by eye.
 
 Diffusers' training is its `train_unconditional` example, with a network of 12.0 million
 parameters and without classes (benchmarks/train_unconditional.py). Our recipe, in the rows
@@ -53,19 +55,19 @@ below it, has 12.3 million parameters. Both trainings ended at the learning rate
 class Row:
     title: str
     guidance: float | None
-    command: str  # of `mezzotint`, DATA being CIFAR-10
-    digest: str  # of the model, or how many images there are
+    command: str  # the arguments of `mezzotint`; DATA stands for CIFAR-10
+    digest: str  # the digest of the model, or the number of images
 
     @property
     def place(self) -> str:
-        """The name of its figures: another one for another command or model."""
+        """The name of the file with its figures, which depends on the command and the model."""
         content = self.command + self.digest
         name = re.sub(r"[^a-z0-9.]+", "-", f"{self.title} {self.guidance or ''}".lower())
         return f"{name.strip('-')}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
 def row_of(pipe: Pipeline, name: str, sampler: str, steps: int, scale: float, count: str) -> Row:
-    """Return the row of a sampler; settings that are the model's own are left to the model."""
+    """Return the row of a sampler. Settings that the model has by default are left out."""
     title, own = f"{sampler} {steps}", pipe.defaults
     command = f"evaluate {name} --against DATA --samples {count} --precision auto"
     if (sampler, steps, scale) == (own.sampler, own.steps, own.guidance):
@@ -107,19 +109,19 @@ def rows_of(flags: argparse.Namespace) -> list[Row]:
 
 
 def seen(folder: Path) -> int:
-    """How many images a training has seen, of ours or of theirs."""
+    """Return how many images a training has seen."""
     return int(json.loads((folder / "log.jsonl").read_text().splitlines()[-1])["images"])
 
 
 def known(folder: Path, title: str) -> list[Row]:
-    """Return the rows whose figures are kept and whose titles begin with ``title``."""
+    """Return the rows with stored figures whose titles begin with ``title``."""
     found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     rows = [Row(**{field.name: row[field.name] for field in fields(Row)}) for row in found]
     return [row for row in rows if row.title.startswith(title)]
 
 
 def measured(row: Row, data: str, folder: Path) -> dict[int, dict[str, Any]]:
-    """Return the figures of a row by the number of images, measured if that is not done yet."""
+    """Return the figures of a row by the number of images; measure them if necessary."""
     kept, making = folder / f"{row.place}.json", MAKING / row.place
     if not kept.exists():
         command = [data if word == "DATA" else word for word in shlex.split(row.command)]
@@ -156,34 +158,35 @@ def line(row: Row, figures: dict[int, dict[str, Any]]) -> str:
 
 
 def left(rows: list[Row]) -> list[str]:
-    """What of the table is not measured yet, in words."""
+    """Return a line that lists the rows that are not measured yet."""
     titles = [f"{row.title} at guidance {row.guidance:g}" for row in rows if row.guidance]
     return [f"Not measured yet: {', '.join(titles)}."] if titles else []
 
 
 def curve(run: Path, path: Path) -> str:
-    """Draw the distance of a run's average against images seen; the same as a line of text."""
+    """Draw the distance of a run against images seen, and return it as a line of text."""
     figures = [
         (row["images"], row["figure"]) for row in track.read(run / "log.jsonl") if "figure" in row
     ]
     if not figures:
-        sys.exit(f"cifar10.py: {run} was not measured as it trained: give one that was")
+        sys.exit(f"cifar10.py: {run} was not measured during training: give a run that was")
     points = [(images / 1e6, figure["value"]) for images, figure in figures]
     panel = Panel({"averaged weights": points}, "million images seen", "fd-cifar10", log_y=True)
     draw([panel], path)
     of = f"{figures[-1][1]['samples']:,} images"
-    return f"Of {of}: " + ", ".join(f"{value:.1f} at {images:.3g}" for images, value in points)
+    values = ", ".join(f"{value:.1f} at {images:.3g}" for images, value in points)
+    return f"The fd-cifar10 of {of} was {values} million images."
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
-    parser.add_argument("--data", required=True, help="CIFAR-10")
-    parser.add_argument("--run", type=Path, required=True, help="the training it is of")
+    parser.add_argument("--data", required=True, help="the path of CIFAR-10")
+    parser.add_argument("--run", type=Path, required=True, help="the run of the model")
     parser.add_argument("--theirs", type=Path, help="the folder of diffusers' training")
-    parser.add_argument("--ours", type=Path, help="the recipe's training that saw as many images")
+    parser.add_argument("--ours", type=Path, help="a run of our recipe with as many images")
     parser.add_argument("--samples", default="10k")
-    parser.add_argument("--slow", default="1k", help="samples of those with 250 calls and more")
+    parser.add_argument("--slow", default="1k", help="samples for 250 calls and more")
     parser.add_argument("--rows", type=Path, default=Path("docs/results/cifar10/rows"))
     parser.add_argument("--out", type=Path, required=True)
     flags = parser.parse_args()
@@ -202,13 +205,13 @@ def main() -> None:
         print(lines[-1], flush=True)
         page = [
             "# The CIFAR-10 model, measured",
-            f"Against the 50,000 images of the training set; seed 0; {by}.",
+            f"Compared with the 50,000 images of the training set; seed 0; {by}.",
             "<!-- table: The model -->\n" + "\n".join([HEAD, *lines]),
             *left(rows[i:]),
             NOTES,
             "## Against images seen",
             f"![fd-cifar10 against images seen]({picture.name})",
-            f"{told} million images.",
+            told,
         ]
         flags.out.write_text("\n\n".join(page) + "\n")
 

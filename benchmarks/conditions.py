@@ -1,14 +1,17 @@
-"""Models under conditions, and how well their samples follow them.
+"""Train conditional models, and measure how well their samples follow their conditions.
 
     python benchmarks/conditions.py pose --out runs/conditions
     python benchmarks/conditions.py digits --out runs/conditions
     python benchmarks/conditions.py enlarge --data ~/cifar10 --out runs/conditions
 
-``pose`` asks for drawn digits of a rotation and a hue, two numbers, and measures both in the
-samples. ``digits`` asks for a set of digits, several labels at once, that an image is to show.
-``enlarge`` learns CIFAR-10 at 32x32 from the same images at 16x16, and compares what it makes of
-test images with bicubic interpolation. Each trains for minutes on a CPU, and writes a grid, a chart
-and a table to ``--out``. A run that was stopped goes on.
+- pose: the condition is the rotation and the hue of a drawn digit, two numbers. Both are measured
+  in the samples.
+- digits: the condition is a set of digits (several labels at once) that the image should show.
+- enlarge: the condition is an image of CIFAR-10 at 16x16, and the model makes it at 32x32. The
+  samples are compared with bicubic interpolation on test images.
+
+Each trains for minutes on a CPU, and writes a grid and a table to ``--out``, and pose also a chart.
+A run that was stopped is resumed.
 """
 
 from __future__ import annotations
@@ -29,25 +32,25 @@ from mezzotint.data.sources import glyphs
 from mezzotint.drawing import figures
 from mezzotint.metrics import network, psnr
 
-ANGLES = np.linspace(-22, 22, 89)  # degrees, at which templates of a digit are drawn
-HEIGHTS = (20, 22, 24, 26)  # pixels, of the templates
-HALF = 16  # pixels, the side of a digit in an image of four
+ANGLES = np.linspace(-22, 22, 89)  # rotations of the templates of a digit, in degrees
+HEIGHTS = (20, 22, 24, 26)  # heights of the templates, in pixels
+HALF = 16  # side of a place in an image of four places, in pixels
 
 
 def trained(recipe: str, out: Path, **fields: Any) -> mz.Pipeline:
-    """The model of a run, which is trained or continued."""
+    """Train a model, or resume its training; return it."""
     again = (out / "config.json").exists()
     pipe: mz.Pipeline = mz.train(recipe, out=out, resume=again, **fields)
     return pipe
 
 
 def ink(images: Tensor) -> Tensor:
-    """How much of each pixel is ink, (N, H, W) in 0..1: ink is light, and the ground is dark."""
+    """Return the share of ink in each pixel, (N, H, W): ink is light, the background dark."""
     return ((images.amax(1).float() / 255 - 0.5) / 0.42).clamp(0, 1)
 
 
 def rotations(images: Tensor, digits: np.ndarray) -> np.ndarray:
-    """The rotation of each digit in degrees: that of the drawn digit which overlaps it best."""
+    """Return the rotation of each digit in degrees: that of the template that fits best."""
     found = np.zeros(len(images))
     for digit in range(10):
         rows = np.flatnonzero(digits == digit)
@@ -68,19 +71,19 @@ def rotations(images: Tensor, digits: np.ndarray) -> np.ndarray:
 
 
 def hues(images: Tensor) -> np.ndarray:
-    """The hue of each ground in degrees, from the median colour where there is no ink."""
+    """Return the hue of each background in degrees, from the median colour without ink."""
     clear = ink(images) < 0.05
     colours = [np.median(x[:, c].numpy(), 1) / 255 for x, c in zip(images, clear, strict=True)]
     return np.array([360 * colorsys.rgb_to_hsv(*colour)[0] for colour in colours])
 
 
 def turned(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The difference of two hues in degrees, from -180 to 180."""
+    """Return the difference of two hues in degrees, from -180 to 180."""
     return (a - b + 180) % 360 - 180
 
 
 def pose(asked: argparse.Namespace) -> None:
-    """Ask for a rotation and a hue."""
+    """Train with a rotation and a hue as the condition, and measure both in samples."""
     pipe = trained(
         "glyphs-ddpm", asked.out / "pose", condition=("rotation", "hue"), images=asked.images
     )
@@ -102,7 +105,7 @@ def pose(asked: argparse.Namespace) -> None:
         lines.append(f"| {name} | {' | '.join(cells)} |")
         for axis, label, values in zip(axes, wanted, seen, strict=True):
             axis.plot(truth[label], values, "o", ms=3, alpha=0.7, label=name)
-            axis.set(xlabel=f"{label} asked for, degrees", ylabel="measured, degrees")
+            axis.set(xlabel=f"requested {label}, degrees", ylabel="measured, degrees")
     for axis, span in zip(axes, ([-15, 15], [0, 360]), strict=True):
         axis.plot(span, span, "k-", lw=0.8)
     axes[0].legend(frameon=False)
@@ -115,7 +118,7 @@ def pose(asked: argparse.Namespace) -> None:
 
 
 def four(digits: list[list[int]], draw: np.random.Generator) -> np.ndarray:
-    """Images of four places, in which the given digits are drawn, uint8 (N, 32, 32, 3)."""
+    """Draw images with the given digits in four places, uint8 (N, 32, 32, 3)."""
     whole = mz.prepare("glyphs", size=HALF)
     rows = [np.flatnonzero(whole.labels == k) for k in range(10)]
     images = np.full((len(digits), 2 * HALF, 2 * HALF, 3), 24, np.uint8)
@@ -127,7 +130,7 @@ def four(digits: list[list[int]], draw: np.random.Generator) -> np.ndarray:
 
 
 def recognised(images: Tensor) -> np.ndarray:
-    """Which digits the images of four places show, bool (N, 10), by the network of the metrics."""
+    """Recognise the digits in images of four places, bool (N, 10), by the metrics' network."""
     places = images.unfold(2, HALF, HALF).unfold(3, HALF, HALF).permute(0, 2, 3, 1, 4, 5)
     places = places.reshape(-1, 3, HALF, HALF)
     large = F.interpolate(places.float(), scale_factor=2, mode="bicubic").round().clamp(0, 255)
@@ -140,7 +143,7 @@ def recognised(images: Tensor) -> np.ndarray:
 
 
 def digits(asked: argparse.Namespace) -> None:
-    """Ask for a set of digits."""
+    """Train with a set of digits as the condition, and recognise the digits in samples."""
     draw = np.random.default_rng(0)
     sets = [draw.choice(10, draw.integers(1, 4), replace=False).tolist() for _ in range(8_000)]
     rows = np.zeros((len(sets), 10), np.uint8)
@@ -154,20 +157,20 @@ def digits(asked: argparse.Namespace) -> None:
         row[these] = True
     images = pipe.sample(len(wanted), condition=chosen.astype(np.uint8), seed=1)
     drawn = torch.from_numpy(four(wanted, draw)).permute(0, 3, 1, 2)
-    lines = ["| | digits asked for that are there | others that are there | exactly the set |"]
+    lines = ["| | requested digits that are there | other digits | exactly the set |"]
     lines.append("|---|---|---|---|")
     for name, these in (("samples", images), ("drawn", drawn)):
         seen = recognised(these)
         there, more = seen[chosen].mean(), (seen & ~chosen).sum(1).mean()
         exact = (seen == chosen).all(1).mean()
-        lines.append(f"| {name} | {there:.1%} | {more:.2f} an image | {exact:.1%} |")
+        lines.append(f"| {name} | {there:.1%} | {more:.2f} per image | {exact:.1%} |")
     asked_for = [{"3"}, {"3", "8"}, {"3", "8", "5"}, {"1", "0"}]
     shown = [pipe.sample(8, condition={"digits": each}, seed=3) for each in asked_for]
     save(asked.out / "digits", shown, [" ".join(sorted(each)) for each in asked_for], lines)
 
 
 def enlarge(asked: argparse.Namespace) -> None:
-    """Learn 32x32 from 16x16."""
+    """Train with a 16x16 image as the condition, and compare samples with interpolation."""
     whole, test = mz.prepare(asked.data), mz.prepare(asked.data, split="test")
 
     def small(images: np.ndarray) -> np.ndarray:
@@ -199,7 +202,7 @@ def enlarge(asked: argparse.Namespace) -> None:
 
 
 def save(path: Path, rows: list[Tensor], names: list[str], lines: list[str]) -> None:
-    """Write a grid with a row for each name, and a table."""
+    """Write a grid with a row for each name, and the lines of a table."""
     labels = [k for k, row in enumerate(rows) for _ in row]
     figures.grid(torch.cat(rows), labels, names).save(path.with_suffix(".png"))
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")

@@ -1,4 +1,4 @@
-"""The course of a training, drawn from its log.
+"""Draw the figures in the log of a training against the images seen.
 
 python benchmarks/curves.py RUN --out curves.png
 """
@@ -15,7 +15,7 @@ NOT_DRAWN = {"step", "images", "lr", "images_per_second", "figure"}
 
 
 def panels(log: Path) -> list[Panel]:
-    """One for each figure in the log, the measured distance last."""
+    """Return a panel for each figure in the log; the measured distance is the last."""
     rows = read(log)
     lines: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
@@ -30,7 +30,7 @@ def panels(log: Path) -> list[Panel]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The course of a training.")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()

@@ -1,12 +1,12 @@
-"""Methods of distillation, compared at equal evaluations of the network.
+"""Compare the methods of distillation at equal numbers of network evaluations.
 
     python benchmarks/distil.py --data ~/cifar10 --evaluations 600000 --out methods.md
 
-Distils the model with each method and each of some seeds, under runs/distil, and measures the
-students by the Frechet distance of the same samples. An evaluation is one pass of one image through
-the network; a backward pass counts for two. The interval of a method is that of Student's t over
-its seeds. Trainings and measurements are resumed: what is done is not done again. The image beside
-the page shows samples of the teacher and of each method from the same noise.
+The script distils the model with each method and each seed, in runs/distil, and measures the
+students by the Frechet distance of their samples. An evaluation is one pass of one image through
+the network; a backward pass counts as two. Intervals are those of Student's t over the seeds.
+Trainings and measurements that are finished are not repeated, so a stopped call can be continued.
+The image beside the page shows samples of the teacher and of each method from the same noise.
 """
 
 from __future__ import annotations
@@ -27,29 +27,30 @@ from mezzotint.run.entry import distillation
 from mezzotint.storage import files
 from mezzotint.storage.machine import machine
 
-COST = {  # evaluations for an image: of the student 3, and 1 for its aim; of the guided teacher 2
+# Evaluations per training image: 3 of the student, 1 for its aim, and 2 of the guided teacher.
+COST = {
     "consistency": 6.0,
     "multistep": 6.0,
     "tuning": 6.0,
-    "progressive": 5.7,  # 7 in the first of three stages, and 5 in the others
-    "trajectory": 6.0,  # 3, and 24 for a trajectory, whose two parts are each used four times
+    "progressive": 5.7,  # 7 in the first of three stages, 5 in the other two
+    "trajectory": 6.0,  # 3, and 24 for a trajectory, whose two parts are used four times each
 }
 T_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
-"""Quantiles of Student's t for intervals of 95 %, by the number of seeds."""
+"""Quantiles of Student's t for 95 % intervals, by the number of seeds."""
 BATCH, SHOWN = 64, 10
 
 
 @dataclass(frozen=True)
 class Result:
-    distance: str  # its name
-    values: dict[str, float]  # by calls
+    distance: str  # the name of the distance
+    values: dict[str, float]  # the distance by the number of calls
     accuracy: dict[str, float]
     images: int
     machine: str
 
 
 def distilled(flags: argparse.Namespace, method: str, seed: int) -> mz.Pipeline:
-    """The student of a method and a seed, trained in its folder if that is not done."""
+    """Return the student of a method and a seed; train it if necessary."""
     images = int(flags.evaluations / COST[method]) // BATCH * BATCH
     folder = flags.runs / f"{method}-{flags.evaluations}-seed{seed}"
     for now in distillation(
@@ -106,9 +107,10 @@ def page(flags: argparse.Namespace, results: dict[str, list[Result]], teacher: R
         [
             "# Methods of distillation",
             "",
-            f"Students of `{flags.teacher}`, each after {flags.evaluations:,} evaluations of the "
-            f"network, in batches of {BATCH}, at a learning rate of {flags.lr:g}; {seeds} seeds, "
-            f"mean and 95 % interval; {flags.samples:,} samples. {teacher.machine}.",
+            f"Each student of `{flags.teacher}` was trained with {flags.evaluations:,} evaluations "
+            f"of the network, in batches of {BATCH}, at a learning rate of {flags.lr:g}. The table "
+            f"shows the mean over {seeds} seeds and its 95 % interval, with {flags.samples:,} "
+            f"samples each. Measured on {teacher.machine}.",
             "",
             f"| method | calls | images seen | {teacher.distance} | class accuracy |",
             "|---|---|---|---|---|",

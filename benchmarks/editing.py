@@ -1,13 +1,14 @@
-"""Methods of filling in, enlarging and denoising, at equal network calls.
+"""Compare methods of filling in, enlarging and denoising at equal numbers of network calls.
 
     python benchmarks/editing.py --data ~/cifar10 --images 500 --calls 90 --out editing.md
 
-Edits held-out images of CIFAR-10 with the shipped model and compares what comes back with them:
-PSNR and SSIM, means over the images with their standard errors, and the Frechet distance to all
-held-out images. A call is one evaluation of the network for an image; the way back through it
-counts as two.
-There is a result file for each task and method in a folder beside the page: what is there is not
-done again. The page's image shows the first images of each task.
+The script edits held-out images of CIFAR-10 with the shipped model, and compares the results with
+the originals: the mean PSNR and SSIM with their standard errors, and the Frechet distance to all
+held-out images. A call is one evaluation of the network for an image; a backward pass counts as
+two.
+
+Each task and method has a result file in a folder beside the page. If this file exists, the
+measurement is not repeated. The image on the page shows the first images of each task.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
 from mezzotint.storage.machine import machine
 
-NOISE = 0.2  # standard deviation, of images in [-1, 1]
-SHOWN = 8  # images of a task in the image
-COST = {"ddnm": 1, "pigdm": 3, "dps": 3, "mmps": 9}  # calls a level: MMPS walks back four times
+NOISE = 0.2  # standard deviation, for images in [-1, 1]
+SHOWN = 8  # images of each task that are drawn
+COST = {"ddnm": 1, "pigdm": 3, "dps": 3, "mmps": 9}  # calls per level; MMPS has 4 backward passes
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a method makes of a task."""
+    """The figures of a method in a task."""
 
     steps: int
     calls: int
@@ -55,7 +56,7 @@ class Result:
 
 
 def middle(images: Tensor) -> Tensor:
-    """The mask of the central half of the rows and columns."""
+    """Return a mask of the central half of the rows and columns."""
     mask = torch.zeros(images.shape[2:])
     rows, columns = (side // 4 for side in mask.shape)
     mask[rows:-rows, columns:-columns] = 1
@@ -63,14 +64,14 @@ def middle(images: Tensor) -> Tensor:
 
 
 def steps_of(method: str, budget: int) -> int:
-    """The most steps that a budget of calls allows."""
+    """Return the largest number of steps that a budget of calls allows."""
     if method == "repaint":
         return max(steps for steps in range(2, budget) if calls_of(steps) <= budget)
     return budget // COST[method]
 
 
 def observed(images: Tensor) -> dict[str, Tensor]:
-    """What each task is given of the images, float in [-1, 1]."""
+    """Return the observation of the images in each task, float in [-1, 1]."""
     x = images.float() / 127.5 - 1
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     return {
@@ -85,7 +86,7 @@ def to_bytes(x: Tensor) -> Tensor:
 
 
 def simple(task: str, images: Tensor, y: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """Methods without a model."""
+    """Return methods that use no model."""
     if task == "enlarge":
         return {"bicubic": lambda: to_bytes(F.interpolate(y, scale_factor=2.0, mode="bicubic"))}
     if task == "denoise":
@@ -166,12 +167,12 @@ def page(folder: Path, flags: argparse.Namespace) -> str:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return (
         "# Filling in, enlarging, denoising\n\n"
-        f"The first {flags.images:,} held-out images of CIFAR-10, edited with the shipped model, "
-        f"their own labels, guidance 1, seed 0 and at most {flags.calls} network calls an image. "
-        f"Filled in is the central half of the rows and columns; enlarged are means of 2x2 pixels; "
-        f"the noise has a standard deviation of {NOISE} in [-1, 1]. ± is one standard error. "
-        f"Measured on "
-        f"{' and '.join(sorted(machines))}.\n\n"
+        f"The first {flags.images:,} held-out images of CIFAR-10 are edited with the shipped "
+        "model, with their own labels, guidance 1, seed 0 and at most "
+        f'{flags.calls} calls of the network for each image. "Fill in" replaces the central half '
+        'of the rows and columns. "Enlarge" begins with the means of 2x2 pixels. "Denoise" '
+        f"removes noise with a standard deviation of {NOISE} in [-1, 1]. ± is one standard error. "
+        f"Measured on {' and '.join(sorted(machines))}.\n\n"
         f"```\npython benchmarks/editing.py --data <CIFAR-10> --images {flags.images} --calls "
         f"{flags.calls} --out {flags.out.name}\n```\n\n{table}\n\n"
         f"![The first images of each task and method]({folder.name}/shown.png)\n"
@@ -179,14 +180,14 @@ def page(folder: Path, flags: argparse.Namespace) -> str:
 
 
 def shown(folder: Path, images: Tensor, seen: dict[str, Tensor]) -> None:
-    """Draw what was given and what each method made of the first images."""
+    """Draw the first images: the originals, the observations and the result of each method."""
     rows, names = [images[:SHOWN]], ["original"]
     for task in METHODS:
         given = to_bytes(seen[task][:SHOWN])
         rows.append(
             given.repeat_interleave(2, 2).repeat_interleave(2, 3) if task == "enlarge" else given
         )
-        names.append(f"{task}: given")
+        names.append(f"{task}: observed")
         for file in sorted(folder.glob(f"{task.replace(' ', '-')}-*.npy")):
             rows.append(torch.from_numpy(np.load(file)))
             names.append(file.stem.rpartition("-")[2])

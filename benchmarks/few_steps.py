@@ -1,14 +1,16 @@
-"""A few-step model beside its teacher, by the evaluations of the network: few-steps.md.
+"""Compare a few-step model with its teacher, by evaluations of the network.
 
     python benchmarks/few_steps.py cifar10-fast --teacher cifar10 --data ~/cifar10 \\
         --out docs/results/few-steps.md
 
-Measures the teacher, guided as it is by default, in some numbers of steps, and the student in
-others, and draws samples of each from the same noise. It writes the first table of the page, and
-leaves the rest as it is. Samples and figures are kept, so that a second call continues the first.
-Times are taken in turns, and only with ``--time``: nothing else should run on the machine then.
-An evaluation is one pass of one image through the network; the ratio is to the least distance of
-the teacher.
+The script measures the teacher, with its default guidance, at several numbers of steps, and the
+student at several numbers of calls. It draws samples of each from the same noise. It replaces the
+first table of the page and leaves the rest unchanged. Samples and figures are stored, so a second
+call continues the first. Times are measured in turns, and only with ``--time``: run nothing else on
+the machine then.
+
+An evaluation is one pass of one image through the network. The ratio compares a distance with the
+least distance of the teacher.
 """
 
 from __future__ import annotations
@@ -36,19 +38,19 @@ Rows: TypeAlias = dict[str, tuple[mz.Pipeline, dict[str, Any]]]
 
 
 def rows_of(flags: argparse.Namespace) -> Rows:
-    """Return, by title, each pipeline with its settings."""
+    """Return each pipeline with its settings, by title."""
     teacher, student = (mz.load(name) for name in (flags.teacher, flags.student))
     rows = {f"teacher, {n} steps": (teacher, {"steps": n}) for n in flags.teacher_steps}
     return rows | {f"student, {n} calls": (student, {"steps": n}) for n in flags.student_calls}
 
 
 def evaluations(pipe: mz.Pipeline, how: dict[str, Any]) -> int:
-    """Return the evaluations of the network that a sample takes."""
+    """Return the number of network evaluations for a sample."""
     return int(how["steps"]) * (1 if pipe.few_step or pipe.defaults.guidance == 1 else 2)
 
 
 def measured(flags: argparse.Namespace, title: str, pipe: mz.Pipeline, how: Any) -> dict[str, Any]:
-    """Return the figures of a row, which are measured once for a model and a number of samples."""
+    """Return the figures of a row; measure them if they are not stored."""
     name = f"{title.replace(',', '').replace(' ', '-')}-{flags.samples}-{pipe.identity[:8]}.json"
     file = flags.out.with_suffix("") / name
     if not file.exists():
@@ -63,7 +65,7 @@ def measured(flags: argparse.Namespace, title: str, pipe: mz.Pipeline, how: Any)
 
 
 def timed(rows: Rows) -> dict[str, list[float]]:
-    """Return the least, median and greatest seconds for a batch, of turns that alternate."""
+    """Return the least, median and greatest seconds for a batch, measured in turns."""
     taken: dict[str, list[float]] = {title: [] for title in rows}
     for turn in range(TURNS + 1):
         for title, (pipe, how) in rows.items():
@@ -103,11 +105,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("student", help="a distilled run, or a shipped model")
     parser.add_argument("--teacher", required=True)
-    parser.add_argument("--data", help="what to compare with; by default the training set")
+    parser.add_argument("--data", help="the data to compare with; by default the training set")
     parser.add_argument("--teacher-steps", type=int, nargs="+", default=[5, 10, 20])
     parser.add_argument("--student-calls", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--time", action="store_true", help="measure seconds too, in turns")
+    parser.add_argument("--time", action="store_true", help="also measure the seconds, in turns")
     parser.add_argument("--out", type=Path, required=True)
     flags = parser.parse_args()
     torch.set_grad_enabled(False)

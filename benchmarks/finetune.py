@@ -1,13 +1,13 @@
-"""Fine-tune the shipped CIFAR-10 model on two of its classes, against training anew for longer.
+"""Compare fine-tuning the shipped CIFAR-10 model with a longer training from random weights.
 
     python benchmarks/finetune.py --data ~/cifar10 --out runs/finetune
 
-The data is 1,000 images of each of two classes, which is little. The run that begins with the
-shipped model sees a quarter of the images that the run with random weights sees. Both have the same
-network, batch and settings for sampling. The Frechet distance is measured to all training images of
-the two classes, by equally many samples of each model; the shipped model, as it is, is measured
-too. The page FIGURES.md and the grid FIGURES.png are written to ``--out``. A run that was stopped
-goes on.
+The data are 1,000 images of each of two classes. The run that starts from the shipped model sees a
+quarter of the images of the run that starts from random weights. Both have the same network, batch
+and sampling settings. The script measures the Frechet distance to all training images of the two
+classes, with the same number of samples of each model. The shipped model is measured too. The
+script writes a table, figures.md, and a grid, figures.png, to ``--out``. A run that was stopped is
+resumed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     flags.add_argument("--data", default="cifar10")
     flags.add_argument("--out", type=Path, default=Path("runs/finetune"))
     flags.add_argument(
-        "--images", type=int, default=20_000, help="seen by the run from random weights"
+        "--images", type=int, default=20_000, help="images seen by the run from random weights"
     )
     flags.add_argument("--samples", type=int, default=600)
     asked = flags.parse_args()

@@ -1,14 +1,16 @@
-"""Spoil runs, models, data and caches at random, and check what the commands make of them.
+"""Damage runs, models, data and caches at random, and check how the commands react.
 
     python benchmarks/fuzz.py --acts 1000 --seed 0 --out /tmp/fuzz
 
-Each act copies a small trained run with its data, its cache and a saved model, does something to
-it, and calls a command in a process of its own: files are emptied, cut, overwritten, exchanged,
-removed, or replaced by folders, links and pipes; JSON gets values of other types; sums are made to
-fit again; trainings are killed, or their files may grow no further. What must come of it is one
-line and the exit code 2, or a right result: the samples of a checkpoint, the bits of a training
-that was not interrupted. A traceback, a second line, a hang, too much memory and another result are
-failures. Act i follows from the seed and i alone: ``--first i --acts 1`` repeats it.
+Each act copies a small trained run with its data, its cache and a saved model. It damages the copy,
+and calls a command in its own process. Files are emptied, cut, overwritten, exchanged, removed, or
+replaced by folders, links and pipes. JSON gets values of other types. Checksums are updated to
+match the damaged files. Trainings are killed, or the size of their files is limited.
+
+The command must end with one line and exit code 2, or with a right result: the samples of a
+checkpoint, or the bits of a training that was not interrupted. A traceback, a second line, a hang,
+too much memory and any other result are failures. Act i depends only on the seed and i, so
+``--first i --acts 1`` repeats it.
 """
 
 from __future__ import annotations
@@ -32,13 +34,13 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 60.0  # seconds that a command may take
-MEMORY = 3 << 30  # bytes that it may hold
+MEMORY = 3 << 30  # bytes that a command may use
 VALUES = [None, True, -1, 0, 1.5, "", "x", "../..", "\ud800", [], {}, [[]], {"a": 1}, float("nan")]
 
 
 @dataclass
 class Act:
-    """What one act did and what came of it."""
+    """The damage and the outcome of one act."""
 
     number: int
     spoilt: str
@@ -47,7 +49,7 @@ class Act:
     problems: list[str] = field(default_factory=list)
 
 
-# How files are spoilt.
+# Ways to damage a file.
 
 
 def overwrite(path: Path, draw: random.Random) -> None:
@@ -107,12 +109,12 @@ def deepen(path: Path, draw: random.Random) -> None:
 
 
 def retype(path: Path, draw: random.Random) -> None:
-    """Give a value somewhere in a JSON file another type."""
+    """Change the type of a random value in a JSON file."""
     try:
         lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
         at = draw.randrange(len(lines))
         content = json.loads(lines[at])
-    except (ValueError, RecursionError):  # it is spoilt already
+    except (ValueError, RecursionError):  # it is already damaged
         return overwrite(path, draw)
     place = content
     while isinstance(place, dict | list) and place:
@@ -132,14 +134,14 @@ SPOIL: tuple[Callable[[Path, random.Random], None], ...] = (
 
 
 def seal(checkpoint: Path) -> None:
-    """Make the sums of a checkpoint fit what is there."""
+    """Update the checksums of a checkpoint to match its files."""
     files = [p for p in checkpoint.iterdir() if p.is_file() and p.name != "manifest.json"]
     sums = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
     (checkpoint / "manifest.json").write_text(json.dumps({"sha256": sums}))
 
 
 def spoil(home: Path, draw: random.Random) -> tuple[str, bool]:
-    """Spoil one to three files; return what was done, and whether sums were made to fit."""
+    """Damage one to three files; return the damage, and whether checksums were updated."""
     said, sealed = [], False
     place = draw.choice(("run", "run", "run", "run", "model", "data", "data.zip", "cache"))
     for _ in range(draw.choice((1, 1, 2, 3))):
@@ -166,13 +168,14 @@ def spoil(home: Path, draw: random.Random) -> tuple[str, bool]:
     return ", ".join(said), sealed
 
 
-# Commands in processes of their own.
+# Commands, each in its own process.
 
 
 def call(work: Callable[[], int], kill_after: float | None = None) -> tuple[int, str]:
-    """Run ``work`` in a fork; return its exit code, and what it wrote, with a hang or its memory.
+    """Run ``work`` in a fork; return its exit code and its output.
 
-    It writes to a pipe, which no limit of files holds for.
+    The output also says if the process hung or took too much memory. The process writes to a pipe,
+    because the limit on file sizes does not apply to pipes.
     """
     read, write = os.pipe()
     fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 1 << 20)
@@ -223,7 +226,7 @@ def command(*arguments: object) -> Callable[[], int]:
 
 
 def limited(work: Callable[[], int], size: int) -> Callable[[], int]:
-    """A command whose files may not grow beyond a size."""
+    """Limit the size of the files that a command may write."""
 
     def small() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
@@ -233,7 +236,7 @@ def limited(work: Callable[[], int], size: int) -> Callable[[], int]:
 
 
 def judge(act: Act, code: int, said: str) -> None:
-    """Check that a command ended well, or with one line."""
+    """Check that a command ended with a result or with one line."""
     ours = [line for line in said.splitlines() if line.startswith("mezzotint: ")]
     lines = [line for line in ours if not line.startswith("mezzotint: warning: ")]
     act.outcome = {0: "result", 1: "findings", 2: "one line"}.get(code, f"exit code {code}")
@@ -248,7 +251,7 @@ def judge(act: Act, code: int, said: str) -> None:
         act.problems.append(said[-1500:])
 
 
-# What is right.
+# The right results.
 
 
 def digest(folder: Path, *names: str) -> str:
@@ -256,7 +259,7 @@ def digest(folder: Path, *names: str) -> str:
 
 
 def trained(run: Path) -> str:
-    """A digest of what a finished training has learned."""
+    """Return a digest of the weights of a finished training."""
     names = ("net.safetensors", "ema.safetensors", "optimizer.safetensors")
     return digest(run / "checkpoints" / "step-20", *names)
 
@@ -269,7 +272,7 @@ SAMPLE = ("-n", 2, "--seed", 3, "--steps", 2)
 
 
 def build(home: Path) -> int:
-    """Train the run that all acts begin with, half of it, and the whole of it to compare with."""
+    """Train half of a run, which all acts start from, and the whole run, for comparison."""
     import numpy as np
     from PIL import Image
 
@@ -311,7 +314,7 @@ def build(home: Path) -> int:
 
 @dataclass(frozen=True)
 class Right:
-    """What the commands make of files that nobody has spoilt."""
+    """The results of the commands with undamaged files."""
 
     trained: str
     samples: frozenset[str]
@@ -331,7 +334,7 @@ def right(home: Path) -> Right:
 
 
 def perform(number: int, seed: int, template: Path, home: Path, expected: Right) -> Act:
-    """Do one act in a fresh copy of the files."""
+    """Perform one act in a fresh copy of the files."""
     shutil.rmtree(home, ignore_errors=True)
     shutil.copytree(template, home, symlinks=True)
     os.environ["MEZZOTINT_CACHE"] = str(home / "cache")
@@ -373,7 +376,7 @@ def commands(home: Path) -> list[tuple[str, tuple[object, ...]]]:
 
 
 def compare(act: Act, home: Path, expected: Right) -> None:
-    """Compare a result with the right one."""
+    """Compare a result with the right result."""
     if act.command == "train" and trained(home / "run") != expected.trained:
         act.problems.append("another result of the training")
     if act.command.startswith("sample") and sampled(home / "made") not in expected.samples:
@@ -381,7 +384,7 @@ def compare(act: Act, home: Path, expected: Right) -> None:
 
 
 def table(acts: list[Act]) -> str:
-    """What came of the acts, by command, in Markdown."""
+    """Return a table of the outcomes by command, in Markdown."""
     outcomes = sorted({act.outcome for act in acts})
     counts = Counter((act.command, act.outcome) for act in acts)
     rows = [f"| command | acts | {' | '.join(outcomes)} | failures |"]
@@ -395,17 +398,17 @@ def table(acts: list[Act]) -> str:
 
 
 def fuzz(numbers: range, seed: int, out: Path) -> list[Act]:
-    """Perform acts, print each that fails, and return them all."""
+    """Perform acts, print those that fail, and return all of them."""
     import torch
-    import torch._dynamo  # which takes seconds, of every fork that does not find it
+    import torch._dynamo  # import it once, because it would take seconds in every fork
 
     from mezzotint.pages.samples import SECTIONS
 
-    SECTIONS.clear()  # the page's own samples, which take seconds
+    SECTIONS.clear()  # leaves out the samples of the page, which take seconds
     torch.set_num_threads(1)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    template, done = out / "act", []  # one path, which is in the files
+    template, done = out / "act", []  # the files contain this path
     os.environ["MEZZOTINT_CACHE"] = str(template / "cache")
     code, said = call(lambda: build(template))
     assert code == 0, said
@@ -423,7 +426,7 @@ def fuzz(numbers: range, seed: int, out: Path) -> list[Act]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--acts", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)

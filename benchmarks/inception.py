@@ -1,12 +1,13 @@
-"""Inception features per second and peak memory, against converting images one by one.
+"""Measure the speed and peak memory of Inception features, in batches and image by image.
 
     python benchmarks/inception.py                                # 2,000 random images of 32x32
     python benchmarks/inception.py --count 10000 --data cifar10   # images of a data set
     OMP_NUM_THREADS=1 python benchmarks/inception.py              # on one thread
 
-The weights are random, which is as fast. The ways take turns, a batch each, in one process; each
-peak is of a process of its own. The last way resizes each image by itself through Pillow and has
-its batch norms unfolded. Leave the machine alone meanwhile.
+The weights are random, which does not change the speed. The ways take turns, batch by batch, in one
+process. Each peak is measured in its own process. The way "one by one" resizes each image on its
+own with Pillow, and its batch norms are not folded into the convolutions. Run nothing else on the
+machine meanwhile.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def pictures(data: str | None, count: int) -> np.ndarray:
 
 
 def peak(way: str, images: np.ndarray, batch: int) -> float:
-    """MiB that this process has held at most, once `way` has seen the images."""
+    """Return the peak MiB of this process after `way` has processed the images."""
     see = WAYS[way]()
     for start in range(0, len(images), batch):
         see(images[start : start + batch])
@@ -77,7 +78,7 @@ def peak(way: str, images: np.ndarray, batch: int) -> float:
 
 
 def speeds(images: np.ndarray, batch: int) -> dict[str, float]:
-    """Images per second of each way: the median over the batches after the first."""
+    """Return the images per second of each way: the median over all batches but the first."""
     ways = {name: build() for name, build in WAYS.items()}
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for start in range(0, len(images), batch):
@@ -91,16 +92,18 @@ def speeds(images: np.ndarray, batch: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=2000, help="images, of 2 batches or more")
+    parser.add_argument(
+        "--count", type=int, default=2000, help="number of images, at least 2 batches"
+    )
     parser.add_argument("--batch", type=int, default=50)
-    parser.add_argument("--data", help="a data set's name or path; without it, noise of 32x32")
-    parser.add_argument("--peak", choices=WAYS, help="print one way's peak in MiB, nothing else")
+    parser.add_argument("--data", help="name or path of a data set; the default is 32x32 noise")
+    parser.add_argument("--peak", choices=WAYS, help="print only the peak of one way, in MiB")
     given = parser.parse_args()
     if given.peak:
         print(peak(given.peak, pictures(given.data, given.count), given.batch))
         return
     peaks = {}
-    for name in WAYS:  # first, as a process begins with the peak of the one that starts it
+    for name in WAYS:  # before `speeds`, because a process starts with the peak of its parent
         command = [sys.executable, *sys.argv, "--peak", name]
         peaks[name] = float(subprocess.run(command, check=True, capture_output=True).stdout)
     rates = speeds(pictures(given.data, given.count), given.batch)

@@ -1,14 +1,14 @@
-"""Exported models in other programs, from the same noise: docs/results/interop.md.
+"""Compare the samples of exported models in other programs, from the same noise.
 
-    python benchmarks/interop.py                        # all, written there
-    python benchmarks/interop.py runs/mine cifar10      # some, printed; images in runs/interop
+    python benchmarks/interop.py                     # all models; writes docs/results/interop.md
+    python benchmarks/interop.py runs/mine cifar10   # prints these; images in runs/interop
 
-Each model makes 16 images by DDIM in 20 steps, with guidance 2 if it has classes: by us, by
-diffusers from the folder exported for it, and by ONNX Runtime and OpenVINO from the ONNX files,
-called by the exported example. The largest difference is that of one value of one pixel, in levels
-of grey (0 to 255). Besides the shipped model there are short trainings on `glyphs`, whose images
-need not be good: they are made once, in runs/interop, in a few minutes. OpenVINO is left out where
-it is not installed: pip install openvino.
+Each model makes 16 images by DDIM in 20 steps, with guidance 2 if it has classes. The programs are
+mezzotint; diffusers, with the exported folder; and ONNX Runtime and OpenVINO, with the exported
+ONNX files and example. Differences are those of one value of one pixel, in grey levels (0 to 255).
+Besides the shipped model, the script uses short trainings on `glyphs`, whose images need not be
+good. They are made once, in runs/interop, in a few minutes. OpenVINO is left out if it is not
+installed; to install it, run ``pip install openvino``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ WHAT = {
 
 
 def trained(name: str) -> Path:
-    """The run of a short training, which is made if it is not there."""
+    """Return the run of a short training; train it if it does not exist."""
     recipe, fields = SHORT[name]
     if name == "glyphs-ldm":
         trained("glyphs-vae")
@@ -69,13 +69,13 @@ def loaded(path: str | Path) -> mz.Pipeline:
 
 
 def by_diffusers(folder: Path, x: Tensor, labels: list[int] | None) -> Tensor:
-    """The images that diffusers' pipeline makes from x."""
+    """Return the images that diffusers' pipeline makes from x."""
     theirs = diffusers.DiffusionPipeline.from_pretrained(
         folder, trust_remote_code=True, local_files_only=True
     )
     theirs.set_progress_bar_config(disable=True)
     how = {"num_inference_steps": STEPS, "output_type": "np"}
-    if isinstance(theirs, diffusers.DDIMPipeline):  # which draws x itself, from the same seed
+    if isinstance(theirs, diffusers.DDIMPipeline):  # it draws x itself, from the same seed
         how |= {"generator": noise(0), "use_clipped_model_output": True}
         made = theirs(len(x), **how).images
     else:
@@ -88,7 +88,7 @@ def noise(seed: int) -> torch.Generator:
 
 
 def everywhere(pipe: mz.Pipeline) -> Iterator[tuple[str, Tensor]]:
-    """The images of each program, ours first."""
+    """Yield the images of each program; mezzotint is the first."""
     x = torch.randn(COUNT, *pipe.shape, generator=noise(0))
     labels = [i % len(pipe.classes) for i in range(COUNT)] if pipe.classes else None
     how = {"sampler": "ddim", "steps": STEPS, "spacing": "trailing"}
@@ -106,7 +106,7 @@ def everywhere(pipe: mz.Pipeline) -> Iterator[tuple[str, Tensor]]:
 
 
 def compared(pipe: mz.Pipeline, path: Path) -> dict[str, tuple[int, float]]:
-    """The largest and the mean difference from ours by program; draws the images."""
+    """Return the largest and mean difference from mezzotint by program; draw the images."""
     made = dict(everywhere(pipe))
     shown = torch.cat([images[:SHOWN] for images in made.values()])
     rows = [k for k in range(len(made)) for _ in range(SHOWN)]
@@ -117,7 +117,7 @@ def compared(pipe: mz.Pipeline, path: Path) -> dict[str, tuple[int, float]]:
 
 
 def table(found: dict[str, dict[str, tuple[int, float]]]) -> str:
-    """The largest and, in brackets, the mean difference of each model and program."""
+    """Return a table of the largest and, in brackets, the mean differences."""
     programs = list(dict.fromkeys(p for each in found.values() for p in each))
     lines = [f"| model | | {' | '.join(programs)} |", "|---" * (2 + len(programs)) + "|"]
     for name, each in found.items():
@@ -140,7 +140,7 @@ float32 and, in brackets, the mean difference, both in grey levels (0 to 255). T
 
 {table(found)}
 
-OpenVINO chooses bf16 on a processor that computes in it. With `INFERENCE_PRECISION_HINT` set to
+OpenVINO chooses bf16 on a processor that supports it. With `INFERENCE_PRECISION_HINT` set to
 `f32`, it makes the images of float32. In bf16, mezzotint keeps the noisy image and the norms in
 float32.
 
@@ -149,8 +149,10 @@ float32.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The same images in other programs.")
-    parser.add_argument("models", nargs="*", help="paths or names; none: all of the page")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "models", nargs="*", help="paths or names of models; by default those of the page"
+    )
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
     diffusers.utils.logging.set_verbosity_error()

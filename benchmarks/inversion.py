@@ -1,10 +1,10 @@
-"""How well images come back from the noise that inversion finds.
+"""Measure how well inversion finds the noise of given images.
 
     python benchmarks/inversion.py --data ~/cifar10 --images 50 --out docs/results/inversion.md
 
-Inverts held-out images of CIFAR-10 with the shipped model, samples them back from their noise by
-DDIM in as many steps, and compares: the median and the least PSNR, and how many images are the
-same to the bit.
+The script inverts held-out images of CIFAR-10 with the shipped model. Then it samples images from
+the noise that inversion found, by DDIM with the same number of steps, and compares them with the
+originals.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STEPS, CORRECTIONS = (10, 20, 50, 100), (0, 2, 5)
 
 
 def likeness(back: Tensor, images: Tensor) -> str:
-    """The median and the least PSNR, and how many images are the same to the bit."""
+    """Return the median and least PSNR, and the number of identical images."""
     scores = psnr(back, images)
     same = int((back == images).flatten(1).all(1).sum())
     return f"{scores.median():.1f} (least {scores.min():.1f}; {same} the same)"
@@ -55,11 +55,12 @@ def main() -> None:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     text = (
         "# Images back from their noise\n\n"
-        f"The first {flags.images:,} held-out images of CIFAR-10, inverted with the shipped model "
-        "and their own labels, guidance 1, and sampled back by DDIM in as many steps. The table "
-        "has the median and the least PSNR in dB between the images and what came back, and how "
-        "many came back to the bit (their PSNR counts as 58.9). 0 corrections are Song's "
-        "approximation; a correction is one more call of the network in each step.\n\n"
+        f"The first {flags.images:,} held-out images of CIFAR-10 are inverted with the shipped "
+        "model, with their own labels and guidance 1. Then DDIM samples images from the noise, "
+        "with the same number of steps. The table shows the median and the least PSNR in dB "
+        "between the originals and these images, and how many of them are identical to the bit. "
+        "The PSNR of identical images counts as 58.9. 0 corrections are Song's approximation; "
+        "each correction is one more call of the network per step.\n\n"
         f"Measured on {machine('torch')}.\n\n"
         f"```\npython benchmarks/inversion.py --data <CIFAR-10> --images {flags.images} --out "
         f"{flags.out.name}\n```\n\n{table}\n"

@@ -1,10 +1,11 @@
-"""The latent route against pixels, on the same images: training, memory, sampling.
+"""Compare latent diffusion with diffusion in pixels: training, memory and sampling.
 
     python benchmarks/latents.py --vae runs/tiny-imagenet100-vae --data ~/tiny-imagenet-100
 
-Of the recipe tiny-imagenet100-ldm three trainings, that differ in what the network sees alone: the
-latents; the pixels, at their own resolution; and the pixels folded 4x4 into channels, on a grid of
-the latents' size. In turns, in one process; each peak of memory is one of a fresh process.
+The script times three trainings of the recipe tiny-imagenet100-ldm. They differ only in the input
+of the network: latents; pixels at their own resolution; and pixels folded 4x4 into channels, which
+have the height and width of the latents. The trainings take turns in one process. Each peak of
+memory is that of a fresh process.
 """
 
 from __future__ import annotations
@@ -76,11 +77,11 @@ def page(vae: str, data: str, pairs: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Latents against pixels.")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vae", default="runs/tiny-imagenet100-vae")
     parser.add_argument("--data", default="tiny-imagenet-100")
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--out", type=Path, help="a page; by default it is printed")
+    parser.add_argument("--out", type=Path, help="the page to write; by default it is only printed")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     given = parser.parse_args()
     keep_freed_memory()

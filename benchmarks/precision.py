@@ -1,10 +1,10 @@
-"""What bf16 changes in the samples of the shipped models, and in their figures.
+"""Compare the samples of the shipped models in bf16 and in float32.
 
     python benchmarks/precision.py --data ~/cifar10 --samples 10000 --out docs/results/precision.md
 
-Samples each model in float32 and in bf16 from the same noise, and compares: the Frechet distance
-and the class accuracy, each with its interval, and how far the images are apart. Samples and
-figures are kept, so that a second call continues the first.
+The script samples each model in float32 and in bf16 from the same noise. It compares the Frechet
+distance and the class accuracy, with their intervals, and the images themselves. Samples and
+figures are stored, so a second call continues the first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHOWN = 256  # images that are compared one by one
 
 
 def apart(model: str) -> tuple[float, float, float]:
-    """Return the median and least PSNR of bf16's images, and the share of equal grey levels."""
+    """Return the median and least PSNR of the bf16 images, and the share of equal levels."""
     exact, low = (mz.load(model, precision=p).sample(SHOWN) for p in ("float32", "bf16"))
     scores = psnr(low, exact)
     return float(scores.median()), float(scores.min()), float((low == exact).float().mean())
@@ -42,7 +42,7 @@ def row(model: str, data: str | None, samples: int) -> list[str]:
         print(model, precision, flush=True)
         chosen: dict[str, Any] = {"metrics": ("fd", "accuracy"), "precision": precision}
         measured.append(mz.evaluate(model, data, samples=samples, **chosen))
-    names = sorted(measured[0])  # the accuracy, the distance
+    names = sorted(measured[0])  # accuracy first, then the distance
     exact, low = ([found[name] for name in names] for found in measured)
     within = all(a.low <= b.value <= a.high for a, b in zip(exact, low, strict=True))
     median, least, same = apart(model)
@@ -59,9 +59,9 @@ def row(model: str, data: str | None, samples: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="what to compare with; by default the models' training set")
+    parser.add_argument("--data", help="the data to compare with; by default the training set")
     parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--models", nargs="*", default=["cifar10"], help="names or runs")
+    parser.add_argument("--models", nargs="*", default=["cifar10"], help="names of models, or runs")
     parser.add_argument("--out", type=Path, required=True)
     flags = parser.parse_args()
     torch.set_grad_enabled(False)
@@ -72,10 +72,10 @@ def main() -> None:
     table = "\n".join(f"| {' | '.join(each)} |" for each in rows)
     text = (
         "# bf16 and float32\n\n"
-        f"Models with their default settings, {flags.samples:,} samples each of seed 0, the "
-        "same noise in both precisions. The distance is `fd-cifar10` or `fd-glyphs`; intervals are "
-        f"95 %. The last columns compare {SHOWN} images of bf16 with those of float32: the median "
-        "and the least PSNR, and the share of equal grey levels.\n\n"
+        f"Each model has its default settings and makes {flags.samples:,} samples with seed 0, "
+        "from the same noise in both precisions. The distance is `fd-cifar10` or `fd-glyphs`, with "
+        f"95 % intervals. The last columns compare {SHOWN} images in bf16 with those in float32: "
+        "the median and the least PSNR, and the share of equal grey levels.\n\n"
         f"Measured on {machine('torch')}.\n\n"
         f"```\npython benchmarks/precision.py --data <CIFAR-10> --samples {flags.samples} --out "
         f"docs/results/{flags.out.name}\n```\n\n{table}\n"

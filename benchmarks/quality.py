@@ -1,11 +1,11 @@
-"""What a trained model's images are worth by sampler, number of denoiser calls, and guidance.
+"""Measure the samples of a model by sampler, number of denoiser calls and guidance.
 
     python benchmarks/quality.py calls RUN --out calls.md         # all samplers against calls
-    python benchmarks/quality.py guidance RUN --out guidance.md   # wrappers against their scale
+    python benchmarks/quality.py guidance RUN --out guidance.md   # kinds of guidance against scale
     python benchmarks/quality.py spacings RUN --out spacings.md   # grids at ten calls
 
-Each writes a page of tables, and the first two a figure beside it. Images are kept in the cache,
-so that a command that was stopped goes on where it stood.
+Each command writes a page of tables. The first two also draw a chart beside the page. Images are
+stored in the cache, so a command that was stopped can be continued.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ SCALES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 TITLES = {
     "calls": "Quality against denoiser calls",
     "guidance": "Guidance against its scale",
-    "spacings": "Distance to the flow's end by grid",
+    "spacings": "Distance to the end of the flow by grid",
 }
-SAME = 64  # images compared one by one with the reference's
+SAME = 64  # images that are compared one by one with the reference
 WRAPPERS: dict[str, dict[str, object]] = {
     "plain": {},
     "interval 0.2 to 5": {"interval": (0.2, 5.0)},
@@ -51,7 +51,7 @@ Interval: TypeAlias = tuple[float, float, float]  # a figure, and its 95 % inter
 
 
 class Bench:
-    """A model, what its images are measured by, and how they are made."""
+    """A model, its sampling settings, and the measurement of its images."""
 
     def __init__(self, run: Path, seed: int) -> None:
         self.pipe: Pipeline = loading.load(run).in_precision("auto")
@@ -64,7 +64,7 @@ class Bench:
         self.base = replace(self.pipe.defaults, guidance=1.0, spacing="karras")
 
     def figures(self, how: SampleConfig, *counts: int) -> list[dict[str, Interval]]:
-        """At each of the rising counts: Frechet distance and class accuracy, with intervals."""
+        """Return distance and class accuracy with intervals, for each number of images."""
         kept = evaluation.kept(self.pipe, how, self.seed, SAME)
         tiers = evaluation.measure_samples(
             self.pipe,
@@ -83,13 +83,13 @@ class Bench:
         ]
 
     def pictures(self, how: SampleConfig) -> Tensor:
-        """The first SAME images, in [-1, 1]."""
+        """Return the first SAME images, in [-1, 1]."""
         kept = evaluation.kept(self.pipe, how, self.seed, SAME)
         self.figures(how, SAME)
         return next(evaluation.stored(kept, 0, SAME, SAME)) / 127.5 - 1
 
     def reference(self) -> Tensor:
-        """Where the flow leads from the same noise: UniPC of order 3 in 500 steps."""
+        """Return the end of the flow from the same noise: UniPC of order 3 in 500 steps."""
         return self.pictures(replace(self.base, sampler="unipc", order=3, steps=500))
 
 
@@ -98,18 +98,18 @@ def rms(a: Tensor, b: Tensor) -> float:
 
 
 def distinct() -> list[str]:
-    """The samplers, without dpmpp_1, which is ddim."""
+    """Return the samplers, except dpmpp_1, which equals ddim."""
     return [name for name, s in SAMPLERS.items() if name != "dpmpp_1" and not s.few_step]
 
 
 def calls(bench: Bench, out: Path, counts: dict[int, int]) -> list[str]:
-    """Quality against denoiser calls: tables and a figure."""
+    """Measure quality against denoiser calls; draw a chart and return tables."""
     reference, few = bench.reference(), min(counts.values())
     found: dict[str, dict[tuple[str, int], float]] = {"same": {}, "all": {}, "right": {}, "far": {}}
     for budget, pictures in counts.items():
         for name in distinct():
             how, cell = replace(bench.base, sampler=name).within(budget), (name, budget)
-            first, *_, last = bench.figures(how, few, pictures) * 2  # one, where they are as many
+            first, *_, last = bench.figures(how, few, pictures) * 2  # one entry if few == pictures
             found["same"][cell], found["all"][cell] = first["fd"][0], last["fd"][0]
             found["right"][cell] = last["accuracy"][0]
             if not SAMPLERS[name].stochastic:
@@ -124,21 +124,21 @@ def calls(bench: Bench, out: Path, counts: dict[int, int]) -> list[str]:
         return Panel(series, "denoiser calls", y, True, True, dashed)
 
     fd = panel("same", f"Frechet distance (the same {few} images)")
-    far = panel("far", "RMS distance to the flow's end")
+    far = panel("far", "RMS distance to the end of the flow")
     draw([fd, far], out.with_suffix(".png"), "Dashed: stochastic")
     sizes = " / ".join(f"{pictures:,}" for pictures in counts.values())
     return [
         *pivot(f"FD, {few} images", found["same"], counts, "{:.3g}"),
         *pivot(f"FD, {sizes} images", found["all"], counts, "{:.3g}"),
-        *pivot("class accuracy, of the same", found["right"], counts, "{:.3f}"),
-        *pivot(f"distance, {SAME} images", found["far"], counts, "{:.4f}"),
+        *pivot("class accuracy, the same images", found["right"], counts, "{:.3f}"),
+        *pivot(f"distance to the end of the flow, {SAME} images", found["far"], counts, "{:.4f}"),
     ]
 
 
 def pivot(
     what: str, values: dict[tuple[str, int], float], counts: Collection[int], form: str
 ) -> list[str]:
-    """A table of samplers against calls."""
+    """Return a table of samplers against calls."""
     rows = [
         f"| {what} | {' | '.join(f'{n:,}' for n in counts)} |",
         "|---" * (len(counts) + 1) + "|",
@@ -149,13 +149,13 @@ def pivot(
 
 
 def guidance(bench: Bench, out: Path, pictures: int, scales: Iterable[float]) -> list[str]:
-    """Quality and class accuracy against guidance scale: a table and a figure."""
+    """Measure quality and class accuracy against the scale; draw a chart, return a table."""
     fd: dict[str, Points] = {}
     right: dict[str, Points] = {}
     lines = ["| guidance | scale | FD | class accuracy |", "|---" * 4 + "|"]
     for name, settings in WRAPPERS.items():
         if "clipping" in settings and isinstance(bench.pipe.codec, Latents):
-            continue  # which have no bounds
+            continue  # latents have no bounds to clip to
         for scale in scales:
             how = replace(bench.base, sampler="dpmpp_2m", steps=20, guidance=scale, **settings)
             found = bench.figures(how, pictures)[0]
@@ -173,7 +173,7 @@ def guidance(bench: Bench, out: Path, pictures: int, scales: Iterable[float]) ->
 
 
 def spacings(bench: Bench, out: Path, budget: int = 10) -> list[str]:
-    """How far from the flow's end each deterministic sampler stops, by the grid it walks."""
+    """Measure how far deterministic samplers stop from the end of the flow, by grid."""
     reference = bench.reference()
     names = ["trailing", "linspace", "logsnr", "karras", "optimised"]
     lines = [f"| sampler, {budget} calls | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
@@ -195,10 +195,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("calls", "guidance", "spacings"))
     parser.add_argument("run", type=Path)
-    parser.add_argument("--out", type=Path, required=True, help="path of the page, ending in .md")
-    parser.add_argument("--pictures", type=int, default=512, help="for 50 calls and fewer")
-    parser.add_argument("--most", type=int, default=1000, help="calls; fewer end the table earlier")
-    parser.add_argument("--scales", type=float, nargs="+", default=SCALES, help="of guidance")
+    parser.add_argument("--out", type=Path, required=True, help="the page to write, NAME.md")
+    parser.add_argument(
+        "--pictures", type=int, default=512, help="number of images for 50 calls and fewer"
+    )
+    parser.add_argument(
+        "--most", type=int, default=1000, help="the largest number of calls in the table"
+    )
+    parser.add_argument("--scales", type=float, nargs="+", default=SCALES, help="guidance scales")
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
     keep_freed_memory()

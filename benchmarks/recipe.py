@@ -1,13 +1,15 @@
-"""What each choice of a CIFAR-10 recipe is worth, at equal images seen.
+"""Measure the effect of each choice in a CIFAR-10 recipe, at equal numbers of images seen.
 
     python benchmarks/recipe.py --data ~/cifar10 --images 51200 --seeds 0 1 2 --out comparison.md
 
-Trains the base and variants of it that differ in one thing each, under runs/recipe, once for each
-seed, and measures each by the Frechet distance and the class accuracy of the same samples; averages
-of other lengths are rebuilt from snapshots. The page has means over seeds, with their intervals.
-There is a result file for each variant and seed in a folder beside the page: what is there is not
-done again. ``--only`` takes the variants with the names given, ``--matching`` those whose names
-hold a word; the page has all that were measured, by this call or before.
+The script trains a base and variants of it, in runs/recipe, once for each seed. A variant differs
+from the base in one choice. The script measures the Frechet distance and the class accuracy of
+their samples. Averages of other lengths are rebuilt from snapshots. The page has means over seeds,
+with intervals.
+
+Each variant and seed has a result file in a folder beside the page. If this file exists, the
+training is not repeated. ``--only`` selects variants by name, ``--matching`` by a word in the name.
+The page shows all variants that were measured by this call or earlier ones.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ def data(**fields: object) -> Change:
 
 
 def train(**factors: float) -> Change:
-    """Fields of the training times a factor."""
+    """Multiply fields of the training by factors."""
 
     def change(e: Experiment) -> Experiment:
         was = {name: getattr(e.train, name) for name in factors}
@@ -110,26 +112,27 @@ SNAPSHOTS = "base with snapshots"
 LENGTHS = {f"average of length {length:g}": length for length in (0.05, 0.1, 0.15, 0.2)}
 
 
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % quantiles of t, by how many values
+# 97.5 % quantiles of Student's t, by the number of values.
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 
 
 @dataclass(frozen=True)
 class Result:
-    """One training's; the loss is the mean over its last eighth, of the plain error."""
+    """The result of one training. Its loss is the mean plain error over its last eighth."""
 
-    distance: str  # its name
+    distance: str  # the name of the distance
     value: float
     low: float
     high: float
     accuracy: float
     loss: float
-    teraflops: float  # of the whole training
-    machine: str  # that measured, with the commit
+    teraflops: float  # for the whole training
+    machine: str  # the machine of the measurement, and the commit
 
 
 @dataclass(frozen=True)
 class Job:
-    """A variant's training from one seed, and where its result is kept."""
+    """The training of a variant with one seed, and the file of its result."""
 
     variant: str
     seed: int
@@ -168,7 +171,7 @@ def base(source: str, images: int, seed: int) -> Experiment:
 
 
 def trained(experiment: Experiment, folder: Path) -> Path:
-    """The folder, trained in if that is not done."""
+    """Train in a folder if necessary; return the folder."""
     done = checkpoint.newest(folder / "checkpoints", warnings.warn)
     if done is None or done.name != f"step-{experiment.train.steps}":
         for now in run(experiment, folder, resume=True):
@@ -178,7 +181,7 @@ def trained(experiment: Experiment, folder: Path) -> Path:
 
 
 def measured(experiment: Experiment, folder: Path, length: float | None, samples: int) -> Result:
-    """The result of a run's own average of the weights, or of one of another length."""
+    """Measure a run with its own average of the weights, or an average of another length."""
     weights = average(folder, length)[0].path if length else folder
     pipe = loading.load(weights).in_precision("auto")
     network = evaluation.choose(pipe.classes)
@@ -198,7 +201,7 @@ def measured(experiment: Experiment, folder: Path, length: float | None, samples
 
 
 def operations(e: Experiment, shape: tuple[int, ...], classes: int) -> float:
-    """Count those of matrix products and convolutions in a training, with its optimizer's."""
+    """Count the FLOP of matrix products and convolutions in a training and its optimizer."""
     net = e.network(shape[0], classes)
     step = optimizer(net, e.train, torch.nn.Module()).step
     with FlopCounterMode(display=False) as image:
@@ -213,7 +216,7 @@ def slug(name: str, *counts: object) -> str:
 
 
 def around(values: list[float], digits: int) -> str:
-    """The mean of values, and its 95 % interval, by Student's t, where there are several."""
+    """Return the mean, with its 95 % interval by Student's t if there are several values."""
     mean = statistics.mean(values)
     if len(values) not in STUDENT:
         return f"{mean:.{digits}f}"
@@ -222,7 +225,7 @@ def around(values: list[float], digits: int) -> str:
 
 
 def page(jobs: list[Job], images: int, samples: int, out: Path) -> str:
-    """The table: a row a variant, means over its seeds; differences are those of the same seeds."""
+    """Return the page. Differences from the base compare the same seeds."""
     results: dict[str, dict[int, Result]] = {}
     for job in jobs:
         results.setdefault(job.variant, {})[job.seed] = job.read()
@@ -246,9 +249,10 @@ def page(jobs: list[Job], images: int, samples: int, out: Path) -> str:
     machines = sorted({r.machine for of in results.values() for r in of.values()})
     seeds = sorted({job.seed for job in jobs})
     told = (
-        f"{images:,} images each; {samples:,} samples by DPM-Solver++ 2M in 20 steps, Karras' "
-        "spacing, guidance 2. Means over seeds with their 95 % t-intervals, each seed's distance "
-        f"in the last column; a variant and the base share a seed's weights, images and noise. "
+        f"Each variant is trained on {images:,} images and measured with {samples:,} samples by "
+        "DPM-Solver++ 2M in 20 steps, with Karras' spacing and guidance 2. The figures are means "
+        "over seeds with 95 % t-intervals; the last column has the distance of each seed. With the "
+        "same seed, a variant and the base have the same initial weights, images and noise. "
         f"Measured on {' and '.join(machines)}."
     )
     command = ["--images", f"{images}", "--samples", f"{samples}"]
@@ -260,7 +264,7 @@ def page(jobs: list[Job], images: int, samples: int, out: Path) -> str:
 
 
 def work(job: Job, flags: argparse.Namespace) -> None:
-    """Train and measure what is not measured yet."""
+    """Train and measure one variant with one seed."""
     variant = SNAPSHOTS if job.variant in LENGTHS else job.variant
     change = snapshots if job.variant in LENGTHS else VARIANTS[variant]
     experiment = change(base(flags.data, flags.images, job.seed))
@@ -285,7 +289,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     flags = parser.parse_args()
     if unknown := set(flags.only) - set(VARIANTS | LENGTHS):
-        parser.error(f"--only {unknown.pop()!r} is no variant: choose from {[*VARIANTS, *LENGTHS]}")
+        parser.error(
+            f"--only {unknown.pop()!r} is not a variant: choose from {[*VARIANTS, *LENGTHS]}"
+        )
     keep_freed_memory()
     folder = flags.out.with_suffix("")
     jobs = [

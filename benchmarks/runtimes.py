@@ -1,14 +1,16 @@
-"""Speed of sampling beside ONNX Runtime and OpenVINO on the exported model: docs/results/speed.md.
+"""Compare the speed of sampling with ONNX Runtime and OpenVINO on the exported model.
 
-    python benchmarks/runtimes.py                       # the 35.7M network, random weights; printed
+    python benchmarks/runtimes.py                       # the 35.7M network with random weights
     python benchmarks/runtimes.py cifar10 --batch 64    # a model
 
-All sample the same number of images by DDIM from the same noise, without guidance. Ours is bf16
-weights in channels-last, and that compiled. ONNX Runtime and OpenVINO run the exported network in
-the loop of the exported example; OpenVINO in float32 and, where the processor has it, in bf16.
-They take turns in one process, and what is quoted is the median of the rounds with the least and
-the greatest. Leave the machine alone meanwhile. OpenVINO is left out where it is not installed:
-pip install openvino.
+The script prints a table; docs/results/speed.md has one. Run nothing else on the machine meanwhile.
+
+All contestants make the same number of images by DDIM from the same noise, without guidance.
+mezzotint uses bf16 weights in channels-last, with --compiled also compiled. ONNX Runtime and
+OpenVINO run the exported network in the loop of the exported example; OpenVINO in float32 and, if
+the processor supports it, in bf16. They take turns in one process. The table shows the median,
+least and greatest of the rounds. OpenVINO is left out if it is not installed; to install it, run
+``pip install openvino``.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ MISSING = "OpenVINO is left out: it is not installed (pip install openvino)"
 
 
 class OpenVino:
-    """An ONNX file in OpenVINO, called as an InferenceSession of ONNX Runtime is."""
+    """An ONNX file in OpenVINO, with the interface of ONNX Runtime's InferenceSession."""
 
     def __init__(self, path: str, precision: str) -> None:
         import openvino
@@ -53,7 +55,7 @@ class OpenVino:
 
 
 def session(path: str) -> Any:
-    """A session of ONNX Runtime with torch's number of threads."""
+    """Return a session of ONNX Runtime with torch's number of threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -67,7 +69,7 @@ def threads() -> int:
 
 @cache
 def sessions() -> dict[str, Callable[[str], Any]]:
-    """What opens an ONNX file, for each program that is installed."""
+    """Return a function that opens an ONNX file, for each program that is installed."""
     found: dict[str, Callable[[str], Any]] = {ONNX: session}
     if importlib.util.find_spec("openvino") is None:
         print(MISSING)
@@ -81,7 +83,7 @@ def sessions() -> dict[str, Callable[[str], Any]]:
 
 
 def sampler(folder: Path, opened: Callable[[str], Any]) -> Callable[..., np.ndarray]:
-    """The function `sample` of an exported folder, which opens each of its files once."""
+    """Return the function `sample` of an exported folder, whose files are opened once."""
     spec = importlib.util.spec_from_file_location("sample", folder / "sample.py")
     assert spec
     assert spec.loader
@@ -94,7 +96,7 @@ def sampler(folder: Path, opened: Callable[[str], Any]) -> Callable[..., np.ndar
 
 
 def model(name: str) -> mz.Pipeline:
-    """A model by its path or name; "35.7M" is DDPM's network with random weights."""
+    """Load a model by its path or name; "35.7M" is DDPM's network with random weights."""
     if name != "35.7M":
         return mz.load(name, device="cpu", precision="float32")
     torch.manual_seed(0)
@@ -103,7 +105,7 @@ def model(name: str) -> mz.Pipeline:
 
 
 def turns(pipe: mz.Pipeline, folder: Path, count: int, compiled: bool) -> dict[str, Turn]:
-    """What makes ``count`` images, by contestant, ours first."""
+    """Return turns that make ``count`` images, by contestant; mezzotint is the first."""
     x = torch.randn(count, *pipe.shape, generator=torch.Generator().manual_seed(0))
     labels = [i % len(pipe.classes) for i in range(count)] if pipe.classes else None
     low = pipe.in_precision("bf16")
@@ -119,12 +121,16 @@ def turns(pipe: mz.Pipeline, folder: Path, count: int, compiled: bool) -> dict[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Speed beside ONNX Runtime and OpenVINO.")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="35.7M")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--compiled", action="store_true", help="ours compiled too: minutes")
+    parser.add_argument(
+        "--compiled",
+        action="store_true",
+        help="also compile mezzotint's network, which takes minutes",
+    )
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
     keep_freed_memory()
@@ -137,7 +143,7 @@ def main() -> None:
         rows = list(take_turns(contestants, given.rounds, {}))
     packages = ["torch", "onnxruntime", *(["openvino"] if FLOAT32 in contestants else [])]
     print(f"\n{machine(*packages)}.")
-    print(table(f"{given.batch} images by DDIM {given.steps} of {given.model}", given.batch, rows))
+    print(table(f"{given.batch} images by DDIM {given.steps}, {given.model}", given.batch, rows))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Make of a run a model that comes with the package: its averaged weights in bf16, and its card.
+"""Turn a run into a model of the package: its averaged weights in bf16, and its model card.
 
     python benchmarks/ship.py RUN --out src/mezzotint/pretrained/NAME --card CARD.md
 
-RUN is a run, of which the newest checkpoint is taken, or a checkpoint. What `sample` then does by
-default is what a sweep of the run found best, or else what the run was configured to do.
+RUN is a checkpoint, or a run, whose newest checkpoint is used. The default sampling settings of the
+model are those that a sweep of the run found best. Without a sweep, they are those of the run.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from mezzotint.errors import UserError
 from mezzotint.pipeline import loading, shipped, tuned
 from mezzotint.storage import checkpoint
 
-LARGEST = 25_000_000  # bytes: everyone who installs the package downloads them
-KEPT = ("step", "shape", "classes", "data", "colour", "codec")  # of state.json
+LARGEST = 25_000_000  # bytes, which everyone who installs the package downloads
+KEPT = ("step", "shape", "classes", "data", "colour", "codec")  # entries of state.json
 
 
 def ship(run: Path, folder: Path, card: str) -> int:
     """Write the folder of a model that will come with the package; return its size in bytes.
 
-    A recommendation counts as measured on the rounded weights, although it was measured on the
-    run's own. The folders of the run's data and autoencoder are removed from the configuration.
-    Raises UserError if the run is not a diffusion model, the model is too large, the recommendation
-    is of earlier weights, or the folder exists.
+    The settings that a sweep found are kept, although it measured the weights before rounding. The
+    paths of the data and the autoencoder are shortened to their last part. Raises UserError if the
+    run is not a diffusion model, the model is too large, the sweep measured earlier weights, or the
+    folder exists.
     """
     if folder.exists():
         raise UserError(f"{folder} exists: delete it first, or choose another --out")
@@ -56,7 +56,7 @@ def ship(run: Path, folder: Path, card: str) -> int:
         raise UserError(f"the weights take {size:,} bytes in bf16: ship at most {LARGEST:,}")
     best = tuned.read(run)
     if best and best.digest != pipe.digest:
-        raise UserError(f"{run / tuned.NAME} is of earlier weights: sweep again, or delete it")
+        raise UserError(f"{run / tuned.NAME} belongs to earlier weights: sweep again, or delete it")
 
     facts = {"config": configuration.to_json(config), "state": {k: state[k] for k in KEPT}}
     checkpoint.write(folder, tensors, facts)
@@ -72,12 +72,12 @@ def ship(run: Path, folder: Path, card: str) -> int:
 
 
 def _public(name: str) -> str:
-    """What data or an autoencoder is called, without where they lay."""
+    """Return the name of data or an autoencoder, without its folder."""
     return name if name.startswith("hub:") else Path(name).name
 
 
 def _rounded(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same in bf16, but for a codec's mean and standard deviation, which are few."""
+    """Cast tensors to bf16, except the mean and standard deviation of a codec."""
     return {
         name: tensor if name in ("mean", "std") else tensor.to(torch.bfloat16)
         for name, tensor in tensors.items()
@@ -87,8 +87,10 @@ def _rounded(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="a run, or a checkpoint")
-    parser.add_argument("--out", type=Path, required=True, help="the model's folder")
-    parser.add_argument("--card", type=Path, required=True, help="what its README.md is to say")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of the model")
+    parser.add_argument(
+        "--card", type=Path, required=True, help="the file that becomes its README.md"
+    )
     flags = parser.parse_args()
     try:
         size = ship(flags.run, flags.out, flags.card.read_text())

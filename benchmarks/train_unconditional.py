@@ -1,15 +1,15 @@
-"""diffusers' own way of training a model, to compare ours with: docs/results/cifar10.md.
+"""Train a model as diffusers' example does, for the comparison in docs/results/cifar10.md.
 
     python benchmarks/train_unconditional.py train --data cifar10 --images 600000 --out runs/theirs
-    python benchmarks/train_unconditional.py sample runs/theirs --sampler ddim --steps 50 mezzotint
-    evaluate runs/theirs/ddim-50 --against cifar10
+    python benchmarks/train_unconditional.py sample runs/theirs --sampler ddim --steps 50
+    mezzotint evaluate runs/theirs/ddim-50 --against cifar10
 
-It does what their examples/unconditional_image_generation/train_unconditional.py does by default,
-and what its README recommends, at commit 00769f6: UNet2DModel's own settings, noise predicted,
-1,000 steps of the linear schedule, AdamW (0.95, 0.999) at 1e-4 with a decay of 1e-6, 500 steps of
-warm-up, a cosine to 0, batch 16, flips, EMA with a warm-up of power 3/4, bf16 by autocast. The
-network has about as many parameters as cifar10-cpu's: four levels instead of six, and narrower. A
-training that was stopped continues.
+The training follows examples/unconditional_image_generation/train_unconditional.py of diffusers at
+commit 00769f6, with its defaults and the settings that its README recommends: an eps-prediction,
+the linear schedule of 1,000 steps, AdamW (0.95, 0.999) at 1e-4 with a decay of 1e-6, 500 steps of
+warm-up and a cosine to 0, batch 16, flips, EMA with a warm-up of power 3/4, and bf16 autocast. Only
+the network differs: it has four levels instead of six and is narrower, so it has about as many
+parameters as that of cifar10-cpu. A training that was stopped is resumed.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from mezzotint.data.order import rows
 from mezzotint.networks.allocator import keep_freed_memory
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-WIDTHS = (32, 64, 128, 224)  # 12.0 million parameters, 3.9 GFLOP a training sample; ours 12.3, 3.4
+# 12.0 million parameters and 3.9 GFLOP per training image; cifar10-cpu has 12.3 and 3.4.
+WIDTHS = (32, 64, 128, 224)
 BATCH, EVERY = 16, 16_000
 PIPELINES = {"ddpm": DDPMPipeline, "ddim": DDIMPipeline}
 
 
 def network() -> UNet2DModel:
-    """The example's network, of four levels."""
-    attention = len(WIDTHS) - 2  # in the last level but one, as there
+    """Make the network of the example, with four levels."""
+    attention = len(WIDTHS) - 2  # in the last level but one, as in the example
     kinds = [("Attn" * (level == attention)) for level in range(len(WIDTHS))]
     return UNet2DModel(
         sample_size=32,
@@ -99,7 +100,7 @@ def train(data: str, images: int, out: Path, seed: int) -> None:
 
 
 def sample(out: Path, sampler: str, steps: int, count: int, batch: int = 100) -> None:
-    """PNG files of the images that one of its pipelines makes."""
+    """Write the samples of one of diffusers' pipelines as PNG files."""
     pipe = PIPELINES[sampler].from_pretrained(out / "pipeline").to(DEVICE)
     pipe.set_progress_bar_config(disable=True)
     folder = out / f"{sampler}-{steps}"

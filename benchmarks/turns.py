@@ -1,4 +1,4 @@
-"""Time several things in turn, in one process, and write tables of the times."""
+"""Time several functions in turn, in one process, and write tables of the times."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Row = tuple[str, list[float]]
 
 
 def take_turns(turns: dict[str, Turn], pairs: int, rare: dict[str, int]) -> Iterator[Row]:
-    """Seconds of each: one turn to warm up, then one a round.
+    """Yield the seconds of each function: one turn to warm up, then one turn per round.
 
-    ``rare`` says of those that are slow in how many rounds they take part, unwarmed.
+    ``rare`` has the number of rounds of slow functions, which have no turn to warm up.
     """
     times: dict[str, list[float]] = {name: [] for name in turns}
     for i in range(-1, pairs):

@@ -1,10 +1,10 @@
-"""Where a call and a training step of the 35.7M U-Net spend their time, and how cost grows.
+"""Measure where a call and a training step of the 35.7M U-Net spend their time.
 
-    python benchmarks/where_time_goes.py            # docs/results/profile.md
-    python benchmarks/where_time_goes.py --print    # printed alone
+    python benchmarks/where_time_goes.py            # writes docs/results/profile.md
+    python benchmarks/where_time_goes.py --print    # only prints the page
 
-Times are of torch's own profiler, on an otherwise idle machine; the matrix peak is the best that a
-square product of the same type reaches here.
+The times come from torch's profiler. Run nothing else on the machine meanwhile. The share of the
+peak compares with the fastest product of two square matrices of the same type.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ KINDS = {
 
 
 def shares(turn: Callable[[], object]) -> dict[str, float]:
-    """The share of each kind of operation in a warm turn."""
+    """Return the share of each kind of operation in a turn, after turns to warm up."""
     for _ in range(3):
         turn()
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (DEVICE.type == "cuda")
@@ -57,7 +57,7 @@ def shares(turn: Callable[[], object]) -> dict[str, float]:
 
 
 def seconds(turn: Callable[[], object], turns: int = 5) -> float:
-    """The median of some warm turns."""
+    """Return the median of some turns, after one turn to warm up."""
     times = []
     for i in range(turns + 1):
         synchronize()
@@ -70,7 +70,7 @@ def seconds(turn: Callable[[], object], turns: int = 5) -> float:
 
 
 def peak(dtype: torch.dtype) -> float:
-    """FLOP/s of the best square product."""
+    """Return the FLOP/s of the fastest product of square matrices."""
 
     def rate(n: int) -> float:
         a, b = torch.randn(2, n, n, device=DEVICE).to(dtype)
@@ -80,14 +80,14 @@ def peak(dtype: torch.dtype) -> float:
 
 
 def operations(net: UNet, size: int = 32) -> int:
-    """FLOP of one image's call."""
+    """Return the FLOP of a call for one image."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(torch.randn(1, 3, size, size, device=DEVICE), torch.zeros(1, device=DEVICE))
     return counter.get_total_flops()
 
 
 def call(net: UNet, batch: int, size: int = 32) -> float:
-    """Seconds of a call."""
+    """Return the seconds of a call."""
     x, t = torch.randn(batch, 3, size, size, device=DEVICE), torch.zeros(batch, device=DEVICE)
     with torch.inference_mode():
         return seconds(lambda: net(x, t))
@@ -111,9 +111,9 @@ def growth() -> str:
     dtype = compute_dtype("auto", DEVICE)
     top = peak(dtype)
     lines = [
-        f"The best matrix product in {str(dtype).removeprefix('torch.')} reaches {top / 1e12:.2f} "
-        "TFLOP/s here.\n",
-        "| network | batch | side | GFLOP an image | images/s | share of the peak |",
+        f"The fastest matrix product in {str(dtype).removeprefix('torch.')} reaches "
+        f"{top / 1e12:.2f} TFLOP/s on this machine.\n",
+        "| network | batch | side | GFLOP per image | images/s | share of the peak |",
         "|---|---|---|---|---|---|",
     ]
     wide = UNetConfig(channels=(256, 512, 512, 512))
@@ -134,32 +134,33 @@ def growth() -> str:
 
 
 def feeding() -> str:
-    """How fast the prepared array hands out augmented batches."""
+    """Measure how fast the prepared array delivers augmented batches."""
     images = np.random.default_rng(0).integers(0, 256, (50_000, 32, 32, 3), dtype=np.uint8)
     data = Prepared(images, np.zeros(50_000, np.int64), (), "", Path(), 0)
     mirrored = torch.rand(64, device=DEVICE) < 0.5
     fed = 64 / seconds(lambda: pixels(data, rows(0, 0, 64, len(images)), mirrored), 51)
     small, large = (64 / seconds(our_step(size, 64)) for size in ("small", "35.7M"))
     return (
-        f"The prepared array feeds {fed:,.0f} images/s of 32x32, mirrored, in batches of 64: "
-        f"{fed / large:,.0f} times what a training of 35.7M takes here ({large:.1f}), and "
-        f"{fed / small:,.0f} times what the small recipe's takes ({small:.0f})."
+        f"The prepared array delivers {fed:,.0f} images/s of 32x32, mirrored, in batches of 64. "
+        f"That is {fed / large:,.0f} times the speed of a training of 35.7M parameters on this "
+        f"machine ({large:.1f} images/s), and {fed / small:,.0f} times that of the small recipe "
+        f"({small:.0f} images/s)."
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Where the time goes.")
-    parser.add_argument("--print", action="store_true", help="write no page")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--print", action="store_true", help="print the page, but do not write it")
     given = parser.parse_args()
     keep_freed_memory()
     page = "\n\n".join(
         [
             "# Where the time goes",
             f"{machine('torch', 'diffusers')}.",
-            "The share of each kind of operation, ours and diffusers'.",
+            "The share of the time of each kind of operation, in mezzotint and in diffusers.",
             parts(),
-            "A call of the network, and how its cost grows. An image costs this times the steps, "
-            "and twice that where it is guided.",
+            "This table shows the cost of one call of the network, and how it grows. An image "
+            "needs one call for each step, or two with guidance.",
             growth(),
             feeding(),
         ]

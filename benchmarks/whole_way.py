@@ -1,16 +1,16 @@
-"""The whole way from a command to its result, beside the part of it that nobody can avoid.
+"""Compare the time of whole commands with the time of their unavoidable part.
 
-    python benchmarks/whole_way.py                        # docs/results/whole-way.md
-    python benchmarks/whole_way.py --only "a cold start"  # one part, printed
+    python benchmarks/whole_way.py                        # writes docs/results/whole-way.md
+    python benchmarks/whole_way.py --only "a cold start"  # prints one part
 
-Each part is timed in turns with its bare counterpart, on an otherwise idle machine:
+Each command takes turns with its unavoidable part. Run nothing else on the machine meanwhile.
 
-- a cold start: `mezzotint sample cifar10 -n 16` in a fresh process, beside `import torch`;
-- measuring: `mezzotint.evaluate` with new samples, beside the calls of the network alone;
-- preparing: `mezzotint.prepare` of a folder of JPEG files, beside a pool of processes that decodes
+- a cold start: `mezzotint sample cifar10 -n 16` in a fresh process, and `import torch` alone;
+- measuring: `mezzotint.evaluate` with new samples, and the calls of the network alone;
+- preparing: `mezzotint.prepare` of a folder of JPEG files, a pool of processes that only decodes
   them with Pillow, and one that also scales them;
-- a training step: a step of the loop, images from a prepared array, beside forward, backward and
-  optimizer of the same network.
+- a training step: a step of the loop with images from a prepared array, and only the forward pass,
+  the backward pass and the optimizer of the same network.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def preparing(scratch: Path, pairs: int, flags: argparse.Namespace) -> str:
 
 
 def step(scratch: Path, pairs: int, flags: argparse.Namespace) -> str:
-    """Time a step of the training loop, and forward, backward and optimizer alone."""
+    """Time a step of the training loop, and its forward, backward and optimizer alone."""
     batch, config = 64, TrainConfig(images=10**9, batch=64)
     images = np.random.default_rng(0).integers(0, 256, (4096, 32, 32, 3), np.uint8)
     data = mz.prepare(images)
@@ -157,12 +157,12 @@ def step(scratch: Path, pairs: int, flags: argparse.Namespace) -> str:
 
 
 def drawn(data: Prepared, start: int, n: int, u: torch.Tensor) -> torch.Tensor:
-    """The images of a part of a batch, mirrored at random, as a training takes them."""
+    """Return the images of a part of a batch, mirrored at random, as in a training."""
     return pixels(data, rows(0, start, n, len(data.images)), u[:, 0] < 0.5)
 
 
 def bare_calls(pipe: mz.Pipeline, batch: int) -> Turn:
-    """A turn of the network's calls for a batch of samples: both parts of the guidance at once."""
+    """Return a turn with the network calls for a batch of guided samples."""
     how = pipe.defaults
     x = torch.randn(2 * batch, *pipe.shape, device=pipe.device).to(pipe.net.dtype)
     t = torch.full((2 * batch,), 500.0, device=pipe.device)
@@ -205,7 +205,7 @@ def scale(path: Path) -> None:
 
 @contextmanager
 def own_cache() -> Iterator[None]:
-    """Restore the folder of the cache in the end."""
+    """Restore the folder of the cache at the end."""
     old = os.environ.get("MEZZOTINT_CACHE")
     try:
         yield
@@ -253,14 +253,15 @@ def main() -> None:
             print(lines[-1], f"({time.perf_counter() - began:.0f} s)", flush=True)
     if flags.only:
         return
-    table = "\n".join(["| | time | beside | |", "|---|---|---|---|", *lines])
+    table = "\n".join(["| | time | unavoidable part | ratio |", "|---|---|---|---|", *lines])
     files.replace(
         flags.out,
         "# The whole way\n\n"
-        "How long a command takes beside the part of it that nobody can avoid: medians of turns "
-        f"taken by both ({flags.pairs} rounds, four times as many of the training step), and the "
-        "median, least and greatest ratio of a round. Measured on "
-        f"{machine('torch', 'pillow')}.\n\n```\npython benchmarks/whole_way.py\n```\n\n{table}\n",
+        "The table compares the time of each command with the time of its unavoidable part. Both "
+        f"took turns for {flags.pairs} rounds, and for four times as many in the training step. "
+        "Times are medians. The last column has the median, least and greatest ratio of a round. "
+        f"Measured on {machine('torch', 'pillow')}.\n\n"
+        f"```\npython benchmarks/whole_way.py\n```\n\n{table}\n",
     )
 
 

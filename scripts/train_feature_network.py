@@ -1,11 +1,12 @@
-"""Train a feature network of `mezzotint.metrics` and write its weights.
+"""Train a feature network of `mezzotint.metrics`, and write its weights.
 
     python scripts/train_feature_network.py cifar10 path/to/cifar10
     python scripts/train_feature_network.py glyphs glyphs
 
-SGD with Nesterov momentum under a one-cycle learning rate, label smoothing, flips (not of digits)
-and shifts of up to 2 pixels; the average of the weights over the last tenth is kept, in float16.
-The test set is looked at once, at the end: nothing is chosen by it.
+The training uses SGD with Nesterov momentum, a one-cycle learning rate, label smoothing, flips
+(except for digits) and shifts of up to 2 pixels. The script writes the average of the weights over
+the last tenth of the training, in float16. The test set is used once, at the end, and nothing is
+chosen by it.
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ from mezzotint.metrics.classifier import PACKAGED, Classifier, weights_file
 from mezzotint.networks.precision import compute_dtype
 
 BATCH, SHIFT = 256, 2
-RECIPES = {  # images seen, peak learning rate, whether a mirrored image is one of its class
+# Images seen, peak learning rate, and whether a mirrored image keeps its class.
+RECIPES = {
     "cifar10": (800_000, 0.3, True),
     "glyphs": (200_000, 0.1, False),
 }
 
 
 def batch(images: Tensor, flip: bool, random: torch.Generator) -> Tensor:
-    """uint8 (B, H, W, 3) -> float (B, 3, H, W) in [-1, 1], mirrored and shifted at random."""
+    """Mirror and shift at random: uint8 (B, H, W, 3) -> float (B, 3, H, W) in [-1, 1]."""
     x = pad(images.permute(0, 3, 1, 2) / 127.5 - 1, (SHIFT,) * 4, mode="reflect")
     at = torch.randint(0, 2 * SHIFT + 1, (len(x), 2), generator=random)
     side = torch.arange(images.shape[1])
@@ -48,10 +50,14 @@ def batch(images: Tensor, flip: bool, random: torch.Generator) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("name", choices=RECIPES)
-    parser.add_argument("data", help="what `mezzotint train --data` takes, with a train and a test")
-    parser.add_argument("--images", type=int, help="images to train on")
+    parser.add_argument(
+        "data", help="as for `mezzotint train --data`, with a train and a test split"
+    )
+    parser.add_argument("--images", type=int, help="number of images to train on")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="default: the package's own weights")
+    parser.add_argument(
+        "--out", type=Path, help="the file to write; by default that in the package"
+    )
     flags = parser.parse_args()
     images, peak, flip = RECIPES[flags.name]
     steps = (flags.images or images) // BATCH
@@ -102,7 +108,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def accuracy(net: Classifier, test: Prepared) -> float:
-    """The share of test images of which the highest logit is the class."""
+    """Return the share of test images whose highest logit is that of their class."""
     labels = torch.tensor(test.labels).split(500)
     right = [
         (net(x).logits.argmax(1) == y).sum() for x, y in zip(pictures(test), labels, strict=True)
@@ -111,7 +117,7 @@ def accuracy(net: Classifier, test: Prepared) -> float:
 
 
 def pictures(data: Prepared) -> Iterator[Tensor]:
-    """All of a data set in order, as the network takes them, 500 at a time."""
+    """Yield a data set in order, 500 images at a time, as inputs of the network."""
     for start in range(0, len(data.images), 500):
         yield torch.tensor(data.images[start : start + 500]).permute(0, 3, 1, 2) / 127.5 - 1
 
