@@ -109,7 +109,8 @@ def calls(bench: Bench, out: Path, counts: dict[int, int]) -> list[str]:
     for budget, pictures in counts.items():
         for name in distinct():
             how, cell = replace(bench.base, sampler=name).within(budget), (name, budget)
-            first, *_, last = bench.figures(how, few, pictures) * 2  # one entry if few == pictures
+            # Twice, because there is only one entry if the two counts are equal.
+            first, *_, last = bench.figures(how, few, pictures) * 2
             found["same"][cell], found["all"][cell] = first["fd"][0], last["fd"][0]
             found["right"][cell] = last["accuracy"][0]
             if not SAMPLERS[name].stochastic:
