@@ -48,7 +48,7 @@ def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
         *("fd-glyphs", "sfd-glyphs", "cs-glyphs", "kd-glyphs"),
         *("precision", "recall", "density", "coverage", "accuracy", "memorised"),
     ]
-    assert all("N = 30" in line for line in lines[1:-1])
+    assert all("N = 30" in line for line in lines[2:-1])
 
     (row,) = map(json.loads, (trained / "evaluation" / "figures.jsonl").read_text().splitlines())
     assert (row["model"], row["steps"], row["seed"]) == (str(trained), 3, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from mezzotint import cli
 from mezzotint.cli import edit, evaluate, sample, train
 from mezzotint.cli.completion import SHELLS, script
-from mezzotint.cli.help import options, short
+from mezzotint.cli.help import filled, options, short
 
 from commands import CapSys, call
 
@@ -55,6 +56,47 @@ def test_a_short_help_shows_the_options_that_are_wanted_in_their_order() -> None
         "",
         "1 more option: mezzotint toast BREAD --help-all",
     ]
+
+
+def test_a_text_is_wrapped_and_its_lists_and_examples_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    text = """
+        One paragraph of
+        two lines.
+
+        - an item of the
+          list
+        - another
+
+            an example that stays as it is
+        """
+    assert filled(text).splitlines() == [
+        "One paragraph of two",
+        "lines.",
+        "",
+        "- an item of the",
+        "  list",
+        "- another",
+        "",
+        "    an example that stays as it is",
+    ]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("verb", ["sample", "evaluate", "sweep", "reproduce"])
+def test_help_fills_the_terminal(
+    verb: str, columns: int, capsys: CapSys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    code, said, _ = call(capsys, verb, "--help-all")
+    lines = said.splitlines()
+    assert (code, "(default: )" in said, "''" in said) == (0, False, False)
+    assert max(map(len, lines)) <= max(columns, 76)  # the line about --json has 76
+    for line, after in pairwise(lines):  # the first word after a break did not fit before it
+        margin = len(after) - len(after.lstrip())
+        goes_on = margin > 4 and line.startswith(" " * margin) and line[margin] != " "
+        if goes_on and not after.lstrip().startswith("-"):
+            assert len(line) + 1 + len(after.split()[0].split(",")[0]) >= columns - 2, line
 
 
 @pytest.mark.parametrize(

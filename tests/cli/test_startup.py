@@ -49,4 +49,4 @@ def test_a_verb_is_a_function_in_a_module_of_its_name(verb: str) -> None:
 
 
 def test_the_usage_fits_a_terminal() -> None:
-    assert max(map(len, cli.usage().splitlines())) <= 100
+    assert max(map(len, cli.usage().splitlines())) <= 80

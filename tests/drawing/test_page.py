@@ -60,6 +60,13 @@ def test_what_is_said_is_escaped() -> None:
     assert [image["alt"] for image in page.all("img")] == [evil] * 4
 
 
+def test_flags_are_not_broken_and_can_be_copied() -> None:
+    html = render(Page("title", ["give --network or --out-file <i>"], []))
+    assert '<span class="flag">--network</span> or <span class="flag">--out-file</span>' in html
+    assert ".flag { white-space: nowrap; }" in html
+    assert "give --network or --out-file <i>" in Parsed(html).text
+
+
 def test_a_chart_takes_the_page_s_colour_and_says_its_words_as_text() -> None:
     svg = a_chart().svg
     assert svg.startswith("<svg viewBox=")

@@ -86,3 +86,11 @@ def test_a_name_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
         files.as_folder(os.fsdecode(b"r\xe9"))
     assert str(no.value).isascii()
     assert files.as_folder("caf\u00e9") == Path("caf\u00e9")
+
+
+def test_a_path_is_named_after_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    assert files.named_after(Path("x/v1.0"), ".png") == Path("x/v1.0.png")  # as it was given
+    assert files.named_after(Path(), ".png") == tmp_path / "a" / "b.png"
+    assert files.named_after(Path(".."), ".png") == tmp_path / "a.png"

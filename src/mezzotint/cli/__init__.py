@@ -27,25 +27,23 @@ from mezzotint.processes import first, several, single, speaks
 
 VERBS = {
     "train": [
-        ("RECIPE [--field value ...] [--out RUN]", "train a model"),
-        ("--resume RUN [--images 400000] ...", "continue its training"),
+        ("RECIPE [--out RUN] [--FIELD VALUE]", "train a model"),
+        ("--resume RUN [--images 400000]", "continue its training"),
     ],
-    "distil": [("MODEL [--calls 2] [--field value ...]", "train a model that needs few calls")],
-    "sample": [("RUN [-n 64] [--steps 50] [--guidance 2] ...", "make samples with it")],
-    "edit": [("RUN vary|inpaint|enlarge|interpolate|invert IMAGE...", "edit images with it")],
+    "distil": [("MODEL [--calls 2] ...", "train a model that needs few calls")],
+    "sample": [("MODEL [-n 64] [--guidance 2] ...", "make samples")],
+    "edit": [("MODEL KIND IMAGE... [--out FOLDER]", "vary, fill in or enlarge images")],
     "evaluate": [
-        ("RUN [--samples 10k] [--network inception] ...", "measure its samples against the data"),
-        ("VAE [--samples 1000] [--tile 16] ...", "measure an autoencoder's reconstructions"),
+        ("MODEL [--samples 10k] ...", "compare its samples with the data"),
+        ("VAE [--samples 1000] ...", "measure an autoencoder"),
         ("IMAGES --against IMAGES", "compare two sets of images"),
     ],
     "data": [("PATH [--examples grid.png] ...", "describe a data set")],
-    "sweep": [("RUN [--nfe 5 10 20] [--guidance 1 2] ...", "find its best settings")],
-    "average": [("RUN --length 0.1 [0.15 ...]", "rebuild its averaged weights")],
-    "report": [("RUN... [--out report.html] ...", "write a page about one run or several")],
+    "sweep": [("RUN [--nfe 5 10] [--guidance 1 2]", "find its best settings")],
+    "average": [("RUN --length 0.1", "rebuild its averaged weights")],
+    "report": [("RUN... [--out report.html] ...", "write a page about runs")],
     "doctor": [("RUN [--samples 128]", "look for faults")],
-    "export": [
-        ("RUN --format diffusers|onnx|safetensors [--out FOLDER]", "write it for other programs")
-    ],
+    "export": [("MODEL [--format onnx] [--out FOLDER]", "write it for other programs")],
     "play": [("[MODEL] [--port 7860]", "sample and edit in a browser")],
     "reproduce": [("[--scale glyphs] [--only B] ...", "carry out the paper's experiments")],
 }
@@ -62,7 +60,7 @@ DEVICE = "--device"
 def usage() -> str:
     """Return the text of ``mezzotint --help``."""
     lines = [
-        f"  {f'{verb} {how}':<57} {what}" for verb, uses in VERBS.items() for how, what in uses
+        f"  {f'{verb} {how}':<43} {what}" for verb, uses in VERBS.items() for how, what in uses
     ]
     return "\n".join(
         [
@@ -70,8 +68,8 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "`mezzotint help VERB` shows the options of a verb, and `help train` the recipes.",
-            "`mezzotint --completion bash` (or zsh, fish) prints a script that completes commands.",
+            "`mezzotint help VERB` shows the options of a verb, `help train` the recipes.",
+            "`mezzotint --completion bash` (or zsh, fish) prints a script for completion.",
             "`mezzotint --version` (or -V) prints the version.",
             "With `--json` a verb, or --version, prints one JSON document for a program.",
             "With `--device cuda:1` (or cpu, mps) a verb computes on that device.",

@@ -54,8 +54,8 @@ class EditFlags:
     """One class for all images, or one for each, by name or number; without it, no class is
     used."""
     condition: tuple[str, ...] = ()
-    """The other conditions as NAME=VALUE, for all images, or NAME=VALUE,VALUE,... with a value for
-    each image."""
+    """The other conditions as NAME=VALUE. Give one value for all images, or one for each, separated
+    by commas: weight=50,60."""
     fit: bool = False
     """Scale and crop images to the model's size."""
     seed: int = 0

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from mezzotint.cli.help import HELP, HELP_ALL, printed, short
+from mezzotint.cli.help import DESCRIBED, HELP, HELP_ALL, filled, full, printed, short
 from mezzotint.config.sampling import SampleConfig, freed
 from mezzotint.errors import UserError, nearest, warn
 
@@ -36,7 +36,8 @@ def subject(
     if arguments and arguments[0] in (*HELP, HELP_ALL):
         if default is not None:
             parse(default, arguments[:1], program, first)
-        print(f"Give {what}.\nTo see the options, write a name before {arguments[0]}.")
+        print(filled(f"Give {what}."))
+        print(f"To see the options, write a name before {arguments[0]}.")
         sys.exit(0)
     if not arguments or arguments[0].startswith("-"):
         raise UserError(f"give {what}")
@@ -49,23 +50,15 @@ def parse(default: T, arguments: list[str], program: str, first: Collection[str]
     ``--help`` shows the options in ``first``, or all if that is empty; ``--help-all`` shows all.
     Raises UserError, with a message of one line, for a mistake.
     """
-    if first and HELP_ALL not in arguments and set(HELP) & set(arguments):
-        whole = printed(lambda: parse(default, [HELP_ALL], program))
-        print(short(whole, first, program))
+    if {*HELP, HELP_ALL} & {*arguments}:
+        whole = printed(lambda: _parsed(default, ["--help"], program))
+        some = first and HELP_ALL not in arguments
+        print(short(whole, first, program) if some else full(whole))
         sys.exit(0)
-    arguments = ["--help" if word == HELP_ALL else word for word in arguments]
     said = io.StringIO()
     try:
-        help_to = getattr(sys.stdout, "stream", sys.stdout)  # tyro may add colours to the help
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(help_to):
-            flags, unknown = tyro.cli(
-                type(default),
-                prog=program,
-                default=default,
-                args=arguments,
-                return_unknown_args=True,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands),
-            )
+        with contextlib.redirect_stderr(said):
+            flags, unknown = _parsed(default, arguments, program)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -86,6 +79,19 @@ def parse(default: T, arguments: list[str], program: str, first: Collection[str]
             hint = ": the length of a training is its number of images, --images"
         raise UserError(f"unknown option {unknown[0]}{hint}")
     return flags
+
+
+def _parsed(default: T, arguments: list[str], program: str) -> tuple[T, list[str]]:
+    """Return the flags, and the words that are not flags."""
+    with DESCRIBED:
+        return tyro.cli(
+            type(default),
+            prog=program,
+            default=default,
+            args=arguments,
+            return_unknown_args=True,
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands),
+        )
 
 
 def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:

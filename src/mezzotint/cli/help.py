@@ -3,13 +3,82 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import re
+import shutil
+import textwrap
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from itertools import takewhile
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
+from tyro.constructors import (
+    ConstructorRegistry,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
 
 HELP, HELP_ALL = ("-h", "--help"), "--help-all"
+DESCRIBED = ConstructorRegistry()
+"""Makes tyro describe options as `_described` says: ``with DESCRIBED: tyro.cli(...)``."""
+_asked: list[StructTypeInfo] = []  # the classes whose usual description is being made
+
+
+@DESCRIBED.struct_rule
+def _described(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """Describe the fields of a class as usual, but without line breaks and empty defaults.
+
+    tyro wraps descriptions to the terminal, but keeps the line breaks of the source.
+    """
+    if any(info is each for each in _asked):
+        return None
+    _asked.append(info)
+    try:
+        usual = ConstructorRegistry.get_struct_spec(info)
+    finally:
+        _asked.pop()
+    if not isinstance(usual, StructConstructorSpec):
+        return None
+    return replace(usual, fields=tuple(map(_field, usual.fields)))
+
+
+def _field(field: StructFieldSpec) -> StructFieldSpec:
+    kind: Any = field.type
+    if field.default in ((), ""):
+        kind = Annotated[kind, tyro.conf.arg(help_behavior_hint="")]
+
+    def about() -> str | None:
+        said = field.helptext() if callable(field.helptext) else field.helptext
+        return said and joined(said)
+
+    return replace(field, type=kind, helptext=about)
+
+
+def joined(text: str) -> str:
+    """Join the lines of each paragraph. List items, and lines indented by 4 spaces, stay lines."""
+    lines: list[str] = []
+    for line in inspect.cleandoc(text).splitlines():
+        goes_on = lines and lines[-1] and not lines[-1].startswith("    ")
+        if goes_on and line and not line.startswith(("- ", "    ")):
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def filled(text: str) -> str:
+    """Wrap the paragraphs and list items of a text to the width of the terminal."""
+    wrapper = textwrap.TextWrapper(
+        shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False
+    )
+    lines: list[str] = []
+    for line in joined(text).splitlines():
+        wrapper.subsequent_indent = "  " if line.startswith(("- ", "usage:")) else ""
+        lines += [line] if line.startswith("    ") else wrapper.wrap(line) or [""]
+    return "\n".join(lines)
 
 
 def printed(act: Callable[[], Any]) -> str:
@@ -18,6 +87,19 @@ def printed(act: Callable[[], Any]) -> str:
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
         act()
     return said.getvalue()
+
+
+def full(whole: str) -> str:
+    """Return the help with all options, without tyro's boxes.
+
+    Args:
+        whole: The help as tyro prints it without a terminal: its boxes consist of spaces and "-".
+    """
+    lines = [line.rstrip() for line in whole.splitlines()]
+    body = "\n".join(lines[len(_head(whole)) :])
+    body = re.sub(r"^ [\w ]*options\n -+\n((?:  .*\n|\n)+?)  -+\n", r"\1\n", body, flags=re.M)
+    body = re.sub(r"^ options\n -+\n", "  Options:\n\n", body, flags=re.M)
+    return f"{filled(_introduction(whole))}\n\n{body.strip(chr(10))}"
 
 
 def short(whole: str, first: Collection[str], program: str) -> str:
@@ -31,18 +113,24 @@ def short(whole: str, first: Collection[str], program: str) -> str:
     entries = {flag: lines for lines in _entries(whole) for flag in _flags(lines)[:1]}
     missing = sorted(set(first) - entries.keys())
     assert not missing, f"{program} has no option {missing[0]}"
-    head = takewhile(lambda line: line[:1] not in (" ", "╭"), whole.splitlines())
     lines = [line for flag in first for line in entries[flag]]
     rest = len(entries) - len(first)
-    text = re.sub(r"\n{3,}", "\n\n", "\n".join(head).strip())
-    return "\n".join(
-        [text, "", *lines, "", f"{rest} more option{'s' * (rest != 1)}: {program} {HELP_ALL}"]
-    )
+    more = f"{rest} more option{'s' * (rest != 1)}: {program} {HELP_ALL}"
+    return "\n".join([filled(_introduction(whole)), "", *lines, "", more])
 
 
 def options(whole: str) -> list[str]:
-    """Return the options that a help text of tyro lists, in their order."""
+    """Return the options that a help text lists, in their order."""
     return list(dict.fromkeys(flag for lines in _entries(whole) for flag in _flags(lines)))
+
+
+def _head(whole: str) -> list[str]:
+    """Return the lines before the options: the usage and the description."""
+    return list(takewhile(lambda line: line[:1] not in (" ", "╭"), whole.splitlines()))
+
+
+def _introduction(whole: str) -> str:
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(_head(whole)).strip())
 
 
 def _entries(whole: str) -> Iterator[list[str]]:

@@ -57,8 +57,8 @@ class SampleFlags:
     """One class for all samples, or one for each, by name or number; by default all classes in
     turn."""
     condition: tuple[str, ...] = ()
-    """The other conditions as NAME=VALUE, for all samples, or NAME=VALUE,VALUE,... with a value for
-    each sample, such as age=30 weight=50,60. Several labels of a sample are written
+    """The other conditions as NAME=VALUE, such as age=30. Give one value for all samples, or one
+    for each, separated by commas: weight=50,60. A plus joins several labels of a sample:
     tags=red+round."""
     seed: int = 0
     """The seed; sample i depends on the seed and i only."""

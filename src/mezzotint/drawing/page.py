@@ -96,7 +96,7 @@ def render(page: Page) -> str:
         lstrip_blocks=True,
         finalize=_readable,
     )
-    environment.filters["own"] = _own
+    environment.filters |= {"own": _own, "whole": _whole}
     return environment.get_template("page.html.j2").render(page=page)
 
 
@@ -104,6 +104,14 @@ def _readable(value: object) -> object:
     """Escape the marks that would change the writing direction of the text after them."""
     plain = isinstance(value, str) and not hasattr(value, "__html__")
     return without_bidi(str(value)) if plain else value
+
+
+def _whole(text: str) -> Markup:
+    """Escape a text for HTML, and keep each flag in it, such as --out, on one line."""
+    from markupsafe import Markup, escape
+
+    safe = str(escape(without_bidi(text)))
+    return Markup(re.sub(r"--[a-z][a-z-]*", r'<span class="flag">\g<0></span>', safe))
 
 
 def is_page(path: Path) -> bool:

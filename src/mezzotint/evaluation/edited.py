@@ -142,8 +142,7 @@ def free_place(out: str | Path) -> tuple[Path, Path, Path]:
     Raises UserError if the strip or animation exists, or the folder is not empty.
     """
     folder = files.as_folder(out)
-    place = folder if folder.name else folder.resolve()  # the path "." has no name
-    strip, film = place.with_name(f"{place.name}.png"), place.with_name(f"{place.name}.webp")
+    strip, film = files.named_after(folder, ".png"), files.named_after(folder, ".webp")
     for path in (strip, film):
         if path.exists():
             raise UserError(f"{path} exists: choose another `out`")

@@ -131,8 +131,7 @@ def _together(out: Path, facts: dict[str, Any], values: Values, n: int, share: S
 
 def grid_of(out: Path) -> Path:
     """Return the path of the grid of a folder's samples."""
-    out = out.resolve()  # "." has no name
-    return out.with_name(f"{out.name}.png")
+    return files.named_after(out, ".png")
 
 
 def made_by(

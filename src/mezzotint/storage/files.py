@@ -138,6 +138,12 @@ def as_folder(path: str | Path) -> Path:
     return folder
 
 
+def named_after(folder: Path, suffix: str) -> Path:
+    """Return the path beside a folder that has its name and a suffix, such as ``images.png``."""
+    place = folder.resolve() if folder.name in ("", "..") else folder  # "." has no name
+    return place.with_name(f"{place.name}{suffix}")
+
+
 def writable(path: Path) -> None:
     """Make the folder of a file, and raise UserError if the folder or the file cannot be written.
 

@@ -50,7 +50,7 @@ class TrainConfig:
     accumulate: PositiveInt = 1
     """The number of parts of a batch, to save memory."""
     optimizer: Annotated[str, Choice(OPTIMIZERS)] = "adamw"
-    """The optimizer: ``adamw``, or ``muon``, which uses Muon for matrices and convolutions and
+    """The optimizer: adamw, or muon, which uses Muon for matrices and convolutions and
     AdamW for the rest."""
     lr: PositiveFloat = 2e-4
     """Learning rate."""
