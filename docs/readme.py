@@ -1,7 +1,7 @@
-"""The tables of README.md that come from docs/results.
+"""Copy tables from docs/results to README.md.
 
-    python docs/readme.py            writes them
-    python docs/readme.py --check    exits with 1 where README.md is not what that would write
+    python docs/readme.py            write the tables
+    python docs/readme.py --check    exit with code 1 if a table is not up to date
 
 A block of README.md from `<!-- from docs/results/FILE.md: NAME -->` to `<!-- end -->`, each on a
 line of its own, holds the table below `<!-- table: NAME -->` in that file, up to a blank line.
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def filled(readme: str, root: Path) -> str:
-    """The text with all its blocks filled; exits with one line where one cannot be."""
+    """Fill all blocks of a text; exit with one line if a block cannot be filled."""
     start, *blocks = re.split(r"^<!-- from (\S+): (.+) -->$", readme, flags=re.MULTILINE)
     for file, name, rest in zip(blocks[::3], blocks[1::3], blocks[2::3], strict=True):
         _, end, after = rest.partition("\n<!-- end -->")
@@ -26,7 +26,7 @@ def filled(readme: str, root: Path) -> str:
 
 
 def table(path: Path, name: str) -> str:
-    """The table marked with a name in a file of results; exits with one line without one."""
+    """Return the table with a name in a file of results; exit with one line if there is none."""
     if not path.is_file():
         sys.exit(f"there is no {path}: correct the block of README.md")
     _, *after = path.read_text().split(f"<!-- table: {name} -->\n")
@@ -41,7 +41,7 @@ def main(arguments: list[str], root: Path = ROOT) -> None:
     now = filled(was, root)
     if arguments == ["--check"]:
         if now != was:
-            sys.exit("README.md is not what docs/results says: run python docs/readme.py")
+            sys.exit("README.md differs from docs/results: run python docs/readme.py")
     elif arguments:
         sys.exit("usage: python docs/readme.py [--check]")
     else:

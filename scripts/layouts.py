@@ -149,8 +149,10 @@ def page() -> str:
         lines.append(f"| {name} | {shown} | {means} | {understood} | {verdict} |")
     if surprises:
         sys.exit("\n".join(surprises))
-    total = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    return HEAD + f"Of the {len(LAYOUTS)} layouts: {total}.\n\n" + "\n".join(lines) + "\n"
+    most_first = sorted(counts.items(), key=lambda pair: -pair[1])
+    total = "; ".join(f"*{verdict}* for {count}" for verdict, count in most_first)
+    said = f"The verdicts on the {len(LAYOUTS)} layouts are {total}.\n\n"
+    return HEAD + said + "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -390,7 +392,7 @@ LAYOUTS = (
         },
     ),
     L(
-        "GTSRB of a loader",
+        "GTSRB for a loader on GitHub",
         "tomlawrenceuk/GTSRB-Dataloader",
         ("GTSRB/trainingset/{00000,00042}", "GTSRB/testset/0000{0,1}.ppm"),
         {"train": (4, "00000,00042"), "test": (2, "")},

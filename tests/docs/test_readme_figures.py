@@ -48,7 +48,7 @@ def test_blocks_are_filled_and_all_else_is_left(root: Path) -> None:
     readme = root / "README.md"
     last = FROM.replace("one", "last")
     readme.write_text(f"# A\n\n{FROM}\nold\n\nolder\n<!-- end -->\n\nB\n{last}\n<!-- end -->")
-    with pytest.raises(SystemExit, match=r"README\.md is not what docs/results says"):
+    with pytest.raises(SystemExit, match=r"README\.md differs from docs/results"):
         main(["--check"], root)
     main([], root)
     wanted = f"# A\n\n{FROM}\n{TABLE}\n<!-- end -->\n\nB\n{last}\n{TABLE}\n<!-- end -->"

@@ -14,7 +14,11 @@ OWN = ("--calls", "--method", "--scale", "--teacher-steps")
 
 def distil(arguments: list[str]) -> Answer:
     """Distil a model: train a student that makes an image in few calls."""
-    name, rest = subject(arguments, "the model to distil: a run, a checkpoint, a shipped model")
+    name, rest = subject(
+        arguments,
+        "the model to distil: a run, a checkpoint or a shipped model",
+        "mezzotint distil cifar10",
+    )
     begun = begin(name, *out_and_resume(rest), {})
     default = TrainFlags(begun.base, begun.folder, resume=begun.resumed)
     flags = parse(default, rest, f"mezzotint distil {name}", (*OWN, *OFTEN))

@@ -143,7 +143,11 @@ def edit(arguments: list[str]) -> Answer:
     """Edit images with a run, a checkpoint, a diffusers folder or a shipped model."""
     shown = EditFlags(SampleConfig(), Path("KIND"))
     name, rest = subject(arguments, "a model", "mezzotint edit MODEL KIND", shown, OFTEN)
-    kind, rest = subject(rest, f"the kind of edit after {name}: {', '.join(KINDS)}")
+    kind, rest = subject(
+        rest,
+        f"the kind of edit after {name}: {', '.join(KINDS)}",
+        f"mezzotint edit {name} {next(iter(KINDS))}",
+    )
     if kind not in KINDS:
         hint = nearest(kind, list(KINDS)) or f": choose {', '.join(KINDS)}"
         raise UserError(f"unknown kind of edit {kind!r}{hint}")

@@ -68,9 +68,10 @@ class Measures:
 
 @dataclass(frozen=True)
 class ModelFlags:
-    """Measure a model's samples against its training set. The defaults are the run's own.
+    """Measure a model's samples against its training set.
 
-    Autoencoders and images have flags of their own: `mezzotint evaluate NAME --help`.
+    The sampling settings default to those of the model: `mezzotint evaluate MODEL --help` shows
+    them. Autoencoders and images have flags of their own: `mezzotint evaluate NAME --help`.
     """
 
     how: SampleConfig

@@ -31,13 +31,14 @@ def subject(
     """Return the first word, which names the model, run or data, and the other words.
 
     If the first word asks for help, the flags of ``default`` are shown. Without ``default``, the
-    help says which word must come first, because the flags depend on it.
+    help says which word must come first, because the flags depend on it, and ``program`` is an
+    example with such a word.
     """
     if arguments and arguments[0] in (*HELP, HELP_ALL):
         if default is not None:
             parse(default, arguments[:1], program, first)
         print(filled(f"Give {what}."))
-        print(f"To see the options, write a name before {arguments[0]}.")
+        print(f"To see the options: {program} {arguments[0]}")
         sys.exit(0)
     if not arguments or arguments[0].startswith("-"):
         raise UserError(f"give {what}")
@@ -62,16 +63,7 @@ def parse(default: T, arguments: list[str], program: str, first: Collection[str]
     except SystemExit as stop:
         if not stop.code:
             raise
-        cause: BaseException | None = stop
-        while cause:
-            if isinstance(cause, UserError):  # raised by a configuration
-                raise UserError(str(cause)) from None
-            cause = cause.__context__
-        # tyro draws a box. The first paragraph under its title is the error, the rest repeats the
-        # help.
-        lines = [line.strip("│| ") for line in said.getvalue().splitlines()[1:]]
-        words = takewhile(_is_text, dropwhile(lambda line: not _is_text(line), lines))
-        raise UserError(_own_words(" ".join(words), f"see {program} {HELP_ALL}")) from None
+        raise _mistake(stop, said.getvalue(), program) from None
     if unknown:
         names = [name.replace("_", "-") for name in _leaves(asdict(default))]  # type: ignore[call-overload]
         hint = nearest(unknown[0], names, "--") or f"; see {program} --help"
@@ -92,6 +84,19 @@ def _parsed(default: T, arguments: list[str], program: str) -> tuple[T, list[str
             return_unknown_args=True,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands),
         )
+
+
+def _mistake(stop: SystemExit, said: str, program: str) -> UserError:
+    """Return the error with which tyro stopped, as one line; ``said`` is what it printed."""
+    cause: BaseException | None = stop
+    while cause:
+        if isinstance(cause, UserError):  # raised by a configuration
+            return UserError(str(cause))
+        cause = cause.__context__
+    # tyro draws a box. The first paragraph under its title is the error, the rest repeats the help.
+    lines = [line.strip("│| ") for line in said.splitlines()[1:]]
+    words = " ".join(takewhile(_is_text, dropwhile(lambda line: not _is_text(line), lines)))
+    return UserError(_own_words(words, f"see {program} {HELP_ALL}"))
 
 
 def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:

@@ -43,8 +43,9 @@ FRAMED = 16  # samples that an animation shows
 
 @dataclass(frozen=True)
 class SampleFlags:
-    """Make samples: PNG files, and a labelled grid of them. The defaults are the run's own.
+    """Make samples: PNG files, and a labelled grid of them.
 
+    The sampling settings default to those of the model: `mezzotint sample MODEL --help` shows them.
     If the command is repeated with a larger -n, it adds the missing samples.
     """
 

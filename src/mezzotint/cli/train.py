@@ -55,7 +55,7 @@ def train(arguments: list[str]) -> Answer:
         begun = start(None, arguments[1], resume=True)
     else:
         what = f"a recipe: {', '.join(recipes.RECIPES)}; or --resume RUN"
-        name, rest = subject(arguments, what)
+        name, rest = subject(arguments, what, "mezzotint train glyphs-ddpm")
         called, begun = name, start(name, *out_and_resume(rest))
     default = TrainFlags(begun.base, begun.folder, resume=begun.resumed)
     flags = parse(default, rest, f"mezzotint train {called}", OFTEN)

@@ -145,8 +145,8 @@ def _every(results: Results) -> Section:
             cells.append([f"{row.letter}: {row.name}", data, fid, *values])
         tables[data] = Table(cells, ["", "data", "published FID", *names])
     text = (
-        "All figures with their 95 % intervals. Distances are too high because the samples are "
-        "few, by about the same amount in all rows of one table. "
+        "This table has all figures with their 95 % intervals. Distances are too high, because "
+        "there are few samples, by about the same amount in all rows of one table. "
         f"{explained(_names(results, list(results.rows)))}"
     )
     return _parted("All rows", text.strip(), tables or {"": Table([], ["", "data"])})
@@ -169,7 +169,9 @@ def _samples(results: Results) -> Section:
         images = stored(results, row)
         alt = f"{len(images)} samples: {row.name}"
         rows.append([f"{row.letter}: {row.name}", strip(images, alt, len(images))])
-    text = "The first samples of each row. Models of the same shape start from the same noise."
+    text = (
+        "These are the first samples of each row. Models of equal shape begin with the same noise."
+    )
     return Section("Samples", text, tables=[Table(rows)])
 
 

@@ -19,25 +19,25 @@ def _explained(name: str) -> str:
     metric, _, network = name.partition("-")
     if metric == "fid":
         return (
-            f"{name} is the Frechet inception distance of the samples from the training images: "
+            f'"{name}" is the Frechet inception distance of the samples from the training images: '
             "lower is better, and 0 is the best."
         )
     if metric == "is":
-        return f"{name} is the Inception Score of the samples: higher is better, and 1 the worst."
+        return f'"{name}" is the Inception Score: higher is better, and 1 is the worst.'
     if metric == "fd":
         return (
-            f"{name} is the Frechet distance of the samples from the training images, computed as "
-            f"FID is, but in the features of mezzotint's network {network}: lower is better, and "
+            f'"{name}" is the Frechet distance of the samples from the training images, computed '
+            f"like FID, but in the features of mezzotint's network {network}: lower is better, and "
             "it cannot be compared with an FID."
         )
     if metric == "cs":
         return (
-            f"{name} is the classifier score, computed like the Inception Score, but with the "
+            f'"{name}" is the classifier score, computed like the Inception Score, but with the '
             f"network {network}: higher is better, from 1 to the number of its classes."
         )
     if metric == "accuracy":
         return (
-            "accuracy is the share of samples that the network recognises as the class that they "
+            '"accuracy" is the share of samples that the network recognises as the class that they '
             "were made for."
         )
     return ""
