@@ -1,4 +1,4 @@
-"""The fields of a configuration class as a table of the site."""
+"""Write the fields of a configuration class as a table of the site."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BOUNDED = re.compile(r"(Positive|NonNegative)(Int|Float)")
 
 
 def fields_of(name: str) -> str:
-    """Write the fields of a public configuration class as a table of Markdown.
+    """Return the fields of a public configuration class as a Markdown table.
 
     Args:
         name: Its name in `mezzotint.api`.
@@ -27,7 +27,7 @@ def fields_of(name: str) -> str:
         owner = next(c for c in cls.__mro__ if field.name in inspect.get_annotations(c))
         module = owner.__module__.removeprefix("mezzotint.")
         attribute = source[f"{module}.{owner.__name__}"].members[field.name]
-        if "Suppress" in str(attribute.annotation):  # not the user's to set
+        if "Suppress" in str(attribute.annotation):  # users cannot set it
             continue
         said = attribute.docstring.value if attribute.docstring else _of_section(field)
         text = " ".join(said.split())
@@ -38,7 +38,7 @@ def fields_of(name: str) -> str:
 
 
 def _values(annotation: str) -> str:
-    """What a field may be, for a reader: names of a registry, names, a section, or a type."""
+    """Describe the values of a field: names in a registry, names, a section, or a type."""
     annotation, _, optional = annotation.partition(" | ")
     if choice := re.search(r"Choice\((\w+)", annotation):
         values = f"{'names' if '...' in annotation else 'a name'} in `{choice[1]}`"
@@ -54,14 +54,14 @@ def _values(annotation: str) -> str:
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
-    value = getattr(field.default, "default", field.default)  # a bounded field's is within
+    value = getattr(field.default, "default", field.default)  # bounded fields wrap it
     if value is dataclasses.MISSING or dataclasses.is_dataclass(value):
         return ""
     return f"`{value!r}`"
 
 
 def _of_section(field: dataclasses.Field[Any]) -> str:
-    """The first line about the class of a field that is a section."""
+    """Return the first line of the docstring of a field's class, if the field is a section."""
     made = field.default_factory
     section = made if isinstance(made, type) else type(field.default)
     return (section.__doc__ or "").split("\n")[0] if dataclasses.is_dataclass(section) else ""

@@ -1,4 +1,4 @@
-"""What mkdocs does for this site beyond its plugins."""
+"""Hooks of mkdocs: navigation, notebooks, links and tables of this site."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def on_files(files: Any, *, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Mend links to files outside docs/, and write the tables of fields."""
+    """Rewrite links to files outside docs/, and insert the tables of fields."""
     path = DOCS / page.file.src_uri
     if address := home():
         markdown = absolute(markdown, path, address, keep=DOCS)

@@ -1,4 +1,4 @@
-"""The links of a page to files of the repository that are not shown beside it."""
+"""Rewrite links of a page to files of the repository that are not part of the site."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ LINK = re.compile(r"\[([^\[\]]*)\]\(([^)#\s]+)[^)\s]*\)")
 
 
 def home() -> str:
-    """The address of the project's repository, from pyproject.toml; empty where there is none."""
+    """Return the address of the repository in pyproject.toml, or an empty text."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     return str(project["tool"]["hatch"]["metadata"]["hooks"]["custom"]["home"]).rstrip("/")
 
 
 def absolute(markdown: str, path: Path, home: str, keep: Path | None = None) -> str:
-    """Lead links to files of the repository to its address, except to files in ``keep``."""
+    """Make links to files of the repository absolute, except those to files in ``keep``."""
 
     def mended(link: re.Match[str]) -> str:
         file = _file(path, link[1], keep)
@@ -31,12 +31,12 @@ def absolute(markdown: str, path: Path, home: str, keep: Path | None = None) -> 
 
 
 def unlinked(markdown: str, path: Path, keep: Path) -> str:
-    """Keep the text alone of links to files of the repository, except to files in ``keep``."""
+    """Replace links to files of the repository by their text, except files in ``keep``."""
     return LINK.sub(lambda link: link[1] if _file(path, link[2], keep) else link[0], markdown)
 
 
 def _file(path: Path, target: str, keep: Path | None) -> Path | None:
-    """The file of the repository that a page's link names, unless it is in ``keep``."""
+    """Return the file of the repository that a link points to, unless it is in ``keep``."""
     if ":" in target:  # an address, or an image in the page itself
         return None
     file = (path.parent / target).resolve()

@@ -1,4 +1,4 @@
-"""A notebook as a page of the site."""
+"""Convert a notebook to a page of the site."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def page_of(notebook: Path) -> str:
-    """Write a notebook's cells and their outputs as Markdown."""
+    """Return the cells of a notebook and their outputs as Markdown."""
     parts = []
     for cell in json.loads(notebook.read_text())["cells"]:
         source = "".join(cell["source"])
@@ -21,7 +21,7 @@ def page_of(notebook: Path) -> str:
 
 
 def _shown(output: dict[str, Any]) -> str:
-    """An output of a cell: its image, else its text."""
+    """Return an output of a cell: its image, or else its text."""
     data = output.get("data", {})
     if "image/png" in data:
         return f"![output](data:image/png;base64,{''.join(data['image/png']).strip()})"

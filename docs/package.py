@@ -1,4 +1,4 @@
-"""What a package index shows of the project: its README, and the links beside it."""
+"""Prepare what a package index shows of the project: its README, and links beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 
 class PackageIndex(MetadataHookInterface):
-    """Lead the README's links to the repository's address, where pyproject.toml has one."""
+    """Make the links of the README absolute, if pyproject.toml has an address."""
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Fill in the dynamic fields ``readme`` and ``urls``."""

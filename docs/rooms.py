@@ -1,12 +1,12 @@
-"""The rooms of the package and who imports whom, read from the source.
+"""Draw the rooms of the package and their imports, as read from the source.
 
-    python docs/rooms.py            writes docs/rooms.md, docs/rooms.svg and docs/rooms-before.svg
-    python docs/rooms.py --check    exits with 1 where docs/rooms.md is not what that would write
-    python docs/rooms.py --before FOLDER   keeps the rooms of another src/mezzotint to compare with
+    python docs/rooms.py            write docs/rooms.md, docs/rooms.svg and docs/rooms-before.svg
+    python docs/rooms.py --check    exit with code 1 if docs/rooms.md is not up to date
+    python docs/rooms.py --before FOLDER   store the rooms of another src/mezzotint to compare with
 
-A room is a package or a module directly in src/mezzotint. An arrow leads from a room to another
-that any of its files imports from. A room's floor is the longest way down from it along arrows: the
-rooms of floor 1 import no other.
+A room is a package or a module directly in src/mezzotint. An arrow leads from a room to each room
+that one of its files imports from. The floor of a room is the number of rooms on the longest path
+that starts there and follows arrows. So the rooms of floor 1 import no other room.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LAYER = {room: -i for i, line in enumerate(LAYERS.split("\n")) for room in line.
 
 @dataclass(frozen=True)
 class Room:
-    """One room: what it is for, how long its code is, and the rooms that it imports from."""
+    """A room: its purpose, the length of its code, and the rooms that it imports from."""
 
     purpose: str
     lines: int
@@ -51,7 +51,7 @@ class Room:
 
 
 def imported(path: Path) -> set[str]:
-    """The names directly in the package that a file imports from, wherever the import stands."""
+    """Return the rooms that a file imports from, also inside functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -67,18 +67,18 @@ def imported(path: Path) -> set[str]:
 
 
 def files(package: Path = PACKAGE) -> list[Path]:
-    """Every file of a room: all but the package's own ``__init__`` and ``__main__``."""
+    """Return the files of all rooms: all except the package's ``__init__`` and ``__main__``."""
     inside = package.rglob("*.py")
     return sorted(p for p in inside if p.parent != package or not p.stem.startswith("__"))
 
 
 def room_of(path: Path, package: Path = PACKAGE) -> str:
-    """The room that a file is in."""
+    """Return the room of a file."""
     return path.relative_to(package).parts[0].removesuffix(".py")
 
 
 def rooms(package: Path = PACKAGE) -> dict[str, Room]:
-    """Every room by its name."""
+    """Return all rooms by name."""
     found: dict[str, list[Path]] = {}
     for path in files(package):
         found.setdefault(room_of(path, package), []).append(path)
@@ -93,12 +93,12 @@ def rooms(package: Path = PACKAGE) -> dict[str, Room]:
 
 
 def purpose(path: Path) -> str:
-    """The first line of a file's docstring."""
+    """Return the first line of the docstring of a file."""
     return (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0]
 
 
 def floors(house: Mapping[str, Room]) -> dict[str, int]:
-    """The floor of each room, from 1. Exits with one line for a circle of imports."""
+    """Return the floor of each room, from 1. Exit with one line if imports form a circle."""
     found: dict[str, int] = {}
 
     def floor(name: str, above: tuple[str, ...] = ()) -> int:
@@ -115,17 +115,17 @@ def floors(house: Mapping[str, Room]) -> dict[str, int]:
 
 
 def by_floor(house: Mapping[str, Room], floor: Mapping[str, int]) -> list[list[str]]:
-    """The rooms of each floor, from the top."""
+    """Return the rooms of each floor, from the top."""
     return [[n for n in house if floor[n] == i] for i in sorted({*floor.values()}, reverse=True)]
 
 
 def upward(house: Mapping[str, Room], layer: Mapping[str, int]) -> list[tuple[str, str]]:
-    """The arrows that lead to a room of the same or of a higher layer."""
+    """Return the arrows that lead to a room of the same layer or a higher one."""
     return [(a, b) for a in house for b in house[a].imports if layer[b] >= layer[a]]
 
 
 def totals(house: Mapping[str, Room]) -> dict[str, int]:
-    """What there is of rooms, floors and arrows."""
+    """Count rooms, floors, arrows and lines."""
     return {
         "rooms": len(house),
         "floors": max(floors(house).values()),
@@ -135,7 +135,7 @@ def totals(house: Mapping[str, Room]) -> dict[str, int]:
 
 
 def table(house: Mapping[str, Room], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    """The rooms as a table in Markdown, in the order of the rows."""
+    """Yield the lines of a Markdown table of the rooms, in the order of the rows."""
     yield "| layer | room | what it is for | lines | imports |"
     yield "|---|---|---|---|---|"
     for number, names in enumerate(rows, 1):
@@ -146,23 +146,23 @@ def table(house: Mapping[str, Room], rows: Iterable[Iterable[str]]) -> Iterator[
 
 
 def page(house: Mapping[str, Room], before: Mapping[str, Room]) -> str:
-    """docs/rooms.md."""
+    """Return the text of docs/rooms.md."""
     now, was = totals(house), totals(before)
     return "\n".join(
         [
             "# The rooms",
             "",
-            "`python docs/rooms.py` reads this page and its images from the imports in the source.",
+            "`python docs/rooms.py` makes this page and its images of the imports in the source.",
             "A room is a package or a module directly in `src/mezzotint`. An arrow leads from a",
-            "room to another that it imports from. Rooms import from lower layers alone, which",
-            "`tests/test_imports.py` checks.",
+            "room to each room that it imports from. Rooms import only from lower layers;",
+            "`tests/test_imports.py` checks this.",
             "",
             "| | now | before the move |",
             "|---|---|---|",
             *(f"| {name} | {now[name]:,} | {was[name]:,} |" for name in now),
             f"| arrows to the same or a higher layer | {len(upward(house, LAYER))} | no layers |",
             "",
-            "Floors are the rooms on the longest way down along arrows.",
+            "The number of floors is the number of rooms on the longest path along arrows.",
             "",
             "## Now",
             "",
@@ -172,7 +172,7 @@ def page(house: Mapping[str, Room], before: Mapping[str, Room]) -> str:
             "",
             "## Before the move",
             "",
-            "Commit 29977ce had no layers. Each room stands on its floor.",
+            "Commit 29977ce had no layers. In this image, each room is on its floor.",
             "",
             "![The rooms before the move, by floor](rooms-before.svg)",
             "",
@@ -181,7 +181,7 @@ def page(house: Mapping[str, Room], before: Mapping[str, Room]) -> str:
 
 
 def draw(house: Mapping[str, Room], rows: list[list[str]], path: Path) -> None:
-    """Rooms as boxes in rows, from the top, and their imports as lines from box to box."""
+    """Draw rooms as boxes in rows, from the top, and imports as lines between them."""
     import matplotlib
 
     matplotlib.rcParams.update({"svg.hashsalt": "rooms", "font.size": 9})
@@ -229,7 +229,7 @@ def draw(house: Mapping[str, Room], rows: list[list[str]], path: Path) -> None:
 
 
 def _places(house: Mapping[str, Room], rows: list[list[str]]) -> dict[str, tuple[float, int]]:
-    """Across (0 to 1) and row of each room; beneath the mean of those that import it, if it can."""
+    """Place each room in its row, if possible below the mean place of its importers."""
     place: dict[str, tuple[float, int]] = {}
     for row, names in enumerate(rows):
         wish = {
@@ -269,7 +269,7 @@ def main(arguments: list[str], docs: Path = ROOT / "docs") -> None:
 
 
 def without_lines(text: str) -> str:
-    """A page without the numbers of lines, which every edit changes."""
+    """Return a page without the numbers of lines, which change with every edit."""
     text = re.sub(r"^\| lines \| [\d,]+ ", "| lines | ", text, flags=re.MULTILINE)
     return re.sub(r"\| [\d,]+ \| ([a-z]+(?:, [a-z]+)*) \|$", r"| \1 |", text, flags=re.MULTILINE)
 
