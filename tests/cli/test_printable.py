@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from pathlib import Path
 
@@ -117,24 +116,6 @@ def test_data_whose_path_is_no_utf_8(tmp_path, capsys: CapSys, monkeypatch) -> N
     from_parquet.write_bytes(b"PAR1")
     with pytest.raises(UserError, match=r"is not UTF-8, so pyarrow cannot open it: rename it"):
         prepare(from_parquet)
-
-
-def test_the_help_is_still_coloured_where_it_can_be(monkeypatch, capsys: CapSys) -> None:
-    """tyro writes it to the terminal itself."""
-    seen: list[object] = []
-
-    class Terminal:
-        def __init__(self, under: object) -> None:
-            self.stream = under
-
-    monkeypatch.setattr("tyro.cli", lambda *a, **k: (seen.append(sys.stdout), sys.exit(0)))
-    monkeypatch.setattr(sys, "stdout", Terminal(sys.stdout))
-    from mezzotint.cli.data import DataFlags
-    from mezzotint.cli.flags import parse
-
-    with pytest.raises(SystemExit):
-        parse(DataFlags(), ["--help"], "x")
-    assert not isinstance(seen[0], Terminal)
 
 
 def test_every_image_is_opened_with_a_list_of_formats() -> None:
