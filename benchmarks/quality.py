@@ -224,7 +224,7 @@ def main() -> None:
     if flags.what == "guidance" and tuple(flags.scales) != SCALES:
         command += f" --scales {' '.join(f'{scale:g}' for scale in flags.scales)}"
     command += f" --out {flags.out.name}"
-    by = f"Network {bench.measure.network.name}; Karras grids unless another is named"
+    by = f"Feature network {bench.measure.network.name}; Karras' grids, unless others are named"
     where = f"{by}; seed {flags.seed}; {machine('torch')}."
     figure = flags.out.with_suffix(".png")
     shown = [f"![{TITLES[flags.what]}]({figure.name})", ""] if flags.what != "spacings" else []
