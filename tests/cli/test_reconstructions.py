@@ -48,7 +48,7 @@ def test_the_command_measures_an_autoencoder(trained_vae: Path, capsys: CapSys) 
     assert lines[4] == "image by image; [95 % interval]"
     assert [line.split()[0] for line in lines[1:4] + lines[5:8]] == NAMES
     assert all("N = 60" in line for line in lines[1:4] + lines[5:8])
-    assert lines[8].startswith("latents, scaled: mean ")
+    assert lines[8].startswith("the scaled latents have the mean ")
 
     out = trained_vae / "evaluation"
     kept = row(out)

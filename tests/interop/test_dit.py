@@ -110,7 +110,7 @@ def test_settings_that_are_left_out_are_the_librarys_own_defaults() -> None:
     ids=lambda case: next(iter(case)) if isinstance(case, dict) else "",
 )
 def test_every_setting_without_a_counterpart_is_named(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(mz.UserError, match=f"no such DiT: it does not support .*{message}"):
+    with pytest.raises(mz.UserError, match=f"these settings of a DiT: .*{message}"):
         dit_settings(SMALL | change)
 
 

@@ -82,7 +82,7 @@ def test_a_schedule_without_a_counterpart_is_refused() -> None:
         mz.UserError, match=r"pure noise .* give a model that predicts v or the sample$"
     ):
         schedule({"rescale_betas_zero_snr": True, "prediction_type": "epsilon"})
-    with pytest.raises(mz.UserError, match="reads linear, scaled_linear, squaredcos_cap_v2, sig"):
+    with pytest.raises(mz.UserError, match="one of linear, scaled_linear, squaredcos_cap_v2, sig"):
         schedule({"beta_schedule": "laplace"})
     with pytest.raises(mz.UserError, match="'flow_prediction'"):
         schedule({"prediction_type": "flow_prediction"})

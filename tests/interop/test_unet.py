@@ -202,7 +202,7 @@ def test_bf16_loses_no_more_than_autocast_does_there(layout: torch.memory_format
     ids=lambda case: next(iter(case)) if isinstance(case, dict) else "",
 )
 def test_every_setting_without_a_counterpart_is_named(change: dict, message: str) -> None:
-    with pytest.raises(mz.UserError, match=f"no such UNet2DModel: it does not support .*{message}"):
+    with pytest.raises(mz.UserError, match=f"these settings of a UNet2DModel: .*{message}"):
         unet_settings(DEFAULT | change)
 
 

@@ -39,7 +39,7 @@ def test_a_run_is_not_made_shorter_than_it_is(trained: Path, capsys: CapSys) -> 
     before = (trained / "config.json").read_bytes()
     code, _, err = call(capsys, "train", "--resume", str(trained), "--images", "80")
     assert code == 2
-    assert "has seen 96 images already, more than --images 80: give as many or more" in err
+    assert "has seen 96 images already, more than --images 80: give at least --images 96" in err
     assert (trained / "config.json").read_bytes() == before
 
 

@@ -71,7 +71,10 @@ def reconstructions(name: str, rest: list[str]) -> Answer:
         how = preparation(flags.against_split, flags.size, flags.against_range)
         images = evaluation.originals(name, flags.against or None, how, flags.samples)
         found, made = evaluation.of_codec(codec, request, images, name=name)
-    print(f"latents, scaled: mean {_numbers(made.mean)}; standard deviation {_numbers(made.std)}")
+    print(
+        f"the scaled latents have the mean {_numbers(made.mean)} and the standard deviation "
+        f"{_numbers(made.std)}"
+    )
     print(
         f"appended the figures to {flags.out / 'figures.jsonl'}; wrote originals, each above its "
         f"reconstruction, to {found.drawn}"

@@ -102,7 +102,10 @@ def dit_settings(config: dict[str, Any]) -> Settings:
     if not isinstance(size, int) or not patch or size % patch:
         wrong.append(f"patch_size = {patch} of sample_size = {size}")
     if wrong:
-        raise UserError(f"mezzotint has no such DiT: it does not support {', '.join(wrong)}")
+        raise UserError(
+            f"mezzotint does not support these settings of a DiT: {', '.join(wrong)}; give a model "
+            "without them"
+        )
     heads = settings["num_attention_heads"]
     fields = {
         "patch": patch,

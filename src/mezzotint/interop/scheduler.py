@@ -111,8 +111,8 @@ def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
     prediction = PREDICTIONS.get(config.get("prediction_type", "epsilon"))
     if prediction is None:
         raise UserError(
-            f"the scheduler's prediction_type is {config['prediction_type']!r}: mezzotint reads "
-            f"{', '.join(PREDICTIONS)}"
+            f"the scheduler's prediction_type is {config['prediction_type']!r}: give a model with "
+            f"one of {', '.join(PREDICTIONS)}"
         )
     table = _table(config)
     if config.get("rescale_betas_zero_snr"):
@@ -143,7 +143,7 @@ def _table(config: dict[str, Any]) -> Schedule:
         rise = torch.sigmoid(torch.linspace(-6, 6, T, dtype=torch.float64))
         return from_betas(lo + rise * (hi - lo))
     known = "linear, scaled_linear, squaredcos_cap_v2, sigmoid"
-    raise UserError(f"the scheduler's beta_schedule is {kind!r}: mezzotint reads {known}")
+    raise UserError(f"the scheduler's beta_schedule is {kind!r}: give a model with one of {known}")
 
 
 def _clipping(config: dict[str, Any], latents: bool) -> tuple[str, list[str]]:

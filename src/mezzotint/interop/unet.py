@@ -106,7 +106,8 @@ def unet_settings(config: dict[str, Any]) -> Settings:
     down, up = list(settings["down_block_types"]), list(settings["up_block_types"])[::-1]
     if wrong := _wrong(settings, down, up):
         raise UserError(
-            f"mezzotint has no such UNet2DModel: it does not support {', '.join(wrong)}"
+            f"mezzotint does not support these settings of a UNet2DModel: {', '.join(wrong)}; give "
+            "a model without them"
         )
     common = {
         "channels": tuple(settings["block_out_channels"]),

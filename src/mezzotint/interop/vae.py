@@ -253,7 +253,10 @@ def _wrong(config: dict[str, Any], required: dict[str, Any], known: set[str]) ->
 
 def _refuse(name: str, wrong: list[str]) -> None:
     if wrong:
-        raise UserError(f"mezzotint has no such {name}: it does not support {', '.join(wrong)}")
+        raise UserError(
+            f"mezzotint does not support these settings of an {name}: {', '.join(wrong)}; give one "
+            "without them"
+        )
 
 
 def _scaling(config: dict[str, Any]) -> Scaling:

@@ -67,7 +67,7 @@ def run(
     experiment.train.share(accelerator.num_processes)
     if isinstance(experiment, Experiment) and experiment.shard and accelerator.num_processes == 1:
         raise UserError(
-            "`shard` divides the network among processes, and this is a single one: start several "
+            "`shard` divides the network among processes, but there is only one: start several "
             "with torchrun, or pass `shard=False`"
         )
     with ExitStack() as stack:
@@ -137,7 +137,7 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
         if job.state.step > train.steps:
             raise UserError(
                 f"{folder} has seen {job.state.step * train.batch:,} images already, more than "
-                f"`images={train.images}`: give as many or more"
+                f"`images={train.images}`: give at least `images={job.state.step * train.batch}`"
             )
         now = accelerator.num_processes
         words = in_words(changes, job.experiment, job.state.step, processes(found), now)

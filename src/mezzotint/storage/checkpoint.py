@@ -126,7 +126,9 @@ def sums(checkpoint: Path) -> dict[str, str]:
     if left_out := sorted({name for name in read if name not in wanted}):
         raise Damaged(f"{checkpoint} is damaged: its {MANIFEST} does not name {left_out[0]}")
     if outside := [name for name in wanted if name != Path(name).name]:
-        raise Damaged(f"{checkpoint} is damaged: its {MANIFEST} names {outside[0]}, a path")
+        raise Damaged(
+            f"{checkpoint} is damaged: its {MANIFEST} names {outside[0]}, which is not a file name"
+        )
     return wanted
 
 
