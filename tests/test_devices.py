@@ -79,7 +79,7 @@ def test_a_gpu_is_the_default_if_there_is_one(monkeypatch, two_gpus: None) -> No
         ("gpu", "--device is 'gpu': choose cpu, cuda, cuda:0, cuda:1 ... or mps"),
         ("meta", "--device is 'meta': choose cpu, cuda, cuda:0, cuda:1 ... or mps"),
         ("", "--device is '': choose cpu, cuda, cuda:0, cuda:1 ... or mps"),
-        ("mps", "there is no mps device for this build of torch: choose another"),
+        ("mps", "torch finds no mps device on this machine: choose another device"),
         ("cuda:3", "there is no device cuda:3: this machine has 2 cuda devices, numbered from"),
         ("cuda:-1", "--device is 'cuda:-1': choose cpu"),
         ("cpu:1", "there is no device cpu:1: this machine has 1 cpu device, numbered from cpu:0"),
@@ -97,7 +97,7 @@ def test_a_device_that_is_not_there(two_gpus: None, capsys: CapSys, name: str, s
 def test_without_a_gpu_or_a_name(monkeypatch, capsys: CapSys) -> None:
     monkeypatch.setitem(devices.COUNTS, "cuda", lambda: 0)
     for words, said in (
-        (["--device=cuda"], "there is no cuda device for this build of torch: choose another"),
+        (["--device=cuda"], "torch finds no cuda device on this machine: choose another device"),
         (["--device"], "--device needs a name: give cpu, cuda, cuda:1 or mps"),
     ):
         code, _, err = call(capsys, "sample", "cifar10", *words)
@@ -119,7 +119,7 @@ def test_processes_have_a_device_each(two_gpus: None) -> None:
     assert not devices.without_gpu(several=True)
     mz.use_device("cuda:1")
     assert not devices.without_gpu(several=False)
-    with pytest.raises(mz.UserError, match=r"has a device of its own: choose cuda$"):
+    with pytest.raises(mz.UserError, match=r"has a device of its own: choose cuda without"):
         devices.without_gpu(several=True)
     mz.use_device("cpu")
     assert devices.without_gpu(several=True)

@@ -6,7 +6,7 @@ x = mz.SAMPLERS["ddim"](denoise, x, grid, eta=0.0)
 
 images = mz.load("runs/cifar10-ddpm-small").sample(16, labels=3, guidance=2.0, seed=0)
 
-The names are listed in `mezzotint.api`, which is imported when the first of them is used.
+The public names are listed in `mezzotint.api`. The first use of one of them imports that module.
 """
 
 from importlib import import_module
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        # `from mezzotint import data` asks here first: a module is for the import system to find.
+        # `from mezzotint import data` calls this function first. If the name is that of a module,
+        # AttributeError makes the import system import the module.
         if not name.startswith("_") and find_spec(f"mezzotint.{name}") is None:
             api = import_module("mezzotint.api")
             if name in api.__all__:

@@ -1,4 +1,4 @@
-"""``python -m mezzotint``, which is also what torchrun starts."""
+"""Run the command line: ``python -m mezzotint``, or ``torchrun -m mezzotint``."""
 
 from mezzotint.cli import main
 

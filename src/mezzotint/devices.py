@@ -1,8 +1,8 @@
-"""Everything that is chosen by the kind of device: a CPU, an NVIDIA GPU (cuda), or Apple's (mps).
+"""Everything that depends on the kind of device: a CPU, an NVIDIA GPU (cuda), an Apple GPU (mps).
 
-No other module asks what kind a device is. On a GPU the program runs ahead of the device; reading a
-number from it, or copying to it from ordinary memory, waits until the device has done everything
-before. So loops read nothing from the device, and copy to it with `sent`.
+No other module distinguishes kinds of devices. A program runs ahead of a GPU: it queues work and
+continues. Reading a number from the GPU, or copying ordinary memory to it, waits until all queued
+work is done. So loops read nothing from the GPU, and copy to it with `sent`.
 """
 
 from __future__ import annotations
@@ -26,27 +26,28 @@ COUNTS: dict[str, Callable[[], int]] = {
 }
 """The kinds of devices, and how many of each there are."""
 AHEAD = {"cuda"}
-"""Kinds to which copies from page-locked memory do not wait."""
-_named: dict[str, torch.device] = {}  # of `use_device`
+"""The kinds of devices to which page-locked memory can be copied without waiting."""
+_named: dict[str, torch.device] = {}  # the device that `use_device` chose, as "device"
 
 
 def gpu() -> bool:
-    """Return whether there is an NVIDIA GPU, on which everything then runs by default."""
+    """Return whether there is an NVIDIA GPU. If so, everything runs on it by default."""
     return COUNTS["cuda"]() > 0
 
 
 def default() -> torch.device:
-    """Return the device of `use_device`; by default an NVIDIA GPU if there is one, else the CPU.
+    """Return the device that `use_device` chose.
 
-    Apple's GPU must be named, because nobody has measured whether its samples are right.
+    If it was not called, return the NVIDIA GPU if there is one, else the CPU. An Apple GPU is never
+    chosen by default, because nobody has measured whether its samples are right.
     """
     return _named.get("device") or torch.device("cuda" if gpu() else "cpu")
 
 
 def use_device(device: str | torch.device) -> None:
-    """Choose the device of all that follows in this process.
+    """Choose the device on which this process does everything from now on.
 
-    Models that are loaded already stay where they are.
+    Models that are already loaded stay on the device that they are on.
 
     ```python
     mz.use_device("cuda:1")
@@ -55,7 +56,8 @@ def use_device(device: str | torch.device) -> None:
 
     Args:
         device: ``cpu``, ``cuda``, ``cuda:1`` ... (NVIDIA), or ``mps`` (Apple), which cannot train.
-            Under torchrun, ``cpu`` or ``cuda``: each process then has a GPU of its own.
+            Under torchrun, give ``cpu`` or ``cuda`` without a number. With ``cuda``, each process
+            has a GPU of its own.
 
     Raises:
         UserError: If there is no such device.
@@ -67,21 +69,25 @@ def use_device(device: str | torch.device) -> None:
 
 
 def without_gpu(several: bool) -> bool:
-    """Return whether accelerate must not use a GPU, given whether there are several processes.
+    """Return whether accelerate must be kept from using a GPU.
 
-    Raises UserError if several processes would share the GPU that was chosen by its number.
+    ``several`` says whether there are several processes. Raises UserError if several processes
+    would share one GPU, because it was chosen by its number.
     """
     found = default()
     if several and found.index is not None:
         raise UserError(
             f"`device` is {found}, but each of several processes has a device of its own: choose "
-            f"{found.type}"
+            f"{found.type} without a number"
         )
     return found.type == "cpu" if several else not gpu()
 
 
 def place(state: Any) -> None:
-    """Let accelerate's state name the default device; several processes have one each already."""
+    """Make accelerate use the default device, by setting it in accelerate's state.
+
+    With several processes nothing is changed, because each one already has its own device.
+    """
     if state.num_processes == 1:
         state.device = default()
 
@@ -95,7 +101,10 @@ def check_training() -> None:
 
 
 def chosen(device: str | torch.device | None) -> torch.device:
-    """Return a device by name; None is the default one. Raises UserError if it is not there."""
+    """Return the device with a given name; None means the default device.
+
+    Raises UserError if there is no such device.
+    """
     if device is None:
         return default()
     try:
@@ -106,7 +115,9 @@ def chosen(device: str | torch.device | None) -> torch.device:
         raise UserError(f"`device` is {str(device)!r}: choose cpu, cuda, cuda:0, cuda:1 ... or mps")
     count = COUNTS[found.type]()
     if not count:
-        raise UserError(f"there is no {found.type} device for this build of torch: choose another")
+        raise UserError(
+            f"torch finds no {found.type} device on this machine: choose another device"
+        )
     if (found.index or 0) >= count:
         raise UserError(
             f"there is no device {found}: this machine has {counted(count, found.type + ' device')}"
@@ -116,7 +127,7 @@ def chosen(device: str | torch.device | None) -> torch.device:
 
 
 def on_cpu(x: Tensor) -> bool:
-    """Return whether a tensor is on a CPU, where some layers have faster forms of their own."""
+    """Return whether a tensor is on a CPU, for which some layers have a faster implementation."""
     return x.device.type == "cpu"
 
 
@@ -128,7 +139,8 @@ def on_gpu(x: Tensor) -> bool:
 def sent(x: Tensor, device: torch.device) -> Tensor:
     """Copy a tensor to a device, without waiting for the device if that is possible.
 
-    The memory is page-locked first. It is not used again until the copy is made.
+    It is possible for an NVIDIA GPU: the tensor is first copied to page-locked memory, which torch
+    does not use again until the GPU has read it.
     """
     if device.type not in AHEAD or not on_cpu(x):
         return x.to(device)
@@ -136,20 +148,23 @@ def sent(x: Tensor, device: torch.device) -> Tensor:
 
 
 def _locked(x: Tensor) -> Tensor:
+    """Return a copy of a tensor in page-locked memory."""
     return x.pin_memory()
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Return whether the hardware itself computes in bfloat16; emulation does not count."""
+    """Return whether a device's hardware computes in bfloat16; emulation does not count."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Return whether networks can compute in bfloat16 there.
+    """Return whether networks should be allowed to compute in bfloat16 on a device.
 
-    A CPU emulates it exactly. A GPU that has to emulate it is slower than in float32.
+    Every CPU is allowed to, because a CPU without hardware for bfloat16 emulates it exactly. An
+    NVIDIA GPU without such hardware is not, because its emulation is slower than float32. An Apple
+    GPU needs macOS 14.
     """
     if device.type == "mps":
         return bool(torch.backends.mps.is_macos_or_newer(14, 0))
@@ -157,7 +172,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[Any]:
-    """Return the context in which networks compute in ``dtype``; float32 turns autocast off."""
+    """Return a context in which networks compute in ``dtype``; float32 turns autocast off."""
     if not torch.amp.is_autocast_available(device.type):
         return nullcontext()
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
@@ -165,9 +180,10 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """Run a block in which convolutions of float32 are computed in float32.
+    """Run a block in which convolutions of float32 tensors are computed in float32.
 
-    By default GPUs round their inputs to 10 bits (TF32). Matrix products are exact by default.
+    By default GPUs round the inputs of convolutions to a mantissa of 10 bits (TF32). They do not
+    round the inputs of matrix products.
     """
     now = torch.backends.cudnn
     kept = now.enabled, now.benchmark, now.benchmark_limit, now.deterministic
@@ -176,38 +192,41 @@ def exact() -> Iterator[None]:
 
 
 def in_full(dtype: torch.dtype) -> AbstractContextManager[Any]:
-    """Return the context for computations in ``dtype``: `exact` for float32."""
+    """Return the context `exact` if ``dtype`` is float32, and one that does nothing otherwise."""
     return exact() if dtype == torch.float32 else nullcontext()
 
 
 def forked(device: torch.device) -> AbstractContextManager[Any]:
-    """Return a context at whose end the global generators are as they were."""
+    """Return a context that restores torch's global random generators at its end."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 def mesh(device: torch.device) -> DeviceMesh:
-    """Return the devices of all processes, which are of one kind, in a row."""
+    """Return a one-dimensional mesh of the devices of all processes.
+
+    All devices are of the kind of ``device``.
+    """
     from torch.distributed.device_mesh import init_device_mesh
 
     return init_device_mesh(device.type, (torch.distributed.get_world_size(),))
 
 
 def finish() -> None:
-    """Wait until the GPU has done everything, so that a clock can be read."""
+    """Wait until the GPU has done all queued work, so that a measured time includes it."""
     if gpu():
         torch.cuda.synchronize()
 
 
 def gpu_name() -> str | None:
-    """Return the name of the GPU; None without one."""
+    """Return the name of the NVIDIA GPU; None if there is none."""
     return torch.cuda.get_device_name() if gpu() else None
 
 
 def begin_peak() -> None:
-    """Begin to measure the greatest memory of tensors on the GPU."""
+    """Start to record the peak memory of the tensors on the GPU, for `peak_mib`."""
     torch.cuda.reset_peak_memory_stats()
 
 
 def peak_mib() -> float:
-    """Return the greatest memory of tensors on the GPU since `begin_peak`, in MiB."""
+    """Return the peak memory of the tensors on the GPU since `begin_peak`, in MiB."""
     return float(torch.cuda.max_memory_allocated()) / 2**20

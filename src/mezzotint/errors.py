@@ -10,8 +10,8 @@ corresponding flag instead (`as_flags`):
 | `` `conditional=False` `` | ``--no-conditional`` |
 | `` `spacing="trailing"` `` | ``--spacing trailing`` |
 
-The same function translates warnings and other texts for both. Backquotes around anything other
-than a name, or a name and its value, are kept.
+`as_flags` translates warnings and other texts too. It keeps the backquotes around anything that is
+neither the name of an argument nor a name with its value.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class UserError(ValueError):
     The command line prints the message and exits with 2. Any other exception is a bug.
     """
 
-    elsewhere = False  # whether the first of several processes has raised it, and says it
+    elsewhere = False  # whether another process, the first one, raised the error and reports it
 
 
 class Damaged(UserError):
-    """A damaged file; the caller may use an older one instead."""
+    """Raised for a damaged file; the caller may use an older file instead."""
 
 
 class Interrupted(Exception):
-    """A signal ended the training. Its state was saved, unless no step was made."""
+    """Raised if a signal ended the training. Its state was saved if it had made a step."""
 
     def __init__(self, number: int, begun: bool = True) -> None:
         self.number, self.name = number, signal.Signals(number).name
@@ -61,27 +61,27 @@ OUT_OF_MEMORY = (
     "ALLOC_FAILED",  # cuBLAS and cuDNN
     "std::bad_alloc",
 )
-"""The texts of a RuntimeError that mean too little memory."""
+"""Parts of the message of a RuntimeError, each of which means that there is too little memory."""
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that memory is short."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # of torch
+    """Return whether an error means that there is too little memory, on the CPU or a GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
-    """Return ``"; did you mean a or b?"``, or "" if no name is similar.
+    """Return ``"; did you mean a or b?"`` for the most similar names, or "" if none is similar.
 
-    ``name`` may begin with the prefix, which is written before each of the names.
+    ``name`` may begin with ``prefix``, which the result has before each of the names.
     """
     near = difflib.get_close_matches(name.removeprefix(prefix), list(names), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(prefix + each for each in near)}?" if near else ""
 
 
 def warn(message: str) -> None:
-    """Warn of a result that may mislead, at the line of the user's code that asked for it."""
+    """Warn of a result that may mislead; the warning names the line of the user's own code."""
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] == "mezzotint":
         frame, level = frame.f_back, level + 1
@@ -89,7 +89,7 @@ def warn(message: str) -> None:
 
 
 def as_flags(text: str) -> str:
-    """Replace Python's arguments in a message with the flags of the command line."""
+    """Replace the arguments in a message, such as `` `size` ``, with flags, such as ``--size``."""
 
     def flag(found: re.Match[str]) -> str:
         name, value = found[1].replace("_", "-"), found[2]
@@ -105,7 +105,10 @@ def as_flags(text: str) -> str:
 
 @contextmanager
 def arguments_called(**names: str) -> Iterator[None]:
-    """Rename arguments in the messages of errors to the caller's names: ``data="images_a"``."""
+    """Rename the arguments in the message of a UserError to those of the caller.
+
+    For example, ``arguments_called(data="images_a")`` replaces `` `data` `` with `` `images_a` ``.
+    """
 
     def renamed(found: re.Match[str]) -> str:
         value = "" if found[2] is None else f"={found[2]}"
@@ -120,8 +123,8 @@ def arguments_called(**names: str) -> Iterator[None]:
 def printable(text: str) -> str:
     r"""Escape characters that move a terminal's cursor or change the writing direction.
 
-    Names of files and classes may have such characters. They are written as in Python: ``\x1b``,
-    ``\u202e``. So is a byte that is not UTF-8.
+    Names of files and classes may contain such characters, and bytes that are not UTF-8. Both are
+    written as Python's escapes, such as ``\x1b`` and ``\u202e``.
     """
     return without_bidi(without_controls(text))
 
@@ -132,13 +135,14 @@ def without_controls(text: str) -> str:
 
 
 def without_bidi(text: str) -> str:
-    """Escape the marks of writing direction in a text."""
+    """Escape the characters that change the writing direction in a text."""
     return text if text.isascii() else _BIDI.sub(_written_out, text)
 
 
 def _written_out(found: re.Match[str]) -> str:
+    """Return Python's escape for the character that a regular expression found."""
     code = ord(found[0])
-    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file's name
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return found[0].encode("unicode_escape").decode()
 
@@ -149,7 +153,7 @@ def counted(number: int, one: str, more: str = "") -> str:
 
 
 def unknown(noun: str, name: object, names: Iterable[str]) -> UserError:
-    """Return the error for a name that is not in ``names``; it suggests similar ones."""
+    """Return the error for a name that is not in ``names``; its message suggests similar names."""
     names = list(names)
     hint = nearest(name, names) if isinstance(name, str) else ""
     return UserError(f"unknown {noun} {name!r}: choose one of {', '.join(names)}{hint}")
@@ -163,8 +167,8 @@ class Registry(dict[str, T], Generic[T]):
     raises UserError.
 
     Args:
-        noun: The noun for a choice in messages, such as "schedule".
-        entries: The choices, in the order of the lists in messages.
+        noun: What messages call a choice, such as "schedule".
+        entries: The choices, in the order in which messages list them.
     """
 
     def __init__(self, noun: str, entries: Mapping[str, T]) -> None:
@@ -172,7 +176,7 @@ class Registry(dict[str, T], Generic[T]):
         self.noun = noun
 
     def check(self, name: str, *more: str) -> None:
-        """Raise UserError unless the name is an entry, or one of ``more``."""
+        """Raise UserError unless ``name`` is an entry or one of ``more``."""
         if name not in self and name not in more:
             raise unknown(self.noun, name, [*self, *more])
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 PATIENCE = timedelta(hours=6)
 """How long processes wait for each other, for example while the first prepares data."""
 NO_NETWORK = ("no socket interface found", "unable to find address for")  # NCCL's and gloo's
-"""Words in the error, in lower case, when a process finds no network to the others."""
+"""Parts of the error message, in lower case, if a process finds no network to the others."""
 GONE = ("connection closed by peer", "connection reset by peer", "broken pipe", "gloo", "nccl")
-"""Words in the error, in lower case, that torch raises when another process does not answer."""
-REPLY = timedelta(seconds=2)  # for the store that the processes share
+"""Parts of torch's error message, in lower case, if another process does not answer."""
+REPLY = timedelta(seconds=2)  # how long to wait for the key-value store of the processes
 
 
 class Died(UserError):
@@ -40,10 +40,11 @@ def several() -> bool:
 
 @dataclass(frozen=True)
 class Share:
-    """The share of one process: every ``count``-th piece of the work, beginning with ``number``.
+    """What one of several processes needs in order to do its share of their work.
 
-    ``local`` is the number of the process on its machine. ``wait`` waits for the other processes,
-    and ``announced`` returns the value of the first process.
+    There are ``count`` processes. This one has the number ``number`` (from 0) among all of them and
+    ``local`` among those of its machine. ``wait()`` waits for the other processes.
+    ``announced(value)`` returns, in every process, the value that the first process gave.
     """
 
     number: int = 0
@@ -56,9 +57,10 @@ class Share:
     def first(self) -> Iterator[None]:
         """Let the first process run a block before the others, so that they find its results.
 
-        If it raises UserError, the others raise the same error without running the block. Otherwise
-        the first process of each other machine runs the block next, because machines may not share
-        their files. Then all the others run it. All processes leave the block together.
+        If the first process raises UserError, the others raise the same error without running the
+        block. Otherwise the first process of each other machine runs the block next, because
+        machines may not share their files. Then all the others run it. All processes leave the
+        block together.
         """
         error: UserError | None = None
         if not self.number:
@@ -77,16 +79,17 @@ class Share:
             self.wait()
 
     def part(self, pieces: int) -> range:
-        """Return the consecutive pieces that this process works on."""
+        """Return which of ``pieces`` pieces of work this process does: a range of their numbers."""
         start, end = (-(-pieces * i // self.count) for i in (self.number, self.number + 1))
         return range(start, end)
 
 
 ALONE = Share()
+"""The share of a process that works alone: all of the work."""
 
 
 def share_of(state: Accelerator | PartialState) -> Share:
-    """Return the share of a process that has joined."""
+    """Return the share of this process from accelerate's state, which knows all processes."""
 
     def wait() -> None:
         with watched(state.num_processes):
@@ -114,7 +117,7 @@ def join() -> tuple[Share, torch.device]:
 
     if not several() and not torch.distributed.is_initialized():
         return ALONE, devices.default()
-    from accelerate import PartialState  # takes a second
+    from accelerate import PartialState  # late: it takes a second
 
     with connected():
         state = PartialState(cpu=devices.without_gpu(several()), timeout=PATIENCE)
@@ -123,7 +126,10 @@ def join() -> tuple[Share, torch.device]:
 
 
 def alone(what: str) -> torch.device:
-    """Return the device of a single process. Raises UserError if several processes do ``what``."""
+    """Return the device of this process, which must be the only one.
+
+    Raises UserError if there are several; ``what`` names the work in its message ("a sweep").
+    """
     share, device = join()
     if share.count > 1:
         raise single(what)
@@ -131,7 +137,7 @@ def alone(what: str) -> torch.device:
 
 
 def single(what: str) -> UserError:
-    """Make the error for work that several processes cannot share."""
+    """Return the UserError for work that several processes cannot share; ``what`` names it."""
     return UserError(f"{what} runs in a single process: start it without torchrun")
 
 
@@ -145,7 +151,8 @@ def connected() -> Iterator[None]:
             raise
         raise UserError(
             "the processes find no network interface to talk through: set NCCL_SOCKET_IFNAME (for "
-            "GPUs) and GLOO_SOCKET_IFNAME to the name of one, such as lo on a single machine"
+            "GPUs) and GLOO_SOCKET_IFNAME to the name of an interface, such as lo on a single "
+            "machine"
         ) from None
 
 
@@ -162,15 +169,15 @@ def watched(count: int) -> Iterator[None]:
         said = str(error).lower()
         if count == 1 or not any(words in said for words in GONE):
             raise
-        raise Died("another of the processes has died: start them again") from None
+        raise Died("another of the processes has died: start all of them again") from None
 
 
 def speaks() -> bool:
     """Return whether this process should report its failure.
 
-    Only the first process that fails should. The processes count failures in the store through
-    which they joined, which outlives single processes. If the store does not answer, every process
-    reports its failure.
+    Only the first process that fails should report it. The processes count their failures in
+    torchrun's key-value store, which outlives single processes. If the store does not answer, every
+    process reports its failure.
     """
     if not several():
         return True

@@ -23,15 +23,16 @@ KINDS = {
     "custom",
     "denoising",
     "distillation",
-}  # parts of a field's location that are not names
+}
+"""The parts that pydantic adds to the location of a field for the members of a union."""
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
 def strict(cls: type[T]) -> type[T]:
-    """Make a class a frozen dataclass that checks its values, by pydantic.
+    """Make a class a frozen dataclass whose values pydantic checks.
 
-    Unknown fields, values of a wrong type or out of range, and numbers that are not finite raise
-    UserError, which names the field. A ValueError in ``__post_init__`` becomes a UserError too.
+    Unknown fields, values of a wrong type or out of range, and numbers that are not finite raise a
+    UserError that names the field. A ValueError in ``__post_init__`` becomes a UserError too.
     """
     checked = dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))(cls)
     init = checked.__init__
@@ -55,11 +56,11 @@ class Choice(PrimitiveConstructorSpec[str]):
     """Marks a field as a name in a registry: ``Annotated[str, Choice(SCHEDULES)]``.
 
     The registry is read whenever a value is checked or help is shown, so entries added at run time
-    are choices too. pydantic raises the registry's error; tyro's help lists the names.
+    are choices too. An unknown name raises the registry's error, and the help lists the names.
 
     Args:
-        registry: The registry of the names.
-        *more: Further allowed names.
+        registry: The registry that holds the names.
+        *more: Allowed names that are not in the registry.
     """
 
     registry: Registry[Any]
@@ -94,7 +95,10 @@ class Choice(PrimitiveConstructorSpec[str]):
 
 
 def first_problem(error: ValidationError, place: Callable[[list[str]], str] = ".".join) -> str:
-    """Return the first error of a validation as one line; ``place`` names the field."""
+    """Return the first error of a validation as one line.
+
+    ``place`` converts the parts of the field's location to the name that the line begins with.
+    """
     first = error.errors()[0]
     if first["type"] == "value_error":  # raised by one of our checks
         return first["msg"].removeprefix("Value error, ")

@@ -36,7 +36,7 @@ def test_numbers_labels_and_images_are_read(tmp_path) -> None:
         ("hea=1", "no condition 'hea'; did you mean heat"),
         ("small=none.png", "none.png"),
         ("small=image.eps", "image.eps: "),
-        ("small=large.png", "large.png is 5x4, the model's images are 4x4"),
+        ("small=large.png", "large.png is 5x4, but the model's images are 4x4"),
     ],
 )
 def test_other_words_are_refused_in_one_line(word, said, tmp_path, monkeypatch) -> None:

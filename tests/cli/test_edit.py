@@ -80,13 +80,13 @@ def test_what_a_mask_leaves_alone_is_the_files_own(here: Path, capsys) -> None:
         ("run vray a.png", "unknown kind of edit 'vray'; did you mean vary?"),
         ("run vary", "give the image files after vary"),
         ("run vary none.png", "there is no file none.png: give the path of an existing file"),
-        ("run vary photo.jpg", "photo.jpg is 48x64, the model's images are 32x32"),
+        ("run vary photo.jpg", "photo.jpg is 48x64, but the model's images are 32x32"),
         ("run vary photo.jpg", "pass --fit to scale and crop it"),
         ("run vary a.png --strength 2", "--strength is 2: choose 0 to 1"),
         ("run vary a.png --labels z", "there is no class 'z'"),
         ("run inpaint a.png", "inpaint needs --mask: give an image"),
         ("run enlarge small.png", "give the image files and then the factor"),
-        ("run enlarge a.png 2", "a.png is 32x32, the model's images are 16x16"),
+        ("run enlarge a.png 2", "a.png is 32x32, but the model's images are 16x16"),
         ("run interpolate a.png", "interpolate needs two images, not 1"),
         ("run invert a.png --eta 1", "inversion needs a deterministic sampler"),
         ("run vary a.png --out b.png", "give --out a folder"),
@@ -121,7 +121,7 @@ def test_an_animation_shows_the_way_from_noise_to_image(here: Path, trained: Pat
     assert np.abs(first - last).mean() > np.abs(last.mean() - made.mean())
     assert "film.webp exists" in refused("sample run --n 3 --film film.webp --out other", capsys)
     assert ".webp or .gif" in refused("sample run --n 3 --film film.mp4 --out other", capsys)
-    with pytest.raises(mz.UserError, match="up to 64 samples"):
+    with pytest.raises(mz.UserError, match="choose 64 or fewer"):
         mz.animate(trained, "many.gif", 65)
 
 

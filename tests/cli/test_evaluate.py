@@ -40,8 +40,8 @@ def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
     assert code == 0
     lines = said.splitlines()
     assert lines[0] == (
-        "features of the glyphs network; resize: bilinear with antialias to 32x32; compared with "
-        "100 images of glyphs train; [95 % interval]"
+        "features of the glyphs network; resize: bilinear with antialias to 32x32; "
+        "compared with 100 images of glyphs (split train); [95 % interval]"
     )
     names = [line.split()[0] for line in lines[1:-1]]
     assert names == [
@@ -72,7 +72,7 @@ def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
         ("RUN --metrics", "--metrics is empty: choose from"),
         (
             "DIGITS --against glyphs --metrics accuracy",
-            "the classes of the model or images: choose fd",
+            "the classes of the model or images: choose another metric, such as fd",
         ),
         ("DIGITS --against glyphs --metrics", "--metrics is empty"),
     ],

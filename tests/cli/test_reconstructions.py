@@ -43,7 +43,7 @@ def test_the_command_measures_an_autoencoder(trained_vae: Path, capsys: CapSys) 
     assert (code, err) == (0, "")
     lines = said.splitlines()
     assert lines[0].endswith(
-        "to 32x32; compared with 60 images of glyphs held out; [95 % interval]"
+        "to 32x32; compared with 60 images of glyphs (held out); [95 % interval]"
     )
     assert lines[4] == "image by image; [95 % interval]"
     assert [line.split()[0] for line in lines[1:4] + lines[5:8]] == NAMES
@@ -52,7 +52,7 @@ def test_the_command_measures_an_autoencoder(trained_vae: Path, capsys: CapSys) 
 
     out = trained_vae / "evaluation"
     kept = row(out)
-    assert (kept["autoencoder"], kept["originals"]) == (str(trained_vae), "glyphs held out")
+    assert (kept["autoencoder"], kept["originals"]) == (str(trained_vae), "glyphs (held out)")
     assert [f["name"] for f in kept["figures"]] == NAMES
     assert np.shape(kept["latents"]["mean"]) == np.shape(kept["latents"]["std"]) == (4,)
     assert kept["latents"]["std"] == pytest.approx([1] * 4, abs=0.1)  # as its checkpoint scales
@@ -76,12 +76,12 @@ def test_a_checkpoint_is_measured_as_its_run(trained_vae, tmp_path, capsys, monk
 @pytest.mark.parametrize(
     ("flags", "count", "name"),
     [
-        ("--samples 20", 20, "glyphs held out"),
-        ("--size 16", 60, "glyphs held out"),
-        ("--against glyphs", 100, "glyphs train"),
-        ("--against glyphs --against-split test --samples 900", 60, "glyphs test"),
-        ("--tile 8 --size 64", 60, "glyphs held out"),
-        ("--precision bf16", 60, "glyphs held out"),
+        ("--samples 20", 20, "glyphs (held out)"),
+        ("--size 16", 60, "glyphs (held out)"),
+        ("--against glyphs", 100, "glyphs (split train)"),
+        ("--against glyphs --against-split test --samples 900", 60, "glyphs (split test)"),
+        ("--tile 8 --size 64", 60, "glyphs (held out)"),
+        ("--precision bf16", 60, "glyphs (held out)"),
     ],
 )
 def test_what_is_given_back_can_be_chosen(trained_vae, capsys, flags, count, name) -> None:
@@ -127,7 +127,7 @@ def test_autoencoders_are_told_from_all_else(trained, trained_vae, foreign, tmp_
         ("FOREIGN --against nowhere", "there is no data set, file or folder 'nowhere'"),
         ("FOREIGN --against glyphs --against-split half", "has no split 'half'"),
         ("VAE --size 30x", "--size is '30x': give a side of at least 1 pixel"),
-        ("VAE --size 8", "images of 8x8: SSIM needs 11 pixels a side"),
+        ("VAE --size 8", "images of 8x8 are too small for SSIM: give at least 11"),
         ("VAE --samples 9", "9 images cannot be measured: give at least 10"),
         ("VAE --samples -1", "-1 images cannot be measured: give at least 10"),
         ("VAE --metrics accuracy", "accuracy"),

@@ -183,7 +183,7 @@ def test_there_is_a_label_an_image() -> None:
 
 @pytest.mark.parametrize("convert", [to_x0, to_eps])
 def test_an_output_that_would_broadcast_is_refused(convert) -> None:
-    with pytest.raises(mz.UserError, match="it must have the shape of x"):
+    with pytest.raises(mz.UserError, match="return a tensor in the shape of x"):
         convert("v", X[:, :1], X, LEVEL)
 
 

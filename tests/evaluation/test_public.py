@@ -113,7 +113,7 @@ def test_a_model_is_measured_as_its_samples_are(trained: Path) -> None:
     found = mz.evaluate(pipe, samples=30, batch=16)
     samples = mz.prepare(pipe.sample(32, batch=16)[:30], [i % 10 for i in range(30)])
     assert values(mz.compare(samples, "glyphs")) == values(found)
-    assert found["fd-glyphs"].against == "100 images of glyphs train"
+    assert found["fd-glyphs"].against == "100 images of glyphs (split train)"
     assert {f.count for f in found.values()} == {30}
 
 
@@ -180,7 +180,7 @@ def test_other_data_and_a_weaker_model_are_used(trained: Path) -> None:
     )
     assert len({plain.value, other.value, guided.value}) == 3
     assert re.fullmatch(r"50 images of images [0-9a-f]{12}", other.against)
-    assert plain.against == guided.against == "100 images of glyphs train"
+    assert plain.against == guided.against == "100 images of glyphs (split train)"
 
 
 def test_an_autoencoder_is_measured_by_its_reconstructions(trained_vae: Path, capsys) -> None:
@@ -364,7 +364,7 @@ def test_a_network_of_ones_own_is_measured(few_glyphs: None) -> None:
     pipe = mz.Pipeline(Blank(), mz.cosine(20), "eps", (3, 32, 32))
     found = mz.evaluate(pipe, "glyphs", samples=12, steps=2, metrics=["fd", "accuracy"])
     assert {name: f.against for name, f in found.items()} == {
-        "fd-glyphs": "100 images of glyphs train"
+        "fd-glyphs": "100 images of glyphs (split train)"
     }
 
 

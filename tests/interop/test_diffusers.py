@@ -139,7 +139,7 @@ def test_a_bare_network_is_loaded_with_ddpms_schedule_which_is_said(tmp_path: Pa
     unet(SMALL | {"num_class_embeds": 4}).save_pretrained(tmp_path)
     with (
         pytest.warns(UserWarning, match="the defaults of DDPM are assumed"),
-        pytest.warns(UserWarning, match="taken as 3 classes and, in the last row of the embedding"),
+        pytest.warns(UserWarning, match="its embedding is taken as 3 classes and, in the last row"),
     ):
         pipe = mz.load(tmp_path)
     assert pipe.classes == ("class 0", "class 1", "class 2")

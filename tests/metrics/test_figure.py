@@ -21,7 +21,9 @@ def test_a_figure_goes_where_a_number_does() -> None:
 
 def test_a_figure_says_all_that_belongs_to_it() -> None:
     said = "fd-glyphs          3.2500  [3.0000, 3.5000]  100 images against 60 of glyphs; "
-    assert str(FIGURE) == f"{FIGURE}" == f"{said}glyphs network, none; a note"
+    assert (
+        str(FIGURE) == f"{FIGURE}" == f"{said}features of the glyphs network; resize: none; a note"
+    )
 
 
 def test_files_hold_the_count_under_the_name_that_they_always_did() -> None:

@@ -64,7 +64,13 @@ def test_every_figure_says_what_it_comes_from(metric: str) -> None:
         assert f.against == ("" if metric in ("cs", "accuracy") else "60 images of made up")
         assert f.low <= f.value <= f.high
         assert np.isfinite([f.low, f.value, f.high]).all()
-        for part in (f.name, "40 images", f.against, "pixels network, none at all", f.note):
+        for part in (
+            f.name,
+            "40 images",
+            f.against,
+            "pixels network; resize: none at all",
+            f.note,
+        ):
             assert part in str(f)
 
 

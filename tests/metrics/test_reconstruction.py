@@ -76,7 +76,7 @@ def test_what_is_no_pair_of_images_is_refused(metric: object, pair: Pair) -> Non
 
 def test_ssim_needs_room_for_its_window(pair: Pair) -> None:
     a, b = (x[..., :10] for x in pair)
-    with pytest.raises(UserError, match="32x10: SSIM needs 11 pixels"):
+    with pytest.raises(UserError, match="32x10 are too small for SSIM: give at least 11"):
         ssim(a, b)
 
 

@@ -69,7 +69,7 @@ def test_what_cannot_be_compiled_is_one_line(cache: Path) -> None:
         cause = OSError("C++ compile error\nld: No space left on device\ncollect2: error\n")
         raise InductorError(cause, None)
 
-    expected = r"cannot be compiled \(ld: No space left on device; collect2: error\): see that"
+    expected = r"cannot be compiled \(ld: No space left on device; collect2: error\): check that"
     with pytest.raises(UserError, match=expected):
         mending(code)()
 

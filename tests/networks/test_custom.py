@@ -194,7 +194,7 @@ def test_what_has_changed_is_warned_of() -> None:
     ("net", "message"),
     [
         (3, "`net` is of type int: pass an nn.Module, its class"),
-        (lambda: 3, "`net`, when called, returns int"),
+        (lambda: 3, "`net` returns int when it is called"),
         (Wrong, "`net` cannot be called without arguments .*'how'.*functools.partial"),
     ],
 )
@@ -219,7 +219,7 @@ def test_what_no_pipeline_can_hold_is_refused() -> None:
         (Wrong("variance"), 0, 3, r"returns \(2, 6, 8, 8\)"),
         (Plain(), 0, 6, r"return \(2, 6, 8, 8\), a prediction and a variance for each channel"),
         (Own(), 0, 3, "cannot be called with .* condition None"),
-        (Own(classes=2), 3, 3, "cannot be called with .* condition of 0 to 3, the null class"),
+        (Own(classes=2), 3, 3, "cannot be called with .* of class 0 and the null class 3"),
         (Own(channels=1), 10, 3, "cannot be called with .*expected input"),
     ],
 )

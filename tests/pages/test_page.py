@@ -25,7 +25,7 @@ from pages import sound
 OPTIONS = Options(samples=2)
 STEPS = (2, 3)  # fewer than a page has
 FIGURE = Figure(
-    "fd-glyphs", 12.25, 11.5, 13.0, 2048, "glyphs", "none", "100 images of glyphs train"
+    "fd-glyphs", 12.25, 11.5, 13.0, 2048, "glyphs", "none", "100 images of glyphs (split train)"
 )
 
 

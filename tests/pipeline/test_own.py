@@ -161,7 +161,7 @@ def test_what_cannot_be_saved_is_refused(own: mz.Pipeline, trained: Path, tmp_pa
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
     with pytest.raises(mz.UserError, match="this model has only bf16 weights"):
         replace(own.in_precision("bf16"), original=None).save(tmp_path / "low")
-    with pytest.raises(mz.UserError, match="guided by a weaker one"):
+    with pytest.raises(mz.UserError, match="guided by a weaker model"):
         own.guided_by(own).save(tmp_path / "guided")
     own.save(tmp_path / "model")
     path = tmp_path / "model" / "pipeline.json"
@@ -214,7 +214,7 @@ V = (mz.cosine(50), "v", (3, 8, 8))
         ((Wrong("channels"), *V), r"`net` returns \(2, 1, 8, 8\)"),
         ((Wrong("tuple"), *V), "`net` returns a tuple"),
         ((Own(4, 2), *V), "`net` cannot be called .* condition None"),
-        ((Own(4, 2), *V, ("a", "b", "c")), "condition of 0 to 3, the null class"),
+        ((Own(4, 2), *V, ("a", "b", "c")), "of class 0 and the null class 3"),
         ((Plain(), 1000, *V[1:]), r"`schedule` is 1000: give a schedule, such as mz\.cosine"),
         ((Plain(), V[0], "w", V[2]), "unknown prediction 'w': choose one of eps, x0, v"),
         ((Plain(), *V[:2], (3, 8)), r"`shape` is \(3, 8\): give \(channels, height, width\)"),

@@ -270,7 +270,7 @@ def test_resuming_with_another_network_is_refused_or_warned_of(
         ({"net": functools.partial(Wrong, "channels")}, r"returns \(2, 1, 8, 8\)"),
         ({"net": functools.partial(Wrong, "sides")}, r"returns \(2, 3, 7, 8\)"),
         ({"net": own, "learn_variance": True}, r"it? ?return \(2, 6, 8, 8\)"),
-        ({"net": functools.partial(Own, classes=1)}, "condition of 0 to 3, the null class"),
+        ({"net": functools.partial(Own, classes=1)}, "of class 0 and the null class 3"),
         ({"net": Wrong}, "cannot be called without arguments"),
         ({"net": "unet"}, "`net` is of type str: pass an nn.Module"),
         ({"net": mz.VAEConfig()}, "cifar10-ddpm-small cannot train a `net` of type VAEConfig"),

@@ -38,7 +38,7 @@ def test_the_exponents_are_the_papers() -> None:
 
 @pytest.mark.parametrize("length", [-0.1, 0.0, 0.289, 1.0, float("nan")])
 def test_a_length_that_cannot_be_is_refused(length: float) -> None:
-    with pytest.raises(UserError, match=r"choose one above 0 and below 0\.289"):
+    with pytest.raises(UserError, match=r"choose a length above 0 and below 0\.289"):
         exponent(length)
 
 

@@ -1,4 +1,4 @@
-"""The check that the estimates of a denoiser are finite, which no step of a sampler waits for."""
+"""A check that the estimates of a denoiser are finite, which does not slow down a sampler."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from mezzotint.errors import UserError
 
 
 class Finite:
-    """Checks that estimates are finite.
+    """A check that the estimates x0_hat of a denoiser are finite.
 
-    Reading an answer from a GPU waits for it, so all answers are read at once, after the last step.
+    Reading the result of a check from a GPU waits for the GPU. So the results of all steps are read
+    together, after the last step.
     """
 
     def __init__(self) -> None:
         self.answers: list[tuple[Level, Tensor]] = []
 
     def note(self, x0: Tensor, level: Level) -> None:
-        """Take an estimate; on a CPU it is checked now, so that a failure comes early."""
+        """Check an estimate. On a CPU, raise UserError at once if it is not finite."""
         self.answers.append((level, torch.isfinite(x0).all()))
         if on_cpu(x0):
             self.check()
 
     def check(self) -> None:
-        """Raise UserError, with the first level at which an estimate was not finite."""
+        """Raise UserError if an estimate was not finite; the message names the first such level."""
         levels, answers = [level for level, _ in self.answers], [each for _, each in self.answers]
         self.answers = []
         finite = torch.stack(answers).tolist() if answers else []

@@ -5,10 +5,10 @@ estimate without a condition to its estimate with one,
 
     x0_hat = x0_u + scale * (x0_c - x0_u)
 
-Scale 1 is plain conditional, 0 unconditional; the authors' w is scale - 1. The weights sum to 1 and
-every prediction type is affine in x0_hat, so guidance of eps, v or flow has the same effect. With a
-weaker network instead of the unconditional one, this is autoguidance (Karras et al. 2024, arXiv
-2406.02507).
+where x0_c is the estimate with the condition and x0_u the estimate without. Scale 1 gives x0_c, and
+0 gives x0_u; the authors' w is scale - 1. The weights of x0_c and x0_u sum to 1 and every
+prediction type is affine in x0_hat, so guidance of eps, v or flow has the same effect. If x0_u
+comes from a weaker network instead, this is autoguidance (Karras et al. 2024, arXiv 2406.02507).
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ Both: TypeAlias = Callable[[Tensor, Level], tuple[Tensor, Tensor]]
 """``both(x, level) -> (x0_c, x0_u)`` in one call of the network."""
 
 Shape: TypeAlias = Callable[[float, Sequence[Level]], Scale]
-"""``shape(scale, grid) -> scale``: how the scale varies along a grid."""
+"""A guidance shape, ``shape(scale, grid) -> scale``: how the scale varies along a grid."""
 
 Clipping: TypeAlias = Callable[[Denoiser], Denoiser]
-"""``clipping(denoise) -> denoise``, whose estimates are brought into range."""
+"""``clipping(denoise) -> denoise``: the new denoiser brings the estimates into range."""
 
 DYNAMIC = 0.995  # the quantile of dynamic clipping
 
@@ -59,7 +59,8 @@ def guide(
         rescale: In [0, 1]: how far to bring the standard deviation of each guided x0_hat back to
             that of x0_c, which prevents over-exposure (Lin et al. 2024, arXiv 2305.08891, eqs. 15
             and 16).
-        both: Computes both estimates in one call, if that is possible.
+        both: A function that computes both estimates in one call, ``both(x, level) -> (x0_c,
+            x0_u)``; None calls the two denoisers.
 
     Returns:
         The guided denoiser.
@@ -89,7 +90,10 @@ def guide(
 
 
 def doubled(pair: Denoiser) -> Both:
-    """Make ``both`` for `guide` from a denoiser of doubled batches, conditional half first."""
+    """Make the argument ``both`` of `guide` from a denoiser ``pair`` of doubled batches.
+
+    ``pair`` must be conditional in the first half of a batch, and unconditional in the second.
+    """
 
     def both(x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         cond, uncond = pair(torch.cat([x, x]), level).chunk(2)
@@ -98,38 +102,43 @@ def doubled(pair: Denoiser) -> Both:
     return both
 
 
-# Shapes: how the scale varies along a grid.
+# Guidance shapes: functions that say how the guidance scale varies along a grid.
 
 
 def constant(scale: float, grid: Sequence[Level]) -> Scale:
-    """Return a shape with the same scale at every level."""
+    """Return the same scale for every level of the grid."""
     return scale
 
 
 def linear(scale: float, grid: Sequence[Level]) -> Scale:
-    """``1 + (scale - 1) * 2u``, where u rises from 0 at the grid's first t to 1 at t = 0.
+    """Return ``1 + (scale - 1) * 2u``, where u rises from 0 at the grid's first t to 1 at t = 0.
 
-    Its mean over t is ``scale`` (Wang et al. 2024, arXiv 2404.13040).
+    The mean of this scale over t is ``scale`` (Wang et al. 2024, arXiv 2404.13040).
     """
     return lambda level: 1 + (scale - 1) * 2 * _share(level, grid)
 
 
 def cosine(scale: float, grid: Sequence[Level]) -> Scale:
-    """``1 + (scale - 1) * (1 - cos(pi u))``: like `linear`, but flat at both ends."""
+    """Return ``1 + (scale - 1) * (1 - cos(pi u))``, with u as in `linear`; it is flat at both ends.
+
+    Its mean over t is ``scale`` too.
+    """
     return lambda level: 1 + (scale - 1) * (1 - math.cos(math.pi * _share(level, grid)))
 
 
 def _share(level: Level, grid: Sequence[Level]) -> float:
+    """Return u, which rises from 0 at the grid's first t to 1 at t = 0."""
     return 1 - level.t / grid[0].t if grid[0].t > 0 else 1.0
 
 
 def cfgpp(scale: float, grid: Sequence[Level]) -> Scale:
-    """CFG++: the guided x0_hat, renoised with the unconditional eps_hat.
+    """Return the scales with which the steps of DDIM are those of CFG++.
 
-    CFG++ makes the step ``x_s = alpha_s * x0_g + sigma_s * eps_u``. That is DDIM's step at the
-    scale ``scale / (1 - exp(-h))``, where h is the step in lambda. So it is a scale along the grid,
-    for any sampler that visits only levels of the grid. ``scale`` is the authors' lambda, in [0, 1]
-    (Chung et al. 2024, arXiv 2406.08070).
+    CFG++ adds the unconditional noise estimate eps_u to the guided estimate x0_g: ``x_s = alpha_s *
+    x0_g + sigma_s * eps_u``. That is DDIM's step at the scale ``scale / (1 - exp(-h))``, where h is
+    the length of the step in lambda. So CFG++ is a scale that varies along the grid, for any
+    sampler that visits only levels of the grid. ``scale`` is the authors' lambda, in [0, 1] (Chung
+    et al. 2024, arXiv 2406.08070).
     """
 
     def at(level: Level) -> float:
@@ -148,7 +157,8 @@ GUIDANCE_SHAPES: Registry[Shape] = Registry(
 def interval(scale: Scale, low: float, high: float, grid: Sequence[Level]) -> Scale:
     """Apply a scale only where ``low <= sigma / alpha <= high``; elsewhere the scale is 1.
 
-    Kynkäänniemi et al. 2024, arXiv 2404.07724. Raises UserError if no level of the grid is inside.
+    See Kynkäänniemi et al. 2024, arXiv 2404.07724. Raises UserError if no noisy level of the grid
+    is in the interval.
     """
 
     def inside(level: Level) -> bool:
@@ -174,7 +184,11 @@ def along(
     shape: str = "constant",
     within: tuple[float, float] | None = None,
 ) -> Scale:
-    """Return the scale along a grid, in a shape of GUIDANCE_SHAPES, within an interval if given."""
+    """Return the guidance scale along a grid.
+
+    ``shape`` is a name in GUIDANCE_SHAPES. If ``within`` is given, it is the ``(low, high)`` of
+    `interval`, and the scale is 1 outside it.
+    """
     scaled = GUIDANCE_SHAPES[shape](scale, grid)
     return interval(scaled, *within, grid) if within else scaled
 
@@ -188,9 +202,10 @@ def clip(denoise: Denoiser) -> Denoiser:
 
 
 def threshold(denoise: Denoiser, share: float = DYNAMIC) -> Denoiser:
-    """Clamp each x0_hat to [-s, s] and divide by s, a quantile of |x0_hat| that is at least 1.
+    """Clamp each x0_hat to [-s, s] and divide it by s.
 
-    Dynamic thresholding (Saharia et al. 2022, arXiv 2205.11487, section 2.3).
+    s is the quantile ``share`` of |x0_hat| in the image, but at least 1. This is dynamic
+    thresholding (Saharia et al. 2022, arXiv 2205.11487, section 2.3).
     """
 
     def clamped(x: Tensor, level: Level) -> Tensor:

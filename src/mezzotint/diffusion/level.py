@@ -24,7 +24,8 @@ Number = TypeVar("Number", float, Tensor, default=float)
 class Level(Generic[Number]):
     """A point on the noise axis, where ``x = alpha * x0 + sigma * eps``.
 
-    The three are floats along a grid. In training they are tensors that broadcast against a batch.
+    The three numbers are floats in a grid. In training they are tensors that broadcast against a
+    batch.
 
     Attributes:
         t: The time, an input of the network. The clean level is ``Level(-1, 1, 0)``; the network is
@@ -96,10 +97,10 @@ class Schedule:
         return Schedule(self.alpha.to(device), self.sigma.to(device))
 
     def levels(self, rows: Tensor, dims: int = 4) -> Level[Tensor]:
-        """Look up the float32 levels of a batch of rows (B,), on the tables' device.
+        """Look up the float32 levels of a batch of row numbers (B,), on the device of the tables.
 
-        The tensors have the shape (B, 1, ..., 1), which broadcasts against images with ``dims``
-        axes.
+        alpha and sigma have the shape (B, 1, ..., 1), which broadcasts against images with ``dims``
+        axes; t is (B,).
         """
         shape = (-1, *[1] * (dims - 1))
         alpha, sigma = (table[rows].float().view(shape) for table in (self.alpha, self.sigma))
@@ -162,7 +163,7 @@ class Schedule:
     def at_angles(self, angles: Tensor, dims: int = 4) -> Level[Tensor]:
         """Return the levels at angles ``atan2(sigma, alpha)`` (B,), with t interpolated as in `at`.
 
-        They have the type of ``angles``, and the shapes of `levels`; t is (B,).
+        alpha, sigma and t have the type of ``angles``, and the same shapes as in `levels`.
         """
         rows = self.angles[1:].to(angles)
         above = torch.searchsorted(rows, angles).clamp(min=1, max=len(self) - 1)
@@ -173,6 +174,6 @@ class Schedule:
 
 
 def falls(grid: Sequence[Level]) -> bool:
-    """Return whether a grid has at least two levels, strictly falling in noise."""
+    """Return whether a grid has at least two levels, with sigma / alpha strictly falling."""
     steps = [b.sigma * a.alpha < a.sigma * b.alpha for a, b in pairwise(grid)]
     return bool(steps) and all(steps)

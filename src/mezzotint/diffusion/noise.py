@@ -18,7 +18,7 @@ def noise(seed: int, images: Sequence[int]) -> Noise:
     The noise comes from numpy's generators, whatever the device of x. So it is the same on every
     machine, and the seed may exceed the 32 bits that torch's CPU generator uses.
     """
-    # Separate words, because numpy would merge a long seed with i.
+    # The seed is given as two numbers of 32 bits, because numpy would merge a longer one with i.
     low, high = seed % 2**32, seed >> 32
     generators = [np.random.default_rng((low, i, high)) for i in images]
 

@@ -1,4 +1,4 @@
-"""Make a grid for one model and one number of steps, by measuring the error of each step."""
+"""Make the best grid for one model and one number of steps, by measuring errors of single steps."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.step import step
 from mezzotint.errors import UserError
 
-FINE = 96  # levels of the path with which steps are compared
-MOST = FINE // 4  # most steps; with more, the choice matters little
-OTHERS = ("logsnr", "karras")  # spacings that compete with the shortest path
+FINE = 96  # steps of the fine path, with which the steps of a grid are compared
+MOST = FINE // 4  # the largest number of steps; with more, the choice of levels matters little
+OTHERS = ("logsnr", "karras")  # spacings whose grids are compared with the optimised one
 
 
 def optimised(
@@ -33,7 +33,7 @@ def optimised(
     4. Find the shortest path of ``steps`` edges by dynamic programming, which Watson et al. 2021
        (arXiv 2106.03802) use for the variational bound.
     5. Errors do not add up exactly. So compare this path with the spacings in OTHERS, and choose
-    the grid that ends nearest to the end of the fine walk.
+       the grid that ends nearest to the end of the fine walk.
 
     Args:
         denoise: The denoiser, guided and clipped as in sampling.
@@ -62,7 +62,10 @@ def optimised(
 
 
 def path(schedule: Schedule, steps: int) -> list[Level]:
-    """Return the fine levels to choose from. Raises UserError in the cases of `optimised`."""
+    """Return the fine path, from whose levels `optimised` chooses.
+
+    Raises UserError if there are too many steps, or the schedule is too short.
+    """
     if steps > MOST or len(schedule) < FINE:
         raise UserError(
             f"an optimised grid has at most {MOST} steps, on a schedule of at least {FINE} rows: "
@@ -104,7 +107,10 @@ def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> tuple
 
 
 def shortest(cost: Tensor, steps: int) -> list[int]:
-    """Return the nodes, except the last, of the cheapest path with ``steps`` edges."""
+    """Return the nodes, except the last, of the cheapest path of ``steps`` edges through ``cost``.
+
+    The path leads from the first node to the last; ``cost[i, j]`` is the cost of the edge i to j.
+    """
     best = torch.full((len(cost),), math.inf, dtype=cost.dtype)
     best[0] = 0
     came: list[Tensor] = []

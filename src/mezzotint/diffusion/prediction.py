@@ -21,26 +21,27 @@ from mezzotint.diffusion.level import Level, Number
 from mezzotint.errors import Registry, UserError, counted
 
 Net: TypeAlias = Callable[[Tensor, Tensor, Any], Tensor]
-"""``net(x, t, condition) -> output``: x (B, C, H, W), t (B,); the condition is a tensor of B rows,
-such as labels int64, a dict of such tensors, or None."""
+"""``net(x, t, condition) -> output`` with x (B, C, H, W) and t (B,). The condition is a tensor of B
+rows (such as labels, int64), a dict of such tensors, or None."""
 
 Denoiser: TypeAlias = Callable[[Tensor, Level], Tensor]
 """``denoise(x, level) -> x0_hat`` in the shape of x. A sampler sees a network only in this form."""
 
 Prediction: TypeAlias = Callable[[Level[Any]], tuple[Any, Any]]
-"""``prediction(level) -> (p, q)``, floats or tensors like the numbers of the level."""
+"""``prediction(level) -> (p, q)``: floats or tensors, like alpha and sigma of the level."""
 
 SIGMA_DATA = 0.5  # the standard deviation of the data that EDM assumes
 
 
 def edm(level: Level[Any]) -> tuple[Any, Any]:
-    """Return (p, q) of F in Karras et al. 2022, arXiv 2206.00364, table 1.
+    """Return (p, q) for the network F of Karras et al. 2022, arXiv 2206.00364, table 1.
 
     With ``sigma_hat = sigma / alpha`` and ``x_hat = x / alpha``, F is trained to be ``(x0 - c_skip
     x_hat) / c_out``. Here that is ``p = sigma / (sigma_data r)`` and ``q = -alpha sigma_data / r``,
     with ``r = sqrt(sigma^2 + alpha^2 sigma_data^2)``. So ``d = -r / sigma_data``, and the plain
-    mean squared error is EDM's, of weight ``1 / c_out^2``. EDM's c_in is not needed, because x in a
-    variance-preserving model already has a standard deviation between sigma_data and 1.
+    mean squared error of F is EDM's loss, whose weight is ``1 / c_out^2``. EDM's c_in is not
+    needed, because x in a variance-preserving model already has a standard deviation between
+    sigma_data and 1.
     """
     r = (level.sigma**2 + level.alpha**2 * SIGMA_DATA**2) ** 0.5
     return level.sigma / (SIGMA_DATA * r), -level.alpha * SIGMA_DATA / r
@@ -59,18 +60,25 @@ PREDICTIONS: Registry[Prediction] = Registry(
 
 
 def coefficients(prediction: str, level: Level[Number]) -> tuple[Number | float, Number | float]:
-    """Return (p, q) of a prediction type at a level; raise UserError for an unknown type."""
+    """Return (p, q) of a prediction type, whose networks output ``p * x0 + q * eps``, at a level.
+
+    Raises UserError for an unknown type.
+    """
     return PREDICTIONS[prediction](level)
 
 
 def determinant(prediction: str, level: Level[Number]) -> Number | float:
-    """``d = q * alpha - p * sigma``. Among the built-in types it is 0 only for eps at alpha 0."""
+    """Return ``d = q * alpha - p * sigma``, by which `to_x0` and `to_eps` divide.
+
+    (p, q) are the `coefficients` of the prediction type. Among the built-in types, d is 0 only for
+    eps at alpha 0.
+    """
     p, q = coefficients(prediction, level)
     return q * level.alpha - p * level.sigma
 
 
 def target(prediction: str, x0: Tensor, eps: Tensor, level: Level[Number]) -> Tensor:
-    """Return the target of the network's output, ``p * x0 + q * eps``."""
+    """Return the target of the network's output, ``p * x0 + q * eps``; see `coefficients`."""
     p, q = coefficients(prediction, level)
     return p * x0 + q * eps
 
@@ -78,12 +86,13 @@ def target(prediction: str, x0: Tensor, eps: Tensor, level: Level[Number]) -> Te
 def to_x0(prediction: str, output: Tensor, x: Tensor, level: Level[Number]) -> Tensor:
     """Convert a network's output to x0_hat, ``(q * x - sigma * output) / d``.
 
-    The conversion is made in float32 at least, because 1/alpha passes 10^4 near noise.
+    The network is trained to output ``p * x0 + q * eps``, and ``d = q * alpha - p * sigma``. The
+    conversion is made in float32 at least, because 1/alpha can exceed 10^4 at the noisy end.
 
     Args:
         prediction: What the output predicts: a name in PREDICTIONS.
         output: The network's output, in the shape of x.
-        x: What the network was given, (B, ...).
+        x: The noisy images that the network was given, (B, ...).
         level: The level of x: floats, or tensors that broadcast against x.
 
     Returns:
@@ -100,12 +109,13 @@ def to_x0(prediction: str, output: Tensor, x: Tensor, level: Level[Number]) -> T
 def to_eps(prediction: str, output: Tensor, x: Tensor, level: Level[Number]) -> Tensor:
     """Convert a network's output to eps_hat, ``(alpha * output - p * x) / d``.
 
-    The conversion is made in float32 at least, because 1/alpha passes 10^4 near noise.
+    The network is trained to output ``p * x0 + q * eps``, and ``d = q * alpha - p * sigma``. The
+    conversion is made in float32 at least, because 1/alpha can exceed 10^4 at the noisy end.
 
     Args:
         prediction: What the output predicts: a name in PREDICTIONS.
         output: The network's output, in the shape of x.
-        x: What the network was given, (B, ...).
+        x: The noisy images that the network was given, (B, ...).
         level: The level of x: floats, or tensors that broadcast against x.
 
     Returns:
@@ -120,14 +130,16 @@ def to_eps(prediction: str, output: Tensor, x: Tensor, level: Level[Number]) -> 
 
 
 def _same_shape(output: Tensor, x: Tensor) -> None:
+    """Raise UserError if the output of a network does not have the shape of x."""
     if output.shape != x.shape:  # broadcasting would hide the mistake
         raise UserError(
             f"the network's output has the shape {tuple(output.shape)}, expected "
-            f"{tuple(x.shape)}: it must have the shape of x"
+            f"{tuple(x.shape)}: return a tensor in the shape of x"
         )
 
 
 def _wide(x: Tensor) -> Tensor:
+    """Convert x to float32, unless its type is wider."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -136,8 +148,9 @@ def denoiser(
 ) -> Denoiser:
     """Make the denoiser of a network: ``denoise(x, level) -> x0_hat``.
 
-    It calls ``net(x, t, labels)``, t being the level's t for every image, float32, and converts the
-    output with `to_x0`. It does not change gradients or the network's mode (train, eval).
+    The denoiser calls ``net(x, t, labels)``, where t (B,) float32 holds the level's t for every
+    image, and converts the output with `to_x0`. It does not turn gradients on or off, and leaves
+    the network in its mode (train or eval).
 
     Args:
         net: Any callable ``net(x, t, labels) -> output``: x (B, C, H, W), t (B,), output in the
@@ -147,8 +160,8 @@ def denoiser(
             condition of B rows, a dict of such conditions, or None.
 
     Returns:
-        The denoiser. It raises UserError if the network does not return a tensor of x's shape, or
-        if the numbers of labels and images differ.
+        The denoiser. It raises UserError if the network does not return a tensor in the shape of x,
+        or if there are not as many labels as images.
 
     Raises:
         UserError: If the prediction is unknown, or the network does not take three arguments.
@@ -178,6 +191,7 @@ def denoiser(
 
 
 def _rows(condition: Tensor | Mapping[str, Tensor]) -> int:
+    """Return the number of rows of a condition, or of the first of several."""
     return len(next(iter(condition.values())) if isinstance(condition, Mapping) else condition)
 
 
@@ -199,13 +213,14 @@ def _takes_three(net: Net) -> None:
 
 
 def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
-    """Split a network with 2C output channels into one with C, and a function for v.
+    """Split a network with 2C output channels into one with C, and a function for its variance.
 
-    The function, ``fraction(x, level) -> v``, returns v of the last call, in the shape of x. DDPM's
-    learned variance is ``sigma_s^2 tau`` for v = 0 and ``sigma_t^2 tau`` for v = 1, with geometric
-    interpolation between them (Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 15). The last C
-    channels are ``2 v - 1``; only training keeps them in [-1, 1], as in their paper. Guidance
-    doubles the batch with the conditional half first, and v comes from that half.
+    The function, ``fraction(x, level) -> v``, returns the v that the most recent call of the
+    network predicted, in the shape of x. DDPM's learned variance is ``sigma_s^2 tau`` for v = 0 and
+    ``sigma_t^2 tau`` for v = 1, with geometric interpolation between them (Nichol and Dhariwal
+    2021, arXiv 2102.09672, eq. 15). The last C channels are ``2 v - 1``; as in that paper, nothing
+    but training keeps them in [-1, 1]. Guidance doubles the batch, with the conditional half first,
+    and v comes from this half.
     """
     raw = torch.empty(0)
 
@@ -221,5 +236,8 @@ def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
 
 
 def to_fraction(raw: Tensor) -> Tensor:
-    """``v = (raw + 1) / 2``, at least in float32; an untrained 0 gives the geometric mean, 1/2."""
+    """Return ``v = (raw + 1) / 2``, in float32 or wider; ``raw`` is the output of a network.
+
+    An untrained network's output 0 gives 1/2, the geometric mean of the two variances.
+    """
     return (_wide(raw) + 1) / 2

@@ -35,22 +35,24 @@ def from_lambda(lam: Tensor) -> Schedule:
 
 
 def _rows(T: int) -> Tensor:
-    """Return the numbers 0 to T."""
+    """Return the numbers 0 to T as float64."""
     return torch.arange(_counted(T) + 1, dtype=torch.float64)
 
 
 def _line(start: float, end: float, T: int) -> Tensor:
-    """Return T numbers at equal distances."""
+    """Return T numbers at equal distances from ``start`` to ``end``, as float64."""
     return torch.linspace(start, end, _counted(T), dtype=torch.float64)
 
 
 def _counted(T: int) -> int:
+    """Return T. Raises UserError unless it is a whole number of 1 or more."""
     if not isinstance(T, int) or T < 1:
         raise UserError(f"`T` is {T!r}: choose a whole number of rows, 1 or more")
     return T
 
 
 def _positive(**numbers: float) -> None:
+    """Raise UserError unless all numbers are finite and above 0. The message has their names."""
     for name, number in numbers.items():
         if not 0 < number < math.inf:
             raise UserError(f"`{name}` is {number:g}: choose a number above 0")
@@ -89,7 +91,7 @@ def scaled_linear(T: int = 1000, lo: float = 0.00085, hi: float = 0.012) -> Sche
         The schedule of T + 1 rows.
 
     Raises:
-        UserError: If T is below 1, a number is not above 0, or the noise does not grow from row to
+        UserError: If T is below 1, lo or hi is not above 0, or the noise does not grow from row to
             row.
     """
     _positive(lo=lo, hi=hi)
@@ -103,7 +105,7 @@ def cosine(T: int = 1000, s: float = 0.008) -> Schedule:
 
     Args:
         T: The number of noisy rows.
-        s: The offset; 0 is the formula of the paper (arXiv 2412.14422).
+        s: The offset; 0 gives the formula of the paper (arXiv 2412.14422).
 
     Returns:
         The schedule of T + 1 rows.
@@ -132,8 +134,7 @@ def sigmoid(T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1
         The schedule of T + 1 rows.
 
     Raises:
-        UserError: If T is below 1, a number is not above 0, or the noise does not grow from row to
-            row.
+        UserError: If T is below 1, tau is not above 0, or the noise does not grow from row to row.
     """
     _positive(tau=tau)
     at = torch.sigmoid((start + _rows(T) / T * (end - start)) / tau)
@@ -155,7 +156,7 @@ def exponential(T: int = 1000, lo: float = 0.01, hi: float = 80.0) -> Schedule:
         The schedule of T + 1 rows.
 
     Raises:
-        UserError: If T is below 1, a number is not above 0, or the noise does not grow from row to
+        UserError: If T is below 1, lo or hi is not above 0, or the noise does not grow from row to
             row.
     """
     _positive(lo=lo, hi=hi)
@@ -209,8 +210,8 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
 def shifted(schedule: Schedule, factor: float) -> Schedule:
     """Adapt the noise of a schedule to a resolution that is ``factor`` times as high.
 
-    ``sigma / alpha <- factor * sigma / alpha``: neighbouring pixels of a larger image are more
-    alike, so more noise is needed to hide them (Hoogeboom et al. 2023, arXiv 2301.11093).
+    ``sigma / alpha`` is multiplied by ``factor``. The neighbouring pixels of a larger image are
+    more alike, so more noise is needed to hide them (Hoogeboom et al. 2023, arXiv 2301.11093).
 
     Args:
         schedule: The schedule of the lower resolution.

@@ -1,4 +1,4 @@
-"""Spacings: the choice of the n levels that a grid visits, rows of the table or between them."""
+"""Spacings: functions that choose the n levels of a grid, in rows of the table or between rows."""
 
 from __future__ import annotations
 
@@ -26,20 +26,23 @@ NOISIEST, CLEANEST = -math.log(80), -math.log(0.002)
 
 
 def leading(n: int, T: int) -> list[int]:
-    """Return ``t_i = i * floor(T / n)``, from 0 to below T - 1 (Song et al. 2020)."""
+    """Return ``t_i = i * floor(T / n)``, i = 0..n-1 (Song et al. 2020).
+
+    The last t is T - 1 if n is T, and otherwise lower.
+    """
     return [i * (T // n) for i in range(n)]
 
 
 def trailing(n: int, T: int) -> list[int]:
-    """Return ``t_i = round(i * T / n) - 1``, i = 1..n; it ends at T - 1, where row T is pure noise.
+    """Return ``t_i = round(i * T / n) - 1``, i = 1..n, whose last is T - 1, the noisiest row.
 
-    Lin et al. 2024, arXiv 2305.08891, Table 2.
+    See Lin et al. 2024, arXiv 2305.08891, Table 2.
     """
     return [round(t) - 1 for t in np.arange(T, 0, -T / n)[n - 1 :: -1].tolist()]
 
 
 def linspace(n: int, T: int) -> list[int]:
-    """Return ``t_i = round(i * (T - 1) / (n - 1))``, with both ends (Nichol and Dhariwal 2021)."""
+    """Return ``t_i = round(i * (T - 1) / (n - 1))``, from 0 to T - 1 (Nichol and Dhariwal 2021)."""
     return [round(t) for t in np.linspace(0, T - 1, n).tolist()] if n > 1 else [T - 1]
 
 
@@ -69,14 +72,15 @@ def along_t(choose: Callable[[int, int], list[int]]) -> Spacing:
 
 
 def logsnr(n: int, lo: float, hi: float) -> list[float]:
-    """Return levels uniform in lambda (Lu et al. 2022, arXiv 2206.00927, section 3.4)."""
+    """Return n equally spaced values of lambda (Lu et al. 2022, arXiv 2206.00927, section 3.4)."""
     return [float(lam) for lam in np.linspace(lo, hi, n)]
 
 
 def karras(n: int, lo: float, hi: float, rho: float = 7.0) -> list[float]:
-    """Return ``sigma_i = (a + i / (n - 1) * (b - a))^rho``, a and b being ``end^(1 / rho)``.
+    """Return lambda for ``exp(-lambda_i) = (a + i / (n - 1) * (b - a))^rho``, i = 0..n-1.
 
-    Karras et al. 2022, arXiv 2206.00364, eq. 5; their sigma is ``sigma / alpha = exp(-lambda)``.
+    a and b are ``exp(-lo)^(1 / rho)`` and ``exp(-hi)^(1 / rho)``. See Karras et al. 2022, arXiv
+    2206.00364, eq. 5; their sigma is ``sigma / alpha = exp(-lambda)``.
     """
     ends = np.linspace(math.exp(-lo / rho), math.exp(-hi / rho), n)
     return [float(lam) for lam in -rho * np.log(ends)]
@@ -103,15 +107,17 @@ def along_lambda(choose: Callable[[int, float, float], list[float]]) -> Spacing:
 
 
 def top(schedule: Schedule) -> float:
-    """Return the angle ``atan2(sigma, alpha)`` of the last row, or of NOISIEST if that is less."""
+    """Return ``atan2(sigma, alpha)`` of the last row, or of sigma / alpha = 80 if that is less."""
     return min(float(schedule.angles[-1]), math.atan(math.exp(-NOISIEST)))
 
 
 def angle(schedule: Schedule, n: int) -> list[Level]:
-    """Return ``i / n`` of the `top` angle, i = n..1, but at least the angle of row 1.
+    """Return the n levels at the angles ``i / n * top(schedule)``, for i from n to 1.
 
-    On normalised data, equal steps in angle spread DDIM's error evenly over the levels, which suits
-    few-step models. On a cosine schedule these levels are nearly those of `trailing`.
+    If the last angle would be below that of row 1, the angles are spread evenly from the first one
+    down to that of row 1. On normalised data, equal steps in angle spread DDIM's error evenly over
+    the levels, which suits few-step models. On a cosine schedule these levels are nearly those of
+    `trailing`.
     """
     high = top(schedule)
     angles = np.linspace(high, max(high / n, float(schedule.angles[1])), n)
@@ -140,8 +146,8 @@ def through(knots: Sequence[float], n: int, lo: float, hi: float) -> list[float]
     """Interpolate n values of lambda through knots of ``sigma / alpha``, linearly in the logarithm.
 
     Sabour et al. 2024 (Align Your Steps, arXiv 2404.14507) adapt their grids to any n in this way.
-    A knot up to one percent outside ``exp(-hi)`` to ``exp(-lo)`` is moved to that end, because
-    published knots are rounded.
+    A knot up to one percent outside the range ``exp(-hi)`` to ``exp(-lo)`` is moved to the end of
+    the range, because published knots are rounded.
 
     Raises:
         UserError: If the knots do not strictly fall, one lies further outside, or there is a single

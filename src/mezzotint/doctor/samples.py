@@ -59,7 +59,7 @@ def look(
     if made.shape[1] not in (1, 3):  # the networks of the metrics cannot use them
         return
 
-    against = Against(f"{config.data.data} train", data)
+    against = Against(f"{config.data.data} (split train)", data)
     measure = evaluation.measure(against.network, against, pipe.size, pipe.device)
     ours, theirs = (measure.network(EIGHT_BIT.rgb(images)) for images in (made, real))
     given = pipe.labels(count)

@@ -1,4 +1,4 @@
-"""The reference, to which measured images are compared."""
+"""The reference, with which measured images are compared."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ class Against:
 
     @property
     def network(self) -> str:
-        """Return the feature network to use if the user has not chosen one."""
+        """The name of the feature network to use if the user has not chosen one."""
         path = Path(self.name)
         if self.images is not None:
             return choose(self.images.origin)
         return "inception" if path.suffix == ".npz" else read_reference(path).origin.network
 
     def reference(self, network: FeatureNetwork) -> Reference:
-        """Read the reference's file. Raises UserError for another file or network."""
+        """Read the file of the reference. Raises UserError for another file or network."""
         path = Path(self.name)
         return statistics(path, network) if path.suffix == ".npz" else read_reference(path)
 
     @staticmethod
     def of(data: Any, how: Preparation = PLAIN) -> Against:
-        """Interpret the user's reference: a data set, images or the file of a reference.
+        """Make a reference from the user's ``data``: a data set, images or the file of a reference.
 
-        A reference's file is one that mezzotint wrote (.safetensors), or a .npz of ``mu`` and
+        The file of a reference is one that mezzotint wrote (.safetensors), or a .npz of ``mu`` and
         ``sigma``. With such a file, the only allowed field of ``how`` is the size. Raises UserError
-        in the cases of `images_of`.
+        if the data cannot be prepared, or for options that do not apply to it.
         """
         if isinstance(data, str | os.PathLike) and (
             str(data).endswith(".safetensors") or is_statistics(Path(data))
@@ -72,10 +72,11 @@ class Against:
 
 
 def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
-    """Prepare images to measure or of a reference, unless they are prepared already.
+    """Prepare images, either those to measure or those of a reference.
 
-    It warns of JPEG files, because their artefacts affect the features. Raises UserError in the
-    cases of `prepare`, and for options of preparation if the data is prepared already.
+    Images that are prepared already are returned unchanged. Warns of JPEG files, because their
+    artefacts affect the features. Raises UserError if the data cannot be prepared, and for options
+    of preparation if the data is prepared already.
     """
     found = prepared(data, how)
     files = 0 if isinstance(data, Prepared) else jpegs(found.source, found.split)
@@ -91,7 +92,7 @@ def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
 def prepared(data: Any, how: Preparation = PLAIN) -> Prepared:
     """Prepare data, unless it is prepared already.
 
-    Raises UserError in the cases of `prepare`, and for options of preparation if the data is
+    Raises UserError if the data cannot be prepared, and for options of preparation if the data is
     prepared already.
     """
     if isinstance(data, Prepared):
@@ -102,10 +103,12 @@ def prepared(data: Any, how: Preparation = PLAIN) -> Prepared:
 
 
 def called(data: Prepared) -> str:
-    """Return a data set's name in figures: its source and split, or its fingerprint."""
+    """Return the name of a data set in reports: its source and split, or its fingerprint."""
     if not data.source:
         return f"images {data.fingerprint[:12]}"
-    return data.source if data.source.startswith("array:") else f"{data.source} {data.split}"
+    if data.source.startswith("array:"):
+        return data.source
+    return f"{data.source} (split {data.split})"
 
 
 def training_set(folder: Path, pipe: Pipeline) -> Against:
@@ -121,20 +124,21 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
     found = c.prepared()
     if not is_same(found, pipe.data):
         problem = (
-            f"{c.data} is not what {folder} was trained on (SHA-256 {found.fingerprint[:12]}, then "
-            f"{pipe.data[:12]})"
+            f"{c.data} is not what {folder} was trained on (its SHA-256 is "
+            f"{found.fingerprint[:12]}, that of the training set {pipe.data[:12]})"
         )
         if not shipped.is_shipped(folder):
-            raise UserError(f"{problem}: give the same data, or another reference as `data`")
+            raise UserError(f"{problem}: give the same data again, or another reference as `data`")
         warn(f"{problem}: ignore this if the data is the same in another order")
-    return Against(f"{c.data} train", found)
+    return Against(f"{c.data} (split train)", found)
 
 
 def own_training_set(pipe: Pipeline, name: str = "") -> Against:
     """Return the training set of a pipeline.
 
     A pipeline without ``home`` uses the data set of the shipped model that was trained on the same
-    data. ``name`` is the model's name in errors. Raises UserError in the cases of `training_set`.
+    data. ``name`` is the model's name in errors. Raises UserError if the model does not record its
+    training set, or if the data has changed.
     """
     homes = [pipe.home] if pipe.home else list(shipped.folders().values())
     for home in homes:
@@ -144,10 +148,12 @@ def own_training_set(pipe: Pipeline, name: str = "") -> Against:
 
 
 def _refuse(how: Preparation, data: str) -> None:
+    """Raise UserError if an option is given that cannot be used with this kind of data."""
     for name, value in asdict(how).items():
         if value is not None:
             raise UserError(f"`{name}` cannot be used with {data}: leave it out")
 
 
 def _silent(what: str) -> UserError:
+    """Return the error for a model whose training set is not known; ``what`` is its name."""
     return UserError(f"{what} does not record its training set: give it as `data`")

@@ -24,7 +24,7 @@ from mezzotint.pipeline.codec import Latents
 from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
 
-SHOWN = 40
+SHOWN = 40  # the number of originals that are drawn with their reconstructions
 
 
 def of_codec(
@@ -34,7 +34,7 @@ def of_codec(
     *,
     name: str = "",
 ) -> tuple[Found, Reconstructions]:
-    """Measure an autoencoder by its reconstructions of some images.
+    """Measure an autoencoder by its reconstructions of the images ``originals``.
 
     ``name`` is the autoencoder's name in figures.jsonl.
     """
@@ -68,10 +68,10 @@ def of_codec(
 def originals(path: str | Path | None, data: Any, how: Preparation, count: int | None) -> Against:
     """Return up to ``count`` images to reconstruct, with a name.
 
-    They come from ``data``, a `Prepared` or an argument of `prepare`. If that is None, they are the
-    held-out images of the run or checkpoint at ``path``, or its training images if none are held
-    out. Raises UserError in the cases of `prepare`, if there is no data, and for fewer than 10
-    images.
+    The images come from ``data``, a `Prepared` or an argument of `prepare`. If ``data`` is None,
+    they are the held-out images of the run or checkpoint at ``path``, or its training images if
+    none are held out. Raises UserError if the data cannot be prepared, if there is no data, and for
+    fewer than 10 images.
     """
     if data is None and (how.split, how.range) != (None, None):
         raise UserError("`split` and `range` need `data`: give it, or leave them out")
@@ -88,6 +88,7 @@ def originals(path: str | Path | None, data: Any, how: Preparation, count: int |
 
 
 def _held_out(path: str | Path | None, size: Size | None) -> tuple[str, Prepared]:
+    """Return the held-out images of a run or checkpoint, or its training images, with a name."""
     folder, marks = Path(path or ""), ("checkpoints", "manifest.json")
     if path is None or not any((folder / mark).exists() for mark in marks):
         what = path or "the autoencoder"
@@ -96,16 +97,19 @@ def _held_out(path: str | Path | None, size: Size | None) -> tuple[str, Prepared
     c = replace(c, size=size or c.size)
     train = c.prepared()
     rest = held_out(c.data, c.size, train, c.skip_bad)
-    return f"{c.data} {'train' if rest is train else 'held out'}", rest
+    return f"{c.data} ({'split train' if rest is train else 'held out'})", rest
 
 
 def spread_out(data: Prepared, count: int) -> Tensor:
-    """Return up to ``count`` images, evenly spaced in a data set, (n, C, H, W)."""
+    """Return up to ``count`` images (n, C, H, W), at equal distances in a data set."""
     return nchw(data.some(count).images)
 
 
 def _drawn(codec: Latents, images: Prepared, out: Path | None) -> Path | None:
-    """Draw some originals, each above its reconstruction."""
+    """Draw some originals, each above its reconstruction, and return the file.
+
+    Nothing is drawn, and None is returned, if ``out`` is None.
+    """
     if out is None:
         return None
     some, path = spread_out(images, SHOWN), out / "reconstructions.png"

@@ -35,7 +35,7 @@ def read_images(
     Args:
         paths: Image files in any format that `prepare` reads, or .npy files of one image (H, W, C).
         size: Height and width that the images must have, such as ``pipe.size``.
-        fit: Scale and crop images of another size, around their centre.
+        fit: Whether to scale and crop images of another size, around their centre.
         channels: The channels that the images must have.
         values: The type and the range that their values must have.
 
@@ -58,19 +58,21 @@ def read_images(
             raise UserError(f"{path} has the shape {pixels.shape}: give one image, (H, W, C)")
         if pixels.shape[:2] != size and not fit:
             raise UserError(
-                f"{path} is {pixels.shape[0]}x{pixels.shape[1]}, the model's images are "
+                f"{path} is {pixels.shape[0]}x{pixels.shape[1]}, but the model's images are "
                 f"{height}x{width} (height x width): pass `fit=True` to scale and crop it"
             )
         if pixels.shape[2] != channels or str(pixels.dtype) != values.dtype:
             raise UserError(
-                f"{path} is {pixels.dtype} of {counted(pixels.shape[2], 'channel')}, the model's "
-                f"images are {values.dtype} of {channels}: give such a file"
+                f"{path} is {pixels.dtype} of {counted(pixels.shape[2], 'channel')}, but the "
+                f"model's images are {values.dtype} of {counted(channels, 'channel')}: give a file "
+                "of that kind"
             )
         images.append(fitted(pixels, size, alpha=values.alpha))
     return nchw(np.stack(images))
 
 
 def _loaded(path: Path) -> np.ndarray:
+    """Read the array in a .npy file. Raises UnreadableImage if there is none."""
     try:
         pixels: np.ndarray = np.load(path)
         return pixels

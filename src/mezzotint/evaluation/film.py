@@ -38,8 +38,9 @@ def animate(
         pipe: A model, or a path or name that `load` takes.
         out: The file, .webp or .gif, which must not exist.
         n: The number of samples, up to 64.
-        labels: One class for all, or n classes, by number or name; None takes all classes in turn.
-        seed: Sample i depends on (seed, i) alone.
+        labels: One class for all samples, or n classes, by number or name. None takes all classes
+            in turn.
+        seed: The seed of all randomness. Sample i depends on (seed, i) alone.
         on_step: Called with the number of denoiser calls done and the total.
         **settings: The fields of SampleConfig that differ from the model's defaults.
 
@@ -47,12 +48,12 @@ def animate(
         The samples, (n, C, H, W).
 
     Raises:
-        UserError: If ``out`` exists or has another suffix, for more than 64 samples, and in the
-            cases of `Pipeline.sample`.
+        UserError: If ``out`` exists or has another suffix, for more than 64 samples, and if a label
+            or a setting does not exist or does not suit the model.
     """
     pipe, path = pipe if isinstance(pipe, Pipeline) else load(pipe), free_film(out)
     if n > 64:
-        raise UserError(f"`n` is {n}: an animation shows up to 64 samples")
+        raise UserError(f"`n` is {n}: choose 64 or fewer, which one frame can show")
     frames: list[Image.Image] = []
 
     def keep(first: int, level: object, x: Tensor, x0: Tensor) -> None:
@@ -66,7 +67,7 @@ def animate(
 
 
 def free_film(out: str | Path) -> Path:
-    """Check the path of an animation. Raises UserError if it exists or has another suffix."""
+    """Return the path of an animation. Raises UserError if it exists or has another suffix."""
     path = Path(out)
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"{path} is not the name of an animation: end it in .webp or .gif")

@@ -1,7 +1,7 @@
 """A folder of samples: numbered PNG files, with a grid of the first ones next to the folder.
 
-If PNG cannot store the values or channels of a sample, it is a .npy file (H, W, C) beside a PNG
-that shows it.
+If PNG cannot store the values or channels of a sample, the sample is a .npy file (H, W, C), beside
+a PNG file that shows it.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
 from mezzotint.storage.parse import parsed, regular
 
-MARK = "mezzotint sample"  # key in the PNG of a grid: the number of samples, and their settings
-GRID = 256  # most samples in a grid
-MADE_OF = "the weights"
+# The key of the text in a grid's PNG file that records the number and the settings of the samples.
+MARK = "mezzotint sample"
+GRID = 256  # the most samples in a grid
+MADE_OF = "the weights"  # the key in that text under which the digest of the model stands
 
 
 def write_samples(
@@ -54,36 +55,38 @@ def write_samples(
 ) -> Tensor:
     """Make samples as `Pipeline.sample` does, and write them to a folder.
 
-    They are ``out/000000.png`` and so on, numbered in the order of the samples. A grid of the first
-    256, with the class names, is ``out.png`` beside the folder. So the folder holds only samples,
-    and can be measured or used for training. Samples that PNG cannot store (float32, uint16 of more
-    than one channel, or other channels than grey, RGB and RGBA) are ``out/000000.npy`` and so on,
-    of shape (H, W, C). PNG files beside them show them as ``pipe.values.shown_as`` describes.
+    The files are ``out/000000.png`` and so on, numbered in the order of the samples. A grid of the
+    first 256, with the class names, is ``out.png`` beside the folder. So the folder holds only
+    samples, and can be measured or used for training. Samples that PNG cannot store (float32,
+    uint16 of more than one channel, or other channels than grey, RGB and RGBA) are written to
+    ``out/000000.npy`` and so on, as arrays (H, W, C). PNG files beside them show the samples as
+    ``pipe.values.shown_as`` describes.
 
     No image is ever removed or replaced. If the folder holds samples of the same model, settings,
     conditions and seed, only the missing samples are made. So the same call continues a request
     that was stopped, and a larger ``n`` adds samples. A folder with any other samples is refused.
 
-    Under torchrun the processes share the batches. Each writes its samples, and each returns all of
-    them; they are those of one process, to the bit.
+    Under torchrun the processes share the batches. Each process writes its share and returns all
+    samples. The samples are bit for bit the same as those that a single process makes.
 
     Args:
         pipe: A model, or a path or name that `load` takes.
         out: The folder.
         n: The number of samples.
-        labels: One class for all, or n classes, by number or name; None takes all classes in turn.
+        labels: One class for all samples, or n classes, by number or name. None takes all classes
+            in turn.
         condition: The conditions other than the class, as in `Pipeline.sample`.
-        seed: Sample i depends on (seed, i) alone.
+        seed: The seed of all randomness. Sample i depends on (seed, i) alone.
         batch: The number of samples made at once.
         on_step: Called with the number of denoiser calls done and the total.
-        **settings: The fields of SampleConfig, where they differ from the model's defaults.
+        **settings: The fields of SampleConfig that differ from the model's defaults.
 
     Returns:
         All n samples, (n, C, H, W), including those that were in the folder already.
 
     Raises:
-        UserError: If ``out`` is a file, or holds other samples or images, and in the cases of
-            `Pipeline.sample`.
+        UserError: If ``out`` is a file, or holds other samples or images, and if a label, a
+            condition or a setting does not exist or does not suit the model.
     """
     share, device = join()
     pipe = pipe if isinstance(pipe, Pipeline) else load(pipe, device)
@@ -91,7 +94,7 @@ def write_samples(
     Request(n, seed, 0, batch)  # refuses impossible numbers
     given = pipe.given(n, labels, condition)
     every = labels_of(pipe, given)
-    with share.first():  # because it may optimise a grid
+    with share.first():  # because a grid may have to be optimised
         facts = made_by(pipe, given, labels is condition is None, seed, settings)
         found, before = _there(out, facts, pipe.values)
     if n <= len(found):
@@ -117,15 +120,15 @@ def write_samples(
 
 
 def _together(out: Path, facts: dict[str, Any], values: Values, n: int, share: Share) -> Tensor:
-    """Return the samples that all processes have made."""
+    """Wait for all processes, and read the samples that they have written."""
     share.wait()
     images, _ = _there(out, facts, values)
     if len(images) < n:
         raise UserError(
             f"{out} lacks the samples that other processes have made: choose an `out` on a disk "
-            "that all share"
+            "that all processes share"
         )
-    share.wait()  # until all have read
+    share.wait()  # until all processes have read the samples
     return images[:n]
 
 
@@ -137,7 +140,10 @@ def grid_of(out: Path) -> Path:
 def made_by(
     pipe: Pipeline, given: Given | None, in_turn: bool, seed: int, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return everything that samples depend on, except their number, for JSON."""
+    """Return everything on which samples depend, except their number, as a dict for JSON.
+
+    ``in_turn`` says whether the user gave no conditions, so that the samples take them in turn.
+    """
     labels = labels_of(pipe, given)
     one = labels[0] if labels and len(set(labels)) == 1 else labels
     others = {} if in_turn else {each.name: _digest(given, each.name) for each in pipe.conditions}
@@ -161,10 +167,10 @@ def _digest(given: Given | None, name: str) -> str:
 
 
 def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, int]:
-    """Return a folder's samples of the same request, and how many were requested.
+    """Return the samples that a folder holds, and the number of samples requested earlier.
 
-    They are (N, C, H, W), from 000000 up to the first missing number. Raises UserError if the
-    folder holds samples of another request, or other images.
+    The samples are (N, C, H, W), from 000000 up to the first missing number. Raises UserError if
+    the folder holds samples that were not made by ``facts``, or other images.
     """
     mark, grid = _mark(out), grid_of(out)
     found = sorted(out.glob("[0-9]" * 6 + ".png"))
@@ -186,6 +192,7 @@ def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, in
 
 
 def _short(value: Any) -> str:
+    """Return a value as text, cut after 40 characters."""
     text = str(value)
     return text if len(text) < 40 else f"{text[:40]}..."
 
@@ -196,6 +203,7 @@ def _unbroken(found: list[Path]) -> int:
 
 
 def _read(path: Path) -> np.ndarray:
+    """Read a sample (H, W, C) from its .npy file, if it has one, or its PNG file."""
     values = path.with_suffix(".npy")
     try:
         if values.exists():
@@ -211,10 +219,10 @@ def _read(path: Path) -> np.ndarray:
 def _mark(out: Path) -> dict[str, Any]:
     """Return the settings that the grid of an earlier request records, or {}."""
     mark: Any = {}
-    # Not Image.open, which refuses large images.
+    # Image.open is not used, because it refuses large images.
     with suppress(OSError, SyntaxError, ValueError), PngImageFile(regular(grid_of(out))) as image:
         mark = parsed(image.info.get(MARK, "{}"))
-    if isinstance(mark, int):  # versions before 0.1 recorded only their number
+    if isinstance(mark, int):  # versions before 0.1 recorded only the number of samples
         return {"n": mark}
     return mark if isinstance(mark, dict) and isinstance(mark.get("n"), int) else {}
 

@@ -26,7 +26,7 @@ from mezzotint.metrics.reference import fitting
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.processes import ALONE, Share
 
-ENOUGH = 2_049
+ENOUGH = 2_049  # images; with fewer, the covariance of Inception's 2,048 features is singular
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ def measure(
         if (height, width) != size:
             raise UserError(
                 f"the images of {against.name} have {height}x{width} pixels, but those to measure "
-                f"{size[0]}x{size[1]}: scale them with `size`, or give others"
+                f"{size[0]}x{size[1]}: scale them with `size`, or give other images"
             )
         found = metrics.reference(features, data.images, data.fingerprint, against.name)
     return Measure(features, fitting(found, features, size))
@@ -88,8 +88,9 @@ def measure_samples(
     """Measure a model by samples of all classes in turn, at each of the rising counts ``tiers``.
 
     The samples are kept in ``folder``. For each tier and measure, the first process yields the
-    features so far and their figures. The other processes make their blocks and yield nothing.
-    Raises UserError in the cases of `metrics.measure` and `Pipeline.sample`.
+    features so far and their figures. The other processes make their blocks of samples and yield
+    nothing. Raises UserError if a metric or a setting does not exist or does not suit the model,
+    and if there are too few samples for all of the metrics.
     """
     enough(tiers[0])
     if batch < 1:
@@ -98,7 +99,8 @@ def measure_samples(
     total = tiers[-1]
     seen = [Features(m.network, total) for m in measures]
     missing = [i for i in range(-(-total // batch)) if not block(folder, i).exists()]
-    # Compiled code rounds differently: it must not depend on the number of processes.
+    # Compiled code rounds differently, so whether to compile must not depend on how many processes
+    # there are.
     if pipe.compile_for(len(missing), how):
         follow("samples, after the network is compiled", 0, total)
     for tier in tiers:
@@ -121,7 +123,10 @@ def measure_images(
     chosen: Sequence[str] | None = None,
     follow: Follow = lambda what, done, total: None,
 ) -> tuple[Features, list[Figure]]:
-    """Return the features and the figures of images. Raises the errors of `metrics.measure`."""
+    """Return the features and the figures of images.
+
+    Raises UserError if a metric does not exist, or there are too few images for all metrics.
+    """
     total = len(images)
     seen = metrics.features(
         measure.network, images.images, lambda done: follow("features", done, total)

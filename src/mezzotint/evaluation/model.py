@@ -52,7 +52,7 @@ def of_model(
     request.check(pipe.classes, data)
     pipe, facts = _ready(pipe, name, weaker, precision)
     share, _ = join()
-    with share.first():  # it downloads and decodes for all processes
+    with share.first():  # the first process downloads and decodes for all
         to = own_training_set(pipe, name) if data is None else Against.of(data, preparation)
         networks = request.load(pipe.classes, pipe.device, to)
         measures = [measure(network, to, pipe.size) for network in networks]
@@ -84,7 +84,10 @@ def _ready(
     weaker: Pipeline | str | Path | None,
     precision: str | None,
 ) -> tuple[Pipeline, dict[str, Any]]:
-    """Return the pipeline with the settings to measure, and its facts for figures.jsonl."""
+    """Return the pipeline in the precision and with the weaker model to measure it with.
+
+    The second value describes the model for figures.jsonl.
+    """
     facts = {"model": name or str(pipe.home or "")}
     if weaker is not None:
         facts["weaker"] = str((weaker.home or "") if isinstance(weaker, Pipeline) else weaker)

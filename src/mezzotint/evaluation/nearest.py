@@ -18,7 +18,7 @@ from mezzotint.metrics.neighbours import nearest
 from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
 
-SHOWN, NEAREST = 10, 5
+SHOWN, NEAREST = 10, 5  # the number of images that are drawn, and of neighbours for each
 
 
 def draw_nearest(
@@ -26,8 +26,8 @@ def draw_nearest(
 ) -> Path | None:
     """Save the first of the measured images with their neighbours, and return the file.
 
-    The result of `closest` is written to ``out/nearest.png``. Nothing is drawn without a folder, or
-    if the reference is a file, which holds no images.
+    The result of `closest` is written to ``out/nearest.png``. Nothing is drawn, and None is
+    returned, if ``out`` is None, or if the reference is a file, which holds no images.
     """
     if out is None or to.images is None:
         return None
@@ -40,7 +40,8 @@ def draw_nearest(
 def closest(features: Features, measure: Measure, images: Tensor, against: Prepared) -> Image:
     """Draw the first of the measured images, each with its five nearest reference images.
 
-    ``images``, uint8 (n, 3, H, W), are the first measured images. Distances are in feature space.
+    ``images``, uint8 (n, 3, H, W), are the first measured images, and ``features`` those of all
+    measured images. Distances are in feature space.
     """
     n, k = len(images), min(NEAREST, len(against))
     queries = torch.from_numpy(features.pool[:n])

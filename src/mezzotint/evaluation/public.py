@@ -75,9 +75,10 @@ def evaluate(
         range: The values of black and white in ``data``, if it is not prepared, as in `prepare`.
         seed: The seed of the samples, 0 or more.
         batch: The number of samples made at once.
-        weaker: A weaker model that guides instead of the unconditional network.
-        precision: The precision of the model: "float32", "bf16" or "auto". By default the one in
-            which it was loaded.
+        weaker: A weaker model. Guidance then leads away from its estimate, instead of the
+            unconditional one.
+        precision: The precision of the model: "float32", "bf16" or "auto". By default the precision
+            in which it was loaded.
         out: A folder. The figures are appended to its figures.jsonl, and some measured images are
             drawn there. By default nothing is written.
         on_progress: Called with the name of the current work, the amount done, and the total.
@@ -89,7 +90,8 @@ def evaluate(
         networks give a figure of the same name, the name of the network is appended.
 
     Raises:
-        UserError: If something cannot be measured; if possible, before the work begins.
+        UserError: If something cannot be measured. If possible, the error is raised before the work
+            begins.
     """
     if wrong := [name for name in settings if name not in sampling.names()]:
         every = [*sampling.names(), *(evaluate.__kwdefaults__ or ())]
@@ -159,7 +161,7 @@ def compare(
         range: The values of black and white of arrays, as in `prepare`.
         network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
             default the packaged network that suits the classes.
-        metrics: The names of metrics, of METRICS; by default all of them. ``accuracy`` is included
+        metrics: The names of metrics in METRICS; by default all of them. ``accuracy`` is included
             if the classes are known and the network distinguishes them.
         out: A folder. The figures are appended to its figures.jsonl, and ten of ``images_a`` are
             drawn beside their neighbours in ``images_b``. By default nothing is written.
@@ -182,8 +184,8 @@ def compare(
     b = _against("images_b", images_b, layout=layout, range=range)
     if b.images is not None and (sizes := (_size(a), _size(b.images)))[0] != sizes[1]:
         raise UserError(
-            f"`images_a` are of {sizes[0]} and `images_b` of {sizes[1]} (height x width): bring "
-            "them to one size, for example by mz.prepare(images, size=32)"
+            f"`images_a` are of {sizes[0]} and `images_b` of {sizes[1]} (height x width): scale "
+            "them to the same size, for example by mz.prepare(images, size=32)"
         )
     return by_name(of_images(a, asked, b).figures)
 
@@ -197,7 +199,7 @@ def fid(
     network: str = "inception",
     on_progress: Follow | None = None,
 ) -> Figure:
-    """Return the Frechet inception distance of images from others (arXiv 1706.08500).
+    """Return the Frechet inception distance of two sets of images (arXiv 1706.08500).
 
     It is the `frechet_distance` of the two sets of features. The number of images biases it, so
     compare only values for the same number of images, usually 50,000. The weights of the Inception
@@ -207,19 +209,20 @@ def fid(
     network="cifar10").name`` is ``fd-cifar10``.
 
     Args:
-        images_a: The images to measure; see `compare`.
+        images_a: The images to measure, in any form that `compare` takes.
         images_b: The images to compare them with.
-        layout: The order of the axes of arrays; see `compare`.
-        range: The values of black and white of arrays; see `compare`.
+        layout: The order of the axes of arrays, as in `compare`.
+        range: The values of black and white of arrays, as in `compare`.
         network: The feature network.
-        on_progress: See `compare`.
+        on_progress: Called with the name of the current work, the amount done, and the total.
 
     Returns:
         The figure; ``float(figure)`` is its value, ``figure.low`` and ``figure.high`` are the ends
         of its 95 % interval.
 
     Raises:
-        UserError: In the cases of `compare`, and if weights are not available.
+        UserError: If the images cannot be prepared or are too few, their sizes differ, the network
+            is unknown, or its weights are not available.
     """
     if not isinstance(network, str):
         raise UserError(f"`network` is {network!r}: give one name")
@@ -237,6 +240,7 @@ def fid(
 def _opened(
     pipe: Pipeline | Latents | str | Path, device: torch.device, precision: str
 ) -> Pipeline | Latents:
+    """Return the model or autoencoder, loaded if ``pipe`` is a path or a name."""
     if isinstance(pipe, Pipeline | Latents):
         return pipe
     if not isinstance(pipe, str | os.PathLike):
@@ -247,6 +251,7 @@ def _opened(
 
 
 def _in_memory(images: Any) -> bool:
+    """Return whether images are arrays or tensors, not a name, a path or prepared."""
     return not isinstance(images, Prepared | str | os.PathLike)
 
 
@@ -257,9 +262,10 @@ def _images(
     classes: Sequence[str] | None = None,
     **in_memory: Any,
 ) -> Prepared:
-    """Prepare images. Errors of `prepare` are raised with the caller's argument names.
+    """Prepare images. Errors name the argument ``argument`` of the caller.
 
-    ``in_memory`` are arguments of `prepare` for images in memory; they are not passed for others.
+    ``in_memory`` are arguments of `prepare` for arrays in memory. They are ignored for other
+    images.
     """
     if isinstance(images, Prepared):
         for name, value in {"labels": labels, "classes": classes}.items():
@@ -272,6 +278,7 @@ def _images(
 
 
 def _against(argument: str, images: Any, **in_memory: Any) -> Against:
+    """Make a reference from images or the file of a reference, with arguments as in `_images`."""
     if isinstance(images, str | os.PathLike):
         return Against.of(images)
     found = _images(argument, images, **in_memory)
@@ -279,5 +286,6 @@ def _against(argument: str, images: Any, **in_memory: Any) -> Against:
 
 
 def _size(images: Prepared) -> str:
+    """Return the size of images as text, height x width."""
     height, width = images.images.shape[1:3]
     return f"{height}x{width}"

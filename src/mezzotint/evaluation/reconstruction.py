@@ -27,7 +27,7 @@ from mezzotint.storage.arrays import nchw
 
 @dataclass(frozen=True, eq=False)
 class Reconstructions:
-    """The figures, and the mean and standard deviation of the scaled latents' channels."""
+    """Figures, and the mean and standard deviation (C,) of the channels of the scaled latents."""
 
     figures: list[Figure]
     mean: Tensor
@@ -41,19 +41,20 @@ def reconstruct(
     chosen: Sequence[str] = tuple(DISTANCES),
     follow: Follow = lambda what, done, total: None,
 ) -> Reconstructions:
-    """Encode images to the posterior's mean, decode them, and compare.
+    """Encode images to the posterior's mean, decode them, and compare them with the originals.
 
     The figures, each with its 95 % interval, are:
 
     - the distances ``chosen`` from DISTANCES, in the network of each measure; the reference is made
-    from the originals themselves;
+      from the originals themselves;
     - psnr (dB) and ssim of each image and its reconstruction;
     - kl, the divergence of the posterior from N(0, I) before scaling, in nats per image; TAESD's
       latents are deterministic and have no kl.
 
-    The distances of a perfect autoencoder are 0. The two sets are pairs and therefore not
-    independent. So the intervals of the Frechet distances come from halves of the pairs, and kd is
-    `kernel_of_pairs`. The statistics of the latents are those of samples of the posterior.
+    The distances of a perfect autoencoder are 0. Images and reconstructions form pairs and are
+    therefore not independent. So the intervals of the Frechet distances come from halves of the
+    pairs, and kd is `kernel_of_pairs`. The mean and standard deviation of the latents are those of
+    samples of the posterior.
 
     Raises UserError for fewer than 10 images, for images with another number of channels, and for
     a reference of other images.
@@ -100,7 +101,10 @@ def reconstruct(
 def _distances(
     m: Measure, made: Features, spatial: np.ndarray | None, chosen: Sequence[str]
 ) -> list[Figure]:
-    """Return the chosen distances of DISTANCES, between the originals and their reconstructions."""
+    """Return the chosen distances between the originals and their reconstructions.
+
+    ``spatial`` are the spatial features of the originals, if a distance needs them.
+    """
     network, origin = m.network, m.reference.origin
     real = {"pool": m.reference.pool.numpy(), "spatial": spatial}
     to = f"{origin.count:,} images of {origin.name}"

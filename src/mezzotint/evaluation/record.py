@@ -1,4 +1,4 @@
-"""Counts of samples, and the file of measured figures."""
+"""The number of samples to measure, and the file in which measured figures are recorded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def number_of(samples: int | str) -> int:
 
 
 def tiers(samples: int | str) -> list[int]:
-    """Return the sample counts at which figures are computed, up to the final count.
+    """Return the sample counts at which the metrics are computed, up to the final count.
 
     For "5k" they are [1000, 5000].
     """
@@ -39,7 +39,7 @@ def tiers(samples: int | str) -> list[int]:
 
 
 def record(path: Path, found: Sequence[Figure], facts: dict[str, Any]) -> None:
-    """Append figures, with the facts on which they depend, to a file of JSON lines."""
+    """Append measured figures to a file of JSON lines, with ``facts`` about model and settings."""
     row = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": processor(),

@@ -31,7 +31,7 @@ class Request:
     ``networks`` are names of feature networks; if empty, the one that suits the reference is used.
     ``metrics`` are names of metrics; None means all. The figures are appended to figures.jsonl in
     the folder ``out``, and some measured images are drawn there; None writes nothing. ``follow`` is
-    called with the progress, ``say`` with each group of figures.
+    called with the progress, and ``say`` with each group of figures that is measured.
     """
 
     networks: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Request:
     def load(
         self, classes: Sequence[str], device: torch.device, to: Against
     ) -> list[FeatureNetwork]:
-        """Load the feature networks for images of these classes and the reference ``to``.
+        """Load the feature networks of the request, or the one that suits the reference ``to``.
 
         Raises UserError if weights are not available, or if none of the metrics applies to images
         of these classes.
@@ -63,7 +63,7 @@ class Request:
         return [network(name, device) for name in chosen]
 
     def check(self, classes: Sequence[str], data: Any) -> None:
-        """Check before any work that the request can be fulfilled.
+        """Check that the request can be fulfilled, before any work.
 
         ``data`` is the reference, whose name determines the default network. Raises UserError if a
         name does not exist, none of the metrics applies to images of these classes, or ``out``
@@ -83,7 +83,10 @@ class Request:
             writable(as_folder(self.out) / FIGURES)
 
     def keep(self, figures: Sequence[Figure], facts: dict[str, Any]) -> None:
-        """Pass figures to ``say``, and append them to figures.jsonl; raise UserError for none."""
+        """Pass figures to ``say``, and append them, with ``facts``, to figures.jsonl.
+
+        Raises UserError if there are no figures.
+        """
         if not figures:
             raise UserError("none of the metrics applies to these images: choose other `metrics`")
         self.say(figures)
@@ -93,7 +96,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """The figures of an evaluation, their reference, and the drawn image.
+    """The measured figures of an evaluation, their reference, and the file of drawn images.
 
     Under torchrun only the first process has figures.
     """
@@ -104,7 +107,7 @@ class Found:
 
 
 def by_name(figures: Sequence[Figure]) -> dict[str, Figure]:
-    """Return a dict of figures by their names.
+    """Return measured figures as a dict by their names.
 
     If several networks gave a figure of the same name, such as ``precision``, the network is
     appended to the name: ``precision-cifar10``.
@@ -114,13 +117,17 @@ def by_name(figures: Sequence[Figure]) -> dict[str, Figure]:
 
 
 def whole(name: str, value: Any, least: int) -> int:
-    """Return an argument that must be a whole number. Raises UserError for another value."""
+    """Return an argument that must be a whole number of at least ``least``.
+
+    Raises UserError for another value; ``name`` is the argument's name.
+    """
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
         raise UserError(f"`{name}` is {value!r}: give a whole number of at least {least}")
     return operator.index(value)
 
 
 def _names(argument: str, value: Any) -> tuple[str, ...]:
+    """Return the names that an argument gives: none, one or several."""
     names = () if value is None else (value,) if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise UserError(f"`{argument}` is {value!r}: give a name, or a list of names")

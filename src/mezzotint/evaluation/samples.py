@@ -24,13 +24,12 @@ from mezzotint.storage import arrays, files
 from mezzotint.storage.cache import cache_folder, writing
 from mezzotint.storage.parse import regular
 
-Follow = Callable[
-    [str, float, int], None
-]  # called with the current work, the amount done, and the total
+Follow = Callable[[str, float, int], None]
+"""``follow(what, done, total)``: the name of the current work, the amount done, and the total."""
 
 
 def key(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> str:
-    """Return a digest of everything that a model's samples depend on."""
+    """Return a digest of everything on which the samples of a model depend."""
     facts = [version("mezzotint"), pipe.prediction, pipe.shape, pipe.classes, str(pipe.net.dtype)]
     told = json.dumps([pipe.digest, *facts, asdict(pipe.settled(how)), seed, batch])
     return hashlib.sha256(told.encode()).hexdigest()[:16]
@@ -56,7 +55,8 @@ def make(
     def on_step(done: int, calls: int) -> None:
         follow("samples", min(i * batch + batch * done / calls, total), total)
 
-    exactly = replace(pipe, defaults=how)  # as an argument, None would mean the model's default
+    # As arguments of sample, settings that are None would mean the model's defaults.
+    exactly = replace(pipe, defaults=how)
     images = exactly.sample(batch, seed=seed, first=i * batch, batch=batch, on_step=on_step)
     with writing(folder), files.beside(block(folder, i)) as partial:
         arrays.save_summed(partial, images.numpy())
@@ -68,7 +68,10 @@ def block(folder: Path, i: int) -> Path:
 
 
 def stored(folder: Path, start: int, end: int, batch: int) -> Iterator[Tensor]:
-    """Yield the samples from start to end, in parts; raise UserError for a damaged block."""
+    """Yield the samples number ``start`` to ``end`` - 1 in parts, from blocks of ``batch``.
+
+    Raises UserError for a damaged block.
+    """
     for i in range(start // batch, -(-end // batch)):
         path = block(folder, i)
         try:

@@ -19,9 +19,10 @@ from mezzotint.networks.conditions import Condition, ImageCondition, check_names
 def condition_of(
     words: Sequence[str], conditions: Sequence[Condition]
 ) -> dict[str, tuple[Any, int]]:
-    """Parse words such as ``age=30,40`` into conditions; return them and the number of images.
+    """Parse words such as ``age=30,40`` into conditions by name.
 
-    Raises UserError for a word of another form, and for a condition that the model does not have.
+    Each condition is returned with its values and the number of images that they are for. Raises
+    UserError for a word of another form, and for a condition that the model does not have.
     """
     known = {each.name: each for each in conditions}
     found: dict[str, tuple[Any, int]] = {}
@@ -44,6 +45,7 @@ def condition_of(
 
 
 def _images(condition: ImageCondition, paths: Sequence[Path]) -> Tensor:
+    """Read the image files of a condition."""
     channels, height, width = condition.shape
     values = replace(EIGHT_BIT, alpha=channels == 4)
     return read_images(paths, (height, width), channels=channels, values=values)

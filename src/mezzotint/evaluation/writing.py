@@ -42,14 +42,16 @@ def write_share(
             f"{counted(batches, 'batch', 'batches')} of {size} leave {share.count - batches} of "
             f"{share.count} processes idle: choose a smaller `batch`"
         )
-    pipe.compile_for(batches, how)  # if one process would
+    pipe.compile_for(batches, how)  # with the number of all batches, as a single process would
     mine = share.part(batches)
     start, end = (min(i * size, request.n) for i in (mine.start, mine.stop))
     written: list[Future[None]] = []
-    with ThreadPoolExecutor(1) as writer:  # on the disk while the next ones are made
+    with ThreadPoolExecutor(1) as writer:  # writes samples while the next ones are made
 
         def write(i: int, made: Tensor) -> None:
-            if not i:  # the mark before any file, so that a request that is stopped can continue
+            # The grid, which records the settings, comes before any sample, so that a request that
+            # is stopped can continue.
+            if not i:
                 if not share.number:
                     written.append(writer.submit(grid, made))
                 if share.count > 1:
@@ -68,19 +70,22 @@ def write_share(
 
 
 def _finish(written: list[Future[None]]) -> None:
-    """Wait until files are written, and raise what went wrong."""
+    """Wait until files are written, and raise any error of the writing."""
     for each in written:
         each.result()
 
 
 def _save(images: Tensor, pipe: Pipeline, out: Path, start: int) -> None:
-    """Save samples, beginning with number ``start``."""
+    """Save samples as files numbered from ``start`` on."""
     for i, image in enumerate(images, start):
         save_image(image, pipe.values, out / f"{i:06d}.png")
 
 
 def save_image(image: Tensor, values: Values, path: Path) -> None:
-    """Save a sample (C, H, W) atomically, unless it exists."""
+    """Save a sample (C, H, W) as PNG, atomically, unless the file exists.
+
+    If PNG cannot store the sample, it is saved as a .npy file, and the PNG file shows it.
+    """
     if path.exists():
         return
     shown = image

@@ -22,10 +22,11 @@ def inapplicable(seen: Comparison) -> str:
 
 
 def accuracy(seen: Comparison) -> Iterator[Figure]:
-    """Yield the share, if the labels are known and the network distinguishes their classes.
+    """Yield the share of images that are recognised as the class that they were made for.
 
-    An image is recognised if the class that it was made for has the highest probability among the
-    data's classes. Classes that only the network has are ignored.
+    An image is recognised if this class has the highest probability among the data's classes.
+    Classes that only the network has are ignored. Nothing is yielded if the images have no labels,
+    or the network does not distinguish their classes.
     """
     known = places(seen.network.classes, seen.classes)
     if seen.labels is None or known is None:

@@ -41,4 +41,5 @@ def _keys(name: str) -> list[str]:
 
 
 def _names(text: str) -> list[str]:
+    """Return the names in a text, which commas separate."""
     return [part.strip() for part in text.split(",") if part.strip()]

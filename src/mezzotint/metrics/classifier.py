@@ -1,8 +1,8 @@
 """Small feature networks, trained here, for use without Inception's weights.
 
-Each is a VGG with three halvings and the proportions of Jordan 2024 (arXiv 2404.00498), which
-reaches 94 % on CIFAR-10 within minutes. ``scripts/train_feature_network.py`` trains it and writes
-the weights.
+Each is a VGG that halves the resolution three times, with the proportions of the network of Jordan
+2024 (arXiv 2404.00498), which reaches 94 % on CIFAR-10 within minutes of training.
+``scripts/train_feature_network.py`` trains such a network and writes its weights.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Seen(NamedTuple):
 
 
 class Block(nn.Sequential):
-    """A convolution, a halving and a convolution: (N, i, H, W) -> (N, o, H/2, W/2)."""
+    """Two convolutions and a max pool between them: (N, i, H, W) -> (N, o, H/2, W/2)."""
 
     def __init__(self, i: int, o: int) -> None:
         super().__init__(
@@ -78,7 +78,7 @@ class Classifier(nn.Module):
 
 
 class Packaged(NamedTuple):
-    """The facts about a classifier whose weights are in the package."""
+    """The dimensions and the classes of a classifier whose weights are in the package."""
 
     widths: tuple[int, int, int]
     classes: tuple[str, ...]
@@ -102,7 +102,7 @@ def weights_file(name: str) -> Path:
 
 
 def load(name: str) -> Classifier:
-    """Return the packaged classifier of that name, in evaluation mode and float32."""
+    """Load a packaged classifier by its name, in evaluation mode and float32."""
     net = Classifier(PACKAGED[name].widths, len(PACKAGED[name].classes))
     weights = {key: value.float() for key, value in load_file(weights_file(name)).items()}
     net.load_state_dict(weights, strict=False)  # the counters of batch norm are not needed

@@ -1,4 +1,4 @@
-"""The input of a metric."""
+"""The input of a metric: features of images, and a reference."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from mezzotint.metrics.reference import Reference
 class Comparison:
     """The features of images, and the reference to compare them with.
 
-    ``made.pool`` (N, D), ``made.spatial`` (N, S) and ``made.probabilities`` (N, K) are float32
-    arrays of the measured images; ``against.pool`` (M, D) is a tensor of the reference's features.
-    ``labels`` (N,) are the classes that the images were made for, whose names are in ``classes``.
+    ``made`` holds float32 arrays for the N measured images: ``made.pool`` (N, D), ``made.spatial``
+    (N, S) and ``made.probabilities`` (N, K). ``against.pool`` (M, D) is a tensor of the reference's
+    features. ``labels`` (N,) are the classes that the images were made for, whose names are in
+    ``classes``.
     """
 
     made: Features
@@ -62,15 +63,15 @@ class Comparison:
         count: int | None = None,
         compared: bool = True,
     ) -> Figure:
-        """Make a figure that records the facts of this comparison.
+        """Make a figure that records the network, the images and the reference of this comparison.
 
         Args:
-            name: The figure's name; `named` adds the network to it.
-            value: The figure itself.
-            bounds: Its 95 % interval, low and high.
+            name: The name of the figure; `named` gives one with the network in it.
+            value: The measured value.
+            bounds: The low and high end of its 95 % interval.
             note: Anything else that a reader of the figure must know.
-            count: The number of images that the figure is computed from; None means all.
-            compared: Whether the figure depends on the reference.
+            count: The number of images from which the value is computed; None means all.
+            compared: Whether the value depends on the reference.
         """
         origin, network = self.against.origin, self.network
         number = f"{origin.count:,} images of " if origin.count else ""
@@ -80,5 +81,5 @@ class Comparison:
 
 
 def shuffled(n: int) -> Tensor:
-    """Return a random permutation of the numbers below n with a fixed seed."""
+    """Return a random permutation of the numbers 0 to n - 1, with a fixed seed."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""The classifier score; with Inception's probabilities it is the Inception Score."""
+"""The classifier score. With the probabilities of Inception it is the Inception Score."""
 
 from __future__ import annotations
 

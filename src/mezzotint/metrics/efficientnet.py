@@ -1,7 +1,8 @@
 """EfficientNet-Lite0 with its published ImageNet weights, which are in a Python package.
 
-Tan and Le 2019 (arXiv 1905.11946); the Lite variants of 2020 leave out squeeze-and-excitation, and
-replace swish by ReLU6. Batch norm is folded into the convolutions when the weights are read.
+EfficientNet is by Tan and Le 2019 (arXiv 1905.11946). Its Lite variants of 2020 leave out
+squeeze-and-excitation, and replace swish by ReLU6. Batch norm is folded into the convolutions when
+the weights are read.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ STAGES = (  # expansion, channels, blocks, stride of the first block, side of th
     *((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3)),
     *((6, 112, 3, 1, 5), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3)),
 )
-TAPS = ((0,), (1,), (2,), (3, 4), (5, 6))  # the stages before a lower resolution, and the last one
+TAPS = ((0,), (1,), (2,), (3, 4), (5, 6))  # stages of equal resolution, which are together a part
 FEATURES = 1280
 NORM_EPS = 1e-3
 
@@ -101,7 +102,7 @@ class EfficientNet(nn.Module):
         return Seen(pool, outputs[4][:, :SPATIAL].flatten(1), self.last(pool))
 
     def taps(self) -> Iterator[nn.Module]:
-        """Yield the network in five parts, each of which ends where the resolution changes."""
+        """Yield the layers in five parts, each of which ends where the resolution changes."""
         for i, stages in enumerate(TAPS):
             parts = [self.stages[stage] for stage in stages]
             yield nn.Sequential(*([self.stem] if i == 0 else []), *parts)
@@ -109,7 +110,7 @@ class EfficientNet(nn.Module):
 
 @cache
 def classes() -> tuple[str, ...]:
-    """Return ImageNet's 1,000 classes: a WordNet id and the names, "n01443537 goldfish, ..."."""
+    """Return ImageNet's 1,000 classes, each as WordNet id and names: "n01443537 goldfish, ..."."""
     text = (Path(__file__).parent / "weights" / "imagenet-classes.txt").read_text()
     return tuple(text.splitlines())
 
@@ -158,7 +159,7 @@ def _renamed(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _convolutions() -> Iterator[tuple[str, str, str]]:
-    """Yield the name of each convolution here, and the published names of it and its norm."""
+    """Yield names of each convolution: its name here, its published name, and that of its norm."""
     yield "stem", "_conv_stem", "_bn0"
     yield "head", "_conv_head", "_bn1"
     number = 0

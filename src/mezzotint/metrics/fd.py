@@ -1,4 +1,4 @@
-"""The Frechet distance of pooled features; with Inception's it is the FID."""
+"""The Frechet distance of pooled features. With the features of Inception it is the FID."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from mezzotint.metrics.figure import Figure
 
 
 def fd(seen: Comparison) -> Iterator[Figure]:
-    """Yield the Frechet distance, and its limit for infinitely many images if N is large enough.
+    """Yield the Frechet distance, and its limit for infinitely many images if there are enough.
 
-    The limit comes from `interval.of_distance`. It needs a good covariance of half the images, so
-    it is computed only if ``N >= 4 (D + 1)`` and the reference has as many images. The bias from
-    the size of the reference remains. The limit is clamped at 0, because images that are also in
-    the reference can make it negative.
+    The limit comes from `interval.of_distance`. It needs a good covariance of half of the N images,
+    so it is computed only if ``N >= 4 (D + 1)`` for D features, and the reference has as many
+    images. The bias from the size of the reference remains. The limit is clamped at 0, because
+    images that are also in the reference can make it negative.
     """
     made, distance = seen.made.pool, seen.against.distance
     value, limit, deviation = interval.of_distance(made, distance, seen.labels)
     name = seen.named("fd")
     yield seen.figure(name, value, interval.around(value, deviation))
-    known = seen.against.origin.count or len(made)  # it is not known for statistics of another tool
+    known = seen.against.origin.count or len(made)  # statistics of another tool have no count
     if min(len(made), known) >= 4 * (made.shape[1] + 1):
         limit = max(0.0, limit)
         note = "extrapolated to infinitely many images"

@@ -14,15 +14,15 @@ from mezzotint.metrics.networks import FeatureNetwork
 from mezzotint.storage.arrays import allocate, nchw
 from mezzotint.storage.cache import cache_folder, check_room, writing
 
-BATCH = 50  # images per pass; faster on a CPU than larger numbers
+BATCH = 50  # images that the network processes at once; more would be slower on a CPU
 
 
 class Features:
     """Collects a network's features of up to ``count`` images, batch by batch.
 
-    ``pool`` (n, D), ``spatial`` (n, S) and ``probabilities`` (n, K) of the n images so far are
-    float32. They are memory-mapped from unlinked temporary files, so they take no memory and vanish
-    when the process ends.
+    ``pool`` (n, D), ``spatial`` (n, S) and ``probabilities`` (n, K) are float32 arrays for the n
+    images so far. They are memory-mapped from unlinked temporary files, so they take no memory and
+    vanish when the process ends.
     """
 
     def __init__(self, network: FeatureNetwork, count: int) -> None:
@@ -33,14 +33,16 @@ class Features:
         self._rows: list[np.ndarray] = []
 
     def add(self, images: Tensor, on_batch: Callable[[int], None] = lambda done: None) -> None:
-        """Add the features of images, uint8 (n, 3, H, W); ``on_batch(done)`` reports progress.
+        """Compute and add the features of images, uint8 (n, 3, H, W).
 
-        Raises UserError for another type or shape, and if the size differs from that of earlier
-        images.
+        ``on_batch(done)`` is called after each batch with the number of images so far. Raises
+        UserError for another type or shape, and if the size differs from that of earlier images.
         """
         if self._size not in (None, images.shape[2:]):
             a, b = ("x".join(map(str, size)) for size in (self._size or (), images.shape[2:]))
-            raise UserError(f"the images have different sizes, {a} and {b}: scale them to one")
+            raise UserError(
+                f"the images have different sizes, {a} and {b}: scale them to the same size"
+            )
         self._size = images.shape[2:]
         for batch in torch.split(images, BATCH):
             seen = self.network(batch)
@@ -69,7 +71,7 @@ def features(
     images: np.ndarray,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> Features:
-    """Return the features of a prepared array's images, uint8 (N, H, W, 3)."""
+    """Return the features of the images in a prepared array, uint8 (N, H, W, 3)."""
     seen = Features(network, len(images))
     for part in _parts(images):
         seen.add(part, on_batch)
@@ -77,11 +79,13 @@ def features(
 
 
 def _parts(images: np.ndarray, length: int = 1000) -> Iterator[Tensor]:
+    """Yield images (N, H, W, C) as tensors (n, C, H, W) of up to ``length`` images."""
     for start in range(0, len(images), length):
         yield nchw(images[start : start + length])
 
 
 def _mapped(rows: int, columns: int) -> np.ndarray:
+    """Return an array float32 (rows, columns), memory-mapped from an unlinked temporary file."""
     folder = cache_folder("features")
     check_room(folder, 4 * rows * columns, "features", "measure fewer images")
     with writing(folder), tempfile.TemporaryFile(dir=folder) as file:

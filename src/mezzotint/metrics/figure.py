@@ -1,4 +1,4 @@
-"""A figure: the value of a metric, with all the facts that belong to it."""
+"""A figure: the measured value of a metric, its interval, and how it was measured."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from mezzotint.metrics import interval
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure, its 95 % interval, and the facts behind it.
+    """A measured value, its 95 % interval, and how it was measured.
 
-    ``float(figure)`` is its value, ``f"{figure:.2f}"`` formats it, and operators such as ``<``
+    ``float(figure)`` is the value, ``f"{figure:.2f}"`` formats it, and operators such as ``<``
     compare it with numbers and with other figures. ``print(figure)`` shows everything in one line.
 
     Attributes:
-        name: ``fid``, ``fd-cifar10``, ``precision`` ...
-        value: The figure itself.
+        name: The name of the metric: ``fid``, ``fd-cifar10``, ``precision`` ...
+        value: The measured value.
         low: The lower end of its 95 % interval.
-        high: The upper end.
+        high: The upper end of the interval.
         count: The number of images measured.
         network: The feature network; empty if none was used.
         resize: How images were resized for the network, in words.
@@ -43,7 +43,8 @@ class Figure:
 
     def __str__(self) -> str:
         against = f" against {self.against}" if self.against else ""
-        seen = f"; {self.network} network, {self.resize}" if self.network else ""
+        how = f"; features of the {self.network} network; resize: {self.resize}"
+        seen = how if self.network else ""
         note = f"; {self.note}" if self.note else ""
         return (
             f"{self.name:<14} {self.value:>10.4f}  [{self.low:.4f}, {self.high:.4f}]  "
@@ -70,12 +71,15 @@ class Figure:
 
     @property
     def row(self) -> dict[str, Any]:
-        """Return the figure for a file: plain values by name, with the count under ``samples``."""
+        """The figure as a dictionary that can be written to a file, with the count as "samples"."""
         return {("samples" if name == "count" else name): v for name, v in asdict(self).items()}
 
     @staticmethod
     def read(row: Mapping[str, Any]) -> Figure:
-        """Read a figure from a row of a file. Raises KeyError or TypeError for any other row."""
+        """Make a figure from a dictionary such as `row`.
+
+        Raises KeyError or TypeError if it is not the dictionary of a figure.
+        """
         if not isinstance(row, Mapping):
             raise TypeError(f"{row!r} is not a figure")
         fields = dict(row)

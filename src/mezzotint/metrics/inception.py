@@ -66,10 +66,10 @@ class Taps(NamedTuple):
 def bilinear(side: int) -> Tensor:
     """Return the matrix (299, side), float32, that resizes a row of pixels like TensorFlow 1.
 
-    Row i interpolates between the two pixels around ``i * side / 299``, of which the second is
-    clamped to the last pixel. The centres of pixels are not aligned, and shrinking skips pixels.
-    The interpolation is linear and the same in every row and column, so two such matrices resize an
-    image.
+    Row i of the matrix interpolates between the two pixels around ``i * side / 299``, of which the
+    second is clamped to the last pixel. The centres of pixels are not aligned, and shrinking skips
+    pixels. The interpolation is linear and the same in every row and column, so two such matrices
+    resize an image.
     """
     rows = torch.arange(SIDE)
     place = rows * torch.tensor(side / SIDE)  # in float32, as in TensorFlow
@@ -83,15 +83,18 @@ def bilinear(side: int) -> Tensor:
 
 @cache
 def _resizing(side: int, device: torch.device) -> Tensor:
+    """Return the matrix `bilinear` on a device."""
     return bilinear(side).to(device)
 
 
 def _tf1(images: Tensor) -> Tensor:
+    """Resize images uint8 to 299x299 like TensorFlow 1, and scale them to about [-1, 1]."""
     down, across = (_resizing(side, images.device) for side in images.shape[2:])
     return (down @ (images.float() @ across.T) - 128) / 128
 
 
 def _pytorch_fid(images: Tensor) -> Tensor:
+    """Resize images uint8 to 299x299 like the package pytorch-fid, and scale them to [-1, 1]."""
     x = F.interpolate(images / 255, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
     return 2 * x - 1
 
@@ -100,13 +103,13 @@ PREPARE = {"tf1": _tf1, "pytorch-fid": _pytorch_fid}
 
 
 class Inception(nn.Module):
-    """The network: images uint8 (N, 3, H, W) of any size -> `Taps`.
+    """The Inception network, which maps images uint8 (N, 3, H, W) of any size to `Taps`.
 
     It is always in evaluation mode, in float32 and without gradients, because figures would
-    silently change otherwise. `variant` says how images are resized to 299x299:
+    silently change otherwise. ``variant`` says how images are resized to 299x299:
 
     - tf1: as in TensorFlow 1, with which most figures were published, and in ADM's evaluator;
-    - pytorch-fid: as in the package of that name, whose FIDs differ slightly from tf1's.
+    - pytorch-fid: as in the package pytorch-fid, whose FIDs differ slightly from those of tf1.
 
     On images of 299x299 the variants differ only in the scaling of pixels: (x - 128) / 128 for tf1,
     and x / 127.5 - 1 for pytorch-fid. Raises UserError for images of another type or shape.
@@ -158,6 +161,7 @@ class Inception(nn.Module):
             return self._taps(self.prepare(images).contiguous(memory_format=LAYOUT))
 
     def _taps(self, x: Tensor) -> Taps:
+        """Return the features of prepared images float (N, 3, 299, 299)."""
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         x = F.max_pool2d(x, 3, stride=2)  # (N, 64, 73, 73)
         pool64 = x.mean((2, 3))
@@ -202,9 +206,10 @@ def load(path: str | Path | None = None, variant: Variant = "tf1") -> Inception:
 
 
 def weights_path() -> Path | None:
-    """Return the path of the weights: $MEZZOTINT_INCEPTION, else in the cache; None if missing.
+    """Return the path of the weights, which is $MEZZOTINT_INCEPTION or a file in the cache.
 
-    Nothing is downloaded. Raises UserError if the variable is set and the file does not exist.
+    Return None if the variable is not set and the cache does not hold the weights; nothing is
+    downloaded. Raises UserError if the variable is set and its file does not exist.
     """
     if own := os.environ.get("MEZZOTINT_INCEPTION"):
         file = Path(os.path.expanduser(own))

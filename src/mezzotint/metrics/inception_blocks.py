@@ -1,4 +1,7 @@
-"""The blocks of the Inception network; a name's last digit counts the layers of its branch."""
+"""The blocks of the Inception network.
+
+The last digit in the name of a layer is the number of the layer in its branch.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class Conv(nn.Module):
-    """``relu(norm(conv(x)))``, padded to keep height and width unless `valid`."""
+    """A layer ``relu(norm(conv(x)))``, padded to keep height and width unless ``valid`` is set."""
 
     def __init__(
         self, i: int, o: int, kernel: int | tuple[int, int], stride: int = 1, valid: bool = False
@@ -23,6 +26,7 @@ class Conv(nn.Module):
         self.bn: nn.Module = nn.BatchNorm2d(o, eps=1e-3)
 
     def fold(self) -> None:
+        """Fold the batch norm into the convolution, which does not change the output."""
         if isinstance(self.bn, nn.BatchNorm2d):
             self.conv = fuse_conv_bn_eval(self.conv, self.bn)
             self.bn = nn.Identity()
@@ -32,17 +36,21 @@ class Conv(nn.Module):
 
 
 def average(x: Tensor) -> Tensor:
-    """Return the mean over 3x3 pixels with stride 1, which excludes the padding."""
+    """Return the mean over 3x3 pixels with stride 1, without the padding at the borders."""
     return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def maximum(x: Tensor) -> Tensor:
-    """Take the maximum over 3x3 pixels, with stride 1."""
+    """Return the maximum over 3x3 pixels with stride 1."""
     return F.max_pool2d(x, 3, stride=1, padding=1)
 
 
 class BlockA(nn.Module):
-    """At 35x35, branches of 1x1, 5x5, two 3x3, and an average pool to `pooled` channels."""
+    """A block at 35x35 pixels, with four branches.
+
+    They have a 1x1 convolution, a 5x5 convolution, two 3x3 convolutions, and an average pool with
+    ``pooled`` channels.
+    """
 
     def __init__(self, i: int, pooled: int) -> None:
         super().__init__()
@@ -61,7 +69,10 @@ class BlockA(nn.Module):
 
 
 class BlockB(nn.Module):
-    """From 35x35 to 17x17, branches of 3x3, two 3x3, and a max pool."""
+    """A block from 35x35 to 17x17 pixels, with three branches.
+
+    They have a 3x3 convolution, two 3x3 convolutions, and a max pool.
+    """
 
     def __init__(self, i: int) -> None:
         super().__init__()
@@ -76,7 +87,11 @@ class BlockB(nn.Module):
 
 
 class BlockC(nn.Module):
-    """At 17x17, branches of 1x1, 7x7, two 7x7 (with `c` channels), and an average pool."""
+    """A block at 17x17 pixels, with four branches.
+
+    They have a 1x1 convolution, a 7x7 convolution, two 7x7 convolutions, and an average pool. A 7x7
+    convolution is made of a 1x7 and a 7x1 convolution with ``c`` channels inside.
+    """
 
     def __init__(self, i: int, c: int) -> None:
         super().__init__()
@@ -99,7 +114,10 @@ class BlockC(nn.Module):
 
 
 class BlockD(nn.Module):
-    """From 17x17 to 8x8, branches of 3x3, 7x7 and then 3x3, and a max pool."""
+    """A block from 17x17 to 8x8 pixels, with three branches.
+
+    They have a 3x3 convolution, a 7x7 and then a 3x3 convolution, and a max pool.
+    """
 
     def __init__(self, i: int) -> None:
         super().__init__()
@@ -117,7 +135,11 @@ class BlockD(nn.Module):
 
 
 class BlockE(nn.Module):
-    """The block at 8x8: branches of 1x1, 3x3, two 3x3 and a pool, with pairs of 1x3 and 3x1."""
+    """A block at 8x8 pixels, with four branches.
+
+    They have a 1x1 convolution, a 3x3 convolution, two 3x3 convolutions, and a pool. The last 3x3
+    convolution of a branch is replaced by a 1x3 and a 3x1 convolution side by side.
+    """
 
     def __init__(self, i: int, pool: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""95 % intervals: the variation of a figure between samples of the same model.
+"""95 % intervals: how a figure varies between sets of samples of the same model.
 
-They do not include the bias from the number of samples. The extrapolation to infinitely many
-samples estimates that bias.
+The intervals do not include the bias from the number of samples. The extrapolation to infinitely
+many samples estimates that bias.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from mezzotint.metrics.scores import inception_score, parts
 Interval = tuple[float, float]
 Distance = Callable[[Tensor, Tensor], float]
 
-LEAST = 10  # least number of images for the interval of a distance or a score
-REPLICATES = 200  # resamplings for a mean
-# Resamplings for a distance; each needs two eigendecompositions of D x D.
+LEAST = 10  # the least number of images for the interval of a distance or a score
+REPLICATES = 200  # the number of resamplings for a mean
+# The number of halvings for a distance is HALVINGS, or FEW from WIDE features on, because each
+# halving needs two eigendecompositions of D x D.
 HALVINGS, FEW, WIDE = 50, 20, 1024
 
 
@@ -41,19 +42,19 @@ def of_share(right: Tensor) -> Interval:
 
 
 def of_mean(values: Tensor) -> Interval:
-    """Return the interval of the mean of values (N,), by the bootstrap."""
+    """Return the 95 % interval of the mean of values (N,), by the bootstrap."""
     counts = _resampled(len(values), np.random.default_rng(0))
     return around(float(values.mean()), np.std((counts @ values.double()).numpy()) / len(values))
 
 
 def around(value: float, deviation: float) -> Interval:
-    """Return ``value +- 1.96 s`` for a standard deviation s."""
+    """Return the 95 % interval ``value +- 1.96 s``, where s is the standard deviation."""
     return value - 1.96 * float(deviation), value + 1.96 * float(deviation)
 
 
 def of_score(probabilities: Tensor, splits: int) -> Interval:
-    """Return the interval of `inception_score`'s mean, by the bootstrap within each part."""
-    # One generator for all, because parts resampled alike would vary together.
+    """Return the 95 % interval of `inception_score`'s mean, by the bootstrap within each part."""
+    # All parts share one generator. With equal random numbers, the parts would vary together.
     random = np.random.default_rng(0)
     replicates = torch.zeros(REPLICATES, dtype=torch.float64)
     for part in parts(probabilities, splits):
@@ -99,7 +100,10 @@ def of_distance(
 
 
 def _balanced(labels: Sequence[int] | None) -> np.ndarray | None:
-    """Return the labels if all classes are equally frequent, so that the counts are not random."""
+    """Return the labels if all classes are equally frequent, else None.
+
+    Equal class counts were chosen and are not random, so both halves should have them too.
+    """
     if labels is None:
         return None
     counts = np.unique(labels, return_counts=True)[1]

@@ -1,4 +1,4 @@
-"""The kernel distance; with Inception's features it is the KID."""
+"""The kernel distance. With the features of Inception it is the KID."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mezzotint.metrics.comparison import Comparison
 from mezzotint.metrics.figure import Figure
 from mezzotint.metrics.left_out import LeftOut
 
-SUBSETS, SUBSET = 100, 1000
+SUBSETS, SUBSET = 100, 1000  # the number of subsets, and the most images in each
 
 
 def kd(seen: Comparison) -> Iterator[Figure]:
@@ -38,11 +38,11 @@ def kernel_distance(
 ) -> tuple[float, float]:
     """Return the squared maximum mean discrepancy of two sets of features: (mean, std).
 
-    ``E k(a, a') + E k(b, b') - 2 E k(a, b)`` with k `polynomial_kernel`. Pairs of a row with itself
-    are left out, so the estimate is unbiased. It may be negative, and its mean is 0 if both sets
-    have the same distribution (Binkowski et al. 2018, arXiv 1801.01401). ``a`` (N, D) and ``b`` (M,
-    D) are float. The mean and the standard deviation are over ``subsets`` random subsets with
-    ``size`` rows of each set. Raises LeftOut if a set has fewer rows than that.
+    It is ``E k(a, a') + E k(b, b') - 2 E k(a, b)``, where k is `polynomial_kernel`. Pairs of a row
+    with itself are left out, so the estimate is unbiased. It may be negative, and its mean is 0 if
+    both sets have the same distribution (Binkowski et al. 2018, arXiv 1801.01401). ``a`` (N, D) and
+    ``b`` (M, D) are float. The mean and the standard deviation are over ``subsets`` random subsets
+    with ``size`` rows of each set. Raises LeftOut if a set has fewer than ``size`` rows.
     """
     if size < 2 or (fewest := min(len(a), len(b))) < size:
         few = "give at least 2" if size < 2 else f"there are {counted(fewest, 'image')}"
@@ -68,6 +68,7 @@ def polynomial_kernel(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _squared(x: Tensor, y: Tensor) -> float:
+    """Return the squared maximum mean discrepancy of two subsets (m, D) of equal size."""
     m = len(x)
     xx, yy, xy = (polynomial_kernel(*pair) for pair in ((x, x), (y, y), (x, y)))
     within = (xx.sum() - xx.trace() + yy.sum() - yy.trace()) / (m * (m - 1))

@@ -23,6 +23,7 @@ from mezzotint.metrics.reference import Reference, fitting
 from mezzotint.metrics.sfd import sfd
 
 Metric: TypeAlias = Callable[[Comparison], Iterator[Figure]]
+"""``metric(comparison)`` yields the figures of a comparison of images with a reference."""
 
 METRICS: Registry[Metric] = Registry(
     "metric",
@@ -49,12 +50,13 @@ def measure(
     """Yield the figures of images against a reference, one by one.
 
     A metric that is impossible for the images or the reference, such as precision for three images,
-    is left out with a warning. So is accuracy where it does not apply, if some metrics were chosen.
+    is left out with a warning. Accuracy is left out if it does not apply; a warning says so unless
+    all metrics were chosen.
 
     Args:
         made: The features of the images.
         against: The reference, in features of the same network.
-        metrics: Names of METRICS; None takes all of them.
+        metrics: Names in METRICS; None takes all of them.
         labels: The classes (N,) that the images were made for, if known.
         classes: The names of the classes.
 
@@ -101,11 +103,11 @@ def enough(count: int) -> None:
 
 
 def anything(metrics: Collection[str], networks: Sequence[str], classes: Sequence[str]) -> None:
-    """Raise UserError if no metric is possible with this network for images of these classes."""
+    """Raise UserError if no metric is possible with these networks for images of these classes."""
     check_metrics(metrics)
     for name in networks:
         if name not in NETWORKS:
             raise unknown("feature network", name, NETWORKS)
         known = KNOWN_CLASSES.get(name, classes)
         if {*metrics} == {"accuracy"} and places(known, classes) is None:
-            raise UserError(f"accuracy {NEEDED}: choose fd")
+            raise UserError(f"accuracy {NEEDED}: choose another metric, such as fd")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from mezzotint.errors import counted
 from mezzotint.metrics import interval
 from mezzotint.metrics.comparison import Comparison
 from mezzotint.metrics.figure import Figure
@@ -18,7 +19,10 @@ def memorised(seen: Comparison) -> Iterator[Figure]:
     """Yield the share of images that are `copied` from the reference."""
     training = seen.against.pool
     if len(training) < 2:
-        raise LeftOut(f"images of {len(training)} have no neighbours to compare with")
+        raise LeftOut(
+            "it needs two images or more in the reference, but there is "
+            f"{counted(len(training), 'image')}"
+        )
     near = copied(seen.pool, training)
     note = "compare it with the share of a test set, which is above 0 by chance"
     share = float(near.double().mean())
@@ -28,10 +32,11 @@ def memorised(seen: Comparison) -> Iterator[Figure]:
 def copied(made: Tensor, training: Tensor) -> Tensor:
     """Return which of the images are suspiciously near to a training image: (M,) bool.
 
-    An image counts as near if it is nearer to a training image than that image's own nearest
-    neighbour in the training set (the complement of the authenticity of Alaa et al. 2022, arXiv
-    2102.08921), or if the distance is 0, even if the training set has duplicates. Unseen images of
-    the same distribution are near by chance too, so compare the share with that of a test set.
+    For an image, let t be the nearest training image, at the distance d. Let r be the distance from
+    t to its nearest neighbour in the training set. The image counts as near if d is less than r,
+    which is the complement of the authenticity of Alaa et al. 2022 (arXiv 2102.08921). It also
+    counts as near if d is 0, even if the training set has duplicates of t. Unseen images of the
+    same distribution are near by chance too, so compare the share with that of a test set.
     ``made`` (M, D) and ``training`` (N, D) are features.
     """
     distance, row = nearest(made, training)

@@ -1,4 +1,4 @@
-"""Means and covariances as running sums."""
+"""Means and covariances of many rows, computed as running sums."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from torch import Tensor
 
 from mezzotint.metrics.left_out import LeftOut
 
-CHUNK = 4096  # rows converted to float64 at a time
+CHUNK = 4096  # rows that are converted to float64 at a time
 
 
 @dataclass(frozen=True)
 class Moments:
     """The mean (D,) and the scatter (D, D) of n rows of D features, in float64.
 
-    The scatter is ``sum_i (x_i - mean)(x_i - mean)^T``. ``a + b`` are the moments of both sets of
-    rows together (Chan, Golub and LeVeque 1983), without the cancellation of plain sums of squares.
+    The scatter is ``sum_i (x_i - mean)(x_i - mean)^T``. The sum of two Moments has the moments of
+    both sets of rows together (Chan, Golub and LeVeque 1983), without the cancellation of plain
+    sums of squares.
     """
 
     n: int
@@ -46,7 +47,7 @@ class Moments:
 
     @property
     def covariance(self) -> Tensor:
-        """Return ``scatter / (n - 1)``, (D, D). Raises LeftOut for a single row."""
+        """The covariance ``scatter / (n - 1)``, (D, D). Raises LeftOut for a single row."""
         if self.n < 2:
             raise LeftOut(f"a covariance needs two images or more, but there is {self.n}")
         return self.scatter / (self.n - 1)

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from mezzotint.errors import UserError, counted
 
-BLOCK = 1000
+BLOCK = 1000  # queries that are compared at a time
 
 
 def nearest(queries: Tensor, among: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
-    """Find the k nearest rows of ``among`` (N, D) to each query: distances and rows, (Q, k) each.
+    """Find the k nearest rows of ``among`` (N, D) to each of the queries (Q, D).
 
-    Raises UserError for fewer than k rows.
+    Returns their distances and their row numbers, (Q, k) each, the nearest first. Raises UserError
+    if ``among`` has fewer than k rows.
     """
     if len(among) < k:
         raise UserError(
@@ -30,7 +31,10 @@ def nearest(queries: Tensor, among: Tensor, k: int = 1) -> tuple[Tensor, Tensor]
 
 
 def distances(queries: Tensor, among: Tensor) -> Iterator[Tensor]:
-    """Yield the distances of the queries block by block, each (at most BLOCK, N)."""
+    """Yield the distances of queries (Q, D) to all rows of ``among`` (N, D), in blocks of queries.
+
+    A block is (at most BLOCK, N).
+    """
     among = among.double()
     for block in torch.split(queries, BLOCK):
         yield torch.cdist(block.double(), among)

@@ -1,4 +1,4 @@
-"""The feature networks by name, which turn images into the features that metrics compare."""
+"""The feature networks by name. They turn images into the features that metrics compare."""
 
 from __future__ import annotations
 
@@ -20,32 +20,35 @@ RESIZE = {
     "tf1": "TensorFlow 1's bilinear to 299x299",
     "pytorch-fid": "bilinear between pixel centres to 299x299",
 }
-SIDE = 32  # side of the images in the classifiers' training
+SIDE = 32  # the side of the images on which the packaged classifiers were trained
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureNetwork:
-    """A feature network, with all facts that affect its figures.
+    """A feature network, with everything on which figures from its features depend.
 
-    ``network(images)`` takes uint8 (N, 3, H, W) and returns ``Seen``: pooled features (N, D),
-    spatial features (N, S) and logits (N, K), float32. ``net`` always stays in evaluation mode.
+    ``network(images)`` takes uint8 (N, 3, H, W) and returns `Seen`: pooled features (N, D), spatial
+    features (N, S) and logits (N, K), float32. ``net`` always stays in evaluation mode.
     """
 
     name: str
     net: Callable[[Tensor], Seen]
     weights: str  # SHA-256 of the weights' file
-    resize: str  # the preparation of an image for the network, in words
+    resize: str  # how images are resized for the network, in words
     classes: tuple[str, ...]  # the classes of the logits, if they have names
     device: torch.device
 
     @property
     def identity(self) -> dict[str, str]:
-        """The facts that must be equal for two sets of features to be comparable."""
+        """The names and digests that must be equal for two sets of features to be comparable."""
         return {"network": self.name, "weights": self.weights, "resize": self.resize}
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Seen:
-        """Compute features. Raises UserError unless images are uint8 (N, 3, H, W), and for NaN."""
+        """Compute the features of images, uint8 (N, 3, H, W).
+
+        Raises UserError for another type or shape, and if a feature is not finite.
+        """
         with devices.exact():
             seen = self.net(devices.sent(check(images), self.device))
         seen = Seen(*(part.float().cpu() for part in seen))
@@ -70,6 +73,7 @@ def check(images: Tensor) -> Tensor:
 
 
 def _classifier(name: str, device: torch.device) -> FeatureNetwork:
+    """Load a packaged classifier as a feature network."""
     classifier = load(name).to(device)
 
     def net(images: Tensor) -> Seen:
@@ -85,6 +89,7 @@ def _classifier(name: str, device: torch.device) -> FeatureNetwork:
 
 
 def _imagenet(device: torch.device) -> FeatureNetwork:
+    """Load EfficientNet-Lite0 as a feature network."""
     module, side = efficientnet.load().to(device), efficientnet.SIDE
 
     def net(images: Tensor) -> Seen:
@@ -101,6 +106,7 @@ def _imagenet(device: torch.device) -> FeatureNetwork:
 
 
 def _inception(variant: inception.Variant, device: torch.device) -> FeatureNetwork:
+    """Load Inception as a feature network, which resizes images as ``variant`` says."""
     module = inception.load(variant=variant).to(device)
 
     def net(images: Tensor) -> Seen:
@@ -126,37 +132,39 @@ KNOWN_CLASSES = {
     **{name: PACKAGED[name].classes if name in PACKAGED else () for name in NETWORKS},
     "imagenet": efficientnet.classes(),
 }
-"""The classes that each of these networks distinguishes; () if they are not known."""
+"""The classes that each network in NETWORKS distinguishes; () if they are not known."""
 
 
 def network(name: str, device: torch.device | str = "cpu") -> FeatureNetwork:
-    """Load the feature network of that name.
+    """Load a feature network by its name.
 
-    ``cifar10`` and ``glyphs`` are in the package; ``imagenet`` is EfficientNet-Lite0, whose weights
-    the extra ``imagenet`` installs; ``inception`` is the network that defines FID, and
-    ``inception-pytorch-fid`` is the same with the resize and scale of pytorch-fid; their weights
-    come from $MEZZOTINT_INCEPTION or are downloaded once. Raises UserError for any other name, and
-    if weights are not available.
+    ``cifar10`` and ``glyphs`` are in the package. ``imagenet`` is EfficientNet-Lite0, whose weights
+    the extra ``imagenet`` installs. ``inception`` is the network that defines FID, and
+    ``inception-pytorch-fid`` is the same network, for which images are resized and scaled as
+    pytorch-fid does. The weights of these two come from the file $MEZZOTINT_INCEPTION, or are
+    downloaded once. Raises UserError for any other name, and if weights are not available.
     """
     return NETWORKS[name](torch.device(device))
 
 
 def choose(data: str) -> str:
-    """Return the name of the network in the package that was trained on the data set of this name.
+    """Return the name of the packaged network that was trained on the data set called ``data``.
 
-    For any other data it is the network for photographs, even if the classes are called 0 to 9.
+    For any other data it is ``cifar10``, the network for photographs, even if the classes are
+    called 0 to 9.
     """
     return data if data in PACKAGED else "cifar10"
 
 
 PUBLISHED = {"fd": "fid", "sfd": "sfid", "cs": "is", "kd": "kid"}
+"""The published names of metrics that are measured with Inception."""
 
 
 def figure_name(metric: str, network: str) -> str:
-    """Return the name of a metric's figure for a feature network.
+    """Return the name that a metric has if it is measured with a feature network.
 
-    The names FID, KID and Inception Score are used for Inception only; other figures have the
-    network's name.
+    Names such as FID, KID and Inception Score are used for Inception only. With another network,
+    the name of the network is appended to that of the metric.
     """
     inception, _, variant = network.partition("-")
     if inception != "inception" or metric not in PUBLISHED:

@@ -1,6 +1,6 @@
 """Distances between reconstructions and their originals.
 
-The two sets are pairs, while `fd`, `sfd` and `kd` assume independent sets.
+Each image forms a pair with its reconstruction, while `fd`, `sfd` and `kd` assume independent sets.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from mezzotint.metrics import interval
 from mezzotint.metrics.kd import polynomial_kernel
 from mezzotint.metrics.scores import frechet_distance
 
-ROWS = 1000  # rows of kernels at once
+ROWS = 1000  # rows of the kernel matrices that are computed at a time
 
 PairDistance = Callable[[np.ndarray, np.ndarray], tuple[float, interval.Interval]]
+"""``distance(made, real)`` returns the distance of features (N, D), and its 95 % interval."""
 
 
 def frechet_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interval.Interval]:
-    """Return the Frechet distance of features (N, D) from those of the originals, and its interval.
+    """Return the Frechet distance between reconstructions and originals, and its 95 % interval.
 
+    ``made`` and ``real`` are the features (N, D) of the reconstructions and of the originals.
     The interval comes from halves of the pairs, because the variation that images and their
     reconstructions share is not part of the spread. An array (N, 2 D) of float32 is held in memory.
     """
@@ -36,14 +38,15 @@ def frechet_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interva
 
 
 def kernel_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interval.Interval]:
-    """Return the kernel distance of features (N, D) from those of the originals, and its interval.
+    """Return the kernel distance between reconstructions and originals, and its 95 % interval.
 
         sum_(i != j) (k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(y_i, x_j)) / (N (N - 1))
 
-    with k `polynomial_kernel`. `kernel_distance` assumes independent sets; for pairs, the
-    similarity of an image and its reconstruction would bias it below 0. This estimate is unbiased
-    for pairs, and 0 if all pairs are equal (Gretton et al. 2012, JMLR 13, eq. 4); to first order,
-    its variance is 4 / N times that of the row means of the sum.
+    where x are the features (N, D) of the reconstructions, y those of the originals, and k is
+    `polynomial_kernel`. `kernel_distance` assumes independent sets; for pairs, the similarity of an
+    image and its reconstruction would bias it below 0. This estimate is unbiased for pairs, and 0
+    if all pairs are equal (Gretton et al. 2012, JMLR 13, eq. 4). To first order, its variance is
+    4 / N times that of the row means of the sum.
     """
     n = len(made)
     x, y = (torch.from_numpy(np.array(rows)).double() for rows in (made, real))

@@ -19,8 +19,8 @@ from mezzotint.metrics import efficientnet
 from mezzotint.metrics.classifier import PACKAGED, load
 
 NAMES = (*PACKAGED, "imagenet", "lpips")
-SMALLEST = 16  # pixels a side, of which four halvings in VGG leave one
-TINY = 1e-10  # added to a sum of squares; it bounds gradients by the inverse of its root, 1e5
+SMALLEST = 16  # the least side of an image, of which VGG's four halvings leave one pixel
+TINY = 1e-10  # added to a sum of squares, so that gradients are at most 1 / sqrt(TINY) = 1e5
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 SLICES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -32,20 +32,20 @@ Stage = tuple[nn.Module, Tensor]
 
 
 def perceptual(name: str, device: torch.device | str = "cpu") -> Distance:
-    """Load the perceptual distance of that name: d(x, y), (B, 3, H, W) twice -> (B,), float32.
+    """Load a perceptual distance d(x, y) of images (B, 3, H, W), which is (B,) float32.
 
         d(x, y) = sum_l mean_hw sum_c w_lc (x_lchw - y_lchw)^2
 
-    over the stages l of a network, whose features x_l, y_l are of unit length over the channels.
-    ``cifar10`` and ``glyphs`` are the package's own classifiers and ``imagenet`` is
-    EfficientNet-Lite0 of the extra ``imagenet``, each with w = 1 and at the images' own resolution.
-    ``lpips`` is LPIPS 0.1 of VGG16 with its learned w, from the file that $MEZZOTINT_LPIPS names.
-    Images are float in about [-1, 1], at least 16x16. The gradient goes to x, and to y if y
-    requires one; the weights are frozen. Under autocast the convolutions use its type and the rest
-    float32. The scales of different distances differ.
+    over the stages l of a network, whose features x_l, y_l are scaled to unit length over the
+    channels. The names ``cifar10`` and ``glyphs`` are the package's own classifiers, and
+    ``imagenet`` is EfficientNet-Lite0 of the extra ``imagenet``; they have w = 1, and images keep
+    their resolution. ``lpips`` is LPIPS 0.1 of VGG16 with its learned w, from the file that
+    $MEZZOTINT_LPIPS names. Images are float in about [-1, 1], at least 16x16. The gradient goes to
+    x, and to y if y requires one; the weights are frozen. Under autocast the convolutions use its
+    type, and everything else float32. The scales of different distances differ.
 
     Source: Zhang et al. 2018 (arXiv 1801.03924), eq. 1. Raises UserError for an unknown name, and
-    if weights are not available. The distance itself raises it for images of other types or shapes.
+    if weights are not available. The distance raises UserError for images of other types or shapes.
     """
     parts = stages(name, torch.device(device))
 
@@ -66,7 +66,7 @@ def perceptual(name: str, device: torch.device | str = "cpu") -> Distance:
 
 
 def stages(name: str, device: torch.device) -> list[Stage]:
-    """Return the stages of the network of that name, each with the weights of its channels."""
+    """Return the stages of the network of a distance, each with the weights w of its channels."""
     if name not in NAMES:
         raise UserError(f"there is no perceptual distance {name!r}: choose {', '.join(NAMES)}")
     parts = MADE[name]() if name in MADE else _own(name)
@@ -76,11 +76,13 @@ def stages(name: str, device: torch.device) -> list[Stage]:
 
 
 def _unit(features: Tensor) -> Tensor:
+    """Scale features (B, C, H, W) to unit length over the channels."""
     x = features.float()
     return x * (x.square().sum(1, keepdim=True) + TINY).rsqrt()
 
 
 def _check(x: Tensor, y: Tensor) -> Tensor:
+    """Return x. Raises UserError unless both are float (B, 3, H, W) of the same, allowed size."""
     if not (x.is_floating_point() and y.is_floating_point()):
         raise UserError(f"the images are {x.dtype} and {y.dtype}: give floats in [-1, 1]")
     if x.shape != y.shape or x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < SMALLEST:
@@ -92,12 +94,13 @@ def _check(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _own(name: str) -> list[Stage]:
+    """Return the stages of a packaged classifier, with w = 1."""
     net = load(name)
     return [(part, torch.ones(())) for part in (net.stem, net.first, net.middle, net.last)]
 
 
 class Scaling(nn.Module):
-    """Scale [-1, 1] to about the mean and standard deviation with which VGG was trained."""
+    """Scale images in [-1, 1] to about the mean and standard deviation that VGG was trained on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,9 +114,9 @@ class Scaling(nn.Module):
 
 
 def vgg16() -> nn.ModuleDict:
-    """VGG16 up to relu5_3 in LPIPS's five slices, with the layer numbers of torchvision.
+    """Return VGG16 up to relu5_3 in the five slices of LPIPS, with torchvision's layer numbers.
 
-    Simonyan and Zisserman 2014 (arXiv 1409.1556).
+    See Simonyan and Zisserman 2014 (arXiv 1409.1556).
     """
     slices, channels, number = nn.ModuleDict(), 3, count()
     for i, widths in enumerate(SLICES, 1):
@@ -127,6 +130,7 @@ def vgg16() -> nn.ModuleDict:
 
 
 def _lpips() -> list[Stage]:
+    """Return the stages of LPIPS, with its learned w."""
     vgg = vgg16()
     needed = {f"net.{key}": value.shape for key, value in vgg.state_dict().items()}
     heads = [f"lin{i}.model.1.weight" for i in range(len(SLICES))]
@@ -139,7 +143,10 @@ def _lpips() -> list[Stage]:
 
 
 def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
-    """Read the tensors of $MEZZOTINT_LPIPS's file, float32; raise UserError for other tensors."""
+    """Read the tensors in the file $MEZZOTINT_LPIPS as float32.
+
+    Raises UserError unless they have the names and shapes in ``needed``.
+    """
     path = os.environ.get("MEZZOTINT_LPIPS")
     if not path:
         raise UserError(
@@ -173,12 +180,13 @@ def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
 
 
 def _imagenet() -> list[Stage]:
+    """Return the stages of EfficientNet-Lite0, with w = 1."""
     first, *rest = efficientnet.load().taps()
     return [(part, torch.ones(())) for part in (nn.Sequential(ToBytes(), first), *rest)]
 
 
 class ToBytes(nn.Module):
-    """Scale [-1, 1] to [0, 255]."""
+    """Scale images from [-1, 1] to [0, 255]."""
 
     def forward(self, x: Tensor) -> Tensor:
         return 127.5 * (x + 1)
@@ -188,6 +196,7 @@ MADE = {"imagenet": _imagenet, "lpips": _lpips}
 
 
 def _some(keys: set[str], most: int = 8) -> str:
+    """Return the first ``most`` of the names, sorted, and how many more there are."""
     names = sorted(keys)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

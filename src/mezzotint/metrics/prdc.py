@@ -13,8 +13,8 @@ from mezzotint.metrics.figure import Figure
 from mezzotint.metrics.left_out import LeftOut
 from mezzotint.metrics.neighbours import distances, nearest
 
-MOST = 10_000  # most images of each set
-PRECISION_K, DENSITY_K = 3, 5  # neighbours that span a ball, as in the two papers
+MOST = 10_000  # the most images that are used of each set
+PRECISION_K, DENSITY_K = 3, 5  # the k of the neighbour at which a ball ends, as in the two papers
 
 
 def prdc(seen: Comparison) -> Iterator[Figure]:
@@ -29,15 +29,16 @@ def prdc(seen: Comparison) -> Iterator[Figure]:
 
 
 def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
-    """Return the rows whose means are precision, recall, density and coverage.
+    """Return values for each image, whose means are precision, recall, density and coverage.
 
-    The ball of a row has as its radius the distance to the k-th nearest neighbour in its own set.
-    Precision is the share of made images that lie in the ball of a real one, recall the share of
-    real images in the ball of a made one, with k = 3 (Kynkaanniemi et al. 2019, arXiv 1904.06991).
-    Density is the number of real balls that a made image lies in, divided by k. Coverage is the
-    share of real balls that contain a made image, with k = 5 (Naeem et al. 2020, arXiv 2002.09797).
-    ``real`` is (N, D) and ``made`` (M, D); precision and density are (M,), recall and coverage
-    (N,). Raises LeftOut for sets of fewer than 6.
+    The radius of the ball around an image is the distance to its k-th nearest neighbour in its own
+    set. Precision is the share of made images that lie in the ball of a real image, and recall the
+    share of real images that lie in the ball of a made image, both with k = 3 (Kynkaanniemi et al.
+    2019, arXiv 1904.06991). Density is the mean number of real images' balls in which a made image
+    lies, divided by k. Coverage is the share of real images whose balls contain a made image. Both
+    have k = 5 (Naeem et al. 2020, arXiv 2002.09797). ``real`` (N, D) and ``made`` (M, D) are
+    features; precision and density are (M,), recall and coverage (N,). Raises LeftOut if a set has
+    fewer than 6 images.
     """
     if (fewest := min(len(real), len(made))) <= DENSITY_K:
         raise LeftOut(

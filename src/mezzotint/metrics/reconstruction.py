@@ -20,7 +20,7 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
         10 log10(255^2 / max(MSE, 1/12))
 
     for two batches uint8 (B, C, H, W), where the MSE is over all channels and pixels of an image.
-    Errors below the rounding error 1/12 are raised to it, so equal images have 58.92 dB instead of
+    An MSE below that of rounding, 1/12, is raised to 1/12, so equal images have 58.92 dB instead of
     infinity, and means stay finite. Raises UserError for other types, different shapes, and empty
     batches.
     """
@@ -34,14 +34,17 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
         (2 m_a m_b + C1) (2 s_ab + C2) / ((m_a^2 + m_b^2 + C1) (s_a^2 + s_b^2 + C2))
 
     for two batches uint8 (B, C, H, W), with means m and (co)variances s under an 11x11 Gaussian
-    window of standard deviation 1.5, C1 = (0.01 * 255)^2 and C2 = (0.03 * 255)^2. It is averaged
-    over the channels, and over the positions where the whole window fits. Raises UserError for
-    other types, different shapes, empty batches and sides below 11. Wang, Bovik, Sheikh and
-    Simoncelli 2004 (doi:10.1109/TIP.2003.819861).
+    window of standard deviation 1.5, C1 = (0.01 * 255)^2 and C2 = (0.03 * 255)^2. The result is
+    averaged over the channels, and over the positions where the whole window fits (Wang, Bovik,
+    Sheikh and Simoncelli 2004, doi:10.1109/TIP.2003.819861). Raises UserError for other types,
+    different shapes, empty batches and sides below 11.
     """
     height, width = _checked(a, b).shape[2:]
     if min(height, width) < WINDOW:
-        raise UserError(f"images of {height}x{width}: SSIM needs {WINDOW} pixels a side")
+        raise UserError(
+            f"images of {height}x{width} are too small for SSIM: give at least {WINDOW} pixels a "
+            "side"
+        )
     down, across = window(height).to(a.device), window(width).to(a.device)
     a, b = a.double(), b.double()
 
@@ -58,7 +61,8 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 def window(side: int) -> Tensor:
     """Return the matrix (side - 10, side), float64, of the window's weights along one side.
 
-    For images of 128x128, multiplying by it is 14 times as fast on one core as a convolution.
+    For images of 128x128, the product with this matrix is 14 times as fast on one core as a
+    convolution.
     """
     offset = torch.arange(side) - torch.arange(side - WINDOW + 1)[:, None] - WINDOW // 2
     weights = torch.exp(-0.5 * (offset.double() / WIDTH) ** 2) * (offset.abs() <= WINDOW // 2)
@@ -66,7 +70,7 @@ def window(side: int) -> Tensor:
 
 
 def _checked(a: Tensor, b: Tensor) -> Tensor:
-    """Check that both batches are uint8 (B, C, H, W) of one shape; return the first."""
+    """Return ``a``. Raises UserError unless both batches are uint8 (B, C, H, W) of one shape."""
     if a.dtype != torch.uint8 or b.dtype != torch.uint8:
         names = " and ".join(str(x.dtype).removeprefix("torch.") for x in (a, b))
         raise UserError(f"images are {names}: give uint8, 0 to 255, rounded as they are saved")

@@ -1,4 +1,7 @@
-"""Statistics of a data set as the reference for measurements, kept in the cache."""
+"""References: the features and statistics of a data set, with which images are compared.
+
+They are kept in the cache.
+"""
 
 from __future__ import annotations
 
@@ -31,27 +34,27 @@ from mezzotint.storage.parse import parsed
 from mezzotint.storage.progress import progress
 
 KIND = "mezzotint reference"
-FEATURES = 2048  # features of Inception
+FEATURES = 2048  # the number of pooled features of Inception
 LARGEST = 1 << 27  # limit on an array of statistics, in bytes: four times Inception's covariance
-VERSION = 1  # raised with every change of features or moments, and caches are rebuilt
+VERSION = 1  # raised with every change of features or moments, so that no older cache is used
 
 
 @dataclass(frozen=True)
 class Origin:
-    """All facts on which the numbers of a reference depend."""
+    """Everything on which the numbers of a reference depend, and its name."""
 
     network: str
     weights: str
     resize: str
     data: str  # fingerprint of the prepared array
     size: str  # the size of its images, HxW
-    count: int
-    name: str  # a name for people
+    count: int  # the number of its images; 0 if it is not known
+    name: str  # the name of the data set in figures
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Moments and features of a data set without augmentation, in a file of safetensors."""
+    """The features of a data set without augmentation, and their moments, in a safetensors file."""
 
     path: Path
     origin: Origin
@@ -65,20 +68,22 @@ class Reference:
 
     @cached_property
     def distance(self) -> Callable[[Tensor, Tensor], float]:
-        """Return the Frechet distance from the pooled features with this mean and covariance."""
+        """The function ``distance(mean, covariance)`` to the reference, for pooled features."""
         return self._distance("mean", "covariance")
 
     @cached_property
     def spatial_distance(self) -> Callable[[Tensor, Tensor], float]:
-        """Return the Frechet distance from the spatial features with this mean and covariance."""
+        """The function ``distance(mean, covariance)`` to the reference, for spatial features."""
         return self._distance("spatial_mean", "spatial_covariance")
 
     def _distance(self, mean: str, covariance: str) -> Callable[[Tensor, Tensor], float]:
+        """Return the Frechet distance to the moments that the file has under these names."""
         if self.origin.count == 1:
             raise LeftOut("the reference is one image, which has no covariance")
         return distance_to(self._tensor(mean), self._tensor(covariance))
 
     def _tensor(self, name: str) -> Tensor:
+        """Read a tensor of the file, and check its SHA-256."""
         if self.held is not None:
             if name not in self.held:
                 raise LeftOut(f"{self.path} holds only means and covariances")
@@ -137,13 +142,14 @@ def reference(
 
 
 def _sum(tensor: Tensor, origin: str) -> str:
+    """Return the SHA-256 of a tensor and of the origin, as JSON, of its reference."""
     digest = hashlib.sha256(origin.encode())
     digest.update(tensor.numpy().data)
     return digest.hexdigest()
 
 
 def read(path: Path) -> Reference:
-    """Read the file of a reference. Raises UserError for any other file."""
+    """Read the file of a reference that mezzotint wrote. Raises UserError for any other file."""
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait
             raise ValueError
@@ -177,8 +183,9 @@ def is_statistics(path: Path) -> bool:
 def statistics(path: Path, network: FeatureNetwork) -> Reference:
     """Read the reference in a .npz of ``mu`` (D,) and ``sigma`` (D, D).
 
-    They are the statistics of Inception's features for FID; ``mu_s`` and ``sigma_s``, if present,
-    are those of its spatial features. The number of images is not known.
+    ``mu`` and ``sigma`` are the mean and the covariance of Inception's features for FID; ``mu_s``
+    and ``sigma_s``, if present, are those of its spatial features. The number of images is not
+    known. Raises UserError for another network, or if the file does not hold such statistics.
     """
     if not network.name.startswith("inception"):
         raise UserError(
@@ -225,9 +232,10 @@ def fitting(
 ) -> Reference:
     """Return the reference if it fits this network and, if given, the size (H, W).
 
-    Otherwise raises UserError with the first difference, because wrong figures would look normal.
+    Otherwise raises UserError that names the first difference, because wrong figures would look
+    normal.
     """
-    sized = size and found.origin.size  # statistics of another tool have no such facts
+    sized = size and found.origin.size  # statistics of another tool do not record the size
     here = network.identity | ({"size": f"{size[0]}x{size[1]}"} if size and sized else {})
     for what, now in here.items():
         then = getattr(found.origin, what)

@@ -19,18 +19,21 @@ from mezzotint.errors import UserError
 def frechet_distance(
     mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov_b: ArrayLike
 ) -> float:
-    """``|m_a - m_b|^2 + tr(C_a) + tr(C_b) - 2 tr((C_a^(1/2) C_b C_a^(1/2))^(1/2))``.
+    """Return ``|m_a - m_b|^2 + tr(C_a) + tr(C_b) - 2 tr((C_a^(1/2) C_b C_a^(1/2))^(1/2))``.
 
-    It is the distance of two Gaussians with means (D,) and covariances (D, D), in squared units of
-    the features (Frechet 1957; Heusel et al. 2017, arXiv 1706.08500). The product is symmetric, so
-    its trace is computed from real eigenvalues; covariances may be singular. Raises UserError for
-    shapes that do not match and values that are not finite.
+    It is the distance of two Gaussians with means m (D,) and covariances C (D, D), in squared units
+    of the features (Frechet 1957; Heusel et al. 2017, arXiv 1706.08500). ``C_a^(1/2) C_b
+    C_a^(1/2)`` is symmetric, so the last trace is computed from real eigenvalues. Covariances may
+    be singular. Raises UserError for shapes that do not match and values that are not finite.
     """
     return distance_to(mean_a, cov_a)(mean_b, cov_b)
 
 
 def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, ArrayLike], float]:
-    """Return a function for the Frechet distance to one Gaussian, whose root is computed once."""
+    """Return a function for the Frechet distance to one Gaussian.
+
+    The root of its covariance is computed only once.
+    """
     ma, ca = _float64("a mean", mean_a), _float64("a covariance", cov_a)
     root = _root(ca) if ca.ndim == 2 and ca.shape[0] == ca.shape[1] else ca
 
@@ -50,17 +53,20 @@ def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, Arr
 
 
 def inception_score(probabilities: ArrayLike, splits: int = 10) -> tuple[float, float]:
-    """``exp(E_x KL(p(y|x) || p(y)))`` as mean and standard deviation over ``splits`` parts.
+    """Return the mean and standard deviation of ``exp(E_x KL(p(y|x) || p(y)))`` over parts.
 
-    ``probabilities`` (N, K) are a classifier's, with rows that sum to 1. The parts are consecutive
-    rows, and the standard deviation over them is the population's (divided by their number). The
-    score is 1 if all images look alike, and K if all classes are equally frequent and all
-    predictions certain (Salimans et al. 2016, arXiv 1606.03498). Raises UserError if there are
-    fewer rows than parts, or rows are not probabilities.
+    ``probabilities`` (N, K) are those of a classifier, with rows that sum to 1. They are split into
+    ``splits`` parts of consecutive rows. The standard deviation over the parts is that of a
+    population (a mean over the parts). The score is 1 if all images look alike, and K if all
+    classes are equally frequent and all predictions certain (Salimans et al. 2016, arXiv
+    1606.03498). Raises UserError if there are fewer rows than parts, or rows are not probabilities.
     """
     p = _float64("a probability", probabilities)
     if p.ndim != 2 or not 1 <= splits <= len(p):
-        raise UserError(f"probabilities of shape {tuple(p.shape)} in {splits} parts: give (N, K)")
+        raise UserError(
+            f"probabilities of shape {tuple(p.shape)} cannot be split in {splits} parts: give (N, "
+            "K), with at least one row for each part"
+        )
     if p.min() < 0 or not torch.allclose(p.sum(1), p.new_ones(()), rtol=0, atol=1e-3):
         raise UserError("the rows are not probabilities: apply a softmax first")
     scores = torch.stack([_score(part) for part in parts(p, splits)])
@@ -74,18 +80,21 @@ def parts(rows: Tensor, count: int) -> list[Tensor]:
 
 
 def _score(p: Tensor) -> Tensor:
+    """Return the score of one part (n, K)."""
     marginal = p.mean(0, keepdim=True)
     divergence = (torch.xlogy(p, p) - torch.xlogy(p, marginal)).sum(1)
     return divergence.mean().exp()
 
 
 def _root(covariance: Tensor) -> Tensor:
+    """Return the symmetric square root of a covariance (D, D)."""
     values, vectors = torch.linalg.eigh(covariance)
     root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
     return root
 
 
 def _float64(what: str, values: ArrayLike) -> Tensor:
+    """Convert values to float64. Raises UserError, which says ``what`` it is, if not finite."""
     tensor = torch.as_tensor(values, dtype=torch.float64)
     if not tensor.isfinite().all():
         raise UserError(f"{what} is not finite: check the features from which it was computed")

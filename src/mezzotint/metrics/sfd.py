@@ -1,6 +1,6 @@
-"""The Frechet distance of spatial features, which depend on positions; with Inception the sFID.
+"""The Frechet distance of spatial features, which depend on positions in the image.
 
-Nash et al. 2021 (arXiv 2103.03841).
+With the features of Inception it is the sFID of Nash et al. 2021 (arXiv 2103.03841).
 """
 
 from __future__ import annotations

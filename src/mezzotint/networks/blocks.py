@@ -13,11 +13,14 @@ from torch.utils.checkpoint import checkpoint
 from mezzotint.devices import on_cpu
 from mezzotint.networks.norm import GroupNorm
 
-MUCH = 2**23  # elements of a tensor: 16 MiB in bf16
+MUCH = 2**23  # number of elements; in bf16 they take 16 MiB
 
 
 def zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
-    """Zero the weights of a residual block's last layer, which makes it the identity (Ho 2020)."""
+    """Set the weights and the bias of a layer to zero, and return the layer.
+
+    A residual block whose last layer is zero is the identity, as in Ho et al. 2020.
+    """
     nn.init.zeros_(layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
@@ -25,10 +28,10 @@ def zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
 
 
 def sinusoid(t: Tensor, dim: int, shift: int = 1) -> Tensor:
-    """Return the sinusoidal embedding (B, dim) of t (B,): sines first, then cosines.
+    """Return the sinusoidal embedding (B, dim) of the times t (B,): sines first, then cosines.
 
-    ``angle_k = t * 10000^(-k / (dim/2 - shift))``, k = 0..dim/2 - 1. The shift is 1 in DDPM, and 0
-    in Vaswani et al. 2017, arXiv 1706.03762.
+    The angles are ``t * 10000^(-k / (dim/2 - shift))`` for k = 0..dim/2 - 1. ``shift`` is 1 in DDPM
+    and 0 in Vaswani et al. 2017, arXiv 1706.03762.
     """
     half = dim // 2
     k = torch.arange(half, device=t.device, dtype=torch.float32)
@@ -39,8 +42,9 @@ def sinusoid(t: Tensor, dim: int, shift: int = 1) -> Tensor:
 def large(*parts: Tensor, kept: int = 1) -> bool:
     """Return whether the backward pass should recompute a layer's activations.
 
-    It should if the layer would keep more than MUCH elements, estimated as ``kept`` times the
-    elements of ``parts``.
+    It should if the layer would keep more than 2^23 numbers (MUCH) for the backward pass. Their
+    number is estimated as ``kept`` times the number of elements of ``parts``, the inputs of the
+    layer.
     """
     return torch.is_grad_enabled() and kept * sum(part.numel() for part in parts) > MUCH
 
@@ -48,15 +52,15 @@ def large(*parts: Tensor, kept: int = 1) -> bool:
 def remade(layers: Callable[..., Tensor], *parts: Tensor, random: bool = False) -> Tensor:
     """Compute ``layers(*parts)`` and keep only ``parts`` for the backward pass.
 
-    The backward pass recomputes the activations, up to the input of the last layer: for
-    ``conv(norm(x))`` it recomputes the norm. Set ``random`` if the layers draw random numbers.
+    The backward pass computes the activations between the layers again; for ``conv(norm(x))`` that
+    is the norm. Set ``random`` if the layers draw random numbers.
     """
     out: Tensor = checkpoint(layers, *parts, use_reentrant=False, preserve_rng_state=random)
     return out
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution; for large contiguous tensors it is a matrix product, which is faster."""
+    """A 1x1 convolution, computed by a faster matrix product if x is large and contiguous."""
 
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__(cin, cout, 1)
@@ -71,9 +75,10 @@ class Pointwise(nn.Conv2d):
 
 
 class ResBlock(nn.Module):
-    """``shortcut(x) + conv(dropout(silu(norm(conv(silu(norm(x))) + shift))))``.
+    """A residual block: ``shortcut(x) + conv(dropout(silu(norm(conv(silu(norm(x))) + shift))))``.
 
-    ``shift`` is (B, cout); None means 0.
+    ``shift`` (B, cout) comes from the embedding of the time; None means 0. ``shortcut`` is a 1x1
+    convolution if the number of channels changes, and the identity otherwise.
     """
 
     def __init__(self, cin: int, cout: int, groups: int, dropout: float) -> None:
@@ -103,10 +108,12 @@ class ResBlock(nn.Module):
         return h.add_(remade(lambda *parts: self.shortcut(beside(*parts)), *parts))
 
     def first(self, x: Tensor) -> Tensor:
+        """Compute the block up to its first convolution."""
         out: Tensor = self.conv1(self.norm1(x))
         return out
 
     def second(self, h: Tensor) -> Tensor:
+        """Compute the rest of the block, from the shifted output of `first`."""
         out: Tensor = self.conv2(self.dropout(self.norm2(h)))
         return out
 
@@ -125,7 +132,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Self-attention over the pixels with a residual connection; a head has ``width`` channels."""
+    """Self-attention over the pixels, with a residual connection.
+
+    Each head has ``width`` channels; None makes one head of all channels.
+    """
 
     def __init__(self, channels: int, groups: int, width: int | None) -> None:
         super().__init__()
@@ -135,11 +145,12 @@ class Attention(nn.Module):
         self.out = zeroed(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        # Attention keeps about seven times the size of x; recomputing it costs about as much as
-        # recomputing three norms.
+        # For the backward pass, attention keeps about seven times the size of x. To recompute it
+        # costs about as much as to recompute three norms.
         return x + (remade(self.attended, x) if large(x, kept=2) else self.attended(x))
 
     def attended(self, x: Tensor) -> Tensor:
+        """Apply the attention to x (B, C, H, W), without the residual connection."""
         b, c, h, w = x.shape
         tokens = self.norm(x).flatten(2).transpose(1, 2)
         qkv = self.qkv(tokens).view(b, h * w, 3, self.heads, c // self.heads)
@@ -151,7 +162,7 @@ class Attention(nn.Module):
 class Down(nn.Module):
     """Halve the resolution by a strided convolution, padded on the right and the bottom only.
 
-    ``around`` pads on all four sides instead.
+    If ``around`` is set, the convolution is padded on all four sides instead.
     """
 
     def __init__(self, channels: int, around: bool = False) -> None:
@@ -168,7 +179,7 @@ def doubled(x: Tensor) -> Tensor:
     """Repeat each pixel in both directions: (B, C, H, W) to (B, C, 2H, 2W)."""
     if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
-    # A compiler would turn the backward pass of interpolate into single additions.
+    # torch.compile would turn the backward pass of interpolate into slow scalar additions.
     x = torch.stack([x, x], 3).flatten(2, 3)
     return torch.stack([x, x], 4).flatten(3, 4)
 
@@ -192,8 +203,9 @@ class Up(nn.Module):
     def taps(self) -> Tensor:
         """Merge the interpolation and the convolution into one 4x4 transposed convolution.
 
-        It equals four 2x2 convolutions, one for each phase. Only four of the nine pixels under a
-        3x3 kernel differ, so it needs 2.25 times fewer products.
+        An input pixel becomes four output pixels, and the transposed convolution equals one 2x2
+        convolution for each of the four. After an interpolation, the nine pixels under a 3x3
+        kernel have only four different values, so 2x2 taps suffice: 2.25 times fewer products.
         """
         # divisor_override=1 is not used, because ONNX lacks it.
         sums = 4 * F.avg_pool2d(self.conv.weight, 2, stride=1, padding=1)

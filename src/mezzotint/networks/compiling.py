@@ -12,7 +12,7 @@ import torch
 
 from mezzotint.errors import UserError, out_of_memory
 
-TRIES = 32  # a killed compiler may leave several damaged libraries
+TRIES = 32  # of a call; a killed compiler may have left several damaged libraries
 
 _LIBRARY = re.compile(r"(/.*?\.so): ")  # the beginning of an error of the system's loader
 
@@ -29,7 +29,7 @@ def compiles() -> bool:
 
     try:
         mending(torch.compile(small))(torch.zeros(1))
-    except Exception:  # of any kind: networks then stay uncompiled
+    except Exception:  # whatever the error is, networks stay uncompiled
         return False
     return True
 
@@ -37,9 +37,9 @@ def compiles() -> bool:
 def mending(call: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a compiled function, so that libraries that cannot be loaded are compiled again.
 
-    The compiler writes libraries under their final names. If it is killed, a damaged one stays in
-    its cache, and all later compilations of the same code would fail. The function raises UserError
-    if it cannot be compiled.
+    The compiler writes libraries under their final names. If it is killed, a damaged library stays
+    in its cache, and all later compilations of the same code would fail. The wrapped function
+    raises UserError if it cannot be compiled.
     """
 
     @wraps(call)
@@ -59,7 +59,7 @@ def mending(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _failure(error: Exception) -> str:
-    """Say that a compilation failed, and why; "" for any other error."""
+    """Return a message that a compilation failed, and why; "" if the error is another one."""
     from torch._dynamo.exc import BackendCompilerFailed  # late: it takes a second
     from torch._inductor.runtime.cache_dir_utils import cache_dir
 
@@ -67,13 +67,13 @@ def _failure(error: Exception) -> str:
         return ""
     reason = str(getattr(error, "inner_exception", error)).strip().splitlines()[-2:]
     return (
-        f"the network cannot be compiled ({'; '.join(reason)[-200:]}): see that {cache_dir()} has "
-        "free space and that the C++ compiler works, and try again"
+        f"the network cannot be compiled ({'; '.join(reason)[-200:]}): check that {cache_dir()} "
+        "has free space and that the C++ compiler works, and try again"
     )
 
 
 def _removed(error: Exception) -> bool:
-    """Remove the cached library that an error names; return whether it names one."""
+    """Remove the cached library that an error names, and return whether the error names one."""
     from torch._inductor.runtime.cache_dir_utils import cache_dir  # late: it takes a second
 
     cause = getattr(error, "inner_exception", error)

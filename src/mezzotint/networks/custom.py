@@ -26,9 +26,10 @@ from mezzotint.networks.record import CustomConfig, name
 class Custom(Network):
     """A user's own module ``module(x, t, condition)``, called like any network.
 
-    x and the output are (B, C, H, W), t is (B,) float. The module gets the condition as a tensor; a
-    class is (B,) int64 from 0 to K, where K is the null class. With several conditions it gets a
-    dict of tensors, without conditions None. The weights keep the module's own names.
+    x and the output are (B, C, H, W), t is (B,) float. ``condition`` is a tensor if the model has
+    one condition; for classes it is int64 (B,) from 0 to K, where K is the null class. If the model
+    has several conditions, it is a dict of tensors, and if it has none, None. The weights keep
+    their names in the module.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Custom(Network):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type in which it computes: float32, or the one that `for_inference` set."""
+        """The type in which the network computes: float32, or the type that `for_inference` set."""
         return self.low or torch.float32
 
     @property
@@ -66,7 +67,7 @@ class Custom(Network):
 
     @property
     def digest(self) -> str:
-        """See `Network.digest`. The code of a function is unknown, so its digest is random."""
+        """See `Network.digest`. For a function it is random, because its code is not known."""
         more = [each.facts() for each in self.conditions[bool(self.classes) :]]
         content = f"{super().digest} {self.low} {self.classes} {self.token}{more or ''}"
         return hashlib.sha256(content.encode()).hexdigest()
@@ -102,8 +103,9 @@ class _Function(nn.Module):
 def wrap(net: Any, classes: int, conditions: Sequence[Condition] = ()) -> Custom:
     """Wrap any nn.Module or callable ``net(x, t, condition)`` as a network for a pipeline.
 
-    A module is copied and put in evaluation mode, with no gradients for its weights. A function is
-    not copied, and gets tensors on the CPU. Raises UserError for anything else.
+    A module is copied, and the copy is in evaluation mode and computes no gradients for its
+    weights. A function is not copied, and gets tensors on the CPU. Raises UserError for anything
+    else.
     """
     if isinstance(net, nn.Module):
         made = Custom(copied(net), passed(net), classes, conditions)
@@ -152,9 +154,9 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
 
 
 def _probe(net: Custom) -> str:
-    """Describe the condition with which `check` calls a network."""
+    """Describe the condition with which `check` calls a network, for a message."""
     if len(net.conditions) == 1 and net.classes:
-        return f"of 0 to {net.classes}, the null class"
+        return f"(2,) of class 0 and the null class {net.classes}"
     shapes = {each.name: (2, *each.null(1).shape[1:]) for each in net.conditions}
     return str(next(iter(shapes.values())) if len(shapes) == 1 else shapes or None)
 
@@ -175,13 +177,14 @@ def fill(net: Custom, weights: Mapping[str, Tensor], where: Path) -> None:
 
 
 def _takes(module: nn.Module, given: tuple[Any, ...]) -> None:
+    """Raise UserError if the parameters of a module do not fit these arguments."""
     forward = module.function if isinstance(module, _Function) else module.forward
     try:
         inspect.signature(forward).bind(*given)
     except TypeError as error:
         raise UserError(
-            f"`net` does not take (x, t, condition) ({error}): give it these three arguments, "
-            "condition being a label for each image, or None in a model without classes"
+            f"`net` does not take (x, t, condition) ({error}): give it these three parameters; "
+            "condition is a label for each image, or None in a model without classes"
         ) from None
     except ValueError:  # without a signature, the call itself will show an error
         pass

@@ -1,6 +1,7 @@
 """The patch discriminator and its loss.
 
-Isola et al. 2017, arXiv 1611.07004; for autoencoders Esser et al. 2021, arXiv 2012.09841.
+The discriminator is that of Isola et al. 2017, arXiv 1611.07004. Esser et al. 2021, arXiv
+2012.09841, use it to train autoencoders.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from mezzotint.errors import UserError
 
 
 class Discriminator(nn.Module):
-    """Map images x (B, C, H, W) in [-1, 1] to one logit per patch (B, 1, H / 2^layers - 2, ...).
+    """Map images x (B, C, H, W) in [-1, 1] to one logit for each patch.
 
-    A higher logit means a more realistic patch. ``layers`` convolutions halve the resolution; the
-    width doubles from ``width`` up to 8 times that. A logit sees 70x70 pixels with 3 layers and
-    34x34 with 2. The paper normalises over the batch, this network over groups of channels: the
-    statistics of a batch would differ between processes, and would reveal whether the batch is
-    real.
+    The logits are (B, 1, H / 2^layers - 2, W / 2^layers - 2). A higher logit means a more realistic
+    patch. ``layers`` convolutions halve the resolution. The number of channels begins at ``width``
+    and doubles with each layer, up to 8 times ``width``. A logit depends on 70x70 pixels with 3
+    layers and on 34x34 with 2. Isola et al. normalise over the batch; this network normalises over
+    groups of channels, because the statistics of a batch would differ between processes, and would
+    reveal whether the batch is real.
 
     Raises UserError for an image whose height or width is below 3 * 2^layers.
     """
@@ -60,9 +62,9 @@ class Discriminator(nn.Module):
 
 
 def hinge(real: Tensor, fake: Tensor) -> Tensor:
-    """Return the discriminator's loss of logits.
+    """Return the hinge loss of the discriminator, from its logits of real and of fake images.
 
-    ``mean(relu(1 - real)) / 2 + mean(relu(1 + fake)) / 2``. It is at least 0, and 1 if the
-    discriminator cannot distinguish real from fake. The autoencoder's loss is ``-mean(fake)``.
+    It is ``mean(relu(1 - real)) / 2 + mean(relu(1 + fake)) / 2``, which is 1 if all logits are 0.
+    The autoencoder, which makes the fake images, has the loss ``-mean(fake)``.
     """
     return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2

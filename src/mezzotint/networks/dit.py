@@ -22,10 +22,10 @@ FREQUENCIES = 256  # width of the sinusoidal embedding of t, as in the authors' 
 
 @strict
 class DiTConfig:
-    """The shape of a DiT; the defaults are the authors' S/2.
+    """The dimensions of a DiT; the defaults are those of the authors' DiT-S/2.
 
-    The authors' other sizes have these widths, depths and heads: B 768, 12 and 12; L 1024, 24 and
-    16; XL 1152, 28 and 16.
+    In the authors' other sizes, (width, depth, heads) is (768, 12, 12) for B, (1024, 24, 16) for L
+    and (1152, 28, 16) for XL.
     """
 
     patch: PositiveInt = 2
@@ -59,7 +59,7 @@ class DiT(Conditioned):
     """A diffusion transformer, ``net(x, t, condition) -> output``.
 
     Args:
-        config: The shape of the network.
+        config: The dimensions of the network.
         image_channels: C, the channels of x.
         classes: K, the number of classes; 0 makes an unconditional network.
         out_channels: The channels of the output; None means C.
@@ -93,7 +93,7 @@ class DiT(Conditioned):
         self.initialise()
 
     def initialise(self) -> None:
-        """Initialise the weights as the authors do: blocks are the identity, the output is 0."""
+        """Initialise the weights like the authors: blocks are the identity, the output is 0."""
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)
@@ -117,22 +117,24 @@ class DiT(Conditioned):
         condition: Given | Tensor | None = None,
         augmentation: Tensor | None = None,
     ) -> Tensor:
-        """Predict for noisy images.
+        """Predict from noisy images what the network is trained to predict.
 
-        Sides that ``config.factor`` does not divide are padded, and the output is cut to x's size.
+        If ``config.factor`` does not divide the height or the width of x, x is padded, and the
+        output is cropped to the size of x.
 
         Args:
             x: Noisy images (B, C, H, W).
             t: Times (B,), from 0 to T - 1.
-            condition: The conditions by name, or the only one, such as classes (B,) int64 from 0 to
-                K, K being the null class. Missing conditions are null; None makes all of them null.
+            condition: The conditions by name, or the tensor of the only condition, such as classes
+                (B,) int64 from 0 to K, where K is the null class. Missing conditions are null; None
+                makes all of them null.
             augmentation: Numbers (B, n) that describe how x was augmented; None means zeros.
 
         Returns:
-            The output (B, C or ``out_channels``, H, W), of x's type.
+            The output (B, C or ``out_channels``, H, W), in the type of x.
 
         Raises:
-            UserError: If the network has no such condition, or no augmentation input.
+            UserError: If a condition, or ``augmentation``, is given that the network does not take.
         """
         given = self.named(condition, t)
         c = F.silu(self.embed(t, given, augmentation))
@@ -155,7 +157,8 @@ class DiT(Conditioned):
 class Block(nn.Module):
     """Attention over the tokens, then an MLP, each as ``x + gate * f(adaptive_norm(x))``.
 
-    x is (B, tokens, width). The shift, scale and gate of both parts are linear in c (B, width).
+    x is (B, tokens, width). Attention and MLP have a shift, scale and gate each. These are linear
+    in the condition vector c (B, width).
     """
 
     def __init__(self, width: int, heads: int, mlp_eps: float) -> None:
@@ -169,7 +172,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Apply the block to tokens x (B, tokens, width), given c (B, width)."""
+        """Apply the block to tokens x (B, tokens, width); c (B, width) is the condition vector."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(c)[:, None].chunk(6, dim=-1)
         x = x + gate1 * self.attended(adaptive_norm(x, shift1, scale1))
         out: Tensor = x + gate2 * self.mlp(adaptive_norm(x, shift2, scale2, self.mlp_eps))
@@ -188,15 +191,16 @@ def adaptive_norm(x: Tensor, shift: Tensor, scale: Tensor, eps: float = 1e-6) ->
 
 
 def positions(h: int, w: int, width: int, device: torch.device) -> Tensor:
-    """Return the fixed embedding (h * w, width) of the positions of a grid, row by row.
+    """Return the fixed embedding (h * w, width) of the positions in a grid of h x w tokens.
 
-    The first half encodes the column, the second half the row; each has the sines and then the
-    cosines of ``position * 10000^(-k / (width/4))``, k = 0..width/4 - 1.
+    The positions are in order of rows. The first half of an embedding encodes the column, the
+    second half the row. Each half has the sines and then the cosines of ``position *
+    10000^(-k / (width/4))`` for k = 0..width/4 - 1.
     """
 
     def along(count: int) -> Tensor:
-        # This embedding has frequency shift 0, but `sinusoid` has 1. With one more frequency, and
-        # without the last one, they agree.
+        # The embedding needs the frequency shift 0. `sinusoid`, whose shift is 1 by default, gives
+        # the same values if it computes one frequency more and the last one is left out.
         waves = sinusoid(torch.arange(count, device=device), width // 2 + 2)
         return waves.view(count, 2, -1)[:, :, :-1].flatten(1)
 

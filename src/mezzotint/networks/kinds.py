@@ -37,7 +37,7 @@ def build(
     """Build the network that a configuration describes.
 
     Args:
-        config: The network's shape, or the record of a user's own network.
+        config: The dimensions of the network, or the record of a user's own network.
         channels: Channels of the images.
         classes: The number of classes K; 0 for an unconditional network.
         outputs: Channels of the output; None means the channels of the images.

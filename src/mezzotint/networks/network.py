@@ -21,24 +21,25 @@ from mezzotint.networks.conditions import Condition, Given, Layered, Stem
 from mezzotint.networks.conditions import named as by_name
 from mezzotint.networks.norm import GroupNorm
 
-COMPILE_FROM = 2_000  # calls that repay a compilation
-STEPS_FROM = 5_000  # steps of a training on a CPU, where the backward pass takes longer to compile
+COMPILE_FROM = 2_000  # the number of calls that repays the time of a compilation
+# The same number for training steps on a CPU, where the backward pass takes longer to compile.
+STEPS_FROM = 5_000
 
 
 class Network(nn.Module):
-    """Base class of the networks that pipelines run; abstract."""
+    """Abstract base class of the networks that pipelines run."""
 
-    config: Any  # the dataclass that it was built from
-    gains = False  # whether compilation makes it faster on a CPU, in training or bf16 sampling
+    config: Any  # the dataclass from which the network was built
+    gains = False  # whether compilation makes training or bf16 sampling faster on a CPU
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of computation outside autocast, which is that of the first weight."""
+        """The type in which the network computes outside autocast: that of its first weight."""
         return next(self.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        """The device of its weights."""
+        """The device of the network's weights."""
         return next(self.parameters()).device
 
     @property
@@ -59,19 +60,19 @@ class Network(nn.Module):
 
     @property
     def compiled(self) -> bool:
-        """Whether `compile_for` has compiled it."""
+        """Whether `compile_for` has compiled the network."""
         return self._compiled_call_impl is not None
 
     def compile_for(self, calls: int) -> bool:
-        """Compile the network if this many calls repay the one or two minutes of compilation.
+        """Compile the network if ``calls`` calls repay the one or two minutes of compilation.
 
-        On a GPU it is always compiled, with CUDA graphs for sampling. On a CPU it is compiled for
-        training or bf16 sampling, if there is a compiler and the network becomes faster; its
-        weights then become channels-last, like the compiled code. The code is specialised to the
-        shapes of the first call.
+        If they do, a network on a GPU is always compiled, with CUDA graphs for sampling. A network
+        on a CPU is compiled for training or bf16 sampling, if there is a compiler and the network
+        becomes faster (`gains`); its weights are then stored channels-last, because the compiled
+        code uses this layout. The code is specialised to the tensor shapes of the first call.
 
         Returns:
-            Whether it was compiled.
+            Whether this call has compiled it.
         """
         weight = next(self.parameters())
         enough = calls >= (STEPS_FROM if on_cpu(weight) and self.training else COMPILE_FROM)
@@ -88,10 +89,10 @@ class Network(nn.Module):
         return True
 
     def for_inference(self, dtype: torch.dtype) -> Self:
-        """Return a copy for sampling, with weights in ``dtype`` and derived tensors computed once.
+        """Return a copy for sampling, with weights in ``dtype``.
 
-        The weights of the group norms keep their type: they are few, and rounding them would change
-        the samples visibly.
+        Tensors that depend only on the weights are computed once. The weights of the group norms
+        keep their type: they are few, and rounding them would change the samples visibly.
         """
         net = copy.deepcopy(self).eval().requires_grad_(False)
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -104,7 +105,7 @@ class Network(nn.Module):
         return net
 
     def rounds(self, original: Network) -> bool:
-        """Return whether the weights are those of ``original`` in the types of this network."""
+        """Return whether this network's weights are those of ``original``, rounded to its types."""
         weights = original.state_dict()
         return all(
             torch.equal(weight, weights[name].to(weight))
@@ -113,13 +114,14 @@ class Network(nn.Module):
 
 
 class Conditioned(Network):
-    """Base class of networks conditioned on the time and other conditions; abstract.
+    """Abstract base class of networks conditioned on the time and other conditions.
 
-    The condition vector has the width ``emb``: ``mlp(sinusoid(t)) + encoders(conditions) +
-    augmentation(numbers)``. The sinusoid has ``frequencies`` numbers and the frequency shift
-    ``shift``. Each condition has an encoder. The encoders of spatial conditions add to the output
-    of the first layer instead (`beside`). The term for the augmentation comes from EDM (Karras et
-    al. 2022, arXiv 2206.00364, appendix F.2). It has no bias, so zeros add nothing.
+    The condition vector (B, emb) is ``mlp(sinusoid(t)) + sum of encoder(condition) +
+    linear(augmentation)``. The sinusoid has ``frequencies`` numbers and the frequency shift
+    ``shift``. Each condition has an encoder. The output of the encoder of a spatial condition, such
+    as an image, is added to the output of the network's first layer instead (`beside`); ``stem``
+    makes a layer like this first layer. The term for the augmentation comes from EDM (Karras et al.
+    2022, arXiv 2206.00364, appendix F.2). It has no bias, so zeros add nothing.
     """
 
     def __init__(
@@ -141,7 +143,7 @@ class Conditioned(Network):
         self.augmentation = nn.Linear(augmentation, emb, bias=False) if augmentation else None
 
     def named(self, condition: Given | Tensor | None, t: Tensor) -> Given:
-        """Return all conditions by name; see `conditions.condition.named`."""
+        """Return all conditions by name, with null for missing ones; see `conditions.named`."""
         return by_name(condition, self.conditions, t)
 
     def embed(
@@ -149,16 +151,17 @@ class Conditioned(Network):
     ) -> Tensor:
         """Compute the condition vector (B, emb) from t (B,), conditions and augmentation (B, n).
 
-        Augmentation None means zeros. Raises UserError for augmentation if the network takes none.
+        If ``augmentation`` is None, zeros are used. Raises UserError if ``augmentation`` is given
+        to a network that does not take it.
         """
         emb: Tensor = self.time(sinusoid(t, self.frequencies, self.shift).to(self.dtype))
         given = self.named(condition, t)
         for name, module in self.encoders:
             emb = emb + getattr(self, module)(given[name])
         if self.augmentation is not None:
-            # Zeros are added too, because every process needs a gradient of every weight.
+            # Zeros are not skipped, because every process needs a gradient for every weight.
             if augmentation is None:
-                # len(t) would become a constant in an export.
+                # An export would store len(t) as a constant.
                 augmentation = emb.new_zeros(t.shape[0], self.augmentation.in_features)
             emb = emb + self.augmentation(augmentation.to(self.dtype))
         elif augmentation is not None:
@@ -170,9 +173,10 @@ class Conditioned(Network):
     def beside(
         self, h: Tensor, given: Given, x: Tensor, fold: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        """Add the spatial conditions to h, the output of the first layer.
+        """Add the encoded spatial conditions to h, the output of the first layer.
 
-        ``fold`` converts channels at the resolution of x to the input of the first layer.
+        ``fold`` converts images in the resolution of x to the form that the first layer takes, such
+        as patches.
         """
         for name, module in self.layers:
             encoder: Layered = getattr(self, module)

@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 from mezzotint.devices import on_cpu
 
-PART = 2**21  # elements per part, so that intermediate tensors stay small
+PART = 2**21  # elements that are processed at a time, so that intermediate tensors stay small
 
 
 class GroupNorm(nn.GroupNorm):
-    """``f((x - mean) / sqrt(var + eps) * weight + bias)``, where f is SiLU or the identity.
+    """Group norm with an optional SiLU: ``f((x - mean) / sqrt(var + eps) * weight + bias)``.
 
-    Mean and variance are those of a group of channels in one image (Wu and He 2018, arXiv
-    1803.08494). On a CPU with channels-last tensors, torch's backward pass is several times slower
-    than necessary, and so is its forward pass at the middle resolutions of a U-Net. This
-    implementation keeps only x for the backward pass.
+    f is SiLU or the identity. Mean and variance are those of a group of channels in one image (Wu
+    and He 2018, arXiv 1803.08494). On a CPU with channels-last tensors, torch's backward pass is
+    several times slower than necessary, and so is its forward pass at the middle resolutions of a
+    U-Net. This implementation keeps only x for the backward pass.
     """
 
     def __init__(self, channels: int, groups: int, silu: bool = False) -> None:
@@ -45,7 +45,8 @@ class GroupNorm(nn.GroupNorm):
 class _ChannelsLast(torch.autograd.Function):
     """Group norm for channels-last tensors.
 
-    Images are (B, H, W, C) and the statistics of groups (B, G, C / G).
+    Inside, images are (B, H, W, C). The mean and 1 / std of the G groups are (B, G, 1), and numbers
+    for each channel are (B, G, C / G).
     """
 
     @staticmethod
@@ -65,10 +66,11 @@ class _ChannelsLast(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        """``dx = (weight dz - mean(weight dz) - xhat mean(weight dz xhat)) / std``.
+        """Return dx, ``(weight dz - mean(weight dz) - xhat mean(weight dz xhat)) / std``.
 
-        z is the norm before f, and xhat the norm before weight and bias. The means are over a group
-        in one image.
+        dx and dz are gradients with respect to x and z. z is the input of f, and xhat is ``(x -
+        mean) / std``. The means are over a group of channels in one image. The gradients of weight
+        and bias are returned too.
         """
         x, weight, bias, mean, rstd = ctx.saved_tensors
         x, dout = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
@@ -77,9 +79,8 @@ class _ChannelsLast(torch.autograd.Function):
         dweight, dbias = torch.zeros_like(gain), torch.zeros_like(gain)
         for i in _parts(x):
             xi, mi, ri = x[i], mean[i], rstd[i]
-            if (
-                x.dtype != mean.dtype
-            ):  # subtract the mean first, because its rounding error would spoil the result
+            # In a narrow type, subtract the mean first. Its rounding error would spoil the result.
+            if x.dtype != mean.dtype:
                 near = mi.to(x.dtype)
                 xi, mi = xi - _spread(near.expand(-1, -1, gain.shape[1])), mi - near
             scale, shift = (v.to(x.dtype) for v in _affine(mi, ri, weight, bias))
@@ -101,9 +102,9 @@ class _ChannelsLast(torch.autograd.Function):
 class _Compiled(torch.autograd.Function):
     """Group norm in a form that torch.compile turns into fast code for a CPU.
 
-    The convolutions of compiled code are channels-last, so pixels are summed channel by channel,
-    (B, C). The means over a group are a product with a matrix, because a view of a group's channels
-    would be processed element by element.
+    The convolutions of compiled code are channels-last, so the pixels of each channel are summed to
+    (B, C). A product with a matrix then computes the means over groups, because compiled code would
+    process a view of a group's channels element by element.
     """
 
     @staticmethod
@@ -143,10 +144,10 @@ class _Compiled(torch.autograd.Function):
 def _forward(
     x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the norm, and the groups' means and 1 / std (B, G, 1).
+    """Return the normalised images, and the mean and the 1 / std of each group, both (B, G, 1).
 
     The variance is ``mean(x^2) - mean(x)^2`` in float32 or wider. For a group whose mean is a
-    hundred times its standard deviation, the norm is off by 0.003.
+    hundred times its standard deviation, the normalised values are off by 0.003.
     """
     x = x.permute(0, 2, 3, 1)
     out, means, rstds = torch.empty_like(x), [], []
@@ -165,13 +166,13 @@ def _forward(
 
 
 def _parts(x: Tensor) -> Iterator[slice]:
-    """Yield slices of a few images each."""
+    """Yield slices of the batch; each has about PART elements, but at least one image."""
     count = max(1, PART * len(x) // max(1, x.numel()))
     return (slice(i, i + count) for i in range(0, len(x), count))
 
 
 def _affine(mean: Tensor, rstd: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Return scale and shift, so that the norm is ``x * scale + shift``."""
+    """Return scale and shift (B, 1, 1, C), such that group norm is ``x * scale + shift``."""
     groups = mean.shape[1]
     scale = rstd * weight.view(groups, -1)
     return _spread(scale), _spread(bias.view(groups, -1) - mean * scale)
@@ -193,4 +194,5 @@ def _sum(x: Tensor) -> Tensor:
 
 
 def _wide(x: Tensor) -> torch.dtype:
+    """Return float32, or the type of x if it is wider."""
     return torch.promote_types(x.dtype, torch.float32)

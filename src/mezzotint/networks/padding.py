@@ -10,8 +10,8 @@ def padded(x: Tensor, factor: int) -> Tensor:
     """Pad images (B, C, H, W) on the right and at the bottom until ``factor`` divides H and W.
 
     The padding is zero, like the padding of convolutions at an edge. Images whose sides ``factor``
-    divides are returned unchanged. `cut` removes the padding from a network's output, so it does
-    not affect a loss.
+    divides are returned unchanged. `cut` removes the padding from a network's output, so the
+    padding does not affect a loss.
     """
     height, width = x.shape[2:]
     right, below = -width % factor, -height % factor
@@ -19,6 +19,6 @@ def padded(x: Tensor, factor: int) -> Tensor:
 
 
 def cut(y: Tensor, x: Tensor) -> Tensor:
-    """Crop y, which was computed from ``padded(x)``, to the area of x."""
+    """Crop y, which a network computed from ``padded(x)``, to the height and width of x."""
     height, width = x.shape[2:]
     return y if y.shape[2:] == x.shape[2:] else y[..., :height, :width]

@@ -1,7 +1,7 @@
-"""Users' own networks: remember those that were passed, and build networks from them.
+"""Users' own networks: remember those that a user passes, and build them again from their records.
 
-A record in a folder is never executed. It only identifies one of the networks that the caller has
-passed in this process.
+The record of a network in a folder is never executed. It only identifies one of the networks that
+the caller has passed in this process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mezzotint.networks.record import CustomConfig, code, name
 
 Maker: TypeAlias = Callable[[], nn.Module]
 
-_PASSED: dict[str, Maker] = {}  # the networks passed in this process, by record
+_PASSED: dict[str, Maker] = {}  # the networks passed in this process, by `_key` of their record
 
 
 def passed(net: Any) -> CustomConfig:
@@ -44,7 +44,7 @@ def passed(net: Any) -> CustomConfig:
     if not callable(net):
         raise UserError(
             f"`net` is of type {type(net).__name__}: pass an nn.Module, its class or a "
-            "functools.partial of that"
+            "functools.partial of the class"
         )
     with torch.random.fork_rng(devices=[]):
         module = _called(net)
@@ -71,8 +71,8 @@ def made(config: CustomConfig) -> nn.Module:
 def passed_again(config: CustomConfig, net: Any) -> CustomConfig:
     """Remember the network that the user passes for a stored record; return its new record.
 
-    A bare class is called with the recorded arguments. Warns if the code, or the settings of the
-    layers, differ from the recorded ones.
+    If ``net`` is a class, it is called with the recorded arguments. Warns if the code, or the
+    settings of the layers, differ from the recorded ones.
     """
     if isinstance(net, type) and config.arguments:
         net = functools.partial(net, **config.arguments)
@@ -96,35 +96,37 @@ def copied(net: nn.Module) -> nn.Module:
         return copy.deepcopy(net)
     except Exception as error:
         raise UserError(
-            f"`net` cannot be copied ({error}): pass its class, or a functools.partial of that"
+            f"`net` cannot be copied ({error}): pass its class, or a functools.partial of the class"
         ) from error
 
 
 def _key(config: CustomConfig) -> str:
+    """Return a record as a string, which serves as a key."""
     return json.dumps([config.constructor, config.arguments, config.code], sort_keys=True)
 
 
 def _called(net: Callable[[], Any]) -> nn.Module:
+    """Return the module that a class or function makes; raise UserError if it makes none."""
     try:
         inspect.signature(net).bind()
     except TypeError as error:
         raise UserError(
             f"`net` cannot be called without arguments ({error}): pass a functools.partial of it "
-            "with these, or the module that it makes"
+            "with its arguments, or the module that it makes"
         ) from None
     except ValueError:  # without a signature, the call itself will show an error
         pass
     module = net()
     if not isinstance(module, nn.Module):
         raise UserError(
-            f"`net`, when called, returns {type(module).__name__}: pass one that returns an "
-            "nn.Module"
+            f"`net` returns {type(module).__name__} when it is called: pass a class or function "
+            "that returns an nn.Module"
         )
     return module
 
 
 def _call(net: Any) -> tuple[Any, dict[str, Any] | None]:
-    """Return the network's constructor and its arguments; None if JSON cannot store them."""
+    """Return the constructor of a network, and its arguments or None if JSON cannot store them."""
     if not isinstance(net, functools.partial):
         return net, {}
     signature = inspect.signature(net.func)

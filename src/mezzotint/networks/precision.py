@@ -10,13 +10,13 @@ from mezzotint.devices import has_bf16, has_fast_bf16
 from mezzotint.errors import UserError
 
 Precision: TypeAlias = Literal["float32", "bf16", "auto"]
-"""The precision of networks; ``auto`` is bf16 on hardware that computes in it, else float32."""
+"""The precision of networks; ``auto`` is bf16 on hardware that computes in bf16, else float32."""
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
     """Return the type, float32 or bfloat16, for a `Precision` on a device.
 
-    Raises UserError for any other word, and for bf16 on a GPU that does not compute in it.
+    Raises UserError for any other name, and for bf16 on a GPU that does not compute in bf16.
     """
     if precision not in ("auto", "bf16", "float32"):
         raise UserError(f"unknown precision {precision!r}: choose auto, bf16 or float32")
@@ -28,5 +28,5 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def named(dtype: torch.dtype) -> Literal["bf16", "float32"]:
-    """Return the name of a type in records and tables, "bf16" or "float32"."""
+    """Return the name that records and tables give to a type: "bf16" or "float32"."""
     return "bf16" if dtype == torch.bfloat16 else "float32"

@@ -19,19 +19,19 @@ PLAIN = (bool, int, float, str, type(None))
 
 @strict
 class CustomConfig:
-    """The record of the constructor of a user's own network; it is never executed."""
+    """The record of how a user's own network was constructed. It is never executed."""
 
     constructor: str = ""
-    """Module and name of the class, or of the function, that built the network."""
+    """The module and name of the class, or of the function, that built the network."""
     arguments: dict[str, Any] | None = None
-    """The arguments of the call; None if they are not known."""
+    """The arguments of the constructor; None if they are not known."""
     code: str = ""
-    """SHA-256 of the source code and of the layers' settings; "" if they are not known."""
+    """SHA-256 of the source code and of the layers' settings; "" if these are not known."""
     kind: Suppress[Literal["custom"]] = "custom"
 
     @property
     def factor(self) -> int:
-        """The number that must divide the sides of images. It is unknown, so it is 1."""
+        """The number that must divide the sides of images: 1, because nothing is known of it."""
         return 1
 
     def __str__(self) -> str:
@@ -44,8 +44,8 @@ class CustomConfig:
 def code(module: nn.Module) -> str:
     """Return the SHA-256 of a module's source code and of the settings of its layers.
 
-    The settings of torch's own layers are their repr; those of other layers are the attributes that
-    are plain values or functions.
+    The settings of torch's own layers are their ``extra_repr``. Those of other layers are their
+    attributes that are plain values or functions.
     """
     digest = hashlib.sha256()
     for path, layer in module.named_modules():
@@ -65,12 +65,13 @@ def name(maker: Any) -> str:
 
 
 def _settings(layer: nn.Module) -> str:
+    """Return the attributes of a layer that nn.Module itself does not have, as text."""
     own = vars(layer).keys() - vars(nn.Module()).keys()
     return ", ".join(f"{key}={_plain(vars(layer)[key])}" for key in sorted(own))
 
 
 def _plain(value: Any) -> str:
-    """Return the repr of a plain value, the name of a function, or "" for anything else."""
+    """Return the repr of plain values, the name of a function, or "" for anything else."""
     if isinstance(value, PLAIN):
         return repr(value)
     if isinstance(value, list | tuple):
@@ -92,4 +93,5 @@ def _sources(kind: type) -> Iterator[str]:
 
 
 def _room(kind: type) -> str:
+    """Return the top-level package that defines a class."""
     return kind.__module__.split(".")[0]

@@ -1,7 +1,7 @@
 """The U-Net of DDPM, and smaller ones of the same design.
 
-Ho et al. 2020, arXiv 2006.11239, appendix B. With UNetConfig's defaults it is their CIFAR-10
-network of 35,746,307 parameters.
+See Ho et al. 2020, arXiv 2006.11239, appendix B. UNetConfig's defaults give their CIFAR-10 network
+of 35,746,307 parameters.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from mezzotint.strict import strict
 
 @strict
 class UNetConfig:
-    """The shape of a U-Net; levels are counted from 0, which is the full resolution."""
+    """The dimensions of a U-Net; levels are counted from 0, which is the full resolution."""
 
     channels: tuple[PositiveInt, ...] = (128, 256, 256, 256)
     """Width of each level; each level halves the resolution of the one before."""
     blocks: PositiveInt = 2
     """Residual blocks per level (one more per level on the way up)."""
     attention: tuple[int, ...] = (1,)
-    """The levels that have self-attention; the middle always has it."""
+    """The levels that have self-attention. The bottom of the U-Net always has it."""
     head_width: PositiveInt | None = None
     """Channels of an attention head; None makes one head of all channels."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -45,7 +45,7 @@ class UNetConfig:
             raise ValueError("channels is empty: give a width for each level")
         if self.channels[0] % 2 or self.channels[0] < 4:
             raise ValueError(
-                f"the first width is {self.channels[0]}: choose an even number of 4 or more"
+                f"channels is {self.channels}: choose an even number of 4 or more as the first one"
             )
         if bad := [c for c in self.channels if c % self.groups]:
             raise ValueError(
@@ -72,7 +72,7 @@ class UNet(Walk):
     """A U-Net, ``net(x, t, condition) -> output``; see `forward`.
 
     Args:
-        config: The shape of the network.
+        config: The dimensions of the network.
         image_channels: C, the channels of x.
         classes: K, the number of classes; 0 makes an unconditional network.
         out_channels: The channels of the output; None means C.
@@ -126,6 +126,7 @@ class UNet(Walk):
 
 
 def _stage(config: UNetConfig, level: int, cins: list[int], resample: nn.Module) -> Stage:
+    """Make one level of the U-Net, with a residual block for each number of input channels."""
     c, g = config.channels[level], config.groups
     blocks = [ResBlock(cin, c, g, config.dropout) for cin in cins]
     attends = level in config.attention

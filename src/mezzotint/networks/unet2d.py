@@ -1,9 +1,9 @@
-"""The U-Nets of diffusers' UNet2DModel, where they differ from DDPM's.
+"""The U-Nets of diffusers' UNet2DModel that differ from the U-Net of DDPM.
 
-They differ in the frequencies of the time embedding, the padding before a resolution is halved, the
-epsilon of the norms, the levels with attention, and the residual blocks. The residual blocks of ADM
-(Dhariwal and Nichol 2021, arXiv 2105.05233, section 3) take a scale as well as a shift, and
-resample. `mezzotint.interop.unet` reads their settings from a folder.
+They differ in the frequencies of the time embedding, the padding before the resolution is halved,
+the epsilon of the norms, the levels with attention, and the residual blocks. The residual blocks of
+ADM (Dhariwal and Nichol 2021, arXiv 2105.05233, section 3) take a scale as well as a shift, and can
+resample. `mezzotint.interop.unet` reads the settings of such a U-Net from a folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mezzotint.strict import strict
 
 @strict
 class UNet2DConfig:
-    """The shape of a UNet2DModel; levels are counted from 0, which is the full resolution."""
+    """The dimensions of a UNet2DModel; levels are counted from 0, which is the full resolution."""
 
     channels: tuple[PositiveInt, ...] = (224, 448, 672, 896)
     """Width of each level; each level halves the resolution of the one before."""
@@ -35,7 +35,7 @@ class UNet2DConfig:
     attention_down: tuple[int, ...] = (1, 2, 3)
     """The levels with self-attention on the way down."""
     attention_bottom: bool = True
-    """Whether the bottom has self-attention."""
+    """Whether the bottom of the U-Net has self-attention."""
     attention_up: tuple[int, ...] = (1, 2, 3)
     """The levels with self-attention on the way up."""
     block_down: tuple[int, ...] = ()
@@ -65,7 +65,7 @@ class UNet2DConfig:
     def __post_init__(self) -> None:
         if not self.channels or self.channels[0] % 2 or self.channels[0] < 4:
             raise ValueError(
-                f"channels is {self.channels}: the first width must be even and at least 4"
+                f"channels is {self.channels}: choose an even number of 4 or more as the first one"
             )
         if bad := [c for c in self.channels if c % self.groups]:
             raise ValueError(
@@ -87,8 +87,9 @@ class UNet2DConfig:
 class Block(nn.Module):
     """ADM's residual block: ``shortcut(r(x)) + conv(dropout(silu(g(conv(r(silu(norm(x))))))))``.
 
-    r resamples or does nothing. g is ``norm(h + shift)``; if ``scaled``, it is ``norm(h) * (1 +
-    scale) + shift``, where scale and shift are the two halves of forward's argument.
+    r resamples or does nothing. g(h) is ``norm(h + shift)``. If ``config.scaled`` is set, g(h) is
+    ``norm(h) * (1 + scale) + shift``, where scale and shift are the two halves of the argument
+    ``shift`` of `forward`.
     """
 
     def __init__(self, config: UNet2DConfig, cin: int, cout: int, resample: nn.Module) -> None:
@@ -117,7 +118,10 @@ class Block(nn.Module):
 
 
 class UNet2D(Walk):
-    """A U-Net that computes the same as diffusers' UNet2DModel with equal weights; see `UNet`."""
+    """A U-Net that computes the same as diffusers' UNet2DModel with the same weights.
+
+    `UNet` describes the arguments.
+    """
 
     def __init__(
         self,
@@ -166,7 +170,10 @@ class UNet2D(Walk):
 
 
 def _block(config: UNet2DConfig, cin: int, cout: int) -> nn.Module:
-    """Return a residual block that does not resample; the faster one of DDPM if possible."""
+    """Return a residual block that does not resample.
+
+    If the block takes no scale, it is that of DDPM, which is faster; otherwise it is that of ADM.
+    """
     if config.scaled:
         return Block(config, cin, cout, nn.Identity())
     return ResBlock(cin, cout, config.groups, config.dropout)
@@ -179,6 +186,7 @@ def _stage(
     attention: tuple[int, ...],
     resample: nn.Module,
 ) -> Stage:
+    """Make one level of the U-Net, with a residual block for each number of input channels."""
     c = config.channels[level]
     blocks = [_block(config, cin, c) for cin in cins]
     attentions = [
@@ -189,6 +197,7 @@ def _stage(
 
 
 def _halving(config: UNet2DConfig, level: int) -> nn.Module:
+    """Return the layer that halves the resolution at the end of a level; the last has none."""
     c = config.channels[level]
     if level == len(config.channels) - 1:
         return nn.Identity()
@@ -198,6 +207,7 @@ def _halving(config: UNet2DConfig, level: int) -> nn.Module:
 
 
 def _doubling(config: UNet2DConfig, level: int) -> nn.Module:
+    """Return the layer that doubles the resolution at the end of a level; level 0 has none."""
     c = config.channels[level]
     if not level:
         return nn.Identity()
@@ -205,6 +215,7 @@ def _doubling(config: UNet2DConfig, level: int) -> nn.Module:
 
 
 def _bottom(config: UNet2DConfig) -> nn.Module:
+    """Return the attention at the bottom of the U-Net, or the identity if it has none."""
     if not config.attention_bottom:
         return nn.Identity()
     c = config.channels[-1]

@@ -1,4 +1,4 @@
-"""The autoencoders, in whose latents a diffusion model can be trained.
+"""The autoencoders. A diffusion model can be trained on their latents.
 
 VAE is the KL autoencoder of latent diffusion (Rombach et al. 2022, arXiv 2112.10752, section 3.1
 and appendix G): a variational autoencoder (Kingma and Welling 2014, arXiv 1312.6114) of residual
@@ -18,13 +18,13 @@ from mezzotint.networks.norm import GroupNorm
 from mezzotint.networks.padding import cut, padded
 from mezzotint.strict import strict
 
-WIDE = 128  # from this width on channels-last tensors make training faster
+WIDE = 128  # the width from which channels-last tensors make training faster
 LOG_VARIANCE = (-30.0, 20.0)  # bounds of the log variance, as in the authors' code
 
 
 @strict
 class VAEConfig:
-    """The shape of a VAE; levels are counted from 0, which is the full resolution."""
+    """The dimensions of a VAE; levels are counted from 0, which is the full resolution."""
 
     channels: tuple[PositiveInt, ...] = (128, 256, 512)
     """Width of each level; each level halves the resolution of the one before."""
@@ -35,9 +35,9 @@ class VAEConfig:
     groups: PositiveInt = 32
     """Groups of the group normalisation; must divide every width."""
     attention: bool = True
-    """Whether the lowest resolution has self-attention, of one head."""
+    """Whether the lowest resolution has self-attention, with one head."""
     quant: bool = True
-    """Whether the encoder ends with a 1x1 convolution of the moments."""
+    """Whether the encoder ends with a 1x1 convolution of the means and log variances."""
     post_quant: bool = True
     """Whether the decoder begins with a 1x1 convolution of the latents."""
     patch: PositiveInt = 1
@@ -59,15 +59,15 @@ class VAEConfig:
 
 
 class VAE(Network):
-    """A variational autoencoder: q(z | x) = N(mean(x), diag(exp(log_variance(x)))), and x(z).
+    """A variational autoencoder: q(z | x) = N(mean(x), diag(exp(log_variance(x)))), decoder x(z).
 
     Images x are (B, C, H, W) in [-1, 1]. Latents z are (B, config.latent, H / f, W / f) with f =
     ``config.factor``; they are not scaled to unit variance. Images are padded until f divides their
     sides, and `forward` removes the padding again.
 
     Args:
-        config: The shape of the network.
-        image_channels: C.
+        config: The dimensions of the network.
+        image_channels: C, the channels of the images.
     """
 
     def __init__(self, config: VAEConfig, image_channels: int = 3) -> None:
@@ -99,23 +99,23 @@ class VAE(Network):
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return x(z), and the mean and log variance of q(z | x), for a training step.
+        """Return the decoded image x(z), and the mean and log variance of q(z | x), for training.
 
-        z is a sample of q(z | x), made from ``noise`` ~ N(0, I) of the latents' shape.
+        z is a sample of q(z | x), made from ``noise`` ~ N(0, I) of the shape of the latents.
         """
         mean, log_variance = self.encode(x)
         made = self.decode(posterior_sample(mean, log_variance, noise))
         return cut(made, x), mean, log_variance
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log variance of q(z | x); the log variance is clamped to [-30, 20]."""
+        """Return the mean and log variance of q(z | x); the latter is clamped to [-30, 20]."""
         folded = F.pixel_unshuffle(padded(x, self.config.factor), self.config.patch)
         moments = self.quant(self.encoder(folded.to(self.dtype))).to(x.dtype)
         mean, log_variance = moments.chunk(2, dim=1)
         return mean, log_variance.clamp(*LOG_VARIANCE)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the image x(z), which is near [-1, 1] but not clamped to it."""
+        """Decode latents z to the image x(z), whose values may lie somewhat outside [-1, 1]."""
         out = self.decoder(self.post_quant(z.to(self.dtype)))
         return F.pixel_shuffle(out, self.config.patch).to(z.dtype)
 
@@ -138,7 +138,7 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 @strict
 class TinyVAEConfig:
-    """The shape of a TinyVAE; both tuples begin with the layer that runs first."""
+    """The dimensions of a TinyVAE; both tuples begin with the level that runs first."""
 
     width: PositiveInt = 64
     """Channels of every hidden layer."""
@@ -165,9 +165,10 @@ class TinyVAEConfig:
 class TinyVAE(Network):
     """TAESD: a distilled replacement of a VAE, with deterministic latents that are already scaled.
 
-    https://github.com/madebyollin/taesd (MIT). The original works on images in [0, 1]; here they
-    are (B, C, H, W) in [-1, 1], as everywhere. Latents are (B, config.latent, H / f, W / f), with
-    about unit variance: they correspond to the VAE's latents after scaling.
+    It comes from https://github.com/madebyollin/taesd (MIT). The original takes images in [0, 1];
+    here they are (B, C, H, W) in [-1, 1], as everywhere. Latents are (B, config.latent, H / f,
+    W / f) with f = ``config.factor``. They have about unit variance, because they correspond to the
+    latents of the VAE after scaling.
     """
 
     def __init__(self, config: TinyVAEConfig, image_channels: int = 3) -> None:
@@ -188,22 +189,22 @@ class TinyVAE(Network):
         self.decoder = nn.Sequential(*layers, nn.Conv2d(c, image_channels, 3, padding=1))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the latents of x. Their log variance is -30, because they are deterministic."""
+        """Return the latents of images x, and their log variance, which is -30 (deterministic)."""
         whole = padded(x, self.config.factor)
         mean = self.encoder(((whole + 1) / 2).to(self.dtype)).to(x.dtype)
         return mean, torch.full_like(mean, LOG_VARIANCE[0])
 
     def decode(self, z: Tensor) -> Tensor:
-        """Decode ``3 tanh(z / 3)``, whose magnitude is below 3.
+        """Decode latents z to images, whose values may lie somewhat outside [-1, 1].
 
-        The image is near [-1, 1] but not clamped to it.
+        The network decodes ``3 tanh(z / 3)``, whose magnitude is below 3.
         """
         out: Tensor = self.decoder((3 * torch.tanh(z / 3)).to(self.dtype))
         return 2 * out.to(z.dtype) - 1
 
 
 class TinyBlock(nn.Module):
-    """``relu(x + conv(relu(conv(relu(conv(x))))))``."""
+    """A residual block: ``relu(x + conv(relu(conv(relu(conv(x))))))``."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -216,10 +217,12 @@ class TinyBlock(nn.Module):
 
 
 def _blocks(cin: int, cout: int, count: int, groups: int) -> list[nn.Module]:
+    """Make ``count`` residual blocks; the first changes the channels from ``cin`` to ``cout``."""
     return [ResBlock(cout if i else cin, cout, groups, 0.0) for i in range(count)]
 
 
 def _middle(config: VAEConfig) -> list[nn.Module]:
+    """Make the layers of the lowest resolution: two residual blocks, with attention between."""
     c, groups = config.channels[-1], config.groups
     attention = [Attention(c, groups, None)] if config.attention else []
     return [ResBlock(c, c, groups, 0.0), *attention, ResBlock(c, c, groups, 0.0)]

@@ -14,13 +14,14 @@ from mezzotint.networks.conditions import Given
 from mezzotint.networks.network import Conditioned
 from mezzotint.networks.padding import cut, padded
 
-WIDE = 128  # training on a CPU uses channels-last from this width on, and compilation below it
+WIDE = 128  # training on a CPU uses channels-last from this width, and compilation below it
 
 
 class Stage(nn.Module):
     """One level: residual blocks, each with attention if the level has it, then a resampling.
 
-    If the resampling is a residual block, it has a ``width``, like every residual block.
+    The resampling is a layer or, in ADM's U-Net, a residual block. A residual block is recognised
+    by its attribute ``width``.
     """
 
     def __init__(
@@ -33,20 +34,22 @@ class Stage(nn.Module):
         self.by_block = hasattr(resample, "width")
 
     def layers(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """Return the residual blocks, each with its attention or the identity."""
         return zip(self.blocks, self.attentions, strict=True)
 
     def resampled(self, h: Tensor, shifts: Iterator[Tensor]) -> Tensor:
-        """Resample h with a layer, or with a residual block that uses the next shift."""
+        """Resample h. A residual block also takes the next time-embedding shift from ``shifts``."""
         out: Tensor = self.resample(h, next(shifts)) if self.by_block else self.resample(h)
         return out
 
 
 def inputs(channels: Sequence[int], blocks: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Return the input channels of each residual block on the ways down and up, by level.
+    """Return the numbers of input channels of the residual blocks: on the way down, and up.
 
-    ``channels`` are the widths of the levels. A level has ``blocks`` blocks on the way down and one
-    more on the way up. Each block on the way up also takes the output of a layer of the way down,
-    in reverse order.
+    Each of the two has a list for each level, in the order in which the levels run. ``channels``
+    are the widths of the levels. A level has ``blocks`` blocks on the way down and one more on the
+    way up. Each block on the way up also takes the output of a layer of the way down, in reverse
+    order.
     """
     first, last = channels[0], len(channels) - 1
     down, up, skips = [], [], [first]
@@ -66,10 +69,11 @@ def inputs(channels: Sequence[int], blocks: int) -> tuple[list[list[int]], list[
 class Walk(Conditioned):
     """A U-Net, ``net(x, t, condition) -> output``. It is abstract; subclasses make the layers.
 
-    Sides that ``config.factor`` does not divide are padded, and the output is cropped to x's size.
+    If ``config.factor`` does not divide the height or the width of x, x is padded, and the output
+    is cropped to the size of x.
     """
 
-    patch = 1  # patch x patch pixels are folded into channels
+    patch = 1  # squares of patch x patch pixels are folded into channels
     stem: nn.Module
     down: list[Stage]
     mid_in: nn.Module
@@ -79,11 +83,14 @@ class Walk(Conditioned):
     project: nn.Linear
     norm: nn.Module
     out: nn.Module
-    widths: list[int]  # the part of the projection for each residual block, in order
+    widths: list[int]  # how many outputs of `project` each residual block takes, in order
 
     @property
     def gains(self) -> bool:  # type: ignore[override]
-        """Whether to compile the network. Wide ones would be faster too, but need more memory."""
+        """Whether to compile the network on a CPU: for sampling always, for training if narrow.
+
+        The training of a wide network would become faster too, but would need more memory.
+        """
         return self.narrow or not self.training
 
     def folded(self, x: Tensor) -> Tensor:
@@ -103,20 +110,21 @@ class Walk(Conditioned):
         condition: Given | Tensor | None = None,
         augmentation: Tensor | None = None,
     ) -> Tensor:
-        """Predict for noisy images.
+        """Predict from noisy images what the network is trained to predict.
 
         Args:
             x: Noisy images (B, C, H, W).
             t: Times (B,), from 0 to T - 1.
-            condition: The conditions by name, or the only one, such as classes (B,) int64 from 0 to
-                K, K being the null class. Missing conditions are null; None makes all of them null.
+            condition: The conditions by name, or the tensor of the only condition, such as classes
+                (B,) int64 from 0 to K, where K is the null class. Missing conditions are null; None
+                makes all of them null.
             augmentation: Numbers (B, n) that describe how x was augmented; None means zeros.
 
         Returns:
-            The output (B, C or ``out_channels``, H, W), of x's type.
+            The output (B, C or ``out_channels``, H, W), in the type of x.
 
         Raises:
-            UserError: If the network has no such condition, or no augmentation input.
+            UserError: If a condition, or ``augmentation``, is given that the network does not take.
         """
         # One product gives the shifts of all residual blocks, in the order in which they run.
         given = self.named(condition, t)
@@ -141,5 +149,5 @@ class Walk(Conditioned):
 
 
 def listed(stages: list[Stage]) -> list[Stage]:
-    """Return a ModuleList, typed as a list of Stages."""
+    """Return the stages as a ModuleList that type checkers see as a list."""
     return cast(list[Stage], nn.ModuleList(stages))

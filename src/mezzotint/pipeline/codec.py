@@ -18,16 +18,18 @@ from mezzotint.errors import UserError
 
 Shape = tuple[int, int, int]
 
-SLICE = 2**18  # most pixels in a batch of an autoencoder: 64 images of 64x64, 1 of 512x512
-LEAST_TILE = 8  # least latents per side; a smaller tile would consist mostly of seams
+# The most pixels that an autoencoder processes at once: 64 images of 64x64, or one of 512x512.
+SLICE = 2**18
+LEAST_TILE = 8  # the least side of a tile in latents; a smaller tile would be mostly seams
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """The codec of a diffusion in pixels: images <-> float32 in [-1, 1].
+    """The codec of a model of pixels, which scales images to float32 in [-1, 1] and back.
 
     Attributes:
-        values: The type of the images, and the range that becomes [-1, 1]: uint8 from 0 to 255.
+        values: The type of the images, and the range that becomes [-1, 1]; by default uint8 from 0
+            to 255.
     """
 
     values: Values = EIGHT_BIT
@@ -45,7 +47,7 @@ class Pixels:
         return "pixels" if self.values == EIGHT_BIT else f"pixels {self.values}"
 
     def decode(self, x: Tensor) -> Tensor:
-        """Invert `encode`: clamp x to the range, and round it if the type is an integer."""
+        """Convert x to images: clamp, scale, and round if the type of the images is an integer."""
         return self.values.decode(x)
 
     def latent_shape(self, images: Shape) -> Shape:
@@ -58,7 +60,7 @@ class Pixels:
 
 
 class AutoencoderConfig(Protocol):
-    """The two facts about an autoencoder that a codec needs."""
+    """The two properties of an autoencoder's configuration that a codec needs."""
 
     @property
     def factor(self) -> int:
@@ -91,7 +93,7 @@ class Autoencoder(Protocol):
         """Return the mean and log variance of the normal distribution of z given x."""
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the images x of z, near [-1, 1]."""
+        """Return the images x to which z decodes, with values near [-1, 1]."""
 
     def for_inference(self, dtype: torch.dtype) -> Self:
         """Return a copy whose weights have the type ``dtype``."""
@@ -99,13 +101,13 @@ class Autoencoder(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """The codec of a diffusion in latents, ``z = (z_raw - mean) / std``; ``vae`` makes z_raw.
+    """The codec of a latent model: ``z = (z_raw - mean) / std``, where ``vae`` encodes z_raw.
 
     The autoencoder processes a batch in slices of about 2^18 pixels, or of one image. This affects
-    only rounding. With ``tile``, latents larger than a tile are decoded in tiles that overlap by a
-    quarter or more, and the images of the tiles are blended linearly. This bounds the memory for a
-    large image. The group norms and the attention then see a tile instead of the whole image, so
-    the result differs slightly from that of decoding at once.
+    only rounding. If ``tile`` is set, latents larger than a tile are decoded in tiles that overlap
+    by a quarter or more, and the images of the tiles are blended linearly. This bounds the memory
+    for a large image. The group norms and the attention then see a tile instead of the whole image,
+    so the result differs slightly from that of decoding at once.
 
     Attributes:
         vae: The autoencoder.
@@ -154,12 +156,12 @@ class Latents:
         return replace(self, vae=self.vae.for_inference(dtype))
 
     def encode(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Return z, float32, of images (B, C, H, W): the `sample` of their `moments`."""
+        """Encode images (B, C, H, W) to latents z, float32; ``noise`` is that of `sample`."""
         return self.sample(*self.moments(images), noise)
 
     @torch.no_grad()
     def moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean and standard deviation of z_raw given images, float32.
+        """Return the mean and standard deviation of z_raw for images (B, C, H, W), float32.
 
         Raises UserError for images of another type or with other channels.
         """
@@ -178,7 +180,7 @@ class Latents:
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """Return the images (B, C, f h, f w) of z (B, c, h, w), cropped to `size`.
+        """Decode latents z (B, c, h, w) to images (B, C, f h, f w), cropped to ``size``.
 
         Raises UserError if z has another number of channels than the autoencoder's latents.
         """
@@ -192,9 +194,9 @@ class Latents:
         return torch.cat([self.values.decode(self.pixels(part)) for part in parts])
 
     def pixels(self, z: Tensor) -> Tensor:
-        """Return the float images (B, C, f h, f w) of z (B, c, h, w), near [-1, 1].
+        """Decode latents z (B, c, h, w) to float images (B, C, f h, f w), near [-1, 1].
 
-        They are cropped to `size`, and differentiable with respect to z.
+        The images are cropped to ``size``, and differentiable with respect to z.
         """
         made = self._decoded(z.float() * _over(self.std) + _over(self.mean))
         height, width = self.image_shape((0, *z.shape[2:]))[1:]
@@ -219,11 +221,12 @@ class Latents:
         return self.vae.image_channels, sides[0] * f, sides[1] * f
 
     def of_size(self, height: int, width: int) -> Latents:
-        """Return this codec for images of a size, which matters if f does not divide it."""
+        """Return this codec with ``size`` set for images of a size that f does not divide."""
         f = self.vae.config.factor
         return replace(self, size=(height, width) if height % f or width % f else None)
 
     def _check(self, channels: int) -> None:
+        """Raise UserError unless the autoencoder is for images with this number of channels."""
         if channels != (own := self.vae.image_channels):
             raise UserError(
                 f"the images have {channels} channels but the autoencoder needs {own}: give an "

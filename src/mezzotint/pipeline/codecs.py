@@ -33,7 +33,7 @@ def codec_of(folder: Path, device: torch.device) -> Latents:
         raise UserError(f"{folder} holds a model of pixels: give an autoencoder")
     saved = checkpoint.tensors(folder, "codec")
     weights = {k.removeprefix("vae."): v for k, v in saved.items() if k.startswith("vae.")}
-    images = said.get("channels", 3)  # the kind in older checkpoints
+    images = said.get("channels", 3)  # older checkpoints name no channels, and are for RGB images
     vae = autoencoder(said["kind"], said["config"], weights, str(folder), images)
     codec = latents(vae, *scale(saved, vae, folder), device, from_json(known))
     return codec.of_size(*said["size"]) if said.get("size") else codec
@@ -50,7 +50,7 @@ def scale(saved: Mapping[str, Tensor], vae: Any, folder: Path) -> tuple[Tensor, 
 
 @strict
 class SavedCodec:
-    """The facts about an autoencoder in state.json."""
+    """The description of the autoencoder of a codec in state.json."""
 
     kind: str
     config: dict[str, Any]
@@ -70,13 +70,13 @@ FACTS: dict[str, TypeAdapter[Any]] = {
     "data": TypeAdapter(str | None),
     "values": TypeAdapter(Values),
 }
-"""The possible facts in state.json, and their types."""
+"""The possible entries of state.json, and their types."""
 
 
 def facts(folder: Path, *names: str) -> dict[str, Any]:
-    """Read the facts in a checkpoint's state.json.
+    """Read the entries of a checkpoint's state.json: shape, classes, codec and others.
 
-    Raises Damaged if one of ``names`` is missing, or if a fact has a wrong type.
+    Raises Damaged if one of ``names`` is missing, or if an entry has a wrong type.
     """
     found = json_object(folder / "state.json")
     if missing := [name for name in names if name not in found]:
@@ -92,12 +92,13 @@ def facts(folder: Path, *names: str) -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
+    """Return the repr of a value, cut after 60 characters."""
     text = repr(value)
     return text if len(text) < 60 else f"{text[:60]}..."
 
 
 def described(codec: Codec) -> dict[str, Any] | None:
-    """Describe a codec for a checkpoint, besides its `tensors`; None for pixels."""
+    """Describe a codec, apart from its `tensors`, for a checkpoint; None for pixels."""
     if isinstance(codec, Pixels):
         return None
     vae: Any = codec.vae
@@ -117,17 +118,19 @@ def conditions_of(folder: Path) -> dict[str, Any]:
     try:
         conditions = read_conditions(facts(folder).get("conditions", []))
     except (LookupError, TypeError, AttributeError, UserError):
-        raise Damaged(f"{folder} is damaged: state.json has no such conditions") from None
+        raise Damaged(
+            f"{folder} is damaged: the conditions in its state.json cannot be read"
+        ) from None
     there = (folder / "examples.safetensors").exists()
     examples = checkpoint.tensors(folder, "examples") if there else {}
     return {"conditions": conditions, "examples": examples}
 
 
 def tensors(codec: Codec, examples: Given) -> dict[str, dict[str, Tensor]]:
-    """Return the tensor files of a checkpoint, besides the weights.
+    """Return the tensors of a checkpoint besides the weights, by file and name.
 
-    They hold the codec, unless it is `Pixels`, and the examples of the conditions, if there are
-    any.
+    The file "codec" holds the codec, unless it is `Pixels`. The file "examples" holds the examples
+    of the conditions, if there are any.
     """
     found = {"examples": dict(examples)} if examples else {}
     if isinstance(codec, Pixels):
@@ -140,7 +143,10 @@ def tensors(codec: Codec, examples: Given) -> dict[str, dict[str, Tensor]]:
 def autoencoder(
     kind: str, fields: dict[str, Any], weights: dict[str, Tensor], where: str, channels: int = 3
 ) -> Any:
-    """Build one of the VAES with given weights; raise Damaged, with ``where``, if it fails."""
+    """Build an autoencoder of a ``kind`` in VAES, for images with ``channels`` channels.
+
+    Raises Damaged if the fields or the weights do not fit; ``where`` names the file.
+    """
     try:
         network, config = VAES[kind]
         vae = network(configured(config, fields, where), channels)
@@ -153,7 +159,7 @@ def autoencoder(
 
 
 def configured(config: Any, fields: dict[str, Any], where: str) -> Any:
-    """Build a network's configuration; if it fails, raise Damaged, which names the file."""
+    """Build a network's configuration. Raises Damaged if it fails; ``where`` names the file."""
     try:
         return config(**fields)
     except UserError as error:

@@ -23,7 +23,8 @@ def of_images(
     """Return the conditions of n images, beginning with number ``first``; None if unconditional.
 
     Missing conditions are null. If no condition is given, the images get the model's examples in
-    turn, or all classes in turn. Raises UserError in the cases of `Pipeline.sample`.
+    turn, or all classes in turn. Raises UserError if a condition or a label does not exist, or does
+    not suit the model.
     """
     given = _by_name(pipe, labels, condition)
     if not given:
@@ -37,7 +38,7 @@ def of_images(
 def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
     """Return the conditions of a batch, with a row for each image; None makes all of them null.
 
-    Raises UserError in the cases of `Pipeline.denoiser`.
+    Raises UserError if a condition or a label does not exist, or does not suit the model.
     """
     given = _by_name(pipe, labels, condition)
     if not given:
@@ -49,7 +50,7 @@ def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
     if len(counts) > 1:
         raise UserError(
             f"the conditions are given for {' and '.join(map(str, sorted(counts)))} images: give "
-            "all of them for the same number"
+            "all of them for the same number of images"
         )
     count = counts.pop()
     return {
@@ -59,7 +60,10 @@ def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
 
 
 def labels_of(pipe: Pipeline, given: Given | None) -> list[int] | None:
-    """Return the labels among conditions, K for the null class; None if there are no classes."""
+    """Return the labels in conditions, with K for the null class.
+
+    Return None for a model without classes, or if ``given`` is None.
+    """
     if given is None or not pipe.classes:
         return None
     found: list[int] = given[LABEL].tolist()
@@ -67,7 +71,7 @@ def labels_of(pipe: Pipeline, given: Given | None) -> list[int] | None:
 
 
 def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
-    """Return a user's values by the name of the condition."""
+    """Return the values that a user gives for conditions, by name; "label" is the class."""
     if labels is not None and not pipe.classes:
         what = "has no classes" if pipe.conditions else "is unconditional"
         raise UserError(f"this model {what}: leave out `labels`")
@@ -82,8 +86,8 @@ def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
     else:
         names = ", ".join(each.name for each in pipe.every)
         raise UserError(
-            "`condition` is ambiguous, because the model has several: give a dict with keys from "
-            f"{names}"
+            "`condition` is ambiguous, because the model has several conditions: give a dict with "
+            f"keys from {names}"
         )
     check_names(given, pipe.every)
     if labels is not None:
@@ -94,7 +98,10 @@ def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
 
 
 def _in_turn(pipe: Pipeline, n: int, first: int) -> dict[str, Tensor] | None:
-    """Return the default conditions of images, when no condition is given."""
+    """Return the conditions of n images for which the user gives none; None if unconditional.
+
+    They are the model's examples in turn, or all classes in turn.
+    """
     rows = torch.arange(first, first + n)
     if pipe.examples:
         return {name: rows_of[rows % len(rows_of)] for name, rows_of in pipe.examples.items()}

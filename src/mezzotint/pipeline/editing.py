@@ -1,9 +1,9 @@
 """Check a request to edit images, and split it into batches.
 
-All methods of `Pipeline` that edit images use it. Images are (N, C, H, W), or one image (C, H, W),
-in the model's size and type, which is uint8 unless the model was trained on another type. Labels
-are one class for all images, or one for each, by number or name. Without labels, a model with
-classes is used unconditionally. Image i of a request depends on (seed, i) alone.
+All methods of `Pipeline` that edit images use this module. Images are (N, C, H, W), or one image
+(C, H, W), in the model's size and type, which is uint8 unless the model was trained on another
+type. Labels are one class for all images, or one for each, by number or name. Without labels, a
+model with classes is used unconditionally. Image i of a request depends on (seed, i) alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline
 
 Progress = Callable[[int, int], None] | None
-"""``on_step(done, all)``, called after each call of the network."""
+"""``on_step(done, all)``, called after each network call with the number of calls made and of all
+calls."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,10 @@ class Edit:
         settings: dict[str, Any],
         plain: bool = False,
     ) -> Edit:
-        """Check a request; with ``plain``, guidance is 1 unless it is among the settings.
+        """Check a request to edit images.
 
-        Conditions other than the class are given as the setting ``condition``.
+        Conditions other than the class are given as the setting ``condition``. If ``plain`` is
+        set, the default guidance scale is 1 instead of the model's.
         """
         settings = dict(settings)
         condition = settings.pop("condition", None)
@@ -67,8 +69,7 @@ class Edit:
             channels, height, width = image_shape(pipe)
             raise UserError(
                 f"`images` are {tuple(given.shape[1:])} (channels, height, width), but the model's "
-                "are "
-                f"({channels}, {height}, {width}): scale and crop them first"
+                f"are ({channels}, {height}, {width}): scale and crop the images first"
             )
         sampling.Request(len(given), seed, 0, batch)  # refuses impossible numbers
         how = chosen(pipe.defaults, settings)
@@ -81,12 +82,12 @@ class Edit:
 
     @property
     def parts(self) -> list[slice]:
-        """The rows of each batch."""
+        """The positions of the images in each batch, as slices."""
         starts = range(0, len(self.images), self.batch)
         return [slice(i, min(i + self.batch, len(self.images))) for i in starts]
 
     def denoiser(self, part: slice, clipping: str | None = None) -> Denoiser:
-        """The guided denoiser of a batch."""
+        """Return the guided denoiser for a batch, one of ``parts``."""
         given, how = sampling.rows_of(self.every, part), self.how
         scale = along(self.grid, *how.guided())
         return self.pipe._guided(given, scale, how.rescale, clipping or how.clipping)
@@ -98,7 +99,10 @@ class Edit:
         on_step: Progress,
         clipping: str | None = None,
     ) -> Iterator[Tensor]:
-        """Yield the result for each batch; ``work`` gets a denoiser whose calls are counted."""
+        """Yield ``work(part, denoise, randn)`` for each batch, one of ``parts``.
+
+        ``calls`` is the number of calls of all denoisers together, which `on_step` gets.
+        """
         count = sampling.Count(on_step, calls)
         for part in self.parts:
             randn = noise_of(self.seed, range(part.start, part.stop))

@@ -16,13 +16,13 @@ from mezzotint.strict import first_problem, strict
 
 @strict
 class Exported:
-    """The content of mezzotint.json: facts that diffusers' own files cannot store."""
+    """The content of mezzotint.json: what diffusers' own files cannot store."""
 
     prediction: str
     patch: PositiveInt
-    """The number of pixels per side that are folded into channels before the U-Net."""
+    """The side of the squares of pixels that are folded into channels before the U-Net."""
     vae_patch: PositiveInt
-    """The same number for the autoencoder; 1 without an autoencoder."""
+    """The side of such squares before the autoencoder; 1 without an autoencoder."""
     classes: tuple[str, ...]
     learned_variance: bool
     defaults: SampleConfig
@@ -36,15 +36,15 @@ _ADAPTER = TypeAdapter(Exported)
 
 
 def as_json(facts: Exported) -> dict[str, Any]:
-    """Return the facts for JSON."""
+    """Return the content of mezzotint.json as a dict that JSON can store."""
     found: dict[str, Any] = _ADAPTER.dump_python(facts, mode="json")
     return found
 
 
 def read(folder: Path) -> Exported | None:
-    """Read the facts in a folder; None if mezzotint did not export it.
+    """Read the mezzotint.json in a folder; return None if mezzotint did not export the folder.
 
-    Raises UserError if this version of mezzotint cannot read it.
+    Raises UserError if this version of mezzotint cannot read the file.
     """
     path = folder / OWN
     if not path.exists():

@@ -81,7 +81,7 @@ def export(
             "export it as safetensors"
         )
     if pipe.weaker:
-        raise UserError("the model is guided by a weaker one: export the two separately")
+        raise UserError("the model is guided by a weaker model: export the two models separately")
     beside = place.with_name(f".{place.name or 'export'}.partial-{uuid.uuid4().hex}")
     try:
         write(pipe, beside)
@@ -92,13 +92,16 @@ def export(
             place.rmdir()
         beside.rename(place)
     except OSError as error:
-        raise UserError(f"{place} cannot be written ({error.strerror}): choose another") from None
+        raise UserError(
+            f"{place} cannot be written ({error.strerror}): choose another folder"
+        ) from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return place
 
 
 def _diffusers(pipe: Pipeline, folder: Path) -> None:
+    """Write the format "diffusers"; see `export`."""
     config, weights, patch = _network(pipe)
     codec = pipe.codec if isinstance(pipe.codec, Latents) else None
     clipping = pipe.defaults.clipping
@@ -129,8 +132,9 @@ def _diffusers(pipe: Pipeline, folder: Path) -> None:
 
 
 def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
-    """Return the network's config.json, its state dict, and the pixels folded before it.
+    """Return diffusers' config.json and state dict for the network, and its patch.
 
+    The patch is the side of the squares of pixels that are folded into channels before the network.
     Raises UserError for a network or a size that diffusers does not support.
     """
     net, (channels, height, width) = pipe.net, pipe.shape
@@ -160,6 +164,7 @@ def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
 
 
 def _codec(codec: Latents) -> diffusers_out.Codec:
+    """Describe a codec for diffusers. Raises UserError for an autoencoder that it cannot load."""
     vae = codec.vae
     if not isinstance(vae, VAE):
         raise UserError(
@@ -173,6 +178,7 @@ def _codec(codec: Latents) -> diffusers_out.Codec:
 
 
 def _onnx(pipe: Pipeline, folder: Path) -> None:
+    """Write the format "onnx"; see `export`."""
     how = pipe.settled(pipe.defaults)
     decoder = pipe.codec.pixels if isinstance(pipe.codec, Latents) else None
     model = onnx_out.Model(
@@ -189,6 +195,7 @@ def _onnx(pipe: Pipeline, folder: Path) -> None:
 
 
 def _safetensors(pipe: Pipeline, folder: Path) -> None:
+    """Write the format "safetensors"; see `export`."""
     saved.save(pipe, folder)
 
 

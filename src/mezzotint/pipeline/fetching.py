@@ -1,4 +1,4 @@
-"""Models of the Hugging Face Hub, and the choice of files to download."""
+"""Download models from the Hugging Face Hub, with only the files that are needed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ STEM = "diffusion_pytorch_model"
 
 
 def fetched(name: str, places: tuple[str, ...]) -> Path:
-    """Return the folder in the hub's cache with the settings and weights of a model.
+    """Download the settings and weights of a model, and return its folder in the hub's cache.
 
-    Pickled weights are fetched only if there are no safetensors. Variants (fp16) are not fetched.
+    Pickled weights are downloaded only if there are no safetensors files. Variants of the weights,
+    such as fp16, are not downloaded.
 
     Args:
         name: ``OWNER/NAME``.
         places: The folders of the repository to fetch: CODEC or MODEL.
 
     Raises:
-        UserError: In the cases of `snapshot`.
+        UserError: If there is no such repository, permission is missing, or the download fails.
     """
     settings = [place + file for place in places for file in SETTINGS]
     for suffix in ("safetensors", "bin"):

@@ -24,7 +24,7 @@ class FewStep:
     guidance: NonNegativeFloat
     """The guidance scale of the teacher that the model has learned."""
     calls: PositiveInt | None = None
-    """The only number of calls with which it can be used; None allows any number."""
+    """The only number of calls with which the model can be used; None allows any number."""
 
     def __str__(self) -> str:
         calls = counted(self.calls, "call") if self.calls else "any number of calls"
@@ -33,7 +33,7 @@ class FewStep:
 
 
 def made_for(objective: object) -> FewStep | None:
-    """Return the settings of the few-step model that an objective trains; None for any other."""
+    """Return the settings of the few-step model that an objective trains; else None."""
     if not isinstance(objective, DistillationConfig):
         return None
     any_calls = DISTILLATIONS[objective.method].any_calls
@@ -41,7 +41,10 @@ def made_for(objective: object) -> FewStep | None:
 
 
 def check(pipe: Pipeline, how: SampleConfig) -> None:
-    """Raise UserError if settings are for few-step models and this is not one, or vice versa."""
+    """Raise UserError if only one of the two, model or settings, is made for few steps.
+
+    Settings of a few-step model must also have its number of calls and no guidance.
+    """
     few, sampler = pipe.few_step, SAMPLERS[how.sampler]
     if few is None:
         if sampler.few_step:
@@ -66,7 +69,7 @@ def check(pipe: Pipeline, how: SampleConfig) -> None:
 
 
 def guided(few: FewStep) -> UserError:
-    """Return the error for guidance of a few-step model."""
+    """Return the UserError that says that a few-step model cannot be guided."""
     inside = (
         f"has a built-in guidance of {few.guidance:g}" if few.guidance != 1 else "cannot be guided"
     )
@@ -74,7 +77,10 @@ def guided(few: FewStep) -> UserError:
 
 
 def refuse(pipe: Pipeline, what: str) -> None:
-    """Raise UserError if the model is a few-step model, for work that needs the mean of x0."""
+    """Raise UserError if the model is a few-step model, which does not predict the mean of x0.
+
+    ``what`` names the work that needs this mean.
+    """
     if pipe.few_step:
         raise UserError(
             f"{what} needs the mean of x0 at each level, which a few-step model does not predict: "

@@ -21,12 +21,12 @@ from mezzotint.pipeline.codec import Latents, Pixels
 from mezzotint.pipeline.codecs import autoencoder, configured, latents
 from mezzotint.pipeline.pipeline import Pipeline
 
-SIDE = 32  # assumed if config.json has no sample_size
+SIDE = 32  # the side of images that is assumed if config.json has no sample_size
 CONFIGS: dict[str, type] = {"unet": UNetConfig, "unet2d": UNet2DConfig, "dit": DiTConfig}
 
 
 def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
-    """Read the pipeline in a diffusers folder; warnings name the assumptions.
+    """Read the pipeline in a diffusers folder. Warns of each assumption that had to be made.
 
     Raises UserError if mezzotint does not support the model or a setting.
     """
@@ -71,7 +71,7 @@ def _restored(
     shape: tuple[int, int, int],
     codec: Latents | None,
 ) -> Pipeline:
-    """Read a pipeline that mezzotint exported."""
+    """Make the pipeline of a folder that mezzotint exported; ``own`` is its mezzotint.json."""
     patch, (channels, height, width) = own.patch, shape
     return Pipeline(
         net=net.eval().requires_grad_(False),
@@ -89,9 +89,10 @@ def _restored(
 def read_codec(folder: Path, device: torch.device, patch: int = 1) -> Latents:
     """Read the codec of a diffusers autoencoder, or of a pipeline with one.
 
-    The channels in its config.json are those after ``patch`` x ``patch`` pixels were folded.
+    The channels in its config.json are counted after ``patch`` x ``patch`` pixels are folded into
+    channels.
 
-    Raises UserError in the cases of `read_vae`.
+    Raises UserError if mezzotint does not support the autoencoder.
     """
     foreign = read_vae(folder)
     fields = foreign.fields | ({"patch": patch} if patch > 1 else {})
@@ -102,6 +103,7 @@ def read_codec(folder: Path, device: torch.device, patch: int = 1) -> Latents:
 
 
 def _network(model: diffusers.Model, found: Settings, patch: int) -> Network:
+    """Build the network of a diffusers model, and load its weights."""
     outputs = found.outputs // patch**2 if found.outputs != found.channels else None
     fields = found.fields | ({"patch": patch} if patch > 1 else {})
     made = configured(CONFIGS[found.kind], fields, str(model.folder))
@@ -118,7 +120,7 @@ def _classes(names: dict[str, Any], count: int) -> tuple[str, ...]:
     given = [str(names.get(str(i), "class")) for i in range(count)]
     return tuple(
         name if given.count(name) == 1 and name != "class" else f"{name} {i}"
-        for i, name in enumerate(given)  # the plain name "0" would mean a drawn digit
+        for i, name in enumerate(given)  # a plain "0" would read as the name of a drawn digit
     )
 
 
@@ -142,7 +144,7 @@ def _shape(
     if found.classes and found.kind != "dit":
         last = found.classes
         notes.append(
-            f"taken as {found.classes} classes and, in the last row of the embedding, the null "
+            f"its embedding is taken as {found.classes} classes and, in the last row, the null "
             f"class; if row {last} is a class as well, `guidance=0` samples it, and no other "
             "guidance than 1 makes sense"
         )
@@ -150,5 +152,6 @@ def _shape(
 
 
 def _defaults(scheduler: Scheduler) -> SampleConfig:
+    """Return the default settings for sampling, with the clipping of a scheduler."""
     steps = min(SampleConfig().steps, len(scheduler.schedule))
     return SampleConfig(steps=steps, clipping=scheduler.clipping)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 def settled(pipe: Pipeline, how: SampleConfig) -> SampleConfig:
     """Return the settings with an optimised grid replaced by its knots.
 
-    The grid is computed once, on two batches of 64, and kept in the model's folder, or in the cache
-    if that folder is read-only.
+    The grid is computed once, on two batches of 64 samples, and kept in the model's folder, or in
+    the cache if that folder is read-only.
     """
     if how.spacing != "optimised":
         return how

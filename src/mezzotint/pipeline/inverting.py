@@ -99,8 +99,8 @@ def interpolate(
         labels: One class, or a tuple of the classes of the first and the last image.
         corrections: As in `invert`.
         batch: The number of images made at once.
-        on_step: ``on_step(done, all)`` is called after each call of the network; each inversion
-            and the sampling are counted separately.
+        on_step: ``on_step(done, all)`` is called after each call of the network; it starts again
+            for each inversion and for the sampling.
         **settings: Settings of `sample`, and its ``condition``; the sampler is ddim with eta 0.
 
     Returns:

@@ -88,9 +88,9 @@ def load(
             folder that `Pipeline.save` wrote; a folder of diffusers (a pipeline, a network, a
             checkpoint of a training); ``hub:OWNER/NAME``, such a folder on the Hugging Face Hub;
             or, if no such path exists, the name of a shipped model.
-        device: The device to load it to; None is the one that `use_device` chose; by default
-            an NVIDIA GPU if there is one, else the CPU.
-        precision: "float32", "bf16", or "auto": bf16 on hardware that computes in it, else
+        device: The device to load it to. None means the device that `use_device` chose. If
+            `use_device` was not called, that is an NVIDIA GPU if there is one, else the CPU.
+        precision: "float32", "bf16", or "auto": bf16 on hardware that computes in bf16, else
             float32.
         recommended: Whether the default settings of a run are those that a sweep recommended, if
             there was one, instead of the recipe's.
@@ -140,14 +140,14 @@ def load_codec(
         path: A run of an autoencoder, its checkpoint, a latent diffusion model, or a diffusers
             folder or ``hub:OWNER/NAME`` that holds an AutoencoderKL, an AutoencoderTiny or a
             pipeline with one of them.
-        device: The device to load it to; None is the one that `use_device` chose; by default
-            an NVIDIA GPU if there is one, else the CPU.
-        precision: "float32", "bf16", or "auto": bf16 on hardware that computes in it, else
+        device: The device to load it to. None means the device that `use_device` chose. If
+            `use_device` was not called, that is an NVIDIA GPU if there is one, else the CPU.
+        precision: "float32", "bf16", or "auto": bf16 on hardware that computes in bf16, else
             float32.
 
     Returns:
-        The codec: ``encode`` takes images (B, C, H, W), uint8 unless the autoencoder was trained on
-            another type; ``decode`` takes latents (B, c, H / f, W / f).
+        The codec. Its ``encode`` takes images (B, C, H, W), uint8 unless the autoencoder was
+            trained on another type. Its ``decode`` takes latents (B, c, H / f, W / f).
 
     Raises:
         UserError: If there is no autoencoder at that path, it is damaged, or there is no such
@@ -179,7 +179,10 @@ def _codec(found: Path, device: torch.device) -> Latents:
 
 
 def _found(path: str | Path, places: tuple[str, ...] = CODEC) -> Path:
-    """Return the folder at a path, of a shipped model, or of ``hub:OWNER/NAME``."""
+    """Return the folder at a path, of a shipped model, or of ``hub:OWNER/NAME``.
+
+    ``places`` are the folders to download from the hub. Raises UserError if there is no folder.
+    """
     if str(path).startswith(HUB):
         return fetched(str(path).removeprefix(HUB), places)
     folder = shipped.find(path) or Path(path)
@@ -212,6 +215,7 @@ def _read(folder: Path, read: Callable[[Path], T]) -> T | None:
 
 
 def _nothing(folder: Path) -> UserError:
+    """Return the error for a folder in which there is no model."""
     if (folder / "config.json").exists():
         return UserError(f"{folder} has no checkpoint yet: continue training with `resume=True`")
     if str(folder) in shipped.names():
@@ -223,6 +227,7 @@ def _nothing(folder: Path) -> UserError:
 
 
 def _no_images(folder: Path) -> UserError:
+    """Return the error for an autoencoder that is given instead of a model of images."""
     return UserError(
         f"{folder} is an autoencoder, which makes no images from noise: train a diffusion model on "
         f"its latents with `vae={folder}`"
@@ -230,11 +235,15 @@ def _no_images(folder: Path) -> UserError:
 
 
 def _not_own(folder: Path) -> UserError:
+    """Return the error for a ``net`` that is given for a model with a network of mezzotint."""
     return UserError(f"{folder} was not trained with a user's own network: leave `net` out")
 
 
 def _net(folder: Path, config: Any, net: Any) -> Any:
-    """Return a network's configuration; remember the user's own network that was passed."""
+    """Return a network's configuration, after remembering the user's own network ``net``.
+
+    Raises UserError if ``net`` is given although the configuration is not that of a user's network.
+    """
     if isinstance(config, CustomConfig):
         return config if net is None else passed_again(config, net)
     if net is not None:
@@ -255,12 +264,14 @@ def _ready(folder: Path, net: Network, device: torch.device) -> Network:
 
 
 def _pipeline(found: Path, home: Path, device: torch.device, own: Any) -> Pipeline:
+    """Read the pipeline in a saved model or a checkpoint; ``home`` is the folder of its run."""
     if saved.is_saved(found):
         return _from_saved(found, device, own)
     return _from_checkpoint(found, home, device, own)
 
 
 def _from_saved(folder: Path, device: torch.device, own: Any) -> Pipeline:
+    """Read the pipeline in a folder that `Pipeline.save` wrote."""
     known, schedule = saved.read(folder)
     state = facts(folder, "shape", "classes", "codec", "colour", "data")
     shape, classes = tuple(state["shape"]), tuple(state["classes"])
@@ -289,6 +300,7 @@ def _from_saved(folder: Path, device: torch.device, own: Any) -> Pipeline:
 
 
 def _from_checkpoint(folder: Path, home: Path, device: torch.device, own: Any) -> Pipeline:
+    """Read the pipeline in a checkpoint of a run."""
     config = configuration.read(folder / "config.json")
     if isinstance(config, Autoencoder):
         raise _no_images(home)

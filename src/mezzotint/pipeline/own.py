@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def accepted(pipe: Pipeline) -> dict[str, Any]:
     """Check a pipeline that a user built; return its net, shape and classes.
 
-    Raises UserError in the cases of `Pipeline`.
+    Raises UserError if an argument has a wrong type, or the network does not fit.
     """
     schedule, names = pipe.schedule, pipe.classes
     shape = tuple(pipe.shape) if isinstance(pipe.shape, list | tuple) else ()
@@ -41,9 +41,10 @@ def accepted(pipe: Pipeline) -> dict[str, Any]:
 
 
 def fitting(pipe: Pipeline) -> dict[str, Any]:
-    """Return the default settings; limit the steps to the number of levels in the schedule.
+    """Return the fields of a pipeline that limit its default steps to the levels of its schedule.
 
-    Settings that the caller chose are not changed: too many steps are refused later.
+    The result is {} if nothing has to change. Settings that the caller chose are not changed: too
+    many steps are refused later.
     """
     if pipe.defaults != SampleConfig() or pipe.defaults.steps <= len(pipe.schedule):
         return {}

@@ -54,9 +54,10 @@ class Pipeline:
     Attributes:
         net: The raw network, ``net(x, t, condition) -> output``: x (B, C, H, W); t (B,) float from
             0 to T - 1; condition is None, a tensor for a model with one condition, or a dict of
-            tensors. For a class it is (B,) int64 from 0 to K, K being the null class. Any nn.Module
-            or function with these arguments will do. A module is copied and put in evaluation mode,
-            and its weights require no gradient; a function gets tensors on the CPU.
+            tensors. For a class it is (B,) int64 from 0 to K, where K is the null class. Any
+            nn.Module or function with these arguments will do. A module is copied; the copy is in
+            evaluation mode, and its weights require no gradient. A function gets tensors on the
+            CPU.
         schedule: The levels that the network was trained on.
         prediction: The prediction type of the network: eps, x0, v ... (`PREDICTIONS`).
         shape: The shape (C, H, W) of the network's input for one image.
@@ -70,7 +71,8 @@ class Pipeline:
         home: The folder from which the model was loaded. Optimised grids are kept in it.
         learned_variance: Whether the network returns 2C channels; the second half is then the
             variance of DDPM's steps.
-        weaker: A weaker model that guides instead of the unconditional network.
+        weaker: A weaker model. Guidance then leads away from its estimate, instead of the
+            unconditional one.
         origin: Settings and a description of their origin, such as a recipe or a sweep.
         few_step: The settings for which a few-step model was distilled; None for any other model.
         examples: The conditions of some training images, by name, in the form of the network's
@@ -142,7 +144,7 @@ class Pipeline:
         The weights in float32 are kept, so a conversion back to float32 loses nothing.
 
         Args:
-            precision: "float32", "bf16", or "auto": bf16 on hardware that computes in it, else
+            precision: "float32", "bf16", or "auto": bf16 on hardware that computes in bf16, else
                 float32.
 
         Returns:
@@ -168,7 +170,7 @@ class Pipeline:
         return replace(self, net=net, codec=codec, weaker=weaker, original=self)
 
     def _is_rounded(self, original: Pipeline) -> bool:
-        """Return whether the weights are those of the original, rounded."""
+        """Return whether the weights are those of ``original``, rounded to the type of these."""
         pairs = [(self.net, original.net)]
         if isinstance(self.codec, Latents) and isinstance(original.codec, Latents):
             pairs.append((self.codec.vae, original.codec.vae))
@@ -191,17 +193,17 @@ class Pipeline:
         return replace(self, codec=replace(self.codec, tile=tile))
 
     def guided_by(self, weaker: Pipeline) -> Pipeline:
-        """Return this pipeline with guidance away from a weaker model (autoguidance).
+        """Return this pipeline with guidance away from a weaker model.
 
-        Karras et al. 2024, arXiv 2406.02507.
+        This is autoguidance (Karras et al. 2024, arXiv 2406.02507).
 
         Args:
             weaker: A model with the same shape, classes, codec and schedule, which is smaller or
                 was trained for a shorter time.
 
         Returns:
-            A pipeline whose ``guidance`` moves from the weaker model to this one. The weaker model
-            computes in this one's precision.
+            A pipeline whose ``guidance`` leads from the weaker model's estimate to this model's.
+            The weaker model computes in the precision of this one.
 
         Raises:
             UserError: If the weaker model differs in shape, conditions, codec or schedule.
@@ -227,7 +229,7 @@ class Pipeline:
     ) -> Denoiser:
         """Return the denoiser for a sampler: ``denoise(x, level) -> x0_hat``.
 
-        The network's estimate is guided, then clipped.
+        Its estimate is that of the network, guided and then clipped.
 
         Args:
             labels: (B,) integers from 0 to K - 1, or names, for a batch of B; None is the null
@@ -281,11 +283,16 @@ class Pipeline:
         return CLIPPINGS[clipping](guided)
 
     def _denoiser(self, condition: Given | None) -> Denoiser:
+        """Return the denoiser without guidance and clipping."""
         return prediction.denoiser(self._split[0], self.prediction, condition)
 
     @cached_property
     def _split(self) -> tuple[Net, Callable[[Tensor, Level], Tensor] | None]:
-        """Return the network that predicts, and a function for its last learned variance."""
+        """Return the network without its variance output, and a function for that output.
+
+        The function returns the learned variance that the most recent call predicted, as
+        `split_variance` describes; it is None if the network has not learned a variance.
+        """
         return split_variance(self.net) if self.learned_variance else (self.net, None)
 
     def sample(
@@ -310,8 +317,8 @@ class Pipeline:
 
         Args:
             n: The number of images to make.
-            labels: One class for all images or n classes, by
-                number or name; None takes all classes in turn if there is no other condition.
+            labels: One class for all images or n classes, by number or name. None takes all classes
+                in turn if there is no other condition.
             condition: The other conditions: a dict from names to values (one value for all images
                 or n values), or the value of the only condition. Numbers are in their original
                 units; several labels are a set of names, or a list of sets; images are uint8 (C, H,
@@ -323,7 +330,8 @@ class Pipeline:
                 changes by rounding only.
             noise: The noise from which sampling starts, float (n, C, H, W) in the shape of x, such
                 as the result of `invert`; by default standard normal noise from the seed.
-            on_step: ``on_step(done, total)`` is called after each denoiser call.
+            on_step: ``on_step(done, total)`` is called after each denoiser call, with the number of
+                calls made and of all calls.
             on_images: ``on_images(i, images)`` is called after each batch; i is the position of its
                 first image in this request.
             on_estimate: ``on_estimate(i, level, x, x0_hat)`` is called after each denoiser call,
@@ -420,14 +428,14 @@ class Pipeline:
             return self.digest
 
     def compile_for(self, batches: int, how: SampleConfig) -> bool:
-        """Compile the network if sampling this many batches repays the time.
+        """Compile the network if sampling ``batches`` batches repays the time.
 
         Args:
             batches: The number of batches to sample.
             how: The settings for sampling them.
 
         Returns:
-            Whether it was compiled.
+            Whether the network was compiled.
         """
         return bool(self.net.compile_for(batches * how.calls))
 
@@ -448,16 +456,16 @@ class Pipeline:
         """Return the conditions of n images by name, in the form of the network's input.
 
         Args:
-            n: How many images.
-            labels: See `sample`.
-            condition: See `sample`.
+            n: The number of images.
+            labels: The labels, as in `sample`.
+            condition: The other conditions, as in `sample`.
             first: The number of the first image.
 
         Returns:
             Tensors of n rows on the CPU; None for an unconditional model.
 
         Raises:
-            UserError: In the cases of `sample`.
+            UserError: If a condition or a label does not exist, or the model does not support it.
         """
         return conditioning.of_images(self, n, labels, condition, first)
 
@@ -465,14 +473,14 @@ class Pipeline:
         """Return the labels of n images.
 
         Args:
-            n: How many images.
-            labels: One class for all, n classes, or None: all classes in turn.
+            n: The number of images.
+            labels: One class for all images, or n classes; None takes all classes in turn.
             first: The number of the first image.
 
         Returns:
             n integers from 0 to K - 1, or K for the null class; None for a model without classes.
 
         Raises:
-            UserError: If a label is not a class, or their number is wrong.
+            UserError: If a label is not a class, or the number of labels is wrong.
         """
         return conditioning.labels_of(self, self.given(n, labels, first=first))

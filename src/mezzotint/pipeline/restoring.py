@@ -28,7 +28,7 @@ from mezzotint.pipeline.editing import Edit, Progress, batched, blank, image_sha
 if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline
 
-METHOD = "mmps"  # default of `restore`, and of `enlarge` and `inpaint` in pixels
+METHOD = "mmps"  # the default of `restore` and `enlarge`, and of `inpaint` for models of pixels
 REPAINT = "repaint"
 IN_LATENTS = (REPAINT, "ddnm")  # methods of `inpaint` that also work in latents
 
@@ -132,8 +132,8 @@ def outpaint(
         uint8 (N, C, H, W), in the model's size, on the CPU.
 
     Raises:
-        UserError: If the images do not fit at that place, or leave no border, and in the cases of
-            `inpaint`.
+        UserError: If the images do not fit at that place or leave no border, or if `inpaint` does
+            not accept an option.
     """
     given = batched(images, pipe.values)
     channels, *whole = image_shape(pipe)
@@ -189,8 +189,8 @@ def enlarge(
         uint8 (N, C, H, W), in the model's size, on the CPU.
 
     Raises:
-        UserError: If the factor does not bring the images to the model's size, and in the cases of
-            `restore`.
+        UserError: If the factor does not bring the images to the model's size, or the method does
+            not exist or does not fit the model.
     """
     given = batched(images, pipe.values)
     channels, height, width = image_shape(pipe)
@@ -288,7 +288,7 @@ def restore(
 def _posterior(
     edit: Edit, plain: Denoiser, method: str, observed: Observation, randn: Noise
 ) -> Tensor:
-    """Sample x for a batch, given an observation; the posterior estimates are clipped."""
+    """Sample x for a batch, given its observation, and clip the estimates of the posterior."""
     pipe, how = edit.pipe, edit.how
     posterior = POSTERIORS[method](plain, observed, edit.grid)
     x = randn(torch.empty(len(observed.y), *pipe.shape, device=pipe.device))
@@ -308,8 +308,8 @@ def _mask(mask: Tensor, images: Tensor) -> Tensor:
     fill = fill.reshape(-1, 1, *fill.shape[-2:])
     if len(fill) not in (1, len(images)):
         raise UserError(
-            f"there are {len(fill)} masks for {counted(len(images), 'image')}: give one for all or "
-            "one for each"
+            f"there are {len(fill)} masks for {counted(len(images), 'image')}: give one for all "
+            "images, or one for each"
         )
     if not ((fill >= 0) & (fill <= 1)).all():
         raise UserError(

@@ -26,15 +26,19 @@ if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline
 
 Step = Callable[[int, int], None]
+"""``on_step(done, total)``, with the number of denoiser calls made and of all calls."""
 Estimate = Callable[[int, Level, Tensor, Tensor], None]
 """``on_estimate(i, level, x, x0_hat)``; i is the position of a batch's first image."""
 MOST = 10_000_000
-"""The most images in one request, because the labels of all are in memory."""
+"""The largest number of images in one request. The labels of all of them are in memory."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """The images to make: n, beginning with number ``first``, in batches of ``batch``."""
+    """A request for ``n`` images from number ``first`` on, made in batches of ``batch``.
+
+    ``noise`` is the noise to start from, if it is not drawn from the seed.
+    """
 
     n: int
     seed: int
@@ -65,7 +69,7 @@ def sample(
 ) -> Tensor:
     """Make the images of a request, (n, C, H, W); see `Pipeline.sample`.
 
-    ``given`` are their conditions, as `Pipeline.given` returns them.
+    ``given`` are the conditions of the images, as `Pipeline.given` returns them.
     """
     sampler, further = SAMPLERS[how.sampler], options(pipe, how)
     n, first = request.n, request.first
@@ -96,7 +100,7 @@ def sample(
 
 
 def _shown(denoise: Denoiser, on_estimate: Estimate, first: int) -> Denoiser:
-    """Return a denoiser that passes each estimate to ``on_estimate``."""
+    """Wrap a denoiser, so that ``on_estimate`` gets each estimate, with ``first`` as its i."""
 
     def shown(x: Tensor, level: Level) -> Tensor:
         x0 = denoise(x, level)
@@ -107,19 +111,19 @@ def _shown(denoise: Denoiser, on_estimate: Estimate, first: int) -> Denoiser:
 
 
 def rows_of(given: Given | None, part: range | slice) -> Given | None:
-    """Return the conditions of some of the images."""
+    """Return the conditions of the images whose positions are in ``part``."""
     return given and {name: rows[part.start : part.stop] for name, rows in given.items()}
 
 
 def _beginning(pipe: Pipeline, request: Request, part: range, randn: Noise) -> Tensor:
-    """Return the noise from which a batch is sampled."""
+    """Return the noise from which the images at the positions ``part`` are sampled."""
     if request.noise is not None:
         return sent(request.noise[part.start : part.stop].float(), pipe.device)
     return randn(torch.empty(len(part), *pipe.shape, device=pipe.device))
 
 
 def options(pipe: Pipeline, how: SampleConfig) -> dict[str, Any]:
-    """Return the sampler's arguments besides denoiser, x, grid and randn.
+    """Return the options of the sampler: its arguments besides denoiser, x, grid and randn.
 
     A learned variance is passed as a function. Raises UserError for settings that this model does
     not support.
@@ -131,11 +135,15 @@ def options(pipe: Pipeline, how: SampleConfig) -> dict[str, Any]:
     if found.get("variance") == "learned":
         found["variance"] = pipe._split[1]
         if not pipe.learned_variance:
-            raise UserError("this model has not learned a variance: choose small or large")
+            raise UserError(
+                'this model has not learned a variance: choose `variance="small"` or '
+                '`variance="large"`'
+            )
         if pipe.weaker and not how.guidance:
             raise UserError(
                 "guidance 0 uses only the weaker model, but the learned variance is that of the "
-                "other model: choose the variance small or large, or another guidance"
+                'other model: choose `variance="small"` or `variance="large"`, or another '
+                "`guidance`"
             )
     return found
 
@@ -147,7 +155,7 @@ class Count:
         self.on_step, self.calls, self.made = on_step, calls, 0
 
     def calls_of(self, denoise: Denoiser) -> Denoiser:
-        """Return the denoiser with its calls counted."""
+        """Wrap a denoiser, so that its calls are counted."""
 
         def counted(x: Tensor, level: Level) -> Tensor:
             x0 = denoise(x, level)

@@ -1,10 +1,14 @@
 """The folder that `Pipeline.save` writes.
 
-pipeline.json          the network's configuration, what it predicts, the default settings
-state.json             shape, classes, conditions, codec and facts about the training set
-ema.safetensors        the weights codec.safetensors      the autoencoder, if the model works on
-latents examples.safetensors   conditions of training images, if there are any besides the class
-schedule.safetensors   alpha and sigma, float64 manifest.json          a SHA-256 of each file
+| file | content |
+|---|---|
+| pipeline.json | the network's configuration and prediction type, the default settings |
+| state.json | shape, classes, conditions, codec, fingerprint and colours of the training set |
+| ema.safetensors | the weights |
+| codec.safetensors | the autoencoder, if the model works on latents |
+| examples.safetensors | conditions of training images, if there are any besides the class |
+| schedule.safetensors | alpha and sigma, float64 |
+| manifest.json | a SHA-256 of each file |
 """
 
 from __future__ import annotations
@@ -65,7 +69,7 @@ def save(pipe: Pipeline, folder: Path) -> Path:
             "from an nn.Module"
         )
     if pipe.weaker:
-        raise UserError("the model is guided by a weaker one: save the two separately")
+        raise UserError("the model is guided by a weaker model: save the two models separately")
     if folder.exists() and not (folder / NAME).exists():
         if not folder.is_dir() or any(folder.iterdir()):
             raise UserError(f"{folder} exists and is not a saved model: choose another folder")
@@ -94,7 +98,7 @@ def save(pipe: Pipeline, folder: Path) -> Path:
     weights = {"ema": pipe.net.state_dict(), "schedule": schedule, **more}
     said = _ADAPTER.dump_python(known, mode="json")
     if not pipe.few_step:
-        del said["few_step"]  # so that older versions can read all that they understand
+        del said["few_step"]  # so that older versions can read models without few steps
     facts = {"pipeline": said, "state": state}
     return checkpoint.write(folder, weights, facts)
 
@@ -107,7 +111,8 @@ def is_saved(folder: Path) -> bool:
 def read(folder: Path) -> tuple[Description, Schedule]:
     """Read the description and the schedule of a saved pipeline.
 
-    Raises UserError if this version of mezzotint cannot read it, and Damaged if it is damaged.
+    Raises UserError if this version of mezzotint cannot read the description, and Damaged if the
+    schedule is damaged.
     """
     try:
         known = _ADAPTER.validate_json((folder / NAME).read_bytes(), strict=True)
@@ -120,4 +125,6 @@ def read(folder: Path) -> tuple[Description, Schedule]:
     try:
         return known, Schedule(tables["alpha"], tables["sigma"])
     except (KeyError, UserError) as error:
-        raise Damaged(f"{folder} is damaged: schedule.safetensors has {error}") from None
+        raise Damaged(
+            f"{folder} is damaged: schedule.safetensors holds no schedule ({error})"
+        ) from None

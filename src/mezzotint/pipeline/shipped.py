@@ -37,18 +37,18 @@ def is_shipped(folder: Path) -> bool:
 
 
 def find(path: str | Path) -> Path | None:
-    """Return the folder of the model of that name, or None.
+    """Return the folder of the shipped model of a name, or None if there is none.
 
-    If the user has a path of that name, it takes precedence, and the result is None.
+    If the user has a file or folder of that name, it takes precedence, and the result is None.
     """
     return None if Path(path).exists() else folders().get(str(path))
 
 
 def verify(folder: Path) -> None:
-    """Check a folder as `checkpoint.verify` does, and check its format.
+    """Check the files of a checkpoint against their checksums, and its format.
 
-    Raises Damaged for a damaged file and UserError for a newer format; the message says to
-    reinstall mezzotint if the folder is part of it.
+    Raises Damaged for a damaged file, and UserError for a newer format. The message says to
+    reinstall mezzotint if the checkpoint is part of it.
     """
     form = FORMAT
     with suppress(OSError, ValueError, AttributeError):  # checkpoint.verify reports these

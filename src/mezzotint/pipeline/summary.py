@@ -43,11 +43,13 @@ def in_words(how: SampleConfig) -> str:
 
 
 def _sides(shape: tuple[int, ...]) -> str:
+    """Return a shape (C, H, W) as text: height x width x channels."""
     channels, height, width = shape
     return f"{height}x{width}x{channels}"
 
 
 def _classes(classes: tuple[str, ...]) -> str:
+    """Return the number of the classes, and the names of the first ten."""
     if not classes:
         return "none: unconditional"
     shown = ", ".join([*classes[:10], *(["..."] if len(classes) > 10 else [])])

@@ -28,7 +28,7 @@ NAME = "recommended.json"
 
 @strict
 class Choice:
-    """Settings, their cost, and the measured value with its 95 % interval."""
+    """Settings, their denoiser calls per image, and the measured value with its 95 % interval."""
 
     settings: SampleConfig
     calls: PositiveInt
@@ -53,7 +53,7 @@ class Recommended:
 
     @property
     def figure(self) -> str:
-        """The figure of the best settings."""
+        """The measured value of the best settings, in words."""
         return f"{self.metric} {self.best.value:.3g} of {self.samples:,} images"
 
 
@@ -68,7 +68,7 @@ def write(folder: Path, found: Recommended) -> Path:
 
 
 def read(folder: Path) -> Recommended | None:
-    """Read a run's recommendation; return None without one.
+    """Read a run's recommended.json; return None if there is none.
 
     Raises UserError if the file cannot be read, or has settings that do not exist.
     """

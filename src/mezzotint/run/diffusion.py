@@ -208,7 +208,7 @@ class DiffusionJob(Job):
         return pipe.in_precision(self.experiment.precision)
 
     def measure(self) -> Measure:
-        against = Against(f"{self.experiment.data.data} train", self.data)
+        against = Against(f"{self.experiment.data.data} (split train)", self.data)
         height, width = self.data.images.shape[1:3]
         return measure(choose(self.data.origin), against, (height, width), self.device)
 

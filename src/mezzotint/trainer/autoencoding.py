@@ -25,18 +25,18 @@ class ReconstructionConfig:
     """The objective of an autoencoder: the weights of its terms."""
 
     error: Literal["l1", "l2"] = "l1"
-    """Error of the pixels on the scale [-1, 1]: mean absolute (l1) or mean squared (l2)."""
+    """Error of the pixels, which are in [-1, 1]: mean absolute (l1) or mean squared (l2)."""
     kl: NonNegativeFloat = 1e-6
     """Weight of the KL divergence of the latents from N(0, I), in nats per element of the image."""
     perceptual: NonNegativeFloat = 0.0
-    """Weight of the perceptual distance: 0 turns it off."""
+    """Weight of the perceptual distance; 0 turns it off."""
     perceptual_network: Literal["cifar10", "glyphs", "imagenet", "lpips"] = "cifar10"
-    """Network of the perceptual distance: a network in the package, or LPIPS from
+    """Network of the perceptual distance: one of those in the package, or LPIPS from the file
     $MEZZOTINT_LPIPS."""
     adversarial: NonNegativeFloat = 0.0
-    """Weight of the patch discriminator, times an adaptive weight: 0 turns it off."""
+    """Weight of the patch discriminator, which an adaptive weight multiplies; 0 turns it off."""
     adversarial_from: NonNegativeInt = 0
-    """Images seen before the discriminator starts."""
+    """Number of images seen before the discriminator starts."""
     discriminator_width: PositiveInt = 64
     """Channels of the discriminator's first layer."""
     discriminator_layers: PositiveInt = 3
@@ -46,19 +46,19 @@ class ReconstructionConfig:
 
 
 class Autoencoding(Task):
-    """``|x - x'| + a KL + b d(x, x') - c w D(x')``, x' = decode(z), z ~ q(z | x).
+    """The loss ``|x - x'| + a KL + b d(x, x') - c w D(x')``, where x' = decode(z) and z ~ q(z | x).
 
     Every term is a mean over the elements of an image. d is a perceptual distance. D is a patch
     discriminator, which is trained at the same time with the hinge loss (Esser et al. 2021, arXiv
     2012.09841, eqs. 3 to 7; Rombach et al. 2022, arXiv 2112.10752, appendix G). The adaptive weight
-    w is ``|g1| / (|g2| + 1e-4)``, at most 1e4: g1 is the gradient of the first and third term, g2
-    that of the fourth, both with respect to the decoder's last weight.
+    w is ``|g1| / (|g2| + 1e-4)``, at most 1e4. g1 is the gradient of ``|x - x'| + b d(x, x')`` and
+    g2 that of ``-D(x')``, both with respect to the decoder's last weight.
 
     Args:
         config: The weights a = kl, b = perceptual and c = adversarial, and the kinds of the terms.
         latent: The shape of one image's latents (C, h, w).
         last: The last weight of the decoder.
-        perceptual: d, if there is one.
+        perceptual: The distance d, if there is one.
         image_channels: Channels of the images.
         dtype: The type in which the networks compute, by autocast.
     """
@@ -85,7 +85,7 @@ class Autoencoding(Task):
             )
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw the noise of z (B, *latent)."""
+        """Draw the noise (B, *latent) from which the latents z are sampled."""
         self.playing = self.discriminator is not None and seen >= self.config.adversarial_from
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         return (torch.randn(batch, *self.latent, **shared),)
@@ -93,7 +93,7 @@ class Autoencoding(Task):
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and the figures of a part of a batch; ``drawn`` is the noise of z."""
+        """Return the loss of a part of a batch, and numbers for the log, given noise for z."""
         x = examples.x0
         # In a compiled network, each gradient of the last layer costs a whole backward pass, and
         # torch does not allow a second one.
@@ -124,10 +124,11 @@ class Autoencoding(Task):
         return loss, {name: value.detach() for name, value in figures.items()}
 
     def balance(self, made: Tensor, pull: Tensor, push: Tensor) -> Tensor:
-        """Return w, from the gradients of the terms with respect to the image.
+        """Return the adaptive weight w of the adversarial term.
 
-        ``pull`` is the gradient of the first and third terms, ``push`` that of the fourth. If a
-        batch is split into parts or shared by processes, each part has its own w.
+        ``made`` is the decoded image x'. ``pull`` is the gradient of ``|x - x'| + b d(x, x')`` with
+        respect to x', and ``push`` that of ``-D(x')``. If a batch is split into parts or shared by
+        processes, each part has its own w.
         """
         norms = [
             torch.autograd.grad(made, self.last, gradient, retain_graph=True)[0].norm()

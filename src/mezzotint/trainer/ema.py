@@ -15,24 +15,32 @@ Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 def decay(step: int, batch: int, halflife: float) -> float:
     """Return ``0.5 ** (batch / h)``, with ``h = min(halflife, 0.05 * images seen)``.
 
-    This is the share of the average that one step keeps. ``halflife`` is in images, so it does not
-    depend on the batch size. At first h is short, which keeps the random initial weights out of the
-    average (Karras et al. 2022, arXiv 2206.00364, appendix F.2).
+    This is the factor of the old average in the update after a step; the new weights get the rest.
+    ``halflife`` is in images, so it does not depend on the batch size. At first h is short, which
+    keeps the random initial weights out of the average (Karras et al. 2022, arXiv 2206.00364,
+    appendix F.2).
     """
     return float(0.5 ** (batch / min(halflife, 0.05 * step * batch)))
 
 
 def averaged(net: nn.Module, batch: int, halflife: float) -> AveragedModel:
-    """Return a copy of ``net`` whose ``update_parameters(net)`` averages with `decay`."""
+    """Return a copy of a network that averages its weights.
+
+    Call ``update_parameters(net)`` on it after each step. The decay of the average is that of
+    `decay`.
+    """
     return tracked(net, lambda step: decay(step, batch, halflife))
 
 
 def tracked(net: nn.Module, decay: Callable[[int], float]) -> AveragedModel:
-    """Return a copy of ``net`` whose n-th ``update_parameters(net)`` averages with decay(n)."""
+    """Return a copy of a network that averages its weights.
+
+    Call ``update_parameters(net)`` on it after each step. The n-th call averages with ``decay(n)``.
+    """
 
     def update(mean: Tensors, now: Tensors, _: Tensor | int) -> None:
-        # The third argument counts the updates too, but it is on the device, and reading it
-        # would wait for the device. The first update is a plain copy and does not come here.
+        # The third argument is the number of updates, but it is on the device, and reading it
+        # would wait for the device. AveragedModel makes the first update itself, as a plain copy.
         torch._foreach_lerp_(mean, now, 1 - decay(int(average.n_averaged) + 1))
 
     average = AveragedModel(net, multi_avg_fn=update)

@@ -6,25 +6,26 @@ import torch
 from torch import Tensor, nn
 
 BINS = 64
-SEEN = 10  # samples that every bin needs; before that p is uniform
-MEMORY = 200  # samples in the running mean of a bin
+SEEN = 10  # the number of samples that every bin needs; before that p is uniform
+MEMORY = 200  # the number of samples in the running mean of a bin
 UNIFORM = 0.1  # share of the samples that are drawn uniformly; weights are at most its inverse, 10
 
 
 def uniform(T: int, batch: int, generator: torch.Generator) -> Tensor:
-    """Draw ``batch`` rows (B,), int64 from 1 to T, uniformly."""
+    """Draw ``batch`` rows of the schedule (B,), int64 from 1 to T, uniformly."""
     return torch.randint(1, T + 1, (batch,), generator=generator, device=generator.device)
 
 
 class Adaptive(nn.Module):
-    """Importance sampling of rows: ``p_i ~ sqrt(E L_i^2)``, over 64 equal bins of rows.
+    """Importance sampling of the T rows of a schedule: row i has the probability p_i.
 
-    The loss is multiplied by ``1 / (T p_i)``. So the expectations of the loss and its gradient are
+    ``p_i ~ sqrt(E L_i^2)`` for the loss L_i at row i, estimated over 64 equal bins of rows. The
+    loss is multiplied by ``1 / (T p_i)``. So the expectations of the loss and its gradient are
     those of uniform rows, while the variance of the loss is as small as possible (Nichol and
     Dhariwal 2021, arXiv 2102.09672, section 3.3). p is mixed with a share of 0.1 of the uniform
     distribution. E is a running mean over about the last 200 samples of a bin, and p is uniform
-    until every bin has had 10. If 64 does not divide T, the sizes of the bins differ by one row,
-    and p and the weight take this into account.
+    until every bin has had 10 samples. If 64 does not divide T, the sizes of the bins differ by one
+    row, and p and the weight take this into account.
 
     The statistics are buffers, so they are saved and restored. They are the same in every process
     that gets the same losses.
@@ -45,7 +46,7 @@ class Adaptive(nn.Module):
         self.register_buffer("size", first.diff().double(), persistent=False)
 
     def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Draw ``batch`` rows (B,), int64 from 1 to T, by inverting p's distribution function."""
+        """Draw ``batch`` rows (B,), int64 from 1 to T, each with its probability."""
         u = torch.rand(batch, generator=generator, device=generator.device, dtype=torch.float64)
         p = self._p()
         upper = p.cumsum(0)
@@ -55,7 +56,10 @@ class Adaptive(nn.Module):
         return self.first[at] + row + 1
 
     def weight(self, rows: Tensor) -> Tensor:
-        """Return ``1 / (T p_i)`` of rows (B,), float32. It is 1 on average, and at most 10."""
+        """Return the factors ``1 / (T p_i)`` of the losses at rows (B,), float32.
+
+        p_i is the probability of row i. The factors are 1 on average, and at most 10.
+        """
         share = self.size / self.size.sum()
         return (share / self._p())[self._bin(rows)].float()
 
@@ -77,4 +81,5 @@ class Adaptive(nn.Module):
         return UNIFORM * self.size / self.size.sum() + (1 - UNIFORM) * root / root.sum()
 
     def _bin(self, rows: Tensor) -> Tensor:
+        """Return the numbers of the bins to which rows belong."""
         return (rows - 1) * len(self.size) // self.size.sum().long()

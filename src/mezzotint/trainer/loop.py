@@ -48,7 +48,7 @@ class TrainConfig:
     batch: PositiveInt = 128
     """Images per step, over all processes."""
     accumulate: PositiveInt = 1
-    """The number of parts of a batch, to save memory."""
+    """The number of parts into which each process divides its share of a batch, to save memory."""
     optimizer: Annotated[str, Choice(OPTIMIZERS)] = "adamw"
     """The optimizer: adamw, or muon, which uses Muon for matrices and convolutions and
     AdamW for the rest."""
@@ -65,8 +65,8 @@ class TrainConfig:
     ema_halflife: float = Field(default=887_000.0, ge=1)
     """Half-life of the averaged weights, in images (887,000 is a decay of 0.9999 at batch 128)."""
     snapshots: NonNegativeInt = 0
-    """Images between snapshots of two short averages; `mezzotint average` rebuilds averages of any
-    length from them. 0 for none.
+    """Images between snapshots of two short averages; 0 saves none. `mezzotint average` computes
+    averages of any length from the snapshots.
     """
     seed: int = Field(default=0, ge=0, lt=2**63)
     """The seed of all randomness of the run."""
@@ -99,7 +99,7 @@ class TrainConfig:
         return share
 
     def lr_at(self, step: int) -> float:
-        """Return the learning rate of a step; it rises linearly, stays, and falls linearly to 0."""
+        """Return the learning rate of a step: it rises linearly, stays, and falls linearly to 0."""
         warm = (step + 1) * self.batch / self.warmup if self.warmup else 1.0
         left = (self.steps - step) / (self.cooldown * self.steps) if self.cooldown else 1.0
         return self.lr * min(1.0, warm, left)
@@ -123,22 +123,22 @@ The uniform numbers u (count, KNOBS) determine their augmentation.
 
 
 class Task(nn.Module):
-    """The objective. Its parameters and buffers are learned with those of the network."""
+    """The objective of a training. If it has parameters, they are trained with the network."""
 
     dtype = torch.float32
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw the randomness of the step after ``seen`` images: tensors with one row per image."""
+        """Draw the random numbers of the step after ``seen`` images, with a row for each image."""
         raise NotImplementedError
 
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of a part of a batch, and the figures for the log, "loss" first."""
+        """Return the loss of a part of a batch, and numbers for the log by name, "loss" first."""
         raise NotImplementedError
 
     def agree(self, accelerator: Accelerator, *drawn: Tensor) -> None:
-        """Make all processes agree on the task's parameters, after the parts of a batch."""
+        """Make the task the same in all processes after a batch: average its gradients."""
         for parameter in self.parameters():
             if accelerator.num_processes > 1 and parameter.grad is not None:
                 parameter.grad = accelerator.reduce(parameter.grad, "mean")
@@ -150,10 +150,10 @@ class Task(nn.Module):
 
 @plain_dataclass(frozen=True)
 class Step:
-    """The figures of a step; tensors stay on the device until they are read."""
+    """The numbers of a step; tensors stay on the device until they are read."""
 
     step: int  # steps so far, including this one
-    figures: dict[str, Tensor]  # the figures of the task, averaged over the batch and all processes
+    figures: dict[str, Tensor]  # the task's numbers for the log, means over batch and processes
     grad_norm: Tensor  # norm of the network's gradient, before clipping
     lr: float
 
@@ -164,9 +164,10 @@ class Step:
 
 
 def optimizer(net: nn.Module, config: TrainConfig, task: nn.Module) -> torch.optim.Optimizer:
-    """Make the optimizer of a network and of its task's parameters. The latter have no decay.
+    """Make the optimizer of the weights of a network and of the parameters of its task.
 
-    Weights that do not require a gradient are left out.
+    The parameters of the task have no weight decay. Weights that do not require a gradient are left
+    out.
     """
     made = OPTIMIZERS[config.optimizer](net, config.lr, config.weight_decay)
     if beside := [parameter for parameter in task.parameters() if parameter.requires_grad]:
@@ -184,10 +185,10 @@ def train(
     config: TrainConfig,
     start: int = 0,
 ) -> Iterator[Step]:
-    """Minimise the task from step ``start`` on; yield after each step and update of ``ema``.
+    """Minimise the loss of a task from step ``start`` on, and yield a `Step` after each step.
 
-    Every step seeds torch's global generator, for dropout. No step waits for the device, but
-    reading the figures does.
+    A step also updates ``ema``. Every step seeds torch's global generator, for dropout. No step
+    waits for the device, but reading the tensors of a `Step` does.
 
     Args:
         accelerator: The processes and their device.
@@ -206,7 +207,8 @@ def train(
         generator = _generator(accelerator.device, config.seed, step)
         drawn = task.draw(config.batch, step * config.batch, generator)
         u = torch.rand(config.batch, KNOBS, generator=generator, device=accelerator.device)
-        torch.manual_seed(mixed(config.seed, step, rank + 1))  # the seed ignores a trailing 0
+        # rank + 1, because a trailing 0 would not change the seed.
+        torch.manual_seed(mixed(config.seed, step, rank + 1))
         for group in optimizer.param_groups:
             group["lr"] = config.lr_at(step)
 
@@ -222,8 +224,9 @@ def train(
                 accelerator.backward(loss / config.accumulate)
             for name, value in figures.items():
                 total[name] = total.get(name, 0) + value / config.accumulate
-        # If another process has died, one of these three raises an error. Before them nothing is
-        # learned, and after them nothing can fail. So the saved state is that of a whole step.
+        # If another process has died, one of the next three calls (reduce, agree, clip_grad_norm_)
+        # raises an error. Before them nothing is learned, and after them nothing can fail. So the
+        # saved state is that of a whole step.
         total = {name: accelerator.reduce(value, "mean") for name, value in total.items()}
         task.agree(accelerator, *drawn)
         norm = whole(accelerator.clip_grad_norm_(net.parameters(), config.clip))
@@ -239,4 +242,5 @@ def mixed(*numbers: int) -> int:
 
 
 def _generator(device: torch.device, *numbers: int) -> torch.Generator:
+    """Return a generator on a device, seeded with several numbers."""
     return torch.Generator(device).manual_seed(mixed(*numbers))

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 MOMENTUM = 0.95
 RMS = 0.2  # root mean square of an update before the learning rate, about that of AdamW
-# They raise small singular values as fast as possible in five steps.
+# The coefficients of the polynomial in `polar`. In five steps they raise small singular values as
+# fast as possible.
 A, B, C = 3.4445, -4.7750, 2.0315
 STEPS = 5
 ENDS = ("stem", "out")  # the first and last layers of all networks in mezzotint
@@ -44,12 +45,12 @@ def matrices(net: nn.Module) -> set[Tensor]:
 
 
 def polar(matrix: Tensor) -> Tensor:
-    """Return ``U S' V^T`` for ``U S V^T`` (m, n), float32. S' is about 1, or 0 where S is 0.
+    """Return ``U S' V^T`` for a matrix ``U S V^T`` (m, n), float32. S' is about 1, or 0 if S is 0.
 
     Five steps of the odd polynomial ``s <- A s + B s^3 + C s^5``, starting from ``s = S /
-    |matrix|``, map the range 0.002 to 1 into 0.68 to 1.21. They are computed from the smaller Gram
-    matrix ``X X^T``. Polynomials of this matrix commute, so the large matrix is multiplied twice
-    instead of ten times.
+    |matrix|``, map the range 0.002 to 1 into 0.68 to 1.21. The steps are computed from the smaller
+    Gram matrix ``X X^T``. Polynomials of this matrix commute, so the large matrix is multiplied
+    twice instead of ten times.
     """
     x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x = x / x.norm().clamp(min=1e-12)
@@ -65,14 +66,14 @@ def polar(matrix: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon for the parameter groups marked ``matrices``, and fused AdamW for the others.
 
-    Its state consists of tensors, like that of AdamW, so `mezzotint.trainer.state` can save and
+    The state consists of tensors, like that of AdamW, so `mezzotint.trainer.state` can save and
     restore it.
     """
 
     def __init__(
         self, groups: Iterable[dict[str, Any]], lr: float, weight_decay: float = 0.0
     ) -> None:
-        # The empty tensor stands for the groups, which are passed to every step.
+        # AdamW cannot be made without weights, so it gets an empty tensor. `step` sets its groups.
         self.adamw = torch.optim.AdamW(
             [torch.zeros(0)], lr=lr, weight_decay=weight_decay, fused=True
         )
@@ -81,7 +82,7 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update all weights that have a gradient."""
-        # In every step, because restoring a state replaces it and the groups.
+        # In every step, because restoring a saved state replaces the state and the groups.
         self.adamw.state = self.state
         self.adamw.param_groups = [g for g in self.param_groups if not g["matrices"]]
         self.adamw.step()
@@ -92,7 +93,7 @@ class Muon(torch.optim.Optimizer):
                         self.move(weight, weight.grad, group["lr"], group["weight_decay"])
 
     def move(self, weight: Tensor, gradient: Tensor, lr: float, decay: float) -> None:
-        """Update one matrix."""
+        """Update one weight by the formula of the module."""
         if not self.state[weight]:
             self.state[weight]["momentum"] = torch.zeros_like(weight)
         momentum = self.state[weight]["momentum"].lerp_(gradient, 1 - MOMENTUM)

@@ -39,13 +39,15 @@ WEIGHTINGS: Registry[Callable[[Tensor], Tensor] | None] = Registry(
         "learned": None,
     },
 )
-"""w_x0 as a function of the SNR (B,), or None for the output's own error. See `weight`."""
+"""w_x0 as a function of the SNR (B,), or None if the output's error has no weight; see `weight`."""
 VLB = 0.001  # lambda in Nichol and Dhariwal's L_hybrid
 
 
 def weight(kind: str, prediction: str, level: Level[Tensor]) -> Tensor:
     """Return the factor (B,) of each sample's mean squared error, ``w_x0 * (sigma / d)^2``.
 
+    w_x0 is the weight of the squared error of x0_hat. That error is ``(sigma / d)^2`` times the
+    squared error of the output, with ``d = q * alpha - p * sigma`` for the prediction type (p, q).
     The kinds and their w_x0:
 
     - simple: ``(d / sigma)^2``, so the factor is 1.
@@ -71,8 +73,8 @@ def weight(kind: str, prediction: str, level: Level[Tensor]) -> Tensor:
 class Uncertainty(nn.Module):
     """``u(level)``, the logarithm of the expected loss at a level, which balances the levels.
 
-    Minimising ``L / exp(u) + u`` makes ``u = log E L`` at each level, so that every level
-    contributes 1 to the loss (Karras et al. 2024, arXiv 2312.02696, eqs. 14 and 15). u is a linear
+    For the loss L, minimising ``L / exp(u) + u`` makes ``u = log E L`` at each level, so that every
+    level contributes 1 (Karras et al. 2024, arXiv 2312.02696, eqs. 14 and 15). u is a linear
     function without bias, initially 0, of 128 fixed random Fourier features of EDM's ``c_noise =
     ln(sigma / alpha) / 4``, clamped to [-5, 5].
     """
@@ -101,15 +103,16 @@ def variational(
     """Return L_{t-1} of the variational bound at rows (B,), in bits per dimension, (B,).
 
     Rows are 1 to T. From row t = i to s = i - 1 the true posterior q(x_s | x_t, x0) has the mean
-    ``alpha_s x0 + c eps`` and the variance ``sigma_s^2 tau``, with ``tau = 1 - (alpha_t sigma_s /
-    (alpha_s sigma_t))^2``. The model's Gaussian has x0_hat instead of x0, and ``log variance = v
-    log(sigma_t^2 tau) + (1 - v) log(sigma_s^2 tau)``. The means differ by ``alpha_s tau (x0 -
-    x0_hat)``, and L is the KL divergence of the two Gaussians. At row 1 it is the negative log
-    likelihood of x0's 256 values; its lower bound of the variance is taken from row 2, because that
-    of row 1 is 0 (Nichol and Dhariwal 2021, arXiv 2102.09672, eqs. 4 to 7 and 15).
+    ``alpha_s x0 + sigma_s sqrt(1 - tau) eps`` and the variance ``sigma_s^2 tau``, with ``tau = 1 -
+    (alpha_t sigma_s / (alpha_s sigma_t))^2``. The model's Gaussian has the estimates x0_hat and
+    eps_hat instead of x0 and eps, and ``log variance = v log(sigma_t^2 tau) + (1 - v) log(sigma_s^2
+    tau)``. The means differ by ``alpha_s tau (x0 - x0_hat)``, and L is the KL divergence of the two
+    Gaussians. At row 1, L is the negative log likelihood of the 8-bit values of x0. There the lower
+    bound of the variance, ``sigma_s^2 tau``, is that of row 2, because that of row 1 is 0 (Nichol
+    and Dhariwal 2021, arXiv 2102.09672, eqs. 4 to 7 and 15).
 
-    x0, x0_hat and ``fraction`` = v are (B, C, H, W). Only v gets a gradient; the mean is learned
-    from the other loss. The schedule needs two rows or more.
+    x0, x0_hat and ``fraction`` = v are (B, C, H, W). Only v gets a gradient; x0_hat is learned from
+    the mean squared error. The schedule needs two rows or more.
     """
     alpha, sigma, x0_hat = schedule.alpha, schedule.sigma, x0_hat.detach()
     shape = (-1, *[1] * (x0.ndim - 1))
@@ -144,7 +147,7 @@ def log_likelihood(x0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     x0, mean, log_variance = x0.double(), mean.double(), log_variance.double()
     upper = torch.where(x0 > 0.999, far, x0 + 1 / 255) - mean
     lower = torch.where(x0 < -0.999, -far, x0 - 1 / 255) - mean
-    # By symmetry, work on the left of the mean: both masses are small there, their logs exact.
+    # By symmetry, compute on the left of the mean, where both masses are small, their logs exact.
     flipped = lower > 0
     upper, lower = torch.where(flipped, -lower, upper), torch.where(flipped, -upper, lower)
     precision = (-log_variance / 2).exp()
@@ -158,20 +161,21 @@ class ObjectiveConfig:
     """The objective of a diffusion model."""
 
     weighting: Annotated[str, Choice(WEIGHTINGS)] = "simple"
-    """Weight of each level's loss: simple is equal weights, the others depend on the SNR."""
+    """Weight of the loss at each level: simple is 1 at all levels, the others depend on the SNR."""
     levels: Literal["uniform", "adaptive"] = "uniform"
     """The choice of training levels: all equally often, or more often where the loss is larger."""
     label_dropout: float = Field(default=0.1, ge=0, le=1)
-    """Share of images that are trained without their condition; classifier-free guidance needs it.
+    """Share of images that are trained without their condition, as classifier-free guidance needs.
     If there are several conditions, each is also dropped on its own with this probability. """
 
 
 class Diffusion(Task):
-    """``E w |net(alpha x0 + sigma eps, t) - (p x0 + q eps)|^2``.
+    """The loss of a diffusion model, ``L = E w |net(alpha x0 + sigma eps, t) - (p x0 + q eps)|^2``.
 
-    With ``learn_variance`` the network's output is (prediction, 2 v - 1), with twice the channels
-    of x0, and the loss is ``L + 0.001 L_vlb``. L_vlb is a sum over the rows, estimated as T times
-    the value at a random row. The loss is float32.
+    w is the weight of a level, and (p, q) are those of the prediction type. If ``learn_variance``
+    is set, the network's output is (prediction, 2 v - 1), with twice the channels of x0, and the
+    loss is ``L + 0.001 L_vlb``. L_vlb is the variational bound, a sum over the rows, estimated as T
+    times the value at a random row. The loss is float32.
 
     Args:
         config: The weighting, the choice of levels and the dropout of conditions.
@@ -223,7 +227,7 @@ class Diffusion(Task):
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and the figures of a part of a batch; ``drawn`` comes from `draw`."""
+        """Return the loss of a part of a batch, and numbers for the log, given what `draw` drew."""
         rows, eps, dropped = drawn
         x0, condition = examples.x0, examples.condition
         condition = {
@@ -241,9 +245,9 @@ class Diffusion(Task):
     def compare(
         self, output: Tensor, x0: Tensor, eps: Tensor, rows: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the loss of a part of a batch, and the plain mean squared error.
+        """Return the loss of a part of a batch, and the unweighted mean squared error.
 
-        Both are estimates of means over uniform rows.
+        Both estimate means over uniformly distributed rows.
         """
         level = self.schedule.levels(rows, x0.ndim)
         wanted = target(self.prediction, x0, eps, level)

@@ -12,16 +12,17 @@ from mezzotint.errors import Registry
 from mezzotint.trainer.muon import Muon, matrices
 
 Build: TypeAlias = Callable[[nn.Module, float, float], torch.optim.Optimizer]
-"""``build(net, lr, weight_decay)``: the state consists of tensors, every step reads the groups."""
+"""``build(net, lr, weight_decay)`` makes an optimizer. Its state must consist of tensors, and every
+step must read ``param_groups``, because the learning rate changes there."""
 
 
 def adamw(net: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """Return the fused AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) for all weights."""
+    """Return fused AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) for all trained weights."""
     return torch.optim.AdamW(_trained(net), lr=lr, weight_decay=weight_decay, fused=True)
 
 
 def muon(net: nn.Module, lr: float, weight_decay: float) -> Muon:
-    """Return Muon for matrices and convolutions, AdamW for the rest: `mezzotint.trainer.muon`."""
+    """Return Muon for matrices and convolutions, with AdamW for the rest; see the module muon."""
     chosen = matrices(net)
     groups: list[dict[str, Any]] = [
         {"params": [p for p in _trained(net) if p in chosen], "matrices": True},
@@ -34,4 +35,5 @@ OPTIMIZERS: Registry[Build] = Registry("optimizer", {"adamw": adamw, "muon": muo
 
 
 def _trained(net: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of a network that require a gradient."""
     return [parameter for parameter in net.parameters() if parameter.requires_grad]

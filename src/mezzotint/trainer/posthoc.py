@@ -5,7 +5,7 @@ of an average is the weight that it gives to each time of the training. An avera
 is approximated by the linear combination of snapshots whose profile is nearest (section 3.2,
 appendix C).
 
-Times are in steps; ``theta(tau)`` are the weights after step i for tau in (i - 1, i].
+Times are in steps. For tau in (i - 1, i], ``theta(tau)`` are the weights after step i.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from mezzotint.errors import UserError
 from mezzotint.trainer.ema import tracked
 
 Array: TypeAlias = NDArray[np.float64]
-LONGEST = 12**-0.5  # the relative length of the plain mean of all weights, gamma = 0
+LONGEST = 12**-0.5  # the relative length of the plain mean over all steps, gamma = 0
 
 
 def exponent(length: float) -> float:
-    """Return the gamma of the profile with a given relative length.
+    """Return the exponent gamma of the average with a given relative length.
 
-    The profile is ``(gamma + 1) tau^gamma / t^(gamma + 1)``. Its relative length sigma_rel is its
-    standard deviation divided by the time t at which it ends: ``sqrt((gamma + 1) / ((gamma + 2)^2
-    (gamma + 3)))``, which makes gamma the root of a cubic. Raises UserError unless the length is
-    above 0 and below 0.289, the length of the plain mean.
+    The profile of an average that ends at the time t is ``(gamma + 1) tau^gamma / t^(gamma + 1)``.
+    Its relative length sigma_rel is its standard deviation divided by t: ``sqrt((gamma + 1) /
+    ((gamma + 2)^2 (gamma + 3)))``, which makes gamma the root of a cubic. Raises UserError unless
+    the length is above 0 and below 0.289, the length of the plain mean.
     """
     if not 1e-6 < length < LONGEST:
-        raise UserError(f"length is {length:g}: choose one above 0 and below {LONGEST:.3f}")
+        raise UserError(f"length is {length:g}: choose a length above 0 and below {LONGEST:.3f}")
     k = length**-2
     return float(np.roots([1, 7, 16 - k, 12 - k]).real.max())
 
 
 def decay(step: int, gamma: float) -> float:
-    """Return ``(1 - 1 / step)^(gamma + 1)``: the share of the average that a step keeps.
+    """Return ``(1 - 1 / step)^(gamma + 1)``, the factor of the old average in the update of a step.
 
-    Steps count from 1. With this decay the average after step t is exactly the integral of the
-    profile times theta. The weights before the first step do not count.
+    Steps are counted from 1. With this decay the average has exactly the profile of ``gamma`` (see
+    the module) after every step. The weights before the first step have no part in it.
     """
     return float((1 - 1 / step) ** (gamma + 1))
 
@@ -50,10 +50,10 @@ def decay(step: int, gamma: float) -> float:
 def inner(
     t_a: Array | float, gamma_a: Array | float, t_b: Array | float, gamma_b: Array | float
 ) -> Array:
-    """Return the inner product of two profiles, broadcast; each is 0 after its end.
+    """Return the inner products of the profiles of averages a and b, which end at t_a and t_b.
 
-    ``(gamma_a + 1)(gamma_b + 1) / (gamma_a + gamma_b + 1) * (earlier / later)^gamma / later``,
-    where gamma is that of the later profile.
+    They are ``(gamma_a + 1)(gamma_b + 1) / (gamma_a + gamma_b + 1) * (earlier / later)^gamma /
+    later``, where gamma is that of the profile that ends later. The arguments are broadcast.
     """
     earlier, later = np.minimum(t_a, t_b), np.maximum(t_a, t_b)
     gamma = np.where(np.greater(t_a, t_b), gamma_a, gamma_b)
@@ -62,10 +62,11 @@ def inner(
 
 
 def coefficients(times: Array, gammas: Array, time: float, gamma: float) -> tuple[Array, float]:
-    """Return the combination (K,) of K averages that is nearest to the average (time, gamma).
+    """Return the factors (K,) of K averages whose combination is nearest to another average.
 
-    It is the least-squares fit of the profiles. The second value is the error of the fit: the norm
-    of the residual divided by the norm of the target profile.
+    The K averages end at ``times`` and have the exponents ``gammas``; the other average has
+    ``time`` and ``gamma``. The factors are the least-squares fit of the profiles. The second value
+    is the relative residual: the norm of the residual divided by that of the profile to fit.
     """
     products = inner(times[:, None], gammas[:, None], times, gammas)
     wanted, own = inner(times, gammas, time, gamma), float(inner(time, gamma, time, gamma))
@@ -79,11 +80,11 @@ def coefficients(times: Array, gammas: Array, time: float, gamma: float) -> tupl
 
 
 GAMMAS = {f"average-{length:g}": exponent(length) for length in (0.05, 0.10)}
-"""The exponents of the averages that are kept, by the names of their files."""
+"""The exponents gamma of the averages that are kept in training, by the names of their files."""
 
 
 def begin(net: nn.Module) -> dict[str, AveragedModel]:
-    """Make the averages of a network, before the first step."""
+    """Make the averages of `GAMMAS` for a network, before the first step."""
 
     def average(gamma: float) -> AveragedModel:
         return tracked(net, lambda step: decay(step, gamma))

@@ -1,8 +1,8 @@
 """Weights that processes divide among them (FSDP), for networks that do not fit one device.
 
-Each process keeps a slice of every weight, of its gradient, its averages and its moments. A block
-of the network is put together for the time that it computes. Whole tensors are needed for
-checkpoints and samples only.
+Each process keeps a slice of every weight, and of its gradient, its averages and the optimizer's
+moments. The weights of a block of the network are put together only while the block computes.
+Whole tensors are needed for checkpoints and samples only.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from mezzotint.networks.custom import Custom
 def shard(net: nn.Module, device: torch.device) -> None:
     """Divide a network among all processes, block by block, and move it to a device.
 
-    The rest, which is what belongs to no block, is put together in the first forward pass and
-    divided again after the backward pass. A user's own network has no blocks that are known.
+    The weights that belong to no block are put together in the first forward pass and divided again
+    after the backward pass. In a user's own network, these are all weights, because its blocks are
+    not known.
 
     Raises:
         UserError: If a weight has no dimension to divide.
@@ -42,7 +43,7 @@ def shard(net: nn.Module, device: torch.device) -> None:
 
 
 def sharded(net: nn.Module, device: torch.device) -> nn.Module:
-    """Return a copy of a network that is divided as by `shard`."""
+    """Return a copy of a network, divided over the processes in the same way as `shard` does."""
     net = copy.deepcopy(net)
     shard(net, device)
     return net
@@ -58,7 +59,7 @@ def blocks(net: nn.Module) -> list[nn.Module]:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Put a divided tensor together; return any other as it is. All processes must call it."""
+    """Put a divided tensor together; return any other unchanged. All processes must call this."""
     found: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return found
 
@@ -74,7 +75,10 @@ def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def like(tensor: Tensor, weight: Tensor | None) -> Tensor:
-    """Divide a whole tensor as a weight is divided; return it as it is if the weight is whole."""
+    """Divide a tensor over the processes in the same way as ``weight``.
+
+    If the weight is None or not divided, return the tensor unchanged.
+    """
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     if not isinstance(weight, DTensor):
@@ -86,6 +90,6 @@ def like(tensor: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def divided(tensors: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """Divide the whole weights of a network as its own are."""
+    """Divide tensors over the processes in the same way as the weights of the same names in net."""
     now = net.state_dict()
     return {name: like(tensor, now.get(name)) for name, tensor in tensors.items()}

@@ -17,6 +17,7 @@ from mezzotint.trainer import sharding
 from mezzotint.trainer.loop import Task
 
 Figures: TypeAlias = Mapping[str, float | Tensor]
+"""The numbers of one step for the log, by name."""
 
 
 @dataclass
@@ -30,14 +31,14 @@ class TrainState:
     averages: dict[str, AveragedModel] = field(default_factory=dict)  # those of `posthoc`, if kept
     step: int = 0
     pending: list[Figures] = field(default_factory=list)  # one per step, not yet logged
-    sampled: Network | None = None  # of divided weights: the whole average, as last gathered
-    timed: int = 0  # how many of these steps this process made
-    seconds: float = 0.0  # the time that they took
+    sampled: Network | None = None  # if weights are divided: the average, as last put together
+    timed: int = 0  # how many of the pending steps this process made; a checkpoint has the others
+    seconds: float = 0.0  # the time that those steps took
 
     def summary(self, lr: float, batch: int) -> dict[str, Any]:
         """Return the row of log.jsonl for the steps since the last row, and start a new row.
 
-        Raises UserError as `read` does.
+        Raises UserError if a number is not finite.
         """
         steps = self.read()
         figures: dict[str, list[float]] = {}
@@ -55,9 +56,9 @@ class TrainState:
         return row
 
     def read(self) -> list[dict[str, float]]:
-        """Fetch the pending figures from the device.
+        """Return the numbers of the pending steps, after fetching them from the device.
 
-        Raises UserError if a figure is not finite; nothing is stored then.
+        Raises UserError if a number is not finite.
         """
         first = self.step - len(self.pending) + 1
         values = [value for figures in self.pending for value in figures.values()]
@@ -75,14 +76,14 @@ class TrainState:
 
     @property
     def average(self) -> nn.Module:
-        """The network with the averaged weights, whole; see `gather`."""
+        """The network with the averaged weights; if weights are divided, call `gather` before."""
         return self.ema.module if self.sampled is None else self.sampled
 
     def divide(self, optimize: Callable[[], torch.optim.Optimizer], device: torch.device) -> None:
         """Divide the weights, averages and moments among all processes, and move them to a device.
 
-        ``optimize`` makes the optimizer of the divided network. The whole average stays where it
-        is. Call this before the first step.
+        ``optimize`` makes the optimizer of the divided network. The undivided `average` stays where
+        it is. Call this before the first step.
         """
         self.sampled = cast(Network, self.ema.module)
         for average in (self.ema, *self.averages.values()):
@@ -91,16 +92,16 @@ class TrainState:
         self.optimizer = optimize()
 
     def gather(self) -> None:
-        """Bring `average` up to date, if weights are divided. All processes must call it."""
+        """Bring `average` up to date, if weights are divided. All processes must call this."""
         if self.sampled is not None:
             now = self.ema.module.state_dict()
             for name, tensor in self.sampled.state_dict().items():
                 tensor.copy_(sharding.whole(now[name]))
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Return what `parts` does, whole. Of divided weights all processes must call it.
+        """Return the parts that `parts` returns, with every divided tensor put together.
 
-        Only the first process returns tensors then.
+        If weights are divided, all processes must call this, and only the first one gets tensors.
         """
         parts = self.parts()
         if self.sampled is None:
@@ -108,10 +109,10 @@ class TrainState:
         return {name: sharding.gathered(part) for name, part in parts.items()}
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
-        """Return everything that training changes, by part: net, ema, optimizer and more.
+        """Return all tensors that training changes, in parts: net, ema, optimizer and more.
 
-        There is a part "task" if the task learns anything, and one for each of ``averages``. The
-        step and the pending figures are not tensors.
+        There is a part "task" if the task has any tensors, and a part for each of ``averages``. The
+        step and the pending numbers are not tensors, so they are not included.
         """
         moments = self.optimizer.state_dict()["state"]
         beside = self.task.state_dict()
@@ -124,11 +125,11 @@ class TrainState:
         }
 
     def snapshots(self) -> dict[str, dict[str, Tensor]]:
-        """Return the trained weights of ``averages``, for `posthoc.coefficients`.
+        """Return the weights of ``averages`` as float16, to be combined later (`posthoc`).
 
-        They are float16. Weights are far below its largest value, and bfloat16 would have eight
-        times the rounding error, which a linear combination amplifies. Of divided weights all
-        processes must call it.
+        Weights that are not trained are left out. All weights are far below float16's largest
+        value, and bfloat16 would have eight times the rounding error, which a linear combination
+        amplifies. If weights are divided, all processes must call this.
         """
         found = {
             name: {k: p.detach().half() for k, p in a.module.named_parameters() if p.requires_grad}
@@ -141,7 +142,7 @@ class TrainState:
     def load(
         self, step: int, pending: Sequence[Figures], parts: Mapping[str, Mapping[str, Tensor]]
     ) -> None:
-        """Restore the state whose `tensors` returned ``parts``."""
+        """Restore a state from its step, its pending numbers, and the parts from its `tensors`."""
         self.step, self.pending = step, [*pending]
         self.net.load_state_dict(sharding.divided(parts["net"], self.net))
         for name, average in {"ema": self.ema, **self.averages}.items():
@@ -154,7 +155,7 @@ class TrainState:
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in parts["optimizer"].items():
             index, key = name.split(".")
-            if value.ndim:  # give it the weight's memory layout, which the fused step relies on
+            if value.ndim:  # the fused step needs moments in the memory layout of the weight
                 weight = weights[int(index)]
                 value = torch.empty_like(weight).copy_(sharding.like(value, weight))
             moments.setdefault(int(index), {})[key] = value
@@ -163,7 +164,7 @@ class TrainState:
 
 
 def _fetched(values: Sequence[float | Tensor]) -> list[float]:
-    """Return numbers, some of them on a device, which is waited for only once."""
+    """Convert numbers to Python floats, and wait only once for the device that has the tensors."""
     there = [value for value in values if isinstance(value, Tensor)]
     fetched = iter(torch.stack([v.double() for v in there]).tolist() if there else [])
     return [next(fetched) if isinstance(value, Tensor) else value for value in values]

@@ -43,5 +43,5 @@ def solve(
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Return the inner product of each image, (B, 1, ..., 1)."""
+    """Return the inner product of a and b for each image of the batch, (B, 1, ..., 1)."""
     return (a * b).flatten(1).sum(1).view(-1, *[1] * (a.ndim - 1))

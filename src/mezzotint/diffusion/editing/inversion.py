@@ -23,10 +23,11 @@ def invert(
 ) -> Tensor:
     """Carry images up a grid, from its clean level to its first, by DDIM's step in reverse.
 
-    DDIM goes from t to the cleaner s by ``x_s = alpha_s x0_hat + sigma_s eps_hat``, both estimated
-    at x_t. So x_t solves ``x_t = a x_s + b eps_hat(x_t, t)``, with ``a = alpha_t / alpha_s`` and
-    ``b = sigma_t - a sigma_s``. Song et al. 2020 (arXiv 2010.02502, section 5.3) take eps_hat at
-    x_s instead of x_t. This function starts with that value and iterates to the fixed point.
+    A DDIM step from a level t to a cleaner level s is ``x_s = alpha_s x0_hat + sigma_s eps_hat``,
+    with both estimates made at x_t. So x_t solves ``x_t = a x_s + b eps_hat(x_t, t)``, with ``a =
+    alpha_t / alpha_s`` and ``b = sigma_t - a sigma_s``. Song et al. 2020 (arXiv 2010.02502, section
+    5.3) take eps_hat at x_s instead of x_t. This function starts with that value and iterates to
+    the fixed point.
 
     Args:
         denoise: ``denoise(x, level) -> x0_hat``.
@@ -55,6 +56,7 @@ def invert(
 def _step(
     denoise: Denoiser, x: Tensor, s: Level, t: Level, corrections: int, tolerance: float
 ) -> Tensor:
+    """Make one step of `invert`: carry x from the level s to the noisier level t."""
     a = t.alpha / s.alpha
     b = t.sigma - a * s.sigma
 
@@ -76,6 +78,7 @@ def _step(
 
 
 def _each(x: Tensor) -> tuple[int, ...]:
+    """Return the shape (B, 1, ..., 1), which has one number for each image of x."""
     return (len(x), *[1] * (x.ndim - 1))
 
 
@@ -88,11 +91,11 @@ def slerp(a: Tensor, b: Tensor, weight: float | Tensor) -> Tensor:
     Args:
         a: A batch of noises, (B, ...).
         b: Another batch of noises, in the shape of a.
-        weight: The place between a (0) and b (1): a number, or a tensor that broadcasts against
-            them.
+        weight: w, the place between a (0) and b (1): a number, or a tensor that broadcasts against
+            a and b.
 
     Returns:
-        The noises between, in the shape of a.
+        The interpolated noises, in the shape of a.
     """
     flat_a, flat_b = a.flatten(1), b.flatten(1)
     cosine = torch.cosine_similarity(flat_a, flat_b, dim=1).clamp(-1, 1).view(_each(a))

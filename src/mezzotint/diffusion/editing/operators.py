@@ -1,7 +1,7 @@
-"""Operators A of observations ``y = A x0 + noise``.
+"""The operators A of observations ``y = A x0 + noise``.
 
-Images are float (B, C, H, W) in [-1, 1]. Only A has to be written, because autograd computes the
-transpose of a linear A.
+Images are float (B, C, H, W) in [-1, 1]. A new operator needs only a function for A, because
+autograd computes the transpose of a linear A.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOLERANCE = 1e-3  # relative, for the checks of linearity and of the transpose, 
 
 @dataclass(frozen=True)
 class Operator:
-    """An observation, ``operator(x0) -> y``, differentiable by torch.
+    """An operator A that observes images, ``y = A(x0)``, differentiable by torch.
 
     Attributes:
         forward: ``forward(x0) -> y``, x0 (B, C, H, W), y (B, ...).
@@ -48,10 +48,10 @@ class Operator:
         return found
 
     def check(self, x: Tensor, y: Tensor) -> None:
-        """Raise UserError unless A maps the shape of x to that of y, and its fields are true.
+        """Raise UserError unless A maps images of the shape of x to the shape of y.
 
-        If ``linear`` is set, A must be linear, and its transpose must be A^T: ``<A x, y> = <x, A^T
-        y>``.
+        If ``linear`` is set, it is also an error if A is not linear, or its transpose is not A^T:
+        ``<A x, y> = <x, A^T y>``.
         """
         with torch.no_grad():
             seen = self.forward(x)
@@ -82,7 +82,10 @@ class Operator:
 
 
 def mask(known: Tensor) -> Operator:
-    """Keep the pixels where a mask of 0 and 1, (1 or C, H, W) or (B, 1 or C, H, W), is 1."""
+    """Keep the pixels where the mask ``known`` is 1, and set the others to 0.
+
+    The mask has values 0 and 1, and the shape (c, H, W) or (B, c, H, W), where c is 1 or C.
+    """
     there = _copied(known)
     return Operator(lambda x: x * there(x))
 
@@ -137,6 +140,7 @@ def _copied(constant: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def _whole(factor: int, x: Tensor) -> int:
+    """Return the factor. Raises UserError unless it is at least 2 and divides the sides of x."""
     if factor < 2 or any(side % factor for side in x.shape[2:]):
         height, width = x.shape[2:]
         raise UserError(

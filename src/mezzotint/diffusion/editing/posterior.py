@@ -34,8 +34,8 @@ class Observation:
 
     Attributes:
         y: The observation, (B, ...).
-        operator: A.
-        noise: The standard deviation of its noise, 0 or more.
+        operator: The operator A.
+        noise: The standard deviation of the noise of y, 0 or more.
     """
 
     y: Tensor
@@ -83,10 +83,11 @@ def pigdm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denois
 def mmps(
     denoise: Denoiser, seen: Observation, grid: Sequence[Level], iterations: int = 3
 ) -> Denoiser:
-    """Approximate p(y | x_t) by ``N(A x0_hat, A V A^T + noise^2)``, exact for Gaussian x0.
+    """Approximate p(y | x_t) by ``N(A x0_hat, A V A^T + noise^2)``, which is exact for Gaussian x0.
 
-    It is solved by ``iterations`` of conjugate gradients. Each needs a product with V, which is one
-    backward pass through the network (Rozet et al. 2024, arXiv 2405.13712, section 3).
+    The equation with this covariance is solved by ``iterations`` iterations of conjugate gradients.
+    Each needs a product with V, which is one backward pass through the network (Rozet et al. 2024,
+    arXiv 2405.13712, section 3).
     """
 
     def variance(back: Tensor, level: Level, transposed: Product) -> Tensor:
@@ -100,9 +101,9 @@ def dps(
 ) -> Denoiser:
     """Descend the gradient of ``|y - A x0_hat|`` with respect to x_t, by ``strength``.
 
-    A may be any differentiable function. Instead of x, this method changes x0_hat, by the amount
-    that moves the next x of a deterministic step equally far (Chung et al. 2022, arXiv 2209.14687,
-    algorithm 1).
+    A may be any differentiable function. Chung et al. 2022 (arXiv 2209.14687, algorithm 1) subtract
+    ``strength * gradient`` from the next x_s. This function changes x0_hat instead, by the amount
+    for which a deterministic step moves x_s by the same vector.
     """
 
     def estimate(x: Tensor, level: Level) -> Tensor:
@@ -129,7 +130,10 @@ def _gaussian(
     variance: Callable[[Tensor, Level, Product], Tensor],
     iterations: int,
 ) -> Denoiser:
-    """Approximate p(y | x_t) by ``N(A x0_hat, A S A^T + noise^2)``, given products ``S v``."""
+    """Approximate p(y | x_t) by ``N(A x0_hat, A S A^T + noise^2)``, for any covariance S.
+
+    ``variance(v, level, transposed)`` returns the product ``S v``.
+    """
     noise = max(seen.noise, ROUNDED) ** 2
 
     def estimate(x: Tensor, level: Level) -> Tensor:
@@ -146,7 +150,7 @@ def _gaussian(
 
 
 def _with_jacobian(denoise: Denoiser, x: Tensor, level: Level) -> tuple[Tensor, Product]:
-    """Return x0_hat, and ``v -> J^T v``."""
+    """Return x0_hat, and the function ``v -> J^T v`` for its Jacobian J with respect to x."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         x0 = denoise(x, level)
@@ -158,5 +162,5 @@ def _with_jacobian(denoise: Denoiser, x: Tensor, level: Level) -> tuple[Tensor, 
 
 
 def _tweedie(transposed: Product, v: Tensor, level: Level) -> Tensor:
-    """Return ``V v``; it is 0 at a level without signal, where J is 0 too."""
+    """Return ``V v`` with ``V = sigma^2 / alpha * J``; it is 0 at alpha 0, where J is 0 too."""
     return level.sigma**2 / level.alpha * transposed(v) if level.alpha else torch.zeros_like(v)

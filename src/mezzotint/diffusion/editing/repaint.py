@@ -13,7 +13,7 @@ from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers.step import Noise, split, step
 from mezzotint.errors import UserError
 
-JUMP, REPEATS = 5, 5  # levels that are repeated, and how often
+JUMP, REPEATS = 5, 5  # the number of levels that are repeated together, and how often
 
 
 def repaint(
@@ -27,7 +27,7 @@ def repaint(
     repeats: int = REPEATS,
     randn: Noise = torch.randn_like,
 ) -> Tensor:
-    """Sample along a grid as DDPM does; at each level, replace the known part by y plus noise.
+    """Sample as DDPM does, but replace the known part at each level by y plus noise of that level.
 
     The known part does not depend on the filled-in part. To make them agree, every ``jump`` levels
     are repeated: the image is made noisy again and denoised again, ``repeats`` times in all
@@ -65,7 +65,10 @@ def repaint(
 
 
 def walk(steps: int, jump: int, repeats: int) -> Iterator[tuple[int, int]]:
-    """Yield the steps as pairs of positions in a grid of ``steps`` steps: down, up, down again."""
+    """Yield the steps of `repaint`, as pairs (from, to) of positions in a grid of ``steps`` steps.
+
+    They lead down the grid, and after every ``jump`` levels up and down again.
+    """
     left = dict.fromkeys(range(jump, steps, jump), repeats - 1)
     here = 0
     while here < steps:

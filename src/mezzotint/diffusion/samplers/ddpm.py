@@ -15,7 +15,7 @@ from mezzotint.diffusion.samplers.step import Noise, step, tau
 from mezzotint.errors import Registry
 
 VARIANCES: Registry[float] = Registry("variance", {"small": 0.0, "large": 1.0})
-"""The v of the fixed variances. A network can learn a v between them."""
+"""The exponent v of each fixed variance in `ddpm`. A network can learn a v between 0 and 1."""
 
 
 def ddpm(
@@ -27,8 +27,9 @@ def ddpm(
 ) -> Tensor:
     """Sample by DDPM (Ho et al. 2020, arXiv 2006.11239, algorithm 2).
 
-    ``c = sigma_s * sqrt(1 - tau)`` and ``n = sigma_s^(1 - v) * sigma_t^v * sqrt(tau)``. The last
-    step adds no noise.
+    Each step is ``x_s = alpha_s * x0_hat + c * eps_hat + n * z`` with new noise z, ``c = sigma_s *
+    sqrt(1 - tau)``, ``n = sigma_s^(1 - v) * sigma_t^v * sqrt(tau)`` and ``tau = 1 - (alpha_t
+    sigma_s / (alpha_s sigma_t))^2``. The last step adds no noise.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.

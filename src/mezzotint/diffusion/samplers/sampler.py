@@ -25,10 +25,10 @@ class Sampler:
     parameter ``randn`` receives the source of noise.
 
     Attributes:
-        method: The function.
+        method: The function that walks x along the grid.
         order: The global error is proportional to this power of the step. For a stochastic method,
             it is the order in the limit of no noise.
-        stochastic: Whether it draws noise with its default options.
+        stochastic: Whether the method draws noise with its default options.
         calls: The denoiser calls per step. The last step, to the clean level, always needs one
             call.
         least: The fewest steps with which the method reaches its order.
@@ -114,6 +114,8 @@ class Sampler:
 
 
 def _checked(denoise: Denoiser, finite: Finite) -> Denoiser:
+    """Wrap a denoiser: check the shape of each estimate, and note whether it is finite."""
+
     def checked(x: Tensor, level: Level) -> Tensor:
         x0 = denoise(x, level)
         if x0.shape != x.shape:  # broadcasting would hide the mistake

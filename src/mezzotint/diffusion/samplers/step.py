@@ -58,11 +58,11 @@ def split(t: Level, s: Level, eta: float) -> tuple[float, float]:
 
 
 def moments(h: float, count: int) -> list[float]:
-    """Return the means of theta^k, k < count, over [0, 1] under the density ``~ exp(h theta)``.
+    """Return the means of theta^k, k < count, for theta in [0, 1] with density ``~ exp(h theta)``.
 
     The exact step of length h in lambda is DDIM's step with x0_hat replaced by its mean under that
-    density (docs/maths.md). Integration by parts gives ``m_k = 1 / (1 - exp(-h)) - k / h *
-    m_{k-1}``.
+    density, where theta is the place in the step (docs/maths.md). For the mean m_k of theta^k,
+    integration by parts gives ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``.
     """
     m = [1.0]
     for k in range(1, count):
@@ -71,17 +71,21 @@ def moments(h: float, count: int) -> list[float]:
 
 
 def mean(values: Sequence[Tensor], nodes: Sequence[float], moments: Sequence[float]) -> Tensor:
-    """Return the mean of the polynomial through ``values`` at ``nodes``, given `moments`."""
+    """Return the mean over a step of the polynomial that passes through ``values`` at ``nodes``.
+
+    ``moments`` are the means over the step of the powers of the place in it; see `moments`.
+    """
     weights = np.linalg.solve(np.vander(nodes, increasing=True).T, moments)
     return sum((w * v for w, v in zip(weights.tolist(), values, strict=True)), 0 * values[0])
 
 
 def order_at(grid: Sequence[Level], i: int, order: int) -> int:
-    """Return how many x0_hat the step from ``grid[i]`` may use, including the newest.
+    """Return the number of estimates x0_hat that the step from ``grid[i]`` may use.
 
-    It is at most ``order``, and at most the number of x0_hat that exist at a finite lambda. It is
-    also at most the number of remaining steps: the clean level has an infinite lambda, which no
-    polynomial reaches.
+    It includes the newest estimate, and is at most ``order``. It is at most the number of estimates
+    that exist at a finite lambda. If the grid ends at the clean level, it is also at most the
+    number of remaining steps, because the clean level has an infinite lambda, which no polynomial
+    reaches.
     """
     left = order if grid[-1].sigma else len(grid) - 1 - i
     return max(1, min(order, left, i + (grid[0].alpha > 0)))

@@ -16,7 +16,7 @@ from mezzotint.errors import Registry, UserError
 CORRECTORS: Registry[Callable[[float], float]] = Registry(
     "corrector", {"bh1": lambda h: -0.5 * h / math.expm1(-h), "bh2": lambda h: 0.5}
 )
-"""The place in a step of length h, as a share of it, at which a line has its mean."""
+"""The place, from 0 to 1, in a step of length h in lambda whose value is used as a line's mean."""
 
 
 def unipc(
@@ -26,8 +26,9 @@ def unipc(
 
     Each step is DDIM's with the mean of the polynomial in lambda through the last ``order`` x0_hat.
     Once x0_hat at the end of the step is known, the step is repeated with a polynomial that also
-    passes through that x0_hat, which raises the order by one. For two points, the authors replace
-    the mean by the line's value at ``B / (2 (1 - exp(-h)))`` of the step.
+    passes through that x0_hat, which raises the order by one. If the polynomial is a line, the
+    authors replace its mean by its value at the place ``B / (2 (1 - exp(-h)))`` of the step, where
+    0 is the beginning, 1 the end and h the length of the step in lambda.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
@@ -50,8 +51,8 @@ def unipc(
         return mean([value for _, value in points], nodes, powers)
 
     past: list[tuple[float, Tensor]] = []  # lambda and x0_hat, the newest first
-    start = x  # the beginning of the step that led here
-    p = 0  # and the number of points of its polynomial
+    start = x  # x at the beginning of the step that led to the current level
+    p = 0  # the number of estimates that the polynomial of that step passed through
     for i, (t, s) in enumerate(pairwise(grid)):
         now = (t.lam, denoise(x, t))
         if i and grid[i - 1].alpha:

@@ -1,4 +1,4 @@
-"""The kinds of conditions; each has a file of its own."""
+"""The kinds of conditions of a model, each in a file of its own."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def every(classes: int | Sequence[str], others: Sequence[Condition] = ()) -> tup
 
 
 def read(facts: Sequence[Mapping[str, Any]]) -> tuple[Condition, ...]:
-    """Build conditions from the `Condition.facts` in a checkpoint."""
+    """Build conditions from what `Condition.facts` returned when a checkpoint was written."""
     return tuple(
         KINDS[each["kind"]](**{k: _tuple(v) for k, v in each.items() if k != "kind"})
         for each in facts

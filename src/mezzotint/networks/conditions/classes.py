@@ -22,7 +22,7 @@ Labels: TypeAlias = int | str | Sequence[int | str] | Tensor | None
 class ClassCondition(Condition):
     """The class of an image: int64 (B,) from 0 to K - 1, and K for the null class.
 
-    The encoder is an embedding with a row for each class, and the null class in row K.
+    The encoder is an embedding with a row for each class; row K is that of the null class.
     """
 
     classes: tuple[str, ...]
@@ -55,7 +55,7 @@ class ClassCondition(Condition):
         if count is not None and len(labels) != count:
             raise UserError(
                 f"there are {len(labels)} `labels` for {counted(count, 'image')}: give one for "
-                "all, or one for each"
+                "all images, or one for each"
             )
         most = len(self.classes) - 1
         if bad := [i for i in labels.tolist() if not 0 <= i <= most]:
@@ -95,7 +95,9 @@ def integers(
 
 
 def _place(name: str, classes: Sequence[str]) -> int:
-    folded = [unicodedata.normalize("NFC", each) for each in classes]  # with accents in either form
+    """Return the position of a class name in ``classes``. Raises UserError for another name."""
+    # Unicode has two forms of an accented letter. NFC makes them equal.
+    folded = [unicodedata.normalize("NFC", each) for each in classes]
     if (wanted := unicodedata.normalize("NFC", name)) in folded:
         return folded.index(wanted)
     every = f": choose 0 to {len(classes) - 1}, or a name such as {classes[0]}"

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from mezzotint.errors import UserError, counted, nearest
 
 Given: TypeAlias = Mapping[str, Tensor]
-"""The conditions of a batch by name, each a tensor with a row for each image."""
+"""The conditions of a batch by name; each is a tensor with a row for each image."""
 
 Stem: TypeAlias = Callable[[int], nn.Module]
-"""``stem(channels) -> layer``: a layer like the first one of a network, for further channels."""
+"""``stem(channels) -> layer`` makes a layer like a network's first one, for more input channels."""
 
 RESERVED = ".=,"  # separators on the command line and in the names of weights
 
@@ -26,10 +26,11 @@ RESERVED = ".=,"  # separators on the command line and in the names of weights
 class Condition(ABC):
     """A condition of a model, such as the class. It is abstract; each kind is a subclass.
 
-    The condition of B images is a tensor of B rows. Any row may be the null, which means no
-    condition, as classifier-free guidance needs. An encoder turns the tensor into (B, emb), which
-    is added to the network's condition vector. The encoder of a ``spatial`` condition is a
-    `Layered` instead, whose output is added to that of the network's first layer.
+    The condition tensor of B images has B rows. Any row may be the null condition, which means "no
+    condition"; classifier-free guidance needs it. An encoder turns the condition tensor into (B,
+    emb), which is added to the network's condition vector. If the condition is ``spatial``, such as
+    an image, the encoder is a `Layered`, whose output is added to that of the network's first
+    layer.
     """
 
     name: str
@@ -38,30 +39,34 @@ class Condition(ABC):
 
     @abstractmethod
     def null(self, count: int, device: torch.device | None = None) -> Tensor:
-        """Return ``count`` rows of the null."""
+        """Return ``count`` rows of the null condition."""
 
     @abstractmethod
     def some(self, count: int) -> Tensor:
-        """Return ``count`` rows that are not null, for the test of a network."""
+        """Return ``count`` valid rows that are not null, with which a network can be tested."""
 
     @abstractmethod
     def encoder(self, emb: int, stem: Stem) -> nn.Module:
-        """Make the encoder."""
+        """Make the encoder for a network whose condition vector has the width ``emb``.
+
+        ``stem`` makes layers like the network's first one, for spatial conditions.
+        """
 
     @abstractmethod
     def encoded(self, rows: npt.NDArray[Any]) -> Tensor:
-        """Convert rows of a prepared array to the tensor."""
+        """Convert rows of a prepared array to the condition tensor that the network takes."""
 
     @abstractmethod
     def given(self, value: Any, count: int | None) -> Tensor:
-        """Convert a user's values for ``count`` images to the tensor; None allows any number.
+        """Convert a user's values for ``count`` images to the condition tensor.
 
-        Raises UserError for impossible values, and if their number is not ``count``.
+        If ``count`` is None, any number of values is allowed. Raises UserError for impossible
+        values, and if there are neither 1 nor ``count`` of them.
         """
 
     @abstractmethod
     def parsed(self, text: str) -> Any:
-        """Parse a word of the command line into values for `given`; images stay paths."""
+        """Parse an argument of the command line into values for `given`, or paths of images."""
 
     @abstractmethod
     def __str__(self) -> str:
@@ -69,16 +74,16 @@ class Condition(ABC):
 
     @property
     def module(self) -> str:
-        """The name of the encoder in a network."""
+        """The name of the encoder among the modules of a network."""
         return f"condition_{self.name}"
 
     def dropped(self, value: Tensor, which: Tensor) -> Tensor:
-        """Return the tensor with the null in the rows where ``which`` (B,) is True."""
+        """Return the condition tensor ``value``, with null in the rows where ``which`` is True."""
         shape = [-1, *[1] * (value.ndim - 1)]
         return torch.where(which.view(shape), self.null(1, value.device), value)
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts about the condition that a checkpoint stores."""
+        """Return the kind and the fields of the condition, which a checkpoint stores."""
         return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
 
     def check_name(self) -> None:
@@ -90,22 +95,26 @@ class Condition(ABC):
             )
 
     def rows(self, values: Tensor, count: int | None) -> Tensor:
-        """Expand one row for all images, or one for each, to ``count`` rows."""
+        """Return ``values`` with ``count`` rows; a single row is repeated.
+
+        Any number of rows is allowed if ``count`` is None. Raises UserError if the number of rows
+        is neither 1 nor ``count``.
+        """
         if count is None or len(values) == count:
             return values
         if len(values) != 1:
             raise UserError(
                 f"there are {len(values)} values of {self.name!r} for {counted(count, 'image')}: "
-                "give one for all, or one for each"
+                "give one for all images, or one for each"
             )
         return values.expand(count, *values.shape[1:])
 
 
 class FromZero(nn.Module):
-    """An encoder that returns zeros at first, so that it does not change a network."""
+    """An encoder that returns zeros before training, so that it does not change a network."""
 
     def initialise(self) -> None:
-        """Zero the last layer."""
+        """Set the weights of the last layer to zero."""
         raise NotImplementedError
 
 
@@ -119,12 +128,12 @@ class Layered(FromZero):
             nn.init.zeros_(weight)
 
     def aligned(self, value: Tensor, x: Tensor) -> Tensor:
-        """Return the condition (B, c, H, W) in the resolution of x."""
+        """Return the condition tensor (B, c, H, W) in the resolution of x."""
         raise NotImplementedError
 
 
 def as_array(value: Any) -> npt.NDArray[Any]:
-    """Convert a user's numbers to an array; anything else gives an array of objects."""
+    """Convert a user's numbers to an array; other values become an array of type object."""
     if isinstance(value, Tensor):
         value = value.detach().cpu().float() if value.dtype == torch.bfloat16 else value.cpu()
     try:
@@ -136,12 +145,12 @@ def as_array(value: Any) -> npt.NDArray[Any]:
 def named(
     condition: Given | Tensor | None, conditions: Sequence[Condition], t: Tensor
 ) -> dict[str, Tensor]:
-    """Return all conditions of a network by name; missing ones become the null.
+    """Return the tensors of all conditions of a network by name; missing ones become null.
 
     Args:
-        condition: The conditions by name; or the only one; or None.
+        condition: The condition tensors by name; or the only one; or None.
         conditions: The conditions of the network.
-        t: (B,), on the device of the result.
+        t: The times (B,). They give the number of images and the device of null conditions.
 
     Raises:
         UserError: If the network does not have a given condition.

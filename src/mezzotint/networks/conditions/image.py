@@ -21,11 +21,11 @@ from mezzotint.strict import strict
 class ImageCondition(Condition):
     """An image as the condition of each image: float (B, c + 1, H, W) from -1 to 1.
 
-    The last channel is a flag: 1 for a given image, or 0 for the null, whose pixels are 0. The
-    effect on the network is as if the channels were concatenated with x. The pixels of a smaller
-    image are repeated to the size of x. For a larger image, ``fold`` x ``fold`` pixels become
-    channels. The layer begins at zero, so adding the condition does not change a trained network at
-    first.
+    The last channel is a flag: 1 for a given image, or 0 for the null condition, whose pixels are
+    0. The effect on the network is as if the channels were concatenated with x. The pixels of an
+    image smaller than x are repeated. Of a larger image, squares of ``fold`` x ``fold`` pixels
+    become channels. The weights of the encoder begin at zero, so adding the condition does not
+    change the output of a trained network at first.
     """
 
     name: str
@@ -58,7 +58,10 @@ class ImageCondition(Condition):
         return found
 
     def given(self, value: Any, count: int | None) -> Tensor:
-        """Convert uint8 images (B, c, H, W) or (B, H, W, c), or one for all, to the tensor."""
+        """Convert uint8 images to the condition tensor that the network takes.
+
+        The images are (B, c, H, W) or (B, H, W, c). A single image is used for the whole batch.
+        """
         found = as_array(value)
         channels, height, width = self.shape
         if found.ndim in (2, 3) and found.shape[-2:] == (height, width) and channels == 1:
@@ -69,14 +72,15 @@ class ImageCondition(Condition):
         if found.dtype != np.uint8 or found.shape[1:] != (height, width, channels):
             raise UserError(
                 f"{self.name!r} is {found.dtype} {found.shape}: give uint8 images of (channels, "
-                f"height, width) {self.shape}, one for all or one for each"
+                f"height, width) {self.shape}, one for all samples or one for each"
             )
         return self.rows(self.encoded(found), count)
 
     def fitted(self, x: tuple[int, int, int]) -> ImageCondition:
-        """Return the condition of a network whose x has the shape (C, H, W).
+        """Return this condition with the ``fold`` for a network whose x has the shape (C, H, W).
 
-        Raises UserError unless the sides of the larger image are a multiple of the smaller one's.
+        Raises UserError unless the sides of the larger of the two are a whole multiple of the sides
+        of the smaller.
         """
         (_, height, width), (_, h, w) = self.shape, x
         for large, small in (((height, width), (h, w)), ((h, w), (height, width))):
@@ -85,8 +89,9 @@ class ImageCondition(Condition):
                 fold = factor if large == (height, width) else 1
                 return ImageCondition(self.name, self.shape, fold)
         raise UserError(
-            f"{self.name!r} has {width}x{height} pixels, but the input of the network {w}x{h}: "
-            "scale one of them, so that both sides are the same multiple"
+            f"{self.name!r} has {height}x{width} pixels, but the input of the network has {h}x{w} "
+            "(height x width): resize one of them, so that both sides are the same multiple of the "
+            "other's"
         )
 
     def parsed(self, text: str) -> list[Path]:
@@ -95,11 +100,11 @@ class ImageCondition(Condition):
 
     def __str__(self) -> str:
         channels, height, width = self.shape
-        return f"{self.name}, an image of {width}x{height}x{channels}"
+        return f"{self.name}, an image of {height}x{width}x{channels}"
 
 
 class Beside(Layered):
-    """A layer without a bias on the channels of an image; its weights begin at zero."""
+    """The encoder of an image: a layer without a bias, whose weights begin at zero."""
 
     def __init__(self, layer: nn.Module, fold: int) -> None:
         super().__init__()

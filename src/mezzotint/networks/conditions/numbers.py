@@ -1,4 +1,4 @@
-"""A vector of numbers that describes an image."""
+"""A condition that is a vector of numbers, which describe an image."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mezzotint.strict import strict
 
 @strict
 class NumbersCondition(Condition):
-    """D numbers for each image, standardised: float (B, D + 1), ``(value - mean) / std``.
+    """D numbers for each image, standardised to ``(value - mean) / std``: float (B, D + 1).
 
-    The last column is a flag: 1 for given numbers, or 0 for the null, whose numbers are 0. The
-    encoder is a network of two layers. Its last layer begins at zero, so adding the condition does
-    not change a trained network at first.
+    The last column is a flag: 1 for given numbers, or 0 for the null condition, whose numbers are
+    0. The encoder is a network of two layers. Its last layer begins at zero, so adding the
+    condition does not change the output of a trained network at first.
     """
 
     name: str
@@ -31,9 +31,9 @@ class NumbersCondition(Condition):
     std: tuple[float, ...]
     """The standard deviation of each number."""
     low: tuple[float, ...]
-    """The least value of each number in the data. `sample` warns of values outside the range."""
+    """The least value of each number in the data. Sampling with a value below it warns."""
     high: tuple[float, ...]
-    """The greatest value of each number in the data."""
+    """The greatest value of each number in the data. Sampling with a value above it warns."""
     kind: ClassVar[str] = "numbers"
 
     def __post_init__(self) -> None:
@@ -48,7 +48,10 @@ class NumbersCondition(Condition):
 
     @staticmethod
     def of(name: str, values: npt.NDArray[Any]) -> NumbersCondition:
-        """Measure the values (N, D) of a data set. Raises UserError if a column does not vary."""
+        """Make the condition for a data set from its values (N, D).
+
+        Raises UserError if a column does not vary.
+        """
         found = (values.mean(0), values.std(0), values.min(0), values.max(0))
         return NumbersCondition(name, *(tuple(map(float, each)) for each in found))
 
@@ -76,7 +79,7 @@ class NumbersCondition(Condition):
         if found.ndim != 2 or found.shape[1] != size:
             raise UserError(
                 f"{self.name!r} has the shape {found.shape}: give {wanted} for all images, or for "
-                "each"
+                "each image"
             )
         if not np.isfinite(found).all():
             raise UserError(f"{self.name!r} has values that are not finite: give numbers")
@@ -104,7 +107,7 @@ class NumbersCondition(Condition):
 
 
 class Mlp(FromZero):
-    """A network of two layers; the last one begins at zero."""
+    """The encoder of numbers: two linear layers, of which the last begins at zero."""
 
     def __init__(self, numbers: int, emb: int) -> None:
         super().__init__()

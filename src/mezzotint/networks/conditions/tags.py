@@ -1,4 +1,4 @@
-"""Several labels of an image at once."""
+"""A condition that is any number of labels for each image."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mezzotint.strict import strict
 
 @strict
 class TagsCondition(Condition):
-    """Several labels for each image: float (B, K + 1), where 1 marks the labels of an image.
+    """Any number of labels for each image: float (B, K + 1), where 1 marks the image's labels.
 
-    Column K is 1 for the null. The encoder sums rows of an embedding, so an image with one label
-    has the same condition vector as an image of that class.
+    Column K is 1 for the null condition. The encoder sums rows of an embedding, so an image with
+    one label has the same condition vector as an image of that class.
     """
 
     name: str
@@ -45,10 +45,10 @@ class TagsCondition(Condition):
         return torch.cat([torch.from_numpy(rows).float(), torch.zeros(len(rows), 1)], 1)
 
     def given(self, value: Any, count: int | None) -> Tensor:
-        """Convert labels to the tensor.
+        """Convert labels to the condition tensor that the network takes.
 
-        A name or a set of names applies to all images. A list has a name, or a set of names, for
-        each image. Zeros and ones are (K,) or (B, K).
+        ``value`` may be a name or a set of names, for all images; a list with a name, or a set of
+        names, for each image; or an array of zeros and ones, (K,) for all images or (B, K).
         """
         if isinstance(value, str | set | frozenset):
             value = [value]
@@ -67,6 +67,7 @@ class TagsCondition(Condition):
         return self.rows(self.encoded(found.astype(np.uint8)), count)
 
     def _row(self, tags: Any) -> npt.NDArray[np.uint8]:
+        """Return the K zeros and ones of one image, whose labels are ``tags``."""
         row = np.zeros(len(self.tags), np.uint8)
         for tag in [tags] if isinstance(tags, str) else tags:
             if tag not in self.tags:
@@ -76,7 +77,7 @@ class TagsCondition(Condition):
         return row
 
     def parsed(self, text: str) -> Any:
-        """Parse sets of labels, which may be empty: ``red+round,blue`` is for two images."""
+        """Parse a set of labels, which may be empty, for each image: ``red+round,blue`` for two."""
         return [{tag for tag in word.split("+") if tag} for word in text.split(",")]
 
     def __str__(self) -> str:
@@ -85,7 +86,7 @@ class TagsCondition(Condition):
 
 
 class Rows(nn.Embedding):
-    """Sums of rows of an embedding, selected by (B, K) of zeros and ones."""
+    """The encoder of labels: sums of embedding rows, selected by zeros and ones (B, K + 1)."""
 
     def forward(self, chosen: Tensor) -> Tensor:
         return chosen.to(self.weight.dtype) @ self.weight

@@ -19,11 +19,11 @@ class DistillationConfig:
     method: Annotated[str, Choice(DISTILLATIONS)] = "consistency"
     """The method of distillation."""
     calls: PositiveInt = 2
-    """The number of network calls for an image."""
+    """The number of network calls with which the student makes an image."""
     scale: NonNegativeFloat = 1.0
     """The guidance scale of the teacher, which the student learns; 1 is no guidance."""
     teacher_steps: int | None = Field(default=None, ge=2)
-    """Steps of the teacher from noise to image; None is the method's default."""
+    """Steps of the teacher from noise to image; None means the default of the method."""
 
     def __post_init__(self) -> None:
         if self.teacher_steps is not None and self.teacher_steps < 2 * self.calls:

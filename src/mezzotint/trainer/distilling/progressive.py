@@ -16,10 +16,10 @@ from mezzotint.trainer.loop import Examples
 
 
 class Progressive(AlongNoise):
-    """The aim is the x0_hat with which one DDIM step equals two steps of the teacher.
+    """Train a student whose single DDIM step equals two steps of its teacher.
 
-    Salimans and Ho 2022, arXiv 2202.00512; with guidance Meng et al. 2022, arXiv 2210.03142. There
-    are several stages of equal length. In the first stage, the guided teacher makes
+    See Salimans and Ho 2022, arXiv 2202.00512; with guidance Meng et al. 2022, arXiv 2210.03142.
+    There are several stages of equal length. In the first stage, the guided teacher makes
     ``teacher_steps`` steps, rounded to ``calls`` times a power of two. In each later stage, the
     teacher is the averaged student of the stage before, and the number of steps is halved. In the
     last stage, the student makes ``calls`` steps.
@@ -33,7 +33,7 @@ class Progressive(AlongNoise):
         self.stages = max(1, round(math.log2(self.steps / self.config.calls)))
         self.now = 0  # the stage of the next step
         self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
-        self.reached = 0  # as `stage`, which would have to be read from the device
+        self.reached = 0  # the value of `stage`; reading the buffer would wait for the device
         self.register_load_state_dict_post_hook(_reach)  # type: ignore[no-untyped-call]
         self.before: nn.Module | None = None  # the student at the end of the last stage
 
@@ -51,7 +51,7 @@ class Progressive(AlongNoise):
         return t, t - width / 2, (t - width).clamp(min=0)
 
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
-        """Return the target of f(x, t); see `AlongNoise.aim`."""
+        """Return the aim of the student for x; see `AlongNoise.aim`."""
         if self.now != self.reached:
             assert self.before is not None
             self.before.load_state_dict(self.average[0].state_dict())
@@ -62,7 +62,7 @@ class Progressive(AlongNoise):
         return towards(x, t, step(x_s, self.taught(x_s, s, examples), s, end), end)
 
     def taught(self, x: Tensor, level: Level[Tensor], examples: Examples) -> Tensor:
-        """Return the estimate of this stage's teacher."""
+        """Return the estimate x0_hat of this stage's teacher."""
         if not self.now:
             return self.guided(x, level, examples)
         assert self.before is not None
@@ -70,4 +70,5 @@ class Progressive(AlongNoise):
 
 
 def _reach(task: Progressive, _: object) -> None:
+    """Set ``reached`` from ``stage``, after a saved state was loaded."""
     task.reached = int(task.stage)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 HUBER = 0.00054
 """c for the mean over elements. For a sum, Song and Dhariwal multiply it by sqrt(elements)."""
-LEAST = 0.01  # least t, as a share of a part; below it x and the aim hardly differ
+LEAST = 0.01  # the least t, as a share of a part of the path; below it x and aim hardly differ
 
 Levels: TypeAlias = tuple[Level[Tensor], ...]
 Problem: TypeAlias = tuple[Tensor, Level[Tensor], Tensor, Examples]
@@ -43,7 +43,7 @@ Problem: TypeAlias = tuple[Tensor, Level[Tensor], Tensor, Examples]
 
 
 class Distillation(Task):
-    """The objective of one method; abstract.
+    """Abstract base class of the objectives of the methods of distillation.
 
     Args:
         config: The method's settings.
@@ -96,12 +96,12 @@ class Distillation(Task):
 
     @abstractmethod
     def problem(self, net: nn.Module, examples: Examples, *drawn: Tensor) -> Problem:
-        """Return the inputs and the aim of a part of a batch; ``drawn`` comes from `draw`."""
+        """Return the student's inputs and its aim for a part of a batch, given what `draw` drew."""
 
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and the figures of a part of a batch; ``drawn`` comes from `draw`."""
+        """Return the loss of a part of a batch, and numbers for the log, given what `draw` drew."""
         with torch.no_grad(), self.autocast(examples.x0.device):
             x, t, aim, given = self.problem(net, examples, *drawn)
         with self.autocast(x.device):
@@ -124,19 +124,19 @@ class Distillation(Task):
 
 
 class AlongNoise(Distillation):
-    """A method that trains f at noisy data ``x_t = alpha_t x0 + sigma_t eps``; abstract."""
+    """Abstract base class of methods that train the student on data with noise added to it."""
 
     @abstractmethod
     def way(self, u: Tensor, seen: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the angles (t, s, end), (B,) each, for uniform random numbers u (B,) in [0, 1).
 
         The student is trained at t towards the point of the flow at the angle ``end``. The aim is
-        computed from s, with ``t > s >= end``.
+        computed from s, with ``t > s >= end``. ``seen`` is the number of images seen so far.
         """
 
     @abstractmethod
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
-        """Return the target of f(x, t), for x at the first of the levels (t, s, end)."""
+        """Return the aim of the student f(x, t), for x at the first of the levels (t, s, end)."""
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Draw the angles (t, s, end), (B,) each, and eps (B, C, H, W)."""
@@ -145,7 +145,7 @@ class AlongNoise(Distillation):
         return *angles, torch.randn(batch, *self.shape, **shared)
 
     def problem(self, net: nn.Module, examples: Examples, *drawn: Tensor) -> Problem:
-        """Return the inputs and the aim of a part of a batch; see `Distillation.problem`."""
+        """Return the student's inputs and its aim; see `Distillation.problem`."""
         *angles, eps = drawn
         levels = tuple(self.schedule.at_angles(angle, eps.ndim) for angle in angles)
         t = levels[0]
@@ -155,19 +155,23 @@ class AlongNoise(Distillation):
     def by_itself(
         self, net: nn.Module, x: Tensor, x_s: Tensor, levels: Levels, examples: Examples
     ) -> Tensor:
-        """Return the aim with which f(x_t, t) and f(x_s, s) lead to the same point at the end."""
+        """Return the aim with which f(x_t, t) and f(x_s, s) lead to the same point at ``end``.
+
+        f is the student itself; x is x_t, and ``levels`` are (t, s, end).
+        """
         t, s, end = levels
         there = step(x_s, self.student(net, x_s, s, examples), s, end)
         return towards(x, t, torch.where(s.sigma == end.sigma, x_s, there), end)
 
 
 class AlongTeacher(AlongNoise):
-    """A method with the aim ``f(x_s, s)``, where x_s is a guided teacher step from x_t; abstract.
+    """Abstract base class of methods whose student f agrees at both ends of a teacher step.
 
-    The aim has no gradient. The path from noise to image is divided into ``parts``; ``end`` is the
+    The aim of f(x_t, t) is f(x_s, s), without gradient, where one step of the guided teacher leads
+    from x_t to x_s. The path from noise to image is divided into ``parts`` parts; ``end`` is the
     end of the part that contains t. t is uniform within a part, except that the noisy end, where a
-    call of the student starts, has the probability of one teacher step. s is one teacher step after
-    t. If s would pass the end, s is the end, and the aim is the teacher's estimate.
+    call of the student starts, has the probability of one teacher step. If s would pass the end, s
+    is the end, and the aim is the teacher's estimate.
     """
 
     parts = 1
@@ -182,7 +186,7 @@ class AlongTeacher(AlongNoise):
         return t, end + (t - end - one).clamp(min=0), end
 
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
-        """Return the target of f(x, t); see `AlongNoise.aim`."""
+        """Return the aim of the student for x; see `AlongNoise.aim`."""
         t, s, _ = levels
         x_s = step(x, self.guided(x, t, examples), t, s)
         return self.by_itself(net, x, x_s, levels, examples)

@@ -15,15 +15,18 @@ from mezzotint.networks.conditions import Condition, Given
 from mezzotint.trainer.loop import Examples
 
 Teacher: TypeAlias = Callable[[Tensor, Level[Tensor], Examples], tuple[Tensor, Tensor]]
-"""``teacher(x, level, examples) -> (x0_hat, push)``: its conditional estimate, and ``(scale - 1)
-(x0_c - x0_u)``, which guidance adds to it.
+"""``teacher(x, level, examples) -> (x0_c, push)``: the conditional estimate, and the ``(scale - 1)
+(x0_c - x0_u)`` that guidance adds to it, where x0_u is the unconditional estimate.
 """
 
 
 def called(
     net: Callable[..., Tensor], x: Tensor, t: Tensor, condition: Given, numbers: Tensor | None
 ) -> Tensor:
-    """Call a network, and return its prediction without any learned variance."""
+    """Call a network, and return its prediction without the learned variance, if it has one.
+
+    ``numbers`` describe the augmentation, for a network that takes them.
+    """
     more = {} if numbers is None else {"augmentation": numbers}
     return net(x, t, condition or None, **more)[:, : x.shape[1]]
 
@@ -31,10 +34,11 @@ def called(
 def guide(
     net: Callable[..., Tensor], prediction: str, conditions: Sequence[Condition], scale: float
 ) -> Teacher:
-    """Make a teacher from a network; guidance leads away from the all-null conditions.
+    """Make a teacher from a network and the guidance scale ``scale``.
 
-    The conditional and the unconditional estimate come from one call with a doubled batch. At scale
-    1, or without conditions, there is only one estimate. The teacher computes in its own precision.
+    The conditional and the unconditional estimate, for which all conditions are null, come from one
+    call with a doubled batch. At scale 1, or without conditions, there is only one estimate. The
+    teacher computes in the type of its weights, not by the autocast of the training.
     """
 
     def estimates(

@@ -13,12 +13,12 @@ from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.trainer.distilling.task import Distillation, Problem, towards
 from mezzotint.trainer.loop import Examples
 
-POOL = 2_048  # trajectories that are kept
-USES = 4  # uses of each part of a trajectory, on average
+POOL = 2_048  # the number of trajectories that are kept
+USES = 4  # how often each part of a trajectory is used, on average
 
 
 class Trajectory(Distillation):
-    """The aim is the x0_hat with which one DDIM step goes from one end of a part to the other.
+    """Train a student whose single DDIM step makes a whole part of the teacher's path.
 
     The guided teacher samples from noise by DPM-Solver++ 2M, without any data. Its path is divided
     into ``calls`` equal parts, and x is kept at their ends. The student learns each part directly,
@@ -43,11 +43,11 @@ class Trajectory(Distillation):
         self.register_buffer("labels", torch.zeros(pool, dtype=torch.int64))
         self.register_buffer("made", torch.zeros((), dtype=torch.int64))
         self.register_buffer("angles", torch.tensor(angles), persistent=False)
-        self.known = 0  # as `made`, which would have to be read from the device
+        self.known = 0  # the value of `made`; reading the buffer would wait for the device
         self.register_load_state_dict_post_hook(_count)  # type: ignore[no-untyped-call]
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw the kept trajectories (B,) to train on, and a part of each (B,)."""
+        """Draw the numbers of kept trajectories (B,) to train on, and of a part of each (B,)."""
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         pool, calls = len(self.x), self.config.calls
         new = -(-batch // (USES * calls)) if seen else batch
@@ -58,7 +58,7 @@ class Trajectory(Distillation):
         return rows, torch.randint(calls, (batch,), **shared)
 
     def problem(self, net: nn.Module, examples: Examples, *drawn: Tensor) -> Problem:
-        """Return the inputs and the aim of a part of a batch; see `Distillation.problem`."""
+        """Return the student's inputs and the aim; see `Distillation.problem`."""
         rows, parts = drawn
         angles: Tensor = self.angles  # type: ignore[assignment]
         x, given = self.x[rows, parts], self._given(self.labels[rows])
@@ -66,6 +66,7 @@ class Trajectory(Distillation):
         return x, t, towards(x, t, self.x[rows, parts + 1], end), Examples(x, given)
 
     def _given(self, labels: Tensor) -> dict[str, Tensor]:
+        """Return the conditions for labels; {} for a model without classes."""
         return {"label": labels} if self.classes else {}
 
     @torch.no_grad()
@@ -83,7 +84,7 @@ class Trajectory(Distillation):
             angles = torch.full((len(x),), math.atan2(level.sigma, level.alpha), device=x.device)
             return self.guided(x, self.schedule.at_angles(angles, x.ndim), given)
 
-        # The method itself: the check of its estimates would wait for the device in every step.
+        # Call the method without Sampler's check of the estimates, which waits for the device.
         passed.append(SAMPLERS["dpmpp_2m"].method(denoise, x, self.grid))
         rows = (torch.arange(count, device=x.device) + self.made) % len(self.x)
         self.x[rows], self.labels[rows] = torch.stack(passed, 1), labels
@@ -91,4 +92,5 @@ class Trajectory(Distillation):
 
 
 def _count(task: Trajectory, _: object) -> None:
+    """Set ``known`` from ``made``, after a saved state was loaded."""
     task.known = int(task.made)

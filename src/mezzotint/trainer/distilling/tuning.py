@@ -12,13 +12,13 @@ from mezzotint.trainer.loop import Examples
 
 
 class Tuning(AlongNoise):
-    """The aim is ``f(x_s, s)`` without gradient; x_s has the same x0 and eps as x_t.
+    """Train a student f towards f(x_t, t) = f(x_s, s), where x_s has the x0 and eps of x_t.
 
-    Geng et al. 2024, arXiv 2406.14548. At first s is t / 2. At equal intervals of the training, t -
-    s is halved, until it is about ``t / teacher_steps``. The loss has the weight ``t / (t - s)``.
-    As t - s goes to 0, the mean of the gradient becomes that of consistency distillation. The
-    teacher provides the initial weights and the guidance: ``(scale - 1) (x0_c - x0_u)`` is added to
-    the x0 of x_s.
+    The gradient of f(x_s, s) is not used (Geng et al. 2024, arXiv 2406.14548). At first s is t / 2.
+    At equal intervals of the training, t - s is halved, until it is about ``t / teacher_steps``.
+    The loss has the weight ``t / (t - s)``. As t - s goes to 0, the mean of the gradient becomes
+    that of consistency distillation. The teacher provides the initial weights and the guidance:
+    ``(scale - 1) (x0_c - x0_u)`` is added to the x0 of x_s.
     """
 
     eta, any_calls, usual_steps = 1.0, True, 64
@@ -31,7 +31,7 @@ class Tuning(AlongNoise):
         return t, t * (1 - 1 / self.gain), t * 0
 
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
-        """Return the target of f(x, t); see `AlongNoise.aim`."""
+        """Return the aim of the student for x; see `AlongNoise.aim`."""
         t, s, _ = levels
         x0 = examples.x0
         if self.config.scale != 1:
