@@ -64,6 +64,17 @@ def short(teacher: Path, method: str) -> Experiment:
     return replace(base, train=train, objective=objective, save_every=32, precision="float32")
 
 
+def test_guidance_that_a_student_does_not_learn_is_named(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configuration.read(trained / "config.json")
+    assert isinstance(config, Experiment)
+    guided = replace(config, sample=replace(config.sample, interval=(0.1, 3.0)))
+    monkeypatch.setattr(configuration, "read", lambda path: guided)
+    with pytest.warns(UserWarning, match="sampled with `interval`, which its student does not"):
+        assert student(trained).objective.scale == 2.0
+
+
 def test_a_student_starts_from_its_teachers_weights_and_settings(trained: Path) -> None:
     teacher, base = configuration.read(trained / "config.json"), student(trained)
     assert isinstance(teacher, Experiment)

@@ -15,7 +15,7 @@ from mezzotint.config import changed
 from mezzotint.config.experiment import Experiment
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.diffusion.level import Schedule
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, warn
 from mezzotint.networks.conditions import Condition
 from mezzotint.pipeline import tuned
 from mezzotint.pipeline.loading import load, locate
@@ -65,6 +65,13 @@ def student(teacher: str | PathLike[str]) -> Experiment:
     guided = found.best.settings if found else config.sample
     place = str(folder.resolve()) if Path(str(teacher)).exists() else str(teacher)
     scale = guided.guidance if config.data.conditional else 1.0
+    varied = [name for name in ("interval", "rescale") if getattr(guided, name)]
+    varied += ["guidance_shape"] if guided.guidance_shape != "constant" else []
+    if scale != 1 and varied:
+        warn(
+            f"{teacher} is sampled with `{varied[0]}`, which its student does not learn: it is "
+            f"distilled with the guidance {scale:g} at all levels, or with another `scale`"
+        )
     return made_for(
         replace(
             config,
