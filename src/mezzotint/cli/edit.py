@@ -219,6 +219,7 @@ def _shared(pipe: Pipeline, flags: EditFlags, follow: Follow) -> dict[str, Any]:
 
 
 def _vary(pipe: Pipeline, words: list[str], flags: VaryFlags, follow: Follow) -> Edited:
+    """Make several variations of each image."""
     given = _read(pipe, words, flags).repeat_interleave(flags.n, 0)
     how = _shared(pipe, flags, follow)
     if isinstance(how["labels"], list):
@@ -282,6 +283,7 @@ def _interpolate(
 
 
 def _invert(pipe: Pipeline, words: list[str], flags: InvertFlags, follow: Follow) -> Edited:
+    """Find the noise of images, and sample the images back from it."""
     given, shared = _read(pipe, words, flags), _shared(pipe, flags, follow)
     noise = pipe.invert(given, corrections=flags.corrections, **shared)
     unlabelled = 0.0 if pipe.every else 1.0

@@ -126,6 +126,7 @@ def evaluate(arguments: list[str]) -> Answer:
 
 
 def _model(name: str, rest: list[str]) -> Answer:
+    """Measure the samples of a model."""
     share, device = join()
     with share.first():  # because it may download
         folder = loading.locate(name)
@@ -152,6 +153,7 @@ def _model(name: str, rest: list[str]) -> Answer:
 
 
 def _images(name: str, rest: list[str]) -> Answer:
+    """Measure images against a reference."""
     flags = parse(ImagesFlags(), rest, f"mezzotint evaluate {name}")
     if not flags.what.against:
         sought = "is not a model, or cannot be fetched: correct the name, or check the connection; "

@@ -54,6 +54,7 @@ def dataset_json(
 def _edm_labels(
     tree: Tree, root: PurePosixPath, name: PurePosixPath, labels: Any, files: Names
 ) -> tuple[list[int], tuple[str, ...]]:
+    """Return the labels in a ``dataset.json`` for some images, and the names of the classes."""
     what = f"{tree.place}/{name}"
     try:
         given = {root / str(file): label for file, label in labels}
@@ -113,6 +114,7 @@ def table(
 
 
 def _column(rows: list[list[str]], files: Names, number: dict[str, int]) -> list[int] | None:
+    """Return the labels in a table, or None unless exactly one column has a class for each file."""
     width = min(_WIDE, *(len(row) for row in rows))
     if len(rows) < len(files):
         return None

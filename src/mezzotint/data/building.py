@@ -137,6 +137,7 @@ class _Task:
 
 
 def _built(task: _Task, skip_bad: bool, folder: Path, notes: tuple[str, ...]) -> str:
+    """Decode the items of a task into a folder, with a progress bar; return the fingerprint."""
     source = task.source
     items = source.items()  # called before the bar begins, because it may download with its own bar
     writer = _Writer(folder / "images.npy", source.count)
@@ -206,6 +207,7 @@ def _checked(source: Source, items: Iterator[Item]) -> Iterator[Item]:
 def _check(
     source: Source, labels: list[int], bad: list[tuple[Item, UnreadableImage]], skip_bad: bool
 ) -> None:
+    """Raise UserError if unreadable images may not be skipped, or if too much would be missing."""
     if bad and not skip_bad:
         raise UserError(
             f"{len(bad)} of {source.count} images cannot be read: "

@@ -175,6 +175,7 @@ def _grey_pages(image: Image.Image) -> range:
 
 
 def _one(image: Image.Image, wanted: Wanted) -> Pixels:
+    """Convert one image, or one page of a TIFF, to an array (H, W, C) in the wanted mode."""
     if image.mode in ("I", "F"):
         if wanted.range is None:
             raise UnreadableImage("32-bit pixels, which have no stated range")

@@ -138,6 +138,7 @@ def _load(entry: Path) -> PreparedLatents | None:
 
 
 def _build(data: Prepared, moments: Moments, copies: int, parts: int, building: Path) -> None:
+    """Encode all images into an array of moments, with a progress bar, and write its meta.json."""
     count = len(data.images)
     array: np.memmap[Any, Any] | None = None
     channels = LatentMoments()

@@ -216,6 +216,7 @@ def _images(folder: Folder) -> Folder:
 
 
 def _check_classes(where: str, node: Folder, names: list[str]) -> None:
+    """Raise `Unlabelled` if the folders inside ``node`` cannot all be classes."""
     if node.images:
         raise Unlabelled(
             f"{where} has images beside its class folders "
@@ -239,6 +240,7 @@ def _check_classes(where: str, node: Folder, names: list[str]) -> None:
 
 
 def _doubts(where: str, node: Folder, folders: list[Folder]) -> list[str]:
+    """Return warnings about class folders that may not be what the user meant."""
     found = []
     nested = [folder for folder in folders if not folder.images and _images(folder) is folder]
     inner = {tuple(plain(f.name) for f in folder.filled) for folder in nested}

@@ -56,6 +56,7 @@ def memory(
 
 
 def _array(name: str, value: Any) -> Array:
+    """Convert an array or a tensor to an array. Raises UserError for anything else."""
     if isinstance(value, torch.Tensor):
         value = value.detach()
         try:
@@ -142,6 +143,7 @@ def _row(images: Array, i: int, wanted: Wanted) -> Pixels:
 def _labels(
     labels: Any, count: int, classes: Sequence[str] | None
 ) -> tuple[Array | None, tuple[str, ...]]:
+    """Return the number of each image's class (None without labels) and the classes' names."""
     if labels is None:
         if classes is not None:
             raise UserError("`classes` are given without `labels`: give each image's label too")
@@ -174,6 +176,7 @@ def _numbered(labels: Array, names: tuple[str, ...]) -> tuple[Array, tuple[str, 
 
 
 def _names(classes: Sequence[str], least: int) -> tuple[str, ...]:
+    """Check and return the names of the classes, of which the labels need ``least`` or more."""
     several = np.iterable(classes) and not isinstance(classes, str)
     names = tuple(classes) if several else ()
     if not several or not all(isinstance(name, str) for name in names):

@@ -78,6 +78,7 @@ def examine(
 
 
 def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
+    """Yield the findings of all checks, in the order of the checks."""
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder} is not a run with checkpoints: give the folder of a training")
     config = configuration.read(folder / "config.json")

@@ -47,6 +47,7 @@ def draw(
 
 
 def _panel(axes: Any, values: Values, best: float, norm: Any, colours: Any) -> None:
+    """Draw one heat map, with its numbers, and frame the best of all numbers."""
     from matplotlib.patches import Rectangle
 
     rows, columns = _rows(values), sorted({column for _, column in values})

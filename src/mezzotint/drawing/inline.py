@@ -114,6 +114,7 @@ def _blank() -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure) -> str:
+    """Render a figure as an <svg> that takes the text colour of the page."""
     import matplotlib
 
     for axes in figure.axes:

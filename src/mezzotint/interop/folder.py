@@ -126,6 +126,7 @@ def _chosen(folder: Path) -> Path:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of one file of weights, in safetensors or pickled."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

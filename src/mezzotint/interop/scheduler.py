@@ -126,6 +126,7 @@ def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
 
 
 def _table(config: dict[str, Any]) -> Schedule:
+    """Return the schedule that a scheduler's betas define."""
     if (given := config.get("trained_betas")) is not None:
         return from_betas(torch.tensor(given, dtype=torch.float64))
     kind, T = config.get("beta_schedule", "linear"), config.get("num_train_timesteps", 1000)

@@ -83,6 +83,7 @@ def _autoencoding(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Task:
+    """Return the training objective of an autoencoder."""
     loss, factor = configuration.loss, configuration.net.factor
     latent = configuration.net.latent, shape[1] // factor, shape[2] // factor
     look = perceptual(loss.perceptual_network, device) if loss.perceptual else None

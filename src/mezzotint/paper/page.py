@@ -58,6 +58,7 @@ def _title(results: Results) -> str:
 
 
 def _facts(results: Results) -> list[str]:
+    """Return sentences on how, when and where the results were measured."""
     plan = results.work.plan
     runs = sorted({(facts["processor"], facts["commit"]) for facts in results.rows.values()})
     letters = sorted({row.letter for row in plan.rows})

@@ -110,6 +110,7 @@ def _headlines(results: Results) -> Section:
 def _headline_table(
     results: Results, data: str, rows: Sequence[Row], distances: Sequence[str]
 ) -> Table:
+    """Make the summary table of the experiments on one data set."""
     head = ["", "", "data", "the paper's FID", "published FID"]
     head += [f"our {d} (95 % interval)" for d in distances] or ["our figure"]
     head += ["samples", "images seen", "training", "configuration"]
@@ -263,6 +264,7 @@ def _schedules(results: Results) -> tuple[Section, list[Panel]] | None:
 
 
 def _charts(panels: Sequence[Panel]) -> tuple[list[Chart], list[tuple[str, str]]]:
+    """Draw the panels as charts; return them, and the legend for all of them."""
     names = list(dict.fromkeys(name for panel in panels for name in panel.series))
     colour = colours(names)
     charts = []
@@ -282,6 +284,7 @@ def _sorted(series: dict[str, list[tuple[float, float]]]) -> dict[str, list[tupl
 
 
 def _trainings(results: Results) -> Section:
+    """Make the table of the trainings."""
     work, rows = results.work, []
     for name, config in work.plan.models.items():
         why = work.why_not(name)

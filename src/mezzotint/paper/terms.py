@@ -16,6 +16,7 @@ def explained(names: Iterable[str]) -> str:
 
 
 def _explained(name: str) -> str:
+    """Explain the figure of this name; "" if it needs no explanation."""
     metric, _, network = name.partition("-")
     if metric == "fid":
         return (

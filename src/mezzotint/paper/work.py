@@ -100,6 +100,7 @@ def _one_place(was: str, now: str) -> bool:
 
 
 def _with_data(plan: Plan) -> Work:
+    """Prepare the data of each model; a model without data is left out, with the reason."""
     found, left_out = {}, {}
     for name, config in plan.models.items():
         try:

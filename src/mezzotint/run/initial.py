@@ -159,6 +159,7 @@ def _rows(
 
 
 def _check(pipe: Pipeline, experiment: Experiment) -> None:
+    """Raise UserError if the model to start from has another schedule, prediction or codec."""
     init, noise = experiment.init, experiment.noise
     if pipe.prediction != noise.prediction:
         raise UserError(

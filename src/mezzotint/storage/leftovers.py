@@ -93,6 +93,7 @@ def remove(folder: Path, name: str = "", suffix: str = "") -> None:
 
 
 def _remove(path: Path) -> None:
+    """Remove an unfinished file or folder, unless another process holds its lock."""
     try:
         descriptor = os.open(path, _FLAGS)
     except OSError:  # another process has renamed it, or it belongs to another user

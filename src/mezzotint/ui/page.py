@@ -170,6 +170,7 @@ def _whole(seed: int | None) -> int:
 def _edit(
     pipe: Pipeline, classes: list[int], condition: str, n: int, seed: int | None, *values: Any
 ) -> Edit:
+    """Make a request for an edit from the values of the widgets."""
     kind, file, second, drawn, *rest = values[len(SETTINGS) :]
     options = dict(zip(OPTIONS, rest, strict=True))
     options["method"] = None if options["method"] == AUTOMATIC else options["method"]

@@ -116,6 +116,7 @@ def _free(port: int) -> int:
 
 
 def _launched(models: Models, port: int, share: bool) -> Playground:
+    """Start the server for some models, and return the running playground."""
     import gradio as gr
     from starlette.middleware import Middleware
 

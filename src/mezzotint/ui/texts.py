@@ -99,6 +99,7 @@ def _sample_in_python(pipe: Pipeline, request: Samples, column: Column) -> str:
 
 
 def _edit_in_python(pipe: Pipeline, request: Edit) -> str:
+    """Return the Python code that makes the images of an edit."""
     options = dict(request.options)
     words, size, seed = ["images"], "pipe.size", {"seed": request.seed}
     match request.kind:

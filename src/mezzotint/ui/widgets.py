@@ -134,6 +134,7 @@ def edit(pipe: Pipeline) -> Widgets:
 
 
 def _canvas() -> Any:
+    """Return the widget on which a visitor paints a mask."""
     brush = gr.Brush(default_size=48, colors=[MARKER], color_mode="fixed")
     return gr.ImageEditor(
         label="Mask",

@@ -139,6 +139,7 @@ def _find(path: Path, split: str) -> tuple[_Array, _Array | None]:
 
 
 def _header(path: Path, key: str | None) -> _Array:
+    """Read the header of a .npy file, or of the array ``key`` in a .npz file."""
     with _opened(path, key) as (stream, size):
         version = np.lib.format.read_magic(stream)
         if version == (1, 0):
@@ -172,6 +173,7 @@ def _opened(path: Path, key: str | None) -> Iterator[tuple[IO[bytes], int]]:
 
 @contextmanager
 def _guard(path: Path) -> Iterator[None]:
+    """Convert the errors of a damaged file to a UserError."""
     try:
         yield
     except UserError:
@@ -186,6 +188,7 @@ def _guard(path: Path) -> Iterator[None]:
 
 
 def _check_shape(images: _Array) -> None:
+    """Raise UserError unless the shape is that of images."""
     found = f"{images} has the shape {images.shape}"
     if any(length < 1 for length in images.shape):
         raise UserError(f"{found}, so it holds no images: save one or more")

@@ -122,6 +122,7 @@ def _open(split: str, place: Path | None) -> Iterator[Item]:
 
 
 def _items(split: str, place: Path) -> Iterator[Item]:
+    """Yield the items of a split from the archive or the extracted folder."""
     try:
         with _opened(place) as read:
             names = _unpickled(read, place, "batches.meta").get(b"label_names")
@@ -159,6 +160,7 @@ def _opened(place: Path) -> Iterator[Read]:
 
 
 def _batch(read: Read, archive: Path, batch: str) -> Iterator[Item]:
+    """Yield the items of one batch. Raises UserError if its content is not as expected."""
     content = _unpickled(read, archive, batch)
     pixels, labels = _pixels(content.get(b"data")), content.get(b"labels")
     if pixels is None:
@@ -226,6 +228,7 @@ def _is_official(member: str, content: bytes) -> bool:
 
 
 def _unpickled(read: Read, archive: Path, member: str) -> dict[Any, Any]:
+    """Verify the checksum of a pickle in the archive, and read it."""
     # This is outside of the try block below, because a broken archive is not a broken pickle.
     pickled = read(member)
     if pickled is None:

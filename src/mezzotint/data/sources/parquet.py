@@ -149,6 +149,7 @@ KIND = Kind("a .parquet file or a folder of them", parquet, _takes, _plain)
 def _items(
     files: list[Path], image: str, label: str | None, classes: tuple[str, ...]
 ) -> Iterator[Item]:
+    """Yield the images of the files in order, each with the number of its class."""
     arrow = _pyarrow()
     named = {name: k for k, name in enumerate(classes)}
     for file in files:
@@ -184,6 +185,7 @@ def _batches(arrow: Any, file: Path, columns: list[str]) -> Iterator[Any]:
 
 
 def _split_files(path: Path, split: str) -> list[Path]:
+    """Return the files of a split in order. Raises `NoSplit` if there are none."""
     if path.is_file():
         named = _split_of(path)
         if split == "train" or named in split_names(split):
@@ -228,6 +230,7 @@ def _column(table: Any, names: tuple[str, ...]) -> str | None:
 
 
 def _check(arrow: Any, file: Path, table: Any, image: str) -> None:
+    """Raise UserError unless a file has one column of images, with their bytes."""
     schema = table.schema_arrow
     if image not in schema.names:
         raise UserError(
@@ -289,6 +292,7 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
 
 
 def _labels(arrow: Any, file: Path, table: Any, label: str) -> list[Any]:
+    """Return the labels of a file. Raises `Unlabelled` if their type is not one of classes."""
     kind, types = table.schema_arrow.field(label).type, arrow.types
     inner = kind.value_type if types.is_dictionary(kind) else kind
     known = (types.is_integer, types.is_boolean, types.is_string, types.is_large_string)

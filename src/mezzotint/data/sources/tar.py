@@ -107,6 +107,7 @@ def _guarded(path: Path) -> Iterator[None]:
 
 
 def _opened(path: Path, places: Places, end: int) -> Reader:
+    """Return a function that reads an image of the tar; decompress the tar first if necessary."""
     with _guarded(path):
         file: IO[bytes] = path.open("rb")
         if not _is_plain(path):
