@@ -30,7 +30,7 @@ def test_the_description(flowers):
     assert (train.name, train.images, train.seen) == ("train", 8, 8)
     assert train.classes == {"1": 2, "2": 4, "10": 2}
     assert list(train.classes) == ["1", "2", "10"]
-    assert (train.sizes, train.modes) == ({(4, 4): 6, (7, 5): 1}, {"RGB": 6, "L": 1})
+    assert (train.sizes, train.modes) == ({(4, 4): 6, (5, 7): 1}, {"RGB": 6, "L": 1})
     assert train.unreadable == ("2/bad.jpg (not an image)",)
     assert (held.name, held.images, held.classes) == ("validation", 6, {"1": 2, "2": 2, "10": 2})
     assert [str(left) for left in found.left_out] == [
@@ -39,7 +39,7 @@ def test_the_description(flowers):
     assert str(found).splitlines()[2:6] == [
         "train: 8 images",
         "  3 classes (1: 2, 2: 4, 10: 2)",
-        "  sizes: 4x4: 6, 7x5: 1",
+        "  sizes: 4x4: 6, 5x7: 1",
         "  modes: RGB: 6, L: 1",
     ]
 
@@ -49,7 +49,7 @@ def test_the_verb(flowers, capsys):
     assert capsys.readouterr().out == f"{mz.describe(flowers)}\n"
     main(["data", str(flowers), "--json"])
     content = json.loads(capsys.readouterr().out)
-    assert content["splits"][0]["sizes"] == {"4x4": 6, "7x5": 1}
+    assert content["splits"][0]["sizes"] == {"4x4": 6, "5x7": 1}
     assert content["splits"][0]["classes"] == {"1": 2, "2": 4, "10": 2}
     assert content == {**mz.describe(flowers).as_json(), "examples": None}
 
@@ -80,7 +80,7 @@ def test_other_kinds(tmp_path, encode, noise, write_parquet):
     content = encode(Image.fromarray(noise(0, 5, 7)), "PNG")
     path = write_parquet(tmp_path / "x.parquet", [content] * 3, [0, 1, 1], ["a", "b"])
     (split,) = mz.describe(path).splits
-    assert (split.classes, split.sizes, split.modes) == ({"a": 1, "b": 2}, {(7, 5): 3}, {"L": 3})
+    assert (split.classes, split.sizes, split.modes) == ({"a": 1, "b": 2}, {(5, 7): 3}, {"L": 3})
     glyphs = mz.describe("glyphs")
     assert [s.images for s in glyphs.splits] == [20_000, 2_000]
     assert glyphs.splits[0].seen == 1_000

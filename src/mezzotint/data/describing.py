@@ -33,7 +33,7 @@ class SplitDescription:
         name: `train`, `validation` or `test`.
         images: the number of images.
         classes: the number of images of each class by name, in the order of the labels.
-        sizes: the number of inspected images of each size (width, height), most frequent first.
+        sizes: the number of inspected images of each size (height, width), most frequent first.
         modes: the number of inspected images of each mode of Pillow: RGB, L (grey), P (palette),
             RGBA ...
         unreadable: the names of images that cannot be read, and why.
@@ -55,7 +55,7 @@ class SplitDescription:
         if self.problem:
             return [f"{self.name}: refused: {self.problem}"]
         seen = f" (of {self.seen:,} inspected)" if self.seen < self.images else ""
-        sizes = [f"{w}x{h}: {count:,}" for (w, h), count in self.sizes.items()]
+        sizes = [f"{h}x{w}: {count:,}" for (h, w), count in self.sizes.items()]
         modes = [f"{mode}: {count:,}" for mode, count in self.modes.items()]
         found = [f"{self.name}: {counted(self.images, 'image')}"]
         if self.classes:
@@ -101,10 +101,10 @@ class Description:
         return "\n".join(map(printable, found))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the description as a dict that JSON can store, with sizes as "WIDTHxHEIGHT"."""
+        """Return the description as a dict that JSON can store, with sizes as "HEIGHTxWIDTH"."""
         content = asdict(self)
         for split, own in zip(content["splits"], self.splits, strict=True):
-            split["sizes"] = {f"{w}x{h}": count for (w, h), count in own.sizes.items()}
+            split["sizes"] = {f"{h}x{w}": count for (h, w), count in own.sizes.items()}
         found: dict[str, Any] = json.loads(json.dumps(content))
         return found
 
@@ -182,7 +182,7 @@ def _described(split: str, source: Source | UserError) -> SplitDescription:
 
 
 def _looked_at(item: Item) -> tuple[tuple[int, int], str]:
-    """Return the size (width, height) and the mode of an image.
+    """Return the size (height, width) and the mode of an image.
 
     The image is decoded only if its header cannot be read; the mode is then "".
     """
@@ -193,11 +193,11 @@ def _looked_at(item: Item) -> tuple[tuple[int, int], str]:
                 file = item.file()
                 place = file if isinstance(file, Path) else io.BytesIO(file)
                 with Image.open(place, formats=PILLOW) as image:
-                    return image.size, image.mode
+                    return (image.height, image.width), image.mode
         except UnreadableImage:
             raise
         except Exception:
             # Pillow raises many types of errors. The decoder below reads the file, or reports it.
             pass
     height, width = item.decode(Wanted()).shape[:2]
-    return (width, height), ""
+    return (height, width), ""

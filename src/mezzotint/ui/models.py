@@ -74,7 +74,7 @@ def about(pipe: Pipeline) -> str:
     weights = sum(weight.numel() for weight in pipe.net.parameters())
     classes = counted(len(pipe.classes), "class", "classes") if pipe.classes else "no classes"
     more = [*map(str, pipe.conditions), *([str(pipe.few_step)] if pipe.few_step else [])]
-    return "; ".join([f"{width}x{height} pixels, {classes}, {weights / 1e6:.1f}M weights", *more])
+    return "; ".join([f"{height}x{width} pixels, {classes}, {weights / 1e6:.1f}M weights", *more])
 
 
 def _makes_images(folder: Path) -> bool:
