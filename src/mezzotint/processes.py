@@ -117,7 +117,7 @@ def join() -> tuple[Share, torch.device]:
 
     if not several() and not torch.distributed.is_initialized():
         return ALONE, devices.default()
-    from accelerate import PartialState  # late: it takes a second
+    from accelerate import PartialState  # imported here, because it takes a second
 
     with connected():
         state = PartialState(cpu=devices.without_gpu(several()), timeout=PATIENCE)

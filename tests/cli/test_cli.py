@@ -467,7 +467,7 @@ def test_pictures_put_beside_an_earlier_requests_stay(trained, capsys) -> None:
     other = trained / "images" / "000002.png"
     other.write_bytes(b"another's")
     code, _, err = call(capsys, *flags)
-    said = f"{trained}/images holds other images, 000002.png: choose another --out"
+    said = f"{trained}/images holds other images, such as 000002.png: choose another --out"
     assert (code, err) == (2, f"mezzotint: {said}\n")
     assert other.read_bytes() == b"another's"
 

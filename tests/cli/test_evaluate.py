@@ -207,7 +207,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
     flags[1] = "cifar10"
     code, _, err = call(capsys, "evaluate", str(folder), "--against", str(file), *flags)
     assert code == 2
-    assert "has the network glyphs, but the images cifar10" in err
+    assert "has the network glyphs, but the images have cifar10" in err
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_a_files_name_is_refused(trained: Path, tmp_path: Path, name: str) -> No
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("out/000000.png", "holds other images, 000000.png: choose another `out`"),
+        ("out/000000.png", "holds other images, such as 000000.png: choose another `out`"),
         ("out.png", "out.png exists and is not a grid of samples: choose another `out`"),
     ],
 )

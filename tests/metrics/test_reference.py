@@ -112,14 +112,14 @@ def test_it_fits_its_own_network_and_size() -> None:
 @pytest.mark.parametrize(
     ("facts", "size", "message"),
     [
-        ({"name": "glyphs"}, (1, 4), "has the network pixels, but the images glyphs: give"),
+        ({"name": "glyphs"}, (1, 4), "has the network pixels, but the images have glyphs: give"),
         (
             {"weights": "1" * 64},
             (1, 4),
-            "has the weights 000000000000, but the images 111111111111:",
+            "has the weights 000000000000, but the images have 111111111111:",
         ),
-        ({"resize": "twice"}, (1, 4), "has the resize none, but the images twice"),
-        ({}, (4, 1), "has the size 1x4, but the images 4x1"),
+        ({"resize": "twice"}, (1, 4), "has the resize none, but the images have twice"),
+        ({}, (4, 1), "has the size 1x4, but the images have 4x1"),
     ],
 )
 def test_what_it_does_not_fit_is_named(facts: dict, size: tuple[int, int], message: str) -> None:

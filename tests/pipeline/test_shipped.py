@@ -197,7 +197,7 @@ def test_the_pictures_of_cifar10_are_of_the_classes_asked_for() -> None:
 
 
 def test_a_model_of_a_checkout_is_found_and_without_one_asked_for(small: Path) -> None:
-    assert refused("cifar10-fast").endswith("give its folder in a checkout, models/cifar10-fast")
+    assert refused("cifar10-fast").endswith("a checkout of the repository, models/cifar10-fast")
     shipped.CHECKOUT.mkdir()
     small.rename(shipped.CHECKOUT / "cifar10-fast")
     assert shipped.names() == ["cifar10-fast"]

@@ -100,7 +100,8 @@ def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> tuple
             error = (step(x_i, x0 + slope / 2, level, to) - walk[j]).square().mean().sqrt()
             found.append(error)
             shrinks.append(math.sqrt(variance / (to.alpha**2 * variance + to.sigma**2)))
-    # In the order of the loops; read at once, because each reading waits for the device.
+    # The errors are in the order of the loops. They are read together, because each reading waits
+    # for the device.
     i, j = torch.triu_indices(len(seen), len(fine), offset=1)
     cost[i, j] = torch.stack(found).cpu().double() * torch.tensor(shrinks, dtype=torch.float64)
     return cost, clean

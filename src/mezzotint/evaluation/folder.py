@@ -177,7 +177,7 @@ def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, in
     if grid.exists() and not mark:
         raise UserError(f"{grid} exists and is not a grid of samples: choose another `out`")
     if found and int(found[-1].stem) >= mark.get("n", 0):
-        raise UserError(f"{out} holds other images, {found[-1].name}: choose another `out`")
+        raise UserError(f"{out} holds other images, such as {found[-1].name}: choose another `out`")
     none = torch.empty(0, dtype=DTYPES[values.dtype])
     if not found:
         return none, 0

@@ -54,9 +54,9 @@ class Taps(NamedTuple):
     """The features of N images, float32; pooled features are means over the image."""
 
     pool64: Tensor  # (N, 64): after the first max pool
-    pool192: Tensor  # (N, 192): after the second
+    pool192: Tensor  # (N, 192): after the second max pool
     pool768: Tensor  # (N, 768): after Mixed_6e
-    pool2048: Tensor  # (N, 2048): the last one, which defines FID and KID
+    pool2048: Tensor  # (N, 2048): after the last block; it defines FID and KID
     spatial: Tensor  # (N, 2023): the first channels of Mixed_6d at all positions, for sFID
     logits_unbiased: Tensor  # (N, 1008): without the bias, for Inception Score
     logits: Tensor  # (N, 1008)
@@ -193,7 +193,7 @@ def load(path: str | Path | None = None, variant: Variant = "tf1") -> Inception:
             URL, SHA256, NAME, "fetch it yourself and set MEZZOTINT_INCEPTION to its path"
         )
     if not file.is_file():
-        raise UserError(f"no Inception weights at {file}: fetch {URL}")
+        raise UserError(f"there are no Inception weights at {file}: fetch {URL}")
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != SHA256:

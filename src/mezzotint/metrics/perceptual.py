@@ -87,8 +87,8 @@ def _check(x: Tensor, y: Tensor) -> Tensor:
         raise UserError(f"the images are {x.dtype} and {y.dtype}: give floats in [-1, 1]")
     if x.shape != y.shape or x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < SMALLEST:
         raise UserError(
-            f"the images have the shapes {tuple(x.shape)} and {tuple(y.shape)}: give (B, 3, H, W) "
-            f"twice, of at least {SMALLEST}x{SMALLEST}"
+            f"the images have the shapes {tuple(x.shape)} and {tuple(y.shape)}: give two batches "
+            f"(B, 3, H, W) of the same shape, of at least {SMALLEST}x{SMALLEST} pixels"
         )
     return x
 

@@ -76,7 +76,7 @@ def _checked(a: Tensor, b: Tensor) -> Tensor:
         raise UserError(f"images are {names}: give uint8, 0 to 255, rounded as they are saved")
     if a.shape != b.shape or a.ndim != 4 or not a.numel():
         raise UserError(
-            f"the images have the shapes {tuple(a.shape)} and {tuple(b.shape)}: give (B, C, H, W) "
-            "twice"
+            f"the images have the shapes {tuple(a.shape)} and {tuple(b.shape)}: give two batches "
+            "(B, C, H, W) of the same shape"
         )
     return a

@@ -120,7 +120,7 @@ def reference(
     path = cache_folder("references") / f"{network.name}-{digest[:16]}.safetensors"
     try:
         return replace(read(path), origin=origin)
-    except UserError:  # missing or incomplete
+    except UserError:  # the file is missing or incomplete
         pass
     with progress(MofNCompleteColumn()) as bar:
         task = bar.add_task(f"{network.name} features of {name}", total=len(images))
@@ -208,8 +208,8 @@ def statistics(path: Path, network: FeatureNetwork) -> Reference:
     if d != FEATURES or held["covariance"].shape != (d, d):
         shapes = ", ".join(str(tuple(held[name].shape)) for name in ("mean", "covariance"))
         raise UserError(
-            f"{path} holds mu and sigma of shapes {shapes}: Inception's are ({FEATURES},) and "
-            f"({FEATURES}, {FEATURES})"
+            f"{path} holds mu and sigma of shapes {shapes}: give those of Inception's features, "
+            f"({FEATURES},) and ({FEATURES}, {FEATURES})"
         )
     if not all(tensor.isfinite().all() for tensor in held.values()):
         raise UserError(f"{path} holds values that are not finite: compute it again")
@@ -243,7 +243,7 @@ def fitting(
             if what == "weights":
                 then, now = then[:12], now[:12]
             raise UserError(
-                f"the reference {found.path.name} has the {what} {then}, but the images {now}: "
-                "give a matching reference, or a data set to compute it from"
+                f"the reference {found.path.name} has the {what} {then}, but the images have "
+                f"{now}: give a matching reference, or a data set to compute it from"
             )
     return found

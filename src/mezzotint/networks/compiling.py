@@ -12,9 +12,9 @@ import torch
 
 from mezzotint.errors import UserError, out_of_memory
 
-TRIES = 32  # of a call; a killed compiler may have left several damaged libraries
+TRIES = 32  # the number of tries; a killed compiler may have left several damaged libraries
 
-_LIBRARY = re.compile(r"(/.*?\.so): ")  # the beginning of an error of the system's loader
+_LIBRARY = re.compile(r"(/.*?\.so): ")  # how an error message of the system's loader begins
 
 
 @cache
@@ -60,7 +60,7 @@ def mending(call: Callable[..., Any]) -> Callable[..., Any]:
 
 def _failure(error: Exception) -> str:
     """Return a message that a compilation failed, and why; "" if the error is another one."""
-    from torch._dynamo.exc import BackendCompilerFailed  # late: it takes a second
+    from torch._dynamo.exc import BackendCompilerFailed  # imported here, as it takes a second
     from torch._inductor.runtime.cache_dir_utils import cache_dir
 
     if not isinstance(error, BackendCompilerFailed) or out_of_memory(error):
@@ -74,7 +74,7 @@ def _failure(error: Exception) -> str:
 
 def _removed(error: Exception) -> bool:
     """Remove the cached library that an error names, and return whether the error names one."""
-    from torch._inductor.runtime.cache_dir_utils import cache_dir  # late: it takes a second
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
 
     cause = getattr(error, "inner_exception", error)
     found = _LIBRARY.match(str(cause)) if isinstance(cause, ImportError | OSError) else None

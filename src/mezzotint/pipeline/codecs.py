@@ -44,7 +44,7 @@ def scale(saved: Mapping[str, Tensor], vae: Any, folder: Path) -> tuple[Tensor, 
     shape = (vae.config.latent,)
     found = [saved.get(name, torch.empty(0)) for name in ("mean", "std")]
     if any(each.shape != shape or not each.is_floating_point() for each in found):
-        raise Damaged(f"{folder} is damaged: codec.safetensors has no scale of its latents")
+        raise Damaged(f"{folder} is damaged: codec.safetensors lacks the scale of the latents")
     return found[0], found[1]
 
 

@@ -189,7 +189,7 @@ def _found(path: str | Path, places: tuple[str, ...] = CODEC) -> Path:
     if not folder.is_dir() and str(path) in shipped.OUTSIDE:
         raise UserError(
             f"{path} is in mezzotint's repository, not in the package: give its folder in a "
-            f"checkout, models/{path}"
+            f"checkout of the repository, models/{path}"
         )
     if not folder.is_dir():
         names = ", ".join(shipped.names())

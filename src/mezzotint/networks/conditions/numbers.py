@@ -39,7 +39,10 @@ class NumbersCondition(Condition):
     def __post_init__(self) -> None:
         self.check_name()
         if len({len(self.mean), len(self.std), len(self.low), len(self.high), 0}) != 2:
-            raise ValueError(f"mean, std, low and high of {self.name!r} differ in length")
+            raise ValueError(
+                f"mean, std, low and high of {self.name!r} differ in length: give one number for "
+                "each column in all of them"
+            )
         if min(self.std) <= 0:
             raise ValueError(
                 f"{self.name!r} is the same for all images, so nothing can be learned from it: "

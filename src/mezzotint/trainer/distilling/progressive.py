@@ -35,7 +35,7 @@ class Progressive(AlongNoise):
         self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
         self.reached = 0  # the value of `stage`; reading the buffer would wait for the device
         self.register_load_state_dict_post_hook(_reach)  # type: ignore[no-untyped-call]
-        self.before: nn.Module | None = None  # the student at the end of the last stage
+        self.before: nn.Module | None = None  # the student at the end of the stage before
 
     def begin(self, average: nn.Module) -> None:
         """Also prepare the teacher of later stages; see `Distillation.begin`."""
