@@ -205,7 +205,8 @@ def main() -> None:
         print(lines[-1], flush=True)
         page = [
             "# The CIFAR-10 model, measured",
-            f"Compared with the 50,000 images of the training set; seed 0; {by}.",
+            "The samples are compared with the 50,000 images of the training set, with seed 0. "
+            f"Machines and versions: {by}.",
             "<!-- table: The model -->\n" + "\n".join([HEAD, *lines]),
             *left(rows[i:]),
             NOTES,
