@@ -27,7 +27,7 @@ from mezzotint.run.entry import distillation
 from mezzotint.storage import files
 from mezzotint.storage.machine import machine
 
-# Evaluations per training image: 3 of the student, 1 for its aim, and 2 of the guided teacher.
+# Evaluations per training image: 3 of the student, 1 for its target, and 2 of the guided teacher.
 COST = {
     "consistency": 6.0,
     "multistep": 6.0,

@@ -38,7 +38,7 @@ The last column compares the fourth column with the third:
 
 - *right*: the splits, their numbers of images and the names of their classes are those of the
   data set.
-- *right, and warned*: so are these, and a warning names the images that are left out.
+- *right, and warned*: these are right, and a warning names the images that are left out.
 - *warned*: something differs, and a warning says what may be wrong.
 - *refused*: mezzotint does not read the data, and a message says why.
 - *wrong*: something differs, and there is no warning. No layout is wrong.

@@ -10,7 +10,7 @@ corresponding flag instead (`as_flags`):
 | `` `conditional=False` `` | ``--no-conditional`` |
 | `` `spacing="trailing"` `` | ``--spacing trailing`` |
 
-`as_flags` translates warnings and other texts too. It keeps the backquotes around anything that is
+`as_flags` also translates warnings and other texts. It keeps the backquotes around anything that is
 neither the name of an argument nor a name with its value.
 """
 

@@ -32,7 +32,7 @@ def strict(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass whose values pydantic checks.
 
     Unknown fields, values of a wrong type or out of range, and numbers that are not finite raise a
-    UserError that names the field. A ValueError in ``__post_init__`` becomes a UserError too.
+    UserError that names the field. A ValueError in ``__post_init__`` also becomes a UserError.
     """
     checked = dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))(cls)
     init = checked.__init__
@@ -56,7 +56,7 @@ class Choice(PrimitiveConstructorSpec[str]):
     """Marks a field as a name in a registry: ``Annotated[str, Choice(SCHEDULES)]``.
 
     The registry is read whenever a value is checked or help is shown, so entries added at run time
-    are choices too. An unknown name raises the registry's error, and the help lists the names.
+    are also choices. An unknown name raises the registry's error, and the help lists the names.
 
     Args:
         registry: The registry that holds the names.

@@ -222,7 +222,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate MIXED --against glyphs", "the images differ in size"),
         (
             "evaluate DIGITS --against LARGE",
-            "64x64 pixels, but those to measure 32x32: scale them with --size",
+            "but the images to measure have 32x32: scale the reference with --size",
         ),
         (
             "evaluate FLOAT --against glyphs",
@@ -264,7 +264,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate RUN --stepps 3", "unknown option --stepps; did you mean --steps"),
         (
             "evaluate RUN --against LARGE",
-            "64x64 pixels, but those to measure 32x32: scale them with --size",
+            "but the images to measure have 32x32: scale the reference with --size",
         ),
     ],
 )

@@ -308,7 +308,11 @@ def test_names_and_truths_are_classes(images, labels, classes, numbers, names):
         (LABELS, "ab", "`classes` is 'ab': give a sequence of names"),
         (LABELS, 2, "`classes` is 2: give a sequence of names"),
         (LABELS, (1, 2), "`classes` is (1, 2): give a sequence of names"),
-        (None, ("a", "b"), "`classes` are given without `labels`: give each image's label too"),
+        (
+            None,
+            ("a", "b"),
+            "`classes` are given without `labels`: give `labels`, one for each image",
+        ),
     ],
 )
 def test_wrong_labels(images, labels, classes, what):

@@ -172,7 +172,7 @@ def test_a_grid_that_cannot_be_is_refused_in_a_line(
 def test_a_table_beyond_what_grids_along_lambda_walk_is_refused_there() -> None:
     far = mz.shifted(linear(1000), 1e5)
     assert len(far.grid(3, "trailing")) == 4
-    with pytest.raises(mz.UserError, match="outside the range of spacings along lambda"):
+    with pytest.raises(mz.UserError, match="needs levels with sigma / alpha between"):
         far.grid(3, "logsnr")
 
 

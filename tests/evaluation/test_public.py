@@ -216,7 +216,7 @@ MODEL: list[tuple[dict[str, Any], str]] = [
     ({"data": 3}, "`data` is of type int"),
     ({"size": 16}, "`split`, `size` and `range` belong to `data`, which is missing"),
     ({"range": (0, 1)}, "`split`, `size` and `range` belong to `data`, which is missing"),
-    ({"data": "glyphs", "size": 16}, "16x16 pixels, but those to measure 32x32: scale them"),
+    ({"data": "glyphs", "size": 16}, "16x16 pixels, but the images to measure have 32x32"),
     ({"weaker": "nowhere"}, "there is no folder nowhere"),
     ({"weaker": 3}, "`weaker` is of type int: give a pipeline, a path or a name"),
     ({"precision": "half"}, "precision"),
@@ -328,7 +328,7 @@ def test_arrays_are_compared_with_their_range_and_layout(digits) -> None:
         ({"images_b": lambda x: x, "layout": "CHW"}, "`layout` is 'CHW': choose NHW, NHWC, NCHW"),
         (
             {"images_a": mz.prepare, "images_b": "glyphs", "range": (0, 1)},
-            "`layout` and `range` are for arrays in memory: prepare other images first",
+            "`layout` and `range` apply only to arrays in memory: for images from a path, pass the",
         ),
         ({"images_b": lambda x: x.astype(object)}, "`images_b` is object"),
         ({"images_a": list}, "`images_a` is of type list"),

@@ -183,8 +183,8 @@ def _call(
 def _aside(as_json: bool) -> Iterator[None]:
     """Send what is printed to the error stream, so that the standard output can hold only JSON.
 
-    Without ``as_json`` it stays on the standard output. Of several processes, only the first
-    prints.
+    Without ``as_json`` everything is printed to the standard output. If there are several
+    processes, only the first one prints.
     """
     if first():
         with redirect_stdout(sys.stderr) if as_json else nullcontext():

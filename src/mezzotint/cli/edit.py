@@ -260,7 +260,10 @@ def _outpaint(pipe: Pipeline, words: list[str], flags: OutpaintFlags, follow: Fo
 def _enlarge(pipe: Pipeline, words: list[str], flags: EnlargeFlags, follow: Follow) -> Edited:
     *paths, factor = words
     if not factor.isdigit() or not paths or int(factor) < 2:
-        raise UserError("give the image files and then the factor, a whole number of 2 or more")
+        raise UserError(
+            "enlarge needs image files and then a factor, a whole number of 2 or more, not "
+            f"{' '.join(words)!r}: give, for example, photo.png 4"
+        )
     height, width = (side // int(factor) for side in pipe.size)
     small = read_images(paths, (height, width), fit=flags.fit, **_images_of(pipe))
     shared = _shared(pipe, flags, follow)

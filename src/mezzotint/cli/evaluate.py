@@ -109,8 +109,8 @@ class ImagesFlags:
 def evaluate(arguments: list[str]) -> Answer:
     """Measure a model, an autoencoder, or images.
 
-    If a data set and a model, shipped or on the hub, have the same name, ``--split`` selects the
-    data.
+    If a name belongs both to a data set and to a model (shipped or on the hub), it means the data
+    set if ``--split`` is given, and the model otherwise.
     """
     shown = ModelFlags(SampleConfig(), Path("RUN/evaluation"))
     what = "a run, a checkpoint, a diffusers folder, a shipped model, or images"

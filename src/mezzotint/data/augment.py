@@ -23,8 +23,8 @@ def flip(images: Tensor, mask: Tensor) -> Tensor:
 def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, Tensor]:
     """Augment as EDM does, and return the condition that keeps augmented images out of samples.
 
-    The operations are applied in the order of the table. The network gets their random numbers as
-    a condition, so that it can be asked for images without augmentation by a condition of zeros.
+    The operations are applied in the order of the table. The network gets their random numbers as a
+    condition, so a condition of zeros makes it sample images without augmentation.
 
     | operation     | effect                                     | condition              |
     |---------------|--------------------------------------------|------------------------|

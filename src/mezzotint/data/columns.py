@@ -129,7 +129,7 @@ def write(
 
     Raises:
         UserError: If unreadable images were left out, or the size of a condition's image does not
-            match that of its image.
+            match the size of the image that it belongs to.
     """
     meta = json.loads((folder / "meta.json").read_text())
     count, height, width, _ = meta["shape"]

@@ -107,8 +107,8 @@ def prepare_latents(
         moments: a function from images uint8 (B, 3, H, W) to the mean and standard deviation of
             their raw latents.
         made_by: a digest of the autoencoder's weights, which identifies it.
-        flip: whether mirror images are encoded too. They are necessary, because mirrored latents
-            are not the latents of a mirror image.
+        flip: whether mirror images are encoded too. Training with flips needs them, because
+            mirrored latents are not the latents of a mirror image.
         deviations: whether the standard deviations are kept, so that training can sample latents
             from the encoder's posterior.
 

@@ -146,7 +146,9 @@ def _labels(
     """Return the number of each image's class (None without labels) and the classes' names."""
     if labels is None:
         if classes is not None:
-            raise UserError("`classes` are given without `labels`: give each image's label too")
+            raise UserError(
+                "`classes` are given without `labels`: give `labels`, one for each image"
+            )
         return None, ()
     if isinstance(labels, (list, tuple)):
         try:

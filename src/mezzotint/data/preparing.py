@@ -101,10 +101,10 @@ def prepare(
             except with "rgba". With "keep", the grey pages of a TIFF are its channels.
 
         condition: conditions of the network besides the class. With images in memory: an array or a
-            tensor with a row for each image, or a dict of these by name: float (N, D) are numbers,
-            zeros and ones (N, K) of integers are several labels, uint8 (N, H, W, C) are images.
-            With a path: the names of columns of numbers, in `metadata.csv` or `metadata.jsonl`
-            beside the images, or in parquet files.
+            tensor with a row for each image, or a dict of these by name. A float array (N, D) holds
+            numbers, an integer array (N, K) of zeros and ones holds several labels for each image,
+            and a uint8 array (N, H, W, C) holds images. With a path: the names of columns of
+            numbers, in `metadata.csv` or `metadata.jsonl` beside the images, or in parquet files.
         labels_from: the column with the labels of the images. A cell may hold several labels, as a
             list or separated by | or ;.
         image_condition: the column that names another image file for each image. That image has the
@@ -117,11 +117,12 @@ def prepare(
     Raises:
         UserError: If `find_source` fails; files cannot be read (the message names them all); images
             differ in size without `size`, or in channels with `mode="keep"`; all images of a class
-            were skipped; the disk is full; or arguments contradict each other. For images in memory
-            also if the shape, type or values are not as above; values are not finite, or outside
-            `range`; or labels have a wrong length, type or range. For conditions also if a column
-            does not exist, is not numeric or has a value that is not finite; metadata names a
-            missing file, or lacks an image; or the sizes of image and condition do not match.
+            were skipped; the disk is full; or arguments contradict each other. Images in memory are
+            refused if their shape, type or values are not as above; values are not finite, or
+            outside `range`; or labels have a wrong length, type or range. Conditions are refused if
+            a column does not exist, is not numeric or has a value that is not finite; metadata
+            names a missing file, or lacks an image; or the sizes of image and condition do not
+            match.
     """
     size = sides(size)
     if mode not in (None, *get_args(Mode)):

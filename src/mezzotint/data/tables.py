@@ -54,8 +54,8 @@ class Asked:
         words = [condition] if isinstance(condition, str) else condition or ()
         if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
             raise UserError(
-                f"`condition` is {condition!r:.60}: name columns of numbers, such as ('age',), or "
-                "give the images as an array too"
+                f"`condition` is {condition!r:.60}: name columns of numbers, such as ('age',); an "
+                "array can be used only with images in memory"
             )
         for name, value in {"labels_from": labels_from, "image_condition": image_condition}.items():
             if not isinstance(value, str | None):

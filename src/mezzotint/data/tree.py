@@ -198,7 +198,7 @@ def _check_depth(place: str, name: PurePosixPath) -> None:
     if len(name.parts) > _DEEPEST:
         raise UserError(
             f"{place} holds folders that are nested more than {_DEEPEST} deep, such as "
-            f"{str(name)[:40]}...: move the folders that you need further up"
+            f"{str(name)[:40]}...: move the folders that you need to a higher level"
         )
 
 

@@ -121,7 +121,7 @@ def linear(scale: float, grid: Sequence[Level]) -> Scale:
 def cosine(scale: float, grid: Sequence[Level]) -> Scale:
     """Return ``1 + (scale - 1) * (1 - cos(pi u))``, with u as in `linear`; it is flat at both ends.
 
-    Its mean over t is ``scale`` too.
+    The mean of this scale over t is ``scale``, as for `linear`.
     """
     return lambda level: 1 + (scale - 1) * (1 - math.cos(math.pi * _share(level, grid)))
 

@@ -28,8 +28,9 @@ def optimised(
     2. Measure the error ``|x~_j - x_j|`` of one step from x_i to every cleaner level j of that
        walk. The step is DDIM's, or for order 2 and above DPM-Solver++(2M)'s with a previous step of
        the same length. This needs no further denoiser calls.
-    3. Estimate how much of that error is left at the clean level. On Gaussian data of the same
-       variance v it shrinks by ``sqrt(v / (alpha_j^2 v + sigma_j^2))``.
+    3. Estimate how much of that error is left at the clean level. For Gaussian data the error
+       shrinks by the factor ``sqrt(v / (alpha_j^2 v + sigma_j^2))``, where v is the variance of the
+       data. As v, take the variance of the batch at the end of the walk.
     4. Find the shortest path of ``steps`` edges by dynamic programming, which Watson et al. 2021
        (arXiv 2106.03802) use for the variational bound.
     5. Errors do not add up exactly. So compare this path with the spacings in OTHERS, and choose

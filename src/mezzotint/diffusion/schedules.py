@@ -168,7 +168,7 @@ def laplace(T: int = 1000, mean: float = 0.0, width: float = 1.5) -> Schedule:
 
     ``2 lam = mean - width * sgn(1/2 - u) * ln(1 - 2 |1/2 - u|)``, ``u = (i - 1/2) / T``. Hang et
     al. 2024, arXiv 2407.03297, train at width 0.5 and sample on another schedule. At width 1.5 the
-    last row has alpha = 0.006, close enough to noise to sample from it too.
+    last row has alpha = 0.006, so near to noise that sampling can start there.
 
     Args:
         T: The number of noisy rows.

@@ -97,9 +97,9 @@ def along_lambda(choose: Callable[[int, float, float], list[float]]) -> Spacing:
         low, high = max(lo, NOISIEST), min(hi, CLEANEST)
         if low >= high:
             raise UserError(
-                f"the schedule's sigma / alpha runs from {math.exp(-hi):.3g} to "
-                f"{math.exp(-lo):.3g}, outside the range of spacings along lambda, 0.002 to 80: "
-                "choose a `spacing` along t, or another `shift`"
+                "this spacing needs levels with sigma / alpha between 0.002 and 80, but the "
+                f"schedule has only {math.exp(-hi):.3g} to {math.exp(-lo):.3g}: choose another "
+                "`spacing`, such as trailing, or another `shift`"
             )
         return [schedule.at(lam) for lam in choose(n, low, high)]
 

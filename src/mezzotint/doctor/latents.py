@@ -73,8 +73,9 @@ def reconstruction(images: Tensor, made: Tensor, factor: int) -> Finding:
     """Compare the PSNR of reconstructions with that of averages over f x f pixels.
 
     f is ``factor``, by which the autoencoder shrinks the sides of an image. Three latent channels
-    can store the averages, so an autoencoder with a lower PSNR has learned nothing. 20 dB is one
-    standard deviation below the 23.4 +- 3.8 dB of Stable Diffusion's autoencoder (f = 8).
+    can store the averages, so an autoencoder with a lower PSNR has learned nothing. A PSNR below 20
+    dB is doubtful: this bound is one standard deviation below the 23.4 +- 3.8 dB of Stable
+    Diffusion's autoencoder (f = 8).
     """
     found = float(psnr(images, made).mean())
     height, width = images.shape[2:]
@@ -126,8 +127,8 @@ def exploding(mean: Tensor, std: Tensor, numbers: int) -> Finding:
     most = numbers * math.log(256)
     return judge(
         "posterior exploding",
-        f"the KL is {kl:.3g} nats an image; expected less than {most:.3g}, the capacity of its "
-        "pixels",
+        f"the KL is {kl:.3g} nats an image; expected less than {most:.3g}, the capacity of an "
+        "image's pixels",
         "the weight of the KL is too low, or training diverged",
         "train with a higher `kl` or a lower `lr`",
         wrong=not kl < most,

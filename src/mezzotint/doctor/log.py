@@ -85,9 +85,10 @@ def unfinished(rows: Rows, train: TrainConfig) -> Finding:
 def fell(rows: Rows) -> Finding | None:
     """Check that the mean loss of the last quarter of the log is below that of the first row.
 
-    It must be lower by more than 2 standard errors. A loss that only varies by chance is so in 1 of
-    40 cases. The noise of a row is estimated as the standard deviation of the differences between
-    neighbouring rows, divided by sqrt(2) (von Neumann 1941). A trend hardly affects this estimate.
+    It must be lower by more than 2 standard errors. A loss that only varies by chance passes this
+    check in 1 of 40 cases. The noise of a row is estimated as the standard deviation of the
+    differences between neighbouring rows, divided by sqrt(2) (von Neumann 1941). A trend hardly
+    affects this estimate.
     """
     loss = _values(rows, "loss")
     if len(loss) < FEW:

@@ -72,7 +72,7 @@ class Against:
 
 
 def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
-    """Prepare images, either those to measure or those of a reference.
+    """Prepare the images to measure, or the images of a reference.
 
     Images that are prepared already are returned unchanged. Warns of JPEG files, because their
     artefacts affect the features. Raises UserError if the data cannot be prepared, and for options

@@ -65,8 +65,8 @@ def measure(
         height, width = data.images.shape[1:3]
         if (height, width) != size:
             raise UserError(
-                f"the images of {against.name} have {height}x{width} pixels, but those to measure "
-                f"{size[0]}x{size[1]}: scale them with `size`, or give other images"
+                f"the images of {against.name} have {height}x{width} pixels, but the images to "
+                f"measure have {size[0]}x{size[1]}: scale the reference with `size`, or change it"
             )
         found = metrics.reference(features, data.images, data.fingerprint, against.name)
     return Measure(features, fitting(found, features, size))
@@ -144,12 +144,12 @@ def warn_of_few(found: Sequence[Figure], reference: Reference) -> None:
     if count < ENOUGH:
         warn(
             f"{count:,} images are fewer than {ENOUGH:,}: the Frechet distance of few images is "
-            "too high, by an amount that shrinks as 1/N; compare it only with figures of the same "
+            "too high, by an amount that shrinks as 1/N; compare it only with figures for the same "
             "number of images"
         )
     if 0 < few < ENOUGH:
         warn(
             f"{reference.origin.name}: {few:,} reference images are fewer than {ENOUGH:,}: the "
-            "Frechet distance to few images is too high as well; compare it only with figures "
-            "against the same images"
+            "Frechet distance to few reference images is too high; compare it only with figures "
+            "that have the same reference"
         )

@@ -84,9 +84,9 @@ def _ready(
     weaker: Pipeline | str | Path | None,
     precision: str | None,
 ) -> tuple[Pipeline, dict[str, Any]]:
-    """Return the pipeline in the precision and with the weaker model to measure it with.
+    """Return the pipeline as it will be measured, and a description of it for figures.jsonl.
 
-    The second value describes the model for figures.jsonl.
+    The pipeline gets the ``precision`` and the ``weaker`` model, if they are given.
     """
     facts = {"model": name or str(pipe.home or "")}
     if weaker is not None:

@@ -177,8 +177,8 @@ def compare(
     asked = Request.of(network, metrics, out, on_progress)
     if (layout, range) != (None, None) and not any(map(_in_memory, (images_a, images_b))):
         raise UserError(
-            "`layout` and `range` are for arrays in memory: prepare other images first, for "
-            "example by mz.prepare(path, range=(0, 1))"
+            "`layout` and `range` apply only to arrays in memory: for images from a path, pass the "
+            "result of a call such as mz.prepare(path, range=(0, 1))"
         )
     a = _images("images_a", images_a, labels, classes, layout=layout, range=range)
     b = _against("images_b", images_b, layout=layout, range=range)

@@ -158,9 +158,10 @@ def unet_settings(config: dict[str, Any]) -> Settings:
 def unet_weights(state: dict[str, Tensor], flipped: bool = False) -> dict[str, Tensor]:
     """Return the weights of a UNet2DModel under the keys of UNet or UNet2D.
 
-    q, k and v are stacked into one projection. So are the projections of the time embedding in the
-    residual blocks, in the order in which x passes the blocks. Older names of the attention's
-    weights are accepted. ``flipped`` says that the time embedding has its cosines first.
+    q, k and v are stacked into one projection. The projections of the time embedding in the
+    residual blocks are also stacked into one, in the order in which x passes the blocks. Older
+    names of the attention's weights are accepted. ``flipped`` says that the time embedding has its
+    cosines first.
     """
     ours, state = {}, modern(state)
     blocks = [k.removesuffix("weight") for k in state if k.endswith("time_emb_proj.weight")]

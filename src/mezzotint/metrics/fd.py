@@ -13,9 +13,9 @@ def fd(seen: Comparison) -> Iterator[Figure]:
     """Yield the Frechet distance, and its limit for infinitely many images if there are enough.
 
     The limit comes from `interval.of_distance`. It needs a good covariance of half of the N images,
-    so it is computed only if ``N >= 4 (D + 1)`` for D features, and the reference has as many
-    images. The bias from the size of the reference remains. The limit is clamped at 0, because
-    images that are also in the reference can make it negative.
+    so it is computed only if N and the number of images in the reference are at least ``4 (D + 1)``
+    for D features. The bias from the size of the reference remains. The limit is clamped at 0,
+    because images that are also in the reference can make it negative.
     """
     made, distance = seen.made.pool, seen.against.distance
     value, limit, deviation = interval.of_distance(made, distance, seen.labels)

@@ -198,8 +198,8 @@ def load(path: str | Path | None = None, variant: Variant = "tf1") -> Inception:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != SHA256:
         raise UserError(
-            f"{file} is not the Inception of 2015-12-05: its {file.stat().st_size:,} bytes have "
-            f"SHA-256 {digest[:12]}..., not {SIZE:,} and {SHA256[:12]}...: fetch {URL} again"
+            f"{file} is not the Inception of 2015-12-05: it has {file.stat().st_size:,} bytes and "
+            f"the SHA-256 {digest[:12]}..., not {SIZE:,} and {SHA256[:12]}...: fetch {URL} again"
         )
     net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     return net.fold()

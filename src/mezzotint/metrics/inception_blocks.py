@@ -48,8 +48,8 @@ def maximum(x: Tensor) -> Tensor:
 class BlockA(nn.Module):
     """A block at 35x35 pixels, with four branches.
 
-    They have a 1x1 convolution, a 5x5 convolution, two 3x3 convolutions, and an average pool with
-    ``pooled`` channels.
+    The first has a 1x1 convolution, the second a 5x5 convolution, the third two 3x3 convolutions,
+    and the fourth an average pool with ``pooled`` channels.
     """
 
     def __init__(self, i: int, pooled: int) -> None:
@@ -71,7 +71,7 @@ class BlockA(nn.Module):
 class BlockB(nn.Module):
     """A block from 35x35 to 17x17 pixels, with three branches.
 
-    They have a 3x3 convolution, two 3x3 convolutions, and a max pool.
+    The first has one 3x3 convolution, the second two of them, and the third is a max pool.
     """
 
     def __init__(self, i: int) -> None:
@@ -89,8 +89,9 @@ class BlockB(nn.Module):
 class BlockC(nn.Module):
     """A block at 17x17 pixels, with four branches.
 
-    They have a 1x1 convolution, a 7x7 convolution, two 7x7 convolutions, and an average pool. A 7x7
-    convolution is made of a 1x7 and a 7x1 convolution with ``c`` channels inside.
+    The first has a 1x1 convolution, the second a 7x7 convolution, the third two 7x7 convolutions,
+    and the fourth an average pool. A 7x7 convolution is made of a 1x7 and a 7x1 convolution with
+    ``c`` channels inside.
     """
 
     def __init__(self, i: int, c: int) -> None:
@@ -116,7 +117,8 @@ class BlockC(nn.Module):
 class BlockD(nn.Module):
     """A block from 17x17 to 8x8 pixels, with three branches.
 
-    They have a 3x3 convolution, a 7x7 and then a 3x3 convolution, and a max pool.
+    The first has a 3x3 convolution, the second a 7x7 convolution (as 1x7 and 7x1) followed by a 3x3
+    convolution, and the third is a max pool.
     """
 
     def __init__(self, i: int) -> None:
@@ -137,8 +139,9 @@ class BlockD(nn.Module):
 class BlockE(nn.Module):
     """A block at 8x8 pixels, with four branches.
 
-    They have a 1x1 convolution, a 3x3 convolution, two 3x3 convolutions, and a pool. The last 3x3
-    convolution of a branch is replaced by a 1x3 and a 3x1 convolution side by side.
+    The first has a 1x1 convolution, the second a 3x3 convolution, the third two 3x3 convolutions,
+    and the fourth a pool. The last 3x3 convolution of a branch is replaced by a 1x3 and a 3x1
+    convolution side by side.
     """
 
     def __init__(self, i: int, pool: Callable[[Tensor], Tensor]) -> None:

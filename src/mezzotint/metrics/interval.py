@@ -102,7 +102,7 @@ def of_distance(
 def _balanced(labels: Sequence[int] | None) -> np.ndarray | None:
     """Return the labels if all classes are equally frequent, else None.
 
-    Equal class counts were chosen and are not random, so both halves should have them too.
+    Equal class counts were chosen and are not random, so both halves should also have them.
     """
     if labels is None:
         return None

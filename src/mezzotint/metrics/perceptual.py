@@ -82,7 +82,7 @@ def _unit(features: Tensor) -> Tensor:
 
 
 def _check(x: Tensor, y: Tensor) -> Tensor:
-    """Return x. Raises UserError unless both are float (B, 3, H, W) of the same, allowed size."""
+    """Return x. Raises UserError unless x and y are float (B, 3, H, W) of one allowed size."""
     if not (x.is_floating_point() and y.is_floating_point()):
         raise UserError(f"the images are {x.dtype} and {y.dtype}: give floats in [-1, 1]")
     if x.shape != y.shape or x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < SMALLEST:

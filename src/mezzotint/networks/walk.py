@@ -87,9 +87,10 @@ class Walk(Conditioned):
 
     @property
     def gains(self) -> bool:  # type: ignore[override]
-        """Whether to compile the network on a CPU: for sampling always, for training if narrow.
+        """Whether to compile the network on a CPU: always in sampling, in training only if narrow.
 
-        The training of a wide network would become faster too, but would need more memory.
+        Compilation would also make the training of a wide network faster, but would need more
+        memory.
         """
         return self.narrow or not self.training
 

@@ -57,7 +57,7 @@ def report(
         samples: Samples of each class, up to 32, for up to ten classes; about 75 other samples are
             also made.
         seed: Sample i depends on (seed, i) alone.
-        edits: Whether to show edits of some held-out images too: variations, filled-in parts,
+        edits: Whether to also show edits of some held-out images: variations, filled-in parts,
             enlargements, an inversion and an interpolation.
         precision: The precision of the networks: "float32", "bf16" or "auto" (bf16 if the hardware
             supports it).

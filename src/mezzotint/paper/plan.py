@@ -207,7 +207,7 @@ def _latent(options: Options) -> dict[str, Configuration]:
 def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
     """Return the flags of the command that repeats this plan in any folder.
 
-    Of the paths of data, only the last parts are kept.
+    Only the last part of each path to data is kept.
     """
     samples = options.samples
     flags = {

@@ -15,7 +15,7 @@ from mezzotint import config as configuration
 from mezzotint import devices
 from mezzotint.config.experiment import Experiment
 from mezzotint.diffusion.noise import noise
-from mezzotint.errors import UserError, warn
+from mezzotint.errors import UserError, counted, warn
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.folder import check_data
@@ -105,7 +105,8 @@ def noise_scale(gradients: Iterable[Tensor], batch: int) -> GradientNoise:
         mean = mean + before / count
         apart += float((before * (gradient - mean)).sum())
     if count < 2:
-        raise UserError(f"{count} batches cannot show gradient noise: give 2 or more")
+        batches = counted(count, "batch", "batches")
+        raise UserError(f"gradient noise cannot be measured on {batches}: give 2 or more")
     trace = batch * apart / (count - 1)
     square = float(mean.square().sum()) - trace / (batch * count)
     if not square > 0:

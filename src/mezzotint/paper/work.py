@@ -1,4 +1,4 @@
-"""A plan in its folder, with the data on this machine and the models that are left out.
+"""The work of a plan: its folder, the data for its models, and the models that it leaves out.
 
 FOLDER/plan.json       the plan, which must not change
 FOLDER/linear/ ...     the runs
@@ -91,7 +91,7 @@ def _same(folder: Path, known: Mapping[str, Any], facts: Mapping[str, Any]) -> N
         if was != now and not (name.endswith(" data") and _one_place(was, now)):
             raise UserError(
                 f"{folder} was begun with {name} = {was}, not {now}: "
-                "continue it as it was, or choose another `out`"
+                "continue it with the former value, or choose another `out`"
             )
 
 

@@ -25,7 +25,8 @@ class Average:
 
     Attributes:
         path: The checkpoint of the average.
-        length: Its relative length.
+        length: The standard deviation of its weighting of the steps, relative to the length of the
+            training so far.
         error: The relative error of its weighting of the steps; see `average`.
     """
 
@@ -116,7 +117,8 @@ def _snapshots(folder: Path) -> tuple[Path, list[Path]]:
     if len(snapshots) < 2:
         raise UserError(
             f"{folder} has {'1 snapshot' if snapshots else 'no snapshots'}, and an average needs "
-            "two or more: train with `snapshots`, for example a hundredth of `images`"
+            "two or more: train with `snapshots`, the number of images from one snapshot to the "
+            "next, for example a hundredth of `images`"
         )
     return newest, snapshots
 

@@ -227,7 +227,7 @@ class DiffusionJob(Job):
 def _known_codec(
     teacher: Pipeline | None, found: Path | None, device: torch.device
 ) -> Latents | None:
-    """Return the latents' codec of a teacher, or of the checkpoint to resume from; None without."""
+    """Return the latents' codec of a teacher, or of the checkpoint to resume from; else None."""
     if teacher:
         return teacher.codec if isinstance(teacher.codec, Latents) else None
     return codec_of(found, device) if found else None
@@ -293,7 +293,7 @@ def _fitted(
 def _spread(data: Prepared, conditions: Sequence[Condition]) -> Rows:
     """Return the rows of the data whose conditions are kept in checkpoints.
 
-    There are fewer of them if the conditions are large.
+    Fewer rows are kept if the conditions are large.
     """
     size = sum(each.null(1).numel() for each in conditions)
     count = min(len(data), EXAMPLES, max(64, NUMBERS // size))

@@ -134,7 +134,8 @@ def _data(experiment: Configuration, data: Any, fields: Mapping[str, Any]) -> di
     if data.split != "train":
         raise UserError(
             f"`data` is the split {data.split!r} of {data.source}, but a run trains on 'train': "
-            'prepare it with `split="train"`, or from its folder'
+            'prepare it with `split="train"`, or, to train on this split, prepare the folder that '
+            "holds this split alone"
         )
     given: dict[str, Any] = {"data": data.source, "size": data.size, "skip_bad": data.skip_bad}
     given |= {"mode": data.mode, "range": data.range}

@@ -141,8 +141,8 @@ def begun(cache: Path, name: str) -> Iterator[Path]:
     """Yield an empty folder of the cache to build an entry in.
 
     The folder is removed at the end unless `commit` has given it the name of an entry. So an
-    unfinished folder cannot be mistaken for an entry. Leftovers of killed processes are removed
-    too. Raises UserError if the cache cannot be written or the disk is full.
+    unfinished folder cannot be mistaken for an entry. Leftovers of killed processes are also
+    removed. Raises UserError if the cache cannot be written or the disk is full.
     """
     leftovers.remove(cache)
     with writing(cache), leftovers.unfinished(cache, name, "", Path.mkdir) as building:

@@ -38,8 +38,8 @@ def save(
 ) -> Path:
     """Write the checkpoint ``folder/step-N`` (see `write`), remove old ones, and return its folder.
 
-    Of the older checkpoints, the newest ``keep - 1`` are kept. Checkpoints of later steps are
-    removed too: the run would have resumed from them if they were not damaged.
+    The newest ``keep - 1`` of the older checkpoints are kept. Checkpoints of later steps are also
+    removed: they are damaged, because the run would otherwise have resumed from them.
     """
     final = write(folder / f"step-{step}", tensors, facts)
     found = listed(folder)

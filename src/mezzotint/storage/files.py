@@ -70,7 +70,7 @@ def beside(path: Path, synced: bool = True) -> Iterator[Path]:
 
     The yielded path is a new, hidden, empty file in the same folder with the same suffix, used by
     this process only. If the block raises, that file is removed and ``path`` is unchanged.
-    Leftovers of killed processes that wrote ``path`` are removed too. If several processes write
+    Leftovers of killed processes that wrote ``path`` are also removed. If several processes write
     the same file, the last to finish wins. ``synced=False`` is faster, for folders of many images:
     the file survives a killed process, but perhaps not a loss of power, and leftovers are not
     removed.

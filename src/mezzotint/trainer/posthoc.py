@@ -62,11 +62,15 @@ def inner(
 
 
 def coefficients(times: Array, gammas: Array, time: float, gamma: float) -> tuple[Array, float]:
-    """Return the factors (K,) of K averages whose combination is nearest to another average.
+    """Fit an average by a linear combination of K other averages.
 
-    The K averages end at ``times`` and have the exponents ``gammas``; the other average has
-    ``time`` and ``gamma``. The factors are the least-squares fit of the profiles. The second value
-    is the relative residual: the norm of the residual divided by that of the profile to fit.
+    The K averages end at ``times`` and have the exponents ``gammas``; the average to fit has
+    ``time`` and ``gamma``.
+
+    Returns:
+        The factors (K,) of the averages, from a least-squares fit of their profiles; and the
+        relative residual, which is the norm of the residual divided by the norm of the profile to
+        fit.
     """
     products = inner(times[:, None], gammas[:, None], times, gammas)
     wanted, own = inner(times, gammas, time, gamma), float(inner(time, gamma, time, gamma))

@@ -22,8 +22,8 @@ def shard(net: nn.Module, device: torch.device) -> None:
     """Divide a network among all processes, block by block, and move it to a device.
 
     The weights that belong to no block are put together in the first forward pass and divided again
-    after the backward pass. In a user's own network, these are all weights, because its blocks are
-    not known.
+    after the backward pass. In a user's own network every weight is treated in this way, because
+    its blocks are not known.
 
     Raises:
         UserError: If a weight has no dimension to divide.

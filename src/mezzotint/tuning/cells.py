@@ -94,5 +94,8 @@ def combinations(
             raise UserError(f"{words}: {error}") from None
         found.append(settings)
     if not found:
-        raise UserError("there is nothing to sweep: give a sampler, a scale and a budget or steps")
+        raise UserError(
+            "there is nothing to sweep: give at least one sampler, one guidance scale, and either "
+            "one budget of calls or one number of steps"
+        )
     return sorted(dict.fromkeys(found), key=lambda settings: settings.calls)

@@ -30,9 +30,9 @@ def values(pipe: Pipeline, given: Sequence[str], each: bool = True) -> dict[str,
         each: Whether a condition may have a different value for each image.
 
     Raises:
-        UserError: If the command line would refuse the words too; if a word is the path of an
-            image, because visitors of the page may not read the files of this machine; or if a
-            condition has several values without ``each``.
+        UserError: If the words are wrong; if a word is the path of an image, because visitors of
+            the page may not read the files of this machine; or if a condition has several values
+            and ``each`` is not set.
     """
     images = {it.name for it in pipe.conditions if isinstance(it, ImageCondition)}
     if refused := [word for word in given if word.split("=")[0] in images]:

@@ -1,4 +1,4 @@
-"""Run work in a thread, and yield its steps. When the reader stops, so does the work."""
+"""Run work in a thread, and yield what it emits. The work is stopped when nobody reads on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Emit = Callable[[T], None]
 
 
 class Stopped(Exception):
-    """Raised in the work when nobody reads its steps any more."""
+    """Raised by ``emit``, inside the work, when nobody reads the emitted items any more."""
 
 
 def watched(work: Callable[[Emit[T]], T]) -> Iterator[T]:

@@ -66,7 +66,7 @@ def test_missing_files_of_a_split(tmp_path, files, write_parquet):
     write_parquet(root / "train-00000-of-00003.parquet", image)
     write_parquet(root / "train-00002-of-00003-0f3a.parquet", image)  # as `datasets` once wrote
     whole = write_parquet(root / "test-00000-of-00001.parquet", image)
-    expected = r"set has only 2 of the 3 files train-\*-of-00003: put the missing files there too$"
+    expected = r"set has only 2 of the 3 files train-\*-of-00003: add the missing files$"
     with pytest.raises(UserError, match=expected):
         find_source(str(root))
     assert find_source(str(root), "test").count == 1

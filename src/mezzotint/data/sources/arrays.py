@@ -46,8 +46,8 @@ def arrays(data: str, split: str, conditional: bool = True) -> Source:
 
     Raises:
         UserError: If the split does not exist; the file is damaged or has no images; the shape or
-            type is not as above; or the labels are not one integer from 0 for each image.
-            `values()` raises it if the range must be stated.
+            type is not as above; there is not one label for each image; or a label is negative,
+            too large or not valid text. `values()` raises it if the range must be stated.
     """
     path = Path(data)
     images, labels = _find(path, split)

@@ -82,7 +82,10 @@ def _items(split: str, count: int) -> Iterator[Item]:
 
 @lru_cache
 def _stencil(digit: str) -> Image.Image:
-    """Draw a digit as a grey image, 0 to 255 for no to full ink, cropped and `_INK` pixels high."""
+    """Draw a digit as a grey image, cropped to the digit and `_INK` pixels high.
+
+    A value of 0 is no ink, and 255 is full ink.
+    """
     font = ImageFont.load_default(size=4 * _INK)
     canvas = Image.new("L", (6 * _INK, 6 * _INK))
     ImageDraw.Draw(canvas).text((_INK, _INK), digit, fill=255, font=font, stroke_width=10)

@@ -57,7 +57,7 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
     path = _place(Path(data)) or Path(data)
     files = _split_files(path, split)
     if path.is_dir() and (found := incomplete(file.name for file in files)):
-        raise UserError(f"{path} has only {found}: put the missing files there too")
+        raise UserError(f"{path} has only {found}: add the missing files")
     tables = [_open(arrow, file) for file in files]
     image = _column(tables[0], _IMAGES)
     label = _column(tables[0], _LABELS)
@@ -118,7 +118,8 @@ def _place(path: Path) -> Path | None:
     """Return the parquet file, or the folder of parquet files, for a path; None without any.
 
     The folder is the path itself if it directly holds parquet files, else the only folder below the
-    path that does. The result is None if several folders do, or if there are image files too.
+    path that holds some. The result is None if several folders hold parquet files, or if there are
+    also image files.
     """
     if path.is_file():
         return path if path.suffix.lower() == ".parquet" else None

@@ -162,5 +162,5 @@ def _with_jacobian(denoise: Denoiser, x: Tensor, level: Level) -> tuple[Tensor, 
 
 
 def _tweedie(transposed: Product, v: Tensor, level: Level) -> Tensor:
-    """Return ``V v`` with ``V = sigma^2 / alpha * J``; it is 0 at alpha 0, where J is 0 too."""
+    """Return ``V v`` with ``V = sigma^2 / alpha * J``. At alpha 0, J is 0 and so is the result."""
     return level.sigma**2 / level.alpha * transposed(v) if level.alpha else torch.zeros_like(v)

@@ -51,7 +51,7 @@ class Progressive(AlongNoise):
         return t, t - width / 2, (t - width).clamp(min=0)
 
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
-        """Return the aim of the student for x; see `AlongNoise.aim`."""
+        """Return the target of the student for x; see `AlongNoise.aim`."""
         if self.now != self.reached:
             assert self.before is not None
             self.before.load_state_dict(self.average[0].state_dict())

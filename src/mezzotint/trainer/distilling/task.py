@@ -1,17 +1,17 @@
 """The base classes of the methods of distillation.
 
 Levels are given by their angle, ``alpha = cos(angle)`` and ``sigma = sin(angle)``. The student is a
-denoiser ``f(x, t)``, which is trained towards an aim that depends on the method:
+denoiser ``f(x, t)``, which is trained towards a target that depends on the method:
 
-    L = huber(|f(x_t, t) - aim| / sigma_t)
+    L = huber(|f(x_t, t) - target| / sigma_t)
 
 An error of x0_hat divided by sigma is an error of v, so the weighting is that of a v-prediction. It
-favours low noise, where the aim is nearly certain, and is 1 at high noise, where sampling starts.
-huber is the pseudo-Huber distance ``sqrt(|e|^2 + c^2) - c``, where |e| is the root mean square over
-the elements (Song and Dhariwal 2023, arXiv 2310.14189, section 3.3). Its gradient is bounded, so a
-few images cannot outweigh all others. The gradient leads to the mean of the aims if |e| is about
-the same for all of them, as it is for images of many elements; for a single element, it leads to
-their median.
+favours low noise, where the target is nearly certain, and is 1 at high noise, from which sampling
+starts. huber is the pseudo-Huber distance ``sqrt(|e|^2 + c^2) - c``, where |e| is the root mean
+square over the elements (Song and Dhariwal 2023, arXiv 2310.14189, section 3.3). Its gradient is
+bounded, so a few images cannot outweigh all others. The gradient leads to the mean of the targets
+if |e| is about the same for all of them, as it is for images of many elements; for a single
+element, it leads to their median.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 HUBER = 0.00054
 """c for the mean over elements. For a sum, Song and Dhariwal multiply it by sqrt(elements)."""
-LEAST = 0.01  # the least t, as a share of a part of the path; below it x and aim hardly differ
+LEAST = 0.01  # the least t, as a share of a part of the path; below it x and target hardly differ
 
 Levels: TypeAlias = tuple[Level[Tensor], ...]
 Problem: TypeAlias = tuple[Tensor, Level[Tensor], Tensor, Examples]
-"""x (B, C, H, W), its level, the aim of f(x, t), and the student's conditions."""
+"""x (B, C, H, W), its level, the target of f(x, t), and the student's conditions."""
 
 
 class Distillation(Task):
@@ -96,17 +96,17 @@ class Distillation(Task):
 
     @abstractmethod
     def problem(self, net: nn.Module, examples: Examples, *drawn: Tensor) -> Problem:
-        """Return the student's inputs and its aim for a part of a batch, given what `draw` drew."""
+        """Return the student's inputs and target for a part of a batch, from what `draw` drew."""
 
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a part of a batch, and numbers for the log, given what `draw` drew."""
         with torch.no_grad(), self.autocast(examples.x0.device):
-            x, t, aim, given = self.problem(net, examples, *drawn)
+            x, t, target, given = self.problem(net, examples, *drawn)
         with self.autocast(x.device):
             made = self.student(net, x, t, given)
-        square = ((made - aim) / t.sigma).square().flatten(1).mean(1)
+        square = ((made - target) / t.sigma).square().flatten(1).mean(1)
         loss = ((square + HUBER**2).sqrt() - HUBER).mean()
         return self.gain * loss, {"loss": loss.detach()}
 
@@ -130,13 +130,13 @@ class AlongNoise(Distillation):
     def way(self, u: Tensor, seen: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the angles (t, s, end), (B,) each, for uniform random numbers u (B,) in [0, 1).
 
-        The student is trained at t towards the point of the flow at the angle ``end``. The aim is
-        computed from s, with ``t > s >= end``. ``seen`` is the number of images seen so far.
+        The student is trained at t towards the point of the flow at the angle ``end``. The target
+        is computed from s, with ``t > s >= end``. ``seen`` is the number of images seen so far.
         """
 
     @abstractmethod
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
-        """Return the aim of the student f(x, t), for x at the first of the levels (t, s, end)."""
+        """Return the target of the student f(x, t); x is at the first of the levels (t, s, end)."""
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Draw the angles (t, s, end), (B,) each, and eps (B, C, H, W)."""
@@ -145,7 +145,7 @@ class AlongNoise(Distillation):
         return *angles, torch.randn(batch, *self.shape, **shared)
 
     def problem(self, net: nn.Module, examples: Examples, *drawn: Tensor) -> Problem:
-        """Return the student's inputs and its aim; see `Distillation.problem`."""
+        """Return the student's inputs and target; see `Distillation.problem`."""
         *angles, eps = drawn
         levels = tuple(self.schedule.at_angles(angle, eps.ndim) for angle in angles)
         t = levels[0]
@@ -155,7 +155,7 @@ class AlongNoise(Distillation):
     def by_itself(
         self, net: nn.Module, x: Tensor, x_s: Tensor, levels: Levels, examples: Examples
     ) -> Tensor:
-        """Return the aim with which f(x_t, t) and f(x_s, s) lead to the same point at ``end``.
+        """Return the target with which f(x_t, t) and f(x_s, s) lead to the same point at ``end``.
 
         f is the student itself; x is x_t, and ``levels`` are (t, s, end).
         """
@@ -167,11 +167,11 @@ class AlongNoise(Distillation):
 class AlongTeacher(AlongNoise):
     """Abstract base class of methods whose student f agrees at both ends of a teacher step.
 
-    The aim of f(x_t, t) is f(x_s, s), without gradient, where one step of the guided teacher leads
-    from x_t to x_s. The path from noise to image is divided into ``parts`` parts; ``end`` is the
-    end of the part that contains t. t is uniform within a part, except that the noisy end, where a
-    call of the student starts, has the probability of one teacher step. If s would pass the end, s
-    is the end, and the aim is the teacher's estimate.
+    The target of f(x_t, t) is f(x_s, s), without gradient, where one step of the guided teacher
+    leads from x_t to x_s. The path from noise to image is divided into ``parts`` parts; ``end`` is
+    the end of the part that contains t. t is uniform within a part, except that the noisy end,
+    where a call of the student starts, has the probability of one teacher step. If s would pass the
+    end, s is the end, and the target is the teacher's estimate.
     """
 
     parts = 1
@@ -186,7 +186,7 @@ class AlongTeacher(AlongNoise):
         return t, end + (t - end - one).clamp(min=0), end
 
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
-        """Return the aim of the student for x; see `AlongNoise.aim`."""
+        """Return the target of the student for x; see `AlongNoise.aim`."""
         t, s, _ = levels
         x_s = step(x, self.guided(x, t, examples), t, s)
         return self.by_itself(net, x, x_s, levels, examples)

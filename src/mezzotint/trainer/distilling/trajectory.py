@@ -47,7 +47,7 @@ class Trajectory(Distillation):
         self.register_load_state_dict_post_hook(_count)  # type: ignore[no-untyped-call]
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw the numbers of kept trajectories (B,) to train on, and of a part of each (B,)."""
+        """Draw the kept trajectories to train on, and a part of each, by number: (B,) and (B,)."""
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         pool, calls = len(self.x), self.config.calls
         new = -(-batch // (USES * calls)) if seen else batch
@@ -58,7 +58,7 @@ class Trajectory(Distillation):
         return rows, torch.randint(calls, (batch,), **shared)
 
     def problem(self, net: nn.Module, examples: Examples, *drawn: Tensor) -> Problem:
-        """Return the student's inputs and the aim; see `Distillation.problem`."""
+        """Return the student's inputs and target; see `Distillation.problem`."""
         rows, parts = drawn
         angles: Tensor = self.angles  # type: ignore[assignment]
         x, given = self.x[rows, parts], self._given(self.labels[rows])

@@ -31,7 +31,7 @@ class Tuning(AlongNoise):
         return t, t * (1 - 1 / self.gain), t * 0
 
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
-        """Return the aim of the student for x; see `AlongNoise.aim`."""
+        """Return the target of the student for x; see `AlongNoise.aim`."""
         t, s, _ = levels
         x0 = examples.x0
         if self.config.scale != 1:
