@@ -167,9 +167,10 @@ def main() -> None:
         "The error of the mean is given in standard deviations of the posterior, and the error of "
         f"the covariance relative to its norm. Even exact samples would err by about "
         f"{COUNT**-0.5:.3f} in the mean and {(D / COUNT) ** 0.5:.3f} in the covariance, because "
-        f"there are {COUNT:,} of them. `benchmarks/bias.py` describes the experiment. For Gaussian "
-        "data, MMPS has no bias. For a mixture, its share of each mode is nearly right, but its "
-        f"images spread too far where the modes overlap. Measured on {machine('torch')}.",
+        f"there are only {COUNT:,} samples. `benchmarks/bias.py` describes the experiment. For "
+        "Gaussian data, MMPS has no bias. For a mixture, its share of each mode is nearly right, "
+        "but its images spread too far where the modes overlap. Measured on "
+        f"{machine('torch')}.",
         "",
         *rows(),
     ]
