@@ -333,7 +333,7 @@ def test_arrays_are_compared_with_their_range_and_layout(digits) -> None:
         ({"images_b": lambda x: x.astype(object)}, "`images_b` is object"),
         ({"images_a": list}, "`images_a` is of type list"),
         ({"images_b": lambda x: "nowhere"}, "there is no data set, file or folder 'nowhere'"),
-        ({"labels": [0] * 39}, "`labels` has the shape (39,) beside 40 images"),
+        ({"labels": [0] * 39}, "`labels` has the shape (39,) for 40 images"),
         ({"images_a": mz.prepare, "labels": [0] * 40}, "leave out `labels`"),
         ({"classes": ["a"]}, "`classes` are given without `labels`"),
         ({"network": "vgg"}, "unknown feature network 'vgg'"),
