@@ -58,7 +58,7 @@ def test_samples_and_figures_are_those_of_one_process(
 
     assert together(count, work, log) == [2] * count
     said = log.read_text()
-    assert said.count("10 samples: ") == 1
+    assert said.count("wrote 10 samples to ") == 1
     assert said.count(f"mezzotint: {out} holds 20 samples made with --seed 3, not 4: ") == 1
     names = sorted(path.name for path in one.iterdir())
     assert sorted(path.name for path in out.iterdir()) == names

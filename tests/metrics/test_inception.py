@@ -178,7 +178,7 @@ def test_missing_weights(official: Path, tmp_path: Path) -> None:
 def test_other_weights(official: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.pth"
     other.write_bytes(official.read_bytes()[:5000])
-    with pytest.raises(UserError, match=r"not the Inception of 2015.*its 5,000 bytes.*: fetch "):
+    with pytest.raises(UserError, match=r"not the Inception of 2015.*it has 5,000 bytes.*: fetch "):
         load(other)
 
 

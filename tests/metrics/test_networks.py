@@ -100,7 +100,10 @@ def test_images_of_other_sizes_are_brought_to_32(name: str) -> None:
     ("images", "message"),
     [
         (torch.linspace(-1, 1, 3 * 64).view(1, 3, 8, 8), "are float32 from -1 to 1: give uint8"),
-        (torch.arange(301).expand(1, 3, 8, 301), "are int64 from 0 to 300: give uint8, 0 to 255"),
+        (
+            torch.arange(301).expand(1, 3, 8, 301),
+            "are int64 from 0 to 300: give uint8 images, 0 to 255",
+        ),
         (torch.full((1, 3, 8, 8), torch.nan), "are float32 from nan to nan: give uint8"),
         (torch.zeros(0, 3, 8, 8), "are float32: give uint8"),
         (torch.zeros(1, 1, 8, 8, dtype=torch.uint8), r"of shape \(1, 1, 8, 8\): give \(N, 3"),

@@ -36,7 +36,7 @@ def find_source(data: str, split: str = "train") -> Source:
 
 
 def opened(place: str, kind: Kind, split: str, conditional: bool = True) -> Source:
-    """Open the source at the place, and of the kind, that `recognise` returned.
+    """Open a source, given the place and the kind that `recognise` returned.
 
     If ``conditional`` is set, wrong labels raise UserError; else they are ignored. Also raises
     UserError in the cases of `find_source`.

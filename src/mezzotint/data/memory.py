@@ -178,7 +178,7 @@ def _numbered(labels: Array, names: tuple[str, ...]) -> tuple[Array, tuple[str, 
 
 
 def _names(classes: Sequence[str], least: int) -> tuple[str, ...]:
-    """Check and return the names of the classes, of which the labels need ``least`` or more."""
+    """Check and return the names of the classes; the labels need ``least`` of them or more."""
     several = np.iterable(classes) and not isinstance(classes, str)
     names = tuple(classes) if several else ()
     if not several or not all(isinstance(name, str) for name in names):

@@ -67,9 +67,9 @@ def _are_classes(
         nested = any(not folder.images and folder.filled for folder in found)
         if nested or not all(folder.images for folder in others):
             raise UserError(
-                f"{where} holds {rest} beside {here}, so it is unclear whether the images in "
-                f"{here} are held out or a class: if they are held out, move {rest} into a new "
-                f"folder train; if they are a class, move {rest} and {here} into that folder"
+                f"{where} holds {rest} beside {here}, which may be held out or a class: if "
+                f"{here} is held out, move {rest} into a new folder named train; if {here} is a "
+                f"class, move all of them into a new folder named train"
             )
         warnings.append(
             f"{where}: {here} lies beside {rest} and is taken as a class, so no images are held "

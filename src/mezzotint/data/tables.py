@@ -287,7 +287,7 @@ def _there(place: str, path: PurePosixPath, there: set[PurePosixPath]) -> PurePo
 
 
 def _rows(tree: Tree) -> tuple[dict[PurePosixPath, dict[str, Any]], str]:
-    """Return the rows of all metadata files by image file, and the files' name in messages."""
+    """Return the row of each image file in the metadata, and the metadata files' names as text."""
     found: dict[PurePosixPath, dict[str, Any]] = {}
     places = [
         (folder.path, name)

@@ -238,6 +238,7 @@ def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
 def to_fraction(raw: Tensor) -> Tensor:
     """Return ``v = (raw + 1) / 2``, in float32 or wider; ``raw`` is the output of a network.
 
-    An untrained network's output 0 gives 1/2, the geometric mean of the two variances.
+    The output 0 of an untrained network gives v = 1/2, which means the geometric mean of the
+    smallest and the largest variance.
     """
     return (_wide(raw) + 1) / 2

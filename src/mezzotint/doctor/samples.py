@@ -1,8 +1,8 @@
 """Faults of a model's samples, found by comparing them with the training set.
 
 Images are uint8 (N, 3, H, W); features (N, D) come from the feature network of the metrics. A
-difference counts only if it exceeds `SURE` standard errors, because samples are few, and is also
-large enough to be seen.
+difference counts only if it is large enough to be seen. It must also exceed `SURE` standard errors,
+because samples are few.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor
 
 
 def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Finding:
-    """Count the samples that are nearer to a training image than any other training image is.
+    """Count the samples that are nearer to a training image than its nearest neighbour is.
 
     Their share is compared with that of held-out images, or with `CHANCE` if there are none, by
     Cohen's h (see `saturated`). The arguments are features (N, D).

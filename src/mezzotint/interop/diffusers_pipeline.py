@@ -125,7 +125,7 @@ class MezzotintPipeline(DiffusionPipeline):
             raise ValueError("this model is unconditional: leave out class_labels")
         given = torch.as_tensor(labels, device=device).expand(count)
         if given.min() < 0 or given.max() >= self.classes:
-            raise ValueError(f"class_labels are {labels}: choose 0 to K - 1")
+            raise ValueError(f"class_labels are {labels}: choose 0 to {self.classes - 1}")
         return given
 
     def _output(self, x, t, labels, guidance):

@@ -52,7 +52,8 @@ def weights(folder: Path) -> dict[str, Tensor]:
         names = sorted(set(json_object(file).get("weight_map", {}).values()))
         if bad := [name for name in names if Path(name).name != name]:
             raise UserError(
-                f"{file} names {bad[0]!r}, which is not in its own folder: save or fetch it again"
+                f"{file} names {bad[0]!r}, a file in another folder: save or download the model "
+                "again"
             )
         if missing := [name for name in names if not (folder / name).exists()]:
             raise UserError(

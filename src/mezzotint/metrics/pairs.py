@@ -25,8 +25,9 @@ def frechet_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interva
     """Return the Frechet distance between reconstructions and originals, and its 95 % interval.
 
     ``made`` and ``real`` are the features (N, D) of the reconstructions and of the originals.
-    The interval comes from halves of the pairs, because the variation that images and their
-    reconstructions share is not part of the spread. An array (N, 2 D) of float32 is held in memory.
+    The interval comes from random halves of the pairs. An image and its reconstruction stay
+    together, because the variation that they share does not make the distance less certain. An
+    array (N, 2 D) of float32 is held in memory.
     """
     d = made.shape[1]
 

@@ -142,7 +142,7 @@ def reference(
 
 
 def _sum(tensor: Tensor, origin: str) -> str:
-    """Return the SHA-256 of a tensor and of the origin, as JSON, of its reference."""
+    """Return one SHA-256 of a tensor and of the JSON text of its reference's origin."""
     digest = hashlib.sha256(origin.encode())
     digest.update(tensor.numpy().data)
     return digest.hexdigest()

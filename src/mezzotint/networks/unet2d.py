@@ -186,7 +186,7 @@ def _stage(
     attention: tuple[int, ...],
     resample: nn.Module,
 ) -> Stage:
-    """Make one level of the U-Net, with a residual block for each number of input channels."""
+    """Make one level of the U-Net; ``cins`` has the input channels of each residual block."""
     c = config.channels[level]
     blocks = [_block(config, cin, c) for cin in cins]
     attentions = [

@@ -38,7 +38,7 @@ class Stage(nn.Module):
         return zip(self.blocks, self.attentions, strict=True)
 
     def resampled(self, h: Tensor, shifts: Iterator[Tensor]) -> Tensor:
-        """Resample h. A residual block also takes the next time-embedding shift from ``shifts``."""
+        """Resample h by a layer, or by a residual block, which takes its shift from ``shifts``."""
         out: Tensor = self.resample(h, next(shifts)) if self.by_block else self.resample(h)
         return out
 

@@ -97,7 +97,7 @@ def check_out(path: Path) -> None:
 
 
 def build(runs: Sequence[Run], options: Options, follow: Follow) -> Page:
-    """Return the content of the page about one run, or of one that compares several.
+    """Return the content of a page about one run, or of a page that compares several runs.
 
     `drawing.page.render` makes the HTML from it.
     """

@@ -110,7 +110,7 @@ def interpolate(
         UserError: If an image has another type or size, the sampler draws noise, or n is below 2.
     """
     if n < 2:
-        raise UserError(f"`n` is {n}: choose 2 or more, both ends included")
+        raise UserError(f"`n` is {n}: choose 2 or more; the first and the last image count too")
     few_step.refuse(pipe, "interpolation")
     ends = labels if isinstance(labels, tuple) and len(labels) == 2 else (labels, labels)
     noises = [

@@ -317,6 +317,6 @@ def _mask(mask: Tensor, images: Tensor) -> Tensor:
         )
     if (fill == 0).flatten(1).all(1).any() or (fill == 1).flatten(1).all(1).any():
         raise UserError(
-            "the `mask` is 0 or 1 everywhere: give 1 for the part to fill in, and 0 elsewhere"
+            "the `mask` is all 0 or all 1: give 1 for the part to fill in, and 0 elsewhere"
         )
     return fill.expand(len(images), -1, -1, -1)

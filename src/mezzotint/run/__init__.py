@@ -2,7 +2,7 @@
 
 config.json    the whole configuration          samples/      grids of images, made in training
 log.jsonl      a row for each log interval      checkpoints/  step-N
-averages/      step-N of two short averages, if they are kept
+averages/      step-N: snapshots of two averages of the weights
 """
 
 from mezzotint.errors import Interrupted

@@ -115,7 +115,7 @@ def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
 
 @torch.no_grad()
 def _kept(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, bool]:
-    """Return the names of the values that an optimizer keeps for a weight; True for scalars.
+    """Return, for each value that an optimizer keeps for a weight, whether it is a scalar.
 
     To find them, it makes a step with the smallest weight of the group, and undoes it.
     """

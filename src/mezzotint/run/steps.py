@@ -182,7 +182,7 @@ class Steps:
             yield from self._measured(self.curve, stop)
 
     def _missed_grid(self, stop: Stop) -> Iterator[Progress]:
-        """Draw the last grid of images, if a signal interrupted the drawing before."""
+        """Draw the last grid of images, if a signal interrupted the first attempt."""
         self.state.gather()
         if self.main and not is_drawn(self.folder, self._images()):
             yield self._drawn(stop)

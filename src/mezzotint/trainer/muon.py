@@ -93,7 +93,7 @@ class Muon(torch.optim.Optimizer):
                         self.move(weight, weight.grad, group["lr"], group["weight_decay"])
 
     def move(self, weight: Tensor, gradient: Tensor, lr: float, decay: float) -> None:
-        """Update one weight by the formula of the module."""
+        """Update one weight by the formula at the top of this file."""
         if not self.state[weight]:
             self.state[weight]["momentum"] = torch.zeros_like(weight)
         momentum = self.state[weight]["momentum"].lerp_(gradient, 1 - MOMENTUM)

@@ -152,7 +152,9 @@ def _header(path: Path, key: str | None) -> _Array:
                 f"{array} holds Python objects, which mezzotint does not unpickle: save numbers"
             )
         if not dtype.itemsize:
-            raise UserError(f"{array} has the dtype {dtype}, which has no values: save numbers")
+            raise UserError(
+                f"{array} has the dtype {dtype}, which has no values: save an array of numbers"
+            )
         missing = math.prod(shape) * dtype.itemsize - (size - array.start)
         if missing > 0:
             raise UserError(f"{array} lacks its last {missing:,} bytes: save it again")

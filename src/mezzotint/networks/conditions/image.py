@@ -79,8 +79,8 @@ class ImageCondition(Condition):
     def fitted(self, x: tuple[int, int, int]) -> ImageCondition:
         """Return this condition with the ``fold`` for a network whose x has the shape (C, H, W).
 
-        Raises UserError unless the sides of the larger of the two are a whole multiple of the sides
-        of the smaller.
+        Raises UserError unless the sides of x are a whole multiple of the condition's, or the
+        reverse.
         """
         (_, height, width), (_, h, w) = self.shape, x
         for large, small in (((height, width), (h, w)), ((h, w), (height, width))):
