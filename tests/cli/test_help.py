@@ -143,6 +143,14 @@ def test_help_of_a_verb_is_its_own(verb: str, capsys: CapSys) -> None:
     assert said.startswith(f"usage: mezzotint {verb}")
 
 
+def test_help_behind_another_option_is_help(capsys: CapSys) -> None:
+    code, said, _ = call(capsys, "train", "--resume", "--help")
+    assert code == 0
+    assert said.endswith(
+        "or --resume RUN.\nTo see the options: mezzotint train glyphs-ddpm --help\n"
+    )
+
+
 def test_help_alone_is_the_usage_and_help_of_no_verb_a_message(capsys: CapSys) -> None:
     assert call(capsys, "help") == (0, f"{cli.usage()}\n", "")
     code, _, err = call(capsys, "help", "smaple")

@@ -30,18 +30,19 @@ def subject(
 ) -> tuple[str, list[str]]:
     """Return the first word, which names the model, run or data, and the other words.
 
-    If the first word asks for help, the flags of ``default`` are shown. Without ``default``, the
+    If help is requested before a name, the flags of ``default`` are shown. Without ``default``, the
     help says which word must come first, because the flags depend on it, and ``program`` is an
     example with such a word.
     """
-    if arguments and arguments[0] in (*HELP, HELP_ALL):
-        if default is not None:
-            parse(default, arguments[:1], program, first)
-        print(filled(f"Give {what}."))
-        print(f"To see the options: {program} {arguments[0]}")
-        sys.exit(0)
     if not arguments or arguments[0].startswith("-"):
-        raise UserError(f"give {what}")
+        helps = [word for word in arguments if word in (*HELP, HELP_ALL)]
+        if not helps:
+            raise UserError(f"give {what}")
+        if default is not None:
+            parse(default, helps[:1], program, first)
+        print(filled(f"Give {what}."))
+        print(f"To see the options: {program} {helps[0]}")
+        sys.exit(0)
     return arguments[0], arguments[1:]
 
 
