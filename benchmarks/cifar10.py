@@ -192,7 +192,7 @@ def main() -> None:
     flags = parser.parse_args()
 
     picture = flags.out.with_name(f"{flags.out.stem}-curve.png")
-    told = curve(flags.run, picture)
+    said = curve(flags.run, picture)
     lines: list[str] = []
     machines: list[list[str]] = []
     rows = rows_of(flags)
@@ -212,7 +212,7 @@ def main() -> None:
             NOTES,
             "## Against images seen",
             f"![fd-cifar10 against images seen]({picture.name})",
-            told,
+            said,
         ]
         flags.out.write_text("\n\n".join(page) + "\n")
 

@@ -7,9 +7,17 @@ import warnings
 import pytest
 
 from mezzotint.cli import main
-from mezzotint.errors import Registry, UserError, arguments_called, as_flags, nearest, unknown
+from mezzotint.errors import Registry, UserError, arguments_called, as_flags, nearest, unknown, warn
 
 FRUIT = Registry("fruit", {"apple": 1, "quince": 2})
+
+
+def test_a_warning_points_to_the_line_outside_the_package() -> None:
+    inside = {"__name__": "mezzotint.somewhere", "warn": warn}
+    exec("def act(): warn('beware')\ndef call(): act()", inside)
+    with pytest.warns(UserWarning, match="beware") as caught:
+        inside["call"]()  # type: ignore[operator]
+    assert caught[0].filename == __file__
 
 
 def test_a_registry_is_a_dict_that_offers_the_nearest_names() -> None:

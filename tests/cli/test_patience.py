@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.progress import MofNCompleteColumn
 
 from mezzotint.cli import patience
 from mezzotint.config.experiment import Experiment
-from mezzotint.drawing.bars import Follower, in_words
+from mezzotint.drawing import bars
+from mezzotint.drawing.bars import UNDER_WAY, Follower, in_words
 from mezzotint.run.watching import TrainingBar
 from mezzotint.storage.progress import progress
 
@@ -85,7 +87,6 @@ def test_a_training_says_where_it_stands_without_a_terminal(
 
 
 def test_every_bar_says_what_it_is_about() -> None:
-    from mezzotint.drawing.bars import UNDER_WAY
     from mezzotint.run import Progress
 
     with progress(MofNCompleteColumn()) as bar:
@@ -102,3 +103,13 @@ def test_every_bar_says_what_it_is_about() -> None:
 )
 def test_one_second_is_not_called_seconds(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
+
+
+def test_the_time_that_is_left_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter((0.0, 30.0))
+    monkeypatch.setattr(bars, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with Follower("images") as follow:
+        follow("samples", 100, 1_000)
+        assert UNDER_WAY["what"] == "samples, 100 of 1,000"
+        follow("samples", 200, 1_000)
+    assert UNDER_WAY["what"] == "samples, 200 of 1,000, about 4 minutes left"

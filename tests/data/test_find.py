@@ -16,6 +16,12 @@ def test_misspelt_names(wrong, meant):
         find_source(wrong)
 
 
+def test_a_misspelt_path_is_offered_its_neighbour(tmp_path):
+    (tmp_path / "photographs").mkdir()
+    with pytest.raises(UserError, match=r"did you mean .*photographs\?"):
+        find_source(str(tmp_path / "photograph"))
+
+
 @pytest.mark.parametrize("data", ["", "no/such/folder", "photographs.zip"])
 def test_nothing_there(data):
     expected = f"'{data}': give glyphs, cifar10, hub:OWNER/NAME or a path that exists"

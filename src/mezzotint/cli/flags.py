@@ -19,6 +19,11 @@ from mezzotint.config.sampling import SampleConfig, freed
 from mezzotint.errors import UserError, nearest, warn
 
 T = TypeVar("T")
+# The messages of tyro that are said in words of our own.
+_CHOICE = re.compile(r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of \((.*)\)\.?")
+_MISSING = re.compile(r"Missing value for argument '(\S+)'")
+_VALUE = re.compile(r"Error parsing (\S+): (.*)")
+_QUOTED = re.compile(r"'([^']*)'")
 
 
 def subject(
@@ -126,12 +131,6 @@ def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[
             warn(said)
         found.append(int(word) if number and word not in classes else word)
     return found[0] if len(found) == 1 else found or None
-
-
-_CHOICE = re.compile(r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of \((.*)\)\.?")
-_MISSING = re.compile(r"Missing value for argument '(\S+)'")
-_VALUE = re.compile(r"Error parsing (\S+): (.*)")
-_QUOTED = re.compile(r"'([^']*)'")
 
 
 def _own_words(said: str, see: str) -> str:

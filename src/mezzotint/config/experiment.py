@@ -170,8 +170,8 @@ class Experiment(Settings):
                 process.
         """
         outputs = 2 * channels if self.noise.learn_variance else None
-        told = AUGMENTATION_SIZE if self.data.non_leaking else 0
-        return build(self.net, channels, classes, outputs, told, conditions)
+        augmentation = AUGMENTATION_SIZE if self.data.non_leaking else 0
+        return build(self.net, channels, classes, outputs, augmentation, conditions)
 
     def sampling(self, conditions: Sequence[Any]) -> SampleConfig:
         """Return the sampling settings for a model; without conditions, guidance is turned off."""

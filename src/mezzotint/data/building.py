@@ -301,12 +301,13 @@ class _Writer:
         self.sha, self.crc = hashlib.sha256(), 0
         self.first = ""
         self.array: Any = None
+        self.rows: Any = None  # a plain array of the same memory, whose rows are found faster
 
     def add(self, name: str, pixels: Pixels) -> None:
         if self.array is None:
             self.first = name
             self.array = self._open(self.count, pixels.shape, pixels.dtype)
-            self.rows = np.asarray(self.array)  # access to a row of a plain array is faster
+            self.rows = np.asarray(self.array)
         if pixels.dtype != self.rows.dtype or pixels.shape[-1] != self.rows.shape[-1]:
             raise _Mixed(self.first, _kind(self.rows), name, _kind(pixels))
         if pixels.shape != self.array.shape[1:]:
