@@ -10,7 +10,8 @@ call continues the first. Times are measured in turns, and only with ``--time``:
 the machine then.
 
 An evaluation is one pass of one image through the network. The ratio compares a distance with the
-least distance of the teacher.
+least distance of the teacher. With ``--lcm``, the table also has diffusers' LCMScheduler, which
+samples in few steps from the exported teacher, as it is, without distillation.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import argparse
 import json
 import re
 import statistics
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -64,6 +66,57 @@ def measured(flags: argparse.Namespace, title: str, pipe: mz.Pipeline, how: Any)
     return dict(facts)
 
 
+def of_lcm(flags: argparse.Namespace, steps: int) -> dict[str, Any]:
+    """Return the figures of diffusers' LCMScheduler with the exported teacher."""
+    file = flags.out.with_suffix("") / f"lcm-{steps}-steps-{flags.samples}.json"
+    if not file.exists():
+        teacher = mz.load(flags.teacher)
+        labels = [i % len(teacher.classes) for i in range(flags.samples)]
+        found = mz.compare(
+            made_by_lcm(teacher, labels, steps),
+            flags.data,
+            labels=labels,
+            classes=teacher.classes,
+            metrics=METRICS,
+        )
+        kept = {name: [f.value, f.low, f.high] for name, f in found.items()}
+        facts = {
+            "evaluations": 2 * steps,
+            "figures": kept,
+            "machine": machine("torch", "diffusers"),
+        }
+        file.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(file, json.dumps(facts, indent=1) + "\n")
+    return dict(json.loads(file.read_text()))
+
+
+def made_by_lcm(teacher: mz.Pipeline, labels: list[int], steps: int) -> torch.Tensor:
+    """Return a sample for each label, uint8 (N, 3, H, W), made in bf16 with diffusers."""
+    from diffusers import DiffusionPipeline, LCMScheduler
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = teacher.export(Path(place) / "teacher")
+        theirs = DiffusionPipeline.from_pretrained(
+            folder, trust_remote_code=True, local_files_only=True, torch_dtype=torch.bfloat16
+        )
+    theirs.scheduler = LCMScheduler.from_config(theirs.scheduler.config)
+    theirs.set_progress_bar_config(disable=True)
+    theirs.unet.to(memory_format=torch.channels_last)
+    made = []
+    for start in range(0, len(labels), BATCH):
+        part = labels[start : start + BATCH]
+        images = theirs(
+            len(part),
+            class_labels=part,
+            guidance_scale=teacher.defaults.guidance,
+            num_inference_steps=steps,
+            generator=torch.Generator().manual_seed(start),
+            output_type="pt",
+        ).images
+        made.append((255 * images.float()).round().to(torch.uint8))
+    return torch.cat(made)
+
+
 def timed(rows: Rows) -> dict[str, list[float]]:
     """Return the least, median and greatest seconds for a batch, measured in turns."""
     taken: dict[str, list[float]] = {title: [] for title in rows}
@@ -105,9 +158,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("student", help="a distilled run, or a shipped model")
     parser.add_argument("--teacher", required=True)
-    parser.add_argument("--data", help="the data to compare with; by default the training set")
+    parser.add_argument("--data", required=True, help="the data to compare with")
     parser.add_argument("--teacher-steps", type=int, nargs="+", default=[5, 10, 20])
     parser.add_argument("--student-calls", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--lcm", type=int, nargs="*", default=[], help="steps of LCMScheduler")
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--time", action="store_true", help="also measure the seconds, in turns")
     parser.add_argument("--out", type=Path, required=True)
@@ -115,6 +169,8 @@ def main() -> None:
     torch.set_grad_enabled(False)
     rows = rows_of(flags)
     found = {title: measured(flags, title, *row) for title, row in rows.items()}
+    for steps in flags.lcm:
+        found[f"diffusers' LCM, the teacher, {steps} steps"] = of_lcm(flags, steps)
     seconds = timed(rows) if flags.time else {}
     draw(rows, flags.out.with_suffix(".png"))
     name = next(name for name in next(iter(found.values()))["figures"] if name.startswith("fd"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import torch
 
 import mezzotint as mz
 from mezzotint import cli, processes
+from mezzotint.metrics.features import Features, Rows
 from mezzotint.processes import Share
 from together import together
 
@@ -45,6 +48,14 @@ def test_samples_and_figures_are_those_of_one_process(
         return sample(self, n, **more)
 
     monkeypatch.setattr(mz.Pipeline, "sample", counted)
+    seen, compute = tmp_path / "seen", Features.rows
+
+    def noted(self: Features, images: torch.Tensor) -> Iterator[Rows]:
+        with seen.open("a") as file:
+            file.write(f"{os.environ['RANK']}:{len(images)}\n")
+        return compute(self, images)
+
+    monkeypatch.setattr(Features, "rows", noted)
 
     def work(rank: int) -> None:
         words = ["sample", str(trained), "--batch", "4", "--seed", "3", "--out", str(out)]
@@ -67,6 +78,8 @@ def test_samples_and_figures_are_those_of_one_process(
     assert json.loads((tmp_path / "figure").read_text()) == figures["fd-glyphs"].row
     made = sorted(map(int, (tmp_path / "made").read_text().split()))
     assert made == [0, 4, 8, 12, 16]
+    shares = Counter(seen.read_text().split())
+    assert shares == {f"{rank}:4": len(range(rank, 5, count)) for rank in range(count)}
 
 
 def test_the_first_process_prepares_and_refuses_for_all(tmp_path: Path) -> None:

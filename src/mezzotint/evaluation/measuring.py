@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors.numpy import load, save
 
 from mezzotint import metrics
 from mezzotint.config.sampling import SampleConfig
@@ -25,8 +28,11 @@ from mezzotint.metrics.networks import figure_name
 from mezzotint.metrics.reference import fitting
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.processes import ALONE, Share
+from mezzotint.storage import files
+from mezzotint.storage.cache import writing
 
 ENOUGH = 2_049  # images; with fewer, the covariance of Inception's 2,048 features is singular
+NAMES = ("pool", "spatial", "probabilities")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +94,9 @@ def measure_samples(
     """Measure a model by samples of all classes in turn, at each of the rising counts ``tiers``.
 
     The samples are kept in ``folder``. For each tier and measure, the first process yields the
-    features so far and their figures. The other processes make their blocks of samples and yield
-    nothing. Raises UserError if a metric or a setting does not exist or does not suit the model,
-    and if there are too few samples for all of the metrics.
+    features so far and their figures. The other processes make their blocks of samples, compute
+    features, and yield nothing. Raises UserError if a metric or a setting does not exist or does
+    not suit the model, and if there are too few samples for all of the metrics.
     """
     enough(tiers[0])
     if batch < 1:
@@ -108,13 +114,50 @@ def measure_samples(
             if not block(folder, i).exists():
                 make(pipe, folder, i, how, seed, batch, total, follow)
         share.wait()
+        for features in seen:
+            _see(pipe, features, folder, tier, batch, share, follow)
         if share.number:
             continue
         for features, m in zip(seen, measures, strict=True):
-            for part in stored(folder, features.done, tier, batch):
-                features.add(pipe.values.rgb(part), lambda done: follow("features", done, total))
             labels = pipe.labels(tier), pipe.classes
             yield features, list(metrics.measure(features, m.reference, chosen, *labels))
+
+
+def _see(
+    pipe: Pipeline,
+    features: Features,
+    folder: Path,
+    tier: int,
+    batch: int,
+    share: Share,
+    follow: Follow,
+) -> None:
+    """Add the features of the samples up to number ``tier``, which several processes share.
+
+    The processes take the blocks of samples in turn. The first process keeps the features. The
+    others pass theirs to it in files, which it removes.
+    """
+    edges = range(batch * (features.done // batch + 1), tier, batch)
+    parts = [*pairwise([features.done, *edges, tier])]
+    passed = [folder / f"{start:06d}-{features.network.name}.safetensors" for start, _ in parts]
+    for k in range(share.number, len(parts), share.count):
+        start, end = parts[k]
+        (images,) = stored(folder, start, end, batch)
+        batches = zip(*features.rows(pipe.values.rgb(images)), strict=True)
+        rows = tuple(np.concatenate(each) for each in batches)
+        if share.number:
+            with writing(folder), files.beside(passed[k]) as partial:
+                partial.write_bytes(save(dict(zip(NAMES, rows, strict=True))))
+        else:
+            features.put(start, rows)
+            follow("features", end, tier)
+    share.wait()
+    for k in range(len(parts)) if not share.number else ():
+        if k % share.count:
+            found = load(passed[k].read_bytes())
+            features.put(parts[k][0], tuple(found[name] for name in NAMES))
+            passed[k].unlink()
+    features.done = tier
 
 
 def measure_images(

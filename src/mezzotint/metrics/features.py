@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from mezzotint.metrics.networks import FeatureNetwork
 from mezzotint.storage.arrays import allocate, nchw
 from mezzotint.storage.cache import cache_folder, check_room, writing
 
+Rows: TypeAlias = tuple[np.ndarray, ...]
+"""Features of a batch: pooled, spatial, and the probabilities of the classes."""
 BATCH = 50  # images that the network processes at once; more would be slower on a CPU
 
 
@@ -38,6 +41,13 @@ class Features:
         ``on_batch(done)`` is called after each batch with the number of images so far. Raises
         UserError for another type or shape, and if the size differs from that of earlier images.
         """
+        for rows in self.rows(images):
+            self.put(self.done, rows)
+            self.done += len(rows[0])
+            on_batch(self.done)
+
+    def rows(self, images: Tensor) -> Iterator[Rows]:
+        """Yield the features of images batch by batch, without adding them; see `add`."""
         if self._size not in (None, images.shape[2:]):
             a, b = ("x".join(map(str, size)) for size in (self._size or (), images.shape[2:]))
             raise UserError(
@@ -46,12 +56,17 @@ class Features:
         self._size = images.shape[2:]
         for batch in torch.split(images, BATCH):
             seen = self.network(batch)
-            rows = seen.pool, seen.spatial, seen.logits.double().softmax(1)
-            self._rows = self._rows or [_mapped(self.count, row.shape[1]) for row in rows]
-            for kept, row in zip(self._rows, rows, strict=True):
-                kept[self.done : self.done + len(batch)] = row.numpy()
-            self.done += len(batch)
-            on_batch(self.done)
+            probabilities = seen.logits.double().softmax(1).float()
+            yield tuple(row.numpy() for row in (seen.pool, seen.spatial, probabilities))
+
+    def put(self, start: int, rows: Rows) -> None:
+        """Write the features of a batch whose first image has the number ``start``.
+
+        The features count only after ``done`` is raised above their numbers.
+        """
+        self._rows = self._rows or [_mapped(self.count, row.shape[1]) for row in rows]
+        for kept, row in zip(self._rows, rows, strict=True):
+            kept[start : start + len(row)] = row
 
     @property
     def pool(self) -> np.ndarray:
