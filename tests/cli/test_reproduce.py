@@ -34,8 +34,11 @@ def test_all_four_then_nothing_again(small: None, tmp_path: Path, capsys: CapSys
     assert "323.51" in four
     assert "the weights of Inception are not on this machine" in four
     assert "fd-glyphs" in four
+    judged = table.split("## The paper's statements")[1].split("## ")[0]
+    assert judged.count("| B | ") == 4
+    assert "| C | the FID is 323.51 | no FID was measured | not measurable here |" in judged
     rows = lines(out / "rows.jsonl")
-    assert len(rows) == 14
+    assert len(rows) == 16
     for row in rows:
         calls = SAMPLERS[row["settings"]["sampler"]].cost(row["settings"]["steps"])
         assert row["seconds"] > 0

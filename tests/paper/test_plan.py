@@ -64,9 +64,42 @@ def test_a_budget_keeps_the_shape_of_a_training(tmp_path: Path) -> None:
     assert half.lr == whole.lr
 
 
+def test_slow_rows_have_fewer_samples_unless_a_number_is_given(tmp_path: Path) -> None:
+    def counts(made: Plan) -> dict[str, set[int]]:
+        return {
+            letter: {row.samples for row in made.rows if row.letter == letter} for letter in "ABCD"
+        }
+
+    every: dict[str, Any] = {"only": ["A,B,C,D"], "out": tmp_path}
+    made = planned("cifar10", **every)
+    assert counts(made) == {"A": {2_000}, "B": {2_000, 10_000}, "C": {5_000}, "D": {10_000}}
+    assert {made.fewest(row) for row in made.rows if row.letter != "C"} == {2_000}
+    assert {made.fewest(row) for row in made.rows if row.letter == "C"} == {5_000}
+    made = planned("cifar10", **every, samples=64)
+    assert counts(made) == {letter: {64} for letter in "ABCD"}
+
+
+def test_models_with_classes_have_guided_rows_beside_unguided_ones(tmp_path: Path) -> None:
+    made = planned("cifar10", ["B", "D"], tmp_path)
+    assert [row.name for row in made.rows if row.guided] == [
+        "linear DDIM 50, guidance 2",
+        "cosine DDIM 50, guidance 2",
+    ]
+    assert not any(row.headline or row.published for row in made.rows if row.guided)
+    # The recipe of the scale full has no classes, as in the paper.
+    assert not any(row.guided for row in planned("full", ["B", "D"], tmp_path).rows)
+
+
+def test_the_models_of_pixels_predict_eps_whatever_the_recipes(tmp_path: Path) -> None:
+    assert RECIPES["cifar10-ddpm-small"].noise.prediction == "v"
+    for name, model in planned("cifar10", ["A", "B", "D"], tmp_path).models.items():
+        assert isinstance(model, Experiment), name
+        assert model.noise.prediction == "eps", name
+
+
 def test_the_flags_are_those_that_differ_from_the_scales_own(tmp_path: Path) -> None:
     every: dict[str, Any] = {"scale": "cifar10", "only": ["D", "A,B,C"], "out": tmp_path}
-    assert planned(**every, samples=2_000).flags == {"scale": "cifar10"}
+    assert planned(**every).flags == {"scale": "cifar10"}
     asked = {"data": "/mine/cifar10", "imagenet": "hub:owner/name", "vae": "runs/tiny-vae/"}
     made = planned(
         **every, **asked, hours=2.5, images=32_000, samples=128, seed=1, precision="float32"

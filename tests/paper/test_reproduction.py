@@ -40,8 +40,8 @@ def test_an_experiment_is_followed_and_a_result_comes_back(small: None, tmp_path
     assert all(done <= total for _, done, total in sampled)
     assert said[0] == f"{tmp_path}:"
     assert [line.partition(":")[0].strip() for line in said[1:]] == [
-        *("train cosine, 96 images", "D", "D", "D", "train adaptive, 96 images", "D"),
-        *("No FID was measured", "in all", *["D"] * 4),
+        *("train cosine, 96 images", *["D"] * 4, "train adaptive, 96 images", "D"),
+        *("No FID was measured", "in all", *["D"] * 5),
     ]
     assert (found.folder, found.page) == (tmp_path, tmp_path / "report.html")
     assert found.page.exists()
@@ -51,9 +51,10 @@ def test_an_experiment_is_followed_and_a_result_comes_back(small: None, tmp_path
         ("D", "cosine", 250),
         ("D", "cosine", 50),
         ("D", "cosine", 10),
+        ("D", "cosine", 50),
         ("D", "adaptive", 50),
     ]
-    assert [r.published for r in found.rows] == [None, 2.9, None, None]
+    assert [r.published for r in found.rows] == [None, 2.9, None, None, None]
     assert {r.paper for r in found.rows} == {None}
     kept = lines(tmp_path / "rows.jsonl")
     for row, facts in zip(found.rows, kept, strict=True):

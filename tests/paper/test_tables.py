@@ -25,7 +25,7 @@ def test_rows_are_compared_by_the_distance_they_share(tmp_path: Path) -> None:
 
     def facts(row: Row) -> dict:
         name = "fd-glyphs" if row.model == "latent" else "fd-cifar10"
-        figure = {"name": name, "value": 1.0, "low": 0.5, "high": 2.0}
+        figure = {"name": name, "value": 1.0, "low": 0.5, "high": 2.0, "samples": 192}
         return {"figures": [figure], "seconds": 1.0, "memory": None}
 
     results = Results(Work(made), {row: facts(row) for row in made.rows}, {})
@@ -40,7 +40,7 @@ def results(tmp_path: Path, only: str, **options: str) -> Results:
 
     def facts(row: Row) -> dict:
         name = "fd-glyphs" if row.model == "latent" else "fd-cifar10"
-        figure = {"name": name, "value": 1.0, "low": 0.5, "high": 2.0, "samples": 10}
+        figure = {"name": name, "value": 1.0, "low": 0.5, "high": 2.0, "samples": 192}
         return {
             "figures": [figure],
             "seconds": 1.0,
@@ -130,7 +130,7 @@ def test_equally_many_calls_are_timed_in_turns(
     work = begin(plan(Options(only=("A",), out=tmp_path, samples=10)))
     for _, steps in trainings(work):
         list(steps)
-    both = [Row("A", "linear", SampleConfig(s, 4)) for s in ("ddpm", "ddim")]
+    both = [Row("A", "linear", SampleConfig(s, 4), 10) for s in ("ddpm", "ddim")]
     made = rows.make(work, both, torch.device("cpu"), lambda row: lambda *_: None)
     assert order == [(s, i) for i in range(3) for s in ("ddpm", "ddim")]
     assert [made[row].batches for row in both] == [3, 3]

@@ -32,9 +32,9 @@ class Cost:
     training: float  # for the whole training
     call: float  # for one call with BATCH images
 
-    def samples(self, row: Row, count: int) -> float:
-        """Return the seconds for ``count`` samples of a row; guidance doubles the calls."""
-        calls = row.settings.calls * -(-count // BATCH)
+    def samples(self, row: Row) -> float:
+        """Return the seconds for the samples of a row; guidance doubles the calls."""
+        calls = row.settings.calls * -(-row.samples // BATCH)
         return calls * self.call * (1 + (row.settings.guidance not in (0, 1)))
 
 

@@ -22,7 +22,6 @@ class Estimate:
     images: int  # images of the whole training
     left: float  # the share of the training that remains
     rows: tuple[Row, ...]  # rows that are not measured yet
-    samples: int  # samples of each row
     cost: Cost
 
     @property
@@ -35,8 +34,8 @@ class Estimate:
         if self.left:
             yield f"train {self.model}, {self.images:,} images", self.training
         for row in self.rows:
-            what = f"{row.letter}: {self.samples:,} samples, {row.name}"
-            yield what, self.cost.samples(row, self.samples)
+            what = f"{row.letter}: {row.samples:,} samples, {row.name}"
+            yield what, self.cost.samples(row)
 
 
 def estimates(work: Work) -> Iterator[Estimate]:
@@ -48,7 +47,7 @@ def estimates(work: Work) -> Iterator[Estimate]:
         rows = tuple(row for row in plan.rows if row.model == name and row not in known)
         if left or rows:
             spent = cost(config, _shape(work, name), _classes(work, name))
-            yield Estimate(name, config.train.images, left, rows, plan.samples, spent)
+            yield Estimate(name, config.train.images, left, rows, spent)
 
 
 def too_long(estimate: Estimate, hours: float) -> str:

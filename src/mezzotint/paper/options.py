@@ -38,7 +38,8 @@ class Options:
     """The number of training images of each diffusion model (full: 7,808,000 as in the paper; Ho et
     al. used 102,400,000)."""
     samples: PositiveInt | None = None
-    """The number of samples for each row."""
+    """The number of samples for each row. By default rows with 1,000 calls have fewer samples than
+    the others at the scale cifar10."""
     seed: NonNegativeInt = 0
     """The seed of trainings and samples."""
     network: tuple[Annotated[str, Choice(NETWORKS)], ...] = ()

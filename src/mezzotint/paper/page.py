@@ -64,14 +64,20 @@ def _facts(results: Results) -> list[str]:
     letters = sorted({row.letter for row in plan.rows})
     which = f"Experiment{'s' * (len(letters) > 1)} {', '.join(letters)}"
     facts = [
-        f"{which} of arXiv 2412.14422, by {_command(plan)}: {plan.samples:,} samples "
-        f"for each row, seed {plan.seed}, {plan.precision} precision. Written on "
+        f"{which} of arXiv 2412.14422, by {_command(plan)}: {_counts(plan)} "
+        f"samples for each row, seed {plan.seed}, {plan.precision} precision. Written on "
         f"{datetime.now(UTC):%Y-%m-%d} on {machine('torch')}."
     ]
     if len(runs) > 1:
         each = "; ".join(f"{processor}, mezzotint {commit}" for processor, commit in runs)
         facts.append(f"The rows were measured on: {each}.")
     return facts
+
+
+def _counts(plan: Plan) -> str:
+    """Return the numbers of samples in the rows of a plan, in words."""
+    counts = [f"{count:,}" for count in sorted({row.samples for row in plan.rows})]
+    return " or ".join(filter(None, [", ".join(counts[:-1]), counts[-1]]))
 
 
 def _command(plan: Plan) -> str:

@@ -22,7 +22,8 @@ from mezzotint.paper.published import DDIM, EXPERIMENTS, PAPER, PUBLISHED
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import ObjectiveConfig
 
-GUIDED = 2.0  # the guidance scale of experiment C in the summary table
+GUIDED = 2.0  # the guidance scale of experiment C in the summary table, and of guided DDIM
+SLOW = 500  # calls of the denoiser from which a row has fewer samples
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,28 @@ class Size:
     vae: str  # the recipe of the autoencoder
     latent: str  # the recipe of the latent model
     samples: int  # the number of samples for each row
+    slow: int | None = None  # the same for rows with SLOW calls or more; None is the same number
+    latent_samples: int | None = None  # the same for the rows of C
     images: int | None = None  # training images of each of the three pixel models
     vae_images: int | None = None
     latent_images: int | None = None
 
 
 SCALES: dict[str, Size] = {
-    "glyphs": Size("glyphs-ddpm", "glyphs-vae", "glyphs-ldm", 192, 40_000, 24_000, 64_000),
+    "glyphs": Size(
+        *("glyphs-ddpm", "glyphs-vae", "glyphs-ldm"),
+        samples=192,
+        images=40_000,
+        vae_images=24_000,
+        latent_images=64_000,
+    ),
     "cifar10": Size(
-        "cifar10-ddpm-small", "tiny-imagenet100-vae", "tiny-imagenet100-ldm", samples=2_000
+        *("cifar10-ddpm-small", "tiny-imagenet100-vae", "tiny-imagenet100-ldm"),
+        samples=10_000,
+        slow=2_000,
+        latent_samples=5_000,
+        images=1_500_000,
+        latent_images=1_000_000,
     ),
     "full": Size("cifar10-ddpm", "imagenet100-vae", "imagenet100-ldm", samples=50_000),
 }
@@ -54,20 +68,26 @@ class Row:
     letter: str
     model: str
     settings: SampleConfig
+    samples: int
 
     @property
     def name(self) -> str:
         name = f"{self.model} {self.settings.sampler.upper()} {self.settings.steps}"
-        return name + (f", guidance {self.settings.guidance:g}" if self.letter == "C" else "")
+        guided = self.letter == "C" or self.guided
+        return name + (f", guidance {self.settings.guidance:g}" if guided else "")
+
+    @property
+    def guided(self) -> bool:
+        """Whether the row is sampled with classifier-free guidance."""
+        return self.settings.guidance != 1
 
     @property
     def headline(self) -> bool:
         """Whether this row stands for its experiment in the summary table of the experiments."""
         if self.letter == "A":
             return True
-        guided = self.settings.guidance == GUIDED
-        own = guided if self.letter == "C" else self.model != "adaptive"
-        return self.settings.steps == 50 and own
+        own = self.settings.guidance == (GUIDED if self.letter == "C" else 1)
+        return self.settings.steps == 50 and own and self.model != "adaptive"
 
     @property
     def paper(self) -> float | None:
@@ -78,7 +98,7 @@ class Row:
     def published(self) -> float | None:
         """The FID of the method in its own publication; None if it gives none for this row."""
         if self.letter == "B":
-            return DDIM.get(self.settings.steps)
+            return None if self.guided else DDIM.get(self.settings.steps)
         return PUBLISHED[self.letter] if self.headline else None
 
 
@@ -89,13 +109,21 @@ class Plan:
     scale: str
     models: dict[str, Configuration]  # configurations by folder, in the order of training
     rows: tuple[Row, ...]
-    samples: int
+    samples: int  # the most samples of a row
     seed: int
     precision: str = "auto"
     # Feature networks; () means those whose weights are on this machine.
     networks: tuple[str, ...] = ()
     folder: Path = field(default=Path(), compare=False)
     flags: dict[str, str] = field(default_factory=dict, compare=False)  # flags of the command
+
+    def fewest(self, row: Row) -> int:
+        """Return the least number of samples among the rows of the same data.
+
+        Every row is also measured with this number, so that all these rows can be compared.
+        """
+        data = self.models[row.model].data.data
+        return min(r.samples for r in self.rows if self.models[r.model].data.data == data)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -132,7 +160,11 @@ def plan(options: Options) -> Plan:
     if "C" in letters:
         models |= _latent(options)
     for letter in dict.fromkeys(sorted(letters)):
-        rows += _rows(letter)
+        for model, settings in _settings(letter):
+            own = size.latent_samples if letter == "C" else None
+            own = size.slow if settings.calls >= SLOW else own
+            if settings.guidance == 1 or models[model].data.conditional:
+                rows.append(Row(letter, model, settings, options.samples or own or samples))
     return Plan(
         options.scale,
         models,
@@ -146,17 +178,19 @@ def plan(options: Options) -> Plan:
     )
 
 
-def _rows(letter: str) -> list[Row]:
-    """Return the rows of an experiment."""
+def _settings(letter: str) -> list[tuple[str, SampleConfig]]:
+    """Return the models and the settings of the rows of an experiment."""
     if letter == "A":
-        return [Row("A", "linear", SampleConfig("ddpm", 1000, variance="large"))]
+        return [("linear", SampleConfig("ddpm", 1000, variance="large"))]
+    guided = SampleConfig(steps=50, guidance=GUIDED)
     if letter == "B":
-        return [Row("B", "linear", SampleConfig(steps=n)) for n in (1000, 250, 100, 50, 20, 10)]
+        ddim = [("linear", SampleConfig(steps=n)) for n in (1000, 250, 100, 50, 20, 10)]
+        return [*ddim, ("linear", guided)]
     if letter == "C":
         settings = SampleConfig(steps=50, clipping="none")
-        return [Row("C", "latent", replace(settings, guidance=w)) for w in (1.0, GUIDED, 4.0)]
-    rows = [Row("D", "cosine", SampleConfig(steps=n)) for n in (250, 50, 10)]
-    return [*rows, Row("D", "adaptive", SampleConfig(steps=50))]
+        return [("latent", replace(settings, guidance=w)) for w in (1.0, GUIDED, 4.0)]
+    cosine = [("cosine", SampleConfig(steps=n)) for n in (250, 50, 10)]
+    return [*cosine, ("cosine", guided), ("adaptive", SampleConfig(steps=50))]
 
 
 def _pixels(
@@ -164,8 +198,9 @@ def _pixels(
 ) -> Experiment:
     """Return the training of one of the three pixel models.
 
-    These models differ only in schedule and objective. They are trained with AdamW, like the models
-    with which the paper compares its own.
+    These models differ only in schedule and objective. As in the paper, they predict eps. They are
+    trained with AdamW, like the models with which the paper compares its own. They have classes,
+    so that rows with and without guidance come from the same weights.
     """
     size = SCALES[options.scale]
     recipe = RECIPES[size.pixels]
@@ -173,7 +208,7 @@ def _pixels(
     return replace(
         recipe,
         data=replace(recipe.data, data=options.data or recipe.data.data),
-        noise=NoiseConfig(schedule=schedule, prediction=recipe.noise.prediction),
+        noise=NoiseConfig(schedule=schedule, prediction="eps"),
         objective=ObjectiveConfig(**objective),
         train=replace(
             budget(recipe.train, options.images or size.images, options.seed), optimizer="adamw"
@@ -209,7 +244,6 @@ def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
 
     Only the last part of each path to data is kept.
     """
-    samples = options.samples
     flags = {
         "scale": options.scale,
         "only": "" if {*letters} == {*EXPERIMENTS} else ",".join(sorted({*letters})),
@@ -217,7 +251,7 @@ def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
         "imagenet": named(options.imagenet),
         "vae": named(options.vae),
         "images": f"{options.images or ''}",
-        "samples": "" if samples in (None, SCALES[options.scale].samples) else f"{samples}",
+        "samples": f"{options.samples or ''}",
         "seed": f"{options.seed or ''}",
         "network": " ".join(options.network),
         "precision": "" if options.precision == Options.precision else options.precision,

@@ -17,7 +17,7 @@ from mezzotint.paper.models import trainings
 from mezzotint.paper.options import Options, Precision, Scale
 from mezzotint.paper.page import write
 from mezzotint.paper.plan import Row, plan
-from mezzotint.paper.rows import Facts, measured, networks
+from mezzotint.paper.rows import Facts, by_count, measured, networks
 from mezzotint.paper.schedules import compare_schedules
 from mezzotint.paper.tables import Results
 from mezzotint.paper.work import Work, begin
@@ -115,7 +115,7 @@ def reproduce(
         imagenet: The path of the images for C; by default the recipe's.
         vae: An autoencoder for C, instead of training one.
         images: The number of training images of each diffusion model; by default that of the scale.
-        samples: The number of samples for each row; by default that of the scale.
+        samples: The number of samples for each row; by default those of the scale.
         seed: The seed of trainings and samples.
         network: The feature networks; by default those in the package, and "inception" (for FID) if
             its weights are on this machine. The weights of networks that you name are downloaded.
@@ -160,7 +160,8 @@ def reproduce(
                 on_training(model, progress)
 
     def on_row(row: Row, facts: Facts) -> None:
-        figures = ", ".join(f"{f['name']} {f['value']:.4g}" for f in facts["figures"])
+        found = by_count(facts)[row.samples]
+        figures = ", ".join(f"{name} {f['value']:.4g}" for name, f in found.items())
         say(f"{row.letter}: {row.name}: {figures}")
 
     rows = measured(work, device, on_row, follow)
@@ -192,7 +193,7 @@ def decide(work: Work, hours: float, say: Callable[[str], None]) -> Work:
 
 
 def _row(row: Row, facts: Facts) -> ReproducedRow:
-    figures = [Figure.read(figure) for figure in facts["figures"]]
+    figures = [Figure.read(figure) for figure in by_count(facts)[row.samples].values()]
     return ReproducedRow(
         row.letter,
         row.model,

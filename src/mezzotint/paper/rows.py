@@ -76,8 +76,17 @@ def recorded(work: Work) -> dict[Row, Facts]:
             continue
         for row in work.rows:
             settings = json.loads(json.dumps(asdict(row.settings)))
-            if (facts["model"], facts["settings"]) == (row.model, settings):
+            same = (facts["model"], facts["settings"]) == (row.model, settings)
+            if same and {work.plan.fewest(row), row.samples} <= {*by_count(facts)}:
                 found[row] = facts
+    return found
+
+
+def by_count(facts: Facts) -> dict[int, dict[str, Facts]]:
+    """Return the figures of a row by name, for each number of samples."""
+    found: dict[int, dict[str, Facts]] = {}
+    for figure in facts["figures"]:
+        found.setdefault(figure["samples"], {})[figure["name"]] = figure
     return found
 
 
@@ -132,10 +141,10 @@ def make(
     pipe = loading.load(work.folder(rows[0].model), device, "float32", recommended=False)
     pipe = pipe.in_precision(plan.precision)
     folders = {row: evaluation.kept(pipe, row.settings, plan.seed, BATCH) for row in rows}
-    blocks = range(-(-plan.samples // BATCH))
     missing: dict[Row, list[int]] = {}
     for row, folder in folders.items():
         folder.mkdir(parents=True, exist_ok=True)
+        blocks = range(-(-row.samples // BATCH))
         missing[row] = [i for i in blocks if not samples.block(folder, i).exists()]
     times: dict[Row, list[float]] = {row: [] for row in rows}
     highest: dict[Row, list[float]] = {row: [] for row in rows}
@@ -168,7 +177,7 @@ def _timed(
     """Make a batch of samples; return the seconds and the peak memory in MiB."""
     clock = time.perf_counter()
     _, memory = peak(
-        lambda: samples.make(pipe, to, i, row.settings, plan.seed, BATCH, plan.samples, follow)
+        lambda: samples.make(pipe, to, i, row.settings, plan.seed, BATCH, row.samples, follow)
     )
     return time.perf_counter() - clock, memory
 
@@ -183,8 +192,9 @@ def measure(work: Work, row: Row, made: Made, follow: Follow) -> Facts:
     ]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "accuracy is left out")  # not every network has classes
+        tiers = sorted({plan.fewest(row), row.samples})
         result = evaluation.measure_samples(
-            *(pipe, measures, row.settings, [plan.samples], made.folder),
+            *(pipe, measures, row.settings, tiers, made.folder),
             seed=plan.seed,
             batch=BATCH,
             chosen=("fd", "cs", "accuracy"),

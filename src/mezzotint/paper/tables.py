@@ -17,7 +17,8 @@ from mezzotint.errors import as_flags
 from mezzotint.paper.costs import BATCH
 from mezzotint.paper.plan import Row, digest, named
 from mezzotint.paper.published import EXPERIMENTS, papers, published
-from mezzotint.paper.rows import networks
+from mezzotint.paper.rows import by_count, networks
+from mezzotint.paper.statements import statements
 from mezzotint.paper.terms import CONFIGURATION, explained
 from mezzotint.paper.work import Work
 from mezzotint.storage.cache import cache_folder
@@ -35,6 +36,10 @@ class Results:
     rows: dict[Row, dict[str, Any]]
     study: dict[str, dict[str, Any]]
 
+    def figures(self, row: Row, count: int = 0) -> dict[str, dict[str, Any]]:
+        """Return the figures of ``count`` samples of a row by name; 0 means all its samples."""
+        return by_count(self.rows[row]).get(count or row.samples, {}) if row in self.rows else {}
+
     def distances(self, *models: str) -> list[str]:
         """Return the names of the Frechet distances of some models, or of all. FID comes last."""
         names = dict.fromkeys(
@@ -50,6 +55,8 @@ def sections(results: Results) -> Iterator[tuple[Section, list[Panel]]]:
     """Yield each section, with the panels of its charts."""
     yield _headlines(results), []
     yield _every(results), []
+    if judged := statements(results):
+        yield judged, []
     if results.rows:
         yield _samples(results), []
     if shown := _efficiency(results):
@@ -86,8 +93,7 @@ def _parted(title: str, text: str, tables: Mapping[str, Table]) -> Section:
 
 def _names(results: Results, rows: Sequence[Row]) -> list[str]:
     """Return the names of all figures of some rows."""
-    done = [results.rows[row] for row in rows if row in results.rows]
-    return list(dict.fromkeys(f["name"] for facts in done for f in facts["figures"]))
+    return list(dict.fromkeys(name for row in rows for name in results.figures(row)))
 
 
 def _headlines(results: Results) -> Section:
@@ -123,9 +129,10 @@ def _headline_table(
             known.append(f"not done: {as_flags(results.work.why_not(row.model))}")
             cells.append([*known, *["–"] * (len(head) - len(known))])
             continue
-        found = {f["name"]: f for f in facts["figures"]}
+        count = results.work.plan.fewest(row)
+        found = results.figures(row, count)
         values = [_spread(found[d]) if d in found else "–" for d in distances]
-        samples = f"{facts['figures'][0]['samples']:,}"
+        samples = f"{count:,}"
         spent = in_words(facts["training_seconds"])
         cells.append(
             [*known, *values, samples, f"{facts['images']:,}", spent, facts["configuration"]]
@@ -138,17 +145,21 @@ def _every(results: Results) -> Section:
     tables = {}
     for data, rows in _by_data(results, list(results.rows)).items():
         names = _names(results, rows)
-        cells: list[list[Cell]] = []
-        for row in rows:
-            found = {f["name"]: f for f in results.rows[row]["figures"]}
-            values = [_spread(found[name]) if name in found else "–" for name in names]
-            fid = published(row.letter, row.published)
-            cells.append([f"{row.letter}: {row.name}", data, fid, *values])
-        tables[data] = Table(cells, ["", "data", "published FID", *names])
+        counts = sorted({results.work.plan.fewest(rows[0]), *(row.samples for row in rows)})
+        for count in counts:
+            cells: list[list[Cell]] = []
+            for row in rows:
+                if not (found := results.figures(row, count)):
+                    continue
+                values = [_spread(found[name]) if name in found else "–" for name in names]
+                fid = published(row.letter, row.published)
+                cells.append([f"{row.letter}: {row.name}", data, fid, *values])
+            what = f"{data}, {count:,} samples" if len(counts) > 1 else data
+            tables[what] = Table(cells, ["", "data", "published FID", *names])
     text = (
-        "This table has all figures with their 95 % intervals. Distances are too high, because "
-        "there are few samples, by about the same amount in all rows of one table. "
-        f"{explained(_names(results, list(results.rows)))}"
+        "The tables have all figures with their 95 % intervals. Distances are too high, because "
+        "there are few samples, by about the same amount in all rows of one table. So compare rows "
+        f"only within a table. {explained(_names(results, list(results.rows)))}"
     )
     return _parted("All rows", text.strip(), tables or {"": Table([], ["", "data"])})
 
@@ -159,9 +170,8 @@ def _spread(figure: Facts) -> str:
 
 def stored(results: Results, row: Row) -> Tensor:
     """Return the first samples of a row from the cache, (n, C, H, W)."""
-    facts, plan = results.rows[row], results.work.plan
-    folder = cache_folder("samples") / facts["pictures"]
-    return next(evaluation.stored(folder, 0, min(SHOWN, plan.samples), BATCH))
+    folder = cache_folder("samples") / results.rows[row]["pictures"]
+    return next(evaluation.stored(folder, 0, min(SHOWN, row.samples), BATCH))
 
 
 def _samples(results: Results) -> Section:
@@ -178,7 +188,8 @@ def _samples(results: Results) -> Section:
 
 def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
     """Draw quality, time and memory against denoiser calls, with the weights of A and B."""
-    rows = {row: facts for row, facts in results.rows.items() if row.model == "linear"}
+    every = results.rows.items()
+    rows = {row: facts for row, facts in every if row.model == "linear" and not row.guided}
     if len(rows) < 2:
         return None
     name = results.distances("linear")[-1]
@@ -188,7 +199,7 @@ def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
     times: dict[str, list[tuple[float, float]]] = {}
     for row, facts in rows.items():
         calls = row.settings.calls
-        figure = next(f for f in facts["figures"] if f["name"] == name)
+        figure = results.figures(row, results.work.plan.fewest(row))[name]
         sampler = row.settings.sampler.upper()
         points.setdefault(sampler, []).append((calls, figure["value"]))
         times.setdefault(sampler, []).append((calls, facts["seconds"] / BATCH))
@@ -231,8 +242,7 @@ def _schedules(results: Results) -> tuple[Section, list[Panel]] | None:
     cells: list[list[Cell]] = []
     for model, facts in results.study.items():
         at = [r for r in results.rows if r.model == model and r.settings.steps == 50]
-        found = results.rows[at[0]]["figures"] if at else []
-        figure = next((f for f in found if f["name"] == name), None)
+        figure = results.figures(at[0]).get(name) if at else None
         mean = sum(error for _, error in facts["errors"]) / len(facts["errors"])
         cells.append(
             [

@@ -1,0 +1,116 @@
+"""The statements of the paper, each with a verdict and the figure that decides it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mezzotint.drawing.page import Cell, Section, Table
+from mezzotint.paper.plan import Row
+from mezzotint.paper.published import PAPER
+
+if TYPE_CHECKING:
+    from mezzotint.paper.tables import Results
+
+FASTER, LESS = 4, 0.3
+"""The paper's statements about DDIM: times as fast as DDPM, and the share of memory saved."""
+NEAR = 0.1  # how far the saved share of memory may be below the paper's
+TEXT = (
+    "Each statement of the paper is judged by the figure beside it. Distances in one cell have the "
+    "same number of samples. They differ if their 95 % intervals do not overlap."
+)
+UNKNOWN = "not measurable here"
+Verdict = tuple[str, str]  # the figure that decides, and the verdict
+
+
+def statements(results: Results) -> Section | None:
+    """Make the table of the paper's statements about the experiments of a plan, if any."""
+    letters = {row.letter for row in results.work.plan.rows}
+    rows: list[list[Cell]] = []
+    if "B" in letters:
+        times = f"DDIM samples {FASTER} times as fast as DDPM without loss of quality"
+        rows.append(["B", times, *_speed(results)])
+        rows.append(["B", f"DDIM needs {_percent(LESS)} less memory", *_memory(results)])
+        better = "DDIM with classifier-free guidance gives better images"
+        rows.append(["B", better, *_guidance(results)])
+    for letter in sorted({*PAPER} & letters):
+        rows.append([letter, f"the FID is {PAPER[letter]:.2f}", *_fid(results, letter)])
+    head = ["experiment", "the paper's statement", "our figure", "verdict"]
+    return Section("The paper's statements", TEXT, tables=[Table(rows, head)]) if rows else None
+
+
+def _speed(results: Results) -> Verdict:
+    """Judge by the fastest DDIM whose distance is not above that of DDPM."""
+    ddpm, ddim = _samplers(results)
+    if not ddpm or not ddim:
+        return "–", UNKNOWN
+    limit = _distance(results, ddpm)
+    good = [row for row in ddim if _distance(results, row)["low"] <= limit["high"]]
+    if not good:
+        return f"no DDIM has the distance of DDPM, {_worded(limit)}", "not confirmed"
+    best = min(good, key=lambda row: row.settings.calls)
+    ratio = results.rows[ddpm]["seconds"] / results.rows[best]["seconds"]
+    figure = (
+        f"{best.settings.steps} steps of DDIM are {ratio:.1f} times as fast as "
+        f"{ddpm.settings.steps} of DDPM: {_worded(_distance(results, best))}, against "
+        f"{_worded(limit)}"
+    )
+    return figure, "confirmed" if ratio >= FASTER else "not confirmed"
+
+
+def _memory(results: Results) -> Verdict:
+    """Judge by the peak memory of DDPM, and of the DDIM that needs least."""
+    ddpm, ddim = _samplers(results)
+    used = [found for row in ddim if (found := results.rows[row]["memory"])]
+    most = results.rows[ddpm]["memory"] if ddpm else None
+    if not used or not most:
+        return "–", UNKNOWN
+    saved = 1 - min(used) / most
+    figure = f"{min(used):,.0f} MiB, against {most:,.0f} MiB: {_percent(saved)} less"
+    return figure, "confirmed" if saved >= LESS - NEAR else "not confirmed"
+
+
+def _guidance(results: Results) -> Verdict:
+    """Judge by DDIM with and without guidance, with the same weights and steps."""
+    guided = [row for row in results.rows if row.model == "linear" and row.guided]
+    plain = [
+        row
+        for row in _samplers(results)[1]
+        if guided and row.settings.steps == guided[0].settings.steps
+    ]
+    if not guided or not plain:
+        return "–", UNKNOWN
+    with_it, without = _distance(results, guided[0]), _distance(results, plain[0])
+    figure = f"{_worded(with_it)} with guidance, {_worded(without)} without"
+    return figure, "confirmed" if with_it["high"] < without["low"] else "not confirmed"
+
+
+def _fid(results: Results, letter: str) -> Verdict:
+    """Judge by our FID of an experiment, if it was measured."""
+    (row,) = (row for row in results.work.plan.rows if row.letter == letter and row.headline)
+    fid = next((f for name, f in results.figures(row).items() if name.startswith("fid")), None)
+    if fid is None:
+        return "no FID was measured", UNKNOWN
+    return _worded(fid), "confirmed" if fid["low"] <= PAPER[letter] else "not confirmed"
+
+
+def _samplers(results: Results) -> tuple[Row | None, list[Row]]:
+    """Return the row of DDPM, and those of DDIM with fewer steps, all without guidance."""
+    linear = [row for row in results.rows if row.model == "linear" and not row.guided]
+    ddpm = next((row for row in linear if row.letter == "A"), None)
+    steps = ddpm.settings.steps if ddpm else 0
+    return ddpm, [row for row in linear if row.letter == "B" and row.settings.steps < steps]
+
+
+def _distance(results: Results, row: Row) -> dict[str, Any]:
+    """Return the Frechet distance of a row, of the number of samples that all rows have."""
+    figures = results.figures(row, results.work.plan.fewest(row))
+    return figures[results.distances(row.model)[-1]]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _worded(figure: dict[str, Any]) -> str:
+    value, low, high = (f"{figure[key]:.4g}" for key in ("value", "low", "high"))
+    return f"{figure['name']} {value} ({low} to {high})"
