@@ -199,14 +199,14 @@ def main() -> None:
     for i, row in enumerate(rows, 1):
         figures = measured(row, flags.data, flags.rows)
         machines += [figure["by"].split("; ") for figure in figures[max(figures)].values()]
-        by = "; ".join(", ".join(dict.fromkeys(part)) for part in zip(*machines, strict=True))
-        by = by.replace(", mezzotint at commit", ",")
+        by = "; ".join(" or ".join(dict.fromkeys(part)) for part in zip(*machines, strict=True))
+        by = by.replace(" or mezzotint at commit", " or").replace("at commit", "at the commits")
         lines.append(line(row, figures))
         print(lines[-1], flush=True)
         page = [
             "# The CIFAR-10 model, measured",
             "The samples are compared with the 50,000 images of the training set, with seed 0. "
-            f"Machines and versions: {by}.",
+            f"Each row was measured on {by}.",
             "<!-- table: The model -->\n" + "\n".join([HEAD, *lines]),
             *left(rows[i:]),
             NOTES,

@@ -201,3 +201,10 @@ def test_completion_for_no_shell_is_one_line(
     code, _, err = call(capsys, "--completion", *words)
     assert code == 2
     assert message in err
+
+
+def test_none_is_no_value_of_an_option_without_a_default(capsys: CapSys) -> None:
+    _, whole, _ = call(capsys, "sample", "--help-all")
+    assert "None" not in whole
+    assert "--nfe INT\n" in whole
+    assert "--variance {small,large,learned}\n" in whole

@@ -14,7 +14,16 @@ from typing import Any, TypeVar
 
 import tyro
 
-from mezzotint.cli.help import DESCRIBED, HELP, HELP_ALL, filled, full, printed, short
+from mezzotint.cli.help import (
+    DESCRIBED,
+    HELP,
+    HELP_ALL,
+    filled,
+    full,
+    printed,
+    short,
+    without_none,
+)
 from mezzotint.config.sampling import SampleConfig, freed
 from mezzotint.errors import UserError, nearest, warn
 
@@ -58,7 +67,7 @@ def parse(default: T, arguments: list[str], program: str, first: Collection[str]
     Raises UserError, with a message of one line, for a mistake.
     """
     if {*HELP, HELP_ALL} & {*arguments}:
-        whole = printed(lambda: _parsed(default, ["--help"], program))
+        whole = without_none(printed(lambda: _parsed(default, ["--help"], program)))
         some = first and HELP_ALL not in arguments
         print(short(whole, first, program) if some else full(whole))
         sys.exit(0)

@@ -10,7 +10,7 @@ import shutil
 import textwrap
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Annotated, Any
 
 import tyro
@@ -29,7 +29,7 @@ _asked: list[StructTypeInfo] = []  # the classes whose usual description is bein
 
 @DESCRIBED.struct_rule
 def _described(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """Describe the fields of a class as usual, but without line breaks and empty defaults.
+    """Describe the fields of a class as usual, but without line breaks and missing defaults.
 
     tyro wraps descriptions to the terminal, but keeps the line breaks of the source.
     """
@@ -47,7 +47,7 @@ def _described(info: StructTypeInfo) -> StructConstructorSpec | None:
 
 def _field(field: StructFieldSpec) -> StructFieldSpec:
     kind: Any = field.type
-    if field.default in ((), ""):
+    if field.default in ((), "", None):
         kind = Annotated[kind, tyro.conf.arg(help_behavior_hint="")]
 
     def about() -> str | None:
@@ -87,6 +87,16 @@ def printed(act: Callable[[], Any]) -> str:
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
         act()
     return said.getvalue()
+
+
+def without_none(whole: str) -> str:
+    """Remove None from the values of options that have no default; to leave them out is enough."""
+    lines = whole.splitlines()
+    starts = [i for i, line in enumerate(lines) if re.match(r"[ │]+--?[a-z]", line)]
+    for start, end in pairwise([*starts, len(lines)]):
+        if "(default:" not in " ".join(lines[start:end]):
+            lines[start] = lines[start].replace("{None}|", "").replace("{None,", "{")
+    return "\n".join(lines)
 
 
 def full(whole: str) -> str:

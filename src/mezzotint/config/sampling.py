@@ -23,7 +23,7 @@ from mezzotint.strict import Choice, strict
 class SampleConfig:
     """The sampling settings during a training, and the defaults of the trained model.
 
-    If a field is None, the sampler uses its own default.
+    A setting that has no default here takes the default of the sampler.
     """
 
     sampler: Annotated[str, Choice(SAMPLERS)] = "ddim"
