@@ -1,6 +1,9 @@
-"""Compare the samples of the shipped models in bf16 and in float32.
+"""Compare the samples of models in bf16 and in float32.
 
-    python benchmarks/precision.py --data ~/cifar10 --samples 10000 --out docs/results/precision.md
+    python benchmarks/precision.py cifar10 runs/glyphs --data ~/cifar10 \\
+        --out docs/results/precision.md
+
+Shipped models are compared with ``--data``, and runs with their own training sets.
 
 The script samples each model in float32 and in bf16 from the same noise. It compares the Frechet
 distance and the class accuracy, with their intervals, and the images themselves. Samples and
@@ -36,7 +39,7 @@ def said(figure: mz.Figure, digits: int) -> str:
 
 
 def row(model: str, data: str | None, samples: int) -> list[str]:
-    """Return the cells of a model."""
+    """Return the cells of a model; ``data`` is None for its own training set."""
     measured = []
     for precision in ("float32", "bf16"):
         print(model, precision, flush=True)
@@ -47,7 +50,7 @@ def row(model: str, data: str | None, samples: int) -> list[str]:
     within = all(a.low <= b.value <= a.high for a, b in zip(exact, low, strict=True))
     median, least, same = apart(model)
     return [
-        model,
+        Path(model).name,
         names[1],
         *(said(found[1], 2) for found in (exact, low)),
         *(said(found[0], 3) for found in (exact, low)),
@@ -59,16 +62,18 @@ def row(model: str, data: str | None, samples: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="the data to compare with; by default the training set")
+    parser.add_argument("models", nargs="+", help="names of shipped models, and runs")
+    parser.add_argument("--data", help="the data to compare shipped models with")
     parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--models", nargs="*", default=["cifar10"], help="names of models, or runs")
     parser.add_argument("--out", type=Path, required=True)
     flags = parser.parse_args()
     torch.set_grad_enabled(False)
     head = ["model", "distance", "in float32", "in bf16", "accuracy in float32", "in bf16"]
     head += ["within the interval", "PSNR in dB", "same grey levels"]
     rows = [head, ["---"] * len(head)]
-    rows += [row(model, flags.data, flags.samples) for model in flags.models]
+    for model in flags.models:
+        rows.append(row(model, None if Path(model).exists() else flags.data, flags.samples))
+        print(rows[-1], flush=True)
     table = "\n".join(f"| {' | '.join(each)} |" for each in rows)
     text = (
         "# bf16 and float32\n\n"
@@ -77,8 +82,8 @@ def main() -> None:
         f"95 % intervals. The last columns compare {SHOWN} images in bf16 with those in float32: "
         "the median and the least PSNR, and the share of equal grey levels.\n\n"
         f"Measured on {machine('torch')}.\n\n"
-        f"```\npython benchmarks/precision.py --data <CIFAR-10> --samples {flags.samples} --out "
-        f"docs/results/{flags.out.name}\n```\n\n{table}\n"
+        f"```\npython benchmarks/precision.py {' '.join(flags.models)} --data <CIFAR-10> "
+        f"--samples {flags.samples} --out docs/results/{flags.out.name}\n```\n\n{table}\n"
     )
     files.replace(flags.out, text)
 
