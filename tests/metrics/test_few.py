@@ -121,7 +121,7 @@ def inception(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @FEW
-@pytest.mark.filterwarnings("ignore:.*does not record the resize of its images")
+@pytest.mark.filterwarnings("ignore:.*does not record how its images were resized")
 def test_a_file_of_mu_and_sigma_is_a_reference_for_inception(inception, tmp_path: Path) -> None:
     a, b = images(50), images(60, 1)
     x = torch.from_numpy(np.array(b.images)).float().mean((1, 2)).double() / 255
@@ -141,7 +141,7 @@ def test_what_they_do_not_hold_is_left_out_by_name(inception, tmp_path: Path) ->
     told = " ".join(str(w.message) for w in said)
     for name in ("sfd", "kd", "prdc", "memorised"):
         assert f"{name} is left out: {tmp_path}/st.npz holds only means and" in told
-    assert "does not record the resize of its images" in told
+    assert "does not record how its images were resized" in told
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_what_they_do_not_hold_is_left_out_by_name(inception, tmp_path: Path) ->
         ({"mu": np.full(3, np.nan), "sigma": np.eye(3)}, {}, "values that are not finite"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*does not record the resize of its images")
+@pytest.mark.filterwarnings("ignore:.*does not record how its images were resized")
 def test_statistics_that_do_not_fit_are_one_clear_line(
     inception, plain, tmp_path: Path, arrays: dict, options: dict, said: str
 ) -> None:

@@ -228,7 +228,7 @@ def test_weights_of_something_else_are_refused(
     assert "it lacks net.slice1.0.bias, net.slice1.0.weight, " in saved(heads)
     assert "net.slice2.7.weight and 18 more" in saved(heads)
     assert "should not have more" in saved(heads | {"more": torch.ones(1)})
-    assert "it has other shapes of lin0.model.1.weight" in saved(
+    assert "it has the wrong shape of lin0.model.1.weight" in saved(
         weights | {"lin0.model.1.weight": torch.ones(1, 3, 1, 1)}
     )
     assert "is not a state dict" in saved([1, 2])

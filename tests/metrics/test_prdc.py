@@ -86,5 +86,5 @@ def test_noise_costs_precision_and_density_alone(draw: torch.Generator) -> None:
 
 @pytest.mark.parametrize(("n", "m"), [(5, 50), (50, 5), (0, 50), (50, 0)])
 def test_too_few_images_are_refused(n: int, m: int) -> None:
-    with pytest.raises(UserError, match=f"need 6 images of each set, and one has {min(n, m)}"):
+    with pytest.raises(UserError, match=f"need 6 images of each set, but one set has {min(n, m)}"):
         neighbourhood(torch.zeros(n, 3), torch.zeros(m, 3))

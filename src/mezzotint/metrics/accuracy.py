@@ -1,4 +1,4 @@
-"""The share of images that are recognised as the class that they were made for."""
+"""Accuracy: the share of images that a network assigns to the class they were made for."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def inapplicable(seen: Comparison) -> str:
 
 
 def accuracy(seen: Comparison) -> Iterator[Figure]:
-    """Yield the share of images that are recognised as the class that they were made for.
+    """Yield the share of images that the network assigns to the class they were made for.
 
-    An image is recognised if this class has the highest probability among the data's classes.
-    Classes that only the network has are ignored. Nothing is yielded if the images have no labels,
-    or the network does not distinguish their classes.
+    The network assigns an image to the class of the data with the highest probability. Classes that
+    only the network has are ignored. Nothing is yielded if the images have no labels, or if the
+    network does not distinguish their classes.
     """
     known = places(seen.network.classes, seen.classes)
     if seen.labels is None or known is None:

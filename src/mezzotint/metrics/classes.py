@@ -10,10 +10,10 @@ WORDNET = re.compile(r"n\d{8}")
 
 
 def places(known: Sequence[str], classes: Sequence[str]) -> list[int] | None:
-    """Return the index of each class among those that a network distinguishes.
+    """Find each class of a data set among the classes that a network distinguishes.
 
-    Two classes match if they have the same WordNet id ("n01443537"), or else share one of their
-    names, which are separated by commas: "goldfish" matches "n01443537 goldfish, Carassius
+    Two classes match if they have the same WordNet id ("n01443537"), or else if they share a name.
+    Commas separate the names of a class: "goldfish" matches "n01443537 goldfish, Carassius
     auratus". Case and underscores are ignored.
 
     Args:
@@ -21,7 +21,7 @@ def places(known: Sequence[str], classes: Sequence[str]) -> list[int] | None:
         classes: The classes of a data set.
 
     Returns:
-        The K indices into ``known``, or None if a class matches no entry, or two.
+        The K indices into ``known``; None unless each class matches an entry of its own.
     """
     keys = [(i, key) for i, name in enumerate(known) for key in _keys(name)]
     count = Counter(key for _, key in keys)
@@ -41,5 +41,5 @@ def _keys(name: str) -> list[str]:
 
 
 def _names(text: str) -> list[str]:
-    """Return the names in a text, which commas separate."""
+    """Split a text at its commas into names."""
     return [part.strip() for part in text.split(",") if part.strip()]

@@ -21,8 +21,8 @@ class Comparison:
 
     ``made`` holds float32 arrays for the N measured images: ``made.pool`` (N, D), ``made.spatial``
     (N, S) and ``made.probabilities`` (N, K). ``against.pool`` (M, D) is a tensor of the reference's
-    features. ``labels`` (N,) are the classes that the images were made for, whose names are in
-    ``classes``.
+    features. ``labels`` (N,) are the classes that the images were made for, as positions in
+    ``classes``, the names of all classes.
     """
 
     made: Features
@@ -50,7 +50,7 @@ class Comparison:
         return torch.from_numpy(self.made.probabilities)
 
     def named(self, metric: str) -> str:
-        """Return the metric's name with its network: ``fd-cifar10``, ``fid``."""
+        """Return the name of this metric's figure, such as ``fd-cifar10``; see `figure_name`."""
         return figure_name(metric, self.network.name)
 
     def figure(
@@ -66,7 +66,7 @@ class Comparison:
         """Make a figure that records the network, the images and the reference of this comparison.
 
         Args:
-            name: The name of the figure; `named` gives one with the network in it.
+            name: The name of the figure; `named` makes a name that includes the network.
             value: The measured value.
             bounds: The low and high end of its 95 % interval.
             note: Anything else that a reader of the figure must know.

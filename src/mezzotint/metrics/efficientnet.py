@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with its published ImageNet weights, which are in a Python package.
+"""EfficientNet-Lite0 with its published ImageNet weights, which come from a Python package.
 
 EfficientNet is by Tan and Le 2019 (arXiv 1905.11946). Its Lite variants of 2020 leave out
 squeeze-and-excitation, and replace swish by ReLU6. Batch norm is folded into the convolutions when
@@ -29,7 +29,7 @@ STAGES = (  # expansion, channels, blocks, stride of the first block, side of th
     *((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3)),
     *((6, 112, 3, 1, 5), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3)),
 )
-TAPS = ((0,), (1,), (2,), (3, 4), (5, 6))  # stages of equal resolution, which are together a part
+TAPS = ((0,), (1,), (2,), (3, 4), (5, 6))  # the stages of one resolution form a part
 FEATURES = 1280
 NORM_EPS = 1e-3
 
@@ -116,7 +116,7 @@ def classes() -> tuple[str, ...]:
 
 
 def weights_file() -> Path:
-    """Return the path of the published weights; raise UserError without their package."""
+    """Return the path of the published weights; raise UserError if they are not installed."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
         raise UserError(
@@ -159,7 +159,7 @@ def _renamed(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _convolutions() -> Iterator[tuple[str, str, str]]:
-    """Yield names of each convolution: its name here, its published name, and that of its norm."""
+    """Yield each convolution's name here, its published name, and its norm's published name."""
     yield "stem", "_conv_stem", "_bn0"
     yield "head", "_conv_head", "_bn1"
     number = 0

@@ -10,18 +10,19 @@ from mezzotint.metrics.figure import Figure
 
 
 def fd(seen: Comparison) -> Iterator[Figure]:
-    """Yield the Frechet distance, and its limit for infinitely many images if there are enough.
+    """Yield the Frechet distance and, for enough images, its limit for infinitely many images.
 
-    The limit comes from `interval.of_distance`. It needs a good covariance of half of the N images,
-    so it is computed only if N and the number of images in the reference are at least ``4 (D + 1)``
-    for D features. The bias from the size of the reference remains. The limit is clamped at 0,
-    because images that are also in the reference can make it negative.
+    The limit comes from `interval.of_distance`, which computes covariances of half of the images.
+    They are good enough only if the images, and the images of the reference, number at least
+    ``4 (D + 1)`` for D features. With fewer images, the limit is left out. The limit keeps the bias
+    from the size of the reference. It is clamped at 0, because images that are also in the
+    reference can make it negative.
     """
     made, distance = seen.made.pool, seen.against.distance
     value, limit, deviation = interval.of_distance(made, distance, seen.labels)
     name = seen.named("fd")
     yield seen.figure(name, value, interval.around(value, deviation))
-    known = seen.against.origin.count or len(made)  # statistics of another tool have no count
+    known = seen.against.origin.count or len(made)  # another tool's statistics have no count
     if min(len(made), known) >= 4 * (made.shape[1] + 1):
         limit = max(0.0, limit)
         note = "extrapolated to infinitely many images"

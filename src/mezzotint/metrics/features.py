@@ -39,7 +39,7 @@ class Features:
         """Compute and add the features of images, uint8 (n, 3, H, W).
 
         ``on_batch(done)`` is called after each batch with the number of images so far. Raises
-        UserError for another type or shape, and if the size differs from that of earlier images.
+        UserError for images of another type or shape, or of another size than earlier images.
         """
         for rows in self.rows(images):
             self.put(self.done, rows)
@@ -100,7 +100,7 @@ def _parts(images: np.ndarray, length: int = 1000) -> Iterator[Tensor]:
 
 
 def _mapped(rows: int, columns: int) -> np.ndarray:
-    """Return an array float32 (rows, columns), memory-mapped from an unlinked temporary file."""
+    """Make a float32 array (rows, columns), memory-mapped from an unlinked temporary file."""
     folder = cache_folder("features")
     check_room(folder, 4 * rows * columns, "features", "measure fewer images")
     with writing(folder), tempfile.TemporaryFile(dir=folder) as file:

@@ -42,7 +42,7 @@ SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 SIDE = 299
 """Height and width of the network's input, in pixels."""
 SPATIAL = 7
-"""Channels of the spatial features, so that 7 * 17 * 17 is near 2048 (Nash et al. 2021)."""
+"""Channels of the spatial features: 7 * 17 * 17 numbers are nearly 2048 (Nash et al. 2021)."""
 
 LAYOUT = torch.channels_last
 """The memory layout of activations."""
@@ -66,10 +66,9 @@ class Taps(NamedTuple):
 def bilinear(side: int) -> Tensor:
     """Return the matrix (299, side), float32, that resizes a row of pixels like TensorFlow 1.
 
-    Row i of the matrix interpolates between the two pixels around ``i * side / 299``, of which the
-    second is clamped to the last pixel. The centres of pixels are not aligned, and shrinking skips
-    pixels. The interpolation is linear and the same in every row and column, so two such matrices
-    resize an image.
+    Row i of the matrix interpolates between the two pixels around ``i * side / 299``. The second of
+    these is clamped to the last pixel. The centres of pixels are not aligned, and shrinking skips
+    pixels. Two such matrices resize an image: one multiplies its columns, the other its rows.
     """
     rows = torch.arange(SIDE)
     place = rows * torch.tensor(side / SIDE)  # in float32, as in TensorFlow
@@ -181,10 +180,11 @@ class Inception(nn.Module):
 
 
 def load(path: str | Path | None = None, variant: Variant = "tf1") -> Inception:
-    """Load the network's weights from a file, from `weights_path`, or from a download.
+    """Load the network with the weights in the file ``path``, or with downloaded weights.
 
-    A download is kept in the cache. The SHA-256 of every file is checked. Raises UserError if a
-    file is missing or has another SHA-256, or if the download fails.
+    Without ``path``, the file is that of `weights_path`, or is downloaded and kept in the cache.
+    The SHA-256 of every file is checked. Raises UserError if a file is missing or has another
+    SHA-256, or if the download fails.
     """
     net = Inception(variant)
     file = Path(os.path.expanduser(path)) if path is not None else weights_path()
@@ -209,7 +209,7 @@ def weights_path() -> Path | None:
     """Return the path of the weights, which is $MEZZOTINT_INCEPTION or a file in the cache.
 
     Return None if the variable is not set and the cache does not hold the weights; nothing is
-    downloaded. Raises UserError if the variable is set and its file does not exist.
+    downloaded. Raises UserError if the variable names a file that does not exist.
     """
     if own := os.environ.get("MEZZOTINT_INCEPTION"):
         file = Path(os.path.expanduser(own))

@@ -71,7 +71,7 @@ class BlockA(nn.Module):
 class BlockB(nn.Module):
     """A block from 35x35 to 17x17 pixels, with three branches.
 
-    The first has one 3x3 convolution, the second two of them, and the third is a max pool.
+    The first has one 3x3 convolution, the second has two, and the third is a max pool.
     """
 
     def __init__(self, i: int) -> None:
@@ -117,8 +117,8 @@ class BlockC(nn.Module):
 class BlockD(nn.Module):
     """A block from 17x17 to 8x8 pixels, with three branches.
 
-    The first has a 3x3 convolution, the second a 7x7 convolution (as 1x7 and 7x1) followed by a 3x3
-    convolution, and the third is a max pool.
+    The first has a 3x3 convolution. The second has a 7x7 convolution (as 1x7 and 7x1) and then a
+    3x3 convolution. The third is a max pool.
     """
 
     def __init__(self, i: int) -> None:

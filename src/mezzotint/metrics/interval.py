@@ -22,8 +22,8 @@ Distance = Callable[[Tensor, Tensor], float]
 
 LEAST = 10  # the least number of images for the interval of a distance or a score
 REPLICATES = 200  # the number of resamplings for a mean
-# The number of halvings for a distance is HALVINGS, or FEW from WIDE features on, because each
-# halving needs two eigendecompositions of D x D.
+# A distance is measured on HALVINGS pairs of random halves. With WIDE features or more it is
+# measured on FEW pairs, because each pair needs two eigendecompositions of D x D matrices.
 HALVINGS, FEW, WIDE = 50, 20, 1024
 
 
@@ -34,7 +34,7 @@ def check_count(count: int) -> None:
 
 
 def of_share(right: Tensor) -> Interval:
-    """Return Wilson's interval of the share of ones in ``right`` (N,), within 0 and 1."""
+    """Return Wilson's 95 % interval, within [0, 1], of the share of ones in ``right`` (N,)."""
     n, p, z = len(right), float(right.double().mean()), 1.96
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     reach = z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5 / (1 + z * z / n)
@@ -69,17 +69,18 @@ def of_score(probabilities: Tensor, splits: int) -> Interval:
 def of_distance(
     rows: np.ndarray, distance: Distance, labels: Sequence[int] | None = None
 ) -> tuple[float, float, float]:
-    """Return a Frechet distance d(N), its limit for infinitely many rows, and their deviations.
+    """Return a Frechet distance d(N), its limit for N to infinity, and the standard deviation.
 
-    ``distance(mean, covariance)`` is the distance to the reference, and the rows are (N, D). They
-    are split at random into two halves, many times. The bias of d is c/N to first order (Chong and
-    Forsyth 2020, arXiv 1911.07023), so a linear extrapolation in 1/N gives the limit ``2 d(N) -
-    d(N/2)``, where d(N/2) is the mean over all halves. Two halves a and b are independent, so ``var
-    d(N/2) = E (a - b)^2 / 2``, and d(N) has half of that variance. (A bootstrap with replacement
-    repeats rows. If the distance is mostly bias, it greatly overestimates the spread.)
+    ``distance(mean, covariance)`` is the distance to the reference. The rows (N, D) are split at
+    random into two halves, many times. The bias of d is c/N to first order (Chong and Forsyth 2020,
+    arXiv 1911.07023), so a linear extrapolation in 1/N gives the limit ``2 d(N) - d(N/2)``. Here
+    d(N/2) is the mean over all halves. Let a and b be the distances of two halves. They are
+    independent, so ``var d(N/2) = E (a - b)^2 / 2``, and d(N) has half of that variance. (A
+    bootstrap repeats rows. If the distance is mostly bias, a bootstrap greatly overestimates the
+    spread.)
 
-    If ``labels`` (N,) are balanced, so are the halves, because fixed class counts do not contribute
-    to the spread.
+    If the ``labels`` (N,) are balanced, both halves are balanced too, because fixed class counts do
+    not contribute to the spread.
 
     Raises LeftOut for fewer than LEAST rows.
     """
@@ -102,7 +103,7 @@ def of_distance(
 def _balanced(labels: Sequence[int] | None) -> np.ndarray | None:
     """Return the labels if all classes are equally frequent, else None.
 
-    Equal class counts were chosen and are not random, so both halves should also have them.
+    Equal class counts are not random, so each half of the images should have equal counts too.
     """
     if labels is None:
         return None
@@ -111,5 +112,5 @@ def _balanced(labels: Sequence[int] | None) -> np.ndarray | None:
 
 
 def _resampled(n: int, random: np.random.Generator) -> Tensor:
-    """Return the number of draws of each of n rows in each replicate: (REPLICATES, n), float64."""
+    """Return how often each replicate draws each of n rows: (REPLICATES, n), float64."""
     return torch.from_numpy(random.multinomial(n, np.full(n, 1 / n), REPLICATES)).double()

@@ -20,8 +20,8 @@ SUBSETS, SUBSET = 100, 1000  # the number of subsets, and the most images in eac
 def kd(seen: Comparison) -> Iterator[Figure]:
     """Yield `kernel_distance` over 100 subsets of up to 1,000 images.
 
-    Subsets overlap, so they vary less than fresh samples; subsets that are whole sets do not vary
-    at all. A subset is therefore at most a third of both sets together.
+    Subsets overlap, so they vary less than fresh samples. A subset that is a whole set would not
+    vary at all, so a subset has at most a third of the number of images in both sets together.
     """
     n, m = seen.count, seen.against.origin.count
     pool = seen.against.pool

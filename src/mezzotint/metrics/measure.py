@@ -1,4 +1,4 @@
-"""The metrics by name, and measurements with several of them."""
+"""The registry of metrics, and a function that measures several of them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def measure(
 
     Raises:
         UserError: If a metric does not exist, the reference belongs to another network, the number
-            of labels is wrong, or there are too few images for all of the metrics.
+            of labels is wrong, or there are too few images for any of the metrics.
     """
     chosen = [*METRICS] if metrics is None else metrics
     check_metrics(chosen)

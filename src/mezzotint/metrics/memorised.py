@@ -20,8 +20,7 @@ def memorised(seen: Comparison) -> Iterator[Figure]:
     training = seen.against.pool
     if len(training) < 2:
         raise LeftOut(
-            "it needs two images or more in the reference, but there is "
-            f"{counted(len(training), 'image')}"
+            f"the reference has {counted(len(training), 'image')}, but the metric needs two or more"
         )
     near = copied(seen.pool, training)
     note = "compare it with the share of a test set, which is above 0 by chance"

@@ -28,7 +28,10 @@ class Moments:
 
     @staticmethod
     def of(rows: np.ndarray, order: np.ndarray | None = None) -> Moments:
-        """Return the moments of rows (N, D), or of the rows in ``order``, read in parts."""
+        """Return the moments of ``rows`` (N, D), or of only the rows whose numbers ``order`` has.
+
+        The rows are read in parts, to save memory.
+        """
         total = Moments(0, torch.zeros(rows.shape[1], dtype=torch.float64), torch.zeros(()))
         for start in range(0, len(rows) if order is None else len(order), CHUNK):
             part = slice(start, start + CHUNK)

@@ -18,7 +18,7 @@ from mezzotint.metrics.scores import frechet_distance
 ROWS = 1000  # rows of the kernel matrices that are computed at a time
 
 PairDistance = Callable[[np.ndarray, np.ndarray], tuple[float, interval.Interval]]
-"""``distance(made, real)`` returns the distance of features (N, D), and its 95 % interval."""
+"""``distance(made, real)`` returns the distance of two feature arrays, and its 95 % interval."""
 
 
 def frechet_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interval.Interval]:
@@ -46,8 +46,8 @@ def kernel_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interval
     where x are the features (N, D) of the reconstructions, y those of the originals, and k is
     `polynomial_kernel`. `kernel_distance` assumes independent sets; for pairs, the similarity of an
     image and its reconstruction would bias it below 0. This estimate is unbiased for pairs, and 0
-    if all pairs are equal (Gretton et al. 2012, JMLR 13, eq. 4). To first order, its variance is
-    4 / N times that of the row means of the sum.
+    if all pairs are equal (Gretton et al. 2012, JMLR 13, eq. 4). Let h_i be the mean over j of the
+    terms in the sum. To first order, the variance of the estimate is 4 / N times that of the h_i.
     """
     n = len(made)
     x, y = (torch.from_numpy(np.array(rows)).double() for rows in (made, real))

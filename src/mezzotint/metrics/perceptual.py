@@ -19,7 +19,7 @@ from mezzotint.metrics import efficientnet
 from mezzotint.metrics.classifier import PACKAGED, load
 
 NAMES = (*PACKAGED, "imagenet", "lpips")
-SMALLEST = 16  # the least side of an image, of which VGG's four halvings leave one pixel
+SMALLEST = 16  # the least side of an image: VGG halves it four times, to one pixel
 TINY = 1e-10  # added to a sum of squares, so that gradients are at most 1 / sqrt(TINY) = 1e5
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
@@ -32,17 +32,20 @@ Stage = tuple[nn.Module, Tensor]
 
 
 def perceptual(name: str, device: torch.device | str = "cpu") -> Distance:
-    """Load a perceptual distance d(x, y) of images (B, 3, H, W), which is (B,) float32.
+    """Load a function d(x, y) that returns the perceptual distances (B,) of images, in float32.
 
         d(x, y) = sum_l mean_hw sum_c w_lc (x_lchw - y_lchw)^2
 
     over the stages l of a network, whose features x_l, y_l are scaled to unit length over the
     channels. The names ``cifar10`` and ``glyphs`` are the package's own classifiers, and
-    ``imagenet`` is EfficientNet-Lite0 of the extra ``imagenet``; they have w = 1, and images keep
+    ``imagenet`` is EfficientNet-Lite0 of the extra ``imagenet``. These have w = 1, and images keep
     their resolution. ``lpips`` is LPIPS 0.1 of VGG16 with its learned w, from the file that
-    $MEZZOTINT_LPIPS names. Images are float in about [-1, 1], at least 16x16. The gradient goes to
-    x, and to y if y requires one; the weights are frozen. Under autocast the convolutions use its
-    type, and everything else float32. The scales of different distances differ.
+    $MEZZOTINT_LPIPS names.
+
+    Images are (B, 3, H, W), float in about [-1, 1], at least 16x16. The gradient goes to x, and to
+    y if y requires one; the weights are frozen. Under autocast, convolutions compute in the type
+    of autocast, and everything else in float32. Distances with different names have different
+    scales.
 
     Source: Zhang et al. 2018 (arXiv 1801.03924), eq. 1. Raises UserError for an unknown name, and
     if weights are not available. The distance raises UserError for images of other types or shapes.
@@ -66,7 +69,7 @@ def perceptual(name: str, device: torch.device | str = "cpu") -> Distance:
 
 
 def stages(name: str, device: torch.device) -> list[Stage]:
-    """Return the stages of the network of a distance, each with the weights w of its channels."""
+    """Return the stages of the network ``name``, each with the weights w of its channels."""
     if name not in NAMES:
         raise UserError(f"there is no perceptual distance {name!r}: choose {', '.join(NAMES)}")
     parts = MADE[name]() if name in MADE else _own(name)
@@ -82,7 +85,10 @@ def _unit(features: Tensor) -> Tensor:
 
 
 def _check(x: Tensor, y: Tensor) -> Tensor:
-    """Return x. Raises UserError unless x and y are float (B, 3, H, W) of one allowed size."""
+    """Return x. Raises UserError unless x and y are float (B, 3, H, W), equally large.
+
+    Their sides must have at least 16 pixels.
+    """
     if not (x.is_floating_point() and y.is_floating_point()):
         raise UserError(f"the images are {x.dtype} and {y.dtype}: give floats in [-1, 1]")
     if x.shape != y.shape or x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < SMALLEST:
@@ -172,10 +178,10 @@ def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
     faults = {
         "lacks": needed.keys() - common,
         "should not have": found.keys() - common,
-        "has other shapes of": {key for key in common if found[key].shape != needed[key]},
+        "has the wrong shape of": {key for key in common if found[key].shape != needed[key]},
     }
     if text := "; ".join(f"it {what} {_some(keys)}" for what, keys in faults.items() if keys):
-        raise UserError(f"{file} is not {SOURCE}: {text}")
+        raise UserError(f"{file} does not hold {SOURCE} ({text}): save it again")
     return found
 
 
@@ -196,7 +202,7 @@ MADE = {"imagenet": _imagenet, "lpips": _lpips}
 
 
 def _some(keys: set[str], most: int = 8) -> str:
-    """Return the first ``most`` of the names, sorted, and how many more there are."""
+    """List the first ``most`` names in alphabetical order, and say how many more there are."""
     names = sorted(keys)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -13,7 +13,7 @@ from mezzotint.metrics.figure import Figure
 from mezzotint.metrics.left_out import LeftOut
 from mezzotint.metrics.neighbours import distances, nearest
 
-MOST = 10_000  # the most images that are used of each set
+MOST = 10_000  # images: larger sets are reduced to random subsets of this size
 PRECISION_K, DENSITY_K = 3, 5  # the k of the neighbour at which a ball ends, as in the two papers
 
 
@@ -42,8 +42,8 @@ def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
     """
     if (fewest := min(len(real), len(made))) <= DENSITY_K:
         raise LeftOut(
-            f"precision, recall, density and coverage need {DENSITY_K + 1} images of each set, and "
-            f"one has {fewest}"
+            f"precision, recall, density and coverage need {DENSITY_K + 1} images of each set, but "
+            f"one set has {fewest}"
         )
     # The nearest row of each row is itself, at distance 0.
     real_radii = nearest(real, real, DENSITY_K + 1)[0]
@@ -51,7 +51,7 @@ def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
     made_radii = nearest(made, made, PRECISION_K + 1)[0][:, PRECISION_K]
     precision, density = [], []
     recall = torch.zeros(len(real), dtype=torch.bool)
-    closest = torch.full_like(wide, torch.inf)  # the made image nearest to each real one
+    closest = torch.full_like(wide, torch.inf)  # from each real image to the nearest made one
     start = 0
     for block in distances(made, real):
         precision.append((block <= narrow).any(1))

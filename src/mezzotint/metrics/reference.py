@@ -41,7 +41,7 @@ VERSION = 1  # raised with every change of features or moments, so that no older
 
 @dataclass(frozen=True)
 class Origin:
-    """Everything on which the numbers of a reference depend, and its name."""
+    """Everything that determines the numbers in a reference, and the name of its data set."""
 
     network: str
     weights: str
@@ -142,7 +142,7 @@ def reference(
 
 
 def _sum(tensor: Tensor, origin: str) -> str:
-    """Return one SHA-256 of a tensor and of the JSON text of its reference's origin."""
+    """Return the SHA-256 of ``origin``, the JSON text of an `Origin`, followed by a tensor."""
     digest = hashlib.sha256(origin.encode())
     digest.update(tensor.numpy().data)
     return digest.hexdigest()
@@ -194,8 +194,8 @@ def statistics(path: Path, network: FeatureNetwork) -> Reference:
         )
     if network.name == "inception":
         warn(
-            f"{path} does not record the resize of its images: TensorFlow's "
-            'is assumed; if pytorch-fid wrote it, choose `network="inception-pytorch-fid"`'
+            f"{path} does not record how its images were resized: the resize of TensorFlow is "
+            'assumed; if pytorch-fid wrote the file, choose `network="inception-pytorch-fid"`'
         )
     try:
         held = {
@@ -232,10 +232,10 @@ def fitting(
 ) -> Reference:
     """Return the reference if it fits this network and, if given, the size (H, W).
 
-    Otherwise raises UserError that names the first difference, because wrong figures would look
-    normal.
+    Otherwise raise UserError, which names the first difference. Without this check, figures against
+    a wrong reference would look normal.
     """
-    sized = size and found.origin.size  # statistics of another tool do not record the size
+    sized = size and found.origin.size  # another tool's statistics do not record it
     here = network.identity | ({"size": f"{size[0]}x{size[1]}"} if size and sized else {})
     for what, now in here.items():
         then = getattr(found.origin, what)

@@ -52,8 +52,8 @@ def large(*parts: Tensor, kept: int = 1) -> bool:
 def remade(layers: Callable[..., Tensor], *parts: Tensor, random: bool = False) -> Tensor:
     """Compute ``layers(*parts)`` and keep only ``parts`` for the backward pass.
 
-    The backward pass computes the activations between the layers again; for ``conv(norm(x))`` that
-    is the norm. Set ``random`` if the layers draw random numbers.
+    The backward pass computes the activations between the layers again; for ``conv(norm(x))`` it
+    computes ``norm(x)`` again. Set ``random`` if the layers draw random numbers.
     """
     out: Tensor = checkpoint(layers, *parts, use_reentrant=False, preserve_rng_state=random)
     return out
@@ -113,7 +113,7 @@ class ResBlock(nn.Module):
         return out
 
     def second(self, h: Tensor) -> Tensor:
-        """Compute the rest of the block, from the shifted output of `first`."""
+        """Compute the rest of the block; h is the output of `first` plus the shift."""
         out: Tensor = self.conv2(self.dropout(self.norm2(h)))
         return out
 

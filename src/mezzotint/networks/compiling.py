@@ -59,7 +59,7 @@ def mending(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _failure(error: Exception) -> str:
-    """Return a message that a compilation failed, and why; "" if the error is another one."""
+    """Return a message that says why a compilation failed; "" if ``error`` is of another kind."""
     from torch._dynamo.exc import BackendCompilerFailed  # imported here, as it takes a second
     from torch._inductor.runtime.cache_dir_utils import cache_dir
 

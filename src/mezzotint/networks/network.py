@@ -72,7 +72,7 @@ class Network(nn.Module):
         code uses this layout. The code is specialised to the tensor shapes of the first call.
 
         Returns:
-            Whether this call has compiled it.
+            Whether this call has compiled the network.
         """
         weight = next(self.parameters())
         enough = calls >= (STEPS_FROM if on_cpu(weight) and self.training else COMPILE_FROM)

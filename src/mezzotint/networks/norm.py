@@ -79,7 +79,8 @@ class _ChannelsLast(torch.autograd.Function):
         dweight, dbias = torch.zeros_like(gain), torch.zeros_like(gain)
         for i in _parts(x):
             xi, mi, ri = x[i], mean[i], rstd[i]
-            # In a narrow type, subtract the mean first. Its rounding error would spoil the result.
+            # In a narrow type, the rounding error of a large mean would spoil the result, so the
+            # mean is subtracted first.
             if x.dtype != mean.dtype:
                 near = mi.to(x.dtype)
                 xi, mi = xi - _spread(near.expand(-1, -1, gain.shape[1])), mi - near

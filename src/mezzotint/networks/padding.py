@@ -1,4 +1,4 @@
-"""Pad images whose sides a network cannot halve often enough, and crop its output."""
+"""Pad images so that a network can halve their sides, and crop the network's output."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from mezzotint.networks.record import CustomConfig, code, name
 
 Maker: TypeAlias = Callable[[], nn.Module]
 
-_PASSED: dict[str, Maker] = {}  # the networks passed in this process, by `_key` of their record
+_PASSED: dict[str, Maker] = {}  # `_key` of a record -> the network passed in this process
 
 
 def passed(net: Any) -> CustomConfig:
@@ -62,8 +62,8 @@ def made(config: CustomConfig) -> nn.Module:
     """
     if _key(config) not in _PASSED:
         raise UserError(
-            f"the network is the user's own, {config}, and its code is not in the folder: pass the "
-            "module or its class from Python, as in mz.load(run, net=...)"
+            f"the model has a network of your own, {config}, and its code is not in the folder: "
+            "pass the module or its class from Python, as in mz.load(run, net=...)"
         )
     return _PASSED[_key(config)]()
 
@@ -106,7 +106,7 @@ def _key(config: CustomConfig) -> str:
 
 
 def _called(net: Callable[[], Any]) -> nn.Module:
-    """Return the module that a class or function makes; raise UserError if it makes none."""
+    """Return the module that a class or function makes; raise UserError if it makes no module."""
     try:
         inspect.signature(net).bind()
     except TypeError as error:
@@ -126,7 +126,7 @@ def _called(net: Callable[[], Any]) -> nn.Module:
 
 
 def _call(net: Any) -> tuple[Any, dict[str, Any] | None]:
-    """Return the constructor of a network, and its arguments or None if JSON cannot store them."""
+    """Return a network's constructor, and its arguments (None if JSON cannot store them)."""
     if not isinstance(net, functools.partial):
         return net, {}
     signature = inspect.signature(net.func)

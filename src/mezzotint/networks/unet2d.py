@@ -172,7 +172,7 @@ class UNet2D(Walk):
 def _block(config: UNet2DConfig, cin: int, cout: int) -> nn.Module:
     """Return a residual block that does not resample.
 
-    If the block takes no scale, it is that of DDPM, which is faster; otherwise it is that of ADM.
+    A block without a scale is the block of DDPM, which is faster. A block with one is that of ADM.
     """
     if config.scaled:
         return Block(config, cin, cout, nn.Identity())
@@ -197,7 +197,10 @@ def _stage(
 
 
 def _halving(config: UNet2DConfig, level: int) -> nn.Module:
-    """Return the layer that halves the resolution at the end of a level; the last has none."""
+    """Return the layer that halves the resolution at the end of a level.
+
+    For the last level it is the identity.
+    """
     c = config.channels[level]
     if level == len(config.channels) - 1:
         return nn.Identity()
@@ -207,7 +210,10 @@ def _halving(config: UNet2DConfig, level: int) -> nn.Module:
 
 
 def _doubling(config: UNet2DConfig, level: int) -> nn.Module:
-    """Return the layer that doubles the resolution at the end of a level; level 0 has none."""
+    """Return the layer that doubles the resolution at the end of a level.
+
+    For level 0 it is the identity.
+    """
     c = config.channels[level]
     if not level:
         return nn.Identity()

@@ -18,7 +18,7 @@ Given: TypeAlias = Mapping[str, Tensor]
 """The conditions of a batch by name; each is a tensor with a row for each image."""
 
 Stem: TypeAlias = Callable[[int], nn.Module]
-"""``stem(channels) -> layer`` makes a layer like a network's first one, for more input channels."""
+"""``stem(channels)`` makes a layer like a network's first one, with ``channels`` input channels."""
 
 RESERVED = ".=,"  # separators on the command line and in the names of weights
 
@@ -54,7 +54,7 @@ class Condition(ABC):
 
     @abstractmethod
     def encoded(self, rows: npt.NDArray[Any]) -> Tensor:
-        """Convert rows of a prepared array to the condition tensor that the network takes."""
+        """Convert the conditions in a prepared array to the tensor that the network takes."""
 
     @abstractmethod
     def given(self, value: Any, count: int | None) -> Tensor:
@@ -148,7 +148,7 @@ def named(
     """Return the tensors of all conditions of a network by name; missing ones become null.
 
     Args:
-        condition: The condition tensors by name; or the only one; or None.
+        condition: The condition tensors by name, the tensor of the only condition, or None.
         conditions: The conditions of the network.
         t: The times (B,). They give the number of images and the device of null conditions.
 

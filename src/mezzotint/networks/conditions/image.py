@@ -32,7 +32,7 @@ class ImageCondition(Condition):
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Channels, height and width."""
     fold: PositiveInt = 1
-    """The factor by which the sides are larger than those of x, in a latent model."""
+    """The sides of the image are ``fold`` times those of x, in a latent model."""
     kind: ClassVar[str] = "image"
     spatial: ClassVar[bool] = True
 

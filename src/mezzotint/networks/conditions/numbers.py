@@ -31,9 +31,9 @@ class NumbersCondition(Condition):
     std: tuple[float, ...]
     """The standard deviation of each number."""
     low: tuple[float, ...]
-    """The least value of each number in the data. Sampling with a value below it warns."""
+    """The least value of each number in the data. Sampling warns about lower values."""
     high: tuple[float, ...]
-    """The greatest value of each number in the data. Sampling with a value above it warns."""
+    """The greatest value of each number in the data. Sampling warns about higher values."""
     kind: ClassVar[str] = "numbers"
 
     def __post_init__(self) -> None:

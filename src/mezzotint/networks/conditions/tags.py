@@ -77,7 +77,10 @@ class TagsCondition(Condition):
         return row
 
     def parsed(self, text: str) -> Any:
-        """Parse a set of labels, which may be empty, for each image: ``red+round,blue`` for two."""
+        """Parse labels: + joins those of one image, and a comma begins the next image.
+
+        ``red+round,blue`` are the labels of two images. An image may have none.
+        """
         return [{tag for tag in word.split("+") if tag} for word in text.split(",")]
 
     def __str__(self) -> str:
