@@ -164,7 +164,7 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
     odd = replace(of_pixels(), shape=(3, 15, 16))
     cases = [
         (pipeline(Own(), (3, SIDE, SIDE)), "does not support a network of class Custom"),
-        (oblong, "x is 16x8, but the DiT of diffusers needs a square: export it as onnx"),
+        (oblong, "x is 16x8, but the DiT of diffusers needs a square: export it with"),
         (odd, "pads images of 15x16, which diffusers cannot do"),
         (replace(of_pixels().in_precision("bf16"), original=None), "has only bf16 weights"),
     ]
@@ -190,7 +190,7 @@ def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_model_of_other_values_leaves_as_safetensors_alone(tmp_path: Path) -> None:
     pipe = replace(of_pixels(), codec=Pixels(Values("float32", -2.0, 2.0)))
-    with pytest.raises(mz.UserError, match="make 8-bit images: export it as safetensors"):
+    with pytest.raises(mz.UserError, match="make 8-bit images: export it with"):
         pipe.export(tmp_path / "model")
     assert mz.load(pipe.export(tmp_path / "model", "safetensors")).values == pipe.values
 
@@ -198,6 +198,6 @@ def test_a_model_of_other_values_leaves_as_safetensors_alone(tmp_path: Path) -> 
 def test_a_few_step_model_leaves_as_safetensors_alone(tmp_path: Path) -> None:
     pipe = replace(of_pixels(), few_step=FewStep(2.0))
     for format in ("diffusers", "onnx"):
-        with pytest.raises(mz.UserError, match="from a few-step model: export it as safet"):
+        with pytest.raises(mz.UserError, match="from a few-step model: export it with"):
             pipe.export(tmp_path / "model", format)
     assert list(tmp_path.iterdir()) == []

@@ -109,7 +109,7 @@ def test_uploads_of_no_use_are_refused(pipe: mz.Pipeline, tmp_path: Path) -> Non
 def test_what_is_missing_or_too_much_is_named(pipe: mz.Pipeline, photos: tuple[Path, Path]) -> None:
     assert refused(pipe, edit("inpaint", ())) == "inpaint needs 1 image, not 0: upload one"
     one = refused(pipe, edit("interpolate", photos[:1]))
-    assert one == "interpolate needs 2 images, not 1: upload the two ends"
+    assert one == "interpolate needs 2 images, not 1: upload the first and the last image"
     unmarked = replace(edit("inpaint", photos), mask=None)
     assert "paint over the part to fill in" in refused(pipe, unmarked)
     assert "vary takes 1 class, not 2" in refused(pipe, edit("vary", photos, (1, 2)))

@@ -1,4 +1,4 @@
-"""The HTML page about a run, or one that compares several."""
+"""Write an HTML page about a run, or a page that compares several runs."""
 
 from mezzotint.pages.page import report
 from mezzotint.pages.runs import Options

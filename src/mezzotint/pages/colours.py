@@ -28,7 +28,7 @@ def channels(
         title: The title of the section.
         images: (N, C, H, W).
         what: The name of the images.
-        other: "mean" and "std" of each channel of the other images, in their own units.
+        other: "mean" and "std" of each channel of the other images, in the units of ``images``.
         others: The name of the other images.
     """
     own, name = channel_statistics(nhwc(images)), f"{len(images)} {what}"

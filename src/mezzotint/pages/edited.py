@@ -63,5 +63,5 @@ def editing(run: Run, pipe: Pipeline, seed: int, follow: Follow) -> Section:
 
 
 def _typed(x: Tensor, like: Tensor) -> Tensor:
-    """Convert x to the type of other images; round it if that is an integer type."""
+    """Convert x to the type of ``like``; round it if that is an integer type."""
     return (x if like.dtype.is_floating_point else x.round()).to(like.dtype)

@@ -47,14 +47,14 @@ def _newest(folder: Path) -> dict[str, tuple[Figure, dict[str, Any]]]:
     """Return the newest figure of each name, and its row in figures.jsonl."""
     found: dict[str, tuple[Figure, dict[str, Any]]] = {}
     for row in jsonl.read(folder / "evaluation" / "figures.jsonl"):
-        with contextlib.suppress(KeyError, TypeError):  # a row of another program
+        with contextlib.suppress(KeyError, TypeError):  # a row that another program wrote
             figures = [Figure.read(figure) for figure in row["figures"]]
             found |= {figure.name: (figure, row) for figure in figures}
     return found
 
 
 def _sampling(row: dict[str, Any]) -> str:
-    """Describe the sampling settings of a row; empty if it has none."""
+    """Describe the sampling settings in a row of figures.jsonl; "" if the row has none."""
     parts = {
         "sampler": f"{row.get('sampler')}",
         "steps": f"{row.get('steps')} steps",

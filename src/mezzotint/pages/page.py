@@ -1,7 +1,8 @@
-"""The page about one run or several, put together from its sections.
+"""Build the page about one run, or about several, from its sections.
 
-`OF_RUN` and `COMPARED` list the sections that are read from run folders, `samples.SECTIONS` those
-with samples that a model makes for the page. A new section is one function, and one line in a list.
+`OF_RUN` and `COMPARED` list the sections that are read from run folders. `samples.SECTIONS` lists
+the sections with samples that a model makes for the page. A new section is one function, and one
+line in a list.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ def report(
     Args:
         runs: A run folder, or several.
         out: The page's path: by default RUN/report.html, and report.html for several runs.
-        samples: Samples of each class, up to 32, for up to ten classes; about 75 other samples are
-            also made.
+        samples: The number of samples for each class, up to 32; at most ten classes are shown. The
+            page also shows about 75 other samples.
         seed: Sample i depends on (seed, i) alone.
         edits: Whether to also show edits of some held-out images: variations, filled-in parts,
             enlargements, an inversion and an interpolation.
@@ -83,7 +84,10 @@ def report(
 
 
 def check_out(path: Path) -> None:
-    """Raise UserError unless a page can be written to the path without replacing another file."""
+    """Raise UserError if a page cannot be written to ``path``.
+
+    The name must end in .html or .htm, and an existing file must be a page of mezzotint.
+    """
     if path.is_dir():
         raise UserError(f"{path} is a folder: give `out` a file's name")
     if path.suffix.lower() not in (".html", ".htm"):

@@ -20,11 +20,11 @@ from mezzotint.strict import strict
 
 @strict
 class Options:
-    """The options that limit the samples on a page."""
+    """The options for the samples on a page."""
 
     samples: int = Field(default=8, gt=0, le=32)
-    """Samples of each class, up to 32, for up to ten classes; the page also shows about 75 other
-    samples."""
+    """Samples for each class, up to 32; at most ten classes are shown. The page also shows about 75
+    other samples."""
     seed: NonNegativeInt = 0
     """Sample i depends on (seed, i) alone."""
     edits: bool = False

@@ -26,7 +26,7 @@ from mezzotint.pages.runs import Options, Run
 from mezzotint.pipeline import loading
 from mezzotint.pipeline.pipeline import Pipeline
 
-CLASSES, ROW = 10, 8  # limits: the classes that are shown, and the images side by side
+CLASSES, ROW = 10, 8  # limits on the number of classes, and of images side by side
 SEEDS, LEVELS, WALK = 3, 8, 50  # limits: trajectories, levels of each, and steps
 METHODS, STEPS, EACH = ("ddim", "dpmpp_2m", "unipc"), (5, 10, 20, 50), 4
 FEW = (1, 2, 4, 8)  # steps of a few-step model
@@ -51,7 +51,7 @@ class Model:
     def make(
         self, what: str, n: int, labels: list[int] | None, requests: Sequence[dict[str, Any]]
     ) -> list[Tensor]:
-        """Make n samples with the settings of each of ``requests``, always from the same noise."""
+        """Make n samples for each request, a dictionary of settings, always from the same noise."""
         total = n * len(requests)
 
         def on_step(done: int, calls: int) -> None:
@@ -65,9 +65,9 @@ class Model:
 
 
 def samples(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
-    """Yield the sections in `SECTIONS`. A section that cannot be made gives the reason.
+    """Yield the sections in `SECTIONS`. If a section cannot be made, its text gives the reason.
 
-    If the model cannot be loaded, there is a single section with the reason.
+    If the model cannot be loaded, there is a single section, whose text gives the reason.
     """
     try:
         pipe = loading.load(run.folder, precision=options.precision)

@@ -43,7 +43,7 @@ def trained(work: Work, name: str) -> dict[str, str]:
 
 
 def kept(work: Work, name: str) -> list[dict[str, Any]]:
-    """Return the rows of the file ``name`` that belong to finished trainings in the folder."""
+    """Return the rows of the plan's file ``name`` that were measured on the present weights."""
     there = [facts for model in work.data if (facts := trained(work, model))]
     rows = jsonl.read(work.plan.folder / name)
     return [row for row in rows if any(facts.items() <= row.items() for facts in there)]

@@ -48,7 +48,7 @@ class Options:
     precision: Precision = "auto"
     """The precision of sampling; auto is bf16 if the hardware supports it."""
     hours: float = 24
-    """The longest training, in hours. Longer ones are left out, and the table says so."""
+    """The longest training, in hours. Longer trainings are left out, and the table says so."""
 
     @property
     def folder(self) -> Path:

@@ -96,7 +96,7 @@ class Row:
 
     @property
     def published(self) -> float | None:
-        """The FID of the method in its own publication; None if it gives none for this row."""
+        """The FID that the method's own publication gives for this row; None if it gives none."""
         if self.letter == "B":
             return None if self.guided else DDIM.get(self.settings.steps)
         return PUBLISHED[self.letter] if self.headline else None
@@ -199,8 +199,8 @@ def _pixels(
     """Return the training of one of the three pixel models.
 
     These models differ only in schedule and objective. As in the paper, they predict eps. They are
-    trained with AdamW, like the models with which the paper compares its own. They have classes,
-    so that rows with and without guidance come from the same weights.
+    trained with AdamW, as are the published models with which the paper compares its own. They have
+    classes, so that rows with and without guidance come from the same weights.
     """
     size = SCALES[options.scale]
     recipe = RECIPES[size.pixels]
@@ -266,12 +266,15 @@ def named(source: str) -> str:
 
 
 def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
-    """Return a training of ``images`` images, with its other durations in proportion."""
+    """Return a training with ``images`` images, whose other durations change in proportion.
+
+    If ``images`` is None, the durations stay the same.
+    """
     return replace(train if images is None else scaled(train, images), seed=seed)
 
 
 def digest(configuration: Configuration) -> str:
-    """Return twelve hex digits that identify a configuration, whatever its paths."""
+    """Return twelve hex digits that identify a configuration; folders in its paths do not count."""
     facts = to_json(configuration)
     facts["data"]["data"] = named(facts["data"]["data"])
     if "codec" in facts:

@@ -35,7 +35,7 @@ class ReproducedRow:
         settings: The sampling settings.
         figures: The figures by name, such as "fd-glyphs", "fid" and "accuracy".
         paper: The paper's FID of the experiment; None if it gives none.
-        published: The FID of the method's own publication; None if it has none.
+        published: The FID in the method's own publication; None if it gives none.
         seconds: The time for a batch of 64 samples, as the median over the batches.
         memory: The peak memory of the process in MiB; None if the system cannot measure it.
     """
@@ -111,9 +111,10 @@ def reproduce(
             (the paper's own budget, for GPUs).
         only: The experiments to carry out, among "A" to "D".
         out: The folder, by default runs/reproduce-SCALE.
-        data: The path of CIFAR-10, or of other images for A, B and D; by default the recipe's.
-        imagenet: The path of the images for C; by default the recipe's.
-        vae: An autoencoder for C, instead of training one.
+        data: The path of CIFAR-10, or of other images for A, B and D; by default the data of the
+            recipe.
+        imagenet: The path of the images for C; by default the data of the recipe.
+        vae: A trained autoencoder for C. By default a new one is trained.
         images: The number of training images of each diffusion model; by default that of the scale.
         samples: The number of samples for each row; by default those of the scale.
         seed: The seed of trainings and samples.
@@ -121,7 +122,7 @@ def reproduce(
             its weights are on this machine. The weights of networks that you name are downloaded.
         precision: The precision of sampling: "float32", "bf16" or "auto" (bf16 if the hardware
             supports it).
-        hours: The longest training. Longer ones are left out, and the table says so.
+        hours: The longest training. Longer trainings are left out, and the table says so.
         on_message: Called with a line of text for each decision and each row; ``print`` works.
         on_training: Called with a model's name and the `Progress` of its training, step by step.
         on_progress: Called with (what, done, total) while samples are made and measured.

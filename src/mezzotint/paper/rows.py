@@ -36,7 +36,7 @@ Facts = dict[str, Any]  # the content of a row in rows.jsonl
 
 
 def networks(data: str, chosen: Sequence[str] = ()) -> tuple[list[str], str]:
-    """Return the feature networks for measuring models of ``data``, and a note if FID is missing.
+    """Return the feature networks for a model of ``data``, and a note if FID cannot be measured.
 
     The networks are ``chosen``, or by default the network in the package that suits the data, and
     Inception if its weights are on this machine.
@@ -57,7 +57,7 @@ def networks(data: str, chosen: Sequence[str] = ()) -> tuple[list[str], str]:
 
 
 def at_hand(work: Work, model: str) -> list[str]:
-    """Return the feature networks for measuring one of the plan's models."""
+    """Return the feature networks with which the samples of a model are measured."""
     return networks(work.data[model].origin, work.plan.networks)[0]
 
 
@@ -93,10 +93,11 @@ def by_count(facts: Facts) -> dict[int, dict[str, Facts]]:
 def measured(
     work: Work, device: torch.device, on_row: Callable[[Row, Facts], None], follow: Follow
 ) -> dict[Row, Facts]:
-    """Return all rows in the order of the plan; measure rows without a record, and call ``on_row``.
+    """Measure the rows that have no record, and return all rows in the order of the plan.
 
-    Rows of the same model with the same number of calls take turns, batch by batch. So their times
-    can be compared even if the machine does other work meanwhile.
+    ``on_row`` is called after each measurement. Rows of the same model with the same number of
+    calls take turns, batch by batch. So their times can be compared even if the machine does other
+    work meanwhile.
     """
     rows, made = recorded(work), dict[Row, Made]()
 

@@ -1,4 +1,4 @@
-"""Compare schedules: the errors by level and the gradient noise of each model of pixels."""
+"""Compare schedules: the error at each level, and the gradient noise, of each pixel model."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ HELD_OUT = 512  # held-out images for the errors
 
 
 def compare_schedules(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
-    """Measure the errors by level and the gradient noise of the models of pixels.
+    """Measure the errors by level and the gradient noise of the pixel models.
 
     The errors are measured on held-out images. Results are appended to study.jsonl, and are not
-    measured again. With fewer than two models, the result is {}.
+    measured again. With fewer than two pixel models, the result is {}.
     """
     names = [name for name in PIXELS if name in work.models]
     if len(names) < 2:

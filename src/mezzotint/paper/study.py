@@ -49,14 +49,14 @@ def errors_by_level(
         images: uint8 (N, C, H, W); each is used at every level. The error is a mean over the images
             and over their pixels or latents.
         labels: N integers; None is the null class.
-        points: The number of levels. They are evenly spaced rows of the schedule, except rows of
-            pure noise.
+        points: The number of levels, which are evenly spaced rows of the schedule. Rows of pure
+            noise are left out.
         seed: The noise of image i at point j depends on (seed, i, j), and is the same for all
             models.
         batch: The number of images denoised at once. It does not change the result.
 
     Raises:
-        UserError: If there are more points than rows, or labels that the model does not have.
+        UserError: If ``points`` exceeds the number of rows, or the model does not have a label.
     """
     levels = [level for level in pipe.schedule.grid(points, "linspace")[:-1] if level.alpha]
     every = None if labels is None else pipe.labels(len(images), labels)

@@ -24,7 +24,7 @@ from mezzotint.paper.work import Work
 from mezzotint.storage.cache import cache_folder
 from mezzotint.storage.log import duration
 
-SHOWN = 10  # samples that are shown of each row
+SHOWN = 10  # samples that the page shows for each row
 Facts = Mapping[str, Any]
 
 
@@ -41,7 +41,7 @@ class Results:
         return by_count(self.rows[row]).get(count or row.samples, {}) if row in self.rows else {}
 
     def distances(self, *models: str) -> list[str]:
-        """Return the names of the Frechet distances of some models, or of all. FID comes last."""
+        """Return the names of the Frechet distances of ``models``, or of all; FID comes last."""
         names = dict.fromkeys(
             f["name"]
             for row, facts in self.rows.items()

@@ -75,7 +75,7 @@ def begin(plan: Plan) -> Work:
         check_run(config, plan.folder / name)
     work = _with_data(plan)
     prints = {f"{name} fingerprint": data.fingerprint for name, data in work.data.items()}
-    # The path of the images may change, if the images are the same.
+    # The path of the images may change if the images stay the same.
     same = [f"{k.split()[0]} data" for k, v in prints.items() if known.get(k) == v]
     _same(plan.folder, known, {k: v for k, v in facts.items() if k not in same})
     held = {k: v for k, v in facts.items() if k.split()[0] not in work.left_out} | prints

@@ -35,7 +35,7 @@ class Pixels:
     values: Values = EIGHT_BIT
 
     def encode(self, images: Tensor) -> Tensor:
-        """Return ``2 (images - low) / (high - low) - 1``, float32, of images (B, C, H, W).
+        """Return ``2 (images - low) / (high - low) - 1``, float32, for images (B, C, H, W).
 
         Raises UserError if the type of the images is not that of ``values``.
         """
@@ -101,7 +101,7 @@ class Autoencoder(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """The codec of a latent model: ``z = (z_raw - mean) / std``, where ``vae`` encodes z_raw.
+    """The codec of a latent model: ``z = (z_raw - mean) / std``; ``vae`` encodes images to z_raw.
 
     The autoencoder processes a batch in slices of about 2^18 pixels, or of one image. This affects
     only rounding. If ``tile`` is set, latents larger than a tile are decoded in tiles that overlap
@@ -152,7 +152,9 @@ class Latents:
         Raises UserError for float32 if the weights are rounded to another type.
         """
         if dtype == torch.float32 and self.vae.dtype != dtype:
-            raise UserError("the weights are in bf16: load the codec again in float32")
+            raise UserError(
+                'the weights are in bf16: load the codec again with `precision="float32"`'
+            )
         return replace(self, vae=self.vae.for_inference(dtype))
 
     def encode(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -221,7 +223,7 @@ class Latents:
         return self.vae.image_channels, sides[0] * f, sides[1] * f
 
     def of_size(self, height: int, width: int) -> Latents:
-        """Return this codec with ``size`` set for images of a size that f does not divide."""
+        """Return this codec for images of another size; ``size`` is None if f divides it."""
         f = self.vae.config.factor
         return replace(self, size=(height, width) if height % f or width % f else None)
 
@@ -259,7 +261,7 @@ Codec: TypeAlias = Pixels | Latents
 
 
 def starts(whole: int, tile: int) -> list[int]:
-    """Return the positions of tiles, which cover ``whole`` and overlap by at least a quarter."""
+    """Return the starts of tiles that cover ``whole`` and overlap by at least a quarter."""
     return [*range(0, whole - tile, tile - tile // 4), whole - tile]
 
 

@@ -50,7 +50,7 @@ def scale(saved: Mapping[str, Tensor], vae: Any, folder: Path) -> tuple[Tensor, 
 
 @strict
 class SavedCodec:
-    """The description of the autoencoder of a codec in state.json."""
+    """The entry in state.json that describes the autoencoder of a codec."""
 
     kind: str
     config: dict[str, Any]

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline
 
 Progress = Callable[[int, int], None] | None
-"""``on_step(done, all)``, called after each network call with the number of calls made and of all
-calls."""
+"""``on_step(done, all)`` is called after each network call, with the number of calls made so far
+and the number of all calls."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Exported:
     patch: PositiveInt
     """The side of the squares of pixels that are folded into channels before the U-Net."""
     vae_patch: PositiveInt
-    """The side of such squares before the autoencoder; 1 without an autoencoder."""
+    """The side of the squares that are folded before the autoencoder; 1 without an autoencoder."""
     classes: tuple[str, ...]
     learned_variance: bool
     defaults: SampleConfig

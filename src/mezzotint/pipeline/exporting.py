@@ -68,17 +68,18 @@ def export(
     pipe = pipe.in_precision("float32")
     if pipe.few_step and format != "safetensors":
         raise UserError(
-            "other programs cannot sample from a few-step model: export it as safetensors"
+            "other programs cannot sample from a few-step model: export it with "
+            '`format="safetensors"`'
         )
     if not pipe.values.eight_bit and format != "safetensors":
         raise UserError(
             f"the model's images are {pipe.values}, but other programs make 8-bit images: export "
-            "it as safetensors"
+            'it with `format="safetensors"`'
         )
     if pipe.conditions and format != "safetensors":
         raise UserError(
             "the model has conditions besides the class, which other programs do not support: "
-            "export it as safetensors"
+            'export it with `format="safetensors"`'
         )
     if pipe.weaker:
         raise UserError("the model is guided by a weaker model: export the two models separately")
@@ -140,12 +141,13 @@ def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
     net, (channels, height, width) = pipe.net, pipe.shape
     if not isinstance(net, UNet | UNet2D | DiT):
         raise UserError(
-            f"diffusers does not support a network of class {type(net).__name__}: export it as onnx"
+            f"diffusers does not support a network of class {type(net).__name__}: export it with "
+            '`format="onnx"`'
         )
     if height % net.config.factor or width % net.config.factor:
         raise UserError(
-            f"the network pads images of {height}x{width}, which diffusers cannot do: export it as "
-            "onnx"
+            f"the network pads images of {height}x{width}, which diffusers cannot do: export it "
+            'with `format="onnx"`'
         )
     fields, classes = asdict(net.config), len(pipe.classes)
     outputs = (2 if pipe.learned_variance else 1) * channels
@@ -153,7 +155,7 @@ def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
         if height != width:
             raise UserError(
                 f"the model's x is {height}x{width}, but the DiT of diffusers needs a square: "
-                "export it as onnx"
+                'export it with `format="onnx"`'
             )
         config = dit_config(fields, channels, outputs, classes, height)
         return config, dit_state(net.state_dict(), net.config.patch), 1
@@ -169,7 +171,7 @@ def _codec(codec: Latents) -> diffusers_out.Codec:
     if not isinstance(vae, VAE):
         raise UserError(
             f"an autoencoder of class {type(vae).__name__} cannot be written for diffusers: export "
-            "the model as onnx"
+            'the model with `format="onnx"`'
         )
     scale, shift = (1 / codec.std.double()).tolist(), codec.mean.double().tolist()
     return diffusers_out.Codec(

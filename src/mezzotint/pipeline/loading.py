@@ -92,8 +92,8 @@ def load(
             `use_device` was not called, that is an NVIDIA GPU if there is one, else the CPU.
         precision: "float32", "bf16", or "auto": bf16 on hardware that computes in bf16, else
             float32.
-        recommended: Whether the default settings of a run are those that a sweep recommended, if
-            there was one, instead of the recipe's.
+        recommended: Whether to use the settings that a sweep of the run recommended, if there was
+            one, as the default settings. Otherwise they are those of the recipe.
         net: Your own network, if the model was trained with one: the module or its class. A class
             is called with the arguments that the run recorded. You can leave it out if you passed
             it earlier in this process.
@@ -179,7 +179,7 @@ def _codec(found: Path, device: torch.device) -> Latents:
 
 
 def _found(path: str | Path, places: tuple[str, ...] = CODEC) -> Path:
-    """Return the folder at a path, of a shipped model, or of ``hub:OWNER/NAME``.
+    """Return the folder at a path, or that of a shipped model or of ``hub:OWNER/NAME``.
 
     ``places`` are the folders to download from the hub. Raises UserError if there is no folder.
     """

@@ -41,10 +41,10 @@ def accepted(pipe: Pipeline) -> dict[str, Any]:
 
 
 def fitting(pipe: Pipeline) -> dict[str, Any]:
-    """Return the fields of a pipeline that limit its default steps to the levels of its schedule.
+    """Return new fields for a pipeline that has more default steps than its schedule has levels.
 
-    The result is {} if nothing has to change. Settings that the caller chose are not changed: too
-    many steps are refused later.
+    They make both numbers equal. The result is {} if nothing has to change. Settings that the
+    caller chose are not changed: too many steps are refused later.
     """
     if pipe.defaults != SampleConfig() or pipe.defaults.steps <= len(pipe.schedule):
         return {}

@@ -71,8 +71,8 @@ class Pipeline:
         home: The folder from which the model was loaded. Optimised grids are kept in it.
         learned_variance: Whether the network returns 2C channels; the second half is then the
             variance of DDPM's steps.
-        weaker: A weaker model. Guidance then leads away from its estimate, instead of the
-            unconditional one.
+        weaker: A weaker model. If it is given, guidance leads away from the estimate of the weaker
+            model, instead of the unconditional estimate.
         origin: Settings and a description of their origin, such as a recipe or a sweep.
         few_step: The settings for which a few-step model was distilled; None for any other model.
         examples: The conditions of some training images, by name, in the form of the network's
@@ -161,7 +161,9 @@ class Pipeline:
         codec = self.codec
         if dtype == torch.float32:
             if self.original is None or not self._is_rounded(self.original):
-                raise UserError("this model has only bf16 weights: load it again in float32")
+                raise UserError(
+                    'this model has only bf16 weights: load it again with `precision="float32"`'
+                )
             if isinstance(codec, Latents) and isinstance(self.original.codec, Latents):
                 codec = replace(codec, vae=self.original.codec.vae)
             return replace(self, net=self.original.net, codec=codec, weaker=weaker, original=None)
@@ -170,7 +172,7 @@ class Pipeline:
         return replace(self, net=net, codec=codec, weaker=weaker, original=self)
 
     def _is_rounded(self, original: Pipeline) -> bool:
-        """Return whether the weights are those of ``original``, rounded to the type of these."""
+        """Return whether the weights equal those of ``original``, rounded to the same type."""
         pairs = [(self.net, original.net)]
         if isinstance(self.codec, Latents) and isinstance(original.codec, Latents):
             pairs.append((self.codec.vae, original.codec.vae))
@@ -332,7 +334,7 @@ class Pipeline:
             noise: The noise from which sampling starts, float (n, C, H, W) in the shape of x, such
                 as the result of `invert`; by default standard normal noise from the seed.
             on_step: ``on_step(done, total)`` is called after each denoiser call, with the number of
-                calls made and of all calls.
+                calls made so far and the number of all calls.
             on_images: ``on_images(i, images)`` is called after each batch; i is the position of its
                 first image in this request.
             on_estimate: ``on_estimate(i, level, x, x0_hat)`` is called after each denoiser call,

@@ -264,14 +264,15 @@ def restore(
         raise UserError(f"`noise` is {noise:g}: choose 0 or more")
     if noise and method == "ddnm":
         raise UserError(
-            "the method ddnm assumes that `y` has no noise: choose mmps or pigdm for noise"
+            'the method ddnm assumes that `y` has no noise: choose `method="mmps"` or '
+            '`method="pigdm"`'
         )
     zeros = blank(pipe, len(seen))
     operator.check(zeros[:1].float(), seen[:1])
     codec = pipe.codec
     if method != "dps" and (isinstance(codec, Latents) or not operator.linear):
         why = "works in latents" if isinstance(codec, Latents) else "is given a nonlinear operator"
-        raise UserError(f"this model {why}: choose the method dps")
+        raise UserError(f'this model {why}: choose `method="dps"`')
     if isinstance(codec, Latents):
         decoded, pixels = codec, operator
         operator = Operator(lambda z: pixels(decoded.pixels(z)), linear=False)

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline
 
 Step = Callable[[int, int], None]
-"""``on_step(done, total)``, with the number of denoiser calls made and of all calls."""
+"""``on_step(done, total)`` gets the number of denoiser calls made so far, and of all calls."""
 Estimate = Callable[[int, Level, Tensor, Tensor], None]
 """``on_estimate(i, level, x, x0_hat)``; i is the position of a batch's first image."""
 MOST = 10_000_000
-"""The largest number of images in one request. The labels of all of them are in memory."""
+"""The largest number of images in one request, because all their labels are held in memory."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def sample(
 
 
 def _shown(denoise: Denoiser, on_estimate: Estimate, first: int) -> Denoiser:
-    """Wrap a denoiser, so that ``on_estimate`` gets each estimate, with ``first`` as its i."""
+    """Wrap a denoiser to call ``on_estimate(first, level, x, x0_hat)`` after each estimate."""
 
     def shown(x: Tensor, level: Level) -> Tensor:
         x0 = denoise(x, level)

@@ -39,10 +39,10 @@ SCALED_BY = 1_000  # images for measuring the scale of the latents
 
 
 def settled(experiment: Autoencoder, folder: Path, found: Path | None) -> Autoencoder:
-    """Return the experiment with the network of the autoencoder ``init`` from which it starts.
+    """Return the experiment with the network of ``init``, the autoencoder from which it starts.
 
-    A resumed run takes the network from the configuration in its checkpoint ``found``. Raises
-    UserError unless the model ``init`` is a KL autoencoder.
+    Without ``init``, the experiment is returned unchanged. A resumed run takes the network from the
+    configuration in its checkpoint ``found``. Raises UserError unless ``init`` is a KL autoencoder.
     """
     if not experiment.init:
         return experiment
@@ -56,7 +56,7 @@ def _initial(init: str) -> VAE:
     vae = load_codec(init, "cpu", "float32").vae
     if not isinstance(vae, VAE):
         raise UserError(
-            f"{init} is a TAESD, which cannot be trained here: start from a KL autoencoder"
+            f"{init} is a TAESD, which cannot be trained here: give a KL autoencoder as `init`"
         )
     return vae
 
@@ -107,7 +107,7 @@ class AutoencoderJob(Job):
         net.to(device)
         zeros, ones = torch.zeros(experiment.net.latent), torch.ones(experiment.net.latent)
         shape = Latents(net, zeros, ones).latent_shape((channels, height, width))
-        # The autoencoder is measured on held-out images, if the data has any.
+        # The autoencoder is measured on held-out images, if the data set has any.
         self.pictures = held_out(c.data, c.size, self.data, c.skip_bad)
         _suits(c.augment, loss.perceptual, channels)
         self.augment = kornia_augmentation(c.augment, (height, width)) if c.augment else None

@@ -47,8 +47,9 @@ from mezzotint.trainer.objective import Diffusion
 
 # Bounds for the statistics of latents; published scales stay within them.
 STD, MEAN = (1 / 3, 3.0), 1.5
-POSTERIOR = 2**63  # added to the smaller seed, so that sampling an image does not use this noise
-# Limits on the training images whose conditions are kept, and on the kept numbers.
+POSTERIOR = 2**63  # added to the seed for the noise of latents; samples have seeds below it
+# A checkpoint keeps the conditions of some training images: limits on the images, and on the
+# numbers in all their conditions.
 EXAMPLES, NUMBERS = 1_024, 2**20
 # The smallest standard deviation of a channel of latents, relative to its mean. The rounding of
 # float16 is 30 times smaller.
@@ -227,7 +228,10 @@ class DiffusionJob(Job):
 def _known_codec(
     teacher: Pipeline | None, found: Path | None, device: torch.device
 ) -> Latents | None:
-    """Return the latents' codec of a teacher, or of the checkpoint to resume from; else None."""
+    """Return the codec of the teacher, or of the checkpoint to resume from.
+
+    Return None if that model works on pixels, or if there is neither.
+    """
     if teacher:
         return teacher.codec if isinstance(teacher.codec, Latents) else None
     return codec_of(found, device) if found else None
@@ -283,7 +287,8 @@ def _fitted(
     images = [each for each in conditions if each.spatial]
     if images and augmented:
         raise UserError(
-            f"`non_leaking` would move the images but not {images[0].name!r}: leave it out"
+            f"`non_leaking` would move the images but not {images[0].name!r}, the image that is "
+            "their condition: leave out `non_leaking`"
         )
     return tuple(
         each.fitted(shape) if isinstance(each, ImageCondition) else each for each in conditions
@@ -291,9 +296,9 @@ def _fitted(
 
 
 def _spread(data: Prepared, conditions: Sequence[Condition]) -> Rows:
-    """Return the rows of the data whose conditions are kept in checkpoints.
+    """Return the numbers of the training images whose conditions a checkpoint keeps.
 
-    Fewer rows are kept if the conditions are large.
+    If the conditions are large, they are fewer images.
     """
     size = sum(each.null(1).numel() for each in conditions)
     count = min(len(data), EXAMPLES, max(64, NUMBERS // size))

@@ -27,7 +27,8 @@ from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.distilling.teacher import guide
 
 SHARE = 4  # a student is trained on a quarter of its teacher's images
-EVERY = ("log_every", "sample_every", "save_every", "evaluate_every")  # intervals, shortened too
+# The intervals, which are shortened like the training.
+EVERY = ("log_every", "sample_every", "save_every", "evaluate_every")
 
 
 def begin(teacher: str | PathLike[str], out: Any, resume: Any, fields: Mapping[str, Any]) -> Start:
@@ -69,8 +70,8 @@ def student(teacher: str | PathLike[str]) -> Experiment:
     varied += ["guidance_shape"] if guided.guidance_shape != "constant" else []
     if scale != 1 and varied:
         warn(
-            f"{teacher} is sampled with `{varied[0]}`, which its student does not learn: it is "
-            f"distilled with the guidance {scale:g} at all levels, or with another `scale`"
+            f"{teacher} is sampled with `{varied[0]}`, which a student does not learn: the student "
+            f"learns the guidance scale {scale:g} at all levels, unless you give another `scale`"
         )
     return made_for(
         replace(
@@ -109,7 +110,7 @@ def _shorter(train: configuration.TrainConfig) -> configuration.TrainConfig:
     return replace(
         train,
         images=images,
-        optimizer="adamw",  # the methods were measured only with it
+        optimizer="adamw",  # the methods were measured only with AdamW
         lr=train.lr / 4,
         warmup=min(train.warmup, 20 * train.batch),
         cooldown=0.4,
@@ -174,8 +175,8 @@ def task_of(
 ) -> Distillation:
     """Return the task of a distillation.
 
-    Raises UserError if the method draws conditions at random, which it can only do for classes, and
-    the teacher has other conditions.
+    Raises UserError if the method draws conditions at random, but the teacher has conditions other
+    than the class.
     """
     if teacher.conditions and objective.method == "trajectory":
         raise UserError(

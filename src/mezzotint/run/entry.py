@@ -114,9 +114,9 @@ def training(
         track: "wandb" or "tensorboard": the tracker to copy the run's log to.
         **fields: Fields of the recipe to change, with the names of the flags: images, batch, lr,
             schedule, prediction, channels, steps, guidance, size, flip ... ``init`` is a model to
-            start from; its network is used, and those of its averaged weights that fit. If
-            ``images`` is below the recipe's, ``warmup`` and ``ema_halflife`` are shortened in
-            proportion, unless they are given.
+            start from: its network is used, and its averaged weights where they fit. If ``images``
+            is less than in the recipe, ``warmup`` and ``ema_halflife`` are shortened in proportion,
+            unless they are given.
 
     Yields:
         The progress of the training, before the first step and after each step.
@@ -142,10 +142,10 @@ def distil(
     progress: bool | None = None,
     **fields: Any,
 ) -> Pipeline:
-    """Distil a model: train a student of the same network that makes an image in 1 to 4 calls.
+    """Distil a model, the teacher: train a student that makes an image in 1 to 4 calls.
 
-    The student learns the guided output of the teacher, so each of its calls evaluates the network
-    only once. The student starts from the teacher's weights. It is trained in an ordinary run
+    The student has the teacher's network and starts from its weights. It learns the guided output
+    of the teacher, so each call evaluates the network only once. It is trained in an ordinary run
     folder, and its training can be resumed.
 
     ```python
@@ -156,7 +156,7 @@ def distil(
     Args:
         teacher: The model to distil: a run, a checkpoint of one, or the name of a shipped model.
         data: As in `train`; None means the teacher's training set.
-        out: The run's folder; None is ``runs/RECIPE-few``, where RECIPE is the teacher's.
+        out: The run's folder; None is ``runs/RECIPE-few``, where RECIPE is the teacher's recipe.
         resume: As in `train`.
         track: As in `train`.
         progress: As in `train`.
@@ -168,8 +168,8 @@ def distil(
         The student with its averaged weights.
 
     Raises:
-        UserError: If the teacher cannot be distilled, the data does not fit it, and in the cases of
-            `train`.
+        UserError: If the teacher cannot be distilled, if the data does not fit the teacher, and in
+            the cases of `train`.
         Interrupted: If SIGINT (Ctrl-C) or SIGTERM stopped the training.
     """
     begun = begin(teacher, out, resume, fields)

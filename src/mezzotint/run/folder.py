@@ -176,13 +176,16 @@ def processes(found: Path) -> int | None:
 
 
 def check_data(found: Path, facts: dict[str, Any], data: Prepared) -> None:
-    """Raise UserError if the facts of the data differ from those of a checkpoint's training set."""
+    """Raise UserError if the data is not the training set of the checkpoint ``found``.
+
+    ``facts`` describe the data; they are compared with the facts in the checkpoint.
+    """
     state = codecs.facts(found, "data", "classes")
     then, classes = state["data"], len(state["classes"])
     if order := reordered(state["classes"], facts["classes"]):
         raise UserError(
-            f"{found}: {order}: start a new training with another `out`, or continue with the "
-            "version of mezzotint that began this one"
+            f"{order}: start a new training with another `out`, or continue {found} with the "
+            "version of mezzotint that began it"
         )
     if classes != len(facts["classes"]):
         raise UserError(

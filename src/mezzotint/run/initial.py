@@ -45,7 +45,7 @@ def network_of(init: str, folder: Path) -> NetConfig:
 
 
 def scaled_as(conditions: Sequence[Condition], init: str) -> tuple[Condition, ...]:
-    """Scale conditions as the model ``init`` scales them, because its weights were trained so.
+    """Scale conditions as the model ``init`` scales them, because its weights expect that scale.
 
     Each condition of numbers gets the mean and the standard deviation that the condition of the
     same name and length has in ``init``. Other conditions are returned unchanged.
@@ -65,14 +65,14 @@ def scaled_as(conditions: Sequence[Condition], init: str) -> tuple[Condition, ..
 def take_weights(
     net: Network, experiment: Experiment, conditions: Sequence[Condition]
 ) -> tuple[str, list[str]]:
-    """Copy those averaged weights of the model ``experiment.init`` that fit into a network.
+    """Copy the averaged weights of the model ``experiment.init`` to a network, where they fit.
 
     A weight fits if the model has a weight of the same name and shape. The embeddings of classes
     and other labels are copied row by row, by their names. All other weights of the network are
     kept.
 
     Returns:
-        A description of the copied and the new weights, and the names of the new ones.
+        A description of the copied and the other weights, and the names of the other weights.
 
     Raises:
         UserError: If nothing fits, or the model has another schedule, prediction or codec.
@@ -135,7 +135,10 @@ def _loaded(init: str) -> Pipeline:
 
 
 def _labels(condition: Condition) -> tuple[str, ...]:
-    """Return the names of the rows of a condition's embedding, without its last row, the null."""
+    """Return the labels of a condition, which name all rows of its embedding but the last.
+
+    The last row is that of the null condition.
+    """
     if isinstance(condition, ClassCondition):
         return condition.classes
     return condition.tags if isinstance(condition, TagsCondition) else ()
@@ -144,10 +147,11 @@ def _labels(condition: Condition) -> tuple[str, ...]:
 def _rows(
     ours: Tensor, theirs: Tensor, classes: Sequence[str], known: Sequence[str]
 ) -> tuple[Tensor, list[str]]:
-    """Copy the rows of an embedding by the names of their classes, and the last row, the null.
+    """Copy the rows of an embedding by the names of their classes, and the row of the null class.
 
-    ``classes`` name the rows of ``ours``, and ``known`` those of ``theirs``. Returns the new
-    embedding, and the classes that ``theirs`` lacks, whose rows stay as they are in ``ours``.
+    ``classes`` name the rows of ``ours``, and ``known`` those of ``theirs``. The last row of each
+    is that of the null class. Returns the new embedding, and the classes that ``theirs`` lacks.
+    The rows of these classes stay as they are in ``ours``.
     """
     rows, place = ours.clone(), {nfc(name): k for k, name in enumerate(known)}
     new = [name for name in classes if nfc(name) not in place]
@@ -195,4 +199,4 @@ def _advice(pipe: Pipeline) -> str:
     for name in SCHEDULES:
         if _same(pipe.schedule, SCHEDULES[name](length)):
             return f'pass `schedule="{name}"` and `timesteps={length}`'
-    return f"train with the schedule of {pipe.home or 'that model'}, of {length:,} levels"
+    return f"train with the schedule of {pipe.home or 'that model'}, which has {length:,} levels"

@@ -98,10 +98,10 @@ def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
 def begin(config: TrainConfig, net: Network, task: Task, compiles: bool = True) -> TrainState:
     """Return the state before the first step.
 
-    With ``compiles`` the network is compiled if the training is long enough to repay the time. The
-    length of the whole training decides, also for a resumed one, whose result must equal that of an
-    uninterrupted training. Compilation comes first, because averages and moments copy the memory
-    layout of the weights.
+    With ``compiles`` the network is compiled if the training is long enough to repay the time. For
+    a resumed training, the length of the whole training decides too, because its result must equal
+    that of an uninterrupted training. Compilation comes first, because averages and moments copy
+    the memory layout of the weights.
     """
     if compiles:
         net.compile_for(config.steps)

@@ -39,8 +39,9 @@ class Start:
 def start(recipe: Recipe, out: Any, resume: Any) -> Start:
     """Return the start of a training: a recipe, or the run to resume.
 
-    If ``resume`` is set and only the folder is given, or the folder and the name of the recipe, the
-    run is resumed with its own config.json. A configuration is used unchanged.
+    If ``resume`` is set, the run in the folder ``out`` is resumed with its own config.json. The
+    recipe may then be left out or given by its name. If the recipe is a configuration, it is used
+    unchanged.
 
     Raises:
         UserError: If there is no such recipe, the folder holds a run of another recipe, or the

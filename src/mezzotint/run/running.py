@@ -61,7 +61,7 @@ def run(
     """
     accelerator = joined(own=isinstance(experiment.net, CustomConfig))
     with watched(accelerator.num_processes):
-        accelerator.wait_for_everyone()  # another training may be ending, in the same folder
+        accelerator.wait_for_everyone()  # another training in the same folder may be ending
     check_folder(folder, resume)
     main = accelerator.is_main_process
     experiment.train.share(accelerator.num_processes)
@@ -72,7 +72,7 @@ def run(
         )
     with ExitStack() as stack:
         old = (folder / "config.json").exists()
-        if main and old:  # first, so that another training in the folder is not disturbed
+        if main and old:  # before anything else, not to disturb another training there
             stack.enter_context(locked(folder))
         with watched(accelerator.num_processes):
             start = _start(experiment, folder, accelerator)

@@ -63,8 +63,8 @@ def save_average(
 def snapshot(state: TrainState, tensors: Tensors, folder: Path) -> Path:
     """Write ``folder/step-N`` with the short averages of the weights, to be combined later.
 
-    `run.averages` combines those of all steps to averages of other lengths. ``tensors`` is the
-    return value of ``state.snapshots()``. Raises UserError as `save` does.
+    `run.averages` combines the snapshots of all steps into averages of other lengths. ``tensors``
+    is the return value of ``state.snapshots()``. Raises UserError in the cases of `save`.
     """
     state.read()
     said = {"step": state.step, "gammas": {name: GAMMAS[name] for name in tensors}}
@@ -115,9 +115,9 @@ def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
 
 @torch.no_grad()
 def _kept(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, bool]:
-    """Return, for each value that an optimizer keeps for a weight, whether it is a scalar.
+    """Return the names of the values that an optimizer keeps for a weight; True marks scalars.
 
-    To find them, it makes a step with the smallest weight of the group, and undoes it.
+    To find the names, this makes a step with the smallest weight of the group, and undoes it.
     """
     weight = min(group["params"], key=Tensor.numel)
     before, weight.grad = weight.clone(), torch.zeros_like(weight)

@@ -42,7 +42,7 @@ class Tracker(Protocol):
         """
 
     def log(self, number: int, images: int, values: Values) -> None:
-        """Add values at a number of images seen; ``number`` counts the rows from 1."""
+        """Add the values of row ``number``, counted from 1, at the abscissa ``images`` seen."""
 
     def end(self, report: Path | None) -> None:
         """Send the report, if there is one, and wait until everything has arrived."""
@@ -61,7 +61,7 @@ class WeightsAndBiases:
         except (Exception, SystemExit) as error:  # the login is refused, or there is no network
             online, why = False, _line(error)
         if not online:
-            # The second part of a run would replace the first one, so each part is complete.
+            # W&B would replace the first part of a run by the second, so each part has all rows.
             for part in folder.glob(f"wandb/offline-run-*-{run_id}"):
                 shutil.rmtree(part)
             warn(

@@ -54,7 +54,7 @@ def cache_folder(part: str) -> Path:
 def _home() -> Path:
     try:
         return Path.home()
-    except RuntimeError:  # for example in a container whose user is a number
+    except RuntimeError:  # for example, in a container whose user has no name
         raise UserError(
             "there is no home folder for the cache (this user has no entry in the list of users, "
             "and HOME is not set): set MEZZOTINT_CACHE to a folder that can be written"

@@ -2,8 +2,8 @@
 
 A checkpoint is a folder, ``step-N`` or ``best``, of safetensors and JSON files. It is first written
 under a hidden name, synced, and given a ``manifest.json`` with the SHA-256 of each file. Then it is
-renamed into place, and only then are older checkpoints removed. So a folder of such a name is
-complete, and the manifest shows any later damage.
+renamed into place, and only then are older checkpoints removed. So a folder called ``step-N`` or
+``best`` is complete, and the manifest shows any later damage.
 """
 
 from __future__ import annotations
@@ -228,10 +228,11 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _sweep(folder: Path, name: str) -> None:
-    """Clean up after an interrupted save: remove unfinished folders, restore those moved aside.
+    """Clean up after an interrupted save of the checkpoint ``name``.
 
-    This touches only leftovers of this name, or of any ``step-N`` if the name is one, because
-    another process may be writing a checkpoint such as ``best``.
+    Unfinished folders are removed, and folders that were moved aside are restored. If ``name`` is a
+    ``step-N``, this cleans up after all ``step-N``. Other checkpoints, such as ``best``, are not
+    touched, because another process may be writing them.
     """
     kind = "step-*" if name.startswith("step-") else name
     for leftover in folder.glob(f".new-{kind}"):

@@ -139,7 +139,7 @@ def as_folder(path: str | Path) -> Path:
 
 
 def named_after(folder: Path, suffix: str) -> Path:
-    """Return the path beside a folder that has its name and a suffix, such as ``images.png``."""
+    """Return the path of a file beside a folder: ``images.png`` for the folder ``images``."""
     place = folder.resolve() if folder.name in ("", "..") else folder  # "." has no name
     return place.with_name(f"{place.name}{suffix}")
 
@@ -147,7 +147,7 @@ def named_after(folder: Path, suffix: str) -> Path:
 def writable(path: Path) -> None:
     """Make the folder of a file, and raise UserError if the folder or the file cannot be written.
 
-    Call this before long work, because its result would be lost if it could not be written.
+    Call this before long work, whose result would be lost if it could not be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -84,9 +84,9 @@ def snapshot(
 
 
 def incomplete(files: Iterable[str]) -> str | None:
-    """Describe the parts that are present if parts of a file are missing; None if none is.
+    """Say which parts of a file are present if others are missing; None if none is missing.
 
-    The parts of a file are called NAME-00000-of-00017 and so on. The description is, for example,
+    The parts of a file are called NAME-00000-of-00017 and so on. The answer is, for example,
     "16 of the 17 files NAME-*-of-00017".
     """
     parts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)

@@ -1,4 +1,4 @@
-"""Unfinished files and folders, and the removal of those that killed processes left behind.
+"""Unfinished files and folders, and their removal if a killed process left them behind.
 
 The process that writes an unfinished file holds a lock on it until the process ends. So an
 unfinished file without a lock will never be finished, and is removed. On a file system without
@@ -83,7 +83,7 @@ def _opened(path: Path) -> Iterator[int]:
 def remove(folder: Path, name: str = "", suffix: str = "") -> None:
     """Remove the unfinished files that killed processes left in a folder.
 
-    If ``name`` or ``suffix`` is given, only files that begin or end with it are removed.
+    ``name`` and ``suffix`` restrict the removal to unfinished files that begin and end with them.
     """
     with suppress(OSError):
         for entry in list(os.scandir(folder)):

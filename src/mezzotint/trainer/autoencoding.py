@@ -31,10 +31,10 @@ class ReconstructionConfig:
     perceptual: NonNegativeFloat = 0.0
     """Weight of the perceptual distance; 0 turns it off."""
     perceptual_network: Literal["cifar10", "glyphs", "imagenet", "lpips"] = "cifar10"
-    """Network of the perceptual distance: one of those in the package, or LPIPS from the file
-    $MEZZOTINT_LPIPS."""
+    """Network of the perceptual distance: cifar10 or glyphs in the package, imagenet of the extra
+    imagenet, or lpips from the file $MEZZOTINT_LPIPS."""
     adversarial: NonNegativeFloat = 0.0
-    """Weight of the patch discriminator, which an adaptive weight multiplies; 0 turns it off."""
+    """Weight of the patch discriminator, besides its adaptive weight; 0 turns it off."""
     adversarial_from: NonNegativeInt = 0
     """Number of images seen before the discriminator starts."""
     discriminator_width: PositiveInt = 64

@@ -59,7 +59,7 @@ class TrainConfig:
     warmup: NonNegativeInt = 640_000
     """Images over which the learning rate rises from 0."""
     cooldown: NonNegativeFloat = 0.0
-    """Share of the training at its end in which the learning rate falls to 0."""
+    """The last share of the training, in which the learning rate falls to 0: 0.1 is a tenth."""
     clip: PositiveFloat = 1.0
     """Upper bound of the gradient's norm."""
     ema_halflife: float = Field(default=887_000.0, ge=1)

@@ -147,7 +147,8 @@ def log_likelihood(x0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     x0, mean, log_variance = x0.double(), mean.double(), log_variance.double()
     upper = torch.where(x0 > 0.999, far, x0 + 1 / 255) - mean
     lower = torch.where(x0 < -0.999, -far, x0 - 1 / 255) - mean
-    # By symmetry, compute on the left of the mean, where both masses are small, their logs exact.
+    # By symmetry, compute on the left of the mean, where both masses are small and their logarithms
+    # are exact.
     flipped = lower > 0
     upper, lower = torch.where(flipped, -lower, upper), torch.where(flipped, -upper, lower)
     precision = (-log_variance / 2).exp()

@@ -42,7 +42,7 @@ def decay(step: int, gamma: float) -> float:
     """Return ``(1 - 1 / step)^(gamma + 1)``, the factor of the old average in the update of a step.
 
     Steps are counted from 1. With this decay the average has exactly the profile of ``gamma`` (see
-    the module) after every step. The weights before the first step have no part in it.
+    the module) after every step. The weights before the first step do not contribute to it.
     """
     return float((1 - 1 / step) ** (gamma + 1))
 
@@ -64,8 +64,8 @@ def inner(
 def coefficients(times: Array, gammas: Array, time: float, gamma: float) -> tuple[Array, float]:
     """Fit an average by a linear combination of K other averages.
 
-    The K averages end at ``times`` and have the exponents ``gammas``; the average to fit has
-    ``time`` and ``gamma``.
+    The K averages end at ``times`` and have the exponents ``gammas``. The average to fit ends at
+    ``time`` and has the exponent ``gamma``.
 
     Returns:
         The factors (K,) of the averages, from a least-squares fit of their profiles; and the

@@ -50,7 +50,7 @@ def sharded(net: nn.Module, device: torch.device) -> nn.Module:
 
 
 def blocks(net: nn.Module) -> list[nn.Module]:
-    """Return the blocks of a network: the layers in its lists, if they compute by themselves."""
+    """Return the blocks of a network: the layers in its ModuleLists that have a forward pass."""
     if isinstance(net, Custom):
         return []
     lists = [each for each in net.modules() if isinstance(each, nn.ModuleList)]

@@ -32,7 +32,7 @@ class TrainState:
     step: int = 0
     pending: list[Figures] = field(default_factory=list)  # one per step, not yet logged
     sampled: Network | None = None  # if weights are divided: the average, as last put together
-    timed: int = 0  # how many of the pending steps this process made; a checkpoint has the others
+    timed: int = 0  # how many of the pending steps this process made; others come from a checkpoint
     seconds: float = 0.0  # the time that those steps took
 
     def summary(self, lr: float, batch: int) -> dict[str, Any]:
@@ -164,7 +164,7 @@ class TrainState:
 
 
 def _fetched(values: Sequence[float | Tensor]) -> list[float]:
-    """Convert numbers to Python floats, and wait only once for the device that has the tensors."""
+    """Convert numbers to Python floats; tensors are fetched from their device all at once."""
     there = [value for value in values if isinstance(value, Tensor)]
     fetched = iter(torch.stack([v.double() for v in there]).tolist() if there else [])
     return [next(fetched) if isinstance(value, Tensor) else value for value in values]

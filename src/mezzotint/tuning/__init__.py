@@ -4,7 +4,7 @@ A cell of a sweep is one combination of settings. Every cell is measured only on
 
 RUN/sweep/cells.jsonl       a row for each measured cell
 RUN/sweep/sweep.md          the page of the last sweep, with heatmap.png and pareto.png
-RUN/recommended.json        its best settings, the run's new defaults (`pipeline.tuned`)
+RUN/recommended.json        the best settings, which are the run's new defaults (`pipeline.tuned`)
 """
 
 from mezzotint.tuning.cells import SweepCell

@@ -12,7 +12,7 @@ from mezzotint.tuning.search import Search
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     """Return the indices of the points (cost, loss) that no other point beats, by rising cost.
 
-    A point beats another if it is not greater in either number, and less in one.
+    A point beats another if neither of its two numbers is greater, and at least one is less.
     """
     front: list[int] = []
     for i in sorted(range(len(points)), key=lambda i: points[i]):
@@ -28,7 +28,10 @@ def front(search: Search, cells: Sequence[SweepCell]) -> list[SweepCell]:
 
 
 def within(front: Sequence[SweepCell], budgets: Iterable[int]) -> dict[int, SweepCell]:
-    """Return the best cell within each budget of denoiser calls that has any."""
+    """Return the best cell within each budget of denoiser calls.
+
+    Budgets that are too small for every cell are left out.
+    """
     affordable = {n: [cell for cell in front if cell.calls <= n] for n in sorted(set(budgets))}
     return {n: cells[-1] for n, cells in affordable.items() if cells}
 

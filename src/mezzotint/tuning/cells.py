@@ -74,11 +74,11 @@ def combinations(
     nfe: Sequence[int] = (),
     steps: Sequence[int] = (),
 ) -> list[SampleConfig]:
-    """Return every combination of settings, without repeats, by rising denoiser calls.
+    """Return every combination of settings once, in ascending order of denoiser calls.
 
     ``nfe`` are budgets of denoiser calls, and ``steps`` numbers of steps; either or both may be
-    given. All other settings are the pipeline's defaults. An interval is left out at scale 1, where
-    it has no effect. Raises UserError for settings that the model does not support.
+    given. All other settings are the pipeline's defaults. At guidance scale 1 an interval has no
+    effect and is left out. Raises UserError for settings that the model does not support.
     """
     spacing = pipe.defaults.spacing if pipe.few_step else SPACING
     base = replace(pipe.defaults, spacing=spacing, knots=(), interval=None)

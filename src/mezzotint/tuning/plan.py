@@ -1,4 +1,4 @@
-"""The plan of a sweep: its cells, those measured before, and the time for the rest."""
+"""The plan of a sweep: all cells, the cells measured before, and the time for the others."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The settings of all cells of a sweep, the measured cells, and the time for the rest."""
+    """The settings of all cells of a sweep, the measured cells, and the time for the others."""
 
     search: Search
     settings: tuple[SampleConfig, ...]
     known: dict[SampleConfig, SweepCell]  # the cells that were measured before
     # Budgets of denoiser calls; () means the calls of the cells themselves.
     budgets: tuple[int, ...]
-    against: Against | None = None  # the training set, if anything is to be measured
+    against: Against | None = None  # the training set; None if all cells are measured
     seconds: float = 0.0  # the time for the measurements
 
     @property
@@ -68,7 +68,7 @@ class Plan:
 
 
 def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
-    """Plan a sweep: find the cells that were measured before, and the time for the rest."""
+    """Plan a sweep: find the cells that were measured before, and the time for the others."""
     if options.nfe and options.steps:
         raise UserError("`nfe` and `steps` are both given: give one of them")
     guided = options.guidance not in (None, (1.0,)) or options.interval not in ((), (None,))

@@ -13,7 +13,7 @@ WIDTHS = (">5", "<24", ">5", ">8", "<24", "<20")  # widths of the columns
 
 @dataclass(frozen=True)
 class SweepResult:
-    """The cells of a sweep by rising denoiser calls, and the best of them.
+    """The cells of a sweep in ascending order of denoiser calls, and the best cells.
 
     It prints as a table. ``rows()`` is for plots and data frames.
 

@@ -81,7 +81,7 @@ def known(search: Search, cells: Sequence[SampleConfig]) -> dict[SampleConfig, S
     """Return the cells that were measured before."""
     found = {}
     for row in jsonl.read(search.file):
-        with suppress(KeyError, TypeError):  # a row of another program
+        with suppress(KeyError, TypeError):  # a row that another program wrote
             figures = [Figure.read(figure) for figure in row["figures"]]
             if any(figure.name == search.name for figure in figures):
                 found[_key(row)] = figures

@@ -62,8 +62,8 @@ def sweep(
             few-step model that allows any number of calls.
         steps: Numbers of steps, instead of budgets.
         guidance: Guidance scales; by default 1, 1.5 and 3, or only 1 for a model without classes.
-        interval: The interval ``(low, high)`` of sigma / alpha in which to guide, None for
-            everywhere, or a list of these; by default that of the run's configuration.
+        interval: The interval ``(low, high)`` of sigma / alpha in which to guide, or None to guide
+            everywhere, or a list of both; by default the interval of the run's configuration.
         metric: "fd" (Frechet distance), "sfd" (of spatial features), "kd" (kernel distance), "cs"
             (classifier score) or "accuracy".
         network: The feature network; by default the network in the package that suits the classes.
@@ -141,7 +141,7 @@ def _loaded(run: str | Path | Pipeline, device: torch.device) -> tuple[Path, Pip
     if isinstance(run, Pipeline):
         if run.home is None:
             raise UserError(
-                "`run` is a pipeline that was not loaded from a folder: pass a run folder instead"
+                "`run` is a pipeline that was not loaded from a folder: pass a run folder"
             )
         folder, device = run.home, run.device
     else:
@@ -149,7 +149,7 @@ def _loaded(run: str | Path | Pipeline, device: torch.device) -> tuple[Path, Pip
     pipe = loading.load(folder, device, "float32", recommended=False)
     if not (folder / "checkpoints").is_dir():
         raise UserError(
-            f"{folder} is not a run: give the folder of a run, in which the sweep is kept"
+            f"{folder} is not a run: give the folder of a run, to which the sweep is written"
         )
     if isinstance(run, Pipeline):
         _check_same(run, pipe, folder)
@@ -157,17 +157,17 @@ def _loaded(run: str | Path | Pipeline, device: torch.device) -> tuple[Path, Pip
 
 
 def _check_same(given: Pipeline, pipe: Pipeline, folder: Path) -> None:
-    """Raise UserError if a pipeline is not the run's own, because its best settings may differ."""
+    """Raise UserError if a pipeline differs from the run's model, whose settings a sweep finds."""
     half = given.net.dtype == torch.bfloat16
     own = [pipe.defaults]
     with suppress(UserError):
         own += [found.best.settings] if (found := tuned.read(folder)) else []
     if given.digest != (pipe.in_precision("bf16") if half else pipe).digest:
-        raise UserError(f"`run` is a pipeline with other weights than {folder}: pass the folder")
+        raise UserError(f"`run` is a pipeline with other weights than {folder}: pass {folder}")
     if given.defaults not in own:
         raise UserError(
-            f"`run` is a pipeline with other defaults than {folder}, from whose settings a sweep "
-            "starts: pass the folder"
+            f"`run` is a pipeline with other defaults than {folder}, but a sweep starts from the "
+            f"settings of the folder: pass {folder}"
         )
 
 

@@ -68,12 +68,12 @@ class Kind:
     """A kind of edit.
 
     Attributes:
-        text: A sentence for the page about what it does.
-        options: The names of its options.
+        text: A sentence for the page that says what the edit does.
+        options: The names of the edit's options.
         work: ``work(pipe, edit, given, shared)`` makes the images.
         size: ``size(pipe, options)`` returns the height and width of the image to edit.
         files: The number of images to edit.
-        ignores: The settings that do not affect it.
+        ignores: The settings that do not affect the edit.
     """
 
     text: str
@@ -121,7 +121,7 @@ def read(pipe: Pipeline, edit: Edit) -> Tensor:
     if len(edit.files) != kind.files:
         raise UserError(
             f"{edit.kind} needs {counted(kind.files, 'image')}, not {len(edit.files)}: "
-            + ("upload one" if kind.files == 1 else "upload the two ends")
+            + ("upload one" if kind.files == 1 else "upload the first and the last image")
         )
     size = kind.size(pipe, edit.options)
     channels = pipe.codec.image_shape(pipe.shape)[0]
@@ -146,9 +146,9 @@ def _refuse_large(path: Path) -> None:
 
 
 def canvas(pipe: Pipeline, image: Tensor, side: int = 480) -> Image.Image:
-    """Return an image (C, H, W) as the ground on which a visitor paints a mask.
+    """Return an image (C, H, W) on which a visitor can paint a mask.
 
-    It is enlarged by a whole factor, to at most ``side`` pixels.
+    The image is enlarged by a whole factor, to at most ``side`` pixels.
     """
     height, width = image.shape[1:]
     zoom = max(1, side // max(height, width))
@@ -180,7 +180,7 @@ def painted(layers: Sequence[Image.Image], size: tuple[int, int]) -> Tensor:
 
 
 def mask_image(mask: Tensor) -> Tensor:
-    """Return a mask as an image, uint8 (1, H, W), white where it is to be filled in."""
+    """Return a mask as an image, uint8 (1, H, W), which is white where pixels are filled in."""
     return (255 * mask.to(torch.uint8))[None]
 
 

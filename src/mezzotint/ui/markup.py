@@ -27,7 +27,7 @@ SLIDE = (  # JavaScript: shows only the column that the slider selects; at 0 it 
 
 @dataclass(frozen=True)
 class Shown:
-    """An image on the page. If it has a file name, a click on it saves it."""
+    """An image on the page. If the image has a file name, a click on it saves the image."""
 
     source: str
     caption: str
@@ -103,7 +103,7 @@ def progress(done: int, calls: int) -> str:
 
 
 def notice(text: str, error: bool = False) -> str:
-    """Return a line with a message or an error; names in backquotes become code."""
+    """Return a message or an error as HTML; names in backquotes become code."""
     said = re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
     kind, role = ("mz-error", "alert") if error else ("mz-note", "status")
     return f'<div class="mz-status {kind}" role="{role}"><span>{said}</span></div>'

@@ -30,7 +30,7 @@ class Models:
     _lock: Lock = field(default_factory=Lock)
 
     def load(self, name: str) -> Pipeline:
-        """Return a model by name. Raises UserError if it is not on offer or cannot be read."""
+        """Return a model by name. Raises UserError for other names, and for unreadable models."""
         if name not in self.names:
             raise UserError(
                 f"there is no model {name!r} on this page: choose {', '.join(self.names)}"

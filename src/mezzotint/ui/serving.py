@@ -95,7 +95,7 @@ def _needs_gradio() -> None:
 
 
 def _free(port: int) -> int:
-    """Return the port, or a free one for 0. Raises UserError if the port is in use."""
+    """Return the port; 0 is replaced by a free port. Raises UserError if the port is in use."""
     if not 0 <= port <= 65535:
         raise UserError(f"`port` is {port}: choose 0 to 65535")
     with socket.socket() as probe:

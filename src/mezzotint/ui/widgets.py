@@ -101,7 +101,11 @@ def of_settings(pipe: Pipeline) -> list[Widgets]:
 
 def compare(pipe: Pipeline) -> Widgets:
     """Return the widgets of the comparison."""
-    html(markup.line("A has the settings at the left, B those below. Both have the same noise."))
+    html(
+        markup.line(
+            "A has the settings on the left, and B has the settings below. The noise is the same."
+        )
+    )
     return {**settings(pipe), "go": gr.Button("Compare A and B", variant="primary")}
 
 

@@ -9,9 +9,9 @@ An error of x0_hat divided by sigma is an error of v, so the weighting is that o
 favours low noise, where the target is nearly certain, and is 1 at high noise, from which sampling
 starts. huber is the pseudo-Huber distance ``sqrt(|e|^2 + c^2) - c``, where |e| is the root mean
 square over the elements (Song and Dhariwal 2023, arXiv 2310.14189, section 3.3). Its gradient is
-bounded, so a few images cannot outweigh all others. The gradient leads to the mean of the targets
-if |e| is about the same for all of them, as it is for images of many elements; for a single
-element, it leads to their median.
+bounded, so a few images cannot outweigh all others. If |e| is about the same for all targets, as
+for images of many elements, the gradient leads to the mean of the targets. For a single element, it
+leads to their median.
 """
 
 from __future__ import annotations

@@ -36,9 +36,9 @@ def guide(
 ) -> Teacher:
     """Make a teacher from a network and the guidance scale ``scale``.
 
-    The conditional and the unconditional estimate, for which all conditions are null, come from one
-    call with a doubled batch. At scale 1, or without conditions, there is only one estimate. The
-    teacher computes in the type of its weights, not by the autocast of the training.
+    The conditional estimate and the unconditional one, with null conditions, come from one call
+    with a doubled batch. At scale 1, or without conditions, there is only one estimate. The teacher
+    computes in the type of its weights, and ignores the autocast of the training.
     """
 
     def estimates(
