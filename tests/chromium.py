@@ -1,4 +1,4 @@
-"""Chromium for the tests that look at a page as a person does."""
+"""Start Chromium for the tests that check a page as a person sees it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHROMIUM = shutil.which("chromium")
 
 @contextmanager
 def browser_of(playwright: Any) -> Iterator[Any]:
-    """A browser, which is closed in the end."""
+    """Yield a browser, which is closed at the end."""
     with playwright.sync_playwright() as driver:
         # Root has no sandbox in a container, and /dev/shm is small there.
         arguments = ["--no-sandbox", "--disable-dev-shm-usage"]

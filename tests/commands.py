@@ -1,4 +1,4 @@
-"""Calls of the command line, in this process."""
+"""Call the command line in this process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CapSys = pytest.CaptureFixture[str]
 
 
 def call(capsys: CapSys, *arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
+    """Return the exit code, the standard output and the standard error of a command."""
     try:
         cli.main(list(arguments))
         code = 0

@@ -30,7 +30,7 @@ torch.set_num_threads(1)  # the networks here are too small for two
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that the tests share, so that a data set is drawn once."""
+    """A cache that all tests share, so each data set is drawn only once."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -39,7 +39,7 @@ Once = Callable[[str, Callable[[Path], None]], Path]
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
-    """Makes a folder of a name once, however many processes the session has."""
+    """A function that makes a folder once, even if several processes run the tests."""
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:  # each process has a folder of its own in the session's
         root = root.parent
@@ -59,13 +59,13 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 @pytest.fixture(autouse=True)
 def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's cache."""
+    """Keep the tests away from the user's cache."""
     monkeypatch.setenv("MEZZOTINT_CACHE", str(cache))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def float32_by_default() -> Iterator[None]:
-    """Tests get the same numbers on any hardware: `auto` is float32 unless a test wants more."""
+    """Make "auto" precision float32, so tests have the same numbers on any hardware."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(precision, "has_fast_bf16", lambda device: False)
         yield
@@ -73,19 +73,19 @@ def float32_by_default() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def few_halvings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short work of the intervals, which tests/metrics hold to what they stand for."""
+    """Compute intervals from few halvings, to save time; tests/metrics uses more."""
     monkeypatch.setattr(interval, "HALVINGS", 4)
 
 
 def small_and_own(cache: Path, patch: pytest.MonkeyPatch) -> None:
-    """`glyphs` of 100 images, in the tests' own cache."""
+    """Reduce `glyphs` to 100 images, in the tests' own cache."""
     patch.setenv("MEZZOTINT_CACHE", str(cache))
     patch.setitem(glyphs.COUNTS, "train", 100)
 
 
 @pytest.fixture
 def few_glyphs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`glyphs` of 100 images, in the tests' own cache."""
+    """Reduce `glyphs` to 100 images, in the tests' own cache."""
     small_and_own(cache, monkeypatch)
 
 
@@ -105,13 +105,13 @@ TINY = Experiment(
 
 @pytest.fixture
 def tiny(few_glyphs: None) -> Experiment:
-    """A whole experiment of 12 steps of 8 glyphs, in a second: mid-epoch ends, dropout and all."""
+    """A whole experiment of 12 steps with 8 glyphs each, which takes a second."""
     return TINY
 
 
 @pytest.fixture(scope="session")
 def finished(cache: Path, once: Once) -> Path:
-    """The run of `tiny`, to be copied."""
+    """The finished run of `tiny`. Tests may only copy it."""
     with pytest.MonkeyPatch.context() as patch:
         small_and_own(cache, patch)
         return once("finished", lambda folder: finish(TINY, folder))
@@ -119,13 +119,13 @@ def finished(cache: Path, once: Once) -> Path:
 
 @pytest.fixture
 def trained(finished: Path, few_glyphs: None, tmp_path: Path) -> Path:
-    """The run of `tiny`, a test's own."""
+    """A copy of the finished run of `tiny`, which a test may change."""
     return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
 @pytest.fixture
 def tiny_net() -> Callable[..., UNet]:
-    """A small network with weights that are nowhere zero, as no trained network's are."""
+    """A function that makes a small network, of which no weight tensor is all zero."""
 
     def build(classes: int = 0, **fields: object) -> UNet:
         torch.manual_seed(0)
@@ -152,14 +152,14 @@ TINY_VAE = Autoencoder(
 
 
 def small_vae(cache: Path, patch: pytest.MonkeyPatch) -> None:
-    """`glyphs` of 100 images and 60 that are held out, in the tests' own cache."""
+    """Reduce `glyphs` to 100 images and 60 held-out images, in the tests' own cache."""
     small_and_own(cache, patch)
     patch.setitem(glyphs.COUNTS, "test", 60)
 
 
 @pytest.fixture(scope="session")
 def finished_vae(cache: Path, once: Once) -> Path:
-    """The run of `TINY_VAE`, to be copied."""
+    """The finished run of `TINY_VAE`. Tests may only copy it."""
     with pytest.MonkeyPatch.context() as patch:
         small_vae(cache, patch)
         return once("finished-vae", lambda folder: finish(TINY_VAE, folder))
@@ -169,7 +169,7 @@ def finished_vae(cache: Path, once: Once) -> Path:
 def trained_vae(
     finished_vae: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """The run of `TINY_VAE`, a test's own."""
+    """A copy of the finished run of `TINY_VAE`, which a test may change."""
     small_vae(cache, monkeypatch)
     return Path(shutil.copytree(finished_vae, tmp_path / "vae"))
 
@@ -184,7 +184,7 @@ TINY_LDM = replace(
 
 @pytest.fixture(scope="session")
 def finished_ldm(finished_vae: Path, cache: Path, once: Once) -> Path:
-    """The run of `TINY_LDM` in the latents of `finished_vae`, to be copied."""
+    """The finished run of `TINY_LDM` on the latents of `finished_vae`. Tests may only copy it."""
     ldm = replace(TINY_LDM, codec=CodecConfig(vae=str(finished_vae)))
     with pytest.MonkeyPatch.context() as patch:
         small_and_own(cache, patch)
@@ -193,19 +193,19 @@ def finished_ldm(finished_vae: Path, cache: Path, once: Once) -> Path:
 
 @pytest.fixture
 def tiny_ldm(trained_vae: Path) -> Experiment:
-    """`TINY_LDM` in the latents of the test's own autoencoder."""
+    """`TINY_LDM` on the latents of `trained_vae`."""
     return replace(TINY_LDM, codec=CodecConfig(vae=str(trained_vae)))
 
 
 @pytest.fixture
 def trained_ldm(finished_ldm: Path, few_glyphs: None, tmp_path: Path) -> Path:
-    """The run of `TINY_LDM`, a test's own."""
+    """A copy of the finished run of `TINY_LDM`, which a test may change."""
     return Path(shutil.copytree(finished_ldm, tmp_path / "ldm"))
 
 
 @pytest.fixture
 def small(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scale glyphs of `reproduce` with tiny recipes, and no other test's samples."""
+    """Give the scale glyphs of `reproduce` tiny recipes, and remove the samples of other tests."""
     small_vae(cache, monkeypatch)
     shutil.rmtree(cache / "samples", ignore_errors=True)
     monkeypatch.setitem(recipes.RECIPES, TINY_VAE.recipe, TINY_VAE)

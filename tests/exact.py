@@ -1,4 +1,4 @@
-"""A denoiser that is exact, for Gaussian data."""
+"""An exact denoiser of Gaussian data."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ FLAT_VAR, PIXEL_VAR, SIDE = 0.04, 0.005, 16
 
 
 class Exact(Network):
-    """The x0 expected of Gaussian data: each channel a colour N(m, 0.04), pixels N(0, 0.005) about.
+    """The network of an exact denoiser of Gaussian data.
 
-    m is -0.4 and 0.4 in the two classes. ``wrong`` is added to what it says; not ``told``, it takes
-    m for 0.
+    Each channel of an image has a colour from N(m, 0.04), and its pixels vary about the colour by
+    N(0, 0.005). m is -0.4 in one class and 0.4 in the other. ``wrong`` is added to the output. If
+    ``told`` is not set, the network ignores the class and takes m = 0.
     """
 
     def __init__(self, wrong: float = 0.0, told: bool = True) -> None:
@@ -40,7 +41,7 @@ class Exact(Network):
 
 
 def gaussian(labels: Tensor) -> Tensor:
-    """Such data, in [-1, 1]."""
+    """Return images of this Gaussian data, in [-1, 1]."""
     draw = torch.Generator().manual_seed(1)
     x = PIXEL_VAR**0.5 * torch.randn(len(labels), 3, SIDE, SIDE, generator=draw)
     x = x + FLAT_VAR**0.5 * torch.randn(len(labels), 3, 1, 1, generator=draw)

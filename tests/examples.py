@@ -1,4 +1,4 @@
-"""The examples of a page of the documentation."""
+"""Run the examples of a documentation page."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def run_examples(path: Path) -> dict[str, Any]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The words of each command of a page, in their order.
+    """Return the words of each command of a page, in order.
 
-    A block without a language holds commands alone. In a block of the language console each
-    command begins with ``$``, and its output follows. A backslash at the end of a line continues
-    it, and ``&&`` joins two commands.
+    A block without a language holds commands alone. In a block of the language console each command
+    begins with ``$``, and its output follows. A backslash at the end of a line continues it, and
+    ``&&`` joins two commands.
     """
     found = []
     for language, block in BLOCK.findall(text):

@@ -21,7 +21,7 @@ CLASSES = ("cat", "dog", "ship")
 
 
 def randomised(net: nn.Module) -> nn.Module:
-    """The network, with random weights whose outputs are of a size that matters."""
+    """Give a network random weights with which its outputs keep a normal size."""
     torch.manual_seed(0)
     with torch.no_grad():
         for weight in net.parameters():
@@ -30,7 +30,7 @@ def randomised(net: nn.Module) -> nn.Module:
 
 
 def pipeline(net: nn.Module, shape: tuple[int, int, int], **fields: Any) -> mz.Pipeline:
-    """A pipeline of random weights."""
+    """Make a pipeline with random weights."""
     settings = {"schedule": mz.cosine(1000), "prediction": "v", "classes": CLASSES, **fields}
     return mz.Pipeline(net=randomised(net), shape=shape, **settings)
 
@@ -40,7 +40,7 @@ def noise(pipe: mz.Pipeline, count: int = 3) -> Tensor:
 
 
 def by_diffusers(folder: Path, x: Tensor, labels: Sequence[int] | None, steps: int) -> Tensor:
-    """The images that diffusers makes from x by the exported scheduler, with guidance 2."""
+    """Return the images that diffusers makes from x with the exported model, at guidance 2."""
     theirs = diffusers.DiffusionPipeline.from_pretrained(
         folder, trust_remote_code=True, local_files_only=True
     )
@@ -58,13 +58,13 @@ def by_diffusers(folder: Path, x: Tensor, labels: Sequence[int] | None, steps: i
 
 
 def by_us(pipe: mz.Pipeline, x: Tensor, labels: Sequence[int] | None, steps: int) -> Tensor:
-    """The same from the pipeline itself."""
+    """Return the images that the pipeline itself makes from x."""
     how = {"sampler": "ddim", "steps": steps, "spacing": "trailing"}
     return pipe.sample(len(x), labels, noise=x, **how | ({"guidance": 2.0} if labels else {}))
 
 
 def example(folder: Path) -> ModuleType:
-    """The example that is exported with a model."""
+    """Import the sample.py that was exported with a model."""
     spec = importlib.util.spec_from_file_location("sample", folder / "sample.py")
     assert spec
     assert spec.loader

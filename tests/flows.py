@@ -1,4 +1,4 @@
-"""The probability flow of mixtures of Gaussians in one dimension, exactly."""
+"""The exact probability flow of mixtures of Gaussians in one dimension."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import mezzotint as mz
 class Flow:
     """Data ``x0 ~ sum_k weight_k N(mean_k, sd_k^2)`` in one dimension.
 
-    The flow keeps the order of points in one dimension, and so the value of their distribution
-    function: from angle t to s it is ``x_s = F_s^-1(F_t(x_t))``.
+    In one dimension the flow keeps the order of points, and so the value of their distribution
+    function. From angle t to s it is ``x_s = F_s^-1(F_t(x_t))``.
     """
 
     weights: tuple[float, ...]
@@ -30,7 +30,7 @@ class Flow:
         return math.sqrt(sum(w * (m**2 + s**2) for w, m, s in square) - mean**2)
 
     def parts(self, x: Tensor, angle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights (K,), standardised x (..., K) and standard deviations (..., K) at an angle."""
+        """Return weights (K,), and standardised x and standard deviations (..., K), at an angle."""
         w, m, s = (torch.tensor(v, dtype=x.dtype) for v in (self.weights, self.means, self.sds))
         alpha, sigma = torch.cos(angle)[..., None], torch.sin(angle)[..., None]
         sd = (alpha**2 * s**2 + sigma**2).sqrt()
@@ -41,7 +41,7 @@ class Flow:
         return (w * torch.special.ndtr(z)).sum(-1)
 
     def denoise(self, x: Tensor, angle: Tensor) -> Tensor:
-        """``E[x0 | x]`` at an angle."""
+        """Return ``E[x0 | x]`` at an angle."""
         w, z, sd = self.parts(x, angle)
         share = (w.log() - sd.log() - z**2 / 2).softmax(-1)
         m, s = (torch.tensor(v, dtype=x.dtype) for v in (self.means, self.sds))
@@ -49,7 +49,7 @@ class Flow:
         return (share * (m + gain * z)).sum(-1)
 
     def between(self, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        """Where the flow takes x from angle t to s: by bisection, to rounding."""
+        """Return where the flow takes x from angle t to s; bisection finds it up to rounding."""
         wanted, reach = self.cdf(x, t), 12.0
         low, high = torch.full_like(x, -reach), torch.full_like(x, reach)
         for _ in range(60):
@@ -59,7 +59,7 @@ class Flow:
         return (low + high) / 2
 
     def draw(self, count: int, seed: int = 0) -> Tensor:
-        """Samples of the data, float64 (count,)."""
+        """Return samples of the data, float64 (count,)."""
         draw = torch.Generator().manual_seed(seed)
         weights = torch.tensor(self.weights, dtype=torch.float64)
         k = torch.multinomial(weights, count, replacement=True, generator=draw)

@@ -1,4 +1,4 @@
-"""Exact solutions to test against."""
+"""Exact solutions for tests."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from mezzotint.diffusion.samplers.step import Noise
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Data ``x0 ~ N(mean, var)`` in every coordinate; var 0 is a single point."""
+    """Data ``x0 ~ N(mean, var)`` in every coordinate; with var 0 it is a single point."""
 
     mean: float
     var: float
 
     def denoise(self, x: Tensor, level: Level) -> Tensor:
-        """``E[x0 | x] = mean + alpha var / (alpha^2 var + sigma^2) * (x - alpha mean)``."""
+        """Return ``E[x0 | x] = mean + alpha var / (alpha^2 var + sigma^2) * (x - alpha mean)``."""
         gain = level.alpha * self.var / (level.alpha**2 * self.var + level.sigma**2)
         return self.mean + gain * (x - level.alpha * self.mean)
 
     def marginal(self, level: Level) -> tuple[float, float]:
-        """Mean and variance of ``alpha x0 + sigma eps``."""
+        """Return the mean and the variance of ``alpha x0 + sigma eps``."""
         return level.alpha * self.mean, level.alpha**2 * self.var + level.sigma**2
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Data ``x0 ~ sum_k weight_k N(mean_k, var_k I)``, x of shape (N, D), in float64.
+    """Data ``x0 ~ sum_k weight_k N(mean_k, var_k I)``, with x of shape (N, D), in float64.
 
-    At a level each part is ``N(alpha mean_k, v_k I)`` with ``v_k = alpha^2 var_k + sigma^2``.
+    At a level, component k is ``N(alpha mean_k, v_k I)`` with ``v_k = alpha^2 var_k + sigma^2``.
     """
 
     weight: Tensor  # (K,), sums to 1
@@ -45,14 +45,14 @@ class Mixture:
 
     @classmethod
     def random(cls, dims: int, parts: int = 5, seed: int = 0) -> Mixture:
-        """Parts of unequal weight and of variance 0.1 to 0.4, their means drawn from N(0, I)."""
+        """Make components with unequal weights, variances 0.1 to 0.4, and means from N(0, I)."""
         draw = torch.Generator().manual_seed(seed)
         weight, var = 0.5 + torch.rand(2, parts, generator=draw, dtype=torch.float64)
         mean = torch.randn(parts, dims, generator=draw, dtype=torch.float64)
         return cls(weight / weight.sum(), mean, 0.3 * var - 0.05)
 
     def parts(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor, Tensor]:
-        """``log(weight_k p_k(x))`` (N, K), ``|x - alpha mean_k|^2`` (N, K) and ``v_k`` (K,)."""
+        """Return ``log(weight_k p_k(x))`` and ``|x - alpha mean_k|^2``, (N, K), and v_k (K,)."""
         v = level.alpha**2 * self.var + level.sigma**2
         mean = level.alpha * self.mean
         apart = x.square().sum(1, keepdim=True) - 2 * x @ mean.T + mean.square().sum(1)
@@ -60,29 +60,29 @@ class Mixture:
         return scale - 0.5 * apart / v, apart, v
 
     def log_density(self, x: Tensor, level: Level) -> Tensor:
-        """``log p(x)`` at the level, (N,)."""
+        """Return ``log p(x)`` at the level, (N,)."""
         return self.parts(x, level)[0].logsumexp(1)
 
     def denoise(self, x: Tensor, level: Level) -> Tensor:
-        """``E[x0 | x]``: of each part ``mean_k + gain_k (x - alpha mean_k)``, by its share."""
+        """Return ``E[x0 | x]``, the mean of ``mean_k + gain_k (x - alpha mean_k)`` by shares."""
         logs, _, v = self.parts(x, level)
         share, gain = logs.softmax(1), level.alpha * self.var / v
         own = (1 - level.alpha * gain)[:, None] * self.mean
         return share @ own + (share @ gain)[:, None] * x
 
     def draw(self, count: int, level: Level, randn: torch.Generator) -> Tensor:
-        """So many x at the level, (count, D)."""
+        """Return ``count`` samples of x at the level, (count, D)."""
         k = torch.multinomial(self.weight, count, replacement=True, generator=randn)
         z = torch.randn(count, self.mean.shape[1], generator=randn, dtype=torch.float64)
         v = level.alpha**2 * self.var + level.sigma**2
         return level.alpha * self.mean[k] + v[k].sqrt()[:, None] * z
 
     def flow(self, x: Tensor, lo: float, hi: float, eta: float = 0.0, steps: int = 2000) -> Tensor:
-        """Where the probability flow takes x from lambda lo to hi.
+        """Return where the probability flow takes x from lambda lo to hi.
 
-        ``d(x / sigma) / d lambda = exp(lambda) E[x0 | x]``, by Runge and Kutta's fourth order.
-        With eta, what the SDE of DDIM(eta) would do if its noise were left out: ``(1 + eta^2)
-        exp(lambda) E[x0 | x] - eta^2 x / sigma``.
+        ``d(x / sigma) / d lambda = exp(lambda) E[x0 | x]`` is solved by Runge and Kutta's
+        fourth-order method. With eta, the result is that of the SDE of DDIM(eta) without its noise:
+        ``(1 + eta^2) exp(lambda) E[x0 | x] - eta^2 x / sigma``.
         """
 
         def slope(lam: float, z: Tensor) -> Tensor:
@@ -100,20 +100,20 @@ class Mixture:
 
 
 def at(lam: float) -> Level:
-    """The level with ``ln(alpha / sigma) = lam``; its t, which no oracle reads, falls with it."""
+    """Return the level with ``ln(alpha / sigma) = lam``; its t is -lam, which no oracle reads."""
     angle = math.atan(math.exp(-lam))
     return Level(-lam, math.cos(angle), math.sin(angle))
 
 
 def along(lams: Sequence[float]) -> list[Level]:
-    """A grid of those lambdas."""
+    """Return the grid with these lambdas."""
     return [at(lam) for lam in lams]
 
 
 def affine(
     method: str, options: dict, denoise: Denoiser, pair: list[Level]
 ) -> tuple[float, float, float]:
-    """The (a, b, n) of a sampler's one step ``x -> a x + b + n z``, read off three probes."""
+    """Return (a, b, n) of one step ``x -> a x + b + n z`` of a sampler, from three calls."""
 
     def go(x: float, z: float) -> float:
         start = torch.full((1,), x, dtype=torch.float64)
@@ -126,6 +126,6 @@ def affine(
 
 
 def drawn(seed: int, scale: float = 1.0) -> Noise:
-    """A sampler's ``randn``: the same sequence for the same seed; of unit variance at scale 1."""
+    """Return a ``randn`` for samplers with a fixed seed; its standard deviation is ``scale``."""
     randn = torch.Generator().manual_seed(seed)
     return lambda x: scale * torch.randn(x.shape, generator=randn, dtype=x.dtype)

@@ -1,4 +1,4 @@
-"""Networks of a user's own."""
+"""Networks as a user may write them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Own(nn.Module):
-    """A small network of `classes` and a null class; dropout, batch norm, and tied weights."""
+    """A small network with classes and a null class, dropout, batch norm and tied weights."""
 
     def __init__(self, width: int = 8, classes: int = 10, channels: int = 3) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Plain(nn.Module):
 
 
 class Wrong(nn.Module):
-    """A network whose output is told in ``how``."""
+    """A network whose output is wrong in the way ``how``."""
 
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Wrong(nn.Module):
 
 
 class Lacking(nn.Module):
-    """A network that lacks the condition."""
+    """A network without the argument for the condition."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A page parsed as a browser would, and what must hold for every one."""
+"""Parse a page as a browser would, and check what must hold for every page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ VOID = {"meta", "img", "col", "br", "link", "input"}
 
 
 class Parsed(HTMLParser):
-    """Tags with their attributes and the text, where every tag that opens must close in turn."""
+    """The tags with their attributes, and the text. Every tag must be closed in order."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Parsed(HTMLParser):
 
 
 def sound(html: str) -> Parsed:
-    """Check what holds for every page, and give it parsed."""
+    """Check what must hold for every page, and return the page parsed."""
     assert html.startswith("<!doctype html>")
     page = Parsed(html)
     assert page.all("html")[0]["lang"] == "en"

@@ -1,13 +1,16 @@
-"""A pretended GPU: tensors that say they are on another device, and count what waits for it.
+"""A pretended GPU: tensors on another device that record everything that waits for them.
 
-The real computation is made on the CPU. torch's device "lazy", which nothing else uses, gives it
-its name, because autograd runs backward passes on it in the caller's thread; a device made by open
-registration would need threads that autograd starts only once in a process. An operation in which
-tensors of two devices meet raises `Mixed`, as it would on a GPU; numbers on the CPU (tensors
-without axes) may take part, as there. Whatever would make the program wait for a GPU is noted:
+The real computation is made on the CPU. The pretended device is torch's "lazy", which nothing else
+uses, because autograd runs its backward passes in the caller's thread. A device made by open
+registration would need threads that autograd starts only once in a process. An operation on tensors
+of two devices raises `Mixed`, as a GPU would. Numbers on the CPU (tensors without axes) are
+allowed, as there. Everything that would make the program wait for a GPU is recorded:
 
-- a number, a truth value or a numpy array read from it, or a tensor copied from it;
-- a tensor copied to it otherwise than by `devices.sent`;
+- a number, a truth value or a numpy array that is read from a tensor, or a tensor that is copied
+from the GPU;
+
+- a tensor copied to the GPU by anything but `devices.sent`;
+
 - a result whose shape depends on the numbers: nonzero, unique, a mask as an index ...
 """
 
@@ -47,11 +50,11 @@ INDEXED = {aten.index.Tensor, aten.index_put_.default, aten.index_put.default}
 
 
 class Mixed(Exception):
-    """Raised where tensors of two devices meet in one operation."""
+    """Raised if an operation has tensors of two devices."""
 
 
 class OnGPU(Tensor):
-    """A tensor on the pretended GPU; ``inner`` is the one that computes."""
+    """A tensor on the pretended GPU; ``inner`` is the tensor that computes."""
 
     inner: Tensor
 
@@ -102,7 +105,7 @@ class OnGPU(Tensor):
 
 
 class Generator(torch.Generator):
-    """A generator that may say it is on the pretended GPU."""
+    """A generator that can claim to be on the pretended GPU."""
 
     def __new__(cls, device: Any = "cpu") -> Generator:
         made = super().__new__(cls)
@@ -115,7 +118,7 @@ class Generator(torch.Generator):
 
 
 class PretendedGPU(TorchDispatchMode):
-    """What happens on the pretended GPU; ``waits`` says what waited for it, and where."""
+    """The operations on the pretended GPU; ``waits`` lists what waited for it, and where."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

@@ -1,4 +1,4 @@
-"""Every schedule there is: as made, shifted, and rescaled to end in pure noise."""
+"""All schedules: as they are made, shifted, and rescaled to end in pure noise."""
 
 from __future__ import annotations
 

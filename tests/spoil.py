@@ -1,4 +1,4 @@
-"""Runs spoilt on purpose, their checkpoints' sums kept right."""
+"""Damage runs on purpose, and update the checksums of their checkpoints."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def configure(run: Path, section: str, **fields: object) -> None:
 
 
 def seal(checkpoint: Path) -> None:
-    """Give the manifest the sums of what is there."""
+    """Update the checksums in the manifest to match the files."""
     files = [p for p in checkpoint.iterdir() if p.name != "manifest.json"]
     sums = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
     (checkpoint / "manifest.json").write_text(json.dumps({"sha256": sums}))
 
 
 def rows(loss: list[float], **figures: float | list[float]) -> list[dict[str, Any]]:
-    """A log of 100 images a row, of losses and what else is told, healthy where nothing is."""
+    """Return a log with a row for every 100 images; values that are not given are healthy."""
     told = {"grad_norm": 0.5, "lr": 1e-3, "images_per_second": 100.0} | figures
     return [
         {"step": 10 * i, "images": 100 * i, "loss": value}
@@ -52,5 +52,5 @@ def rows(loss: list[float], **figures: float | list[float]) -> list[dict[str, An
 
 
 def accused(found: Iterable[Finding | None]) -> dict[str, str]:
-    """The faults that are found, with how grave they are."""
+    """Return the severity of each fault by its title."""
     return {f.title: f.severity for f in found if f and f.severity != "well"}

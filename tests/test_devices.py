@@ -1,4 +1,4 @@
-"""The choice of the device: what is there, what is refused, and that one module chooses."""
+"""The choice of the device: what exists, what is refused, and that one module chooses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS = {"cuda", "mps"}
 
 
 def chooses(path: Path) -> list[str]:
-    """What in a file chooses by the kind of device."""
+    """Return the code in a file that depends on the kind of device."""
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute):
@@ -50,7 +50,7 @@ def test_the_search_finds_what_it_looks_for() -> None:
 
 @pytest.fixture(autouse=True)
 def own_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test chooses the device of another."""
+    """Undo the choice of a device after each test."""
     monkeypatch.setattr(devices, "_named", {})
 
 
@@ -105,7 +105,7 @@ def test_without_a_gpu_or_a_name(monkeypatch, capsys: CapSys) -> None:
 
 
 def test_the_device_of_a_command(two_gpus: None, capsys: CapSys) -> None:
-    """It is chosen before the verb begins, wherever the option stands."""
+    """It is chosen before the verb begins, wherever the option is."""
     for words in (["--device", "cpu", "data"], ["data", "--device=cpu"]):
         devices._named.clear()
         code, _, err = call(capsys, *words)

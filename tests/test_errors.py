@@ -1,4 +1,4 @@
-"""Names that there are not, and arguments that are flags on the command line."""
+"""Unknown names, and arguments that become flags in messages of the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only a GPU can show."""
+"""Tests that need a GPU."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_pictures_are_the_cpus(tiny: Experiment, tmp_path: Path) -> None:
 
 
 def test_features_are_the_cpus() -> None:
-    """In float32 there too: neither TF32 nor another kernel moves them by more than rounding."""
+    """Features are computed in float32: TF32 and other kernels change only the rounding."""
     images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
     here, there = (metrics.network("cifar10", device)(images) for device in ("cpu", "cuda"))
     for a, b in zip(here, there, strict=True):

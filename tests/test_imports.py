@@ -1,4 +1,4 @@
-"""The direction of imports, as the design draws it."""
+"""The direction of imports, as in the design."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_what_scripts_import_is_there(path: Path) -> None:
 
 
 def test_betas_never_leave_diffusion() -> None:
-    """Only the reader and the writer of diffusers' schedulers may say the word."""
+    """Only the modules that read and write diffusers' schedulers may use the word."""
     for path in FILES:
         if path.name in ("scheduler.py", "scheduler_out.py") or path.parent.name == "diffusion":
             continue
@@ -66,12 +66,12 @@ def test_the_public_names_are_sorted_and_complete() -> None:
 
 
 def _kind(name: str) -> int:
-    """Constants, then classes, then functions, as ruff sorts them."""
+    """Sort constants before classes, and classes before functions, like ruff."""
     return 0 if name.isupper() else 1 if name[0].isupper() else 2
 
 
 def test_no_module_bears_the_name_of_a_public_function() -> None:
-    """`mezzotint.load` would be the one or the other, as the order of imports has it."""
+    """Otherwise the order of imports would decide which of them `mezzotint.load` is."""
     functions = {name for name in api.__all__ if inspect.isfunction(getattr(api, name))}
     modules = {
         part

@@ -1,4 +1,4 @@
-"""The wheel and the sdist: what they hold, and that the wheel works without any extra."""
+"""The wheel and the sdist: their files, and that the wheel works without any extra."""
 
 from __future__ import annotations
 

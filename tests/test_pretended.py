@@ -1,4 +1,4 @@
-"""What runs on a GPU, tested on a pretended one: nothing mixes, and no loop waits for it."""
+"""Code for a GPU on a pretended one: devices do not mix, and no loop waits for the GPU."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_on_the_pretended_gpu_nothing_mixes(inference: bool) -> None:
 
 
 def waits(experiment: Configuration, folder: Path) -> list[list[str]]:
-    """What waits for the GPU in each step of a training of three steps, after its beginning."""
+    """Return what waits for the GPU in each of three training steps, after the beginning."""
     short = replace(experiment.train, images=12, batch=4, warmup=0)
     experiment = replace(experiment, train=short, log_every=8, save_every=10_000)
     with pretended() as gpu:
@@ -94,7 +94,7 @@ def waits(experiment: Configuration, folder: Path) -> list[list[str]]:
 
 
 def assert_reads_to_log_only(found: list[list[str]]) -> None:
-    """Of the three steps the second and the last are logged; the last is saved too."""
+    """Check the waits of three steps: the second and the last are logged, the last is saved."""
     assert found[0] == []
     assert len(found[1]) == 1
     assert "trainer/state.py" in found[1][0]
@@ -172,7 +172,7 @@ def test_no_step_of_a_distillation_waits(
 
 
 def test_a_training_is_that_of_the_cpu_and_resumes(tiny: Experiment, tmp_path: Path) -> None:
-    """To rounding, because some layers have forms of their own on a CPU."""
+    """It is equal up to rounding, because some layers have other forms on a CPU."""
     tiny = replace(tiny, log_every=4, save_every=8)
     with pretended():
         finish(tiny, tmp_path / "there")
@@ -222,7 +222,7 @@ HOWS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("how", HOWS)
 def test_a_batch_of_samples_waits_twice(trained: Path, how: str) -> None:
-    """Once to know that all was finite, and once to be fetched; images are those of the CPU."""
+    """Once to check that all numbers are finite, and once to fetch the images."""
     here = mz.load(trained).sample(4, batch=2, steps=3, **HOWS[how])
     with pretended() as gpu:
         pipe = mz.load(trained)

@@ -1,4 +1,4 @@
-"""What a configuration class refuses, and what it says then."""
+"""The values that a configuration class refuses, and its messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UNet2DModels of diffusers, and the same networks here."""
+"""UNet2DModels of diffusers, and the same networks in mezzotint."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ADM = DEFAULT | {
 
 
 def unet(config: dict[str, Any], seed: int = 0) -> UNet2DModel:
-    """A UNet2DModel of random weights, the norms' too."""
+    """Make a UNet2DModel with random weights, also in its norms."""
     torch.manual_seed(seed)
     net = UNet2DModel(**config).eval()
     for layer in net.modules():
@@ -61,7 +61,7 @@ def unet(config: dict[str, Any], seed: int = 0) -> UNet2DModel:
 def ours(
     reference: UNet2DModel, layout: torch.memory_format = torch.preserve_format
 ) -> UNet | UNet2D:
-    """The same network."""
+    """Make the same network in mezzotint."""
     found = unet_settings(dict(reference.config))
     sizes = found.channels, found.classes, found.outputs
     net: UNet | UNet2D

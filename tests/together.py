@@ -1,4 +1,4 @@
-"""Several processes that share a training, as torchrun would start them: forks of this one."""
+"""Run several processes that share a training, as torchrun would, as forks of this process."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ PATIENCE = 120  # seconds until a process that hangs is killed
 def together(count: int, work: Callable[[int], None], log: Path) -> list[int]:
     """Run ``work(rank)`` in each of ``count`` processes; return how they ended.
 
-    What they print is in ``log`` too.
-    That is 0, 2 for a UserError, 128 and a number for a signal that was caught, 1 for another
-    exception, and minus a number for a signal that killed one. Errors are written to ``log``.
+    The result of a process is 0, 2 for a UserError, 128 plus the number of a signal that was
+    caught, 1 for another exception, and minus the number of a signal that killed it. Errors and
+    printed lines are written to ``log``.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Whole trainings, and what two of them must have in common."""
+"""Whole trainings, and comparisons of two of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def losses(folder: Path) -> list[tuple[int, float, float, float]]:
 
 
 def assert_same(a: Path, b: Path) -> None:
-    """Losses, weights, averages and moments, to the last bit."""
+    """Check that losses, weights, averages and moments are equal to the last bit."""
     assert losses(a) == losses(b)
     newest = [checkpoint.listed(folder / "checkpoints")[-1] for folder in (a, b)]
     assert newest[0].name == newest[1].name

@@ -1,4 +1,4 @@
-"""Folders of tiny images, written from a list of their names."""
+"""Write folders of tiny images from a list of their names."""
 
 import io
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def png(seed: int = 0, side: int = 4) -> bytes:
-    """An image's file that no other seed gives."""
+    """Return an image file that differs for each seed."""
     buffer = io.BytesIO()
     pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -17,7 +17,7 @@ def png(seed: int = 0, side: int = 4) -> bytes:
 
 
 def plant(root: Path, images: Iterable[str] = (), texts: Mapping[str, str] | None = None) -> Path:
-    """Write images, each of its own, and text files below a folder; a name in / is a folder."""
+    """Write a different image for each name, and text files; a name ending in / is a folder."""
     for seed, name in enumerate(images):
         path = root / name
         if name.endswith("/"):
@@ -32,5 +32,5 @@ def plant(root: Path, images: Iterable[str] = (), texts: Mapping[str, str] | Non
 
 
 def grown(folders: Iterable[str], count: int = 2) -> list[str]:
-    """The names of some images in each folder."""
+    """Return the names of ``count`` images in each folder."""
     return [f"{folder}/{i}.png" for folder in folders for i in range(count)]

@@ -1,4 +1,4 @@
-"""What the command says and how it ends."""
+"""What the command line prints, and its exit codes."""
 
 from __future__ import annotations
 

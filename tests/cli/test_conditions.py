@@ -1,4 +1,4 @@
-"""The words of `--condition`."""
+"""The arguments of `--condition`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `mezzotint doctor`: what it prints and how it ends."""
+"""The command `mezzotint doctor`: its output and its exit codes."""
 
 from __future__ import annotations
 

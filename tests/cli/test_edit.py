@@ -1,4 +1,4 @@
-"""The verb edit: what it writes, and what it refuses before the work."""
+"""The command `mezzotint edit`: the files that it writes, and its errors before the work begins."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def refused(words: str, capsys: CapSys) -> str:
 
 @pytest.fixture
 def here(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a run, two images of its size, a smaller one and a mask."""
+    """A folder with a run, two images of the model's size, a smaller image and a mask."""
     monkeypatch.chdir(tmp_path)
     for name, side in (("a.png", 32), ("b.png", 32), ("small.png", 16)):
         pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""The verb ``evaluate`` of models and of images."""
+"""The command `mezzotint evaluate` on models and on images."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_torchrun_gives_the_figures_of_one_process(
 
 
 def digits(folder: Path, count: int, suffix: str = "png") -> Path:
-    """A folder of glyphs, flat."""
+    """Write glyphs to a folder, without class folders."""
     folder.mkdir(exist_ok=True)
     for i in range(count):
         Image.fromarray(glyphs.draw("test", i)).save(folder / f"{i:03d}.{suffix}")

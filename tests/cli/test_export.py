@@ -1,4 +1,4 @@
-"""The verb export: what it writes and says, and what it refuses."""
+"""The command `mezzotint export`: its files, its output and its errors."""
 
 from __future__ import annotations
 

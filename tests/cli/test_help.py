@@ -158,7 +158,7 @@ def test_help_alone_is_the_usage_and_help_of_no_verb_a_message(capsys: CapSys) -
 
 
 def completed(text: str, *words: str) -> list[str]:
-    """What bash offers for the last word of a command."""
+    """Return the completions that bash offers for the last word of a command."""
     line = f"COMP_WORDS=({' '.join(repr(word) for word in words)}); COMP_CWORD={len(words) - 1}"
     command = f'{text}\n{line}\n_mezzotint\nprintf "%s\\n" "${{COMPREPLY[@]}}"'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)

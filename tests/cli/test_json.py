@@ -1,4 +1,4 @@
-"""What --json prints: one document on the standard output, with the documented keys."""
+"""The output of --json: one document on the standard output, with the documented keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.* are fewer than 2,049")
 
 
 def answer(capsys: CapSys, *words: str, code: int = 0) -> Any:
-    """The document that a command prints; nothing else may be on its standard output."""
+    """Return the JSON document that a command prints, which must be its whole standard output."""
     ended, out, err = call(capsys, *words, "--json")
     assert ended == code, err
     return json.loads(out, parse_constant=pytest.fail)
@@ -38,7 +38,7 @@ def answer(capsys: CapSys, *words: str, code: int = 0) -> Any:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Twelve images in an array."""
+    """The file of an array of twelve images."""
     path = tmp_path / "images.npy"
     np.save(path, np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8))
     return path

@@ -1,4 +1,4 @@
-"""No verb is silent for long, with a terminal or without."""
+"""No verb is silent for long, on a terminal or elsewhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from commands import CapSys, call
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A twentieth of a second in the place of ten."""
+    """Shorten the longest silence to a twentieth of a second, from ten seconds."""
     monkeypatch.setattr(patience, "SILENCE", 0.05)
     monkeypatch.setattr(patience, "TICK", 0.01)
 

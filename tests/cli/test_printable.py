@@ -1,4 +1,4 @@
-"""Names of files and classes that would move the cursor, or turn the writing: issue 23, l and q."""
+"""Names of files and classes that could move the cursor or turn the text (issue 23, l and q)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_names_of_classes_and_files_are_printed_as_text(tmp_path, capsys: CapSys
 
 
 def test_control_characters_are_in_no_class_but_direction_stays(tmp_path) -> None:
-    """So none is printed by whatever shows the classes of a model."""
+    """So nothing that shows the classes of a model prints control characters."""
     root = plant(tmp_path / "d", grown([f"a{ESC}", "b\u200f"]))
     assert find_source(str(root)).classes == (r"a\x1b[2J", "b\u200f")
     plant(root, grown([r"a\x1b[2J"]))
@@ -80,7 +80,7 @@ def test_warnings_and_what_is_printed_are_text(capsys: CapSys, monkeypatch) -> N
 
 @pytest.mark.parametrize("name", ["a[/b]", "[red]a", f"x{ESC}"])
 def test_a_bar_takes_a_name_for_text(name, monkeypatch, capsys: CapSys) -> None:
-    """Marks of rich in the name of a folder ended the preparation with a traceback."""
+    """Rich markup in the name of a folder once ended the preparation with a traceback."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TTY_INTERACTIVE", "1")
     with progress(MofNCompleteColumn()) as bar:
@@ -119,7 +119,7 @@ def test_data_whose_path_is_no_utf_8(tmp_path, capsys: CapSys, monkeypatch) -> N
 
 
 def test_every_image_is_opened_with_a_list_of_formats() -> None:
-    """Issue 23, k: without one Pillow starts Ghostscript for whatever begins as PostScript."""
+    """Without a list, Pillow starts Ghostscript for PostScript files (issue 23, k)."""
     source = Path(cli.__file__).parents[1]
     opened = [
         (path.name, line)

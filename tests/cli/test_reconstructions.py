@@ -1,4 +1,4 @@
-"""The verb ``evaluate`` of an autoencoder."""
+"""The command `mezzotint evaluate` on an autoencoder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from commands import CapSys, call
 
 @pytest.fixture
 def foreign(few_glyphs: None, tmp_path: Path) -> Path:
-    """An autoencoder as diffusers saves it."""
+    """The folder of an autoencoder in the format of diffusers."""
     torch.manual_seed(0)
     vae = VAE(VAEConfig(channels=(8, 16), blocks=1, groups=4))
     write_vae(tmp_path / "foreign", asdict(vae.config), 3, vae.state_dict(), 1.0, 0.0)
@@ -33,7 +33,7 @@ NAMES = ["fd-glyphs", "sfd-glyphs", "kd-glyphs", "psnr", "ssim", "kl"]
 
 
 def row(folder: Path) -> dict:
-    """The one record of an evaluation."""
+    """Return the only row in figures.jsonl."""
     (line,) = (folder / "figures.jsonl").read_text().splitlines()
     return json.loads(line)
 

@@ -1,4 +1,4 @@
-"""The command `mezzotint report`: what it writes, and what it refuses."""
+"""The command `mezzotint report`: the page that it writes, and its errors."""
 
 from __future__ import annotations
 

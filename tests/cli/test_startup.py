@@ -1,4 +1,4 @@
-"""What a command imports before it answers."""
+"""The modules that a command imports before it prints anything."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ finally:
 
 
 def imported(code: str) -> set[str]:
-    """The modules that are imported when the code has run in a fresh Python."""
+    """Return the modules that are imported after ``code`` has run in a fresh Python."""
     command = [sys.executable, "-c", PROBE.format(code=code)]
     done = subprocess.run(command, capture_output=True, text=True)
     return set(done.stdout.splitlines()[-1].split())

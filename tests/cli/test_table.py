@@ -1,4 +1,4 @@
-"""Figures as a table."""
+"""Figures printed as a table."""
 
 from __future__ import annotations
 

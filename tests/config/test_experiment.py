@@ -1,4 +1,4 @@
-"""What a configuration refuses, and what comes back of what is written."""
+"""Values that a configuration refuses, and configurations that are written and read back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mezzotint.trainer.autoencoding import ReconstructionConfig
 
 
 def refused(kind: type, **fields: object) -> str:
-    """The one line that a configuration is refused with."""
+    """Return the one-line error with which a configuration is refused."""
     with pytest.raises(mz.UserError) as wrong:
         kind(**fields)
     problem = str(wrong.value)
@@ -201,7 +201,7 @@ def test_a_configuration_is_read_strictly(tmp_path: Path, change, message: str) 
 
 
 def test_a_configuration_of_version_4_is_read() -> None:
-    """The one of the model in the package, which 0.1.0 wrote."""
+    """It is that of the model in the package, which mezzotint 0.1.0 wrote."""
     path = Path(mz.__file__).parent / "pretrained" / "cifar10" / "config.json"
     assert json.loads(path.read_text())["version"] == 4
     read = configuration.read(path)

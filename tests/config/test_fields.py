@@ -1,4 +1,4 @@
-"""The fields of a configuration by their own names."""
+"""Set the fields of a configuration by their names, without the names of the sections."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_each_field_goes_where_it_belongs() -> None:
 
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_a_name_means_what_the_flag_of_that_name_means(name: str) -> None:
-    """Each is there once, and one of them of each section is the same from both."""
+    """A field of each section gets the same value by its name and by its flag."""
     recipe = RECIPES[name]
     flags = ["--images", "99", "--size", "24", "--seed", "7", "--keep", "3"]
     fields: dict[str, object] = {"images": 99, "size": 24, "seed": 7, "keep": 3}

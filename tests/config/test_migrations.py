@@ -1,4 +1,4 @@
-"""Older versions of config.json, made up; those of released ones are in test_version4.py."""
+"""Read invented older versions of config.json; test_version4.py reads a released version."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Content = dict[str, Any]
 
 
 def rates(content: Content) -> Content:
-    """From the first made-up version: the rate of learning was a field of its own."""
+    """Migrate from the first invented version, in which `rate` was a field of its own."""
     rate = content.pop("rate")
     return content | {"train": content["train"] | {"lr": rate}}
 
 
 def pictures(content: Content) -> Content:
-    """From the second made-up version: `train.images` was called `train.pictures`."""
+    """Migrate from the second invented version, in which train.images was train.pictures."""
     train = dict(content["train"])
     return content | {"train": {"images": train.pop("pictures"), **train}}
 
@@ -35,7 +35,7 @@ def older(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def written(path: Path, version: object, change: Content, train: Content) -> Path:
-    """A config.json of glyphs-ddpm, some of its fields changed; None takes one out."""
+    """Write a config.json of glyphs-ddpm with changed fields; None removes a field of `train`."""
     content = config.to_json(RECIPES["glyphs-ddpm"]) | change | {"version": version}
     content["train"] |= train
     content["train"] = {k: v for k, v in content["train"].items() if v is not None}

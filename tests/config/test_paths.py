@@ -1,4 +1,4 @@
-"""Paths in a configuration: a run is measured from any folder, and goes on where it is moved."""
+"""Paths in a configuration: a run is measured from any folder, and resumed after it was moved."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_run_and_its_data_that_moved_together_go_on(tiny, photographs, tmp_pat
 def test_a_latent_model_and_its_autoencoder_move_together(
     trained_vae: Path, tiny_ldm: Experiment, tmp_path: Path
 ) -> None:
-    """What is beside the run is stored relative to it."""
+    """Paths of folders beside the run are stored relative to the run."""
     (tmp_path / "old").mkdir()
     trained_vae.rename(tmp_path / "old" / "vae")
     ldm = replace(tiny_ldm, codec=CodecConfig(vae=str(tmp_path / "old" / "vae")))

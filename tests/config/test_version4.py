@@ -1,6 +1,6 @@
-"""Runs of version 4 of config.json, stored as that code wrote them: read, sampled, resumed.
+"""Read, sample and resume runs that an older version of mezzotint stored.
 
-tests/stored/README.md says what is there.
+Their config.json has version 4. tests/stored/README.md describes the files.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ MODELS = {"pixels": "v4-pixels", "latents": "v4-latents", "cifar10": "cifar10"}
 
 @pytest.fixture(scope="module")
 def expected() -> dict[str, np.ndarray]:
-    """What the code of version 4 made: images, and the losses and weights of v4-half, resumed."""
+    """The results of that version: images, and losses and weights of the resumed run v4-half."""
     with np.load(STORED / "expected.npz") as file:
         return dict(file)
 
 
 def assert_alike(made: Tensor, wanted: np.ndarray) -> None:
-    """Within a grey level, but for a number in a thousand: other machines round otherwise."""
+    """Check that 99.9 % of the values differ by 1 or less; other machines round differently."""
     assert made.dtype == torch.uint8
     assert made.shape == wanted.shape
     apart = (made.int() - torch.from_numpy(wanted).int()).abs()
@@ -47,7 +47,7 @@ def assert_alike(made: Tensor, wanted: np.ndarray) -> None:
 
 
 def weights(checkpoint: Path) -> Tensor:
-    """The averaged weights, one after the other."""
+    """Return all averaged weights as one flat tensor."""
     return torch.cat(
         [w.flatten() for _, w in sorted(load_file(checkpoint / "ema.safetensors").items())]
     )
@@ -62,7 +62,7 @@ def test_a_model_of_version_4_makes_the_images_that_it_made(name: str, expected)
 
 
 def test_a_latent_model_of_version_4_needs_no_other_folder(tmp_path: Path, expected) -> None:
-    """config.json names its autoencoder, relative to the repository; the checkpoint has it."""
+    """The checkpoint holds the autoencoder that config.json names."""
     copy = shutil.copytree(STORED / "v4-latents", tmp_path / "latents")
     assert_alike(mz.load(copy, device="cpu").sample(4, seed=3), expected["latents"])
 

@@ -12,14 +12,14 @@ from PIL import Image
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the test's own."""
+    """An empty cache for one test."""
     monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def real_data() -> Path:
-    """The real data sets beside the checkout; skips where there are none."""
+    """The folder of real data sets beside the checkout. Tests are skipped without it."""
     folder = Path(__file__).parents[2].parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"no real data sets at {folder}")
@@ -49,7 +49,7 @@ def noise() -> Callable[..., np.ndarray]:
 
 @pytest.fixture
 def animals(tmp_path: Path, encode: Encode, noise: Callable[..., np.ndarray]) -> Path:
-    """Two class folders: three cats, one of them deeper down, and two dogs; 8 wide, 6 high."""
+    """A folder with three cats, one of them in a subfolder, and two dogs: 8 wide, 6 high."""
     root = tmp_path / "animals"
     for i, name in enumerate(
         ("cats/a.png", "cats/b.png", "cats/more/c.png", "dogs/a.png", "dogs/d")

@@ -36,7 +36,7 @@ def uniforms(count, seed=1):
 
 
 def knobs(**a):
-    """The row of uniform numbers that gives a0 ... a7 their values and leaves the others out."""
+    """Return uniform numbers that give a0 ... a7 these values, and turn the others off."""
     normal = torch.special.ndtr
     u = torch.full((16,), 0.999)
     if a.get("a0"):
@@ -82,13 +82,13 @@ HEIGHT, WIDTH = 24, 32
 
 
 def blob(x, y):
-    """A smooth image without symmetry, on the whole plane; x right, y down, in pixels."""
+    """A smooth image without symmetry as a function of x (right) and y (down), in pixels."""
     u, v = x - 3, y + 1
     return -0.9 + 1.6 * np.exp(-(u * u / 30 + v * v / 12 + u * v / 25))
 
 
 def places(inverse):
-    """Where, by the inverse matrix, each pixel was: (2, H, W), in pixels from the centre."""
+    """Return each pixel's source by the inverse matrix: (2, H, W), in pixels from the centre."""
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(float)
     points = np.stack([x - (WIDTH - 1) / 2, y - (HEIGHT - 1) / 2, np.ones_like(x)])
     return np.einsum("ij,jhw->ihw", inverse, points)[:2]
@@ -104,7 +104,7 @@ def scale(x, y):
 
 
 def transcription(a0=0, a1=0, a2=0.0, a3=0.0, a4=0.0, a5=0.0, a6=0.0, a7=0.0):
-    """The paper's table as a product of matrices, the first operation rightmost."""
+    """Return the paper's table as a product of matrices; the rightmost one applies first."""
     move = np.array([[1, 0, WIDTH * a6 / 8], [0, 1, HEIGHT * a7 / 8], [0, 0, 1]])
     k = 2 ** (0.2 * a5)
     stretch = turn(a4) @ scale(k, 1 / k) @ turn(-a4)

@@ -1,4 +1,4 @@
-"""The cache of data: full and read-only disks, and contents that changed. Issue 23, e, o and q."""
+"""The cache of data: full or read-only disks, and changed contents (issue 23, e, o and q)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def nothing_half_made(cache: Path) -> bool:
 @pytest.mark.parametrize("number", FULL)
 @pytest.mark.parametrize("where", ["allocate", "save"])
 def test_a_disk_that_fills_while_images_are_prepared(folder, cache, monkeypatch, number, where):
-    """Without the room for all of an array, writing it would end the process by SIGBUS."""
+    """Without reserved space, writing the array would end the process by SIGBUS."""
     with monkeypatch.context() as patch:
         patch.setattr(arrays, where, refuse(number))
         with pytest.raises(UserError, match=r"prepared cannot be written \(.*, or set ME") as one:
@@ -114,7 +114,7 @@ def change(entry: Path, what: str) -> None:
 
 @pytest.mark.parametrize("what", ["labels", "pixels", "classes", "skipped", "fingerprint"])
 def test_an_entry_that_was_changed_is_built_anew(folder, what) -> None:
-    """Reversed labels were trained on."""
+    """Once, a training used reversed labels."""
     first = prepare(folder)
     images, labels = first.images.copy(), first.labels.copy()
     change(first.folder, what)

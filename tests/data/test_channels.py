@@ -1,4 +1,4 @@
-"""The channels of image files: those that they have, or those that are wanted."""
+"""The channels of image files: those of the file, or those that the user requests."""
 
 from __future__ import annotations
 

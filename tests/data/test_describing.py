@@ -1,4 +1,4 @@
-"""What `mz.describe` and `mezzotint data` say."""
+"""The output of `mz.describe` and `mezzotint data`."""
 
 import json
 

@@ -74,7 +74,7 @@ def test_a_clone_of_a_data_set_of_the_hub(animals, tmp_path, write_parquet):
 
 
 def make_jpegs(folder):
-    """Three of the five images of `animals` become JPEG, whatever their names say."""
+    """Rewrite three of the five images of `animals` as JPEG, without changing their names."""
     for name in ("cats/a.png", "cats/more/c.png", "dogs/a.png"):
         Image.open(folder / name).save(folder / name, "JPEG")
 

@@ -1,4 +1,4 @@
-"""Random folders: what is understood is what was built, or it is refused, or said."""
+"""Random folders are read as they were built, or refused, or read with a warning."""
 
 import tempfile
 import unicodedata
@@ -37,7 +37,7 @@ IMAGE = png()
 
 @st.composite
 def built(draw, names=PLAIN):
-    """The files of a data set, and for each split the class of each image."""
+    """Draw the files of a data set, and for each split the class of each image."""
     wrappers = draw(st.lists(st.sampled_from(["data", "archive", "flowers"]), max_size=2))
     held = draw(st.lists(st.sampled_from(["validation", "test"]), unique=True, max_size=2))
     splits = {s: draw(st.sampled_from(SPELLINGS[s])) for s in ("train", *held)} if held else {}
@@ -74,12 +74,12 @@ def write(folder: Path, files: list[str], packed: bool) -> str:
 
 
 def content(name: str) -> bytes:
-    """An image with its own name after its end, or an empty JSON."""
+    """Return an image with its own name after its end, or an empty JSON file."""
     return IMAGE + name.encode() if name.lower().endswith((".png", ".jpg")) else b"{}"
 
 
 def understood(data: str, split: str) -> tuple[dict[str, str | None], Source]:
-    """The class of each image of a split by its name, and the source."""
+    """Return the class of each image in a split by its name, and the source."""
     source = find_source(data, split)
     rows = {}
     for item in source.items():

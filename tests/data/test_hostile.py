@@ -1,4 +1,4 @@
-"""Files that were made to harm, and faults that pass: issue 23, a, d, i, j, k and p."""
+"""Files that were made to do harm, and temporary faults (issue 23, a, d, i, j, k and p)."""
 
 import errno
 import gzip
@@ -38,9 +38,9 @@ def entries(cache):
 
 
 def forged() -> bytes:
-    """A pickle that names only numpy's dtype and ndarray, and makes a dtype with an object field.
+    """Return a pickle that names only numpy classes, but makes a dtype with an object field.
 
-    numpy would take the bytes of the array for a pointer.
+    numpy would read the bytes of the array as a pointer.
     """
     text = lambda s: b"X" + struct.pack("<I", len(s)) + s  # noqa: E731
     number = lambda n: b"J" + struct.pack("<i", n)  # noqa: E731
@@ -258,7 +258,7 @@ def test_an_array_of_images_that_are_too_large(tmp_path) -> None:
 
 
 def test_pipes_and_devices_are_not_waited_for(tmp_path) -> None:
-    """Each would hang, or fill the memory, if it were opened."""
+    """Opening one would hang, or fill the memory."""
     (tmp_path / "p").mkdir()
     for name in ("p/train.parquet", "a.npz", "a.png"):
         os.mkfifo(tmp_path / name)
@@ -287,7 +287,7 @@ def test_so_many_pixels_are_in_flight_and_no_more(folder, monkeypatch) -> None:
 
 @pytest.mark.parametrize("held", [0, 200, 1 << 30])
 def test_images_come_in_order_however_few_are_held(tmp_path, monkeypatch, held) -> None:
-    """Whether tasks are cut short because their images are large, or not."""
+    """The order must not depend on how many large images are held in memory."""
     root = tmp_path / "d"
     root.mkdir()
     for i in range(150):
@@ -298,7 +298,7 @@ def test_images_come_in_order_however_few_are_held(tmp_path, monkeypatch, held) 
 
 
 def test_folders_within_folders(tmp_path) -> None:
-    """Each ended in a traceback when Python had no more room for calls."""
+    """Each case once exceeded Python's recursion limit."""
     deep = "/".join(["a"] * 3000)
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
         archive.writestr(f"{deep}/0.png", png(0))

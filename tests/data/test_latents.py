@@ -18,13 +18,13 @@ from mezzotint.storage import leftovers
 
 
 def moments(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Linear and exact in float32: of two neighbours, left and right, each row by itself."""
+    """A stand-in for an encoder: linear, exact in float32, on pairs of neighbours in a row."""
     left, right = images[..., ::2].float(), images[..., 1::2].float()
     return (3 * left - right) / 64, (left + 2 * right) / 512
 
 
 class Spy:
-    """Those moments, and how many images it was asked for, call by call."""
+    """The function `moments`, which also records the number of images in each call."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -43,7 +43,7 @@ def data(noise: Callable[..., np.ndarray], tmp_path: Path) -> Prepared:
 
 
 def raw(data: Prepared, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The moments of each image or of its mirror image, (N, C, h, w)."""
+    """Return the moments of each image, or of its mirror image: (N, C, h, w)."""
     images = data.images[:, :, ::-1] if mirrored else data.images
     mean, std = moments(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
     return mean.numpy(), std.numpy()
@@ -83,7 +83,7 @@ def test_the_array_holds_the_moments_of_each_picture_and_of_its_mirror_image(
 def test_mean_and_std_are_those_of_all_raw_latents(
     data: Prepared, flip: bool, deviations: bool
 ) -> None:
-    """Of z ~ N(mean, std^2) by the law of total variance: ``E std^2 + Var mean``."""
+    """The law of total variance for z ~ N(mean, std^2): ``E std^2 + Var mean``."""
     result = made(data, flip=flip, deviations=deviations)
     assert result.moments.shape[1:3] == (1 + flip, 1 + deviations)
     parts = [raw(data, mirrored) for mirrored in (False, True)[: 1 + flip]]
@@ -164,7 +164,7 @@ def test_a_crash_in_the_middle_leaves_nothing(
 def test_what_a_killed_process_leaves_is_not_taken_for_data(
     data: Prepared, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It never comes to the clearing up."""
+    """The killed process does not clean up."""
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", lambda *_, **__: None)
         patch.setattr(Path, "write_text", None)  # all is encoded, the last file not yet written
@@ -200,7 +200,7 @@ def test_the_slower_of_two_processes_discards_its_own(
 def test_latents_that_cannot_be_kept_are_refused(
     data: Prepared, cache: Path, monkeypatch: pytest.MonkeyPatch, part: int, value: float
 ) -> None:
-    """One number of the last image, which is encoded last of all."""
+    """One number of the last image, which is encoded last, is out of range."""
     monkeypatch.setattr(latents, "PART", 2)
 
     def spoilt(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -247,7 +247,7 @@ def test_rows_where_neither_mirror_images_nor_deviations_are_kept(data: Prepared
 
 
 def test_moments_of_latents_in_parts_are_those_of_samples() -> None:
-    """Against the mean and deviation of drawn z, and of one batch against those of its parts."""
+    """They equal the mean and deviation of drawn z, and do not depend on the parts."""
     torch.manual_seed(0)
     mean, std = torch.randn(60, 2, 4, 4) * 3 + 1, torch.rand(60, 2, 4, 4) + 0.5
     found = LatentMoments()

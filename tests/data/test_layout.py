@@ -1,4 +1,4 @@
-"""What folders mean: one test for each kind of layout, as a folder, a zip and a tar."""
+"""The meaning of folders: one test for each layout, as a folder, a zip and a tar."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from trees import grown, plant, png
 
 @pytest.fixture(params=["folder", "zip", "tar", "tar.gz"])
 def packed(request, tmp_path):
-    """What turns a folder into the data to test: itself, or an archive of it."""
+    """A function that passes a folder to the test as a folder, or as an archive."""
 
     def pack(folder):
         if request.param == "folder":
@@ -35,7 +35,7 @@ def packed(request, tmp_path):
 
 
 def found(data, split="train", **options):
-    """The images of a split as (name, class), its classes, and what it warns of."""
+    """Return the images of a split as (name, class), its classes, and its warnings."""
     from mezzotint.data.find import opened, recognise
 
     source = opened(*recognise(str(data)), split, **options)

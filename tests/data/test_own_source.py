@@ -1,4 +1,4 @@
-"""A data source of one's own: one function, and one line that adds it."""
+"""A user's own data source: one function, and one line that adds it."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from mezzotint.data import SOURCES, Item, Kind, Source
 
 @pytest.fixture(autouse=True)
 def own_sources():
-    """Take out of the registry what a test adds."""
+    """Remove the sources that a test adds from the registry."""
     before = dict(SOURCES)
     yield
     SOURCES.clear()
@@ -19,7 +19,7 @@ def own_sources():
 def test_a_source_with_a_name():
     # docs: begin
     def stripes(data, split):
-        """Stripes of 1 to 16 pixels: `stripes:SIDE`, upright or lying."""
+        """The data source `stripes:SIDE`: vertical and horizontal stripes of 1 to 16 pixels."""
         side = int(data.removeprefix("stripes:"))
 
         def item(i):

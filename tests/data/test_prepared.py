@@ -14,7 +14,7 @@ from mezzotint.storage import leftovers
 
 @pytest.fixture
 def messy(animals):
-    """`animals` with three more files that are no images."""
+    """`animals` with three more files that are not images."""
     good = (animals / "dogs" / "d").read_bytes()
     (animals / "cats" / "cut.png").write_bytes(good[:-40])
     (animals / "dogs" / "empty.jpg").write_bytes(b"")
@@ -224,7 +224,7 @@ def test_no_room(animals, cache, monkeypatch):
 
 
 def test_some_pictures_are_of_all_classes_in_turn_and_always_the_same(tmp_path) -> None:
-    """Every tenth of classes that come in turn would be one class."""
+    """Classes come in turn, so every tenth image would be of one class."""
     images = np.arange(200, dtype=np.uint8)[:, None, None, None]
     data = Prepared(images, np.arange(200) % 10, tuple("0123456789"), "", tmp_path, 0)
     some = data.some(40)

@@ -1,4 +1,4 @@
-"""What was understood of a data set, in words and as a grid of examples."""
+"""A data set described in words and as a grid of examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the numbers of an image stand for, and how images are shown and measured."""
+"""The meaning of the numbers in an image, and how images are shown and measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grids: which levels a spacing visits, and what Schedule.grid refuses."""
+"""The levels that a spacing visits, and the errors of Schedule.grid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from schedules import EVERY_SCHEDULE
 
 
 def ratios(grid: list[mz.Level]) -> list[float]:
-    """sigma / alpha of a grid's noisy levels."""
+    """Return sigma / alpha at the noisy levels of a grid."""
     return [level.sigma / level.alpha for level in grid[:-1]]
 
 
@@ -93,7 +93,7 @@ def test_lambda_is_infinite_at_both_ends() -> None:
 @pytest.mark.parametrize("steps", [2, 10, 50])
 @pytest.mark.parametrize("spacing", ["logsnr", "karras"])
 def test_grids_along_lambda_are_the_papers(schedule: Schedule, spacing: str, steps: int) -> None:
-    """Within EDM's sigmas, 0.002 to 80, and within the table."""
+    """They stay within EDM's sigmas, 0.002 to 80, and within the table."""
     top = schedule.sigma[-1] / schedule.alpha[-1]
     high, low = min(float(top), 80.0), max(float(schedule.sigma[1] / schedule.alpha[1]), 0.002)
     for i, got in enumerate(ratios(schedule.grid(steps, spacing))):
@@ -128,7 +128,7 @@ def test_a_grid_of_as_many_steps_as_knots_goes_through_each() -> None:
 
 @pytest.mark.parametrize("steps", [2, 5, 21, 50])
 def test_between_knots_the_logarithm_is_straight(steps: int) -> None:
-    """As the numpy of Sabour et al. 2024: evenly between the first and the last."""
+    """Sabour et al. 2024 interpolate with numpy in the same way."""
     at = np.linspace(0, 1, steps)
     wanted = np.exp(np.interp(at, np.linspace(0, 1, len(KNOTS)), np.log(KNOTS)))
     assert ratios(linear(1000).grid(steps, "knots", KNOTS)) == pytest.approx(wanted.tolist())

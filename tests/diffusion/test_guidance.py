@@ -34,7 +34,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def network(seed: int, size: int = 12) -> Denoiser:
-    """A random smooth denoiser of images of so many numbers, unlike at every level."""
+    """A random smooth denoiser of images with ``size`` numbers, which depends on the level."""
     inward, outward = drawn(2, size, size, seed=seed) / size**0.5
 
     def denoise(x: Tensor, level: Level) -> Tensor:
@@ -45,7 +45,7 @@ def network(seed: int, size: int = 12) -> Denoiser:
 
 
 class Counted:
-    """A denoiser, and the levels at which it was called."""
+    """A denoiser that records the levels of its calls."""
 
     def __init__(self, denoise: Denoiser) -> None:
         self.denoise = denoise
@@ -102,7 +102,7 @@ def test_target_is_affine_with_weights_that_sum_to_one() -> None:
 
 
 def along_t(shape: str, scale: float) -> list[float]:
-    """The scale at every row of a schedule of 1000, from the noisy end."""
+    """Return the scale at each t of a schedule of 1000 levels, from the noisy end."""
     grid = mz.linear(1000).grid(10, "trailing")
     at = GUIDANCE_SHAPES[shape](scale, grid)
     return [at(Level(t, 0.8, 0.6)) if callable(at) else at for t in range(999, -1, -1)]
@@ -138,7 +138,7 @@ def test_of_a_grid_that_begins_at_t_0_a_shape_is_its_end() -> None:
 def published_cfgpp(
     cond: Denoiser, uncond: Denoiser, x: Tensor, grid: Sequence[Level], lam: float
 ) -> Tensor:
-    """Chung et al. 2024, arXiv 2406.08070, algorithm 2, word for word."""
+    """Chung et al. 2024, arXiv 2406.08070, algorithm 2, line by line."""
     for t, s in pairwise(grid):
         eps_c = (x - t.alpha * cond(x, t)) / t.sigma
         eps_u = (x - t.alpha * uncond(x, t)) / t.sigma

@@ -1,4 +1,4 @@
-"""Grids made for one model, against every other path and on data with an exact solution."""
+"""Grids made for one model, compared with every other path, and on data with an exact solution."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def test_the_shortest_path_is_the_least_of_all_of_them(steps: int, seed: int) ->
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["ddim", "dpmpp"])
 def measured(request: pytest.FixtureRequest) -> tuple[int, Tensor]:
-    """An order, and the costs of its steps on the mixture."""
+    """Return an order, and the costs of its steps on the mixture."""
     return request.param, errors(DATA.denoise, noise(64, 0), FINEST, request.param)[0]
 
 
 def nearest(grid: Sequence[Level]) -> list[int]:
-    """The nodes of the fine path that stand for a grid's noisy levels."""
+    """Return the nodes of the fine path that are nearest to the noisy levels of a grid."""
     lams = torch.tensor([level.lam for level in FINEST[:-1]])
     return [int((lams - level.lam).abs().argmin()) for level in grid[:-1]]
 
@@ -115,7 +115,7 @@ def test_on_gaussian_data_a_cost_is_what_is_left_of_an_error_at_the_end() -> Non
 
 
 def test_a_fine_step_of_first_order_costs_next_to_nothing() -> None:
-    """The path goes by DPM-Solver++(2M), so what is left is what sets DDIM apart from it."""
+    """The path comes from DPM-Solver++(2M), so its difference from DDIM remains."""
     cost, _ = errors(DATA.denoise, noise(64, 0), FINEST, 1)
     one = cost.diagonal(1)
     four = torch.tensor([cost[i, i + 4] for i in range(FINE - 4)])
@@ -159,7 +159,7 @@ def test_more_steps_than_there_is_a_choice_for_are_refused() -> None:
 
 
 def final_error(sampler: str, grid: list[Level], **options: object) -> float:
-    """How far, per number, a sampler ends from the exact flow, on noise that no grid has seen."""
+    """Return a sampler's RMS error at the end of the flow, on noise that was not used for grids."""
     x, clean = noise(256, 99), SCHEDULE.at(7.0)
     exact = DATA.flow(x, grid[0].lam, clean.lam, steps=400)
     got = mz.SAMPLERS[sampler](DATA.denoise, x, grid, **options)
@@ -176,7 +176,7 @@ def test_an_optimised_grid_ends_nearer_to_the_exact_flow(sampler, order: int, st
 
 
 def test_on_a_cosine_schedule_the_path_begins_where_grids_do() -> None:
-    """Its last rows, of sigma / alpha up to 20,000, are walked by no grid along lambda."""
+    """No grid along lambda visits its last rows, with sigma / alpha up to 20,000."""
     schedule = mz.cosine(1000)
     knots = optimised(DATA.denoise, [noise(32, 0)], schedule, 5, 1)
     assert knots[0] == pytest.approx(80)

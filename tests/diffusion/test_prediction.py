@@ -41,7 +41,7 @@ def test_v_and_flow_are_the_papers() -> None:
 
 @pytest.mark.parametrize("row", [1, 200, 500, 900, 1000])
 def test_edm_is_the_papers_denoiser(row: int) -> None:
-    """D(x_hat; sigma_hat) = c_skip x_hat + c_out F, and F's own target: table 1 and eq. 8."""
+    """D = c_skip x_hat + c_out F, and the target of F: table 1 and eq. 8 of the paper."""
     level = Level(row - 1, float(SCHEDULE.alpha[row]), float(SCHEDULE.sigma[row]))
     x0, eps, F = torch.randn(3, 64, dtype=torch.float64)
     sigma, data = level.sigma / level.alpha, 0.5

@@ -1,4 +1,4 @@
-"""Schedules: their formulas, and tables that are none."""
+"""Schedules: their formulas, and tables that are refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from schedules import ENDING_IN_NOISE, EVERY_SCHEDULE, MADE
 
 
 def bar(schedule: Schedule) -> Tensor:
-    """alpha_bar of the noisy rows, (T,)."""
+    """Return alpha_bar of the noisy rows, (T,)."""
     return schedule.alpha[1:] ** 2
 
 
@@ -72,7 +72,7 @@ def f_cosine(u: float, s: float) -> float:
 
 
 def f_sigmoid(u: float, start: float, end: float, tau: float) -> float:
-    """Chen 2023, arXiv 2301.10972, before it is brought to 1 at 0."""
+    """Chen 2023, arXiv 2301.10972, before its value at 0 is scaled to 1."""
 
     def logistic(x: float) -> float:
         return 1 / (1 + math.exp(-x))

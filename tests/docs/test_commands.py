@@ -1,7 +1,7 @@
-"""Every command of the documentation is one that the program takes.
+"""The program accepts every command in the documentation.
 
-A command is parsed, not carried out: tests/docs/test_tutorials.py carries out those of the
-tutorials and of the README's beginning.
+A command is parsed, not executed. tests/docs/test_tutorials.py executes those of the tutorials and
+of the beginning of the README.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def name(page: Path) -> str:
 
 
 def inside(words: list[str]) -> list[str]:
-    """The command that a container or torchrun is to run; else the command itself."""
+    """Return the command that a container or torchrun starts, or else the command itself."""
     if words[:2] == ["docker", "run"]:
         image = next(i for i, word in enumerate(words) if word.split(":")[0] == "mezzotint")
         if "--entrypoint" not in words:

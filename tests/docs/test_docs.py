@@ -1,4 +1,4 @@
-"""The documents say what is so."""
+"""The statements of the documentation are true."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_section_of_the_mathematics_names_all_that_there_is(
 
 
 def network(recipe: Configuration) -> nn.Module:
-    """Of the data and in the latents that a recipe has by itself."""
+    """Return the network of a recipe for its own data and latents."""
     if isinstance(recipe, Autoencoder):
         return VAE(recipe.net)
     classes = 100 if "imagenet100" in recipe.recipe else 10

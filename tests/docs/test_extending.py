@@ -1,4 +1,4 @@
-"""The extensions that docs/extending.md adds, taken from the page and put through their paces."""
+"""The extensions in docs/extending.md work as the page says."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DATA = Gaussian(mean=0.7, var=0.1)
 
 @pytest.fixture
 def page(own_cache: None) -> Iterator[dict[str, Any]]:
-    """The names that the page's examples define, with their entries for the length of a test."""
+    """The names that the page's examples define. Their registry entries exist during the test."""
     before = {name: dict(registry) for name, registry in REGISTRIES.items()}
     try:
         yield run_examples(PAGE)
@@ -73,7 +73,7 @@ def test_rows_that_are_seen_come_back(page: dict[str, Any]) -> None:
 
 
 def error(name: str, steps: int, **options: float) -> float:
-    """How far from the flow it ends, over equal steps in lambda."""
+    """Return a sampler's distance from the end of the flow, with equal steps in lambda."""
     grid = along(np.linspace(-2, 1.5, steps + 1).tolist())
     x = torch.linspace(-2, 2, 9, dtype=torch.float64)
     (m_t, v_t), (m_s, v_s) = DATA.marginal(grid[0]), DATA.marginal(grid[-1])

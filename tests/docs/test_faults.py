@@ -1,4 +1,4 @@
-"""The page of faults names tests that exist."""
+"""The tests that the page of faults names exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layouts of public data sets are understood as docs/results/layouts.md says."""
+"""The layouts of public data sets are read as docs/results/layouts.md says."""
 
 import runpy
 from pathlib import Path

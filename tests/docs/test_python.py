@@ -45,7 +45,7 @@ LONGEST = 15  # lines of an example
 
 @pytest.fixture
 def place(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with photographs of two classes; Inception's weights are not needed in it."""
+    """A folder with photographs of two classes; the examples do not need Inception's weights."""
     monkeypatch.chdir(tmp_path)
     draw = np.random.default_rng(0)
     for name in ("cat", "dog"):

@@ -1,4 +1,4 @@
-"""README.md's tables are those of docs/results."""
+"""The tables in README.md equal those in docs/results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_readme_has_the_tables_of_the_results() -> None:
 
 
 def test_the_table_of_samplers_is_of_those_measured() -> None:
-    """docs/results/samplers.md has some rows of the pages beside it."""
+    """Its rows are rows of the pages in docs/results/samplers."""
     text = (ROOT / "docs" / "results" / "samplers.md").read_text()
     rows = re.findall(r"^\| `(\w+)`, (\S+), .* images \|(.*) \|$", text, re.MULTILINE)
     assert rows

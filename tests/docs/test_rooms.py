@@ -1,4 +1,4 @@
-"""docs/rooms.md is what the imports say, and docs/rooms.py reads them right."""
+"""docs/rooms.md agrees with the imports, and docs/rooms.py reads them correctly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Room = HOUSE["Room"]
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """Four rooms: a module imports from two packages, one of which imports from a module."""
+    """Four rooms: a module imports two packages, one of which imports another module."""
     sources = {
         "__init__.py": "from mezzotint.top import main",
         "top.py": '''

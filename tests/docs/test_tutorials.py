@@ -1,6 +1,6 @@
-"""The tutorials, carried out in order with small networks and few images.
+"""Execute the tutorials in order, with small networks and few images.
 
-docs/tutorials/container.md is held to the Dockerfile and to the command line instead: a test
+docs/tutorials/container.md is compared with the Dockerfile and the command line, because a test
 cannot start a container.
 """
 
@@ -48,7 +48,7 @@ SMALL = {  # flags that say how much is done, and how little a test does
 def place(
     small: None, tiny: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """An empty folder, in which the recipes of the tutorials are tiny ones."""
+    """An empty folder; the recipes of the tutorials become tiny."""
     monkeypatch.chdir(tmp_path)
     for name in ("glyphs-ddpm", "cifar10-ddpm-small"):
         monkeypatch.setitem(recipes.RECIPES, name, replace(tiny, recipe=name))
@@ -81,7 +81,7 @@ def follow(page: Path, capsys: CapSys) -> dict[str, object]:
 
 
 def less(words: list[str]) -> list[str]:
-    """The same command with small numbers."""
+    """Return a command with smaller numbers."""
     return [SMALL.get(before, word) for before, word in zip(["", *words], words, strict=False)]
 
 
@@ -186,7 +186,7 @@ def test_the_image_is_made_of_files_that_its_context_has() -> None:
 
 
 def test_the_image_installs_what_the_package_needs() -> None:
-    """The Dockerfile reads the dependencies in a line of Python: carried out, it prints them."""
+    """A line of Python in the Dockerfile prints the dependencies; the test executes it."""
     (code,) = re.findall(r'RUN python -c "(.*?)" > /requirements.txt', DOCKERFILE, re.DOTALL)
     said = io.StringIO()
     with contextlib.chdir(ROOT), contextlib.redirect_stdout(said):

@@ -46,7 +46,7 @@ def tree(file: Path) -> ast.Module:
 
 
 def docstrings(file: Path) -> Iterator[tuple[int, str]]:
-    """The docstrings of a file, those of fields included."""
+    """Yield the docstrings of a file, including those of fields."""
     for node in ast.walk(tree(file)):
         said = node.value if isinstance(node, ast.Expr) else None
         if isinstance(said, ast.Constant) and isinstance(said.value, str):
@@ -54,14 +54,14 @@ def docstrings(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def comments(file: Path) -> Iterator[tuple[int, str]]:
-    """The comments of a file."""
+    """Yield the comments of a file."""
     for token in tokenize.generate_tokens(io.StringIO(file.read_text()).readline):
         if token.type == tokenize.COMMENT and "type: ignore" not in token.string:
             yield token.start[0], token.string.lstrip("# ")
 
 
 def text(node: ast.expr) -> str | None:
-    """The text of an expression, {} for what is filled in; None for what is not a literal."""
+    """Return the text of an expression with {} for values, or None if it is not a literal."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
@@ -73,7 +73,7 @@ def text(node: ast.expr) -> str | None:
 
 
 def calls(file: Path, names: set[str]) -> Iterator[tuple[int, str]]:
-    """The texts that are given to functions of these names."""
+    """Yield the texts that a file passes to the functions ``names``."""
     for node in ast.walk(tree(file)):
         if isinstance(node, ast.Call) and node.args:
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
@@ -82,12 +82,12 @@ def calls(file: Path, names: set[str]) -> Iterator[tuple[int, str]]:
 
 
 def messages(file: Path) -> Iterator[tuple[int, str]]:
-    """The texts of errors, warnings and printed lines."""
+    """Yield the texts of errors, warnings and printed lines."""
     yield from calls(file, {*RAISED, "warn", "print", "say"})
 
 
 def says_what_to_do(said: str) -> bool:
-    """Whether a message names the fault and the remedy, or asks for what is missing."""
+    """Return whether a message names a fault and a remedy, or requests what is missing."""
     return not said.endswith(".") and (
         ": " in said or said.startswith("give ") or re.match(HINTED, said) is not None
     )
@@ -98,7 +98,7 @@ def place(file: Path, line: int) -> str:
 
 
 def found(texts: Iterator[tuple[int, str]], file: Path) -> list[str]:
-    """Where forbidden words stand, with what to write instead."""
+    """Return the places of forbidden words, with what to write instead."""
     return [
         f"{place(file, line)}: {match[0]!r} ({instead})"
         for line, said in texts
@@ -142,7 +142,7 @@ def test_messages_without_a_remedy_are_found() -> None:
 
 
 def test_errors_say_what_is_wrong_and_what_to_do() -> None:
-    """``what is wrong: what to do``, and not a whole sentence with a full stop."""
+    """They have the form ``what is wrong: what to do``, without a full stop."""
     assert [
         f"{place(file, line)}: {said}"
         for file in FILES

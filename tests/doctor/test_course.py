@@ -1,4 +1,4 @@
-"""What the doctor says of a training's course, and of what follows from it."""
+"""The doctor's findings about the progress of a training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WHOLE = TrainConfig(images=20_000, batch=10, warmup=1_000, lr=1e-3)
     [(1_000, 20_000, "well"), (3_000, 20_000, "doubtful"), (2_000, 2_000, "well"), (0, 10, "well")],
 )
 def test_a_warm_up_that_the_training_has_not_left(warmup: int, images: int, severity: str) -> None:
-    """A log of 2,000 images."""
+    """The log ends after 2,000 images."""
     train = replace(WHOLE, warmup=warmup, images=images)
     assert course.warmed_up(rows([0.1] * 20), train).severity == severity
 

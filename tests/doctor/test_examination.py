@@ -1,4 +1,4 @@
-"""Whole runs, spoilt on purpose, and examined."""
+"""Examinations of whole runs that were damaged on purpose."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def few_held_out(few_glyphs: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look(folder: Path) -> dict[str, str]:
-    """Each fault that was looked for, with its severity."""
+    """Return the severity of each finding by its title."""
     return {finding.title: finding.severity for finding in examine(folder, 20)}
 
 
@@ -157,7 +157,7 @@ def test_a_damaged_checkpoint_is_passed_over_or_the_end(trained: Path) -> None:
 
 
 def recommend(run: Path, **fields: object) -> None:
-    """As a sweep that found these settings best."""
+    """Write the recommendation of a sweep that found these settings best."""
     choice = tuned.Choice(SampleConfig(**fields), 10, 1.0, (0.9, 1.1))
     facts = {"metric": "fd-glyphs", "samples": 100, "seed": 0, "precision": "float32"}
     tuned.write(run, tuned.Recommended(**facts, digest="", budgets={}, best=choice))

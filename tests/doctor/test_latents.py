@@ -1,4 +1,4 @@
-"""What the doctor says about latents made by hand."""
+"""The doctor's findings about latents made by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor says about logs made by hand."""
+"""The doctor's findings about logs made by hand."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_plateau_while_the_rate_falls_is_none_and_nor_is_a_healthy_discriminat
 
 
 def test_of_a_flat_log_one_in_forty_passes_for_fallen() -> None:
-    """Two standard errors, one-sided: 2.3 %, the noise being estimated of ten rows only."""
+    """Two standard errors, one-sided, are 2.3 %; the noise comes from only ten rows."""
     draw = np.random.default_rng(1)
     logs = (rows(list(1 + 0.1 * draw.standard_normal(20))) for _ in range(400))
     assert sum(log.fell(each).severity == "well" for each in logs) / 400 < 0.06

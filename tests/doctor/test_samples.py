@@ -1,4 +1,4 @@
-"""What the doctor says about samples, some of them spoilt."""
+"""The doctor's findings about samples, some of them damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor says about configurations made by hand."""
+"""The doctor's findings about configurations made by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor says about weights made by hand."""
+"""The doctor's findings about weights made by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mezzotint.doctor import weights
 
 @pytest.fixture
 def known() -> tuple[Tensor, Tensor, Tensor]:
-    """x0, eps and labels of Gaussian data of two classes."""
+    """Gaussian data of two classes: x0, eps and labels."""
     labels = torch.arange(128) % 2
     eps = torch.randn(128, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
     return gaussian(labels), eps, labels
@@ -45,7 +45,10 @@ def test_an_average_that_lags_is_named() -> None:
 
 
 def test_the_distance_of_an_average_is_that_of_theory() -> None:
-    """Of a straight walk, the mean age 0.05 / ln 2 of all images; of the first weights, 1."""
+    """On a straight path it is the mean age of the average, 0.05 / ln 2 of all images.
+
+    The distance of the first weights is 1.
+    """
     end, start = {"w": torch.ones(3)}, {"w": torch.zeros(3)}
     assert weights.distance({"w": torch.full((3,), 1 - 0.072)}, end, start) == pytest.approx(0.072)
     assert weights.distance(start, end, start) == 1

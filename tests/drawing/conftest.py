@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are written, as matplotlib holds them."""
+    """The matplotlib figures that a test saves."""
     figures: list[Figure] = []
     savefig = Figure.savefig
 

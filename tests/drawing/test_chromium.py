@@ -1,4 +1,4 @@
-"""The page in a real browser, as a person opens it: from the disk, on a phone, dark and light."""
+"""The page in a real browser: from the disk, on a phone, in dark and light colours."""
 
 from __future__ import annotations
 

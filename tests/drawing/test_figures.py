@@ -18,7 +18,7 @@ def test_channel_statistics_are_numpys() -> None:
 
 
 def plain(n: int) -> torch.Tensor:
-    """Images of one value each: image i is i everywhere."""
+    """Return images with one value each: image i has the value i everywhere."""
     return torch.arange(n, dtype=torch.uint8)[:, None, None, None].expand(n, 3, 32, 32)
 
 

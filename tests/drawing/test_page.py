@@ -1,4 +1,4 @@
-"""The page, parsed as a browser would: what it says, and that it needs nothing but itself."""
+"""The HTML page, parsed as a browser would: its content, and that it loads nothing else."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_bars_have_a_name_each() -> None:
 
 
 def luminance(colour: str) -> float:
-    """WCAG 2's relative luminance."""
+    """Return the relative luminance of a colour, as WCAG 2 defines it."""
     parts = [v / 255 for v in ImageColor.getrgb(colour)]
     linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
     return sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

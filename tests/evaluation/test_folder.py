@@ -1,4 +1,4 @@
-"""A folder of samples: what is in it, and what of somebody else's stays."""
+"""A folder of samples: its content, and files of others that stay there."""
 
 from __future__ import annotations
 

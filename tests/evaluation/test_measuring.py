@@ -1,4 +1,4 @@
-"""A model measured: shared work, and work taken up again."""
+"""Measure a model: work that several calls share, and work that is continued."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def measure(trained: Path, pipe: mz.Pipeline) -> Measure:
 
 
 def figures(pipe, measure, folder: Path, tiers=(40,), **more):
-    """Of each tier: name -> (value, low, high, samples)."""
+    """Return a dictionary for each tier: name -> (value, low, high, samples)."""
     seen = evaluation.measure_samples(
         pipe, [measure], pipe.defaults, tiers, folder, batch=16, **more
     )

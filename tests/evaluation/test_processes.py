@@ -1,4 +1,4 @@
-"""Sampling and measuring that several processes share."""
+"""Several processes share sampling and measuring."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_pieces_are_shared_in_a_row() -> None:
 def test_samples_and_figures_are_those_of_one_process(
     trained: Path, tmp_path: Path, monkeypatch, count: int
 ) -> None:
-    """A command writes them, Python returns them, each is made once; a refusal is one line."""
+    """Each sample is made once, from the command line and Python; an error is one line."""
     shutil.rmtree(Path(os.environ["MEZZOTINT_CACHE"]) / "samples", ignore_errors=True)
     one, out, log = tmp_path / "one", tmp_path / "out", tmp_path / "log"
     whole = mz.write_samples(trained, one, 20, batch=4, seed=3)
@@ -83,7 +83,7 @@ def test_samples_and_figures_are_those_of_one_process(
 
 
 def test_the_first_process_prepares_and_refuses_for_all(tmp_path: Path) -> None:
-    """What one has done the others find, and what one refuses they refuse without the work."""
+    """The others find its work, and raise its error without doing the work."""
     worked = tmp_path / "worked"
 
     def work(rank: int) -> None:
@@ -104,7 +104,7 @@ def test_the_first_process_prepares_and_refuses_for_all(tmp_path: Path) -> None:
 
 
 def test_one_that_fails_alone_says_why_and_ends_the_others(tmp_path: Path, monkeypatch) -> None:
-    """As where the disk of one is full: its line is the only one."""
+    """For example if one disk is full: only the process that failed prints a line."""
 
     def work(rank: int) -> None:
         def fail(arguments: list[str]) -> None:

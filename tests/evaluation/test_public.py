@@ -1,4 +1,4 @@
-"""Measuring from Python: the same figures as by the command, on arrays as on data sets."""
+"""Measuring from Python gives the figures of the command line, also for arrays."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ DIM = 4
 
 @pytest.fixture(autouse=True)
 def few_halvings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each takes two eigendecompositions."""
+    """Use few halvings, because each takes two eigendecompositions."""
     monkeypatch.setattr(interval, "HALVINGS", 5)
 
 
 @pytest.fixture
 def pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A feature network that sees the pixels themselves."""
+    """A feature network whose features are the pixels."""
     monkeypatch.setitem(NETWORKS, "pixels", lambda device: pixel_network(device=device))
 
 
 @pytest.fixture(scope="module")
 def digits() -> np.ndarray:
-    """(40, 32, 32, 3), whose labels are i mod 10."""
+    """Digits (40, 32, 32, 3); the label of image i is i mod 10."""
     return np.stack([glyphs.draw("test", i) for i in range(40)])
 
 
@@ -50,7 +50,7 @@ def gaussian(count: int, seed: int) -> np.ndarray:
 
 
 def prepared(x: np.ndarray) -> mz.Prepared:
-    """Images whose features in the network `pixels` are x (N, DIM)."""
+    """Return images whose features in the network `pixels` are x (N, DIM)."""
     return mz.prepare(pictures(x), layout="NHWC")
 
 

@@ -1,4 +1,4 @@
-"""An autoencoder measured by what it gives back, and its latents."""
+"""Measure the reconstructions and the latents of an autoencoder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Config:
 
 
 class Folded:
-    """An autoencoder that loses nothing, but for noise that its decoder adds."""
+    """An autoencoder that loses nothing; its decoder adds noise."""
 
     config = Config()
     image_channels = 3

@@ -1,4 +1,4 @@
-"""How many images a request may name, and what may be a reference: issue 23, i."""
+"""Limits on the images of a request, and files that can be a reference (issue 23, i)."""
 
 import os
 import zipfile

@@ -1,4 +1,4 @@
-"""The samples that a model is measured by, and what they are kept by."""
+"""The samples with which a model is measured, and how the cache identifies them."""
 
 from __future__ import annotations
 

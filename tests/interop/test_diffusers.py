@@ -1,4 +1,4 @@
-"""Folders as diffusers writes them."""
+"""Folders in the format of diffusers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def saved(folder: Path, config: dict[str, Any] = DEFAULT, **scheduler: Any) -> U
 
 
 def same(pipe: mz.Pipeline, reference: UNet2DModel, rounding: float = 0.0) -> bool:
-    """Whether a pipeline has the weights of a network."""
+    """Return whether a pipeline has the weights of a network."""
     wanted = ours(reference).state_dict()
     state = pipe.net.state_dict()
     assert state.keys() == wanted.keys()
@@ -313,7 +313,7 @@ def test_a_value_of_no_sense_is_refused_in_one_line(
 
 
 def trained(folder: Path, *steps: int) -> dict[int, UNet2DModel]:
-    """Checkpoints of a training with an average, whose weights depend on the step."""
+    """Write checkpoints of a training with an average; the weights depend on the step."""
     nets = {}
     for step in steps:
         nets[step] = unet(DEFAULT, seed=step)

@@ -41,7 +41,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def dit(config: dict[str, Any]) -> DiTTransformer2DModel:
-    """A DiTTransformer2DModel of random weights, whose blocks share the embedding."""
+    """Make a DiTTransformer2DModel with random weights, whose blocks share the embedding."""
     torch.manual_seed(0)
     net = DiTTransformer2DModel(**config).eval()
     for weight in net.parameters():
@@ -146,7 +146,7 @@ PUBLIC: dict[str, Any] = {
 
 @pytest.fixture
 def public(tmp_path: Path) -> tuple[Path, DiTPipeline]:
-    """A folder like the published ones, and what diffusers makes of it."""
+    """Write a folder like the published ones; return it and the pipeline of diffusers."""
     torch.manual_seed(0)
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 2,

@@ -1,4 +1,4 @@
-"""The public models that docs/foreign.md names, by the settings that they are published with."""
+"""The public models that docs/foreign.md names, with their published settings."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_a_scheduler_of_a_flow_is_refused() -> None:
 
 
 def clipped(scheduler: DDPMScheduler, x0: Tensor) -> Tensor:
-    """What a scheduler makes of x0_hat."""
+    """Return the x0_hat that a scheduler has after clipping."""
     x, t = torch.zeros_like(x0), 999
     return scheduler.step(x0, t, x, torch.Generator().manual_seed(0)).pred_original_sample
 

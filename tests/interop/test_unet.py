@@ -77,7 +77,7 @@ def test_the_same_weights_give_the_same_output(config: dict[str, Any]) -> None:
 
 @st.composite
 def configs(draw: st.DrawFn) -> dict[str, Any]:
-    """Settings of a small UNet2DModel, whatever is read of each."""
+    """Draw the settings of a small UNet2DModel."""
     widths = draw(st.lists(st.sampled_from([16, 32]), min_size=1, max_size=3))
     choices: dict[str, list[Any]] = {
         "layers_per_block": [1, 2],
@@ -124,7 +124,7 @@ def test_settings_that_are_left_out_are_the_librarys_own_defaults() -> None:
 
 
 def aged(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict as older releases saved it."""
+    """Return a state dict with the names of older releases."""
     for new, old in (("q", "query"), ("k", "key"), ("v", "value"), ("out.0", "proj_attn")):
         state = {key.replace(f".to_{new}.", f".{old}."): value for key, value in state.items()}
     return state

@@ -37,7 +37,7 @@ diffusers.utils.logging.set_verbosity_error()
 
 
 def settings(*widths: int, **more: Any) -> dict[str, Any]:
-    """An AutoencoderKL's, with a level for each width."""
+    """Return the settings of an AutoencoderKL with a level for each width."""
     return {
         "block_out_channels": widths,
         "down_block_types": ("DownEncoderBlock2D",) * len(widths),
@@ -65,7 +65,7 @@ configs = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
 
 def theirs(config: dict[str, Any]) -> AutoencoderKL:
-    """Of random weights, the norms' too."""
+    """Make an AutoencoderKL with random weights, also in its norms."""
     torch.manual_seed(0)
     net = AutoencoderKL(**config).eval()
     for layer in net.modules():
@@ -76,7 +76,7 @@ def theirs(config: dict[str, Any]) -> AutoencoderKL:
 
 
 def ours(reference: AutoencoderKL) -> tuple[VAE, dict[str, Any]]:
-    """The same network, and its settings."""
+    """Return the same network in mezzotint, and its settings."""
     fields, channels, _ = vae_settings(dict(reference.config))
     net = VAE(VAEConfig(**fields), channels).eval()
     net.load_state_dict(vae_weights(reference.state_dict(), fields))
@@ -276,7 +276,7 @@ def test_the_tiny_ones_weights_give_the_same_function(config: dict[str, Any]) ->
 
 
 def built(foreign: Foreign) -> VAE | TinyVAE:
-    """The network of what was read, which has its keys and no others."""
+    """Build a network from what was read, and check that the names of the weights match."""
     net: VAE | TinyVAE
     if foreign.kind == "kl":
         net = VAE(VAEConfig(**foreign.fields), foreign.channels)

@@ -12,25 +12,25 @@ from mezzotint.data.sources import glyphs
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the test's own."""
+    """An empty cache for one test."""
     monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture(autouse=True)
 def few_halvings() -> None:
-    """As many halvings as there are."""
+    """Use as many halvings as users have."""
 
 
 @pytest.fixture(scope="session")
 def digits() -> np.ndarray:
-    """The first images of glyphs' test split, (400, 32, 32, 3): their labels are i mod 10."""
+    """The first images of glyphs' test split, (400, 32, 32, 3); image i has the label i mod 10."""
     return np.stack([glyphs.draw("test", i) for i in range(400)])
 
 
 @pytest.fixture(scope="session")
 def cifar10_test(cache: Path) -> Prepared:
-    """CIFAR-10's test set; skips where it does not lie beside the checkout."""
+    """CIFAR-10's test set. Tests are skipped if it is not beside the checkout."""
     folder = Path(__file__).parents[2].parent / "shared" / "data" / "cifar10"
     if not folder.is_dir():
         pytest.skip(f"no real data set at {folder}")

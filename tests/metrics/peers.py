@@ -1,7 +1,8 @@
-"""Other libraries' metrics, loaded in parts: whole, they import torchvision, which cannot be here.
+"""Load parts of other libraries that compute metrics.
 
-A package is put into `sys.modules` without running its own `__init__`, so that its submodules can
-be imported one by one; a module of which nothing is called is stood in for.
+As a whole they would import torchvision, which cannot be installed here. A package is put into
+`sys.modules` without running its own `__init__`, so that its submodules can be imported one by one.
+A module of which nothing is called is replaced by an empty one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ TAPS = ("64", "192", "768", "2048", "logits_unbiased", "logits")
 
 
 def random_weights(seed: int) -> dict[str, Tensor]:
-    """Weights of no Inception in particular, through which signals neither fade nor grow."""
+    """Return random weights for Inception that keep the size of its activations."""
     draw = torch.Generator().manual_seed(seed)
     weights = Inception().state_dict()
     for name, w in weights.items():
@@ -37,23 +38,23 @@ def random_weights(seed: int) -> dict[str, Tensor]:
 
 
 def fidelity(submodule: str) -> ModuleType:
-    """`torch_fidelity.<submodule>`; skips where the package is not installed."""
+    """Import `torch_fidelity.<submodule>`; skip the test if the package is not installed."""
     _bare("torch_fidelity")
     _stand_in("torch_fidelity.utils")
     return importlib.import_module(f"torch_fidelity.{submodule}")
 
 
 def fidelity_inception(weights: Path) -> nn.Module:
-    """torch-fidelity's network: uint8 (N, 3, H, W) -> a tuple of `TAPS`."""
+    """Load torch-fidelity's network: uint8 (N, 3, H, W) -> a tuple of `TAPS`."""
     module = fidelity("feature_extractor_inceptionv3")
     return module.FeatureExtractorInceptionV3("inception", list(TAPS), str(weights))
 
 
 def pytorch_fid_inception(weights: Path) -> nn.Module:
-    """pytorch-fid's network: float (N, 3, H, W) in [0, 1] -> four maps, as `TAPS` begins.
+    """Load pytorch-fid's network: float (N, 3, H, W) in [0, 1] -> the first four `TAPS`, as maps.
 
-    It patches blocks into torchvision's network. In place of that it gets torch-fidelity's, whose
-    unpatched blocks (the first convolutions, 6a and 7a) are torchvision's own.
+    It replaces blocks in torchvision's network. Here it gets torch-fidelity's network instead. Its
+    other blocks (the first convolutions, 6a and 7a) equal those of torchvision.
     """
     blocks = fidelity("feature_extractor_inceptionv3")
     whole = fidelity_inception(weights)
@@ -81,7 +82,7 @@ def _bare(package: str) -> None:
 
 
 def _stand_in(name: str) -> None:
-    """A module that has every name, for what is imported and not called."""
+    """Make a module that has every name, for code that is imported but not called."""
     if name not in sys.modules:
         sys.modules[name] = ModuleType(name)
         sys.modules[name].__getattr__ = lambda _: None

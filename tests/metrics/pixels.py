@@ -1,4 +1,4 @@
-"""A feature network that sees the pixels themselves, so that a test chooses the features."""
+"""A feature network whose features are the pixels, so that a test can choose the features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from mezzotint.metrics.classifier import Seen
 
 
 def pixel_network(**facts: object) -> FeatureNetwork:
-    """Pictures (N, 3, 1, D) -> the D reds, in units of 20 grey levels about 128; twice that."""
+    """Make a network that returns the D red values of images (N, 3, 1, D) as features.
+
+    Their unit is 20 grey levels, and 128 becomes 0. The spatial features are twice the pooled ones.
+    """
 
     def net(images: Tensor) -> Seen:
         x = (images[:, 0].flatten(1).float() - 128) / 20
@@ -23,11 +26,11 @@ def pixel_network(**facts: object) -> FeatureNetwork:
 
 
 def pictures(x: np.ndarray) -> np.ndarray:
-    """The prepared array (N, 1, D, 3) that has these features (N, D), on an 8-bit grid."""
+    """Return the prepared array (N, 1, D, 3) with these features (N, D), rounded to 8 bits."""
     grey = np.clip(np.rint(128 + 20 * x), 0, 255).astype(np.uint8)
     return np.repeat(grey[:, None, :, None], 3, 3)
 
 
 def seen(x: np.ndarray) -> Features:
-    """What the network sees in images of these features (N, D)."""
+    """Return the features of the network in images with these features (N, D)."""
     return features(pixel_network(), pictures(x))

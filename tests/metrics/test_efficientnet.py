@@ -1,4 +1,4 @@
-"""The ImageNet network against its reference implementation, and what its classes are."""
+"""The ImageNet network against its reference implementation, and its classes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_feature_network_brings_images_to_its_size() -> None:
 
 
 def test_padding_is_tensorflows() -> None:
-    """Of an even side and a stride of 2 the first output is over the first three rows."""
+    """With an even side and stride 2, the first output covers the first three rows."""
     conv = efficientnet.Conv(1, 1, 3, 2)
     torch.nn.init.ones_(conv.weight)
     torch.nn.init.zeros_(conv.bias)

@@ -1,4 +1,4 @@
-"""Few images: what they allow is measured, and the rest is left out by name."""
+"""Few images: possible metrics are measured, and the others are left out by name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def images(count: int, seed: int = 0) -> mz.Prepared:
 
 
 def tiny_network(name: str = "plain", features: int = 3) -> FeatureNetwork:
-    """A network whose features are the mean of each channel, or that many of noise."""
+    """Make a network with the mean of each channel, or ``features`` numbers, as features."""
 
     def net(x: torch.Tensor) -> Seen:
         mean = x.float().mean((2, 3)) / 255
@@ -77,7 +77,7 @@ def test_few_references_warn_as_few_samples_do(plain: str, monkeypatch) -> None:
     ("made", "real", "limit"), [(16, 16, True), (16, 15, False), (15, 16, False)]
 )
 def test_few_references_give_no_limit_either(plain: str, made, real, limit: bool) -> None:
-    """Three features want 4 (3 + 1) images of each."""
+    """Three features need 4 (3 + 1) images in each set."""
     found = mz.compare(images(made), images(real, 1), network=plain, metrics="fd")
     assert ("fd-plain-inf" in found) == limit
 

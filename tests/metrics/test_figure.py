@@ -1,4 +1,4 @@
-"""A figure reads as its value, and files of every age are read."""
+"""A figure behaves like its value, and files of older versions can be read."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ SIZES = [(32, 32), (64, 64), (128, 128), (299, 299), (31, 47), (301, 257)]
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Random weights in a file, for us and for others; without training's counters."""
+    """A file of random weights, which other libraries can read too."""
     path = tmp_path_factory.mktemp("inception") / "random.pth"
     weights = random_weights(0)
     torch.save({k: w for k, w in weights.items() if not k.endswith("num_batches_tracked")}, path)
@@ -45,7 +45,7 @@ def fidelity(file: Path) -> nn.Module:
 
 @pytest.fixture
 def official(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The random weights, passed off as the official ones; the cache is empty."""
+    """Make the random weights pass as the official ones, and empty the cache."""
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     monkeypatch.setattr(inception, "SHA256", digest)
     monkeypatch.setattr(inception, "URL", file.as_uri())
@@ -60,13 +60,13 @@ def pictures(n: int, height: int, width: int) -> Tensor:
 
 
 def assert_same(ours: Tensor, theirs: Tensor) -> None:
-    """To 1e-5 of the largest value: float32, summed in another order over fifty layers."""
+    """Check equality to 1e-5 of the largest value, because float32 sums differ in order."""
     assert ours.dtype == theirs.dtype == torch.float32
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * float(theirs.abs().max()))
 
 
 def by_name(taps: Taps) -> tuple[Tensor, ...]:
-    """The taps that torch-fidelity has, in the order of `peers.TAPS`."""
+    """Return the taps that torch-fidelity has, in the order of `peers.TAPS`."""
     return (*taps[:4], taps.logits_unbiased, taps.logits)
 
 
@@ -104,7 +104,7 @@ def test_folding_the_norms_changes_nothing(net: Inception) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(1, 5), (32, 31), (299, 598), (301, 1000)])
 def test_two_matrices_resize_as_tensorflow_1(height: int, width: int) -> None:
-    """Its kernel (resize_bilinear_op.cc) pixel by pixel, in float32 as there."""
+    """Its kernel (resize_bilinear_op.cc), pixel by pixel, in float32."""
     image = np.random.default_rng(0).uniform(0, 255, (height, width)).astype(np.float32)
     wanted = np.empty((299, 299), np.float32)
     scales = [np.float32(side) / np.float32(299) for side in image.shape]

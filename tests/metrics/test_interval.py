@@ -1,4 +1,4 @@
-"""Intervals against the spread they stand for: that of the figure over fresh samples."""
+"""Intervals against the spread of figures over fresh samples."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rows(random: np.random.Generator) -> np.ndarray:
 
 
 def predictions(random: np.random.Generator, in_turn: bool) -> Tensor:
-    """Of a classifier that is surer of some of 10 classes than of others, (1000, 10)."""
+    """Return the probabilities (1000, 10) of a classifier that is surer of some classes."""
     asked = np.arange(1000) % 10 if in_turn else random.integers(10, size=1000)
     logits = random.standard_normal((1000, 10))
     logits[np.arange(1000), asked] += 0.5 + 0.6 * asked
@@ -56,7 +56,7 @@ def test_the_plain_figure_is_the_frechet_distance() -> None:
 
 @pytest.mark.parametrize("shift", [0.0, SHIFT])
 def test_a_distances_deviation_is_the_spread_of_fresh_samples(shift: float) -> None:
-    """At the reference's own distribution too, where the figure is nothing but its bias."""
+    """This also holds for the reference's own distribution, where the figure is only bias."""
 
     def draw(random: np.random.Generator) -> np.ndarray:
         return shift + (SCALE if shift else 1) * random.standard_normal((COUNT, DIM))
@@ -68,7 +68,7 @@ def test_a_distances_deviation_is_the_spread_of_fresh_samples(shift: float) -> N
 
 
 def test_rows_that_come_class_by_class_have_the_same_limit() -> None:
-    """The halves that it is taken from are drawn at random."""
+    """The halves are drawn at random."""
     x = rows(np.random.default_rng(0))
     in_order = x[np.argsort(x[:, 0])]
     limits = [interval.of_distance(y, to_standard)[1] for y in (x, in_order)]
@@ -76,7 +76,7 @@ def test_rows_that_come_class_by_class_have_the_same_limit() -> None:
 
 
 def test_classes_in_turn_are_neither_bias_nor_spread() -> None:
-    """Classes far apart, as many of each: nothing but the little within them is by chance."""
+    """The classes are far apart and equally frequent; only the rest is random."""
 
     def draw(random: np.random.Generator) -> np.ndarray:
         return 10.0 * np.eye(4)[labels] + 0.1 * random.standard_normal((320, 4))
@@ -123,7 +123,7 @@ def test_a_scores_interval_is_as_wide_as_fresh_samples_spread() -> None:
 
 
 def test_classes_in_turn_widen_no_scores_interval() -> None:
-    """Row i is of one class in every split: the splits must not be resampled alike."""
+    """Row i has the same class in each split, so splits need different resamplings."""
     apart, in_turn = (
         np.mean([half(bounds) for bounds in many(draw, 5)])
         for draw in (

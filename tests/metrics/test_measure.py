@@ -1,4 +1,4 @@
-"""Figures as a whole: what each carries, what it moves with, and how far its interval reaches."""
+"""Whole figures: their contents, what changes them, and the width of their intervals."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_a_reference_of_another_network_is_refused() -> None:
 
 
 def test_the_distance_is_the_gaussians() -> None:
-    """Of means apart by a, along each axis, and spreads 1 and b: D (a^2 + (b - 1)^2)."""
+    """For means that differ by a on each axis, and deviations 1 and b: D (a^2 + (b - 1)^2)."""
     found = figures(0.5 + 1.5 * gaussian(4000, 0), gaussian(4000, 1), "fd", "sfd")
     wanted = {"fd-pixels": DIM * 0.5, "fd-pixels-inf": DIM * 0.5, "sfd-pixels": 4 * DIM * 0.5}
     for name, figure in found.items():
@@ -194,7 +194,7 @@ def test_two_halves_of_one_set_are_at_a_kernel_distance_about_zero() -> None:
 def test_the_kernel_distances_interval_is_as_wide_as_fresh_samples_spread(
     made: int, real: int
 ) -> None:
-    """Where a subset is all of a set, too. The half width is of one reference's figures."""
+    """Also if a subset is a whole set. The half width is the mean over figures of one reference."""
     origin = against(gaussian(real, 1))
     found = [
         next(measure(seen(0.5 + gaussian(made, seed)), origin, ["kd"])) for seed in range(2, 42)
@@ -205,7 +205,7 @@ def test_the_kernel_distances_interval_is_as_wide_as_fresh_samples_spread(
 
 
 def test_classes_in_order_change_no_figure_much() -> None:
-    """As of a folder with a folder for each class."""
+    """A folder with a folder for each class has such an order."""
     centres = 4 * np.eye(DIM)
     made, real = (centres[np.arange(400) % DIM] + 0.5 * gaussian(400, seed) for seed in (0, 1))
     in_order = made[np.argsort(np.arange(400) % DIM, kind="stable")]
@@ -257,7 +257,7 @@ corruptions = pytest.mark.parametrize(
 
 
 def assert_grows(name: str, images: np.ndarray, corrupt: Corrupt, levels: tuple) -> None:
-    """The distance to the images as they were, with the level of what is done to them."""
+    """Check that the distance to the original images grows with the level of corruption."""
     net = network(name)
 
     def moments(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

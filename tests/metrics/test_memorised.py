@@ -1,4 +1,4 @@
-"""Copies of training images are found, and others are not."""
+"""The metric finds copies of training images, and only these."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_far_off_images_are_no_copies(draw: torch.Generator) -> None:
 def test_fresh_images_seem_copies_as_often_as_neighbours_are_mutual(
     dim: int, chance: float, draw: torch.Generator
 ) -> None:
-    """6 pi / (8 pi + 3 sqrt(3)) in the plane (Clark and Evans 1955), 2/3 on the line."""
+    """6 pi / (8 pi + 3 sqrt(3)) in the plane (Clark and Evans 1955), 2/3 on a line."""
     training = torch.rand(4000, dim, generator=draw)
     fresh = torch.rand(4000, dim, generator=draw)
     assert float(copied(fresh, training).double().mean()) == pytest.approx(chance, abs=0.03)

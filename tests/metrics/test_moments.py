@@ -13,7 +13,7 @@ DRAW = np.random.default_rng(0)
 
 
 def assert_moments(found: Moments, rows: np.ndarray, rel: float = 1e-12) -> None:
-    """Those of numpy, in float64."""
+    """Check that the moments equal numpy's in float64."""
     wanted = rows.astype(np.float64)
     assert found.n == len(rows)
     np.testing.assert_allclose(found.mean, wanted.mean(0), rtol=rel)
@@ -35,7 +35,7 @@ def test_those_of_two_sets_add_up_to_those_of_both(cut: int) -> None:
 
 
 def test_a_large_offset_cancels_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums of squares would keep 4 of 16 digits here."""
+    """Plain sums of squares would keep 4 of 16 digits here."""
     monkeypatch.setattr(moments, "CHUNK", 100)
     rows = DRAW.standard_normal((1000, 3)) + 1e6
     found = Moments.of(rows)

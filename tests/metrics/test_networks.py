@@ -31,7 +31,7 @@ def logits(name: str, images: np.ndarray) -> Tensor:
 
 
 def assert_same(seen: Seen, wanted: Seen, tolerance: float = 1e-5) -> None:
-    """To a share of the largest value: sums in another order."""
+    """Check equality to a share of the largest value, because sums differ in order."""
     for a, b in zip(seen, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=tolerance * float(b.abs().max()))
 
@@ -173,7 +173,7 @@ def test_only_inceptions_figures_bear_the_fields_names(
 
 
 def test_the_network_is_the_one_that_was_trained_on_the_data() -> None:
-    """Ten classes called 0 to 9 in a folder are no drawn digits."""
+    """A folder with ten classes called 0 to 9 does not hold drawn digits."""
     assert choose("glyphs") == "glyphs"
     assert choose("cifar10") == choose("") == choose("/home/me/0123456789") == "cifar10"
 

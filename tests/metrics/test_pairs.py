@@ -1,4 +1,4 @@
-"""Distances between images and what was made of each of them."""
+"""Distances between images and their reconstructions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mezzotint.metrics.pairs import frechet_of_pairs, kernel_of_pairs
 
 @pytest.fixture(autouse=True)
 def few_halvings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each takes two eigendecompositions."""
+    """Use few halvings, because each takes two eigendecompositions."""
     monkeypatch.setattr(interval, "HALVINGS", 5)
 
 
 def pairs(n: int, d: int, apart: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Features N(0, I) of images, and of their reconstructions: N(0, I) too, but not the same."""
+    """Return features of images and of reconstructions, both N(0, I), which are correlated."""
     random = np.random.default_rng(seed)
     real, other = random.standard_normal((2, n, d))
     made = np.cos(apart) * real + np.sin(apart) * other
@@ -39,7 +39,7 @@ def test_the_kernel_distance_of_pairs_is_its_definition(monkeypatch) -> None:
 
 
 def test_the_kernel_distance_of_pairs_is_unbiased() -> None:
-    """Of one distribution it is 0 on average, where that of independent sets is far below."""
+    """It is 0 on average; the distance for independent sets is far below 0."""
     paired, naive = [], []
     for seed in range(60):
         x, y = pairs(60, 4, 0.3, seed)

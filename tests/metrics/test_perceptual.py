@@ -21,7 +21,7 @@ WIDTHS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, Tensor]:
-    """Weights of no VGG in particular, through which signals neither fade nor grow."""
+    """Random weights for VGG that keep the size of its activations."""
     draw = torch.Generator().manual_seed(0)
     made: dict[str, Tensor] = {}
     channels = 3
@@ -37,7 +37,7 @@ def weights() -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def file(weights: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """They, saved as lpips 0.1.4 has them: with the scaling layer, and with the heads twice."""
+    """A file of these weights as lpips 0.1.4 saves it: scaling constants, and all heads twice."""
     twice = {f"lins.{k[3]}{k[4:]}": w for k, w in weights.items() if k.startswith("lin")}
     constants = {"scaling_layer.shift": torch.zeros(1, 3, 1, 1)}
     path = tmp_path_factory.mktemp("lpips") / "lpips.pth"
@@ -98,7 +98,7 @@ def test_safetensors_do_as_well(
 
 @pytest.mark.parametrize("name", ["cifar10", "glyphs"])
 def test_our_stages_are_the_feature_networks(name: str, x: Tensor) -> None:
-    """To the last of them: its mean is what the metrics take as pooled features."""
+    """The mean of the last stage is what the metrics use as pooled features."""
     net, seen = x, network(name)(((x + 1) * 127.5).round().byte())
     for stage, _ in stages(name, CPU):
         net = stage(net)
@@ -162,7 +162,10 @@ def test_autocast_changes_little(name: str, x: Tensor, y: Tensor) -> None:
 
 @pytest.mark.parametrize("name", ["cifar10", "glyphs"])
 def test_images_are_seen_at_their_own_size(name: str, x: Tensor, y: Tensor) -> None:
-    """Four images as one have the mean of their distances, but for what is seen across edges."""
+    """A tiling of four images has about the distance of one image.
+
+    It differs only at the inner edges.
+    """
     d = perceptual(name)
     tiled = [torch.cat([z, z], 3) for z in (x, y)]
     tiled = [torch.cat([z, z], 2) for z in tiled]

@@ -58,7 +58,7 @@ def test_a_set_is_as_precise_and_as_complete_as_itself(draw: torch.Generator) ->
 
 
 def test_samples_of_one_distribution_have_density_one(draw: torch.Generator) -> None:
-    """Exactly so on average, in the middle of it: a ball holds as many made as real rows."""
+    """On average a ball holds as many made rows as real ones, except at the border."""
     real, made = torch.rand(2, 2000, 2, generator=draw)
     assert figures(real, made)["density"] == pytest.approx(1, abs=0.05)
 

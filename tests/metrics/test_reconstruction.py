@@ -15,7 +15,7 @@ Pair = tuple[Tensor, Tensor]
 
 @pytest.fixture
 def pair(digits: np.ndarray, draw: torch.Generator) -> Pair:
-    """Six images and noisy copies, from hardly to hopelessly noisy."""
+    """Six images, and copies with noise from slight to extreme."""
     a = torch.from_numpy(digits[:6]).permute(0, 3, 1, 2)[..., :27]
     noise = torch.randn(a.shape, generator=draw) * torch.logspace(0.3, 2, 6).view(-1, 1, 1, 1)
     return a, (a + noise).round().clamp(0, 255).byte()

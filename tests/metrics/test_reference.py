@@ -23,7 +23,7 @@ IMAGES = pictures(X)
 
 
 def counted(**facts: object) -> tuple[FeatureNetwork, list[int]]:
-    """A network, and the numbers of images that it has looked at so far."""
+    """Return a network, and a list to which it adds the number of images of each call."""
     net, asked = pixel_network(**facts), []
     return replace(net, net=lambda images: asked.append(len(images)) or net.net(images)), asked
 
@@ -128,7 +128,7 @@ def test_what_it_does_not_fit_is_named(facts: dict, size: tuple[int, int], messa
 
 
 def test_a_reference_that_was_changed_is_refused() -> None:
-    """A changed reference moved a distance from 11.3 to 85.4 without a word."""
+    """Once, a changed reference moved a distance from 11.3 to 85.4 without a message."""
     whole = of()
     with safe_open(whole.path, "pt") as file:
         facts, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

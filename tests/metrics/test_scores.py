@@ -26,7 +26,7 @@ def test_gaussians_along_the_axes_have_the_closed_form() -> None:
 
 @pytest.mark.parametrize("rank", [None, 5])
 def test_any_gaussians_have_the_papers_trace_term(rank: int | None) -> None:
-    """As Heusel et al. write it: tr((C_a C_b)^(1/2)), of a product that is not symmetric."""
+    """tr((C_a C_b)^(1/2)) of Heusel et al., where the product is not symmetric."""
     a, b = covariance(24, rank), covariance(24)
     m, n = DRAW.standard_normal((2, 24))
     roots = np.sqrt(np.maximum(np.linalg.eigvals(a @ b).real, 0)).sum()

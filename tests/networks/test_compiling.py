@@ -1,4 +1,4 @@
-"""Libraries that a killed compilation left damaged in the compiler's cache."""
+"""Damaged libraries in the compiler's cache, which a killed compilation left there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditions of a network: what each kind means, its null, and what users may give."""
+"""Conditions of a network: each kind, its null condition, and the values that users may give."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def built(kind: str, classes: int = 0, conditions: Sequence[Condition] = ()) -> 
 
 
 def awake(net: Network) -> Network:
-    """The network with weights that are nowhere zero."""
+    """Return the network after random numbers have replaced all-zero weights."""
     for weight in net.parameters():
         if not weight.any():
             nn.init.normal_(weight, std=0.1)

@@ -1,4 +1,4 @@
-"""A network of the user's own: its wrapper, its record, and what it is made from again."""
+"""A user's own network: its wrapper, its record, and how it is built again."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_users_module_is_left_as_it_is() -> None:
 
 
 def test_the_dry_call_leaves_no_trace() -> None:
-    """Neither in a batch norm's means, nor in modes, nor in the random numbers that follow."""
+    """It changes no batch norm's mean, no mode, and no later random number."""
     module = Own(classes=2)
     module.norm.eval()  # frozen, as one may
     net = Custom(module, passed(module), 2)
@@ -105,7 +105,7 @@ def test_the_digest_tells_weights_settings_and_code_apart() -> None:
 
 
 def test_of_a_function_nothing_is_known_and_its_digest_is_its_own() -> None:
-    """Two functions of one name may do different things: no figures of one are the other's."""
+    """Functions of the same name may differ, so they must not share figures."""
 
     def make(factor: float) -> object:
         return lambda x, t, condition: factor * x

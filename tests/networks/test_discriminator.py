@@ -10,7 +10,7 @@ from mezzotint.networks.discriminator import hinge
 
 
 def test_it_is_the_papers_network() -> None:
-    """2.77 million parameters in their code, where the norms have as many."""
+    """The authors' code has 2.77 million parameters; its norms have as many as ours."""
     convs = [(3, 64, True), (64, 128, False), (128, 256, False), (256, 512, False), (512, 1, True)]
     norms = (128, 256, 512)
     wanted = sum(16 * a * b + b * bias for a, b, bias in convs) + 2 * sum(norms)

@@ -11,7 +11,7 @@ from mezzotint.networks.dit import positions
 
 
 def dit(classes: int = 0, augmentation: int = 0, **fields: int) -> DiT:
-    """A small one, of weights that are nowhere zero."""
+    """Make a small DiT, of which no weight tensor is all zero."""
     torch.manual_seed(0)
     config = DiTConfig(**{"patch": 2, "width": 32, "depth": 2, "heads": 4, **fields})
     net = DiT(config, 3, classes, augmentation=augmentation)
@@ -26,7 +26,7 @@ def dit(classes: int = 0, augmentation: int = 0, **fields: int) -> DiT:
     [(384, 12, 6, 33), (768, 12, 12, 130), (1024, 24, 16, 458), (1152, 28, 16, 675)],
 )
 def test_it_is_the_papers_network(width: int, depth: int, heads: int, millions: int) -> None:
-    """Table 1, with 1000 classes, latents of 4 channels and a learned variance."""
+    """Table 1, for 1000 classes, latents of 4 channels and a learned variance."""
     with torch.device("meta"):
         net = DiT(DiTConfig(2, width, depth, heads), 4, 1000, 8)
     assert round(sum(p.numel() for p in net.parameters()) / 1e6) == millions
@@ -56,7 +56,7 @@ BLOCK = {
 
 
 def mapped(theirs: dict[str, Tensor], depth: int, patch: int) -> dict[str, Tensor]:
-    """Their state dict under our keys."""
+    """Return the authors' state dict with our names."""
     ours = {"label.weight": theirs[f"{EMB}.class_embedder.embedding_table.weight"]}
     for part in ("weight", "bias"):
         ours |= {f"{mine}.{part}": theirs[f"{name}.{part}"] for mine, name in NAMES.items()}

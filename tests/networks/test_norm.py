@@ -22,7 +22,7 @@ Results = tuple[Tensor, ...]
 
 @pytest.fixture(params=["run", "compiled"])
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The layer as it runs, or in the form that a compiler is handed."""
+    """Run the layer in its usual form, or in the form for a compiler."""
     if request.param == "compiled":
         monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
 
@@ -31,7 +31,7 @@ forms = pytest.mark.usefixtures("form")
 
 
 def layer(channels: int, groups: int, silu: bool = True) -> GroupNorm:
-    """One whose weight and bias are not what they begin as."""
+    """Make a layer whose weight and bias differ from their initial values."""
     norm = GroupNorm(channels, groups, silu)
     torch.nn.init.normal_(norm.weight, 1, 0.2)
     torch.nn.init.normal_(norm.bias, 0, 0.2)
@@ -48,7 +48,7 @@ def torchs(norm: GroupNorm, x: Tensor) -> Tensor:
 
 
 def results(norm: GroupNorm, x: Tensor, out: Tensor, slope: Tensor) -> Results:
-    """The output, and the gradients of x, weight and bias where the output's is ``slope``."""
+    """Return the output, and the gradients of x, weight and bias if the output's is ``slope``."""
     grads = torch.autograd.grad(out, (x, norm.weight, norm.bias), slope.to(out))
     return out.detach(), *grads
 

@@ -1,4 +1,4 @@
-"""Sides that a network cannot halve often enough."""
+"""Images whose sides a network cannot halve often enough."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ FOUR = UNetConfig(channels=(8, 8, 8), blocks=1, attention=(), groups=4, patch=2)
 @pytest.mark.parametrize("weighting", ["simple", "learned"])
 @pytest.mark.parametrize("config", [FOUR, DIT], ids=["unet", "dit"])
 def test_loss_and_gradients_of_28x28_do_not_see_the_padding(config, weighting) -> None:
-    """They are those of the 28x28 true pixels of what the network makes of 32x32 padded ones."""
+    """They come from the 28x28 true pixels of the output for 32x32 padded pixels."""
     torch.manual_seed(0)
     net = (DiT if config is DIT else UNet)(config, 1)
     torch.nn.init.normal_(net.out.weight, std=0.1)

@@ -235,7 +235,7 @@ def test_the_augmentation_adds_to_the_embedding(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["unet", "dit"])
 def test_telling_nothing_still_gives_every_weight_a_gradient(kind: str) -> None:
-    """As processes that train together must have, whatever each drew."""
+    """Processes that train together need a gradient for every weight."""
     net = conditioned(kind, 3)
     net(torch.randn(2, 3, 8, 8), torch.zeros(2)).sum().backward()
     assert all(p.grad is not None for p in net.parameters())

@@ -1,4 +1,4 @@
-"""What a U-Net of diffusers is told to be; that it is so, tests/interop/test_unet.py holds."""
+"""The settings of diffusers' U-Nets; tests/interop/test_unet.py compares the outputs."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from mezzotint.networks.vae import kl_divergence, posterior_sample
 
 
 def vae(**fields: object) -> VAE:
-    """A small one, of weights that are nowhere zero."""
+    """Make a small VAE, of which no weight tensor is all zero."""
     torch.manual_seed(0)
     net = VAE(VAEConfig(**{"channels": (8, 16), "blocks": 1, "groups": 4, **fields}))
     for weight in net.parameters():
@@ -27,7 +27,7 @@ def tiny() -> TinyVAE:
 
 
 def test_it_is_the_papers_network() -> None:
-    """Latent diffusion's f8 autoencoder of 4 channels, which is Stable Diffusion's."""
+    """The f8 autoencoder with 4 channels of latent diffusion and Stable Diffusion."""
     with torch.device("meta"):
         net = VAE(VAEConfig(channels=(128, 256, 512, 512)))
     assert net.config.factor == 8

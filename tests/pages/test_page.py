@@ -1,4 +1,4 @@
-"""Pages of tiny runs: what is on them, and what is said where something is missing."""
+"""Pages of tiny runs: their content, and the texts for missing parts."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_page_is_the_same_each_time(made: Page, patched, finished: Path, tmp_p
 
 
 def spoilt(folder: Path) -> Path:
-    """A run that has begun, and saved nothing yet."""
+    """Remove the checkpoints of a run, as if it had saved nothing yet."""
     shutil.rmtree(folder / "checkpoints")
     return folder
 

@@ -1,4 +1,4 @@
-"""What is left to do and how long it takes, and the models that take too long."""
+"""The remaining work and its time, and the models that take too long."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COST = Cost(training=3600.0, call=2.0)
 
 @pytest.fixture
 def hour(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every training takes an hour, every call of a network two seconds."""
+    """Let every training take an hour, and every call of a network two seconds."""
     monkeypatch.setattr(estimate, "cost", lambda *_: COST)
 
 
@@ -46,7 +46,7 @@ def test_an_estimate_is_made_of_all_that_is_left_and_changes_nothing(
 
 
 def test_only_the_rest_of_a_training_counts(hour: None, trained: Path, tmp_path: Path) -> None:
-    """Of the 12 steps, 8 are done."""
+    """8 of 12 steps are done."""
     out = tmp_path / "out"
     work = begin(plan(Options(only=("D",), out=out)))
     found, _ = estimates(work)

@@ -1,4 +1,4 @@
-"""How far the trainings of a plan are, and which rows belong to them."""
+"""The progress of a plan's trainings, and the rows that belong to them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ BIG = 2**27  # bytes: 128 MiB
 
 
 def hold() -> int:
-    """Fresh pages of the system's: an allocator may hand out what was freed before."""
+    """Fill fresh pages from the system, because an allocator may reuse freed memory."""
     with mmap(-1, BIG) as memory:
         for first in range(0, BIG, PAGESIZE):
             memory[first] = 1

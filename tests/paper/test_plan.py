@@ -1,4 +1,4 @@
-"""The plan of the experiments: what is trained, and which samples are measured."""
+"""The plan of the experiments: its trainings and its samples."""
 
 from __future__ import annotations
 

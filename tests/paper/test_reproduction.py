@@ -1,4 +1,4 @@
-"""The paper's experiments by one call: what is done, not done again, and said."""
+"""The paper's experiments in one call: the work, what is not repeated, and the messages."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_damaged_plan_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_network_that_is_missing_and_comes_later(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The network in the package measures, and the page says what is missing."""
+    """The network in the package is used, and the page says which one is missing."""
     monkeypatch.setenv("MEZZOTINT_INCEPTION", "/nowhere/inception.pth")
     found = mz.reproduce(only="D", out=tmp_path)
     assert (
@@ -197,7 +197,7 @@ def test_a_folder_keeps_to_what_it_was_begun_with(small: None, tmp_path: Path) -
 
 
 def test_a_folder_that_was_moved_goes_on(small: None, tmp_path: Path) -> None:
-    """With its autoencoder, and with images that lie elsewhere now."""
+    """Its autoencoder and its images have moved too."""
     draw = np.random.default_rng(0)
     for i in range(20):
         place = tmp_path / "old" / "data" / "ab"[i % 2] / f"{i}.png"

@@ -1,4 +1,4 @@
-"""Against closed forms: the best linear denoiser, and gradients of known mean and covariance."""
+"""The study against closed forms: the best linear denoiser, and gradients of known moments."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from mezzotint.trainer.objective import ObjectiveConfig
 
 
 class Best(nn.Module):
-    """The best linear denoiser of data of mean 0 and variance ``square``, as it would predict.
+    """The network of the best linear denoiser for data of mean 0 and variance ``square``.
 
-    ``x0_hat = alpha square x / (alpha^2 square + sigma^2)``, of which x0's error is
-    ``square sigma^2 / (alpha^2 square + sigma^2)``, whatever else the distribution.
+    ``x0_hat = alpha square x / (alpha^2 square + sigma^2)`` has the mean squared error ``square
+    sigma^2 / (alpha^2 square + sigma^2)`` for any distribution.
     """
 
     def __init__(self, schedule: mz.Schedule, prediction: str, square: float) -> None:
@@ -55,7 +55,7 @@ SCHEDULES = {"linear": mz.linear(1000), "cosine": mz.cosine(1000), "short": mz.c
 @pytest.mark.parametrize("prediction", ["eps", "v", "x0"])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_best_errors_are_one_curve_of_the_snr(name: str, prediction: str) -> None:
-    """``1 / (1 + 1 / (square SNR))``: for unit variance alpha^2."""
+    """``1 / (1 + 1 / (square SNR))``, which is alpha^2 for unit variance."""
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.integers(0, 256, (200, 1, 16, 16), dtype=np.uint8))
     square = float((images.float() / 127.5 - 1).square().mean())
@@ -151,7 +151,7 @@ def test_the_scale_of_known_gradients() -> None:
 
 
 def test_both_estimates_are_unbiased_of_two_small_batches() -> None:
-    """Where the mean gradient's own square is mostly noise: 1 + 8 / (2 * 2) of 1."""
+    """The square of the mean gradient is mostly noise: 1 + 8 / (2 * 2), of which 1 is signal."""
     signal, std = torch.full((400,), 0.05), torch.full((400,), 8**0.5 / 20)
     found = [noise_scale(drawn(signal, std, 2, 2, seed), 2) for seed in range(300)]
     squares = np.array([f.norm**2 for f in found])
@@ -177,7 +177,7 @@ def test_noise_without_a_signal_is_infinite(value: float) -> None:
 
 
 def test_the_gradient_is_the_one_that_training_would_go_on_with(tiny, tmp_path) -> None:
-    """In its data, levels, dropout and parts, before clipping."""
+    """It has the training's data, levels, dropout and parts, before clipping."""
     folder = tmp_path / "run"
     objective = ObjectiveConfig(levels="adaptive", weighting="learned")
     parts = replace(tiny.train, accumulate=2, clip=0.01)

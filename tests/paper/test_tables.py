@@ -35,7 +35,7 @@ def test_rows_are_compared_by_the_distance_they_share(tmp_path: Path) -> None:
 
 
 def results(tmp_path: Path, only: str, **options: str) -> Results:
-    """Rows that were measured: CIFAR-10's in one network, those of the latents in another."""
+    """Results with made-up rows; CIFAR-10 and the latents have different feature networks."""
     made = plan(Options(only=(only,), out=tmp_path, **options))
 
     def facts(row: Row) -> dict:
@@ -117,7 +117,7 @@ def test_a_page_of_one_experiment_is_headed_so(tmp_path: Path) -> None:
 def test_equally_many_calls_are_timed_in_turns(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DDPM and DDIM of 1000 steps, here of 4: a batch of one, a batch of the other."""
+    """DDPM and DDIM with as many steps take turns, batch by batch."""
     order: list[tuple[str, int]] = []
     make = samples.make
 

@@ -22,7 +22,7 @@ class Config:
 
 @dataclass
 class Squares:
-    """An autoencoder whose latents are the means of squares; it notes what it is given."""
+    """An autoencoder whose latents are means of squares of pixels; it records its inputs."""
 
     config: Config = field(default_factory=Config)
     image_channels: ClassVar[int] = 3
@@ -43,7 +43,7 @@ MEAN, STD = torch.tensor([0.5, -1.0, 0.0]), torch.tensor([0.25, 2.0, 1.0])
 
 
 def squared(b: int, h: int, w: int, factor: int = 2) -> Tensor:
-    """Pictures that Squares keeps."""
+    """Return images that Squares reconstructs exactly."""
     images = torch.randint(256, (b, 3, h, w), generator=torch.Generator().manual_seed(0))
     return images.byte().repeat_interleave(factor, 2).repeat_interleave(factor, 3)
 
@@ -171,7 +171,7 @@ def test_tiles_are_blended_linearly() -> None:
 
 @torch.no_grad()
 def test_where_one_tile_alone_is_seen_convolutions_give_the_same() -> None:
-    """For the overlap of 8 is wider than a latent's influence: 1 + 3, and two pixels more."""
+    """The overlap of 8 exceeds the influence of a latent: 1 + 3, and two pixels."""
     torch.manual_seed(0)
     vae = TinyVAE(TinyVAEConfig(width=8, encoder=(0, 1), decoder=(1, 0)))
     z = torch.randn(1, 4, 32, 56)

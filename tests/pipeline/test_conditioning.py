@@ -1,4 +1,4 @@
-"""Sampling under conditions: on Gaussian data the answer is known."""
+"""Sampling with conditions on Gaussian data, where the answer is known."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SLOPE, OFFSET, SPREAD = 0.01, -3.0, 0.1  # x0 is normal, of mean SLOPE * heat + 
 
 
 def posterior(x: Tensor, alpha: Tensor, sigma: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    """E[x0 | x] of x0 from N(mean, spread^2)."""
+    """Return E[x0 | x] for x0 from N(mean, spread^2)."""
     gain = alpha * spread**2 / (alpha**2 * spread**2 + sigma**2)
     return mean + gain * (x - alpha * mean)
 
 
 def exact(x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-    """x0_hat: given the heat, or with it drawn from N(300, 20^2) where the flag is 0."""
+    """Return x0_hat given the heat; where the flag is 0, the heat is from N(300, 20^2)."""
     row = t.long() + 1
     alpha, sigma = (
         table[row].float()[:, None, None, None] for table in (SCHEDULE.alpha, SCHEDULE.sigma)

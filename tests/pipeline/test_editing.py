@@ -1,4 +1,4 @@
-"""Editing with pipelines: against what exact models must give, and what is refused."""
+"""Edits with exact models, whose results are known, and errors."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_what_is_known_comes_back_to_the_bit(
 
 
 def test_what_is_filled_in_has_the_colour_of_the_rest(pipe: mz.Pipeline, mask: Tensor) -> None:
-    """Each channel of each image has one colour, N(m, 0.04), and pixels of N(0, 0.005) about it."""
+    """Each channel of an image has a colour from N(m, 0.04); pixels vary by N(0, 0.005)."""
     images = bytes_of(gaussian(torch.zeros(6).long()))
     made = pipe.inpaint(images, mask, 0, steps=40, spacing="logsnr", clipping="none")
     made = made.float() / 127.5 - 1

@@ -1,4 +1,4 @@
-"""Every recipe's network goes where docs/export.md says, and makes the same images there."""
+"""The network of every recipe can be exported as docs/export.md says, with equal images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROWS = dict(re.findall(r"^\| `([\w-]+)` \| (.+) \|$", PAGE, re.MULTILINE))
 
 
 def shrunk(net: Any) -> Any:
-    """A network's settings, but narrow and shallow."""
+    """Return the settings of a narrow and shallow network of the same kind."""
     if isinstance(net, DiTConfig):
         return replace(net, width=16, depth=2, heads=2)
     narrow = {"channels": (8,) * len(net.channels), "blocks": 1, "groups": 4}
@@ -37,7 +37,7 @@ def shrunk(net: Any) -> Any:
 
 
 def codec_of(config: Experiment) -> Latents:
-    """The codec of a recipe, with random weights."""
+    """Return the codec of a recipe, with random weights."""
     name = config.codec.vae.rpartition("/")[2]
     net = RECIPES[name].net if name in RECIPES else ELSEWHERE
     vae = VAE(shrunk(net), 3)
@@ -47,7 +47,7 @@ def codec_of(config: Experiment) -> Latents:
 
 
 def model(recipe: str) -> mz.Pipeline:
-    """The model of a recipe, with random weights and a few steps."""
+    """Return the model of a recipe, with random weights and few steps."""
     config = RECIPES[recipe]
     assert isinstance(config, Experiment)
     config = replace(config, net=shrunk(config.net), sample=replace(config.sample, steps=4))

@@ -1,4 +1,4 @@
-"""Exported models: the same images in diffusers and ONNX Runtime, and what is refused."""
+"""Exported models make equal images in diffusers and ONNX Runtime; unsupported ones are refused."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_what_was_exported_is_read_back_to_the_bit(pipe: mz.Pipeline, tmp_path: 
 
 
 class Own(nn.Module):
-    """A network of the user's own, with a layer of ours that ONNX could miss."""
+    """A user's own network, with a layer of mezzotint that an export to ONNX could miss."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ def test_the_example_without_torch_makes_the_same_images(name: str, tmp_path: Pa
 
 
 class OfTwo(nn.Module):
-    """A network that an exporter takes for one of batches of two."""
+    """A network that an exporter could specialise to batches of two."""
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
         return x + x.new_zeros(len(t), 1, 1, 1)

@@ -1,4 +1,4 @@
-"""Grids that were measured once."""
+"""Grids that are computed once and stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies on the disk, and what is refused of it."""
+"""The models on the disk that can be loaded, and the errors for others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pipelines of a user's own network: made by hand, saved, and what they say of themselves."""
+"""Pipelines of a user's own network: made by hand, saved, and printed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_default_steps_are_no_more_than_the_schedule_has(net) -> None:
 
 
 def test_a_function_that_knows_the_answer_samples_it() -> None:
-    """Of one image the best x0_hat is that image, whatever the level: so is every sample."""
+    """For a single image, the best x0_hat is this image at every level."""
     answer = torch.linspace(-1, 1, 3 * 8 * 8).reshape(3, 8, 8)
     pipe = mz.Pipeline(lambda x, t, labels: answer.expand_as(x), mz.linear(100), "x0", (3, 8, 8))
     images = pipe.sample(2, steps=4)

@@ -38,7 +38,7 @@ def uncond(tiny_net) -> mz.Pipeline:
 
 
 def near(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Equal but for the rounding of floats that another batch size brings: one grey level."""
+    """Return whether images differ by one grey level at most; batch sizes round differently."""
     return bool((a.int() - b.int()).abs().max() <= 1)
 
 
@@ -235,12 +235,12 @@ def test_an_unconditional_model_takes_neither_labels_nor_guidance(uncond: mz.Pip
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Optimised grids measured against a coarser path."""
+    """Compute optimised grids on a coarser path."""
     monkeypatch.setattr(optimised_grid, "FINE", 12)
 
 
 def calls(pipe: mz.Pipeline) -> list[int]:
-    """Where each call of the network is noted from here on, by its batch."""
+    """Return a list to which the network adds the batch size of each later call."""
     sizes: list[int] = []
     pipe.net.register_forward_hook(lambda _, args, out: sizes.append(len(args[0])))
     return sizes
@@ -310,7 +310,7 @@ def test_weights_that_are_not_finite_stop_at_the_level_where_they_tell(pipe, sam
 
 
 def answers(pipe: mz.Pipeline, x: torch.Tensor, level: mz.Level, labels: list[int] | None):
-    """x0_hat of the raw network, unclipped."""
+    """Return x0_hat of the raw network, without clipping."""
     t = torch.full((len(x),), float(level.t))
     with torch.no_grad():
         output = pipe.net(x, t, None if labels is None else torch.tensor(labels))
@@ -381,7 +381,7 @@ def test_every_way_of_guiding_makes_other_pictures_and_has_another_name(pipe, se
 @pytest.fixture
 def other_weights() -> Callable[[mz.Pipeline], mz.Pipeline]:
     def build(pipe: mz.Pipeline) -> mz.Pipeline:
-        """The same model, its weights shaken."""
+        """Return the same model with changed weights."""
         net = UNet(pipe.net.config, 3, len(pipe.classes))
         net.load_state_dict(pipe.net.state_dict())
         torch.manual_seed(1)
@@ -524,7 +524,7 @@ def test_a_variance_that_would_not_be_asked_for_is_refused(learned: mz.Pipeline)
 
 @pytest.fixture
 def homely(uncond: mz.Pipeline, quick: None, tmp_path: Path) -> mz.Pipeline:
-    """A model with a home, where grids are kept."""
+    """A model with a folder, in which grids are kept."""
     return replace(uncond, home=tmp_path)
 
 
@@ -564,7 +564,7 @@ def test_an_optimised_grid_is_measured_once_and_kept(homely: mz.Pipeline, tmp_pa
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The steps of every optimised grid that is asked for; none is really measured."""
+    """A list of the steps of each optimised grid that is requested; none is computed."""
     asked: list[int] = []
 
     def optimised(denoise, batches, schedule, steps: int, order: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""What models compute in, and that nothing of them is lost by it."""
+"""The precision of models, and that conversions lose nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mezzotint.networks import precision
 
 @pytest.fixture
 def fast_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hardware that computes in bf16."""
+    """Pretend that the hardware computes in bf16."""
     monkeypatch.setattr(precision, "has_fast_bf16", lambda device: True)
 
 

@@ -23,7 +23,7 @@ ship: Callable[[Path, Path, str], int] = SCRIPT["ship"]
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The package's models, none yet, and another folder to work in."""
+    """An empty folder for the package's models; the current folder is another one."""
     monkeypatch.setattr(shipped, "MODELS", tmp_path / "models")
     monkeypatch.setattr(shipped, "CHECKOUT", tmp_path / "checkout")
     (tmp_path / "work").mkdir()
@@ -33,13 +33,13 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def small(models: Path, trained: Path) -> Path:
-    """The model `small`."""
+    """Ship the model `small`, and return its folder."""
     ship(trained, models / "small", "# A card\n")
     return models / "small"
 
 
 def bf16(pipe: mz.Pipeline) -> mz.Pipeline:
-    """Every weight rounded to bf16 and computed with in float32."""
+    """Round every weight to bf16, and keep it in float32."""
     pipe.net.load_state_dict({k: v.bfloat16().float() for k, v in pipe.net.state_dict().items()})
     return pipe
 

@@ -1,4 +1,4 @@
-"""The settings that a sweep has recommended, in use."""
+"""The use of settings that a sweep has recommended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from commands import CapSys, call
 
 @pytest.fixture
 def recommending(trained: Path) -> Path:
-    """The run with a recommendation."""
+    """Give the run a recommendation."""
     pipe = mz.load(trained)
     how = SampleConfig(sampler="ddim", eta=0.3, steps=3, spacing="karras", guidance=1.5)
     choice = tuned.Choice(how, 3, 1.25, (1.0, 1.5))

@@ -1,4 +1,4 @@
-"""An autoencoder's run: its folder, interruptions, what it begins from and what is loaded of it."""
+"""The run of an autoencoder: its folder, interruptions, initial models, and loading."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NET = VAEConfig(channels=(8, 16), blocks=1, groups=4, latent=3)  # another than 
 
 @pytest.fixture
 def tiny_vae(trained_vae: Path) -> Autoencoder:
-    """What `trained_vae` is a run of: 12 steps of 8 glyphs, saved after 6 and 12."""
+    """The configuration of `trained_vae`: 12 steps of 8 glyphs, saved after steps 6 and 12."""
     found = configuration.read(trained_vae / "config.json")
     assert isinstance(found, Autoencoder)
     return found
@@ -105,7 +105,7 @@ def test_a_signal_saves_the_step_and_a_resume_leaves_no_trace(trained_vae, tiny_
 
 
 def test_a_resume_is_exact_with_a_discriminator(tiny_vae, tmp_path) -> None:
-    """Stopped before it begins, as it begins, and within."""
+    """The training stops before the discriminator starts, when it starts, and later."""
     playing = replace(tiny_vae, loss=PLAYING)
     finish(playing, tmp_path / "whole")
     for steps in (4, 6, 9):
@@ -136,7 +136,7 @@ def test_a_resume_is_exact_with_augmentation_and_accumulation(tiny_vae, tmp_path
 
 
 def assert_begins_as(experiment: Autoencoder, folder: Path, vae: torch.nn.Module) -> None:
-    """Network, weights and first reconstruction, those of the average too."""
+    """Check the initial network, weights and reconstruction, also those of the average."""
     job = AutoencoderJob(settled(experiment, folder, None), CPU, None)
     x = glyphs()[:4].float() / 127.5 - 1
     with torch.no_grad():
@@ -268,7 +268,7 @@ def test_the_curve_goes_to_the_log_and_the_best_average_is_kept(tiny_vae, tmp_pa
 
 
 def test_every_process_meets_the_others_once_while_it_is_measured(tiny_vae) -> None:
-    """Or a signal that one of them hears would leave the others waiting for ever."""
+    """Otherwise a signal in one process would leave the others waiting for ever."""
     job = AutoencoderJob(replace(tiny_vae, evaluate_samples=10), CPU, None)
     measure, met = job.measure(), []
     for number in (0, 1):

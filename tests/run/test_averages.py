@@ -1,4 +1,4 @@
-"""A run's snapshots of its averages, and the averages rebuilt from them."""
+"""The snapshots of a run's averages, and the averages rebuilt from them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AVERAGING = replace(TINY, train=replace(TINY.train, snapshots=24))
 
 @pytest.fixture(scope="session")
 def finished_averaging(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of `AVERAGING`, to be copied."""
+    """The finished run of `AVERAGING`. Tests may only copy it."""
     folder = tmp_path_factory.mktemp("finished-averaging") / "run"
     with pytest.MonkeyPatch.context() as patch:
         small_and_own(cache, patch)
@@ -43,7 +43,7 @@ def finished_averaging(cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def kept(finished_averaging: Path, few_glyphs: None, tmp_path: Path) -> Path:
-    """The run of `AVERAGING`, a test's own."""
+    """A copy of the finished run of `AVERAGING`, which a test may change."""
     return Path(shutil.copytree(finished_averaging, tmp_path / "kept"))
 
 
@@ -75,7 +75,7 @@ def test_a_crash_and_a_resume_leave_no_trace(kept, tmp_path, steps: int) -> None
 
 
 def test_a_run_without_snapshots_is_the_one_with_them_and_nothing_else(trained, kept) -> None:
-    """Of the same losses and weights; `trained` has none."""
+    """Both have the same losses and weights; `trained` has no snapshots."""
     assert not (trained / "averages").exists()
     files = [folder / "checkpoints" / "step-12" for folder in (trained, kept)]
     names = [{path.name for path in folder.iterdir()} for folder in files]

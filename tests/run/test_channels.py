@@ -1,4 +1,4 @@
-"""Trainings on images of other channels, values and sides than 8-bit RGB squares."""
+"""Trainings on images with other channels, values or sides than 8-bit RGB squares."""
 
 from __future__ import annotations
 

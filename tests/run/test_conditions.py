@@ -1,4 +1,4 @@
-"""Trainings under conditions, from the data to the samples."""
+"""Trainings with conditions, from the data to the samples."""
 
 from __future__ import annotations
 

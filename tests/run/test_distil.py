@@ -1,4 +1,4 @@
-"""Distilled runs: begun, interrupted, loaded, sampled, measured, edited, and what is refused."""
+"""Distilled runs: trained, interrupted, loaded, sampled, measured, edited; and errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TINY = {"images": 32, "batch": 8, "progress": False, "precision": "float32"}
 
 @pytest.fixture(scope="session")
 def finished_fast(finished: Path, once: Callable[..., Path], cache: Path) -> Path:
-    """A student of the run of `tiny`, to be copied."""
+    """A finished student of the run of `tiny`. Tests may only copy it."""
     from conftest import small_and_own
 
     with pytest.MonkeyPatch.context() as patch:
@@ -39,7 +39,7 @@ def finished_fast(finished: Path, once: Callable[..., Path], cache: Path) -> Pat
 
 @pytest.fixture
 def fast(finished_fast: Path, few_glyphs: None, tmp_path: Path) -> Path:
-    """The student, a test's own."""
+    """A copy of the finished student, which a test may change."""
     return Path(shutil.copytree(finished_fast, tmp_path / "fast"))
 
 
@@ -93,7 +93,7 @@ def test_a_student_starts_from_its_teachers_weights_and_settings(trained: Path) 
 def test_a_resumed_distillation_is_the_uninterrupted_one(
     method: str, trained: Path, tmp_path: Path
 ) -> None:
-    """Through a change of the stage, and with the trajectories that were kept."""
+    """It resumes across a change of the stage, and with stored trajectories."""
     experiment = short(trained, method)
     finish(experiment, tmp_path / "whole")
     crashed(experiment, tmp_path / "parts", 3)
@@ -269,6 +269,6 @@ def test_the_command_line_distils_and_goes_on(
 
 
 def test_a_student_is_trained_with_adamw_whatever_its_teacher() -> None:
-    """No method of distillation was measured with another optimizer."""
+    """The methods of distillation were measured only with AdamW."""
     muon = mz.TrainConfig(images=64_000, optimizer="muon")
     assert distilling._shorter(muon).optimizer == "adamw"

@@ -55,7 +55,7 @@ def test_a_configuration_is_trained_as_the_run_that_it_is(tiny: Experiment, tmp_
 
 
 def test_a_recipe_of_arrays_with_other_fields(data, tmp_path) -> None:
-    """It can be resumed and loaded by itself: the run says where the arrays are."""
+    """The run records where the arrays are, so it can be resumed and loaded alone."""
     out = tmp_path / "run"
     pipe = train(data=data, out=out, channels=(4, 8), groups=2, blocks=1, attention=())
     assert pipe.classes == ("ant", "bee", "cat")
@@ -171,7 +171,7 @@ def test_the_command_line_is_a_shell_over_it(few_glyphs, tmp_path, capsys: CapSy
 def test_a_network_of_ones_own_is_trained_stopped_and_resumed_to_the_bit(
     data, tmp_path: Path, net: object
 ) -> None:
-    """With dropout, batch norm and tied weights; crashed and left, in a process that knows none."""
+    """It has dropout, batch norm and tied weights. The resuming process does not know it."""
     whole = train(data=data, net=net, out=tmp_path / "whole")
     config = configuration.read(tmp_path / "whole" / "config.json")
     started = run(config, tmp_path / "crashed")

@@ -1,4 +1,4 @@
-"""Runs that something has happened to: links, leftovers, edits, foreign weights, full disks."""
+"""Runs after accidents: links, leftovers, edits, foreign weights and full disks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from trainings import assert_same, finish
 
 
 def content(folder: Path) -> dict[str, bytes | str]:
-    """Every file and link of a folder, but for the lock."""
+    """Return every file and link of a folder, except the lock."""
     found = (path for path in folder.rglob("*") if path.name != ".lock")
     return {
         str(path): os.readlink(path) if path.is_symlink() else path.read_bytes()
@@ -49,7 +49,7 @@ def content(folder: Path) -> dict[str, bytes | str]:
 
 
 def resumed(folder: Path, **fields: Any) -> str:
-    """The first note of a training that goes on in a folder."""
+    """Return the first note of a training that resumes in a folder."""
     steps = mz.training(out=folder, resume=True, **fields)
     note = next(iter(steps)).note
     steps.close()  # type: ignore[attr-defined]
@@ -304,7 +304,7 @@ def test_what_cannot_be_removed_is_said_and_the_training_goes_on(trained, tiny, 
 
 @pytest.fixture
 def heard() -> Iterator[None]:
-    """SIGHUP is not ignored, even if the tests run under nohup."""
+    """Let SIGHUP end the process, even if the tests run under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -381,7 +381,7 @@ def test_a_tracker_that_ends_the_process_does_not(trained, tiny, monkeypatch, fa
 
 @contextmanager
 def file_limit(size: int) -> Iterator[None]:
-    """No file may grow beyond a size, as the operating system sees to."""
+    """Let the operating system limit the size of files."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""The main job, judged: does the demo's recipe draw the digits it is asked for?"""
+"""The whole purpose: the recipe of the demo draws the digits that are requested."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mezzotint.run import run
 
 
 def shapes(images: Tensor) -> Tensor:
-    """The ink alone: grey, centred on its own mass, of zero mean and unit norm; (N, 1024)."""
+    """Return the ink alone, (N, 1024): grey, centred on its mass, with zero mean and unit norm."""
     grey = images.float().mean(1)
     low, high = grey.amin((1, 2), keepdim=True), grey.amax((1, 2), keepdim=True)
     ink = ((grey - low) / (high - low) - 0.4).clamp(min=0)
@@ -34,7 +34,7 @@ def shapes(images: Tensor) -> Tensor:
 
 
 def agreement(images: Tensor, labels: list[int]) -> float:
-    """The share whose nearest drawn digit, among 5,000, is of the asked class."""
+    """Return the share of images whose nearest drawn digit, among 5,000, is of their class."""
     data = prepare("glyphs", split="train")
     drawn = torch.from_numpy(data.images[:5000].copy()).permute(0, 3, 1, 2)
     nearest = (shapes(images) @ shapes(drawn).T).argmax(1)

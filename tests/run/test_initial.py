@@ -1,4 +1,4 @@
-"""A diffusion model's training that begins with a model: what fits is taken, the rest is named."""
+"""A training that starts from a model: fitting weights are copied, the others are listed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trainings import assert_same, finish
 
 
 def begun(tiny: Experiment, init: Path, out: Path, **fields: object) -> tuple[str, Network]:
-    """The first note of a training that begins with a model, and its network before a step."""
+    """Return the first note of a training that starts from a model, and its initial network."""
     steps = mz.training(tiny, out=out, init=str(init), **fields)
     note = next(steps).note
     return note, steps.gi_frame.f_locals["job"].state.net  # type: ignore[attr-defined]

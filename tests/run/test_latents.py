@@ -1,4 +1,4 @@
-"""A diffusion model's run in an autoencoder's latents, and one in augmented pixels."""
+"""The run of a diffusion model on an autoencoder's latents, and one on augmented pixels."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def begun(experiment: Experiment) -> DiffusionJob:
 
 
 def epoch(job: DiffusionJob, mirrored: bool = False, number: int = 0) -> Tensor:
-    """What is learned of each image of the training set in an epoch, mirrored or not."""
+    """Return the x0 of each training image in one epoch, mirrored or not."""
     index = rows(job.experiment.train.seed, 100 * number, 100, 100)
     u = torch.full((100, KNOBS), 0.0 if mirrored else 0.9)
     return job.batch(100 * number, 100, u).x0[np.argsort(index)]
@@ -68,7 +68,7 @@ def foreign(
     scale: float = 1.0,
     shift: float = 0.0,
 ) -> Path:
-    """A diffusers folder of an autoencoder with random weights."""
+    """Write an autoencoder with random weights to a folder of diffusers."""
     torch.manual_seed(0)
     vae = VAE(NET)
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_a_run_folder_holds_what_it_should(trained_ldm: Path) -> None:
 
 
 def test_it_makes_pictures_of_the_pictures_size_on_its_own(trained_ldm: Path) -> None:
-    """The fixture's autoencoder lies elsewhere: `without the autoencoder` below has none."""
+    """The autoencoder of the fixture is in another folder."""
     pipe = mz.load(trained_ldm)
     assert pipe.size == (32, 32)
     made = pipe.sample(12, seed=3)
@@ -107,7 +107,7 @@ def test_it_makes_pictures_of_the_pictures_size_on_its_own(trained_ldm: Path) ->
 def test_a_crash_and_a_resume_leave_no_trace_without_the_autoencoder(
     trained_ldm, tiny_ldm, trained_vae, tmp_path, monkeypatch
 ) -> None:
-    """Nor its latents, which are made anew, by the copy that the checkpoint holds."""
+    """The latents are missing too. They are encoded again by the copy in the checkpoint."""
     crashed(tiny_ldm, tmp_path / "run", 5)
     shutil.rmtree(trained_vae)
     monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "another"))
@@ -167,7 +167,7 @@ def test_a_sample_of_the_posterior_is_drawn_anew_and_of_its_variance(tiny_ldm, t
 
 
 def test_a_sample_of_the_posterior_is_of_no_noise_that_is_sampled_from(tiny_ldm, trained_vae):
-    """Though both are of the same seed and the same number."""
+    """Although both noises have the same seed and number."""
     job = begun(latent(tiny_ldm, trained_vae, posterior="sample"))
     seed = job.experiment.train.seed
     images = glyphs()[rows(seed, 0, 100, 100)]
@@ -204,7 +204,7 @@ Line = tuple[str, str, int]  # file, function, number
 
 
 def executed(work: Callable[[], object], *parts: str) -> set[Line]:
-    """The lines that run while some work is done, of these files beneath `mezzotint`."""
+    """Return the lines of some files in `mezzotint` that run during some work."""
     root = Path(mz.__file__).parent
     files = {str(path): path.relative_to(root).as_posix() for path in root.rglob("*.py")}
     files = {path: name for path, name in files.items() if name.startswith(parts)}
@@ -228,7 +228,7 @@ def executed(work: Callable[[], object], *parts: str) -> set[Line]:
 
 
 def test_pixels_and_latents_share_every_line_of_trainer_and_sampler(tiny_ldm, tmp_path) -> None:
-    """Of all files but what makes a codec, the data, and the one that asks for the two."""
+    """The codec, the data, and the module that requests both are left out."""
     apart = ("pipeline/codec", "interop/", "pipeline/loading.py", "networks/vae.py")
     apart += ("networks/blocks.py", "networks/network.py", "data/", "storage/cache.py")
     apart += ("storage/leftovers.py", "errors.py", "devices.py")  # of the cache, of names
@@ -274,7 +274,7 @@ def test_a_transformer_is_trained_and_sampled_by_the_same_run(tiny_ldm, tmp_path
 
 
 def refused(experiment: Experiment, folder: Path) -> str:
-    """The line that an experiment is refused with, before anything of it is written."""
+    """Return the one-line error of an experiment that writes nothing."""
     with pytest.raises(mz.UserError) as error:
         finish(experiment, folder)
     assert not folder.exists()
@@ -302,7 +302,7 @@ def test_latents_that_are_not_of_unit_variance_are_refused(tiny_ldm, tmp_path) -
 
 @pytest.mark.parametrize("posterior", ["mean", "sample"])
 def test_latents_that_are_all_alike_are_refused(tiny_ldm, tmp_path, posterior) -> None:
-    """As measured their variance may be of no more than rounding, and would be made 1."""
+    """Their measured variance may be only rounding, which would be scaled to 1."""
 
     def dead(vae: VAE) -> None:
         vae.quant.weight[1] = 0

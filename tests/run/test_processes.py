@@ -1,4 +1,4 @@
-"""Trainings that several processes share: resumed, killed, continued by more or by fewer."""
+"""Several processes share a training; it is resumed, killed, and continued by more or fewer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trainings import assert_same, losses
 
 
 def trained(tiny: Experiment, folder: Path, count: int) -> list[int]:
-    """How the processes of a training end that is begun or gone on with."""
+    """Begin or resume a training in several processes, and return how they ended."""
 
     def work(rank: int) -> None:
         for _ in run(tiny, folder, resume=True):
@@ -31,7 +31,7 @@ def trained(tiny: Experiment, folder: Path, count: int) -> list[int]:
 
 
 def killed(tiny: Experiment, folder: Path, count: int, victims: set[int], number: int) -> list[int]:
-    """How the processes end where some get a signal after the fifth step."""
+    """Send some processes a signal after the fifth step, and return how all of them ended."""
 
     def work(rank: int) -> None:
         for now in run(tiny, folder):

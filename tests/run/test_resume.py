@@ -1,4 +1,4 @@
-"""Going on with a run: what it needs, what may change, and what that does to the result."""
+"""Resume a run: what it needs, which settings may change, and how they change the result."""
 
 from __future__ import annotations
 

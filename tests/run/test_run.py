@@ -1,4 +1,4 @@
-"""A run folder through interruptions, damage and several processes."""
+"""A run folder after interruptions, damage, and trainings in several processes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_resume_is_exact_in_bf16_too(tiny: Experiment, tmp_path: Path) -> None
 
 
 def test_a_resume_is_exact_with_all_that_is_learned_beside(tiny, tmp_path) -> None:
-    """Crashed after the levels turned adaptive: the uncertainty, its moments, what was seen."""
+    """It crashes after the levels became adaptive, and restores their statistics."""
     full = replace(
         tiny,
         noise=replace(tiny.noise, timesteps=3, learn_variance=True),
@@ -153,7 +153,7 @@ def test_a_first_step_that_a_signal_fails_is_an_interruption(tiny, tmp_path, num
 
 
 def test_a_signal_while_a_grid_is_drawn_loses_nothing(tiny, tmp_path, monkeypatch) -> None:
-    """The checkpoint is written before the grid, which the signal ends and the resume draws."""
+    """The checkpoint is written first. The signal ends the grid, and the resume draws it."""
     folder = tmp_path / "run"
     sampling = replace(tiny.sample, steps=50)
     slow = replace(tiny, sample=sampling)
@@ -330,7 +330,7 @@ def test_data_without_classes_wants_an_unconditional_network(tiny, tmp_path) -> 
 
 
 def pictures(folder: Path, classes: list[str]) -> Path:
-    """Class folders of 20 random images of 16x16 each."""
+    """Write class folders of 20 random images with 16x16 pixels each."""
     draw = np.random.default_rng(0)
     for name in classes:
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -345,7 +345,7 @@ LONG = f"{8 * (network.STEPS_FROM - 1)}"  # images: more steps, and compiling co
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A small training as a command, all but for --images."""
+    """The arguments of a small training, without --images."""
     monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     folder = pictures(tmp_path / "data", ["cat", "dog"])
@@ -362,7 +362,7 @@ Start = Callable[[list[str], Path], subprocess.Popen]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts a command and waits until it trains. What is alive of it in the end is killed."""
+    """A function that starts a command and waits until it trains; it is killed at the end."""
     begun: list[psutil.Process] = []
 
     def start(arguments: list[str], log: Path) -> subprocess.Popen:
@@ -476,7 +476,7 @@ for _ in sys.stdin:  # each line asks for one more life
 def test_kill_9_in_the_middle_of_a_save_never_loses_more_than_the_last_interval(
     tmp_path, monkeypatch
 ):
-    """20 lives, each killed soon after it has saved once more: at random, or in the next save."""
+    """20 processes, each killed soon after a save: at a random time, or in the next save."""
     monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
     data, out = pictures(tmp_path / "data", ["a", "b"]), tmp_path / "run"
     parent = subprocess.Popen(

@@ -43,7 +43,7 @@ def leave(experiment: Experiment, folder: Path, images: int) -> None:
 
 
 def assert_close(a: Path, b: Path) -> None:
-    """The same files, of the same tensors up to rounding."""
+    """Check that two runs have the same files, with equal tensors up to rounding."""
     np.testing.assert_allclose(losses(a), losses(b), rtol=1e-4)
     one, two = (checkpoint.listed(folder / "checkpoints")[-1] for folder in (a, b))
     assert sorted(path.name for path in one.iterdir()) == sorted(p.name for p in two.iterdir())
@@ -58,7 +58,7 @@ def assert_close(a: Path, b: Path) -> None:
 
 
 def test_divided_weights_learn_what_whole_ones_do(tiny: Experiment, tmp_path: Path) -> None:
-    """The same losses and files as with DDP; resumed, even the same bits."""
+    """The losses and files equal those of DDP. A resumed run equals to the bit."""
     short = replace(tiny, train=replace(tiny.train, images=32), save_every=16, log_every=8)
     short = replace(short, net=replace(tiny.net, channels=(8,), attention=(0,)))
     divided = replace(short, shard=True)
@@ -80,7 +80,7 @@ def test_divided_weights_learn_what_whole_ones_do(tiny: Experiment, tmp_path: Pa
 
 @pytest.mark.slow
 def test_divided_weights_are_measured_and_kept_as_whole_ones(tiny, tmp_path: Path) -> None:
-    """Figures, snapshots, learned levels and parts of a batch, also where it is resumed."""
+    """With figures, snapshots, adaptive levels and divided batches, also after a resume."""
     train = replace(tiny.train, snapshots=48, accumulate=2)
     objective = replace(tiny.objective, levels="adaptive", weighting="learned")
     measured = replace(tiny, evaluate_every=48, evaluate_samples=20, sample_every=48)
@@ -133,7 +133,7 @@ def test_a_training_goes_on_with_and_without_division(tiny: Experiment, tmp_path
 
 
 class Own(nn.Module):
-    """A network of a user's own, which uses the weights of its layers without calling them."""
+    """A user's own network, which uses the weights of its layers without calling them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -196,7 +196,7 @@ def test_what_cannot_be_divided_is_refused(tiny: Experiment, tmp_path: Path) -> 
 
 
 def test_the_blocks_are_the_layers_that_compute(tiny_net: Callable[..., UNet]) -> None:
-    """All but the stages, whose layers are called one by one; together most of the weights."""
+    """They are all layers but the stages, and hold most of the weights."""
     net = tiny_net(blocks=2)
     found = blocks(net)
     assert {type(block).__name__ for block in found} == {"ResBlock", "Attention"}

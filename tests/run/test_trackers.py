@@ -1,4 +1,4 @@
-"""A run's record copied to a tracker: all of it, once, whatever happens to either."""
+"""The copy of a run's log in a tracker is complete and has no row twice, after any failure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from commands import call
 
 
 class Memory:
-    """A tracker that keeps what it is told, but for the last ``loses`` of each process."""
+    """A tracker that keeps its rows, except the last ``loses`` rows of each process."""
 
     def __init__(self, loses: int = 0) -> None:
         self.loses = loses
@@ -60,9 +60,10 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
 
 
 def training(folder: Path, begin: int, end: int) -> Iterator[int]:
-    """The steps of a run of 100 images each, as `run` leaves its folder at each of them.
+    """Yield the steps of a run of 100 images each, and write the files that `run` writes.
 
-    Two steps are a row of the log, four a grid and a measurement, made up for where it is missing.
+    Every second step has a row in the log. Every fourth step has a grid and a measurement. If the
+    measurement at ``begin`` is missing, it is added.
     """
 
     def measure(step: int) -> None:
@@ -89,7 +90,7 @@ def training(folder: Path, begin: int, end: int) -> Iterator[int]:
 
 
 def followed(folder: Path, begin: int, end: int, stop: int = 10**9) -> list[int]:
-    """A process that follows a run, and is killed after so many of its steps."""
+    """Follow a run in a process that is killed after ``stop`` of its steps."""
     steps = Copy(folder, "memory").follow(training(folder, begin, end))
     return [now for now, _ in zip(steps, range(stop), strict=False)]
 
@@ -118,9 +119,9 @@ def test_it_is_sent_as_soon_as_it_is_there(tmp_path: Path, memory: Memory) -> No
 def test_a_resume_sends_nothing_twice_and_what_the_crash_kept(
     tmp_path: Path, memory: Memory, until: int, back: int, loses: int
 ) -> None:
-    """A process that is followed, one that is not, and one that is, each from some steps back.
+    """The first process is followed, the second is not, and the third is followed again.
 
-    The tracker too may have lost the last of what it was sent.
+    Each resumes some steps back. The tracker may also have lost its last rows.
     """
     memory.loses = loses
     at = max(0, followed(tmp_path, 0, 10, until)[-1] - back)
@@ -180,7 +181,7 @@ def test_a_missing_package_is_said_before_anything_begins(
 
 
 class Account:
-    """What the tracker uses of the module `wandb`, and what it did with it."""
+    """The part of the module `wandb` that the tracker uses, with a record of the calls."""
 
     def __init__(self, login: bool | Exception) -> None:
         self.may = login
@@ -283,7 +284,7 @@ def test_without_an_account_it_is_offline_and_one_part_is_the_whole(
 
 
 def records(path: Path) -> Iterator[Any]:
-    """The records of a W&B file: a LevelDB log of messages behind a header of 7 bytes."""
+    """Return the records of a W&B file: a LevelDB log of messages after a header of 7 bytes."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     data, at, message = path.read_bytes(), 7, b""

@@ -1,4 +1,4 @@
-"""A training measured while it goes on."""
+"""Measurements during a training."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from trainings import assert_same, curve, finish
 
 @pytest.fixture
 def watched(tiny: Experiment) -> Experiment:
-    """Measured after 4, 8 and 12 of its 12 steps."""
+    """An experiment that is measured after 4, 8 and 12 of its 12 steps."""
     return replace(tiny, evaluate_every=32, evaluate_samples=20)
 
 
 def assert_best(folder: Path) -> None:
-    """`best` holds the average of the step whose distance is the least."""
+    """Check that `best` holds the average of the step with the least distance."""
     step = min(curve(folder), key=lambda row: row[2])[0]
     state = json.loads((folder / "checkpoints" / "best" / "state.json").read_text())
     assert state["step"] == step

@@ -1,4 +1,4 @@
-"""Images on the disk, and as networks take them."""
+"""Images on the disk, and in the layout of networks."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_failed_download(site, tmp_path):
 
 
 def test_a_user_without_a_home_gets_one_line(monkeypatch) -> None:
-    """As in a container that is run by a number: no HOME, no entry in the list of users."""
+    """For example in a container: HOME is not set, and the user is not in the list."""
 
     def nobody(number: int) -> None:
         raise KeyError(f"getpwuid(): uid not found: {number}")

@@ -1,4 +1,4 @@
-"""Files that a crash leaves whole."""
+"""Files that stay whole after a crash."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_looking_whether_a_file_can_be_written_leaves_it_as_it_is(tmp_path: Path
 
 
 def test_a_name_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
-    """The library that reads weights takes no such path: the run would be trained in vain."""
+    """The library that reads weights cannot open such a path."""
     with pytest.raises(UserError, match=r"the name of `out` is not UTF-8, b'r\\xe9'") as no:
         files.as_folder(os.fsdecode(b"r\xe9"))
     assert str(no.value).isascii()

@@ -1,4 +1,4 @@
-"""What killed processes leave, and what is being written meanwhile: issue 23, e and p."""
+"""Leftovers of killed processes, and unfinished files of others (issue 23, e and p)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_what_nobody_will_finish_goes_at_once_whatever_the_clock_says(tmp_path, 
 
 
 def test_a_process_that_is_killed_leaves_what_the_next_one_removes(tmp_path) -> None:
-    """The lock is another process's, and ends with it. The module alone is quickly imported."""
+    """Its lock ends with it. The process imports only one module, to be fast."""
     code = (
         "import sys, time, pathlib, importlib.util as u\n"
         f"s = u.spec_from_file_location('leftovers', {leftovers.__file__!r})\n"
@@ -91,7 +91,7 @@ def test_an_entry_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch) -
 
 @pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
 def test_an_entry_may_be_read_by_whom_the_umask_lets(tmp_path, umask) -> None:
-    """Issue 23, m: a second user of a shared cache was shut out."""
+    """Once, a second user of a shared cache could not read it (issue 23, m)."""
     before = os.umask(umask)
     try:
         with begun(tmp_path, "set") as building:
@@ -106,7 +106,7 @@ def test_an_entry_may_be_read_by_whom_the_umask_lets(tmp_path, umask) -> None:
 
 
 def test_an_entry_that_another_process_builds_is_waited_for(tmp_path) -> None:
-    """It is built once; where the other fails it is built again."""
+    """It is built once. If the other process fails, it is built again."""
     entry, built = tmp_path / "cache" / "set", tmp_path / "built"
     entry.parent.mkdir()
 

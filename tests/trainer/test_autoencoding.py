@@ -50,7 +50,7 @@ def autoencoding(
 
 
 def pictures(count: int = 8) -> Tensor:
-    """Two colours each, side by side, in [-1, 1]."""
+    """Return images in [-1, 1] with two colours each, side by side."""
     colours = torch.rand(count, 3, 1, 2, generator=torch.Generator().manual_seed(2)) * 2 - 1
     return colours.repeat_interleave(16, 2).repeat_interleave(8, 3)
 
@@ -70,7 +70,7 @@ def close(ours: Tensor, theirs: Tensor) -> bool:
 def terms(
     config: ReconstructionConfig, net: VAE, x: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """x', and of the papers' loss what is of the image, and the KL term."""
+    """Return x', and the image terms and the KL term of the papers' loss."""
     moments = net.quant(net.encoder(x))
     q = Normal(moments[:, :2], (moments[:, 2:] / 2).exp())
     out = net.decoder(net.post_quant(q.mean + q.stddev * noise))
@@ -82,7 +82,7 @@ def terms(
 
 
 def backward(task: Autoencoding, net: VAE, parts: int = 1, seen: int = 0) -> dict[str, Tensor]:
-    """A step's gradients, left in the weights, as the loop has them; the figures of the last."""
+    """Compute the gradients of a step as the loop does; return the figures of the last part."""
     task.draw(8, seen, torch.Generator())
     for x, z in zip(pictures().chunk(parts), noise().chunk(parts), strict=True):
         loss, figures = task(net, Examples(x), z)
@@ -166,7 +166,7 @@ def begun(
 
 
 def steps(state: TrainState, config: TrainConfig = TRAIN, of: int = 64) -> Iterator[Step]:
-    """As a run takes them, of so many pictures."""
+    """Train on ``of`` images as a run does."""
 
     def batch(start: int, count: int, u: Tensor) -> Examples:
         return Examples(pictures(of)[torch.arange(start, start + count) % of])
@@ -221,7 +221,7 @@ def test_the_adversary_begins_when_it_should_and_not_a_step_sooner(begins: int) 
 
 
 def test_a_compiled_network_survives_the_adversarys_beginning() -> None:
-    """A graph compiled for one backward pass refuses the second one that its weight takes."""
+    """A graph compiled for one backward pass cannot compute the second one for the weight."""
     plain, compiled = (begun(replace(ALL, adversarial_from=8), shape=SMALL) for _ in range(2))
     compiled.net.compile(backend="aot_eager", dynamic=False)
     config = replace(TRAIN, images=24)
@@ -307,7 +307,7 @@ def test_in_bfloat16_the_figures_are_near_those_of_float32() -> None:
 
 
 class Two:
-    """An accelerator's reduce, as the first of two processes sees it."""
+    """The method ``reduce`` of an accelerator, as the first of two processes sees it."""
 
     num_processes = 2
 

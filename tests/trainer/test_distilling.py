@@ -1,4 +1,4 @@
-"""Distillation, held to flows in one dimension that are known exactly."""
+"""Distillation on one-dimensional flows that are known exactly."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def task(
 
 
 class Levels:
-    """The level that comes after each level of a task's way."""
+    """The levels (t, s, end) of a task; ``after`` returns the level that follows t or s."""
 
     def __init__(self, *angles: Tensor) -> None:
         self.angles = angles
@@ -57,7 +57,7 @@ class Levels:
 
 
 class Exact(nn.Module):
-    """The exact student of a flow, in v, and a constant and a slope that are 0."""
+    """The exact student of a flow with a v-prediction, plus an offset and a slope of 0."""
 
     def __init__(self, data: Flow, levels: Levels) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ def at(angle: Tensor) -> Any:
 @DATA
 @pytest.mark.parametrize("method", ["consistency", "multistep", "progressive"])
 def test_the_exact_function_is_a_fixed_point(data: Flow, method: str) -> None:
-    """Its gradient is 0 where each step of the teacher is exact; a wrong one's is not."""
+    """If the teacher's steps are exact, its gradient is 0; that of another function is not."""
     learned = task(method, calls=2, teacher_steps=8)
     u = torch.linspace(0.01, 0.97, 64, dtype=torch.float64)
     _, s, end = learned.way(u, 0)
@@ -110,7 +110,10 @@ def test_the_exact_function_is_a_fixed_point(data: Flow, method: str) -> None:
 def test_the_exact_function_is_a_fixed_point_of_tuning_in_the_limit(
     data: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The mean of the gradient given x_t goes to 0 with t - s: two x0 about E[x0 | x] show it."""
+    """As t - s goes to 0, the mean of the gradient given x_t does too.
+
+    Two x0 on both sides of E[x0 | x] show it.
+    """
     monkeypatch.setattr(shared, "HUBER", 1.0)  # errors here are far below it, as of a plain square
     learned = task("tuning")
     t = torch.linspace(0.2, 1.4, 32, dtype=torch.float64)
@@ -173,7 +176,7 @@ def test_a_teacher_is_guided_as_in_sampling() -> None:
 
 
 class Small(nn.Module):
-    """A network of v that treats the elements of an image alike and apart from each other."""
+    """A v-network that treats all elements of an image in the same way, independently."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,12 +194,12 @@ class Small(nn.Module):
 
 
 def error(method: str, steps: int) -> float:
-    """The student's root mean square error about where the flow of `TWO` ends, after training.
+    """Return the RMS distance of a trained student from the end of the flow of `TWO`.
 
     The gradient of the pseudo-Huber distance has the direction of the error, but hardly depends on
-    its length. For images of one element it leads to the median of the aims. The aims of `tuning`
-    differ for the same x, and their median is not their mean, so its images have 16 independent
-    elements.
+    its length. For images of one element it leads to the median of the targets. The targets of
+    `tuning` differ for the same x, and their median is not their mean, so its images have 16
+    independent elements.
     """
 
     def teacher(x: Tensor, level: Any, examples: Examples) -> tuple[Tensor, Tensor]:

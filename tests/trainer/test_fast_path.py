@@ -1,4 +1,4 @@
-"""What the layers do on a CPU to be fast, and the layout they do it in, change no training."""
+"""The fast forms and layouts of layers on a CPU do not change a training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SIDE, CLASSES = 32, 4  # from 32 pixels on every way through Up and GroupNorm is
 
 
 def bars(start: int, count: int, u: Tensor) -> Examples:
-    """White bars on black, leaning as their class says."""
+    """White bars on black, tilted according to their class."""
     number = torch.arange(start, start + count)
     angle = (number % CLASSES * torch.pi / CLASSES)[:, None, None]
     middle = (number.float().sin() / 2)[:, None, None]
@@ -73,7 +73,7 @@ def losses(
     much: int = 2**23,
     compiled: bool = False,
 ) -> Tensor:
-    """Of the first steps of a training; ``plain`` is one of torch's own layers and layout."""
+    """Return the losses of the first training steps; ``plain`` uses torch's layers and layout."""
 
     def norm(self: GroupNorm, x: Tensor) -> Tensor:
         out = F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
@@ -114,7 +114,7 @@ def test_a_training_in_bf16_goes_as_the_plain_networks(compiled: bool) -> None:
 
 
 def tensors(state: TrainState) -> dict[str, Tensor]:
-    """All that a checkpoint holds: the weights, their average, Adam's moments."""
+    """Return all tensors of a checkpoint: the weights, their average, Adam's moments."""
     moments = state.optimizer.state_dict()["state"]
     return {
         **{f"net.{k}": v for k, v in state.net.state_dict().items()},
@@ -124,7 +124,7 @@ def tensors(state: TrainState) -> dict[str, Tensor]:
 
 
 def same(a: TrainState, b: TrainState) -> None:
-    """Fails unless the two states hold the same numbers in the same places of memory."""
+    """Check that two states hold the same numbers in the same memory layout."""
     ours, theirs = tensors(a), tensors(b)
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():

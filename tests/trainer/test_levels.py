@@ -1,4 +1,4 @@
-"""Which rows a batch trains on."""
+"""The rows on which a batch trains."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def taught(T: int, loss: Any, batches: int = 40) -> Adaptive:
-    """One that has seen a loss of each row."""
+    """Return adaptive levels that have seen a loss at each row."""
     levels = Adaptive(T)
     for i in range(batches):
         rows = uniform(T, 100 * T // batches + 100, generator(i))
@@ -59,7 +59,7 @@ def test_all_rows_are_alike_until_each_bin_has_been_seen_ten_times() -> None:
 
 
 def test_rows_are_drawn_by_the_root_of_the_second_moment() -> None:
-    """p_i ~ sqrt(E L_i^2), a tenth of it uniform, constant in each of 64 bins."""
+    """p_i ~ sqrt(E L_i^2), with a tenth uniform, constant in each of 64 bins."""
     levels = taught(T, falling)
     rows = torch.arange(1, T + 1)
     bins = (rows - 1) * 64 // T
@@ -97,10 +97,10 @@ def diffusion(weighting: str, levels: str, T: int = T, prediction: str = "eps") 
 
 
 def gradients(task: Diffusion, draws: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Gradients of a network that is one number, of many batches of 8, and the mean errors.
+    """Return gradients of a network with one number over many batches of 8, and mean errors.
 
-    100 batches are compared at once, each with a number of its own; their errors have one mean.
-    Under p2 the loss of x0 varies by orders of magnitude over the rows.
+    100 batches are compared at once, each with its own number; their errors have one mean. With p2
+    weights, the loss of x0 varies by orders of magnitude over the rows.
     """
     draw = generator(seed)
     out, errors = [], []
@@ -134,7 +134,7 @@ def test_adaptive_rows_have_the_same_gradient_on_average_with_less_noise() -> No
 
 
 class Two:
-    """An accelerator's gather, as the first of two processes sees it."""
+    """The method ``gather`` of an accelerator, as the first of two processes sees it."""
 
     num_processes = 1
 

@@ -15,7 +15,7 @@ CONFIG = TrainConfig(images=64, batch=16, lr=1e-2, warmup=0, ema_halflife=100)
 
 
 class Linear(nn.Module):
-    """A network small enough to reason about: it notes what it is asked."""
+    """A tiny network that records its inputs."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -53,7 +53,7 @@ def test_the_root_mean_square_of_an_update_is_a_fifth_of_the_rate(shape: tuple[i
 
 
 def test_steps_are_those_of_torchs_own_muon() -> None:
-    """Torch computes it in bfloat16."""
+    """torch computes the steps in bfloat16."""
     one = nn.Parameter(torch.randn(32, 100))
     two, begun = nn.Parameter(one.detach().clone()), one.detach().clone()
     ours = Muon([{"params": [one], "matrices": True}], lr=1e-2, weight_decay=0.1)

@@ -1,4 +1,4 @@
-"""What is minimised, against the papers' own formulas in SNR and betas."""
+"""The training objectives against the papers' formulas in SNR and betas."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_weights_are_the_papers(kind: str, prediction: str, wanted: Tensor) -> N
 @pytest.mark.parametrize("kind", ["min_snr", "p2", "sigmoid"])
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_a_weighted_loss_is_the_same_whatever_is_predicted(kind: str, prediction: str) -> None:
-    """The loss of one and the same x0_hat."""
+    """All prediction types have the loss of the same x0_hat."""
     x0, eps, wrong = torch.randn(3, 7, 1, 8, 8)
     level = Level(
         *(v.double() for v in vars(SCHEDULE.levels(ROWS)).values())  # cancellation left aside
@@ -82,7 +82,7 @@ def test_a_weighted_loss_is_the_same_whatever_is_predicted(kind: str, prediction
 
 
 def test_the_plain_loss_of_edm_has_edms_weight() -> None:
-    """EDM's lambda = 1 / c_out^2, in sigma_hat = sqrt(1 / SNR): w_x0 at "simple" is it."""
+    """EDM's lambda = 1 / c_out^2, with sigma_hat = sqrt(1 / SNR), equals w_x0 of "simple"."""
     sigma, data = (1 / SNR).sqrt(), 0.5
     lam = (sigma**2 + data**2) / (sigma * data) ** 2
     x0_weight = weight("simple", "edm", SCHEDULE.levels(ROWS)).double() * lam
@@ -165,7 +165,7 @@ def test_what_is_learned_beside_does_not_decay() -> None:
 
 
 def pictures(n: int, seed: int = 0) -> Tensor:
-    """Of 8-bit values, the ends among them."""
+    """Return images of 8-bit values, which include 0 and 255."""
     draw = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (n, 1, 8, 8), generator=draw) / 127.5 - 1
 
@@ -247,7 +247,7 @@ def test_only_the_variance_learns_of_the_bound(prediction: str) -> None:
 
 
 def test_the_hybrid_loss_is_the_papers_sum_over_all_rows() -> None:
-    """L_simple + 0.001 L_vlb, L_vlb = L_0 + ... + L_{T-1}: each row once is that, exactly."""
+    """L_simple + 0.001 (L_0 + ... + L_{T-1}); with each row once, the sum is exact."""
     schedule = linear(20, 1e-3, 0.3)
     rows = torch.arange(1, 21)
     x0, eps, output = pictures(20), *torch.randn(2, 20, 1, 8, 8)

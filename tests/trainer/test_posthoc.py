@@ -1,4 +1,4 @@
-"""Power-function averages and their combinations, against integrals and averages tracked."""
+"""Power-function averages and their combinations, against integrals and tracked averages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_exponents_profile_has_the_relative_length(length: float) -> None:
 
 
 def test_the_exponents_are_the_papers() -> None:
-    """6.94 and 16.97 in section 3.1."""
+    """They are 6.94 and 16.97 in section 3.1."""
     assert list(GAMMAS.values()) == pytest.approx([16.97, 6.94], abs=0.005)
 
 
@@ -52,7 +52,7 @@ def test_the_inner_product_is_the_integral(a: tuple[float, float], b: tuple[floa
 
 
 def test_the_running_average_is_the_profiles_integral_exactly() -> None:
-    """Of weights that are theta_i within (i - 1, i]."""
+    """The weights are theta_i for times within (i - 1, i]."""
     theta, edges = np.random.default_rng(0).normal(size=50), np.arange(51)
     gamma, mean = exponent(0.1), 0.0
     for step, now in enumerate(theta, 1):
@@ -75,7 +75,10 @@ def test_the_networks_averages_follow_it_from_the_first_step_on() -> None:
 
 
 def walk(every: int, also: float, steps: int = 2000) -> tuple[Array, Array, Array, Array]:
-    """Snapshots of the two averages of a random walk: times, gammas, values; and one of another."""
+    """Return snapshots of the two averages of a random walk, and of a third average.
+
+    They are times, gammas and values.
+    """
     exponents = np.array([*GAMMAS.values(), exponent(also)])
     theta = np.random.default_rng(0).normal(size=(steps, 1000)).cumsum(0)
     means, kept = np.zeros((3, 1000)), []

@@ -1,4 +1,4 @@
-"""The best of a sweep's cells."""
+"""The best cells of a sweep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mezzotint.tuning.cells import SweepCell
 
 
 def points(count: int, seed: int) -> list[tuple[float, float]]:
-    """Random ones on a coarse lattice, so that many are equal in one number or both."""
+    """Return random points on a coarse grid, so that many coordinates are equal."""
     draw = random.Random(seed)
     return [(draw.randint(1, 8), draw.randint(1, 8) / 4) for _ in range(count)]
 

@@ -1,4 +1,4 @@
-"""The cells that a sweep goes through."""
+"""The cells of a sweep."""
 
 from __future__ import annotations
 

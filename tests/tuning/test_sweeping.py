@@ -1,4 +1,4 @@
-"""Sweeps from Python: what is measured, what is not measured again, and what comes back."""
+"""Sweeps from Python: which cells are measured, which are not repeated, and the result."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def own_samples(cache: Path) -> None:
-    """The tests share a cache; no test is to find another's samples."""
+    """Remove the samples of other tests from the shared cache."""
     shutil.rmtree(cache / "samples", ignore_errors=True)
 
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The batch of every call of a network."""
+    """A list of the batch sizes of all network calls."""
     seen: list[int] = []
     plain = Network.__call__
 

@@ -1,4 +1,4 @@
-"""The playground in a real browser, as a visitor uses it: nothing is fetched from elsewhere."""
+"""The playground in a real browser, as a visitor uses it; nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = [
 
 
 def slow_net(x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-    """A network whose calls take long enough to be seen, and to be stopped."""
+    """A network whose calls are slow enough to be seen and stopped."""
     time.sleep(0.1)
     shift = 0 if labels is None else labels.view(-1, 1, 1, 1) / 4
     return 0.1 * x + shift
@@ -34,7 +34,7 @@ def slow_net(x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
 
 @pytest.fixture
 def outside(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The addresses beyond this machine that Python connects to."""
+    """A list of the addresses on other machines to which Python tries to connect."""
     found: list[Any] = []
     connect = socket.socket.connect
 
@@ -68,7 +68,7 @@ def browser() -> Iterator[Any]:
 
 
 class Visitor:
-    """A visitor with a browser window of their own, whose requests are recorded."""
+    """A visitor with their own browser window, whose requests are recorded."""
 
     def __init__(self, browser: Any, url: str, width: int = 1200) -> None:
         self.asked: list[str] = []

@@ -1,4 +1,4 @@
-"""Models with conditions beside the class: the page, the command line and Python agree."""
+"""Models with several conditions: the page, the command line and Python agree."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALL = mz.ImageCondition("small", (3, 4, 4))
 
 
 def net(x: Tensor, t: Tensor, given: dict[str, Tensor] | None) -> Tensor:
-    """A network whose images follow from the conditions."""
+    """A network whose images depend on the conditions."""
     if given is None:
         return 0.1 * x
     shift = given["heat"][:, 0] - given["tags"][:, 0] + given["tags"][:, 1] / 2

@@ -1,4 +1,4 @@
-"""Edits that are asked for on the page: equal to the pipeline's, and uploads of no use refused."""
+"""Edits on the page equal those of the pipeline, and unusable uploads are refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pipe(trained: Path) -> mz.Pipeline:
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """Two photographs of another size than the model's, in the current folder."""
+    """Two photographs in the current folder, larger than the model's images."""
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     paths = tmp_path / "a photo.png", tmp_path / "b.png"

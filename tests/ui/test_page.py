@@ -1,4 +1,4 @@
-"""The page's layout: what it loads, and what its widgets ask for."""
+"""The layout of the page: what it loads, and the requests of its widgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples that are asked for on the page, and the text that gives the same samples."""
+"""Samples on the page, and the commands and code that make the same samples."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_class_whose_name_would_not_do_is_numbered(k: int, label: str | int) -
 
 
 def marks(html: str) -> list[dict[str, Any]]:
-    """What the PNG files in a text of HTML record."""
+    """Return the records in the PNG files of an HTML text."""
     found = []
     for coded in re.findall(r'href="data:image/png;base64,([^"]+)"', html):
         with Image.open(io.BytesIO(base64.b64decode(coded))) as image:

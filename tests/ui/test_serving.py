@@ -1,4 +1,4 @@
-"""The playground as a server, as far as it goes without gradio, and the models that it offers."""
+"""The server of the playground, tested without gradio, and the models that it offers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from commands import CapSys, call
 
 @pytest.fixture
 def gradio(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the extra were installed."""
+    """Pretend that gradio is installed."""
     monkeypatch.setattr(serving, "_needs_gradio", lambda: None)
 
 

@@ -1,4 +1,4 @@
-"""Work in a thread of its own: what it emits, and how it ends."""
+"""Work in a thread: the items that it emits, and how it ends."""
 
 from __future__ import annotations
 

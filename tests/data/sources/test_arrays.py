@@ -16,7 +16,7 @@ def images(noise):
 
 @pytest.fixture
 def save(tmp_path):
-    """Writes one array as a .npy or named arrays as an .npz, and returns the path as text."""
+    """A function that saves an array as .npy, or named arrays as .npz, and returns the path."""
 
     def save(*array, compressed=False, **named):
         if array:
@@ -29,7 +29,7 @@ def save(tmp_path):
 
 
 def refused(data):
-    """The one line with which `prepare` refuses, less the path that it starts with."""
+    """Return the one-line error of `prepare`, without the path at its beginning."""
     with pytest.raises(UserError) as caught:
         prepare(data)
     message = str(caught.value)

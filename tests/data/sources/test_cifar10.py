@@ -17,9 +17,9 @@ NAMES = [name.encode() for name in cifar10.CLASSES]
 
 
 def python2_pickle(content):
-    """The content as Python 2's numpy pickled it: byte-string keys, protocol 2, the old module.
+    """Pickle content as numpy of Python 2 did: byte-string keys, protocol 2, the old module.
 
-    Python 3 writes bytes at protocol 2 as a call of _codecs.encode; here they are written with the
+    Python 3 writes bytes at protocol 2 as a call of _codecs.encode. Here they are written with the
     opcodes of Python 2's strings instead.
     """
 
@@ -44,7 +44,7 @@ def python2_pickle(content):
 
 @pytest.fixture
 def pixels(noise, monkeypatch):
-    """Six batches of four images: uint8 (6, 4, 32, 32, 3). Their files' sums are not official."""
+    """Six batches of four images, uint8 (6, 4, 32, 32, 3), with no check of official sums."""
     monkeypatch.setattr(cifar10, "ROWS", ROWS)
     monkeypatch.setattr(cifar10, "_is_official", lambda member, content: True)
     return noise(0, 6, ROWS, 32, 32, 3)
@@ -53,7 +53,7 @@ def pixels(noise, monkeypatch):
 @pytest.fixture
 def write(tmp_path, pixels):
     def write(path=tmp_path / "cifar-10-python.tar.gz", **changed):
-        """An archive laid out as the official one; a keyword replaces or (None) drops a member."""
+        """Write an archive like the official one; keywords replace or (None) remove members."""
         members = {"batches_meta": python2_pickle({b"label_names": NAMES})}
         for i, name in enumerate((*cifar10.BATCHES["train"], "test_batch")):
             flat = np.ascontiguousarray(pixels[i].transpose(0, 3, 1, 2).reshape(ROWS, 3072))

@@ -17,7 +17,7 @@ def pack(folder, path, prefix="", compression=zipfile.ZIP_DEFLATED):
 
 @pytest.fixture(params=["folder", "zip"])
 def packed(request, tmp_path):
-    """What turns a folder into the data to test: the folder itself, or a zip of it."""
+    """A function that passes a folder to the test as a folder, or as a zip."""
     return lambda folder: str(
         folder if request.param == "folder" else pack(folder, tmp_path / "packed.zip")
     )

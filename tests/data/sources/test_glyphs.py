@@ -47,7 +47,7 @@ def test_light_ink_on_dark_ground_and_never_cut(drawn):
 
 
 def test_digits_can_be_told_apart(drawn):
-    """Nearest class mean on the ink alone does far better than the chance of one in ten."""
+    """The nearest class mean of the ink is right far more often than 1 in 10."""
     ink = (drawn.min(axis=3) > 140).astype(float)
     labels = np.arange(len(ink)) % 10
     means = np.stack([ink[:200][labels[:200] == k].mean(axis=0) for k in range(10)])

@@ -19,8 +19,10 @@ from mezzotint.storage.hub import snapshot
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A hub whose repositories are the folders under `there`, with a cache that cannot tell what
-    else it should hold, and a list of the calls that needed the network."""
+    """A hub whose repositories are the folders in ``there``; it records the calls that go online.
+
+    Its cache does not know which other files a repository has.
+    """
 
     class Hub:
         there, here, online, fails = tmp_path / "there", tmp_path / "here", [], None
@@ -50,7 +52,7 @@ def hub(tmp_path, monkeypatch):
 
 @pytest.fixture
 def animals_there(hub, animals, write_parquet):
-    """`ours/animals`: five images for training, in two files of one folder, and two for test."""
+    """The repository `ours/animals`: five training images in two files, and two test images."""
     images = [file.read_bytes() for file in sorted(animals.rglob("*")) if file.is_file()]
     root = hub.there / "dataset" / "ours" / "animals"
     names = ["cats", "dogs"]
@@ -187,7 +189,7 @@ def test_snapshot_of_a_model(hub):
 
 
 def save_vae(folder):
-    """A small autoencoder as diffusers saves it."""
+    """Save a small autoencoder in the format of diffusers."""
     config = VAEConfig(channels=(8, 8), blocks=1, groups=4)
     write_vae(folder, asdict(config), 3, VAE(config).state_dict(), 1.0, 0.0)
 

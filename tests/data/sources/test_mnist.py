@@ -1,4 +1,4 @@
-"""MNIST's idx files, packed or not, and the arrays of keras and CIFAR-10's extracted folder."""
+"""MNIST's idx files, compressed or not, the arrays of keras, and CIFAR-10's extracted folder."""
 
 import gzip
 import struct
@@ -16,7 +16,7 @@ def idx(values):
 
 @pytest.fixture
 def digits(tmp_path, noise):
-    """A folder of idx files; the arrays that they hold by name."""
+    """A folder of idx files, and the arrays in them by name."""
     arrays = {
         "train-images-idx3-ubyte": noise(0, 5, 4, 6),
         "train-labels-idx1-ubyte": np.array([2, 0, 1, 1, 0]),

@@ -11,7 +11,7 @@ from mezzotint.errors import UserError
 
 @pytest.fixture
 def files(animals):
-    """The images of `animals` in order, and their labels."""
+    """The image files of `animals` in order, and their labels."""
     names = sorted(file for file in animals.rglob("*") if file.is_file())
     return [file.read_bytes() for file in names], [0, 0, 0, 1, 1]
 

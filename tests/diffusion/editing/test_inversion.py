@@ -1,4 +1,4 @@
-"""Inversion against exact models, and the sphere that noises are interpolated on."""
+"""Inversion with exact models, and spherical interpolation of noise."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def gaussian(variance: float, mean: float = 0.2) -> Denoiser:
 
 
 def two_modes(x: Tensor, level: Level) -> Tensor:
-    """The exact denoiser of N(-0.5, 0.01) and N(0.5, 0.01) in equal parts."""
+    """The exact denoiser of an equal mixture of N(-0.5, 0.01) and N(0.5, 0.01)."""
     total = level.alpha**2 * 0.01 + level.sigma**2
     weight = torch.sigmoid(2 * level.alpha * 0.5 * x / total)
     center = weight - 0.5
@@ -61,7 +61,7 @@ def test_the_correction_is_worth_its_calls() -> None:
 
 
 def test_the_noise_of_gaussian_data_is_standard_normal() -> None:
-    """The flow of a Gaussian is a scaling: it carries quantiles to quantiles."""
+    """The flow of a Gaussian is a scaling, so it maps quantiles to quantiles."""
     grid = mz.cosine(1000).grid(200, "logsnr")
     x = torch.linspace(-0.5, 0.9, 8).view(8, 1, 1, 1)
     noise = invert(gaussian(0.25), x, grid, corrections=50, tolerance=1e-7)

@@ -1,4 +1,4 @@
-"""Posterior methods against the posterior of Gaussian data, which is known."""
+"""Posterior methods on Gaussian data, whose posterior is known."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHAPE = (1, SIDE, SIDE)
 
 @dataclass
 class Gaussian:
-    """Images of N(mean, cov), (1, 4, 4), and their exact denoiser."""
+    """Images (1, 4, 4) with the distribution N(mean, cov), and their exact denoiser."""
 
     mean: Tensor
     cov: Tensor
@@ -51,19 +51,19 @@ class Gaussian:
 
 @pytest.fixture
 def smooth() -> Gaussian:
-    """Neighbours alike: the covariance falls with the distance of two pixels."""
+    """A Gaussian whose covariance falls with the distance between two pixels."""
     place = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0))
     cov = 0.25 * torch.exp(-torch.cdist(place, place) / 2)
     return Gaussian(torch.linspace(-0.3, 0.3, D), cov)
 
 
 def matrix(operator: Operator) -> Tensor:
-    """A, (m, 16)."""
+    """Return the matrix A (m, 16) of an operator."""
     return operator(torch.eye(D).view(D, *SHAPE)).flatten(1).T
 
 
 def product(a: Tensor) -> Operator:
-    """A as a product with its matrix: quicker than a convolution."""
+    """Return an operator that multiplies by the matrix A, which is faster than a convolution."""
     return Operator(lambda x: (x.flatten(1) @ a.T).view(-1, *SHAPE))
 
 
@@ -104,7 +104,7 @@ def test_mmps_draws_from_the_posterior(smooth: Gaussian, name: str, noise: float
 
 
 def test_mmps_is_the_posterior_mean_at_every_level(smooth: Gaussian) -> None:
-    """``E[x0 | x_t, y]``, of x_t and y as two observations of one Gaussian."""
+    """``E[x0 | x_t, y]``, where x_t and y are two observations of one Gaussian."""
     a, noise = matrix(average(2)), 0.2
     schedule = mz.linear(1000)
     for row in (1, 50, 400, 900):
@@ -122,7 +122,7 @@ def test_mmps_is_the_posterior_mean_at_every_level(smooth: Gaussian) -> None:
 
 
 def test_mmps_finds_the_shares_of_two_modes(smooth: Gaussian) -> None:
-    """On a mixture it is no longer exact; docs/results/editing-bias.md has its bias."""
+    """It is not exact on a mixture; docs/results/editing-bias.md has its bias."""
     stripes = 0.3 * torch.tensor([1.0, -1.0, 1.0, -1.0]).expand(4, 4).flatten()
     means, shares = torch.stack([stripes, -stripes]), torch.tensor([0.6, 0.4])
     cov, a, noise = 0.2 * smooth.cov, matrix(CASES["mask"]), 1.0

@@ -1,4 +1,4 @@
-"""RePaint: what is known stays, and the walk is the paper's."""
+"""RePaint keeps the known pixels, and goes up and down the levels as in the paper."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RHO = 0.9
 
 
 def pairs(x: Tensor, level: Level) -> Tensor:
-    """The exact denoiser of two pixels of N(0, 0.25) with a correlation of 0.9."""
+    """The exact denoiser of two pixels from N(0, 0.25) with a correlation of 0.9."""
     cov = 0.25 * torch.tensor([[1.0, RHO], [RHO, 1.0]])
     gain = (
         level.alpha * cov @ torch.linalg.inv(level.alpha**2 * cov + level.sigma**2 * torch.eye(2))
@@ -38,7 +38,7 @@ def filled(repeats: int) -> Tensor:
 
 
 def test_more_repeats_come_nearer_to_the_conditional_mean() -> None:
-    """It is 0.9 * 0.6; what is filled in hears of the known pixel through the network alone."""
+    """The mean is 0.9 * 0.6; only the network passes it on from the known pixel."""
     once, often = filled(1).mean(), filled(10).mean()
     assert abs(often - RHO * 0.6) < abs(once - RHO * 0.6)
     assert abs(often - RHO * 0.6) < 0.08

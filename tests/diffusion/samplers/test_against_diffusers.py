@@ -69,7 +69,7 @@ SCHEDULES = {"linear": mz.linear(1000), "squaredcos_cap_v2": mz.cosine(1000)}
 
 
 class RandomNet:
-    """A fixed smooth function of (x, t), standing for a network that predicts eps."""
+    """A fixed smooth function of (x, t) in place of a network that predicts eps."""
 
     def __init__(self) -> None:
         weights = torch.Generator().manual_seed(0)
@@ -88,7 +88,7 @@ def denoise(x: Tensor, level: Level) -> Tensor:
 
 
 def draws() -> Callable[..., Tensor]:
-    """The same standard normal draws in the same order, whatever dtype is asked for."""
+    """Return a function that draws the same standard normal numbers in the same order."""
     noise = torch.Generator().manual_seed(2)
     return lambda *_, **__: torch.randn(START.shape, generator=noise, dtype=START.dtype)
 
@@ -133,7 +133,7 @@ def assert_close(got: Tensor, wanted: Tensor, rel: float = 1e-9) -> None:
 
 @pytest.fixture
 def same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Schedulers draw what `draws` gives to ours."""
+    """Give diffusers' schedulers the noise of `draws`, as our samplers have it."""
     draw = draws()
     for scheduler in DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, KarrasVeScheduler:
         monkeypatch.setattr(f"{scheduler.__module__}.randn_tensor", draw)
@@ -186,7 +186,7 @@ def test_ddpm_equals_diffusers(
 
 
 class MendedMultistep(DPMSolverMultistepScheduler):
-    """Theirs, with the second difference weighed as the integral says: cases 3 and 4."""
+    """diffusers' scheduler with the right weight of the second difference: cases 3 and 4."""
 
     def multistep_dpm_solver_third_order_update(
         self, outputs: list[Tensor], *, sample: Tensor, noise: Tensor | None
@@ -209,7 +209,7 @@ SDE = {"algorithm_type": "sde-dpmsolver++"}
 
 
 def finer() -> Iterator[Any]:
-    """(scheduler, its settings, our method, its options, most steps compared at)."""
+    """Yield (scheduler, its settings, our method, its options, the most steps to compare)."""
     for order, ours in (1, "dpmpp_1"), (2, "dpmpp_2m"), (3, "dpmpp_3m"):
         solver = MendedMultistep if order == 3 else DPMSolverMultistepScheduler
         below = {"clean": 14 if order == 3 else 1000, "noisy": 1000}
@@ -274,7 +274,7 @@ def test_methods_of_higher_order_equal_diffusers(
 def test_churn_equals_the_deprecated_scheduler_of_algorithm_2(
     beta: str, steps: int, churn: float, low: float, high: float, same_noise: None
 ) -> None:
-    """It carries x / alpha, wants -eps, and has no t, so the network is told lambda."""
+    """It carries x / alpha, takes -eps and has no t, so the network gets lambda."""
     scheduler = KarrasVeScheduler(s_noise=1.007, s_churn=churn, s_min=low, s_max=high)
     scheduler.set_timesteps(steps)
     grid = SCHEDULES[beta].grid(steps, "karras")
@@ -343,9 +343,9 @@ def smooth(lam: float) -> float:
 
 
 def exact(eta: int) -> float:
-    """Where x = 0 at lambda = -2 is at 1, drawing no noise, if x0_hat is `smooth`.
+    """Return x at lambda = 1 that starts at 0 at lambda = -2, without noise, if x0_hat is `smooth`.
 
-    ``x e^(a lam) / alpha`` grows by the integral of ``a e^(a' lam) smooth``, a' = 1 + eta.
+    ``x e^(a lam) / alpha`` grows by the integral of ``a e^(a' lam) smooth``, where a' = 1 + eta.
     """
     k = 1 + eta
 
@@ -418,7 +418,7 @@ def test_case_6_trailing_has_a_t_of_minus_1_at_some_step_counts() -> None:
 
 
 def test_case_7_noise_added_by_churn_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """x of variance sigma^2, from data that is 0 alone, is to have sigma_next^2."""
+    """If the data is 0, x of variance sigma^2 must end with the variance sigma_next^2."""
 
     def variance(go: Callable[[Tensor, Callable[..., Tensor]], Tensor]) -> float:
         zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""What every entry of SAMPLERS promises, whatever its method, and how each refuses bad input."""
+"""What every entry of SAMPLERS promises, and how each refuses bad input."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pictures(dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 class Seen:
-    """A denoiser that keeps the levels it was asked at; from call number ``after`` on, ``bad``."""
+    """A denoiser that records its levels; from call number ``after`` on, it returns ``bad``."""
 
     def __init__(self, denoise: Denoiser, after: float = math.inf, bad: float = 0.0) -> None:
         self.denoise, self.after, self.bad = denoise, after, bad
@@ -141,7 +141,7 @@ def test_a_stochastic_methods_noise_is_the_callers(name: str) -> None:
 
 
 def draws(name: str, grid: list[Level], denoise: Denoiser = DATA, **options: Any) -> int:
-    """How often it asks for noise."""
+    """Return how often a sampler draws noise."""
     asked = []
 
     def count(x: Tensor) -> Tensor:
@@ -216,7 +216,7 @@ def test_otherwise_no_two_entries_are_the_same() -> None:
 
 
 def refusal(name: str, grid: list[Level], denoise: Denoiser = DATA, **options: Any) -> str:
-    """What a sampler says when it refuses: one line."""
+    """Return the one-line error of a sampler."""
     with pytest.raises(mz.UserError) as error:
         mz.SAMPLERS[name](denoise, pictures(), grid, **options)
     assert len(str(error.value).splitlines()) == 1

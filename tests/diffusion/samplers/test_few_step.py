@@ -29,9 +29,10 @@ def made(data: Flow, steps: int, count: int, **options: float) -> Tensor:
 def test_the_exact_function_gives_the_distribution_in_any_number_of_calls(
     data: Flow, steps: int
 ) -> None:
-    """Kolmogorov and Smirnov's distance of 20,000 samples is below 1.95 / sqrt(N) in 999 of 1,000.
+    """The Kolmogorov-Smirnov distance of N samples is below 1.95 / sqrt(N) in 99.9 %.
 
-    Noise that starts at sigma / alpha = 80 is not quite the flow's own: that adds 0.005.
+    The sampler starts at sigma / alpha = 80, where the noise is not quite that of the flow. This
+    adds up to 0.005.
     """
     count = 20_000
     levels = data.cdf(made(data, steps, count), torch.tensor(0.0)).sort().values
@@ -40,7 +41,7 @@ def test_the_exact_function_gives_the_distribution_in_any_number_of_calls(
 
 
 def test_without_new_noise_the_marginals_are_not_kept() -> None:
-    """Which is why the sampler is stochastic: f is not the mean of x0, that DDIM's step takes."""
+    """So the sampler is stochastic: f is not the mean of x0, which DDIM's step needs."""
     spread = made(TWO, 4, 20_000, eta=0.0).std() / TWO.std
     assert abs(float(spread) - 1) > 0.02
 

@@ -1,4 +1,4 @@
-"""What a sampler keeps of the computation: no autograd graph, unless it is asked for one."""
+"""A sampler keeps no autograd graph, unless ``grad`` is set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WEIGHT = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
 
 
 def weighed(x: Tensor, level: Level) -> Tensor:
-    """A denoiser with a parameter, as a network has many."""
+    """A denoiser with one parameter, in place of a network."""
     return WEIGHT * DATA.denoise(x, level)
 
 
@@ -45,7 +45,7 @@ def test_no_graph_is_kept_unless_asked_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_the_gradient_is_that_of_the_flow_on_gaussian_data(name: str) -> None:
-    """The flow is x_s = m_s + sqrt(v_s / v_t) (x_t - m_t): of that slope everywhere."""
+    """The flow x_s = m_s + sqrt(v_s / v_t) (x_t - m_t) has the same slope everywhere."""
     grid = along(np.linspace(-2, 1.5, 401).tolist())
     x = torch.linspace(-2, 2, 9, dtype=torch.float64, requires_grad=True)
     (_, v_t), (_, v_s) = DATA.marginal(grid[0]), DATA.marginal(grid[-1])

@@ -1,10 +1,10 @@
-"""Every deterministic method converges to the probability flow at the order that it declares.
+"""Every deterministic method converges to the probability flow at its declared order.
 
-The data are mixtures of Gaussians, whose flow is known to 1e-11, and steps are equal in lambda.
-A multistep method's first step is DDIM's, for want of a past: of second order, once. Over equal
-steps h that leaves an error of h^2 in a method of any order. With a first step of h^1.5 it leaves
-h^3, as the one step of third order that follows does, and the method's own order is what is seen.
-UniPC corrects its first steps, by which they leave h^4.5 and h^4: as good as its order 4 needs.
+The data are mixtures of Gaussians, whose flow is known to 1e-11. Steps are equal in lambda. The
+first step of a multistep method is DDIM's, because it has no past; this one step has second order.
+With equal steps h it leaves an error of h^2 in a method of any order. With a first step of h^1.5 it
+leaves h^3, as the following step of third order does, and the method's own order becomes visible.
+UniPC corrects its first steps, which then leave h^4.5 and h^4. That is enough for its order 4.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CASES = [(2, -2.0, 1.5), (5, -2.0, 1.5), (5, -1.0, 2.5), (16, -2.0, 1.5)]  # dim
 
 @cache
 def reference(dims: int, lo: float, hi: float, eta: float = 0.0) -> tuple[Mixture, Tensor, Tensor]:
-    """A mixture, some x at lambda lo, and where its flow has them at hi."""
+    """Return a mixture, points x at lambda lo, and the points at hi to which they flow."""
     data = Mixture.random(dims)
     x = data.draw(16, at(lo), torch.Generator().manual_seed(1))
     return data, x, data.flow(x, lo, hi, eta)
@@ -62,7 +62,7 @@ def order(
     first: float = 1.5,
     eta: float = 0.0,
 ) -> float:
-    """The slope of ln(error) over ln(h) where the first of the steps h is ``h^first`` long."""
+    """Return the slope of ln(error) over ln(h), where the first step has the length ``h^first``."""
     data, x, wanted = reference(*case, eta)
     lo, hi = case[1:]
     errors, lengths = [], [(hi - lo) / n for n in counts]
@@ -84,7 +84,7 @@ def test_a_method_converges_at_the_order_it_declares(
 
 @pytest.mark.parametrize("name", ["dpmpp_3m", "deis"])
 def test_from_a_cold_start_a_method_of_third_order_ends_up_at_second(name: str) -> None:
-    """Its first step is DDIM's, whose h^2 is what remains of the error when h is small enough."""
+    """Its first step is DDIM's, whose error h^2 dominates for small h."""
     cold = order(name, {}, CASES[1], counts=(256, 512, 1024), first=1)
     assert cold == pytest.approx(2, abs=0.1)
 
@@ -94,7 +94,7 @@ def test_from_a_cold_start_a_method_of_third_order_ends_up_at_second(name: str) 
 def test_a_stochastic_method_without_its_noise_converges_at_the_order_it_declares(
     name: str, options: dict, eta: float, case: tuple[int, float, float]
 ) -> None:
-    """Sampler.order is said of its noise going to 0: here it is 0, and the SDE's drift is left."""
+    """Sampler.order is the order as the noise goes to 0. Here it is 0."""
     declared = mz.SAMPLERS[name].order
     assert order(name, options, case, eta=eta) == pytest.approx(declared, abs=0.2)
 
@@ -147,7 +147,7 @@ def test_the_reference_flow_is_good_to_eleven_digits(case: tuple[int, float, flo
 @pytest.mark.parametrize("dims", [2, 5, 16])
 @pytest.mark.parametrize("lam", [-3.0, 0.0, 3.0])
 def test_the_reference_denoiser_follows_from_the_density(dims: int, lam: float) -> None:
-    """Tweedie: ``alpha E[x0 | x] = x + sigma^2 grad log p(x)``."""
+    """Tweedie's formula: ``alpha E[x0 | x] = x + sigma^2 grad log p(x)``."""
     data, level = Mixture.random(dims), at(lam)
     x = data.draw(32, level, torch.Generator().manual_seed(0)).requires_grad_()
     (score,) = torch.autograd.grad(data.log_density(x, level).sum(), x)

@@ -23,7 +23,7 @@ METHODS = {
 
 
 def coefficients(name: str, t: Level, s: Level) -> tuple[float, float, float]:
-    """The update of the papers, ``x_s = k x0_hat + c eps_hat + n z``, in alpha_bar."""
+    """Return (k, c, n) of the update ``x_s = k x0_hat + c eps_hat + n z``, as in the papers."""
     ab_t, ab_s = t.alpha**2, s.alpha**2
     beta = 1 - ab_t / ab_s  # of the step as a whole
     small = math.sqrt((1 - ab_s) / (1 - ab_t) * beta)
@@ -84,7 +84,7 @@ def test_on_standard_normal_data_the_large_variance_is_the_exact_one(
 
 
 def test_ddim_1_is_the_ddpm_posterior_as_the_paper_writes_it() -> None:
-    """Ho et al. 2020, eqs. 6 and 7, in betas and alpha_bars, row by row."""
+    """Ho et al. 2020, eqs. 6 and 7, in beta and alpha_bar, row by row."""
     T = 1000
     schedule = mz.linear(T)
     beta = torch.linspace(1e-4, 0.02, T, dtype=torch.float64)

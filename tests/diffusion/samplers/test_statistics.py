@@ -1,16 +1,17 @@
-"""Every stochastic method ends at the exact marginal, and noise that is 5% too strong would show.
+"""Every stochastic method ends at the exact marginal; noise that is 5 % too strong would show.
 
-Exact samples of a mixture at lambda -1 are carried to lambda 1. That is a level still noisy (sigma
-0.35), and most of its noise was drawn on the way: a method forgets what it began with, and at the
-clean end the denoiser would have hidden what was wrong with the noise.
+Exact samples of a mixture at lambda -1 are carried to lambda 1. That level is still noisy (sigma
+0.35), and most of its noise was drawn on the way. At the clean end, the denoiser would hide wrong
+noise.
 
-The test. N = 10,000 samples x, D = 8; of each x, 2 D + 1 numbers whose means over the marginal p
-are known: its D coordinates along fixed orthogonal directions, their D squares about the mean, and
-``laplacian(p) / p``, of mean 0, which sees the spread within the parts, where the noise is. If the
-samples are exact, ``z = sqrt(N) * (mean - exact) / (standard deviation)`` is N(0, 1) of each
-number. They are refused if any |z| > 4.2: 5e-4 for all 17 together (Bonferroni). The steps are so
-many that a method's own bias moves z by about 1 at most. Over ten seeds the largest |z| was 1.0 to
-3.4, and with the noise at 1.05 it was 7.0 to 19.9.
+The test uses N = 10,000 samples x with D = 8 dimensions. For each x it computes 2 D + 1 numbers
+whose means over the marginal p are known: its D coordinates along fixed orthogonal directions,
+their D squares about the mean, and ``laplacian(p) / p``. The last has the mean 0, and depends on
+the spread within the components, where the noise is. If the samples are exact, ``z = sqrt(N) *
+(mean - exact) / (standard deviation)`` is N(0, 1) for each number. The test fails if any |z|
+exceeds 4.2, which has the probability 5e-4 for all 17 together (Bonferroni). There are so many
+steps that a method's own bias moves z by at most about 1. Over ten seeds the largest |z| was 1.0 to
+3.4. With the noise times 1.05 it was 7.0 to 19.9.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ METHODS = [
 
 
 def largest_z(x: Tensor, level: Level) -> float:
-    """The largest |z| of the test above."""
+    """Return the largest |z| of the test that the module describes."""
     draw = torch.Generator().manual_seed(0)
     u, _ = torch.linalg.qr(torch.randn(x.shape[1], x.shape[1], generator=draw, dtype=x.dtype))
     logs, apart, v = DATA.parts(x, level)
@@ -65,7 +66,7 @@ def largest_z(x: Tensor, level: Level) -> float:
 
 
 def ends(name: str, options: dict, steps: int, scale: float, seed: int = 0) -> float:
-    """The test's largest |z| of what a sampler makes of exact samples."""
+    """Return the largest |z| of exact samples after a sampler has carried them to lambda 1."""
     grid = along(np.linspace(-1, 1, steps + 1).tolist())
     x = DATA.draw(N, grid[0], torch.Generator().manual_seed(seed))
     x = mz.SAMPLERS[name](DATA.denoise, x, grid, randn=drawn(1000 + seed, scale), **options)
@@ -111,9 +112,10 @@ def test_the_learned_variance_has_the_fixed_ones_at_its_ends(v: float, name: str
 def test_the_right_variance_is_exact_over_few_steps_and_neither_fixed_one_is(
     var: float, steps: int
 ) -> None:
-    """Gaussian data: ``var(x_s | x_t) = sigma_s^2 tau + (alpha_s tau)^2 var(x0 | x_t)``.
+    """On Gaussian data, ``var(x_s | x_t) = sigma_s^2 tau + (alpha_s tau)^2 var(x0 | x_t)``.
 
-    The first is small's variance, the rest is what small leaves out; v puts n there.
+    The first term is the small variance, and the second is what the small variance leaves out. The
+    right v sets n to their sum.
     """
     data = Gaussian(mean=0.3, var=var)
     grid = mz.linear(1000).grid(steps, spacing="trailing")[:-1]
@@ -123,7 +125,7 @@ def test_the_right_variance_is_exact_over_few_steps_and_neither_fixed_one_is(
         return math.log1p(s.alpha**2 * k * left / s.sigma**2) / math.log(t.sigma**2 / s.sigma**2)
 
     def at_the_end(variance: str) -> float:
-        """The variance at the grid's end, over the exact one."""
+        """Return the variance at the grid's end, divided by the exact variance."""
         mean, spread = data.marginal(grid[0])
         for t, s in pairwise(grid):
             right = v(t, s)
