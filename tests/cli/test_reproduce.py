@@ -85,7 +85,7 @@ def test_all_four_then_nothing_again(small: None, tmp_path: Path, capsys: CapSys
         ("--seed -1", "seed: input should be greater than or equal to 0, not -1"),
         ("--samples 5", "give at least 10"),
         ("--hour 3", "unknown option --hour; did you mean --hours"),
-        ("--only D --data nowhere", "(--data names the place of the images)"),
+        ("--only D --data nowhere", "(--data is the path of the images)"),
     ],
 )
 def test_bad_input_is_one_clear_line(

@@ -77,7 +77,9 @@ def test_a_killed_training_is_continued(small: None, tmp_path: Path) -> None:
             break
     steps.close()  # after the checkpoint at 32 images
     (killed / "plan.json").write_text("{}")
-    with pytest.raises(mz.UserError, match="exists but holds no plan: choose another `out`"):
+    with pytest.raises(
+        mz.UserError, match="exists but is not a reproduction: choose another `out`"
+    ):
         mz.reproduce(only="D", out=killed)
     (killed / "plan.json").write_text(json.dumps(HELD))
     found = [mz.reproduce(only="D", out=out) for out in (killed, whole)]
@@ -101,7 +103,7 @@ def test_what_cannot_be_done_says_why(small: None, tmp_path: Path) -> None:
     assert f"{command}: 10 samples" in head
     four = table.split("\n## ")[0]
     assert "/nowhere" in four
-    assert "(--imagenet names the place of the images)" in four
+    assert "(--imagenet is the path of the images)" in four
     assert "more than --hours 1e-09" in four
 
 
@@ -110,9 +112,9 @@ def test_data_that_is_not_there_binds_no_folder(small: None, tmp_path: Path) -> 
     with pytest.raises(mz.UserError) as wrong:
         mz.reproduce(only=["A", "D"], out=out, hours=1e-9, data="nowhere")
     said = str(wrong.value)
-    assert said.startswith("no model can be trained: linear: there is no data set, file or")
+    assert said.startswith("no model can be trained: there is no data set, file or")
     assert "'nowhere'" in said
-    assert "(`data` names the place of the images)" in said
+    assert "(`data` is the path of the images)" in said
     assert not out.exists()
 
     # What can be had is bound; the rest is a note on the page.
@@ -188,7 +190,7 @@ def test_a_folder_keeps_to_what_it_was_begun_with(small: None, tmp_path: Path) -
         ({"samples": 11}, f"{out} was begun with samples = 10, not 11"),
         ({"data": "cifar10"}, f"{out} was begun with cosine data = glyphs, not cifar10"),
         ({"images": 8}, f"{out} was begun with cosine images = 96, not 8"),
-        ({"out": foreign}, f"{foreign} exists but holds no plan: choose another `out`"),
+        ({"out": foreign}, f"{foreign} exists but is not a reproduction: choose another `out`"),
     ):
         with pytest.raises(mz.UserError) as wrong:
             mz.reproduce(**{"only": "D", "out": out, "hours": 1e-9} | options)

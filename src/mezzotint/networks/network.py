@@ -68,8 +68,8 @@ class Network(nn.Module):
 
         If they do, a network on a GPU is always compiled, with CUDA graphs for sampling. A network
         on a CPU is compiled for training or bf16 sampling, if there is a compiler and the network
-        becomes faster (`gains`); its weights are then stored channels-last, because the compiled
-        code uses this layout. The code is specialised to the tensor shapes of the first call.
+        becomes faster (`gains`). Its weights are then stored channels-last, as the compiled code
+        needs them. The code is specialised to the tensor shapes of the first call.
 
         Returns:
             Whether this call has compiled the network.

@@ -101,7 +101,7 @@ class VAE(Network):
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the decoded image x(z), and the mean and log variance of q(z | x), for training.
 
-        z is a sample of q(z | x), made from ``noise`` ~ N(0, I) of the shape of the latents.
+        z is a sample of q(z | x), which is made from ``noise`` ~ N(0, I), shaped like the latents.
         """
         mean, log_variance = self.encode(x)
         made = self.decode(posterior_sample(mean, log_variance, noise))
@@ -166,7 +166,7 @@ class TinyVAE(Network):
     """TAESD: a distilled replacement of a VAE, with deterministic latents that are already scaled.
 
     It comes from https://github.com/madebyollin/taesd (MIT). The original takes images in [0, 1];
-    here they are (B, C, H, W) in [-1, 1], as everywhere. Latents are (B, config.latent, H / f,
+    here they are (B, C, H, W) in [-1, 1]. Latents are (B, config.latent, H / f,
     W / f) with f = ``config.factor``. They have about unit variance, because they correspond to the
     latents of the VAE after scaling.
     """

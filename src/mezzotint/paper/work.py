@@ -68,7 +68,7 @@ def begin(plan: Plan) -> Work:
     known = _read(path) if path.exists() else {}
     facts = plan.facts
     if plan.folder.exists() and not known and any(plan.folder.iterdir()):
-        raise UserError(f"{plan.folder} exists but holds no plan: choose another `out`")
+        raise UserError(f"{plan.folder} exists but is not a reproduction: choose another `out`")
     elsewhere = {k for k, v in facts.items() if k.endswith(" data") and Path(v).exists()}
     _same(plan.folder, known, {k: v for k, v in facts.items() if k not in elsewhere})
     for name, config in plan.models.items():
@@ -109,10 +109,9 @@ def _with_data(plan: Plan) -> Work:
             )
         except UserError as error:
             argument = "`data`" if name in PIXELS else "`imagenet`"
-            left_out[name] = f"{error} ({argument} names the place of the images)"
+            left_out[name] = f"{error} ({argument} is the path of the images)"
     if not found:
-        name, why = next(iter(left_out.items()))
-        raise UserError(f"no model can be trained: {name}: {why}")
+        raise UserError(f"no model can be trained: {next(iter(left_out.values()))}")
     return Work(plan, found, left_out)
 
 

@@ -281,7 +281,10 @@ def blending(places: list[int], tile: int, whole: int) -> Tensor:
 
 
 def _slices(batch: Tensor, factor: int) -> tuple[Tensor, ...]:
-    """Split (B, C, h, w) into slices. The sides of the images are ``factor`` times as long."""
+    """Split a batch (B, C, h, w) into slices of few enough pixels for the autoencoder.
+
+    The sides of the images are ``factor`` times h and w.
+    """
     h, w = batch.shape[2:]
     return torch.split(batch, max(1, SLICE // (factor * factor * h * w)))
 

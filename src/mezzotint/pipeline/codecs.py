@@ -127,7 +127,7 @@ def conditions_of(folder: Path) -> dict[str, Any]:
 
 
 def tensors(codec: Codec, examples: Given) -> dict[str, dict[str, Tensor]]:
-    """Return the tensors of a checkpoint besides the weights, by file and name.
+    """Return a checkpoint's tensors besides the weights, as {file: {name: tensor}}.
 
     The file "codec" holds the codec, unless it is `Pixels`. The file "examples" holds the examples
     of the conditions, if there are any.

@@ -31,7 +31,7 @@ from mezzotint.storage import checkpoint
 
 
 def network_of(init: str, folder: Path) -> NetConfig:
-    """Return the configuration of the network of the model ``init``.
+    """Return the configuration of the network in the model ``init``.
 
     If the run in ``folder`` has saved a checkpoint, the network of that run is returned instead,
     and ``init`` is not read. Raises UserError in the cases of `load`.

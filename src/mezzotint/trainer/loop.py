@@ -164,7 +164,7 @@ class Step:
 
 
 def optimizer(net: nn.Module, config: TrainConfig, task: nn.Module) -> torch.optim.Optimizer:
-    """Make the optimizer of the weights of a network and of the parameters of its task.
+    """Make the optimizer of a network's weights and its task's parameters.
 
     The parameters of the task have no weight decay. Weights that do not require a gradient are left
     out.

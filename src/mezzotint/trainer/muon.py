@@ -33,9 +33,9 @@ ENDS = ("stem", "out")  # the first and last layers of all networks in mezzotint
 def matrices(net: nn.Module) -> set[Tensor]:
     """Return the weights that Muon trains: matrices and convolutions.
 
-    Embeddings and the first and last layer are left out. An embedding is a table of vectors, and
-    the first and last layer have only a few channels on one side, so equal singular values would
-    not suit them (Jordan et al. 2024).
+    Embeddings and the first and last layer are left out, because equal singular values would not
+    suit them (Jordan et al. 2024). An embedding is a table of vectors, and the first and last layer
+    have only a few channels on one side.
     """
     chosen: set[Tensor] = set()
     for name, module in net.named_modules():

@@ -108,8 +108,8 @@ def variational(
     eps_hat instead of x0 and eps, and ``log variance = v log(sigma_t^2 tau) + (1 - v) log(sigma_s^2
     tau)``. The means differ by ``alpha_s tau (x0 - x0_hat)``, and L is the KL divergence of the two
     Gaussians. At row 1, L is the negative log likelihood of the 8-bit values of x0. There the lower
-    bound of the variance, ``sigma_s^2 tau``, is that of row 2, because that of row 1 is 0 (Nichol
-    and Dhariwal 2021, arXiv 2102.09672, eqs. 4 to 7 and 15).
+    bound ``sigma_s^2 tau`` of the variance is 0, so the bound of row 2 is used instead (Nichol and
+    Dhariwal 2021, arXiv 2102.09672, eqs. 4 to 7 and 15).
 
     x0, x0_hat and ``fraction`` = v are (B, C, H, W). Only v gets a gradient; x0_hat is learned from
     the mean squared error. The schedule needs two rows or more.

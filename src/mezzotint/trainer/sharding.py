@@ -59,13 +59,13 @@ def blocks(net: nn.Module) -> list[nn.Module]:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Put a divided tensor together; return any other unchanged. All processes must call this."""
+    """Put a divided tensor together; return other tensors unchanged. Call it in all processes."""
     found: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return found
 
 
 def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Put divided tensors together in the memory of the first process; others return {}."""
+    """Put divided tensors together in the memory of the first process; the others return {}."""
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         each = whole(tensor)

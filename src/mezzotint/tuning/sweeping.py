@@ -63,7 +63,7 @@ def sweep(
         steps: Numbers of steps, instead of budgets.
         guidance: Guidance scales; by default 1, 1.5 and 3, or only 1 for a model without classes.
         interval: The interval ``(low, high)`` of sigma / alpha in which to guide, or None to guide
-            everywhere, or a list of both; by default the interval of the run's configuration.
+            everywhere, or a list of such values; by default that of the run's configuration.
         metric: "fd" (Frechet distance), "sfd" (of spatial features), "kd" (kernel distance), "cs"
             (classifier score) or "accuracy".
         network: The feature network; by default the network in the package that suits the classes.
@@ -137,7 +137,7 @@ def _result(plan: Plan, cells: Sequence[SweepCell]) -> SweepResult:
 
 
 def _loaded(run: str | Path | Pipeline, device: torch.device) -> tuple[Path, Pipeline]:
-    """Return a run folder and its model, with the settings of its configuration."""
+    """Return a run's folder, and its model with the sampling settings of its configuration."""
     if isinstance(run, Pipeline):
         if run.home is None:
             raise UserError(
@@ -172,14 +172,14 @@ def _check_same(given: Pipeline, pipe: Pipeline, folder: Path) -> None:
 
 
 def _several(value: T | Iterable[T]) -> tuple[T, ...]:
-    """Return a value, or several, as a tuple."""
+    """Return a tuple of the values in an iterable, or of a single value."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         return (value,)
     return tuple(value)
 
 
 def _intervals(value: Interval | Sequence[Interval]) -> tuple[Interval, ...]:
-    """Return one interval (None means everywhere), or several, as a tuple."""
+    """Return a tuple of intervals, from a list or a single interval; None means everywhere."""
     if value is None or not isinstance(value, Iterable):  # `Options` refuses all but None
         return (value,)
     if len(value) == 2 and all(isinstance(end, int | float) for end in value):

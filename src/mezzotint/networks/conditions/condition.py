@@ -61,7 +61,7 @@ class Condition(ABC):
         """Convert a user's values for ``count`` images to the condition tensor.
 
         If ``count`` is None, any number of values is allowed. Raises UserError for impossible
-        values, and if there are neither 1 nor ``count`` of them.
+        values, and if their number is neither 1 nor ``count``.
         """
 
     @abstractmethod
