@@ -4,10 +4,9 @@
         --theirs runs/theirs --ours runs/ours --out docs/results/cifar10.md
 
 Each row of the table is a call of `mezzotint evaluate`. Its figures are stored in --rows and not
-measured again. Further rows are for the test set of the data, for samples of a model that diffusers
-trained (train_unconditional.py in this folder), and for the recipe of our model after the same
-number of images. Once these rows are measured, the folders of these two trainings are no longer
-needed.
+measured again. Three kinds of rows are for comparison: the test set of the data, samples of a model
+that diffusers trained (train_unconditional.py in this folder), and our recipe after the same number
+of images. Once they are measured, the folders of these two trainings are no longer needed.
 
 Samplers with many calls make fewer images. With few images the distance is too large. So every row
 with 1,000 images or more also shows the distance of its first 1,000.

@@ -75,7 +75,7 @@ def by_diffusers(folder: Path, x: Tensor, labels: list[int] | None) -> Tensor:
     )
     theirs.set_progress_bar_config(disable=True)
     how = {"num_inference_steps": STEPS, "output_type": "np"}
-    if isinstance(theirs, diffusers.DDIMPipeline):  # it draws x itself, from the same seed
+    if isinstance(theirs, diffusers.DDIMPipeline):  # this pipeline draws x itself, from the seed
         how |= {"generator": noise(0), "use_clipped_model_output": True}
         made = theirs(len(x), **how).images
     else:

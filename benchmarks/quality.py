@@ -174,7 +174,7 @@ def guidance(bench: Bench, out: Path, pictures: int, scales: Iterable[float]) ->
 
 
 def spacings(bench: Bench, out: Path, budget: int = 10) -> list[str]:
-    """Measure how far deterministic samplers stop from the end of the flow, by grid."""
+    """Measure the distance of deterministic samplers from the end of the flow, for each grid."""
     reference = bench.reference()
     names = ["trailing", "linspace", "logsnr", "karras", "optimised"]
     lines = [f"| sampler, {budget} calls | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]

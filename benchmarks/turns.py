@@ -63,7 +63,7 @@ def peak_memory() -> float:
 
 
 def memory(script: str, what: str, names: list[str], *more: str) -> str:
-    """Write a table of the results of ``script --peak NAME``, and of the first relative to each."""
+    """Write a table of the results of ``script --peak NAME``, and of the first divided by each."""
     lines = [
         f"\n{what}, each in a fresh process.\n",
         "| | MiB | relative memory of the first |",

@@ -57,7 +57,7 @@ def shares(turn: Callable[[], object]) -> dict[str, float]:
 
 
 def seconds(turn: Callable[[], object], turns: int = 5) -> float:
-    """Return the median of some turns, after one turn to warm up."""
+    """Return the median seconds of a turn, after one turn to warm up."""
     times = []
     for i in range(turns + 1):
         synchronize()

@@ -3,8 +3,9 @@
     python docs/readme.py            write the tables
     python docs/readme.py --check    exit with code 1 if a table is not up to date
 
-A block of README.md from `<!-- from docs/results/FILE.md: NAME -->` to `<!-- end -->`, each on a
-line of its own, holds the table below `<!-- table: NAME -->` in that file, up to a blank line.
+A block of README.md begins with the line `<!-- from docs/results/FILE.md: NAME -->` and ends with
+the line `<!-- end -->`. It holds the table below `<!-- table: NAME -->` in that file, up to a blank
+line.
 """
 
 import re

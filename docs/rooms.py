@@ -1,4 +1,4 @@
-"""Draw the rooms of the package and their imports, as read from the source.
+"""Draw the rooms of the package, and the imports in their source.
 
     python docs/rooms.py            write docs/rooms.md, docs/rooms.svg and docs/rooms-before.svg
     python docs/rooms.py --check    exit with code 1 if docs/rooms.md is not up to date

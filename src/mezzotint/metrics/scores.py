@@ -21,8 +21,8 @@ def frechet_distance(
 ) -> float:
     """Return ``|m_a - m_b|^2 + tr(C_a) + tr(C_b) - 2 tr((C_a^(1/2) C_b C_a^(1/2))^(1/2))``.
 
-    It is the distance between two Gaussians with means m (D,) and covariances C (D, D), in squared units
-    of the features (Frechet 1957; Heusel et al. 2017, arXiv 1706.08500). ``C_a^(1/2) C_b
+    It is the distance between two Gaussians with means m (D,) and covariances C (D, D), in squared
+    units of the features (Frechet 1957; Heusel et al. 2017, arXiv 1706.08500). ``C_a^(1/2) C_b
     C_a^(1/2)`` is symmetric, so the last trace is computed from real eigenvalues. Covariances may
     be singular. Raises UserError for shapes that do not match and values that are not finite.
     """

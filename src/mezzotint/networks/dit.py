@@ -193,9 +193,9 @@ def adaptive_norm(x: Tensor, shift: Tensor, scale: Tensor, eps: float = 1e-6) ->
 def positions(h: int, w: int, width: int, device: torch.device) -> Tensor:
     """Return the fixed embedding (h * w, width) of the positions in a grid of h x w tokens.
 
-    The positions are in order of rows. The first half of an embedding encodes the column, the
-    second half the row. Each half has the sines and then the cosines of ``position *
-    10000^(-k / (width/4))`` for k = 0..width/4 - 1.
+    The positions run row by row. The first half of an embedding encodes the column, the second half
+    the row. Each half has the sines and then the cosines of ``position * 10000^(-k / (width/4))``
+    for k = 0..width/4 - 1.
     """
 
     def along(count: int) -> Tensor:

@@ -298,7 +298,7 @@ def _fitted(
 def _spread(data: Prepared, conditions: Sequence[Condition]) -> Rows:
     """Return the numbers of the training images whose conditions a checkpoint keeps.
 
-    If the conditions are large, they are fewer images.
+    If the conditions are large, fewer images are chosen.
     """
     size = sum(each.null(1).numel() for each in conditions)
     count = min(len(data), EXAMPLES, max(64, NUMBERS // size))

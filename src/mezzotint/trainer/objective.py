@@ -75,8 +75,8 @@ class Uncertainty(nn.Module):
 
     For the loss L, minimising ``L / exp(u) + u`` makes ``u = log E L`` at each level, so that every
     level contributes 1 (Karras et al. 2024, arXiv 2312.02696, eqs. 14 and 15). u is a linear
-    function without bias, initially 0, of 128 fixed random Fourier features of EDM's ``c_noise =
-    ln(sigma / alpha) / 4``, clamped to [-5, 5].
+    function of 128 random Fourier features, without a bias and initially 0. The features are fixed
+    functions of EDM's ``c_noise = ln(sigma / alpha) / 4``, clamped to [-5, 5].
     """
 
     frequency: Tensor
