@@ -104,7 +104,7 @@ def test_the_fid_is_inceptions_alone(digits, monkeypatch) -> None:
 
 def test_without_the_weights_the_fid_says_how_to_get_them(digits, monkeypatch) -> None:
     monkeypatch.setenv("MEZZOTINT_INCEPTION", "nowhere.pth")
-    with pytest.raises(mz.UserError, match=r"no file is there: fetch https://github.com"):
+    with pytest.raises(mz.UserError, match=r"no file is there: download https://github.com"):
         mz.fid(digits, digits)
 
 

@@ -171,14 +171,14 @@ def test_weights_of_ones_own_go_first(
 
 
 def test_missing_weights(official: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no Inception weights at .*none\.pth: fetch file:"):
+    with pytest.raises(UserError, match=r"no Inception weights at .*none\.pth: download file:"):
         load(tmp_path / "none.pth")
 
 
 def test_other_weights(official: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.pth"
     other.write_bytes(official.read_bytes()[:5000])
-    with pytest.raises(UserError, match=r"not the Inception of 2015.*it has 5,000 bytes.*: fetch "):
+    with pytest.raises(UserError, match=r"weights of 2015.*it has 5,000 bytes.*: download "):
         load(other)
 
 

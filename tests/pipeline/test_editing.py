@@ -191,7 +191,7 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
     assert pipe.interpolate(images[0], images[1], 3, labels=1, steps=3, corrections=1).ndim == 4
     small = average(2)(images.float()).round().to(torch.uint8)
     assert pipe.enlarge(small, 2, [1, 2], method="dps", steps=3).shape == images.shape
-    with pytest.raises(mz.UserError, match="works in latents: choose repaint or ddnm"):
+    with pytest.raises(mz.UserError, match="works in latents: choose the `method` repaint or ddnm"):
         pipe.inpaint(images, mask, [1, 2], method="mmps")
     with pytest.raises(mz.UserError, match='works in latents: choose `method="dps"`'):
         pipe.enlarge(small, 2, [1, 2])

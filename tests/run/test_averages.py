@@ -166,7 +166,7 @@ def test_a_damaged_snapshot_is_left_out(kept: Path) -> None:
         (["{}"], "`length` is empty: give numbers such as 0.1"),
         (
             ["{}", "--length", "0.1", "0.3"],
-            "length is 0.3: choose a length above 0 and below 0.289",
+            "`length` is 0.3: choose a length above 0 and below 0.289",
         ),
         (["{}", "--length", "long"], "see mezzotint average"),
         (["{}/nowhere", "--length", "0.1"], "nowhere has no checkpoint: give a run"),
@@ -209,8 +209,8 @@ def test_the_command_writes_what_python_writes(kept: Path, tmp_path: Path, capsy
         ((), "`length` is empty"),
         ("long", "`length` is 'long': give numbers such as 0.1"),
         ([None], r"`length` is \[None\]"),
-        (0.3, "length is 0.3: choose a length above 0 and below 0.289"),
-        ([0.1, 0], "length is 0: choose a length above 0"),
+        (0.3, "`length` is 0.3: choose a length above 0 and below 0.289"),
+        ([0.1, 0], "`length` is 0: choose a length above 0"),
     ],
 )
 def test_a_length_out_of_range_is_refused(kept: Path, length, message: str) -> None:

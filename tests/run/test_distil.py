@@ -207,7 +207,7 @@ def test_what_cannot_be_distilled_is_refused(
     for model, wanted in (
         (fast, f"{fast} is a few-step model already: give the model that it was distilled from, "),
         (trained_vae, f"{trained_vae} is an autoencoder: give a diffusion model to distil"),
-        (saved, f"{saved} was saved without its configuration: give the run or checkpoint"),
+        (saved, f"{saved} was saved without its configuration: give the run or the checkpoint"),
         (tmp_path, f"{tmp_path} is not a run or a checkpoint: give a model that mezzotint"),
     ):
         assert refused(lambda m=model: mz.distil(m, out=tmp_path / "x")).startswith(wanted)  # type: ignore[misc]

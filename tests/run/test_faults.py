@@ -207,7 +207,7 @@ def test_wrong_facts_are_damage(trained: Path, name: str) -> None:
     whole = json.loads(file.read_text())
     for value in STATES[name]:
         file.write_text(json.dumps({**whole, name: value}))
-        with pytest.raises(Damaged, match=f"`{name}` in state.json is"):
+        with pytest.raises(Damaged, match=f'"{name}" in state.json is'):
             facts(newest(trained), name)
 
 

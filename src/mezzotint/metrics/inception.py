@@ -193,13 +193,14 @@ def load(path: str | Path | None = None, variant: Variant = "tf1") -> Inception:
             URL, SHA256, NAME, "fetch it yourself and set MEZZOTINT_INCEPTION to its path"
         )
     if not file.is_file():
-        raise UserError(f"there are no Inception weights at {file}: fetch {URL}")
+        raise UserError(f"there are no Inception weights at {file}: download {URL}")
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != SHA256:
         raise UserError(
-            f"{file} is not the Inception of 2015-12-05: it has {file.stat().st_size:,} bytes and "
-            f"the SHA-256 {digest[:12]}..., not {SIZE:,} and {SHA256[:12]}...: fetch {URL} again"
+            f"{file} does not hold the Inception weights of 2015-12-05 (it has "
+            f"{file.stat().st_size:,} bytes and the SHA-256 {digest[:12]}..., not {SIZE:,} and "
+            f"{SHA256[:12]}...): download {URL} again"
         )
     net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     return net.fold()
@@ -214,7 +215,7 @@ def weights_path() -> Path | None:
     if own := os.environ.get("MEZZOTINT_INCEPTION"):
         file = Path(os.path.expanduser(own))
         if not file.is_file():
-            raise UserError(f"MEZZOTINT_INCEPTION is {own}, but no file is there: fetch {URL}")
+            raise UserError(f"MEZZOTINT_INCEPTION is {own}, but no file is there: download {URL}")
         return file
     file = cache_folder("downloads") / NAME
     return file if file.is_file() else None

@@ -86,7 +86,7 @@ def facts(folder: Path, *names: str) -> dict[str, Any]:
             FACTS[name].validate_json(json.dumps(found[name]), strict=True)
         except (ValidationError, ValueError):
             raise Damaged(
-                f"{folder} is damaged: `{name}` in state.json is {_short(found[name])}"
+                f'{folder} is damaged: "{name}" in state.json is {_short(found[name])}'
             ) from None
     return found
 

@@ -236,7 +236,7 @@ def _no_images(folder: Path) -> UserError:
 
 def _not_own(folder: Path) -> UserError:
     """Return the error for a ``net`` that is given for a model with a network of mezzotint."""
-    return UserError(f"{folder} was not trained with a user's own network: leave `net` out")
+    return UserError(f"{folder} was not trained with a user's own network: leave out `net`")
 
 
 def _net(folder: Path, config: Any, net: Any) -> Any:

@@ -81,7 +81,7 @@ def inpaint(
     if latent and method not in IN_LATENTS:
         raise UserError(
             f"the method {method} needs a model of pixels, but this one works in latents: choose "
-            f"{' or '.join(IN_LATENTS)}"
+            f"the `method` {' or '.join(IN_LATENTS)}"
         )
     factor = pipe.codec.vae.config.factor if isinstance(pipe.codec, Latents) else 1
     # A latent counts as known only if all of its pixels are known.

@@ -65,7 +65,8 @@ def _suits(augment: tuple[str, ...], perceptual: float, channels: int) -> None:
     """Raise UserError if augmentations or the perceptual distance need RGB images."""
     if channels != 3 and (needy := [name for name in augment if name in OF_COLOURS]):
         raise UserError(
-            f"`augment={needy[0]}` needs RGB, but the images have {channels} channels: leave it out"
+            f"`augment={needy[0]}` needs RGB, but the images have {channels} channels: leave out "
+            "this augmentation"
         )
     if perceptual and channels not in (1, 3):
         raise UserError(

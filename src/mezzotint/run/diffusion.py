@@ -83,7 +83,7 @@ class DiffusionJob(Job):
         if noise.learn_variance and not self.data.values.eight_bit:
             raise UserError(
                 f"`learn_variance` needs 8-bit values, but the images are {self.data.values}: "
-                "leave it out"
+                "leave out `learn_variance`"
             )
         classes = self.data.classes if c.conditional else ()
         others = _fitted(self.data.conditions if c.conditional else (), shape, c.non_leaking)

@@ -125,7 +125,10 @@ def _configuration(folder: Path) -> Path:
     if (folder / "checkpoints").is_dir() or (folder / checkpoint.MANIFEST).exists():
         if path.exists():
             return path
-        raise UserError(f"{folder} was saved without its configuration: give the run or checkpoint")
+        raise UserError(
+            f"{folder} was saved without its configuration: give the run or the checkpoint from "
+            "which it was saved"
+        )
     raise UserError(f"{folder} is not a run or a checkpoint: give a model that mezzotint trained")
 
 

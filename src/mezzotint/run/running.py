@@ -79,7 +79,9 @@ def run(
         if main and not old:
             stack.enter_context(locked(folder))
             if (folder / "config.json").exists():
-                raise UserError(f"another process has just trained in {folder}: start again")
+                raise UserError(
+                    f"another process has just trained in {folder}: start this training again"
+                )
         job = start.job
         images = job.state.step * experiment.train.batch
         words = _begun(job, folder, start.found), note, start.changes, _understood(job)

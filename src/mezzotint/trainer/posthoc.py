@@ -33,7 +33,7 @@ def exponent(length: float) -> float:
     the length is above 0 and below 0.289, the length of the plain mean.
     """
     if not 1e-6 < length < LONGEST:
-        raise UserError(f"length is {length:g}: choose a length above 0 and below {LONGEST:.3f}")
+        raise UserError(f"`length` is {length:g}: choose a length above 0 and below {LONGEST:.3f}")
     k = length**-2
     return float(np.roots([1, 7, 16 - k, 12 - k]).real.max())
 

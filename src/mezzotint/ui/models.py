@@ -62,7 +62,7 @@ def offered(model: Pipeline | str | Path | None, runs: Path = RUNS) -> Models:
     if model is not None:
         names = [str(model).rstrip("/"), *names]
     if not names:
-        raise UserError(f"there is no model in the package or in {runs}: give a model")
+        raise UserError(f"there is no model in the package or in {runs}: give the path of a model")
     models = Models(tuple(dict.fromkeys(names)))
     models.load(models.names[0])
     return models

@@ -158,7 +158,9 @@ def named(
     if not isinstance(condition, Tensor):
         given: Given = condition or {}
     elif not conditions:
-        raise UserError("this network is unconditional and takes no labels: pass None")
+        raise UserError(
+            "this network is unconditional and takes no labels: pass None as the condition"
+        )
     elif len(conditions) == 1:
         given = {conditions[0].name: condition}
     else:

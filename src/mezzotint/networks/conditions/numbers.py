@@ -46,7 +46,7 @@ class NumbersCondition(Condition):
         if min(self.std) <= 0:
             raise ValueError(
                 f"{self.name!r} is the same for all images, so nothing can be learned from it: "
-                "leave it out"
+                "leave out this condition"
             )
 
     @staticmethod
@@ -85,7 +85,7 @@ class NumbersCondition(Condition):
                 "each image"
             )
         if not np.isfinite(found).all():
-            raise UserError(f"{self.name!r} has values that are not finite: give numbers")
+            raise UserError(f"{self.name!r} has values that are not finite: give finite numbers")
         outside = (found < np.array(self.low)) | (found > np.array(self.high))
         if outside.any():
             row, column = np.argwhere(outside)[0]
