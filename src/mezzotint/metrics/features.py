@@ -62,7 +62,7 @@ class Features:
     def put(self, start: int, rows: Rows) -> None:
         """Write the features of a batch whose first image has the number ``start``.
 
-        The features count only after ``done`` is raised above their numbers.
+        They appear in ``pool`` and the other arrays only after ``done`` is raised.
         """
         self._rows = self._rows or [_mapped(self.count, row.shape[1]) for row in rows]
         for kept, row in zip(self._rows, rows, strict=True):

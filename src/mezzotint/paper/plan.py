@@ -34,8 +34,8 @@ class Size:
     vae: str  # the recipe of the autoencoder
     latent: str  # the recipe of the latent model
     samples: int  # the number of samples for each row
-    slow: int | None = None  # the same for rows with SLOW calls or more; None is the same number
-    latent_samples: int | None = None  # the same for the rows of C
+    slow: int | None = None  # samples for rows with SLOW calls or more; None means ``samples``
+    latent_samples: int | None = None  # samples for the rows of C; None means ``samples``
     images: int | None = None  # training images of each of the three pixel models
     vae_images: int | None = None
     latent_images: int | None = None
@@ -109,7 +109,7 @@ class Plan:
     scale: str
     models: dict[str, Configuration]  # configurations by folder, in the order of training
     rows: tuple[Row, ...]
-    samples: int  # the most samples of a row
+    samples: int  # the largest number of samples of a row
     seed: int
     precision: str = "auto"
     # Feature networks; () means those whose weights are on this machine.
@@ -118,7 +118,7 @@ class Plan:
     flags: dict[str, str] = field(default_factory=dict, compare=False)  # flags of the command
 
     def fewest(self, row: Row) -> int:
-        """Return the least number of samples among the rows of the same data.
+        """Return the least number of samples among the rows with the same data as ``row``.
 
         Every row is also measured with this number, so that all these rows can be compared.
         """

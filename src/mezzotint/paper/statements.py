@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mezzotint.paper.tables import Results
 
 FASTER, LESS = 4, 0.3
-"""The paper's statements about DDIM: times as fast as DDPM, and the share of memory saved."""
+"""In the paper, DDIM is FASTER times as fast as DDPM, and saves the share LESS of its memory."""
 NEAR = 0.1  # how far the saved share of memory may be below the paper's
 TEXT = (
     "Each statement of the paper is judged by the figure beside it. Distances in one cell have the "
@@ -39,7 +39,7 @@ def statements(results: Results) -> Section | None:
 
 
 def _speed(results: Results) -> Verdict:
-    """Judge by the fastest DDIM whose distance is not above that of DDPM."""
+    """Judge the speed by the fastest DDIM whose distance is not above that of DDPM."""
     ddpm, ddim = _samplers(results)
     if not ddpm or not ddim:
         return "–", UNKNOWN
@@ -58,7 +58,7 @@ def _speed(results: Results) -> Verdict:
 
 
 def _memory(results: Results) -> Verdict:
-    """Judge by the peak memory of DDPM, and of the DDIM that needs least."""
+    """Judge the memory by the peak of DDPM, and of the DDIM that needs least."""
     ddpm, ddim = _samplers(results)
     used = [found for row in ddim if (found := results.rows[row]["memory"])]
     most = results.rows[ddpm]["memory"] if ddpm else None
@@ -70,7 +70,7 @@ def _memory(results: Results) -> Verdict:
 
 
 def _guidance(results: Results) -> Verdict:
-    """Judge by DDIM with and without guidance, with the same weights and steps."""
+    """Judge the guidance by DDIM with and without it, with the same weights and steps."""
     guided = [row for row in results.rows if row.model == "linear" and row.guided]
     plain = [
         row
@@ -85,7 +85,7 @@ def _guidance(results: Results) -> Verdict:
 
 
 def _fid(results: Results, letter: str) -> Verdict:
-    """Judge by our FID of an experiment, if it was measured."""
+    """Judge the paper's FID of an experiment by our FID, if it was measured."""
     (row,) = (row for row in results.work.plan.rows if row.letter == letter and row.headline)
     fid = next((f for name, f in results.figures(row).items() if name.startswith("fid")), None)
     if fid is None:
@@ -94,7 +94,7 @@ def _fid(results: Results, letter: str) -> Verdict:
 
 
 def _samplers(results: Results) -> tuple[Row | None, list[Row]]:
-    """Return the row of DDPM, and those of DDIM with fewer steps, all without guidance."""
+    """Return the row of DDPM, and the rows of DDIM with fewer steps, all without guidance."""
     linear = [row for row in results.rows if row.model == "linear" and not row.guided]
     ddpm = next((row for row in linear if row.letter == "A"), None)
     steps = ddpm.settings.steps if ddpm else 0
@@ -102,7 +102,7 @@ def _samplers(results: Results) -> tuple[Row | None, list[Row]]:
 
 
 def _distance(results: Results, row: Row) -> dict[str, Any]:
-    """Return the Frechet distance of a row, of the number of samples that all rows have."""
+    """Return the Frechet distance of a row, for the number of samples that all rows have."""
     figures = results.figures(row, results.work.plan.fewest(row))
     return figures[results.distances(row.model)[-1]]
 
