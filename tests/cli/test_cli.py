@@ -127,7 +127,7 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
         ("train glyphs-ddpm --lr fast", "--lr is 'fast': give a number"),
         ("train glyphs-ddpm --interval 1", "--interval is '1': give two numbers"),
         ("train glyphs-ddpm --batch", "--batch has no value: give one, or see mezzotint train"),
-        ("train glyphs-ddpm --epochs 3", "the length of a training is its number of images, --im"),
+        ("train glyphs-ddpm --epochs 3", ": give the length of the training as a number of images"),
         ("train glyphs-ddpm --range 1 0", "--range is (1.0, 0.0): give the values of black and"),
         ("train glyphs-ddpm --range 0 1", "is known: leave out --range"),
         ("sample nowhere", "there is no folder nowhere"),

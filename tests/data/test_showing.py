@@ -57,7 +57,7 @@ def test_from_the_shell(noise, tmp_path, capsys):
         assert sheet.mode == "RGB"
     code, _, err = call(capsys, *words)
     assert code == 2
-    assert "these options only affect --examples: give --examples a file for the grid" in err
+    assert "--size, --range can only be used with --examples: give --examples a file" in err
     code, _, err = call(capsys, "data", str(tmp_path / "x.npy"), "--examples", str(grid))
     assert code == 2
     assert "give the values of black and white, such as --range 0 1 or --range -1 1" in err

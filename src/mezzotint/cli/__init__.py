@@ -53,7 +53,7 @@ The module `mezzotint.cli.VERB` defines the verb. It is imported only when the v
 because most verbs import torch, and `mezzotint --help` should not wait for that."""
 
 SHARED = ("train", "distil", "sample", "evaluate")
-"""The verbs whose work the processes of torchrun share."""
+"""The verbs that can divide their work among the processes of torchrun."""
 DEVICE = "--device"
 
 
@@ -80,8 +80,9 @@ def usage() -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command `mezzotint`.
 
-    It exits with 0 on success, 2 if the user made a mistake, 128 + the number of a signal, and 1 if
-    `doctor` found something wrong. docs/programs.md documents the codes, and what --json prints.
+    It exits with 0 on success, 1 if `doctor` found something wrong, 2 after an error that the user
+    can correct, and 128 + N if signal number N stopped it. docs/programs.md documents these codes,
+    and what --json prints.
     """
     warnings.formatwarning = lambda message, *_: f"mezzotint: warning: {_line(str(message))}\n"
     for stream in (sys.stdout, sys.stderr):
@@ -105,7 +106,7 @@ def main(arguments: list[str] | None = None) -> None:
             else:
                 _call(verb, given[1:], as_json, device)
         finally:
-            sys.stdout.flush()  # Python's own flush fails if the reader has gone
+            sys.stdout.flush()  # so that a closed pipe raises here and not when Python exits
     except BrokenPipeError:  # the reader of the output has stopped, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
@@ -130,7 +131,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _placed(words: list[str]) -> tuple[list[str], str | None]:
-    """Return the words of a command without ``--device NAME``, and the name or None."""
+    """Split ``--device NAME`` off the words of a command.
+
+    Returns the other words, and NAME; None without ``--device``.
+    """
     for i, word in enumerate(words):
         flag, equals, name = word.partition("=")
         if flag == DEVICE:
@@ -144,7 +148,7 @@ def _placed(words: list[str]) -> tuple[list[str], str | None]:
 def _call(
     verb: str, arguments: list[str], as_json: bool = False, device: str | None = None
 ) -> None:
-    """Carry out a verb. With ``as_json``, the standard output has only the JSON document."""
+    """Carry out a verb. With ``as_json``, the standard output holds only the JSON document."""
     if verb not in VERBS:
         hint = nearest(verb, list(VERBS)) or f": choose {', '.join(VERBS)}"
         raise UserError(f"unknown verb {verb!r}{hint}")
@@ -181,10 +185,10 @@ def _call(
 
 @contextmanager
 def _aside(as_json: bool) -> Iterator[None]:
-    """Send what is printed to the error stream, so that the standard output can hold only JSON.
+    """Run a block; with ``as_json``, send what it prints to the error stream.
 
-    Without ``as_json`` everything is printed to the standard output. If there are several
-    processes, only the first one prints.
+    The standard output then holds nothing but JSON. If there are several processes, only the first
+    one prints.
     """
     if first():
         with redirect_stdout(sys.stderr) if as_json else nullcontext():

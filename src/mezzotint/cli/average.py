@@ -12,7 +12,7 @@ from mezzotint.run import averages
 
 @dataclass(frozen=True)
 class AverageFlags:
-    """Rebuild averages of a run's weights, of any length.
+    """Rebuild averages of a run's weights over periods of any length.
 
     The run must have been trained with --snapshots.
     """
@@ -20,8 +20,8 @@ class AverageFlags:
     out: Path
     """The folder to write the averages to."""
     length: tuple[float, ...] = ()
-    """The lengths of the averages, relative to the training so far: with 0.1, the weighting of the
-    steps has a standard deviation of one tenth of the training."""
+    """The lengths of the averages, relative to the training so far: 0.1 weights the steps with a
+    standard deviation of one tenth of the training."""
 
 
 def average(arguments: list[str]) -> Answer:

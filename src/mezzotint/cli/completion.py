@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 SHELLS = ("bash", "zsh", "fish")
-Words = Mapping[str, Sequence[str]]  # the words that may follow each verb, besides files
+Words = Mapping[str, Sequence[str]]  # for each verb, the words that may follow it, besides files
 
 _BASH = """\
 # bash completion for mezzotint

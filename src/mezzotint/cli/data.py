@@ -27,8 +27,8 @@ class DataFlags:
     conditional: bool = True
     """Whether labels are required; --no-conditional takes all images, with or without classes."""
     examples: Path | None = None
-    """Prepare the images for training with the following options, describe them, and draw a grid of
-    examples to this file."""
+    """Prepare the images with the options below, as a training would, describe the result, and draw
+    a grid of examples to this file."""
     size: SizeField = None
     """Scale and crop the images to a square of this side, or to HEIGHTxWIDTH, such as 48x80."""
     mode: Mode | None = None
@@ -40,7 +40,7 @@ class DataFlags:
     labels_from: str = ""
     """The column with the labels of the images."""
     image_condition: str = ""
-    """The column that names another image for each image."""
+    """The column with the file names of images to condition on, one for each image."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
 
@@ -54,13 +54,14 @@ def data(arguments: list[str]) -> Answer:
     print(as_flags(str(found)))
     if flags.examples:
         _draw(name, flags, flags.examples)
-    elif any(getattr(flags, name) != getattr(DataFlags(), name) for name in FOR_EXAMPLES):
-        raise UserError("these options only affect `examples`: give `examples` a file for the grid")
+    elif used := [f for f in FOR_EXAMPLES if getattr(flags, f) != getattr(DataFlags(), f)]:
+        names = ", ".join(f"`{field}`" for field in used)
+        raise UserError(f"{names} can only be used with `examples`: give `examples` a file")
     return Answer(found.as_json() | {"examples": flags.examples})
 
 
 def _draw(name: str, flags: DataFlags, path: Path) -> None:
-    """Draw examples of the training split, prepared as for a training with these options."""
+    """Draw examples of the training split, prepared as a training with these options would."""
     section = DataConfig(
         data=name,
         size=flags.size,

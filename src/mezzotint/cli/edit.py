@@ -128,7 +128,7 @@ PLAIN = (InterpolateFlags, InvertFlags)  # kinds that are guided only with --gui
 
 @dataclass(frozen=True)
 class Edited:
-    """The edited images, and their originals, mask and noise."""
+    """The edited images (``made``), and their originals (``given``), mask and noise."""
 
     made: Tensor
     given: Tensor | None = None
@@ -154,7 +154,7 @@ def edit(arguments: list[str]) -> Answer:
     flags_class, work = KINDS[kind]
     words = list(takewhile(lambda word: not word.startswith("--"), rest))
     pipe = loading.load(name, precision="float32")
-    # Guidance distorts inversion, and also interpolation between two noises.
+    # Guidance distorts inversion and interpolation, which starts with an inversion.
     how = replace(pipe.defaults, **UNGUIDED) if flags_class in PLAIN else pipe.defaults
     default = flags_class(settings(how, rest), Path(kind))
     own = [f"--{field}" for field in flags_class.__annotations__]
@@ -261,8 +261,8 @@ def _enlarge(pipe: Pipeline, words: list[str], flags: EnlargeFlags, follow: Foll
     *paths, factor = words
     if not factor.isdigit() or not paths or int(factor) < 2:
         raise UserError(
-            "enlarge needs image files and then a factor, a whole number of 2 or more, not "
-            f"{' '.join(words)!r}: give, for example, photo.png 4"
+            f"enlarge needs image files and then a factor, not {' '.join(words)!r}: give a whole "
+            "number of 2 or more after the files, such as photo.png 4"
         )
     height, width = (side // int(factor) for side in pipe.size)
     small = read_images(paths, (height, width), fit=flags.fit, **_images_of(pipe))
@@ -276,7 +276,9 @@ def _interpolate(
     pipe: Pipeline, words: list[str], flags: InterpolateFlags, follow: Follow
 ) -> Edited:
     if len(words) != 2:
-        raise UserError(f"interpolate needs two images, not {len(words)}: give the two ends")
+        raise UserError(
+            f"interpolate needs two images, not {len(words)}: give the first and the last image"
+        )
     a, b = _read(pipe, words, flags)
     shared = _shared(pipe, flags, follow)
     if isinstance(shared["labels"], list):

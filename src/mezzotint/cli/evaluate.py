@@ -37,7 +37,7 @@ OFTEN = (
 
 @dataclass(frozen=True)
 class Measures:
-    """The reference, and the networks and metrics to use."""
+    """The options of every measurement: the reference, the feature networks and the metrics."""
 
     against: str = ""
     """The reference: a data set, images (folder, zip, parquet, .npy, .npz) or a saved reference; by
@@ -79,8 +79,8 @@ class ModelFlags:
     """The folder for figures.jsonl, to which the figures are appended, and for nearest.png."""
     what: Measures = Measures()
     samples: str = "10k"
-    """How many samples: a number, 1k, 5k, 10k or 50k. Figures are also computed for the smaller of
-    these four counts."""
+    """How many samples: a number, 1k, 5k, 10k or 50k. The smaller ones of these four counts are
+    measured too: 10k adds figures for 1k and 5k."""
     seed: int = 0
     """The seed; sample i depends on the seed and i only."""
     batch: int = 64

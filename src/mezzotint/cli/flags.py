@@ -28,7 +28,7 @@ from mezzotint.config.sampling import SampleConfig, freed
 from mezzotint.errors import UserError, nearest, warn
 
 T = TypeVar("T")
-# The messages of tyro that are said in words of our own.
+# Messages of tyro, which `_own_words` rewrites.
 _CHOICE = re.compile(r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of \((.*)\)\.?")
 _MISSING = re.compile(r"Missing value for argument '(\S+)'")
 _VALUE = re.compile(r"Error parsing (\S+): (.*)")
@@ -44,9 +44,9 @@ def subject(
 ) -> tuple[str, list[str]]:
     """Return the first word, which names the model, run or data, and the other words.
 
-    If help is requested before a name, the flags of ``default`` are shown. Without ``default``, the
-    help says which word must come first, because the flags depend on it, and ``program`` is an
-    example with such a word.
+    If the user requests help before this name, the function prints the flags of ``default`` and
+    exits. Without ``default``, the flags depend on the name. The help then describes the missing
+    name (``what``), and gives ``program`` as an example of a command with a name.
     """
     if not arguments or arguments[0].startswith("-"):
         helps = [word for word in arguments if word in (*HELP, HELP_ALL)]
@@ -83,13 +83,13 @@ def parse(default: T, arguments: list[str], program: str, first: Collection[str]
         names = [name.replace("_", "-") for name in _leaves(asdict(default))]  # type: ignore[call-overload]
         hint = nearest(unknown[0], names, "--") or f"; see {program} --help"
         if unknown[0] == "--epochs" and "images" in names:
-            hint = ": the length of a training is its number of images, --images"
+            hint = ": give the length of the training as a number of images, with --images"
         raise UserError(f"unknown option {unknown[0]}{hint}")
     return flags
 
 
 def _parsed(default: T, arguments: list[str], program: str) -> tuple[T, list[str]]:
-    """Return the flags, and the words that are not flags."""
+    """Return the parsed flags, and the words that tyro does not know."""
     with DESCRIBED:
         return tyro.cli(
             type(default),
@@ -102,7 +102,7 @@ def _parsed(default: T, arguments: list[str], program: str) -> tuple[T, list[str
 
 
 def _mistake(stop: SystemExit, said: str, program: str) -> UserError:
-    """Return the error with which tyro stopped, as one line; ``said`` is what it printed."""
+    """Return the error that made tyro stop, as one line; ``said`` is what tyro printed."""
     cause: BaseException | None = stop
     while cause:
         if isinstance(cause, UserError):  # raised by a configuration
@@ -115,10 +115,11 @@ def _mistake(stop: SystemExit, said: str, program: str) -> UserError:
 
 
 def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
-    """Return the defaults for flags that may choose another sampler or spacing.
+    """Adapt the default settings to the sampler and the spacing that the flags choose.
 
-    Options that do not belong to the chosen sampler are reset, as `Pipeline.sample` does. This must
-    happen before the flags are parsed, because parsing refuses contradictory options.
+    Default options that belong only to another sampler or spacing are dropped, as `Pipeline.sample`
+    drops them. This must happen before the flags are parsed, because parsing refuses contradictory
+    options.
     """
     words = ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("sampler", "spacing"):
@@ -127,16 +128,17 @@ def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
 
 
 def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[int | str] | None:
-    """Convert words to labels: the names of classes first, then their numbers; None without words.
+    """Convert words to labels; return None if there are no words.
 
-    A warning is given if the name of a class is also the number of another class.
+    A word is the name of a class if there is such a class, else a class number. A warning is given
+    if a word is the name of one class and the number of another.
     """
     found: list[int | str] = []
     for word in words:
         number = word.removeprefix("-").isdigit()
         if number and word in classes and int(word) < len(classes) and classes[int(word)] != word:
             place = classes.index(word)
-            said = f"{word} is taken as the name of class number {place}"
+            said = f"{word} is taken as the name of class number {place}, not as a number"
             warn(said)
         found.append(int(word) if number and word not in classes else word)
     return found[0] if len(found) == 1 else found or None

@@ -24,14 +24,15 @@ from tyro.constructors import (
 HELP, HELP_ALL = ("-h", "--help"), "--help-all"
 DESCRIBED = ConstructorRegistry()
 """Makes tyro describe options as `_described` says: ``with DESCRIBED: tyro.cli(...)``."""
-_asked: list[StructTypeInfo] = []  # the classes whose usual description is being made
+_asked: list[StructTypeInfo] = []  # the classes that tyro is describing at the moment
 
 
 @DESCRIBED.struct_rule
 def _described(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """Describe the fields of a class as usual, but without line breaks and missing defaults.
+    """Describe the fields of a class as tyro does, but without line breaks and empty defaults.
 
-    tyro wraps descriptions to the terminal, but keeps the line breaks of the source.
+    An empty default is None, "" or (). tyro wraps descriptions to the width of the terminal, but
+    keeps the line breaks of the source.
     """
     if any(info is each for each in _asked):
         return None
@@ -103,7 +104,7 @@ def full(whole: str) -> str:
     """Return the help with all options, without tyro's boxes.
 
     Args:
-        whole: The help as tyro prints it without a terminal: its boxes consist of spaces and "-".
+        whole: The help as tyro prints it without a terminal, with boxes of spaces and "-".
     """
     lines = [line.rstrip() for line in whole.splitlines()]
     body = "\n".join(lines[len(_head(whole)) :])
@@ -113,7 +114,7 @@ def full(whole: str) -> str:
 
 
 def short(whole: str, first: Collection[str], program: str) -> str:
-    """Return the help with only the options in ``first``, and a line on how to see the others.
+    """Return the help with only the options in ``first``, and the command that shows the others.
 
     Args:
         whole: The help of all options, as tyro prints it.

@@ -1,4 +1,4 @@
-"""Report progress on the error stream when nothing was written to it for a while."""
+"""Report progress on the error stream when a command has printed nothing for a while."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from mezzotint.drawing.bars import UNDER_WAY, in_words
 from mezzotint.errors import printable
 from mezzotint.processes import first
 
-# Seconds of silence before a report. Without a terminal they are LATER after LONG seconds of work.
+# A report comes after SILENCE seconds without output. If the error stream is not a terminal, it
+# comes after LATER seconds once the command has run for LONG seconds.
 SILENCE, LATER, LONG = 9.0, 60.0, 600.0
 TICK = 0.5
 
@@ -20,8 +21,8 @@ class Heard:
     """A stream that records the time of the last write.
 
     If ``plain`` is set, control characters other than line feeds and tabs are escaped, because
-    names of files and classes may contain them. Progress bars move the cursor, so they need a
-    stream that is not plain.
+    names of files and classes may contain them. Progress bars move the cursor by control
+    characters, so they need a stream that is not plain.
     """
 
     def __init__(self, stream: TextIO, patience: Patience, *, plain: bool) -> None:
@@ -43,11 +44,11 @@ def _text(line: str) -> str:
 
 
 class Patience:
-    """Prints the current work when the streams have been silent for ten seconds.
+    """Prints what the command is doing if it has printed nothing for about ten seconds.
 
-    A progress bar on a terminal is never silent, so nothing is printed beside it. The text is that
-    of the last bar, even if it is hidden. If there are several processes, only the first one
-    prints.
+    A progress bar on a terminal prints all the time, so nothing is added to it. The text is the
+    text of the last progress bar, even if that bar is hidden. If there are several processes, only
+    the first one prints.
 
     Args:
         verb: The text to print before the first bar.

@@ -1,4 +1,4 @@
-"""The verb ``evaluate`` of an autoencoder."""
+"""The verb ``evaluate`` for an autoencoder."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class AutoencoderFlags:
     """
 
     out: Path
-    """The folder for figures.jsonl, to which the figures are appended, and for
-    reconstructions.png."""
+    """The folder for reconstructions.png, and for figures.jsonl, to which the figures are
+    appended."""
     against: str = ""
     """The images to reconstruct: a data set, a folder, zip, parquet, .npy or .npz."""
     against_split: str = "train"

@@ -38,7 +38,7 @@ OFTEN = (
 )
 
 
-FRAMED = 16  # samples that an animation shows
+FRAMED = 16  # how many samples an animation shows
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class SampleFlags:
     out: Path
     """The folder of the samples. A grid of the first 256 is written beside it, as OUT.png."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
-    """How many samples to make. Without it, there is one sample for each value of --condition."""
+    """How many samples to make. Without -n, several values of --condition make one sample each."""
     labels: tuple[str, ...] = ()
     """One class for all samples, or one for each, by name or number; by default all classes in
     turn."""
@@ -155,7 +155,7 @@ def _report(pipe: Pipeline, flags: SampleFlags, n: int, images: Tensor) -> Answe
 
 
 def _count(flags: SampleFlags, given: dict[str, tuple[Any, int]], words: list[str]) -> int:
-    """Return the number of samples: -n, or else the number of values of a condition."""
+    """Return the number of samples: -n, or without it the number of values of a condition."""
     most = max([1, *(rows for _, rows in given.values())])
     asked = any(word.split("=")[0] in ("-n", "--n") for word in words)
     return flags.n if asked or most == 1 else most

@@ -30,13 +30,13 @@ class SweepFlags:
     """Guidance scales; by default 1, 1.5 and 3, or only 1 for a model without classes."""
     interval: tuple[str, ...] = ()
     """The interval in which to guide: none, or two values of sigma / alpha such as 0.2,5; by
-    default that of the run's configuration."""
+    default the interval in the run's configuration."""
     sampler: tuple[str, ...] = SAMPLERS
     """Sampling methods."""
     nfe: tuple[int, ...] = ()
     """Budgets of denoiser calls for an image; by default 5, 10 and 20."""
     steps: tuple[int, ...] = ()
-    """Numbers of steps, instead of budgets."""
+    """Numbers of steps, instead of --nfe."""
     metric: Annotated[str, Choice(SIGNS)] = "fd"
     """fd: Frechet distance, sfd: spatial Frechet distance, cs: classifier score, kd: kernel
     distance, accuracy."""
@@ -49,7 +49,8 @@ class SweepFlags:
     precision: Precision = "auto"
     """The precision of the model; auto is bf16 on hardware that computes in it, else float32."""
     minutes: float = 60
-    """The longest time that a sweep may take, in minutes; a longer sweep is refused."""
+    """The longest time that a sweep may take, in minutes. A sweep that would take longer is not
+    started."""
     yes: bool = False
     """Ignore --minutes."""
 

@@ -27,11 +27,11 @@ else:
     Distance = literal_type_from_choices(list(DISTANCES))
 
 AGAINST = {"data": "against", "split": "against_split", "range": "against_range"}
-"""The flags for the arguments that Python's functions call data, split and range."""
+"""The flags for the arguments ``data``, ``split`` and ``range`` of the functions in Python."""
 
 
 def preparation(split: str, size: Size | None, bounds: Bounds | None) -> Preparation:
-    """Return the options for preparing the reference, whose split is ``train`` by default."""
+    """Collect the options for preparing the reference; the split ``train`` counts as not given."""
     return Preparation(None if split == "train" else split, size, bounds)
 
 
@@ -50,6 +50,6 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def measured(found: Found, out: Path, **more: Any) -> Answer:
-    """Return the JSON answer of an evaluation whose figures are in a folder."""
+    """Return the JSON answer of an evaluation that wrote its figures to the folder ``out``."""
     figures = [figure.row for figure in found.figures]
     return Answer({"figures": figures, "kept": out / FIGURES, "drawn": found.drawn, **more})

@@ -68,7 +68,7 @@ def train(arguments: list[str]) -> Answer:
 
 
 def trained(run: Path) -> Answer:
-    """Return the JSON answer of a training: the path of its model, and its last log rows."""
+    """Return the JSON answer of a training: its folder, newest checkpoint, last row and figures."""
     rows = log.read(run / "log.jsonl")
     measured = [row for row in rows if "figure" in row]
     last = [row for row in rows if "figure" not in row][-1:]
@@ -83,14 +83,14 @@ def trained(run: Path) -> Answer:
 
 
 def given(base: Configuration, asked: Configuration, words: list[str]) -> dict[str, Any]:
-    """Return the values of the fields that flags name or change, by name."""
+    """Return the fields that the flags set, by name, including those set to their old value."""
     said = {word.split("=")[0].lstrip("-").replace("-", "_") for word in words if word[:2] == "--"}
     before, after = (values(each) for each in (base, asked))
     return {k: v for k, v in after.items() if k in said or before.get(k, ...) != v}
 
 
 def out_and_resume(words: list[str]) -> tuple[str | None, bool]:
-    """Return ``out`` and ``resume``, on which the defaults of the other flags depend."""
+    """Parse --out and --resume ahead of the other flags, whose defaults depend on these two."""
     flags = ArgumentParser(add_help=False, allow_abbrev=False)
     flags.add_argument("--out", nargs="?")  # `parse` reports a missing value
     flags.add_argument("--resume", action="store_true")

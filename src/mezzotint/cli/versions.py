@@ -1,4 +1,4 @@
-"""The versions for a bug report."""
+"""The versions and the hardware that a bug report should state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mezzotint.storage.machine import checkout, processor
 
 
 def versions() -> Answer:
-    """Return the versions, the device, and what the precision "auto" means on it."""
+    """Return the versions, the device, and the precision that "auto" means on this device."""
     device = default()
     low = compute_dtype("auto", device) == torch.bfloat16
     return Answer(
