@@ -146,7 +146,7 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
         ),
         ("sample RUN --interval 5 0.2", "give the lower end first"),
         ("sample RUN --interval 1e6 1e7", "no level of the grid has 1e+06 <= sigma / alpha"),
-        ("sample RUN --knots 3 1", "--knots and the spacing knots belong together"),
+        ("sample RUN --knots 3 1", "--knots and --spacing knots belong together"),
         ("sample RUN --spacing knots --knots 1 3", "--knots must fall strictly"),
         ("sample RUN --sampler ddpm --variance learned", "this model has not learned a variance"),
         ("sample RUN --spacing optimised --steps 25", "an optimised grid has at most 24 steps"),
@@ -572,7 +572,7 @@ def test_what_is_asked_for_beside_another_choice_must_still_fit_it(trained, caps
             "--sampler heun --eta 0.5",
             "--eta is for ddim, hybrid, consistency: leave it out with heun",
         ),
-        ("--spacing karras --knots 9 0.1", "--knots and the spacing knots belong together"),
+        ("--spacing karras --knots 9 0.1", "--knots and --spacing knots belong together"),
         ("--sampler", "--sampler"),
         ("--spacing round", "choose one of leading, trailing"),
     ):

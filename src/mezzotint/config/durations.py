@@ -1,4 +1,4 @@
-"""The durations that are shortened with the length of a training, such as its warm-up."""
+"""Shorten durations, such as the warm-up, in proportion to the length of a training."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def shortened(before: Configuration, after: T, given: Collection[str]) -> tuple[
 
 
 def scaled(train: TrainConfig, images: int) -> TrainConfig:
-    """Return the settings of a training of ``images`` images, with its durations in proportion."""
+    """Change the length of a training to ``images``, and scale its other durations with it."""
     times = images / train.images
     return replace(
         train,

@@ -59,7 +59,7 @@ CLEAN = Level(-1.0, 1.0, 0.0)
 
 
 def _objective(value: Any) -> str:
-    """Return the kind of an objective; only that of a distillation has the field ``teacher``."""
+    """Return the kind of an objective. Only that of a distillation has the field ``teacher``."""
     distilled = "teacher" in value if isinstance(value, dict) else hasattr(value, "teacher")
     return "distillation" if distilled else "denoising"
 
@@ -82,10 +82,10 @@ class Experiment(Settings):
     objective: Objective = ObjectiveConfig()
     sample: SampleConfig = SampleConfig()
     freeze: tuple[str, ...] = ()
-    """Weights that keep their initial values, by patterns of their names, such as "down.*"."""
+    """Patterns of the names of weights that keep their initial values, such as "down.*"."""
     shard: bool = False
     """Divide the weights, their averages and the optimizer's moments among the processes of
-    torchrun (FSDP), for a network that does not fit one GPU."""
+    torchrun (FSDP), for a network that does not fit into one GPU."""
     kind: Suppress[Literal["diffusion"]] = "diffusion"
 
     def __post_init__(self) -> None:
@@ -136,7 +136,7 @@ class Experiment(Settings):
         if objective.scale != 1 and not self.data.conditional:
             raise ValueError(
                 f"`scale` is {objective.scale:g}, but a teacher without classes cannot be guided: "
-                "leave it out"
+                "leave out `scale`"
             )
         if not SAMPLERS[sampler].few_step:
             raise ValueError(
@@ -166,8 +166,8 @@ class Experiment(Settings):
             are the prediction (`prediction.split_variance`).
 
         Raises:
-            UserError: If the network is the user's own, and was not passed to mezzotint in this
-                process.
+            UserError: If the configuration names a network of the user's own that was not passed
+                to mezzotint in this process.
         """
         outputs = 2 * channels if self.noise.learn_variance else None
         augmentation = AUGMENTATION_SIZE if self.data.non_leaking else 0
@@ -180,7 +180,7 @@ class Experiment(Settings):
 
 @strict
 class Autoencoder(Settings):
-    """The configuration of an autoencoder, whose latents a diffusion model can be trained on."""
+    """The configuration of an autoencoder; diffusion models can be trained on its latents."""
 
     data: AugmentedConfig = AugmentedConfig()
     net: VAEConfig = VAEConfig()

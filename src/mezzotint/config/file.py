@@ -69,7 +69,7 @@ def read(path: Path, home: Path | None = None) -> Configuration:
 
 
 def differences(a: Configuration, b: Configuration) -> dict[str, tuple[Any, Any]]:
-    """Return both values of each field in which two configurations differ, by its dotted name."""
+    """Compare two configurations: ``{dotted name: (value in a, value in b)}`` where they differ."""
 
     def flat(value: Any, name: str = "") -> dict[str, Any]:
         if not isinstance(value, dict):

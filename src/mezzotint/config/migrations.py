@@ -1,9 +1,9 @@
 """Convert older versions of config.json to the current one, step by step.
 
-If a change of config.json would make an older mezzotint misread it, the change raises VERSION by
-one, and adds a conversion from the previous version to MIGRATIONS. A new field with a default needs
-neither. No conversion is ever removed, so every released version stays readable. tests/stored holds
-a run of each version.
+A change of config.json that an older mezzotint would misread must raise VERSION by one, and add a
+conversion from the previous version to MIGRATIONS. A new field with a default needs neither. No
+conversion is ever removed, so every released version stays readable. tests/stored holds a run of
+each version.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 Content: TypeAlias = dict[str, Any]
 
 VERSION = 6
-"""The version of the config.json that this version of mezzotint writes."""
+"""The version of config.json that this mezzotint writes."""
 
 
 def _in_rgb(content: Content) -> Content:
@@ -28,9 +28,9 @@ MIGRATIONS: dict[int, Callable[[Content], Content]] = {
     # Version 6 adds objectives that distil a teacher, and the channels and the range of images.
     5: _in_rgb,
 }
-"""For each older version, a function that converts its content to that of the next version.
+"""For each older version, a function that converts a configuration to the next version.
 
-The content is that of config.json without the field ``version``.
+The function takes and returns the content of config.json without the field ``version``.
 """
 
 

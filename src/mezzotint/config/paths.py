@@ -25,22 +25,23 @@ def located(config: T, home: Path) -> T:
     """Return the configuration of a run in the folder ``home`` with absolute paths.
 
     Older versions stored paths as the user gave them, mostly relative to the working folder. So a
-    path that does not exist is also searched beside each folder above the run. That is safe,
-    because training and measuring check the fingerprint of the data. Names of data sets and models
-    are kept. A path that is not found is kept too, but made absolute if it is relative to the run.
+    path that does not exist is also searched beside each folder above the run. A wrong match does
+    no harm, because training and measuring check the fingerprint of the data. Names of data sets
+    and models stay as they are. A path that is not found stays too, but becomes absolute if it is
+    relative to the run.
     """
     return _mapped(config, lambda text: _located(text, home.resolve()))
 
 
 def stored(config: T, home: Path) -> T:
-    """Return the configuration with the paths that config.json in the folder ``home`` stores."""
+    """Return the configuration with its paths as config.json in the folder ``home`` stores them."""
     return _mapped(config, lambda text: text, lambda text: _stored(text, home.resolve()))
 
 
 def _mapped(config: T, data: Callable[[str], str], model: Callable[[str], str] | None = None) -> T:
     """Apply ``data`` to a configuration's path to data, and ``model`` to its paths to models.
 
-    Without ``model``, ``data`` is applied to all of them.
+    If ``model`` is None, ``data`` is applied to the paths to models too.
     """
     model, c = model or data, config.data.data
     section: Any = replace(config.data, data=c if _is_name(c) else data(c))

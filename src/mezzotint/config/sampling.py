@@ -37,7 +37,8 @@ class SampleConfig:
     guidance: NonNegativeFloat = 1.0
     """Guidance scale: 1 samples the conditional model, 0 the unconditional one."""
     guidance_shape: Annotated[str, Choice(GUIDANCE_SHAPES)] = "constant"
-    """How the scale varies with the level; with cfg++ the scale is the lambda of CFG++, 0 to 1."""
+    """How the guidance scale varies with the level. With cfg++ the scale is CFG++'s lambda, 0 to
+    1."""
     interval: tuple[NonNegativeFloat, PositiveFloat] | None = None
     """Guide only where sigma / alpha is between these two values."""
     rescale: float = Field(default=0.0, ge=0, le=1)
@@ -56,7 +57,7 @@ class SampleConfig:
     churn: NonNegativeFloat | None = None
     """How much noise the sampler edm adds between steps."""
     switch: float | None = Field(default=None, ge=0, le=1)
-    """The share of the sampler hybrid's steps, from the first, that are stochastic."""
+    """The share of stochastic steps in the sampler hybrid; they come before the others."""
     sampler_options: tuple[str, ...] = ()
     """Further options of the sampler as NAME=VALUE, such as low=0.05 for edm."""
 
@@ -69,17 +70,19 @@ class SampleConfig:
                 )
             SAMPLERS[self.sampler].check(name)
         if bool(self.knots) != (self.spacing == KNOTS):
-            raise ValueError("`knots` and the spacing knots belong together: give both or neither")
+            raise ValueError(
+                '`knots` and `spacing="knots"` belong together: give both or neither of them'
+            )
         if self.guidance_shape == "cfg++" and self.guidance > 1:
             raise ValueError(f"`guidance` is {self.guidance:g}: choose 0 to 1 with cfg++")
         if self.guidance_shape == "cfg++" and self.spacing == OPTIMISED:
             raise ValueError(
-                "cfg++ does not work with the spacing optimised: choose another `spacing`"
+                'cfg++ does not work with `spacing="optimised"`: choose another `spacing`'
             )
         churned = "churn" in SAMPLERS[self.sampler].options and self.churn != 0
         if self.guidance_shape == "cfg++" and churned:
             raise ValueError(
-                "cfg++ needs the exact levels of the grid, but churn changes them: choose `churn=0`"
+                "cfg++ needs the exact levels of the grid, but `churn` moves them: choose `churn=0`"
             )
         if self.interval and not self.interval[0] < self.interval[1]:
             raise ValueError(f"`interval` is {self.interval}: give the lower end first")
@@ -117,7 +120,7 @@ class SampleConfig:
 
 FIELDS = list(SampleConfig.__dataclass_fields__)
 OPTIONS = [name for name in FIELDS if any(name in s.options for s in SAMPLERS.values())]
-"""The fields that are options of built-in samplers."""
+"""The fields of SampleConfig that are options of built-in samplers."""
 
 UNGUIDED: dict[str, Any] = {
     name: getattr(SampleConfig(), name)
@@ -152,8 +155,8 @@ def names() -> list[str]:
 def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
     """Change some fields of the defaults; None keeps a field unchanged.
 
-    ``nfe`` may replace ``steps``, and an option of the sampler that is not a field may be given by
-    its name. Options that belong only to the old sampler or spacing are dropped; see `freed`.
+    ``nfe`` may replace ``steps``. Options of the sampler that are not fields may be given by name.
+    Options that belong only to the old sampler or spacing are dropped; see `freed`.
 
     Raises:
         UserError: If there is no such field or option, or a value is not allowed.
@@ -174,10 +177,10 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
 
 
 def freed(defaults: SampleConfig, sampler: str | None, spacing: str | None) -> SampleConfig:
-    """Drop the defaults that belong only to a sampler or spacing that is to be replaced.
+    """Drop the default options that do not apply to a new sampler or a new spacing.
 
-    These are the options of the old sampler, and the knots of the old spacing. None means that the
-    sampler or spacing of the defaults is kept.
+    A new sampler drops the options of the old one; a new spacing drops the knots. None keeps the
+    sampler or the spacing of the defaults.
     """
     if sampler not in (None, defaults.sampler):
         none: dict[str, Any] = dict.fromkeys(OPTIONS)

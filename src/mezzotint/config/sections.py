@@ -26,7 +26,7 @@ PURE_NOISE = Level(0.0, 0.0, 1.0)
 
 
 class _SizeSpec(PrimitiveConstructorSpec[Any]):
-    """The specification by which tyro parses the flag of a size; see `sizes.sides`."""
+    """Tells tyro how to parse and print a flag that holds a size; see `sizes.sides`."""
 
     nargs = 1
     metavar = "{None}|SIDE|HEIGHTxWIDTH"
@@ -69,7 +69,7 @@ class ImagesConfig:
     """The values of black and white, for arrays and 32-bit images; not needed for uint8 and
     uint16."""
     flip: bool = True
-    """Mirror a random half of the images, a new one in each epoch."""
+    """Mirror a random half of the images, chosen anew in each epoch."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
 
@@ -102,16 +102,16 @@ class DataConfig(ImagesConfig):
     """The images that a diffusion model is trained on."""
 
     conditional: bool = True  # type: ignore[misc]
-    """Condition the network on the class, and on what the next three options name."""
+    """Condition the network on the class, and on the columns that the next three options name."""
     condition: tuple[str, ...] = ()  # type: ignore[misc]
     """Columns of numbers to condition the network on, such as age,weight. They are in metadata.csv
     or .jsonl beside the images, or in parquet files."""
     labels_from: str = ""  # type: ignore[misc]
     """The column with the labels of the images, one or several for each image."""
     image_condition: str = ""  # type: ignore[misc]
-    """The column that names another image for each image, as a condition."""
+    """The column with the file names of images to condition on, one for each training image."""
     non_leaking: float = Field(default=0.0, ge=0, le=1)
-    """Probability of each of EDM's augmentations, which are also a condition of the network."""
+    """Probability of each of EDM's augmentations. The network is also conditioned on them."""
 
 
 @strict
@@ -119,7 +119,7 @@ class AugmentedConfig(ImagesConfig):
     """The images that an autoencoder is trained on."""
 
     augment: tuple[Annotated[str, Choice(AUGMENTATIONS)], ...] = ()
-    """Augmentations of the package kornia, besides the mirroring."""
+    """Augmentations of the package kornia, in addition to mirroring."""
 
 
 @strict
@@ -130,11 +130,10 @@ class CodecConfig:
     """Train in the latents of this autoencoder: a run, its checkpoint, a diffusers folder or
     hub:OWNER/NAME. Empty trains on pixels."""
     posterior: Literal["mean", "sample"] = "mean"
-    """Train on the mean of the latents of an image, or on latents that are sampled anew each
-    time."""
+    """Train on the mean latents of each image, or on latents that are sampled anew each time."""
     scaling: Literal["measured", "own"] = "measured"
-    """Scale latents to zero mean and unit variance, by statistics measured on this data or by the
-    numbers in the autoencoder's own checkpoint or folder."""
+    """Scale latents to zero mean and unit variance. measured: with statistics of this data; own:
+    with the numbers that the autoencoder's checkpoint or folder states."""
 
 
 @strict
@@ -181,7 +180,8 @@ class NoiseConfig:
         if len(schedule) != self.timesteps:
             raise UserError(
                 f"the schedule {self.schedule!r} has the length {len(schedule)} instead of "
-                f"{self.timesteps}, its `timesteps`: let its function return T + 1 rows"
+                f"{self.timesteps}, its `timesteps`: make its function return T + 1 rows for T "
+                "timesteps"
             )
         if self.zero_terminal_snr:
             schedule = zero_terminal_snr(schedule)

@@ -132,7 +132,9 @@ class Schedule:
             raise UserError(f"`steps` is {steps}: choose 1 to {len(self)}, the schedule's length")
         SPACINGS.check(spacing, KNOTS)
         if bool(knots) != (spacing == KNOTS):
-            raise UserError("`knots` and the spacing knots belong together: give both or neither")
+            raise UserError(
+                '`knots` and `spacing="knots"` belong together: give both or neither of them'
+            )
         if spacing == KNOTS:
             lams = through(knots, steps, self.row(len(self)).lam, self.row(1).lam)
             noisy = [self.at(lam) for lam in lams]
