@@ -64,7 +64,7 @@ def test_control_characters_are_in_no_class_but_direction_stays(tmp_path) -> Non
     root = plant(tmp_path / "d", grown([f"a{ESC}", "b\u200f"]))
     assert find_source(str(root)).classes == (r"a\x1b[2J", "b\u200f")
     plant(root, grown([r"a\x1b[2J"]))
-    with pytest.raises(UserError, match=r"several class folders whose names are both printed as"):
+    with pytest.raises(UserError, match=r"several class folders whose names look the same when"):
         prepare(root)
 
 

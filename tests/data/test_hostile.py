@@ -253,7 +253,7 @@ def test_an_array_of_images_that_are_too_large(tmp_path) -> None:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         file.truncate(file.tell() + 3 * (1 << 34))
-    with pytest.raises(UserError, match="images of more than 134,217,728 pixels are not read"):
+    with pytest.raises(UserError, match="scale the images to at most 134,217,728 pixels each"):
         prepare(tmp_path / "a.npy")
 
 

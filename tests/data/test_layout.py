@@ -114,7 +114,7 @@ def test_classes_beside_a_folder_called_train(tmp_path, packed):
 def test_class_folders_beside_a_held_out_split(tmp_path):
     root = plant(tmp_path / "d", grown(["cat", "dog", "test/cat", "test/dog"]))
     with pytest.raises(
-        UserError, match="cat, dog beside test, which may be held out or a class: if"
+        UserError, match="cat, dog beside test, so it is unclear whether test means a split or a"
     ):
         found(root)
 

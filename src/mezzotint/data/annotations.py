@@ -15,7 +15,7 @@ from mezzotint.errors import UserError
 from mezzotint.storage.parse import parsed
 
 _TABLES = (".csv", ".tsv", ".txt")
-_WIDE = 100  # columns of a table that are read at most
+_WIDE = 100  # the largest number of columns of a table that are read
 _MANY = 20  # if a folder has more tables, each is taken for the captions or boxes of one image
 
 
@@ -24,12 +24,13 @@ def dataset_json(
 ) -> tuple[list[int], tuple[str, ...]] | None:
     """Return the labels and classes in ``dataset.json``, the file that EDM and StyleGAN write.
 
-    The field ``labels`` of the file is a list of [file, label], or null if there are no labels. The
-    numbered folders (``00000``, ``00001`` ...) that these tools make are not classes.
+    The field ``labels`` of the file is a list of [file, label], or null if there are no labels. EDM
+    and StyleGAN also make numbered folders (``00000``, ``00001`` ...), which are not classes.
 
     Args:
         tree: The files of the data set.
-        chain: The folders from the root to the folder of the images. The file may lie in each.
+        chain: The folders from the root to the folder of the images. ``dataset.json`` may lie in
+            any of them.
         files: The images of the split.
 
     Returns:
@@ -100,9 +101,10 @@ def table(
 ) -> list[int] | None:
     """Return the labels from a table next to the images, as indices into ``classes``.
 
-    A .csv, .tsv or .txt file is such a table if one column has the names of all images, with or
-    without suffix, and if exactly one other column begins with the name of a class in each of these
-    rows. It may lie in any folder of ``chain``, from the root to the folder of the images.
+    The table is a .csv, .tsv or .txt file. One column must have the names of all images, with or
+    without suffix. In the rows of the images, exactly one other column must begin with the name of
+    a class. The file may lie in any folder of ``chain``, from the root to the folder of the images.
+    Returns None if there is no such table.
     """
     number = {name: k for k, name in enumerate(classes)}
     for folder in reversed(chain):
@@ -114,7 +116,7 @@ def table(
 
 
 def _column(rows: list[list[str]], files: Names, number: dict[str, int]) -> list[int] | None:
-    """Return the labels in a table, or None unless exactly one column has a class for each file."""
+    """Return the labels in a table; None if no column or several have a class for each file."""
     width = min(_WIDE, *(len(row) for row in rows))
     if len(rows) < len(files):
         return None
@@ -137,7 +139,7 @@ def _column(rows: list[list[str]], files: Names, number: dict[str, int]) -> list
 
 
 def _rows(tree: Tree, name: PurePosixPath) -> list[list[str]]:
-    """Return the rows of a table; an empty list if the file cannot be read as one."""
+    """Return the rows of a table; an empty list if the file cannot be read as a table."""
     with suppress(UnreadableImage, UnicodeDecodeError, csv.Error):
         lines = tree.read(name).decode("utf-8-sig").splitlines()
         mark = "\t" if lines and "\t" in lines[0] else "," if lines and "," in lines[0] else " "

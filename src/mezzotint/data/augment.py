@@ -47,7 +47,7 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
     Args:
         images: (B, C, H, W), floating, in [-1, 1].
         u: (B, 16), uniform in [0, 1): the source of all randomness. Columns 0, 14 and 15 are
-            ignored, so `flip`, which does not become a condition, can use one of them.
+            ignored. The caller can use one of them for `flip`, which is not a condition.
         probability: in [0, 1].
 
     Returns:
@@ -85,7 +85,7 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
     x = torch.arange(width, device=u.device) - (width - 1) / 2 - width / 8 * a6
     y = torch.arange(height, device=u.device)[:, None] - (height - 1) / 2 - height / 8 * a7
     along, across = _turned(x, y, -a4)
-    # exp, because the last bit of a power may depend on an element's place in the batch
+    # exp instead of a power, whose last bit may depend on an element's place in the batch
     stretch, enlarge = (0.2 * math.log(2) * a5).exp(), (0.2 * math.log(2) * a2).exp()
     x, y = _turned(along / stretch, across * stretch, a4 + a3)
     places = torch.stack([x * 2 / width, y * 2 / height], -1) / enlarge[..., None]
@@ -104,7 +104,7 @@ def _turned(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
 AUGMENTATIONS: Registry[Callable[[Any, tuple[int, int]], Any]] = Registry(
     "augmentation",
     {
-        # "resample" crops the whole batch at once
+        # cropping_mode="resample" crops the whole batch at once
         "crop": lambda k, size: k.RandomResizedCrop(size, scale=(0.5, 1), cropping_mode="resample"),
         "colour": lambda k, _: k.ColorJitter(0.2, 0.2, 0.2, 0.05),
         "randaugment": lambda k, _: k.auto.RandAugment(n=2, m=10),
@@ -125,8 +125,8 @@ def kornia_augmentation(
 ) -> Callable[[Tensor, int], Tensor]:
     """Return a function that applies augmentations of the package kornia, one after another.
 
-    Unlike those of `non_leaking`, they do not become a condition of the network, so samples look
-    augmented too. `crop` cuts out a part with half to all of the image's area, and scales it to the
+    The network is not conditioned on them, as it is with `non_leaking`, so samples look augmented
+    too. `crop` cuts out a part with half to all of the image's area, and scales it to the
     size of the image. `colour` changes brightness, contrast and saturation by up to 0.2 and the hue
     by up to 0.05. `randaugment` applies 2 random operations, the same for the whole batch, at
     magnitude 10 of 30 (arXiv 1909.13719). `cutmix` puts a rectangle of another image of the batch

@@ -45,7 +45,7 @@ def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wante
 
     Args:
         source: The images.
-        size: The size to scale and crop them to; None keeps their own.
+        size: The size to scale and crop the images to; None keeps their own size.
         skip_bad: Whether images that cannot be read are left out.
         folder: The empty folder.
         wanted: The channels to decode to, and the range of values that the user states.
@@ -85,7 +85,7 @@ class _Task:
     stated: Values | None
 
     def pixels(self, item: Item) -> Pixels | UnreadableImage:
-        """Decode an item; any thread may call this."""
+        """Decode an item, in any thread. If the image cannot be read, return the error."""
         try:
             pixels = item.decode(replace(self.wanted, size=self.size))
         except UnreadableImage as error:
@@ -207,7 +207,7 @@ def _checked(source: Source, items: Iterator[Item]) -> Iterator[Item]:
 def _check(
     source: Source, labels: list[int], bad: list[tuple[Item, UnreadableImage]], skip_bad: bool
 ) -> None:
-    """Raise UserError if unreadable images may not be skipped, or if too much would be missing."""
+    """Raise UserError if unreadable images may not be skipped, or if too few would be left."""
     if bad and not skip_bad:
         raise UserError(
             f"{len(bad)} of {source.count} images cannot be read: "
@@ -256,7 +256,10 @@ def _decoded(items: Iterable[Item], task: _Task) -> Iterator[Decoded]:
 
 
 def _chunk(items: list[Item], task: _Task, most: int) -> tuple[list[Decoded], list[Item]]:
-    """Decode items until their pixels exceed ``most`` bytes; return them and the items left."""
+    """Decode items until their pixels exceed ``most`` bytes.
+
+    Returns the decoded items, and the items that are not decoded yet.
+    """
     done: list[Decoded] = []
     held = 0
     for item in items:
@@ -275,7 +278,7 @@ def _bytes(pixels: Pixels | UnreadableImage) -> int:
 class _Mixed(UserError):
     """Raised for images that differ in channels or type.
 
-    ``plain`` says whether they are all grey or RGB, so that all can be converted to 8-bit RGB.
+    ``plain`` says whether the images are all grey or RGB, and so can be converted to 8-bit RGB.
     """
 
     def __init__(self, first: str, kind: str, name: str, other: str) -> None:
@@ -301,7 +304,7 @@ class _Writer:
         self.sha, self.crc = hashlib.sha256(), 0
         self.first = ""
         self.array: Any = None
-        self.rows: Any = None  # a plain array of the same memory, whose rows are found faster
+        self.rows: Any = None  # the same memory as a plain array, which is faster to index
 
     def add(self, name: str, pixels: Pixels) -> None:
         if self.array is None:

@@ -38,13 +38,13 @@ Decode: TypeAlias = Callable[[], Array]
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """A condition of every image of a source.
+    """A condition, with a value for every image of a source.
 
     Attributes:
         name: The condition's name.
         digest: A text that changes whenever the values may have changed.
-        make: Returns the condition and its array, with one row for each image (see
-            `Prepared.condition`), given the sizes of the images.
+        make: A function of the sizes of the images. It returns the condition, and an array with
+            one row for each image (see `Prepared.condition`).
     """
 
     name: str
@@ -83,7 +83,7 @@ def tags(name: str, names: Sequence[str], values: Array) -> Column:
 
 
 def images(name: str, digest: str, decoders: Sequence[Decode]) -> Column:
-    """Make a column of images uint8 (h, w, c), which are decoded when they are needed."""
+    """Make a column of images uint8 (h, w, c); each image is decoded when it is needed."""
 
     def make(prepare: Prepare) -> tuple[Condition, Array]:
         made = [
@@ -214,7 +214,7 @@ def _of_array(name: str, value: Any, count: int) -> Column:
 def _fitted(
     name: str, pixels: Array, shape: tuple[int, int], item: str, before: tuple[int, int]
 ) -> Array:
-    """Scale and crop a condition's image like the item's image, from ``before`` to ``shape``."""
+    """Scale and crop a condition's image as the item's image was, from ``before`` to ``shape``."""
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
     height, width = pixels.shape[:2]
     for large, small in ((before, (height, width)), ((height, width), before)):
@@ -226,8 +226,8 @@ def _fitted(
             return fit(pixels, (sides[0], sides[1]))
     raise UserError(
         f"{name!r} of {item} has {height}x{width} pixels, but the image has "
-        f"{before[0]}x{before[1]} (height x width): scale one of them, so that both of its sides "
-        "are the same whole multiple of the other's sides"
+        f"{before[0]}x{before[1]} (height x width): scale one of the two, so that their heights "
+        "and their widths differ by the same whole factor"
     )
 
 

@@ -30,9 +30,11 @@ def source_of(
     Args:
         tree: The files.
         split: The name of the split.
-        conditional: Whether labels are required, so that faults of labels are refused.
-        key: Returns the part of the cache's key that identifies the images of these names.
-        opened: Called before the first image is read; returns the function that reads one image.
+        conditional: Whether labels are required; if so, wrong labels are an error.
+        key: A function of the images' names. It returns the part of the cache's key that changes
+            with these images.
+        opened: A function that is called before the first image is read. It returns the function
+            that reads one image.
         archive: Whether the tree comes from an archive.
 
     Raises:

@@ -56,9 +56,9 @@ class Wanted:
     """The format to decode images to.
 
     Attributes:
-        mode: The channels. None keeps those of the image, as "keep" does.
+        mode: The channels. None and "keep" keep the image's own channels.
         range: The values of black and white in 32-bit images; None if the user does not state them.
-        size: The size to scale and crop to. None keeps that of the image.
+        size: The size to scale and crop the image to. None keeps the image's own size.
     """
 
     mode: Mode | None = None
@@ -68,7 +68,7 @@ class Wanted:
 
 RGB = Wanted("rgb")
 
-_PIXELS = InFlight(1 << 27)  # limit for all images that are decoded at a time, about 2 GB
+_PIXELS = InFlight(1 << 27)  # pixels that all threads may decode at a time, about 2 GB
 
 
 def read_image(source: bytes | Path, name: str = "", wanted: Wanted = RGB) -> Pixels:
@@ -192,9 +192,9 @@ def _one(image: Image.Image, wanted: Wanted) -> Pixels:
         white = Image.new("RGBA", rgba.size, "white")
         whole = Image.alpha_composite(white, rgba).convert("RGB")
         image = whole.getchannel(0) if image.mode in ("1", "L", "LA") else whole
-    if image.mode not in ("L", "RGB"):  # Pillow would copy it
+    if image.mode not in ("L", "RGB"):  # convert() copies even an image that has the mode
         image = image.convert("L" if image.mode == "1" else "RGB")
-    if image.mode == "RGB" and wanted.mode not in ("grey", "rgba"):  # as `fit` does, but sooner
+    if image.mode == "RGB" and wanted.mode not in ("grey", "rgba"):  # earlier than `fit`
         image = _fitted(image, wanted.size)
     pixels = np.array(image, dtype=np.uint8)
     return converted(pixels if pixels.ndim == 3 else pixels[..., None], wanted.mode)
@@ -277,9 +277,9 @@ _filters: "warnings.catch_warnings[None] | None" = None
 def _quiet() -> Iterator[None]:
     """Silence Pillow's warnings while any thread decodes.
 
-    `catch_warnings` swaps a list that all threads share, so threads that used it independently
-    could restore the wrong list. Here the first thread to enter swaps it, and the last to leave
-    restores it.
+    `catch_warnings` swaps a list that all threads share. Threads that used it independently could
+    restore the wrong list. So the first thread that enters swaps the list, and the last one that
+    leaves restores it.
     """
     global _readers, _filters
     with _lock:

@@ -25,8 +25,8 @@ def named(what: str, labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], t
         labels: (N,), text, bytes or booleans.
 
     Returns:
-        The number (N,) of each image's class, and the names of the classes, in natural order and in
-        Unicode's NFC.
+        The class number of each image (N,), and the names of the classes. The names are in natural
+        order and in Unicode's NFC.
 
     Raises:
         UserError: If every image has its own label, so that the labels are captions.

@@ -1,7 +1,7 @@
-"""The latents of a data set, computed once: a prepared array that a frozen autoencoder made.
+"""The latents of a data set, which a frozen autoencoder computes once for the cache.
 
-An entry of the cache is a folder with `moments.npy` and `meta.json`. As for a prepared array, it is
-built under another name and then renamed.
+An entry of the cache is a folder with `moments.npy` and `meta.json`. As for a prepared array, the
+folder is built under another name and then renamed.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from mezzotint.storage.progress import progress
 Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 PART = 256  # images encoded at once
-VERSION = 1  # raised with every change of the format, and caches are rebuilt
+VERSION = 1  # raise it with every change of the format, so that caches are rebuilt
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class PreparedLatents:
         True, the latents are those of the mirror image; the result is on the mask's device. The
         standard deviations are 0 if they were not kept.
         """
-        # Both copies are sent, because reading the mask would wait for the device.
+        # Both copies go to the device, because reading the mask here would wait for the device.
         copies = sent(torch.from_numpy(self.moments[index]), mirrored.device).float()
         found = copies[:, 0]
         if copies.shape[1] == 2:
@@ -106,7 +106,7 @@ def prepare_latents(
         data: the images.
         moments: a function from images uint8 (B, 3, H, W) to the mean and standard deviation of
             their raw latents.
-        made_by: a digest of the autoencoder's weights, which identifies it.
+        made_by: a digest of the autoencoder's weights, which identifies the autoencoder.
         flip: whether mirror images are encoded too. Training with flips needs them, because
             mirrored latents are not the latents of a mirror image.
         deviations: whether the standard deviations are kept, so that training can sample latents

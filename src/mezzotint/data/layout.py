@@ -5,22 +5,23 @@ The same rules hold for folders, zips and tars.
 1. **Images** are files with an image's suffix or first bytes (`data.formats`). Every other file is
    left out, and reported by a count and the first three names. Files that operating systems leave
    behind are not counted. A folder that mezzotint wrote (a run, its figures) is left out.
-2. **Wrappers.** If a folder holds a single folder with images and no images of its own, that inner
-   folder is entered, and so on, provided that it holds only folders, or has its parent's name, or
-   is called ``images``, ``jpg`` ... Folders without images do not count, nor do ``masks``,
-   ``annotations`` ... beside ``images``. The single top folder of an archive is always entered.
+2. **Wrappers.** A folder is a wrapper if it holds a single folder with images, and no images of its
+   own. This single folder is entered if it holds only folders, or has its parent's name, or is
+   called ``images``, ``jpg`` ... It may be a wrapper again. Folders without images do not count,
+   nor do ``masks``, ``annotations`` ... beside ``images``. The single top folder of an archive is
+   always entered.
 3. **Splits** are folders called train or training; test or testing; validation, val, valid, dev or
    eval, in upper or lower case. ``set``, ``data``, ``images``, a year or the number of a part may
    follow the word. Numbered parts are merged into one split. A prefix is allowed if two splits
    share it (``seg_train``, ``seg_test``). Splits may lie inside each class folder. In ``trainA``,
    ``trainB``, ``testA``, ``testB`` the letters are classes. Any other folder beside ``train`` is
    refused, because both may be classes. A ``test`` or ``val`` beside class folders is a class if it
-   holds images as they do, and then nothing is held out; it is refused if it holds class folders
-   itself.
+   holds images directly, as class folders do. Nothing is held out then. If it holds class folders
+   itself, it is refused.
 4. **Classes** are the folders of a split that hold images at any depth, in natural order (1, 2,
    10), with their names in NFC. ``Labels.json`` may give other names. Images without class folders
-   have no classes, unless ``dataset.json`` (EDM's format) has their labels, or a table beside a
-   held-out split has a class of the training split for each of its images.
+   have no classes, with two exceptions: ``dataset.json`` (EDM's format) may hold their labels; and
+   a table beside the images of a held-out split may name a class of the training split for each.
 5. Images beside class folders, and class folders without any file, are **refused**. Without labels
    (`conditional=False`), all images at any depth are taken instead.
 """
@@ -229,8 +230,8 @@ def _check_classes(where: str, node: Folder, names: list[str]) -> None:
     texts = Counter(map(without_controls, set(names)))
     if alike := sorted(text for text, count in texts.items() if count > 1):
         raise Unlabelled(
-            f"{where} has several class folders whose names are both printed as {shown(alike)}: "
-            "rename one of them"
+            f"{where} has several class folders whose names look the same when they are printed "
+            f"({shown(alike)}): rename one of them"
         )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise Unlabelled(

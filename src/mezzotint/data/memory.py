@@ -1,7 +1,7 @@
 """Check images in memory: a numpy array or a torch tensor.
 
-Nothing is guessed. If the lengths of the axes do not determine their order, or the type does not
-determine the range, the images are refused until the caller states it.
+Nothing is guessed. If the lengths of the axes do not determine the order of the axes, the caller
+must state the order. If the type does not determine the range, the caller must state the range.
 """
 
 from collections.abc import Iterator, Sequence
@@ -178,13 +178,13 @@ def _numbered(labels: Array, names: tuple[str, ...]) -> tuple[Array, tuple[str, 
 
 
 def _names(classes: Sequence[str], least: int) -> tuple[str, ...]:
-    """Check and return the names of the classes; the labels need ``least`` of them or more."""
+    """Check and return the names of the classes; the labels need at least ``least`` names."""
     several = np.iterable(classes) and not isinstance(classes, str)
     names = tuple(classes) if several else ()
     if not several or not all(isinstance(name, str) for name in names):
         raise UserError(f"`classes` is {classes!r}: give a sequence of names")
     if len(set(names)) < len(names):
-        raise UserError(f"`classes` {shown(names, 5)} has a name twice: rename one")
+        raise UserError(f"`classes` ({shown(names, 5)}) has a name twice: rename one of the two")
     if least > len(names):
         raise UserError(
             f"`labels` has the label {least - 1}, but `classes` has only "

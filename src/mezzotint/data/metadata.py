@@ -1,4 +1,4 @@
-"""Remove text and the colour profile of a PNG file, which may exceed Pillow's limits."""
+"""Remove the text and the colour profile from a PNG file; they may exceed Pillow's limits."""
 
 import re
 import struct
@@ -15,7 +15,7 @@ _MOST = 1 << 26  # bytes of text that are searched for the orientation
 def without_text(content: bytes) -> bytes | None:
     """Return a PNG file without its text and colour profile, but with its orientation.
 
-    Return None if the file is not a PNG, or has neither.
+    Return None if the file is not a PNG, or has neither text nor profile.
     """
     if not content.startswith(_SIGNATURE):
         return None

@@ -96,7 +96,7 @@ def split_folders(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
 
 
 def lettered(name: str) -> tuple[str, str] | None:
-    """Return the split and the letter of a folder such as ``trainA``, or None."""
+    """Return the split and the letter of a folder such as ``trainA``; None for other names."""
     found = re.fullmatch(rf"({_WORD})[ ._-]?([a-z])", plain(name))
     return (_SPLIT[found[1]], found[2].upper()) if found else None
 

@@ -1,4 +1,4 @@
-"""The order of rows in training, which depends only on the seed and the sample number."""
+"""The order in which a training reads the images; it depends on the seed alone."""
 
 from functools import lru_cache
 
@@ -11,9 +11,9 @@ Rows = npt.NDArray[np.int64]
 def rows(seed: int, start: int, count: int, n: int) -> Rows:
     """Return the data rows of the training samples `start` to `start + count - 1`.
 
-    Epoch e consists of the samples e*n to (e+1)*n - 1. They are a permutation of the n rows drawn
-    from (seed, e). So a batch may contain samples of two epochs, the rows do not depend on the
-    batch size, and a resumed run continues exactly where it stopped.
+    Epoch e consists of the samples e*n to (e+1)*n - 1. They are all n rows, in a random order that
+    depends on (seed, e) alone. So the rows do not depend on the batch size, and a resumed run
+    continues exactly where it stopped. A batch may contain samples of two epochs.
 
     Args:
         seed: the seed, 0 or more.
@@ -33,7 +33,7 @@ def rows(seed: int, start: int, count: int, n: int) -> Rows:
     return np.concatenate([np.empty(0, np.int64), *parts])
 
 
-# Two, because a batch may span two epochs; each takes megabytes if the data set is large.
+# Two permutations, because a batch may span two epochs. Each takes megabytes for large data.
 @lru_cache(maxsize=2)
 def _permutation(seed: int, epoch: int, n: int) -> Rows:
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch))))

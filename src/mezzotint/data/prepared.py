@@ -96,8 +96,8 @@ class Prepared:
     def some(self, count: int) -> "Prepared":
         """Return up to ``count`` images, drawn at random with a fixed seed.
 
-        They are not the first images or every k-th one, because data is often ordered by class, and
-        these might be of only a few classes.
+        Data is often ordered by class, so the first images, or every k-th image, might show only a
+        few classes.
         """
         if count >= len(self):
             return self
@@ -112,8 +112,8 @@ class Prepared:
 def load(entry: Path) -> Prepared | None:
     """Return the prepared array in a folder of the cache, or None if it is missing or damaged.
 
-    The checksum of the labels and of meta.json is verified, and that of the pixels if they have at
-    most `SUMMED` bytes.
+    The checksum of the labels and of meta.json is verified. The checksum of the pixels is verified
+    if they have at most `SUMMED` bytes.
     """
     try:
         meta = parsed(content(entry / "meta.json"))

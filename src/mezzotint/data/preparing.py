@@ -78,15 +78,15 @@ def prepare(
 
     Args:
         data: a name, `hub:OWNER/NAME` or a path (see docs/folders.md); a `pathlib.Path`; or images
-            in memory, a numpy array or a torch tensor (N, H, W), (N, H, W, C) or (N, C, H, W), of
-            which a copy is kept in the cache. Prepared data is returned unchanged.
+            in memory, a numpy array or a torch tensor (N, H, W), (N, H, W, C) or (N, C, H, W),
+            which are copied to the cache. Prepared data is returned unchanged.
         labels: with images in memory: N integers from 0, or N names of classes, or None.
         classes: with labels: the names of the classes; None calls them "0" to the largest label.
         layout: with images in memory: the order of the axes, "NHW", "NHWC" or "NCHW". It is
             required if the lengths of the axes are ambiguous.
         range: for an array or 32-bit image files, the values (black, white) that networks see as -1
-            and 1. It is required unless the values are uint8, or uint16 above 255, which are taken
-            as 0 to 65535. The values themselves are not changed.
+            and 1. It is not required for uint8, nor for uint16 with a value above 255, whose range
+            is 0 to 65535. The values themselves are not changed.
         size: the size in pixels to which images are scaled and centre-cropped: the side of a
             square, or (height, width), or "48x80". None keeps the images' own size.
         split: for a name or a path: `train`, `test`, `validation` ...
@@ -107,8 +107,8 @@ def prepare(
             numbers, in `metadata.csv` or `metadata.jsonl` beside the images, or in parquet files.
         labels_from: the column with the labels of the images. A cell may hold several labels, as a
             list or separated by | or ;.
-        image_condition: the column that names another image file for each image. That image has the
-            same size, or is smaller or larger by a whole factor.
+        image_condition: the column with the file names of images to condition on, one for each
+            image. Both images must have the same size, or sizes that differ by a whole factor.
 
     Returns:
         The data set. Its `notes` say what was converted. Its `source` is a string that this

@@ -90,7 +90,7 @@ def passing(what: str, error: BaseException) -> UserError:
 
 
 class Member(tarfile.TarInfo):
-    """A member of a tar, with limits on the length of names and comments that tarfile lacks."""
+    """A member of a tar. Unlike tarfile's own class, it limits the length of names and comments."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:

@@ -60,9 +60,9 @@ class Source:
         layout: a description of the layout of the files.
         left_out: the other files, grouped by the reason why they are left out.
         warnings: the decisions that may not be what the user meant.
-        values: a function of the range that the user stated, which may be None. It returns `Values`
-            and notes. There is no function if the type determines the range: uint8, or uint16 from
-            0 to 65535.
+        values: a function that takes the range stated by the user, or None, and returns `Values`
+            and notes. `values` itself is None if the type determines the range: uint8, or uint16
+            from 0 to 65535.
         columns: the conditions of the images, each with a value for every item.
         table: a function that returns the columns that a user may name; None if there are no
             columns.

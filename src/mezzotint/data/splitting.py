@@ -67,9 +67,9 @@ def _are_classes(
         nested = any(not folder.images and folder.filled for folder in found)
         if nested or not all(folder.images for folder in others):
             raise UserError(
-                f"{where} holds {rest} beside {here}, which may be held out or a class: if "
-                f"{here} is held out, move {rest} into a new folder named train; if {here} is a "
-                f"class, move all of them into a new folder named train"
+                f"{where} holds {rest} beside {here}, so it is unclear whether {here} means a "
+                f"split or a class: if it is a split, move {rest} into a new folder train; if it "
+                f"is a class, move {rest} and {here} into a new folder train"
             )
         warnings.append(
             f"{where}: {here} lies beside {rest} and is taken as a class, so no images are held "
@@ -143,9 +143,9 @@ def splits_inside(node: Folder) -> dict[str, dict[str, Folder]]:
 
 
 def splits_by_letter(node: Folder) -> dict[str, dict[str, Folder]]:
-    """Return the splits of the folders ``trainA``, ``trainB``, ``testA``, ``testB``; or none.
+    """Return the splits of folders such as ``trainA``, ``trainB``, ``testA`` and ``testB``.
 
-    Their letters are the classes, as in CycleGAN's data sets.
+    The letters are the classes, as in CycleGAN's data sets. Without such folders, there are none.
     """
     splits: dict[str, dict[str, Folder]] = {}
     for folder in node.filled:

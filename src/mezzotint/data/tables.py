@@ -1,7 +1,7 @@
-"""Read the columns of ``metadata.csv`` or ``.jsonl`` beside images, in imagefolder's format.
+"""Read the columns of ``metadata.csv`` or ``metadata.jsonl`` beside images.
 
-A table has further data about each image. `with_columns` turns the columns that a user names into
-conditions.
+The format is that of the loader ``imagefolder`` of Hugging Face datasets. `with_columns` turns the
+columns that a user names into conditions.
 """
 
 from __future__ import annotations
@@ -116,14 +116,14 @@ class Lazy(Mapping[str, Sequence[Any]]):
 
 
 Tabled: TypeAlias = Callable[[str], Table]
-"""A function of the name of a column of images, "" for none, that returns the `Table`.
+"""A function that takes the name of a column of images ("" for none), and returns the `Table`.
 
-The rows of the table leave out the images that the column names.
+The images that this column names are conditions, so they are not rows of the table.
 """
 
 
 def with_columns(source: Source, asked: Asked) -> Source:
-    """Return a source with the columns that a user names as conditions.
+    """Return a source to which the columns that a user names are added as conditions.
 
     Raises UserError if the source has no table, a column does not exist, or values are wrong.
     """
@@ -195,8 +195,8 @@ def _numbers(table: Table, name: str, values: Sequence[Any]) -> Array:
         if found and len(row) != len(found[0]):
             raise UserError(
                 f"{table.place}: {name!r} of {_called(table, i)} has "
-                f"{counted(len(row), 'number')}, but others have {len(found[0])}: give equally "
-                "many for each image"
+                f"{counted(len(row), 'number')}, but others have {len(found[0])}: give each image "
+                "equally many numbers"
             )
         found.append(row)
     return np.array(found)
@@ -204,7 +204,7 @@ def _numbers(table: Table, name: str, values: Sequence[Any]) -> Array:
 
 def _images(table: Table, name: str) -> columns.Column:
     if table.image is None:
-        raise UserError(f"{table.place} names no images: leave out `image_condition`")
+        raise UserError(f"{table.place} cannot name images: leave out `image_condition`")
     made = [table.image(value) for value in table.column(name)]
     digest = json.dumps([each for _, each in made])
     return columns.images(name, digest, [decode for decode, _ in made])

@@ -13,7 +13,7 @@ from mezzotint.data.reading import TABLE, passing, read_file
 from mezzotint.errors import UserError
 
 Names = list[PurePosixPath]
-_DEEPEST = 100  # levels of folders
+_DEEPEST = 100  # the largest number of folders inside each other
 
 OTHERS = "file that is not an image", "files that are not images"
 OUTSIDE = (

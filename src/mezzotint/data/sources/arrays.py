@@ -1,10 +1,10 @@
 """Images in a .npy or .npz file, the format in which generated samples are often saved.
 
-A .npy file holds the images. A .npz file holds them under `arr_0` (as for ADM's evaluator) or
-`images`, and labels, if any, under `arr_1` or `labels`; or both under keras's names, `x_train`,
-`y_train`, `x_test` and `y_test`. Its other arrays are ignored. Images are (N, H, W, C), or (N, H,
-W) if grey, of uint8, uint16 or float32. Nothing is unpickled; a .npy file is memory-mapped, and a
-.npz file is read in blocks.
+A .npy file holds the images. A .npz file holds the images under `arr_0` (as for ADM's evaluator) or
+`images`, and the labels, if any, under `arr_1` or `labels`. Instead it may use keras's names:
+`x_train`, `y_train`, `x_test` and `y_test`. Other arrays in a .npz are ignored. Images are (N, H,
+W, C), or (N, H, W) if grey, of uint8, uint16 or float32. Nothing is unpickled. A .npy file is
+memory-mapped, and a .npz file is read in blocks.
 """
 
 import math
@@ -195,7 +195,7 @@ def _check_shape(images: _Array) -> None:
     if any(length < 1 for length in images.shape):
         raise UserError(f"{found}, so it holds no images: save one or more")
     if math.prod(images.shape[1:3]) > PIXELS:
-        raise UserError(f"{found}: images of more than {PIXELS:,} pixels are not read")
+        raise UserError(f"{found}: scale the images to at most {PIXELS:,} pixels each")
     match images.shape:
         case (_, _, _, 1 | 3 | 4):
             return

@@ -1,4 +1,4 @@
-"""Find images that were prepared from memory earlier; the cache has them by fingerprint."""
+"""Find images that were prepared from memory earlier, by their fingerprint in the cache."""
 
 from collections.abc import Iterator
 from functools import partial

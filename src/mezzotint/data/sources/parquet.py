@@ -1,8 +1,8 @@
 """Parquet files in the layout of the Hugging Face Hub.
 
-Column `image` (or `img`) is a struct with the `bytes` of an image file. Column `label` (or
-`labels`, `fine_label`) is optional. It is an integer, whose class names are in the schema's
-metadata, the name of the class, or true or false. If every label is -1 or missing, as in test sets
+The column `image` (or `img`) holds structs with the `bytes` of an image file. The column `label`
+(or `labels`, `fine_label`) is optional. It holds integers, names of classes, or booleans; the names
+of integer classes are in the schema's metadata. If every label is -1 or missing, as in test sets
 with secret labels, the column is ignored.
 """
 
@@ -42,7 +42,7 @@ _BATCH = 256  # rows in memory at a time
 def parquet(data: str, split: str, conditional: bool = True) -> Source:
     """Return the images of one split of a parquet file, or of a folder of them.
 
-    The folder may be a clone of a repository on the hub, of which one folder holds the files.
+    The folder may be a clone of a hub repository in which one folder holds the parquet files.
 
     In a folder, a split consists of the files whose names start with the split's name, in upper or
     lower case, not followed by a letter. A single file is for training, and so are files without a
@@ -293,7 +293,7 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
 
 
 def _labels(arrow: Any, file: Path, table: Any, label: str) -> list[Any]:
-    """Return the labels of a file. Raises `Unlabelled` if their type is not one of classes."""
+    """Return the labels of a file. Raises `Unlabelled` unless they are integers, text or bool."""
     kind, types = table.schema_arrow.field(label).type, arrow.types
     inner = kind.value_type if types.is_dictionary(kind) else kind
     known = (types.is_integer, types.is_boolean, types.is_string, types.is_large_string)

@@ -120,7 +120,7 @@ def _opened(path: Path, places: Places, end: int) -> Reader:
         start, size = places[name]
         check_size(size)
         try:
-            # This is safe in any thread, because it moves no position.
+            # pread is safe in any thread, because it does not move the position of the file.
             content = os.pread(file.fileno(), size, start)
         except (OSError, MemoryError) as error:
             raise passing(str(path), error) from None

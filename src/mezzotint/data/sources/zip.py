@@ -56,7 +56,7 @@ KIND = Kind("a .zip", zip_file, _takes, _plain)
 
 
 def _name(info: zipfile.ZipInfo) -> PurePosixPath | None:
-    """Return the path of a member, with backslashes as slashes; None for a link or for litter."""
+    """Return the path of a member, with / instead of each backslash; None for a link or litter."""
     name = PurePosixPath(info.filename.replace("\\", "/").lstrip("/"))
     link = stat.S_ISLNK(info.external_attr >> 16)
     return None if not name.parts or link or any(map(is_litter, name.parts)) else name
