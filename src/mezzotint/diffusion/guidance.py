@@ -1,7 +1,7 @@
 """Guidance and clipping: wrappers of a denoiser that return a denoiser.
 
-Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598) extrapolates from the network's
-estimate without a condition to its estimate with one,
+Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598) moves along the line from the
+network's estimate without a condition to its estimate with the condition, and beyond,
 
     x0_hat = x0_u + scale * (x0_c - x0_u)
 
@@ -90,9 +90,10 @@ def guide(
 
 
 def doubled(pair: Denoiser) -> Both:
-    """Make the argument ``both`` of `guide` from a denoiser ``pair`` of doubled batches.
+    """Make the argument ``both`` of `guide` from one denoiser, which gets the batch twice.
 
-    ``pair`` must be conditional in the first half of a batch, and unconditional in the second.
+    ``pair`` must be conditional in the first half of this doubled batch, and unconditional in the
+    second half.
     """
 
     def both(x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
@@ -132,7 +133,7 @@ def _share(level: Level, grid: Sequence[Level]) -> float:
 
 
 def cfgpp(scale: float, grid: Sequence[Level]) -> Scale:
-    """Return the scales with which the steps of DDIM are those of CFG++.
+    """Return the scale, which varies along the grid, with which DDIM makes the steps of CFG++.
 
     CFG++ adds the unconditional noise estimate eps_u to the guided estimate x0_g: ``x_s = alpha_s *
     x0_g + sigma_s * eps_u``. That is DDIM's step at the scale ``scale / (1 - exp(-h))``, where h is

@@ -112,8 +112,8 @@ class Schedule:
         """Choose the levels that a sampler visits.
 
         Args:
-            steps: The number of noisy levels, 1 to T: the denoiser calls of a sampler with one call
-                per step.
+            steps: The number of noisy levels, 1 to T. A sampler with one call per step calls the
+                denoiser as many times.
             spacing: A name in SPACINGS, or "knots". Spacings along t visit rows of the table.
                 Spacings along lambda, and knots, visit levels between rows, with t interpolated.
             knots: For the spacing "knots": values of sigma / alpha, strictly falling, that the

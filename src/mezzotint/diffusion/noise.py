@@ -13,10 +13,11 @@ from mezzotint.diffusion.samplers.step import Noise
 
 
 def noise(seed: int, images: Sequence[int]) -> Noise:
-    """Make ``randn(x)``, in which the row of image i depends only on (seed, i).
+    """Make a function ``randn(x)`` whose noise for image number i depends only on (seed, i).
 
-    The noise comes from numpy's generators, whatever the device of x. So it is the same on every
-    machine, and the seed may exceed the 32 bits that torch's CPU generator uses.
+    ``images`` are the numbers of the images in the rows of x. The noise comes from numpy's
+    generators, whatever the device of x. So it is the same on every machine, and the seed may
+    exceed the 32 bits that torch's CPU generator uses.
     """
     # The seed is given as two numbers of 32 bits, because numpy would merge a longer one with i.
     low, high = seed % 2**32, seed >> 32

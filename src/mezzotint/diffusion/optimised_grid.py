@@ -14,7 +14,7 @@ from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.step import step
 from mezzotint.errors import UserError
 
-FINE = 96  # steps of the fine path, with which the steps of a grid are compared
+FINE = 96  # steps of the fine path, which stands for the exact flow
 MOST = FINE // 4  # the largest number of steps; with more, the choice of levels matters little
 OTHERS = ("logsnr", "karras")  # spacings whose grids are compared with the optimised one
 

@@ -156,8 +156,8 @@ def denoiser(
         net: Any callable ``net(x, t, labels) -> output``: x (B, C, H, W), t (B,), output in the
             shape of x.
         prediction: The prediction type of the network, a name in PREDICTIONS.
-        labels: The third argument of the network: (B,) integers for every batch of B, another
-            condition of B rows, a dict of such conditions, or None.
+        labels: The third argument of the network: None, (B,) integers for batches of B images,
+            another condition with B rows, or a dict of such conditions.
 
     Returns:
         The denoiser. It raises UserError if the network does not return a tensor in the shape of x,

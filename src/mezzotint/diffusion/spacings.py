@@ -1,4 +1,4 @@
-"""Spacings: functions that choose the n levels of a grid, in rows of the table or between rows."""
+"""Spacings: functions that choose the n levels of a grid, at rows of the table or between them."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def leading(n: int, T: int) -> list[int]:
 
 
 def trailing(n: int, T: int) -> list[int]:
-    """Return ``t_i = round(i * T / n) - 1``, i = 1..n, whose last is T - 1, the noisiest row.
+    """Return ``t_i = round(i * T / n) - 1``, i = 1..n.
 
-    See Lin et al. 2024, arXiv 2305.08891, Table 2.
+    The last t is T - 1, the noisiest row. See Lin et al. 2024, arXiv 2305.08891, Table 2.
     """
     return [round(t) - 1 for t in np.arange(T, 0, -T / n)[n - 1 :: -1].tolist()]
 
@@ -114,10 +114,10 @@ def top(schedule: Schedule) -> float:
 def angle(schedule: Schedule, n: int) -> list[Level]:
     """Return the n levels at the angles ``i / n * top(schedule)``, for i from n to 1.
 
-    If the last angle would be below that of row 1, the angles are spread evenly from the first one
-    down to that of row 1. On normalised data, equal steps in angle spread DDIM's error evenly over
-    the levels, which suits few-step models. On a cosine schedule these levels are nearly those of
-    `trailing`.
+    If the last angle would be below the angle of row 1, the n angles are spread evenly from the
+    first angle down to the angle of row 1. On normalised data, equal steps in angle spread DDIM's
+    error evenly over the levels, which suits few-step models. On a cosine schedule these levels are
+    nearly those of `trailing`.
     """
     high = top(schedule)
     angles = np.linspace(high, max(high / n, float(schedule.angles[1])), n)

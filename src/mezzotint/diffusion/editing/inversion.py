@@ -21,7 +21,7 @@ def invert(
     corrections: int = 10,
     tolerance: float = 1e-5,
 ) -> Tensor:
-    """Carry images up a grid, from its clean level to its first, by DDIM's step in reverse.
+    """Carry images from the last level of a grid to its first, by DDIM's steps in reverse.
 
     A DDIM step from a level t to a cleaner level s is ``x_s = alpha_s x0_hat + sigma_s eps_hat``,
     with both estimates made at x_t. So x_t solves ``x_t = a x_s + b eps_hat(x_t, t)``, with ``a =
@@ -39,8 +39,8 @@ def invert(
             most this.
 
     Returns:
-        The batch at the level ``grid[0]``. From it, `ddim` with eta 0 leads back to the images, as
-        far as the iterations converged.
+        The batch at the level ``grid[0]``. From there, `ddim` with eta 0 leads back to the images,
+        exactly if the iterations converged.
 
     Raises:
         UserError: If ``corrections`` is negative.

@@ -27,7 +27,8 @@ class Operator:
     Attributes:
         forward: ``forward(x0) -> y``, x0 (B, C, H, W), y (B, ...).
         linear: Whether A is linear, which all methods except DPS require.
-        transpose: ``transpose(y) -> x``, the adjoint of a linear A; None computes it by autograd.
+        transpose: ``transpose(y) -> x``, the adjoint of a linear A. If it is None, autograd
+            computes the adjoint.
     """
 
     forward: Callable[[Tensor], Tensor]

@@ -25,7 +25,7 @@ from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.errors import Registry
 
 ROUNDED = 2 / 255 / 12**0.5  # standard deviation of the rounding of an image to bytes
-LONG = 100  # iterations of conjugate gradients where they need no network
+LONG = 100  # most iterations of conjugate gradients if they do not call the network
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def dps(
 
     A may be any differentiable function. Chung et al. 2022 (arXiv 2209.14687, algorithm 1) subtract
     ``strength * gradient`` from the next x_s. This function changes x0_hat instead, by the amount
-    for which a deterministic step moves x_s by the same vector.
+    that makes a deterministic step move x_s by the same vector.
     """
 
     def estimate(x: Tensor, level: Level) -> Tensor:

@@ -67,7 +67,7 @@ def repaint(
 def walk(steps: int, jump: int, repeats: int) -> Iterator[tuple[int, int]]:
     """Yield the steps of `repaint`, as pairs (from, to) of positions in a grid of ``steps`` steps.
 
-    They lead down the grid, and after every ``jump`` levels up and down again.
+    The steps lead down the grid. After every ``jump`` levels, they go up and down again.
     """
     left = dict.fromkeys(range(jump, steps, jump), repeats - 1)
     here = 0

@@ -15,15 +15,15 @@ from mezzotint.errors import UserError
 def deis(denoise: Denoiser, x: Tensor, grid: list[Level], order: int = 3) -> Tensor:
     """Sample by the tAB variant of DEIS (Zhang and Chen 2022, arXiv 2204.13902), in lambda.
 
-    ``x_s / alpha_s = x_t / alpha_t + (sigma_s / alpha_s - sigma_t / alpha_t) * e``, where e is the
-    mean, over the step, of the polynomial in lambda through the last ``order`` eps_hat. This is
-    DDIM's step with the x0_hat that corresponds to e.
+    ``x_s / alpha_s = x_t / alpha_t + (sigma_s / alpha_s - sigma_t / alpha_t) * e``. Here e is the
+    mean, over the step, of the polynomial in lambda through the last ``order`` values of eps_hat.
+    This is DDIM's step with the x0_hat that corresponds to e.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels to visit, from noisy to clean.
-        order: The number of eps_hat that the polynomial passes through: 1, 2 or 3.
+        order: The number of values of eps_hat that the polynomial passes through: 1, 2 or 3.
 
     Raises:
         UserError: If the order is not 1, 2 or 3.

@@ -24,15 +24,15 @@ def dpmpp(
     """Sample by DPM-Solver++ (Lu et al. 2022, arXiv 2211.01095, algorithms 1 and 2).
 
     The step is that of DDIM(eta), with another value for x0_hat: the mean, over the step, of the
-    polynomial in lambda through the last ``order`` x0_hat. Order 1 is DDIM. Order 2 uses the value
-    of the polynomial in the middle of the step, as published. Order 3 uses the mean itself
+    polynomial in lambda through the last ``order`` estimates. Order 1 is DDIM. Order 2 uses the
+    value of the polynomial in the middle of the step, as published. Order 3 uses the mean itself
     (docs/maths.md compares it with other methods of order 3).
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels to visit, from noisy to clean.
-        order: The number of x0_hat that the polynomial passes through: 1, 2 or 3.
+        order: The number of estimates x0_hat that the polynomial passes through: 1, 2 or 3.
         eta: 0 solves the ODE, 1 the SDE.
         randn: ``randn(x) -> z``, the source of standard normal noise.
     """

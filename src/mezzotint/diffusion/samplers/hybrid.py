@@ -23,8 +23,8 @@ def hybrid(
 ) -> Tensor:
     """Sample by DDIM(eta) first, then by DPM-Solver++(2M).
 
-    New noise corrects the errors of earlier steps, but costs most near the clean end, where steps
-    should be fine. The paper (arXiv 2412.14422) leaves such a sampler as future work.
+    New noise corrects the errors of earlier steps, but near the clean end it needs many fine steps.
+    The paper (arXiv 2412.14422) leaves such a sampler as future work.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.

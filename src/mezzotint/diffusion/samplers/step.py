@@ -73,7 +73,8 @@ def moments(h: float, count: int) -> list[float]:
 def mean(values: Sequence[Tensor], nodes: Sequence[float], moments: Sequence[float]) -> Tensor:
     """Return the mean over a step of the polynomial that passes through ``values`` at ``nodes``.
 
-    ``moments`` are the means over the step of the powers of the place in it; see `moments`.
+    ``moments`` are the means of the powers of theta, the place in the step, as the function
+    `moments` returns them.
     """
     weights = np.linalg.solve(np.vander(nodes, increasing=True).T, moments)
     return sum((w * v for w, v in zip(weights.tolist(), values, strict=True)), 0 * values[0])
@@ -82,10 +83,9 @@ def mean(values: Sequence[Tensor], nodes: Sequence[float], moments: Sequence[flo
 def order_at(grid: Sequence[Level], i: int, order: int) -> int:
     """Return the number of estimates x0_hat that the step from ``grid[i]`` may use.
 
-    It includes the newest estimate, and is at most ``order``. It is at most the number of estimates
-    that exist at a finite lambda. If the grid ends at the clean level, it is also at most the
-    number of remaining steps, because the clean level has an infinite lambda, which no polynomial
-    reaches.
+    The number includes the newest estimate. It is at most ``order``, and at most the number of
+    estimates at a finite lambda. If the grid ends at the clean level, it is also at most the number
+    of remaining steps, because no polynomial reaches the infinite lambda of the clean level.
     """
     left = order if grid[-1].sigma else len(grid) - 1 - i
     return max(1, min(order, left, i + (grid[0].alpha > 0)))

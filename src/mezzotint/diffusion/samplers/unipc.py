@@ -16,7 +16,10 @@ from mezzotint.errors import Registry, UserError
 CORRECTORS: Registry[Callable[[float], float]] = Registry(
     "corrector", {"bh1": lambda h: -0.5 * h / math.expm1(-h), "bh2": lambda h: 0.5}
 )
-"""The place, from 0 to 1, in a step of length h in lambda whose value is used as a line's mean."""
+"""Functions of the length h of a step in lambda. They return a place in the step, from 0 to 1.
+
+`unipc` replaces the mean of a line by the value of the line at this place.
+"""
 
 
 def unipc(
@@ -24,17 +27,18 @@ def unipc(
 ) -> Tensor:
     """Sample by UniPC (Zhao et al. 2023, arXiv 2302.04867).
 
-    Each step is DDIM's with the mean of the polynomial in lambda through the last ``order`` x0_hat.
-    Once x0_hat at the end of the step is known, the step is repeated with a polynomial that also
-    passes through that x0_hat, which raises the order by one. If the polynomial is a line, the
-    authors replace its mean by its value at the place ``B / (2 (1 - exp(-h)))`` of the step, where
-    0 is the beginning, 1 the end and h the length of the step in lambda.
+    Each step is DDIM's, with x0_hat replaced by the mean of a polynomial in lambda, which passes
+    through the last ``order`` estimates. Once the estimate at the end of the step is known, the
+    step is repeated with a polynomial that also passes through it, which raises the order by one.
+    If the polynomial is a line, the authors replace its mean by its value at the place ``B / (2 (1
+    - exp(-h)))`` of the step. There 0 is the beginning, 1 the end, and h the length of the step in
+    lambda.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels to visit, from noisy to clean.
-        order: The number of x0_hat that the first polynomial passes through: 1, 2 or 3.
+        order: The number of estimates that the first polynomial passes through: 1, 2 or 3.
         corrector: "bh1" is ``B = h``, "bh2" is ``B = 1 - exp(-h)``.
 
     Raises:
