@@ -74,7 +74,8 @@ def out_of_memory(error: BaseException) -> bool:
 def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
     """Return ``"; did you mean a or b?"`` for the most similar names, or "" if none is similar.
 
-    ``name`` may begin with ``prefix``, which the result has before each of the names.
+    ``prefix``, such as "--", is removed from the start of ``name`` before names are compared, and
+    put before each name in the result.
     """
     near = difflib.get_close_matches(name.removeprefix(prefix), list(names), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(prefix + each for each in near)}?" if near else ""

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 PATIENCE = timedelta(hours=6)
 """How long processes wait for each other, for example while the first prepares data."""
 NO_NETWORK = ("no socket interface found", "unable to find address for")  # NCCL's and gloo's
-"""Parts of the error message, in lower case, if a process finds no network to the others."""
+"""Parts of an error message, in lower case, that mean: there is no network between processes."""
 GONE = ("connection closed by peer", "connection reset by peer", "broken pipe", "gloo", "nccl")
-"""Parts of torch's error message, in lower case, if another process does not answer."""
+"""Parts of torch's error message, in lower case, that mean: another process does not answer."""
 REPLY = timedelta(seconds=2)  # how long to wait for the key-value store of the processes
 
 

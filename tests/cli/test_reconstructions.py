@@ -123,7 +123,7 @@ def test_autoencoders_are_told_from_all_else(trained, trained_vae, foreign, tmp_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("FOREIGN", "does not record its training set: give it as --against"),
+        ("FOREIGN", "does not record its training set: give images as --against"),
         ("FOREIGN --against nowhere", "there is no data set, file or folder 'nowhere'"),
         ("FOREIGN --against glyphs --against-split half", "has no split 'half'"),
         ("VAE --size 30x", "--size is '30x': give a side of at least 1 pixel"),

@@ -253,11 +253,11 @@ def test_an_out_that_is_a_file_is_refused_before_the_work(trained: Path, tmp_pat
         (lambda pipe: "nowhere", "there is no folder nowhere"),
         (
             lambda pipe: replace(pipe, home=None, data=None),
-            "the model does not record its training set: give it as `data`",
+            "the model does not record its training set: give the training set as `data`",
         ),
         (
             lambda pipe: replace(pipe, home=None, data="0" * 64),
-            "the model does not record its training set: give it as `data`",
+            "the model does not record its training set: give the training set as `data`",
         ),
         (lambda pipe: replace(pipe, shape=(2, 32, 32)), "of 2 channels"),
     ],
@@ -279,8 +279,8 @@ def test_what_is_no_model_is_refused(
         ({"batch": 3}, "`batch` is for a model"),
         ({"metrics": "prdc"}, "unknown metric of an autoencoder 'prdc': choose one of fd, sfd, kd"),
         ({"samples": 9}, "9 images cannot be measured"),
-        ({"split": "test"}, "`split` and `range` need `data`: give it"),
-        ({"range": (0, 1)}, "`split` and `range` need `data`: give it"),
+        ({"split": "test"}, "`split` and `range` need `data`: give `data`, or leave"),
+        ({"range": (0, 1)}, "`split` and `range` need `data`: give `data`, or leave"),
         ({"data": "glyphs", "size": "31x"}, "`size` is '31x': give a side of at least 1 pixel"),
     ],
 )

@@ -59,7 +59,7 @@ def warmed_up(rows: Rows, train: TrainConfig) -> Finding:
         else "the training was stopped during its warm-up, or is still in it",
         f"train again with `warmup={max(1, train.images // 20)}`, in another `out`"
         if never
-        else "continue it with `resume=True`",
+        else "continue the training with `resume=True`",
         wrong=never and reached < 1,
         doubtful=reached < 1,
     )
@@ -74,7 +74,7 @@ def long_enough(train: TrainConfig) -> Finding:
         "too short a training",
         f"the training has {counted(train.steps, 'step')}; expected {LEAST:,} or more",
         f"{train.images:,} images are few for a network with random initial weights",
-        f"continue it with `resume=True` and `images={LEAST * train.batch}` or more",
+        f"continue the training with `resume=True` and `images={LEAST * train.batch}` or more",
         doubtful=train.steps < LEAST,
     )
 
@@ -99,7 +99,8 @@ def conditional(config: Experiment, data: Prepared) -> Finding:
 def ordered(findings: Iterator[Finding]) -> Iterator[Finding]:
     """Yield findings in the same order, and name the common cause of faults.
 
-    After a fault in `ROOTS`, the cause and the fix of each fault in `FOLLOW` name that fault first.
+    The first fault in `ROOTS` is the likeliest cause of every later fault in `FOLLOW`. So the later
+    faults name it before their own causes, and its fix before their own fixes.
     """
     root: Finding | None = None
     for finding in findings:

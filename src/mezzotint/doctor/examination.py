@@ -1,7 +1,7 @@
 """The doctor's examination of a run, from its files to the samples of its model.
 
-Each other module of this package holds the checks of one kind, and lists them in ``look``. A new
-check is a function, a line in that list, and its title in `finding.Title`.
+Each other module of this package holds the checks of one kind, and its function ``look`` runs them.
+A new check is a function, a line in ``look``, and a title in `finding.Title`.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ from mezzotint.run.diffusion import ALIVE, MEAN, STD
 def look(codec: Latents, data: Prepared, in_diffusion: bool) -> Iterator[Finding]:
     """Run all checks of an autoencoder, on training images.
 
-    ``in_diffusion`` says whether a diffusion model works on its latents; only then is their scale
-    checked.
+    ``in_diffusion`` says whether a diffusion model works in the autoencoder's latents. The scale of
+    the latents is checked only in this case.
     """
     images, _ = some(data, DENOISED)
     mean, std = codec.moments(images.to(codec.mean.device))
@@ -97,9 +97,9 @@ def reconstruction(images: Tensor, made: Tensor, factor: int) -> Finding:
 def dead(mean: Tensor, std: Tensor) -> Finding:
     """Check that every latent channel depends on the image.
 
-    A channel is dead if ``Var mean / (Var mean + E std^2)`` is below 0.01, which is the measure of
-    activity of Burda et al. 2016 (arXiv 1509.00519, section 5.2) for latents of unit variance. It
-    is also dead if its standard deviation is below the rounding error of its mean in half
+    A channel is dead if its activity ``Var mean / (Var mean + E std^2)`` is below 0.01. This is the
+    measure of Burda et al. 2016 (arXiv 1509.00519, section 5.2), for latents of unit variance. A
+    channel is also dead if its standard deviation is below the rounding error of its mean in half
     precision. If all channels are dead, the posterior has collapsed.
     """
     centre, spread = channel_moments(mean, std)

@@ -77,7 +77,8 @@ def unfinished(rows: Rows, train: TrainConfig) -> Finding:
         "unfinished training",
         f"the run has seen {seen:,} of {train.steps * train.batch:,} images",
         "the training was stopped, is still running, or ended at a loss of NaN",
-        "continue it with `resume=True`; after a loss of NaN, train again with a lower `lr`",
+        "continue the training with `resume=True`; after a loss of NaN, train again with a lower "
+        "`lr`",
         doubtful=seen + train.batch <= train.images,
     )
 

@@ -34,7 +34,7 @@ SEEN = 6.0
 """The least noticeable difference in grey levels: 2.3 of CIELAB's 100 (Mahy et al. 1994, Color
 Research and Application 19)."""
 CHANCE = 2 / 3
-"""The largest share of random points that are the nearest neighbour of their nearest neighbour.
+"""The largest possible share of random points that are nearest neighbours of each other.
 
 The share is 2/3 along a line and less in more dimensions, whatever the density (Cox 1981,
 Biometrics 37)."""
@@ -89,7 +89,8 @@ def colour_drift(made: Tensor, data: Tensor) -> Finding:
         f"deviations of an image's mean apart; expected at most {MEDIUM}",
         "the schedule does not end in noise, there are too few steps or too much guidance, or the "
         "training was too short",
-        'sample with `spacing="trailing"`, more `steps` or less `guidance`; else train longer',
+        'sample with `spacing="trailing"`, more `steps` or less `guidance`; if that does not help, '
+        "train longer",
         wrong=abs(worst) >= LARGE,
         doubtful=abs(worst) >= MEDIUM,
     )
@@ -127,8 +128,8 @@ def saturated(made: Tensor, data: Tensor) -> Finding:
     h = _angle(p, q) if p - q > SURE * _error(*shares) else 0.0
     return judge(
         "saturated samples",
-        f"{p:.1%} of the values are 0 or 255 in samples, {q:.1%} in the data: h is {h:.2f}; "
-        f"expected below {MEDIUM}",
+        f"{p:.1%} of the values are 0 or 255 in samples, {q:.1%} in the data: Cohen's h is "
+        f"{h:.2f}; expected below {MEDIUM}",
         "there is too much guidance, or x0 is clipped because it is far out of range",
         'sample with less `guidance`, with `rescale=0.7` or with `clipping="dynamic"`',
         wrong=h >= LARGE,
@@ -175,10 +176,10 @@ def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor
 
 
 def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Finding:
-    """Count the samples that are nearer to a training image than its nearest neighbour is.
+    """Count the samples that are nearer to a training image than any other training image is.
 
-    Their share is compared with that of held-out images, or with `CHANCE` if there are none, by
-    Cohen's h (see `saturated`). The arguments are features (N, D).
+    The share of such samples is compared with the share of such held-out images, or with `CHANCE`
+    without held-out images, by Cohen's h (see `saturated`). The arguments are features (N, D).
     """
     ours = copied(made, training).float()
     theirs = torch.tensor([CHANCE]) if held_out is None else copied(held_out, training).float()
@@ -189,7 +190,7 @@ def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Findin
     return judge(
         "memorisation",
         f"{p:.0%} of the samples are nearer to a training image than any other training image is, "
-        f"{others}: h is {h:.2f}; expected below {MEDIUM}",
+        f"{others}: Cohen's h is {h:.2f}; expected below {MEDIUM}",
         "there is too little data for this size of network and length of training",
         "train with more data, `dropout=0.1` or `non_leaking=0.12`, or use an earlier checkpoint",
         wrong=h >= LARGE,
@@ -201,8 +202,8 @@ def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels:
     """Check that the package's classifier recognises the classes of samples better than by chance.
 
     By chance the accuracy is 1/K for K classes. An accuracy above 1/K by at most `SURE` binomial
-    standard errors counts as chance. The classifier's certainty, the mean of its greatest
-    probability, tells samples of a wrong class from samples of no class.
+    standard errors counts as chance. The classifier's certainty is the mean of its greatest
+    probability. It is high for samples of a wrong class, and low for samples of no class.
     """
     k = logits.shape[1]
     right, real = (
@@ -214,7 +215,8 @@ def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels:
     return judge(
         "labels shuffled",
         f"the classifier recognises the class of {right:.0%} of the samples, expected above "
-        f"{bound:.0%}; {real:.0%} of the data and {1 / k:.0%} by chance; it is {sure:.0%} certain",
+        f"{bound:.0%}; it recognises {real:.0%} of the data, and {1 / k:.0%} by chance; its "
+        f"certainty on samples is {sure:.0%}",
         "the labels of the data are shuffled"
         if data_too
         else "labels were shuffled in training, or the network ignores them or draws nothing yet",

@@ -70,7 +70,7 @@ def schedule_ends(schedule: Schedule, shape: tuple[int, int, int]) -> Finding:
 def sampling_begins(
     first: Level, schedule: Schedule, shape: tuple[int, int, int], how: SampleConfig
 ) -> Finding:
-    """Check that no `signal` is left at the first level of sampling, as none is in the last row."""
+    """Check that no `signal` is left at the level from which sampling starts."""
     shown = signal(first, shape)
     return judge(
         "sampling does not start from noise",
@@ -110,9 +110,9 @@ def eps_of_noise(grid: list[Level], prediction: str, how: SampleConfig) -> Findi
 def label_dropout(share: float, how: SampleConfig) -> Finding:
     """Check that labels were dropped in training, if samples are guided.
 
-    Guidance calls the network without a label, and only samples whose label was dropped train it
-    for that. Ho and Salimans 2022 (arXiv 2207.12598) drop a share of 0.1 or 0.2 of the labels, and
-    find that 0.5 is too much.
+    Guidance also calls the network without a label. The network learns this only from training
+    images whose label was dropped. Ho and Salimans 2022 (arXiv 2207.12598) drop a share of 0.1 or
+    0.2 of the labels, and find that 0.5 is too much.
     """
     return judge(
         "guidance without label dropout",
@@ -128,7 +128,8 @@ def halflife(train: TrainConfig, seen: int) -> Finding:
     """Compare the half-life of the averaged weights with the images seen.
 
     The average's own warm-up limits the half-life to a twentieth of the images seen
-    (`trainer.ema.decay`). A longer configured half-life is not wrong, but it had no effect yet.
+    (`trainer.ema.decay`). A longer half-life in the configuration is not wrong, but it has had no
+    effect yet.
     """
     return judge(
         "EMA half-life longer than training",

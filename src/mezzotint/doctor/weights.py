@@ -128,7 +128,7 @@ def denoised(
 ) -> Tensor:
     """Add noise ``eps`` to ``x0`` (B, C, H, W) at a level, and return the network's x0_hat.
 
-    It is computed in batches of 64.
+    The network is called on batches of 64.
     """
     parts = []
     for i in range(0, len(x0), 64):
@@ -180,8 +180,8 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
 
     ``averaged`` and ``raw`` (B,) are the `errors` of both on the same images. The finding is wrong
     if the average has lost half of what the raw network has learned, and doubtful if it has lost a
-    tenth. Either loss must exceed `SURE` standard errors. The finding is also doubtful if ``apart``
-    is above 0.5.
+    tenth. In both cases the mean error must have grown by more than `SURE` standard errors. The
+    finding is also doubtful if ``apart`` is above 0.5.
     """
     worse = averaged - raw
     learned = float(1 - raw.mean())

@@ -71,11 +71,11 @@ class Rate(ProgressColumn):
 
 
 class Follower:
-    """Shows a transient bar for the current piece of work: ``follower(what, done, total)``."""
+    """Shows a transient progress bar. Each call ``follower(what, done, total)`` updates it."""
 
     def __init__(self, unit: str) -> None:
         self.unit, self.what = unit, ""
-        self.began, self.first = 0.0, 0.0  # when the current piece began, and how much was done
+        self.began, self.first = 0.0, 0.0  # when the current work began, and how much was done then
         self.bar: Progress | None = None
 
     def __enter__(self) -> Follower:

@@ -15,7 +15,7 @@ ACROSS = 3  # the largest number of panels side by side
 def draw(
     panels: Mapping[str, Values], path: Path, x: str, y: str, what: str, least: bool = True
 ) -> None:
-    """Write heat maps, each under its name, to an image file, and frame the best value of all.
+    """Write heat maps with their names to an image file, and frame the best value of all.
 
     Rows are in the order in which they first occur, columns in rising order. Light colours mean
     better values: low ones if ``least`` is set, else high ones. ``x``, ``y`` and ``what`` are the

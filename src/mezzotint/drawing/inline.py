@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # These colours differ visibly from each other, and from a white or black ground.
 COLOURS = ("#3b82c4", "#d0702a", "#3a9a5c", "#b958a0", "#8a72d6", "#94821e", "#229a9a", "#d65454")
-INK, CURRENT = "#010203", "currentColor"  # the first colour is replaced by the second
+INK, CURRENT = "#010203", "currentColor"  # matplotlib draws in INK, which CURRENT then replaces
 MOST, LEAST = 160, 64  # pixels: images above 160 are shrunk, images below 64 are enlarged
 WIDEST = 1400  # pixels of a sheet of images
 GAP = 3
@@ -78,7 +78,7 @@ def chart(panel: Panel, colour: Mapping[str, str]) -> str:
     for line, points in zip(axes.lines, panel.series.values(), strict=True):
         if len(points) >= DENSE:
             line.set_marker("")
-    if not panel.log_x:  # the ticks are the values themselves, as in `curves.draw`
+    if not panel.log_x:  # the ticks are at the values themselves, as in `curves.draw`
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     return _svg(figure)

@@ -1,4 +1,4 @@
-"""The reference, with which measured images are compared."""
+"""The reference: the images, or the file of statistics, with which images are compared."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ class Against:
         return "inception" if path.suffix == ".npz" else read_reference(path).origin.network
 
     def reference(self, network: FeatureNetwork) -> Reference:
-        """Read the file of the reference. Raises UserError for another file or network."""
+        """Read the statistics of the reference from its file.
+
+        Raises UserError if the file holds no statistics, or statistics of another network.
+        """
         path = Path(self.name)
         return statistics(path, network) if path.suffix == ".npz" else read_reference(path)
 
@@ -136,9 +139,9 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
 def own_training_set(pipe: Pipeline, name: str = "") -> Against:
     """Return the training set of a pipeline.
 
-    A pipeline without ``home`` uses the data set of the shipped model that was trained on the same
-    data. ``name`` is the model's name in errors. Raises UserError if the model does not record its
-    training set, or if the data has changed.
+    If the pipeline was not loaded from a folder (``home``), the training set is found through a
+    shipped model that was trained on the same data. ``name`` is the model's name in errors. Raises
+    UserError if the model does not record its training set, or if the data has changed.
     """
     homes = [pipe.home] if pipe.home else list(shipped.folders().values())
     for home in homes:
@@ -156,4 +159,4 @@ def _refuse(how: Preparation, data: str) -> None:
 
 def _silent(what: str) -> UserError:
     """Return the error for a model whose training set is not known; ``what`` is its name."""
-    return UserError(f"{what} does not record its training set: give it as `data`")
+    return UserError(f"{what} does not record its training set: give the training set as `data`")

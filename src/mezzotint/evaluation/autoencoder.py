@@ -74,7 +74,7 @@ def originals(path: str | Path | None, data: Any, how: Preparation, count: int |
     fewer than 10 images.
     """
     if data is None and (how.split, how.range) != (None, None):
-        raise UserError("`split` and `range` need `data`: give it, or leave them out")
+        raise UserError("`split` and `range` need `data`: give `data`, or leave out these two")
     if data is None:
         name, found = _held_out(path, how.size)
     else:
@@ -92,7 +92,7 @@ def _held_out(path: str | Path | None, size: Size | None) -> tuple[str, Prepared
     folder, marks = Path(path or ""), ("checkpoints", "manifest.json")
     if path is None or not any((folder / mark).exists() for mark in marks):
         what = path or "the autoencoder"
-        raise UserError(f"{what} does not record its training set: give it as `data`")
+        raise UserError(f"{what} does not record its training set: give images as `data`")
     c = configuration.read(folder / "config.json").data
     c = replace(c, size=size or c.size)
     train = c.prepared()
@@ -106,9 +106,9 @@ def spread_out(data: Prepared, count: int) -> Tensor:
 
 
 def _drawn(codec: Latents, images: Prepared, out: Path | None) -> Path | None:
-    """Draw some originals, each above its reconstruction, and return the file.
+    """Draw some originals, each above its reconstruction, and return the path of the drawing.
 
-    Nothing is drawn, and None is returned, if ``out`` is None.
+    If ``out`` is None, nothing is drawn, and the result is None.
     """
     if out is None:
         return None

@@ -35,10 +35,10 @@ from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
 from mezzotint.storage.parse import parsed, regular
 
-# The key of the text in a grid's PNG file that records the number and the settings of the samples.
+# The key of a text in a grid's PNG file. The text records the number and settings of the samples.
 MARK = "mezzotint sample"
 GRID = 256  # the most samples in a grid
-MADE_OF = "the weights"  # the key in that text under which the digest of the model stands
+MADE_OF = "the weights"  # in this text, the key of the model's digest
 
 
 def write_samples(
@@ -142,7 +142,7 @@ def made_by(
 ) -> dict[str, Any]:
     """Return everything on which samples depend, except their number, as a dict for JSON.
 
-    ``in_turn`` says whether the user gave no conditions, so that the samples take them in turn.
+    ``in_turn`` says that the user gave no conditions, so that the samples take all classes in turn.
     """
     labels = labels_of(pipe, given)
     one = labels[0] if labels and len(set(labels)) == 1 else labels
@@ -160,7 +160,7 @@ def made_by(
 
 
 def _digest(given: Given | None, name: str) -> str:
-    """Return a digest of the rows of a condition, or of the single row that all images share."""
+    """Return a digest of a condition's rows, or of its single row if all images share it."""
     rows = given[name] if given else torch.empty(0)
     same = len(rows) > 0 and bool((rows == rows[:1]).all())
     return hashlib.sha256((rows[:1] if same else rows).numpy().tobytes()).hexdigest()[:16]
@@ -170,7 +170,7 @@ def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, in
     """Return the samples that a folder holds, and the number of samples requested earlier.
 
     The samples are (N, C, H, W), from 000000 up to the first missing number. Raises UserError if
-    the folder holds samples that were not made by ``facts``, or other images.
+    the folder holds other images, or samples that were made with other ``facts``.
     """
     mark, grid = _mark(out), grid_of(out)
     found = sorted(out.glob("[0-9]" * 6 + ".png"))

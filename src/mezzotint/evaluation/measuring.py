@@ -1,7 +1,7 @@
 """Measure a model's samples, or any images, against a reference.
 
-The samples are kept (`evaluation.samples`), so an evaluation that was stopped can continue, and one
-with more samples makes only the missing ones.
+The samples are kept (`evaluation.samples`). So an evaluation that was stopped can continue, and an
+evaluation with more samples makes only the missing samples.
 """
 
 from __future__ import annotations

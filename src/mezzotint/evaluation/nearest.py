@@ -24,10 +24,10 @@ SHOWN, NEAREST = 10, 5  # the number of images that are drawn, and of neighbours
 def draw_nearest(
     out: Path | None, to: Against, measure: Measure, features: Features, images: Tensor
 ) -> Path | None:
-    """Save the first of the measured images with their neighbours, and return the file.
+    """Save the drawing that `closest` makes as ``out/nearest.png``, and return its path.
 
-    The result of `closest` is written to ``out/nearest.png``. Nothing is drawn, and None is
-    returned, if ``out`` is None, or if the reference is a file, which holds no images.
+    If ``out`` is None, or the reference is a file of statistics without images, nothing is drawn,
+    and the result is None.
     """
     if out is None or to.images is None:
         return None
@@ -40,8 +40,8 @@ def draw_nearest(
 def closest(features: Features, measure: Measure, images: Tensor, against: Prepared) -> Image:
     """Draw the first of the measured images, each with its five nearest reference images.
 
-    ``images``, uint8 (n, 3, H, W), are the first measured images, and ``features`` those of all
-    measured images. Distances are in feature space.
+    ``images``, uint8 (n, 3, H, W), are the first measured images. ``features`` are the features of
+    all measured images, in which distances are computed.
     """
     n, k = len(images), min(NEAREST, len(against))
     queries = torch.from_numpy(features.pool[:n])

@@ -41,7 +41,7 @@ def reconstruct(
     chosen: Sequence[str] = tuple(DISTANCES),
     follow: Follow = lambda what, done, total: None,
 ) -> Reconstructions:
-    """Encode images to the posterior's mean, decode them, and compare them with the originals.
+    """Encode images, decode the posterior's mean, and compare the results with the originals.
 
     The figures, each with its 95 % interval, are:
 

@@ -42,7 +42,7 @@ def write_share(
             f"{counted(batches, 'batch', 'batches')} of {size} leave {share.count - batches} of "
             f"{share.count} processes idle: choose a smaller `batch`"
         )
-    pipe.compile_for(batches, how)  # with the number of all batches, as a single process would
+    pipe.compile_for(batches, how)  # as a single process would compile for all the batches
     mine = share.part(batches)
     start, end = (min(i * size, request.n) for i in (mine.start, mine.stop))
     written: list[Future[None]] = []

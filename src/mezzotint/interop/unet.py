@@ -199,7 +199,7 @@ def _attending(kinds: list[str]) -> tuple[int, ...]:
 
 
 def _by_block(kinds: list[str], otherwise: str, among: range) -> tuple[int, ...]:
-    """Return the levels of ``among`` at whose end a residual block resamples.
+    """Return those levels in ``among`` that end with a residual block that resamples.
 
     ``otherwise`` is downsample_type or upsample_type, which decides if the kind of block does not.
     """
