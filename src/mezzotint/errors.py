@@ -45,7 +45,7 @@ class Damaged(UserError):
 
 
 class Interrupted(Exception):
-    """Raised if a signal ended the training. Its state was saved if it had made a step."""
+    """Raised if a signal ended a training, which is saved if it has made a step."""
 
     def __init__(self, number: int, begun: bool = True) -> None:
         self.number, self.name = number, signal.Signals(number).name

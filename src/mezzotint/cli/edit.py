@@ -107,7 +107,7 @@ class EnlargeFlags(EditFlags):
 
 @dataclass(frozen=True)
 class InterpolateFlags(EditFlags):
-    """Make a row of images from one to another, and an animation, OUT.webp."""
+    """Make images that lead from one image to another, and an animation of them, OUT.webp."""
 
     n: int = 9
     """How many images to make, both ends included."""
@@ -117,7 +117,7 @@ class InterpolateFlags(EditFlags):
 
 @dataclass(frozen=True)
 class InvertFlags(EditFlags):
-    """Find the noise of images (OUT/noise.npy), and sample the images back from it."""
+    """Find the noise from which the model makes the images (OUT/noise.npy), and sample from it."""
 
     corrections: int = 10
     """The largest number of corrections per step."""
@@ -288,7 +288,7 @@ def _interpolate(
 
 
 def _invert(pipe: Pipeline, words: list[str], flags: InvertFlags, follow: Follow) -> Edited:
-    """Find the noise of images, and sample the images back from it."""
+    """Find the noise from which the model makes the images, and sample from it."""
     given, shared = _read(pipe, words, flags), _shared(pipe, flags, follow)
     noise = pipe.invert(given, corrections=flags.corrections, **shared)
     unlabelled = 0.0 if pipe.every else 1.0

@@ -70,7 +70,7 @@ class Measures:
 class ModelFlags:
     """Measure a model's samples against its training set.
 
-    The sampling settings default to those of the model: `mezzotint evaluate MODEL --help` shows
+    The model's own sampling settings are the defaults; `mezzotint evaluate MODEL --help` shows
     them. Autoencoders and images have flags of their own: `mezzotint evaluate NAME --help`.
     """
 
@@ -95,7 +95,7 @@ class ModelFlags:
 
 @dataclass(frozen=True)
 class ImagesFlags:
-    """Measure images against others: data sets, folders, zips, parquet or .npy, .npz arrays."""
+    """Measure images against other images: a data set, folder, zip, parquet, .npy or .npz file."""
 
     out: Path = Path("evaluation")
     """The folder for figures.jsonl, to which the figures are appended, and for nearest.png."""

@@ -63,8 +63,8 @@ def subject(
 def parse(default: T, arguments: list[str], program: str, first: Collection[str] = ()) -> T:
     """Parse flags for the fields of ``default``; nested fields have flags of their own.
 
-    ``--help`` shows the options in ``first``, or all if that is empty; ``--help-all`` shows all.
-    Raises UserError, with a message of one line, for a mistake.
+    ``--help`` shows the options in ``first``, or all options if ``first`` is empty. ``--help-all``
+    shows all options. Raises UserError, with a message of one line, for a mistake.
     """
     if {*HELP, HELP_ALL} & {*arguments}:
         whole = without_none(printed(lambda: _parsed(default, ["--help"], program)))

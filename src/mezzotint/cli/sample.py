@@ -45,7 +45,7 @@ FRAMED = 16  # how many samples an animation shows
 class SampleFlags:
     """Make samples: PNG files, and a labelled grid of them.
 
-    The sampling settings default to those of the model: `mezzotint sample MODEL --help` shows them.
+    The model's own sampling settings are the defaults; `mezzotint sample MODEL --help` shows them.
     If the command is repeated with a larger -n, it adds the missing samples.
     """
 

@@ -34,8 +34,9 @@ def dataset_json(
         files: The images of the split.
 
     Returns:
-        A label for each image, and the names of the classes (none if ``labels`` is null). None if
-        there is no such file, or if ``labels`` is null and the folders are not numbered.
+        A label for each image, and the names of the classes. If ``labels`` is null, every label is
+        `UNLABELLED` and the names are (). The result is None without such a file, and also if
+        ``labels`` is null but the folders are not numbered.
 
     Raises:
         Unlabelled: If the file does not give every image one label, an integer from 0.
@@ -116,7 +117,7 @@ def table(
 
 
 def _column(rows: list[list[str]], files: Names, number: dict[str, int]) -> list[int] | None:
-    """Return the labels in a table; None if no column or several have a class for each file."""
+    """Return the labels from the only column that has a class for each file; otherwise None."""
     width = min(_WIDE, *(len(row) for row in rows))
     if len(rows) < len(files):
         return None

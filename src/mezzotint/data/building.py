@@ -76,7 +76,7 @@ def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wante
 class _Task:
     """A source to decode, and the format to decode it to.
 
-    ``stated`` is the type and range of the values of an array, and None for other sources.
+    ``stated`` is the type and range of the values if the source is an array, else None.
     """
 
     source: Source

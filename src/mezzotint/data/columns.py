@@ -121,11 +121,11 @@ def write(
     Args:
         source: The source.
         folder: The folder with the images.
-        shown: Decodes an item at its original size.
+        shown: A function that decodes an item at its original size.
         sized: Whether the images were scaled, so that their original sizes must be read.
 
     Returns:
-        The new content of the folder's meta.json, which this function does not write.
+        The new content of the folder's meta.json; the caller must write this file.
 
     Raises:
         UserError: If unreadable images were left out, or the size of a condition's image does not

@@ -77,9 +77,9 @@ def is_image(name: PurePath, head: Callable[[], bytes | None]) -> bool:
 
     Args:
         name: The file's name.
-        head: Returns the first `HEAD` bytes; it is called if the suffix is not that of an image. If
-            it returns None because the file cannot be read, a file without a suffix counts as an
-            image, so that an error names it.
+        head: A function that returns the first `HEAD` bytes, or None if the file cannot be read. It
+            is called unless the suffix is that of an image. With None, a file without a suffix
+            counts as an image, so that an error names it.
     """
     suffix = name.suffix.lower()
     if suffix in SUFFIXES or suffix in _FOREIGN_SUFFIXES or suffix in _RAW_SUFFIXES:

@@ -1,4 +1,4 @@
-"""Decode any image file into an array of 8-bit RGB, or of its own channels.
+"""Decode any image file into an array with the image's own channels, or with requested ones.
 
 The steps, in this order:
 
@@ -158,7 +158,7 @@ def _pixels(image: Image.Image, pages: range, wanted: Wanted) -> Pixels:
 def _grey_pages(image: Image.Image) -> range:
     """Return the pages of a TIFF if they are channels, else an empty range.
 
-    They are channels if there are several, all grey, of one size and type.
+    The pages are channels if the TIFF has several, all grey and of the same size and type.
     """
     count = getattr(image, "n_frames", 1)
     if image.format != "TIFF" or count < 2:

@@ -63,7 +63,7 @@ def shown(names: Sequence[str], most: int = 3) -> str:
 
 
 def canonical(split: str) -> str:
-    """Return ``train``, ``validation`` or ``test`` for a split's name, or the name itself."""
+    """Return ``train``, ``validation`` or ``test`` for a word that means it, else the word."""
     return _SPLIT.get(plain(split), split)
 
 
@@ -81,8 +81,8 @@ def split_folders(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
     is allowed if another split has the same prefix (``seg_test``).
 
     Returns:
-        For each folder that is a split or a part of one: the split, the folder's name in lower case
-        without the number of the part, and that number.
+        A dict from the name of each folder that is a split, or a part of a split, to three texts:
+        the split, the folder's name in lower case without the number of the part, and this number.
     """
     found = {name: match for name in names if (match := _SPLIT_NAME.fullmatch(plain(name)))}
     splits: dict[str | None, set[str]] = {}

@@ -78,8 +78,8 @@ class Table:
         place: The name of the table in messages.
         values: The columns, with a value for each of ``rows``.
         rows: The indices of the source's items that are images; the other items are conditions.
-        image: Returns a decoder for an image that a column names, and a key that changes with the
-            image. None if the table cannot name images.
+        image: A function of a cell that names an image. It returns a decoder for the image, and a
+            key that changes with the image. None if the table cannot name images.
     """
 
     place: str
@@ -248,8 +248,8 @@ def of_tree(
 
     ``files`` are the images of a split, ``image_column`` is the column that names other images (""
     for none), and ``image`` returns the decoder and the key of a file (see `Table`). Raises
-    UserError if there is no metadata file, or if it names a missing file, names a file twice or
-    lacks an image.
+    UserError if there is no metadata file, a row names a missing file, two rows name the same file,
+    or an image has no row.
     """
     rows, place = _rows(tree)
     there = {*tree.root.every()}

@@ -87,7 +87,7 @@ class Tree:
         place: its name in messages.
         root: its folders and files.
         read: returns the content of a file that is not an image.
-        left: the entries that are left out, besides files that are not images.
+        left: the files and folders that are left out, apart from files that are not images.
     """
 
     place: str

@@ -58,7 +58,7 @@ def diagnose(
         findings of one severity. It prints as a summary.
 
     Raises:
-        UserError: ``run`` is not a run folder, or ``samples`` is below 10.
+        UserError: If ``run`` is not a run folder, or ``samples`` is below 10.
     """
     found = Findings()
     follow = on_progress or (lambda what, done, total: None)
@@ -148,10 +148,10 @@ def _training_set(config: Any, facts: dict[str, Any]) -> Prepared:
 
 
 def _missing(problem: str, resorted: bool = False) -> Finding:
-    """Return the finding on whether the training set, which other checks need, is missing.
+    """Return the finding "training set missing"; other checks need the training set.
 
-    ``problem`` says why it cannot be read, or is "". ``resorted`` says that the training sorted its
-    class folders as text.
+    ``problem`` says why the training set cannot be read, or is "". ``resorted`` says that the
+    training sorted its class folders as text.
     """
     there = "the training set is there, and has not changed"
     but = ", but its class folders are now sorted by number: the run cannot be resumed" * resorted

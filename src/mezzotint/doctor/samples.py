@@ -99,8 +99,9 @@ def colour_drift(made: Tensor, data: Tensor) -> Finding:
 def grey(made: Tensor, data: Tensor) -> Finding:
     """Compare the colourfulness and contrast of samples with the data's, by Cohen's d.
 
-    The colourfulness of an image is the standard deviation over a pixel's channels; its contrast is
-    the standard deviation of the channels' mean over the pixels.
+    The colourfulness of an image is the standard deviation over the channels of a pixel, averaged
+    over the pixels. Its contrast is the standard deviation, over the pixels, of the mean of the
+    channels.
     """
     chroma = _effect(made, data, lambda x: x.std(1).mean((1, 2)))
     contrast = _effect(made, data, lambda x: x.mean(1).flatten(1).std(1))
@@ -178,8 +179,8 @@ def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor
 def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Finding:
     """Count the samples that are nearer to a training image than any other training image is.
 
-    The share of such samples is compared with the share of such held-out images, or with `CHANCE`
-    without held-out images, by Cohen's h (see `saturated`). The arguments are features (N, D).
+    Their share is compared with the same share of held-out images, or with `CHANCE` if no images
+    are held out, by Cohen's h (see `saturated`). The arguments are features (N, D).
     """
     ours = copied(made, training).float()
     theirs = torch.tensor([CHANCE]) if held_out is None else copied(held_out, training).float()

@@ -62,8 +62,8 @@ class Against:
         """Make a reference from the user's ``data``: a data set, images or the file of a reference.
 
         The file of a reference is one that mezzotint wrote (.safetensors), or a .npz of ``mu`` and
-        ``sigma``. With such a file, the only allowed field of ``how`` is the size. Raises UserError
-        if the data cannot be prepared, or for options that do not apply to it.
+        ``sigma``. The only option in ``how`` that applies to such a file is the size. Raises
+        UserError if the data cannot be prepared, or if an option does not apply to it.
         """
         if isinstance(data, str | os.PathLike) and (
             str(data).endswith(".safetensors") or is_statistics(Path(data))
@@ -78,8 +78,8 @@ def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
     """Prepare the images to measure, or the images of a reference.
 
     Images that are prepared already are returned unchanged. Warns of JPEG files, because their
-    artefacts affect the features. Raises UserError if the data cannot be prepared, and for options
-    of preparation if the data is prepared already.
+    artefacts affect the features. Raises UserError if the data cannot be prepared, or if it is
+    prepared already and ``how`` has options.
     """
     found = prepared(data, how)
     files = 0 if isinstance(data, Prepared) else jpegs(found.source, found.split)
@@ -95,8 +95,8 @@ def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
 def prepared(data: Any, how: Preparation = PLAIN) -> Prepared:
     """Prepare data, unless it is prepared already.
 
-    Raises UserError if the data cannot be prepared, and for options of preparation if the data is
-    prepared already.
+    Raises UserError if the data cannot be prepared, or if it is prepared already and ``how`` has
+    options.
     """
     if isinstance(data, Prepared):
         _refuse(how, "prepared images")

@@ -230,7 +230,7 @@ def _mark(out: Path) -> dict[str, Any]:
 def _save_grid(
     images: Tensor, labels: list[int] | None, pipe: Pipeline, out: Path, mark: dict[str, Any]
 ) -> None:
-    """Save a grid with its settings atomically, so that a crash leaves the old or the new one."""
+    """Save a grid and its settings atomically, so that a crash leaves the old grid or the new."""
     shown = images[:GRID]
     sheet = figures.grid(pipe.values.visible(shown), labels and labels[: len(shown)], names(pipe))
     with files.beside(grid_of(out)) as partial:
@@ -238,7 +238,7 @@ def _save_grid(
 
 
 def names(pipe: Pipeline) -> tuple[str, ...]:
-    """Return the names of the labels; the last is that of the null class."""
+    """Return the names of the labels; the last name is for the null class."""
     return (*pipe.classes, "any class")
 
 

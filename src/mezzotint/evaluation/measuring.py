@@ -37,7 +37,7 @@ NAMES = ("pool", "spatial", "probabilities")
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """A feature network, and the reference statistics in its features."""
+    """A feature network, and the statistics of the reference's features."""
 
     network: FeatureNetwork
     reference: Reference
@@ -55,9 +55,9 @@ def measure(
 
     Args:
         network: A feature network, or the name of one to load.
-        against: The images of the reference.
+        against: The reference, images or a file.
         size: Height and width of the images to measure.
-        device: The device for a network.
+        device: The device on which a network is loaded by name.
 
     Raises:
         UserError: If the reference does not fit the network or the images.
@@ -72,7 +72,8 @@ def measure(
         if (height, width) != size:
             raise UserError(
                 f"the images of {against.name} have {height}x{width} pixels, but the images to "
-                f"measure have {size[0]}x{size[1]}: scale the reference with `size`, or change it"
+                f"measure have {size[0]}x{size[1]} (height x width): scale the reference with "
+                "`size`, or choose another reference"
             )
         found = metrics.reference(features, data.images, data.fingerprint, against.name)
     return Measure(features, fitting(found, features, size))
@@ -91,10 +92,11 @@ def measure_samples(
     share: Share = ALONE,
     follow: Follow = lambda what, done, total: None,
 ) -> Iterator[tuple[Features, list[Figure]]]:
-    """Measure a model by samples of all classes in turn, at each of the rising counts ``tiers``.
+    """Measure a model by samples of all classes in turn, for each number of samples in ``tiers``.
 
-    The samples are kept in ``folder``. For each tier and measure, the first process yields the
-    features so far and their figures. The other processes make their blocks of samples, compute
+    The numbers in ``tiers`` rise, and larger numbers use the same samples and further ones. The
+    samples are kept in ``folder``. For each tier and measure, the first process yields the features
+    of the samples and their figures. The other processes make their blocks of samples, compute
     features, and yield nothing. Raises UserError if a metric or a setting does not exist or does
     not suit the model, and if there are too few samples for all of the metrics.
     """

@@ -63,8 +63,8 @@ def evaluate(
     Args:
         pipe: A model or an autoencoder, or a path or name that `load` or `load_codec` takes.
         data: The reference: an argument or a result of `prepare`, or the file of a reference. By
-            default it is the model's training set. An autoencoder reconstructs these images; by
-            default they are the held-out images of its data set.
+            default it is the model's training set. For an autoencoder, ``data`` are the images to
+            reconstruct, by default the held-out images of its data set.
         samples: The number of samples, or of images to reconstruct: a number, or text such as
             "10k". By default 10,000 samples, or all images.
         network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
@@ -251,7 +251,7 @@ def _opened(
 
 
 def _in_memory(images: Any) -> bool:
-    """Return whether images are arrays or tensors, not a name, a path or prepared."""
+    """Return whether images are arrays or tensors, and not a name, a path or prepared data."""
     return not isinstance(images, Prepared | str | os.PathLike)
 
 

@@ -53,8 +53,8 @@ def reconstruct(
 
     The distances of a perfect autoencoder are 0. Images and reconstructions form pairs and are
     therefore not independent. So the intervals of the Frechet distances come from halves of the
-    pairs, and kd is `kernel_of_pairs`. The mean and standard deviation of the latents are those of
-    samples of the posterior.
+    pairs, and `kernel_of_pairs` computes kd. The mean and standard deviation of the latents are
+    those of samples of the posterior.
 
     Raises UserError for fewer than 10 images, for images with another number of channels, and for
     a reference of other images.

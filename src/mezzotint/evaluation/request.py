@@ -28,10 +28,11 @@ FIGURES = "figures.jsonl"
 class Request:
     """The options of a measurement, and the destination of its figures.
 
-    ``networks`` are names of feature networks; if empty, the one that suits the reference is used.
-    ``metrics`` are names of metrics; None means all. The figures are appended to figures.jsonl in
-    the folder ``out``, and some measured images are drawn there; None writes nothing. ``follow`` is
-    called with the progress, and ``say`` with each group of figures that is measured.
+    ``networks`` are names of feature networks. Without names, the network that suits the reference
+    is used. ``metrics`` are names of metrics; None means all. The figures are appended to
+    figures.jsonl in the folder ``out``, and some measured images are drawn there; None writes
+    nothing. ``follow`` is called with the progress, and ``say`` with each group of figures that is
+    measured.
     """
 
     networks: tuple[str, ...] = ()
@@ -53,7 +54,7 @@ class Request:
     def load(
         self, classes: Sequence[str], device: torch.device, to: Against
     ) -> list[FeatureNetwork]:
-        """Load the feature networks of the request, or the one that suits the reference ``to``.
+        """Load the feature networks of the request, by default the one for the reference ``to``.
 
         Raises UserError if weights are not available, or if none of the metrics applies to images
         of these classes.

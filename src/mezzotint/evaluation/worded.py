@@ -21,8 +21,8 @@ def condition_of(
 ) -> dict[str, tuple[Any, int]]:
     """Parse words such as ``age=30,40`` into conditions by name.
 
-    Each condition is returned with its values and the number of images that they are for. Raises
-    UserError for a word of another form, and for a condition that the model does not have.
+    The result has, for each condition, its values and the number of images that the values are for.
+    Raises UserError for a word of another form, and for a condition that the model does not have.
     """
     known = {each.name: each for each in conditions}
     found: dict[str, tuple[Any, int]] = {}

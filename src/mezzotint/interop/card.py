@@ -31,7 +31,7 @@ def card(
     shape: tuple[int, int, int],
     license: str,
 ) -> str:
-    """Return a card: front matter, a description, an example of use, and the classes.
+    """Return a model card: front matter, a description, an example of use, and the classes.
 
     Args:
         format: A key of USE.

@@ -39,7 +39,7 @@ class Model:
         scheduler: The scheduler's settings; None if there are none.
         codec: The folder of the autoencoder in whose latents the network works; None for pixels.
         names: The names of the classes, by number.
-        notes: A line for each choice between several parts.
+        notes: A line for each case in which the folder has several parts of a kind and one is used.
     """
 
     reader: Reader
@@ -147,8 +147,8 @@ def _scheduler(around: list[Path], index: dict[str, Any]) -> dict[str, Any] | No
 def _part(index: dict[str, Any], name: str) -> bool:
     """Return whether the index of a pipeline states a part.
 
-    It states a part as ``[library, class]`` or by the part's settings; ``[null, null]`` stands for
-    none.
+    The index states a part as ``[library, class]`` or by the part's settings. ``[null, null]``
+    means that the pipeline lacks the part.
     """
     said = index.get(name)
     return bool(said) and (isinstance(said, dict) or (isinstance(said, list) and any(said)))

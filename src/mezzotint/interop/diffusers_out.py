@@ -54,7 +54,7 @@ class Parts:
         codec: The autoencoder of a latent model.
         prediction: The prediction type that the pipeline converts to an estimate of x0; "" if the
             scheduler converts it.
-        dynamic: The quantile to which the pipeline clips, or 0.
+        dynamic: The quantile of the pipeline's dynamic clipping; 0 without dynamic clipping.
         patch: Before the network, patch x patch pixels are folded into channels.
         facts: The content of mezzotint.json.
     """

@@ -227,5 +227,5 @@ def _renamed(key: str, names: Iterable[tuple[str, str]]) -> str:
 
 
 def _halves_swapped(weight: Tensor) -> Tensor:
-    """Swap the columns for sines with those for cosines."""
+    """Swap the two halves of the columns: those for sines and those for cosines."""
     return weight.roll(weight.shape[1] // 2, dims=1)

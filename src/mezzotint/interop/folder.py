@@ -28,7 +28,7 @@ OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def json_object(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file. Raises Damaged if the file is missing or has none."""
+    """Return the object in a JSON file. Raises Damaged if the file or the object is missing."""
     try:
         found = parsed(content(path))
     except (OSError, ValueError):

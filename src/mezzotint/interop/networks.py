@@ -19,8 +19,9 @@ class Reader:
 
     Attributes:
         part: The network's name in a pipeline, and its folder.
-        settings: Reads its ``config.json``.
-        weights: Converts its state dict; the second argument is `Settings.flipped`.
+        settings: A function that reads the network's ``config.json``.
+        weights: A function that converts the network's state dict. Its second argument is
+            `Settings.flipped`.
     """
 
     part: str

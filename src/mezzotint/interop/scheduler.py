@@ -50,7 +50,7 @@ class Scheduler:
         schedule, prediction: The schedule and prediction type of the network's training.
         clipping: A name in CLIPPINGS.
         learned: Whether the network also predicts the variance of DDPM's steps.
-        notes: A line for each way in which sampling differs from that with the scheduler.
+        notes: A line for each way in which mezzotint samples differently from the scheduler.
     """
 
     schedule: Schedule

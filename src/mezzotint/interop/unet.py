@@ -187,7 +187,8 @@ def unet_weights(state: dict[str, Tensor], flipped: bool = False) -> dict[str, T
 def passed(block: str) -> list[str]:
     """Return a key that sorts blocks in the order in which x passes them.
 
-    Down, mid, up is alphabetical order. Within a level, the resampling layer comes last.
+    The names down, mid and up are in alphabetical order. Within a level, the resampling layer comes
+    last.
     """
     parts = re.sub(r"\b(down|up)samplers\b", "~", block).split(".")
     return [part.zfill(9) if part.isdigit() else part for part in parts]

@@ -223,7 +223,7 @@ def vae_weights(state: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, T
 
 
 def vae_state(weights: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the weights of a VAE under the keys of AutoencoderKL; they share no memory."""
+    """Return the weights of a VAE under the keys of AutoencoderKL; the tensors share no memory."""
     layers = _layers(fields)
     result = {}
     for key, value in weights.items():
@@ -282,9 +282,10 @@ def _scaling(config: dict[str, Any]) -> Scaling:
 def _scaling_of(
     scale: float | Sequence[float], shift: float | Sequence[float], count: int
 ) -> dict[str, Any]:
-    """Return the settings that `_scaling` reads.
+    """Return the scale and the shift of latents as the settings that `_scaling` reads.
 
-    They are one factor and one shift if all channels share them, else statistics for each channel.
+    The settings are one factor and one shift if all channels share them, else statistics for each
+    channel.
     """
     scales, shifts = (
         [x] * count if isinstance(x, int | float) else list(x) for x in (scale, shift)
@@ -316,7 +317,7 @@ def _layers(fields: dict[str, Any]) -> dict[str, str]:
 
 
 def _split(key: str, layers: dict[str, str]) -> tuple[str, str]:
-    """Split a key into the name of the other library's layer and the rest."""
+    """Split a weight's key into its layer's name in the other library, and the rest."""
     for layer, other in layers.items():
         if key.startswith(layer):
             return other, key.removeprefix(layer)

@@ -22,7 +22,7 @@ def cached(data: str, split: str) -> Source:
         split: train.
 
     Raises:
-        UserError: If the cache does not hold them, or the split is another.
+        UserError: If the cache does not hold these images, or ``split`` is not ``train``.
     """
     name = data.removeprefix("array:")
     cache = cache_folder("prepared")

@@ -62,7 +62,7 @@ def cifar10(data: str, split: str) -> Source:
         split: train or test.
 
     Raises:
-        UserError: If the split is another. `items()` raises it for a failed download or a damaged
+        UserError: If there is no such split. `items()` raises it for a failed download or a damaged
             archive.
     """
     if canonical(split) not in BATCHES:
@@ -138,7 +138,7 @@ def _items(split: str, place: Path) -> Iterator[Item]:
 
 @contextmanager
 def _opened(place: Path) -> Iterator[Read]:
-    """Return a function that reads a file of the archive or folder; None for a missing file."""
+    """Yield a function that reads a file of the archive or folder, or returns None without it."""
     if place.is_dir():
 
         def file(member: str) -> bytes | None:
