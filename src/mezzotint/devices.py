@@ -71,8 +71,8 @@ def use_device(device: str | torch.device) -> None:
 def without_gpu(several: bool) -> bool:
     """Return whether accelerate must be kept from using a GPU.
 
-    ``several`` says whether there are several processes. Raises UserError if several processes
-    would share one GPU, because it was chosen by its number.
+    ``several`` says whether there are several processes. Raises UserError if they would share one
+    GPU, because `use_device` chose a GPU by its number.
     """
     found = default()
     if several and found.index is not None:
@@ -139,8 +139,8 @@ def on_gpu(x: Tensor) -> bool:
 def sent(x: Tensor, device: torch.device) -> Tensor:
     """Copy a tensor to a device, without waiting for the device if that is possible.
 
-    It is possible for an NVIDIA GPU: the tensor is first copied to page-locked memory, which torch
-    does not use again until the GPU has read it.
+    A copy to an NVIDIA GPU need not wait: the tensor is first copied to page-locked memory, which
+    torch does not use again until the GPU has read it.
     """
     if device.type not in AHEAD or not on_cpu(x):
         return x.to(device)
@@ -162,9 +162,9 @@ def has_fast_bf16(device: torch.device) -> bool:
 def has_bf16(device: torch.device) -> bool:
     """Return whether networks should be allowed to compute in bfloat16 on a device.
 
-    Every CPU is allowed to, because a CPU without hardware for bfloat16 emulates it exactly. An
-    NVIDIA GPU without such hardware is not, because its emulation is slower than float32. An Apple
-    GPU needs macOS 14.
+    They should on every CPU, because a CPU without hardware for bfloat16 emulates it exactly. They
+    should not on an NVIDIA GPU without such hardware, because its emulation is slower than float32.
+    On an Apple GPU they need macOS 14.
     """
     if device.type == "mps":
         return bool(torch.backends.mps.is_macos_or_newer(14, 0))

@@ -42,9 +42,10 @@ def several() -> bool:
 class Share:
     """What one of several processes needs in order to do its share of their work.
 
-    There are ``count`` processes. This one has the number ``number`` (from 0) among all of them and
-    ``local`` among those of its machine. ``wait()`` waits for the other processes.
-    ``announced(value)`` returns, in every process, the value that the first process gave.
+    There are ``count`` processes. This process has the number ``number`` (from 0) among all of
+    them, and the number ``local`` among the processes of its machine. ``wait()`` waits for the
+    other processes. ``announced(value)`` returns, in every process, the value that the first
+    process gave.
     """
 
     number: int = 0
@@ -79,7 +80,7 @@ class Share:
             self.wait()
 
     def part(self, pieces: int) -> range:
-        """Return which of ``pieces`` pieces of work this process does: a range of their numbers."""
+        """Return the numbers of this process's pieces of work, out of 0 to ``pieces`` - 1."""
         start, end = (-(-pieces * i // self.count) for i in (self.number, self.number + 1))
         return range(start, end)
 

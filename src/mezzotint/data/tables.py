@@ -282,7 +282,7 @@ def _named(place: str, column: str, value: Any) -> PurePosixPath:
 
 def _there(place: str, path: PurePosixPath, there: set[PurePosixPath]) -> PurePosixPath:
     if path not in there:
-        raise UserError(f"{place} names {path}, which does not exist: add it, or remove its row")
+        raise UserError(f"{place} names {path}, which does not exist: add it, or remove the row")
     return path
 
 

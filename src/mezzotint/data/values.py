@@ -128,7 +128,8 @@ class Values:
             what = "transparent images" if self.alpha else f"images of {channels} channels"
             raise UserError(
                 f"{what} cannot be measured, because the networks of the metrics need RGB: prepare "
-                'them with `mode="rgb"`, or compare their means and covariances yourself'
+                'them with `mode="rgb"`, or pass the means and covariances of your own features to '
+                "mz.frechet_distance"
             )
         grey = "grey images are measured as RGB with three equal channels" * (channels == 1)
         scale = "" if self.eight_bit else f"their values, {self}, are scaled to 0..255"

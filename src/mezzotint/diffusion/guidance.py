@@ -170,7 +170,7 @@ def interval(scale: Scale, low: float, high: float, grid: Sequence[Level]) -> Sc
         shown = [*there[:3], "...", *there[-2:]] if len(there) > 6 else there
         raise UserError(
             f"no level of the grid has {low:g} <= sigma / alpha <= {high:g}: choose an `interval` "
-            f"around {', '.join(shown)}"
+            f"that contains some of {', '.join(shown)}"
         )
 
     def at(level: Level) -> float:

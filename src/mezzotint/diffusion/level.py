@@ -74,7 +74,9 @@ class Schedule:
                 "(T + 1,), with T of 1 or more"
             )
         if not (self.angles.diff() > 0).all():  # which is False for NaN too
-            raise UserError("the noise of a schedule must grow from row to row: change its numbers")
+            raise UserError(
+                "the noise of a schedule must grow from row to row: choose other numbers for it"
+            )
         if self.alpha[0] != 1 or self.sigma[0] != 0:
             raise UserError("row 0 of a schedule must be clean: set alpha[0] to 1, sigma[0] to 0")
         if ((self.alpha**2 + self.sigma**2 - 1).abs() > 1e-6).any():

@@ -53,7 +53,7 @@ def animate(
     """
     pipe, path = pipe if isinstance(pipe, Pipeline) else load(pipe), free_film(out)
     if n > 64:
-        raise UserError(f"`n` is {n}: choose 64 or fewer, which one frame can show")
+        raise UserError(f"`n` is {n}: choose 64 or fewer, so that a frame can show all samples")
     frames: list[Image.Image] = []
 
     def keep(first: int, level: object, x: Tensor, x0: Tensor) -> None:

@@ -31,7 +31,9 @@ def condition_of(
         if not equals:
             raise UserError(f"`condition` has {word!r}: write NAME=VALUE")
         if name in found:
-            raise UserError(f"`condition` gives {name} twice: write {name}=VALUE,VALUE")
+            raise UserError(
+                f"`condition` gives {name} twice: give all its values at once, {name}=VALUE,VALUE"
+            )
         check_names([name], conditions)
         condition = known[name]
         value = condition.parsed(text)

@@ -72,7 +72,8 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
         raise UserError(f"the files of {path} have no rows: give parquet files of images")
     if count > ROWS:
         raise UserError(
-            f"{path} says that it has {count:,} rows, more than the limit of {ROWS:,}: split it"
+            f"{path} says that it has {count:,} rows, more than the limit of {ROWS:,}: divide it "
+            "into several data sets"
         )
     try:
         classes = _classes(arrow, files, tables, label) if label else ()
@@ -265,7 +266,8 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
             raise Unlabelled(f"{file} has several columns called {label}: keep one of them")
         if _class_names(table, label) != known:
             raise Unlabelled(
-                f"{file} names other classes than {files[0].name}: put them into separate folders"
+                f"{file} names other classes than {files[0].name}: put the two files into separate "
+                "folders"
             )
         rows += [(file, row, v) for row, v in enumerate(_labels(arrow, file, table, label))]
     values = {value for _, _, value in rows}
