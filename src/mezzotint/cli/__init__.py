@@ -80,9 +80,9 @@ def usage() -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command `mezzotint`.
 
-    It exits with 0 on success, 1 if `doctor` found something wrong, 2 after an error that the user
-    can correct, and 128 + N if signal number N stopped it. docs/programs.md documents these codes,
-    and what --json prints.
+    The exit code is 0 on success, 1 if `doctor` found something wrong, and 2 after an error that
+    the user can correct. It is 128 + N if signal number N stopped the command. docs/programs.md
+    documents these codes, and what --json prints.
     """
     warnings.formatwarning = lambda message, *_: f"mezzotint: warning: {_line(str(message))}\n"
     for stream in (sys.stdout, sys.stderr):

@@ -40,7 +40,7 @@ class DataFlags:
     labels_from: str = ""
     """The column with the labels of the images."""
     image_condition: str = ""
-    """The column with the file names of images to condition on, one for each image."""
+    """The column with a second image for each image: a file name, or in parquet the image."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
 

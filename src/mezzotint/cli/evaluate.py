@@ -109,7 +109,7 @@ class ImagesFlags:
 def evaluate(arguments: list[str]) -> Answer:
     """Measure a model, an autoencoder, or images.
 
-    If a name belongs both to a data set and to a model (shipped or on the hub), it means the data
+    A name may belong both to a data set and to a model (shipped or on the hub). It means the data
     set if ``--split`` is given, and the model otherwise.
     """
     shown = ModelFlags(SampleConfig(), Path("RUN/evaluation"))

@@ -109,7 +109,8 @@ class DataConfig(ImagesConfig):
     labels_from: str = ""  # type: ignore[misc]
     """The column with the labels of the images, one or several for each image."""
     image_condition: str = ""  # type: ignore[misc]
-    """The column with the file names of images to condition on, one for each training image."""
+    """The column with a second image for each image, as a condition. It holds file names, or in
+    parquet files the images themselves."""
     non_leaking: float = Field(default=0.0, ge=0, le=1)
     """Probability of each of EDM's augmentations. The network is also conditioned on them."""
 

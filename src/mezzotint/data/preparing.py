@@ -107,8 +107,9 @@ def prepare(
             numbers, in `metadata.csv` or `metadata.jsonl` beside the images, or in parquet files.
         labels_from: the column with the labels of the images. A cell may hold several labels, as a
             list or separated by | or ;.
-        image_condition: the column with the file names of images to condition on, one for each
-            image. Both images must have the same size, or sizes that differ by a whole factor.
+        image_condition: the column with a second image for each image, as a condition. It holds
+            file names, or in parquet files the images themselves. Both images must have the same
+            size, or sizes that differ by a whole factor.
 
     Returns:
         The data set. Its `notes` say what was converted. Its `source` is a string that this

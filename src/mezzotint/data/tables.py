@@ -78,8 +78,8 @@ class Table:
         place: The name of the table in messages.
         values: The columns, with a value for each of ``rows``.
         rows: The indices of the source's items that are images; the other items are conditions.
-        image: A function of a cell that names an image. It returns a decoder for the image, and a
-            key that changes with the image. None if the table cannot name images.
+        image: A function of a cell that names or holds an image. It returns a decoder for the
+            image, and a key that changes with the image. None if no column has images.
     """
 
     place: str
@@ -204,7 +204,7 @@ def _numbers(table: Table, name: str, values: Sequence[Any]) -> Array:
 
 def _images(table: Table, name: str) -> columns.Column:
     if table.image is None:
-        raise UserError(f"{table.place} cannot name images: leave out `image_condition`")
+        raise UserError(f"no column of {table.place} has images: leave out `image_condition`")
     made = [table.image(value) for value in table.column(name)]
     digest = json.dumps([each for _, each in made])
     return columns.images(name, digest, [decode for decode, _ in made])

@@ -111,7 +111,7 @@ def plateau(rows: Rows, train: TrainConfig) -> Finding | None:
 
     The rate is high if it is at least half of its full value. The loss is on a plateau if its
     least-squares slope is not below 0 by 2 standard errors. At a constant rate the noise of the
-    steps keeps the loss above a floor, and lowering the rate to 0 takes the loss below that floor
+    steps keeps the loss above a floor. Lowering the rate to 0 takes the loss below that floor
     (Haegele et al. 2024, arXiv 2405.18392). A plateau is only "doubtful", because most of a
     diffusion model's loss is irreducible, and samples improve even on a plateau.
     """

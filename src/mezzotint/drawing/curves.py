@@ -19,8 +19,8 @@ class Panel:
     """A chart: series of points by name, and the labels of its axes.
 
     ``dashed`` are the names of the series that have dashed lines. ``log_y`` makes the vertical axis
-    logarithmic if all values are above 0 and the largest is at least three times the smallest,
-    because a shorter axis would have too few ticks.
+    logarithmic if all values are above 0 and the largest is at least three times the smallest. A
+    shorter logarithmic axis would have too few ticks.
     """
 
     series: Mapping[str, Points]

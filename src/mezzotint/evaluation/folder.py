@@ -57,10 +57,11 @@ def write_samples(
 
     The files are ``out/000000.png`` and so on, numbered in the order of the samples. A grid of the
     first 256, with the class names, is ``out.png`` beside the folder. So the folder holds only
-    samples, and can be measured or used for training. Samples that PNG cannot store (float32,
-    uint16 of more than one channel, or other channels than grey, RGB and RGBA) are written to
-    ``out/000000.npy`` and so on, as arrays (H, W, C). PNG files beside them show the samples as
-    ``pipe.values.shown_as`` describes.
+    samples, and can be measured or used for training.
+
+    PNG cannot store float32, uint16 of more than one channel, and other channels than grey, RGB and
+    RGBA. Such samples are written to ``out/000000.npy`` and so on, as arrays (H, W, C). PNG files
+    beside them show the samples as ``pipe.values.shown_as`` describes.
 
     No image is ever removed or replaced. If the folder holds samples of the same model, settings,
     conditions and seed, only the missing samples are made. So the same call continues a request

@@ -57,8 +57,8 @@ def evaluate(
     torchrun, all processes make samples and the first one measures; the others return ``{}``.
 
     An autoencoder is measured by the distances ``fd``, ``sfd`` and ``kd`` of its reconstructions
-    from the originals, by ``psnr`` in dB, by ``ssim``, and by ``kl``, the divergence of the
-    posterior from N(0, I) in nats per image.
+    from the originals, by ``psnr`` in dB, and by ``ssim``. The figure ``kl`` is the divergence of
+    the posterior from N(0, I), in nats per image.
 
     Args:
         pipe: A model or an autoencoder, or a path or name that `load` or `load_codec` takes.

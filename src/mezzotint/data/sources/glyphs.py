@@ -97,8 +97,8 @@ def _posed(stencil: Image.Image, height: float, angle: float, shift: np.ndarray)
     """Return the coverage (32, 32), 0 to 1, of a digit scaled to a height and turned by an angle.
 
     The height is in pixels, the angle in radians. The two numbers of `shift`, 0 to 1, place the
-    digit horizontally and vertically in the free space around the bounding box of the turned digit,
-    so that no digit is cut off.
+    digit horizontally and vertically. They are shares of the free space around the bounding box of
+    the turned digit, so that no digit is cut off.
     """
     cos, sin = np.cos(angle), np.sin(angle)
     zoom = stencil.height / height  # stencil pixels per pixel of the image
