@@ -98,7 +98,7 @@ def _unknown(data: str) -> UserError:
         beside = [str(path) for path in Path(data).parent.iterdir()]
     near = difflib.get_close_matches(data.lower(), names, n=1)
     near = near or difflib.get_close_matches(data, beside, n=1, cutoff=0.75)
-    asked = [name for name in names if not name.startswith("array:")]  # made by `prepare`
+    asked = [name for name in names if not name.startswith("array:")]  # these come from `prepare`
     known = f"{', '.join(asked)} or a path that exists"
     hint = f"did you mean {near[0]}?" if near else f"give {known}"
     return UserError(f"there is no data set, file or folder {data!r}: {hint}")

@@ -194,7 +194,7 @@ def _one(image: Image.Image, wanted: Wanted) -> Pixels:
         image = whole.getchannel(0) if image.mode in ("1", "L", "LA") else whole
     if image.mode not in ("L", "RGB"):  # convert() copies even an image that has the mode
         image = image.convert("L" if image.mode == "1" else "RGB")
-    if image.mode == "RGB" and wanted.mode not in ("grey", "rgba"):  # earlier than `fit`
+    if image.mode == "RGB" and wanted.mode not in ("grey", "rgba"):  # `fit` would do it later
         image = _fitted(image, wanted.size)
     pixels = np.array(image, dtype=np.uint8)
     return converted(pixels if pixels.ndim == 3 else pixels[..., None], wanted.mode)
