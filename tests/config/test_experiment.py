@@ -73,7 +73,7 @@ def test_every_option_of_a_sampler_can_be_chosen_but_edms_constants() -> None:
         ({"clipping": "soft"}, "unknown clipping 'soft': choose one of none, static, dynamic"),
         ({"guidance_shape": "step"}, "unknown guidance shape 'step': choose one of constant, lin"),
         ({"guidance_shape": "cfg++", "guidance": 1.5}, "`guidance` is 1.5: choose 0 to 1"),
-        ({"guidance_shape": "cfg++", "sampler": "edm"}, "churn changes them: choose `churn=0`"),
+        ({"guidance_shape": "cfg++", "sampler": "edm"}, "`churn` moves them: choose `churn=0`"),
         ({"sampler": "unipc", "order": 4}, "order: input should be less than or equal to 3"),
         ({"sampler": "edm", "churn": -1.0}, "churn: input should be greater than or equal to 0"),
         ({"sampler": "hybrid", "switch": 1.1}, "switch: input should be less than or equal to 1"),
