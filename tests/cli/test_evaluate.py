@@ -214,7 +214,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
     ("arguments", "message"),
     [
         ("evaluate", "give a run, a checkpoint, a diffusers folder, a shipped model, or images"),
-        ("evaluate nowhere", "give the reference as --against"),
+        ("evaluate nowhere", "give the images to compare them with as --against"),
         ("evaluate nowhere --against glyphs", "there is no data set, file or folder 'nowhere'"),
         ("evaluate DIGITS --against glyphs --network vgg", "vgg"),
         ("evaluate DIGITS --against glyphs --metrics fid", "fid"),
@@ -222,7 +222,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate MIXED --against glyphs", "the images differ in size"),
         (
             "evaluate DIGITS --against LARGE",
-            "but the images to measure have 32x32: scale the reference with --size",
+            "but the images to measure have 32x32 (height x width): scale the reference",
         ),
         (
             "evaluate FLOAT --against glyphs",
@@ -264,7 +264,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate RUN --stepps 3", "unknown option --stepps; did you mean --steps"),
         (
             "evaluate RUN --against LARGE",
-            "but the images to measure have 32x32: scale the reference with --size",
+            "but the images to measure have 32x32 (height x width): scale the reference",
         ),
     ],
 )
