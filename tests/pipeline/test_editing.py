@@ -227,7 +227,7 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
         (lambda p, x, m: p.restore(x, lambda x: x, noise=-1), "`noise` is -1: choose 0 or more"),
         (lambda p, x, m: p.restore(x, lambda x: x, noise=1, method="ddnm"), "has no noise"),
         (lambda p, x, m: p.restore(x, lambda x: x**2), "is not linear"),
-        (lambda p, x, m: p.restore(x, mz.Operator(lambda x: x**2, linear=False)), 'choose `method="dps"`'),
+        (lambda p, x, m: p.restore(x, mz.Operator(lambda x: x**2, linear=False)), "method=.dps"),
         (lambda p, x, m: p.sample(2, noise=torch.zeros(3, 3, 16, 16)), "`noise` is .*: give "),
         (lambda p, x, m: p.vary(x, batch=0), "`batch` is 0"),
         (lambda p, x, m: p.vary(x, seed=-1), "`seed` is -1"),
