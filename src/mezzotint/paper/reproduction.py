@@ -107,8 +107,8 @@ def reproduce(
     the same arguments: trainings continue from their newest checkpoints.
 
     Args:
-        scale: "glyphs" (drawn digits: minutes on a CPU, no download), "cifar10" (hours) or "full"
-            (the paper's own budget, for GPUs).
+        scale: "glyphs" (drawn digits: minutes on a CPU, no download), "cifar10" (a day on two
+            cores) or "full" (the paper's own budget, for GPUs).
         only: The experiments to carry out, among "A" to "D".
         out: The folder, by default runs/reproduce-SCALE.
         data: The path of CIFAR-10, or of other images for A, B and D; by default the data of the
