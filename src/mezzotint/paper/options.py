@@ -23,7 +23,8 @@ class Options:
     """
 
     scale: Scale = "glyphs"
-    """glyphs: minutes, no download; cifar10: a day on two cores; full: the paper's own budget, for GPUs."""
+    """glyphs: minutes, no download; cifar10: a day on two cores; full: the paper's own budget, for
+    GPUs."""
     only: tuple[str, ...] = ("A", "B", "C", "D")
     """The experiments to carry out, among A to D."""
     out: Path | None = None
