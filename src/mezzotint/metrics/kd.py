@@ -36,13 +36,14 @@ def kd(seen: Comparison) -> Iterator[Figure]:
 def kernel_distance(
     a: Tensor, b: Tensor, subsets: int = 100, size: int = 1000, seed: int = 2020
 ) -> tuple[float, float]:
-    """Return the squared maximum mean discrepancy of two sets of features: (mean, std).
+    """Return the mean and the standard deviation of the kernel distance over subsets.
 
-    It is ``E k(a, a') + E k(b, b') - 2 E k(a, b)``, where k is `polynomial_kernel`. Pairs of a row
-    with itself are left out, so the estimate is unbiased. It may be negative, and its mean is 0 if
-    both sets have the same distribution (Binkowski et al. 2018, arXiv 1801.01401). ``a`` (N, D) and
-    ``b`` (M, D) are float. The mean and the standard deviation are over ``subsets`` random subsets
-    with ``size`` rows of each set. Raises LeftOut if a set has fewer than ``size`` rows.
+    The kernel distance is the squared maximum mean discrepancy of two sets of features, ``E k(a,
+    a') + E k(b, b') - 2 E k(a, b)``, where k is `polynomial_kernel`. Pairs of a row with itself are
+    left out, so the estimate is unbiased. It may be negative, and its mean is 0 if both sets have
+    the same distribution (Binkowski et al. 2018, arXiv 1801.01401). ``a`` (N, D) and ``b`` (M, D)
+    are float. Each of the ``subsets`` random subsets has ``size`` rows of each set. Raises LeftOut
+    if a set has fewer than ``size`` rows.
     """
     if size < 2 or (fewest := min(len(a), len(b))) < size:
         few = "give at least 2" if size < 2 else f"there are {counted(fewest, 'image')}"

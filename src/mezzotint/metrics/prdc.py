@@ -29,7 +29,7 @@ def prdc(seen: Comparison) -> Iterator[Figure]:
 
 
 def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
-    """Return values for each image, whose means are precision, recall, density and coverage.
+    """Return a value for each image; the means are precision, recall, density and coverage.
 
     The radius of the ball around an image is the distance to its k-th nearest neighbour in its own
     set. Precision is the share of made images that lie in the ball of a real image. Recall is the

@@ -68,16 +68,16 @@ class Reference:
 
     @cached_property
     def distance(self) -> Callable[[Tensor, Tensor], float]:
-        """The function ``distance(mean, covariance)`` to the reference, for pooled features."""
+        """The function that returns the distance of a mean and a covariance of pooled features."""
         return self._distance("mean", "covariance")
 
     @cached_property
     def spatial_distance(self) -> Callable[[Tensor, Tensor], float]:
-        """The function ``distance(mean, covariance)`` to the reference, for spatial features."""
+        """The function that returns the distance of a mean and a covariance of spatial features."""
         return self._distance("spatial_mean", "spatial_covariance")
 
     def _distance(self, mean: str, covariance: str) -> Callable[[Tensor, Tensor], float]:
-        """Return the Frechet distance to the moments that the file has under these names."""
+        """Return the function for the distance to the mean and covariance with these names."""
         if self.origin.count == 1:
             raise LeftOut("the reference is one image, which has no covariance")
         return distance_to(self._tensor(mean), self._tensor(covariance))

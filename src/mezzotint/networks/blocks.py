@@ -108,7 +108,7 @@ class ResBlock(nn.Module):
         return h.add_(remade(lambda *parts: self.shortcut(beside(*parts)), *parts))
 
     def first(self, x: Tensor) -> Tensor:
-        """Compute the block up to its first convolution."""
+        """Compute the first norm and the first convolution of the block."""
         out: Tensor = self.conv1(self.norm1(x))
         return out
 

@@ -105,7 +105,7 @@ class Network(nn.Module):
         return net
 
     def rounds(self, original: Network) -> bool:
-        """Return whether this network's weights are those of ``original``, rounded to its types."""
+        """Return whether the weights equal those of ``original``, rounded to the types of these."""
         weights = original.state_dict()
         return all(
             torch.equal(weight, weights[name].to(weight))

@@ -222,7 +222,7 @@ def _blocks(cin: int, cout: int, count: int, groups: int) -> list[nn.Module]:
 
 
 def _middle(config: VAEConfig) -> list[nn.Module]:
-    """Make the layers of the lowest resolution: two residual blocks, with attention between."""
+    """Make the layers of the lowest resolution: two residual blocks, and attention between them."""
     c, groups = config.channels[-1], config.groups
     attention = [Attention(c, groups, None)] if config.attention else []
     return [ResBlock(c, c, groups, 0.0), *attention, ResBlock(c, c, groups, 0.0)]

@@ -45,7 +45,7 @@ def differences(runs: Sequence[Run]) -> Section:
 
 
 def _settings(config: Configuration) -> dict[str, dict[str, tuple[Any, bool]]]:
-    """Return, by section and field, the value of each setting and whether it is the default."""
+    """Return {section: {field: (value, whether it is the default)}} of a configuration."""
     found: dict[str, dict[str, tuple[Any, bool]]] = {"run": {}}
     whole = type(config)(recipe=config.recipe)
     for field in fields(config):

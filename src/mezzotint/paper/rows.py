@@ -83,7 +83,7 @@ def recorded(work: Work) -> dict[Row, Facts]:
 
 
 def by_count(facts: Facts) -> dict[int, dict[str, Facts]]:
-    """Return the figures of a row by name, for each number of samples."""
+    """Return a measured row's figures as {number of samples: {name: figure}}."""
     found: dict[int, dict[str, Facts]] = {}
     for figure in facts["figures"]:
         found.setdefault(figure["samples"], {})[figure["name"]] = figure

@@ -98,7 +98,7 @@ def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
 
 
 def _in_turn(pipe: Pipeline, n: int, first: int) -> dict[str, Tensor] | None:
-    """Return the conditions of n images for which the user gives none; None if unconditional.
+    """Return default conditions for n images; None for an unconditional model.
 
     They are the model's examples in turn, or all classes in turn.
     """

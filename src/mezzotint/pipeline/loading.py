@@ -240,7 +240,7 @@ def _not_own(folder: Path) -> UserError:
 
 
 def _net(folder: Path, config: Any, net: Any) -> Any:
-    """Return a network's configuration, after remembering the user's own network ``net``.
+    """Remember the user's own network ``net``, and return the configuration of the network.
 
     Raises UserError if ``net`` is given although the configuration is not that of a user's network.
     """

@@ -37,7 +37,7 @@ def is_shipped(folder: Path) -> bool:
 
 
 def find(path: str | Path) -> Path | None:
-    """Return the folder of the shipped model of a name, or None if there is none.
+    """Return the folder of the shipped model called ``path``, or None if there is none.
 
     If the user has a file or folder of that name, it takes precedence, and the result is None.
     """

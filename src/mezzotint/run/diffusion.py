@@ -178,7 +178,7 @@ class DiffusionJob(Job):
         return Examples(x0, condition, numbers)
 
     def _conditions(self, index: Rows) -> dict[str, Tensor]:
-        """Return the conditions of some rows of the data, by name, for the network."""
+        """Return the conditions of the images at ``index``, by name, as the network takes them."""
         return {
             each.name: each.encoded(
                 self.data.labels[index]

@@ -87,7 +87,7 @@ class Job(ABC):
 
 
 def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
-    """Return the images of some rows in [-1, 1], (B, C, H, W), on the device of ``mirrored``.
+    """Return the images at ``index``, (B, C, H, W) in [-1, 1], on the device of ``mirrored``.
 
     ``mirrored`` (B,) marks the images to mirror.
     """

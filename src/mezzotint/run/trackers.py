@@ -42,7 +42,7 @@ class Tracker(Protocol):
         """
 
     def log(self, number: int, images: int, values: Values) -> None:
-        """Add the values of row ``number``, counted from 1, at the abscissa ``images`` seen."""
+        """Add the values of row ``number``, counted from 1, after ``images`` images were seen."""
 
     def end(self, report: Path | None) -> None:
         """Send the report, if there is one, and wait until everything has arrived."""

@@ -13,7 +13,7 @@ from mezzotint.storage.parse import content, parsed
 
 
 def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
-    """Return the JSON objects in a file from byte ``start`` on; an empty list without a file.
+    """Return the JSON objects in a file from byte ``start`` on; [] if there is no file.
 
     Lines that are not JSON objects in UTF-8 are left out, such as a line that a crash truncated.
     """

@@ -142,7 +142,7 @@ class TrainState:
     def load(
         self, step: int, pending: Sequence[Figures], parts: Mapping[str, Mapping[str, Tensor]]
     ) -> None:
-        """Restore a state from its step, its pending numbers, and the parts from its `tensors`."""
+        """Restore a state from its step, its pending numbers, and the return value of `tensors`."""
         self.step, self.pending = step, [*pending]
         self.net.load_state_dict(sharding.divided(parts["net"], self.net))
         for name, average in {"ema": self.ema, **self.averages}.items():

@@ -38,7 +38,7 @@ class Progressive(AlongNoise):
         self.before: nn.Module | None = None  # the student at the end of the stage before
 
     def begin(self, average: nn.Module) -> None:
-        """Also prepare the teacher of later stages; see `Distillation.begin`."""
+        """Do the work of `Distillation.begin`, and prepare the teacher of later stages."""
         super().begin(average)
         self.before = copy.deepcopy(average).requires_grad_(False).eval()
 
