@@ -1,4 +1,4 @@
-"""The public names, each imported from the room that defines it.
+"""The public names, each imported from the package that defines it.
 
 `import mezzotint` alone imports none of them, so that ``mezzotint --help`` does not wait for torch.
 The first use of a name imports them all.

@@ -61,7 +61,7 @@ OUT_OF_MEMORY = (
     "ALLOC_FAILED",  # cuBLAS and cuDNN
     "std::bad_alloc",
 )
-"""Parts of the message of a RuntimeError, each of which means that there is too little memory."""
+"""Parts of a RuntimeError's message. Each of them means that there is too little memory."""
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _placed(words: list[str]) -> tuple[list[str], str | None]:
     """Split ``--device NAME`` off the words of a command.
 
-    Returns the other words, and NAME, or None if there is no such flag.
+    Returns the other words, and then NAME; None if the flag is not given.
     """
     for i, word in enumerate(words):
         flag, equals, name = word.partition("=")

@@ -16,8 +16,9 @@ WORDS = {"warmup": "the warm-up", "ema_halflife": "the average's half-life"}
 def shortened(before: Configuration, after: T, given: Collection[str]) -> tuple[T, str]:
     """Shorten the warm-up, the half-life and similar durations of a training with fewer images.
 
-    They are multiplied by ``after.train.images / before.train.images`` if that is below 1. A longer
-    training keeps them, because a warm-up of 640,000 images suits a training of any length.
+    The durations are multiplied by ``after.train.images / before.train.images`` if this ratio is
+    below 1. A longer training keeps them, because a warm-up of 640,000 images suits a training of
+    any length.
 
     Args:
         before: A recipe, or any other configuration.

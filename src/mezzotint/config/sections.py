@@ -104,8 +104,8 @@ class DataConfig(ImagesConfig):
     conditional: bool = True  # type: ignore[misc]
     """Condition the network on the class, and on the columns that the next three options name."""
     condition: tuple[str, ...] = ()  # type: ignore[misc]
-    """Columns of numbers to condition the network on, such as age,weight. They are in metadata.csv
-    or .jsonl beside the images, or in parquet files."""
+    """Columns of numbers to condition the network on, such as age,weight. The columns are in
+    metadata.csv or metadata.jsonl beside the images, or in parquet files."""
     labels_from: str = ""  # type: ignore[misc]
     """The column with the labels of the images, one or several for each image."""
     image_condition: str = ""  # type: ignore[misc]

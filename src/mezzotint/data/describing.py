@@ -32,9 +32,9 @@ class SplitDescription:
     Attributes:
         name: `train`, `validation` or `test`.
         images: the number of images.
-        classes: the number of images of each class by name, in the order of the labels.
-        sizes: the number of inspected images of each size (height, width), most frequent first.
-        modes: the number of inspected images of each mode of Pillow: RGB, L (grey), P (palette),
+        classes: the classes by name, in the order of the labels, each with its number of images.
+        sizes: how many inspected images have each size (height, width), the most frequent first.
+        modes: how many inspected images have each of Pillow's modes: RGB, L (grey), P (palette),
             RGBA ...
         unreadable: the names of images that cannot be read, and why.
         seen: the number of inspected images, which are evenly spread over the split.

@@ -217,7 +217,8 @@ def converted(pixels: Pixels, mode: Mode | None, values: Values | None = None) -
 
     The modes ``keep`` and None change nothing. Grey is repeated to RGB, Pillow converts RGB to
     grey, and a new opacity channel is opaque. ``values`` is the type and range of the pixels; None
-    means 8-bit. Raises UserError unless the image has 1 or 3 channels, or those of the mode.
+    means 8-bit. Raises UserError unless the image has 1 or 3 channels, or already the channels of
+    the mode.
     """
     if mode not in CHANNELS:
         return pixels

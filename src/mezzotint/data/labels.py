@@ -64,8 +64,8 @@ def are_names(dtype: np.dtype[Any]) -> bool:
 def reordered(then: Sequence[str], now: Sequence[str]) -> str:
     """Return a warning if the order of the classes has changed, else "".
 
-    ``then`` are the classes of a run, and ``now`` those of its data. Older versions of mezzotint
-    sorted class folders as text (1, 10, 2), and the models of such runs keep that order.
+    ``then`` are the classes of a run, and ``now`` are the classes of its data. Older versions of
+    mezzotint sorted class folders as text (1, 10, 2), and the models of such runs keep this order.
     """
     before, after = [*map(nfc, then)], [*map(nfc, now)]
     if before == after or sorted(before) != sorted(after):

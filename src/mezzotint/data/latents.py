@@ -49,9 +49,9 @@ class PreparedLatents:
     def rows(self, index: npt.NDArray[np.int64], mirrored: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and standard deviation (B, C, h, w) of the raw latents of some images.
 
-        They are float32. ``index`` (B,) are the images' rows. Where the mask ``mirrored`` (B,) is
-        True, the latents are those of the mirror image; the result is on the mask's device. The
-        standard deviations are 0 if they were not kept.
+        Both are float32, on the device of ``mirrored``. ``index`` (B,) are the images' rows. Where
+        the mask ``mirrored`` (B,) is True, the latents are those of the mirror image. The standard
+        deviations are 0 if they were not kept.
         """
         # Both copies go to the device, because reading the mask here would wait for the device.
         copies = sent(torch.from_numpy(self.moments[index]), mirrored.device).float()

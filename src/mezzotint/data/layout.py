@@ -7,9 +7,9 @@ The same rules hold for folders, zips and tars.
    behind are not counted. A folder that mezzotint wrote (a run, its figures) is left out.
 2. **Wrappers.** A folder is a wrapper if it holds a single folder with images, and no images of its
    own. This single folder is entered if it holds only folders, or has its parent's name, or is
-   called ``images``, ``jpg`` ... It may be a wrapper again. Folders without images do not count,
-   nor do ``masks``, ``annotations`` ... beside ``images``. The single top folder of an archive is
-   always entered.
+   called ``images``, ``jpg`` ... The entered folder may be a wrapper too. Folders without images do
+   not count, nor do ``masks``, ``annotations`` ... beside ``images``. The single top folder of an
+   archive is always entered.
 3. **Splits** are folders called train or training; test or testing; validation, val, valid, dev or
    eval, in upper or lower case. ``set``, ``data``, ``images``, a year or the number of a part may
    follow the word. Numbered parts are merged into one split. A prefix is allowed if two splits
@@ -69,7 +69,7 @@ class Layout:
 
     Attributes:
         tree: the files.
-        chain: the folders from the root to the one that holds the splits or classes.
+        chain: the folders from the root to the folder that holds the splits or classes.
         splits: for each split, its folders by their names in lower case; empty if the tree has no
             splits.
         warnings: decisions that may not be what the user meant.

@@ -1,4 +1,4 @@
-"""Read files of data within limits. They may come from strangers, so no code in them is run.
+"""Read files of data within limits. Files may come from strangers, so no code in them is run.
 
 A faulty file raises `UnreadableImage`, and `skip_bad` leaves it out. A temporary fault (too little
 memory, a disk that does not answer, a missing permission) ends the preparation instead, because the

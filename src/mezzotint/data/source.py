@@ -28,10 +28,10 @@ SPLITS = tuple(word for words in WORDS.values() for word in words)
 class Item:
     """One image, not yet decoded.
 
-    `decode(wanted)` returns (H, W, C), may run on any thread, and raises `UnreadableImage`. It may
-    ignore ``wanted``, because the caller converts the channels and scales the image anyway. `label`
-    is the class from 0, or `UNLABELLED`. `file` returns the path or the bytes of the image's file,
-    if it has one.
+    `decode(wanted)` returns (H, W, C), may run on any thread, and raises `UnreadableImage`. This
+    function may ignore ``wanted``, because the caller converts the channels and scales the image
+    anyway. `label` is the class from 0, or `UNLABELLED`. `file` returns the path or the bytes of
+    the image's file, if the image has one.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Kind:
         written: the form of the `data` argument in messages: a word (`glyphs`), a prefix and a name
             (`hub:OWNER/NAME`), or for a path the kind of file (`a .zip`).
         open: a function that returns the source, given the `data` argument and a split. Paths are
-            absolute, with links resolved. It raises UserError if there is no such split
+            absolute, with links resolved. The function raises UserError if there is no such split
             (`no_split`), or if the data cannot be read.
         takes: a function that returns whether an existing absolute path is of this kind; None if
             the `data` argument is a word or a prefix, not a path.

@@ -177,7 +177,7 @@ def _items(source: Source, rows: Sequence[int], labels: Sequence[int] | None) ->
 
 
 def _numbers(table: Table, name: str, values: Sequence[Any]) -> Array:
-    """Return a column as numbers (N, D); a cell may hold a list of them."""
+    """Return a column as numbers (N, D); a cell may hold a number or a list of D numbers."""
     found: list[list[float]] = []
     for i, value in enumerate(values):
         try:
@@ -287,7 +287,7 @@ def _there(place: str, path: PurePosixPath, there: set[PurePosixPath]) -> PurePo
 
 
 def _rows(tree: Tree) -> tuple[dict[PurePosixPath, dict[str, Any]], str]:
-    """Return the row of each image file in the metadata, and the metadata files' names as text."""
+    """Return the row of metadata for each image file, and the metadata's name in messages."""
     found: dict[PurePosixPath, dict[str, Any]] = {}
     places = [
         (folder.path, name)

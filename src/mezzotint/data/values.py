@@ -151,8 +151,9 @@ def stated(
 
     Args:
         what: The array's name.
-        dtype: Its type.
-        span: Returns its least and its greatest value. It is called only if necessary.
+        dtype: The array's type.
+        span: A function that returns the array's least and greatest value. It is called only if
+            necessary.
         bounds: The values of black and white, if the caller states them.
 
     Raises:

@@ -22,7 +22,7 @@ OTHERS = ("logsnr", "karras")  # spacings whose grids are compared with the opti
 def optimised(
     denoise: Denoiser, batches: Sequence[Tensor], schedule: Schedule, steps: int, order: int
 ) -> list[float]:
-    """Find the levels at which a few steps come nearest to the end of the exact flow.
+    """Find the levels with which a few steps end nearest to the end of the exact flow.
 
     1. Walk each batch of noise to the clean level in FINE steps, uniform in lambda.
     2. Measure the error ``|x~_j - x_j|`` of one step from x_i to every cleaner level j of that

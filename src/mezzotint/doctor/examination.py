@@ -47,8 +47,9 @@ def diagnose(
 
     Args:
         run: A run folder, of a diffusion model or of an autoencoder.
-        samples: How many samples to make. More samples show smaller faults. They are made with the
-            run's own settings if these take at most 25 denoiser calls, else with 25 DDIM steps.
+        samples: How many samples to make. More samples show smaller faults. The run's own sampling
+            settings are used if they take at most 25 denoiser calls per sample, else 25 steps of
+            DDIM.
         on_finding: Called with each finding as soon as it is known.
         on_progress: Called with (what, done, total) while samples are made.
 

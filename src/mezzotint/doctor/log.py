@@ -200,8 +200,8 @@ def discriminator(rows: Rows) -> Finding | None:
 
     A misjudged patch costs at least 1, so at a loss of 0.1 the discriminator is right about nine
     patches in ten. It has then won, and its gradient teaches the decoder little. A discriminator
-    that cannot tell reconstructions from images answers 0, with a loss of exactly 1. It has lost if
-    its loss is not below 1 by `SURE` standard errors.
+    that cannot tell reconstructions from images answers 0, with a loss of exactly 1. So it has lost
+    if its loss is not below 1 by `SURE` standard errors.
     """
     loss = _values(rows, "discriminator")
     if len(loss) < FEW:

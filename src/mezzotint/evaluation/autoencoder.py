@@ -66,7 +66,7 @@ def of_codec(
 
 
 def originals(path: str | Path | None, data: Any, how: Preparation, count: int | None) -> Against:
-    """Return up to ``count`` images to reconstruct, with a name.
+    """Choose up to ``count`` images to reconstruct; the result also has their name for reports.
 
     The images come from ``data``, a `Prepared` or an argument of `prepare`. If ``data`` is None,
     they are the held-out images of the run or checkpoint at ``path``, or its training images if
@@ -88,7 +88,7 @@ def originals(path: str | Path | None, data: Any, how: Preparation, count: int |
 
 
 def _held_out(path: str | Path | None, size: Size | None) -> tuple[str, Prepared]:
-    """Return the held-out images of a run or checkpoint, or its training images, with a name."""
+    """Return a name, and the held-out images of a run or checkpoint, else its training images."""
     folder, marks = Path(path or ""), ("checkpoints", "manifest.json")
     if path is None or not any((folder / mark).exists() for mark in marks):
         what = path or "the autoencoder"
@@ -101,7 +101,7 @@ def _held_out(path: str | Path | None, size: Size | None) -> tuple[str, Prepared
 
 
 def spread_out(data: Prepared, count: int) -> Tensor:
-    """Return up to ``count`` images (n, C, H, W), at equal distances in a data set."""
+    """Return up to ``count`` images (n, C, H, W), spread evenly over a data set."""
     return nchw(data.some(count).images)
 
 

@@ -134,10 +134,10 @@ def _see(
     share: Share,
     follow: Follow,
 ) -> None:
-    """Add the features of the samples up to number ``tier``, which several processes share.
+    """Add the features of the samples up to number ``tier``; several processes share this work.
 
     The processes take the blocks of samples in turn. The first process keeps the features. The
-    others pass theirs to it in files, which it removes.
+    other processes pass their features to it in files, which it removes.
     """
     edges = range(batch * (features.done // batch + 1), tier, batch)
     parts = [*pairwise([features.done, *edges, tier])]

@@ -36,7 +36,7 @@ def of_model(
     precision: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Found:
-    """Measure a model by each number of samples in ``counts``, which rise; return the last figures.
+    """Measure a model for each number of samples in ``counts``; return the figures for the last.
 
     ``data`` is an argument of `Against.of`, with the options ``preparation``; None means the
     model's training set. ``name`` is the model's name in figures.jsonl. The other arguments are

@@ -201,12 +201,12 @@ def fid(
 ) -> Figure:
     """Return the Frechet inception distance of two sets of images (arXiv 1706.08500).
 
-    It is the `frechet_distance` of the two sets of features. The number of images biases it, so
-    compare only values for the same number of images, usually 50,000. The weights of the Inception
-    network of 2015-12-05 are downloaded once, or read from the file that $MEZZOTINT_INCEPTION
-    names. ``inception-pytorch-fid`` resizes images as the package pytorch-fid does. With any other
-    network the distance is not an FID, and its name contains the network's: ``fid(a, b,
-    network="cifar10").name`` is ``fd-cifar10``.
+    It is the `frechet_distance` of the features of the two sets. The number of images biases the
+    distance, so compare only values for the same number of images, usually 50,000. The weights of
+    the Inception network of 2015-12-05 are downloaded once, or read from the file that
+    $MEZZOTINT_INCEPTION names. ``inception-pytorch-fid`` resizes images as the package pytorch-fid
+    does. With any other network the distance is not an FID, and its name contains the name of the
+    network: ``fid(a, b, network="cifar10").name`` is ``fd-cifar10``.
 
     Args:
         images_a: The images to measure, in any form that `compare` takes.

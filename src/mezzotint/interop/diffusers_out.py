@@ -49,7 +49,7 @@ class Parts:
 
     Attributes:
         network: The network's config.json.
-        weights: Its state dict, under diffusers' keys.
+        weights: The network's state dict, under diffusers' keys.
         scheduler: scheduler_config.json.
         codec: The autoencoder of a latent model.
         prediction: The prediction type that the pipeline converts to an estimate of x0; "" if the

@@ -188,7 +188,7 @@ def dit_weights(state: dict[str, Tensor], flipped: bool = True) -> dict[str, Ten
 def dit_state(weights: dict[str, Tensor], patch: int) -> dict[str, Tensor]:
     """Return the weights of a DiT under the keys of DiTTransformer2DModel.
 
-    It is the inverse of `dit_weights`. The tensors are contiguous and share no memory. The weights
+    This inverts `dit_weights`. The tensors are contiguous and share no memory. The weights
     of the augmentation input are left out, because this input is 0 in sampling.
     """
     theirs: dict[str, Tensor] = {}
@@ -227,5 +227,5 @@ def _renamed(key: str, names: Iterable[tuple[str, str]]) -> str:
 
 
 def _halves_swapped(weight: Tensor) -> Tensor:
-    """Swap the two halves of the columns: those for sines and those for cosines."""
+    """Swap the two halves of the columns: the columns for sines and the columns for cosines."""
     return weight.roll(weight.shape[1] // 2, dims=1)

@@ -1,4 +1,4 @@
-"""Write a model as ONNX files. They are checked and run before they are kept.
+"""Write a model as ONNX files. The files are checked and run before they are kept.
 
 ```
 net.onnx        x (B, C, H, W), t (B,) float32 and, with classes, labels (B,) int64 -> output

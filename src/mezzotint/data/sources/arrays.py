@@ -114,7 +114,7 @@ class _Array:
 
 
 def _find(path: Path, split: str) -> tuple[_Array, _Array | None]:
-    """Return the images of a split in a file, and its labels or None.
+    """Return the images of a split in a file, and their labels; None if there are no labels.
 
     Raises UserError if the file has no images, and `NoSplit` if it has no such split.
     """

@@ -57,8 +57,8 @@ def cifar10(data: str, split: str) -> Source:
 
     Args:
         data: `cifar10`, which downloads the official archive into the cache when first needed and
-            checks its SHA-256; or the path of a copy, of its extracted folder
-            `cifar-10-batches-py`, or of a folder that contains one of them.
+            checks its SHA-256; or a path: a copy of the archive, the extracted folder
+            `cifar-10-batches-py`, or a folder that contains one of these two.
         split: train or test.
 
     Raises:
@@ -138,7 +138,10 @@ def _items(split: str, place: Path) -> Iterator[Item]:
 
 @contextmanager
 def _opened(place: Path) -> Iterator[Read]:
-    """Yield a function that reads a file of the archive or folder, or returns None without it."""
+    """Yield a function that reads a file of the archive or folder by name.
+
+    The function returns None if there is no such file.
+    """
     if place.is_dir():
 
         def file(member: str) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face Hub, whose parquet files lie in one folder of any name."""
+"""Data sets of the Hugging Face Hub that hold their parquet files in a single folder."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -40,7 +40,7 @@ _BATCH = 256  # rows in memory at a time
 
 
 def parquet(data: str, split: str, conditional: bool = True) -> Source:
-    """Return the images of one split of a parquet file, or of a folder of them.
+    """Return the images of one split of a parquet file, or of a folder of parquet files.
 
     The folder may be a clone of a hub repository in which one folder holds the parquet files.
 
@@ -232,7 +232,7 @@ def _column(table: Any, names: tuple[str, ...]) -> str | None:
 
 
 def _check(arrow: Any, file: Path, table: Any, image: str) -> None:
-    """Raise UserError unless a file has one column of images, with their bytes."""
+    """Raise UserError unless a file has exactly one column of images, which holds their bytes."""
     schema = table.schema_arrow
     if image not in schema.names:
         raise UserError(

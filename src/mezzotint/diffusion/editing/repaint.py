@@ -65,7 +65,7 @@ def repaint(
 
 
 def walk(steps: int, jump: int, repeats: int) -> Iterator[tuple[int, int]]:
-    """Yield the steps of `repaint`, as pairs (from, to) of positions in a grid of ``steps`` steps.
+    """Yield the steps of `repaint` as pairs (from, to): positions in a grid of ``steps`` steps.
 
     The steps lead down the grid. After every ``jump`` levels, they go up and down again.
     """

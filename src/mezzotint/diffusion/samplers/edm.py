@@ -28,9 +28,9 @@ def edm(
 ) -> Tensor:
     """Sample by EDM's stochastic sampler (Karras et al. 2022, arXiv 2206.00364, algorithm 2).
 
-    If ``sigma / alpha`` is between ``low`` and ``high``, noise is added before the step. It raises
-    ``sigma / alpha`` by the factor ``1 + gamma``, where ``gamma = min(churn / steps, sqrt(2) -
-    1)``. No level is raised above ``grid[0]``. The defaults are the authors' for CIFAR-10.
+    If ``sigma / alpha`` is between ``low`` and ``high``, noise is added before the step. This noise
+    raises ``sigma / alpha`` by the factor ``1 + gamma``, where ``gamma = min(churn / steps, sqrt(2)
+    - 1)``. No level is raised above ``grid[0]``. The defaults are the authors' for CIFAR-10.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
