@@ -78,7 +78,7 @@ class Figure:
     def read(row: Mapping[str, Any]) -> Figure:
         """Make a figure from a dictionary such as `row`.
 
-        Raises KeyError or TypeError if it is not the dictionary of a figure.
+        Raises KeyError or TypeError if ``row`` is not the dictionary of a figure.
         """
         if not isinstance(row, Mapping):
             raise TypeError(f"{row!r} is not a figure")

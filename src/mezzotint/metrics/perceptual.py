@@ -151,7 +151,7 @@ def _lpips() -> list[Stage]:
 def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
     """Read the tensors in the file $MEZZOTINT_LPIPS as float32.
 
-    Raises UserError unless they have the names and shapes in ``needed``.
+    Raises UserError unless the tensors have the names and shapes in ``needed``.
     """
     path = os.environ.get("MEZZOTINT_LPIPS")
     if not path:

@@ -98,10 +98,9 @@ def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
 def begin(config: TrainConfig, net: Network, task: Task, compiles: bool = True) -> TrainState:
     """Return the state before the first step.
 
-    With ``compiles`` the network is compiled if the training is long enough to repay the time. For
-    a resumed training, the length of the whole training decides too, because its result must equal
-    that of an uninterrupted training. Compilation comes first, because averages and moments copy
-    the memory layout of the weights.
+    With ``compiles`` the network is compiled if the whole training is long enough to repay the
+    time, even if only a part of it is left. So a resumed training ends like an uninterrupted one.
+    Compilation comes first, because averages and moments copy the memory layout of the weights.
     """
     if compiles:
         net.compile_for(config.steps)

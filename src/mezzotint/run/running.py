@@ -43,8 +43,9 @@ def run(
     """Train an experiment in a folder; yield before the first step and after each step.
 
     Processes started by torchrun share each batch. On SIGINT, SIGTERM or SIGHUP the current step is
-    finished and saved, and Interrupted is raised. If another process dies, the last step that all
-    processes finished is saved, unless they divide the weights, and Died (a UserError) is raised.
+    finished and saved, and Interrupted is raised. If another process dies, Died (a UserError) is
+    raised. Before, the last step that all processes finished is saved, unless they divide the
+    weights.
 
     Args:
         experiment: The configuration of the training.

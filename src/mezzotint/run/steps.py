@@ -242,8 +242,8 @@ def _begun(steps: Iterator[Step], stop: Stop, before: int) -> Iterator[Step]:
     """Yield the steps of a training; raise Interrupted if a signal makes the first step fail.
 
     The first step waits for the compiler, and Ctrl-C in a terminal also stops the compiler. Nothing
-    is lost, because this process has not trained a step yet. ``before`` is the number of steps
-    before this process began or resumed the training.
+    is lost, because this process has not trained a step yet. ``before`` is the number of steps that
+    were made before this process began or resumed the training.
     """
     try:
         first = next(steps, None)

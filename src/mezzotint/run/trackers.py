@@ -37,8 +37,8 @@ class Tracker(Protocol):
         """Begin or continue the copy of a run.
 
         Rows are counted from 1. ``sent`` is the number of the first row that this run has not sent
-        yet. Returns the number of the first row that the tracker lacks, which may be smaller,
-        because rows may be lost on their way; 0 if it has no rows.
+        yet. Returns the number of the first row that the tracker lacks. It may be smaller than
+        ``sent``, because rows may be lost on their way. It is 0 if the tracker has no rows.
         """
 
     def log(self, number: int, images: int, values: Values) -> None:

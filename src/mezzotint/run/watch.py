@@ -127,8 +127,8 @@ class Curve:
 def _how(config: dict[str, Any]) -> str:
     """Return a digest of the sampling settings, so that only comparable figures are compared.
 
-    Settings newer than version 4 of config.json count only if they are set, so that the figures of
-    a run that was begun with that version stay comparable.
+    Settings newer than version 4 of config.json count only if they are set. So the figures of a run
+    that was begun with version 4 stay comparable.
     """
     sample = config.get("sample")
     if sample is not None:

@@ -47,8 +47,8 @@ def sweep(
 
     The best settings become the run's defaults: `load` reads them from RUN/recommended.json. A
     combination of settings is called a cell. Cells that were measured before are not measured
-    again, so an interrupted sweep continues where it stopped. All other settings come from the
-    run's configuration, except that the spacing is Karras's unless the model is a few-step model.
+    again, so an interrupted sweep continues where it stopped. The spacing is Karras's, but not for
+    a few-step model. All other settings come from the run's configuration.
 
     ```python
     rows = mz.sweep("runs/mine", sampler="ddim", nfe=20, guidance=[1, 1.5, 2, 3, 4]).rows()
