@@ -156,8 +156,8 @@ def numbered(data: Prepared, classes: Sequence[str]) -> Prepared:
 def is_same(data: Prepared, fingerprint: str) -> bool:
     """Return whether data has this fingerprint, with its classes in the present or the old order.
 
-    Older versions of mezzotint numbered class folders in the order of text (1, 10, 2), newer ones
-    number them in natural order (1, 2, 10). The images are the same.
+    Older versions of mezzotint numbered class folders in the order of text (1, 10, 2). Newer
+    versions number them in natural order (1, 2, 10). The images are the same.
     """
     if data.fingerprint == fingerprint:
         return True

@@ -102,9 +102,9 @@ def prepare(
 
         condition: conditions of the network besides the class. With images in memory: an array or a
             tensor with a row for each image, or a dict of these by name. A float array (N, D) holds
-            numbers, an integer array (N, K) of zeros and ones holds several labels for each image,
-            and a uint8 array (N, H, W, C) holds images. With a path: the names of columns of
-            numbers, in `metadata.csv` or `metadata.jsonl` beside the images, or in parquet files.
+            numbers. An integer array (N, K) of zeros and ones holds several labels for each image.
+            A uint8 array (N, H, W, C) holds images. With a path: the names of columns of numbers,
+            in `metadata.csv` or `metadata.jsonl` beside the images, or in parquet files.
         labels_from: the column with the labels of the images. A cell may hold several labels, as a
             list or separated by | or ;.
         image_condition: the column with a second image for each image, as a condition. It holds

@@ -1,7 +1,7 @@
 """Guidance and clipping: wrappers of a denoiser that return a denoiser.
 
-Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598) moves along the line from the
-network's estimate without a condition to its estimate with the condition, and beyond,
+Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598) scales the difference between the
+network's estimates with and without a condition,
 
     x0_hat = x0_u + scale * (x0_c - x0_u)
 

@@ -179,8 +179,8 @@ def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor
 def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Finding:
     """Count the samples that are nearer to a training image than any other training image is.
 
-    Their share is compared with the same share of held-out images, or with `CHANCE` if no images
-    are held out, by Cohen's h (see `saturated`). The arguments are features (N, D).
+    Cohen's h (see `saturated`) compares their share with that of held-out images, or with `CHANCE`
+    if no images are held out. The arguments are features (N, D).
     """
     ours = copied(made, training).float()
     theirs = torch.tensor([CHANCE]) if held_out is None else copied(held_out, training).float()

@@ -146,10 +146,11 @@ def compare(
 ) -> dict[str, Figure]:
     """Measure images against others, in the features of a network.
 
-    Both sets may be arguments or results of `prepare`: a name, a path, or arrays or tensors (N, H,
-    W, C) or (N, C, H, W) of uint8, or of float with their ``range``. ``images_b`` may also be the
-    file of a reference. Grey images are measured as RGB with three equal channels, and other values
-    are scaled to 8 bits, with a warning. The features of ``images_b`` are kept in the cache.
+    Each set is an argument or a result of `prepare`: a name, a path, an array or a tensor. Arrays
+    and tensors are (N, H, W, C) or (N, C, H, W), of uint8, or of float with their ``range``.
+    ``images_b`` may also be the file of a reference. Grey images are measured as RGB with three
+    equal channels, and values that are not 8-bit are scaled to 8 bits; both cause a warning. The
+    features of ``images_b`` are kept in the cache.
 
     Args:
         images_a: The images to measure, such as a model's samples.

@@ -44,9 +44,10 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
 
     The folder may be a clone of a hub repository in which one folder holds the parquet files.
 
-    In a folder, a split consists of the files whose names start with the split's name, in upper or
-    lower case, not followed by a letter. A single file is for training, and so are files without a
-    split's name. If the metadata names no classes, they are called "0" to the largest label.
+    In a folder, the names of a split's files start with the name of the split, in upper or lower
+    case, and the next character is not a letter. A single file is for training, and so are files
+    without a split's name. If the metadata names no classes, they are called "0" to the largest
+    label.
 
     Raises:
         UserError: If pyarrow is missing; the split does not exist or lacks files; a file is

@@ -60,8 +60,8 @@ def split(t: Level, s: Level, eta: float) -> tuple[float, float]:
 def moments(h: float, count: int) -> list[float]:
     """Return the means of theta^k, k < count, for theta in [0, 1] with density ``~ exp(h theta)``.
 
-    The exact step of length h in lambda is DDIM's step with x0_hat replaced by its mean under that
-    density, where theta is the place in the step (docs/maths.md). For the mean m_k of theta^k,
+    Theta is the place in a step of length h in lambda. The exact step is DDIM's step with the mean
+    of x0_hat under this density instead of x0_hat (docs/maths.md). For the mean m_k of theta^k,
     integration by parts gives ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``.
     """
     m = [1.0]
