@@ -69,10 +69,23 @@ def test_guidance_that_a_student_does_not_learn_is_named(
 ) -> None:
     config = configuration.read(trained / "config.json")
     assert isinstance(config, Experiment)
-    guided = replace(config, sample=replace(config.sample, interval=(0.1, 3.0)))
+    guided = replace(config, sample=replace(config.sample, rescale=0.7))
     monkeypatch.setattr(configuration, "read", lambda path: guided)
-    with pytest.warns(UserWarning, match="sampled with `interval`, which its student does not"):
+    with pytest.warns(UserWarning, match="sampled with `rescale`, which a student does not learn"):
         assert student(trained).objective.scale == 2.0
+
+
+def test_a_student_learns_the_interval_in_which_its_teacher_is_guided(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configuration.read(trained / "config.json")
+    assert isinstance(config, Experiment)
+    within = replace(config, sample=replace(config.sample, interval=(0.1, 3.0)))
+    monkeypatch.setattr(configuration, "read", lambda path: within)
+    assert student(trained).objective.guided_within == (0.1, 3.0)
+    plain = replace(config, sample=replace(config.sample, guidance=1.0, interval=(0.1, 3.0)))
+    monkeypatch.setattr(configuration, "read", lambda path: plain)
+    assert student(trained).objective.guided_within is None
 
 
 def test_a_student_starts_from_its_teachers_weights_and_settings(trained: Path) -> None:

@@ -175,6 +175,24 @@ def test_a_teacher_is_guided_as_in_sampling() -> None:
         torch.testing.assert_close(x0 + push, wanted)
 
 
+def test_a_teacher_is_guided_within_an_interval_only() -> None:
+    def net(x: Tensor, t: Tensor, condition: dict[str, Tensor]) -> Tensor:
+        return x * 0.1 + condition["label"].view(-1, 1, 1, 1)
+
+    x, labels = torch.randn(4, 1, 2, 2), {"label": torch.tensor([0, 1, 2, 2])}
+    levels = SCHEDULE.levels(torch.tensor([10, 400, 600, 990]), 4)
+    ratio = (levels.sigma / levels.alpha).flatten()
+    within = float(ratio[1]), float(ratio[2])
+    (x0, whole), (same, some) = (
+        guide(net, "v", every(3), 2.5, limits)(x, levels, Examples(x, labels))
+        for limits in (None, within)
+    )
+    assert torch.equal(x0, same)
+    assert torch.equal(some[1:3], whole[1:3])
+    assert not some[[0, 3]].any()
+    assert whole.abs().amin() > 0
+
+
 class Small(nn.Module):
     """A v-network that treats all elements of an image in the same way, independently."""
 

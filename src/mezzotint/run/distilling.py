@@ -66,7 +66,7 @@ def student(teacher: str | PathLike[str]) -> Experiment:
     guided = found.best.settings if found else config.sample
     place = str(folder.resolve()) if Path(str(teacher)).exists() else str(teacher)
     scale = guided.guidance if config.data.conditional else 1.0
-    varied = [name for name in ("interval", "rescale") if getattr(guided, name)]
+    varied = ["rescale"] if guided.rescale else []
     varied += ["guidance_shape"] if guided.guidance_shape != "constant" else []
     if scale != 1 and varied:
         warn(
@@ -80,7 +80,9 @@ def student(teacher: str | PathLike[str]) -> Experiment:
             init="",
             freeze=(),
             net=_without_dropout(config.net),
-            objective=DistillationConfig(teacher=place, scale=scale),
+            objective=DistillationConfig(
+                teacher=place, scale=scale, guided_within=guided.interval if scale != 1 else None
+            ),
             sample=SampleConfig("consistency", spacing="angle", clipping=config.sample.clipping),
             train=_shorter(config.train),
             **{name: -(-getattr(config, name) // SHARE) for name in EVERY},
@@ -189,6 +191,9 @@ def task_of(
     teacher.net.compile_for(train.steps)
     return DISTILLATIONS[objective.method](
         *(objective, schedule, teacher.prediction, teacher.shape),
-        guide(teacher.net, teacher.prediction, teacher.every, objective.scale),
+        guide(
+            *(teacher.net, teacher.prediction, teacher.every),
+            *(objective.scale, objective.guided_within),
+        ),
         *(len(teacher.classes), clipping, train.images, dtype),
     )

@@ -32,9 +32,16 @@ def called(
 
 
 def guide(
-    net: Callable[..., Tensor], prediction: str, conditions: Sequence[Condition], scale: float
+    net: Callable[..., Tensor],
+    prediction: str,
+    conditions: Sequence[Condition],
+    scale: float,
+    within: tuple[float, float] | None = None,
 ) -> Teacher:
     """Make a teacher from a network and the guidance scale ``scale``.
+
+    If ``within`` is given, the scale is 1 except at levels with ``within[0] <= sigma / alpha <=
+    within[1]``.
 
     The conditional estimate and the unconditional one, with null conditions, come from one call
     with a doubled batch. At scale 1, or without conditions, there is only one estimate. The teacher
@@ -58,7 +65,11 @@ def guide(
             None if numbers is None else torch.cat([numbers, numbers]),
         )
         cond, uncond = (to_x0(prediction, half, x, level) for half in output.chunk(2))
-        return cond, (scale - 1) * (cond - uncond)
+        push = (scale - 1) * (cond - uncond)
+        if within:
+            ratio = level.sigma / level.alpha
+            push = push * ((ratio >= within[0]) & (ratio <= within[1]))
+        return cond, push
 
     def teacher(x: Tensor, level: Level[Tensor], examples: Examples) -> tuple[Tensor, Tensor]:
         with autocast(x.device, torch.float32):
