@@ -186,7 +186,7 @@ def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
 
 
 def _imagenet() -> list[Stage]:
-    """Return the stages of EfficientNet-Lite0, with w = 1."""
+    """Return the stages of EfficientNet-Lite0, whose weights w are 1."""
     first, *rest = efficientnet.load().taps()
     return [(part, torch.ones(())) for part in (nn.Sequential(ToBytes(), first), *rest)]
 

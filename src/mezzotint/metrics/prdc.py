@@ -18,7 +18,7 @@ PRECISION_K, DENSITY_K = 3, 5  # the k of the neighbour at which a ball ends, as
 
 
 def prdc(seen: Comparison) -> Iterator[Figure]:
-    """Yield the four figures of `neighbourhood`, for equally many images of both sets."""
+    """Yield the four figures of `neighbourhood`, from the same number of images of each set."""
     n, m = seen.count, seen.against.origin.count
     few = min(n, m, MOST)
     real, made = seen.against.pool[shuffled(m)[:few]], seen.pool[shuffled(n)[:few]]
@@ -29,7 +29,7 @@ def prdc(seen: Comparison) -> Iterator[Figure]:
 
 
 def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
-    """Return a value for each image; the means are precision, recall, density and coverage.
+    """Compute precision, recall, density and coverage image by image; the figures are the means.
 
     The radius of the ball around an image is the distance to its k-th nearest neighbour in its own
     set. Precision is the share of made images that lie in the ball of a real image. Recall is the

@@ -68,12 +68,12 @@ class Reference:
 
     @cached_property
     def distance(self) -> Callable[[Tensor, Tensor], float]:
-        """The function that returns the distance of a mean and a covariance of pooled features."""
+        """The function for the distance to the pooled features, given a mean and a covariance."""
         return self._distance("mean", "covariance")
 
     @cached_property
     def spatial_distance(self) -> Callable[[Tensor, Tensor], float]:
-        """The function that returns the distance of a mean and a covariance of spatial features."""
+        """The function for the distance to the spatial features, given a mean and a covariance."""
         return self._distance("spatial_mean", "spatial_covariance")
 
     def _distance(self, mean: str, covariance: str) -> Callable[[Tensor, Tensor], float]:
@@ -142,7 +142,7 @@ def reference(
 
 
 def _sum(tensor: Tensor, origin: str) -> str:
-    """Return the SHA-256 of ``origin``, the JSON text of an `Origin`, followed by a tensor."""
+    """Return the SHA-256 of ``origin``, an `Origin` as JSON, and then the bytes of a tensor."""
     digest = hashlib.sha256(origin.encode())
     digest.update(tensor.numpy().data)
     return digest.hexdigest()
@@ -230,7 +230,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def fitting(
     found: Reference, network: FeatureNetwork, size: tuple[int, int] | None = None
 ) -> Reference:
-    """Return the reference if it fits this network and, if given, the size (H, W).
+    """Return the reference if it fits this network, and the size (H, W) if one is given.
 
     Otherwise raise UserError, which names the first difference. Without this check, figures against
     a wrong reference would look normal.

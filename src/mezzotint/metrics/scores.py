@@ -56,10 +56,10 @@ def inception_score(probabilities: ArrayLike, splits: int = 10) -> tuple[float, 
     """Return the mean and standard deviation of ``exp(E_x KL(p(y|x) || p(y)))`` over parts.
 
     ``probabilities`` (N, K) are those of a classifier, with rows that sum to 1. They are split into
-    ``splits`` parts of consecutive rows. The standard deviation divides by the number of parts, not
-    by one less. The score is 1 if all images look alike, and K if all classes are equally frequent
-    and all predictions certain (Salimans et al. 2016, arXiv 1606.03498). Raises UserError if there
-    are fewer rows than parts, or if a row does not hold probabilities.
+    ``splits`` parts of consecutive rows. The variance has the divisor ``splits``, not
+    ``splits - 1``. The score is 1 if all images look alike, and K if all classes are equally
+    frequent and all predictions certain (Salimans et al. 2016, arXiv 1606.03498). Raises UserError
+    if there are fewer rows than parts, or if a row does not hold probabilities.
     """
     p = _float64("a probability", probabilities)
     if p.ndim != 2 or not 1 <= splits <= len(p):

@@ -60,7 +60,7 @@ def remade(layers: Callable[..., Tensor], *parts: Tensor, random: bool = False) 
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution, computed by a faster matrix product if x is large and contiguous."""
+    """A 1x1 convolution; if x is large and contiguous, a matrix product computes it faster."""
 
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__(cin, cout, 1)
@@ -134,7 +134,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Self-attention over the pixels, with a residual connection.
 
-    Each head has ``width`` channels; None makes one head of all channels.
+    Each head has ``width`` channels. If ``width`` is None, there is one head.
     """
 
     def __init__(self, channels: int, groups: int, width: int | None) -> None:

@@ -105,7 +105,7 @@ class Network(nn.Module):
         return net
 
     def rounds(self, original: Network) -> bool:
-        """Return whether the weights equal those of ``original``, rounded to the types of these."""
+        """Return whether the weights are those of ``original``, rounded to this network's types."""
         weights = original.state_dict()
         return all(
             torch.equal(weight, weights[name].to(weight))
@@ -118,9 +118,9 @@ class Conditioned(Network):
 
     The condition vector (B, emb) is ``mlp(sinusoid(t)) + sum of encoder(condition) +
     linear(augmentation)``. The sinusoid has ``frequencies`` numbers and the frequency shift
-    ``shift``. Each condition has an encoder. The output of the encoder of a spatial condition, such
-    as an image, is added to the output of the network's first layer instead (`beside`); ``stem``
-    makes a layer like this first layer. The term for the augmentation comes from EDM (Karras et al.
+    ``shift``. Each condition has an encoder. For a spatial condition, such as an image, it is a
+    layer like the network's first layer, which ``stem`` makes. Its output is added to that of the
+    first layer instead (`beside`). The term for the augmentation comes from EDM (Karras et al.
     2022, arXiv 2206.00364, appendix F.2). It has no bias, so zeros add nothing.
     """
 

@@ -1,7 +1,7 @@
-"""Users' own networks: remember those that a user passes, and build them again from their records.
+"""Users' own networks: remember those that a user passes, and build one when a record names it.
 
-The record of a network in a folder is never executed. It only identifies one of the networks that
-the caller has passed in this process.
+A record in a folder is never executed. It only identifies one of the networks that the caller has
+passed in this process.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def made(config: CustomConfig) -> nn.Module:
 
 
 def passed_again(config: CustomConfig, net: Any) -> CustomConfig:
-    """Remember the network that the user passes for a stored record; return its new record.
+    """Remember a network that the user passes for a stored record, and return its new record.
 
     If ``net`` is a class, it is called with the recorded arguments. Warns if the code, or the
     settings of the layers, differ from the recorded ones.

@@ -44,12 +44,11 @@ class Stage(nn.Module):
 
 
 def inputs(channels: Sequence[int], blocks: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Return the numbers of input channels of the residual blocks: on the way down, and up.
+    """Return the input channels of the residual blocks on the way down, and of those on the way up.
 
-    Each of the two has a list for each level, in the order in which the levels run. ``channels``
-    are the widths of the levels. A level has ``blocks`` blocks on the way down and one more on the
-    way up. Each block on the way up also takes the output of a layer of the way down, in reverse
-    order.
+    Both results have a list for each level, in the order in which the levels run. ``channels`` are
+    the widths of the levels. A level has ``blocks`` blocks on the way down and one more on the way
+    up. Each block on the way up also takes the output of a layer on the way down, in reverse order.
     """
     first, last = channels[0], len(channels) - 1
     down, up, skips = [], [], [first]

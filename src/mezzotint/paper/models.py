@@ -43,7 +43,7 @@ def trained(work: Work, name: str) -> dict[str, str]:
 
 
 def kept(work: Work, name: str) -> list[dict[str, Any]]:
-    """Return the rows of the plan's file ``name`` that were measured on the present weights."""
+    """Return the rows of FOLDER/``name`` that were measured with the present weights."""
     there = [facts for model in work.data if (facts := trained(work, model))]
     rows = jsonl.read(work.plan.folder / name)
     return [row for row in rows if any(facts.items() <= row.items() for facts in there)]

@@ -28,7 +28,10 @@ SLOW = 500  # calls of the denoiser from which a row has fewer samples
 
 @dataclass(frozen=True)
 class Size:
-    """The recipes and the amount of work at one scale. None means the recipe's own value."""
+    """The recipes and the amount of work at one scale.
+
+    If a number of training images is None, it is that of the recipe.
+    """
 
     pixels: str  # the recipe of the three pixel models
     vae: str  # the recipe of the autoencoder
@@ -118,7 +121,7 @@ class Plan:
     flags: dict[str, str] = field(default_factory=dict, compare=False)  # flags of the command
 
     def fewest(self, row: Row) -> int:
-        """Return the least number of samples among the rows with the same data as ``row``.
+        """Return the smallest number of samples among the rows with the same data as ``row``.
 
         Every row is also measured with this number, so that all these rows can be compared.
         """
@@ -266,7 +269,7 @@ def named(source: str) -> str:
 
 
 def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
-    """Return a training with ``images`` images, whose other durations change in proportion.
+    """Set the seed and the images of a training; its other durations change in proportion.
 
     If ``images`` is None, the durations stay the same.
     """

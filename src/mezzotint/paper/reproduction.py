@@ -122,7 +122,7 @@ def reproduce(
             its weights are on this machine. The weights of networks that you name are downloaded.
         precision: The precision of sampling: "float32", "bf16" or "auto" (bf16 if the hardware
             supports it).
-        hours: The longest training. Longer trainings are left out, and the table says so.
+        hours: The time limit of a training. Longer trainings are left out, and the table says so.
         on_message: Called with a line of text for each decision and each row; ``print`` works.
         on_training: Called with a model's name and the `Progress` of its training, step by step.
         on_progress: Called with (what, done, total) while samples are made and measured.

@@ -39,7 +39,7 @@ def statements(results: Results) -> Section | None:
 
 
 def _speed(results: Results) -> Verdict:
-    """Judge the speed by the fastest DDIM whose distance is not above that of DDPM."""
+    """Judge the speed by the fastest DDIM whose Frechet distance is not above that of DDPM."""
     ddpm, ddim = _samplers(results)
     if not ddpm or not ddim:
         return "–", UNKNOWN
@@ -58,7 +58,7 @@ def _speed(results: Results) -> Verdict:
 
 
 def _memory(results: Results) -> Verdict:
-    """Judge the memory by the peak of DDPM, and of the DDIM that needs least."""
+    """Judge the memory by the peaks of DDPM and of the DDIM that needs least."""
     ddpm, ddim = _samplers(results)
     used = [found for row in ddim if (found := results.rows[row]["memory"])]
     most = results.rows[ddpm]["memory"] if ddpm else None

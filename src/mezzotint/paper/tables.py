@@ -41,7 +41,7 @@ class Results:
         return by_count(self.rows[row]).get(count or row.samples, {}) if row in self.rows else {}
 
     def distances(self, *models: str) -> list[str]:
-        """Return the names of the Frechet distances of ``models``, or of all; FID comes last."""
+        """Return the names of the Frechet distances of ``models``, by default all; FID is last."""
         names = dict.fromkeys(
             f["name"]
             for row, facts in self.rows.items()
