@@ -144,7 +144,7 @@ def single(what: str) -> UserError:
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """Run a block in which a missing network between the processes raises UserError."""
+    """Run a block in which a missing network interface raises UserError."""
     try:
         yield
     except RuntimeError as error:
@@ -161,7 +161,7 @@ def connected() -> Iterator[None]:
 def watched(count: int) -> Iterator[None]:
     """Run a block in which the death of another of ``count`` processes raises `Died`.
 
-    A missing network raises UserError, as in `connected`.
+    A missing network interface raises UserError, as in `connected`.
     """
     try:
         with connected():

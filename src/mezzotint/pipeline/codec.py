@@ -116,8 +116,8 @@ class Latents:
             For a published autoencoder with a scale and a shift, use ``mean = shift`` and ``std = 1
             / scale``.
         tile: The side of a tile in latents; 0 decodes images whole.
-        size: Height and width of the images, if f does not divide them; None otherwise. Images are
-            padded before encoding, and cropped after decoding.
+        size: Height and width of the images, if the factor f of the autoencoder does not divide
+            them; None otherwise. Images are padded before encoding, and cropped after decoding.
         values: The type of the images, and the range that becomes [-1, 1].
 
     Raises:
@@ -149,7 +149,7 @@ class Latents:
     def in_precision(self, dtype: torch.dtype) -> Latents:
         """Return this codec with the autoencoder's weights cast to a dtype; z stays float32.
 
-        Raises UserError for float32 if the weights are rounded to another type.
+        Raises UserError for float32 if the weights have been rounded to another type.
         """
         if dtype == torch.float32 and self.vae.dtype != dtype:
             raise UserError(
@@ -158,7 +158,7 @@ class Latents:
         return replace(self, vae=self.vae.for_inference(dtype))
 
     def encode(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Encode images (B, C, H, W) to latents z, float32; ``noise`` is that of `sample`."""
+        """Encode images (B, C, H, W) to latents z, float32; see `sample` for ``noise``."""
         return self.sample(*self.moments(images), noise)
 
     @torch.no_grad()
@@ -207,8 +207,8 @@ class Latents:
     def latent_shape(self, images: Shape) -> Shape:
         """Return the shape (c, h, w) of z for images of shape (C, H, W).
 
-        If f does not divide a side, the side is padded. Raises UserError if C is not the
-        autoencoder's.
+        A side that the factor f of the autoencoder does not divide is padded. Raises UserError if
+        the autoencoder does not take C channels.
         """
         channels, h, w = images
         self._check(channels)
@@ -223,7 +223,7 @@ class Latents:
         return self.vae.image_channels, sides[0] * f, sides[1] * f
 
     def of_size(self, height: int, width: int) -> Latents:
-        """Return this codec for images of another size; ``size`` is None if f divides it."""
+        """Return this codec for images of another height and width."""
         f = self.vae.config.factor
         return replace(self, size=(height, width) if height % f or width % f else None)
 

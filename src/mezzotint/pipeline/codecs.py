@@ -98,7 +98,7 @@ def _short(value: Any) -> str:
 
 
 def described(codec: Codec) -> dict[str, Any] | None:
-    """Describe a codec, apart from its `tensors`, for a checkpoint; None for pixels."""
+    """Describe a codec, without its `tensors`, for a checkpoint; return None for pixels."""
     if isinstance(codec, Pixels):
         return None
     vae: Any = codec.vae
@@ -114,7 +114,7 @@ def conditioned(conditions: Sequence[Condition]) -> dict[str, Any]:
 
 
 def conditions_of(folder: Path) -> dict[str, Any]:
-    """Read a checkpoint's conditions besides the class, and the examples of all conditions."""
+    """Read a checkpoint's conditions besides the class, and its `Pipeline.examples`."""
     try:
         conditions = read_conditions(facts(folder).get("conditions", []))
     except (LookupError, TypeError, AttributeError, UserError):
@@ -129,8 +129,8 @@ def conditions_of(folder: Path) -> dict[str, Any]:
 def tensors(codec: Codec, examples: Given) -> dict[str, dict[str, Tensor]]:
     """Return a checkpoint's tensors besides the weights, as {file: {name: tensor}}.
 
-    The file "codec" holds the codec, unless it is `Pixels`. The file "examples" holds the examples
-    of the conditions, if there are any.
+    The file "codec" holds the codec, unless it is `Pixels`. The file "examples" holds the
+    conditions of some training images (`Pipeline.examples`), if there are any.
     """
     found = {"examples": dict(examples)} if examples else {}
     if isinstance(codec, Pixels):

@@ -22,9 +22,9 @@ def of_images(
 ) -> dict[str, Tensor] | None:
     """Return the conditions of n images, beginning with number ``first``; None if unconditional.
 
-    Missing conditions are null. If no condition is given, the images get the model's examples in
-    turn, or all classes in turn. Raises UserError if a condition or a label does not exist, or does
-    not suit the model.
+    Missing conditions are null. If no condition is given, those of some training images are used
+    in turn (``pipe.examples``), or all classes in turn. Raises UserError if a condition or a label
+    does not exist, or does not suit the model.
     """
     given = _by_name(pipe, labels, condition)
     if not given:
@@ -36,9 +36,10 @@ def of_images(
 
 
 def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
-    """Return the conditions of a batch, with a row for each image; None makes all of them null.
+    """Return the conditions of a batch, with a row for each image; None if none are given.
 
-    Raises UserError if a condition or a label does not exist, or does not suit the model.
+    Missing conditions are null. Raises UserError if a condition or a label does not exist, or does
+    not suit the model.
     """
     given = _by_name(pipe, labels, condition)
     if not given:
@@ -60,7 +61,7 @@ def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
 
 
 def labels_of(pipe: Pipeline, given: Given | None) -> list[int] | None:
-    """Return the labels in conditions, with K for the null class.
+    """Return the labels in the conditions ``given``, with K for the null class.
 
     Return None for a model without classes, or if ``given`` is None.
     """
@@ -100,7 +101,7 @@ def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
 def _in_turn(pipe: Pipeline, n: int, first: int) -> dict[str, Tensor] | None:
     """Return default conditions for n images; None for an unconditional model.
 
-    They are the model's examples in turn, or all classes in turn.
+    They are those of some training images in turn (``pipe.examples``), or all classes in turn.
     """
     rows = torch.arange(first, first + n)
     if pipe.examples:

@@ -87,7 +87,7 @@ class Edit:
         return [slice(i, min(i + self.batch, len(self.images))) for i in starts]
 
     def denoiser(self, part: slice, clipping: str | None = None) -> Denoiser:
-        """Return the guided denoiser for a batch, one of ``parts``."""
+        """Return the guided denoiser for ``part``, one of the batches in ``parts``."""
         given, how = sampling.rows_of(self.every, part), self.how
         scale = along(self.grid, *how.guided())
         return self.pipe._guided(given, scale, how.rescale, clipping or how.clipping)
@@ -99,9 +99,9 @@ class Edit:
         on_step: Progress,
         clipping: str | None = None,
     ) -> Iterator[Tensor]:
-        """Yield ``work(part, denoise, randn)`` for each batch, one of ``parts``.
+        """Yield ``work(part, denoise, randn)`` for each batch ``part`` in ``parts``.
 
-        ``calls`` is the number of calls of all denoisers together, which `on_step` gets.
+        ``on_step`` gets ``calls``, the total number of denoiser calls.
         """
         count = sampling.Count(on_step, calls)
         for part in self.parts:

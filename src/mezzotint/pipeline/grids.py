@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def settled(pipe: Pipeline, how: SampleConfig) -> SampleConfig:
-    """Return the settings with an optimised grid replaced by its knots.
+    """Return the settings, with the levels of an optimised grid as ``knots``.
 
     The grid is computed once, on two batches of 64 samples, and kept in the model's folder, or in
     the cache if that folder is read-only.

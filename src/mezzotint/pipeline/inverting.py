@@ -38,8 +38,8 @@ def invert(
     DDIM's update is applied from clean to noisy, and each step is corrected until it is exact (Song
     et al. 2020, arXiv 2010.02502). `sample` reproduces the images from this ``noise`` with the
     sampler ddim and the same steps and labels, as far as the corrections converged. Without labels,
-    pass ``guidance=0`` to `sample`. The default guidance is 1; with larger scales the corrections
-    converge less well.
+    pass ``guidance=0`` to `sample`. The default guidance of the inversion is 1; with larger scales
+    the corrections converge less well.
 
     Args:
         pipe: The model.

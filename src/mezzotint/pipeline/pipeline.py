@@ -73,7 +73,7 @@ class Pipeline:
             variance of DDPM's steps.
         weaker: A weaker model. If it is given, guidance leads away from the estimate of the weaker
             model, instead of the unconditional estimate.
-        origin: Settings and a description of their origin, such as a recipe or a sweep.
+        origin: The first ``defaults``, and a description of their origin: a recipe, a sweep ...
         few_step: The settings for which a few-step model was distilled; None for any other model.
         examples: The conditions of some training images, by name, in the form of the network's
             input; `sample` uses them in turn if it gets no condition.
@@ -172,7 +172,7 @@ class Pipeline:
         return replace(self, net=net, codec=codec, weaker=weaker, original=self)
 
     def _is_rounded(self, original: Pipeline) -> bool:
-        """Return whether the weights equal those of ``original``, rounded to the same type."""
+        """Return whether the weights are those of ``original``, in the types of this pipeline."""
         pairs = [(self.net, original.net)]
         if isinstance(self.codec, Latents) and isinstance(original.codec, Latents):
             pairs.append((self.codec.vae, original.codec.vae))
@@ -294,7 +294,7 @@ class Pipeline:
         """Return the network without its variance output, and a function for that output.
 
         The function returns the learned variance that the most recent call predicted, as
-        `split_variance` describes; it is None if the network has not learned a variance.
+        `split_variance` describes. The function is None if the network has not learned a variance.
         """
         return split_variance(self.net) if self.learned_variance else (self.net, None)
 
@@ -378,7 +378,7 @@ class Pipeline:
         return self.schedule.grid(how.steps, how.spacing, how.knots)
 
     def settled(self, how: SampleConfig) -> SampleConfig:
-        """Return the settings with an optimised grid replaced by its knots.
+        """Return the settings, with the levels of an optimised grid as ``knots``.
 
         The knots are computed once, and kept in ``home`` or in the cache.
 
@@ -424,7 +424,7 @@ class Pipeline:
 
     @property
     def identity(self) -> str:
-        """The digest of the weights in float32, if the pipeline has kept them."""
+        """The `digest` in float32 if the pipeline has kept these weights, else `digest`."""
         try:
             return self.in_precision("float32").digest
         except UserError:

@@ -25,8 +25,7 @@ class Average:
 
     Attributes:
         path: The checkpoint of the average.
-        length: The standard deviation of its weighting of the steps, relative to the length of the
-            training so far.
+        length: The standard deviation of its weighting of the steps, divided by their number.
         error: The relative error of its weighting of the steps; see `average`.
     """
 
@@ -47,9 +46,9 @@ def average(
 
     Args:
         run: A folder of a run that was trained with ``snapshots``.
-        length: The standard deviation of the average's weighting of the steps, relative to the
-            length of the training so far: 0.1 is a tenth. It must be above 0 and below 0.289, the
-            length of the plain mean. Several lengths make several averages.
+        length: The standard deviation of the average's weighting of the steps, divided by their
+            number so far. It must be above 0 and below 0.289, the length of the plain mean. Several
+            lengths make several averages.
         out: The folder to write the averages to; by default RUN/averages.
 
     Returns:

@@ -32,7 +32,7 @@ def in_words(
 ) -> str:
     """Describe the changes on resuming after ``step`` steps; "" if there are none.
 
-    ``were`` and ``are`` are the numbers of processes that shared a batch before, and share it now.
+    Before, ``were`` processes shared each batch; now ``are`` processes share it.
 
     If ``images`` changes, the learning rate follows the new length from this step on. The result
     equals that of an uninterrupted training of the new length, unless earlier steps would have had

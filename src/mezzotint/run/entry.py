@@ -110,7 +110,8 @@ def training(
         resume: Whether to continue from the newest checkpoint in ``out``, if there is one, with the
             settings of that run. You may change ``images``, ``accumulate``, ``precision``,
             ``shard``, the path of the data, the intervals, and the settings for sampling. If the
-            result will then differ from that of an uninterrupted training, the first note says so.
+            result will then differ from that of an uninterrupted training, the ``note`` of the
+            first `Progress` says so.
         track: "wandb" or "tensorboard": the tracker to copy the run's log to.
         **fields: Fields of the recipe to change, with the names of the flags: images, batch, lr,
             schedule, prediction, channels, steps, guidance, size, flip ... ``init`` is a model to

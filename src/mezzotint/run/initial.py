@@ -72,7 +72,7 @@ def take_weights(
     kept.
 
     Returns:
-        A description of the copied and the other weights, and the names of the other weights.
+        A description of the result, and the names of the weights that have new random values.
 
     Raises:
         UserError: If nothing fits, or the model has another schedule, prediction or codec.
@@ -107,7 +107,7 @@ def take_weights(
 def freeze(net: Network, patterns: Sequence[str], anew: Sequence[str]) -> None:
     """Freeze the weights whose names match one of the patterns.
 
-    Raises UserError if a pattern matches no weight, if a pattern matches a weight in ``anew``, or
+    Raises UserError if a pattern matches no weight, or one with new random values (``anew``), or
     if no weight is left to train.
     """
     names = dict(net.named_parameters())

@@ -65,7 +65,7 @@ class Job(ABC):
     def distance(
         self, measure: Measure, folder: Path, share: Share, follow: Follow
     ) -> list[Figure]:
-        """Make images with the averaged weights, and return their Frechet distance as a list.
+        """Make images with the averaged weights, and return a list with their Frechet distance.
 
         Only the first process measures; the list is empty in the others. ``folder`` keeps the
         images until they are measured.

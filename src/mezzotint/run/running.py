@@ -43,9 +43,8 @@ def run(
     """Train an experiment in a folder; yield before the first step and after each step.
 
     Processes started by torchrun share each batch. On SIGINT, SIGTERM or SIGHUP the current step is
-    finished and saved, and Interrupted is raised. If another process dies, Died (a UserError) is
-    raised. Before, the last step that all processes finished is saved, unless they divide the
-    weights.
+    finished and saved, and Interrupted is raised. If another process dies, the last step that all
+    processes finished is saved, unless they divide the weights. Then Died (a UserError) is raised.
 
     Args:
         experiment: The configuration of the training.
@@ -54,7 +53,7 @@ def run(
             with the same number of processes, the result equals that of an uninterrupted training
             to the last bit.
         save_when_left: Whether to write a checkpoint if the generator is closed early.
-        note: Text to add to the first note.
+        note: Text to add to the ``note`` of the first `Progress`.
 
     Raises:
         UserError: If the folder holds another run or is in use, or the data does not fit the

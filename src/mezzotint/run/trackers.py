@@ -228,7 +228,7 @@ class Copy:
 
 
 def _is_sent(row: dict[str, Any]) -> bool:
-    """Return whether a row records sent values: the names of their curves, and the images seen."""
+    """Return whether a row records what was sent: the names of curves, and the images seen."""
     curves = row.get("curves")
     named = isinstance(curves, list) and all(isinstance(name, str) for name in curves)
     return named and type(row.get("images")) is int
