@@ -97,7 +97,7 @@ class Choice(PrimitiveConstructorSpec[str]):
 def first_problem(error: ValidationError, place: Callable[[list[str]], str] = ".".join) -> str:
     """Return the first error of a validation as one line.
 
-    ``place`` converts the parts of the field's location to the name that the line begins with.
+    The line begins with the name of the field, which ``place`` makes from the parts of its path.
     """
     first = error.errors()[0]
     if first["type"] == "value_error":  # raised by one of our checks

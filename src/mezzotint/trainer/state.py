@@ -56,7 +56,7 @@ class TrainState:
         return row
 
     def read(self) -> list[dict[str, float]]:
-        """Return the numbers of the pending steps, after fetching them from the device.
+        """Fetch from the device the numbers of the steps since the last row of the log.
 
         Raises UserError if a number is not finite.
         """

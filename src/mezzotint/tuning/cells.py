@@ -34,7 +34,7 @@ class SweepCell:
 
     @property
     def calls(self) -> int:
-        """The number of denoiser calls for an image. A guided denoiser calls its network twice."""
+        """The number of denoiser calls for an image, which is the same with guidance."""
         return self.settings.calls
 
     @property

@@ -47,8 +47,8 @@ def sweep(
 
     The best settings become the run's defaults: `load` reads them from RUN/recommended.json. A
     combination of settings is called a cell. Cells that were measured before are not measured
-    again, so an interrupted sweep continues where it stopped. The spacing is Karras's, but not for
-    a few-step model. All other settings come from the run's configuration.
+    again, so an interrupted sweep continues where it stopped. The spacing is "karras", except for a
+    few-step model. All other settings come from the run's configuration.
 
     ```python
     rows = mz.sweep("runs/mine", sampler="ddim", nfe=20, guidance=[1, 1.5, 2, 3, 4]).rows()
@@ -66,7 +66,8 @@ def sweep(
             everywhere, or a list of such values; by default that of the run's configuration.
         metric: "fd" (Frechet distance), "sfd" (of spatial features), "kd" (kernel distance), "cs"
             (classifier score) or "accuracy".
-        network: The feature network; by default the network in the package that suits the classes.
+        network: The feature network; by default the packaged network that was trained on the run's
+            data set, or ``cifar10`` if there is none.
         samples: The number of samples for each cell. With few samples a Frechet distance is too
             high, by a similar amount in all cells.
         seed: Sample i depends on (seed, i) alone.
@@ -157,7 +158,7 @@ def _loaded(run: str | Path | Pipeline, device: torch.device) -> tuple[Path, Pip
 
 
 def _check_same(given: Pipeline, pipe: Pipeline, folder: Path) -> None:
-    """Raise UserError if a pipeline differs from the run's model, whose settings a sweep finds."""
+    """Raise UserError if a pipeline has other weights or defaults than the run in its folder."""
     half = given.net.dtype == torch.bfloat16
     own = [pipe.defaults]
     with suppress(UserError):

@@ -30,8 +30,8 @@ def values(pipe: Pipeline, given: Sequence[str], each: bool = True) -> dict[str,
         each: Whether a condition may have a different value for each image.
 
     Raises:
-        UserError: If a word is wrong, or is the path of an image (visitors of the page may not read
-            files of this machine), or if a condition has several values and ``each`` is not set.
+        UserError: If a word is not a valid condition, gives an image (visitors of the page may not
+            read files of this machine), or has several values although ``each`` is not set.
     """
     images = {it.name for it in pipe.conditions if isinstance(it, ImageCondition)}
     if refused := [word for word in given if word.split("=")[0] in images]:

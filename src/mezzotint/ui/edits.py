@@ -70,7 +70,8 @@ class Kind:
     Attributes:
         text: A sentence for the page that says what the edit does.
         options: The names of the edit's options.
-        work: ``work(pipe, edit, given, shared)`` makes the images.
+        work: ``work(pipe, edit, given, shared)`` makes the images from the images ``given``;
+            ``shared`` holds the arguments that all kinds of edits have in common.
         size: ``size(pipe, options)`` returns the height and width of the image to edit.
         files: The number of images to edit.
         ignores: The settings that do not affect the edit.

@@ -20,8 +20,8 @@ class Models:
     """The models that the page offers, by name; the page begins with the first.
 
     Attributes:
-        names: OWN, and paths and names that `mz.load` accepts.
-        own: The model with the name OWN, if there is one.
+        names: Paths and names that `mz.load` accepts; OWN is the name of ``own``.
+        own: The model in memory, if there is one.
     """
 
     names: tuple[str, ...]

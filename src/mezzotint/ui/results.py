@@ -64,7 +64,7 @@ def of_samples(pipe: Pipeline, request: Samples, columns: Sequence[Tensor], *, f
 
 
 def of_edit(pipe: Pipeline, request: Edit, columns: Sequence[Tensor], *, final: bool) -> str:
-    """Return an edit's given images as HTML; ``final`` adds the edited images."""
+    """Return the given images of an edit as HTML and, if ``final`` is set, the edited ones."""
     given, walk = columns[0], request.kind == "interpolate"
     # A finished interpolation includes its ends.
     shown = [] if walk and final else _column(pipe, given, ["given"] * len(given))

@@ -47,7 +47,7 @@ class Trajectory(Distillation):
         self.register_load_state_dict_post_hook(_count)  # type: ignore[no-untyped-call]
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw the numbers (B,) of kept trajectories to train on, and of a part of each (B,)."""
+        """Draw B of the kept trajectories, and a part of each, both as numbers (B,)."""
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         pool, calls = len(self.x), self.config.calls
         new = -(-batch // (USES * calls)) if seen else batch
