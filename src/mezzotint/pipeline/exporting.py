@@ -68,7 +68,7 @@ def export(
     pipe = pipe.in_precision("float32")
     if pipe.few_step and format != "safetensors":
         raise UserError(
-            "other programs cannot sample from a few-step model: export it with "
+            "a few-step model cannot be exported for diffusers or ONNX: export it with "
             '`format="safetensors"`'
         )
     if not pipe.values.eight_bit and format != "safetensors":
