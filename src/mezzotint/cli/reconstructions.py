@@ -41,7 +41,7 @@ class AutoencoderFlags:
     samples: int | None = None
     """How many images to measure; by default all."""
     network: tuple[Network, ...] = ()
-    """Feature networks; by default the network in the package that suits the classes."""
+    """Feature networks; by default glyphs for the data set glyphs, else cifar10."""
     metrics: tuple[Distance, ...] = tuple(DISTANCES)
     """Distances besides PSNR, SSIM and KL. fd: Frechet distance, sfd: spatial Frechet distance, kd:
     kernel distance."""

@@ -41,7 +41,7 @@ class SweepFlags:
     """fd: Frechet distance, sfd: spatial Frechet distance, cs: classifier score, kd: kernel
     distance, accuracy."""
     network: Annotated[str, Choice(NETWORKS)] | None = None
-    """Feature network; by default the network in the package that suits the classes."""
+    """Feature network; by default glyphs for the data set glyphs, else cifar10."""
     samples: str = "1000"
     """Samples for each combination of settings: a number, 1k, 5k ..."""
     seed: int = 0

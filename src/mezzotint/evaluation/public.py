@@ -68,7 +68,8 @@ def evaluate(
         samples: The number of samples, or of images to reconstruct: a number, or text such as
             "10k". By default 10,000 samples, or all images.
         network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
-            default the network in the package that suits the classes.
+            default that of a saved reference, ``glyphs`` for the data set glyphs, and ``cifar10``
+            for all other data.
         metrics: The names of metrics in METRICS; by default all of them.
         split: The split, if ``data`` is a name or a path.
         size: The size to scale and crop ``data`` to, if it is not prepared, as in `prepare`.
@@ -158,10 +159,10 @@ def compare(
         labels: The classes (N,) that the images were made for, if ``images_a`` is an array.
         classes: The names of the classes, if there are labels.
         layout: The order of the axes of arrays, as in `prepare`. Like ``range``, it applies to both
-            sets; if they differ, pass ``mz.prepare(images, ...)``.
+            sets. If the sets differ in these, pass ``mz.prepare(images, ...)`` instead.
         range: The values of black and white of arrays, as in `prepare`.
         network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
-            default the packaged network that suits the classes.
+            default chosen for ``images_b`` as `evaluate` chooses it for ``data``.
         metrics: The names of metrics in METRICS; by default all of them. ``accuracy`` is included
             if the classes are known and the network distinguishes them.
         out: A folder. The figures are appended to its figures.jsonl, and ten of ``images_a`` are
