@@ -162,9 +162,9 @@ def has_fast_bf16(device: torch.device) -> bool:
 def has_bf16(device: torch.device) -> bool:
     """Return whether networks should be allowed to compute in bfloat16 on a device.
 
-    They should on every CPU, because a CPU without hardware for bfloat16 emulates it exactly. They
-    should not on an NVIDIA GPU without such hardware, because its emulation is slower than float32.
-    On an Apple GPU they need macOS 14.
+    Every CPU is allowed, because a CPU without hardware for bfloat16 emulates it exactly. An NVIDIA
+    GPU without such hardware is not, because its emulation is slower than float32. An Apple GPU is
+    allowed from macOS 14 on.
     """
     if device.type == "mps":
         return bool(torch.backends.mps.is_macos_or_newer(14, 0))

@@ -61,7 +61,7 @@ def data(arguments: list[str]) -> Answer:
 
 
 def _draw(name: str, flags: DataFlags, path: Path) -> None:
-    """Draw examples of the training split, prepared as a training with these options would."""
+    """Draw examples of the training split, prepared as for a training with these options."""
     section = DataConfig(
         data=name,
         size=flags.size,

@@ -91,7 +91,7 @@ def printed(act: Callable[[], Any]) -> str:
 
 
 def without_none(whole: str) -> str:
-    """Remove None from the values of options that have no default; to leave them out is enough."""
+    """Remove the value None from options without a default; users leave such options out."""
     lines = whole.splitlines()
     starts = [i for i, line in enumerate(lines) if re.match(r"[ │]+--?[a-z]", line)]
     for start, end in pairwise([*starts, len(lines)]):
@@ -104,7 +104,7 @@ def full(whole: str) -> str:
     """Return the help with all options, without tyro's boxes.
 
     Args:
-        whole: The help as tyro prints it without a terminal, with boxes of spaces and "-".
+        whole: The help as tyro prints it without a terminal; its boxes consist of spaces and "-".
     """
     lines = [line.rstrip() for line in whole.splitlines()]
     body = "\n".join(lines[len(_head(whole)) :])

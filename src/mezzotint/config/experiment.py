@@ -59,7 +59,7 @@ CLEAN = Level(-1.0, 1.0, 0.0)
 
 
 def _objective(value: Any) -> str:
-    """Return the kind of an objective. Only that of a distillation has the field ``teacher``."""
+    """Return "distillation" for an objective with the field ``teacher``, else "denoising"."""
     distilled = "teacher" in value if isinstance(value, dict) else hasattr(value, "teacher")
     return "distillation" if distilled else "denoising"
 

@@ -25,10 +25,10 @@ def located(config: T, home: Path) -> T:
     """Return the configuration of a run in the folder ``home`` with absolute paths.
 
     Older versions stored paths as the user gave them, mostly relative to the working folder. So a
-    path that does not exist is also searched beside each folder above the run. A wrong match does
-    no harm, because training and measuring check the fingerprint of the data. Names of data sets
-    and models stay as they are. A path that is not found stays too, but becomes absolute if it is
-    relative to the run.
+    path that does not exist is also searched for in the run's folder and in each folder above it. A
+    wrong match does no harm, because training and measuring check the fingerprint of the data.
+    Names of data sets and models do not change. A path that is not found does not change either,
+    unless it begins with ``..``: then it is relative to the run, and becomes absolute.
     """
     return _mapped(config, lambda text: _located(text, home.resolve()))
 

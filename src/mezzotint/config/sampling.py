@@ -102,7 +102,7 @@ class SampleConfig:
 
     @property
     def calls(self) -> int:
-        """Return the number of denoiser calls for one image, which is the same with guidance."""
+        """Return the number of denoiser calls for one image; guidance does not change it."""
         return SAMPLERS[self.sampler].cost(self.steps)
 
     def guided(self) -> tuple[float, str, tuple[float, float] | None]:

@@ -103,9 +103,9 @@ def table(
     """Return the labels from a table next to the images, as indices into ``classes``.
 
     The table is a .csv, .tsv or .txt file. One column must have the names of all images, with or
-    without suffix. In the rows of the images, exactly one other column must begin with the name of
-    a class. The file may lie in any folder of ``chain``, from the root to the folder of the images.
-    Returns None if there is no such table.
+    without suffix. Exactly one other column must have the name of a class for each image; further
+    words may follow the name. The file may lie in any folder of ``chain``, from the root to the
+    folder of the images. Returns None if there is no such table.
     """
     number = {name: k for k, name in enumerate(classes)}
     for folder in reversed(chain):
@@ -117,7 +117,7 @@ def table(
 
 
 def _column(rows: list[list[str]], files: Names, number: dict[str, int]) -> list[int] | None:
-    """Return the labels from the only column that has a class for each file; otherwise None."""
+    """Return the labels if exactly one column has a class for each file, else None."""
     width = min(_WIDE, *(len(row) for row in rows))
     if len(rows) < len(files):
         return None

@@ -86,7 +86,7 @@ def _begins_as_jpeg(file: Callable[[], Path | bytes]) -> bool:
 
 
 def _is_name(data: str, written: str) -> bool:
-    """Return whether `data` is ``written``, such as `glyphs`, or has its prefix, such as `hub:`."""
+    """Return whether `data` equals ``written`` (`glyphs`) or begins with its prefix (`hub:`)."""
     word, colon, _ = written.partition(":")
     return data.startswith(word + colon) if colon else data == word
 

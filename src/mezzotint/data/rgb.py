@@ -43,7 +43,7 @@ def warn_of_rgb(values: Values, channels: int) -> None:
 def as_rgb(data: Prepared) -> Prepared:
     """Return a data set as RGB; 8-bit RGB is returned unchanged.
 
-    Raises UserError for other channels than grey or RGB.
+    Raises UserError for channels other than grey or RGB.
     """
     if not data.values.as_rgb(data.images.shape[3]):
         return data

@@ -31,8 +31,8 @@ def wrapped(node: Folder) -> Folder | None:
 def splits_of(tree: Tree, node: Folder, warnings: list[str]) -> dict[str, dict[str, Folder]]:
     """Return the splits among the subfolders of ``node``; none if the subfolders are classes.
 
-    Raises UserError if a subfolder may be a split or a class. Adds to ``warnings`` if the choice
-    may be wrong.
+    Raises UserError if it is unclear whether a subfolder is a split or a class. Adds to
+    ``warnings`` if the choice may be wrong.
     """
     known = split_folders(folder.name for folder in node.folders)
     found = [folder for folder in node.folders if folder.name in known]

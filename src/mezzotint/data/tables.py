@@ -287,7 +287,7 @@ def _there(place: str, path: PurePosixPath, there: set[PurePosixPath]) -> PurePo
 
 
 def _rows(tree: Tree) -> tuple[dict[PurePosixPath, dict[str, Any]], str]:
-    """Return the row of metadata for each image file, and the metadata's name in messages."""
+    """Return the row of metadata for each image file, and the name of the metadata in messages."""
     found: dict[PurePosixPath, dict[str, Any]] = {}
     places = [
         (folder.path, name)

@@ -133,7 +133,7 @@ def _share(level: Level, grid: Sequence[Level]) -> float:
 
 
 def cfgpp(scale: float, grid: Sequence[Level]) -> Scale:
-    """Return the scale, which varies along the grid, with which DDIM makes the steps of CFG++.
+    """Return the scale at each level for which DDIM's step is that of CFG++.
 
     CFG++ adds the unconditional noise estimate eps_u to the guided estimate x0_g: ``x_s = alpha_s *
     x0_g + sigma_s * eps_u``. That is DDIM's step at the scale ``scale / (1 - exp(-h))``, where h is

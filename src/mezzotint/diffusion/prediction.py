@@ -191,7 +191,7 @@ def denoiser(
 
 
 def _rows(condition: Tensor | Mapping[str, Tensor]) -> int:
-    """Return the number of rows of a condition; all conditions in a dict have equally many."""
+    """Return the number of rows of a condition; all conditions in a dict have the same number."""
     return len(next(iter(condition.values())) if isinstance(condition, Mapping) else condition)
 
 

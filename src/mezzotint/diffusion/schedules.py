@@ -52,7 +52,7 @@ def _counted(T: int) -> int:
 
 
 def _positive(**numbers: float) -> None:
-    """Raise UserError unless all numbers are finite and above 0. The message has their names."""
+    """Raise UserError, with its name, for a number that is not finite or not above 0."""
     for name, number in numbers.items():
         if not 0 < number < math.inf:
             raise UserError(f"`{name}` is {number:g}: choose a number above 0")
@@ -105,7 +105,7 @@ def cosine(T: int = 1000, s: float = 0.008) -> Schedule:
 
     Args:
         T: The number of noisy rows.
-        s: The offset; 0 gives the formula of the paper (arXiv 2412.14422).
+        s: The offset; 0 gives the formula of arXiv 2412.14422.
 
     Returns:
         The schedule of T + 1 rows.
@@ -216,7 +216,7 @@ def shifted(schedule: Schedule, factor: float) -> Schedule:
 
     Args:
         schedule: The schedule of the lower resolution.
-        factor: The factor of the resolution, above 0; 1 changes nothing.
+        factor: The ratio of the resolutions, above 0; 1 changes nothing.
 
     Returns:
         A schedule of the same length.

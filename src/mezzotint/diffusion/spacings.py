@@ -77,7 +77,7 @@ def logsnr(n: int, lo: float, hi: float) -> list[float]:
 
 
 def karras(n: int, lo: float, hi: float, rho: float = 7.0) -> list[float]:
-    """Return lambda for ``exp(-lambda_i) = (a + i / (n - 1) * (b - a))^rho``, i = 0..n-1.
+    """Return lambda_i with ``exp(-lambda_i) = (a + i / (n - 1) * (b - a))^rho``, i = 0..n-1.
 
     a and b are ``exp(-lo)^(1 / rho)`` and ``exp(-hi)^(1 / rho)``. See Karras et al. 2022, arXiv
     2206.00364, eq. 5; their sigma is ``sigma / alpha = exp(-lambda)``.

@@ -97,7 +97,7 @@ def conditional(config: Experiment, data: Prepared) -> Finding:
 
 
 def ordered(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """Yield findings in the same order, and name the common cause of faults.
+    """Yield the findings in the given order, and name the common cause of faults in them.
 
     The first fault in `ROOTS` is the likeliest cause of every later fault in `FOLLOW`. So the later
     faults name it before their own causes, and its fix before their own fixes.

@@ -54,9 +54,9 @@ def diagnose(
         on_progress: Called with (what, done, total) while samples are made.
 
     Returns:
-        A list with one `Finding` for each fault that was checked for: ``severity``, ``title``,
-        ``measured``, ``cause`` and ``fix``. Its ``wrong``, ``doubtful`` and ``well`` are the
-        findings of one severity. It prints as a summary.
+        A list with one `Finding` for each fault that was checked for, with ``severity``, ``title``,
+        ``measured``, ``cause`` and ``fix``. The list's ``wrong``, ``doubtful`` and ``well`` are the
+        findings of one severity. The list prints as a summary.
 
     Raises:
         UserError: If ``run`` is not a run folder, or ``samples`` is below 10.

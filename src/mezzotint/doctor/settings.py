@@ -87,8 +87,8 @@ def sampling_begins(
 def eps_of_noise(grid: list[Level], prediction: str, how: SampleConfig) -> Finding:
     """Check how much the first step amplifies an error of eps: ``alpha_s sigma_t / alpha_t``.
 
-    The first step goes from level t to level s. It multiplies the error of eps by sigma_t / alpha_t
-    to give the error of x0_hat, and this by alpha_s in x_s. If the product is above 30, the
+    The first step goes from level t to level s. The error of x0_hat is sigma_t / alpha_t times the
+    error of eps, and x_s contains alpha_s times that error. If the product is above 30, the
     usual error of eps in trained networks at this level, 0.03 (a loss of 0.001), becomes as large
     as x itself. Clipping x0_hat bounds the error. Predictions other than eps do not amplify it.
     """

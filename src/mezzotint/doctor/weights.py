@@ -178,10 +178,10 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
     weights move on a straight line, and ``sqrt(0.072 / 2)`` = 0.19 if they move at random. A
     healthy run cannot reach 0.5.
 
-    ``averaged`` and ``raw`` (B,) are the `errors` of both on the same images. The finding is wrong
-    if the average has lost half of what the raw network has learned, and doubtful if it has lost a
-    tenth. In both cases the mean error must have grown by more than `SURE` standard errors. The
-    finding is also doubtful if ``apart`` is above 0.5.
+    ``averaged`` and ``raw`` (B,) are the `errors` of both on the same images. The severity is
+    "wrong" if the average has lost half of what the raw network has learned, and "doubtful" if it
+    has lost a tenth. In both cases the mean error must have grown by more than `SURE` standard
+    errors. The severity is also "doubtful" if ``apart`` is above 0.5.
     """
     worse = averaged - raw
     learned = float(1 - raw.mean())

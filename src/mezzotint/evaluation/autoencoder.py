@@ -66,7 +66,7 @@ def of_codec(
 
 
 def originals(path: str | Path | None, data: Any, how: Preparation, count: int | None) -> Against:
-    """Choose up to ``count`` images to reconstruct; the result also has their name for reports.
+    """Return up to ``count`` images to reconstruct, with their name for reports.
 
     The images come from ``data``, a `Prepared` or an argument of `prepare`. If ``data`` is None,
     they are the held-out images of the run or checkpoint at ``path``, or its training images if

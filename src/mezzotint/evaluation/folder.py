@@ -59,7 +59,7 @@ def write_samples(
     first 256, with the class names, is ``out.png`` beside the folder. So the folder holds only
     samples, and can be measured or used for training.
 
-    PNG cannot store float32, uint16 of more than one channel, and other channels than grey, RGB and
+    PNG cannot store float32, uint16 of more than one channel, or channels other than grey, RGB and
     RGBA. Such samples are written to ``out/000000.npy`` and so on, as arrays (H, W, C). PNG files
     beside them show the samples as ``pipe.values.shown_as`` describes.
 

@@ -25,8 +25,8 @@ def of_images(
 ) -> Found:
     """Measure images against others, and return the figures.
 
-    ``data`` is an `Against`, or an argument of `Against.of`, with the options ``how``. ``facts``
-    are written to figures.jsonl beside the fingerprint of the images.
+    The reference is ``data`` if that is an `Against`, else ``Against.of(data, how)``. ``facts`` are
+    written to figures.jsonl beside the fingerprint of the images.
     """
     warn_of_rgb(images.values, images.images.shape[3])
     images = as_rgb(images)

@@ -94,7 +94,7 @@ def measure_samples(
 ) -> Iterator[tuple[Features, list[Figure]]]:
     """Measure a model by samples of all classes in turn, for each number of samples in ``tiers``.
 
-    The numbers in ``tiers`` rise, and larger numbers use the same samples and further ones. The
+    The numbers in ``tiers`` rise, and each adds samples to those of the number before. The
     samples are kept in ``folder``. For each tier and measure, the first process yields the features
     of the samples and their figures. The other processes make their blocks of samples, compute
     features, and yield nothing. Raises UserError if a metric or a setting does not exist or does

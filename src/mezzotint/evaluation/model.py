@@ -38,9 +38,9 @@ def of_model(
 ) -> Found:
     """Measure a model for each number of samples in ``counts``; return the figures for the last.
 
-    ``data`` is an argument of `Against.of`, with the options ``preparation``; None means the
-    model's training set. ``name`` is the model's name in figures.jsonl. The other arguments are
-    those of `evaluate`.
+    The reference is ``Against.of(data, preparation)``, or the model's training set if ``data`` is
+    None. ``name`` is the model's name in figures.jsonl. The other arguments are those of
+    `evaluate`.
     """
     settings = dict(settings or {})
     how = chosen(pipe.defaults, settings)

@@ -45,8 +45,8 @@ def reconstruct(
 
     The figures, each with its 95 % interval, are:
 
-    - the distances ``chosen`` from DISTANCES, in the network of each measure; the reference is made
-      from the originals themselves;
+    - the distances ``chosen`` from DISTANCES, in the feature network of each of
+      ``measures``; the references are made from the originals;
     - psnr (dB) and ssim of each image and its reconstruction;
     - kl, the divergence of the posterior from N(0, I) before scaling, in nats per image; TAESD's
       latents are deterministic and have no kl.

@@ -161,7 +161,7 @@ def _class(index: dict[str, Any], name: str) -> str | None:
 
 
 def _known(pipeline: Path, index: dict[str, Any]) -> None:
-    """Raise UserError for a pipeline with other parts than network, scheduler and autoencoder."""
+    """Raise UserError for a pipeline with parts besides network, scheduler and autoencoder."""
     parts = [name for name in index if not name.startswith("_") and _part(index, name)]
     if strange := [name for name in parts if name not in (*PARTS, "scheduler", *CODECS, NAMES)]:
         raise UserError(

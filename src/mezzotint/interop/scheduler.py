@@ -72,8 +72,8 @@ def read_scheduler(
         latents: Whether the model works in latents, which are not clipped.
 
     Raises:
-        UserError: If mezzotint has no such levels or prediction type, or the variance contradicts
-            the network's outputs.
+        UserError: If `schedule` refuses the settings, or the variance contradicts the network's
+            outputs.
     """
     notes = [] if config is not None else [ASSUMED]
     config = config or {}
@@ -86,10 +86,10 @@ def read_scheduler(
 def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
     """Return the Schedule and the prediction type that a scheduler's settings describe.
 
-    Raises UserError for a scheduler without betas, or for another model than a plain diffusion
-    model (a consistency model, a flow); for an unknown kind of schedule; for a network whose input
-    is the noise level instead of the step; and for a last row of pure noise
-    (rescale_betas_zero_snr) if the network predicts eps.
+    Raises UserError for a scheduler without betas, or not of a plain diffusion model (but of a
+    consistency model or a flow); for an unknown kind of schedule; for a network whose input is the
+    noise level instead of the step; and for a last row of pure noise (rescale_betas_zero_snr) if
+    the network predicts eps.
     """
     name = config.get("_class_name")
     if name and "beta_schedule" not in config:

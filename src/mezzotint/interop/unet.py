@@ -200,9 +200,9 @@ def _attending(kinds: list[str]) -> tuple[int, ...]:
 
 
 def _by_block(kinds: list[str], otherwise: str, among: range) -> tuple[int, ...]:
-    """Return those levels in ``among`` that end with a residual block that resamples.
+    """Return the levels in ``among`` that resample by a residual block.
 
-    ``otherwise`` is downsample_type or upsample_type, which decides if the kind of block does not.
+    If a kind of block leaves this open, downsample_type or upsample_type (``otherwise``) decides.
     """
     said = [BLOCKS[kind][1] for kind in kinds]
     return tuple(i for i in among if (otherwise == "resnet" if said[i] is None else said[i]))

@@ -262,7 +262,7 @@ def _refuse(name: str, wrong: list[str]) -> None:
 def _scaling(config: dict[str, Any]) -> Scaling:
     """Return the scale and the shift of each channel of the latents; see `Foreign`.
 
-    Raises UserError if the settings state them twice, or for another number of channels.
+    Raises UserError for a scale of 0 or less, and for settings that contradict each other.
     """
     count, scale = config["latent_channels"], float(config["scaling_factor"])
     shift = float(config["shift_factor"] or 0.0)

@@ -62,7 +62,7 @@ class Features:
     def put(self, start: int, rows: Rows) -> None:
         """Write the features of a batch whose first image has the number ``start``.
 
-        They appear in ``pool`` and the other arrays only after ``done`` is raised.
+        ``pool`` and the other arrays contain them only after ``done`` is increased.
         """
         self._rows = self._rows or [_mapped(self.count, row.shape[1]) for row in rows]
         for kept, row in zip(self._rows, rows, strict=True):

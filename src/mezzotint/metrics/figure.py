@@ -76,7 +76,7 @@ class Figure:
 
     @staticmethod
     def read(row: Mapping[str, Any]) -> Figure:
-        """Make a figure from a dictionary such as `row`.
+        """Make a figure from a dictionary in the form of `row`.
 
         Raises KeyError or TypeError if ``row`` is not the dictionary of a figure.
         """

@@ -28,7 +28,7 @@ class Moments:
 
     @staticmethod
     def of(rows: np.ndarray, order: np.ndarray | None = None) -> Moments:
-        """Return the moments of ``rows`` (N, D), or of only the rows whose numbers ``order`` has.
+        """Return the moments of ``rows`` (N, D), or only of those whose numbers are in ``order``.
 
         The rows are read in parts, to save memory.
         """

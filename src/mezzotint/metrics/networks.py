@@ -25,7 +25,7 @@ SIDE = 32  # the side of the images on which the packaged classifiers were train
 
 @dataclass(frozen=True, eq=False)
 class FeatureNetwork:
-    """A feature network, with everything on which figures from its features depend.
+    """A feature network, and the properties on which its figures depend.
 
     ``network(images)`` takes uint8 (N, 3, H, W) and returns `Seen`: pooled features (N, D), spatial
     features (N, S) and logits (N, K), float32. ``net`` always stays in evaluation mode.

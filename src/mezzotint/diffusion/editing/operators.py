@@ -130,7 +130,7 @@ def grey() -> Operator:
 
 
 def _copied(constant: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return ``x -> constant`` with the type and the device of x, copied there only once."""
+    """Return ``x -> constant``, in the type and on the device of x; each copy is made only once."""
 
     @cache
     def there(device: torch.device, dtype: torch.dtype) -> Tensor:

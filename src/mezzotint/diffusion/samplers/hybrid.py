@@ -23,7 +23,7 @@ def hybrid(
 ) -> Tensor:
     """Sample by DDIM(eta) first, then by DPM-Solver++(2M).
 
-    New noise corrects the errors of earlier steps, but near the clean end it needs many fine steps.
+    New noise corrects errors of earlier steps, but near the clean end this needs many fine steps.
     The paper (arXiv 2412.14422) leaves such a sampler as future work.
 
     Args:

@@ -26,8 +26,8 @@ class Sampler:
 
     Attributes:
         method: The function that walks x along the grid.
-        order: The global error is proportional to this power of the step. For a stochastic method,
-            it is the order in the limit of no noise.
+        order: The global error is proportional to this power of the step's length. For a stochastic
+            method, it is the order in the limit of no noise.
         stochastic: Whether the method draws noise with its default options.
         calls: The denoiser calls per step. The last step, to the clean level, always needs one
             call.

@@ -17,7 +17,7 @@ Noise: TypeAlias = Callable[[Tensor], Tensor]
 
 
 def tau(t: Level, s: Level) -> float:
-    """Return ``1 - (alpha_t sigma_s / (alpha_s sigma_t))^2``, the beta of a step over any rows."""
+    """Return ``1 - (alpha_t sigma_s / (alpha_s sigma_t))^2``; sigma_t^2 tau is the step's beta."""
     return 1 - (t.alpha * s.sigma / (s.alpha * t.sigma)) ** 2
 
 

@@ -30,9 +30,9 @@ def unipc(
     Each step is DDIM's, with x0_hat replaced by the mean of a polynomial in lambda, which passes
     through the last ``order`` estimates. Once the estimate at the end of the step is known, the
     step is repeated with a polynomial that also passes through it, which raises the order by one.
-    If the polynomial is a line, the authors replace its mean by its value at the place ``B / (2 (1
-    - exp(-h)))`` of the step. There 0 is the beginning, 1 the end, and h the length of the step in
-    lambda.
+    If the polynomial is a line, the authors replace its mean by its value at the place
+    ``B / (2 (1 - exp(-h)))`` of the step. Place 0 is the step's beginning, place 1 its end, and h
+    is its length in lambda.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
