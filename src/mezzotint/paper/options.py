@@ -44,12 +44,12 @@ class Options:
     seed: NonNegativeInt = 0
     """The seed of trainings and samples."""
     network: tuple[Annotated[str, Choice(NETWORKS)], ...] = ()
-    """Feature networks; by default those in the package, and inception (for FID) if its weights are
-    on this machine. The weights of networks that you name are downloaded."""
+    """Feature networks; by default glyphs for the data set glyphs, else cifar10, and inception (for
+    FID) if its weights are on this machine. Weights of networks that you name are downloaded."""
     precision: Precision = "auto"
     """The precision of sampling; auto is bf16 if the hardware supports it."""
     hours: float = 24
-    """The longest training, in hours. Longer trainings are left out, and the table says so."""
+    """The time limit of a training, in hours. Longer trainings are left out; the table says so."""
 
     @property
     def folder(self) -> Path:

@@ -118,8 +118,9 @@ def reproduce(
         images: The number of training images of each diffusion model; by default that of the scale.
         samples: The number of samples for each row; by default those of the scale.
         seed: The seed of trainings and samples.
-        network: The feature networks; by default those in the package, and "inception" (for FID) if
-            its weights are on this machine. The weights of networks that you name are downloaded.
+        network: Feature networks; by default "glyphs" for the data set glyphs, else "cifar10", and
+            "inception" (for FID) if its weights are on this machine. The weights of networks that
+            you name are downloaded.
         precision: The precision of sampling: "float32", "bf16" or "auto" (bf16 if the hardware
             supports it).
         hours: The time limit of a training. Longer trainings are left out, and the table says so.

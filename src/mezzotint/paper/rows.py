@@ -38,8 +38,8 @@ Facts = dict[str, Any]  # the content of a row in rows.jsonl
 def networks(data: str, chosen: Sequence[str] = ()) -> tuple[list[str], str]:
     """Return the feature networks for a model of ``data``, and the reason if there is no FID.
 
-    The networks are ``chosen``. By default they are the packaged network that was trained on the
-    data (``cifar10`` if there is none), and Inception if its weights are on this machine.
+    The networks are ``chosen``. By default they are ``glyphs`` for the data set glyphs, else
+    ``cifar10``, and Inception if its weights are on this machine.
     """
     if chosen:
         fid = any(name.startswith("inception") for name in chosen)

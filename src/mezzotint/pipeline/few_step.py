@@ -41,7 +41,7 @@ def made_for(objective: object) -> FewStep | None:
 
 
 def check(pipe: Pipeline, how: SampleConfig) -> None:
-    """Raise UserError if only the model, or only the settings, are made for few steps.
+    """Raise UserError unless both the model and the settings are made for few steps, or neither.
 
     Settings of a few-step model must also have its number of calls and no guidance.
     """

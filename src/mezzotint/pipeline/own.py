@@ -41,10 +41,10 @@ def accepted(pipe: Pipeline) -> dict[str, Any]:
 
 
 def fitting(pipe: Pipeline) -> dict[str, Any]:
-    """Return new fields for a pipeline that has more default steps than its schedule has levels.
+    """Return fields that reduce a pipeline's default steps to the levels of its schedule.
 
-    They set the steps to the number of levels. The result is {} if nothing has to change. Settings
-    that the caller chose are not changed: too many steps are refused later.
+    The result is {} if there are no more steps than levels. Settings that the caller chose are not
+    changed: too many steps are refused later.
     """
     if pipe.defaults != SampleConfig() or pipe.defaults.steps <= len(pipe.schedule):
         return {}

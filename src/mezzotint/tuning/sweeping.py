@@ -66,8 +66,7 @@ def sweep(
             everywhere, or a list of such values; by default that of the run's configuration.
         metric: "fd" (Frechet distance), "sfd" (of spatial features), "kd" (kernel distance), "cs"
             (classifier score) or "accuracy".
-        network: The feature network; by default the packaged network that was trained on the run's
-            data set, or ``cifar10`` if there is none.
+        network: A feature network; by default ``glyphs`` for the data set glyphs, else ``cifar10``.
         samples: The number of samples for each cell. With few samples a Frechet distance is too
             high, by a similar amount in all cells.
         seed: Sample i depends on (seed, i) alone.

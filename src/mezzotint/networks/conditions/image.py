@@ -19,7 +19,7 @@ from mezzotint.strict import strict
 
 @strict
 class ImageCondition(Condition):
-    """An image as the condition of each image: float (B, c + 1, H, W) from -1 to 1.
+    """An image as the condition for each sample: float (B, c + 1, H, W) from -1 to 1.
 
     The last channel is a flag: 1 for a given image, or 0 for the null condition, whose pixels are
     0. The effect on the network is as if the channels were concatenated with x. The pixels of an

@@ -47,8 +47,8 @@ class TagsCondition(Condition):
     def given(self, value: Any, count: int | None) -> Tensor:
         """Convert labels to the condition tensor that the network takes.
 
-        ``value`` may be a name or a set of names, for all images; a list with a name, or a set of
-        names, for each image; or an array of zeros and ones, (K,) for all images or (B, K).
+        ``value`` is a name, or a set of names, for all images; a list with one of these for each
+        image; or an array of zeros and ones, (K,) for all images or (B, K).
         """
         if isinstance(value, str | set | frozenset):
             value = [value]
