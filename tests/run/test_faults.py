@@ -198,6 +198,7 @@ STATES: dict[str, list[object]] = {
     "codec": [3, {"kind": "kl"}, {"kind": 1, "config": {}}],
     "colour": [3, {"mean": "grey"}],
     "data": [3, ["a"]],
+    "training_images": [None, 0, "5"],
 }
 
 

@@ -38,6 +38,11 @@ def stored(config: T, home: Path) -> T:
     return _mapped(config, lambda text: text, lambda text: _stored(text, home.resolve()))
 
 
+def named(source: str) -> str:
+    """Return the last part of a path to data or to a model; other names are returned unchanged."""
+    return source if source.startswith("hub:") else Path(source).name or source
+
+
 def _mapped(config: T, data: Callable[[str], str], model: Callable[[str], str] | None = None) -> T:
     """Apply ``data`` to a configuration's path to data, and ``model`` to its paths to models.
 

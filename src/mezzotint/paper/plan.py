@@ -12,6 +12,7 @@ from typing import Any, Literal
 from mezzotint.config.durations import scaled
 from mezzotint.config.experiment import Autoencoder, Configuration, Experiment
 from mezzotint.config.file import to_json
+from mezzotint.config.paths import named
 from mezzotint.config.recipes import RECIPES
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import NoiseConfig
@@ -261,11 +262,6 @@ def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
         "hours": "" if options.hours == Options.hours else f"{options.hours:g}",
     }
     return {flag: value for flag, value in flags.items() if value}
-
-
-def named(source: str) -> str:
-    """Return the last part of a path to data or to a model; other names are returned unchanged."""
-    return source if source.startswith("hub:") else Path(source).name or source
 
 
 def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:

@@ -9,13 +9,14 @@ from typing import Any
 from torch import Tensor
 
 from mezzotint import evaluation
+from mezzotint.config.paths import named
 from mezzotint.drawing.bars import in_words
 from mezzotint.drawing.curves import Panel
 from mezzotint.drawing.inline import chart, colours, strip
 from mezzotint.drawing.page import Cell, Chart, Section, Table
 from mezzotint.errors import as_flags
 from mezzotint.paper.costs import BATCH
-from mezzotint.paper.plan import Row, digest, named
+from mezzotint.paper.plan import Row, digest
 from mezzotint.paper.published import EXPERIMENTS, papers, published
 from mezzotint.paper.rows import by_count, networks
 from mezzotint.paper.statements import statements

@@ -68,6 +68,8 @@ FACTS: dict[str, TypeAdapter[Any]] = {
     "codec": TypeAdapter(SavedCodec | None),
     "colour": TypeAdapter(dict[Literal["mean", "std"], list[FiniteFloat]] | None),
     "data": TypeAdapter(str | None),
+    "training_images": TypeAdapter(PositiveInt),
+    "length": TypeAdapter(FiniteFloat),
     "values": TypeAdapter(Values),
 }
 """The possible entries of state.json, and their types."""

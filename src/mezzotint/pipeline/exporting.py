@@ -14,13 +14,13 @@ from torch import Tensor
 from mezzotint.diffusion.guidance import DYNAMIC
 from mezzotint.errors import Registry, UserError
 from mezzotint.interop import diffusers_out, onnx_out
-from mezzotint.interop.card import card
 from mezzotint.interop.dit import dit_config, dit_state
 from mezzotint.interop.scheduler import PREDICTIONS
 from mezzotint.interop.scheduler_out import scheduler_config
 from mezzotint.interop.unet_out import unet_config, unet_state
 from mezzotint.networks import VAE, DiT, UNet, UNet2D
 from mezzotint.pipeline import saved
+from mezzotint.pipeline.card import card
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.exported import Exported, as_json
 
@@ -47,7 +47,9 @@ def export(
       only numpy, onnxruntime and pillow. The files are tested before they are kept.
     - "safetensors": the folder that `save` writes.
 
-    Each folder has a model card, README.md, in the format of the Hugging Face Hub.
+    Each folder has a model card, README.md, in the format of the Hugging Face Hub. It states what
+    the model's folder records: the figures that were measured with these weights, the training, the
+    data, the default settings, and the limits that follow from them.
 
     Args:
         pipe: The model, which is exported in float32.
@@ -86,7 +88,7 @@ def export(
     beside = place.with_name(f".{place.name or 'export'}.partial-{uuid.uuid4().hex}")
     try:
         write(pipe, beside)
-        about = card(format, place.name, pipe.classes, pipe.shape, license)
+        about = card(pipe, format, place.name, license)
         (beside / "README.md").write_text(about, encoding="utf-8")
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.exists():

@@ -15,14 +15,9 @@ if TYPE_CHECKING:
 
 def of(pipe: Pipeline) -> str:
     """Return the text of a pipeline's repr."""
-    own = pipe.net.config.constructor if isinstance(pipe.net, Custom) else type(pipe.net).__name__
-    name = re.split(r"[:.]", own)[-1]
-    count = sum(weight.numel() for weight in pipe.net.parameters())
-    channels, height, width = pipe.codec.image_shape(pipe.shape)
-    latents = "" if isinstance(pipe.codec, Pixels) else f", in latents {_sides(pipe.shape)}"
     lines = {
-        "network": f"{name}, {count:,} weights",
-        "images": f"{_sides((channels, height, width))}{latents}",
+        "network": network(pipe),
+        "images": images(pipe),
         "classes": _classes(pipe.classes),
         **({"conditions": "; ".join(map(str, pipe.conditions))} if pipe.conditions else {}),
         "prediction": f"{pipe.prediction}, on {len(pipe.schedule):,} levels of noise",
@@ -34,6 +29,20 @@ def of(pipe: Pipeline) -> str:
     if pipe.weaker:
         lines["guided by"] = f"a weaker {type(pipe.weaker.net).__name__}"
     return "Pipeline\n" + "\n".join(f"  {name:<11} {text}" for name, text in lines.items())
+
+
+def network(pipe: Pipeline) -> str:
+    """Return the class of the network, and the number of its weights."""
+    own = pipe.net.config.constructor if isinstance(pipe.net, Custom) else type(pipe.net).__name__
+    name = re.split(r"[:.]", own)[-1]
+    count = sum(weight.numel() for weight in pipe.net.parameters())
+    return f"{name}, {count:,} weights"
+
+
+def images(pipe: Pipeline) -> str:
+    """Return the shape of the images, and that of the latents if the model works on latents."""
+    latents = "" if isinstance(pipe.codec, Pixels) else f", in latents {_sides(pipe.shape)}"
+    return f"{_sides(pipe.codec.image_shape(pipe.shape))}{latents}"
 
 
 def in_words(how: SampleConfig) -> str:

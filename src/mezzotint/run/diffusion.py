@@ -94,6 +94,7 @@ class DiffusionJob(Job):
             "shape": shape,
             "classes": classes,
             "data": self.data.fingerprint,
+            "training_images": len(self.data),
             "colour": channel_statistics(self.data.some(10_000).images),
             "codec": described(self.codec),
             **self.codec.values.as_json(),

@@ -59,13 +59,13 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < LARGE)
 
 
-def duration(path: Path) -> float:
-    """Return the seconds that the steps of a log took.
+def duration(path: Path, last: int = LARGE) -> float:
+    """Return the seconds that the steps of a log took, up to the step ``last``.
 
     Interruptions, grids of samples, and measurements are not counted.
     """
     total, before = 0.0, 0
     for row in read(path):
-        if (rate := row.get("images_per_second", 0)) > 0:
+        if row["step"] <= last and (rate := row.get("images_per_second", 0)) > 0:
             total, before = total + (row["images"] - before) / rate, row["images"]
     return total
