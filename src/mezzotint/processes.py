@@ -111,7 +111,7 @@ def share_of(state: Accelerator | PartialState) -> Share:
 
 
 def join() -> tuple[Share, torch.device]:
-    """Join the other processes, and return the share and the device of this one."""
+    """Join the other processes, and return this process's `Share` of the work and its device."""
     import torch
 
     from mezzotint import devices

@@ -109,7 +109,7 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
             "eps cannot be learned with --zero-terminal-snr",
         ),
         ("train glyphs-ddpm --channels 30", "groups is 8, which does not divide the width 30"),
-        ("train glyphs-ddpm --channels 9 --groups 3", "channels is (9,): choose an even number"),
+        ("train glyphs-ddpm --channels 9 --groups 3", "channels is (9,): choose an even first"),
         ("train glyphs-ddpm --dropout 2", "dropout: input should be less than 1"),
         ("train glyphs-ddpm --lr inf", "lr: input should be a finite number"),
         ("train glyphs-ddpm --ema-halflife 0.9999", "ema_halflife: input should be greater than"),

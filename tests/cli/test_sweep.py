@@ -69,7 +69,7 @@ def test_a_limit_may_be_set_aside(trained: Path, capsys: CapSys, monkeypatch) ->
         ("sweep RUN --nfe 3 --steps 3", "--nfe and --steps are both given"),
         ("sweep RUN --sampler", "there is nothing to sweep"),
         ("sweep RUN --guidance -1", "guidance: input should be greater than or equal to 0"),
-        ("sweep RUN --interval 5", "--interval is '5': give none, or two values of sigma / alpha"),
+        ("sweep RUN --interval 5", "--interval is '5': give the word none, or two values"),
         ("sweep RUN --samples some", "give 1k, 5k, 10k, 50k or a number"),
         ("sweep RUN --metric prdc", "prdc"),
         ("sweep RUN --network vgg", "vgg"),

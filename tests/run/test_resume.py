@@ -108,7 +108,7 @@ def test_what_out_of_memory_advises_is_taken(trained: Path, capsys: CapSys) -> N
             "there is no recipe: give a recipe, or `resume=True` and a run as `out`",
         ),
         ({"out": None}, "there is no recipe: give a recipe, or `resume=True` and a run as `out`"),
-        ({"out": "nowhere"}, "nowhere is not a run: give the folder of a run to resume as `out`"),
+        ({"out": "nowhere"}, "nowhere is not a run: to resume a run, give its folder as `out`"),
     ],
 )
 def test_what_cannot_be_resumed_is_one_clear_line(trained: Path, options: dict, said: str) -> None:
@@ -119,7 +119,7 @@ def test_what_cannot_be_resumed_is_one_clear_line(trained: Path, options: dict, 
 
 def test_a_command_that_resumes_nothing_says_so(tmp_path: Path, capsys: CapSys) -> None:
     code, _, err = call(capsys, "train", "--resume", str(tmp_path / "run"))
-    said = f"{tmp_path}/run is not a run: give the folder of a run to resume as --out"
+    said = f"{tmp_path}/run is not a run: to resume a run, give its folder as --out"
     assert (code, err) == (2, f"mezzotint: {said}\n")
 
 

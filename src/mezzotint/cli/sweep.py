@@ -101,6 +101,7 @@ def _interval(text: str) -> Interval:
         low, high = map(float, text.split(","))
     except ValueError:
         raise UserError(
-            f"`interval` is {text!r}: give none, or two values of sigma / alpha such as 0.2,5"
+            f"`interval` is {text!r}: give the word none, or two values of sigma / alpha such "
+            "as 0.2,5"
         ) from None
     return low, high

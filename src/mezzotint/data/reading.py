@@ -79,7 +79,7 @@ def may_pass(error: BaseException) -> bool:
 
 
 def passing(what: str, error: BaseException) -> UserError:
-    """Return the error that ends a preparation after a temporary fault."""
+    """Return the UserError to raise if a file cannot be read now, although it may be intact."""
     if isinstance(error, FileNotFoundError):
         return UserError(f"there is no file {what}: give the path of an existing file")
     reason = getattr(error, "strerror", None) or "out of memory"

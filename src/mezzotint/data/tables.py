@@ -131,8 +131,8 @@ def with_columns(source: Source, asked: Asked) -> Source:
         return source
     if source.table is None:
         raise UserError(
-            f"{source.name} has no columns: give a folder with {' or '.join(METADATA)}, parquet "
-            "files, or arrays to mz.prepare"
+            f"{source.name} has no columns: give a folder with {' or '.join(METADATA)} or "
+            "parquet files, or pass arrays to mz.prepare"
         )
     table = source.table(asked.image_condition)
     found = [

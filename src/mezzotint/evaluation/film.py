@@ -67,7 +67,10 @@ def animate(
 
 
 def free_film(out: str | Path) -> Path:
-    """Return the path of an animation. Raises UserError if it exists or has another suffix."""
+    """Return the path of a new animation.
+
+    Raises UserError if the file exists, or if its name does not end in .webp or .gif.
+    """
     path = Path(out)
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"{path} is not the name of an animation: end it in .webp or .gif")

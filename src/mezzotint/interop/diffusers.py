@@ -56,7 +56,7 @@ class Model:
 
 
 def saved_by_diffusers(folder: Path) -> bool:
-    """Return whether a folder is a pipeline, a network or a training of diffusers.
+    """Return whether diffusers wrote a folder: a pipeline, a network, or a training's output.
 
     Raises UserError for a damaged config.
     """

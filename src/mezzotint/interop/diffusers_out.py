@@ -70,7 +70,7 @@ class Parts:
 
     @property
     def name(self) -> str:
-        """The network's name in the pipeline, and its folder."""
+        """The network's name in the pipeline, which is also the name of its folder."""
         return READERS[self.network["_class_name"]].part
 
     @property

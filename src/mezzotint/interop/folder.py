@@ -74,7 +74,7 @@ def weight(state: Mapping[str, Tensor], key: str) -> Tensor:
 
 
 def modern(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict with the attention's weights under the names of newer folders."""
+    """Return a state dict in which attention weights have the names that newer folders use."""
     old = re.compile(rf"(\.attentions\.\d+\.)({'|'.join(OLD)})(?=\.)")
     return {old.sub(lambda m: m[1] + OLD[m[2]], key): value for key, value in state.items()}
 

@@ -87,13 +87,13 @@ def _resizing(side: int, device: torch.device) -> Tensor:
 
 
 def _tf1(images: Tensor) -> Tensor:
-    """Resize images uint8 to 299x299 like TensorFlow 1, and scale them to about [-1, 1]."""
+    """Resize uint8 images to 299x299 as TensorFlow 1 does, and scale them to about [-1, 1]."""
     down, across = (_resizing(side, images.device) for side in images.shape[2:])
     return (down @ (images.float() @ across.T) - 128) / 128
 
 
 def _pytorch_fid(images: Tensor) -> Tensor:
-    """Resize images uint8 to 299x299 like the package pytorch-fid, and scale them to [-1, 1]."""
+    """Resize uint8 images to 299x299 as pytorch-fid does, and scale them to [-1, 1]."""
     x = F.interpolate(images / 255, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
     return 2 * x - 1
 
@@ -102,7 +102,7 @@ PREPARE = {"tf1": _tf1, "pytorch-fid": _pytorch_fid}
 
 
 class Inception(nn.Module):
-    """The Inception network, which maps images uint8 (N, 3, H, W) of any size to `Taps`.
+    """The Inception network, which maps uint8 images (N, 3, H, W) of any size to `Taps`.
 
     It is always in evaluation mode, in float32 and without gradients, because figures would
     silently change otherwise. ``variant`` says how images are resized to 299x299:

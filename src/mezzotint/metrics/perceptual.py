@@ -171,7 +171,7 @@ def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
         spare = ("scaling_layer.", "lins.")
         found = {k: v.float() for k, v in found.items() if not k.startswith(spare)}
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        raise UserError(f"{file} cannot be read: save {SOURCE} to it again") from error
+        raise UserError(f"{file} cannot be read: replace it by {SOURCE}") from error
     except AttributeError as error:  # it does not hold tensors by name
         raise UserError(f"{file} is not a state dict: save {SOURCE} to it") from error
     common = needed.keys() & found.keys()

@@ -142,7 +142,7 @@ def reference(
 
 
 def _sum(tensor: Tensor, origin: str) -> str:
-    """Return the SHA-256 of ``origin``, an `Origin` as JSON, and then the bytes of a tensor."""
+    """Return the SHA-256 of ``origin`` (an `Origin` as JSON) followed by a tensor's bytes."""
     digest = hashlib.sha256(origin.encode())
     digest.update(tensor.numpy().data)
     return digest.hexdigest()

@@ -65,7 +65,7 @@ class UNet2DConfig:
     def __post_init__(self) -> None:
         if not self.channels or self.channels[0] % 2 or self.channels[0] < 4:
             raise ValueError(
-                f"channels is {self.channels}: choose an even number of 4 or more as the first one"
+                f"channels is {self.channels}: choose an even first width of at least 4"
             )
         if bad := [c for c in self.channels if c % self.groups]:
             raise ValueError(
@@ -88,8 +88,7 @@ class Block(nn.Module):
     """ADM's residual block: ``shortcut(r(x)) + conv(dropout(silu(g(conv(r(silu(norm(x))))))))``.
 
     r resamples or does nothing. g(h) is ``norm(h + shift)``. If ``config.scaled`` is set, g(h) is
-    ``norm(h) * (1 + scale) + shift``, where scale and shift are the two halves of the argument
-    ``shift`` of `forward`.
+    ``norm(h) * (1 + a) + b``, where a and b are the two halves of the channels of ``shift``.
     """
 
     def __init__(self, config: UNet2DConfig, cin: int, cout: int, resample: nn.Module) -> None:

@@ -138,7 +138,10 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 @strict
 class TinyVAEConfig:
-    """The dimensions of a TinyVAE; both tuples begin with the level that runs first."""
+    """The dimensions of a TinyVAE.
+
+    ``encoder`` and ``decoder`` list the levels in the order in which they are computed.
+    """
 
     width: PositiveInt = 64
     """Channels of every hidden layer."""

@@ -106,7 +106,7 @@ def noise_scale(gradients: Iterable[Tensor], batch: int) -> GradientNoise:
         apart += float((before * (gradient - mean)).sum())
     if count < 2:
         batches = counted(count, "batch", "batches")
-        raise UserError(f"gradient noise cannot be measured on {batches}: give 2 or more")
+        raise UserError(f"gradient noise cannot be measured on {batches}: give 2 batches or more")
     trace = batch * apart / (count - 1)
     square = float(mean.square().sum()) - trace / (batch * count)
     if not square > 0:

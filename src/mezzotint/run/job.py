@@ -55,7 +55,10 @@ class Job(ABC):
 
     @abstractmethod
     def sheet(self, follow: Callable[[int, int], None]) -> Image:
-        """Draw images made with the averaged weights, always from the same noise or originals."""
+        """Make images with the averaged weights, and return a sheet of them.
+
+        They are always made from the same noise, or from the same images for an autoencoder.
+        """
 
     @abstractmethod
     def measure(self) -> Measure:

@@ -64,7 +64,7 @@ def start(recipe: Recipe, out: Any, resume: Any) -> Start:
         assert base is not None
         return Start(base, folder)
     if not (folder / "config.json").exists():
-        raise UserError(f"{folder} is not a run: give the folder of a run to resume as `out`")
+        raise UserError(f"{folder} is not a run: to resume a run, give its folder as `out`")
     begun = read(folder / "config.json")
     if recipe is not None and begun.recipe != recipe:
         raise UserError(

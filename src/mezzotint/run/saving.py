@@ -115,7 +115,7 @@ def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
 
 @torch.no_grad()
 def _kept(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, bool]:
-    """Return the names of the values that an optimizer keeps for a weight, and True for scalars.
+    """Return {name: whether it is a scalar} for the values that an optimizer keeps for a weight.
 
     To find the names, this makes a step with the smallest weight of the group, and undoes it.
     """

@@ -30,7 +30,7 @@ def grid(folder: Path, images: int) -> Path:
 
 
 def is_drawn(folder: Path, images: int) -> bool:
-    """Return whether a run's grid after ``images`` training images exists and is complete."""
+    """Return whether the grid drawn after training on ``images`` images exists and is complete."""
     try:
         with Image.open(regular(grid(folder, images)), formats=["PNG"]) as image:
             image.load()

@@ -194,7 +194,7 @@ def check_room(folder: Path, needed: int, what: str, instead: str = "") -> None:
         folder: The folder to write to.
         needed: The size in bytes.
         what: A plural noun for the content.
-        instead: An alternative for the user, besides another cache.
+        instead: What the message advises besides a larger disk, such as "pass `size`".
     """
     leftovers.remove(folder)
     free = shutil.disk_usage(folder).free

@@ -46,7 +46,7 @@ class Adaptive(nn.Module):
         self.register_buffer("size", first.diff().double(), persistent=False)
 
     def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Draw ``batch`` rows (B,), int64 from 1 to T, each with its probability."""
+        """Draw ``batch`` rows (B,), int64 from 1 to T, row i with the probability p_i."""
         u = torch.rand(batch, generator=generator, device=generator.device, dtype=torch.float64)
         p = self._p()
         upper = p.cumsum(0)

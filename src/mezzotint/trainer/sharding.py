@@ -1,4 +1,4 @@
-"""Weights that processes divide among them (FSDP), for networks that do not fit one device.
+"""Weights divided among processes (FSDP), for networks that do not fit on one device.
 
 Each process keeps a slice of every weight, and of its gradient, its averages and the optimizer's
 moments. The weights of a block of the network are put together only while the block computes.

@@ -56,7 +56,10 @@ KIND = Kind("a .zip", zip_file, _takes, _plain)
 
 
 def _name(info: zipfile.ZipInfo) -> PurePosixPath | None:
-    """Return the path of a member, with / instead of each backslash; None for a link or litter."""
+    """Return the path of a member, with / instead of each backslash.
+
+    Returns None for a link, and for a file that a system leaves behind, such as .DS_Store.
+    """
     name = PurePosixPath(info.filename.replace("\\", "/").lstrip("/"))
     link = stat.S_ISLNK(info.external_attr >> 16)
     return None if not name.parts or link or any(map(is_litter, name.parts)) else name

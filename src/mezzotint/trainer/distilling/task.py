@@ -169,9 +169,10 @@ class AlongTeacher(AlongNoise):
 
     The target of f(x_t, t) is f(x_s, s), without gradient, where one step of the guided teacher
     leads from x_t to x_s. The path from noise to image is divided into ``parts`` parts; ``end`` is
-    the end of the part that contains t. t is uniform within a part, except at its noisy end, where
-    a call of the student starts. The noisy end is drawn as often as all t of one teacher step. If s
-    would pass the end, s is the end, and the target is the teacher's estimate.
+    the end of the part that contains t. t is uniform within a part. In addition, its noisy end,
+    where a call of the student starts, is drawn with a probability of its own: that of an interval
+    as long as one teacher step. If s would pass the end, s is the end, and the target is the
+    teacher's estimate.
     """
 
     parts = 1
