@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import EpsImagePlugin, Image
 
-from mezzotint.data import building, describe, images, prepare, read_image, reading
+from mezzotint.data import decoding, describe, images, prepare, read_image, reading
 from mezzotint.data.in_flight import InFlight
 from mezzotint.data.sources import cifar10, mnist
 from mezzotint.errors import UserError
@@ -275,7 +275,7 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path) -> None:
 
 def test_so_many_pixels_are_in_flight_and_no_more(folder, monkeypatch) -> None:
     limit, seen = InFlight(16), []
-    monkeypatch.setattr(images, "_PIXELS", limit)
+    monkeypatch.setattr(images, "IN_FLIGHT", limit)
     one = images._one
     monkeypatch.setattr(images, "_one", lambda *a: (seen.append(limit.used), one(*a))[1])
     assert len(prepare(folder)) == 8  # of 16 pixels each
@@ -292,7 +292,7 @@ def test_images_come_in_order_however_few_are_held(tmp_path, monkeypatch, held) 
     root.mkdir()
     for i in range(150):
         Image.new("L", (3, 3), i).save(root / f"{i:03}.bmp")
-    monkeypatch.setattr(building, "_HELD", held)
+    monkeypatch.setattr(decoding, "_HELD", held)
     assert prepare(root).images[:, 0, 0, 0].tolist() == list(range(150))
     assert prepare(root, size=2).images[:, 0, 0, 0].tolist() == list(range(150))
 

@@ -8,7 +8,7 @@ import torch
 
 import mezzotint as mz
 from mezzotint.data.rgb import as_rgb
-from mezzotint.data.values import DTYPES, EIGHT_BIT, Values, from_json
+from mezzotint.data.values import EIGHT_BIT, Values, from_json
 
 SIXTEEN = Values("uint16", 0, 65535)
 FIELDS = Values("float32", -4, 4)
@@ -25,7 +25,7 @@ def test_eight_bits_are_encoded_as_ever():
     "values", [SIXTEEN, Values("uint16", 0, 4095), Values("uint8", 0, 3), Values("uint8", 10, 200)]
 )
 def test_every_integer_survives_the_round_trip(values):
-    whole = torch.arange(int(values.low), int(values.high) + 1).to(DTYPES[values.dtype])
+    whole = torch.arange(int(values.low), int(values.high) + 1).to(values.tensor_dtype)
     images = whole.view(1, 1, 1, -1)
     x = values.encode(images)
     assert (float(x.min()), float(x.max())) == pytest.approx((-1, 1))
@@ -66,7 +66,7 @@ def test_another_type_is_refused():
 def test_what_people_look_at(values, channels, seen, words):
     low, high = values.low, values.high
     x = torch.rand(2, channels, 3, 4) * (high - low) + low
-    images = x.to(DTYPES[values.dtype])
+    images = x.to(values.tensor_dtype)
     shown = values.visible(images)
     assert (shown.dtype, shown.shape) == (torch.uint8, (2, seen, 3, 4))
     if not values.alpha:

@@ -5,35 +5,27 @@ The folder holds `images.npy`, `labels.npy` and `meta.json`.
 
 import hashlib
 import json
-import os
 import zlib
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.progress import MofNCompleteColumn
 
-from mezzotint.data.images import CHANNELS, Pixels, Wanted, converted, fit
+from mezzotint.data.decoding import Task, decoded
+from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.naming import shown
 from mezzotint.data.prepared import sum_of
-from mezzotint.data.reading import UnreadableImage, passing
+from mezzotint.data.reading import UnreadableImage
 from mezzotint.data.sizes import Size
 from mezzotint.data.source import UNLABELLED, Item, Source
-from mezzotint.data.values import DTYPES, EIGHT_BIT, OF_16_BITS, Values
+from mezzotint.data.values import EIGHT_BIT
 from mezzotint.errors import UserError, counted
 from mezzotint.storage import arrays
 from mezzotint.storage.cache import check_room
 from mezzotint.storage.progress import progress
-
-Decoded = tuple[Item, Pixels | UnreadableImage]
-
-_CHUNK = 32  # images in a thread's task; starting a task costs as much as decoding a small image
-_HELD = 1 << 30  # limit on the bytes of decoded images in memory, for all tasks together
 
 
 def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wanted: Wanted) -> str:
@@ -57,7 +49,7 @@ def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wante
             class were skipped; or the disk is full.
     """
     stated, notes = source.values(wanted.range) if source.values else (None, ())
-    task = _Task(source, size, wanted, stated)
+    task = Task(source, size, wanted, stated)
     try:
         return _built(task, skip_bad, folder, notes)
     except _Mixed as mixed:
@@ -72,71 +64,7 @@ def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wante
         return _built(task, skip_bad, folder, (*notes, note))
 
 
-@dataclass(frozen=True)
-class _Task:
-    """A source to decode, and the format to decode it to.
-
-    ``stated`` is the type and range of the values if the source is an array, else None.
-    """
-
-    source: Source
-    size: Size | None
-    wanted: Wanted
-    stated: Values | None
-
-    def pixels(self, item: Item) -> Pixels | UnreadableImage:
-        """Decode an item, in any thread. If the image cannot be read, return the error."""
-        try:
-            pixels = item.decode(replace(self.wanted, size=self.size))
-        except UnreadableImage as error:
-            return error
-        except OSError as error:
-            raise passing(item.name, error) from None
-        if self.stated and isinstance(pixels, np.ndarray):
-            pixels = pixels.astype(self.stated.dtype, copy=False)
-        self._check(item, pixels)
-        pixels = converted(pixels, self.wanted.mode, self.stated)
-        return fit(pixels, self.size, alpha=self.wanted.mode == "rgba")
-
-    def values(self, dtype: Any) -> Values:
-        """Return the type and range of the prepared values, for images decoded to ``dtype``."""
-        if self.wanted.mode in CHANNELS:
-            return Values(alpha=self.wanted.mode == "rgba")
-        if self.stated:
-            return self.stated
-        if self.wanted.range and dtype != np.float32:
-            raise UserError(
-                f"the images of {self.source.name} are {dtype}, so their range is known: leave out "
-                "`range`"
-            )
-        bounds = self.wanted.range if dtype == np.float32 else OF_16_BITS
-        return EIGHT_BIT if dtype == np.uint8 or not bounds else Values(str(dtype), *bounds)
-
-    def _check(self, item: Item, pixels: Any) -> None:
-        what = f"{item.name} of {self.source.name}"
-        known = isinstance(pixels, np.ndarray) and str(pixels.dtype) in DTYPES
-        ranged = known and (pixels.dtype != np.float32 or self.stated or self.wanted.range)
-        if not ranged or pixels.ndim != 3 or 0 in pixels.shape:
-            array = isinstance(pixels, np.ndarray)
-            found = f"{pixels.dtype} {pixels.shape}" if array else type(pixels).__name__
-            raise UserError(
-                f"the source {self.source.name} decodes {item.name} to {found}: return (H, W, C) "
-                "of uint8 or uint16, or of float32 with a stated range"
-            )
-        if pixels.dtype != np.float32:
-            return
-        if not np.isfinite(pixels).all():
-            raise UserError(f"{what} has values that are not finite: repair or remove it")
-        if self.stated is None and self.wanted.range:
-            low, high = self.wanted.range
-            if pixels.min() < low or pixels.max() > high:
-                raise UserError(
-                    f"{what} has values from {pixels.min():g} to {pixels.max():g}, outside "
-                    f"`range=({low:g}, {high:g})`: clip them or give another range"
-                )
-
-
-def _built(task: _Task, skip_bad: bool, folder: Path, notes: tuple[str, ...]) -> str:
+def _built(task: Task, skip_bad: bool, folder: Path, notes: tuple[str, ...]) -> str:
     """Decode the items of a task into a folder, with a progress bar; return the fingerprint."""
     source = task.source
     items = source.items()  # called before the bar begins, because it may download with its own bar
@@ -145,7 +73,7 @@ def _built(task: _Task, skip_bad: bool, folder: Path, notes: tuple[str, ...]) ->
     bad: list[tuple[Item, UnreadableImage]] = []
     with progress(MofNCompleteColumn()) as bar:
         line = bar.add_task(f"preparing {source.name}", total=source.count)
-        for item, pixels in _decoded(_checked(source, items), task):
+        for item, pixels in decoded(_checked(source, items), task):
             if isinstance(pixels, UnreadableImage):
                 bad.append((item, pixels))
             else:
@@ -228,51 +156,6 @@ def _check(
             f"{len(bad)} images cannot be read, and without them no "
             f"image{' of ' + names if names else ''} is left: repair or replace them"
         )
-
-
-def _decoded(items: Iterable[Item], task: _Task) -> Iterator[Decoded]:
-    """Decode items with one thread for each processor, and yield the images in order.
-
-    The threads take the items in chunks. Only a few chunks are in memory at a time, and chunks of
-    large images have fewer items.
-    """
-    stream, length = iter(items), _CHUNK if task.size else 1
-    workers = os.cpu_count() or 1
-    share = _HELD // (2 * workers + 1)
-    pending: deque[Future[tuple[list[Decoded], list[Item]]]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        while (chunk := list(islice(stream, length))) or pending:
-            if chunk:
-                pending.append(pool.submit(_chunk, chunk, task, share))
-            if not chunk or len(pending) > 2 * workers:
-                done, rest = pending.popleft().result()
-                largest = max(_bytes(pixels) for _, pixels in done)
-                length = max(1, min(_CHUNK, share // max(1, largest)))
-                yield from done
-                yield from ((item, task.pixels(item)) for item in rest)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _chunk(items: list[Item], task: _Task, most: int) -> tuple[list[Decoded], list[Item]]:
-    """Decode items until their pixels exceed ``most`` bytes.
-
-    Returns the decoded items, and the items that are not decoded yet.
-    """
-    done: list[Decoded] = []
-    held = 0
-    for item in items:
-        if held > most:
-            break
-        pixels = task.pixels(item)
-        done.append((item, pixels))
-        held += _bytes(pixels)
-    return done, items[len(done) :]
-
-
-def _bytes(pixels: Pixels | UnreadableImage) -> int:
-    return 0 if isinstance(pixels, UnreadableImage) else pixels.nbytes
 
 
 class _Mixed(UserError):

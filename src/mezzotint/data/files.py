@@ -7,7 +7,7 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mezzotint.data.images import Pixels, Wanted, read_image
+from mezzotint.data.images import ImageFile, Pixels, Wanted, read_image
 from mezzotint.data.layout import understand
 from mezzotint.data.source import Item, Source
 from mezzotint.data.tables import of_tree
@@ -53,7 +53,7 @@ def source_of(
 
     def image(name: PurePosixPath) -> tuple[Callable[[], Pixels], str]:
         def decode() -> Pixels:
-            return _decode(reader(), name, Wanted())
+            return read_image(reader()(name), name.name, Wanted())
 
         return decode, json.dumps([str(name), key([name])])
 
@@ -61,7 +61,8 @@ def source_of(
         read = opened()
         for name, label in zip(found.files, found.labels, strict=True):
             shown = str(name.relative_to(found.base))
-            yield Item(shown, partial(_decode, read, name), label, partial(read, name))
+            file = partial(read, name)
+            yield Item(shown, ImageFile(file, name.name), label, file)
 
     return Source(
         f"{PurePosixPath(tree.place).name.split('.')[0] or 'data'}-{split}",
@@ -76,7 +77,3 @@ def source_of(
         warnings=tuple(warned),
         table=lambda column: of_tree(tree, found.files, column, image),
     )
-
-
-def _decode(read: Reader, name: PurePosixPath, wanted: Wanted) -> Pixels:
-    return read_image(read(name), name.name, wanted)

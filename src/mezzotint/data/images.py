@@ -21,7 +21,7 @@ import re
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +68,8 @@ class Wanted:
 
 RGB = Wanted("rgb")
 
-_PIXELS = InFlight(1 << 27)  # pixels that all threads may decode at a time, about 2 GB
+IN_FLIGHT = InFlight(1 << 27)
+"""The limit on the pixels of all images that are decoded at a time; they need about 2 GB."""
 
 
 def read_image(source: bytes | Path, name: str = "", wanted: Wanted = RGB) -> Pixels:
@@ -112,10 +113,26 @@ def read_image(source: bytes | Path, name: str = "", wanted: Wanted = RGB) -> Pi
         raise UnreadableImage(short) from None
 
 
+@dataclass(frozen=True)
+class ImageFile:
+    """Decodes an image file, as `Item.decode` does. Another process may decode it instead.
+
+    Attributes:
+        read: Returns the path of the file, or its bytes.
+        name: The name of the file, if ``read`` does not return its path.
+    """
+
+    read: Callable[[], Path | bytes]
+    name: str = ""
+
+    def __call__(self, wanted: Wanted) -> Pixels:
+        return read_image(self.read(), self.name, wanted)
+
+
 def stated_pixels(path: Path) -> int:
     """Return the number of pixels that an image file's header states; 0 for any other file."""
     try:
-        with _quiet(), Image.open(path, formats=PILLOW) as image:
+        with quiet(), Image.open(path, formats=PILLOW) as image:
             return image.width * image.height
     except Image.DecompressionBombError as error:
         found = re.search(r"\d+", str(error))
@@ -137,9 +154,9 @@ def _decoded(source: bytes, wanted: Wanted) -> Pixels:
 
 
 def _opened(source: bytes, wanted: Wanted) -> Pixels:
-    with _quiet(), Image.open(io.BytesIO(source), formats=PILLOW) as image:
+    with quiet(), Image.open(io.BytesIO(source), formats=PILLOW) as image:
         pages = range(0) if wanted.mode in CHANNELS else _grey_pages(image)
-        with _PIXELS(image.width * image.height * max(1, len(pages))):
+        with IN_FLIGHT(image.width * image.height * max(1, len(pages))):
             return _pixels(image, pages, wanted)
 
 
@@ -275,7 +292,7 @@ _filters: "warnings.catch_warnings[None] | None" = None
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence Pillow's warnings while any thread decodes.
 
     `catch_warnings` swaps a list that all threads share. Threads that used it independently could

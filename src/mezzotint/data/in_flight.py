@@ -9,15 +9,18 @@ class InFlight:
     """Limits the sum of the amounts of work in progress to ``most``.
 
     A block ``with limit(amount): ...`` waits until it and the running blocks together do not exceed
-    the limit. A block whose own amount exceeds the limit waits until no other block is running.
+    the limit. A block whose own amount exceeds the limit waits until no other block is running; if
+    ``refuses`` is set, it raises MemoryError instead.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most, self.used = most, 0
+    def __init__(self, most: int, *, refuses: bool = False) -> None:
+        self.most, self.refuses, self.used = most, refuses, 0
         self._changed = threading.Condition()
 
     @contextmanager
     def __call__(self, amount: int) -> Iterator[None]:
+        if self.refuses and amount > self.most:
+            raise MemoryError
         amount = min(amount, self.most)
         with self._changed:
             self._changed.wait_for(lambda: self.used + amount <= self.most)

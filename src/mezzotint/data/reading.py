@@ -6,7 +6,9 @@ cache would otherwise keep an incomplete data set.
 """
 
 import os
+import stat
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -50,9 +52,10 @@ def _read(path: Path, most: int, *, whole: bool) -> bytes:
     try:
         check_regular(path)
         with open(path, "rb", opener=_without_waiting) as file:
-            if whole:
-                check_size(os.fstat(file.fileno()).st_size, most)
-            return file.read(most)
+            if not whole:
+                return file.read(most)
+            check_size(os.fstat(file.fileno()).st_size, most)
+            return file.read()  # `read(most)` would allocate ``most`` bytes first
     except (OSError, MemoryError) as error:
         if path.is_symlink() and not path.exists():
             raise UnreadableImage("a link to a file that does not exist") from None
@@ -61,8 +64,9 @@ def _read(path: Path, most: int, *, whole: bool) -> bytes:
 
 def check_regular(path: Path) -> None:
     """Raise `UnreadableImage` for a pipe, a device or anything else that is not a file."""
-    if path.exists() and not path.is_file():
-        raise UnreadableImage("not a regular file")
+    with suppress(OSError):  # opening the file will raise it again
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UnreadableImage("not a regular file")
 
 
 def check_size(size: int, most: int = IMAGE) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from mezzotint.errors import UserError
+
+if TYPE_CHECKING:  # processes that only decode images do not import torch
+    import torch
+    from torch import Tensor
 
 Array: TypeAlias = npt.NDArray[Any]
 Bounds: TypeAlias = tuple[float, float]
 
-DTYPES = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}
+DTYPES = "uint8", "uint16", "float32"
 OF_16_BITS = (0.0, 65535.0)
 
 
@@ -47,6 +49,14 @@ class Values:
         half = (self.low + self.high) / 2
         return half if self.dtype == "float32" else round(half)
 
+    @property
+    def tensor_dtype(self) -> torch.dtype:
+        """The type of tensors of the images."""
+        import torch
+
+        found: torch.dtype = getattr(torch, self.dtype)
+        return found
+
     def __str__(self) -> str:
         return f"{self.dtype} from {self.low:g} to {self.high:g}"
 
@@ -59,7 +69,7 @@ class Values:
 
         Raises UserError for images of another type.
         """
-        if images.dtype != DTYPES[self.dtype]:
+        if images.dtype != self.tensor_dtype:
             wanted = "uint8, 0 to 255" if self.eight_bit else str(self)
             raise UserError(f"the images are {images.dtype}: convert them to {wanted}")
         if self.eight_bit:
@@ -70,10 +80,10 @@ class Values:
         """Invert `encode`: clamp x to the range, and round it if the type is an integer."""
         x = x.float()
         if self.eight_bit:
-            return (127.5 * (x + 1)).round().clamp(0, 255).to(torch.uint8)
+            return (127.5 * (x + 1)).round().clamp(0, 255).to(self.tensor_dtype)
         values = (x + 1) * ((self.high - self.low) / 2) + self.low
         values = values if self.dtype == "float32" else values.round()
-        return values.clamp(self.low, self.high).to(DTYPES[self.dtype])
+        return values.clamp(self.low, self.high).to(self.tensor_dtype)
 
     def in_eight_bits(self, images: Tensor) -> Tensor:
         """Return images as uint8 with ``low`` as 0 and ``high`` as 255."""
@@ -95,9 +105,11 @@ class Values:
         if self.alpha:
             opacity = seen[:, -1:].float() / 255
             colours = seen[:, :-1].float() * opacity + 255 * (1 - opacity)
-            return colours.round().to(torch.uint8)
+            return colours.round().byte()
         if channels == 2:
-            return torch.cat([seen, torch.zeros_like(seen[:, :1])], 1)
+            seen = seen[:, [0, 1, 1]]
+            seen[:, 2] = 0
+            return seen
         return seen[:, :3] if channels > 3 else seen
 
     def shown_as(self, channels: int) -> str:

@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
 from mezzotint.config.sampling import chosen
-from mezzotint.data.values import DTYPES, Values
+from mezzotint.data.values import Values
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.writing import write_share
@@ -179,7 +179,7 @@ def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, in
         raise UserError(f"{grid} exists and is not a grid of samples: choose another `out`")
     if found and int(found[-1].stem) >= mark.get("n", 0):
         raise UserError(f"{out} holds other images, such as {found[-1].name}: choose another `out`")
-    none = torch.empty(0, dtype=DTYPES[values.dtype])
+    none = torch.empty(0, dtype=values.tensor_dtype)
     if not found:
         return none, 0
     if other := [name for name, value in facts.items() if mark.get(name, ...) != value]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.config.sampling import SampleConfig
-from mezzotint.data.values import DTYPES, Values
+from mezzotint.data.values import Values
 from mezzotint.drawing import figures
 from mezzotint.errors import counted, warn
 from mezzotint.networks.conditions import Given
@@ -61,7 +61,7 @@ def write_share(
 
         if start == end:
             share.wait()
-            return torch.empty(0, dtype=DTYPES[pipe.values.dtype])
+            return torch.empty(0, dtype=pipe.values.tensor_dtype)
         part = Request(end - start, request.seed, request.first + start, size)
         rows = rows_of(rows, range(start, end))
         images = sample(pipe, how, part, rows, on_step, write)

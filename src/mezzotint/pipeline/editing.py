@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.config.sampling import UNGUIDED, SampleConfig, chosen
-from mezzotint.data.values import DTYPES, Values
+from mezzotint.data.values import Values
 from mezzotint.devices import in_full
 from mezzotint.diffusion.guidance import along
 from mezzotint.diffusion.level import Level
@@ -112,7 +112,7 @@ class Edit:
 
 def batched(images: Tensor, values: Values) -> Tensor:
     """Return images as (N, C, H, W); raise UserError unless they have the type of ``values``."""
-    right = isinstance(images, Tensor) and images.dtype == DTYPES[values.dtype]
+    right = isinstance(images, Tensor) and images.dtype == values.tensor_dtype
     if not right or images.ndim not in (3, 4):
         what = (
             f"{images.dtype} {tuple(images.shape)}"
@@ -130,7 +130,7 @@ def batched(images: Tensor, values: Values) -> Tensor:
 
 def blank(pipe: Pipeline, n: int) -> Tensor:
     """Return n images of a pipeline's shape and type, all zero."""
-    return torch.zeros(n, *image_shape(pipe), dtype=DTYPES[pipe.values.dtype])
+    return torch.zeros(n, *image_shape(pipe), dtype=pipe.values.tensor_dtype)
 
 
 def image_shape(pipe: Pipeline) -> tuple[int, int, int]:

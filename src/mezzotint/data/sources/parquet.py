@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.data.formats import SUFFIXES
-from mezzotint.data.images import Pixels, Wanted, read_image
+from mezzotint.data.images import ImageFile, Pixels, Wanted, read_image
 from mezzotint.data.labels import are_classes, numbered
 from mezzotint.data.naming import natural, nfc
 from mezzotint.data.reading import ROWS, UnreadableImage, check_regular, may_pass, passing
@@ -109,7 +109,7 @@ def _table(place: str, files: list[Path], image: str, count: int, image_column: 
                 f"{place}: {image_column!r} has a row without an image: give an image in each row"
             )
         content = value["bytes"]
-        return partial(_decode, content, Wanted()), hashlib.sha256(content).hexdigest()
+        return partial(read_image, content, wanted=Wanted()), hashlib.sha256(content).hexdigest()
 
     with _open(arrow, files[0]) as first:
         names = [name for name in first.schema_arrow.names if name != image]
@@ -164,14 +164,15 @@ def _items(
             for content, given in zip(images, labels, strict=True):
                 number = named[nfc(str(given))] if isinstance(given, str | bool) else given
                 name = f"{file.name} row {row}"
-                yield Item(name, partial(_decode, content), number, partial(bytes, content or b""))
+                decode = ImageFile(partial(_present, content))
+                yield Item(name, decode, number, partial(bytes, content or b""))
                 row += 1
 
 
-def _decode(content: bytes | None, wanted: Wanted) -> Pixels:
+def _present(content: bytes | None) -> bytes:
     if content is None:
         raise UnreadableImage("no bytes in the row")
-    return read_image(content, wanted=wanted)
+    return content
 
 
 def _batches(arrow: Any, file: Path, columns: list[str]) -> Iterator[Any]:
