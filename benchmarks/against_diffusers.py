@@ -62,7 +62,7 @@ SMALL = {
 }
 SHAPES = {"35.7M": (LARGE, UNetConfig()), "small": (SMALL, RECIPES["cifar10-ddpm-small"].net)}
 OURS, DEFAULT, AUTOCAST = "mezzotint", "diffusers", "diffusers, autocast"
-PLAIN = "mezzotint, a training of less than 5,000 steps: not compiled"
+PLAIN = "mezzotint, a training of fewer than 5,000 steps: not compiled"
 AUTOCAST_LAST, CAST = f"{AUTOCAST}, channels-last", "diffusers, bf16 weights, channels-last"
 COMPILED = "diffusers, compiled"
 METHODS = ["DDIM 250", "DDPM 1000"]

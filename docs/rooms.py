@@ -152,7 +152,7 @@ def page(house: Mapping[str, Room], before: Mapping[str, Room]) -> str:
         [
             "# The rooms",
             "",
-            "`python docs/rooms.py` makes this page and its images of the imports in the source.",
+            "`python docs/rooms.py` makes this page and its images from the imports in the source.",
             "A room is a package or a module directly in `src/mezzotint`. An arrow leads from a",
             "room to each room that it imports from. Rooms import only from lower layers;",
             "`tests/test_imports.py` checks this.",
