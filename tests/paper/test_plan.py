@@ -95,6 +95,9 @@ def test_the_models_of_pixels_predict_eps_whatever_the_recipes(tmp_path: Path) -
     for name, model in planned("cifar10", ["A", "B", "D"], tmp_path).models.items():
         assert isinstance(model, Experiment), name
         assert model.noise.prediction == "eps", name
+    for model in planned("glyphs", ["A", "B", "D"], tmp_path).models.values():
+        assert isinstance(model, Experiment)
+        assert model.noise.prediction == "v"
 
 
 def test_the_flags_are_those_that_differ_from_the_scales_own(tmp_path: Path) -> None:
