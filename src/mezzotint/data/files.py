@@ -58,9 +58,9 @@ def source_of(
         return decode, json.dumps([str(name), key([name])])
 
     def items() -> Iterator[Item]:
-        read = opened()
+        read, base = opened(), f"{found.base}/"
         for name, label in zip(found.files, found.labels, strict=True):
-            shown = str(name.relative_to(found.base))
+            shown = str(name).removeprefix(base)
             file = partial(read, name)
             yield Item(shown, ImageFile(file, name.name), label, file)
 

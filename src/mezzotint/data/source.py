@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,10 +111,10 @@ class Kind:
     plain: Callable[[str, str], Source] | None = None
 
 
-def stamp(path: Path, name: str | None = None) -> list[str | int]:
+def stamp(path: Path | str, name: str | None = None) -> list[str | int]:
     """Return [name, size in bytes, modification time in ns] of a file, for a key of the cache."""
     try:
-        stat = path.stat()
+        stat = os.stat(path)
     except OSError:  # a broken link; the decoder reports it by name
         return [name or str(path), -1, -1]
     return [name or str(path), stat.st_size, stat.st_mtime_ns]

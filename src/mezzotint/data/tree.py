@@ -2,7 +2,6 @@
 
 import errno
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -117,13 +116,14 @@ def of_folder(path: Path) -> Tree:
         for entry in entries:
             if is_litter(entry.name):
                 continue
-            inner, here = name / entry.name, folder / entry.name
+            inner = name / entry.name
             if _is_folder(entry):
+                here = folder / entry.name
                 if (real := here.resolve()) not in above:
                     found.folders.append(visit(here, inner, above | {real}))
-            elif _is_special(here):
+            elif _is_special(entry):
                 special.append(inner)
-            elif is_image(inner, lambda: _head(here)):  # noqa: B023 (called at once)
+            elif is_image(inner, lambda: _head(entry.path)):  # noqa: B023 (called at once)
                 found.images.append(inner)
             else:
                 found.others.append(inner)
@@ -211,25 +211,25 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         raise passing(entry.path, error) from None
 
 
-def _is_special(path: Path) -> bool:
+def _is_special(entry: "os.DirEntry[str]") -> bool:
     try:
-        return not stat.S_ISREG(path.stat().st_mode)
+        return not entry.is_file() and bool(entry.stat())
     except OSError:  # a broken link; if its name is that of an image, the decoder reports it
         return False
 
 
-def _head(path: Path) -> bytes | None:
+def _head(path: str) -> bytes | None:
     """Return the first bytes of a file; None for a broken link or without read permission.
 
     Raises UserError for a temporary fault, because without its first bytes an image could be
     mistaken for another file.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             return file.read(HEAD)
     except (FileNotFoundError, PermissionError):
         return None
     except OSError as error:
         if error.errno == errno.ELOOP:
             return None
-        raise passing(str(path), error) from None
+        raise passing(path, error) from None

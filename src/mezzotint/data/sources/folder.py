@@ -19,7 +19,7 @@ def folder(data: str, split: str, conditional: bool = True) -> Source:
     path = Path(data)
 
     def key(names: Names) -> dict[str, Any]:
-        stamps = [stamp(path / name, str(name)) for name in names]
+        stamps = [stamp(f"{data}/{name}", str(name)) for name in names]
         return {"kind": "folder", "root": data, "files": stamps}
 
     tree = of_folder(path)
