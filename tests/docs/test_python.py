@@ -58,8 +58,8 @@ def place(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         return replace(NETWORKS["glyphs"](device), name="inception")
 
     monkeypatch.setitem(NETWORKS, "inception", inception)
-    rows = plan._rows  # tests/paper samples all of them
-    monkeypatch.setattr(plan, "_rows", lambda letter: rows(letter)[-2:])
+    rows = plan._settings  # tests/paper samples all of them
+    monkeypatch.setattr(plan, "_settings", lambda letter: rows(letter)[-2:])
     yield tmp_path
     plt.close("all")
 

@@ -112,8 +112,8 @@ def test_the_tutorial_of_photographs(place: Path, capsys: CapSys) -> None:
 def test_the_tutorial_of_the_paper(
     place: Path, capsys: CapSys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = plan._rows("B")
-    monkeypatch.setattr(plan, "_rows", lambda letter: rows[-2:])
+    rows = plan._settings("B")
+    monkeypatch.setattr(plan, "_settings", lambda letter: rows[-3:-1])
     names = follow(TUTORIALS / "paper.md", capsys)
     assert [row.settings.steps for row in names["result"].rows] == [20, 10]
     assert (place / "samplers.png").is_file()

@@ -9,7 +9,7 @@ from mezzotint.run.distilling import begin
 from mezzotint.run.entry import distillation
 from mezzotint.run.watching import watch
 
-OWN = ("--calls", "--method", "--scale", "--teacher-steps")
+OWN = ("--calls", "--method", "--scale", "--guided-within", "--teacher-steps")
 
 
 def distil(arguments: list[str]) -> Answer:

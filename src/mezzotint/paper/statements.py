@@ -86,8 +86,9 @@ def _guidance(results: Results) -> Verdict:
 
 def _fid(results: Results, letter: str) -> Verdict:
     """Judge the paper's FID of an experiment by our FID, if it was measured."""
-    (row,) = (row for row in results.work.plan.rows if row.letter == letter and row.headline)
-    fid = next((f for name, f in results.figures(row).items() if name.startswith("fid")), None)
+    rows = [row for row in results.work.plan.rows if row.letter == letter and row.headline]
+    figures = {name: f for row in rows for name, f in results.figures(row).items()}
+    fid = next((f for name, f in figures.items() if name.startswith("fid")), None)
     if fid is None:
         return "no FID was measured", UNKNOWN
     return _worded(fid), "confirmed" if fid["low"] <= PAPER[letter] else "not confirmed"

@@ -65,7 +65,8 @@ def student(teacher: str | PathLike[str]) -> Experiment:
     found = tuned.read(folder)
     guided = found.best.settings if found else config.sample
     place = str(folder.resolve()) if Path(str(teacher)).exists() else str(teacher)
-    scale = guided.guidance if config.data.conditional else 1.0
+    data = config.data
+    scale = guided.guidance if data.conditional else 1.0
     varied = ["rescale"] if guided.rescale else []
     varied += ["guidance_shape"] if guided.guidance_shape != "constant" else []
     if scale != 1 and varied:
@@ -81,7 +82,11 @@ def student(teacher: str | PathLike[str]) -> Experiment:
             freeze=(),
             net=_without_dropout(config.net),
             objective=DistillationConfig(
-                teacher=place, scale=scale, guided_within=guided.interval if scale != 1 else None
+                teacher=place,
+                # `trajectory` was the best, but draws conditions, and can draw only classes.
+                method="multistep" if data.condition or data.image_condition else "trajectory",
+                scale=scale,
+                guided_within=guided.interval if scale != 1 else None,
             ),
             sample=SampleConfig("consistency", spacing="angle", clipping=config.sample.clipping),
             train=_shorter(config.train),

@@ -162,8 +162,8 @@ def distil(
         track: As in `train`.
         progress: As in `train`.
         **fields: Fields to change: those of `DistillationConfig` (method, calls, scale,
-            teacher_steps) and of any training (images, batch, lr ...). ``scale`` is the guidance
-            scale of the teacher, by default that of its sampling settings.
+            guided_within, teacher_steps) and of any training (images, batch, lr ...). ``scale`` is
+            the guidance scale of the teacher, by default that of its sampling settings.
 
     Returns:
         The student with its averaged weights.

@@ -16,7 +16,7 @@ class DistillationConfig:
 
     teacher: str = ""
     """The model to distil: a run, a checkpoint, or the name of a shipped model."""
-    method: Annotated[str, Choice(DISTILLATIONS)] = "consistency"
+    method: Annotated[str, Choice(DISTILLATIONS)] = "trajectory"
     """The method of distillation."""
     calls: PositiveInt = 2
     """The number of network calls with which the student makes an image."""
