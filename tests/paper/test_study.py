@@ -218,7 +218,7 @@ def test_a_runs_noise_is_measured_and_its_folder_left_alone(trained: Path) -> No
 def test_what_has_no_gradient_is_refused(trained: Path, trained_vae: Path, tmp_path: Path) -> None:
     with pytest.raises(mz.UserError, match="is an autoencoder"):
         gradient_noise(trained_vae)
-    with pytest.raises(mz.UserError, match="give 2 or more"):
+    with pytest.raises(mz.UserError, match="give 2 batches or more"):
         gradient_noise(trained, 1)
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "config.json").write_bytes((trained / "config.json").read_bytes())
