@@ -256,7 +256,7 @@ def test_resuming_with_another_network_is_refused_or_warned_of(
         train(data=data, net=functools.partial(own, width=8), out=tmp_path / "run", resume=True)
     mz.train(out=tmp_path / "run", resume=True)  # it was passed in this process
     monkeypatch.setattr(passing, "_PASSED", {})
-    with pytest.raises(mz.UserError, match=r"network of your own, own:Own\(width=4, .*pass the module"):
+    with pytest.raises(mz.UserError, match=r"of your own, own:Own\(width=4, .*pass the module"):
         mz.train(out=tmp_path / "run", resume=True)
 
 
