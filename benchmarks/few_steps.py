@@ -29,6 +29,7 @@ import torch
 
 import mezzotint as mz
 from mezzotint.drawing import figures
+from mezzotint.errors import counted
 from mezzotint.storage import files
 from mezzotint.storage.machine import machine
 
@@ -170,7 +171,7 @@ def main() -> None:
     rows = rows_of(flags)
     found = {title: measured(flags, title, *row) for title, row in rows.items()}
     for steps in flags.lcm:
-        found[f"diffusers' LCM, the teacher, {steps} steps"] = of_lcm(flags, steps)
+        found[f"diffusers' LCM, the teacher, {counted(steps, 'step')}"] = of_lcm(flags, steps)
     seconds = timed(rows) if flags.time else {}
     draw(rows, flags.out.with_suffix(".png"))
     name = next(name for name in next(iter(found.values()))["figures"] if name.startswith("fd"))
