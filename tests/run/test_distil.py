@@ -243,6 +243,8 @@ def test_data_and_settings_that_do_not_fit_the_teacher_are_refused(
         conditional=False, scale=1.0
     )
     assert message(calls=0) == "`calls`: input should be greater than 0, not 0"
+    assert message(guided_within=(3.0, 0.1)).startswith("`guided_within` is 3 to 0.1: give the")
+    assert message(guided_within=(0.1, 3.0), scale=1.0).startswith("`guided_within` has no effect")
     assert message(teacher_steps=3).startswith("`teacher_steps` is 3: choose 4 or more")
     assert message(sampler="ddim").startswith("ddim is not for few-step models: choose")
     assert "set the guidance of the teacher with `scale`" in message(guidance=3.0)
@@ -271,13 +273,15 @@ def test_the_command_line_distils_and_goes_on(
 ) -> None:
     out = tmp_path / "cli"
     words = ["distil", str(trained), "--images", "32", "--batch", "8", "--out", str(out)]
-    code, printed, said = call(capsys, *words, "--calls", "1", "--method", "multistep")
+    code, printed, said = call(capsys, *words, "--calls", "1", "--guided-within", "0.1", "3")
     assert (code, printed.strip()) == (0, f"the distilled model is in {out}"), said
     how = mz.load(out).defaults
     assert (how.steps, how.eta) == (1, 0.0)
     words[3] = "64"
-    assert call(capsys, *words, "--resume")[0] == 0
+    code, _, said = call(capsys, *words, "--resume")
+    assert code == 0, said
     assert mz.load(out).few_step == mz.FewStep(guidance=2.0, calls=1)
+    assert configuration.read(out / "config.json").objective.guided_within == (0.1, 3.0)  # type: ignore[union-attr]
     assert call(capsys, "distil", str(trained), "--calls", "0")[0] == 2
     code, printed, _ = call(capsys, "distil", str(trained), "--help")
     assert (code, "--teacher-steps" in printed) == (0, True)

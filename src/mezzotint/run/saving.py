@@ -83,6 +83,8 @@ def restore(state: TrainState, folder: Path) -> None:
         raise Damaged(f"{folder} is damaged: it holds step {said['step']}")
     wanted = state.parts()
     parts = {name: checkpoint.tensors(folder, name) for name in wanted}
+    if "task" in parts:
+        parts["task"] = state.task.fitted(parts["task"])
     if isinstance(state.net, Custom):
         fill(state.net, divided(parts["net"], state.net), folder)
     wrong = _moments(state, parts["optimizer"])

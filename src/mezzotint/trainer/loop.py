@@ -143,6 +143,10 @@ class Task(nn.Module):
             if accelerator.num_processes > 1 and parameter.grad is not None:
                 parameter.grad = accelerator.reduce(parameter.grad, "mean")
 
+    def fitted(self, saved: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the saved tensors of the task, fitted to a training with more or fewer images."""
+        return saved
+
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         """Return the context in which networks compute in ``dtype``; losses are float32."""
         return devices.autocast(device, self.dtype)

@@ -29,6 +29,11 @@ class DistillationConfig:
     """Steps of the teacher from noise to image; None means the default of the method."""
 
     def __post_init__(self) -> None:
+        if self.guided_within and self.scale == 1:
+            raise ValueError(
+                "`guided_within` has no effect with the `scale` 1: give another `scale`, or set "
+                "`guided_within` to None"
+            )
         if self.guided_within and self.guided_within[0] >= self.guided_within[1]:
             low, high = self.guided_within
             raise ValueError(

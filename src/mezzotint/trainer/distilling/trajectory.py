@@ -65,6 +65,17 @@ class Trajectory(Distillation):
         t, end = (self.schedule.at_angles(angles[i], x.ndim) for i in (parts, parts + 1))
         return x, t, towards(x, t, self.x[rows, parts + 1], end), Examples(x, given)
 
+    def fitted(self, saved: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Fit saved trajectories to the pool, whose size depends on the images of the training."""
+        names = ("x", "labels", "made")
+        x, labels, made = (saved.get(name, torch.zeros(0)) for name in names)
+        kept = min(len(x), len(self.x)) if x.shape[1:] == self.x.shape[1:] else 0
+        if not kept or len(x) == len(self.x) or len(labels) != len(x):
+            return saved
+        pool, given = self.x.new_zeros(self.x.shape), self.labels.new_zeros(len(self.x))
+        pool[:kept], given[:kept] = x[:kept], labels[:kept]
+        return saved | {"x": pool, "labels": given, "made": made.clamp(max=kept)}
+
     def _given(self, labels: Tensor) -> dict[str, Tensor]:
         """Return the conditions for labels; {} for a model without classes."""
         return {"label": labels} if self.classes else {}
