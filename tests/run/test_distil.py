@@ -239,7 +239,7 @@ def test_data_and_settings_that_do_not_fit_the_teacher_are_refused(
         "32x32, for example with `size=32`"
     )
     assert "`scale` is 2, but a teacher without classes" in message(conditional=False)
-    assert "the classes of the data are none, but those of the teacher are 0, 1, 2" in message(
+    assert "the data has the classes none, but the teacher has the classes 0, 1, 2" in message(
         conditional=False, scale=1.0
     )
     assert message(calls=0) == "`calls`: input should be greater than 0, not 0"

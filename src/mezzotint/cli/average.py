@@ -20,8 +20,8 @@ class AverageFlags:
     out: Path
     """The folder to write the averages to."""
     length: tuple[float, ...] = ()
-    """The lengths of the averages, relative to the training so far: 0.1 weights the steps with a
-    standard deviation of one tenth of the training."""
+    """The lengths of the averages. A length is the standard deviation of the weights of the steps,
+    relative to the training so far: 0.1 is a tenth of the training."""
 
 
 def average(arguments: list[str]) -> Answer:

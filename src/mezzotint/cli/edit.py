@@ -91,8 +91,8 @@ class OutpaintFlags(EditFlags):
     """Continue images beyond their borders, to the size of the model."""
 
     border: int = 0
-    """Pixels to add on each side; by default a quarter of the shorter side. The given images must
-    be smaller than the model's by this border; --fit scales them."""
+    """Pixels to add on each side; by default a quarter of the shorter side. The given images and
+    this border together must have the model's size; --fit scales the images."""
     method: str | None = None
     """repaint, or a posterior method: ddnm, pigdm, dps, mmps."""
 
@@ -112,7 +112,7 @@ class InterpolateFlags(EditFlags):
     n: int = 9
     """How many images to make, both ends included."""
     corrections: int = 10
-    """The largest number of corrections per step of the inversion."""
+    """The largest number of fixed-point iterations in each step of the inversion."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class InvertFlags(EditFlags):
     """Find the noise from which the model makes the images (OUT/noise.npy), and sample from it."""
 
     corrections: int = 10
-    """The largest number of corrections per step."""
+    """The largest number of fixed-point iterations in each step."""
 
 
 PLAIN = (InterpolateFlags, InvertFlags)  # kinds that are guided only with --guidance

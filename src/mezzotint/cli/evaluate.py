@@ -51,8 +51,8 @@ class Measures:
     """Scale and crop the images of a data set or files to this side in pixels, or to
     HEIGHTxWIDTH."""
     network: tuple[Network, ...] = ()
-    """Feature networks; by default that of a saved reference, glyphs for the data set glyphs, and
-    cifar10 for all other data."""
+    """Feature networks; by default the network of a saved reference, glyphs for the data set
+    glyphs, and cifar10 for all other data."""
     metrics: tuple[Metric, ...] = tuple(METRICS)
     """fd: Frechet distance, sfd: spatial Frechet distance, cs: classifier score, kd: kernel
     distance, prdc: precision, recall, density and coverage."""

@@ -44,9 +44,9 @@ def subject(
 ) -> tuple[str, list[str]]:
     """Return the first word, which names the model, run or data, and the other words.
 
-    If the user requests help instead of giving a name, print help and exit. It shows the flags of
-    ``default``. Without ``default``, the flags depend on the name, so the help says to give
-    ``what``, and shows ``program`` as an example.
+    If the first word is --help, print the help and exit. The help lists the flags of ``default``.
+    If ``default`` is None, the flags depend on the name. The help then says to give ``what``, and
+    shows ``program`` as an example.
     """
     if not arguments or arguments[0].startswith("-"):
         helps = [word for word in arguments if word in (*HELP, HELP_ALL)]

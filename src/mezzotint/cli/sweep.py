@@ -52,7 +52,7 @@ class SweepFlags:
     """The longest time that a sweep may take, in minutes. A sweep that would take longer is not
     started."""
     yes: bool = False
-    """Ignore --minutes."""
+    """Start the sweep even if it would take longer than --minutes."""
 
 
 def sweep(arguments: list[str]) -> Answer:

@@ -83,7 +83,7 @@ def trained(run: Path) -> Answer:
 
 
 def given(base: Configuration, asked: Configuration, words: list[str]) -> dict[str, Any]:
-    """Return the values of all fields that flags set, by name, even those equal to the base's."""
+    """Return all fields that flags set, by name, even if the value is the one in ``base``."""
     said = {word.split("=")[0].lstrip("-").replace("-", "_") for word in words if word[:2] == "--"}
     before, after = (values(each) for each in (base, asked))
     return {k: v for k, v in after.items() if k in said or before.get(k, ...) != v}

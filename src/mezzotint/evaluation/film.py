@@ -16,7 +16,7 @@ from mezzotint.pipeline.loading import load
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import files
 
-FRAME, LAST = 120, 1500  # milliseconds of a frame and of the last frame
+FRAME, LAST = 120, 1500  # how long a frame and the last frame are shown, in milliseconds
 FORMATS = (".webp", ".gif")
 
 

@@ -23,7 +23,7 @@ def of_images(
     *,
     facts: dict[str, Any] | None = None,
 ) -> Found:
-    """Measure images against others, and return the figures.
+    """Measure images against reference images, and return the figures.
 
     The reference is ``data`` if that is an `Against`, else ``Against.of(data, how)``. ``facts`` are
     written to figures.jsonl beside the fingerprint of the images.

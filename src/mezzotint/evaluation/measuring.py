@@ -37,7 +37,7 @@ NAMES = ("pool", "spatial", "probabilities")
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """A feature network, and the statistics of the reference's features."""
+    """A feature network, and the statistics of its features on the reference."""
 
     network: FeatureNetwork
     reference: Reference
@@ -94,11 +94,11 @@ def measure_samples(
 ) -> Iterator[tuple[Features, list[Figure]]]:
     """Measure a model by samples of all classes in turn, for each number of samples in ``tiers``.
 
-    The numbers in ``tiers`` rise, and each adds samples to those of the number before. The
-    samples are kept in ``folder``. For each tier and measure, the first process yields the features
-    of the samples and their figures. The other processes make their blocks of samples, compute
-    features, and yield nothing. Raises UserError if a metric or a setting does not exist or does
-    not suit the model, and if there are too few samples for all of the metrics.
+    The numbers in ``tiers`` rise. Each number reuses the samples of the number before it, and adds
+    more. The samples are kept in ``folder``. For each tier and measure, the first process yields
+    the features of the samples and their figures. The other processes make their blocks of samples,
+    compute features, and yield nothing. Raises UserError if a metric or a setting does not exist or
+    does not suit the model, and if there are too few samples for all of the metrics.
     """
     enough(tiers[0])
     if batch < 1:
@@ -137,7 +137,7 @@ def _see(
     """Add the features of the samples up to number ``tier``; several processes share this work.
 
     The processes take the blocks of samples in turn. The first process keeps the features. The
-    other processes pass their features to it in files, which it removes.
+    other processes pass their features to the first one in files, which it then removes.
     """
     edges = range(batch * (features.done // batch + 1), tier, batch)
     parts = [*pairwise([features.done, *edges, tier])]

@@ -39,8 +39,7 @@ def of_model(
     """Measure a model for each number of samples in ``counts``; return the figures for the last.
 
     The reference is ``Against.of(data, preparation)``, or the model's training set if ``data`` is
-    None. ``name`` is the model's name in figures.jsonl. The other arguments are those of
-    `evaluate`.
+    None. ``name`` is the model's name in figures.jsonl. `evaluate` describes the other arguments.
     """
     settings = dict(settings or {})
     how = chosen(pipe.defaults, settings)

@@ -65,11 +65,11 @@ def evaluate(
         data: The reference: an argument or a result of `prepare`, or the file of a reference. By
             default it is the model's training set. For an autoencoder, ``data`` are the images to
             reconstruct, by default the held-out images of its data set.
-        samples: The number of samples, or of images to reconstruct: a number, or text such as
-            "10k". By default 10,000 samples, or all images.
-        network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
-            default that of a saved reference, ``glyphs`` for the data set glyphs, and ``cifar10``
-            for all other data.
+        samples: The number of samples of a model, by default 10,000, or of images that an
+            autoencoder reconstructs, by default all. It may be text such as "10k".
+        network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... The
+            default is the network of a saved reference, ``glyphs`` for the data set glyphs, and
+            ``cifar10`` for all other data.
         metrics: The names of metrics in METRICS; by default all of them.
         split: The split, if ``data`` is a name or a path.
         size: The size to scale and crop ``data`` to, if it is not prepared, as in `prepare`.
@@ -145,7 +145,7 @@ def compare(
     out: str | Path | None = None,
     on_progress: Follow | None = None,
 ) -> dict[str, Figure]:
-    """Measure images against others, in the features of a network.
+    """Measure images against other images, in the features of a network.
 
     Each set is an argument or a result of `prepare`: a name, a path, an array or a tensor. Arrays
     and tensors are (N, H, W, C) or (N, C, H, W), of uint8, or of float with their ``range``.
@@ -161,8 +161,8 @@ def compare(
         layout: The order of the axes of arrays, as in `prepare`. Like ``range``, it applies to both
             sets. If the sets differ in these, pass ``mz.prepare(images, ...)`` instead.
         range: The values of black and white of arrays, as in `prepare`.
-        network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
-            default chosen for ``images_b`` as `evaluate` chooses it for ``data``.
+        network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... The
+            default depends on ``images_b`` as the default of `evaluate` depends on its ``data``.
         metrics: The names of metrics in METRICS; by default all of them. ``accuracy`` is included
             if the classes are known and the network distinguishes them.
         out: A folder. The figures are appended to its figures.jsonl, and ten of ``images_a`` are
@@ -264,10 +264,9 @@ def _images(
     classes: Sequence[str] | None = None,
     **in_memory: Any,
 ) -> Prepared:
-    """Prepare images. Errors name the argument ``argument`` of the caller.
+    """Prepare images. Errors call them ``argument``, the name of the caller's argument.
 
-    ``in_memory`` are arguments of `prepare` for arrays in memory. They are ignored for other
-    images.
+    ``in_memory`` are arguments of `prepare` that apply only to arrays in memory.
     """
     if isinstance(images, Prepared):
         for name, value in {"labels": labels, "classes": classes}.items():

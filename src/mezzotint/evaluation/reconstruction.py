@@ -54,10 +54,10 @@ def reconstruct(
     The distances of a perfect autoencoder are 0. Images and reconstructions form pairs and are
     therefore not independent. So the intervals of the Frechet distances come from halves of the
     pairs, and `kernel_of_pairs` computes kd. The mean and standard deviation of the latents are
-    those of samples of the posterior.
+    computed from samples of the posterior.
 
-    Raises UserError for fewer than 10 images, for images with another number of channels, and for
-    a reference of other images.
+    Raises UserError for fewer than 10 images, for images with another number of channels than the
+    autoencoder's, and for a reference made from other images.
     """
     count = len(originals.images)
     enough(count)

@@ -36,7 +36,7 @@ def key(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> str:
 
 
 def kept(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> Path:
-    """Return the folder in the cache for the samples of an evaluation."""
+    """Return the folder in the cache that keeps the samples of an evaluation."""
     return cache_folder("samples") / key(pipe, how, seed, batch)
 
 

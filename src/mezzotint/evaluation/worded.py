@@ -21,7 +21,7 @@ def condition_of(
 ) -> dict[str, tuple[Any, int]]:
     """Parse words such as ``age=30,40`` into conditions by name.
 
-    The result has, for each condition, its values and the number of images that the values are for.
+    The result holds, for each condition, its values and the number of images that they describe.
     Raises UserError for a word of another form, and for a condition that the model does not have.
     """
     known = {each.name: each for each in conditions}

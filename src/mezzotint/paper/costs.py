@@ -27,19 +27,19 @@ STEPS = 6  # timed steps of a training
 
 @dataclass(frozen=True)
 class Cost:
-    """The seconds that the training of a network, and its calls, take on this machine."""
+    """The estimated seconds to train a network, and to call the network, on this machine."""
 
     training: float  # for the whole training
     call: float  # for one call with BATCH images
 
     def samples(self, row: Row) -> float:
-        """Return the seconds for the samples of a row; guidance doubles the calls."""
+        """Return the seconds to make the samples of a row; guidance calls the network twice."""
         calls = row.settings.calls * -(-row.samples // BATCH)
         return calls * self.call * (1 + (row.settings.guidance not in (0, 1)))
 
 
 def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> Cost:
-    """Measure the cost of a network, with random inputs of the ``shape`` (C, H, W)."""
+    """Time the training and the calls of a network on random inputs of the ``shape`` (C, H, W)."""
     accelerator = joined()
     dtype = compute_dtype(configuration.precision, accelerator.device)
     net: Network

@@ -1,4 +1,4 @@
-"""Estimate the remaining work of a plan, and find models that would take too long."""
+"""Estimate the remaining work of a plan, and find models that would take too long to train."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def estimates(work: Work) -> Iterator[Estimate]:
 
 
 def too_long(estimate: Estimate, hours: float) -> str:
-    """Return the reason to leave out a model whose training takes more than ``hours``; else ""."""
+    """Return why a model is left out if its training takes more than ``hours``, else ""."""
     if estimate.training <= hours * 3600:
         return ""
     return (

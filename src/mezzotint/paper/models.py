@@ -31,9 +31,9 @@ def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
 
 
 def trained(work: Work, name: str) -> dict[str, str]:
-    """Return the facts that identify a model's training in results; {} if it is unfinished.
+    """Return facts that identify the training of a model; {} if the training is unfinished.
 
-    They include a digest of the weights, because a training may be repeated with other data.
+    The facts include a digest of the weights, because a training may be repeated with other data.
     """
     config, found = work.plan.models[name], _saved(work.folder(name))
     if not found or _share(found, config) < 1:

@@ -28,19 +28,19 @@ class Options:
     only: tuple[str, ...] = ("A", "B", "C", "D")
     """The experiments to carry out, among A to D."""
     out: Path | None = None
-    """The folder; by default runs/reproduce-SCALE."""
+    """The folder of the results; by default runs/reproduce-SCALE."""
     data: str = ""
-    """The path of CIFAR-10, or of other images for A, B and D; by default that of the recipe."""
+    """The path of CIFAR-10, or of other images for A, B and D; by default the recipe's data."""
     imagenet: str = ""
     """The images for C: 100 classes of ImageNet, as in `mezzotint train --data`."""
     vae: str = ""
     """An autoencoder for C, as in `mezzotint train --vae`, instead of a new one."""
     images: PositiveInt | None = None
-    """The number of training images of each diffusion model (full: 7,808,000 as in the paper; Ho et
-    al. used 102,400,000)."""
+    """The number of images on which each diffusion model is trained; by default the scale decides.
+    The scale full has 7,808,000, as in the paper. Ho et al. used 102,400,000."""
     samples: PositiveInt | None = None
-    """The number of samples for each row. By default rows with 1,000 calls have fewer samples than
-    the others at the scale cifar10."""
+    """The number of samples for each row of the table; by default the scale decides. At the scale
+    cifar10, rows with 1,000 denoiser calls have fewer samples than the others."""
     seed: NonNegativeInt = 0
     """The seed of trainings and samples."""
     network: tuple[Annotated[str, Choice(NETWORKS)], ...] = ()

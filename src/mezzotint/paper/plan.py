@@ -24,14 +24,15 @@ from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import ObjectiveConfig
 
 GUIDED = 2.0  # the guidance scale of experiment C in the summary table, and of guided DDIM
-SLOW = 500  # calls of the denoiser from which a row has fewer samples
+SLOW = 500  # a row with this many denoiser calls or more has fewer samples
 
 
 @dataclass(frozen=True)
 class Size:
     """The recipes and the amount of work at one scale.
 
-    If a number of training images is None, it is that of the recipe.
+    The fields ``images``, ``vae_images`` and ``latent_images`` are the numbers of images on which
+    the models are trained. None means the number in the recipe.
     """
 
     pixels: str  # the recipe of the three pixel models
@@ -89,7 +90,7 @@ class Row:
 
     @property
     def headline(self) -> bool:
-        """Whether this row stands for its experiment in the summary table of the experiments."""
+        """Whether the summary table of the experiments shows this row."""
         if self.letter == "A":
             return True
         own = self.settings.guidance == (GUIDED if self.letter == "C" else 1)
@@ -133,7 +134,7 @@ class Plan:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return the facts that must be equal for all calls with the same folder."""
+        """Return the facts that identify this plan: one folder holds the results of one plan."""
         return {
             "scale": self.scale,
             "samples": self.samples,
@@ -147,7 +148,7 @@ class Plan:
 def plan(options: Options) -> Plan:
     """Plan the models and rows of the experiments.
 
-    Raises UserError for an empty list or an unknown experiment, and for too few samples.
+    Raises UserError if `only` is empty or has an unknown experiment, or for too few samples.
     """
     size = SCALES[options.scale]
     samples = options.samples or size.samples
@@ -247,9 +248,9 @@ def _latent(options: Options) -> dict[str, Configuration]:
 
 
 def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
-    """Return the flags of the command that repeats this plan in any folder.
+    """Return the flags of the command that repeats this plan, whatever the current folder is.
 
-    Only the last part of each path to data is kept.
+    A path to data is shortened to its last part.
     """
     flags = {
         "scale": options.scale,
@@ -276,7 +277,7 @@ def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
 
 
 def digest(configuration: Configuration) -> str:
-    """Return twelve hex digits that identify a configuration; folders in its paths do not count."""
+    """Return twelve hex digits that identify a configuration, ignoring the folders of its paths."""
     facts = to_json(configuration)
     facts["data"]["data"] = named(facts["data"]["data"])
     if "codec" in facts:

@@ -31,12 +31,12 @@ class ReproducedRow:
 
     Attributes:
         experiment: "A" to "D".
-        model: The name of its run folder.
+        model: The name of the model's run folder.
         settings: The sampling settings.
         figures: The figures by name, such as "fd-glyphs", "fid" and "accuracy".
-        paper: The paper's FID of the experiment; None if it gives none.
-        published: The FID in the method's own publication; None if it gives none.
-        seconds: The time for a batch of 64 samples, as the median over the batches.
+        paper: The FID of the experiment in the paper; None if the paper gives none.
+        published: The FID in the method's own publication; None if there is none.
+        seconds: The median time of a batch of 64 samples.
         memory: The peak memory of the process in MiB; None if the system cannot measure it.
     """
 
@@ -57,7 +57,7 @@ class Reproduction:
     Attributes:
         folder: The folder of the runs, the figures and the page.
         rows: The measured rows, in the order of the table.
-        left_out: The reasons why models were left out, by name.
+        left_out: The reasons why models were left out, by the names of the models.
         page: The HTML page.
         table: The same content as Markdown.
     """
@@ -115,8 +115,9 @@ def reproduce(
             recipe.
         imagenet: The path of the images for C; by default the data of the recipe.
         vae: A trained autoencoder for C. By default a new one is trained.
-        images: The number of training images of each diffusion model; by default that of the scale.
-        samples: The number of samples for each row; by default those of the scale.
+        images: The number of images on which each diffusion model is trained; by default the scale
+            decides.
+        samples: The number of samples for each row of the table; by default the scale decides.
         seed: The seed of trainings and samples.
         network: Feature networks; by default "glyphs" for the data set glyphs, else "cifar10", and
             "inception" (for FID) if its weights are on this machine. The weights of networks that
@@ -132,8 +133,8 @@ def reproduce(
         The results: ``rows``, ``page``, ``table`` and ``left_out``.
 
     Raises:
-        UserError: If an option is out of range, ``out`` holds something else or was begun with
-            other options, there is no data, or several processes run this.
+        UserError: If an option is out of range, ``out`` holds other files or a reproduction with
+            other options, there is no data, or torchrun has started several processes.
         Interrupted: If SIGINT or SIGTERM stopped a training; its state is saved.
     """
     options = Options(

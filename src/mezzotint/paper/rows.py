@@ -36,9 +36,9 @@ Facts = dict[str, Any]  # the content of a row in rows.jsonl
 
 
 def networks(data: str, chosen: Sequence[str] = ()) -> tuple[list[str], str]:
-    """Return the feature networks for a model of ``data``, and the reason if there is no FID.
+    """Return the feature networks for a model of ``data``, and why FID is not measured, else "".
 
-    The networks are ``chosen``. By default they are ``glyphs`` for the data set glyphs, else
+    The networks are ``chosen``. If that is empty, they are ``glyphs`` for the data set glyphs, else
     ``cifar10``, and Inception if its weights are on this machine.
     """
     if chosen:
@@ -128,13 +128,13 @@ class Made:
     seconds: float  # median time for BATCH samples
     batches: int  # number of timed batches
     memory: float | None  # peak memory in MiB
-    turns: tuple[str, ...]  # the rows whose batches were made in turn with these
+    turns: tuple[str, ...]  # the rows with which this row alternated, batch by batch
 
 
 def make(
     work: Work, rows: Sequence[Row], device: torch.device, follow: Callable[[Row], Follow]
 ) -> dict[Row, Made]:
-    """Make the missing samples of rows in turn, batch by batch, and time every batch.
+    """Make the missing samples of rows, which alternate batch by batch, and time every batch.
 
     If a row has all its samples, BATCH samples are made again for timing.
     """

@@ -58,7 +58,7 @@ def _speed(results: Results) -> Verdict:
 
 
 def _memory(results: Results) -> Verdict:
-    """Judge the memory by the peaks of DDPM and of the DDIM that needs least."""
+    """Judge the memory by the peak of DDPM and the smallest peak of the rows of DDIM."""
     ddpm, ddim = _samplers(results)
     used = [found for row in ddim if (found := results.rows[row]["memory"])]
     most = results.rows[ddpm]["memory"] if ddpm else None
@@ -70,7 +70,7 @@ def _memory(results: Results) -> Verdict:
 
 
 def _guidance(results: Results) -> Verdict:
-    """Judge the guidance by DDIM with and without it, with the same weights and steps."""
+    """Judge guidance by DDIM with and without guidance, with the same weights and steps."""
     guided = [row for row in results.rows if row.model == "linear" and row.guided]
     plain = [
         row

@@ -115,7 +115,7 @@ def noise_scale(gradients: Iterable[Tensor], batch: int) -> GradientNoise:
 
 
 def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
-    """Measure the `noise_scale` of a run's objective at the raw weights of its newest checkpoint.
+    """Measure the `noise_scale` of a run's objective at its newest weights, not their average.
 
     It is measured on the next ``batches`` batches of the training, with the training's data,
     (adaptive) levels, dropout and precision. The folder is not changed. Raises UserError if the

@@ -42,7 +42,10 @@ class Results:
         return by_count(self.rows[row]).get(count or row.samples, {}) if row in self.rows else {}
 
     def distances(self, *models: str) -> list[str]:
-        """Return the names of the Frechet distances of ``models``, by default all; FID is last."""
+        """Return the names of the Frechet distances of ``models``, by default of all models.
+
+        If FID is among them, it is the last name.
+        """
         names = dict.fromkeys(
             f["name"]
             for row, facts in self.rows.items()
@@ -188,7 +191,7 @@ def _samples(results: Results) -> Section:
 
 
 def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
-    """Draw quality, time and memory against denoiser calls, with the weights of A and B."""
+    """Draw quality, time and memory against denoiser calls, for the model of A and B."""
     every = results.rows.items()
     rows = {row: facts for row, facts in every if row.model == "linear" and not row.guided}
     if len(rows) < 2:
@@ -275,7 +278,7 @@ def _schedules(results: Results) -> tuple[Section, list[Panel]] | None:
 
 
 def _charts(panels: Sequence[Panel]) -> tuple[list[Chart], list[tuple[str, str]]]:
-    """Draw the panels as charts; return them, and the legend for all of them."""
+    """Return the panels drawn as charts, and the legend that all charts share."""
     names = list(dict.fromkeys(name for panel in panels for name in panel.series))
     colour = colours(names)
     charts = []

@@ -62,7 +62,7 @@ def begin(plan: Plan) -> Work:
     """Find the data of a plan, and write the plan to its folder. Models without data are left out.
 
     Raises UserError if the folder holds another plan, other files, or a run with another
-    configuration, and if there is no data at all.
+    configuration, or if no model has data.
     """
     path = plan.folder / "plan.json"
     known = _read(path) if path.exists() else {}

@@ -1,4 +1,4 @@
-"""A run: a folder in which a model is trained, with its log, its image grids and its checkpoints.
+"""A run: a folder in which a model is trained, with the log, image grids and checkpoints.
 
 config.json    the whole configuration          samples/      grids of images, made in training
 log.jsonl      a row for each log interval      checkpoints/  step-N

@@ -141,10 +141,10 @@ class AutoencoderJob(Job):
         return Examples(x)
 
     def finished(self) -> tuple[dict[str, Any], Tensors]:
-        """Return the facts about the training set, and the mean and deviation of the latents.
+        """Return facts about the training set, and the statistics of the latents.
 
-        The mean (C,) and standard deviation (C,) are measured on some of the training images. A
-        diffusion model may scale the latents by them.
+        The statistics are the mean (C,) and the standard deviation (C,) on some of the training
+        images. A diffusion model may scale the latents by them.
         """
         images = spread_out(self.data, SCALED_BY)
         mean, std = self.codec.moments(images.to(self.device))

@@ -25,8 +25,9 @@ class Average:
 
     Attributes:
         path: The checkpoint of the average.
-        length: The standard deviation of its weighting of the steps, divided by their number.
-        error: The relative error of its weighting of the steps; see `average`.
+        length: The standard deviation of the average's weighting of the steps, divided by the
+            number of steps.
+        error: The relative error of this weighting; see `average`.
     """
 
     path: Path
@@ -39,16 +40,16 @@ def average(
 ) -> list[Average]:
     """Rebuild averages of a run's weights, of any length, at its last snapshot.
 
-    A training with ``snapshots`` saves two short averages at intervals. The result is a linear
-    combination of them. It is chosen so that its weighting of the steps is nearest to that of the
-    requested average (arXiv 2312.02696, section 3.2). A warning is given if the relative error of
-    the fit is above 1 %.
+    A training with ``snapshots`` saves two short averages at intervals. The result is the linear
+    combination of these averages whose weighting of the steps is nearest to the requested weighting
+    (Karras et al. 2024, arXiv 2312.02696, section 3.2). A warning is given if the relative error of
+    this fit is above 1 %.
 
     Args:
         run: A folder of a run that was trained with ``snapshots``.
-        length: The standard deviation of the average's weighting of the steps, divided by their
-            number so far. It must be above 0 and below 0.289, the length of the plain mean. Several
-            lengths make several averages.
+        length: The standard deviation of the average's weighting of the steps, divided by the
+            number of steps so far. It must be above 0 and below 0.289, the length of the plain
+            mean. Several lengths make several averages.
         out: The folder to write the averages to; by default RUN/averages.
 
     Returns:

@@ -32,11 +32,11 @@ def in_words(
 ) -> str:
     """Describe the changes on resuming after ``step`` steps; "" if there are none.
 
-    Before, ``were`` processes shared each batch; now ``are`` processes share it.
+    Before the interruption, ``were`` processes shared each batch; now ``are`` processes share it.
 
-    If ``images`` changes, the learning rate follows the new length from this step on. The result
-    equals that of an uninterrupted training of the new length, unless earlier steps would have had
-    another learning rate; the description then says so.
+    If ``images`` changes, the learning rate follows the new length from this step on. If an
+    uninterrupted training of the new length would have used another learning rate in earlier steps,
+    its result would differ, and the description says so.
     """
     said = [f"{place.split('.')[-1]} {was} -> {is_}" for place, (was, is_) in changes.items()]
     why = [reason for place, reason in INEXACT.items() if place in changes]

@@ -112,7 +112,7 @@ def _without_dropout(net: Any) -> Any:
 
 
 def _shorter(train: configuration.TrainConfig) -> configuration.TrainConfig:
-    """Derive the training of a student from that of its teacher."""
+    """Derive the training settings of a student from the settings of its teacher."""
     images = max(train.images // SHARE, train.batch)
     return replace(
         train,
@@ -155,7 +155,7 @@ def check_data(
     classes: tuple[str, ...],
     others: tuple[Condition, ...],
 ) -> None:
-    """Raise UserError unless the shape and conditions of the data are those of the teacher."""
+    """Raise UserError unless the data has the shape and the conditions of the teacher's data."""
     if shape != teacher.shape:
         ours, theirs = (f"{h}x{w}x{c}" for c, h, w in (shape, teacher.shape))
         raise UserError(
@@ -164,13 +164,13 @@ def check_data(
         )
     if classes != teacher.classes:
         raise UserError(
-            f"the classes of the data are {', '.join(classes) or 'none'}, but those of the teacher "
-            f"are {', '.join(teacher.classes) or 'none'}: give data with the teacher's classes"
+            f"the data has the classes {', '.join(classes) or 'none'}, but the teacher has the "
+            f"classes {', '.join(teacher.classes) or 'none'}: give data with the teacher's classes"
         )
     if others != teacher.conditions:
         ours, theirs = ("; ".join(map(str, each)) for each in (others, teacher.conditions))
         raise UserError(
-            f"the conditions of the data are {ours or 'none'}, but those of the teacher are "
+            f"the data has the conditions {ours or 'none'}, but the teacher has the conditions "
             f"{theirs or 'none'}: give the data that the teacher was trained on"
         )
 

@@ -109,15 +109,15 @@ def training(
         out: The run's folder; None is ``runs/RECIPE``.
         resume: Whether to continue from the newest checkpoint in ``out``, if there is one, with the
             settings of that run. You may change ``images``, ``accumulate``, ``precision``,
-            ``shard``, the path of the data, the intervals, and the settings for sampling. If the
-            result will then differ from that of an uninterrupted training, the ``note`` of the
-            first `Progress` says so.
-        track: "wandb" or "tensorboard": the tracker to copy the run's log to.
+            ``shard``, the path of the data, the intervals, and the settings for sampling. If such a
+            change makes the result differ from an uninterrupted training, the ``note`` of the first
+            `Progress` says so.
+        track: The tracker to copy the run's log to, "wandb" or "tensorboard"; None copies nothing.
         **fields: Fields of the recipe to change, with the names of the flags: images, batch, lr,
             schedule, prediction, channels, steps, guidance, size, flip ... ``init`` is a model to
-            start from: its network is used, and its averaged weights where they fit. If ``images``
-            is less than in the recipe, ``warmup`` and ``ema_halflife`` are shortened in proportion,
-            unless they are given.
+            start from: the training takes its network, and its averaged weights where they fit. If
+            ``images`` is less than in the recipe, ``warmup`` and ``ema_halflife`` are shortened in
+            proportion, unless they are given.
 
     Yields:
         The progress of the training, before the first step and after each step.
@@ -125,7 +125,7 @@ def training(
     Raises:
         UserError: If the recipe or a field does not exist (the message suggests similar names), a
             value has a wrong type or is out of range, ``out`` holds another run, the data does not
-            fit, or the network cannot be used.
+            fit the recipe, or the network cannot be used.
         Interrupted: If SIGINT (Ctrl-C) or SIGTERM stopped the training.
     """
     begun = start(recipe, out, resume)
@@ -155,15 +155,15 @@ def distil(
     ```
 
     Args:
-        teacher: The model to distil: a run, a checkpoint of one, or the name of a shipped model.
+        teacher: The model to distil: a run, a checkpoint of a run, or the name of a shipped model.
         data: As in `train`; None means the teacher's training set.
         out: The run's folder; None is ``runs/RECIPE-few``, where RECIPE is the teacher's recipe.
         resume: As in `train`.
         track: As in `train`.
         progress: As in `train`.
-        **fields: Fields to change: those of `DistillationConfig` (method, calls, scale,
+        **fields: Fields to change: fields of `DistillationConfig` (method, calls, scale,
             guided_within, teacher_steps) and of any training (images, batch, lr ...). ``scale`` is
-            the guidance scale of the teacher, by default that of its sampling settings.
+            the guidance scale of the teacher; the default is the scale in its sampling settings.
 
     Returns:
         The student with its averaged weights.

@@ -64,7 +64,7 @@ def check_folder(folder: Path, resume: bool) -> None:
 def note_saved(folder: Path, saved: bool) -> None:
     """Record in a run's folder whether the run has saved a checkpoint.
 
-    This tells a run without checkpoints from one whose checkpoints cannot be reached now.
+    This distinguishes a run that has no checkpoint yet from a run whose checkpoints are missing.
     """
     replace_file(folder / SAVED, "1" if saved else "0")
 

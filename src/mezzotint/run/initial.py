@@ -137,7 +137,7 @@ def _loaded(init: str) -> Pipeline:
 def _labels(condition: Condition) -> tuple[str, ...]:
     """Return the labels of a condition, which name all rows of its embedding but the last.
 
-    The last row is that of the null condition.
+    The last row belongs to the null condition.
     """
     if isinstance(condition, ClassCondition):
         return condition.classes
@@ -149,9 +149,9 @@ def _rows(
 ) -> tuple[Tensor, list[str]]:
     """Copy the rows of an embedding by the names of their classes, and the row of the null class.
 
-    ``classes`` name the rows of ``ours``, and ``known`` those of ``theirs``. The last row of each
-    is that of the null class. Returns the new embedding, and the classes that ``theirs`` lacks.
-    The rows of these classes stay as they are in ``ours``.
+    ``classes`` are the names of the rows of ``ours``, and ``known`` are the names of the rows of
+    ``theirs``. In both, the last row belongs to the null class. Returns the new embedding, and the
+    classes that ``theirs`` lacks. Their rows are the same as in ``ours``.
     """
     rows, place = ours.clone(), {nfc(name): k for k, name in enumerate(known)}
     new = [name for name in classes if nfc(name) not in place]

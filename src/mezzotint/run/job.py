@@ -48,9 +48,9 @@ class Job(ABC):
 
     @abstractmethod
     def finished(self) -> tuple[dict[str, Any], Tensors]:
-        """Return the facts about the training set, and further tensors for a finished model.
+        """Return facts about the training set, and the tensors that a model needs beside weights.
 
-        The tensors are what the model needs besides its weights, by the names of their files.
+        The tensors are grouped by the name of the file that stores them.
         """
 
     @abstractmethod
@@ -101,9 +101,10 @@ def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
 def begin(config: TrainConfig, net: Network, task: Task, compiles: bool = True) -> TrainState:
     """Return the state before the first step.
 
-    With ``compiles`` the network is compiled if the whole training is long enough to repay the
-    time, even if only a part of it is left. So a resumed training ends like an uninterrupted one.
-    Compilation comes first, because averages and moments copy the memory layout of the weights.
+    If ``compiles`` is set, the network is compiled if the whole training is long enough to repay
+    the time of the compilation, even if only a part of the training is left. So a resumed training
+    ends with the same result as an uninterrupted one. Compilation comes first, because averages and
+    moments copy the memory layout of the weights.
     """
     if compiles:
         net.compile_for(config.steps)

@@ -50,8 +50,8 @@ def run(
         experiment: The configuration of the training.
         folder: The run's folder.
         resume: Whether to continue from the newest undamaged checkpoint in the folder. On a CPU,
-            with the same number of processes, the result equals that of an uninterrupted training
-            to the last bit.
+            with the same number of processes, the result is bit for bit the same as without the
+            interruption.
         save_when_left: Whether to write a checkpoint if the generator is closed early.
         note: Text to add to the ``note`` of the first `Progress`.
 
@@ -106,7 +106,7 @@ class _Start:
     """The state at the beginning of a training.
 
     Attributes:
-        job: The job, with the state of the checkpoint if it resumes from one.
+        job: The job, with the state of the checkpoint if there is one.
         found: The checkpoint from which the training resumes; None for a new training.
         changes: A description of the settings that changed since that checkpoint.
     """

@@ -34,7 +34,7 @@ def save(
     """Write ``folder/step-N`` with the state, the configuration, and ``facts`` about the data.
 
     Args:
-        state: Everything that training changes.
+        state: The state of the training.
         tensors: The return value of ``state.tensors()``.
         folder: The run's folder of checkpoints.
         config: The content of config.json.
@@ -96,7 +96,7 @@ def restore(state: TrainState, folder: Path) -> None:
 
 
 def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
-    """Describe why the optimizer's tensors in a checkpoint do not fit; None if they do."""
+    """Describe why the tensors in a checkpoint do not fit the optimizer; None if they fit."""
     shapes: dict[str, torch.Size] = {}
     first = 0
     for group in state.optimizer.param_groups:

@@ -37,8 +37,8 @@ class Tracker(Protocol):
         """Begin or continue the copy of a run.
 
         Rows are counted from 1. ``sent`` is the number of the first row that this run has not sent
-        yet. Returns the number of the first row that the tracker lacks. It may be smaller than
-        ``sent``, because rows may be lost on their way. It is 0 if the tracker has no rows.
+        yet. Returns the number of the first row that the tracker lacks, or 0 if the tracker has no
+        rows. This number may be smaller than ``sent``, because sent rows may be lost on the way.
         """
 
     def log(self, number: int, images: int, values: Values) -> None:
@@ -228,7 +228,7 @@ class Copy:
 
 
 def _is_sent(row: dict[str, Any]) -> bool:
-    """Return whether a row records what was sent: the names of curves, and the images seen."""
+    """Return whether a row of the copy's file has the names of curves, and the images seen."""
     curves = row.get("curves")
     named = isinstance(curves, list) and all(isinstance(name, str) for name in curves)
     return named and type(row.get("images")) is int

@@ -137,5 +137,5 @@ def _how(config: dict[str, Any]) -> str:
 
 
 def _made(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what two comparable figures share: the name, the samples and the settings."""
+    """Return the name, the samples and the settings of a figure; comparable figures share them."""
     return row["figure"]["name"], row["figure"]["samples"], row.get("how")

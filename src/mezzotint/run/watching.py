@@ -45,7 +45,7 @@ class TrainingBar:
         self.stop()
 
     def on(self, what: str, now: Progress) -> None:
-        """Show the progress of the training ``what``; a new name starts a new bar."""
+        """Show the progress of the training called ``what``. A new name starts a new bar."""
         if not self.bar or what != self.what:
             self.stop()
             self.bar, self.what = bar("images", Rate(), hidden=not self.shown), what

@@ -49,7 +49,7 @@ def allocate(descriptor: int, size: int) -> None:
 
 
 def save(path: Path, array: npt.NDArray[Any]) -> None:
-    """Write a .npy file. If the disk is full, the error says so, unlike that of `numpy.save`."""
+    """Write a .npy file. If the disk is full, the error says so; `numpy.save` would hide this."""
     content = io.BytesIO()
     np.save(content, array)
     path.write_bytes(content.getbuffer())

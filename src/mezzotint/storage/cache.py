@@ -166,7 +166,7 @@ def commit(building: Path, entry: Path, load: Callable[[Path], T | None]) -> T:
     """Give a finished entry its name and load it, unless another process was faster.
 
     Everything is synced to the disk before the entry gets its name. If two processes build the same
-    entry, the second to finish discards its own.
+    entry, the process that finishes second discards its own copy.
     """
     for file in building.iterdir():
         sync(file)

@@ -118,7 +118,7 @@ FILES |= {".safetensors", ".pt", ".pth", ".ckpt"}
 def as_folder(path: str | Path) -> Path:
     """Check that a path can be a folder, and return it.
 
-    Raises UserError if it is a file, looks like a file's name, or is not UTF-8.
+    Raises UserError if the path is a file, has the suffix of a file, or is not UTF-8.
     """
     folder = Path(path)
     if not is_utf8(folder):

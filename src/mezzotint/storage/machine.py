@@ -54,9 +54,9 @@ def commit() -> str:
 
 
 def checkout() -> str | None:
-    """Return the commit of the git checkout that holds this package, or None without a checkout.
+    """Return the commit of the git checkout that holds this package; None outside a checkout.
 
-    `git describe` names it, and appends "-dirty" if files have changed.
+    The text comes from `git describe`, which appends "-dirty" if files have changed.
     """
     if not (HOME / "src" / "mezzotint").is_dir():
         return None

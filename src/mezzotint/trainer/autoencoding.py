@@ -34,13 +34,14 @@ class ReconstructionConfig:
     """Network of the perceptual distance: cifar10 or glyphs in the package, imagenet of the extra
     imagenet, or lpips from the file $MEZZOTINT_LPIPS."""
     adversarial: NonNegativeFloat = 0.0
-    """Weight of the patch discriminator, besides its adaptive weight; 0 turns it off."""
+    """Weight of the loss from the patch discriminator, which also has an adaptive weight; 0 turns
+    the discriminator off."""
     adversarial_from: NonNegativeInt = 0
     """Number of images seen before the discriminator starts."""
     discriminator_width: PositiveInt = 64
     """Channels of the discriminator's first layer."""
     discriminator_layers: PositiveInt = 3
-    """How many times the discriminator halves the image."""
+    """How many times the discriminator halves the height and width of the image."""
     tune: Literal["all", "decoder"] = "all"
     """The part to train. With "decoder", the encoder and the latents stay fixed."""
 

@@ -26,8 +26,8 @@ def decay(step: int, batch: int, halflife: float) -> float:
 def averaged(net: nn.Module, batch: int, halflife: float) -> AveragedModel:
     """Return a copy of a network that averages its weights.
 
-    Call ``update_parameters(net)`` on it after each step. The decay of the average is that of
-    `decay`.
+    Call ``update_parameters(net)`` on the copy after each step. The function `decay` gives the
+    decay of the average.
     """
     return tracked(net, lambda step: decay(step, batch, halflife))
 
@@ -35,7 +35,8 @@ def averaged(net: nn.Module, batch: int, halflife: float) -> AveragedModel:
 def tracked(net: nn.Module, decay: Callable[[int], float]) -> AveragedModel:
     """Return a copy of a network that averages its weights.
 
-    Call ``update_parameters(net)`` on it after each step. The n-th call averages with ``decay(n)``.
+    Call ``update_parameters(net)`` on the copy after each step. The n-th call averages with the
+    decay ``decay(n)``.
     """
 
     def update(mean: Tensors, now: Tensors, _: Tensor | int) -> None:

@@ -19,10 +19,10 @@ def uniform(T: int, batch: int, generator: torch.Generator) -> Tensor:
 class Adaptive(nn.Module):
     """Importance sampling of the T rows of a schedule: row i has the probability p_i.
 
-    ``p_i ~ sqrt(E L_i^2)`` for the loss L_i at row i, estimated over 64 equal bins of rows. The
-    loss is multiplied by ``1 / (T p_i)``. So the loss and its gradient have the same expectations
-    as with uniform rows, but the variance of the loss is as small as possible (Nichol and Dhariwal
-    2021, arXiv 2102.09672, section 3.3). p is mixed with a share of 0.1 of the uniform
+    p_i is proportional to ``sqrt(E L_i^2)`` for the loss L_i at row i, estimated in 64 equal bins
+    of rows. The loss is multiplied by ``1 / (T p_i)``. So the loss and its gradient have the same
+    expectations as with uniform rows, but the variance of the loss is as small as possible (Nichol
+    and Dhariwal 2021, arXiv 2102.09672, section 3.3). p is mixed with a share of 0.1 of the uniform
     distribution. E is a running mean over about the last 200 samples of a bin, and p is uniform
     until every bin has had 10 samples. If 64 does not divide T, the sizes of the bins differ by one
     row, and p and the weight take this into account.

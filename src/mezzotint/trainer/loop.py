@@ -59,14 +59,15 @@ class TrainConfig:
     warmup: NonNegativeInt = 640_000
     """Images over which the learning rate rises from 0."""
     cooldown: NonNegativeFloat = 0.0
-    """The last share of the training, in which the learning rate falls to 0: 0.1 is a tenth."""
+    """The share of the training, at its end, in which the learning rate falls to 0; 0.1 is the last
+    tenth."""
     clip: PositiveFloat = 1.0
-    """Upper bound of the gradient's norm."""
+    """Upper bound of the gradient's norm; a larger gradient is scaled down to it."""
     ema_halflife: float = Field(default=887_000.0, ge=1)
     """Half-life of the averaged weights, in images (887,000 is a decay of 0.9999 at batch 128)."""
     snapshots: NonNegativeInt = 0
-    """Images between snapshots of two short averages; 0 saves none. `mezzotint average` computes
-    averages of any length from the snapshots.
+    """Images from one snapshot to the next; 0 saves none. A snapshot holds two short averages of
+    the weights, from which `mezzotint average` computes averages of any length.
     """
     seed: int = Field(default=0, ge=0, lt=2**63)
     """The seed of all randomness of the run."""
@@ -81,7 +82,7 @@ class TrainConfig:
 
     @property
     def steps(self) -> int:
-        """The number of steps. The last batch is as large as the others."""
+        """The number of steps for ``images``, rounded up, because all batches are equally large."""
         return -(-self.images // self.batch)
 
     def share(self, processes: int) -> int:
@@ -99,7 +100,7 @@ class TrainConfig:
         return share
 
     def lr_at(self, step: int) -> float:
-        """Return the learning rate of a step: it rises linearly, stays, and falls linearly to 0."""
+        """Return the learning rate of a step: a linear rise, a constant, a linear fall to 0."""
         warm = (step + 1) * self.batch / self.warmup if self.warmup else 1.0
         left = (self.steps - step) / (self.cooldown * self.steps) if self.cooldown else 1.0
         return self.lr * min(1.0, warm, left)
@@ -163,7 +164,7 @@ class Step:
 
     @property
     def loss(self) -> Tensor:
-        """The loss of the step."""
+        """The loss, a mean over the batch and the processes."""
         return self.figures["loss"]
 
 

@@ -45,12 +45,12 @@ def matrices(net: nn.Module) -> set[Tensor]:
 
 
 def polar(matrix: Tensor) -> Tensor:
-    """Return ``U S' V^T`` for a matrix ``U S V^T`` (m, n), float32. S' is about 1, or 0 if S is 0.
+    """Return ``U S' V^T`` for a matrix ``U S V^T`` (m, n), float32, with about 1 for each S' > 0.
 
-    Five steps of the odd polynomial ``s <- A s + B s^3 + C s^5``, starting from ``s = S /
-    |matrix|``, map the range 0.002 to 1 into 0.68 to 1.21. The steps are computed from the smaller
-    Gram matrix ``X X^T``. Polynomials of this matrix commute, so the large matrix is multiplied
-    twice instead of ten times.
+    A singular value 0 stays 0. Five steps of the odd polynomial ``s <- A s + B s^3 + C s^5``,
+    starting from ``s = S / |matrix|``, map s from 0.002 to 1 into the range 0.68 to 1.21. They use
+    only the smaller Gram matrix ``X X^T``. Polynomials of this matrix commute, so the large matrix
+    is multiplied twice instead of ten times.
     """
     x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x = x / x.norm().clamp(min=1e-12)

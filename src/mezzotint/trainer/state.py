@@ -22,7 +22,7 @@ Figures: TypeAlias = Mapping[str, float | Tensor]
 
 @dataclass
 class TrainState:
-    """Everything that training changes."""
+    """The state of a training: everything that a step changes."""
 
     net: Network
     ema: AveragedModel
@@ -31,7 +31,7 @@ class TrainState:
     averages: dict[str, AveragedModel] = field(default_factory=dict)  # those of `posthoc`, if kept
     step: int = 0
     pending: list[Figures] = field(default_factory=list)  # one per step, not yet logged
-    sampled: Network | None = None  # if weights are divided: the average, as last put together
+    sampled: Network | None = None  # the whole averaged network, if weights are divided
     timed: int = 0  # how many of the pending steps this process made; others come from a checkpoint
     seconds: float = 0.0  # the time that those steps took
 
@@ -80,7 +80,7 @@ class TrainState:
         return self.ema.module if self.sampled is None else self.sampled
 
     def divide(self, optimize: Callable[[], torch.optim.Optimizer], device: torch.device) -> None:
-        """Divide the weights, averages and moments among all processes, and move them to a device.
+        """Divide weights, averages and optimizer state among all processes; move them to a device.
 
         ``optimize`` makes the optimizer of the divided network. The undivided `average` stays where
         it is. Call this before the first step.

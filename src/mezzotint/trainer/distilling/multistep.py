@@ -1,4 +1,7 @@
-"""Multistep consistency distillation: the path is divided into one part for each student call."""
+"""Multistep consistency distillation: each call of the student makes one part of the path.
+
+The path leads from noise to image, along the flow of the teacher.
+"""
 
 from __future__ import annotations
 

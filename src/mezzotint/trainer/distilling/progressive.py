@@ -18,7 +18,7 @@ from mezzotint.trainer.loop import Examples
 class Progressive(AlongNoise):
     """Train a student whose single DDIM step equals two steps of its teacher.
 
-    See Salimans and Ho 2022, arXiv 2202.00512; with guidance Meng et al. 2022, arXiv 2210.03142.
+    See Salimans and Ho 2022, arXiv 2202.00512, and for guidance Meng et al. 2022, arXiv 2210.03142.
     There are several stages of equal length. In the first stage, the guided teacher makes
     ``teacher_steps`` steps, rounded to ``calls`` times a power of two. In each later stage, the
     teacher is the averaged student of the stage before, and the number of steps is halved. In the
@@ -38,7 +38,7 @@ class Progressive(AlongNoise):
         self.before: nn.Module | None = None  # the student at the end of the stage before
 
     def begin(self, average: nn.Module) -> None:
-        """Do the work of `Distillation.begin`, and prepare the teacher of later stages."""
+        """Store the average of the student's weights, and prepare the teacher of later stages."""
         super().begin(average)
         self.before = copy.deepcopy(average).requires_grad_(False).eval()
 

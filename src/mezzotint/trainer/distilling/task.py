@@ -57,13 +57,14 @@ class Distillation(Task):
         dtype: The type in which the networks compute, by autocast.
 
     Attributes:
-        eta: The eta (share of new noise) for sampling the student with `consistency`.
-        any_calls: Whether the student can be used with any number of calls.
+        eta: The share of new noise, from 0 to 1, when the sampler `consistency` uses the student.
+        any_calls: Whether the student can make an image in any number of calls, not only in the
+            number for which it was trained.
         usual_steps: The default number of the teacher's steps.
-        steps: The teacher's steps from noise to image.
-        top: The angle of the noisiest level.
-        gain: A factor of the loss.
-        average: The average of the student's weights, after `begin`.
+        steps: The number of the teacher's steps from noise to image.
+        top: The angle of the noisiest level, in radians.
+        gain: The weight by which the loss is multiplied at the current step.
+        average: The average of the student's weights, which `begin` stores.
     """
 
     eta: ClassVar[float]
@@ -96,12 +97,18 @@ class Distillation(Task):
 
     @abstractmethod
     def problem(self, net: nn.Module, examples: Examples, *drawn: Tensor) -> Problem:
-        """Return the student's inputs and target for a part of a batch, from what `draw` drew."""
+        """Return the student's inputs and target for a part of a batch.
+
+        ``drawn`` are the random numbers from `draw`.
+        """
 
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of a part of a batch, and numbers for the log, given what `draw` drew."""
+        """Return the loss of a part of a batch, and numbers for the log.
+
+        ``drawn`` are the random numbers from `draw`.
+        """
         with torch.no_grad(), self.autocast(examples.x0.device):
             x, t, target, given = self.problem(net, examples, *drawn)
         with self.autocast(x.device):
@@ -169,10 +176,9 @@ class AlongTeacher(AlongNoise):
 
     The target of f(x_t, t) is f(x_s, s), without gradient, where one step of the guided teacher
     leads from x_t to x_s. The path from noise to image is divided into ``parts`` parts; ``end`` is
-    the end of the part that contains t. t is uniform within a part. In addition, its noisy end,
-    where a call of the student starts, is drawn with a probability of its own: that of an interval
-    as long as one teacher step. If s would pass the end, s is the end, and the target is the
-    teacher's estimate.
+    the end of the part that contains t. t is uniform within a part. But the noisy end of the part,
+    where a call of the student starts, is drawn as often as an interval as long as one teacher
+    step. If s would pass the end, s is the end, and the target is the teacher's estimate.
     """
 
     parts = 1

@@ -47,7 +47,7 @@ class Trajectory(Distillation):
         self.register_load_state_dict_post_hook(_count)  # type: ignore[no-untyped-call]
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw B of the kept trajectories, and a part of each, both as numbers (B,)."""
+        """Draw the indices of B kept trajectories, (B,), and of one part of each, (B,)."""
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         pool, calls = len(self.x), self.config.calls
         new = -(-batch // (USES * calls)) if seen else batch
@@ -103,5 +103,5 @@ class Trajectory(Distillation):
 
 
 def _count(task: Trajectory, _: object) -> None:
-    """Set ``known`` from ``made``, after a saved state was loaded."""
+    """Copy the buffer ``made`` to the integer ``known`` after a saved state is loaded."""
     task.known = int(task.made)

@@ -1,4 +1,4 @@
-"""Consistency tuning: the student's outputs agree along a line of noise added to data."""
+"""Consistency tuning: the student's outputs agree for an image with more or less of one noise."""
 
 from __future__ import annotations
 
