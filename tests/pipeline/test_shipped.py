@@ -116,7 +116,7 @@ def test_a_format_to_come_is_refused(small: Path, elsewhere: bool) -> None:
     manifest = json.loads((small / "manifest.json").read_text())
     (small / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
     said = refused(str(small.rename("copy")) if elsewhere else "small")
-    assert "has format 2 but this mezzotint reads 1: update mezzotint" in said
+    assert "has the format 2, but this version of mezzotint reads only 1: update mezzo" in said
 
 
 def recommend(run: Path, digest: str) -> SampleConfig:

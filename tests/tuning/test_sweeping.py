@@ -144,7 +144,7 @@ def test_measured_cells_are_not_measured_again(trained: Path, batches, monkeypat
     accuracies = [cell.figure.value for cell in by_accuracy.cells]
     assert by_accuracy.best.figure.value == max(accuracies)
     shutil.rmtree(trained / "checkpoints" / "step-12")
-    with pytest.warns(UserWarning, match="measured on earlier weights: sweep again"):
+    with pytest.warns(UserWarning, match="measured on earlier weights of the run: repeat"):
         mz.load(trained)
     mz.sweep(trained, **SMALL)
     assert len(rows(trained)) == 28

@@ -57,8 +57,8 @@ def guide(
         scale: The guidance scale, or a function ``scale(level)``. 1 is ``cond`` alone, 0 is
             ``uncond`` alone.
         rescale: In [0, 1]: how far to bring the standard deviation of each guided x0_hat back to
-            that of x0_c, which prevents over-exposure (Lin et al. 2024, arXiv 2305.08891, eqs. 15
-            and 16).
+            the standard deviation of x0_c, which prevents over-exposure (Lin et al. 2024, arXiv
+            2305.08891, eqs. 15 and 16).
         both: A function that computes both estimates in one call, ``both(x, level) -> (x0_c,
             x0_u)``; None calls the two denoisers.
 
@@ -120,9 +120,9 @@ def linear(scale: float, grid: Sequence[Level]) -> Scale:
 
 
 def cosine(scale: float, grid: Sequence[Level]) -> Scale:
-    """Return ``1 + (scale - 1) * (1 - cos(pi u))``, with u as in `linear`; it is flat at both ends.
+    """Return ``1 + (scale - 1) * (1 - cos(pi u))``, with u as in `linear`.
 
-    The mean of this scale over t is ``scale``, as for `linear`.
+    This scale is flat at both ends. Its mean over t is ``scale``, as for `linear`.
     """
     return lambda level: 1 + (scale - 1) * (1 - math.cos(math.pi * _share(level, grid)))
 
@@ -133,11 +133,11 @@ def _share(level: Level, grid: Sequence[Level]) -> float:
 
 
 def cfgpp(scale: float, grid: Sequence[Level]) -> Scale:
-    """Return the scale at each level for which DDIM's step is that of CFG++.
+    """Return the scale at each level with which a DDIM step equals a step of CFG++.
 
     CFG++ adds the unconditional noise estimate eps_u to the guided estimate x0_g: ``x_s = alpha_s *
-    x0_g + sigma_s * eps_u``. That is DDIM's step at the scale ``scale / (1 - exp(-h))``, where h is
-    the length of the step in lambda. So CFG++ is a scale that varies along the grid, for any
+    x0_g + sigma_s * eps_u``. DDIM makes the same step at the scale ``scale / (1 - exp(-h))``, where
+    h is the length of the step in lambda. So CFG++ is a scale that varies along the grid, for any
     sampler that visits only levels of the grid. ``scale`` is the authors' lambda, in [0, 1] (Chung
     et al. 2024, arXiv 2406.08070).
     """

@@ -66,7 +66,10 @@ class Schedule:
         for name in ("alpha", "sigma"):
             table = getattr(self, name)
             if not isinstance(table, Tensor) or table.dtype != torch.float64:
-                raise UserError(f"`{name}` of a schedule must be a float64 tensor: convert it")
+                raise UserError(
+                    f"`{name}` of a schedule must be a float64 tensor: convert it with "
+                    "torch.as_tensor(..., dtype=torch.float64)"
+                )
         shapes = tuple(self.alpha.shape), tuple(self.sigma.shape)
         if shapes[0] != shapes[1] or len(shapes[0]) != 1 or len(self) < 1:
             raise UserError(
@@ -87,7 +90,7 @@ class Schedule:
 
     @cached_property
     def angles(self) -> Tensor:
-        """``atan2(sigma, alpha)`` of each row, (T + 1,), which is finite in all rows."""
+        """``atan2(sigma, alpha)`` of each row, (T + 1,), in radians; it is finite in all rows."""
         return torch.atan2(self.sigma, self.alpha)
 
     def __len__(self) -> int:
@@ -125,8 +128,8 @@ class Schedule:
             ``steps + 1`` levels from noisy to clean, the last one clean.
 
         Raises:
-            UserError: If ``steps`` is out of range, the spacing is unknown, or the knots do not
-                fall or lie outside the table.
+            UserError: If ``steps`` is out of range, the spacing is unknown, the knots do not fall,
+                or a knot lies outside the table.
         """
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer):
             raise UserError(f"`steps` is {steps!r}: give a whole number")

@@ -14,7 +14,7 @@ from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.samplers.step import step
 from mezzotint.errors import UserError
 
-FINE = 96  # steps of the fine path, which stands for the exact flow
+FINE = 96  # steps of the fine path, which approximates the exact flow
 MOST = FINE // 4  # the largest number of steps; with more, the choice of levels matters little
 OTHERS = ("logsnr", "karras")  # spacings whose grids are compared with the optimised one
 
@@ -109,9 +109,10 @@ def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> tuple
 
 
 def shortest(cost: Tensor, steps: int) -> list[int]:
-    """Return the nodes, except the last, of the cheapest path of ``steps`` edges through ``cost``.
+    """Return the nodes, without the last one, of the cheapest path with ``steps`` edges.
 
-    The path leads from the first node to the last; ``cost[i, j]`` is the cost of the edge i to j.
+    The path leads from the first node to the last. ``cost[i, j]`` is the cost of the edge from node
+    i to node j.
     """
     best = torch.full((len(cost),), math.inf, dtype=cost.dtype)
     best[0] = 0

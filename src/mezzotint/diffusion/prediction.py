@@ -60,9 +60,9 @@ PREDICTIONS: Registry[Prediction] = Registry(
 
 
 def coefficients(prediction: str, level: Level[Number]) -> tuple[Number | float, Number | float]:
-    """Return (p, q) of a prediction type, whose networks output ``p * x0 + q * eps``, at a level.
+    """Return (p, q) of a prediction type at a level.
 
-    Raises UserError for an unknown type.
+    Networks of this type output ``p * x0 + q * eps``. Raises UserError for an unknown type.
     """
     return PREDICTIONS[prediction](level)
 
@@ -139,7 +139,7 @@ def _same_shape(output: Tensor, x: Tensor) -> None:
 
 
 def _wide(x: Tensor) -> Tensor:
-    """Convert x to float32, unless its type is wider."""
+    """Convert x to float32, unless it is float64."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -213,14 +213,14 @@ def _takes_three(net: Net) -> None:
 
 
 def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
-    """Split a network with 2C output channels into one with C, and a function for its variance.
+    """Split a network with 2C output channels: the prediction (C channels), and the variance.
 
     The function, ``fraction(x, level) -> v``, returns the v that the most recent call of the
     network predicted, in the shape of x. DDPM's learned variance is ``sigma_s^2 tau`` for v = 0 and
     ``sigma_t^2 tau`` for v = 1, with geometric interpolation between them (Nichol and Dhariwal
     2021, arXiv 2102.09672, eq. 15). The last C channels are ``2 v - 1``; as in that paper, nothing
-    but training keeps them in [-1, 1]. Guidance doubles the batch, with the conditional half first,
-    and v comes from this half.
+    but training keeps them in [-1, 1]. Guidance doubles the batch, with the conditional half first;
+    v then comes from the conditional half.
     """
     raw = torch.empty(0)
 
@@ -236,9 +236,9 @@ def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
 
 
 def to_fraction(raw: Tensor) -> Tensor:
-    """Return ``v = (raw + 1) / 2``, in float32 or wider; ``raw`` is the output of a network.
+    """Convert a network's variance output to ``v = (raw + 1) / 2``, in float32 or wider.
 
-    The output 0 of an untrained network gives v = 1/2, which means the geometric mean of the
-    smallest and the largest variance.
+    v says where the variance lies between the smallest (0) and the largest (1) one; see
+    `split_variance`. The output 0 of an untrained network gives 1/2, their geometric mean.
     """
     return (_wide(raw) + 1) / 2

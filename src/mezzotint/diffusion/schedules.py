@@ -45,14 +45,14 @@ def _line(start: float, end: float, T: int) -> Tensor:
 
 
 def _counted(T: int) -> int:
-    """Return T. Raises UserError unless it is a whole number of 1 or more."""
+    """Return T. Raises UserError unless T is a whole number of 1 or more."""
     if not isinstance(T, int) or T < 1:
         raise UserError(f"`T` is {T!r}: choose a whole number of rows, 1 or more")
     return T
 
 
 def _positive(**numbers: float) -> None:
-    """Raise UserError, with its name, for a number that is not finite or not above 0."""
+    """Raise UserError if a number is not finite or not above 0; the message names the number."""
     for name, number in numbers.items():
         if not 0 < number < math.inf:
             raise UserError(f"`{name}` is {number:g}: choose a number above 0")
@@ -99,9 +99,10 @@ def scaled_linear(T: int = 1000, lo: float = 0.00085, hi: float = 0.012) -> Sche
 
 
 def cosine(T: int = 1000, s: float = 0.008) -> Schedule:
-    """Make ``alpha_bar_i = f(i) / f(0)``, ``f(i) = cos^2((i / T + s) / (1 + s) * pi / 2)``.
+    """Make the cosine schedule, ``alpha_bar_i = f(i) / f(0)``.
 
-    Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 17. Betas are cut at 0.999.
+    ``f(i) = cos^2((i / T + s) / (1 + s) * pi / 2)`` (Nichol and Dhariwal 2021, arXiv 2102.09672,
+    eq. 17). Betas are cut at 0.999.
 
     Args:
         T: The number of noisy rows.
@@ -119,7 +120,7 @@ def cosine(T: int = 1000, s: float = 0.008) -> Schedule:
 
 
 def sigmoid(T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0) -> Schedule:
-    """Make ``alpha_bar_i = f(i) / f(0)`` from a section of the logistic function g.
+    """Make ``alpha_bar_i = f(i) / f(0)``, where f is a section of the logistic function g.
 
     ``f(i) = g(end / tau) - g((start + i / T * (end - start)) / tau)`` (Jabri et al. 2022, arXiv
     2212.11972; Chen 2023, arXiv 2301.10972). Betas are cut at 0.999.

@@ -107,7 +107,7 @@ def along_lambda(choose: Callable[[int, float, float], list[float]]) -> Spacing:
 
 
 def top(schedule: Schedule) -> float:
-    """Return ``atan2(sigma, alpha)`` of the last row, or of sigma / alpha = 80 if that is less."""
+    """Return ``atan2(sigma, alpha)`` of the schedule's last row, but at most ``atan(80)``."""
     return min(float(schedule.angles[-1]), math.atan(math.exp(-NOISIEST)))
 
 
@@ -116,8 +116,8 @@ def angle(schedule: Schedule, n: int) -> list[Level]:
 
     If the last angle would be below the angle of row 1, the n angles are spread evenly from the
     first angle down to the angle of row 1. On normalised data, equal steps in angle spread DDIM's
-    error evenly over the levels, which suits few-step models. On a cosine schedule these levels are
-    nearly those of `trailing`.
+    error evenly over the levels, which suits few-step models. On a cosine schedule, `trailing`
+    gives nearly the same levels.
     """
     high = top(schedule)
     angles = np.linspace(high, max(high / n, float(schedule.angles[1])), n)

@@ -39,7 +39,7 @@ class Model:
         scheduler: The scheduler's settings; None if there are none.
         codec: The folder of the autoencoder in whose latents the network works; None for pixels.
         names: The names of the classes, by number.
-        notes: A line for each case in which the folder has several parts of a kind and one is used.
+        notes: A line for each choice that was made between several parts of the same kind.
     """
 
     reader: Reader

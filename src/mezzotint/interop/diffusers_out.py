@@ -33,7 +33,7 @@ PIPELINE = Path(__file__).with_name("diffusers_pipeline.py")
 class Codec:
     """An autoencoder to write: the fields of VAEConfig, its weights, and the scaling of latents.
 
-    The attributes are those of `interop.vae.Foreign`.
+    `interop.vae.Foreign` documents the attributes.
     """
 
     fields: dict[str, Any]

@@ -148,9 +148,9 @@ def dit_config(
 def dit_weights(state: dict[str, Tensor], flipped: bool = True) -> dict[str, Tensor]:
     """Return the weights of a DiTTransformer2DModel under the keys of DiT.
 
-    q, k and v are stacked into one projection. The rows of the last layer are reordered: in
-    diffusers the channels vary fastest, here the pixels of a patch do. If the network has no
-    classes, its null class is added to the bias of the time embedding. ``flipped`` says that the
+    q, k and v are stacked into one projection. The rows of the last layer are reordered, because
+    diffusers orders them by pixel, then channel, and DiT by channel, then pixel. If the network has
+    no classes, its null class is added to the bias of the time embedding. ``flipped`` says that the
     time embedding has its cosines first.
 
     Raises UserError if a weight is missing, or if blocks have different embeddings.

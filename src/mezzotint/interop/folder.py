@@ -95,7 +95,7 @@ def unmatched(ours: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str |
 
 
 def _first(names: list[str]) -> str:
-    """Join the first few names, and add the number of the others."""
+    """Return the first few names as text, and the number of the names that are left out."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 

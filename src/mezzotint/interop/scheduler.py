@@ -86,10 +86,9 @@ def read_scheduler(
 def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
     """Return the Schedule and the prediction type that a scheduler's settings describe.
 
-    Raises UserError for a scheduler without betas, or not of a plain diffusion model (but of a
-    consistency model or a flow); for an unknown kind of schedule; for a network whose input is the
-    noise level instead of the step; and for a last row of pure noise (rescale_betas_zero_snr) if
-    the network predicts eps.
+    Raises UserError for a scheduler without betas, or of a consistency model or a flow model; for
+    an unknown kind of schedule; for a network whose input is the noise level instead of the step;
+    and for a last row of pure noise (rescale_betas_zero_snr) if the network predicts eps.
     """
     name = config.get("_class_name")
     if name and "beta_schedule" not in config:
@@ -148,7 +147,7 @@ def _table(config: dict[str, Any]) -> Schedule:
 
 
 def _clipping(config: dict[str, Any], latents: bool) -> tuple[str, list[str]]:
-    """Return the clipping of x0_hat, a name in CLIPPINGS, and notes about it."""
+    """Return the clipping of x0_hat, a name in CLIPPINGS, and notes for the user."""
     clips = config.get("clip_sample", config.get("_class_name") in CLIPPING)
     reach, top = config.get("clip_sample_range", 1.0), config.get("sample_max_value", 1.0)
     if latents:
@@ -173,7 +172,7 @@ def _clipping(config: dict[str, Any], latents: bool) -> tuple[str, list[str]]:
 
 
 def _variance(config: dict[str, Any], channels: int, outputs: int) -> tuple[bool, list[str]]:
-    """Return whether the variance is learned, and notes about it."""
+    """Return whether the network predicts the variance of a step, and notes for the user."""
     kind = config.get("variance_type")
     if outputs != channels:
         if kind in (None, "learned_range"):

@@ -1,4 +1,4 @@
-"""Convert the settings and weights of diffusers' UNet2DModel to those of UNet or UNet2D.
+"""Convert diffusers' UNet2DModel, its settings and its weights, to UNet or UNet2D.
 
 Nothing is dropped silently: settings that have no counterpart in UNet or UNet2D raise an error that
 names them.

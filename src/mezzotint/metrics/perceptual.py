@@ -173,7 +173,7 @@ def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
         raise UserError(f"{file} cannot be read: replace it by {SOURCE}") from error
     except AttributeError as error:  # it does not hold tensors by name
-        raise UserError(f"{file} is not a state dict: save {SOURCE} to it") from error
+        raise UserError(f"{file} is not a state dict: replace it by {SOURCE}") from error
     common = needed.keys() & found.keys()
     faults = {
         "lacks": needed.keys() - common,

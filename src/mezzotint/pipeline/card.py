@@ -54,7 +54,7 @@ LINK = re.compile(r"\[([^]]*)\]\((?!https?:)[^)]*\)")
 def card(pipe: Pipeline, format: str, name: str, license: str) -> str:
     """Return the model card of a model.
 
-    The card of a shipped model quotes the hand-written card that it comes with.
+    If the model is shipped with mezzotint, the card quotes the hand-written card in its folder.
 
     Args:
         pipe: The model, in float32.
@@ -139,7 +139,7 @@ def _row(figure: Figure) -> tuple[object, ...]:
 
 
 def _settings(how: SampleConfig) -> str:
-    """Describe all settings: those that `summary.in_words` names, and others that are not usual."""
+    """Describe the settings that `summary.in_words` names, and all others that are unusual."""
     plain, said = SampleConfig(), ("sampler", "steps", "spacing", "guidance")
     values = {field.name: getattr(how, field.name) for field in fields(how)}
     more = [
@@ -275,7 +275,7 @@ def _limits(pipe: Pipeline, found: Records) -> Iterator[str]:
 
 
 def _metric(figure: Figure) -> str:
-    """Return the name of a figure without that of its network."""
+    """Return the name of a figure without the name of its network."""
     return figure.name.partition("-")[0]
 
 

@@ -37,7 +37,7 @@ class Pixels:
     def encode(self, images: Tensor) -> Tensor:
         """Return ``2 (images - low) / (high - low) - 1``, float32, for images (B, C, H, W).
 
-        Raises UserError if the type of the images is not that of ``values``.
+        Raises UserError if the images have another type than ``values``.
         """
         return self.values.encode(images)
 
@@ -64,7 +64,7 @@ class AutoencoderConfig(Protocol):
 
     @property
     def factor(self) -> int:
-        """The factor f by which the sides of the latents are smaller than those of the image."""
+        """The factor f by which the encoder shrinks the height and the width of an image."""
 
     @property
     def latent(self) -> int:
@@ -107,7 +107,7 @@ class Latents:
     only rounding. If ``tile`` is set, latents larger than a tile are decoded in tiles that overlap
     by a quarter or more, and the images of the tiles are blended linearly. This bounds the memory
     for a large image. The group norms and the attention then see a tile instead of the whole image,
-    so the result differs slightly from that of decoding at once.
+    so the result differs slightly from decoding the whole image at once.
 
     Attributes:
         vae: The autoencoder.
@@ -147,7 +147,7 @@ class Latents:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def in_precision(self, dtype: torch.dtype) -> Latents:
-        """Return this codec with the autoencoder's weights cast to a dtype; z stays float32.
+        """Return this codec with the autoencoder's weights cast to a dtype; latents stay float32.
 
         Raises UserError for float32 if the weights have been rounded to another type.
         """
@@ -173,9 +173,10 @@ class Latents:
         return mean, torch.exp(log_variance / 2)
 
     def sample(self, mean: Tensor, std: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Return ``z = (mean + std * noise - self.mean) / self.std``, given the moments of z_raw.
+        """Return ``z = (mean + std * noise - self.mean) / self.std``.
 
-        ``noise`` ~ N(0, I) has the shape of the latents; None takes the mean.
+        ``mean`` and ``std`` are the moments of z_raw. ``noise`` ~ N(0, I) has the shape of the
+        latents; without noise, z is computed from the mean alone.
         """
         raw = mean if noise is None else mean + std * noise
         return (raw - _over(self.mean)) / _over(self.std)

@@ -147,7 +147,8 @@ def autoencoder(
 ) -> Any:
     """Build an autoencoder of a ``kind`` in VAES, for images with ``channels`` channels.
 
-    Raises Damaged if the fields or the weights do not fit; ``where`` names the file.
+    Raises Damaged if the fields or the weights do not fit the autoencoder; the message begins with
+    ``where``, the name of the file.
     """
     try:
         network, config = VAES[kind]

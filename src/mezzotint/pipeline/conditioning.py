@@ -1,4 +1,4 @@
-"""The conditions of a request, checked against those of a model."""
+"""The conditions of a request, checked against the conditions of a model."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def of_images(
 ) -> dict[str, Tensor] | None:
     """Return the conditions of n images, beginning with number ``first``; None if unconditional.
 
-    Missing conditions are null. If no condition is given, those of some training images are used
-    in turn (``pipe.examples``), or all classes in turn. Raises UserError if a condition or a label
-    does not exist, or does not suit the model.
+    Missing conditions are null. If no condition is given, the conditions of some training images
+    are used in turn (``pipe.examples``), or all classes in turn. Raises UserError if a condition or
+    a label does not exist, or does not suit the model.
     """
     given = _by_name(pipe, labels, condition)
     if not given:
@@ -101,7 +101,8 @@ def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
 def _in_turn(pipe: Pipeline, n: int, first: int) -> dict[str, Tensor] | None:
     """Return default conditions for n images; None for an unconditional model.
 
-    They are those of some training images in turn (``pipe.examples``), or all classes in turn.
+    They are the conditions of some training images in turn (``pipe.examples``), or all classes in
+    turn.
     """
     rows = torch.arange(first, first + n)
     if pipe.examples:

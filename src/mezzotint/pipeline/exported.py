@@ -53,6 +53,6 @@ def read(folder: Path) -> Exported | None:
         return _ADAPTER.validate_json(path.read_bytes(), strict=True)
     except ValidationError as error:
         raise UserError(
-            f"this mezzotint cannot read {path} ({first_problem(error)}): use the version that "
-            "wrote it, or a newer one"
+            f"this version of mezzotint cannot read {path} ({first_problem(error)}): use the "
+            "version that wrote it, or a newer one"
         ) from None

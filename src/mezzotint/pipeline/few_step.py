@@ -41,7 +41,7 @@ def made_for(objective: object) -> FewStep | None:
 
 
 def check(pipe: Pipeline, how: SampleConfig) -> None:
-    """Raise UserError unless both the model and the settings are made for few steps, or neither.
+    """Raise UserError if only one of the two, model and settings, is made for few steps.
 
     Settings of a few-step model must also have its number of calls and no guidance.
     """

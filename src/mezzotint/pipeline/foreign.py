@@ -135,7 +135,9 @@ def _shape(
         notes.append(f"its config.json has no sample_size: {SIDE}x{SIDE} is assumed")
     height, width = (size, size) if isinstance(size, int) else tuple(map(int, size))
     if min(height, width) < 1:
-        raise UserError(f"sample_size is {size} in config.json: correct it")
+        raise UserError(
+            f"sample_size is {size} in config.json: set it to the height and width of the images"
+        )
     if codec and codec.vae.config.latent != found.channels:
         raise UserError(
             f"the network takes {found.channels} channels, but the autoencoder's latents have "

@@ -35,11 +35,11 @@ def invert(
 ) -> Tensor:
     """Return the noise from which DDIM samples the given images.
 
-    DDIM's update is applied from clean to noisy, and each step is corrected until it is exact (Song
-    et al. 2020, arXiv 2010.02502). `sample` reproduces the images from this ``noise`` with the
-    sampler ddim and the same steps and labels, as far as the corrections converged. Without labels,
-    pass ``guidance=0`` to `sample`. The default guidance of the inversion is 1; with larger scales
-    the corrections converge less well.
+    DDIM's update is applied from clean to noisy, and each step is solved exactly by fixed-point
+    iterations, the corrections (Song et al. 2020, arXiv 2010.02502). `sample` reproduces the images
+    from this ``noise`` with the sampler ddim and the same steps and labels, as far as the
+    corrections converged. Without labels, pass ``guidance=0`` to `sample`. The default guidance of
+    the inversion is 1; with larger scales the corrections converge less well.
 
     Args:
         pipe: The model.
@@ -86,7 +86,7 @@ def interpolate(
     on_step: Progress = None,
     **settings: Any,
 ) -> Tensor:
-    """Make a row of images between two, by spherical interpolation of their noise.
+    """Make a series of images from one image to another, by spherical interpolation of their noise.
 
     Images are inverted first; noises are used directly. If two labels are given, the estimates of
     the clean image for both labels are interpolated linearly.

@@ -59,7 +59,7 @@ def is_model(path: str | Path) -> bool:
 def is_autoencoder(path: str | Path) -> bool:
     """Return whether a run, checkpoint, diffusers folder or hub model holds an autoencoder.
 
-    Its config.json decides. If that cannot be read, the answer is False.
+    The config.json of the folder decides. If this file cannot be read, the answer is False.
     """
     try:
         config = json_object(_found(path) / "config.json")
@@ -92,8 +92,8 @@ def load(
             `use_device` was not called, that is an NVIDIA GPU if there is one, else the CPU.
         precision: "float32", "bf16", or "auto": bf16 on hardware that computes in bf16, else
             float32.
-        recommended: Whether to use the settings that a sweep of the run recommended, if there was
-            one, as the default settings. Otherwise they are those of the recipe.
+        recommended: Whether the default settings for sampling are the best settings of a sweep of
+            the run, if there was one. Otherwise they come from the recipe.
         net: Your own network, if the model was trained with one: the module or its class. A class
             is called with the arguments that the run recorded. You can leave it out if you passed
             it earlier in this process.
@@ -179,7 +179,7 @@ def _codec(found: Path, device: torch.device) -> Latents:
 
 
 def _found(path: str | Path, places: tuple[str, ...] = CODEC) -> Path:
-    """Return the folder at a path, or that of a shipped model or of ``hub:OWNER/NAME``.
+    """Return the folder at a path, or the folder of a shipped model or of ``hub:OWNER/NAME``.
 
     ``places`` are the folders to download from the hub. Raises UserError if there is no folder.
     """
@@ -242,7 +242,7 @@ def _not_own(folder: Path) -> UserError:
 def _net(folder: Path, config: Any, net: Any) -> Any:
     """Remember the user's own network ``net``, and return the configuration of the network.
 
-    Raises UserError if ``net`` is given although the configuration is not that of a user's network.
+    Raises UserError if ``net`` is given although the model has a network of mezzotint.
     """
     if isinstance(config, CustomConfig):
         return config if net is None else passed_again(config, net)

@@ -124,7 +124,7 @@ class Pipeline:
 
     @cached_property
     def every(self) -> tuple[Condition, ...]:
-        """All conditions of the network: the class, if it has classes, and ``conditions``."""
+        """All conditions of the network: the class, if there are classes, and ``conditions``."""
         return every(self.classes, self.conditions)
 
     @property
@@ -172,7 +172,7 @@ class Pipeline:
         return replace(self, net=net, codec=codec, weaker=weaker, original=self)
 
     def _is_rounded(self, original: Pipeline) -> bool:
-        """Return whether the weights are those of ``original``, in the types of this pipeline."""
+        """Return whether the weights equal those of ``original``, cast to this pipeline's types."""
         pairs = [(self.net, original.net)]
         if isinstance(self.codec, Latents) and isinstance(original.codec, Latents):
             pairs.append((self.codec.vae, original.codec.vae))
@@ -232,14 +232,14 @@ class Pipeline:
     ) -> Denoiser:
         """Return the denoiser for a sampler: ``denoise(x, level) -> x0_hat``.
 
-        Its estimate is that of the network, guided and then clipped.
+        The denoiser computes the network's estimate, guides it, and then clips it.
 
         Args:
             labels: (B,) integers from 0 to K - 1, or names, for a batch of B; None is the null
                 class.
-            guidance: The guidance scale: 1 is plain conditional sampling, 0 is unconditional (or
-                the weaker model). It may be a function of the level.
-            rescale: How far guided images return to the contrast of unguided ones, 0 to 1.
+            guidance: The guidance scale, or a function of the level that returns it: 1 is plain
+                conditional sampling, 0 is unconditional (or the weaker model).
+            rescale: How far guided images return to the contrast of unguided images, 0 to 1.
             clipping: "none", "static" (to [-1, 1]) or "dynamic" (to quantiles).
             condition: The other conditions, as in `sample`, each for a batch of B; missing ones are
                 null.
@@ -325,8 +325,8 @@ class Pipeline:
             condition: The other conditions: a dict from names to values (one value for all images
                 or n values), or the value of the only condition. Numbers are in their original
                 units; several labels are a set of names, or a list of sets; images are uint8 (C, H,
-                W) or (n, C, H, W). Missing conditions are null. If no condition is given, those of
-                training images are used in turn.
+                W) or (n, C, H, W). Missing conditions are null. If no condition is given, the
+                conditions of training images are used in turn.
             seed: The seed of all randomness, at least 0.
             first: The number of the first image; the images are ``first`` to ``first + n - 1``.
             batch: The number of images to make at once. It affects memory and time; the result

@@ -89,7 +89,7 @@ def recorded(pipe: Pipeline) -> Records:
 
 
 def _checkpoint(pipe: Pipeline) -> Path | None:
-    """Return the checkpoint, of the model's folder or shipped, that holds the model's weights.
+    """Return the checkpoint with the model's weights, from the model's folder or a shipped one.
 
     The folder may hold other weights, if it was trained further or the network was replaced.
     """
@@ -118,7 +118,7 @@ def _run(folder: Path) -> Path:
 
 
 def _training(found: Path) -> Training | None:
-    """Return the training that wrote a checkpoint; None if it has no configuration.
+    """Return the training that wrote a checkpoint; None if the checkpoint has no configuration.
 
     Raises UserError or OSError if the checkpoint or the log cannot be read.
     """

@@ -88,7 +88,8 @@ def inpaint(
     hidden = F.max_pool2d((fill > 0).float(), factor, ceil_mode=True)
     if hidden.all(0).all():
         raise UserError(
-            "the `mask` covers a pixel of every latent of this model: fill in a smaller part"
+            "the `mask` changes every latent of this model, so nothing of the images would be "
+            "kept: fill in a smaller part"
         )
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
@@ -132,8 +133,8 @@ def outpaint(
         uint8 (N, C, H, W), in the model's size, on the CPU.
 
     Raises:
-        UserError: If the images do not fit at that place or leave no border, or if `inpaint` does
-            not accept an option.
+        UserError: If the images do not fit at that place or are not smaller than the model's
+            images, or if `inpaint` does not accept an option.
     """
     given = batched(images, pipe.values)
     channels, *whole = image_shape(pipe)
@@ -142,7 +143,7 @@ def outpaint(
     place = (room[0] // 2, room[1] // 2) if place is None else place
     if min(room) < 0 or not any(room):
         raise UserError(
-            f"images of {sides[0]}x{sides[1]} leave no border in this model's images of "
+            f"the images are {sides[0]}x{sides[1]}, not smaller than this model's images of "
             f"{whole[0]}x{whole[1]} (height x width): scale them down first"
         )
     if any(not 0 <= at <= free for at, free in zip(place, room, strict=True)):
@@ -229,8 +230,8 @@ def restore(
 
     Args:
         pipe: The model.
-        y: The observations, (N, ...): integers if they are images, else float, on the scale on
-            which images are in [-1, 1].
+        y: The observations, (N, ...): images as integers, or floats on the scale of images in
+            [-1, 1].
         operator: The operator A: an `Operator`, such as one from OPERATORS, or a linear function of
             images (B, C, H, W).
         labels: One class for all images, or one for each; None is unconditional.
@@ -253,7 +254,7 @@ def restore(
     operator = operator if isinstance(operator, Operator) else Operator(operator)
     if not isinstance(y, Tensor) or not y.numel():
         what = "empty" if isinstance(y, Tensor) else f"a {type(y).__name__}"
-        raise UserError(f"`y` is {what}: give a tensor (N, ...), one observation or more")
+        raise UserError(f"`y` is {what}: give a tensor (N, ...) of N observations, 1 or more")
     coded = y.dtype in (torch.uint8, torch.uint16)
     seen = pipe.values.encode(y) if coded else y.float()
     if not seen.isfinite().all():

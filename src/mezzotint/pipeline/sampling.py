@@ -141,9 +141,8 @@ def options(pipe: Pipeline, how: SampleConfig) -> dict[str, Any]:
             )
         if pipe.weaker and not how.guidance:
             raise UserError(
-                "guidance 0 uses only the weaker model, but the learned variance is that of the "
-                'other model: choose `variance="small"` or `variance="large"`, or another '
-                "`guidance`"
+                "guidance 0 uses only the weaker model, but the stronger model learned the "
+                'variance: choose `variance="small"` or `variance="large"`, or another `guidance`'
             )
     return found
 

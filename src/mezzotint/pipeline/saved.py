@@ -118,8 +118,8 @@ def read(folder: Path) -> tuple[Description, Schedule]:
         known = _ADAPTER.validate_json((folder / NAME).read_bytes(), strict=True)
     except ValidationError as error:
         raise UserError(
-            f"this mezzotint cannot read {folder / NAME} ({first_problem(error)}): use the version "
-            "that wrote it, or a newer one"
+            f"this version of mezzotint cannot read {folder / NAME} ({first_problem(error)}): use "
+            "the version that wrote it, or a newer one"
         ) from None
     tables = checkpoint.tensors(folder, "schedule")
     try:

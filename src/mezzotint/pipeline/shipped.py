@@ -55,7 +55,8 @@ def verify(folder: Path) -> None:
         form = parsed(content(folder / checkpoint.MANIFEST)).get("format", FORMAT)
     if form != FORMAT:
         raise UserError(
-            f"{folder} has format {form} but this mezzotint reads {FORMAT}: update mezzotint"
+            f"{folder} has the format {form}, but this version of mezzotint reads only {FORMAT}: "
+            "update mezzotint"
         )
     try:
         checkpoint.verify(folder)

@@ -40,7 +40,7 @@ def network(pipe: Pipeline) -> str:
 
 
 def images(pipe: Pipeline) -> str:
-    """Return the shape of the images, and that of the latents if the model works on latents."""
+    """Return the shape of the images, and the shape of the latents if the model works on them."""
     latents = "" if isinstance(pipe.codec, Pixels) else f", in latents {_sides(pipe.shape)}"
     return f"{_sides(pipe.codec.image_shape(pipe.shape))}{latents}"
 

@@ -83,7 +83,7 @@ def read(folder: Path) -> Recommended | None:
 
 
 def apply(pipe: Pipeline, folder: Path) -> Pipeline:
-    """Return a run's pipeline with its recommended settings, if they exist and fit."""
+    """Return a run's pipeline with its recommended settings, if it has any that fit."""
     path = folder / NAME
     try:
         found = read(folder)
@@ -94,12 +94,12 @@ def apply(pipe: Pipeline, folder: Path) -> Pipeline:
         fitted = replace(pipe, defaults=best, origin=origin)
         fitted.check()
     except UserError as error:
-        warn(f"{path} is ignored ({error}): sweep again, or delete it")
+        warn(f"{path} is ignored ({error}): repeat the sweep, or delete the file")
         return pipe
     # The weights of a shipped model cannot change, but its digest depends on the machine, because
     # the last bits of a computed schedule vary.
     if found.digest != pipe.digest and not shipped.is_shipped(folder):
-        warn(f"{path} was measured on earlier weights: sweep again")
+        warn(f"{path} was measured on earlier weights of the run: repeat the sweep")
     return fitted
 
 

@@ -52,8 +52,8 @@ def vary(
         uint8 (N, C, H, W), on the CPU.
 
     Raises:
-        UserError: If images have another type or size, or the strength is out of range or so low
-            that no step is left to make.
+        UserError: If images have another type or size, or the strength is out of range or rounded
+            to 0 steps.
     """
     edit = Edit.of(pipe, images, labels, seed, batch, settings)
     if not 0 <= strength <= 1:
@@ -63,8 +63,8 @@ def vary(
     made = round(strength * edit.how.steps)
     if made == 0:
         raise UserError(
-            f"a `strength` of {strength:g} leaves none of the {edit.how.steps} steps to make: "
-            "raise `strength` or `steps`"
+            f"a `strength` of {strength:g} is rounded to 0 of the {edit.how.steps} steps: raise "
+            "`strength` or `steps`"
         )
     grid = edit.grid[edit.how.steps - made :]
     sampler, options = SAMPLERS[edit.how.sampler], sampling.options(pipe, edit.how)

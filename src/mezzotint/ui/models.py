@@ -17,7 +17,7 @@ KEPT = 2  # the largest number of models in memory
 
 @dataclass(frozen=True)
 class Models:
-    """The models that the page offers, by name; the page begins with the first.
+    """The models that the page offers, by name. The first one is loaded at the start.
 
     Attributes:
         names: Paths and names that `mz.load` accepts; OWN is the name of ``own``.
@@ -50,7 +50,7 @@ class Models:
 
 
 def offered(model: Pipeline | str | Path | None, runs: Path = RUNS) -> Models:
-    """Return the models to offer: the given one, the shipped ones, and those in ``runs/``.
+    """Return the models to offer: the given model, the shipped models, and the runs in ``runs/``.
 
     Raises:
         UserError: If the given model cannot be read, or there are no models.

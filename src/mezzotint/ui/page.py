@@ -26,7 +26,7 @@ Read = Callable[..., Samples | Edit]
 
 
 def page(models: Models) -> Any:
-    """Return the page for some models, a ``Blocks`` of gradio."""
+    """Return the page that offers these models, as a ``Blocks`` of gradio."""
     pipe = models.load(models.names[0])
     with gr.Blocks(title="mezzotint", analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
         widgets.html("<h1>mezzotint</h1>", elem_id="mz-title")

@@ -28,8 +28,8 @@ class Playground:
     """A running playground.
 
     Attributes:
-        url: Its address on this machine.
-        public: Its public address, if it is shared.
+        url: The address on this machine.
+        public: The public address, if the playground is shared.
     """
 
     url: str

@@ -36,7 +36,7 @@ def command(model: str | None, pipe: Pipeline, request: Samples | Edit) -> str:
 
 
 def python(model: str | None, pipe: Pipeline, request: Samples | Edit) -> str:
-    """Return the Python code that makes the images of a request; arguments as for `command`."""
+    """Return the Python code that makes the images of a request; see `command` for arguments."""
     text = BEGINNING.format(model=model) if model else BORROWED
     if isinstance(request, Edit):
         return text + _edit_in_python(pipe, request)

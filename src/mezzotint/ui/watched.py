@@ -16,11 +16,11 @@ class Stopped(Exception):
 
 
 def watched(work: Callable[[Emit[T]], T]) -> Iterator[T]:
-    """Yield the newest item that ``work(emit)`` emits, and finally its result.
+    """Run ``work(emit)`` in a thread; yield the items that it emits, and at last its result.
 
-    A slow reader sees only the newest items. When the generator is closed, the next call of
-    ``emit`` raises `Stopped` in the work, and the generator waits until the thread ends. So two
-    pieces of work never run at the same time.
+    If the reader is slow, only the newest item is kept for it. When the generator is closed, the
+    next call of ``emit`` raises `Stopped` in the work, and the generator waits until the thread
+    ends. So two pieces of work never run at the same time.
 
     Args:
         work: A function that calls ``emit(item)`` any number of times, and returns the last item.

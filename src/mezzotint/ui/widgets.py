@@ -45,7 +45,7 @@ def common(models: Models, pipe: Pipeline) -> Widgets:
 
 
 def of_classes(pipe: Pipeline) -> Widgets:
-    """Return the options of the class widget for a model."""
+    """Return the gradio options of the class widget, which depend on the model."""
     choices = [(name, k) for k, name in enumerate(pipe.classes)]
     none = "the classes of training images" if pipe.conditions else "every class in turn"
     info = f"Without a choice, samples show {none}, and edits have no class."
@@ -53,7 +53,7 @@ def of_classes(pipe: Pipeline) -> Widgets:
 
 
 def of_condition(pipe: Pipeline) -> Widgets:
-    """Return the options of the condition widget for a model."""
+    """Return the gradio options of the condition widget, which depend on the model."""
     names = [each.name for each in pipe.conditions]
     return {
         "value": "",
@@ -87,7 +87,7 @@ def settings(pipe: Pipeline) -> Widgets:
 
 
 def of_settings(pipe: Pipeline) -> list[Widgets]:
-    """Return the options of the settings widgets for a model, with its defaults."""
+    """Return the gradio options of the settings widgets, with the model's defaults."""
     defaults = pipe.defaults
     guided = (bool(pipe.every) and not pipe.few_step) or pipe.weaker is not None
     spacings = list(dict.fromkeys([*SPACINGS, defaults.spacing]))
@@ -168,7 +168,7 @@ def _options(pipe: Pipeline) -> Widgets:
 
 
 def of_border(pipe: Pipeline) -> Widgets:
-    """Return the options of the border widget for a model."""
+    """Return the gradio options of the widget for the border of an outpainting, in pixels."""
     most = max(1, (min(pipe.size) - 1) // 2)
     return {"value": min(pipe.size) // 4, "minimum": 1, "maximum": most, "step": 1}
 

@@ -27,7 +27,7 @@ def consistency(
     of x0. From the clean image x0 that it returns, the next x is ``x_s = alpha_s * x0 + c * eps_hat
     + n * z``, with ``n = eta * sigma_s``, ``c = sigma_s * sqrt(1 - eta^2)`` and new noise z. With
     eta 1 all noise is new, so an exact consistency function gives exact samples in any number of
-    calls. With eta 0 the step is that of DDIM, for models that were distilled for such steps.
+    calls. With eta 0 the step is DDIM's; some models are distilled for such steps.
 
     Args:
         denoise: The consistency function, ``denoise(x, level) -> x0``.

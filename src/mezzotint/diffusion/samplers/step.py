@@ -58,11 +58,11 @@ def split(t: Level, s: Level, eta: float) -> tuple[float, float]:
 
 
 def moments(h: float, count: int) -> list[float]:
-    """Return the means of theta^k, k < count, for theta in [0, 1] with density ``~ exp(h theta)``.
+    """Return the means of theta^k, for k < count, with a density proportional to ``exp(h theta)``.
 
-    Theta is the place in a step of length h in lambda. The exact step is DDIM's step with the mean
-    of x0_hat under this density instead of x0_hat (docs/maths.md). For the mean m_k of theta^k,
-    integration by parts gives ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``.
+    Theta is the place in a step of length h in lambda, from 0 to 1. The exact step is DDIM's with
+    the mean of x0_hat under this density instead of x0_hat (docs/maths.md). For the mean m_k of
+    theta^k, integration by parts gives ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``.
     """
     m = [1.0]
     for k in range(1, count):
@@ -73,8 +73,8 @@ def moments(h: float, count: int) -> list[float]:
 def mean(values: Sequence[Tensor], nodes: Sequence[float], moments: Sequence[float]) -> Tensor:
     """Return the mean over a step of the polynomial that passes through ``values`` at ``nodes``.
 
-    ``moments`` are the means of the powers of theta, the place in the step, as the function
-    `moments` returns them.
+    ``nodes`` are values of theta, the place in the step: 0 at its beginning, 1 at its end.
+    ``moments`` are the means of the powers of theta, from the function `moments`.
     """
     weights = np.linalg.solve(np.vander(nodes, increasing=True).T, moments)
     return sum((w * v for w, v in zip(weights.tolist(), values, strict=True)), 0 * values[0])
