@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -97,6 +98,17 @@ def test_help_fills_the_terminal(
         goes_on = margin > 4 and line.startswith(" " * margin) and line[margin] != " "
         if goes_on and not after.lstrip().startswith("-"):
             assert len(line) + 1 + len(after.split()[0].split(",")[0]) >= columns - 2, line
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["--help-all"], ["--steps", "x"], ["--steps"]])
+def test_help_and_mistakes_have_no_colours_on_a_terminal(
+    flags: list[str], capsys: CapSys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = call(capsys, "evaluate", "cifar10", *flags)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert call(capsys, "evaluate", "cifar10", *flags) == elsewhere
+    assert "\x1b" not in "".join(elsewhere[1:])
 
 
 @pytest.mark.parametrize(

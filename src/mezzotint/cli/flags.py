@@ -33,6 +33,7 @@ _CHOICE = re.compile(r"invalid choice '(.*)' for argument '(\S+)'\. Expected one
 _MISSING = re.compile(r"Missing value for argument '(\S+)'")
 _VALUE = re.compile(r"Error parsing (\S+): (.*)")
 _QUOTED = re.compile(r"'([^']*)'")
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")  # tyro uses colours if the output is a terminal
 
 
 def subject(
@@ -109,7 +110,7 @@ def _mistake(stop: SystemExit, said: str, program: str) -> UserError:
             return UserError(str(cause))
         cause = cause.__context__
     # tyro draws a box. The first paragraph under its title is the error, the rest repeats the help.
-    lines = [line.strip("│| ") for line in said.splitlines()[1:]]
+    lines = [line.strip("│| ") for line in _COLOUR.sub("", said).splitlines()[1:]]
     words = " ".join(takewhile(_is_text, dropwhile(lambda line: not _is_text(line), lines)))
     return UserError(_own_words(words, f"see {program} {HELP_ALL}"))
 
