@@ -263,7 +263,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate RUN --weaker nowhere", "there is no folder nowhere"),
         ("evaluate RUN --stepps 3", "unknown option --stepps; did you mean --steps"),
         (
-            "evaluate RUN --against LARGE",
+            "evaluate RUN --against LARGE --size 64",
             "but the images to measure have 32x32 (height x width): scale the reference",
         ),
     ],

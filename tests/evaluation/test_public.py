@@ -183,6 +183,22 @@ def test_other_data_and_a_weaker_model_are_used(trained: Path) -> None:
     assert plain.against == guided.against == "100 images of glyphs (split train)"
 
 
+def test_the_reference_has_the_size_of_the_samples_by_default(
+    trained: Path, tmp_path: Path, capsys: CapSys
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 40, 48, 3), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    flags = ["--against", str(tmp_path / "images.npy"), "--samples", "12", "--metrics", "fd"]
+    assert call(capsys, "evaluate", str(trained), *flags)[0] == 0
+    line = json.loads((trained / "evaluation" / "figures.jsonl").read_text())
+    wanted = mz.compare(mz.load(trained).sample(12, batch=64), mz.prepare(images, size=32))
+    assert line["figures"][0]["value"] == wanted["fd-cifar10"].value
+    found = mz.evaluate(trained, images, samples=12, metrics="fd")
+    assert found["fd-cifar10"].value == wanted["fd-cifar10"].value
+    with pytest.raises(mz.UserError, match="have 40x48 pixels, but the images to measure have 32x"):
+        mz.evaluate(trained, mz.prepare(images), samples=12)
+
+
 def test_an_autoencoder_is_measured_by_its_reconstructions(trained_vae: Path, capsys) -> None:
     assert call(capsys, "evaluate", str(trained_vae))[0] == 0
     (line,) = (trained_vae / "evaluation" / "figures.jsonl").read_text().splitlines()
@@ -216,6 +232,7 @@ MODEL: list[tuple[dict[str, Any], str]] = [
     ({"data": 3}, "`data` is of type int"),
     ({"size": 16}, "`split`, `size` and `range` belong to `data`, which is missing"),
     ({"range": (0, 1)}, "`split`, `size` and `range` belong to `data`, which is missing"),
+    ({"data": "glyphs", "size": 0}, "`size` is 0: give a side of at least 1 pixel"),
     ({"data": "glyphs", "size": 16}, "16x16 pixels, but the images to measure have 32x32"),
     ({"weaker": "nowhere"}, "there is no folder nowhere"),
     ({"weaker": 3}, "`weaker` is of type int: give a pipeline, a path or a name"),

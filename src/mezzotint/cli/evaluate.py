@@ -48,8 +48,8 @@ class Measures:
     against_range: tuple[float, float] | None = None
     """The values of black and white in the reference, for arrays and 32-bit images."""
     size: SizeField = None
-    """Scale and crop the images of a data set or files to this side in pixels, or to
-    HEIGHTxWIDTH."""
+    """Scale and crop the images of a data set or files to this side in pixels, or to HEIGHTxWIDTH;
+    by default to the size of a model's samples."""
     network: tuple[Network, ...] = ()
     """Feature networks; by default the network of a saved reference, glyphs for the data set
     glyphs, and cifar10 for all other data."""

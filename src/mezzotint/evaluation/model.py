@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from mezzotint.config.sampling import chosen
+from mezzotint.data import Prepared
 from mezzotint.data.rgb import warn_of_rgb
 from mezzotint.errors import UserError
 from mezzotint.evaluation.against import PLAIN, Against, Preparation, own_training_set
@@ -39,7 +40,9 @@ def of_model(
     """Measure a model for each number of samples in ``counts``; return the figures for the last.
 
     The reference is ``Against.of(data, preparation)``, or the model's training set if ``data`` is
-    None. ``name`` is the model's name in figures.jsonl. `evaluate` describes the other arguments.
+    None. Unless ``preparation`` has a size or ``data`` is prepared, its images are scaled and
+    cropped to the size of the samples. ``name`` is the model's name in figures.jsonl. `evaluate`
+    describes the other arguments.
     """
     settings = dict(settings or {})
     how = chosen(pipe.defaults, settings)
@@ -47,6 +50,8 @@ def of_model(
         raise UserError(
             "`split`, `size` and `range` belong to `data`, which is missing: leave them out"
         )
+    if preparation.size is None and not isinstance(data, Prepared):
+        preparation = replace(preparation, size=pipe.size)
     warn_of_rgb(pipe.values, pipe.codec.image_shape(pipe.shape)[0])
     request.check(pipe.classes, data)
     pipe, facts = _ready(pipe, name, weaker, precision)

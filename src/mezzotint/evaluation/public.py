@@ -72,7 +72,8 @@ def evaluate(
             ``cifar10`` for all other data.
         metrics: The names of metrics in METRICS; by default all of them.
         split: The split, if ``data`` is a name or a path.
-        size: The size to scale and crop ``data`` to, if it is not prepared, as in `prepare`.
+        size: The size to scale and crop ``data`` to, if it is not prepared, as in `prepare`. By
+            default the size of a model's samples; an autoencoder's originals keep their own.
         range: The values of black and white in ``data``, if it is not prepared, as in `prepare`.
         seed: The seed of the samples, 0 or more.
         batch: The number of samples made at once.
