@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,11 +36,14 @@ def test_samples_and_figures_are_those_of_one_process(
     trained: Path, tmp_path: Path, monkeypatch, count: int
 ) -> None:
     """Each sample is made once, from the command line and Python; an error is one line."""
-    shutil.rmtree(Path(os.environ["MEZZOTINT_CACHE"]) / "samples", ignore_errors=True)
+    cache = Path(os.environ["MEZZOTINT_CACHE"])
+    shutil.rmtree(cache / "samples", ignore_errors=True)
     one, out, log = tmp_path / "one", tmp_path / "out", tmp_path / "log"
     whole = mz.write_samples(trained, one, 20, batch=4, seed=3)
     figures = mz.evaluate(trained, samples=20, batch=4, metrics="fd")
-    shutil.rmtree(Path(os.environ["MEZZOTINT_CACHE"]) / "samples")
+    for part in ("samples", "references"):
+        shutil.rmtree(cache / part)
+    monkeypatch.setattr(sys.modules[Features.__module__], "PART", 50)
     returned, sample = tmp_path / "returned", mz.Pipeline.sample
 
     def counted(self: mz.Pipeline, n: int, **more: int) -> torch.Tensor:
@@ -79,7 +83,9 @@ def test_samples_and_figures_are_those_of_one_process(
     made = sorted(map(int, (tmp_path / "made").read_text().split()))
     assert made == [0, 4, 8, 12, 16]
     shares = Counter(seen.read_text().split())
-    assert shares == {f"{rank}:4": len(range(rank, 5, count)) for rank in range(count)}
+    samples = {f"{rank}:4": len(range(rank, 5, count)) for rank in range(count)}
+    assert shares == {**samples, "0:50": 1, "1:50": 1}  # the reference has 100 images
+    assert len(list((cache / "references").iterdir())) == 1
 
 
 def test_the_first_process_prepares_and_refuses_for_all(tmp_path: Path) -> None:

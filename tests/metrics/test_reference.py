@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from metrics.pixels import pictures, pixel_network
 from mezzotint.errors import UserError
-from mezzotint.metrics import FeatureNetwork, Reference, frechet_distance, reference
+from mezzotint.metrics import FeatureNetwork, Features, Reference, frechet_distance, reference
 from mezzotint.metrics.reference import fitting, read
+from mezzotint.processes import Share
 
 X = np.random.default_rng(0).standard_normal((60, 4))
 IMAGES = pictures(X)
@@ -52,6 +53,21 @@ def test_it_is_computed_once() -> None:
     assert sum(asked) == 60
     assert (second.path, second.origin) == (first.path, first.origin)
     assert second.pool.equal(first.pool)
+
+
+def test_several_processes_share_the_computation(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = load_file(of().path)
+    of().path.unlink()
+    monkeypatch.setattr(sys.modules[Features.__module__], "PART", 10)
+    asked = []
+    for number in (2, 1, 0):
+        net, seen = counted()
+        path = reference(net, IMAGES, "abc", "test images", Share(number, 3)).path
+        asked.append(sum(seen))
+    assert asked == [20, 20, 20]
+    together = load_file(path)
+    assert all(together[name].equal(alone[name]) for name in alone)
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "gone"])

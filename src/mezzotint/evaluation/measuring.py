@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors.numpy import load, save
+from torch import Tensor
 
 from mezzotint import metrics
 from mezzotint.config.sampling import SampleConfig
@@ -22,17 +21,14 @@ from mezzotint.data.rgb import as_rgb, warn_of_rgb
 from mezzotint.errors import UserError, warn
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.samples import Follow, block, make, stored
-from mezzotint.metrics import FeatureNetwork, Features, Figure, Reference
+from mezzotint.metrics import FeatureNetwork, Features, Figure, Reference, gather
 from mezzotint.metrics.measure import enough
 from mezzotint.metrics.networks import figure_name
 from mezzotint.metrics.reference import fitting
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.processes import ALONE, Share
-from mezzotint.storage import files
-from mezzotint.storage.cache import writing
 
 ENOUGH = 2_049  # images; with fewer, the covariance of Inception's 2,048 features is singular
-NAMES = ("pool", "spatial", "probabilities")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +44,7 @@ def measure(
     against: Against,
     size: tuple[int, int],
     device: torch.device | str = "cpu",
+    share: Share = ALONE,
 ) -> Measure:
     """Return a feature network and its reference, for images of a size (H, W).
 
@@ -58,6 +55,7 @@ def measure(
         against: The reference, images or a file.
         size: Height and width of the images to measure.
         device: The device on which a network is loaded by name.
+        share: The share of this process, if several compute the features of the reference.
 
     Raises:
         UserError: If the reference does not fit the network or the images.
@@ -75,7 +73,7 @@ def measure(
                 f"measure have {size[0]}x{size[1]} (height x width): scale the reference with "
                 "`size`, or choose another reference"
             )
-        found = metrics.reference(features, data.images, data.fingerprint, against.name)
+        found = metrics.reference(features, data.images, data.fingerprint, against.name, share)
     return Measure(features, fitting(found, features, size))
 
 
@@ -136,30 +134,19 @@ def _see(
 ) -> None:
     """Add the features of the samples up to number ``tier``; several processes share this work.
 
-    The processes take the blocks of samples in turn. The first process keeps the features. The
-    other processes pass their features to the first one in files, which it then removes.
+    The processes take the blocks of samples in turn; see `gather`.
     """
     edges = range(batch * (features.done // batch + 1), tier, batch)
-    parts = [*pairwise([features.done, *edges, tier])]
-    passed = [folder / f"{start:06d}-{features.network.name}.safetensors" for start, _ in parts]
-    for k in range(share.number, len(parts), share.count):
-        start, end = parts[k]
-        (images,) = stored(folder, start, end, batch)
-        batches = zip(*features.rows(pipe.values.rgb(images)), strict=True)
-        rows = tuple(np.concatenate(each) for each in batches)
-        if share.number:
-            with writing(folder), files.beside(passed[k]) as partial:
-                partial.write_bytes(save(dict(zip(NAMES, rows, strict=True))))
-        else:
-            features.put(start, rows)
-            follow("features", end, tier)
-    share.wait()
-    for k in range(len(parts)) if not share.number else ():
-        if k % share.count:
-            found = load(passed[k].read_bytes())
-            features.put(parts[k][0], tuple(found[name] for name in NAMES))
-            passed[k].unlink()
-    features.done = tier
+
+    def images(start: int, end: int) -> Tensor:
+        (found,) = stored(folder, start, end, batch)
+        return pipe.values.rgb(found)
+
+    gather(
+        *(features, [*pairwise([features.done, *edges, tier])], images),
+        *(folder / features.network.name, share),
+        lambda done: follow("features", done, tier),
+    )
 
 
 def measure_images(

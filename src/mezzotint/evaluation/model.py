@@ -59,7 +59,7 @@ def of_model(
     with share.first():  # the first process downloads and decodes for all
         to = own_training_set(pipe, name) if data is None else Against.of(data, preparation)
         networks = request.load(pipe.classes, pipe.device, to)
-        measures = [measure(network, to, pipe.size) for network in networks]
+    measures = [measure(network, to, pipe.size, share=share) for network in networks]
     folder = kept(pipe, how, seed, batch)
     facts |= {"pictures": folder.name, **asdict(how), "seed": seed, "batch": batch}
     facts |= {"nfe": settings.get("nfe")}

@@ -1,7 +1,7 @@
 """Metrics: compare two sets of images in the features of a network."""
 
 from mezzotint.metrics.comparison import Comparison
-from mezzotint.metrics.features import Features, features
+from mezzotint.metrics.features import Features, features, gather
 from mezzotint.metrics.figure import Figure, mean_figure
 from mezzotint.metrics.kd import kernel_distance
 from mezzotint.metrics.measure import METRICS, measure
@@ -22,6 +22,7 @@ __all__ = [
     "Reference",
     "features",
     "frechet_distance",
+    "gather",
     "inception_score",
     "kernel_distance",
     "mean_figure",

@@ -1,23 +1,33 @@
-"""The features of many images, kept on the disk to save memory."""
+"""The features of many images, kept on the disk to save memory.
+
+Several processes can share their computation.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import torch
+from safetensors.numpy import load, save
 from torch import Tensor
 
 from mezzotint.errors import UserError
 from mezzotint.metrics.networks import FeatureNetwork
+from mezzotint.processes import ALONE, Share
+from mezzotint.storage import files
 from mezzotint.storage.arrays import allocate, nchw
 from mezzotint.storage.cache import cache_folder, check_room, writing
 
 Rows: TypeAlias = tuple[np.ndarray, ...]
 """Features of a batch: pooled, spatial, and the probabilities of the classes."""
+NAMES = ("pool", "spatial", "probabilities")
 BATCH = 50  # images that the network processes at once; more would be slower on a CPU
+PART = 5 * BATCH  # images that a process takes at a time, in whole batches, as rounding needs
 
 
 class Features:
@@ -85,18 +95,62 @@ def features(
     network: FeatureNetwork,
     images: np.ndarray,
     on_batch: Callable[[int], None] = lambda done: None,
+    place: Path = Path(),
+    share: Share = ALONE,
 ) -> Features:
-    """Return the features of the images in a prepared array, uint8 (N, H, W, 3)."""
+    """Return the features of the images in a prepared array, uint8 (N, H, W, 3).
+
+    Several processes share the work, and only the first one has the features; see `gather`.
+    """
     seen = Features(network, len(images))
-    for part in _parts(images):
-        seen.add(part, on_batch)
+    parts = [*pairwise([*range(0, len(images), PART), len(images)])]
+    gather(seen, parts, lambda start, end: nchw(images[start:end]), place, share, on_batch)
     return seen
 
 
-def _parts(images: np.ndarray, length: int = 1000) -> Iterator[Tensor]:
-    """Yield images (N, H, W, C) as tensors (n, C, H, W) of up to ``length`` images."""
-    for start in range(0, len(images), length):
-        yield nchw(images[start : start + length])
+def gather(
+    seen: Features,
+    parts: Sequence[tuple[int, int]],
+    images: Callable[[int, int], Tensor],
+    place: Path,
+    share: Share = ALONE,
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Add the features of ``parts`` of the images to ``seen``; several processes share this work.
+
+    The processes take the parts in turn. The first process keeps the features. The other processes
+    pass their features to the first one in files, which it then removes.
+
+    Args:
+        seen: The features so far.
+        parts: The numbers of the first image of each part, and of the first one after it.
+        images: ``images(start, end)`` returns a part, uint8 (n, 3, H, W).
+        place: The beginning of the files' paths, on a disk that all processes share.
+        share: The share of this process.
+        on_batch: Called by the first process after each of its batches, with the number of the last
+            image.
+    """
+    passed = [Path(f"{place}-{start:06d}.safetensors") for start, _ in parts]
+    for k in range(share.number, len(parts), share.count):
+        done, batches = parts[k][0], []
+        for rows in seen.rows(images(*parts[k])):
+            batches.append(rows)
+            done += len(rows[0])
+            if not share.number:
+                on_batch(done)
+        part = tuple(map(np.concatenate, zip(*batches, strict=True)))
+        if share.number:
+            with writing(place.parent), files.beside(passed[k]) as partial:
+                partial.write_bytes(save(dict(zip(NAMES, part, strict=True))))
+        else:
+            seen.put(parts[k][0], part)
+    share.wait()
+    for k in range(len(parts)) if not share.number else ():
+        if k % share.count:
+            found = load(passed[k].read_bytes())
+            seen.put(parts[k][0], tuple(found[name] for name in NAMES))
+            passed[k].unlink()
+    seen.done = parts[-1][1]
 
 
 def _mapped(rows: int, columns: int) -> np.ndarray:

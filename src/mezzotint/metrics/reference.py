@@ -10,7 +10,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mezzotint.errors import UserError, warn
-from mezzotint.metrics.features import features
+from mezzotint.metrics.features import Features, features
 from mezzotint.metrics.left_out import LeftOut
 from mezzotint.metrics.moments import Moments
 from mezzotint.metrics.networks import FeatureNetwork
 from mezzotint.metrics.scores import distance_to
+from mezzotint.processes import ALONE, Share
 from mezzotint.storage import files
 from mezzotint.storage.cache import cache_folder, check_room, writing
 from mezzotint.storage.parse import parsed
@@ -105,11 +106,13 @@ def reference(
     images: np.ndarray,
     data: str,
     name: str,
+    share: Share = ALONE,
 ) -> Reference:
     """Return the reference of a prepared array ``images``, uint8 (N, H, W, 3).
 
     ``data`` is the fingerprint of the array. The reference is computed once for each combination of
-    data, network and resize, and a progress bar is shown.
+    data, network and resize, and a progress bar is shown. Several processes share the computation,
+    and the first one writes the file.
     """
     height, width = images.shape[1:3]
     origin = Origin(
@@ -118,13 +121,31 @@ def reference(
     facts = {**asdict(origin), "name": None, "version": VERSION}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     path = cache_folder("references") / f"{network.name}-{digest[:16]}.safetensors"
-    try:
-        return replace(read(path), origin=origin)
-    except UserError:  # the file is missing or incomplete
-        pass
+    if share.announced(_is_reference(path)):
+        return Reference(path, origin)
     with progress(MofNCompleteColumn()) as bar:
         task = bar.add_task(f"{network.name} features of {name}", total=len(images))
-        seen = features(network, images, lambda done: bar.update(task, completed=done))
+        seen = features(
+            *(network, images, lambda done: bar.update(task, completed=done)),
+            *(path.with_suffix(""), share),
+        )
+    if not share.number:
+        _write(path, origin, seen)
+    share.wait()
+    return Reference(path, origin)
+
+
+def _is_reference(path: Path) -> bool:
+    """Return whether a file is a complete reference."""
+    try:
+        read(path)
+    except UserError:
+        return False
+    return True
+
+
+def _write(path: Path, origin: Origin, seen: Features) -> None:
+    """Write the features of a data set and their moments to the file of a reference."""
     pool, spatial = Moments.of(seen.pool), Moments.of(seen.spatial)
     tensors = {
         "mean": pool.mean,
@@ -138,7 +159,6 @@ def reference(
     sums = json.dumps({name: _sum(tensor, about) for name, tensor in tensors.items()})
     with writing(path.parent), files.beside(path) as partial:
         partial.write_bytes(save(tensors, {"kind": KIND, "origin": about, "sums": sums}))
-    return Reference(path, origin)
 
 
 def _sum(tensor: Tensor, origin: str) -> str:

@@ -15,6 +15,7 @@ from rich.progress import (
 
 from mezzotint.drawing.bars import UNDER_WAY
 from mezzotint.errors import printable
+from mezzotint.processes import first
 
 
 class Noted(Progress):
@@ -40,7 +41,8 @@ class Noted(Progress):
 def progress(column: ProgressColumn) -> Progress:
     """Show a transient progress bar on the error stream, with ``column`` as its last column.
 
-    If the error stream is a file or a pipe, nothing is written.
+    If the error stream is a file or a pipe, nothing is written. Of several processes, only the
+    first one shows it.
     """
     console = Console(stderr=True)
     return Noted(
@@ -51,5 +53,5 @@ def progress(column: ProgressColumn) -> Progress:
         column,
         console=console,
         transient=True,
-        disable=not console.is_interactive,
+        disable=not (console.is_interactive and first()),
     )
