@@ -45,7 +45,7 @@ class Damaged(UserError):
 
 
 class Interrupted(Exception):
-    """Raised if a signal ended a training, which is saved if it has made a step."""
+    """Raised if a signal ended a training. The training is saved if it had made a step."""
 
     def __init__(self, number: int, begun: bool = True) -> None:
         self.number, self.name = number, signal.Signals(number).name
@@ -106,7 +106,7 @@ def as_flags(text: str) -> str:
 
 @contextmanager
 def arguments_called(**names: str) -> Iterator[None]:
-    """Rename the arguments in the message of a UserError to those of the caller.
+    """Replace the argument names in the message of a UserError by the caller's names.
 
     For example, ``arguments_called(data="images_a")`` replaces `` `data` `` with `` `images_a` ``.
     """

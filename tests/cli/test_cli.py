@@ -186,7 +186,7 @@ def spoil_config(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_config, "has version 3, but this mezzotint reads versions 4 to 6"),
+        (spoil_config, "has version 3, but this version of mezzotint reads only 4 to 6"),
         (lambda f: shutil.rmtree(f / "checkpoints"), "has no checkpoint yet: continue training"),
         (
             spoil_weights,

@@ -70,9 +70,9 @@ def test_what_a_step_cannot_take_is_one_line(tmp_path: Path, older: None) -> Non
 @pytest.mark.parametrize("version", [-1, 0, VERSION - 3, VERSION + 1, 99])
 def test_other_versions_are_refused(tmp_path: Path, older: None, version: int) -> None:
     path = written(tmp_path / "config.json", version, {}, {})
-    known = f"versions {VERSION - 2} to {VERSION}"
+    known = f"{VERSION - 2} to {VERSION}"
     message = (
-        f"has version {version}, but this mezzotint reads {known}: use the mezzotint that wrote"
+        f"has version {version}, but this version of mezzotint reads only {known}: use the version"
     )
     with pytest.raises(mz.UserError, match=message):
         config.read(path)

@@ -148,7 +148,7 @@ def test_what_they_do_not_hold_is_left_out_by_name(inception, tmp_path: Path) ->
     ("arrays", "options", "said"),
     [
         ({"mu": np.zeros(3), "sigma": np.eye(3)}, {"network": "plain"}, "of Inception's features"),
-        ({"mu": np.zeros(2), "sigma": np.eye(2)}, {}, r"shapes \(2,\), \(2, 2\): give those of"),
+        ({"mu": np.zeros(2), "sigma": np.eye(2)}, {}, r"shapes \(2,\), \(2, 2\): give a file with"),
         ({"mu": np.zeros(3), "sigma": np.eye(2)}, {}, r"shapes \(3,\), \(2, 2\)"),
         ({"mu": np.full(3, np.nan), "sigma": np.eye(3)}, {}, "values that are not finite"),
     ],

@@ -42,6 +42,6 @@ def test_fresh_images_seem_copies_as_often_as_held_out_ones(draw: torch.Generato
 
 def test_a_training_set_of_one_has_no_neighbours() -> None:
     with pytest.raises(
-        UserError, match="2 nearest neighbours cannot be found among 1 image: give 2"
+        UserError, match="2 nearest neighbours cannot be found among 1 image: give 2 images"
     ):
         copied(torch.zeros(4, 3), torch.zeros(1, 3))

@@ -27,7 +27,7 @@ def command(config: Experiment) -> str:
     """Return the command line that repeats a training; "" if no command line can.
 
     Only the last part of each path is kept. No command line can repeat a training with a network of
-    the user's own, with arrays from memory, or with a configuration that is not that of a recipe.
+    the user's own, with arrays from memory, or with a configuration that is not based on a recipe.
     """
     if isinstance(config.net, CustomConfig) or config.data.data.startswith("array:"):
         return ""
@@ -40,7 +40,7 @@ def command(config: Experiment) -> str:
     alike = replace(recipe, train=replace(recipe.train, images=images))
     now = _values(config)
     usual = _values(shortened(recipe, alike, ())[0]) | {"images": recipe.train.images}
-    if config.init:  # the network is that of the model whose weights the training started from
+    if config.init:  # the network comes from the model with whose weights the training started
         for name in [name for name, place in places(config).items() if place[0] == "net"]:
             now.pop(name)
     elif now.keys() != usual.keys():

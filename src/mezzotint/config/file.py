@@ -56,8 +56,8 @@ def read(path: Path, home: Path | None = None) -> Configuration:
     known = migrations.readable()
     if version not in known:
         raise UserError(
-            f"{path} has version {version}, but this mezzotint reads versions {known[0]} to "
-            f"{known[-1]}: use the mezzotint that wrote the file, or a newer one"
+            f"{path} has version {version}, but this version of mezzotint reads only {known[0]} to "
+            f"{known[-1]}: use the version of mezzotint that wrote the file, or a newer one"
         )
     try:
         return located(from_json(migrations.migrate(content, version)), home or path.parent)

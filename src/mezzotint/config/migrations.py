@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 Content: TypeAlias = dict[str, Any]
 
 VERSION = 6
-"""The version of config.json that this mezzotint writes."""
+"""The version of config.json that this version of mezzotint writes."""
 
 
 def _in_rgb(content: Content) -> Content:

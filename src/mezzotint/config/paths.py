@@ -34,7 +34,7 @@ def located(config: T, home: Path) -> T:
 
 
 def stored(config: T, home: Path) -> T:
-    """Return the configuration with its paths as config.json in the folder ``home`` stores them."""
+    """Return the configuration with the paths that config.json in the folder ``home`` stores."""
     return _mapped(config, lambda text: text, lambda text: _stored(text, home.resolve()))
 
 
@@ -74,7 +74,7 @@ def _is_path(model: str) -> bool:
 
 
 def _is_bare(model: str) -> bool:
-    """Return whether a text is a bare name, such as that of a shipped model, and not a path."""
+    """Return whether a text is a bare name, such as the name of a shipped model, and not a path."""
     return os.path.basename(model) == model and not os.path.exists(model)
 
 

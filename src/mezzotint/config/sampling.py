@@ -35,14 +35,14 @@ class SampleConfig:
     knots: tuple[PositiveFloat, ...] = ()
     """For the spacing knots: falling values of sigma / alpha, through which the levels pass."""
     guidance: NonNegativeFloat = 1.0
-    """Guidance scale: 1 samples the conditional model, 0 the unconditional one."""
+    """Guidance scale: 1 samples the conditional model, 0 the unconditional model."""
     guidance_shape: Annotated[str, Choice(GUIDANCE_SHAPES)] = "constant"
     """How the guidance scale varies with the level. With cfg++ the scale is CFG++'s lambda, 0 to
     1."""
     interval: tuple[NonNegativeFloat, PositiveFloat] | None = None
     """Guide only where sigma / alpha is between these two values."""
     rescale: float = Field(default=0.0, ge=0, le=1)
-    """How far guided images return to the contrast of unguided ones, 0 to 1."""
+    """How far guided images return to the contrast of unguided images, 0 to 1."""
     clipping: Annotated[str, Choice(CLIPPINGS)] = "static"
     """Clip the estimated image, after guidance: static to [-1, 1], dynamic to a quantile of its
     values."""
@@ -179,8 +179,8 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
 def freed(defaults: SampleConfig, sampler: str | None, spacing: str | None) -> SampleConfig:
     """Drop the default options that do not apply to a new sampler or a new spacing.
 
-    A new sampler drops the options of the old one; a new spacing drops the knots. None keeps the
-    sampler or the spacing of the defaults.
+    ``sampler`` and ``spacing`` are the new choices; None keeps the choice in ``defaults``. A new
+    sampler drops the options of the old sampler, and a new spacing drops the knots.
     """
     if sampler not in (None, defaults.sampler):
         none: dict[str, Any] = dict.fromkeys(OPTIONS)

@@ -65,7 +65,7 @@ def recognise(data: str) -> tuple[str, Kind]:
 
 
 def jpegs(data: str, split: str) -> int:
-    """Count the images of a split whose first bytes are those of a JPEG file.
+    """Count the images of a split that begin with the first bytes of a JPEG file.
 
     Raises UserError in the cases of `find_source`, and if a file cannot be read.
     """

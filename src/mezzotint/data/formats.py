@@ -1,8 +1,8 @@
 """Recognise image files by their suffix or by their first bytes.
 
 A file with the suffix of an image counts as an image; if it cannot be decoded, the error names it.
-Any other file counts if its first bytes are those of an image. Formats that Pillow cannot read
-count too, so that an error can name the file and the remedy.
+Any other file counts if it begins with the first bytes of an image format. Formats that Pillow
+cannot read count too, so that an error can name the file and the remedy.
 """
 
 import re
@@ -78,8 +78,8 @@ def is_image(name: PurePath, head: Callable[[], bytes | None]) -> bool:
     Args:
         name: The file's name.
         head: A function that returns the first `HEAD` bytes, or None if the file cannot be read. It
-            is called unless the suffix is that of an image. With None, a file without a suffix
-            counts as an image, so that an error names it.
+            is not called for a file with the suffix of an image. A file that cannot be read counts
+            as an image if it has no suffix, so that an error names it.
     """
     suffix = name.suffix.lower()
     if suffix in SUFFIXES or suffix in _FOREIGN_SUFFIXES or suffix in _RAW_SUFFIXES:

@@ -115,7 +115,7 @@ def read_image(source: bytes | Path, name: str = "", wanted: Wanted = RGB) -> Pi
 
 @dataclass(frozen=True)
 class ImageFile:
-    """Decodes an image file, as `Item.decode` does. Another process may decode it instead.
+    """A decoder of an image file, for `Item.decode`. A worker process may decode the file instead.
 
     Attributes:
         read: Returns the path of the file, or its bytes.

@@ -101,8 +101,8 @@ def class_names(what: str, labels: npt.NDArray[Any]) -> tuple[str, ...]:
 def numbered(what: str, high: int) -> tuple[str, ...]:
     """Return the names "0" to ``high``, the largest label.
 
-    Raises `Unlabelled` if the label is too large to be the number of a class. ``what`` is the name
-    of the labels in the message.
+    Raises `Unlabelled` if ``high`` is too large for a class number. ``what`` is the name of the
+    labels in the message.
     """
     if high >= _CLASSES:
         raise Unlabelled(

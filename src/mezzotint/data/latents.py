@@ -50,8 +50,8 @@ class PreparedLatents:
         """Return the mean and standard deviation (B, C, h, w) of the raw latents of some images.
 
         Both are float32, on the device of ``mirrored``. ``index`` (B,) are the images' rows. Where
-        the mask ``mirrored`` (B,) is True, the latents are those of the mirror image. The standard
-        deviations are 0 if they were not kept.
+        the mask ``mirrored`` (B,) is True, they belong to the mirror image. The standard deviations
+        are 0 if they were not kept.
         """
         # Both copies go to the device, because reading the mask here would wait for the device.
         copies = sent(torch.from_numpy(self.moments[index]), mirrored.device).float()
@@ -91,8 +91,8 @@ class LatentMoments:
 def channel_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and standard deviation (C,) of each channel of one batch of latents.
 
-    The formula is that of `LatentMoments`, with the unbiased variance of ``mean``. The results have
-    the type and device of the moments (B, C, h, w).
+    `LatentMoments` has the formula; here the variance of ``mean`` is unbiased. The results have the
+    type and device of the moments (B, C, h, w).
     """
     return mean.mean((0, 2, 3)), (mean.var((0, 2, 3)) + (std**2).mean((0, 2, 3))).sqrt()
 

@@ -82,7 +82,7 @@ class Layout:
 
     @property
     def names(self) -> list[str]:
-        """The names of the splits' folders."""
+        """The names of all folders that are splits."""
         return [f.name for split in self.splits.values() for f in split.values()] or ["train"]
 
     def left_out(self, contents: Contents, split: str) -> tuple[LeftOut, ...]:

@@ -57,7 +57,7 @@ def natural(text: str) -> tuple[list[str | tuple[int, str]], str]:
 
 
 def shown(names: Sequence[str], most: int = 3) -> str:
-    """Join the first ``most`` names, and add the number of the others: "a, b, c and 4 more"."""
+    """Return the first ``most`` names and the number of further names: "a, b, c and 4 more"."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
@@ -102,7 +102,7 @@ def lettered(name: str) -> tuple[str, str] | None:
 
 
 def is_container(name: str) -> bool:
-    """Return whether a folder's name, such as ``images``, cannot be that of a class."""
+    """Return whether a folder's name, such as ``images``, cannot be the name of a class."""
     return bool(_CONTAINER.fullmatch(plain(name)))
 
 

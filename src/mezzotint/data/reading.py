@@ -76,14 +76,14 @@ def check_size(size: int, most: int = IMAGE) -> None:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Return whether an error is temporary, and not caused by the content of the file."""
+    """Return whether an error, such as too little memory, is not due to the content of a file."""
     if isinstance(error, OSError):  # decoders raise it without an errno if the content is broken
         return error.errno is not None or "out of memory" in str(error)
     return isinstance(error, MemoryError)
 
 
 def passing(what: str, error: BaseException) -> UserError:
-    """Return the UserError to raise if a file cannot be read now, although it may be intact."""
+    """Return the UserError for a file that cannot be read now, although it may be intact."""
     if isinstance(error, FileNotFoundError):
         return UserError(f"there is no file {what}: give the path of an existing file")
     reason = getattr(error, "strerror", None) or "out of memory"

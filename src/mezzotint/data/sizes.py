@@ -46,7 +46,7 @@ def written(size: Size | None) -> str:
 
 
 def height_and_width(size: Size) -> tuple[int, int]:
-    """Return a size as (height, width)."""
+    """Return (height, width) for a size, which may be the side of a square."""
     return size if isinstance(size, tuple) else (size, size)
 
 

@@ -1,6 +1,6 @@
 """Read the columns of ``metadata.csv`` or ``metadata.jsonl`` beside images.
 
-The format is that of the loader ``imagefolder`` of Hugging Face datasets. `with_columns` turns the
+The loader ``imagefolder`` of Hugging Face datasets defines this format. `with_columns` turns the
 columns that a user names into conditions.
 """
 

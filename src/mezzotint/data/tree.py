@@ -26,7 +26,7 @@ RUNS = "folder of a run or its figures", "folders of runs or their figures"
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Files that are left out: the reason, their number, and the first three of them."""
+    """Files that are left out for one reason: the reason, their number, and the first three."""
 
     why: str
     count: int
@@ -60,17 +60,17 @@ class Folder:
             yield from folder.walk()
 
     def every(self) -> Names:
-        """Return the images at any depth."""
+        """Return the images in this folder and in all folders below it."""
         return [name for folder in self.walk() for name in folder.images]
 
     @property
     def filled(self) -> list["Folder"]:
-        """The direct subfolders with an image at any depth."""
+        """The direct subfolders that hold an image, at any depth."""
         return [folder for folder in self.folders if any(f.images for f in folder.walk())]
 
     @property
     def bare(self) -> list["Folder"]:
-        """The direct subfolders without a file at any depth."""
+        """The direct subfolders that hold no file, at any depth."""
         return [
             folder
             for folder in self.folders
@@ -214,7 +214,7 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 def _is_special(entry: "os.DirEntry[str]") -> bool:
     try:
         return not entry.is_file() and bool(entry.stat())
-    except OSError:  # a broken link; if its name is that of an image, the decoder reports it
+    except OSError:  # a broken link; if it has the suffix of an image, the decoder reports it
         return False
 
 

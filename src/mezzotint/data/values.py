@@ -1,4 +1,4 @@
-"""The type of an image's values, and the values of black and white."""
+"""The type of the values of images, and the two values that mean black and white."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Values:
         return seen[:, :3] if channels > 3 else seen
 
     def shown_as(self, channels: int) -> str:
-        """Describe how `visible` converts images of this many channels; "" if it does not."""
+        """Describe how `visible` converts images of this many channels; "" without conversion."""
         scale = "" if self.eight_bit else f"the values from {self.low:g} to {self.high:g} as 0..255"
         which = {1: "", 2: "channels 1 and 2 of 2 as red and green", 3: ""}.get(
             channels, f"channels 1, 2 and 3 of {channels} as red, green and blue"
@@ -207,7 +207,7 @@ def _smallest(dtype: np.dtype[Any], black: float, white: float) -> str:
 
 
 def checked(bounds: Any) -> Bounds:
-    """Return a range as two floats. Raises UserError unless it is two rising finite numbers."""
+    """Return a range as two floats. Raises UserError unless both are finite and they rise."""
     try:
         black, white = map(float, bounds)
         if not -np.inf < black < white < np.inf:

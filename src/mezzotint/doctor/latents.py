@@ -52,8 +52,8 @@ def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
 
     The schedule assumes data of about unit variance. If latents have a standard deviation of 5, as
     is common without scaling, the image is hardly noisy at sigma = 1 (Rombach et al. 2022, arXiv
-    2112.10752, appendix G). The bounds are those of `run.diffusion`: deviations of 1/3 to 3, and
-    means within 1.5.
+    2112.10752, appendix G). The bounds are the same as in `run.diffusion`: deviations of 1/3 to 3,
+    and means within 1.5.
     """
     centre, spread = channel_moments(mean, std)
     means, spread = (centre - codec.mean) / codec.std, spread / codec.std
@@ -70,7 +70,7 @@ def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
 
 
 def reconstruction(images: Tensor, made: Tensor, factor: int) -> Finding:
-    """Compare the PSNR of reconstructions with that of averages over f x f pixels.
+    """Compare the PSNR of reconstructions with the PSNR of averages over f x f pixels.
 
     f is ``factor``, by which the autoencoder shrinks the sides of an image. Three latent channels
     can store the averages, so an autoencoder with a lower PSNR has learned nothing. A PSNR below 20

@@ -84,7 +84,7 @@ def unfinished(rows: Rows, train: TrainConfig) -> Finding:
 
 
 def fell(rows: Rows) -> Finding | None:
-    """Check that the mean loss of the last quarter of the log is below that of the first row.
+    """Check that the mean loss of the last quarter of the log is below the loss of the first row.
 
     It must be lower by more than 2 standard errors. A loss that only varies by chance passes this
     check in 1 of 40 cases. The noise of a row is estimated as the standard deviation of the
@@ -158,8 +158,8 @@ def clipped(rows: Rows, train: TrainConfig) -> Finding | None:
 def exploding(rows: Rows) -> Finding | None:
     """Compare the median gradient norm of the log's last quarter with ten times the earlier median.
 
-    By chance the norm varies only by about its own size, and less in rows that are means over many
-    steps. So a factor of ten is not chance.
+    The norm of a single step varies by chance by about its own size. A row of the log is a mean
+    over many steps, which varies less. So a factor of ten is not chance.
     """
     norms = _values(rows, "grad_norm")
     if len(norms) < FEW:

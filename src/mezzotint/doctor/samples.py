@@ -119,7 +119,7 @@ def grey(made: Tensor, data: Tensor) -> Finding:
 
 
 def saturated(made: Tensor, data: Tensor) -> Finding:
-    """Compare the share of values at 0 or 255 in samples with that in the data, by Cohen's h.
+    """Compare the shares of values at 0 or 255 in samples and in the data, by Cohen's h.
 
     For shares p and q, h is ``2 asin sqrt(p) - 2 asin sqrt(q)``. It is 0.5 for 6 % and 0 %, and for
     30 % and 10 %.
@@ -154,7 +154,7 @@ def noisy(made: Tensor, data: Tensor) -> Finding:
 
 
 def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor | None) -> Finding:
-    """Compare the mean feature distance between two samples of a class with that in the data.
+    """Compare the mean feature distances of two samples, and of two data images, of a class.
 
     If the ratio is 0.5, samples have a quarter of the data's variance within a class; if it is
     0.71, they have half. Odena et al. 2017 (arXiv 1610.09585) detect collapsed classes in this way,
@@ -179,8 +179,8 @@ def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor
 def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Finding:
     """Count the samples nearer to a training image than its nearest neighbour in training is.
 
-    Cohen's h (see `saturated`) compares their share with that of held-out images, or with `CHANCE`
-    if no images are held out. The arguments are features (N, D).
+    Cohen's h (see `saturated`) compares their share with the share of held-out images, or with
+    `CHANCE` if no images are held out. The arguments are features (N, D).
     """
     ours = copied(made, training).float()
     theirs = torch.tensor([CHANCE]) if held_out is None else copied(held_out, training).float()

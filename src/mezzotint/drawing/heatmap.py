@@ -15,7 +15,7 @@ ACROSS = 3  # the largest number of panels side by side
 def draw(
     panels: Mapping[str, Values], path: Path, x: str, y: str, what: str, least: bool = True
 ) -> None:
-    """Write heat maps with their names to an image file, and frame the best value of all.
+    """Write heat maps with their names to an image file, and frame the best value in all of them.
 
     Rows are in the order in which they first occur, columns in rising order. Light colours mean
     better values: low ones if ``least`` is set, else high ones. ``x``, ``y`` and ``what`` are the
@@ -47,7 +47,7 @@ def draw(
 
 
 def _panel(axes: Any, values: Values, best: float, norm: Any, colours: Any) -> None:
-    """Draw one heat map, with its numbers, and frame the best of all numbers."""
+    """Draw one heat map with its numbers, and frame a number that equals ``best``."""
     from matplotlib.patches import Rectangle
 
     rows, columns = _rows(values), sorted({column for _, column in values})

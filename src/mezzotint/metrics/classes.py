@@ -1,4 +1,4 @@
-"""Match the classes of a data set to those of a feature network."""
+"""Match the classes of a data set to the classes of a feature network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def places(known: Sequence[str], classes: Sequence[str]) -> list[int] | None:
         classes: The classes of a data set.
 
     Returns:
-        The K indices into ``known``; None unless each class matches an entry of its own.
+        For each of the K classes, its index in ``known``. None if a class matches no entry, or if
+        two classes match the same entry.
     """
     keys = [(i, key) for i, name in enumerate(known) for key in _keys(name)]
     count = Counter(key for _, key in keys)

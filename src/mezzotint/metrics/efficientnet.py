@@ -75,7 +75,7 @@ class EfficientNet(nn.Module):
     """A classifier of images (N, 3, 224, 224), float from 0 to 255, which returns `Seen`.
 
     ``Seen.pool`` (N, 1280) are the features before the last layer, ``spatial`` (N, 1372) are the
-    first 7 channels of the fifth stage at all positions, and ``logits`` (N, 1000) are those of
+    first 7 channels of the fifth stage at all positions, and ``logits`` (N, 1000) are the logits of
     ImageNet's classes.
     """
 

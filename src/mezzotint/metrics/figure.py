@@ -71,7 +71,7 @@ class Figure:
 
     @property
     def row(self) -> dict[str, Any]:
-        """The figure as a dictionary for a file, in which ``count`` is called "samples"."""
+        """The figure as a dictionary to store; the key "samples" holds ``count``."""
         return {("samples" if name == "count" else name): v for name, v in asdict(self).items()}
 
     @staticmethod

@@ -1,8 +1,9 @@
 """The Inception network of 2015-12-05, whose features define FID, KID and Inception Score.
 
 It is the network of Szegedy et al. 2015 (arXiv 1512.00567) that Heusel et al. 2017 (arXiv
-1706.08500) use. Unlike torchvision's, it has other weights, 1008 outputs, average pools that
-exclude the padding, and a max pool in the last block. The parameters have torchvision's names.
+1706.08500) use. It differs from torchvision's network in its weights, in its 1008 outputs, in its
+average pools, which exclude the padding, and in the max pool of the last block. The parameters have
+torchvision's names.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ class Inception(nn.Module):
     silently change otherwise. ``variant`` says how images are resized to 299x299:
 
     - tf1: as in TensorFlow 1, with which most figures were published, and in ADM's evaluator;
-    - pytorch-fid: as in the package pytorch-fid, whose FIDs differ slightly from those of tf1.
+    - pytorch-fid: as in the package pytorch-fid; FIDs differ slightly from FIDs with tf1.
 
     On images of 299x299 the variants differ only in the scaling of pixels: (x - 128) / 128 for tf1,
     and x / 127.5 - 1 for pytorch-fid. Raises UserError for images of another type or shape.
@@ -160,7 +161,7 @@ class Inception(nn.Module):
             return self._taps(self.prepare(images).contiguous(memory_format=LAYOUT))
 
     def _taps(self, x: Tensor) -> Taps:
-        """Return the features of prepared images float (N, 3, 299, 299)."""
+        """Return the features of resized and scaled images, float (N, 3, 299, 299)."""
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         x = F.max_pool2d(x, 3, stride=2)  # (N, 64, 73, 73)
         pool64 = x.mean((2, 3))
@@ -182,9 +183,9 @@ class Inception(nn.Module):
 def load(path: str | Path | None = None, variant: Variant = "tf1") -> Inception:
     """Load the network with the weights in the file ``path``, or with downloaded weights.
 
-    Without ``path``, the file is that of `weights_path`, or is downloaded and kept in the cache.
-    The SHA-256 of every file is checked. Raises UserError if a file is missing or has another
-    SHA-256, or if the download fails.
+    Without ``path``, the file at `weights_path` is read; if there is none, the weights are
+    downloaded into the cache. The SHA-256 of every file is checked. Raises UserError if a file is
+    missing or has another SHA-256, or if the download fails.
     """
     net = Inception(variant)
     file = Path(os.path.expanduser(path)) if path is not None else weights_path()

@@ -97,7 +97,7 @@ def check_metrics(names: Collection[str]) -> None:
 
 
 def enough(count: int) -> None:
-    """Raise UserError if there are too few images for a distance."""
+    """Raise UserError if there are fewer than `LEAST` images, too few for a distance."""
     if count < LEAST:
         raise UserError(f"{counted(count, 'image')} cannot be measured: give at least {LEAST}")
 

@@ -24,7 +24,7 @@ def nearest(queries: Tensor, among: Tensor, k: int = 1) -> tuple[Tensor, Tensor]
     if len(among) < k:
         raise UserError(
             f"{counted(k, 'nearest neighbour')} cannot be found among "
-            f"{counted(len(among), 'image')}: give {k} or more"
+            f"{counted(len(among), 'image')}: give {k} images or more"
         )
     found = [block.topk(k, largest=False) for block in distances(queries, among)]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])

@@ -164,7 +164,7 @@ def figure_name(metric: str, network: str) -> str:
     """Return the name that a metric has if it is measured with a feature network.
 
     Names such as FID, KID and Inception Score are used for Inception only. With another network,
-    the name of the network is appended to that of the metric.
+    the name of the network is appended to the name of the metric.
     """
     inception, _, variant = network.partition("-")
     if inception != "inception" or metric not in PUBLISHED:

@@ -106,7 +106,7 @@ def _own(name: str) -> list[Stage]:
 
 
 class Scaling(nn.Module):
-    """Scale images in [-1, 1] to about the mean and standard deviation that VGG was trained on."""
+    """Standardise images in [-1, 1] with about the mean and deviation of VGG's training images."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,9 +20,9 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
         10 log10(255^2 / max(MSE, 1/12))
 
     for two batches uint8 (B, C, H, W), where the MSE is over all channels and pixels of an image.
-    An MSE below that of rounding, 1/12, is raised to 1/12, so equal images have 58.92 dB instead of
-    infinity, and means stay finite. Raises UserError for other types, different shapes, and empty
-    batches.
+    An MSE below 1/12, the MSE of rounding, is raised to 1/12, so equal images have 58.92 dB instead
+    of infinity, and means stay finite. Raises UserError for other types, different shapes, and
+    empty batches.
     """
     mse = (_checked(a, b).double() - b.double()).square().mean((1, 2, 3))
     return 10 * torch.log10(RANGE**2 / mse.clamp(min=ROUNDING))

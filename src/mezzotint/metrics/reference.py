@@ -1,6 +1,6 @@
 """References: the features and statistics of a data set, with which images are compared.
 
-They are kept in the cache.
+A reference is kept in the cache, so that it is computed only once.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ VERSION = 1  # raised with every change of features or moments, so that no older
 
 @dataclass(frozen=True)
 class Origin:
-    """Everything that determines the numbers in a reference, and the name of its data set."""
+    """The feature network and the data set from which a reference was computed."""
 
     network: str
-    weights: str
-    resize: str
+    weights: str  # SHA-256 of the weights' file
+    resize: str  # how images are resized for the network, in words
     data: str  # fingerprint of the prepared array
     size: str  # the size of its images, HxW
     count: int  # the number of its images; 0 if it is not known
@@ -204,8 +204,9 @@ def statistics(path: Path, network: FeatureNetwork) -> Reference:
     """Read the reference in a .npz of ``mu`` (D,) and ``sigma`` (D, D).
 
     ``mu`` and ``sigma`` are the mean and the covariance of Inception's features for FID; ``mu_s``
-    and ``sigma_s``, if present, are those of its spatial features. The number of images is not
-    known. Raises UserError for another network, or if the file does not hold such statistics.
+    and ``sigma_s``, if present, are the mean and the covariance of its spatial features. The number
+    of images is not known. Raises UserError for another network, or if the file does not hold such
+    statistics.
     """
     if not network.name.startswith("inception"):
         raise UserError(
@@ -228,8 +229,8 @@ def statistics(path: Path, network: FeatureNetwork) -> Reference:
     if d != FEATURES or held["covariance"].shape != (d, d):
         shapes = ", ".join(str(tuple(held[name].shape)) for name in ("mean", "covariance"))
         raise UserError(
-            f"{path} holds mu and sigma of shapes {shapes}: give those of Inception's features, "
-            f"({FEATURES},) and ({FEATURES}, {FEATURES})"
+            f"{path} holds mu and sigma of shapes {shapes}: give a file with the statistics of "
+            f"Inception's features, ({FEATURES},) and ({FEATURES}, {FEATURES})"
         )
     if not all(tensor.isfinite().all() for tensor in held.values()):
         raise UserError(f"{path} holds values that are not finite: compute it again")

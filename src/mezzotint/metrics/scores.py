@@ -1,7 +1,7 @@
 """Common figures, computed from features and probabilities in float64.
 
-A Frechet distance is an FID only if the features are those of the Inception network of 2015-12-05;
-FIDs are comparable only at equal sample counts.
+A Frechet distance is an FID only if the features come from the Inception network of 2015-12-05.
+FIDs are comparable only if the numbers of samples are equal.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, Arr
 def inception_score(probabilities: ArrayLike, splits: int = 10) -> tuple[float, float]:
     """Return the mean and standard deviation of ``exp(E_x KL(p(y|x) || p(y)))`` over parts.
 
-    ``probabilities`` (N, K) are those of a classifier, with rows that sum to 1. They are split into
-    ``splits`` parts of consecutive rows. The variance has the divisor ``splits``, not
-    ``splits - 1``. The score is 1 if all images look alike, and K if all classes are equally
-    frequent and all predictions certain (Salimans et al. 2016, arXiv 1606.03498). Raises UserError
-    if there are fewer rows than parts, or if a row does not hold probabilities.
+    ``probabilities`` (N, K) come from a classifier, and each row sums to 1. They are split into
+    ``splits`` parts of consecutive rows. The variance has the divisor ``splits``, not ``splits -
+    1``. The score is 1 if all images look alike, and K if all classes are equally frequent and all
+    predictions certain (Salimans et al. 2016, arXiv 1606.03498). Raises UserError if there are
+    fewer rows than parts, or if a row does not hold probabilities.
     """
     p = _float64("a probability", probabilities)
     if p.ndim != 2 or not 1 <= splits <= len(p):

@@ -1,6 +1,6 @@
 """The patch discriminator and its loss.
 
-The discriminator is that of Isola et al. 2017, arXiv 1611.07004. Esser et al. 2021, arXiv
+Isola et al. 2017, arXiv 1611.07004, designed the discriminator. Esser et al. 2021, arXiv
 2012.09841, use it to train autoencoders.
 """
 

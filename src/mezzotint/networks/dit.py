@@ -22,7 +22,7 @@ FREQUENCIES = 256  # width of the sinusoidal embedding of t, as in the authors' 
 
 @strict
 class DiTConfig:
-    """The dimensions of a DiT; the defaults are those of the authors' DiT-S/2.
+    """The dimensions of a DiT; the defaults give the authors' DiT-S/2.
 
     In the authors' other sizes, (width, depth, heads) is (768, 12, 12) for B, (1024, 24, 16) for L
     and (1152, 28, 16) for XL.
@@ -93,7 +93,7 @@ class DiT(Conditioned):
         self.initialise()
 
     def initialise(self) -> None:
-        """Initialise the weights like the authors: blocks are the identity, the output is 0."""
+        """Initialise the weights as the authors do: each block is the identity, the output is 0."""
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)
@@ -179,7 +179,7 @@ class Block(nn.Module):
         return out
 
     def attended(self, x: Tensor) -> Tensor:
-        """Apply the attention to x (B, tokens, width)."""
+        """Apply self-attention to the tokens x (B, tokens, width)."""
         q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         out: Tensor = self.out(attend(q, k, v).transpose(1, 2).flatten(2))
         return out

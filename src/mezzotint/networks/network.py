@@ -34,7 +34,7 @@ class Network(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type in which the network computes outside autocast: that of its first weight."""
+        """The type of the first weight, in which the network computes outside autocast."""
         return next(self.parameters()).dtype
 
     @property
@@ -105,7 +105,7 @@ class Network(nn.Module):
         return net
 
     def rounds(self, original: Network) -> bool:
-        """Return whether the weights are those of ``original``, rounded to this network's types."""
+        """Return whether rounding the weights of ``original`` gives this network's weights."""
         weights = original.state_dict()
         return all(
             torch.equal(weight, weights[name].to(weight))
@@ -118,10 +118,11 @@ class Conditioned(Network):
 
     The condition vector (B, emb) is ``mlp(sinusoid(t)) + sum of encoder(condition) +
     linear(augmentation)``. The sinusoid has ``frequencies`` numbers and the frequency shift
-    ``shift``. Each condition has an encoder. For a spatial condition, such as an image, it is a
-    layer like the network's first layer, which ``stem`` makes. Its output is added to that of the
-    first layer instead (`beside`). The term for the augmentation comes from EDM (Karras et al.
-    2022, arXiv 2206.00364, appendix F.2). It has no bias, so zeros add nothing.
+    ``shift``. Each condition has an encoder. The encoder of a spatial condition, such as an image,
+    is a layer like the network's first layer, and ``stem`` makes this layer. The output of the
+    encoder is not part of the sum; it is added to the output of the first layer (`beside`). The
+    term for the augmentation comes from EDM (Karras et al. 2022, arXiv 2206.00364, appendix F.2).
+    This term has no bias, so zeros add nothing.
     """
 
     def __init__(

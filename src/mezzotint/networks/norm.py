@@ -17,10 +17,10 @@ PART = 2**21  # elements that are processed at a time, so that intermediate tens
 class GroupNorm(nn.GroupNorm):
     """Group norm with an optional SiLU: ``f((x - mean) / sqrt(var + eps) * weight + bias)``.
 
-    f is SiLU or the identity. Mean and variance are those of a group of channels in one image (Wu
-    and He 2018, arXiv 1803.08494). On a CPU with channels-last tensors, torch's backward pass is
-    several times slower than necessary, and so is its forward pass at the middle resolutions of a
-    U-Net. This implementation keeps only x for the backward pass.
+    f is SiLU or the identity. Mean and variance are computed over a group of channels in one image
+    (Wu and He 2018, arXiv 1803.08494). On a CPU with channels-last tensors, torch's backward pass
+    is several times slower than necessary, and so is its forward pass at the middle resolutions of
+    a U-Net. This implementation keeps only x for the backward pass.
     """
 
     def __init__(self, channels: int, groups: int, silu: bool = False) -> None:

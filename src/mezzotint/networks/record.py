@@ -44,8 +44,8 @@ class CustomConfig:
 def code(module: nn.Module) -> str:
     """Return the SHA-256 of a module's source code and of the settings of its layers.
 
-    The settings of torch's own layers are their ``extra_repr``. Those of other layers are their
-    attributes that are plain values or functions.
+    The settings of torch's own layers are their ``extra_repr``. The settings of other layers are
+    their attributes that are plain values or functions.
     """
     digest = hashlib.sha256()
     for path, layer in module.named_modules():
@@ -59,7 +59,7 @@ def code(module: nn.Module) -> str:
 
 
 def name(maker: Any) -> str:
-    """Return the module and name of a class or function; for other objects, of their class."""
+    """Return the module and name of a class or function, or of the class of another object."""
     named = maker if hasattr(maker, "__qualname__") else type(maker)
     return f"{named.__module__}:{named.__qualname__}"
 

@@ -171,7 +171,8 @@ class UNet2D(Walk):
 def _block(config: UNet2DConfig, cin: int, cout: int) -> nn.Module:
     """Return a residual block that does not resample.
 
-    A block without a scale is the block of DDPM, which is faster. A block with one is that of ADM.
+    A block without a scale is the block of DDPM, which is faster. A block with a scale is the block
+    of ADM.
     """
     if config.scaled:
         return Block(config, cin, cout, nn.Identity())

@@ -54,7 +54,7 @@ class VAEConfig:
 
     @property
     def factor(self) -> int:
-        """The factor f by which the sides of the latents are smaller than those of the image."""
+        """The factor f by which the encoder shrinks the height and the width of an image."""
         return self.patch << (len(self.channels) - 1)
 
 
@@ -140,7 +140,7 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 class TinyVAEConfig:
     """The dimensions of a TinyVAE.
 
-    ``encoder`` and ``decoder`` list the levels in the order in which they are computed.
+    ``encoder`` and ``decoder`` list the levels in the order in which the network computes them.
     """
 
     width: PositiveInt = 64
@@ -161,7 +161,7 @@ class TinyVAEConfig:
 
     @property
     def factor(self) -> int:
-        """The factor f by which the sides of the latents are smaller than those of the image."""
+        """The factor f by which the encoder shrinks the height and the width of an image."""
         return 1 << (len(self.encoder) - 1)
 
 

@@ -34,7 +34,7 @@ class Stage(nn.Module):
         self.by_block = hasattr(resample, "width")
 
     def layers(self) -> Iterator[tuple[nn.Module, nn.Module]]:
-        """Return the residual blocks, each with its attention or the identity."""
+        """Return pairs of a residual block and its attention (or the identity)."""
         return zip(self.blocks, self.attentions, strict=True)
 
     def resampled(self, h: Tensor, shifts: Iterator[Tensor]) -> Tensor:
@@ -44,7 +44,7 @@ class Stage(nn.Module):
 
 
 def inputs(channels: Sequence[int], blocks: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Return the input channels of the residual blocks on the way down, and of those on the way up.
+    """Return the input channels of all residual blocks on the way down, and on the way up.
 
     Both results have a list for each level, in the order in which the levels run. ``channels`` are
     the widths of the levels. A level has ``blocks`` blocks on the way down and one more on the way
@@ -94,7 +94,7 @@ class Walk(Conditioned):
         return self.narrow or not self.training
 
     def folded(self, x: Tensor) -> Tensor:
-        """Pad images, and fold ``patch`` x ``patch`` pixels into channels."""
+        """Pad images, and turn each square of ``patch`` x ``patch`` pixels into channels."""
         return F.pixel_unshuffle(padded(x, self.config.factor), self.patch)
 
     def laid_out(self, first: int) -> None:

@@ -1,4 +1,4 @@
-"""Compare the colours of images with those of a data set."""
+"""Compare the colours of images with the colours of a data set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def channels(
     other: Mapping[str, Sequence[float]],
     others: str,
 ) -> Section:
-    """Compare the mean and the standard deviation of each channel with those of other images.
+    """Compare the mean and the standard deviation of each channel in two sets of images.
 
     Args:
         title: The title of the section.

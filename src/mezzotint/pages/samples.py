@@ -1,6 +1,6 @@
 """The sections of a page that show samples of a diffusion model.
 
-The constants limit the number of samples, whatever the user's options.
+The constants limit the number of samples, whatever options the user chooses.
 """
 
 from __future__ import annotations

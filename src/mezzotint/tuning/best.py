@@ -30,14 +30,14 @@ def front(search: Search, cells: Sequence[SweepCell]) -> list[SweepCell]:
 def within(front: Sequence[SweepCell], budgets: Iterable[int]) -> dict[int, SweepCell]:
     """Return the best cell within each budget of denoiser calls.
 
-    Budgets that are too small for every cell are left out.
+    A budget is left out if every cell needs more calls.
     """
     affordable = {n: [cell for cell in front if cell.calls <= n] for n in sorted(set(budgets))}
     return {n: cells[-1] for n, cells in affordable.items() if cells}
 
 
 def recommended(search: Search, best: SweepCell, budgets: dict[int, SweepCell]) -> Recommended:
-    """Return the recommendation of a sweep: its best cell, and the best within each budget."""
+    """Return what a sweep recommends: the best cell, and the best cell within each budget."""
     return Recommended(
         metric=search.name,
         samples=search.samples,

@@ -63,7 +63,8 @@ def sweep(
         steps: Numbers of steps, instead of budgets.
         guidance: Guidance scales; by default 1, 1.5 and 3, or only 1 for a model without classes.
         interval: The interval ``(low, high)`` of sigma / alpha in which to guide, or None to guide
-            everywhere, or a list of such values; by default that of the run's configuration.
+            everywhere, or a list of such values; by default the interval in the run's
+            configuration.
         metric: "fd" (Frechet distance), "sfd" (of spatial features), "kd" (kernel distance), "cs"
             (classifier score) or "accuracy".
         network: A feature network; by default ``glyphs`` for the data set glyphs, else ``cifar10``.

@@ -175,7 +175,7 @@ def _opened(path: Path, key: str | None) -> Iterator[tuple[IO[bytes], int]]:
 
 @contextmanager
 def _guard(path: Path) -> Iterator[None]:
-    """Convert the errors of a damaged file to a UserError."""
+    """Run a block that reads a file, and convert the errors of a damaged file to UserError."""
     try:
         yield
     except UserError:
@@ -190,7 +190,7 @@ def _guard(path: Path) -> Iterator[None]:
 
 
 def _check_shape(images: _Array) -> None:
-    """Raise UserError unless the shape is that of images."""
+    """Raise UserError unless an array has a shape that images can have."""
     found = f"{images} has the shape {images.shape}"
     if any(length < 1 for length in images.shape):
         raise UserError(f"{found}, so it holds no images: save one or more")

@@ -22,7 +22,7 @@ Labels: TypeAlias = int | str | Sequence[int | str] | Tensor | None
 class ClassCondition(Condition):
     """The class of an image: int64 (B,) from 0 to K - 1, and K for the null class.
 
-    The encoder is an embedding with a row for each class; row K is that of the null class.
+    The encoder is an embedding with a row for each class; row K belongs to the null class.
     """
 
     classes: tuple[str, ...]

@@ -29,7 +29,7 @@ class Condition(ABC):
     The condition tensor of B images has B rows. Any row may be the null condition, which means "no
     condition"; classifier-free guidance needs it. An encoder turns the condition tensor into (B,
     emb), which is added to the network's condition vector. If the condition is ``spatial``, such as
-    an image, the encoder is a `Layered`, whose output is added to that of the network's first
+    an image, the encoder is a `Layered`, whose output is added to the output of the network's first
     layer.
     """
 
@@ -43,7 +43,7 @@ class Condition(ABC):
 
     @abstractmethod
     def some(self, count: int) -> Tensor:
-        """Return ``count`` valid rows that are not null, with which a network can be tested."""
+        """Return ``count`` valid rows that are not null, as inputs to test a network."""
 
     @abstractmethod
     def encoder(self, emb: int, stem: Stem) -> nn.Module:

@@ -32,7 +32,7 @@ class ImageCondition(Condition):
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Channels, height and width."""
     fold: PositiveInt = 1
-    """The sides of the image are ``fold`` times those of x, in a latent model."""
+    """How many times as high and as wide as x the image is; above 1 only in a latent model."""
     kind: ClassVar[str] = "image"
     spatial: ClassVar[bool] = True
 

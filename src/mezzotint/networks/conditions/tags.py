@@ -77,7 +77,7 @@ class TagsCondition(Condition):
         return row
 
     def parsed(self, text: str) -> Any:
-        """Parse labels: + joins those of one image, and a comma begins the next image.
+        """Parse labels: + joins the labels of one image, and a comma begins the next image.
 
         ``red+round,blue`` are the labels of two images. An image may have none.
         """
