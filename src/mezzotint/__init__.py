@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        # `from mezzotint import data` calls this function first. If the name is that of a module,
+        # `from mezzotint import data` calls this function first. If the name is a module's,
         # AttributeError makes the import system import the module.
         if not name.startswith("_") and find_spec(f"mezzotint.{name}") is None:
             api = import_module("mezzotint.api")

@@ -58,10 +58,10 @@ class Share:
     def first(self) -> Iterator[None]:
         """Let the first process run a block before the others, so that they find its results.
 
-        If the first process raises UserError, the others raise the same error without running the
-        block. Otherwise the first process of each other machine runs the block next, because
-        machines may not share their files. Then all the others run it. All processes leave the
-        block together.
+        If the first process raises UserError, all other processes raise the same error without
+        running the block. Otherwise the first process of each other machine runs the block next,
+        because machines may not share their files. Then all the others run it. All processes leave
+        the block together.
         """
         error: UserError | None = None
         if not self.number:

@@ -80,8 +80,8 @@ class ModelFlags:
     """The folder for figures.jsonl, to which the figures are appended, and for nearest.png."""
     what: Measures = Measures()
     samples: str = "10k"
-    """How many samples: a number, 1k, 5k, 10k or 50k. The smaller ones of these four counts are
-    measured too: 10k adds figures for 1k and 5k."""
+    """How many samples: a number, 1k, 5k, 10k or 50k. The smaller of these four counts are measured
+    too: 10k adds figures for 1k and 5k."""
     seed: int = 0
     """The seed; sample i depends on the seed and i only."""
     batch: int = 64

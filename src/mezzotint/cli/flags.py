@@ -146,7 +146,7 @@ def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[
 
 
 def _own_words(said: str, see: str) -> str:
-    """Turn a message of tyro into one that says what is wrong and what to do."""
+    """Rewrite a message of tyro so that it says what is wrong and what to do."""
     if found := _CHOICE.fullmatch(said):
         value, flag, choices = found[1], found[2], _QUOTED.findall(found[3])
         return f"{flag} is {value!r}{nearest(value, choices) or ': choose ' + ', '.join(choices)}"

@@ -114,7 +114,7 @@ def full(whole: str) -> str:
 
 
 def short(whole: str, first: Collection[str], program: str) -> str:
-    """Return the help with only the options in ``first``, and the command that shows the others.
+    """Return the help with only the options in ``first``, and the command that shows all options.
 
     Args:
         whole: The help of all options, as tyro prints it.

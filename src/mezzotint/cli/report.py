@@ -14,7 +14,7 @@ from mezzotint.drawing.bars import Follower
 
 @dataclass(frozen=True)
 class ReportFlags:
-    """Write a self-contained HTML page about a run, or one that compares several."""
+    """Write a self-contained HTML page about a run, or a page that compares several runs."""
 
     out: Path
     """The file of the page."""

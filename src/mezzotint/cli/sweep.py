@@ -90,7 +90,7 @@ def sweep(arguments: list[str]) -> Answer:
 
 
 def _defined(**flags: Any) -> dict[str, Any]:
-    """Return the flags that have a value, by name."""
+    """Return {name: value} for the flags that have a value."""
     return {name: value for name, value in flags.items() if value}
 
 

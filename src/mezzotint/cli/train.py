@@ -83,14 +83,14 @@ def trained(run: Path) -> Answer:
 
 
 def given(base: Configuration, asked: Configuration, words: list[str]) -> dict[str, Any]:
-    """Return all fields that flags set, by name, even if the value is the one in ``base``."""
+    """Return {name: value} for all fields that flags set, even if ``base`` has the same value."""
     said = {word.split("=")[0].lstrip("-").replace("-", "_") for word in words if word[:2] == "--"}
     before, after = (values(each) for each in (base, asked))
     return {k: v for k, v in after.items() if k in said or before.get(k, ...) != v}
 
 
 def out_and_resume(words: list[str]) -> tuple[str | None, bool]:
-    """Parse --out and --resume ahead of the other flags, whose defaults depend on these two."""
+    """Parse --out and --resume before the other flags, whose defaults depend on these two."""
     flags = ArgumentParser(add_help=False, allow_abbrev=False)
     flags.add_argument("--out", nargs="?")  # `parse` reports a missing value
     flags.add_argument("--resume", action="store_true")

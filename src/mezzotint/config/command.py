@@ -19,7 +19,7 @@ from mezzotint.trainer.distilling.config import DistillationConfig
 IDLE = ("log_every", "sample_every", "evaluate_every", "evaluate_samples", "save_every", "keep")
 """Fields that do not change the trained model."""
 PLAIN = {"optimizer": "adamw", "accumulate": 1, "snapshots": 0}
-"""Values that every student has unless its user chose others."""
+"""Values that every student has unless the user chose other values."""
 PATHS = ("data", "vae", "init")
 
 

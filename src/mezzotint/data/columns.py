@@ -1,4 +1,4 @@
-"""Conditions of images besides their class: numbers, labels and images, by name.
+"""Named conditions of images besides their class: numbers, labels and images.
 
 A column has a value for each image of a source. `write` puts the columns of a source into the
 folder of its prepared array, as ``condition-0.npy`` and so on, beside the images.

@@ -1,4 +1,4 @@
-"""Decode any image file into an array with the image's own channels, or with requested ones.
+"""Decode any image file into an array with the image's own channels, or with requested channels.
 
 The steps, in this order:
 

@@ -53,8 +53,7 @@ class Source:
         classes: the names of the classes; empty without labels. Control characters, and bytes that
             are not UTF-8, are written as ``\x1b``.
         count: the number of images.
-        items: returns an iterator over all `count` items. The call itself downloads what is
-            missing.
+        items: returns an iterator over all `count` items. The call itself downloads missing files.
         notes: descriptions of conversions, one line each.
         files: whether each image has a file, which `Item.file` returns.
         entry: the folder of the cache that already holds the images at their original size, or

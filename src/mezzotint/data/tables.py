@@ -195,8 +195,8 @@ def _numbers(table: Table, name: str, values: Sequence[Any]) -> Array:
         if found and len(row) != len(found[0]):
             raise UserError(
                 f"{table.place}: {name!r} of {_called(table, i)} has "
-                f"{counted(len(row), 'number')}, but others have {len(found[0])}: give each image "
-                "equally many numbers"
+                f"{counted(len(row), 'number')}, but the first image has {len(found[0])}: give "
+                "each image equally many numbers"
             )
         found.append(row)
     return np.array(found)

@@ -1,4 +1,4 @@
-"""The files of a data set as a tree of folders, divided into images and others."""
+"""The files of a data set as a tree of folders, divided into images and other files."""
 
 import errno
 import os

@@ -30,7 +30,7 @@ class Values:
         dtype: uint8, uint16 or float32.
         low: The value that becomes -1.
         high: The value that becomes 1.
-        alpha: Whether the last channel is the opacity of the others.
+        alpha: Whether the last channel is the opacity of the other channels.
     """
 
     dtype: str = "uint8"
@@ -198,7 +198,8 @@ def stated(
 def _smallest(dtype: np.dtype[Any], black: float, white: float) -> str:
     """Return the type in which values are stored.
 
-    It is uint8 or uint16 for integers whose range fits (uint16 stays uint16), else float32.
+    Integers are stored as uint8 or uint16 if their range fits; uint16 stays uint16. All other
+    values are stored as float32.
     """
     whole = dtype.kind in "iu" and black >= 0 and black == int(black) and white == int(white)
     if not whole or white > OF_16_BITS[1]:

@@ -126,7 +126,7 @@ def _python() -> bool:
 
 
 def serve() -> None:
-    """Answer the requests of the process that started this one, until it ends."""
+    """Answer the requests of the parent process until it ends."""
     requests, replies = sys.stdin.buffer, open(os.dup(1), "wb", _BUFFER)  # noqa: SIM115
     os.dup2(2, 1)  # the replies must not be mixed with what libraries print
     with quiet(), suppress(OSError, EOFError):
@@ -152,7 +152,7 @@ def _attempt(file: File, wanted: Wanted) -> Pixels | None:
 
 
 def _files(decoders: Sequence[Callable[[Wanted], Pixels]], most: int) -> Iterator[File | None]:
-    """Yield the files of decoders, and None for faulty ones and for those beyond the limit."""
+    """Yield the file of each decoder; None for a faulty file, and for files beyond the limit."""
     held = 0
     for decode in decoders:
         file = None

@@ -19,7 +19,7 @@ ROOTS: tuple[Title, ...] = (
     "loss not finite",
     "unfinished training",
 )
-"""The faults that most likely cause others, the likeliest cause first."""
+"""The faults that most likely cause other faults, the likeliest cause first."""
 FOLLOW: set[Title] = {
     "loss never fell",
     "EMA half-life longer than training",
@@ -34,7 +34,7 @@ FOLLOW: set[Title] = {
     "labels shuffled",
     "poor reconstruction",
 }
-"""The faults that others may cause; see `ordered`."""
+"""The faults that other faults may cause; see `ordered`."""
 
 
 def look(rows: Rows, config: Configuration) -> Iterator[Finding]:

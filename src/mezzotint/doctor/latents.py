@@ -142,7 +142,7 @@ def lagging(
     ema: weights.Weights,
     raw: weights.Weights,
 ) -> Finding:
-    """Compare the averaged weights of an autoencoder with the raw ones; see `weights.lagging`."""
+    """Compare the averaged and the raw weights of an autoencoder; see `weights.lagging`."""
     images, _ = some(data, DENOISED)
     vae = deepcopy(cast(VAE, codec.vae))
     vae.load_state_dict(dict(raw))

@@ -36,7 +36,7 @@ def look(
 ) -> Iterator[Finding]:
     """Run all checks of a diffusion model's weights that apply, by denoising training images.
 
-    ``ema`` are the averaged weights, and ``raw`` those that the optimizer changes.
+    ``ema`` are the averaged weights, and ``raw`` the weights that the optimizer changes.
     """
     images, labels = some(data, DENOISED)
     x0 = pipe.codec.encode(images.to(pipe.device))
@@ -170,7 +170,9 @@ def informed(found: Tensor) -> Finding:
 
 
 def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
-    """Compare the averaged weights with the raw ones, by their distance and by their errors.
+    """Compare the averaged weights with the raw weights, by their distance and by their errors.
+
+    The raw weights are the weights that the optimizer changes.
 
     ``apart`` is ``|ema - raw| / |raw - initial|``, which is 1 if the average still equals the
     initial weights. The longest half-life of `trainer.ema` is a twentieth of the images seen; the
@@ -178,10 +180,10 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
     weights move on a straight line, and ``sqrt(0.072 / 2)`` = 0.19 if they move at random. A
     healthy run cannot reach 0.5.
 
-    ``averaged`` and ``raw`` (B,) are the `errors` of both on the same images. The severity is
-    "wrong" if the average has lost half of what the raw network has learned, and "doubtful" if it
-    has lost a tenth. In both cases the mean error must have grown by more than `SURE` standard
-    errors. The severity is also "doubtful" if ``apart`` is above 0.5.
+    ``averaged`` and ``raw`` (B,) are the `errors` of the two networks on the same images. The
+    severity is "wrong" if the average has lost half of what the raw network has learned, and
+    "doubtful" if it has lost a tenth. In both cases the mean error must have grown by more than
+    `SURE` standard errors. The severity is also "doubtful" if ``apart`` is above 0.5.
     """
     worse = averaged - raw
     learned = float(1 - raw.mean())

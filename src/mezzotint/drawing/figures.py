@@ -36,7 +36,7 @@ def grid(
     labels: Sequence[int] | None = None,
     names: Sequence[str] = (),
 ) -> Image.Image:
-    """Arrange images uint8 (N, C, H, W) in a sheet, with small ones enlarged to about 96 pixels.
+    """Arrange images uint8 (N, C, H, W) in a sheet, and enlarge small images to about 96 pixels.
 
     With ``labels`` (N,), each class starts a new row of at most 16 images, with its name beside it.
     Without labels, the sheet has about as many rows as columns.

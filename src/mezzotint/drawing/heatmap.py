@@ -1,4 +1,4 @@
-"""Heat maps: a number for each row and column, in several panels with one scale."""
+"""Heat maps: a number for each row and column, in several panels with one colour scale."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def draw(
     """Write heat maps with their names to an image file, and frame the best value in all of them.
 
     Rows are in the order in which they first occur, columns in rising order. Light colours mean
-    better values: low ones if ``least`` is set, else high ones. ``x``, ``y`` and ``what`` are the
-    labels of the axes and of the colour scale. The scale is logarithmic if the values are positive
-    and the largest is more than ten times the smallest.
+    better values: low values if ``least`` is set, else high values. ``x``, ``y`` and ``what`` are
+    the labels of the axes and of the colour scale. The scale is logarithmic if the values are
+    positive and the largest is more than ten times the smallest.
     """
     import matplotlib
     from matplotlib.colors import LogNorm, Normalize

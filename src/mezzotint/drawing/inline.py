@@ -42,7 +42,7 @@ def png(image: Image.Image) -> str:
 def tiled(images: Tensor, columns: int) -> Image.Image:
     """Arrange images uint8 (N, C, H, W) in rows of ``columns``, with transparent gaps.
 
-    Small images are enlarged to about 96 pixels, large ones shrunk to 160.
+    Small images are enlarged to about 96 pixels, and large images are shrunk to 160.
     """
     height, width = images.shape[2:]
     side = max(height, width)

@@ -61,9 +61,9 @@ class Against:
     def of(data: Any, how: Preparation = PLAIN) -> Against:
         """Make a reference from the user's ``data``: a data set, images or the file of a reference.
 
-        The file of a reference is one that mezzotint wrote (.safetensors), or a .npz of ``mu`` and
-        ``sigma``. The only option in ``how`` that applies to such a file is the size. Raises
-        UserError if the data cannot be prepared, or if an option does not apply to it.
+        The file of a reference is a .safetensors file that mezzotint wrote, or a .npz file of
+        ``mu`` and ``sigma``. The only option in ``how`` that applies to such a file is the size.
+        Raises UserError if the data cannot be prepared, or if an option does not apply to it.
         """
         if isinstance(data, str | os.PathLike) and (
             str(data).endswith(".safetensors") or is_statistics(Path(data))

@@ -1,4 +1,4 @@
-"""A folder of samples: numbered PNG files, with a grid of the first ones next to the folder.
+"""A folder of samples: numbered PNG files, with a grid of the first samples next to the folder.
 
 If PNG cannot store the values or channels of a sample, the sample is a .npy file (H, W, C), beside
 a PNG file that shows it.
@@ -68,7 +68,7 @@ def write_samples(
     that was stopped, and a larger ``n`` adds samples. A folder with any other samples is refused.
 
     Under torchrun the processes share the batches. Each process writes its share and returns all
-    samples. The samples are bit for bit the same as those that a single process makes.
+    samples. The samples are bit for bit the same as from a single process.
 
     Args:
         pipe: A model, or a path or name that `load` takes.

@@ -53,8 +53,9 @@ def evaluate(
 
     A model makes samples of all its classes in turn, which are compared with the data in the
     features of a network. Sample i depends on (seed, i) alone. The samples are kept in the cache,
-    so another measurement of the same model and settings makes only the missing ones. Under
-    torchrun, all processes make samples and the first one measures; the others return ``{}``.
+    so another measurement of the same model and settings makes only the missing samples. Under
+    torchrun, all processes make samples, the first process measures them, and the other processes
+    return ``{}``.
 
     An autoencoder is measured by the distances ``fd``, ``sfd`` and ``kd`` of its reconstructions
     from the originals, by ``psnr`` in dB, and by ``ssim``. The figure ``kl`` is the divergence of

@@ -108,7 +108,7 @@ class Found:
 
 
 def by_name(figures: Sequence[Figure]) -> dict[str, Figure]:
-    """Return measured figures as a dict by their names.
+    """Return measured figures as a dict from names to figures.
 
     If several networks gave a figure of the same name, such as ``precision``, the network is
     appended to the name: ``precision-cifar10``.

@@ -297,7 +297,7 @@ def _scaling_of(
 
 
 def _layers(fields: dict[str, Any]) -> dict[str, str]:
-    """Return the names of layers in diffusers by their names in VAE; each name ends in a dot."""
+    """Return a dict from layer names in VAE to names in diffusers; all names end in a dot."""
     last, blocks = len(fields["channels"]) - 1, fields["blocks"]
     attention = ["mid_block.attentions.0"] if fields["attention"] else []
     middle = ["mid_block.resnets.0", *attention, "mid_block.resnets.1"]

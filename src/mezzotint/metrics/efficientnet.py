@@ -144,7 +144,7 @@ def load() -> EfficientNet:
 
 
 def _renamed(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the published weights by the names used here, with the batch norms folded in."""
+    """Return the published weights under this module's names, with the batch norms folded in."""
     weights = {f"last.{part}": published[f"_fc.{part}"] for part in ("weight", "bias")}
     for name, conv, norm in _convolutions():
         mean, variance, scale, shift = (

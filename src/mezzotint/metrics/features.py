@@ -100,7 +100,7 @@ def features(
 ) -> Features:
     """Return the features of the images in a prepared array, uint8 (N, H, W, 3).
 
-    Several processes share the work, and only the first one has the features; see `gather`.
+    Several processes share the work, and only the first process gets the features; see `gather`.
     """
     seen = Features(network, len(images))
     parts = [*pairwise([*range(0, len(images), PART), len(images)])]
@@ -119,11 +119,11 @@ def gather(
     """Add the features of ``parts`` of the images to ``seen``; several processes share this work.
 
     The processes take the parts in turn. The first process keeps the features. The other processes
-    pass their features to the first one in files, which it then removes.
+    pass their features to the first process in files, which it then removes.
 
     Args:
         seen: The features so far.
-        parts: The numbers of the first image of each part, and of the first one after it.
+        parts: For each part, the number of its first image, and of the first image after it.
         images: ``images(start, end)`` returns a part, uint8 (n, 3, H, W).
         place: The beginning of the files' paths, on a disk that all processes share.
         share: The share of this process.

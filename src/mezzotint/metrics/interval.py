@@ -28,7 +28,7 @@ HALVINGS, FEW, WIDE = 50, 20, 1024
 
 
 def check_count(count: int) -> None:
-    """Raise LeftOut if there are too few images for a distance or a score."""
+    """Raise LeftOut if there are fewer than `LEAST` images, too few for a distance or a score."""
     if count < LEAST:
         raise LeftOut(f"{counted(count, 'image')} are too few: give at least {LEAST}")
 

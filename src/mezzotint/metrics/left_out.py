@@ -1,4 +1,4 @@
-"""The exception for a metric that must be left out while others are measured."""
+"""The exception for a metric that must be left out while other metrics are measured."""
 
 from __future__ import annotations
 

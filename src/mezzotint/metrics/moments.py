@@ -28,7 +28,7 @@ class Moments:
 
     @staticmethod
     def of(rows: np.ndarray, order: np.ndarray | None = None) -> Moments:
-        """Return the moments of ``rows`` (N, D), or only of those whose numbers are in ``order``.
+        """Return the moments of ``rows`` (N, D), or only of the rows with the numbers ``order``.
 
         The rows are read in parts, to save memory.
         """

@@ -42,9 +42,9 @@ def sinusoid(t: Tensor, dim: int, shift: int = 1) -> Tensor:
 def large(*parts: Tensor, kept: int = 1) -> bool:
     """Return whether the backward pass should recompute a layer's activations.
 
-    It should if the layer would keep more than 2^23 numbers (MUCH) for the backward pass. Their
-    number is estimated as ``kept`` times the number of elements of ``parts``, the inputs of the
-    layer.
+    The result is True if the layer would otherwise keep more than 2^23 numbers (MUCH) for the
+    backward pass. The layer is assumed to keep ``kept`` times the number of elements of ``parts``,
+    its inputs.
     """
     return torch.is_grad_enabled() and kept * sum(part.numel() for part in parts) > MUCH
 

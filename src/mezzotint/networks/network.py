@@ -144,7 +144,7 @@ class Conditioned(Network):
         self.augmentation = nn.Linear(augmentation, emb, bias=False) if augmentation else None
 
     def named(self, condition: Given | Tensor | None, t: Tensor) -> Given:
-        """Return all conditions by name, with null for missing ones; see `conditions.named`."""
+        """Return all conditions by name; missing conditions become null. See `conditions.named`."""
         return by_name(condition, self.conditions, t)
 
     def embed(

@@ -1,4 +1,4 @@
-"""Users' own networks: remember those that a user passes, and build one when a record names it.
+"""Users' own networks: remember each network that a user passes, and build it for its record.
 
 A record in a folder is never executed. It only identifies one of the networks that the caller has
 passed in this process.
@@ -72,7 +72,7 @@ def passed_again(config: CustomConfig, net: Any) -> CustomConfig:
     """Remember a network that the user passes for a stored record, and return its new record.
 
     If ``net`` is a class, it is called with the recorded arguments. Warns if the code, or the
-    settings of the layers, differ from the recorded ones.
+    settings of the layers, differ from the record.
     """
     if isinstance(net, type) and config.arguments:
         net = functools.partial(net, **config.arguments)

@@ -1,4 +1,4 @@
-"""The U-Net of DDPM, and smaller ones of the same design.
+"""The U-Net of DDPM, and smaller U-Nets of the same design.
 
 See Ho et al. 2020, arXiv 2006.11239, appendix B. UNetConfig's defaults give their CIFAR-10 network
 of 35,746,307 parameters.

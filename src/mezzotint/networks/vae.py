@@ -108,7 +108,7 @@ class VAE(Network):
         return cut(made, x), mean, log_variance
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean and log variance of q(z | x); the latter is clamped to [-30, 20]."""
+        """Return the mean and log variance of q(z | x); the log variance is in [-30, 20]."""
         folded = F.pixel_unshuffle(padded(x, self.config.factor), self.config.patch)
         moments = self.quant(self.encoder(folded.to(self.dtype))).to(x.dtype)
         mean, log_variance = moments.chunk(2, dim=1)

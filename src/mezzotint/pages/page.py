@@ -46,7 +46,7 @@ def report(
     precision: Precision = "auto",
     on_progress: Follow | None = None,
 ) -> Path:
-    """Write a self-contained HTML page about a run, or one that compares several.
+    """Write a self-contained HTML page about a run, or a page that compares several runs.
 
     The page shows the configuration, the curves of the log, the newest figures, and new samples: by
     class, from noise to image, by sampler and steps, by guidance, and beside the nearest training

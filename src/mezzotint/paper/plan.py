@@ -119,7 +119,7 @@ class Plan:
     samples: int  # the largest number of samples of a row
     seed: int
     precision: str = "auto"
-    # Feature networks; () means those whose weights are on this machine.
+    # Feature networks; () means every network whose weights are on this machine.
     networks: tuple[str, ...] = ()
     folder: Path = field(default=Path(), compare=False)
     flags: dict[str, str] = field(default_factory=dict, compare=False)  # flags of the command

@@ -139,7 +139,7 @@ def _row(figure: Figure) -> tuple[object, ...]:
 
 
 def _settings(how: SampleConfig) -> str:
-    """Describe the settings that `summary.in_words` names, and all others that are unusual."""
+    """Describe the settings that `summary.in_words` names, and all unusual settings."""
     plain, said = SampleConfig(), ("sampler", "steps", "spacing", "guidance")
     values = {field.name: getattr(how, field.name) for field in fields(how)}
     more = [

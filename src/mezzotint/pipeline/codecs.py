@@ -76,7 +76,7 @@ FACTS: dict[str, TypeAdapter[Any]] = {
 
 
 def facts(folder: Path, *names: str) -> dict[str, Any]:
-    """Read the entries of a checkpoint's state.json: shape, classes, codec and others.
+    """Read the entries of a checkpoint's state.json, such as shape, classes and codec.
 
     Raises Damaged if one of ``names`` is missing, or if an entry has a wrong type.
     """

@@ -72,7 +72,7 @@ def labels_of(pipe: Pipeline, given: Given | None) -> list[int] | None:
 
 
 def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
-    """Return a user's values by the name of the condition; the class has the name "label"."""
+    """Return {name of a condition: user's value}; the class has the name "label"."""
     if labels is not None and not pipe.classes:
         what = "has no classes" if pipe.conditions else "is unconditional"
         raise UserError(f"this model {what}: leave out `labels`")

@@ -16,7 +16,7 @@ from mezzotint.strict import first_problem, strict
 
 @strict
 class Exported:
-    """The content of mezzotint.json: what diffusers' own files cannot store."""
+    """The content of mezzotint.json: the facts that diffusers' own files cannot store."""
 
     prediction: str
     patch: PositiveInt

@@ -104,7 +104,7 @@ def export(
 
 
 def _diffusers(pipe: Pipeline, folder: Path) -> None:
-    """Write the format "diffusers"; see `export`."""
+    """Write a pipeline in the format "diffusers"; see `export`."""
     config, weights, patch = _network(pipe)
     codec = pipe.codec if isinstance(pipe.codec, Latents) else None
     clipping = pipe.defaults.clipping
@@ -182,7 +182,7 @@ def _codec(codec: Latents) -> diffusers_out.Codec:
 
 
 def _onnx(pipe: Pipeline, folder: Path) -> None:
-    """Write the format "onnx"; see `export`."""
+    """Write a pipeline in the format "onnx"; see `export`."""
     how = pipe.settled(pipe.defaults)
     decoder = pipe.codec.pixels if isinstance(pipe.codec, Latents) else None
     model = onnx_out.Model(
@@ -199,7 +199,7 @@ def _onnx(pipe: Pipeline, folder: Path) -> None:
 
 
 def _safetensors(pipe: Pipeline, folder: Path) -> None:
-    """Write the format "safetensors"; see `export`."""
+    """Write a pipeline in the format "safetensors"; see `export`."""
     saved.save(pipe, folder)
 
 

@@ -1,4 +1,4 @@
-"""Few-step models: what distilled models can do, and the checks of their settings."""
+"""Few-step models: the settings that a distilled model allows, and their checks."""
 
 from __future__ import annotations
 

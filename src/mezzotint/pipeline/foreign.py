@@ -87,7 +87,7 @@ def _restored(
 
 
 def read_codec(folder: Path, device: torch.device, patch: int = 1) -> Latents:
-    """Read the codec of a diffusers autoencoder, or of a pipeline with one.
+    """Read the codec of a diffusers autoencoder, alone or in a pipeline.
 
     The channels in its config.json are counted after ``patch`` x ``patch`` pixels are folded into
     channels.

@@ -77,7 +77,7 @@ class Pipeline:
         few_step: The settings for which a few-step model was distilled; None for any other model.
         examples: The conditions of some training images, by name, in the form of the network's
             input; `sample` uses them in turn if it gets no condition.
-        original: The model in float32, if `in_precision` made this one from it.
+        original: The model in float32 from which `in_precision` made this model, if it did.
 
     Raises:
         UserError: If an argument has a wrong type, or the network does not take (x, t, condition)
@@ -148,7 +148,7 @@ class Pipeline:
                 float32.
 
         Returns:
-            A pipeline that shares everything except the weights with this one.
+            A pipeline that shares everything except the weights with this pipeline.
 
         Raises:
             UserError: If there is no such precision, or if it is float32 but the weights were never
@@ -205,7 +205,7 @@ class Pipeline:
 
         Returns:
             A pipeline whose ``guidance`` leads from the weaker model's estimate to this model's.
-            The weaker model computes in the precision of this one.
+            The weaker model computes in the precision of this model.
 
         Raises:
             UserError: If the weaker model differs in shape, conditions, codec or schedule.
@@ -241,8 +241,8 @@ class Pipeline:
                 conditional sampling, 0 is unconditional (or the weaker model).
             rescale: How far guided images return to the contrast of unguided images, 0 to 1.
             clipping: "none", "static" (to [-1, 1]) or "dynamic" (to quantiles).
-            condition: The other conditions, as in `sample`, each for a batch of B; missing ones are
-                null.
+            condition: The other conditions, as in `sample`, each for a batch of B; missing
+                conditions are null.
 
         Returns:
             The denoiser.

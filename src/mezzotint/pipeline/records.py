@@ -71,7 +71,7 @@ class Records:
 
 
 def recorded(pipe: Pipeline) -> Records:
-    """Return the records about the weights of a model in float32. Damaged ones are left out."""
+    """Return the records about the weights of a model in float32, without damaged records."""
     found = _checkpoint(pipe)
     if found and not pipe.home and (own := _card(found)):
         return Records(own=own)
@@ -150,8 +150,8 @@ def _card(found: Path) -> str:
 def _figures(run: Path, digest: str) -> tuple[dict[Measurement, list[Figure]], list[str]]:
     """Return the newest figures of the weights with this digest, and sentences about other records.
 
-    A figure replaces an older one of the same name, network, reference and number of samples that
-    was measured with the same settings, seed and precision.
+    A figure replaces an older figure of the same name, network, reference and number of samples
+    that was measured with the same settings, seed and precision.
     """
     path = run / "evaluation" / "figures.jsonl"
     try:

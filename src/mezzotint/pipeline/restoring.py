@@ -80,7 +80,7 @@ def inpaint(
         raise unknown("method", method, [REPAINT, *POSTERIORS])
     if latent and method not in IN_LATENTS:
         raise UserError(
-            f"the method {method} needs a model of pixels, but this one works in latents: choose "
+            f"the method {method} needs a model of pixels, but this model works in latents: choose "
             f"the `method` {' or '.join(IN_LATENTS)}"
         )
     factor = pipe.codec.vae.config.factor if isinstance(pipe.codec, Latents) else 1

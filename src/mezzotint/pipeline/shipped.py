@@ -22,12 +22,12 @@ FORMAT = 1  # version of the format; it rises if older versions of mezzotint cou
 
 
 def folders() -> dict[str, Path]:
-    """Return the folders of the models by name, damaged ones included."""
+    """Return {name: folder} for the models, including damaged models."""
     return {path.name: path for place in (CHECKOUT, MODELS) for path in place.glob("[!._]*/")}
 
 
 def names() -> list[str]:
-    """Return the names of the models, damaged ones included."""
+    """Return the names of the models, including damaged models."""
     return sorted(folders())
 
 

@@ -109,7 +109,7 @@ def _lengths(length: float | Iterable[float]) -> list[float]:
 
 
 def _snapshots(folder: Path) -> tuple[Path, list[Path]]:
-    """Return a run's newest checkpoint, and its snapshots in the order of their steps."""
+    """Return a run's newest checkpoint, and all its snapshots in the order of their steps."""
     newest = checkpoint.newest(folder / "checkpoints", warn)
     if newest is None:
         raise UserError(f"{folder} has no checkpoint: give a run that was trained with `snapshots`")
@@ -139,7 +139,7 @@ def _write(place: Path, newest: Path, tensors: dict[str, Tensor], length: float,
 
 
 def _whole(folder: Path) -> Iterator[Path]:
-    """Yield the undamaged snapshots of a run in the order of their steps; warn of damaged ones."""
+    """Yield the undamaged snapshots of a run by step; warn of each damaged snapshot."""
     for snapshot in checkpoint.listed(folder):
         try:
             checkpoint.verify(snapshot)

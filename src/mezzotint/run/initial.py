@@ -67,9 +67,9 @@ def take_weights(
 ) -> tuple[str, list[str]]:
     """Copy the averaged weights of the model ``experiment.init`` to a network, where they fit.
 
-    A weight fits if the model has a weight of the same name and shape. The embeddings of classes
-    and other labels are copied row by row, by their names. All other weights of the network are
-    kept.
+    A weight fits if the model has a weight of the same name and shape. In the embeddings of classes
+    and other labels, a row is copied if the model has a label of the same name. All other weights
+    of the network are kept.
 
     Returns:
         A description of the result, and the names of the weights that have new random values.
@@ -107,8 +107,8 @@ def take_weights(
 def freeze(net: Network, patterns: Sequence[str], anew: Sequence[str]) -> None:
     """Freeze the weights whose names match one of the patterns.
 
-    Raises UserError if a pattern matches no weight, or one with new random values (``anew``), or
-    if no weight is left to train.
+    Raises UserError if a pattern matches no weight, or a weight with new random values (``anew``),
+    or if no weight is left to train.
     """
     names = dict(net.named_parameters())
     for pattern in patterns:
@@ -147,7 +147,7 @@ def _labels(condition: Condition) -> tuple[str, ...]:
 def _rows(
     ours: Tensor, theirs: Tensor, classes: Sequence[str], known: Sequence[str]
 ) -> tuple[Tensor, list[str]]:
-    """Copy the rows of an embedding by the names of their classes, and the row of the null class.
+    """Copy the rows of an embedding for classes with the same names, and for the null class.
 
     ``classes`` are the names of the rows of ``ours``, and ``known`` are the names of the rows of
     ``theirs``. In both, the last row belongs to the null class. Returns the new embedding, and the

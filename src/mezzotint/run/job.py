@@ -70,8 +70,8 @@ class Job(ABC):
     ) -> list[Figure]:
         """Make images with the averaged weights, and return a list with their Frechet distance.
 
-        Only the first process measures; the list is empty in the others. ``folder`` keeps the
-        images until they are measured.
+        Only the first process measures; in the other processes the list is empty. ``folder`` keeps
+        the images until they are measured.
         """
 
     def divide(self, device: torch.device) -> None:

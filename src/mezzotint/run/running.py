@@ -117,7 +117,7 @@ class _Start:
 
 
 def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) -> _Start:
-    """Prepare a new training, or one that resumes from the newest undamaged checkpoint."""
+    """Prepare a new training, or resume a training from its newest undamaged checkpoint."""
     shards = isinstance(experiment, Experiment) and experiment.shard
 
     def prepared(found: Path | None) -> Job:

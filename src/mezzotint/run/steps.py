@@ -35,11 +35,11 @@ class Progress:
     Attributes:
         images: Images seen so far.
         total: Images of the whole training.
-        loss: The last logged loss, a mean over the log interval; NaN before the first one.
+        loss: The last logged loss, a mean over the log interval; NaN before the first row.
         note: A message about an event, such as a checkpoint.
         row: The last row of log.jsonl: step, loss, grad_norm, lr, images_per_second ...
         figure: The last figure measured in training, as in log.jsonl (name, value, low, high,
-            samples ...); empty before the first one.
+            samples ...); empty before the first measurement.
     """
 
     images: int

@@ -1,7 +1,7 @@
 """Copies of a run's log in trackers: Weights & Biases, TensorBoard.
 
 The run's folder holds everything, most of it in ``log.jsonl``. A copy follows the log: after a
-crash the resumed run sends what the tracker missed, and does not send anything twice.
+crash the resumed run sends the rows that the tracker lacks, and sends no row twice.
 """
 
 from __future__ import annotations

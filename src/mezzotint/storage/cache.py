@@ -103,7 +103,8 @@ def _fetch(url: str, file: io.BufferedWriter, name: str) -> str:
 def kept(entry: Path, load: Callable[[Path], T | None], build: Callable[[Path], object]) -> T:
     """Load an entry from a folder of the cache; build it first if it is missing.
 
-    If another process is building the entry, this one waits, and builds it only if the other fails.
+    If another process is building the entry, this process waits, and builds the entry only if the
+    other process fails.
 
     Args:
         entry: The folder of the entry.

@@ -36,7 +36,7 @@ def save(
     facts: Mapping[str, Any],
     keep: int,
 ) -> Path:
-    """Write the checkpoint ``folder/step-N`` (see `write`), remove old ones, and return its folder.
+    """Write the checkpoint ``folder/step-N`` (see `write`), and remove old checkpoints.
 
     The newest ``keep - 1`` of the older checkpoints are kept. Checkpoints of later steps are also
     removed: they are damaged, because the run would otherwise have resumed from them.
@@ -101,7 +101,7 @@ def _fill(
 
 
 def listed(folder: Path) -> list[Path]:
-    """Return the checkpoints of a folder in the order of their steps, including damaged ones."""
+    """Return the checkpoints of a folder in the order of their steps, damaged ones too."""
     found = [
         path
         for path in folder.glob("step-*")

@@ -21,7 +21,7 @@ def snapshot(
 ) -> Path:
     """Return the folder with a repository's files in the hub's cache; download missing files.
 
-    Files in the cache are used without asking the hub for newer ones, unless some parts of a file
+    Files in the cache are used without asking the hub for newer files, unless some parts of a file
     are missing (see `incomplete`).
 
     Args:
@@ -84,7 +84,7 @@ def snapshot(
 
 
 def incomplete(files: Iterable[str]) -> str | None:
-    """Describe the parts of a file that are present if others are missing; None if all are present.
+    """Describe the parts of a file that are present if some are missing; None if all are present.
 
     The parts of a file are called NAME-00000-of-00017 and so on. The answer is, for example,
     "16 of the 17 files NAME-*-of-00017".

@@ -52,8 +52,8 @@ class Autoencoding(Task):
     Every term is a mean over the elements of an image. d is a perceptual distance. D is a patch
     discriminator, which is trained at the same time with the hinge loss (Esser et al. 2021, arXiv
     2012.09841, eqs. 3 to 7; Rombach et al. 2022, arXiv 2112.10752, appendix G). The adaptive weight
-    w is ``|g1| / (|g2| + 1e-4)``, at most 1e4. g1 is the gradient of ``|x - x'| + b d(x, x')`` and
-    g2 that of ``-D(x')``, both with respect to the decoder's last weight.
+    w is ``|g1| / (|g2| + 1e-4)``, at most 1e4. g1 is the gradient of ``|x - x'| + b d(x, x')``, and
+    g2 is the gradient of ``-D(x')``, both with respect to the decoder's last weight.
 
     Args:
         config: The weights a = kl, b = perceptual and c = adversarial, and the kinds of the terms.
@@ -128,8 +128,8 @@ class Autoencoding(Task):
         """Return the adaptive weight w of the adversarial term.
 
         ``made`` is the decoded image x'. ``pull`` is the gradient of ``|x - x'| + b d(x, x')`` with
-        respect to x', and ``push`` that of ``-D(x')``. If a batch is split into parts or shared by
-        processes, each part has its own w.
+        respect to x', and ``push`` is the gradient of ``-D(x')``. If a batch is split into parts or
+        shared by processes, each part has its own w.
         """
         norms = [
             torch.autograd.grad(made, self.last, gradient, retain_graph=True)[0].norm()

@@ -231,7 +231,7 @@ def train(
                 total[name] = total.get(name, 0) + value / config.accumulate
         # If another process has died, one of the next three calls (reduce, agree, clip_grad_norm_)
         # raises an error. Before them nothing is learned, and after them nothing can fail. So the
-        # saved state is that of a whole step.
+        # saved state is the state after a whole step.
         total = {name: accelerator.reduce(value, "mean") for name, value in total.items()}
         task.agree(accelerator, *drawn)
         norm = whole(accelerator.clip_grad_norm_(net.parameters(), config.clip))

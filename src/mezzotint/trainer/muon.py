@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 MOMENTUM = 0.95
-RMS = 0.2  # root mean square of an update before the learning rate, about that of AdamW
+RMS = 0.2  # root mean square of an update before the learning rate, about as for AdamW
 # The coefficients of the polynomial in `polar`. In five steps they raise small singular values as
 # fast as possible.
 A, B, C = 3.4445, -4.7750, 2.0315
@@ -64,9 +64,9 @@ def polar(matrix: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for the parameter groups marked ``matrices``, and fused AdamW for the others.
+    """Muon for the parameter groups marked ``matrices``, and fused AdamW for the other groups.
 
-    The state consists of tensors, like that of AdamW, so `mezzotint.trainer.state` can save and
+    The state consists of tensors, as AdamW's does, so `mezzotint.trainer.state` can save and
     restore it.
     """
 

@@ -53,7 +53,8 @@ def inner(
     """Return the inner products of the profiles of averages a and b, which end at t_a and t_b.
 
     They are ``(gamma_a + 1)(gamma_b + 1) / (gamma_a + gamma_b + 1) * (earlier / later)^gamma /
-    later``, where gamma is that of the profile that ends later. The arguments are broadcast.
+    later``, where gamma is the exponent of the profile that ends later. The arguments are
+    broadcast.
     """
     earlier, later = np.minimum(t_a, t_b), np.maximum(t_a, t_b)
     gamma = np.where(np.greater(t_a, t_b), gamma_a, gamma_b)
@@ -84,7 +85,7 @@ def coefficients(times: Array, gammas: Array, time: float, gamma: float) -> tupl
 
 
 GAMMAS = {f"average-{length:g}": exponent(length) for length in (0.05, 0.10)}
-"""The exponents gamma of the averages that are kept in training, by the names of their files."""
+"""The file name and the exponent gamma of each average that is kept in training."""
 
 
 def begin(net: nn.Module) -> dict[str, AveragedModel]:

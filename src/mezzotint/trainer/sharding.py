@@ -65,7 +65,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Put divided tensors together in the memory of the first process; the others return {}."""
+    """Put divided tensors together in the first process's memory; other processes return {}."""
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         each = whole(tensor)

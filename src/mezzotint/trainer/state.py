@@ -28,11 +28,11 @@ class TrainState:
     ema: AveragedModel
     optimizer: torch.optim.Optimizer
     task: Task
-    averages: dict[str, AveragedModel] = field(default_factory=dict)  # those of `posthoc`, if kept
+    averages: dict[str, AveragedModel] = field(default_factory=dict)  # from `posthoc`, if kept
     step: int = 0
     pending: list[Figures] = field(default_factory=list)  # one per step, not yet logged
     sampled: Network | None = None  # the whole averaged network, if weights are divided
-    timed: int = 0  # how many of the pending steps this process made; others come from a checkpoint
+    timed: int = 0  # how many of the pending steps this process made, not an earlier process
     seconds: float = 0.0  # the time that those steps took
 
     def summary(self, lr: float, batch: int) -> dict[str, Any]:
@@ -101,7 +101,8 @@ class TrainState:
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Return the parts that `parts` returns, with every divided tensor put together.
 
-        If weights are divided, all processes must call this, and only the first one gets tensors.
+        If weights are divided, all processes must call this, and only the first process gets
+        tensors.
         """
         parts = self.parts()
         if self.sampled is None:

@@ -1,4 +1,4 @@
-"""Measure the cells of a sweep of a run, and find those that were measured before."""
+"""Measure the cells of a sweep, and find the cells that were measured before."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Search:
         self.pipe.net.compile_for(calls * -(-self.samples // BATCH))
 
     def facts(self, settings: SampleConfig) -> dict[str, Any]:
-        """Return what identifies a cell's figures: its samples, and how they are measured."""
+        """Return the facts that identify a cell's figures: its samples and their measurement."""
         return {
             "pictures": samples.key(self.pipe, settings, self.seed, BATCH),
             "network": self.network,

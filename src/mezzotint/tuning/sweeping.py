@@ -111,7 +111,7 @@ def sweep(
 
 
 def measured(plan: Plan, follow: Follow) -> Iterator[SweepCell]:
-    """Yield the cells in order; measure those that were not measured before."""
+    """Yield the cells in order; measure a cell unless it was measured before."""
     search, by = plan.search, None
     if plan.against:
         pipe = search.pipe

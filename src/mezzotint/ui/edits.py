@@ -89,7 +89,7 @@ def make(pipe: Pipeline, edit: Edit, emit: Emit) -> Step:
     """Carry out an edit, and call ``emit`` with a step after each denoiser call.
 
     Returns:
-        A step with two columns: the given images, in the model's size, and the edited ones.
+        A step with two columns: the given images, in the model's size, and the edited images.
 
     Raises:
         UserError: If an image or the mask is missing or unusable, or the model does not support the
@@ -115,8 +115,9 @@ def read(pipe: Pipeline, edit: Edit) -> Tensor:
     """Return the uploads of an edit, (N, C, h, w), in the size that its kind of edit needs.
 
     Raises:
-        UserError: If the number of uploads is wrong, or one is not an image, is too large, or has
-            other channels than the model's images. The message names the file without its folder.
+        UserError: If the number of uploads is wrong, or an upload is not an image, is too large, or
+            has other channels than the model's images. The message names the file without its
+            folder.
     """
     kind = KINDS[edit.kind]
     if len(edit.files) != kind.files:

@@ -26,7 +26,7 @@ SHEET = "Save all as one sheet"
 
 
 def of_samples(pipe: Pipeline, request: Samples, columns: Sequence[Tensor], *, final: bool) -> str:
-    """Return samples as HTML: a single column becomes a grid, several a table.
+    """Return samples as HTML: a single column becomes a grid, several columns become a table.
 
     Args:
         pipe: The model.
@@ -64,7 +64,7 @@ def of_samples(pipe: Pipeline, request: Samples, columns: Sequence[Tensor], *, f
 
 
 def of_edit(pipe: Pipeline, request: Edit, columns: Sequence[Tensor], *, final: bool) -> str:
-    """Return the given images of an edit as HTML and, if ``final`` is set, the edited ones."""
+    """Return the given images of an edit as HTML and, if ``final`` is set, the edited images."""
     given, walk = columns[0], request.kind == "interpolate"
     # A finished interpolation includes its ends.
     shown = [] if walk and final else _column(pipe, given, ["given"] * len(given))

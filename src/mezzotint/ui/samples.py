@@ -104,7 +104,7 @@ def row(
 
 
 def changed(defaults: SampleConfig, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that differ from the defaults; those that are None are left out."""
+    """Return the settings that are not None and differ from the defaults."""
     return {
         name: value
         for name, value in settings.items()

@@ -100,7 +100,7 @@ def of_settings(pipe: Pipeline) -> list[Widgets]:
 
 
 def compare(pipe: Pipeline) -> Widgets:
-    """Return the widgets of the comparison."""
+    """Return the widgets of the tab that compares two sets of settings."""
     html(
         markup.line(
             "A has the settings on the left, and B has the settings below. The noise is the same."
@@ -110,7 +110,7 @@ def compare(pipe: Pipeline) -> Widgets:
 
 
 def row() -> Widgets:
-    """Return the widgets for a comparison with a column of samples for each value of a setting."""
+    """Return the widgets of the tab with a column of samples for each value of a setting."""
     values = {"guidance": "0, 1, 2, 4", "steps": "5, 10, 20, 50"}
     with gr.Row():
         through = gr.Radio(list(values), value="guidance", label="Setting", min_width=130)

@@ -1,7 +1,7 @@
 """CIFAR-10 (Krizhevsky, 2009) from its official archive, which is downloaded, or from a copy.
 
-Its files are pickles, and a pickle can run code. So they are read only if their checksums are the
-official ones, with an unpickler that builds no numpy objects.
+Its files are pickles, and a pickle can run code. So they are read only if they have the official
+checksums, with an unpickler that builds no numpy objects.
 """
 
 import hashlib

@@ -83,7 +83,7 @@ class Operator:
 
 
 def mask(known: Tensor) -> Operator:
-    """Keep the pixels where the mask ``known`` is 1, and set the others to 0.
+    """Keep the pixels where the mask ``known`` is 1, and set all other pixels to 0.
 
     The mask has values 0 and 1, and the shape (c, H, W) or (B, c, H, W), where c is 1 or C.
     """

@@ -42,7 +42,7 @@ KINDS: dict[str, type[Any]] = {
 
 
 def every(classes: int | Sequence[str], others: Sequence[Condition] = ()) -> tuple[Condition, ...]:
-    """Return all conditions of a model: the class, if it has classes, and the others.
+    """Return all conditions of a model: the class, if there are classes, and ``others``.
 
     Args:
         classes: The names of the classes, or their number.
@@ -53,7 +53,7 @@ def every(classes: int | Sequence[str], others: Sequence[Condition] = ()) -> tup
 
 
 def read(facts: Sequence[Mapping[str, Any]]) -> tuple[Condition, ...]:
-    """Build conditions from what `Condition.facts` returned when a checkpoint was written."""
+    """Build conditions from the results of `Condition.facts` that a checkpoint stores."""
     return tuple(
         KINDS[each["kind"]](**{k: _tuple(v) for k, v in each.items() if k != "kind"})
         for each in facts

@@ -145,7 +145,7 @@ def as_array(value: Any) -> npt.NDArray[Any]:
 def named(
     condition: Given | Tensor | None, conditions: Sequence[Condition], t: Tensor
 ) -> dict[str, Tensor]:
-    """Return the tensors of all conditions of a network by name; missing ones become null.
+    """Return the tensors of all conditions of a network by name; missing conditions become null.
 
     Args:
         condition: The condition tensors by name, the tensor of the only condition, or None.

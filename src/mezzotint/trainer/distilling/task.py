@@ -5,11 +5,11 @@ denoiser ``f(x, t)``, which is trained towards a target that depends on the meth
 
     L = huber(|f(x_t, t) - target| / sigma_t)
 
-An error of x0_hat divided by sigma is an error of v, so the weighting is that of a v-prediction. It
-favours low noise, where the target is nearly certain, and is 1 at high noise, from which sampling
-starts. huber is the pseudo-Huber distance ``sqrt(|e|^2 + c^2) - c``, where |e| is the root mean
-square over the elements (Song and Dhariwal 2023, arXiv 2310.14189, section 3.3). Its gradient is
-bounded, so a few images cannot outweigh all others. If |e| is about the same for all targets, as
+An error of x0_hat divided by sigma is an error of v, so the loss is weighted as for a v-prediction.
+This favours low noise, where the target is nearly certain, and is 1 at high noise, from which
+sampling starts. huber is the pseudo-Huber distance ``sqrt(|e|^2 + c^2) - c``, where |e| is the root
+mean square over the elements (Song and Dhariwal 2023, arXiv 2310.14189, section 3.3). Its gradient
+is bounded, so a few images cannot outweigh all others. If |e| is about the same for all targets, as
 for images of many elements, the gradient leads to the mean of the targets. For a single element, it
 leads to their median.
 """

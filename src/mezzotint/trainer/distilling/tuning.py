@@ -17,8 +17,8 @@ class Tuning(AlongNoise):
     The gradient of f(x_s, s) is not used (Geng et al. 2024, arXiv 2406.14548). At first s is t / 2.
     At equal intervals of the training, t - s is halved, until it is about ``t / teacher_steps``.
     The loss has the weight ``t / (t - s)``. As t - s goes to 0, the mean of the gradient becomes
-    that of consistency distillation. The teacher provides the initial weights and the guidance:
-    ``(scale - 1) (x0_c - x0_u)`` is added to the x0 of x_s.
+    the mean gradient of consistency distillation. The teacher provides the initial weights and the
+    guidance: ``(scale - 1) (x0_c - x0_u)`` is added to the x0 of x_s.
     """
 
     eta, any_calls, usual_steps = 1.0, True, 64
