@@ -56,7 +56,7 @@ class Share:
 
     @contextmanager
     def first(self) -> Iterator[None]:
-        """Let the first process run a block before the others, so that they find its results.
+        """Let the first process run a block before all others, so that they find its results.
 
         If the first process raises UserError, all other processes raise the same error without
         running the block. Otherwise the first process of each other machine runs the block next,

@@ -153,8 +153,8 @@ def test_axes_in_doubt_are_as_said(noise, shape, layout, seen):
         ((2, 3, 6, 3), None, "in which both axis 1 and axis 3 may be the channels (1, 3 or 4)"),
         ((6, 8, 3), None, 'which may be one image: give `layout="NHW"` for 6 grey images'),
         ((3, 6, 8), None, 'which may be one image: give `layout="NHW"` for 3 grey images'),
-        ((2, 6, 8), "NHWC", "`layout` is 'NHWC': give images with these axes"),
-        ((2, 6, 8, 3), "NHW", "`layout` is 'NHW': give images with these axes"),
+        ((2, 6, 8), "NHWC", "`layout` is 'NHWC': give images with the axes of the `layout`"),
+        ((2, 6, 8, 3), "NHW", "`layout` is 'NHW': give images with the axes of the `layout`"),
     ],
 )
 def test_other_shapes(noise, shape, layout, what):

@@ -91,7 +91,7 @@ def printed(act: Callable[[], Any]) -> str:
 
 
 def without_none(whole: str) -> str:
-    """Remove the value None from options without a default; users leave such options out."""
+    """Remove None, the printed value of an option without a default, from a help text."""
     lines = whole.splitlines()
     starts = [i for i, line in enumerate(lines) if re.match(r"[ │]+--?[a-z]", line)]
     for start, end in pairwise([*starts, len(lines)]):
@@ -165,7 +165,7 @@ def _is_open(entry: list[str]) -> bool:
 
 
 def _flags(entry: list[str]) -> list[str]:
-    """Return the long names of an option, such as --flip and --no-flip; none for --help."""
+    """Return the long names of an option, such as --flip and --no-flip; [] for --help."""
     names = takewhile(lambda part: part.startswith("-"), entry[0].strip().split(", "))
     flags = [part.split()[0] for part in names]
     return [flag for flag in flags if flag.startswith("--") and flag != "--help"]

@@ -77,10 +77,10 @@ class Description:
     """How mezzotint reads a data set.
 
     Attributes:
-        data: its name or absolute path.
+        data: the name or the absolute path of the data set.
         kind: the kind of data, a name in `SOURCES`.
         layout: the layout that was recognised.
-        splits: its splits.
+        splits: a description of each split.
         left_out: the files that are left out, and the reasons.
         warnings: the decisions that may not be what the user meant.
     """

@@ -100,7 +100,7 @@ def raw(name: str) -> str:
 
 
 def foreign(name: str, head: bytes) -> str:
-    """Return the advice for an image that Pillow did not recognise; "" if there is none."""
+    """Return advice for an image that Pillow did not recognise; "" if there is no advice."""
     for begins, advice in _FOREIGN_BEGINNINGS:
         if begins.match(head):
             return advice

@@ -209,8 +209,8 @@ def understand(tree: Tree, archive: bool = False) -> Layout:
 def _images(folder: Folder) -> Folder:
     """Return the folder with the images of a class.
 
-    That is the subfolder ``images`` if only ``masks`` or the like lie beside it, else the class
-    folder itself.
+    It is the subfolder ``images`` if all other subfolders hold annotations, such as ``masks``; else
+    it is the class folder itself.
     """
     inner = wrapped(folder)
     return inner if inner and len(folder.filled) > 1 else folder

@@ -89,7 +89,9 @@ def _nhwc(images: Array, layout: Layout | None) -> Array:
         raise UserError(f"{what}, so it holds no images: give at least one")
     layout = layout or _plain_layout(images.shape)
     if len(layout) != images.ndim:
-        raise UserError(f"{what}, but `layout` is {layout!r}: give images with these axes")
+        raise UserError(
+            f"{what}, but `layout` is {layout!r}: give images with the axes of the `layout`"
+        )
     if layout == "NHW":
         images = images[..., None]
     elif layout == "NCHW":

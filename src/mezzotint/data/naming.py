@@ -63,7 +63,7 @@ def shown(names: Sequence[str], most: int = 3) -> str:
 
 
 def canonical(split: str) -> str:
-    """Return ``train``, ``validation`` or ``test`` for a word that means it, else the word."""
+    """Return the split that a word means: ``validation`` for ``val``; other words are unchanged."""
     return _SPLIT.get(plain(split), split)
 
 

@@ -101,7 +101,7 @@ class Kind:
         takes: a function that returns whether an existing absolute path is of this kind; None if
             the `data` argument is a word or a prefix, not a path.
         plain: the same as `open`, but for images without labels: faulty labels are ignored instead
-            of refused. None if `open` does so anyway.
+            of refused. None if `open` ignores faulty labels anyway.
     """
 
     written: str

@@ -47,9 +47,9 @@ class Asked:
 
     @staticmethod
     def of(condition: Any, labels_from: Any, image_condition: Any) -> Asked:
-        """Parse the arguments that name columns; a string may name several, separated by commas.
+        """Parse the arguments that name columns; commas separate several columns in a string.
 
-        Raises UserError if an argument is not a name or names.
+        Raises UserError if an argument is neither a name nor a list of names.
         """
         words = [condition] if isinstance(condition, str) else condition or ()
         if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
@@ -282,7 +282,9 @@ def _named(place: str, column: str, value: Any) -> PurePosixPath:
 
 def _there(place: str, path: PurePosixPath, there: set[PurePosixPath]) -> PurePosixPath:
     if path not in there:
-        raise UserError(f"{place} names {path}, which does not exist: add it, or remove the row")
+        raise UserError(
+            f"{place} names {path}, which does not exist: add the file, or remove the row"
+        )
     return path
 
 

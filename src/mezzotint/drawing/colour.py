@@ -8,7 +8,7 @@ import numpy as np
 def channel_statistics(images: np.ndarray) -> dict[str, list[float]]:
     """Return the mean and the standard deviation of each channel of images (N, H, W, C).
 
-    They are in the units of the images: grey levels from 0 to 255 for uint8.
+    Both are in the units of the images: grey levels from 0 to 255 for uint8.
     """
     if images.dtype != np.uint8:
         rows = images.reshape(-1, images.shape[-1]).astype(np.float64)

@@ -65,14 +65,14 @@ def read_images(
             raise UserError(
                 f"{path} is {pixels.dtype} of {counted(pixels.shape[2], 'channel')}, but the "
                 f"model's images are {values.dtype} of {counted(channels, 'channel')}: give a file "
-                "of that kind"
+                "of this type and with these channels"
             )
         images.append(fitted(pixels, size, alpha=values.alpha))
     return nchw(np.stack(images))
 
 
 def _loaded(path: Path) -> np.ndarray:
-    """Read the array in a .npy file. Raises UnreadableImage if there is none."""
+    """Read the array in a .npy file. Raises UnreadableImage if the file holds no array."""
     try:
         pixels: np.ndarray = np.load(path)
         return pixels
@@ -139,7 +139,7 @@ def write_edited(
 
 
 def free_place(out: str | Path) -> tuple[Path, Path, Path]:
-    """Return the paths of the folder, the strip and the animation, if they are free.
+    """Return the paths for the folder, the strip and the animation, after checking them.
 
     Raises UserError if the strip or animation exists, or the folder is not empty.
     """

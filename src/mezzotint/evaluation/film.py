@@ -67,7 +67,7 @@ def animate(
 
 
 def free_film(out: str | Path) -> Path:
-    """Return the path of a new animation.
+    """Return the path for a new animation, after checking it.
 
     Raises UserError if the file exists, or if its name does not end in .webp or .gif.
     """

@@ -113,7 +113,7 @@ class MezzotintPipeline(DiffusionPipeline):
 
     @property
     def classes(self):
-        """K, the number of classes; K itself is the null class."""
+        """K, the number of classes; the label K means the null class."""
         if self.unet is None:
             return self.transformer.config.num_embeds_ada_norm
         return max((self.unet.config.num_class_embeds or 0) - 1, 0)

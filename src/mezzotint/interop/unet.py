@@ -202,7 +202,8 @@ def _attending(kinds: list[str]) -> tuple[int, ...]:
 def _by_block(kinds: list[str], otherwise: str, among: range) -> tuple[int, ...]:
     """Return the levels in ``among`` that resample by a residual block.
 
-    If a kind of block leaves this open, downsample_type or upsample_type (``otherwise``) decides.
+    If the kind of a block does not determine this, ``otherwise`` does: it is downsample_type or
+    upsample_type.
     """
     said = [BLOCKS[kind][1] for kind in kinds]
     return tuple(i for i in among if (otherwise == "resnet" if said[i] is None else said[i]))

@@ -161,7 +161,7 @@ def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
         )
     file = Path(os.path.expanduser(path))
     if not file.is_file():
-        raise UserError(f"MEZZOTINT_LPIPS is {path}, but no file is there: save {SOURCE} to it")
+        raise UserError(f"MEZZOTINT_LPIPS is {path}, but no file is there: save {SOURCE} there")
     try:
         if file.suffix == ".safetensors":
             found = load_file(file)

@@ -67,7 +67,7 @@ class Custom(Network):
 
     @property
     def digest(self) -> str:
-        """See `Network.digest`. For a function it is random, because its code is not known."""
+        """See `Network.digest`. A function has a random digest, because its code is not known."""
         more = [each.facts() for each in self.conditions[bool(self.classes) :]]
         content = f"{super().digest} {self.low} {self.classes} {self.token}{more or ''}"
         return hashlib.sha256(content.encode()).hexdigest()

@@ -157,8 +157,8 @@ class DiT(Conditioned):
 class Block(nn.Module):
     """Attention over the tokens, then an MLP, each as ``x + gate * f(adaptive_norm(x))``.
 
-    x is (B, tokens, width). Attention and MLP have a shift, scale and gate each. These are linear
-    in the condition vector c (B, width).
+    x is (B, tokens, width). Attention and MLP have a shift, a scale and a gate each, which are
+    linear functions of the condition vector c (B, width).
     """
 
     def __init__(self, width: int, heads: int, mlp_eps: float) -> None:

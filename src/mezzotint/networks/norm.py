@@ -127,7 +127,7 @@ class _Compiled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        """See `_ChannelsLast.backward` for the formula."""
+        """Return the gradients of x, weight and bias; `_ChannelsLast.backward` has the formula."""
         x, weight, means, mean, rstd, scale, shift = ctx.saved_tensors
         wide, dz, pixels = x.to(mean.dtype), grad.to(mean.dtype), (2, 3)
         if ctx.silu:

@@ -156,7 +156,7 @@ def _value(value: object) -> str:
 
 
 def _training(pipe: Pipeline, training: Training | None) -> str:
-    """Return the table of the training and its cost."""
+    """Return a Markdown table of the training and its cost."""
     rows: dict[str, object] = {
         "network": summary.network(pipe),
         "prediction": f"{pipe.prediction}, on {len(pipe.schedule):,} levels of noise",
@@ -188,7 +188,7 @@ def _training(pipe: Pipeline, training: Training | None) -> str:
 
 
 def _data(pipe: Pipeline, training: Training | None) -> str:
-    """Return the table of the training set."""
+    """Return a Markdown table that describes the training set."""
     channels, height, width = pipe.codec.image_shape(pipe.shape)
     data = training.config.data if training else None
     source = data.data if data else ""
@@ -212,7 +212,7 @@ def _data(pipe: Pipeline, training: Training | None) -> str:
 
 
 def _changes(data: DataConfig) -> Iterator[str]:
-    """Yield how the images of the data set were converted and augmented."""
+    """Yield descriptions of how the images of the data set were converted and augmented."""
     if data.size:
         yield f"scaled and cropped to {written(data.size)}"
     if data.mode not in (None, "keep"):
@@ -228,7 +228,7 @@ def _changes(data: DataConfig) -> Iterator[str]:
 
 
 def _limits(pipe: Pipeline, found: Records) -> Iterator[str]:
-    """Yield the limits that follow from the facts."""
+    """Yield sentences on the limits of the model, which follow from its facts."""
     training, (height, width) = found.training, pipe.size
     count = f"{training.images:,} " if training and training.images else ""
     yield (
@@ -293,5 +293,5 @@ def _table(rows: Iterable[Sequence[object]], head: Sequence[str] = ("", "")) -> 
 
 
 def _cell(value: object) -> str:
-    """Return a value as the text of a cell: in one line, without borders."""
+    """Return a value as the text of a table cell: one line, with | and control marks escaped."""
     return printable(str(value)).replace("|", "\\|")

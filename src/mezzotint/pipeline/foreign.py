@@ -127,7 +127,7 @@ def _classes(names: dict[str, Any], count: int) -> tuple[str, ...]:
 def _shape(
     config: dict[str, Any], found: Settings, codec: Latents | None
 ) -> tuple[tuple[int, int, int], list[str]]:
-    """Return the shape of the network's input, and notes about it and about the classes."""
+    """Return the shape of the network's input, and notes about the shape and the classes."""
     notes = []
     size = config.get("sample_size")
     if size is None:

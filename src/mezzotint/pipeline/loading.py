@@ -235,7 +235,7 @@ def _no_images(folder: Path) -> UserError:
 
 
 def _not_own(folder: Path) -> UserError:
-    """Return the error for a ``net`` that is given for a model with a network of mezzotint."""
+    """Return the error for a ``net`` that is passed although the network is mezzotint's own."""
     return UserError(f"{folder} was not trained with a user's own network: leave out `net`")
 
 

@@ -41,10 +41,10 @@ def accepted(pipe: Pipeline) -> dict[str, Any]:
 
 
 def fitting(pipe: Pipeline) -> dict[str, Any]:
-    """Return fields that reduce a pipeline's default steps to the levels of its schedule.
+    """Return changed fields for a pipeline whose schedule has fewer levels than the default steps.
 
-    The result is {} if there are no more steps than levels. Settings that the caller chose are not
-    changed: too many steps are refused later.
+    The changed fields set the default steps to the number of levels. The result is {} if there are
+    enough levels, or if the caller chose the settings: too many steps are refused later.
     """
     if pipe.defaults != SampleConfig() or pipe.defaults.steps <= len(pipe.schedule):
         return {}

@@ -135,9 +135,9 @@ def _loaded(init: str) -> Pipeline:
 
 
 def _labels(condition: Condition) -> tuple[str, ...]:
-    """Return the labels of a condition, which name all rows of its embedding but the last.
+    """Return the labels of a condition: the names of the rows of its embedding.
 
-    The last row belongs to the null condition.
+    The last row has no name, because it belongs to the null condition.
     """
     if isinstance(condition, ClassCondition):
         return condition.classes

@@ -23,7 +23,7 @@ Recipe: TypeAlias = str | Configuration | None
 
 @dataclass(frozen=True)
 class Start:
-    """The start of a training.
+    """The configuration and the folder with which a training starts.
 
     Attributes:
         base: The configuration before any field is changed.

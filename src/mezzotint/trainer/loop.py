@@ -198,7 +198,7 @@ def train(
     Args:
         accelerator: The processes and their device.
         net: The network, as ``accelerator.prepare`` returned it, or divided by `sharding.shard`.
-        ema: The average of its weights.
+        ema: The average of the network's weights.
         optimizer: The optimizer of the network and the task; see `optimizer`.
         task: The objective to minimise.
         batch: A function that returns training samples by their numbers.

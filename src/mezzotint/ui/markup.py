@@ -110,7 +110,7 @@ def notice(text: str, error: bool = False) -> str:
 
 
 def line(text: str) -> str:
-    """Return a line of text."""
+    """Return a line of text as HTML."""
     return f'<p class="mz-line">{_text(text)}</p>'
 
 

@@ -45,7 +45,7 @@ class Models:
             return self._loaded[name]
 
     def called(self, name: str) -> str | None:
-        """Return a model's name on the command line; None if it is only in memory."""
+        """Return a model's name on the command line; None if the model is only in memory."""
         return None if name == OWN else name
 
 

@@ -58,7 +58,7 @@ class Step:
 
 
 def one(defaults: SampleConfig, settings: dict[str, Any]) -> tuple[Column, ...]:
-    """Return one column for some settings; settings that equal the defaults are left out."""
+    """Return a single column for these settings, without settings that equal the defaults."""
     kept = changed(defaults, settings)
     return (Column(in_words(chosen(defaults, kept)), "samples", kept),)
 

@@ -111,7 +111,7 @@ def test_validation_by_its_other_names(hub, animals_there, write_parquet):
 
 
 def test_no_such_split(hub, animals_there):
-    expected = "hub:ours/animals has no parquet files of the split 'validation', or they"
+    expected = "the split 'validation' of hub:ours/animals has no parquet files, or the hub"
     with pytest.raises(UserError, match=expected):
         find_source("hub:ours/animals", "validation")
     with pytest.raises(UserError, match="'dev'"):

@@ -82,7 +82,7 @@ def cifar10(data: str, split: str) -> Source:
 
 
 def _copy(path: Path) -> Path | None:
-    """Return the archive or extracted folder that a path is or contains; None if there is none."""
+    """Return the archive, or its extracted folder, at a path or inside it, else None."""
     if path.is_file():
         return path if _is_archive(path) else None
     if (path / ARCHIVE).is_file():

@@ -41,8 +41,8 @@ def _opened(data: str, split: str, read: Callable[[str, str], Source]) -> Source
     if not folders:
         page = f"https://huggingface.co/datasets/{name}/tree/main"
         raise NoSplit(
-            f"hub:{name} has no parquet files of the split {split!r}, or they were not fetched and "
-            f"the hub cannot be reached: see {page}"
+            f"the split {split!r} of hub:{name} has no parquet files, or the hub cannot be reached "
+            f"and they were not downloaded before: see {page}"
         )
     if len(folders) > 1:
         names = shown([folder.relative_to(root).as_posix() for folder in folders], 5)

@@ -117,7 +117,7 @@ def _table(place: str, files: list[Path], image: str, count: int, image_column: 
 
 
 def _place(path: Path) -> Path | None:
-    """Return the parquet file, or the folder of parquet files, for a path; None without any.
+    """Return the parquet file, or the folder of parquet files, that a path means, else None.
 
     The folder is the path itself if it directly holds parquet files, else the only folder below the
     path that holds some. The result is None if several folders hold parquet files, or if there are
@@ -253,7 +253,7 @@ def _check(arrow: Any, file: Path, table: Any, image: str) -> None:
 
 
 def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tuple[str, ...]:
-    """Return the names of the classes; there are none if every label is -1 or missing.
+    """Return the names of the classes; () if every label is -1 or missing.
 
     Raises `Unlabelled` if labels are not classes, or if the files differ in their classes.
     """

@@ -86,8 +86,8 @@ def mmps(
     """Approximate p(y | x_t) by ``N(A x0_hat, A V A^T + noise^2)``, which is exact for Gaussian x0.
 
     The equation with this covariance is solved by ``iterations`` iterations of conjugate gradients.
-    Each needs a product with V, which is one backward pass through the network (Rozet et al. 2024,
-    arXiv 2405.13712, section 3).
+    Each iteration needs a product with V, which is one backward pass through the network (Rozet et
+    al. 2024, arXiv 2405.13712, section 3).
     """
 
     def variance(back: Tensor, level: Level, transposed: Product) -> Tensor:
