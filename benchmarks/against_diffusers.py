@@ -69,7 +69,7 @@ METHODS = ["DDIM 250", "DDPM 1000"]
 
 
 def peer(size: str, classes: int = 0) -> UNet2DModel:
-    """Make diffusers' network: DDPM's (35.7 million parameters), or that of the small recipe."""
+    """Make diffusers' network: DDPM's (35.7 million parameters), or the small recipe's."""
     torch.manual_seed(0)
     likeness: dict[str, Any] = {
         "attention_head_dim": None,

@@ -168,8 +168,8 @@ def main() -> None:
         f"the covariance relative to its norm. Even exact samples would err by about "
         f"{COUNT**-0.5:.3f} in the mean and {(D / COUNT) ** 0.5:.3f} in the covariance, because "
         f"there are only {COUNT:,} samples. `benchmarks/bias.py` describes the experiment. For "
-        "Gaussian data, MMPS has no bias. For a mixture, its share of each mode is nearly right, "
-        "but its images spread too far where the modes overlap. Measured on "
+        "Gaussian data, MMPS has no bias. For a mixture, the share of its images in each mode is "
+        "nearly right, but the images spread too far where the modes overlap. Measured on "
         f"{machine('torch')}.",
         "",
         *rows(),

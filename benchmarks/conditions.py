@@ -50,7 +50,7 @@ def ink(images: Tensor) -> Tensor:
 
 
 def rotations(images: Tensor, digits: np.ndarray) -> np.ndarray:
-    """Return the rotation of each digit in degrees: that of the template that fits best."""
+    """Return the rotation of each digit in degrees, which is the best template's."""
     found = np.zeros(len(images))
     for digit in range(10):
         rows = np.flatnonzero(digits == digit)

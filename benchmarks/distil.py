@@ -4,7 +4,7 @@
 
 The script distils the model with each method and each seed, in runs/distil, and measures the
 students by the Frechet distance of their samples. An evaluation is one pass of one image through
-the network; a backward pass counts as two. Intervals are those of Student's t over the seeds.
+the network; a backward pass counts as two. Intervals are from Student's t over the seeds.
 Trainings and measurements that are finished are not repeated, so a stopped call can be continued.
 The image beside the page shows samples of the teacher and of each method from the same noise.
 """

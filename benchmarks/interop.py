@@ -5,9 +5,9 @@
 
 Each model makes 16 images by DDIM in 20 steps, with guidance 2 if it has classes. The programs are
 mezzotint; diffusers, with the exported folder; and ONNX Runtime and OpenVINO, with the exported
-ONNX files and example. Differences are those of one value of one pixel, in grey levels (0 to 255).
+ONNX files and example. The differences are in grey levels (0 to 255), for one value of one pixel.
 Besides the shipped model, the script uses short trainings on `glyphs`, whose images need not be
-good. They are made once, in runs/interop, in a few minutes. OpenVINO is left out if it is not
+good. These are trained once, in runs/interop, in a few minutes. OpenVINO is left out if it is not
 installed; to install it, run ``pip install openvino``.
 """
 
@@ -151,7 +151,7 @@ float32.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "models", nargs="*", help="paths or names of models; by default those of the page"
+        "models", nargs="*", help="paths or names of models; the default is the models of the page"
     )
     given = parser.parse_args()
     warnings.filterwarnings("ignore")

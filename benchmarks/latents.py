@@ -5,7 +5,7 @@
 The script times three trainings of the recipe tiny-imagenet100-ldm. They differ only in the input
 of the network: latents; pixels at their own resolution; and pixels folded 4x4 into channels, which
 have the height and width of the latents. The trainings take turns in one process. Each peak of
-memory is that of a fresh process.
+memory is measured in a fresh process.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python benchmarks/ship.py RUN --out src/mezzotint/pretrained/NAME --card CARD.md
 
 RUN is a checkpoint, or a run, whose newest checkpoint is used. The default sampling settings of the
-model are those that a sweep of the run found best. Without a sweep, they are those of the run.
+model are the best settings that a sweep of the run found, or without a sweep the run's settings.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ commit 00769f6, with its defaults and the settings that its README recommends: a
 the linear schedule of 1,000 steps, AdamW (0.95, 0.999) at 1e-4 with a decay of 1e-6, 500 steps of
 warm-up and a cosine to 0, batch 16, flips, EMA with a warm-up of power 3/4, and bf16 autocast. Only
 the network differs: it has four levels instead of six and is narrower, so it has about as many
-parameters as that of cifar10-cpu. A training that was stopped is resumed.
+parameters as the network of cifar10-cpu. A training that was stopped is resumed.
 """
 
 from __future__ import annotations

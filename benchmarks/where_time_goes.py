@@ -143,8 +143,8 @@ def feeding() -> str:
     return (
         f"The prepared array delivers {fed:,.0f} images/s of 32x32, mirrored, in batches of 64. "
         f"That is {fed / large:,.0f} times the speed of a training of 35.7M parameters on this "
-        f"machine ({large:.1f} images/s), and {fed / small:,.0f} times that of the small recipe "
-        f"({small:.0f} images/s)."
+        f"machine ({large:.1f} images/s), and {fed / small:,.0f} times the speed of a training "
+        f"with the small recipe ({small:.0f} images/s)."
     )
 
 

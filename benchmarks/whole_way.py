@@ -259,8 +259,9 @@ def main() -> None:
     files.replace(
         flags.out,
         "# The whole way\n\n"
-        "The table compares the time of each command with the time of its unavoidable part. Both "
-        f"took turns for {flags.pairs} rounds, and for four times as many in the training step. "
+        "The table compares the time of each command with the time of its unavoidable part. The "
+        f"two were timed in turn, in {flags.pairs} rounds, or in {4 * flags.pairs} rounds for the "
+        "training step. "
         "Times are medians. The last column has the median, least and greatest ratio of a round. "
         f"Measured on {machine('torch', 'pillow')}.\n\n"
         f"```\npython benchmarks/whole_way.py\n```\n\n{table}\n",

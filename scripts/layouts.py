@@ -36,9 +36,8 @@ column, DATA is the path of the folder.
 
 The last column compares the fourth column with the third:
 
-- *right*: the splits, their numbers of images and the names of their classes are those of the
-  data set.
-- *right, and warned*: these are right, and a warning names the images that are left out.
+- *right*: mezzotint finds the splits, numbers of images and class names of the data set.
+- *right, and warned*: all this is right, and a warning names the images that are left out.
 - *warned*: something differs, and a warning says what may be wrong.
 - *refused*: mezzotint does not read the data, and a message says why.
 - *wrong*: something differs, and there is no warning. No layout is wrong.

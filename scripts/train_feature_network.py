@@ -108,7 +108,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def accuracy(net: Classifier, test: Prepared) -> float:
-    """Return the share of test images whose highest logit is that of their class."""
+    """Return the share of test images whose highest logit belongs to their class."""
     labels = torch.tensor(test.labels).split(500)
     right = [
         (net(x).logits.argmax(1) == y).sum() for x, y in zip(pictures(test), labels, strict=True)

@@ -77,7 +77,7 @@ def _edm_labels(
 
 
 def renamed(tree: Tree, chain: Sequence[Folder], folders: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the classes in ``Labels.json``, or the folders' names without that file.
+    """Return the names of the classes from ``Labels.json``, or else the names of their folders.
 
     The file maps the names of the class ``folders`` to the names of the classes. It may lie in any
     folder of ``chain``, from the root to the folder that holds the class folders. If several

@@ -218,7 +218,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _mark(out: Path) -> dict[str, Any]:
-    """Return the settings that the grid of an earlier request records, or {}."""
+    """Return the settings that an earlier request stored in its grid; {} if there are none."""
     mark: Any = {}
     # Image.open is not used, because it refuses large images.
     with suppress(OSError, SyntaxError, ValueError), PngImageFile(regular(grid_of(out))) as image:

@@ -97,7 +97,7 @@ def student(teacher: str | PathLike[str]) -> Experiment:
 
 
 def made_for(base: Experiment, fields: Mapping[str, Any]) -> Experiment:
-    """Return a student's configuration with the sampling settings for its method and calls.
+    """Set the steps to a student's number of calls, and eta to the value for its method.
 
     ``fields`` are the changes that the caller requests.
     """

@@ -34,7 +34,7 @@ class SweepCell:
 
     @property
     def calls(self) -> int:
-        """The number of denoiser calls for an image, which is the same with guidance."""
+        """The number of denoiser calls for an image; guidance does not change this number."""
         return self.settings.calls
 
     @property
