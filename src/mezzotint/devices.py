@@ -86,7 +86,7 @@ def without_gpu(several: bool) -> bool:
 def place(state: Any) -> None:
     """Make accelerate use the default device, by setting it in accelerate's state.
 
-    With several processes nothing is changed, because each one already has its own device.
+    With several processes nothing is changed, because each process already has its own device.
     """
     if state.num_processes == 1:
         state.device = default()

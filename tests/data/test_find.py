@@ -99,7 +99,7 @@ def test_jpegs_of_a_split(animals, tmp_path):
     for data in (str(root), pack(root)):
         assert jpegs(data, "train") == 0
         assert jpegs(data, "validation") == 3
-        with pytest.raises(UserError, match="no split 'test': it has train, val"):
+        with pytest.raises(UserError, match="no split 'test': choose train, val"):
             jpegs(data, "test")
 
 

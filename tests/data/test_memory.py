@@ -54,7 +54,7 @@ def test_it_is_found_again_by_its_source(images):
     np.testing.assert_array_equal(
         smaller.images, mz.prepare(images, LABELS, classes=("cat", "dog"), size=4).images
     )
-    with pytest.raises(mz.UserError, match=r"array:.* has no split 'test': it has train"):
+    with pytest.raises(mz.UserError, match=r"array:.* has no split 'test': choose train"):
         mz.prepare(first.source, split="test")
 
 

@@ -87,7 +87,7 @@ def test_an_edit_follows_the_conditions(pipe: mz.Pipeline, tmp_path: Path) -> No
         ("heat=warm", "heat=warm is not a number"),
         ("heat='1", "close the quotation mark"),
         ("small=/etc/passwd", "'small' is an image, but the page cannot read"),
-        ("heat=1,2", "'heat' has 2 values, but an edit takes one"),
+        ("heat=1,2", "'heat' has 2 values, but an edit takes a single value"),
         ("cold=1", "no condition 'cold'"),
     ],
 )

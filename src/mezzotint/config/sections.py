@@ -32,7 +32,7 @@ class _SizeSpec(PrimitiveConstructorSpec[Any]):
     metavar = "{None}|SIDE|HEIGHTxWIDTH"
 
     def __init__(self) -> None:
-        """Make the specification. It takes no arguments, because its fields are constants."""
+        """Make the specification, without arguments, because its fields are constants."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler

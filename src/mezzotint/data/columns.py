@@ -214,7 +214,10 @@ def _of_array(name: str, value: Any, count: int) -> Column:
 def _fitted(
     name: str, pixels: Array, shape: tuple[int, int], item: str, before: tuple[int, int]
 ) -> Array:
-    """Scale and crop a condition's image like its item's image, from ``before`` to ``shape``."""
+    """Scale and crop the image of a condition in the same way as the training image.
+
+    The training image was scaled and cropped from the size ``before`` to the size ``shape``.
+    """
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
     height, width = pixels.shape[:2]
     for large, small in ((before, (height, width)), ((height, width), before)):

@@ -153,7 +153,7 @@ def _build(data: Prepared, moments: Moments, copies: int, parts: int, building: 
                 if not all(part.half().isfinite().all() for part in kept):
                     raise UserError(
                         "the autoencoder's latents are not finite in float16: choose another "
-                        "autoencoder, or train this one with a larger `kl`"
+                        "autoencoder, or train this autoencoder with a larger `kl`"
                     )
                 if array is None:
                     shape = (count, copies, parts, *mean.shape[1:])

@@ -60,7 +60,7 @@ def _are_classes(
     others: list[Folder],
     warnings: list[str],
 ) -> bool:
-    """Return whether folders named like splits are classes. Raises UserError if it is ambiguous."""
+    """Return whether folders named like splits are classes. Raises UserError if this is unclear."""
     here = shown([folder.name for folder in found])
     rest = shown([folder.name for folder in others])
     if others and not trains:

@@ -91,7 +91,7 @@ class Table:
         """Return a column. Raises UserError if there is no column of that name."""
         if name not in self.values:
             known = [each for each in self.values if each != FILE]
-            hint = nearest(name, known) or f": it has {shown(known, 10) or 'none'}"
+            hint = nearest(name, known) or f": choose {shown(known, 10) or 'another file'}"
             raise UserError(f"{self.place} has no column {name!r}{hint}")
         return self.values[name]
 

@@ -51,9 +51,9 @@ def guide(
     If the scale is 1 or 0 at a level, only the denoiser with a nonzero weight is called.
 
     Args:
-        cond: The denoiser to guide towards, x0_c: usually the conditional one.
-        uncond: The denoiser to guide away from, x0_u: the unconditional one, or the denoiser of a
-            weaker network.
+        cond: The denoiser to guide towards, x0_c: usually the conditional denoiser.
+        uncond: The denoiser to guide away from, x0_u: the unconditional denoiser, or
+            the denoiser of a weaker network.
         scale: The guidance scale, or a function ``scale(level)``. 1 is ``cond`` alone, 0 is
             ``uncond`` alone.
         rescale: In [0, 1]: how far to bring the standard deviation of each guided x0_hat back to
@@ -137,9 +137,9 @@ def cfgpp(scale: float, grid: Sequence[Level]) -> Scale:
 
     CFG++ adds the unconditional noise estimate eps_u to the guided estimate x0_g: ``x_s = alpha_s *
     x0_g + sigma_s * eps_u``. DDIM makes the same step at the scale ``scale / (1 - exp(-h))``, where
-    h is the length of the step in lambda. So CFG++ is a scale that varies along the grid, for any
-    sampler that visits only levels of the grid. ``scale`` is the authors' lambda, in [0, 1] (Chung
-    et al. 2024, arXiv 2406.08070).
+    h is the length of the step in ``ln(alpha / sigma)``. So CFG++ is a scale that varies along the
+    grid, for any sampler that visits only levels of the grid. ``scale``, in [0, 1], is called
+    lambda by the authors (Chung et al. 2024, arXiv 2406.08070).
     """
 
     def at(level: Level) -> float:

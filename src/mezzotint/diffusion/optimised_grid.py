@@ -16,7 +16,7 @@ from mezzotint.errors import UserError
 
 FINE = 96  # steps of the fine path, which approximates the exact flow
 MOST = FINE // 4  # the largest number of steps; with more, the choice of levels matters little
-OTHERS = ("logsnr", "karras")  # spacings whose grids are compared with the optimised one
+OTHERS = ("logsnr", "karras")  # spacings whose grids are compared with the optimised grid
 
 
 def optimised(

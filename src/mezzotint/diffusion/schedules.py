@@ -19,10 +19,10 @@ def from_betas(beta: Tensor) -> Schedule:
 
 
 def from_alpha_bar(f: Tensor) -> Schedule:
-    """Return the schedule with ``alpha_bar_i = f_i / f_0``, betas cut at 0.999; f (T + 1,) falls.
+    """Return the schedule with ``alpha_bar_i = f_i / f_0``, for a falling f, (T + 1,).
 
-    Without the cut, x0_hat would be 0 / 0 for an eps-prediction in the last row of a curve that
-    ends at 0.
+    Betas are cut at 0.999. Otherwise x0_hat would be 0 / 0 for an eps-prediction in the last row,
+    if f ends at 0.
     """
     return from_betas((1 - f[1:] / f[:-1]).clamp(max=0.999))
 
@@ -129,7 +129,7 @@ def sigmoid(T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1
         T: The number of noisy rows.
         start: The beginning of the section of the logistic function.
         end: The end of the section.
-        tau: The temperature; a lower one makes the middle steeper.
+        tau: The temperature; a lower temperature makes the middle steeper.
 
     Returns:
         The schedule of T + 1 rows.

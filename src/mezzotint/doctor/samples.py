@@ -177,7 +177,7 @@ def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor
 
 
 def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Finding:
-    """Count the samples nearer to a training image than its nearest neighbour in training is.
+    """Count the samples that are nearer to a training image than any other training image is.
 
     Cohen's h (see `saturated`) compares their share with the share of held-out images, or with
     `CHANCE` if no images are held out. The arguments are features (N, D).
@@ -190,8 +190,8 @@ def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Findin
     others = f"at most {q:.0%} by chance" if held_out is None else f"{q:.0%} of held-out images"
     return judge(
         "memorisation",
-        f"{p:.0%} of the samples are nearer to a training image than its nearest neighbour in "
-        f"training is, {others}: Cohen's h is {h:.2f}; expected below {MEDIUM}",
+        f"{p:.0%} of the samples are nearer to a training image than any other training image "
+        f"is, {others}: Cohen's h is {h:.2f}; expected below {MEDIUM}",
         "there is too little data for this size of network and length of training",
         "train with more data, `dropout=0.1` or `non_leaking=0.12`, or use an earlier checkpoint",
         wrong=h >= LARGE,

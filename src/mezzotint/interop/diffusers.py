@@ -110,7 +110,7 @@ def _network(folder: Path) -> tuple[Path, list[str]]:
 
 
 def _in_checkpoint(folder: Path) -> list[Path]:
-    """Return the U-Nets in a checkpoint of diffusers, the one with averaged weights first."""
+    """Return the U-Nets in a checkpoint of diffusers; averaged weights come first."""
     return [folder / name for name in UNETS if (folder / name / CONFIG).exists()]
 
 

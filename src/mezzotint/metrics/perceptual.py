@@ -136,7 +136,7 @@ def vgg16() -> nn.ModuleDict:
 
 
 def _lpips() -> list[Stage]:
-    """Return the stages of LPIPS, with its learned w."""
+    """Return the stages of LPIPS, with its learned weights w of the channels."""
     vgg = vgg16()
     needed = {f"net.{key}": value.shape for key, value in vgg.state_dict().items()}
     heads = [f"lin{i}.model.1.weight" for i in range(len(SLICES))]

@@ -48,7 +48,7 @@ def curves(runs: Sequence[Run]) -> Section | None:
 
 
 def grids(run: Run) -> Section | None:
-    """Show up to six grids from the training, evenly spaced up to the last; None without grids."""
+    """Show up to six grids, evenly spaced over the training; None if there are no grids."""
     paths = sorted(p for p in (run.folder / "samples").glob("*.png") if _is_grid(p))
     count = min(GRIDS, len(paths))
     images = []

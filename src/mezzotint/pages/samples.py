@@ -112,7 +112,7 @@ def by_class(model: Model) -> Section:
 
 
 def trajectories(title: str, model: Model) -> Section:
-    """Show x at several points of the sampling, and the network's estimate of x0 there."""
+    """Show x, and the network's estimate of x0, at several points of the sampling."""
     pipe = model.pipe
     steps = min(pipe.defaults.steps, WALK)
     own = {} if pipe.few_step else {"sampler": "ddim", "steps": steps}

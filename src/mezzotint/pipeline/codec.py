@@ -163,7 +163,7 @@ class Latents:
 
     @torch.no_grad()
     def moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean and standard deviation of z_raw for images (B, C, H, W), float32.
+        """Encode images (B, C, H, W) to the mean and standard deviation of z_raw, float32.
 
         Raises UserError for images of another type or with other channels.
         """
@@ -175,8 +175,8 @@ class Latents:
     def sample(self, mean: Tensor, std: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return ``z = (mean + std * noise - self.mean) / self.std``.
 
-        ``mean`` and ``std`` are the moments of z_raw. ``noise`` ~ N(0, I) has the shape of the
-        latents; without noise, z is computed from the mean alone.
+        ``mean`` and ``std`` describe z_raw, as `moments` returns them. ``noise`` ~ N(0, I) has the
+        shape of the latents; without noise, z is computed from the mean alone.
         """
         raw = mean if noise is None else mean + std * noise
         return (raw - _over(self.mean)) / _over(self.std)

@@ -263,7 +263,7 @@ def _codec(
         raise UserError(
             f"the latents of {c.vae} hardly differ from image to image in channel {dead[0]} "
             f"({latents.mean[dead[0]]:.3g} +- {latents.std[dead[0]]:.1g}): choose another "
-            "autoencoder, or train this one longer"
+            "autoencoder, or train this autoencoder longer"
         )
     if c.scaling == "measured" and not known:
         codec = replace(codec, mean=latents.mean.to(device), std=latents.std.to(device))

@@ -95,7 +95,7 @@ def differing(experiment: Configuration, folder: Path, found: Path) -> Changes:
         raise UserError(
             f"{folder} was begun with `{name}={was}`, not {now}"
             + (f" ({', '.join(more)} differ too)" if more else "")
-            + ": resume it as it was, or choose another `out`"
+            + ": resume it with the old settings, or choose another `out`"
         )
     return changed
 
@@ -204,7 +204,7 @@ def check_data(found: Path, facts: dict[str, Any], data: Prepared) -> None:
             f"{found} was trained on this data when its class folders were sorted as text (1, 10, "
             "2), but now they are sorted by number (1, 2, 10), which changes the order of the "
             "images: start a new training with another `out`, or continue with the version of "
-            "mezzotint that began this one"
+            "mezzotint that began this run"
         )
     if then != facts["data"]:
         raise UserError(

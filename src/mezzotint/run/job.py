@@ -103,8 +103,8 @@ def begin(config: TrainConfig, net: Network, task: Task, compiles: bool = True) 
 
     If ``compiles`` is set, the network is compiled if the whole training is long enough to repay
     the time of the compilation, even if only a part of the training is left. So a resumed training
-    ends with the same result as an uninterrupted one. Compilation comes first, because averages and
-    moments copy the memory layout of the weights.
+    ends with the same result as an uninterrupted training. Compilation comes first, because
+    averages and moments copy the memory layout of the weights.
     """
     if compiles:
         net.compile_for(config.steps)

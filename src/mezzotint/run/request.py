@@ -68,8 +68,8 @@ def start(recipe: Recipe, out: Any, resume: Any) -> Start:
     begun = read(folder / "config.json")
     if recipe is not None and begun.recipe != recipe:
         raise UserError(
-            f"{folder} was begun with the recipe {begun.recipe}, not {recipe}: resume it as it "
-            "was, or choose another `out`"
+            f"{folder} was begun with the recipe {begun.recipe}, not {recipe}: resume it without "
+            "a recipe, or choose another `out`"
         )
     return Start(begun, folder, resumed=True)
 

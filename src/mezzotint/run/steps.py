@@ -161,7 +161,7 @@ class Steps:
                 self.log.write(self.row)
 
     def _look(self, stop: Stop) -> Iterator[Progress]:
-        """Draw a grid of images and measure the distance to the data, each if its interval ends."""
+        """Draw a grid of images, and measure the distance to the data, if they are due."""
         drawn = self._due(self.experiment.sample_every)
         measured = self.curve and self._due(self.experiment.evaluate_every)
         if drawn or measured:

@@ -12,7 +12,7 @@ LARGE = 2**63  # a row with a larger integer is damaged
 
 
 class Log:
-    """Appends rows of JSON to a file. Each is flushed, so a crash loses at most the last row."""
+    """Appends rows of JSON to a file. Each row is flushed, so a crash loses at most the last."""
 
     def __init__(self, path: Path, step: int) -> None:
         """Open the log of a run that begins or resumes at ``step``, and remove rows of later steps.

@@ -44,7 +44,7 @@ def values(pipe: Pipeline, given: Sequence[str], each: bool = True) -> dict[str,
     for name, (_, rows) in found.items():
         if rows > 1 and not each:
             raise UserError(
-                f"{name!r} has {rows} values, but an edit takes one: write {name}=VALUE"
+                f"{name!r} has {rows} values, but an edit takes a single value: write {name}=VALUE"
             )
     return {name: value for name, (value, _) in found.items()} or None
 

@@ -210,7 +210,7 @@ def test_missing_keys(save, tmp_path):
 
 def test_a_file_is_one_set_for_training(save, images):
     data = save(images)
-    with pytest.raises(UserError, match=r"x\.npy has no split 'test': it has train"):
+    with pytest.raises(UserError, match=r"x\.npy has no split 'test': choose train"):
         find_source(data, "test")
 
 
@@ -280,7 +280,7 @@ def test_keras(tmp_path, noise):
     np.testing.assert_array_equal(data.images, x)
     np.testing.assert_array_equal(held.images, x[:2] // 2)
     assert (data.labels.tolist(), held.labels.tolist()) == ([1, 0, 2, 1, 0], [1, 0])
-    with pytest.raises(UserError, match="no split 'val': it has train, test"):
+    with pytest.raises(UserError, match="no split 'val': choose train, test"):
         prepare(tmp_path / "k.npz", split="val")
     np.savez(tmp_path / "g.npz", x_train=x[..., 0], y_train=y[:, 0])
     assert prepare(tmp_path / "g.npz").images.shape == (5, 4, 4, 1)

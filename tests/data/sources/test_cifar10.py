@@ -96,7 +96,7 @@ def test_size(write):
 
 
 def test_no_such_split(write):
-    with pytest.raises(UserError, match="no split 'val': it has train, test"):
+    with pytest.raises(UserError, match="no split 'val': choose train, test"):
         find_source(str(write()), "val")
 
 

@@ -96,15 +96,15 @@ def test_splits(animals, packed, tmp_path):
     assert listing(data)[0] == ("cats", "dogs")
     assert listing(data, "val") == listing(data, "validation")
     assert listing(data, "val")[0] == ("cats",)
-    with pytest.raises(UserError, match="no split 'test': it has train, val"):
+    with pytest.raises(UserError, match="no split 'test': choose train, val"):
         find_source(data, "test")
     shutil.rmtree(root / "train")
-    with pytest.raises(UserError, match="no split 'train': it has val"):
+    with pytest.raises(UserError, match="no split 'train': choose val"):
         find_source(packed(root), "train")
 
 
 def test_without_split_folders_all_is_for_training(animals, packed):
-    with pytest.raises(UserError, match="no split 'test': it has train"):
+    with pytest.raises(UserError, match="no split 'test': choose train"):
         find_source(packed(animals), "test")
 
 
@@ -113,7 +113,7 @@ def test_a_class_may_be_called_test(animals, packed):
     data = packed(animals)
     assert listing(data)[0] == ("cats", "test")
     assert "taken as a class" in find_source(data).warnings[0]
-    with pytest.raises(UserError, match="no split 'test': it has train"):
+    with pytest.raises(UserError, match="no split 'test': choose train"):
         find_source(data, "test")
 
 

@@ -63,5 +63,5 @@ def test_prepared(monkeypatch):
 
 
 def test_no_such_split():
-    with pytest.raises(UserError, match="no split 'validation': it has train, test"):
+    with pytest.raises(UserError, match="no split 'validation': choose train, test"):
         find_source("glyphs", "validation")

@@ -46,7 +46,7 @@ def test_both_splits(digits, tmp_path, packed, place):
     assert (data.labels.tolist(), data.classes) == ([2, 0, 1, 1, 0], ("0", "1", "2"))
     held = mz.prepare(tmp_path / "d", split="test")
     assert (len(held), held.labels.tolist()) == (3, [1, 1, 2])
-    with pytest.raises(mz.UserError, match="no split 'val': it has "):
+    with pytest.raises(mz.UserError, match="no split 'val': choose "):
         mz.prepare(tmp_path / "d", split="val")
 
 

@@ -57,7 +57,7 @@ def test_splits_of_a_folder(tmp_path, files, write_parquet):
     write_parquet(root / "validation-0.parquet", image * 4)
     counts = {s: find_source(str(root), s).count for s in ("train", "test", "validation", "val")}
     assert counts == {"train": 5, "test": 1, "validation": 4, "val": 4}
-    with pytest.raises(UserError, match="no split 'other': it has test, train, validation"):
+    with pytest.raises(UserError, match="no split 'other': choose test, train, validation"):
         find_source(str(root), "other")
 
 
@@ -83,9 +83,9 @@ def test_files_without_a_split_are_for_training(tmp_path, files, write_parquet):
     write_parquet(root / "part-0.parquet", files[0])
     write_parquet(root / "part-1.parquet", files[0])
     assert find_source(str(root)).count == 10
-    with pytest.raises(UserError, match="no split 'test': it has train"):
+    with pytest.raises(UserError, match="no split 'test': choose train"):
         find_source(str(root), "test")
-    with pytest.raises(UserError, match="no split 'test': it has train"):
+    with pytest.raises(UserError, match="no split 'test': choose train"):
         find_source(str(root / "part-0.parquet"), "test")
 
 

@@ -285,7 +285,7 @@ def test_an_answer_that_is_not_finite_is_refused_where_it_comes(name: str, bad: 
 def test_an_estimate_of_another_shape_is_refused(name: str) -> None:
     said = refusal(name, COSINE.grid(4), lambda x, _: x[:, :1])
     assert said.startswith("the denoiser's estimate has the shape (")
-    assert ": return one in the shape of x, (" in said
+    assert ": return it in the shape of x, (" in said
 
 
 FILES = sorted(Path(samplers.__file__).parent.glob("*.py"))

@@ -120,7 +120,7 @@ def _checked(denoise: Denoiser, finite: Finite) -> Denoiser:
         x0 = denoise(x, level)
         if x0.shape != x.shape:  # broadcasting would hide the mistake
             raise UserError(
-                f"the denoiser's estimate has the shape {tuple(x0.shape)}: return one in the shape "
+                f"the denoiser's estimate has the shape {tuple(x0.shape)}: return it in the shape "
                 f"of x, {tuple(x.shape)}"
             )
         finite.note(x0, level)

@@ -90,7 +90,7 @@ class Condition(ABC):
         """Raise ValueError for a name that cannot be used."""
         if not self.name or set(self.name) & set(RESERVED):
             raise ValueError(
-                f"{self.name!r} cannot be the name of a condition: use one without "
+                f"{self.name!r} cannot be the name of a condition: choose a name without "
                 f"{' '.join(RESERVED)}"
             )
 
@@ -177,5 +177,5 @@ def check_names(given: Iterable[str], conditions: Sequence[Condition]) -> None:
     """Raise UserError if a name does not belong to any condition."""
     names = [each.name for each in conditions]
     if bad := [name for name in given if name not in names]:
-        hint = nearest(str(bad[0]), names) or f": it has {', '.join(names)}"
+        hint = nearest(str(bad[0]), names) or f": choose {', '.join(names)}"
         raise UserError(f"the model has no condition {bad[0]!r}{hint}")

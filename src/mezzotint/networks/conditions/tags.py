@@ -71,7 +71,7 @@ class TagsCondition(Condition):
         row = np.zeros(len(self.tags), np.uint8)
         for tag in [tags] if isinstance(tags, str) else tags:
             if tag not in self.tags:
-                hint = nearest(str(tag), self.tags) or f": it has {', '.join(self.tags[:10])}"
+                hint = nearest(str(tag), self.tags) or f": choose {', '.join(self.tags[:10])}"
                 raise UserError(f"{self.name!r} has no label {tag!r}{hint}")
             row[self.tags.index(tag)] = 1
         return row

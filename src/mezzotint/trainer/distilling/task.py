@@ -143,10 +143,10 @@ class AlongNoise(Distillation):
 
     @abstractmethod
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
-        """Return the target of the student f(x, t); x is at the first of the levels (t, s, end)."""
+        """Return the target of the student f(x, t); ``levels`` are (t, s, end), and x is at t."""
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw the angles (t, s, end), (B,) each, and eps (B, C, H, W)."""
+        """Draw the levels (t, s, end) as angles, (B,) each, and eps (B, C, H, W)."""
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         angles = self.way(torch.rand(batch, **shared), seen)
         return *angles, torch.randn(batch, *self.shape, **shared)

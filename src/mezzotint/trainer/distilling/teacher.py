@@ -43,9 +43,9 @@ def guide(
     If ``within`` is given, the scale is 1 except at levels with ``within[0] <= sigma / alpha <=
     within[1]``.
 
-    The conditional estimate and the unconditional one, with null conditions, come from one call
-    with a doubled batch. At scale 1, or without conditions, there is only one estimate. The teacher
-    computes in the type of its weights, and ignores the autocast of the training.
+    The conditional estimate, and the unconditional estimate with null conditions, come from one
+    call with a doubled batch. At scale 1, or without conditions, there is only one estimate. The
+    teacher computes in the type of its weights, and ignores the autocast of the training.
     """
 
     def estimates(
