@@ -63,6 +63,7 @@ SMALL = {
 SHAPES = {"35.7M": (LARGE, UNetConfig()), "small": (SMALL, RECIPES["cifar10-ddpm-small"].net)}
 OURS, DEFAULT, AUTOCAST = "mezzotint", "diffusers", "diffusers, autocast"
 PLAIN = "mezzotint, a training of fewer than 5,000 steps: not compiled"
+DIVIDED = "mezzotint, in two parts (accumulate 2)"
 AUTOCAST_LAST, CAST = f"{AUTOCAST}, channels-last", "diffusers, bf16 weights, channels-last"
 COMPILED = "diffusers, compiled"
 METHODS = ["DDIM 250", "DDPM 1000"]
@@ -132,6 +133,8 @@ def trainings(size: str, batch: int, compiled: bool, only: str = "") -> dict[str
         AUTOCAST: lambda: their_step(size, batch, tuned=True),
         AUTOCAST_LAST: lambda: their_step(size, batch, tuned=True, layout=LAST),
     }
+    if batch == 128:
+        makers[DIVIDED] = lambda: our_step(size, batch, accumulate=2)
     if size == "small":  # its training is compiled on a CPU too
         makers[PLAIN] = lambda: our_step(size, batch, calls=0)
     if compiled or size == "small":
@@ -139,11 +142,11 @@ def trainings(size: str, batch: int, compiled: bool, only: str = "") -> dict[str
     return {name: make() for name, make in makers.items() if only in ("", name)}
 
 
-def our_step(size: str, batch: int, calls: int = 10**6) -> Turn:
+def our_step(size: str, batch: int, calls: int = 10**6, accumulate: int = 1) -> Turn:
     """Return a step of mezzotint's loop at precision "auto", in a training of ``calls`` steps."""
     accelerator, net = Accelerator(cpu=DEVICE.type == "cpu"), ours(size)
     net.compile_for(calls)
-    config = TrainConfig(images=10**9, batch=batch)
+    config = TrainConfig(images=10**9, batch=batch, accumulate=accumulate)
     schedule, dtype = mz.linear(1000).to(DEVICE), compute_dtype("auto", DEVICE)
     task = Diffusion(ObjectiveConfig(), schedule, "eps", (3, 32, 32), dtype=dtype)
     x0 = torch.rand(batch, 3, 32, 32, device=DEVICE) * 2 - 1
@@ -248,7 +251,7 @@ def methods() -> dict[str, Turn]:
 
 def peak(name: str) -> float:
     """Return the peak MiB of this process: three training steps of 128, or 16 images."""
-    if name == OURS:
+    if name in (OURS, DIVIDED):
         keep_freed_memory()
     if name in METHODS:
         methods()[name]()
@@ -275,7 +278,7 @@ def tables(which: list[str], pairs: int, compiled: bool) -> Iterator[str]:
                 turns = trainings(size, batch, compiled)
                 yield table(title, batch, rows(turns, 2 if batch == 128 else pairs))
         elif name == "memory":
-            names = [OURS, DEFAULT, AUTOCAST, AUTOCAST_LAST]
+            names = [OURS, DIVIDED, DEFAULT, AUTOCAST, AUTOCAST_LAST, COMPILED]
             title = "Peak memory of a training step of the 35.7M network at batch 128"
             yield memory(__file__, title, names)
             yield memory(__file__, "Peak memory of 16 images of the small network", METHODS)

@@ -3,11 +3,12 @@
     python benchmarks/recipe.py --data ~/cifar10 --images 51200 --seeds 0 1 2 --out comparison.md
 
 The script trains a base and variants of it, in runs/recipe, once for each seed. A variant differs
-from the base in one choice. The script measures the Frechet distance and the class accuracy of
-their samples. Averages of other lengths are rebuilt from snapshots. The page has means over seeds,
+from the base in one choice, and a variant whose name begins with another's differs from that one.
+The script measures the Frechet distance and the class accuracy of their samples, for each scale of
+``--guidance``. Averages of other lengths are rebuilt from snapshots. The page has means over seeds,
 with intervals.
 
-Each variant and seed has a result file in a folder beside the page. If this file exists, the
+Each variant, seed and scale has a result file in a folder beside the page. If this file exists, the
 training is not repeated. ``--only`` selects variants by name, ``--matching`` by a word in the name.
 The page shows all variants that were measured by this call or earlier ones.
 """
@@ -40,7 +41,8 @@ from mezzotint.storage.machine import machine
 from mezzotint.trainer.loop import optimizer
 
 Change = Callable[[Experiment], Experiment]
-HOW = SampleConfig("dpmpp_2m", steps=20, spacing="karras", guidance=2.0)
+GUIDANCE = 2.0
+HOW = SampleConfig("dpmpp_2m", steps=20, spacing="karras", guidance=GUIDANCE)
 
 
 def noise(**fields: object) -> Change:
@@ -83,6 +85,7 @@ VARIANTS: dict[str, Change] = {
     "muon": muon,
     "muon, batch 32": lambda e: train(batch=0.5)(muon(e)),
     "muon, twice the rate": lambda e: train(lr=2)(muon(e)),
+    "muon, contrastive flow": lambda e: objective(contrast=0.05)(muon(e)),
     "plain weighting": objective(weighting="simple"),
     "sigmoid weighting": objective(weighting="sigmoid"),
     "edm prediction": noise(prediction="edm"),
@@ -132,14 +135,29 @@ class Result:
 
 @dataclass(frozen=True)
 class Job:
-    """The training of a variant with one seed, and the file of its result."""
+    """A variant with one seed, measured at one guidance scale, and the file of its result."""
 
     variant: str
     seed: int
+    guidance: float
     file: Path
+
+    @property
+    def row(self) -> str:
+        return self.variant + _at(self.guidance)
+
+    @property
+    def origin(self) -> str:
+        """The row from which this one differs in one choice."""
+        first = self.variant.rpartition(", ")[0]
+        return (first if first in VARIANTS else "base") + _at(self.guidance)
 
     def read(self) -> Result:
         return Result(**json.loads(self.file.read_text()))
+
+
+def _at(guidance: float) -> str:
+    return "" if guidance == GUIDANCE else f", guidance {guidance:g}"
 
 
 def base(source: str, images: int, seed: int) -> Experiment:
@@ -180,15 +198,18 @@ def trained(experiment: Experiment, folder: Path) -> Path:
     return folder
 
 
-def measured(experiment: Experiment, folder: Path, length: float | None, samples: int) -> Result:
+def measured(
+    experiment: Experiment, folder: Path, length: float | None, samples: int, guidance: float
+) -> Result:
     """Measure a run with its own average of the weights, or an average of another length."""
+    how = replace(HOW, guidance=guidance)
     weights = average(folder, length)[0].path if length else folder
     pipe = loading.load(weights).in_precision("auto")
     network = evaluation.choose(pipe.classes)
     against = evaluation.training_set(folder, pipe)
     ((_, figures),) = evaluation.measure_samples(
-        *(pipe, [evaluation.measure(network, against, pipe.size, pipe.device)], HOW, [samples]),
-        evaluation.kept(pipe, HOW, 0, 64),
+        *(pipe, [evaluation.measure(network, against, pipe.size, pipe.device)], how, [samples]),
+        evaluation.kept(pipe, how, 0, 64),
         chosen=("fd", "accuracy"),
     )
     fd, *_, right = figures
@@ -225,21 +246,23 @@ def around(values: list[float], digits: int) -> str:
 
 
 def page(jobs: list[Job], images: int, samples: int, out: Path) -> str:
-    """Return the page. Differences from the base compare the same seeds."""
+    """Return the page. Differences compare the same seeds."""
     results: dict[str, dict[int, Result]] = {}
     for job in jobs:
-        results.setdefault(job.variant, {})[job.seed] = job.read()
+        results.setdefault(job.row, {})[job.seed] = job.read()
+    origins = {job.row: job.origin for job in jobs}
     first = next(iter(results.values()))
     name = next(iter(first.values())).distance
-    head = ["", name, "against base", "class accuracy", "training loss", "TFLOP", "seeds"]
+    head = ["", name, "difference", "class accuracy", "training loss", "TFLOP", "seeds"]
     rows = [head, ["---"] * len(head)]
-    for variant, of in results.items():
-        apart = [r.value - results["base"][s].value for s, r in of.items() if s in results["base"]]
+    for row, of in results.items():
+        origin = results.get(origins[row], {}) if row != origins[row] else {}
+        apart = [r.value - origin[s].value for s, r in of.items() if s in origin]
         rows.append(
             [
-                variant,
+                row,
                 around([r.value for r in of.values()], 1),
-                around(apart, 1) if apart and variant != "base" else "",
+                around(apart, 1) if apart else "",
                 around([r.accuracy for r in of.values()], 3),
                 around([r.loss for r in of.values()], 4),
                 f"{statistics.mean(r.teraflops for r in of.values()):.0f}",
@@ -250,13 +273,17 @@ def page(jobs: list[Job], images: int, samples: int, out: Path) -> str:
     seeds = sorted({job.seed for job in jobs})
     told = (
         f"Each variant is trained on {images:,} images and measured with {samples:,} samples by "
-        "DPM-Solver++ 2M in 20 steps, with Karras' spacing and guidance 2. The figures are means "
-        "over seeds with 95 % t-intervals; the last column has the distance of each seed. With the "
-        "same seed, a variant and the base have the same initial weights, images and noise. "
+        "DPM-Solver++ 2M in 20 steps, with Karras' spacing and guidance 2, unless the row has "
+        "another guidance scale. The figures are means over seeds with 95 % t-intervals; the last "
+        'column has the distance of each seed. The column "difference" compares a row with the '
+        "base, and a variant of Muon with Muon, at the same scale. With the same seed, these two "
+        "have the same initial weights, images and noise. "
         f"Measured on {' and '.join(machines)}."
     )
     command = ["--images", f"{images}", "--samples", f"{samples}"]
-    command += ["--seeds", *map(str, seeds), "--out", out.name, "--only", *results]
+    command += ["--seeds", *map(str, seeds), "--out", out.name]
+    command += ["--guidance", *(f"{w:g}" for w in dict.fromkeys(job.guidance for job in jobs))]
+    command += ["--only", *dict.fromkeys(job.variant for job in jobs)]
     call = f"python benchmarks/recipe.py --data <CIFAR-10> {shlex.join(command)}"
     table = (f"| {' | '.join(row)} |" for row in rows)
     title = "# What a recipe's choices are worth"
@@ -270,11 +297,12 @@ def work(job: Job, flags: argparse.Namespace) -> None:
     experiment = change(base(flags.data, flags.images, job.seed))
     place = flags.runs / slug(variant, flags.images, f"seed{job.seed}")
     found = measured(
-        experiment, trained(experiment, place), LENGTHS.get(job.variant), flags.samples
+        *(experiment, trained(experiment, place), LENGTHS.get(job.variant)),
+        *(flags.samples, job.guidance),
     )
     job.file.parent.mkdir(parents=True, exist_ok=True)
     files.replace(job.file, json.dumps(asdict(found), indent=1) + "\n")
-    print(job.variant, job.seed, found, flush=True)
+    print(job.row, job.seed, found, flush=True)
 
 
 def main() -> None:
@@ -282,6 +310,7 @@ def main() -> None:
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--images", type=int, default=51_200)
     parser.add_argument("--samples", type=int, default=2_000)
+    parser.add_argument("--guidance", type=float, nargs="*", default=[GUIDANCE])
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--matching", nargs="*", default=[])
@@ -293,10 +322,11 @@ def main() -> None:
             f"--only {unknown.pop()!r} is not a variant: choose from {[*VARIANTS, *LENGTHS]}"
         )
     keep_freed_memory()
-    folder = flags.out.with_suffix("")
+    folder, counts = flags.out.with_suffix(""), (flags.images, flags.samples)
     jobs = [
-        Job(name, seed, folder / f"{slug(name, flags.images, flags.samples, f'seed{seed}')}.json")
+        Job(name, seed, scale, folder / f"{slug(name + _at(scale), *counts, f'seed{seed}')}.json")
         for name in VARIANTS | LENGTHS
+        for scale in flags.guidance
         for seed in flags.seeds
     ]
     for job in jobs:

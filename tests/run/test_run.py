@@ -68,6 +68,19 @@ def test_a_resume_is_exact_in_bf16_too(tiny: Experiment, tmp_path: Path) -> None
     assert_same(tmp_path / "whole", tmp_path / "crashed")
 
 
+def test_contrast_trains_and_needs_two_images(tiny: Experiment, tmp_path: Path) -> None:
+    apart = replace(tiny, objective=ObjectiveConfig(contrast=0.05))
+    plain, contrasted = tmp_path / "plain", tmp_path / "contrasted"
+    finish(tiny, plain)
+    finish(apart, contrasted)
+    first, other = (losses(run)[0][1] for run in (plain, contrasted))
+    assert other == pytest.approx(first, rel=1e-3)  # the log has the error without the contrast
+    assert losses(contrasted)[-1] != losses(plain)[-1]
+    with pytest.raises(mz.UserError, match=r"^`contrast` compares the images of a part of a batch"):
+        mz.train(apart, out=tmp_path / "one", batch=1)
+    assert not (tmp_path / "one").exists()
+
+
 def test_a_resume_is_exact_with_all_that_is_learned_beside(tiny, tmp_path) -> None:
     """It crashes after the levels became adaptive, and restores their statistics."""
     full = replace(

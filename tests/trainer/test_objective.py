@@ -290,3 +290,28 @@ def test_the_logged_error_is_plain_whatever_is_minimised() -> None:
     for kind in WEIGHTINGS:
         _, error = diffusion(weighting=kind).compare(output, x0, eps, ROWS)
         torch.testing.assert_close(error, plain)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_contrast_is_the_papers_loss(prediction: str) -> None:
+    """Stoica et al. 2025, eq. 6, with the weight of the level on both terms."""
+    level = SCHEDULE.levels(ROWS)
+    x0, eps, output = torch.randn(3, 7, 1, 8, 8)
+    task = diffusion(prediction=prediction, weighting="min_snr", contrast=0.05)
+    loss, error = task.compare(output, x0, eps, ROWS)
+    other = torch.tensor([6, 0, 1, 2, 3, 4, 5])
+    near = (output - target(prediction, x0, eps, level)) ** 2
+    far = (output - target(prediction, x0[other], eps[other], level)) ** 2
+    w = weight("min_snr", prediction, level).view(-1, 1, 1, 1)
+    torch.testing.assert_close(loss, (w * (near - 0.05 * far)).mean())
+    torch.testing.assert_close(error, near.mean())
+
+
+def test_learned_weights_do_not_learn_from_the_contrast() -> None:
+    x0, eps, output = torch.randn(3, 7, 1, 8, 8)
+    slopes = []
+    for contrast in (0.0, 0.5):
+        task = diffusion(weighting="learned", contrast=contrast)
+        task.compare(output, x0, eps, ROWS)[0].backward()
+        slopes.append(task.uncertainty.weight.grad)
+    torch.testing.assert_close(*slopes)

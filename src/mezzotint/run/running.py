@@ -64,7 +64,12 @@ def run(
         accelerator.wait_for_everyone()  # another training in the same folder may be ending
     check_folder(folder, resume)
     main = accelerator.is_main_process
-    experiment.train.share(accelerator.num_processes)
+    share = experiment.train.share(accelerator.num_processes)
+    if isinstance(experiment, Experiment) and experiment.objective.contrast and share == 1:
+        raise UserError(
+            "`contrast` compares the images of a part of a batch, but each part has only one "
+            "image: raise `batch`, lower `accumulate`, or pass `contrast=0`"
+        )
     if isinstance(experiment, Experiment) and experiment.shard and accelerator.num_processes == 1:
         raise UserError(
             "`shard` divides the network among processes, but there is only one: start several "

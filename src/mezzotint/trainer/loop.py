@@ -3,8 +3,9 @@
 A Task defines the loss, for a diffusion model or an autoencoder; the loop is the same for both. All
 randomness of a step is drawn for the whole batch from a generator seeded by (seed, step), and each
 process takes its share. So no random state has to be saved, and a run depends neither on
-interruptions nor on the number of processes. Three exceptions depend on how a batch is divided:
-dropout, kornia's augmentations for autoencoders, and the weight of the discriminator.
+interruptions nor on the number of processes. Four exceptions depend on how a batch is divided:
+dropout, kornia's augmentations for autoencoders, the weight of the discriminator, and the pairs of
+images of contrastive flow matching.
 """
 
 from __future__ import annotations

@@ -157,6 +157,11 @@ def log_likelihood(x0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     return (high + torch.log(-torch.expm1((low - high).clamp(max=-1e-9)))).to(dtype)
 
 
+def _squared(output: Tensor, wanted: Tensor) -> Tensor:
+    """Return the mean squared error of each sample, (B,)."""
+    return F.mse_loss(output, wanted, reduction="none").flatten(1).mean(1)
+
+
 @strict
 class ObjectiveConfig:
     """The objective of a diffusion model."""
@@ -168,6 +173,9 @@ class ObjectiveConfig:
     label_dropout: float = Field(default=0.1, ge=0, le=1)
     """Share of images that are trained without their condition, as classifier-free guidance needs.
     If there are several conditions, each is also dropped on its own with this probability. """
+    contrast: float = Field(default=0.0, ge=0, lt=1)
+    """Weight of contrastive flow matching, which keeps an output away from the target of another
+    image: Stoica et al. (2025, arXiv 2506.05350) use 0.05, and 0 turns it off."""
 
 
 class Diffusion(Task):
@@ -178,8 +186,12 @@ class Diffusion(Task):
     loss is ``L + 0.001 L_vlb``. L_vlb is the variational bound, a sum over the rows, estimated as T
     times the value at a random row. The loss is float32.
 
+    If ``contrast`` is c, ``- c w |net(...) - (p x0' + q eps')|^2`` is added, where x0' and eps' are
+    those of the previous image in the same part of the batch. It keeps images of different
+    conditions apart (contrastive flow matching; Stoica et al. 2025, arXiv 2506.05350).
+
     Args:
-        config: The weighting, the choice of levels and the dropout of conditions.
+        config: The weighting, the choice of levels, the dropout of conditions and the contrast.
         schedule: The levels, on the device of the training.
         prediction: What the network predicts.
         shape: The shape (C, H, W) of the network's input for one image.
@@ -205,7 +217,7 @@ class Diffusion(Task):
         self.levels = Adaptive(len(schedule)) if config.levels == "adaptive" else None
         self.uncertainty = Uncertainty() if config.weighting == "learned" else None
         plain = config.weighting == "simple" and config.levels == "uniform"
-        self.plain = plain and not learn_variance
+        self.plain = plain and not learn_variance and not config.contrast
         self.seen: list[Tensor] = []
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -259,8 +271,9 @@ class Diffusion(Task):
         u = torch.zeros(len(x0), device=x0.device)
         if self.learn_variance:
             output, raw = output.chunk(2, dim=1)
-        errors = F.mse_loss(output, wanted, reduction="none").flatten(1).mean(1)
-        losses = weight(self.config.weighting, self.prediction, level) * errors
+        factor = weight(self.config.weighting, self.prediction, level)
+        errors = _squared(output, wanted)
+        losses = factor * errors
         if self.uncertainty is not None:
             u = self.uncertainty(level)
             losses = losses / u.exp()
@@ -268,6 +281,10 @@ class Diffusion(Task):
             x0_hat = to_x0(self.prediction, output, level.alpha * x0 + level.sigma * eps, level)
             bits = variational(self.schedule, rows, x0, x0_hat, to_fraction(raw))
             losses = losses + VLB * len(self.schedule) * bits
+        if self.config.contrast:
+            other = target(self.prediction, x0.roll(1, 0), eps.roll(1, 0), level)
+            apart = factor * _squared(output, other) / u.detach().exp()  # u follows the error alone
+            losses = losses - self.config.contrast * apart
         importance = torch.ones_like(u)
         if self.levels is not None:
             importance = self.levels.weight(rows)
