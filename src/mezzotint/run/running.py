@@ -26,6 +26,7 @@ from mezzotint.run.saving import restore
 from mezzotint.run.steps import Progress, Steps
 from mezzotint.storage import checkpoint
 from mezzotint.storage.files import Unwritable
+from mezzotint.trainer.objective import ObjectiveConfig
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -65,7 +66,8 @@ def run(
     check_folder(folder, resume)
     main = accelerator.is_main_process
     share = experiment.train.share(accelerator.num_processes)
-    if isinstance(experiment, Experiment) and experiment.objective.contrast and share == 1:
+    objective = experiment.objective if isinstance(experiment, Experiment) else None
+    if isinstance(objective, ObjectiveConfig) and objective.contrast and share == 1:
         raise UserError(
             "`contrast` compares the images of a part of a batch, but each part has only one "
             "image: raise `batch`, lower `accumulate`, or pass `contrast=0`"
