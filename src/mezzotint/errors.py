@@ -168,7 +168,7 @@ class Registry(dict[str, T], Generic[T]):
     raises UserError.
 
     Args:
-        noun: What messages call a choice, such as "schedule".
+        noun: The noun for a choice in messages, such as "schedule".
         entries: The choices, in the order in which messages list them.
     """
 

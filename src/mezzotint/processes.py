@@ -40,7 +40,7 @@ def several() -> bool:
 
 @dataclass(frozen=True)
 class Share:
-    """What one of several processes needs in order to do its share of their work.
+    """The place of this process among several processes, and how it works with the others.
 
     There are ``count`` processes. This process has the number ``number`` (from 0) among all of
     them, and the number ``local`` among the processes of its machine. ``wait()`` waits for the

@@ -31,7 +31,7 @@ def to_json(experiment: Configuration) -> dict[str, Any]:
 def from_json(content: dict[str, Any]) -> Configuration:
     """Make a configuration from the content of config.json, strictly.
 
-    Raises pydantic's ValidationError for unknown or ill-typed fields.
+    Raises pydantic's ValidationError for unknown fields and for values of a wrong type.
     """
     return _ADAPTER.validate_json(json.dumps(content), strict=True)
 
@@ -57,7 +57,7 @@ def read(path: Path, home: Path | None = None) -> Configuration:
     if version not in known:
         raise UserError(
             f"{path} has version {version}, but this version of mezzotint reads only {known[0]} to "
-            f"{known[-1]}: use the version of mezzotint that wrote the file, or a newer one"
+            f"{known[-1]}: use the version that wrote the file, or a newer version"
         )
     try:
         return located(from_json(migrations.migrate(content, version)), home or path.parent)

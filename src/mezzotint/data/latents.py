@@ -50,8 +50,8 @@ class PreparedLatents:
         """Return the mean and standard deviation (B, C, h, w) of the raw latents of some images.
 
         Both are float32, on the device of ``mirrored``. ``index`` (B,) are the images' rows. Where
-        the mask ``mirrored`` (B,) is True, they belong to the mirror image. The standard deviations
-        are 0 if they were not kept.
+        the mask ``mirrored`` (B,) is True, the image is mirrored first. The standard deviations are
+        0 if they were not kept.
         """
         # Both copies go to the device, because reading the mask here would wait for the device.
         copies = sent(torch.from_numpy(self.moments[index]), mirrored.device).float()

@@ -34,7 +34,7 @@ class LeftOut:
 
     @staticmethod
     def of(nouns: tuple[str, str], names: Iterable[PurePosixPath]) -> "LeftOut":
-        """Make an entry for some files; ``nouns`` give the reason for one file and for several."""
+        """Count files. ``nouns`` are the reason in words, for one file and for several files."""
         every = sorted(map(str, names))
         return LeftOut(nouns[len(every) > 1], len(every), tuple(every[:3]))
 

@@ -152,7 +152,7 @@ def _attempt(file: File, wanted: Wanted) -> Pixels | None:
 
 
 def _files(decoders: Sequence[Callable[[Wanted], Pixels]], most: int) -> Iterator[File | None]:
-    """Yield the file of each decoder; None for a faulty file, and for files beyond the limit."""
+    """Read the file of each decoder; yield None for a faulty file and after ``most`` bytes."""
     held = 0
     for decode in decoders:
         file = None

@@ -175,8 +175,8 @@ def denoiser(
     def denoise(x: Tensor, level: Level) -> Tensor:
         if labels is not None and (count := _rows(labels)) != len(x):
             raise UserError(
-                f"there are {count} `labels` for {counted(len(x), 'image')}: give one for each "
-                "image"
+                f"there are {count} `labels` for {counted(len(x), 'image')}: give one label "
+                "for each image"
             )
         t = torch.full((len(x),), level.t, device=x.device, dtype=torch.float32)
         output = net(x, t, labels)
@@ -238,7 +238,7 @@ def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
 def to_fraction(raw: Tensor) -> Tensor:
     """Convert a network's variance output to ``v = (raw + 1) / 2``, in float32 or wider.
 
-    v says where the variance lies between the smallest (0) and the largest (1) one; see
-    `split_variance`. The output 0 of an untrained network gives 1/2, their geometric mean.
+    v says where the variance lies between the smallest variance (0) and the largest (1); see
+    `split_variance`. The output 0 of an untrained network gives 1/2, the geometric mean of the two.
     """
     return (_wide(raw) + 1) / 2

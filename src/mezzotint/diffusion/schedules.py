@@ -28,7 +28,7 @@ def from_alpha_bar(f: Tensor) -> Schedule:
 
 
 def from_lambda(lam: Tensor) -> Schedule:
-    """Return the schedule with ``ln(alpha_i / sigma_i) = lam_i``; lam (T,) is float64 and falls."""
+    """Return the schedule with ``ln(alpha_i / sigma_i) = lam_i``; lam (T,), float64, must fall."""
     clean = torch.tensor([math.inf], dtype=torch.float64)
     lam = torch.cat([clean, lam])
     return Schedule(torch.sigmoid(2 * lam).sqrt(), torch.sigmoid(-2 * lam).sqrt())

@@ -150,8 +150,8 @@ def through(knots: Sequence[float], n: int, lo: float, hi: float) -> list[float]
     the range, because published knots are rounded.
 
     Raises:
-        UserError: If the knots do not strictly fall, one lies further outside, or there is a single
-            knot for several steps.
+        UserError: If the knots do not strictly fall, a knot lies further outside, or there is a
+            single knot for several steps.
     """
     if not all(0 < k < math.inf for k in knots) or any(a <= b for a, b in pairwise(knots)):
         raise UserError(

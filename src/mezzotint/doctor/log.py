@@ -199,9 +199,9 @@ def discriminator(rows: Rows) -> Finding | None:
     """Check the discriminator's mean hinge loss in the last quarter of the log.
 
     A misjudged patch costs at least 1, so at a loss of 0.1 the discriminator is right about nine
-    patches in ten. It has then won, and its gradient teaches the decoder little. A discriminator
-    that cannot tell reconstructions from images answers 0, with a loss of exactly 1. So it has lost
-    if its loss is not below 1 by `SURE` standard errors.
+    patches in ten. Then it is too strong, and its gradient teaches the decoder little. A
+    discriminator that cannot tell reconstructions from images returns 0, with a loss of exactly 1.
+    So it is too weak if its loss is not below 1 by `SURE` standard errors.
     """
     loss = _values(rows, "discriminator")
     if len(loss) < FEW:

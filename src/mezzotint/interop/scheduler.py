@@ -94,7 +94,7 @@ def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
     if name and "beta_schedule" not in config:
         raise UserError(
             f"the scheduler is {name}, which has no beta_schedule: give a model whose scheduler "
-            "has one, such as DDPMScheduler"
+            "has a beta_schedule, such as DDPMScheduler"
         )
     if name not in KNOWN or config.get("use_flow_sigmas"):
         flow = " of a flow" if config.get("use_flow_sigmas") else ""

@@ -145,8 +145,8 @@ def write_vae(
     patch = fields.get("patch", 1)
     if patch != 1:
         raise UserError(
-            f"the autoencoder folds {patch}x{patch} pixels, which diffusers cannot do: give one "
-            "whose patch is 1"
+            f"the autoencoder folds {patch}x{patch} pixels, which diffusers cannot do: give an "
+            "autoencoder whose patch is 1"
         )
     levels = len(fields["channels"])
     config = {
@@ -254,8 +254,8 @@ def _wrong(config: dict[str, Any], required: dict[str, Any], known: set[str]) ->
 def _refuse(name: str, wrong: list[str]) -> None:
     if wrong:
         raise UserError(
-            f"mezzotint does not support these settings of an {name}: {', '.join(wrong)}; give one "
-            "without them"
+            f"mezzotint does not support these settings of an {name}: {', '.join(wrong)}; give an "
+            "autoencoder without them"
         )
 
 

@@ -70,8 +70,8 @@ def measure(
     fitting(against, made.network)
     if labels is not None and len(labels) != n:
         raise UserError(
-            f"there are {counted(len(labels), 'label')} for {counted(n, 'image')}: give one for "
-            "each image"
+            f"there are {counted(len(labels), 'label')} for {counted(n, 'image')}: give one label "
+            "for each image"
         )
     seen, left_out = Comparison(made, against, labels, tuple(classes)), []
     for name, metric in METRICS.items():

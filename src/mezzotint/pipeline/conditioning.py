@@ -101,8 +101,8 @@ def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
 def _in_turn(pipe: Pipeline, n: int, first: int) -> dict[str, Tensor] | None:
     """Return default conditions for n images; None for an unconditional model.
 
-    They are the conditions of some training images in turn (``pipe.examples``), or all classes in
-    turn.
+    They are the conditions of the training images in ``pipe.examples``, in turn. If there are no
+    such images, they are all classes in turn.
     """
     rows = torch.arange(first, first + n)
     if pipe.examples:

@@ -54,5 +54,5 @@ def read(folder: Path) -> Exported | None:
     except ValidationError as error:
         raise UserError(
             f"this version of mezzotint cannot read {path} ({first_problem(error)}): use the "
-            "version that wrote it, or a newer one"
+            "version that wrote the file, or a newer version"
         ) from None

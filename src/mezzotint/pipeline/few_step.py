@@ -33,7 +33,7 @@ class FewStep:
 
 
 def made_for(objective: object) -> FewStep | None:
-    """Return the settings of the few-step model that an objective trains, if it trains one."""
+    """Return the settings of the few-step model that an objective trains; None for any other."""
     if not isinstance(objective, DistillationConfig):
         return None
     any_calls = DISTILLATIONS[objective.method].any_calls

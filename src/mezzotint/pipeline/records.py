@@ -1,4 +1,4 @@
-"""What a model's folder records about its training and about its measurements."""
+"""The records in a model's folder: its training, and its measurements."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _holds(place: Path, weights: Mapping[str, torch.Tensor]) -> bool:
 
 
 def _run(folder: Path) -> Path:
-    """Return the folder of the run that a checkpoint belongs to; other folders are returned."""
+    """Return the folder of a checkpoint's run; return any other folder unchanged."""
     above = folder.absolute().parent
     return above.parent if above.name in ("checkpoints", "averages") else folder
 

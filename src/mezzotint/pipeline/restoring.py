@@ -310,8 +310,8 @@ def _mask(mask: Tensor, images: Tensor) -> Tensor:
     fill = fill.reshape(-1, 1, *fill.shape[-2:])
     if len(fill) not in (1, len(images)):
         raise UserError(
-            f"there are {len(fill)} masks for {counted(len(images), 'image')}: give one for all "
-            "images, or one for each"
+            f"there are {len(fill)} masks for {counted(len(images), 'image')}: give one mask "
+            "for all images, or one for each image"
         )
     if not ((fill >= 0) & (fill <= 1)).all():
         raise UserError(

@@ -119,7 +119,7 @@ def read(folder: Path) -> tuple[Description, Schedule]:
     except ValidationError as error:
         raise UserError(
             f"this version of mezzotint cannot read {folder / NAME} ({first_problem(error)}): use "
-            "the version that wrote it, or a newer one"
+            "the version that wrote the file, or a newer version"
         ) from None
     tables = checkpoint.tensors(folder, "schedule")
     try:

@@ -75,8 +75,8 @@ def snapshot(state: TrainState, tensors: Tensors, folder: Path) -> Path:
 def restore(state: TrainState, folder: Path) -> None:
     """Restore a state from a checkpoint.
 
-    Raises Damaged if the tensors in the checkpoint do not fit the state, and UserError if the
-    network is a user's own and is not the saved one.
+    Raises Damaged if the tensors in the checkpoint do not fit the state, and UserError if a user's
+    own network is not the network whose weights the checkpoint holds.
     """
     said = codecs.facts(folder, "step", "pending")
     if folder.name != f"step-{said['step']}":

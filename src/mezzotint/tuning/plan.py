@@ -45,7 +45,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The settings of all cells of a sweep, the measured cells, and the time for the rest."""
+    """The settings of all cells of a sweep, the measured cells, and the time for the others."""
 
     search: Search
     settings: tuple[SampleConfig, ...]

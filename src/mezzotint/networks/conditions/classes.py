@@ -54,8 +54,8 @@ class ClassCondition(Condition):
             raise UserError("`labels` is not a list: give one integer for each image")
         if count is not None and len(labels) != count:
             raise UserError(
-                f"there are {len(labels)} `labels` for {counted(count, 'image')}: give one for "
-                "all images, or one for each"
+                f"there are {len(labels)} `labels` for {counted(count, 'image')}: give one label "
+                "for all images, or one for each image"
             )
         most = len(self.classes) - 1
         if bad := [i for i in labels.tolist() if not 0 <= i <= most]:

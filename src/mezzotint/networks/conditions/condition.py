@@ -105,7 +105,7 @@ class Condition(ABC):
         if len(values) != 1:
             raise UserError(
                 f"there are {len(values)} values of {self.name!r} for {counted(count, 'image')}: "
-                "give one for all images, or one for each"
+                "give one value for all images, or one for each image"
             )
         return values.expand(count, *values.shape[1:])
 
