@@ -192,7 +192,7 @@ def exact() -> Iterator[None]:
 
 
 def in_full(dtype: torch.dtype) -> AbstractContextManager[Any]:
-    """Return the context `exact` if ``dtype`` is float32, and one that does nothing otherwise."""
+    """Return the context `exact` if ``dtype`` is float32, else a context that does nothing."""
     return exact() if dtype == torch.float32 else nullcontext()
 
 

@@ -37,7 +37,7 @@ class UserError(ValueError):
     The command line prints the message and exits with 2. Any other exception is a bug.
     """
 
-    elsewhere = False  # whether another process, the first one, raised the error and reports it
+    elsewhere = False  # whether the first process, not this process, raised and reports the error
 
 
 class Damaged(UserError):

@@ -151,9 +151,9 @@ def connected() -> Iterator[None]:
         if not any(words in str(error).lower() for words in NO_NETWORK):
             raise
         raise UserError(
-            "the processes find no network interface to talk through: set NCCL_SOCKET_IFNAME (for "
-            "GPUs) and GLOO_SOCKET_IFNAME to the name of an interface, such as lo on a single "
-            "machine"
+            "the processes find no network interface to communicate through: set "
+            "NCCL_SOCKET_IFNAME (for GPUs) and GLOO_SOCKET_IFNAME to the name of an interface, "
+            "such as lo on a single machine"
         ) from None
 
 

@@ -185,7 +185,7 @@ def test_where_one_dies_the_newest_checkpoint_remains(tiny: Experiment, tmp_path
 
 
 def test_what_cannot_be_divided_is_refused(tiny: Experiment, tmp_path: Path) -> None:
-    alone = "^`shard` divides the network among processes, but there is only one: start several"
+    alone = "^`shard` divides the network among processes, but there is only one process: start"
     with pytest.raises(mz.UserError, match=alone):
         mz.train(tiny, out=tmp_path / "run", shard=True)
     assert not (tmp_path / "run").exists()

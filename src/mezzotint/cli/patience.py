@@ -48,7 +48,7 @@ class Patience:
 
     A progress bar on a terminal prints all the time, so nothing is added to it. The printed text is
     the text of the last progress bar, even if the bar is hidden. If there are several processes,
-    only the first one prints.
+    only the first process prints.
 
     Args:
         verb: The text to print before the first bar.

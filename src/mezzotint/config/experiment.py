@@ -158,12 +158,12 @@ class Experiment(Settings):
 
         Args:
             channels: The channels of its input, C.
-            classes: The number of classes, K; 0 for a network without them.
+            classes: The number of classes, K; 0 for a network without classes.
             conditions: The conditions of the network besides the class.
 
         Returns:
-            A network with C output channels. With a learned variance it has 2C, and the first C
-            are the prediction (`prediction.split_variance`).
+            A network with C output channels. With a learned variance it has 2C output channels, of
+            which the first C are the prediction (`prediction.split_variance`).
 
         Raises:
             UserError: If the configuration names a network of the user's own that was not passed

@@ -1,9 +1,9 @@
 """Convert older versions of config.json to the current one, step by step.
 
-A change of config.json that an older mezzotint would misread must raise VERSION by one, and add a
-conversion from the previous version to MIGRATIONS. A new field with a default needs neither. No
-conversion is ever removed, so every released version stays readable. tests/stored holds a run of
-each version.
+A change of config.json that an older version of mezzotint would misread must raise VERSION by one,
+and add a conversion from the previous version to MIGRATIONS. A new field with a default needs
+neither. No conversion is ever removed, so every released version stays readable. tests/stored holds
+a run of each version.
 """
 
 from __future__ import annotations

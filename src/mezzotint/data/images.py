@@ -7,7 +7,7 @@ The steps, in this order:
 3. Transparency of any kind is composited on white.
 4. Grey and 1-bit images stay grey. Pillow converts palette, CMYK, YCbCr and LAB images to RGB; ICC
    profiles are ignored.
-5. If a mode is requested, the image is converted to it, in 8 bits.
+5. If a mode is requested, the image is converted to this mode, in 8 bits.
 6. If a size is given, the image is scaled to cover it and cropped around the centre.
 
 16-bit grey keeps its values, or becomes round(v / 257) in 8 bits. The grey pages of a TIFF, all of

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 class InFlight:
     """Limits the sum of the amounts of work in progress to ``most``.
 
-    A block ``with limit(amount): ...`` waits until it and the running blocks together do not exceed
-    the limit. A block whose own amount exceeds the limit waits until no other block is running; if
-    ``refuses`` is set, it raises MemoryError instead.
+    A block ``with limit(amount): ...`` waits until its amount and the amounts of the running blocks
+    together do not exceed the limit. A block whose own amount exceeds the limit waits until no
+    other block is running; if ``refuses`` is set, it raises MemoryError instead.
     """
 
     def __init__(self, most: int, *, refuses: bool = False) -> None:

@@ -124,7 +124,7 @@ def prepare_latents(
 
 
 def _load(entry: Path) -> PreparedLatents | None:
-    """Return the latents in a folder of the cache, or None if it is missing or damaged."""
+    """Return the latents in a folder of the cache, or None if they are missing or damaged."""
     try:
         meta = parsed(content(entry / "meta.json"))
         moments = np.load(regular(entry / "moments.npy"), mmap_mode="r")

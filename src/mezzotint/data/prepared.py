@@ -110,7 +110,7 @@ class Prepared:
 
 
 def load(entry: Path) -> Prepared | None:
-    """Return the prepared array in a folder of the cache, or None if it is missing or damaged.
+    """Return the prepared array in a folder of the cache; None for a missing or damaged array.
 
     The checksum of the labels and of meta.json is verified. The checksum of the pixels is verified
     if they have at most `SUMMED` bytes.

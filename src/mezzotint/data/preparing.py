@@ -97,8 +97,8 @@ def prepare(
             are kept.
         mode: the channels: "keep" for the images' own, or 8-bit "rgb", "grey" or "rgba" (RGB and
             opacity), to which images are converted. None keeps the channels if all images have the
-            same, and converts to RGB if grey and RGB are mixed. Transparency is composited on white
-            except with "rgba". With "keep", the grey pages of a TIFF are its channels.
+            same channels, and converts to RGB if grey and RGB are mixed. Transparency is composited
+            on white except with "rgba". With "keep", the grey pages of a TIFF are its channels.
 
         condition: conditions of the network besides the class. With images in memory: an array or a
             tensor with a row for each image, or a dict of these by name. A float array (N, D) holds

@@ -62,8 +62,8 @@ class Workers:
     def start(self) -> None:
         """Start the processes, without waiting until they are ready.
 
-        This has no effect if they are started, on a single processor, and in torchrun, whose
-        processes share the processors.
+        This has no effect if they have been started, on a single processor, and under torchrun,
+        whose processes share the processors.
         """
         if self.all or self.count == 1 or several() or not _python():
             return

@@ -125,7 +125,7 @@ class Schedule:
                 levels pass through.
 
         Returns:
-            ``steps + 1`` levels from noisy to clean, the last one clean.
+            ``steps + 1`` levels of falling noise; the last level is clean.
 
         Raises:
             UserError: If ``steps`` is out of range, the spacing is unknown, the knots do not fall,

@@ -109,7 +109,7 @@ def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> tuple
 
 
 def shortest(cost: Tensor, steps: int) -> list[int]:
-    """Return the nodes, without the last one, of the cheapest path with ``steps`` edges.
+    """Return all nodes but the last of the cheapest path with ``steps`` edges.
 
     The path leads from the first node to the last. ``cost[i, j]`` is the cost of the edge from node
     i to node j.

@@ -220,7 +220,7 @@ def labels_matter(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor) -> Fi
     This level is in the middle of the range 0.3 to 3, where guidance helps (Kynkaanniemi et al.
     2024, arXiv 2404.07724). If the outputs with and without the label differ by less than 1e-4 of
     their error, the difference is rounding, and the network does not use the label. If the right
-    label is not better than a wrong one by 2 standard errors (on the same images and noise), the
+    label is not better than a wrong label by 2 standard errors (on the same images and noise), the
     labels do not describe the images.
     """
     level, others = levels(pipe.schedule)[-1], (labels + 1) % len(pipe.classes)
@@ -234,7 +234,8 @@ def labels_matter(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor) -> Fi
     return judge(
         "labels ignored",
         f"the label changes the output by {changed:.2g} of its error, expected above 1e-4; the "
-        f"right label is better than a wrong one by {sigmas:.1f} standard errors, expected above 2",
+        f"right label is better than a wrong label by {sigmas:.1f} standard errors, expected "
+        "above 2",
         "the network does not use labels, it has hardly been trained, or the labels are shuffled",
         "check the class folders of `data`, and `label_dropout`; then train again",
         wrong=changed < 1e-4,

@@ -21,7 +21,7 @@ from diffusers.utils.torch_utils import randn_tensor
 
 
 class MezzotintPipeline(DiffusionPipeline):
-    """Makes images from noise with a scheduler of diffusers; the exported one is DDIMScheduler.
+    """Makes images from noise with a scheduler of diffusers; the export has a DDIMScheduler.
 
     Args:
         unet: The UNet2DModel. With K classes, row K of its label embedding is the null class.

@@ -27,7 +27,7 @@ class Figure:
         count: The number of images measured.
         network: The feature network; empty if none was used.
         resize: How images were resized for the network, in words.
-        against: The reference, in words; empty without one.
+        against: The reference, in words; empty without a reference.
         note: Anything else that a reader of the value must know.
     """
 

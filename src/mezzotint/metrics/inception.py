@@ -170,7 +170,7 @@ class Inception(nn.Module):
         pool192 = x.mean((2, 3))
         x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))
         x = self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x))))  # (N, 768, 17, 17)
-        spatial = x[:, :SPATIAL].flatten(1)  # the 1x1 branch is the first one
+        spatial = x[:, :SPATIAL].flatten(1)  # the 1x1 branch is the first
         x = self.Mixed_6e(x)
         pool768 = x.mean((2, 3))
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))  # (N, 2048, 8, 8)

@@ -112,7 +112,7 @@ def reference(
 
     ``data`` is the fingerprint of the array. The reference is computed once for each combination of
     data, network and resize, and a progress bar is shown. Several processes share the computation,
-    and the first one writes the file.
+    and the first process writes the file.
     """
     height, width = images.shape[1:3]
     origin = Origin(

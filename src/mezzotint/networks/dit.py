@@ -200,7 +200,7 @@ def positions(h: int, w: int, width: int, device: torch.device) -> Tensor:
 
     def along(count: int) -> Tensor:
         # The embedding needs the frequency shift 0. `sinusoid`, whose shift is 1 by default, gives
-        # the same values if it computes one frequency more and the last one is left out.
+        # the same values if it computes one frequency more, and the last frequency is left out.
         waves = sinusoid(torch.arange(count, device=device), width // 2 + 2)
         return waves.view(count, 2, -1)[:, :, :-1].flatten(1)
 

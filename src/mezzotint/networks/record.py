@@ -31,7 +31,7 @@ class CustomConfig:
 
     @property
     def factor(self) -> int:
-        """The number that must divide the sides of images: 1, because the true one is not known."""
+        """The number that must divide the sides of images: 1, as the true number is not known."""
         return 1
 
     def __str__(self) -> str:

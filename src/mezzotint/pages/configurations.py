@@ -1,4 +1,4 @@
-"""The configuration of a run, and the differences between several."""
+"""The configuration of a run, and the differences between the configurations of several runs."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ def _pixels(
 
 
 def _latent(options: Options) -> dict[str, Configuration]:
-    """Return the trainings of experiment C: the autoencoder, unless one is given, and the model."""
+    """Return the trainings of experiment C: the autoencoder, unless it is given, and the model."""
     size, data, vae = SCALES[options.scale], options.imagenet, options.vae
     first, second = RECIPES[size.vae], RECIPES[size.latent]
     assert isinstance(first, Autoencoder)

@@ -114,7 +114,7 @@ def reproduce(
         data: The path of CIFAR-10, or of other images for A, B and D; by default the data of the
             recipe.
         imagenet: The path of the images for C; by default the data of the recipe.
-        vae: A trained autoencoder for C. By default a new one is trained.
+        vae: A trained autoencoder for C. By default a new autoencoder is trained.
         images: The number of images on which each diffusion model is trained; by default the scale
             decides.
         samples: The number of samples for each row of the table; by default the scale decides.

@@ -39,7 +39,7 @@ def statements(results: Results) -> Section | None:
 
 
 def _speed(results: Results) -> Verdict:
-    """Judge the speed by the fastest DDIM whose Frechet distance does not exceed DDPM's."""
+    """Judge the speed by the fastest row of DDIM whose Frechet distance is at most DDPM's."""
     ddpm, ddim = _samplers(results)
     if not ddpm or not ddim:
         return "–", UNKNOWN

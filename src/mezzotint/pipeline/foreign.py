@@ -141,7 +141,8 @@ def _shape(
     if codec and codec.vae.config.latent != found.channels:
         raise UserError(
             f"the network takes {found.channels} channels, but the autoencoder's latents have "
-            f"{codec.vae.config.latent}: give an autoencoder with {found.channels}"
+            f"{codec.vae.config.latent}: give an autoencoder with {found.channels} "
+            "channels"
         )
     if found.classes and found.kind != "dit":
         last = found.classes

@@ -404,7 +404,7 @@ class Pipeline:
 
         Raises:
             UserError: If the folder holds anything else, the weights were never in float32, or the
-                model is guided by a weaker one.
+                model is guided by a weaker model.
         """
         return saved.save(self, Path(folder))
 

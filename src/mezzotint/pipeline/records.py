@@ -59,7 +59,7 @@ class Measurement:
 class Records:
     """The records about the weights of a model.
 
-    ``figures`` are the newest figures of these weights, by measurement, the newest one first.
+    ``figures`` are the newest figures of these weights, by measurement, the newest first.
     ``missing`` are sentences about records that are missing or cannot be used. ``own`` is the
     hand-written model card of a shipped model, without its title.
     """

@@ -1,10 +1,10 @@
 """The settings that a sweep recommends for a run, which become its defaults.
 
 When a run is loaded, ``RUN/recommended.json`` replaces the section ``sample`` of its config.json.
-It does not apply to a checkpoint that is loaded by its own path, because that has other weights. A
-file that does not fit the run is ignored with a warning. A file from earlier weights of the run is
-used with a warning, because its settings are still more likely to be good than settings never
-measured.
+It does not apply to a checkpoint that is loaded by its own path, because such a checkpoint has
+other weights. A file that does not fit the run is ignored with a warning. A file from earlier
+weights of the run is used with a warning, because its settings are still more likely to be good
+than settings never measured.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def joined(own: bool = False) -> Accelerator:
-    """Join the processes that share a training, and return this one's accelerator.
+    """Join the processes that share a training, and return the accelerator of this process.
 
     The processes stay in one group until they end, so they can train several times. ``own`` says
     whether the network is a user's own, which may leave weights unused. Raises UserError if

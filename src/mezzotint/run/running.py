@@ -74,8 +74,8 @@ def run(
         )
     if isinstance(experiment, Experiment) and experiment.shard and accelerator.num_processes == 1:
         raise UserError(
-            "`shard` divides the network among processes, but there is only one: start several "
-            "with torchrun, or pass `shard=False`"
+            "`shard` divides the network among processes, but there is only one process: start "
+            "several with torchrun, or pass `shard=False`"
         )
     with ExitStack() as stack:
         old = (folder / "config.json").exists()

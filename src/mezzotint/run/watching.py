@@ -30,7 +30,7 @@ class TrainingBar:
 
     Args:
         shown: False shows nothing; None shows a bar only on a terminal. With several processes,
-            only the first one shows it.
+            only the first process shows it.
     """
 
     def __init__(self, shown: bool | None = None) -> None:

@@ -42,7 +42,7 @@ def progress(column: ProgressColumn) -> Progress:
     """Show a transient progress bar on the error stream, with ``column`` as its last column.
 
     If the error stream is a file or a pipe, nothing is written. Of several processes, only the
-    first one shows it.
+    first process shows it.
     """
     console = Console(stderr=True)
     return Noted(

@@ -17,7 +17,7 @@ KEPT = 2  # the largest number of models in memory
 
 @dataclass(frozen=True)
 class Models:
-    """The models that the page offers, by name. The first one is loaded at the start.
+    """The models that the page offers, by name. The first model is loaded at the start.
 
     Attributes:
         names: Paths and names that `mz.load` accepts; OWN is the name of ``own``.

@@ -29,14 +29,14 @@ def repaint(
 ) -> Tensor:
     """Sample as DDPM does, but replace the known part at each level by y plus noise of that level.
 
-    The known part does not depend on the filled-in part. To make them agree, every ``jump`` levels
-    are repeated: the image is made noisy again and denoised again, ``repeats`` times in all
-    (Lugmayr et al. 2022, arXiv 2201.09865, algorithm 1).
+    The known part does not depend on the filled-in part. To make the two parts agree, the levels
+    are repeated in groups of ``jump`` levels: the image is made noisy again and denoised again,
+    ``repeats`` times in all (Lugmayr et al. 2022, arXiv 2201.09865, algorithm 1).
 
     Args:
         denoise: ``denoise(x, level) -> x0_hat``.
         x: Standard normal noise, (B, C, H, W).
-        grid: Levels of falling noise, the last one clean.
+        grid: Levels of falling noise; the last level is clean.
         y: Images, (B, C, H, W); only their known part is used.
         known: 1 where y is known, 0 where it is to be filled in; it broadcasts against y.
         jump: The number of levels that are repeated together.

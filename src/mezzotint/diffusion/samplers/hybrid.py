@@ -30,7 +30,7 @@ def hybrid(
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels to visit, from noisy to clean.
-        switch: In [0, 1]: the share of the steps, from the first one, that DDIM makes.
+        switch: In [0, 1]: the share of the steps, from the first step on, that DDIM makes.
         eta: The eta of DDIM, in [0, 1].
         randn: ``randn(x) -> z``, the source of standard normal noise.
 

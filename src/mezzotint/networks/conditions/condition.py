@@ -18,7 +18,7 @@ Given: TypeAlias = Mapping[str, Tensor]
 """The conditions of a batch by name; each is a tensor with a row for each image."""
 
 Stem: TypeAlias = Callable[[int], nn.Module]
-"""``stem(channels)`` makes a layer like a network's first one, with ``channels`` input channels."""
+"""``stem(channels)`` makes a layer like a network's first layer, with ``channels`` channels."""
 
 RESERVED = ".=,"  # separators on the command line and in the names of weights
 
@@ -49,7 +49,7 @@ class Condition(ABC):
     def encoder(self, emb: int, stem: Stem) -> nn.Module:
         """Make the encoder for a network whose condition vector has the width ``emb``.
 
-        ``stem`` makes layers like the network's first one, for spatial conditions.
+        ``stem`` makes layers like the network's first layer, for spatial conditions.
         """
 
     @abstractmethod

@@ -100,8 +100,8 @@ class NumbersCondition(Condition):
             found = [float(word) for word in text.split(",")]
         except ValueError:
             raise UserError(
-                f"{self.name}={text} is not a number: write {self.name}=1, or several, such as "
-                f"{self.name}=1,2"
+                f"{self.name}={text} is not a number: write {self.name}=1, or several numbers, "
+                f"such as {self.name}=1,2"
             ) from None
         return found
 

@@ -1,4 +1,4 @@
-"""Consistency tuning: the student's outputs agree for an image with more or less of one noise."""
+"""Consistency tuning: outputs for an image with more and with less of the same noise agree."""
 
 from __future__ import annotations
 
