@@ -127,7 +127,7 @@ def join() -> tuple[Share, torch.device]:
 
 
 def alone(what: str) -> torch.device:
-    """Return the device of this process, which must be the only one.
+    """Return the device of this process, which must be the only process.
 
     Raises UserError if there are several; ``what`` names the work in its message ("a sweep").
     """

@@ -126,7 +126,7 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
         ("train glyphs-ddpm --batch 1.5", "--batch is '1.5': give a whole number"),
         ("train glyphs-ddpm --lr fast", "--lr is 'fast': give a number"),
         ("train glyphs-ddpm --interval 1", "--interval is '1': give two numbers"),
-        ("train glyphs-ddpm --batch", "--batch has no value: give one, or see mezzotint train"),
+        ("train glyphs-ddpm --batch", "--batch has no value: give a value, or see mezzotint train"),
         ("train glyphs-ddpm --epochs 3", ": give the length of the training as a number of images"),
         ("train glyphs-ddpm --range 1 0", "--range is (1.0, 0.0): give the values of black and"),
         ("train glyphs-ddpm --range 0 1", "is known: leave out --range"),
@@ -190,7 +190,7 @@ def spoil_config(folder: Path) -> None:
         (lambda f: shutil.rmtree(f / "checkpoints"), "has no checkpoint yet: continue training"),
         (
             spoil_weights,
-            "no other checkpoint is undamaged: restore one from a backup, or train again",
+            "no other checkpoint is undamaged: restore a checkpoint from a backup, or train again",
         ),
     ],
 )

@@ -32,7 +32,7 @@ def test_a_port_in_use_is_one_line(gradio: None, capsys: CapSys) -> None:
         code, out, err = call(capsys, "play", "--port", str(port))
     assert (code, out) == (2, "")
     assert (
-        err == f"mezzotint: port {port} is in use: choose another --port, or 0 for any free one\n"
+        err == f"mezzotint: port {port} is in use: choose another --port, or 0 for any free port\n"
     )
 
 

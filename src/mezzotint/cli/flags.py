@@ -151,7 +151,7 @@ def _own_words(said: str, see: str) -> str:
         value, flag, choices = found[1], found[2], _QUOTED.findall(found[3])
         return f"{flag} is {value!r}{nearest(value, choices) or ': choose ' + ', '.join(choices)}"
     if found := _MISSING.match(said):
-        return f"{found[1]} has no value: give one, or {see}"
+        return f"{found[1]} has no value: give a value, or {see}"
     if found := _VALUE.fullmatch(said):
         flag, why = found[1].split("/")[-1], found[2]
         value = " ".join(_QUOTED.findall(why))

@@ -21,10 +21,10 @@ def find_source(data: str, split: str = "train") -> Source:
             Hub, fetched into the hub's own cache), `array:FINGERPRINT` (images that `prepare` was
             given in memory), or a path. A path may be the official CIFAR-10 archive, extracted or
             not, or a folder that contains it; the idx files of MNIST; a zip or a tar; a parquet
-            file, a folder of parquet files, or a clone of a repository on the hub that holds one; a
-            .npy or .npz file of images; or a folder of images (see `data.layout`). Entries that you
-            add to `SOURCES` may accept other forms. Write `./cifar10` for a folder that has the
-            name of a data set.
+            file, a folder of parquet files, or a clone of a repository on the hub that holds
+            parquet files; a .npy or .npz file of images; or a folder of images (see `data.layout`).
+            Entries that you add to `SOURCES` may accept other forms. Write `./cifar10` for a folder
+            that has the name of a data set.
         split: `train`, `test`, `validation` ...; the source decides which of them exist.
 
     Raises:

@@ -296,8 +296,8 @@ def quiet() -> Iterator[None]:
     """Silence Pillow's warnings while any thread decodes.
 
     `catch_warnings` swaps a list that all threads share. Threads that used it independently could
-    restore the wrong list. So the first thread that enters swaps the list, and the last one that
-    leaves restores it.
+    restore the wrong list. So the first thread that enters swaps the list, and the last thread
+    that leaves restores it.
     """
     global _readers, _filters
     with _lock:

@@ -81,7 +81,7 @@ class Workers:
     def decoded(
         self, decoders: Sequence[Callable[[Wanted], Pixels]], wanted: Wanted
     ) -> list[Pixels | None]:
-        """Decode images in a worker if one is ready; any thread may call this.
+        """Decode images in a worker, if any is ready; any thread may call this.
 
         Returns:
             An image for each decoder, or None if the caller must call it: no worker is ready, the

@@ -19,7 +19,7 @@ def noise(seed: int, images: Sequence[int]) -> Noise:
     generators, whatever the device of x. So it is the same on every machine, and the seed may
     exceed the 32 bits that torch's CPU generator uses.
     """
-    # The seed is given as two numbers of 32 bits, because numpy would merge a longer one with i.
+    # The seed is given as two numbers of 32 bits, because numpy would merge a longer seed with i.
     low, high = seed % 2**32, seed >> 32
     generators = [np.random.default_rng((low, i, high)) for i in images]
 

@@ -159,8 +159,8 @@ def informed(found: Tensor) -> Finding:
     each = ", ".join(f"{m:.2g} at {s:.2g}" for m, s in zip(means, SIGMAS, strict=True))
     return judge(
         "network no better than a guess",
-        "the network's error, divided by that of guessing the data's mean or the noisy image, is "
-        f"{each} of sigma / alpha; expected below 1",
+        "the network's error, divided by the error of the data's mean or the noisy image as a "
+        f"guess, is {each} of sigma / alpha; expected below 1",
         "the network has hardly been trained, training diverged, or it was trained on another "
         "schedule or prediction",
         "continue with `resume=True`, or train again with a lower `lr`",
@@ -191,7 +191,7 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
     sure = float(worse.mean()) > SURE * float(worse.std()) / len(worse) ** 0.5
     return judge(
         "EMA lagging",
-        f"the average is {apart:.2f} of the way from the raw weights back to the initial ones, "
+        f"the average is {apart:.2f} of the way from the raw weights to the initial weights, "
         f"expected at most 0.2; it has lost {lost:.0%} of what the raw weights have learned, "
         "expected less than 10%",
         "the average still contains early weights: its half-life is too long, or the checkpoint "

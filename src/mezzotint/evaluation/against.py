@@ -43,7 +43,7 @@ class Against:
 
     @property
     def network(self) -> str:
-        """The name of the feature network to use if the user has not chosen one."""
+        """The name of the feature network to use if the user has not chosen a network."""
         path = Path(self.name)
         if self.images is not None:
             return choose(self.images.origin)
@@ -127,8 +127,8 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
     found = c.prepared()
     if not is_same(found, pipe.data):
         problem = (
-            f"{c.data} is not what {folder} was trained on (its SHA-256 is "
-            f"{found.fingerprint[:12]}, that of the training set {pipe.data[:12]})"
+            f"{c.data} is not the data that {folder} was trained on (its SHA-256 is "
+            f"{found.fingerprint[:12]}, but was {pipe.data[:12]} in the training)"
         )
         if not shipped.is_shipped(folder):
             raise UserError(f"{problem}: give the same data again, or another reference as `data`")

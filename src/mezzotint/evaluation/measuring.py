@@ -51,7 +51,7 @@ def measure(
     Images of the reference that are grey or not 8-bit are converted to RGB, with a warning.
 
     Args:
-        network: A feature network, or the name of one to load.
+        network: A feature network, or the name of a network to load.
         against: The reference, images or a file.
         size: Height and width of the images to measure.
         device: The device on which a network is loaded by name.

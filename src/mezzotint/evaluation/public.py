@@ -74,12 +74,12 @@ def evaluate(
         metrics: The names of metrics in METRICS; by default all of them.
         split: The split, if ``data`` is a name or a path.
         size: The size to scale and crop ``data`` to, if it is not prepared, as in `prepare`. By
-            default the size of a model's samples; an autoencoder's originals keep their own.
+            default the size of a model's samples; an autoencoder's originals keep their own size.
         range: The values of black and white in ``data``, if it is not prepared, as in `prepare`.
         seed: The seed of the samples, 0 or more.
         batch: The number of samples made at once.
         weaker: A weaker model. Guidance then leads away from its estimate, instead of the
-            unconditional one.
+            unconditional estimate.
         precision: The precision of the model: "float32", "bf16" or "auto". By default the precision
             in which it was loaded.
         out: A folder. The figures are appended to its figures.jsonl, and some measured images are

@@ -54,7 +54,7 @@ class Request:
     def load(
         self, classes: Sequence[str], device: torch.device, to: Against
     ) -> list[FeatureNetwork]:
-        """Load the feature networks of the request, by default the one for the reference ``to``.
+        """Load the feature networks of the request; the default is `Against.network` of ``to``.
 
         Raises UserError if weights are not available, or if none of the metrics applies to images
         of these classes.

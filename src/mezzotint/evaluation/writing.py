@@ -46,7 +46,7 @@ def write_share(
     mine = share.part(batches)
     start, end = (min(i * size, request.n) for i in (mine.start, mine.stop))
     written: list[Future[None]] = []
-    with ThreadPoolExecutor(1) as writer:  # writes samples while the next ones are made
+    with ThreadPoolExecutor(1) as writer:  # writes samples while the next samples are made
 
         def write(i: int, made: Tensor) -> None:
             # The grid, which records the settings, comes before any sample, so that a request that

@@ -104,7 +104,7 @@ def _network(folder: Path) -> tuple[Path, list[str]]:
             notes = [f"there are {len(every)} checkpoints: the newest, {folder}, is used"]
     if len(found) > 1:
         notes.append(
-            f"the averaged weights in {found[0]} are used, not the last ones in {found[1]}"
+            f"the averaged weights in {found[0]} are used, not the last weights in {found[1]}"
         )
     return found[0], notes
 

@@ -63,7 +63,7 @@ class Scheduler:
 def read_scheduler(
     config: dict[str, Any] | None, channels: int, outputs: int, latents: bool = False
 ) -> Scheduler:
-    """Read a ``scheduler_config.json``; without one, DDPM's defaults are used.
+    """Read a ``scheduler_config.json``; without this file, DDPM's defaults are used.
 
     Args:
         config: The content of the file; None if there is none.

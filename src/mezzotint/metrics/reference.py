@@ -251,7 +251,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def fitting(
     found: Reference, network: FeatureNetwork, size: tuple[int, int] | None = None
 ) -> Reference:
-    """Return the reference if it fits this network, and the size (H, W) if one is given.
+    """Return the reference if it fits this network, and the size (H, W), if it is given.
 
     Otherwise raise UserError, which names the first difference. Without this check, figures against
     a wrong reference would look normal.

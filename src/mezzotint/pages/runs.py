@@ -62,7 +62,7 @@ def read(folder: Path, name: str) -> Run:
 
 
 def read_all(folders: Sequence[Path]) -> list[Run]:
-    """Read run folders and give each a unique name; raise UserError if one is given twice."""
+    """Read run folders and give each a unique name; raise UserError if two are the same."""
     resolved = [folder.resolve() for folder in folders]
     for i, folder in enumerate(folders):
         if resolved[i] in resolved[:i]:

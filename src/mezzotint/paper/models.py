@@ -22,7 +22,7 @@ def progress(folder: Path, config: Configuration) -> float:
 def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
     """Yield the name and the steps of each unfinished training.
 
-    Finish the steps of a training before you ask for the next one.
+    Finish the steps of a training before you ask for the next training.
     """
     for name in work.models:
         config = work.plan.models[name]

@@ -34,7 +34,7 @@ class Options:
     imagenet: str = ""
     """The images for C: 100 classes of ImageNet, as in `mezzotint train --data`."""
     vae: str = ""
-    """An autoencoder for C, as in `mezzotint train --vae`, instead of a new one."""
+    """An autoencoder for C, as in `mezzotint train --vae`, instead of a new autoencoder."""
     images: PositiveInt | None = None
     """The number of images on which each diffusion model is trained; by default the scale decides.
     The scale full has 7,808,000, as in the paper. Ho et al. used 102,400,000."""

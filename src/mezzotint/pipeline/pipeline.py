@@ -172,7 +172,7 @@ class Pipeline:
         return replace(self, net=net, codec=codec, weaker=weaker, original=self)
 
     def _is_rounded(self, original: Pipeline) -> bool:
-        """Return whether the weights equal those of ``original``, cast to this pipeline's types."""
+        """Return whether the weights are the weights of ``original``, cast to other types."""
         pairs = [(self.net, original.net)]
         if isinstance(self.codec, Latents) and isinstance(original.codec, Latents):
             pairs.append((self.codec.vae, original.codec.vae))

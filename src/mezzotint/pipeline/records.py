@@ -89,7 +89,7 @@ def recorded(pipe: Pipeline) -> Records:
 
 
 def _checkpoint(pipe: Pipeline) -> Path | None:
-    """Return the checkpoint with the model's weights, from the model's folder or a shipped one.
+    """Return the checkpoint with the model's weights, from its own folder or a shipped model.
 
     The folder may hold other weights, if it was trained further or the network was replaced.
     """
@@ -178,8 +178,8 @@ def _figures(run: Path, digest: str) -> tuple[dict[Measurement, list[Figure]], l
     wrong = []
     if others := len(rows) - len(ours):
         wrong.append(
-            f"The card leaves out {counted(others, 'record')} of evaluation/figures.jsonl whose "
-            "digest is not that of these weights."
+            f"The card leaves out {counted(others, 'record')} of evaluation/figures.jsonl that "
+            "belong to other weights."
         )
     if damaged:
         wrong.append(

@@ -53,7 +53,7 @@ def train(
         out: See `training`.
         resume: See `training`.
         track: See `training`.
-        progress: Whether to show a progress bar; None shows one on a terminal only.
+        progress: Whether to show a progress bar; None shows it on a terminal only.
         **fields: See `training`.
 
     Returns:
@@ -90,8 +90,8 @@ def training(
 
     If you leave the loop early, the run is saved, and can be resumed or loaded. On SIGINT or
     SIGTERM the current step is finished, the run is saved, and Interrupted is raised. Processes
-    started by torchrun share each batch. On Linux the memory of a step is kept for the next one, so
-    the process does not shrink when the training ends.
+    started by torchrun share each batch. On Linux the memory of a step is kept for the next step,
+    so the process does not shrink when the training ends.
 
     Args:
         recipe: The name of a recipe, or a configuration. With ``resume=True`` you can leave it out,

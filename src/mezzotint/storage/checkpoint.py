@@ -55,9 +55,9 @@ def write(
     """Write a checkpoint, the folder ``final``.
 
     Each entry NAME of ``tensors`` becomes the file NAME.safetensors, and each entry NAME of
-    ``facts`` the file NAME.json. A checkpoint of the same name is replaced only after the new one
-    is complete. Raises Unwritable if writing fails, and then leaves nothing behind. Raises
-    UserError, before anything is written, for tensors that are not finite.
+    ``facts`` the file NAME.json. A checkpoint of the same name is replaced only after the new
+    checkpoint is complete. Raises Unwritable if writing fails, and then leaves nothing behind.
+    Raises UserError, before anything is written, for tensors that are not finite.
     """
     for name, found in tensors.items():
         if wrong := _not_finite(found):
@@ -172,8 +172,8 @@ def usable(folder: Path, use: Callable[[Path], T], warn: Callable[[str], None]) 
         else:
             if problems:
                 raise Damaged(
-                    f"{problems[0]}, and no other checkpoint is undamaged: restore one from a "
-                    "backup, or train again"
+                    f"{problems[0]}, and no other checkpoint is undamaged: restore a "
+                    "checkpoint from a backup, or train again"
                 )
             return None
 

@@ -97,7 +97,7 @@ class Autoencoding(Task):
         """Return the loss of a part of a batch, and numbers for the log, given noise for z."""
         x = examples.x0
         # In a compiled network, each gradient of the last layer costs a whole backward pass, and
-        # torch does not allow a second one.
+        # torch does not allow a second backward pass.
         eager = torch.compiler.set_stance("force_eager") if self.playing else nullcontext()
         with eager, self.autocast(x.device):
             made, mean, log_variance = net(x, drawn[0])

@@ -56,7 +56,7 @@ def sweep(
     ```
 
     Args:
-        run: A run folder, or a pipeline loaded from one.
+        run: A run folder, or a pipeline that was loaded from it.
         sampler: Sampling methods. The default depends on the kind of model.
         nfe: Budgets of denoiser calls for an image; by default 5, 10 and 20, or 1, 2 and 4 for a
             few-step model that allows any number of calls.

@@ -256,7 +256,7 @@ KINDS = {
     ),
     "enlarge": Kind("Make a small image larger.", ("factor", "method"), _enlarge, size=_smaller),
     "interpolate": Kind(
-        "Make images between two given ones.",
+        "Make images between two given images.",
         ("n",),
         _interpolate,
         files=2,

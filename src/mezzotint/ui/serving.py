@@ -109,7 +109,7 @@ def _free(port: int) -> int:
             ) from None
         except OSError:
             raise UserError(
-                f"port {port} is in use: choose another `port`, or 0 for any free one"
+                f"port {port} is in use: choose another `port`, or 0 for any free port"
             ) from None
         found: int = probe.getsockname()[1]
         return found

@@ -1,4 +1,4 @@
-"""UniPC: the denoiser call of the next step also corrects the current one."""
+"""UniPC: the denoiser call of the next step also corrects the current step."""
 
 from __future__ import annotations
 

@@ -176,9 +176,10 @@ class AlongTeacher(AlongNoise):
 
     The target of f(x_t, t) is f(x_s, s), without gradient, where one step of the guided teacher
     leads from x_t to x_s. The path from noise to image is divided into ``parts`` parts; ``end`` is
-    the end of the part that contains t. t is uniform within a part. But the noisy end of the part,
-    where a call of the student starts, is drawn as often as an interval as long as one teacher
-    step. If s would pass the end, s is the end, and the target is the teacher's estimate.
+    the end of the part that contains t. t is drawn uniformly from a part that is extended by one
+    teacher step beyond its noisy end; a t beyond the noisy end is moved to it. So this end, where a
+    call of the student starts, is drawn often. If s would pass the end, s is the end, and the
+    target is the teacher's estimate.
     """
 
     parts = 1
