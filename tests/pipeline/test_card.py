@@ -89,7 +89,7 @@ def test_records_of_other_weights_and_damaged_ones_are_left_out(
         file.write('{"digest": "cut')
     text = of(mz.load(trained))
     assert "`mezzotint evaluate RUN` measures a model." in text
-    assert "leaves out 1 record of evaluation/figures.jsonl whose digest is not" in text
+    assert "leaves out 1 record of other weights in evaluation/figures.jsonl" in text
     assert "leaves out 3 lines of evaluation/figures.jsonl that cannot be read." in text
     assert "12.35" not in text
 

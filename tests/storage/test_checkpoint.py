@@ -80,7 +80,7 @@ def test_a_damaged_one_is_reported_and_the_one_before_used(tmp_path, spoil, mess
 
 def test_all_damaged_is_an_error(tmp_path: Path) -> None:
     spoil_bytes(write(tmp_path, 1))
-    with pytest.raises(UserError, match="no other checkpoint is undamaged: restore one"):
+    with pytest.raises(UserError, match="no other checkpoint is undamaged: restore a"):
         checkpoint.newest(tmp_path, lambda _: None)
 
 

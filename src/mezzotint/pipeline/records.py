@@ -178,8 +178,8 @@ def _figures(run: Path, digest: str) -> tuple[dict[Measurement, list[Figure]], l
     wrong = []
     if others := len(rows) - len(ours):
         wrong.append(
-            f"The card leaves out {counted(others, 'record')} of evaluation/figures.jsonl that "
-            "belong to other weights."
+            f"The card leaves out {counted(others, 'record')} of other weights in "
+            "evaluation/figures.jsonl."
         )
     if damaged:
         wrong.append(
