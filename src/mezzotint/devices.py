@@ -163,8 +163,8 @@ def has_bf16(device: torch.device) -> bool:
     """Return whether networks should be allowed to compute in bfloat16 on a device.
 
     Every CPU is allowed, because a CPU without hardware for bfloat16 emulates it exactly. An NVIDIA
-    GPU without such hardware is not, because its emulation is slower than float32. An Apple GPU is
-    allowed from macOS 14 on.
+    GPU without such hardware is not allowed, because its emulation is slower than float32. An Apple
+    GPU is allowed from macOS 14 on.
     """
     if device.type == "mps":
         return bool(torch.backends.mps.is_macos_or_newer(14, 0))

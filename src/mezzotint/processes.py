@@ -29,7 +29,7 @@ class Died(UserError):
 
 
 def first() -> bool:
-    """Return whether this is the first process, which prints for all of them."""
+    """Return whether this is the first process, which prints for all processes."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -60,8 +60,8 @@ class Share:
 
         If the first process raises UserError, all other processes raise the same error without
         running the block. Otherwise the first process of each other machine runs the block next,
-        because machines may not share their files. Then all the others run it. All processes leave
-        the block together.
+        because the machines need not share their files. Then all other processes run it. All
+        processes leave the block together.
         """
         error: UserError | None = None
         if not self.number:

@@ -188,7 +188,7 @@ def _aside(as_json: bool) -> Iterator[None]:
     """Run a block; with ``as_json``, send what it prints to the error stream.
 
     The standard output then holds nothing but JSON. If there are several processes, only the first
-    one prints.
+    process prints.
     """
     if first():
         with redirect_stdout(sys.stderr) if as_json else nullcontext():

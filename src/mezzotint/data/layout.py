@@ -16,12 +16,13 @@ The same rules hold for folders, zips and tars.
    share it (``seg_train``, ``seg_test``). Splits may lie inside each class folder. In ``trainA``,
    ``trainB``, ``testA``, ``testB`` the letters are classes. Any other folder beside ``train`` is
    refused, because both may be classes. A ``test`` or ``val`` beside class folders is a class if it
-   holds images directly, as class folders do. Nothing is held out then. If it holds class folders
-   itself, it is refused.
+   holds images directly, as class folders do. Nothing is held out then. If such a ``test`` or
+   ``val`` holds class folders, the data is refused.
 4. **Classes** are the folders of a split that hold images at any depth, in natural order (1, 2,
    10), with their names in NFC. ``Labels.json`` may give other names. Images without class folders
    have no classes, with two exceptions: ``dataset.json`` (EDM's format) may hold their labels; and
-   a table beside the images of a held-out split may name a class of the training split for each.
+   a table beside the images of a held-out split may name a class of the training split for each
+   image.
 5. Images beside class folders, and class folders without any file, are **refused**. Without labels
    (`conditional=False`), all images at any depth are taken instead.
 """

@@ -31,9 +31,9 @@ class Item:
 
     `decode(wanted)` returns (H, W, C), may run on any thread, and raises `UnreadableImage`. This
     function may ignore ``wanted``, because the caller converts the channels and scales the image
-    anyway. If it is an `ImageFile`, other processes may decode the file. `label` is the class from
-    0, or `UNLABELLED`. `file` returns the path or the bytes of the image's file, if the image has
-    one.
+    anyway. If ``decode`` is an `ImageFile`, other processes may decode the file. `label` is the
+    class from 0, or `UNLABELLED`. `file` returns the path or the bytes of the image's file, if the
+    image has one.
     """
 
     name: str

@@ -106,7 +106,7 @@ class Workers:
         return found
 
     def end(self) -> None:
-        """End the processes at once. Threads that wait for one of them get an error."""
+        """End the processes at once. Threads that wait for a process get an error."""
         for worker in self.all:
             worker.kill()
         for worker in self.all:

@@ -213,14 +213,14 @@ def _takes_three(net: Net) -> None:
 
 
 def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
-    """Split a network with 2C output channels: the prediction (C channels), and the variance.
+    """Split a network with 2C output channels into a network of C channels, and a function.
 
-    The function, ``fraction(x, level) -> v``, returns the v that the most recent call of the
-    network predicted, in the shape of x. DDPM's learned variance is ``sigma_s^2 tau`` for v = 0 and
-    ``sigma_t^2 tau`` for v = 1, with geometric interpolation between them (Nichol and Dhariwal
-    2021, arXiv 2102.09672, eq. 15). The last C channels are ``2 v - 1``; as in that paper, nothing
-    but training keeps them in [-1, 1]. Guidance doubles the batch, with the conditional half first;
-    v then comes from the conditional half.
+    The first C channels are the prediction. The function, ``fraction(x, level) -> v``, returns the
+    v that the most recent call of the network predicted, in the shape of x. DDPM's learned variance
+    is ``sigma_s^2 tau`` for v = 0 and ``sigma_t^2 tau`` for v = 1, with geometric interpolation
+    between them (Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 15). The last C channels are ``2 v
+    - 1``; as in that paper, nothing but training keeps them in [-1, 1]. Guidance doubles the batch,
+    with the conditional half first; v then comes from the conditional half.
     """
     raw = torch.empty(0)
 

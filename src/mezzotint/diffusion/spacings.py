@@ -47,10 +47,10 @@ def linspace(n: int, T: int) -> list[int]:
 
 
 def quadratic(n: int, T: int) -> list[int]:
-    """Return ``t_i = floor((i / (n - 1) * sqrt(0.8 T))**2)``, as for DDIM on CIFAR-10 (Song 2020).
+    """Return ``t_i = floor((i / (n - 1) * sqrt(0.8 T))**2)``, as DDIM does on CIFAR-10.
 
-    With many steps, neighbouring t near 0 would be equal. The second of them is then raised by one,
-    so that no step has length 0.
+    The formula is by Song et al. 2020, arXiv 2010.02502. With many steps, neighbouring t near 0
+    would be equal. The second of them is then raised by one, so that no step has length 0.
     """
     rows: list[int] = []
     for share in (i / (n - 1) for i in range(n)) if n > 1 else [1.0]:

@@ -138,7 +138,7 @@ def clipped(rows: Rows, train: TrainConfig) -> Finding | None:
     """Compare the median gradient norm after the warm-up with twice the clipping threshold.
 
     Pascanu et al. 2013 (arXiv 1211.5063, section 3.2) clip at half to ten times the usual norm. A
-    threshold below half of the usual norm shortens every step, not only those with unusually large
+    threshold below half of the usual norm shortens every step, not only steps with unusually large
     gradients.
     """
     norms = _values([row for row in rows if row["images"] > train.warmup], "grad_norm")

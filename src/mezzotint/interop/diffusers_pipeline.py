@@ -76,7 +76,7 @@ class MezzotintPipeline(DiffusionPipeline):
             guidance_scale: The guidance scale; 1 is no guidance, 0 is unconditional.
             num_inference_steps: The number of steps of the scheduler.
             generator: A generator of torch for the noise.
-            latents: The noise that sampling starts from, (batch_size, C, H, W); None draws it.
+            latents: The noise that sampling starts from, (batch_size, C, H, W); None draws noise.
             output_type: "pil", "np", or "pt" for float (B, C, H, W) in [0, 1].
             return_dict: Whether to return an ImagePipelineOutput instead of a tuple.
             **step: Further arguments of the scheduler's `step`, such as ``eta``.

@@ -46,9 +46,9 @@ def kernel_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interval
     where x and y are the features (N, D) of the reconstructions and of the originals, and k is
     `polynomial_kernel`. `kernel_distance` assumes independent sets; for pairs, the similarity of an
     image and its reconstruction would bias it below 0. This estimate is unbiased for pairs, and 0
-    if all pairs are equal (Gretton et al. 2012, JMLR 13, eq. 4). Let h_i be the mean over j of the
-    terms in the sum. To first order, the variance of the estimate is 4 / N times the variance of
-    the h_i.
+    if every reconstruction equals its original (Gretton et al. 2012, JMLR 13, eq. 4). Let h_i be
+    the mean over j of the terms in the sum. To first order, the variance of the estimate is 4 / N
+    times the variance of the h_i.
     """
     n = len(made)
     x, y = (torch.from_numpy(np.array(rows)).double() for rows in (made, real))

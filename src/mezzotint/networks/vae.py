@@ -169,7 +169,7 @@ class TinyVAE(Network):
     """TAESD: a distilled replacement of a VAE, with deterministic latents that are already scaled.
 
     It comes from https://github.com/madebyollin/taesd (MIT). The original takes images in [0, 1];
-    here they are (B, C, H, W) in [-1, 1]. Latents are (B, config.latent, H / f, W / f) with f =
+    here images are (B, C, H, W) in [-1, 1]. Latents are (B, config.latent, H / f, W / f) with f =
     ``config.factor``. They have about unit variance, because they correspond to the latents of the
     VAE after scaling.
     """

@@ -207,8 +207,8 @@ def _pixels(
 
     These models differ only in schedule and objective. As in the paper, they predict eps, except at
     the scale glyphs. They are trained with AdamW, as are the published models with which the paper
-    compares its own. They have classes, so that rows with and without guidance come from the same
-    weights.
+    compares its own models. They have classes, so that rows with and without guidance come from the
+    same weights.
     """
     size = SCALES[options.scale]
     recipe = RECIPES[size.pixels]

@@ -22,9 +22,9 @@ def of_images(
 ) -> dict[str, Tensor] | None:
     """Return the conditions of n images, beginning with number ``first``; None if unconditional.
 
-    Missing conditions are null. If no condition is given, the conditions of some training images
-    are used in turn (``pipe.examples``), or all classes in turn. Raises UserError if a condition or
-    a label does not exist, or does not suit the model.
+    Missing conditions are null. If no condition is given, the conditions of the training images in
+    ``pipe.examples`` are used in turn, or all classes in turn if there are no such images. Raises
+    UserError if a condition or a label does not exist, or does not suit the model.
     """
     given = _by_name(pipe, labels, condition)
     if not given:

@@ -55,13 +55,13 @@ class Pipeline:
         net: The raw network, ``net(x, t, condition) -> output``: x (B, C, H, W); t (B,) float from
             0 to T - 1; condition is None, a tensor for a model with one condition, or a dict of
             tensors. For a class it is (B,) int64 from 0 to K, where K is the null class. Any
-            nn.Module or function with these arguments will do. A module is copied; the copy is in
-            evaluation mode, and its weights require no gradient. A function gets tensors on the
+            nn.Module or function with these arguments can be used. A module is copied; the copy is
+            in evaluation mode, and its weights require no gradient. A function gets tensors on the
             CPU.
         schedule: The levels that the network was trained on.
         prediction: The prediction type of the network: eps, x0, v ... (`PREDICTIONS`).
         shape: The shape (C, H, W) of the network's input for one image.
-        classes: The names of the K classes; () for a network without them.
+        classes: The names of the K classes; () for a network without classes.
         conditions: The conditions besides the class: NumbersCondition, TagsCondition,
             ImageCondition.
         defaults: The default settings of `sample`.
@@ -77,7 +77,8 @@ class Pipeline:
         few_step: The settings for which a few-step model was distilled; None for any other model.
         examples: The conditions of some training images, by name, in the form of the network's
             input; `sample` uses them in turn if it gets no condition.
-        original: The model in float32 from which `in_precision` made this model, if it did.
+        original: The model in float32 from which `in_precision` made this model; None for any other
+            model.
 
     Raises:
         UserError: If an argument has a wrong type, or the network does not take (x, t, condition)

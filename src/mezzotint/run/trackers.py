@@ -235,7 +235,7 @@ def _is_sent(row: dict[str, Any]) -> bool:
 
 
 def _curves(row: dict[str, Any]) -> Values:
-    """Return the numbers in a row of the log by name; a figure adds the ends of its interval."""
+    """Return the numbers in a row of the log by name; with a figure, the ends of its interval."""
     numbers: Values = {k: v for k, v in row.items() if isinstance(v, int | float) and k != "images"}
     if figure := row.get("figure"):
         name = figure["name"]

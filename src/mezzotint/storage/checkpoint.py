@@ -151,7 +151,7 @@ def usable(folder: Path, use: Callable[[Path], T], warn: Callable[[str], None]) 
     """Call ``use`` with the newest undamaged checkpoint of a folder, and return its result.
 
     If a checkpoint is damaged, or if ``use`` raises Damaged, ``warn`` is called with a line about
-    it, and the checkpoint before it is tried. If a training in the folder saves or removes
+    it, and the previous checkpoint is tried. If a training in the folder saves or removes
     checkpoints meanwhile, the search starts again. Returns None if the folder has no checkpoints.
     Raises Damaged if all are damaged.
     """

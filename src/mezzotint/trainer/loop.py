@@ -101,7 +101,7 @@ class TrainConfig:
         return share
 
     def lr_at(self, step: int) -> float:
-        """Return the learning rate of a step, which rises linearly, stays, and falls to 0."""
+        """Return the learning rate of a step: it rises linearly, stays constant, and falls to 0."""
         warm = (step + 1) * self.batch / self.warmup if self.warmup else 1.0
         left = (self.steps - step) / (self.cooldown * self.steps) if self.cooldown else 1.0
         return self.lr * min(1.0, warm, left)

@@ -1,9 +1,9 @@
-"""Averages of the weights whose length is chosen after training (Karras et al. 2024, 2312.02696).
+"""Averages of the weights whose length is chosen after training.
 
-Two power-function averages are kept during training, and snapshots of them are saved. The profile
-of an average is the weight that the average gives to each step of the training. An average of
-another length is approximated by the linear combination of snapshots whose profile is nearest to
-its own (section 3.2, appendix C).
+See Karras et al. 2024, arXiv 2312.02696. Two power-function averages are kept during training, and
+snapshots of them are saved. The profile of an average is the weight that the average gives to each
+step of the training. An average of another length is approximated by the linear combination of
+snapshots whose profile is nearest to the profile of that average (section 3.2, appendix C).
 
 Times are in steps. For tau in (i - 1, i], ``theta(tau)`` are the weights after step i.
 """
