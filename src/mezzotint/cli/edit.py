@@ -51,8 +51,8 @@ class EditFlags:
     """The folder of the results. A strip of originals and results is written beside it, as
     OUT.png."""
     labels: tuple[str, ...] = ()
-    """One class for all images, or one for each, by name or number; without it, no class is
-    used."""
+    """One class for all images, or one for each, by name or number; without this option, no class
+    is used."""
     condition: tuple[str, ...] = ()
     """The other conditions as NAME=VALUE. Give one value for all images, or one for each, separated
     by commas: weight=50,60."""

@@ -57,7 +57,7 @@ class SampleConfig:
     churn: NonNegativeFloat | None = None
     """How much noise the sampler edm adds between steps."""
     switch: float | None = Field(default=None, ge=0, le=1)
-    """The share of the steps in the sampler hybrid, from the first, that are stochastic."""
+    """The share of the steps of the sampler hybrid that are stochastic; these come first."""
     sampler_options: tuple[str, ...] = ()
     """Further options of the sampler as NAME=VALUE, such as low=0.05 for edm."""
 

@@ -57,7 +57,7 @@ class ImagesConfig:
     """The images to train on."""
 
     data: str = "cifar10"
-    """glyphs, cifar10, hub:OWNER/NAME, or a path: a folder of (class folders of) images, a zip, a
+    """glyphs, cifar10, hub:OWNER/NAME, or a path: a folder of images or of class folders, a zip, a
     tar, parquet files ... `mezzotint data PATH` shows how the path is read."""
     size: SizeField = None
     """Scale and crop the images to a square of this side, or to HEIGHTxWIDTH, such as 48x80; None
@@ -112,7 +112,8 @@ class DataConfig(ImagesConfig):
     """The column with a second image for each image, as a condition. It holds file names, or in
     parquet files the images themselves."""
     non_leaking: float = Field(default=0.0, ge=0, le=1)
-    """Probability of each of EDM's augmentations. The network is also conditioned on them."""
+    """Probability of each of EDM's augmentations. The network is also conditioned on the
+    augmentations."""
 
 
 @strict
@@ -131,7 +132,8 @@ class CodecConfig:
     """Train in the latents of this autoencoder: a run, its checkpoint, a diffusers folder or
     hub:OWNER/NAME. Empty trains on pixels."""
     posterior: Literal["mean", "sample"] = "mean"
-    """Train on the mean latents of each image, or on latents that are sampled anew each time."""
+    """mean: train on the mean latents of each image; sample: train on latents that are sampled anew
+    each time."""
     scaling: Literal["measured", "own"] = "measured"
     """Scale latents to zero mean and unit variance. measured: with statistics of this data; own:
     with the numbers that the autoencoder's checkpoint or folder states."""

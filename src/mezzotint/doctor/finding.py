@@ -50,7 +50,8 @@ MEDIUM, LARGE = 0.5, 0.8
 Cohen calls 0.5 visible to the naked eye and 0.8 grossly perceptible (Statistical Power Analysis for
 the Behavioral Sciences, 1988, sections 2.2 and 6.2)."""
 SURE = 3.0
-"""A difference counts if it exceeds this many standard errors. By chance, 0.3 % of them do."""
+"""A difference counts if it exceeds this many standard errors. By chance, 0.3 % of differences
+do."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
     made_radii = nearest(made, made, PRECISION_K + 1)[0][:, PRECISION_K]
     precision, density = [], []
     recall = torch.zeros(len(real), dtype=torch.bool)
-    closest = torch.full_like(wide, torch.inf)  # from each real image to the nearest made one
+    closest = torch.full_like(wide, torch.inf)  # from each real image to the nearest made image
     start = 0
     for block in distances(made, real):
         precision.append((block <= narrow).any(1))

@@ -25,11 +25,11 @@ class UNetConfig:
     """The dimensions of a U-Net; levels are counted from 0, which is the full resolution."""
 
     channels: tuple[PositiveInt, ...] = (128, 256, 256, 256)
-    """Width of each level; each level halves the resolution of the one before."""
+    """Width of each level; each level halves the resolution of the level before."""
     blocks: PositiveInt = 2
     """Residual blocks per level (one more per level on the way up)."""
     attention: tuple[int, ...] = (1,)
-    """The levels that have self-attention. The bottom of the U-Net always has it."""
+    """The levels that have self-attention. The bottom of the U-Net always has self-attention."""
     head_width: PositiveInt | None = None
     """Channels of an attention head; None makes one head of all channels."""
     dropout: float = Field(default=0.0, ge=0, lt=1)

@@ -29,7 +29,7 @@ class UNet2DConfig:
     """The dimensions of a UNet2DModel; levels are counted from 0, which is the full resolution."""
 
     channels: tuple[PositiveInt, ...] = (224, 448, 672, 896)
-    """Width of each level; each level halves the resolution of the one before."""
+    """Width of each level; each level halves the resolution of the level before."""
     blocks: PositiveInt = 2
     """Residual blocks per level (one more per level on the way up)."""
     attention_down: tuple[int, ...] = (1, 2, 3)

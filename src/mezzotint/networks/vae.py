@@ -27,7 +27,7 @@ class VAEConfig:
     """The dimensions of a VAE; levels are counted from 0, which is the full resolution."""
 
     channels: tuple[PositiveInt, ...] = (128, 256, 512)
-    """Width of each level; each level halves the resolution of the one before."""
+    """Width of each level; each level halves the resolution of the level before."""
     blocks: PositiveInt = 2
     """Residual blocks per level of the encoder (the decoder has one more)."""
     latent: PositiveInt = 4

@@ -40,7 +40,7 @@ class Options:
     The scale full has 7,808,000, as in the paper. Ho et al. used 102,400,000."""
     samples: PositiveInt | None = None
     """The number of samples for each row of the table; by default the scale decides. At the scale
-    cifar10, rows with 1,000 denoiser calls have fewer samples than the others."""
+    cifar10, rows with 1,000 denoiser calls have fewer samples than other rows."""
     seed: NonNegativeInt = 0
     """The seed of trainings and samples."""
     network: tuple[Annotated[str, Choice(NETWORKS)], ...] = ()

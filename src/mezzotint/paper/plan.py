@@ -54,7 +54,7 @@ SCALES: dict[str, Size] = {
         images=40_000,
         vae_images=24_000,
         latent_images=64_000,
-        prediction="v",  # predictions of eps by so short a training leave noise in the images
+        prediction="v",  # after so short a training, predictions of eps leave noise in the images
     ),
     "cifar10": Size(
         *("cifar10-ddpm-small", "tiny-imagenet100-vae", "tiny-imagenet100-ldm"),

@@ -36,8 +36,9 @@ def joined(own: bool = False) -> Accelerator:
         InitProcessGroupKwargs(timeout=PATIENCE),
         # On a CPU, find_unused_parameters keeps the gradients in one order in all steps. Without
         # it, their order changes after the first step of each process, and so does the rounding of
-        # their sums: a resumed training would not end in the same bits as an uninterrupted one. On
-        # a GPU the bits may differ anyway, so it is off there, which saves time and a message.
+        # their sums: a resumed training would not end in the same bits as an uninterrupted
+        # training. On a GPU the bits may differ anyway, so the option is off there, which saves
+        # time and a message.
         DistributedDataParallelKwargs(find_unused_parameters=own or without_gpu),
     ]
     with connected():

@@ -63,7 +63,7 @@ class TrainConfig:
     """The share of the training, at its end, in which the learning rate falls to 0; 0.1 is the last
     tenth."""
     clip: PositiveFloat = 1.0
-    """Upper bound of the gradient's norm; a larger gradient is scaled down to it."""
+    """Upper bound of the gradient's norm; a larger gradient is scaled down to this norm."""
     ema_halflife: float = Field(default=887_000.0, ge=1)
     """Half-life of the averaged weights, in images (887,000 is a decay of 0.9999 at batch 128)."""
     snapshots: NonNegativeInt = 0

@@ -105,7 +105,7 @@ def _posed(stencil: Image.Image, height: float, angle: float, shift: np.ndarray)
     width = stencil.width / zoom
     half = np.array([width * cos + height * abs(sin), width * abs(sin) + height * cos]) / 2
     centre = SIDE / 2 + (2 * shift - 1) * np.maximum(SIDE / 2 - _MARGIN - half, 0)
-    # Pillow needs the inverse map, from a pixel of the result to one of the stencil.
+    # Pillow needs the inverse map, from a pixel of the result to a pixel of the stencil.
     a, b = cos * zoom / _OVER, sin * zoom / _OVER
     x, y = centre * _OVER
     middle = stencil.width / 2, stencil.height / 2

@@ -20,7 +20,7 @@ from mezzotint.errors import UserError
 
 _NAME = re.compile(r"(.*?)(train|t10k|test)-(images|labels)[-.]idx[13]-ubyte(?:\.gz)?", re.I)
 _SPLITS = {"train": "train", "t10k": "test", "test": "test"}
-_MOST = 1 << 30  # limit for an unpacked file, in bytes, twice the largest published one
+_MOST = 1 << 30  # limit for an unpacked file, in bytes, twice the largest published file
 _ROTATED = "emnist"  # its images are stored column by column
 
 Files = dict[str, dict[str, Path]]
