@@ -38,7 +38,7 @@ FOLLOW: set[Title] = {
 
 
 def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
-    """Run all checks of the course of a training that apply to it."""
+    """Run the checks of the course of a training, except checks that do not apply."""
     rows = [row for row in rows if "loss" in row]
     yield warmed_up(rows, config.train)
     if not fine_tuned(config):  # a fine-tuning may be short
@@ -100,7 +100,7 @@ def ordered(findings: Iterator[Finding]) -> Iterator[Finding]:
     """Yield the findings in the given order, and name the common cause of faults in them.
 
     The first fault in `ROOTS` is the likeliest cause of every later fault in `FOLLOW`. So the later
-    faults name it before their own causes, and its fix before their own fixes.
+    faults name this cause before their own causes, and its fix before their own fixes.
     """
     root: Finding | None = None
     for finding in findings:

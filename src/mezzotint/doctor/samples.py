@@ -154,7 +154,7 @@ def noisy(made: Tensor, data: Tensor) -> Finding:
 
 
 def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor | None) -> Finding:
-    """Compare the feature distance of two samples of a class, and of two data images of a class.
+    """Compare the feature distances within a class: between samples, and between data images.
 
     If the ratio is 0.5, samples have a quarter of the data's variance within a class; if it is
     0.71, they have half of this variance. Odena et al. 2017 (arXiv 1610.09585) detect collapsed
