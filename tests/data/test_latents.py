@@ -219,7 +219,7 @@ def test_no_room(data: Prepared, cache: Path, monkeypatch: pytest.MonkeyPatch) -
     size = 2 * 5 * 2 * 2 * 3 * 6 * 4
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: usage(size - 1))
-        with pytest.raises(UserError, match="set MEZZOTINT_CACHE to a larger disk"):
+        with pytest.raises(UserError, match="set MEZZOTINT_CACHE to a folder on a larger disk"):
             made(data, spy)
         assert entries(cache) == []
         assert spy.asked == [5]  # it is told at the first part

@@ -304,7 +304,7 @@ def test_names_and_truths_are_classes(images, labels, classes, numbers, names):
             "`labels` has the label 1, but `classes` has only 1 name: name",
         ),
         (LABELS, (), "`labels` has the label 1, but `classes` has only 0 names"),
-        (LABELS, ("a", "a"), "`classes` (a, a) has a name twice"),
+        (LABELS, ("a", "a"), "`classes` has the name 'a' twice"),
         (LABELS, "ab", "`classes` is 'ab': give a sequence of names"),
         (LABELS, 2, "`classes` is 2: give a sequence of names"),
         (LABELS, (1, 2), "`classes` is (1, 2): give a sequence of names"),

@@ -218,7 +218,7 @@ def test_the_slower_of_two_processes_discards_its_own(animals, cache, monkeypatc
 def test_no_room(animals, cache, monkeypatch):
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(100))
-    with pytest.raises(UserError, match="set MEZZOTINT_CACHE to a larger disk"):
+    with pytest.raises(UserError, match="set MEZZOTINT_CACHE to a folder on a larger disk"):
         prepare(str(animals))
     assert entries(cache) == []
 

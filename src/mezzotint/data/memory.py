@@ -186,7 +186,8 @@ def _names(classes: Sequence[str], least: int) -> tuple[str, ...]:
     if not several or not all(isinstance(name, str) for name in names):
         raise UserError(f"`classes` is {classes!r}: give a sequence of names")
     if len(set(names)) < len(names):
-        raise UserError(f"`classes` ({shown(names, 5)}) has a name twice: rename one of the two")
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"`classes` has the name {twice!r} twice: rename one of the two")
     if least > len(names):
         raise UserError(
             f"`labels` has the label {least - 1}, but `classes` has only "

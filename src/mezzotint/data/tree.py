@@ -65,12 +65,12 @@ class Folder:
 
     @property
     def filled(self) -> list["Folder"]:
-        """The direct subfolders that hold an image, at any depth."""
+        """The direct subfolders with an image in them or in a folder below them."""
         return [folder for folder in self.folders if any(f.images for f in folder.walk())]
 
     @property
     def bare(self) -> list["Folder"]:
-        """The direct subfolders that hold no file, at any depth."""
+        """The direct subfolders without a file in them or in any folder below them."""
         return [
             folder
             for folder in self.folders

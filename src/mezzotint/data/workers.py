@@ -84,9 +84,9 @@ class Workers:
         """Decode images in a worker, if any is ready; any thread may call this.
 
         Returns:
-            An image for each decoder, or None if the caller must call it: no worker is ready, the
-            decoder is not an `ImageFile`, the file is faulty, the image is large, or the limit on
-            bytes is reached.
+            A list with one entry for each decoder: its image, or None if the caller must call this
+            decoder itself. The reasons are that no worker is ready, the decoder is not an
+            `ImageFile`, the file is faulty, the image is large, or the limit on bytes is reached.
 
         Raises:
             UserError: If the worker was killed.

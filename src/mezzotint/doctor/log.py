@@ -24,7 +24,7 @@ BOUND = 1e4  # upper bound of the adaptive weight of the adversarial loss
 
 
 def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
-    """Run all checks of the log that apply."""
+    """Yield the findings of all checks of the log that apply."""
     rows = [row for row in rows if "loss" in row]
     # The loss need not fall after the discriminator has started.
     alone = [row for row in rows if "discriminator" not in row]

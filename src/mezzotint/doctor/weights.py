@@ -170,7 +170,7 @@ def informed(found: Tensor) -> Finding:
 
 
 def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
-    """Compare the averaged weights with the raw weights, by their distance and by their errors.
+    """Return what a comparison of the averaged weights with the raw weights finds.
 
     The raw weights are the weights that the optimizer changes.
 
@@ -181,9 +181,10 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
     healthy run cannot reach 0.5.
 
     ``averaged`` and ``raw`` (B,) are the `errors` of the two networks on the same images. The
-    severity is "wrong" if the average has lost half of what the raw network has learned, and
-    "doubtful" if it has lost a tenth. In both cases the mean error must have grown by more than
-    `SURE` standard errors. The severity is also "doubtful" if ``apart`` is above 0.5.
+    severity depends on the share ``(averaged - raw) / (1 - raw)`` of the means, because a network
+    that has learned nothing has an error of 1. It is "wrong" above a half, and "doubtful" above a
+    tenth. In both cases the mean error must have grown by more than `SURE` standard errors. The
+    severity is also "doubtful" if ``apart`` is above 0.5.
     """
     worse = averaged - raw
     learned = float(1 - raw.mean())

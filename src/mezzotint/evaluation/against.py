@@ -132,7 +132,10 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
         )
         if not shipped.is_shipped(folder):
             raise UserError(f"{problem}: give the same data again, or another reference as `data`")
-        warn(f"{problem}: ignore this if the data is the same in another order")
+        warn(
+            f"{problem}: ignore this if the data is the same in another order; otherwise give the "
+            "training set as `data`"
+        )
     return Against(f"{c.data} (split train)", found)
 
 

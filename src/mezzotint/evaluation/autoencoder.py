@@ -88,7 +88,10 @@ def originals(path: str | Path | None, data: Any, how: Preparation, count: int |
 
 
 def _held_out(path: str | Path | None, size: Size | None) -> tuple[str, Prepared]:
-    """Return a name and the held-out images of a run or checkpoint, or else its training images."""
+    """Return the held-out images of a run or checkpoint, or else its training images.
+
+    Their name, for reports, comes first.
+    """
     folder, marks = Path(path or ""), ("checkpoints", "manifest.json")
     if path is None or not any((folder / mark).exists() for mark in marks):
         what = path or "the autoencoder"

@@ -81,7 +81,7 @@ def _loaded(path: Path) -> np.ndarray:
 
 
 def _wanted(channels: int, values: Values) -> Wanted:
-    """Return the format that decodes files to images with these channels, type and range."""
+    """Return the format to decode files to, for images with these channels, type and range."""
     if values.alpha:
         return Wanted("rgba")
     modes: dict[int, Mode] = {1: "grey", 3: "rgb"}

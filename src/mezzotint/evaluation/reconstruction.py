@@ -43,7 +43,8 @@ def reconstruct(
 ) -> Reconstructions:
     """Encode images, decode the posterior's mean, and compare the results with the originals.
 
-    The figures, each with its 95 % interval, are:
+    Returns the figures of this comparison, and the mean and standard deviation of the latents,
+    which are computed from samples of the posterior. The figures, each with its 95 % interval, are:
 
     - the distances ``chosen`` from DISTANCES, in the feature network of each of
       ``measures``; the references are made from the originals;
@@ -52,9 +53,8 @@ def reconstruct(
       latents are deterministic and have no kl.
 
     The distances of a perfect autoencoder are 0. Images and reconstructions form pairs and are
-    therefore not independent. So the intervals of the Frechet distances come from halves of the
-    pairs, and `kernel_of_pairs` computes kd. The mean and standard deviation of the latents are
-    computed from samples of the posterior.
+    therefore not independent. So the intervals of the Frechet distances are estimated from random
+    halves of the pairs, and `kernel_of_pairs` computes kd.
 
     Raises UserError for fewer than 10 images, for images with another number of channels than the
     autoencoder's, and for a reference made from other images.

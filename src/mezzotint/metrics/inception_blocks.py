@@ -36,7 +36,7 @@ class Conv(nn.Module):
 
 
 def average(x: Tensor) -> Tensor:
-    """Return the mean over 3x3 pixels with stride 1, without the padding at the borders."""
+    """Return the mean over 3x3 pixels with stride 1; at the borders, over fewer pixels."""
     return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 

@@ -251,10 +251,10 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def fitting(
     found: Reference, network: FeatureNetwork, size: tuple[int, int] | None = None
 ) -> Reference:
-    """Return the reference if it fits this network, and the size (H, W), if it is given.
+    """Check that a reference fits this network and, if given, the size (H, W); return it.
 
-    Otherwise raise UserError, which names the first difference. Without this check, figures against
-    a wrong reference would look normal.
+    Raises UserError with the first difference if it does not. Without this check, figures against a
+    wrong reference would look normal.
     """
     sized = size and found.origin.size  # another tool's statistics do not record it
     here = network.identity | ({"size": f"{size[0]}x{size[1]}"} if size and sized else {})

@@ -201,9 +201,9 @@ class Up(nn.Module):
         return F.conv_transpose2d(x, taps, self.conv.bias, stride=2, padding=1)
 
     def taps(self) -> Tensor:
-        """Merge the interpolation and the convolution into one 4x4 transposed convolution.
+        """Return the kernel (C, C, 4, 4) of the transposed convolution that does both at once.
 
-        An input pixel becomes four output pixels, and the transposed convolution equals one 2x2
+        It doubles the resolution and then convolves with the 3x3 kernel (C, C, 3, 3). An input pixel becomes four output pixels, and the transposed convolution equals one 2x2
         convolution for each of the four. After an interpolation, the nine pixels under a 3x3
         kernel have only four different values, so 2x2 taps suffice: 2.25 times fewer products.
         """

@@ -69,7 +69,7 @@ def made(config: CustomConfig) -> nn.Module:
 
 
 def passed_again(config: CustomConfig, net: Any) -> CustomConfig:
-    """Remember a network that the user passes for a stored record, and return its new record.
+    """Return the record of a network that the user passes in place of a recorded network.
 
     If ``net`` is a class, it is called with the recorded arguments. Warns if the code, or the
     settings of the layers, differ from the record.
@@ -82,7 +82,7 @@ def passed_again(config: CustomConfig, net: Any) -> CustomConfig:
 
 
 def warn_of_change(then: CustomConfig, now: CustomConfig) -> None:
-    """Warn if the code of a network, or the settings of its layers, have changed."""
+    """Warn if the code of a network, or the settings of its layers, differ in two records."""
     if then.code != now.code:
         warn(
             f"the code of `net`, {now.constructor}, or a setting of its layers has changed since "

@@ -22,7 +22,11 @@ def compare_schedules(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
     """Measure the errors by level and the gradient noise of the pixel models.
 
     The errors are measured on held-out images. Results are appended to study.jsonl, and are not
-    measured again. With fewer than two pixel models, the result is {}.
+    measured again.
+
+    Returns:
+        The row of study.jsonl for each model, by the model's name; {} if there are fewer than two
+        pixel models.
     """
     names = [name for name in PIXELS if name in work.models]
     if len(names) < 2:

@@ -73,7 +73,8 @@ class Pipeline:
             variance of DDPM's steps.
         weaker: A weaker model. If it is given, guidance leads away from the estimate of the weaker
             model, instead of the unconditional estimate.
-        origin: The first ``defaults``, and a description of their origin: a recipe, a sweep ...
+        origin: The ``defaults`` with which the model was loaded, and where they are from: a recipe, a
+            sweep ...
         few_step: The settings for which a few-step model was distilled; None for any other model.
         examples: The conditions of some training images, by name, in the form of the network's
             input; `sample` uses them in turn if it gets no condition.
@@ -325,7 +326,7 @@ class Pipeline:
                 in turn if there is no other condition.
             condition: The other conditions: a dict from names to values (one value for all images
                 or n values), or the value of the only condition. Numbers are in their original
-                units; several labels are a set of names, or a list of sets; images are uint8 (C, H,
+                units; tags are a set of names, or a list of n sets; images are uint8 (C, H,
                 W) or (n, C, H, W). Missing conditions are null. If no condition is given, the
                 conditions of training images are used in turn.
             seed: The seed of all randomness, at least 0.
@@ -379,15 +380,16 @@ class Pipeline:
         return self.schedule.grid(how.steps, how.spacing, how.knots)
 
     def settled(self, how: SampleConfig) -> SampleConfig:
-        """Return the settings, with the levels of an optimised grid as ``knots``.
+        """Return settings that list the levels of the grid, if the spacing is "optimised".
 
-        The knots are computed once, and kept in ``home`` or in the cache.
+        The levels are computed once, and kept in ``home`` or in the cache.
 
         Args:
             how: The settings.
 
         Returns:
-            The same settings, with spacing "knots" if it was "optimised".
+            The same settings. If the spacing was "optimised", it is now "knots", and the field
+            ``knots`` lists the levels.
         """
         return grids.settled(self, how)
 

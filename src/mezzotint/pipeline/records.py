@@ -91,7 +91,8 @@ def recorded(pipe: Pipeline) -> Records:
 def _checkpoint(pipe: Pipeline) -> Path | None:
     """Return the checkpoint with the model's weights, from its own folder or a shipped model.
 
-    The folder may hold other weights, if it was trained further or the network was replaced.
+    The result is None if there is none: the run may have been continued since the model was loaded,
+    or the user replaced the network.
     """
     homes = [pipe.home] if pipe.home else shipped.folders().values()
     places = [

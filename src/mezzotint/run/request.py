@@ -37,7 +37,7 @@ class Start:
 
 
 def start(recipe: Recipe, out: Any, resume: Any) -> Start:
-    """Return the configuration and the folder to start from: of a recipe, or of a run to resume.
+    """Return the configuration of a recipe, or of a run to resume, and the run's folder.
 
     If ``resume`` is set, the run in the folder ``out`` is resumed with its own config.json. The
     recipe may then be left out or given by its name. If the recipe is a configuration, it is used

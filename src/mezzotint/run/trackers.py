@@ -31,7 +31,10 @@ Values: TypeAlias = dict[str, float | Path]  # the points of curves by name, and
 
 
 class Tracker(Protocol):
-    """The destination of a copy. Any exception that it raises ends the copy, not the training."""
+    """A service to which the log and the grids of a run are copied.
+
+    Any exception that it raises ends the copy, not the training.
+    """
 
     def begin(self, folder: Path, run_id: str, config: dict[str, Any], sent: int) -> int:
         """Begin or continue the copy of a run.

@@ -202,7 +202,7 @@ def check_room(folder: Path, needed: int, what: str, instead: str = "") -> None:
     if needed > free:
         raise UserError(
             f"{what} take {_size(needed)}, but only {_size(free)} are free in {folder}: "
-            f"set MEZZOTINT_CACHE to a larger disk{instead and f', or {instead}'}"
+            f"set MEZZOTINT_CACHE to a folder on a larger disk{instead and f', or {instead}'}"
         )
 
 

@@ -68,7 +68,7 @@ class Search:
         self.pipe.net.compile_for(calls * -(-self.samples // BATCH))
 
     def facts(self, settings: SampleConfig) -> dict[str, Any]:
-        """Return the facts that identify a cell's figures: its samples and their measurement."""
+        """Return the facts that identify figures of these settings: samples and measurement."""
         return {
             "pictures": samples.key(self.pipe, settings, self.seed, BATCH),
             "network": self.network,

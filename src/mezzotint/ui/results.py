@@ -64,7 +64,7 @@ def of_samples(pipe: Pipeline, request: Samples, columns: Sequence[Tensor], *, f
 
 
 def of_edit(pipe: Pipeline, request: Edit, columns: Sequence[Tensor], *, final: bool) -> str:
-    """Return the given images of an edit as HTML and, if ``final`` is set, the edited images."""
+    """Return the HTML of an edit: its input images and, if ``final`` is set, the edited images."""
     given, walk = columns[0], request.kind == "interpolate"
     # A finished interpolation includes its ends.
     shown = [] if walk and final else _column(pipe, given, ["given"] * len(given))

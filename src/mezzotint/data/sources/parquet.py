@@ -238,7 +238,7 @@ def _check(arrow: Any, file: Path, table: Any, image: str) -> None:
     schema = table.schema_arrow
     if image not in schema.names:
         raise UserError(
-            f"{file} has no column {image}, unlike other files of its split: write it again"
+            f"{file} has no column {image}, unlike other files of its split: add it"
         )
     if schema.names.count(image) > 1:
         raise UserError(f"{file} has several columns called {image}: keep one of them")
