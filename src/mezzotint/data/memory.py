@@ -13,7 +13,6 @@ import torch
 
 from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.labels import are_names, check_labels, class_names, named
-from mezzotint.data.naming import shown
 from mezzotint.data.source import UNLABELLED, Item, Source
 from mezzotint.data.values import Array, Bounds, Values, stated
 from mezzotint.errors import UserError, counted

@@ -299,8 +299,8 @@ def _rows(tree: Tree) -> tuple[dict[PurePosixPath, dict[str, Any]], str]:
     ]
     if not places:
         raise UserError(
-            f"{tree.place} has no {' or '.join(METADATA)}: write one of these files beside the images, "
-            f"with the columns {FILE} and the conditions"
+            f"{tree.place} has no {' or '.join(METADATA)}: write one of these files beside the "
+            f"images, with the columns {FILE} and the conditions"
         )
     place = f"{tree.place}/{places[0][1]}" if len(places) == 1 else f"the metadata of {tree.place}"
     for folder, name in places:

@@ -203,9 +203,10 @@ class Up(nn.Module):
     def taps(self) -> Tensor:
         """Return the kernel (C, C, 4, 4) of the transposed convolution that does both at once.
 
-        It doubles the resolution and then convolves with the 3x3 kernel (C, C, 3, 3). An input pixel becomes four output pixels, and the transposed convolution equals one 2x2
-        convolution for each of the four. After an interpolation, the nine pixels under a 3x3
-        kernel have only four different values, so 2x2 taps suffice: 2.25 times fewer products.
+        It doubles the resolution and then convolves with the 3x3 kernel (C, C, 3, 3). An input
+        pixel becomes four output pixels, and the transposed convolution equals one 2x2 convolution
+        for each of the four. After an interpolation, the nine pixels under a 3x3 kernel have only
+        four different values, so 2x2 taps suffice: 2.25 times fewer products.
         """
         # divisor_override=1 is not used, because ONNX lacks it.
         sums = 4 * F.avg_pool2d(self.conv.weight, 2, stride=1, padding=1)

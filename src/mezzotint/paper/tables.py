@@ -110,7 +110,7 @@ def _headlines(results: Results) -> Section:
         tables[data] = _headline_table(results, data, rows, distances)
     text = (
         "The paper's figures are FIDs on CIFAR-10 (A, B, D) and on ImageNet-100 (C). The published "
-        "FIDs are those of the methods' own papers. Only FIDs on the same data can be compared "
+        "FIDs are from the methods' own papers. Only FIDs on the same data can be compared "
         f"with each other. {explained(every)} {CONFIGURATION} "
         f"{as_flags(networks('', results.work.plan.networks)[1])}"
     )

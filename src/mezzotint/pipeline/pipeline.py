@@ -73,7 +73,7 @@ class Pipeline:
             variance of DDPM's steps.
         weaker: A weaker model. If it is given, guidance leads away from the estimate of the weaker
             model, instead of the unconditional estimate.
-        origin: The ``defaults`` with which the model was loaded, and where they are from: a recipe, a
+        origin: The ``defaults`` with which the model was loaded, and their origin: a recipe, a
             sweep ...
         few_step: The settings for which a few-step model was distilled; None for any other model.
         examples: The conditions of some training images, by name, in the form of the network's

@@ -181,21 +181,21 @@ class ObjectiveConfig:
 class Diffusion(Task):
     """The loss of a diffusion model, ``L = E w |net(alpha x0 + sigma eps, t) - (p x0 + q eps)|^2``.
 
-    w is the weight of a level, and (p, q) are those of the prediction type. If ``learn_variance``
-    is set, the network's output is (prediction, 2 v - 1), with twice the channels of x0, and the
-    loss is ``L + 0.001 L_vlb``. L_vlb is the variational bound, a sum over the rows, estimated as T
-    times the value at a random row. The loss is float32.
+    w is the weight of a level, and (p, q) are the two numbers of the prediction type. If
+    ``learn_variance`` is set, the network's output is (prediction, 2 v - 1), with twice the
+    channels of x0, and the loss is ``L + 0.001 L_vlb``. L_vlb is the variational bound, a sum over
+    the rows, estimated as T times the value at a random row. The loss is float32.
 
-    If ``contrast`` is c, ``- c w |net(...) - (p x0' + q eps')|^2`` is added, where x0' and eps' are
-    those of the previous image in the same part of the batch. It keeps images of different
+    If ``contrast`` is c, ``- c w |net(...) - (p x0' + q eps')|^2`` is added, where x0' and eps'
+    belong to the previous image in the same part of the batch. This term keeps images of different
     conditions apart (contrastive flow matching; Stoica et al. 2025, arXiv 2506.05350).
 
     Args:
         config: The weighting, the choice of levels, the dropout of conditions and the contrast.
         schedule: The levels, on the device of the training.
-        prediction: What the network predicts.
+        prediction: The prediction type of the network.
         shape: The shape (C, H, W) of the network's input for one image.
-        conditions: What the network is conditioned on.
+        conditions: The conditions of the network.
         learn_variance: Whether the network predicts variances.
         dtype: The type in which the network computes, by autocast.
     """

@@ -143,7 +143,7 @@ class TrainState:
     def load(
         self, step: int, pending: Sequence[Figures], parts: Mapping[str, Mapping[str, Tensor]]
     ) -> None:
-        """Restore a state from its step, the numbers not yet logged, and the result of `tensors`."""
+        """Restore a state from its step, the numbers to be logged, and the result of `tensors`."""
         self.step, self.pending = step, [*pending]
         self.net.load_state_dict(sharding.divided(parts["net"], self.net))
         for name, average in {"ema": self.ema, **self.averages}.items():

@@ -237,9 +237,7 @@ def _check(arrow: Any, file: Path, table: Any, image: str) -> None:
     """Raise UserError unless a file has exactly one column of images, which holds their bytes."""
     schema = table.schema_arrow
     if image not in schema.names:
-        raise UserError(
-            f"{file} has no column {image}, unlike other files of its split: add it"
-        )
+        raise UserError(f"{file} has no column {image}, unlike other files of its split: add it")
     if schema.names.count(image) > 1:
         raise UserError(f"{file} has several columns called {image}: keep one of them")
     struct = schema.field(image).type
