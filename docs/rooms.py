@@ -173,7 +173,7 @@ def page(house: Mapping[str, Room], before: Mapping[str, Room]) -> str:
             "## Before the move",
             "",
             "At commit 29977ce, rooms were not assigned to layers. In this drawing, the row of a",
-            "room is its floor: the number of rooms on the longest path of imports that starts there.",
+            "room is its floor: the number of rooms on the longest path of imports from there.",
             "",
             "![The rooms before the move, by floor](rooms-before.svg)",
             "",
