@@ -271,9 +271,9 @@ def tables(which: list[str], pairs: int, compiled: bool) -> Iterator[str]:
             for batch in (1, 4, 16, 64):
                 title = f"One call of the 35.7M network, bf16, batch {batch}"
                 yield table(title, batch, rows(forwards("35.7M", batch, compiled), pairs))
-        elif name in ("training", "small"):
-            size, batches = ("small", (64,)) if name == "small" else ("35.7M", (16, 64, 128))
-            for batch in batches:
+        elif name in ("training", "wide", "small"):
+            size = "small" if name == "small" else "35.7M"
+            for batch in {"training": (16, 64), "wide": (128,), "small": (64,)}[name]:
                 title = f"A training step of the {size} network, batch {batch}"
                 turns = trainings(size, batch, compiled)
                 yield table(title, batch, rows(turns, 2 if batch == 128 else pairs))
@@ -292,7 +292,7 @@ def tables(which: list[str], pairs: int, compiled: bool) -> Iterator[str]:
 
 
 def main() -> None:
-    every = ["forward", "training", "small", "memory", "sampling", "methods"]
+    every = ["forward", "training", "wide", "small", "memory", "sampling", "methods"]
     parser = argparse.ArgumentParser(description="Speed and memory against diffusers.")
     parser.add_argument("tables", nargs="*", default=every, help=", ".join(every))
     parser.add_argument("--pairs", type=int, default=7, help="rounds of turns")
