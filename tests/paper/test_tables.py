@@ -11,6 +11,7 @@ import mezzotint as mz
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.drawing.page import Section
 from mezzotint.evaluation import samples
+from mezzotint.networks import Network
 from mezzotint.paper import rows
 from mezzotint.paper.models import trainings
 from mezzotint.paper.options import Options
@@ -131,10 +132,41 @@ def test_equally_many_calls_are_timed_in_turns(
     for _, steps in trainings(work):
         list(steps)
     both = [Row("A", "linear", SampleConfig(s, 4), 10) for s in ("ddpm", "ddim")]
-    made = rows.make(work, both, torch.device("cpu"), lambda row: lambda *_: None)
+    pipe = rows.ready(work, "linear", torch.device("cpu"))
+    made = rows.make(work.plan, pipe, both, lambda row: lambda *_: None)
     assert order == [(s, i) for i in range(3) for s in ("ddpm", "ddim")]
     assert [made[row].batches for row in both] == [3, 3]
     assert [made[row].turns for row in both] == [(both[1].name,), (both[0].name,)]
+
+
+def test_all_rows_of_a_model_are_compiled_or_none(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compilation is not timed, and depends on the calls of all rows."""
+    calls: list[int] = []
+    steps: list[int] = []
+    make = samples.make
+
+    def compiled(net, count):
+        calls.append(count)
+        monkeypatch.setattr(Network, "compiled", True)
+
+    def noted(pipe, folder, i, how, *rest):
+        steps.append(how.steps)
+        return make(pipe, folder, i, how, *rest)
+
+    monkeypatch.setattr(samples, "make", noted)
+    monkeypatch.setattr(rows, "BATCH", 4)
+    work = begin(plan(Options(only=("A",), out=tmp_path, samples=10)))
+    for _, training in trainings(work):
+        list(training)
+    monkeypatch.setattr(Network, "compile_for", compiled)
+    pipe = rows.ready(work, "linear", torch.device("cpu"))
+    assert calls == [3 * 1000]
+    row = Row("A", "linear", SampleConfig("ddpm", 4), 10)
+    made = rows.make(work.plan, pipe, [row], lambda row: lambda *_: None)
+    assert steps == [2, 4, 4, 4]
+    assert made[row].batches == 3
 
 
 def test_what_measures_can_be_chosen_and_is_said_before_the_work(

@@ -8,7 +8,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def measured(
     calls take turns, batch by batch. So their times can be compared even if the machine does other
     work meanwhile.
     """
-    rows, made = recorded(work), dict[Row, Made]()
+    rows, made, pipes = recorded(work), dict[Row, Made](), dict[str, Pipeline]()
 
     def named(row: Row) -> Follow:
         return lambda what, done, total: follow(f"{row.name}: {what}", done, total)
@@ -109,8 +109,10 @@ def measured(
         if row in rows:
             continue
         if row not in made:
+            if row.model not in pipes:
+                pipes[row.model] = ready(work, row.model, device)
             alike = [r for r in work.rows if r not in rows and _cost(r) == _cost(row)]
-            made |= make(work, alike, device, named)
+            made |= make(work.plan, pipes[row.model], alike, named)
         rows[row] = measure(work, row, made[row], named(row))
         on_row(row, rows[row])
     return {row: rows[row] for row in work.plan.rows if row in rows}
@@ -132,16 +134,27 @@ class Made:
     turns: tuple[str, ...]  # the rows with which this row alternated, batch by batch
 
 
+def ready(work: Work, model: str, device: torch.device) -> Pipeline:
+    """Load a model for its rows, in the precision of the plan.
+
+    The network is compiled for either all rows of the model or none, so that the times of the rows
+    can be compared.
+    """
+    pipe = loading.load(work.folder(model), device, "float32", recommended=False)
+    pipe = pipe.in_precision(work.plan.precision)
+    rows = [row for row in work.plan.rows if row.model == model]
+    pipe.net.compile_for(sum(row.settings.calls * -(-row.samples // BATCH) for row in rows))
+    return pipe
+
+
 def make(
-    work: Work, rows: Sequence[Row], device: torch.device, follow: Callable[[Row], Follow]
+    plan: Plan, pipe: Pipeline, rows: Sequence[Row], follow: Callable[[Row], Follow]
 ) -> dict[Row, Made]:
     """Make the missing samples of rows, which alternate batch by batch, and time every batch.
 
-    If a row has all its samples, BATCH samples are made again for timing.
+    If a row has all its samples, BATCH samples are made again for timing. Compilation, in two steps
+    before, is not timed.
     """
-    plan = work.plan
-    pipe = loading.load(work.folder(rows[0].model), device, "float32", recommended=False)
-    pipe = pipe.in_precision(plan.precision)
     folders = {row: evaluation.kept(pipe, row.settings, plan.seed, BATCH) for row in rows}
     missing: dict[Row, list[int]] = {}
     for row, folder in folders.items():
@@ -151,6 +164,9 @@ def make(
     times: dict[Row, list[float]] = {row: [] for row in rows}
     highest: dict[Row, list[float]] = {row: [] for row in rows}
     with tempfile.TemporaryDirectory() as aside:
+        for row in rows if pipe.net.compiled else ():
+            two = replace(row.settings, steps=2)
+            samples.make(pipe, Path(aside), 0, two, plan.seed, BATCH, BATCH, follow(row))
         for turn in range(max(1, *map(len, missing.values()))):
             for row in rows:
                 if turn and turn >= len(missing[row]):
