@@ -20,11 +20,13 @@ import json
 import shlex
 import statistics
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mezzotint import evaluation
@@ -38,7 +40,8 @@ from mezzotint.run.averages import average
 from mezzotint.storage import checkpoint, files
 from mezzotint.storage import log as track
 from mezzotint.storage.machine import machine
-from mezzotint.trainer.loop import optimizer
+from mezzotint.trainer.loop import Examples, optimizer
+from mezzotint.trainer.objective import Diffusion
 
 Change = Callable[[Experiment], Experiment]
 GUIDANCE = 2.0
@@ -86,6 +89,8 @@ VARIANTS: dict[str, Change] = {
     "muon, batch 32": lambda e: train(batch=0.5)(muon(e)),
     "muon, twice the rate": lambda e: train(lr=2)(muon(e)),
     "muon, contrastive flow": lambda e: objective(contrast=0.05)(muon(e)),
+    "muon, immiscible noise": muon,  # with the patch of `PATCHES`
+    "muon, small images first": muon,  # after the training of `small`
     "plain weighting": objective(weighting="simple"),
     "sigmoid weighting": objective(weighting="sigmoid"),
     "edm prediction": noise(prediction="edm"),
@@ -111,6 +116,33 @@ VARIANTS: dict[str, Change] = {
     "shorter cooldown": train(cooldown=0.5),
     "no cooldown": train(cooldown=0),
 }
+SMALL = "muon, small images first"
+
+
+@contextmanager
+def immiscible() -> Iterator[None]:
+    """Assign the noise of a batch to its images, with the least sum of squared distances.
+
+    This is immiscible diffusion (Li et al. 2024, arXiv 2406.12303). It needs scipy.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    forward = Diffusion.forward
+
+    def assigned(self: Diffusion, net: nn.Module, examples: Examples, *drawn: Tensor) -> object:
+        rows, eps, dropped = drawn
+        apart = torch.cdist(examples.x0.flatten(1), eps.flatten(1)) ** 2
+        order = torch.from_numpy(linear_sum_assignment(apart.numpy())[1])
+        return forward(self, net, examples, rows, eps[order], dropped)
+
+    Diffusion.forward = assigned
+    try:
+        yield
+    finally:
+        Diffusion.forward = forward
+
+
+PATCHES = {"muon, immiscible noise": immiscible}
 SNAPSHOTS = "base with snapshots"
 LENGTHS = {f"average of length {length:g}": length for length in (0.05, 0.1, 0.15, 0.2)}
 
@@ -196,6 +228,17 @@ def trained(experiment: Experiment, folder: Path) -> Path:
             if now.note:
                 print(f"{folder.name}: {now.images:,} images, loss {now.loss:.4f}", flush=True)
     return folder
+
+
+def small(e: Experiment, folder: Path) -> Experiment:
+    """Train on half as many images of 16x16 first; return the training that follows.
+
+    A small image costs a quarter, so the second training has 7/8 of the images.
+    """
+    first = replace(e.train, images=e.train.images // 2, cooldown=0.0)
+    trained(replace(e, data=replace(e.data, size=16), train=first), folder)
+    following = replace(e.train, images=e.train.images * 7 // 8)
+    return replace(e, init=str(folder.resolve()), train=following)
 
 
 def measured(
@@ -296,10 +339,13 @@ def work(job: Job, flags: argparse.Namespace) -> None:
     change = snapshots if job.variant in LENGTHS else VARIANTS[variant]
     experiment = change(base(flags.data, flags.images, job.seed))
     place = flags.runs / slug(variant, flags.images, f"seed{job.seed}")
-    found = measured(
-        *(experiment, trained(experiment, place), LENGTHS.get(job.variant)),
-        *(flags.samples, job.guidance),
-    )
+    last = experiment
+    if variant == SMALL:
+        last = small(experiment, place.with_name(f"{place.name}-first"))
+    with PATCHES.get(variant, nullcontext)():
+        folder = trained(last, place)
+    length = LENGTHS.get(job.variant)
+    found = measured(experiment, folder, length, flags.samples, job.guidance)
     job.file.parent.mkdir(parents=True, exist_ok=True)
     files.replace(job.file, json.dumps(asdict(found), indent=1) + "\n")
     print(job.row, job.seed, found, flush=True)
