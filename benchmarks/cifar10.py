@@ -198,8 +198,12 @@ def main() -> None:
     for i, row in enumerate(rows, 1):
         figures = measured(row, flags.data, flags.rows)
         machines += [figure["by"].split("; ") for figure in figures[max(figures)].values()]
-        by = "; ".join(" or ".join(dict.fromkeys(part)) for part in zip(*machines, strict=True))
-        by = by.replace(" or mezzotint at commit", " or").replace("at commit", "at the commits")
+        processors, *rest = (list(dict.fromkeys(part)) for part in zip(*machines, strict=True))
+        by = "; ".join([", or on ".join(processors), *(" or ".join(part) for part in rest)])
+        by = by.replace(" or mezzotint at commit", ",").replace(
+            "at commit", "at one of the commits"
+        )
+        by += ' ("-dirty" marks files that were changed after the commit)' * ("-dirty" in by)
         lines.append(line(row, figures))
         print(lines[-1], flush=True)
         page = [

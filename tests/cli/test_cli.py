@@ -103,7 +103,10 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
             "train glyphs-ddpm --schedule cosin",
             "laplace; did you mean cosine?",
         ),
-        ("train glyphs-ddpm --schedule linear --s 0", "--s is for cosine: leave it out"),
+        (
+            "train glyphs-ddpm --schedule linear --s 0",
+            "--s is only for the schedule cosine: leave it out",
+        ),
         (
             "train glyphs-ddpm --prediction eps --zero-terminal-snr",
             "eps cannot be learned with --zero-terminal-snr",

@@ -51,7 +51,7 @@ def test_the_page_documents_every_verb_that_answers() -> None:
 def test_a_page_in_a_browser_is_not_json(capsys: CapSys) -> None:
     code, out, err = call(capsys, "play", "--json")
     assert (code, out) == (2, "")
-    assert err == "mezzotint: play has no answer as JSON: leave out --json\n"
+    assert err == "mezzotint: play cannot write JSON: leave out --json\n"
 
 
 def test_samples_and_what_is_done_with_them(trained: Path, tmp_path: Path, capsys: CapSys) -> None:
@@ -188,7 +188,7 @@ def test_a_verb_without_an_answer_says_so(capsys: CapSys, monkeypatch: pytest.Mo
     monkeypatch.setattr("mezzotint.cli.doctor.doctor", work)
     code, out, err = call(capsys, "doctor", "--json")
     assert (code, out) == (2, "")
-    assert err == "mezzotint: doctor has no answer as JSON: leave out --json\n"
+    assert err == "mezzotint: doctor cannot write JSON: leave out --json\n"
 
 
 def test_the_help_of_a_verb_names_the_flag(capsys: CapSys) -> None:

@@ -215,7 +215,7 @@ def test_a_configuration_of_version_4_is_read() -> None:
 @pytest.mark.parametrize("schedule", [name for name in SCHEDULES if name != "cosine"])
 def test_an_offset_is_for_the_cosine_schedule(schedule: str) -> None:
     problem = refused(NoiseConfig, schedule=schedule, s=0.008)
-    assert problem == f"`s` is for cosine: leave it out with {schedule}"
+    assert problem == f"`s` is only for the schedule cosine: leave it out with {schedule}"
 
 
 def test_eps_cannot_be_learned_where_there_is_nothing_else() -> None:

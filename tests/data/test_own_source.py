@@ -29,7 +29,7 @@ def test_a_source_with_a_name():
             return Item(f"stripe {i}", lambda wanted: pixels, label=i % 2)
 
         key = {"kind": "stripes", "side": side, "version": 1}
-        return Source("stripes", key, ("lying", "upright"), 32, lambda: map(item, range(32)))
+        return Source("stripes", key, ("horizontal", "vertical"), 32, lambda: map(item, range(32)))
 
     SOURCES["stripes"] = Kind("stripes:SIDE", stripes)
     data = mz.prepare("stripes:24")

@@ -156,8 +156,18 @@ def test_knots_may_be_the_ends_of_the_table() -> None:
         (10, "knots", (1, 0), "`knots` has 1, 0: give different finite numbers"),
         (10, "knots", (1, -1), "`knots` has 1, -1: give different finite numbers"),
         (10, "knots", (math.inf, 1), "`knots` has inf, 1: give different finite numbers"),
-        (10, "knots", (200, 1), "knot 200 is outside the schedule: choose 0.01 to 157.4"),
-        (10, "knots", (1, 0.001), "knot 0.001 is outside the schedule: choose 0.01 to 157.4"),
+        (
+            10,
+            "knots",
+            (200, 1),
+            "knot 200 is outside the schedule: choose knots from 0.01 to 157.4",
+        ),
+        (
+            10,
+            "knots",
+            (1, 0.001),
+            "knot 0.001 is outside the schedule: choose knots from 0.01 to 157.4",
+        ),
     ],
 )
 def test_a_grid_that_cannot_be_is_refused_in_a_line(

@@ -372,7 +372,7 @@ def test_pictures_without_classes_are_refused_but_for_an_unconditional_model(tin
     ("more", "message"),
     [
         ("", "latents have no bounds: choose --clipping none"),
-        ("--clipping none --non-leaking 0.12", "--non-leaking augments pixels: leave it out with"),
+        ("--clipping none --non-leaking 0.12", "--non-leaking augments pixels, but"),
         ("--clipping none --vae nowhere", "there is no folder nowhere"),
     ],
 )

@@ -181,6 +181,6 @@ def test_a_resume_that_is_refused_leaves_the_run_as_it_was(tiny: Experiment, tmp
     one = mz.prepare(np.zeros((1, 16, 16, 3), np.uint8), [0], classes=("only",))
     mz.train(tiny, data=one, out=tmp_path / "run")
     before = (tmp_path / "run" / "config.json").read_bytes()
-    with pytest.raises(mz.UserError, match="a single image cannot be measured: pass `evaluate_"):
+    with pytest.raises(mz.UserError, match="but the data has 1: pass `evaluate_every=0`"):
         mz.train(out=tmp_path / "run", resume=True, images=104, evaluate_every=8)
     assert (tmp_path / "run" / "config.json").read_bytes() == before

@@ -168,7 +168,7 @@ def _call(
     answers = carry_out.__annotations__.get("return") != "None"
     helped = bool({*HELP, HELP_ALL} & {*arguments})
     if as_json and not answers and not helped:
-        raise UserError(f"{verb} has no answer as JSON: leave out `json`")
+        raise UserError(f"{verb} cannot write JSON: leave out `json`")
     try:
         with _aside(as_json and not helped), Patience(verb):
             answer = carry_out(arguments)

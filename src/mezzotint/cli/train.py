@@ -68,7 +68,10 @@ def train(arguments: list[str]) -> Answer:
 
 
 def trained(run: Path) -> Answer:
-    """Return the JSON answer of a training: its folder, newest checkpoint, last row and figures."""
+    """Return a training's answer for ``--json``.
+
+    The answer holds the folder, the newest checkpoint, the last row of the log, and all figures.
+    """
     rows = log.read(run / "log.jsonl")
     measured = [row for row in rows if "figure" in row]
     last = [row for row in rows if "figure" not in row][-1:]

@@ -95,7 +95,10 @@ class Experiment(Settings):
                 "the number of `timesteps`"
             )
         if self.codec.vae and self.data.non_leaking:
-            raise ValueError("`non_leaking` augments pixels: leave it out with latents")
+            raise ValueError(
+                "`non_leaking` augments pixels, but the model is trained on latents: leave out "
+                "`non_leaking`"
+            )
         if isinstance(self.net, CustomConfig) and self.data.non_leaking:
             raise ValueError(
                 "`non_leaking` needs a network with an input for the augmentation, which your own "

@@ -162,7 +162,10 @@ class NoiseConfig:
     def __post_init__(self) -> None:
         takers = [name for name, make in SCHEDULES.items() if _takes_s(make)]
         if self.s is not None and self.schedule not in takers:
-            raise ValueError(f"`s` is for {', '.join(takers)}: leave it out with {self.schedule}")
+            raise ValueError(
+                f"`s` is only for the schedule {' or '.join(takers)}: leave it out with "
+                f"{self.schedule}"
+            )
         if self.zero_terminal_snr and not determinant(self.prediction, PURE_NOISE):
             able = [name for name in PREDICTIONS if determinant(name, PURE_NOISE)]
             raise ValueError(

@@ -77,7 +77,7 @@ def numbers(name: str, values: Array) -> Column:
 
 
 def tags(name: str, names: Sequence[str], values: Array) -> Column:
-    """Make a column of named labels (N, K), each 0 or 1."""
+    """Make a column of K labels; ``values`` (N, K) are 1 where an image has the label, else 0."""
     condition, rows = TagsCondition(name, tuple(names)), values.astype(np.uint8)
     return Column(name, _digest(rows, names), lambda _: (condition, rows))
 

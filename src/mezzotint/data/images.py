@@ -173,9 +173,9 @@ def _pixels(image: Image.Image, pages: range, wanted: Wanted) -> Pixels:
 
 
 def _grey_pages(image: Image.Image) -> range:
-    """Return the pages of a TIFF if they are channels, else an empty range.
+    """Return the indices of the pages of a TIFF if each page is a channel, else an empty range.
 
-    The pages are channels if the TIFF has several, all grey and of the same size and type.
+    The pages are channels if there are several, and all are grey and of the same size and type.
     """
     count = getattr(image, "n_frames", 1)
     if image.format != "TIFF" or count < 2:

@@ -32,7 +32,9 @@ def named(what: str, labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], t
         UserError: If every image has its own label, so that the labels are captions.
     """
     if labels.dtype.kind == "U" and _highest(labels) > sys.maxunicode:
-        raise UserError(f"{what} has characters that are not valid Unicode: save it again")
+        raise UserError(
+            f"{what} has characters that are not valid Unicode: save the labels again as valid text"
+        )
     texts = [nfc(_text(x)) for x in labels.tolist()]
     names = tuple(sorted(set(texts), key=natural))
     if not are_classes(len(names), len(texts)):

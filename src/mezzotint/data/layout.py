@@ -102,7 +102,8 @@ class Layout:
     def contents(self, split: str, conditional: bool = True) -> Contents:
         """Return the images of a split.
 
-        Raises UserError if the rules refuse the split, and `NoSplit` if it does not exist.
+        Raises UserError if the rules of this module refuse the split, and `NoSplit` if there is no
+        such split.
         """
         chain = [*self.chain, *self._split(split)]
         while inner := wrapped(chain[-1]):

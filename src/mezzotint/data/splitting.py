@@ -15,7 +15,7 @@ from mezzotint.errors import UserError
 
 
 def wrapped(node: Folder) -> Folder | None:
-    """Return the folder inside a wrapper (rule 2), or None if ``node`` is not a wrapper."""
+    """Return the one folder that ``node`` only wraps (rule 2 of `data.layout`), else None."""
     filled = node.filled
     if node.images or node.bare or not filled:
         return None
@@ -120,9 +120,9 @@ def _merged(name: str, folders: list[Folder]) -> Folder:
 
 
 def splits_inside(node: Folder) -> dict[str, dict[str, Folder]]:
-    """Return the splits that lie inside each class folder (``cat/train``, ``cat/test``), if any.
+    """Return the splits that lie inside each class folder (``cat/train``, ``cat/test``).
 
-    Each split is returned as a folder of class folders.
+    Each split is returned as a folder of class folders. Returns {} if there are no such splits.
     """
     classes = node.filled
     splits: dict[str, dict[str, Folder]] = {}
@@ -145,7 +145,7 @@ def splits_inside(node: Folder) -> dict[str, dict[str, Folder]]:
 def splits_by_letter(node: Folder) -> dict[str, dict[str, Folder]]:
     """Return the splits of folders such as ``trainA``, ``trainB``, ``testA`` and ``testB``.
 
-    The letters are the classes, as in CycleGAN's data sets. Without such folders, there are none.
+    The letters are the classes, as in CycleGAN's data sets. Returns {} if no folders are so named.
     """
     splits: dict[str, dict[str, Folder]] = {}
     for folder in node.filled:

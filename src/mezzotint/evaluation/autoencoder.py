@@ -34,7 +34,7 @@ def of_codec(
     *,
     name: str = "",
 ) -> tuple[Found, Reconstructions]:
-    """Measure an autoencoder by its reconstructions of the images ``originals``.
+    """Return the figures of an autoencoder, and its reconstructions of the images ``originals``.
 
     ``name`` is the autoencoder's name in figures.jsonl.
     """

@@ -139,9 +139,9 @@ def write_edited(
 
 
 def free_place(out: str | Path) -> tuple[Path, Path, Path]:
-    """Return the paths for the folder, the strip and the animation, after checking them.
+    """Return the paths for the folder, the strip and the animation.
 
-    Raises UserError if the strip or animation exists, or the folder is not empty.
+    Raises UserError if the strip or the animation exists already, or the folder is not empty.
     """
     folder = files.as_folder(out)
     strip, film = files.named_after(folder, ".png"), files.named_after(folder, ".webp")
@@ -154,7 +154,7 @@ def free_place(out: str | Path) -> tuple[Path, Path, Path]:
 
 
 def _shown(mask: Tensor | None, images: Tensor) -> Tensor | None:
-    """Convert a mask to images, in which filled-in pixels are white."""
+    """Convert a mask to images in which filled-in pixels are white; None if there is no mask."""
     if mask is None:
         return None
     grey = (255 * mask.float()).round().to(torch.uint8).reshape(-1, 1, *mask.shape[-2:])

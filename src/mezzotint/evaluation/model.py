@@ -37,7 +37,7 @@ def of_model(
     precision: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Found:
-    """Measure a model for each number of samples in ``counts``; return the figures for the last.
+    """Measure a model for each number of samples in ``counts``, and return the last figures.
 
     The reference is ``Against.of(data, preparation)``, or the model's training set if ``data`` is
     None. Unless ``preparation`` has a size or ``data`` is prepared, its images are scaled and
@@ -48,7 +48,8 @@ def of_model(
     how = chosen(pipe.defaults, settings)
     if data is None and preparation != PLAIN:
         raise UserError(
-            "`split`, `size` and `range` belong to `data`, which is missing: leave them out"
+            "`split`, `size` and `range` describe `data`, which is missing: give `data`, or leave "
+            "them out"
         )
     if preparation.size is None and not isinstance(data, Prepared):
         preparation = replace(preparation, size=pipe.size)

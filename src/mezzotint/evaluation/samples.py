@@ -68,9 +68,10 @@ def block(folder: Path, i: int) -> Path:
 
 
 def stored(folder: Path, start: int, end: int, batch: int) -> Iterator[Tensor]:
-    """Yield the samples number ``start`` to ``end`` - 1 in parts, from blocks of ``batch``.
+    """Yield the samples from number ``start`` to number ``end - 1``, several at a time.
 
-    Raises UserError for a damaged block.
+    The files in the folder (blocks) hold ``batch`` samples each. Raises UserError for a damaged
+    block.
     """
     for i in range(start // batch, -(-end // batch)):
         path = block(folder, i)

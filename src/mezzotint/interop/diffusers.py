@@ -67,9 +67,10 @@ def saved_by_diffusers(folder: Path) -> bool:
 
 
 def read(folder: Path) -> Model:
-    """Find a network, its scheduler and its autoencoder.
+    """Return the network in a folder, with the scheduler and the autoencoder of its pipeline.
 
-    Raises UserError if no network can be read, or if a pipeline has other kinds of parts.
+    The pipeline is the folder itself or the folder around it. Raises UserError if no network can be
+    read, or if the pipeline has parts besides network, scheduler and autoencoder.
     """
     network, notes = _network(folder)
     around = _around(network)
@@ -145,17 +146,17 @@ def _scheduler(around: list[Path], index: dict[str, Any]) -> dict[str, Any] | No
 
 
 def _part(index: dict[str, Any], name: str) -> bool:
-    """Return whether the index of a pipeline states a part.
+    """Return whether a pipeline's model_index.json (``index``) states a part.
 
-    The index states a part as ``[library, class]`` or by the part's settings. ``[null, null]``
-    means that the pipeline lacks the part.
+    A part is stated as ``[library, class]`` or by its settings. ``[null, null]`` means that the
+    pipeline lacks the part.
     """
     said = index.get(name)
     return bool(said) and (isinstance(said, dict) or (isinstance(said, list) and any(said)))
 
 
 def _class(index: dict[str, Any], name: str) -> str | None:
-    """Return the class that the index of a pipeline states for a part."""
+    """Return the class that a pipeline's model_index.json states for a part; None without one."""
     said = index.get(name)
     return said[1] if isinstance(said, list) and len(said) == 2 else None
 

@@ -137,8 +137,9 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path} is damaged, or holds more than weights ({reason}): save it as safetensors"
+            f"{path} is damaged, or holds more than tensors ({reason}): save its tensors as "
+            "safetensors"
         ) from None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(f"{path} holds more than weights: save it as safetensors")
+        raise UserError(f"{path} holds more than tensors: save its tensors as safetensors")
     return state

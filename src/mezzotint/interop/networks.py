@@ -21,7 +21,7 @@ class Reader:
         part: The network's name in a pipeline, and its folder.
         settings: A function that reads the network's ``config.json``.
         weights: A function that converts the network's state dict. Its second argument is
-            `Settings.flipped`.
+            `Settings.flipped`, whether the time embedding has its cosines first.
     """
 
     part: str

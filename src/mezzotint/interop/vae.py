@@ -139,8 +139,9 @@ def write_vae(
 ) -> None:
     """Write a folder for ``AutoencoderKL.from_pretrained``; the arguments are as in `Foreign`.
 
-    ``fields`` must hold all fields of VAEConfig. A single number is the scale or shift of every
-    channel. Raises UserError for a VAE that folds pixels.
+    ``fields`` must hold all fields of VAEConfig. ``scale`` and ``shift`` are one number for all
+    channels, or a number for each. Raises UserError for a VAE with ``patch`` above 1, which folds
+    squares of pixels into channels, because diffusers cannot do that.
     """
     patch = fields.get("patch", 1)
     if patch != 1:

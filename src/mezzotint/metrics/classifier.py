@@ -66,9 +66,9 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, images: Iterable[Tensor]) -> None:
-        """Scale the features so that their mean variance over these images is 1.
+        """Scale the features so that the mean of their variances over ``images`` is 1.
 
-        Otherwise the unit of a distance would depend on the training.
+        Otherwise the unit of a distance would depend on the training of the classifier.
         """
         self.pool_scale.fill_(1)
         self.spatial_scale.fill_(1)

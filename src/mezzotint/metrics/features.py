@@ -57,7 +57,7 @@ class Features:
             on_batch(self.done)
 
     def rows(self, images: Tensor) -> Iterator[Rows]:
-        """Yield the features of images batch by batch, without adding them; see `add`."""
+        """Yield the features of images, a batch at a time; `add` also stores them."""
         if self._size not in (None, images.shape[2:]):
             a, b = ("x".join(map(str, size)) for size in (self._size or (), images.shape[2:]))
             raise UserError(

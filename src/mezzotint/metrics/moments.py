@@ -28,7 +28,7 @@ class Moments:
 
     @staticmethod
     def of(rows: np.ndarray, order: np.ndarray | None = None) -> Moments:
-        """Return the moments of ``rows`` (N, D), or only of the rows with the numbers ``order``.
+        """Return the moments of ``rows`` (N, D), or only of the rows at the indices ``order``.
 
         The rows are read in parts, to save memory.
         """

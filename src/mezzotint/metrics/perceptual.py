@@ -171,9 +171,9 @@ def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
         spare = ("scaling_layer.", "lins.")
         found = {k: v.float() for k, v in found.items() if not k.startswith(spare)}
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        raise UserError(f"{file} cannot be read: replace it by {SOURCE}") from error
+        raise UserError(f"{file} cannot be read: save {SOURCE} there again") from error
     except AttributeError as error:  # it does not hold tensors by name
-        raise UserError(f"{file} is not a state dict: replace it by {SOURCE}") from error
+        raise UserError(f"{file} is not a state dict: save {SOURCE} there") from error
     common = needed.keys() & found.keys()
     faults = {
         "lacks": needed.keys() - common,
@@ -186,7 +186,7 @@ def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
 
 
 def _imagenet() -> list[Stage]:
-    """Return the stages of EfficientNet-Lite0, whose weights w are 1."""
+    """Return the stages of EfficientNet-Lite0; the weight w of every channel is 1."""
     first, *rest = efficientnet.load().taps()
     return [(part, torch.ones(())) for part in (nn.Sequential(ToBytes(), first), *rest)]
 

@@ -73,7 +73,7 @@ def _failure(error: Exception) -> str:
 
 
 def _removed(error: Exception) -> bool:
-    """Remove the damaged library that ``error`` names; return whether it names a library."""
+    """Remove the damaged library that ``error`` names, and return True; False if it names none."""
     from torch._inductor.runtime.cache_dir_utils import cache_dir
 
     cause = getattr(error, "inner_exception", error)

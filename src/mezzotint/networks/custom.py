@@ -73,7 +73,7 @@ class Custom(Network):
         return hashlib.sha256(content.encode()).hexdigest()
 
     def compile_for(self, calls: int) -> bool:
-        """Compile nothing: only the user knows whether their network can be compiled."""
+        """Return False, without compiling: only the user knows whether their network allows it."""
         return False
 
     def for_inference(self, dtype: torch.dtype) -> Custom:

@@ -118,11 +118,11 @@ class Conditioned(Network):
 
     The condition vector (B, emb) is ``mlp(sinusoid(t)) + sum of encoder(condition) +
     linear(augmentation)``. The sinusoid has ``frequencies`` numbers and the frequency shift
-    ``shift``. Each condition has an encoder. The encoder of a spatial condition, such as an image,
-    is a layer like the network's first layer, and ``stem`` makes this layer. The output of the
-    encoder is not part of the sum; it is added to the output of the first layer (`beside`). The
-    term for the augmentation comes from EDM (Karras et al. 2022, arXiv 2206.00364, appendix F.2).
-    This term has no bias, so zeros add nothing.
+    ``shift``. Each condition has an encoder. The sum leaves out spatial conditions, such as images:
+    the encoder of a spatial condition is a layer like the network's first layer, made by ``stem``,
+    and its output is added to the output of the first layer (`beside`). The term for the
+    augmentation comes from EDM (Karras et al. 2022, arXiv 2206.00364, appendix F.2). This term has
+    no bias, so zeros add nothing.
     """
 
     def __init__(

@@ -20,7 +20,10 @@ SHOWN, BETWEEN = 4, 8  # the number of edited images, and of images in an interp
 
 
 def editing(run: Run, pipe: Pipeline, seed: int, follow: Follow) -> Section:
-    """Show variations, filled-in parts, enlargements and inversions, and an interpolation."""
+    """Return a section with edits of held-out images.
+
+    The edits are variations, filled-in parts, enlargements, inversions and an interpolation.
+    """
     c = run.config.data
     train = c.prepared()
     found = held_out(c.data, c.size, train, c.skip_bad)

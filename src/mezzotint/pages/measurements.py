@@ -14,7 +14,7 @@ from mezzotint.storage import jsonl
 
 
 def figures(run: Run) -> Section | None:
-    """Show the newest value of each figure of a run; None if nothing was measured."""
+    """Return a section with the newest value of each figure of a run; None if none was measured."""
     rows = []
     for name, (figure, row) in _newest(run.folder).items():
         interval = f"{figure.low:.4g} to {figure.high:.4g}"
@@ -27,7 +27,10 @@ def figures(run: Run) -> Section | None:
 
 
 def compared(runs: Sequence[Run]) -> Section | None:
-    """Show the newest figures of runs side by side; None if nothing was measured."""
+    """Return a section with the newest value of each figure, and a column for each run.
+
+    Returns None if no figure was measured.
+    """
     found = [_newest(run.folder) for run in runs]
     names = dict.fromkeys(name for figures in found for name in figures)
 
@@ -54,7 +57,7 @@ def _newest(folder: Path) -> dict[str, tuple[Figure, dict[str, Any]]]:
 
 
 def _sampling(row: dict[str, Any]) -> str:
-    """Describe the sampling settings in a row of figures.jsonl; "" if the row has none."""
+    """Return the sampling settings in a row of figures.jsonl, in words; "" if the row has none."""
     parts = {
         "sampler": f"{row.get('sampler')}",
         "steps": f"{row.get('steps')} steps",

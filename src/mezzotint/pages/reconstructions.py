@@ -21,7 +21,10 @@ ROW = 8  # images side by side
 
 
 def reconstructions(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
-    """Show reconstructions of held-out images, if the data set has any."""
+    """Yield sections with reconstructions of held-out images, and with a comparison of colours.
+
+    If the data set has no held-out images, training images are reconstructed.
+    """
     title, c = "Reconstructions", run.config.data
     try:
         codec = loading.load_codec(run.folder, precision=options.precision)

@@ -92,7 +92,7 @@ def samples(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
 
 
 def by_class(model: Model) -> Section:
-    """Show the samples of each class in a row."""
+    """Return a section with the samples of each class in a row."""
     pipe, each, images = model.pipe, model.options.samples, model.images
     how = f"{_settings(pipe.defaults)}; seed {model.options.seed}"
     text = f"{counted(len(images), 'sample')} by {how}."
@@ -112,7 +112,7 @@ def by_class(model: Model) -> Section:
 
 
 def trajectories(title: str, model: Model) -> Section:
-    """Show x, and the network's estimate of x0, at several points of the sampling."""
+    """Return a section with x, and the network's estimate of x0, at several levels of sampling."""
     pipe = model.pipe
     steps = min(pipe.defaults.steps, WALK)
     own = {} if pipe.few_step else {"sampler": "ddim", "steps": steps}
@@ -146,7 +146,7 @@ def trajectories(title: str, model: Model) -> Section:
 
 
 def samplers(title: str, model: Model) -> Section:
-    """Show the samples of each sampler from the same noise, for several numbers of steps."""
+    """Return a section with samples from the same noise, by several samplers in several steps."""
     pipe = model.pipe
     methods: Sequence[str] = METHODS
     steps = [n for n in STEPS if n <= len(pipe.schedule)]
@@ -168,7 +168,10 @@ def samplers(title: str, model: Model) -> Section:
 
 
 def guidance(title: str, model: Model) -> Section | None:
-    """Show samples from the same noise at each guidance scale; None if guidance is impossible."""
+    """Return a section with samples from the same noise at several guidance scales.
+
+    Returns None if the model has no classes or is a few-step model.
+    """
     pipe = model.pipe
     if not pipe.classes or pipe.few_step:
         return None
@@ -190,7 +193,10 @@ def guidance(title: str, model: Model) -> Section | None:
 
 
 def nearest(title: str, model: Model) -> Section:
-    """Show samples next to the training images that are nearest to them in feature space."""
+    """Return a section with samples and, next to each, its nearest training images.
+
+    The distance is measured between features of a feature network.
+    """
     pipe = model.pipe
     images = model.images[:: model.options.samples][:CLASSES]  # the first sample of each class
     against = evaluation.training_set(model.run.folder, pipe)
@@ -210,7 +216,7 @@ def nearest(title: str, model: Model) -> Section:
 
 
 def colour(title: str, model: Model) -> Section:
-    """Compare the colours of the samples and of the training set."""
+    """Return a section that compares the colours of the samples and of the training set."""
     if not model.pipe.colour:
         raise UserError(
             "the model does not record the colours of its training set: train it again with this "
@@ -229,6 +235,6 @@ SECTIONS: dict[str, Callable[[str, Model], Section | None]] = {
 
 
 def _settings(how: SampleConfig, brief: bool = False) -> str:
-    """Describe sampling settings. ``brief`` leaves out the sampler and the steps."""
+    """Return sampling settings in words; ``brief`` leaves out the sampler and the steps."""
     parts = [] if brief else [f"{how.sampler}", f"{how.steps} steps"]
     return ", ".join([*parts, f"{how.spacing} spacing", f"guidance {how.guidance:g}"])

@@ -26,12 +26,12 @@ CITED = {"C": "27.0 (LDM on ImageNet, as the paper cites it)"}
 
 
 def papers(letter: str) -> str:
-    """Describe the paper's FID of an experiment."""
+    """Return the paper's FID of an experiment as text, or a note that it reports none."""
     return f"{PAPER[letter]:.2f}" if letter in PAPER else STOPPED
 
 
 def published(letter: str, value: float | None) -> str:
-    """Describe a published FID with its source."""
+    """Return a published FID as text, with its source; "–" for None."""
     if value is None:
         return "–"
     cited = f"{CITED[letter]}; " if letter in CITED else ""

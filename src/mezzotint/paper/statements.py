@@ -23,7 +23,10 @@ Verdict = tuple[str, str]  # the figure that decides, and the verdict
 
 
 def statements(results: Results) -> Section | None:
-    """Make the table of the paper's statements about the experiments of a plan, if any."""
+    """Return a table of the paper's statements, each with our figure and a verdict.
+
+    Only statements about the experiments of the plan are listed. Returns None if there are none.
+    """
     letters = {row.letter for row in results.work.plan.rows}
     rows: list[list[Cell]] = []
     if "B" in letters:
@@ -39,7 +42,10 @@ def statements(results: Results) -> Section | None:
 
 
 def _speed(results: Results) -> Verdict:
-    """Judge the speed by the fastest row of DDIM whose Frechet distance is at most DDPM's."""
+    """Return the verdict on the speed of DDIM.
+
+    It is decided by the fastest row of DDIM whose Frechet distance is at most DDPM's.
+    """
     ddpm, ddim = _samplers(results)
     if not ddpm or not ddim:
         return "–", UNKNOWN
@@ -58,7 +64,7 @@ def _speed(results: Results) -> Verdict:
 
 
 def _memory(results: Results) -> Verdict:
-    """Judge the memory by the peak of DDPM and the smallest peak of the rows of DDIM."""
+    """Return the verdict on the memory, from DDPM's peak and the smallest peak of DDIM's rows."""
     ddpm, ddim = _samplers(results)
     used = [found for row in ddim if (found := results.rows[row]["memory"])]
     most = results.rows[ddpm]["memory"] if ddpm else None
@@ -70,7 +76,7 @@ def _memory(results: Results) -> Verdict:
 
 
 def _guidance(results: Results) -> Verdict:
-    """Judge guidance by DDIM with and without guidance, with the same weights and steps."""
+    """Return the verdict on guidance, from DDIM with and without it, at equal weights and steps."""
     guided = [row for row in results.rows if row.model == "linear" and row.guided]
     plain = [
         row
@@ -85,7 +91,7 @@ def _guidance(results: Results) -> Verdict:
 
 
 def _fid(results: Results, letter: str) -> Verdict:
-    """Judge the paper's FID of an experiment by our FID, if it was measured."""
+    """Return the verdict on the paper's FID of an experiment, from our FID if it was measured."""
     rows = [row for row in results.work.plan.rows if row.letter == letter and row.headline]
     figures = {name: f for row in rows for name, f in results.figures(row).items()}
     fid = next((f for name, f in figures.items() if name.startswith("fid")), None)

@@ -90,7 +90,7 @@ class GradientNoise:
 
 
 def noise_scale(gradients: Iterable[Tensor], batch: int) -> GradientNoise:
-    """Estimate ``B = tr(Sigma) / |G|^2``, in images, and |G|, from K gradients g_k.
+    """Return estimates of ``B = tr(Sigma) / |G|^2``, in images, and of |G|, from K gradients g_k.
 
     Each gradient comes from ``batch`` images. G is the true gradient, and Sigma the covariance of
     the gradient of a single image. In a batch of B images, the noise is as large as the signal. The
@@ -115,11 +115,11 @@ def noise_scale(gradients: Iterable[Tensor], batch: int) -> GradientNoise:
 
 
 def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
-    """Measure the `noise_scale` of a run's objective at its newest weights, not their average.
+    """Return the `noise_scale` of a run's objective at its newest weights, not their average.
 
-    It is measured on the next ``batches`` batches of the training, with the training's data,
-    (adaptive) levels, dropout and precision. The folder is not changed. Raises UserError if the
-    folder is not a run of a diffusion model, has no checkpoint, or its data has changed.
+    The scale is measured on the next ``batches`` batches of the training, with the training's data,
+    levels, dropout and precision. The folder is not changed. Raises UserError if the folder is not
+    a run of a diffusion model, has no checkpoint, or its data has changed.
     """
     config = configuration.read(folder / "config.json")
     if not isinstance(config, Experiment):
@@ -137,9 +137,8 @@ def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
 def gradients(job: DiffusionJob, accelerator: Accelerator, batches: int) -> Iterator[Tensor]:
     """Yield the gradients of a job's next ``batches`` steps, but leave the weights unchanged.
 
-    Each gradient is one flat float32 tensor of all weights.
-
-    The statistics of adaptive levels, which the job also learns, are updated as in training.
+    Each gradient is one flat float32 tensor of all weights. If the job draws its levels adaptively,
+    the job still updates the probabilities of the levels, as in training.
     """
     state, config = job.state, job.experiment.train
     more = (state.step + batches) * config.batch

@@ -38,7 +38,10 @@ class Results:
     study: dict[str, dict[str, Any]]
 
     def figures(self, row: Row, count: int = 0) -> dict[str, dict[str, Any]]:
-        """Return the figures of ``count`` samples of a row by name; 0 means all its samples."""
+        """Return the figures that were measured on ``count`` samples of a row, by their names.
+
+        0 means all samples of the row.
+        """
         return by_count(self.rows[row]).get(count or row.samples, {}) if row in self.rows else {}
 
     def distances(self, *models: str) -> list[str]:
@@ -191,7 +194,7 @@ def _samples(results: Results) -> Section:
 
 
 def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
-    """Draw quality, time and memory against denoiser calls, for the model of A and B."""
+    """Return charts of quality, time and memory against denoiser calls, for A and B's model."""
     every = results.rows.items()
     rows = {row: facts for row, facts in every if row.model == "linear" and not row.guided}
     if len(rows) < 2:
@@ -239,7 +242,10 @@ def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
 
 
 def _schedules(results: Results) -> tuple[Section, list[Panel]] | None:
-    """Compare the schedules, and adaptive levels, after the same number of training images."""
+    """Return a comparison of the schedules, and of adaptive levels.
+
+    All were trained on the same number of images.
+    """
     if not results.study:
         return None
     name = ["", *results.distances(*results.study)][-1]

@@ -153,7 +153,8 @@ class Latents:
         """
         if dtype == torch.float32 and self.vae.dtype != dtype:
             raise UserError(
-                'the weights are in bf16: load the codec again with `precision="float32"`'
+                "the weights of the autoencoder were rounded to bf16: load the model again with "
+                '`precision="float32"`'
             )
         return replace(self, vae=self.vae.for_inference(dtype))
 

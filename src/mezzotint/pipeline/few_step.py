@@ -33,7 +33,10 @@ class FewStep:
 
 
 def made_for(objective: object) -> FewStep | None:
-    """Return the settings of the few-step model that an objective trains; None for any other."""
+    """Return the settings of the few-step model that an objective trains.
+
+    Returns None if the objective does not train a few-step model.
+    """
     if not isinstance(objective, DistillationConfig):
         return None
     any_calls = DISTILLATIONS[objective.method].any_calls

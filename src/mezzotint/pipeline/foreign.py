@@ -87,12 +87,11 @@ def _restored(
 
 
 def read_codec(folder: Path, device: torch.device, patch: int = 1) -> Latents:
-    """Read the codec of a diffusers autoencoder, alone or in a pipeline.
+    """Return the codec of a diffusers autoencoder, which is alone or in a pipeline.
 
-    The channels in its config.json are counted after ``patch`` x ``patch`` pixels are folded into
-    channels.
-
-    Raises UserError if mezzotint does not support the autoencoder.
+    With ``patch`` above 1, squares of ``patch`` x ``patch`` pixels are folded into channels, and
+    config.json counts these channels. Raises UserError if mezzotint does not support the
+    autoencoder.
     """
     foreign = read_vae(folder)
     fields = foreign.fields | ({"patch": patch} if patch > 1 else {})

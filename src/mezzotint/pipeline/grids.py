@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 
 def settled(pipe: Pipeline, how: SampleConfig) -> SampleConfig:
-    """Return the settings, with the levels of an optimised grid as ``knots``.
+    """Return the settings, in which the spacing "optimised" is replaced by ``knots``.
 
-    The grid is computed once, on two batches of 64 samples, and kept in the model's folder, or in
-    the cache if that folder is read-only.
+    The knots are the levels of the optimised grid. They are computed once, on two batches of 64
+    samples, and kept in the model's folder, or in the cache if that folder is read-only. Settings
+    with another spacing are returned unchanged.
     """
     if how.spacing != "optimised":
         return how

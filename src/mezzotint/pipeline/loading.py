@@ -240,9 +240,10 @@ def _not_own(folder: Path) -> UserError:
 
 
 def _net(folder: Path, config: Any, net: Any) -> Any:
-    """Remember the user's own network ``net``, and return the configuration of the network.
+    """Return the configuration of a model's network, given the user's own network ``net`` or None.
 
-    Raises UserError if ``net`` is given although the model has a network of mezzotint.
+    ``config`` is the saved configuration. ``net`` is kept in memory (see `passed`), because only
+    the user's code can build it. Raises UserError if ``net`` is given for a network of mezzotint.
     """
     if isinstance(config, CustomConfig):
         return config if net is None else passed_again(config, net)

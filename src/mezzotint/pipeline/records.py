@@ -119,9 +119,10 @@ def _run(folder: Path) -> Path:
 
 
 def _training(found: Path) -> Training | None:
-    """Return the training that wrote a checkpoint; None if the checkpoint has no configuration.
+    """Return the facts of the training that wrote a checkpoint.
 
-    Raises UserError or OSError if the checkpoint or the log cannot be read.
+    Returns None if the checkpoint has no configuration of a diffusion model. Raises UserError or
+    OSError if the checkpoint or the log cannot be read.
     """
     if not (found / "config.json").exists():
         return None

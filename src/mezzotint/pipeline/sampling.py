@@ -75,7 +75,8 @@ def sample(
     n, first = request.n, request.first
     if request.noise is not None and request.noise.shape != (n, *pipe.shape):
         raise UserError(
-            f"`noise` is {tuple(request.noise.shape)}: give {(n, *pipe.shape)}, as `invert` returns"
+            f"`noise` is {tuple(request.noise.shape)}: give noise of the shape {(n, *pipe.shape)}, "
+            "such as `invert` returns"
         )
     grid = pipe.grid(how)
     scale = along(grid, *how.guided())

@@ -74,7 +74,10 @@ class DiffusionJob(Job):
         if c.conditional and not (self.data.classes or self.data.conditions):
             raise UserError(f"{c.data} has no classes: pass `conditional=False`")
         if experiment.evaluate_every and len(self.data) < 2:
-            raise UserError("a single image cannot be measured: pass `evaluate_every=0`")
+            raise UserError(
+                "`evaluate_every` needs 2 training images or more, but the data has 1: pass "
+                "`evaluate_every=0`"
+            )
         self.teacher = distilling.teacher_of(experiment, device)
         known = _known_codec(self.teacher, found, device) if experiment.codec.vae else None
         self.codec, self.latents = _codec(experiment, self.data, device, known)

@@ -85,11 +85,11 @@ def _folder(base: Configuration | None, out: Any) -> Path:
 def requested(
     start: Start, data: Any, net: Any, fields: Mapping[str, Any]
 ) -> tuple[Configuration, str]:
-    """Return the configuration that the arguments of `training` describe, and a note about it.
+    """Return the configuration that the arguments of `training` describe, and a note for the user.
 
     A new training with fewer images than its recipe gets a shorter warm-up and half-life, which the
-    note mentions; see `shortened`. A training that starts from a model has that model's network,
-    changed by ``fields``.
+    note mentions; see `shortened`. Otherwise the note is "". A training that starts from a model
+    has that model's network, changed by ``fields``.
 
     Raises:
         UserError: If there is no such field, or a value is not allowed.

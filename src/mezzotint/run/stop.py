@@ -21,8 +21,9 @@ SIGNALS = [
 class Stop:
     """A context in which a signal does not end the process, but only sets a flag.
 
-    The signals are SIGINT, SIGTERM and SIGHUP. `number` shares the flag among all processes. If
-    SIGHUP or SIGTERM is ignored at the start, as SIGHUP is under nohup, it stays ignored.
+    The signals are SIGINT, SIGTERM and SIGHUP. The function `number` returns the flag, and returns
+    the same flag in all processes. If SIGHUP or SIGTERM is ignored at the start, as SIGHUP is under
+    nohup, it stays ignored.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:

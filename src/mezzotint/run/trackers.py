@@ -104,7 +104,7 @@ class WeightsAndBiases:
 
 
 class TensorBoard:
-    """Event files in ``RUN/tensorboard``, with the images seen as the step."""
+    """A tracker that writes to ``RUN/tensorboard``; the step is the number of images seen."""
 
     def __init__(self) -> None:
         self.writer_of = _package("torch.utils.tensorboard", "tensorboard").SummaryWriter
@@ -162,7 +162,7 @@ class Copy:
             self._off(error)
 
     def follow(self, steps: Generator[T, None, None]) -> Generator[T, None, None]:
-        """Yield the progress that ``steps`` yields, and send new rows and grids to the tracker."""
+        """Yield what ``steps`` yields, and send new rows and image grids to the tracker."""
         yield next(steps)  # by now the arguments are checked and the folder is locked
         try:
             for now in steps:

@@ -125,10 +125,10 @@ class Curve:
 
 
 def _how(config: dict[str, Any]) -> str:
-    """Return a digest of the sampling settings, so that only comparable figures are compared.
+    """Return a digest of the sampling settings; only figures with the same digest are compared.
 
-    Settings newer than version 4 of config.json count only if they are set. So the figures of a run
-    that was begun with version 4 stay comparable.
+    Settings newer than version 4 of config.json change the digest only if they are set. So the
+    figures of a run that was begun with version 4 stay comparable.
     """
     sample = config.get("sample")
     if sample is not None:

@@ -69,7 +69,7 @@ def load_summed(path: Path) -> npt.NDArray[Any]:
     array: npt.NDArray[Any] = np.load(stream)
     end = stream.tell()
     if content[end:] and content[end:] != hashlib.sha256(content[:end]).digest():
-        raise ValueError(f"{path} does not match its SHA-256")
+        raise ValueError(f"{path} does not match its SHA-256: delete it")
     return array
 
 

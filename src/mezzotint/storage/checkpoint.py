@@ -202,7 +202,7 @@ def tensors(checkpoint: Path, name: str, finite: bool = True) -> dict[str, Tenso
 
 
 def _not_finite(found: Mapping[str, Tensor]) -> str | None:
-    """Return the name of the first tensor with a number that is not finite; None if all are."""
+    """Return the name of the first tensor with NaN or infinity; None if all numbers are finite."""
     floats = (key for key, tensor in found.items() if tensor.is_floating_point())
     # The sum is checked first, because it is faster. If it is finite, all terms are; but finite
     # terms can have an infinite sum.

@@ -25,7 +25,7 @@ def machine(*packages: str) -> str:
 
 
 def processor() -> str:
-    """Return the GPU, or the CPU with its bf16 instructions and the number of threads used."""
+    """Return the name of the GPU; without a GPU, the CPU, its bf16 instructions and the threads."""
     if name := devices.gpu_name():
         return name
     lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []

@@ -240,7 +240,10 @@ class Diffusion(Task):
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of a part of a batch, and numbers for the log, given what `draw` drew."""
+        """Return the loss of a part of a batch, and numbers for the log.
+
+        ``drawn`` are the rows of the part in what `draw` returned.
+        """
         rows, eps, dropped = drawn
         x0, condition = examples.x0, examples.condition
         condition = {
@@ -260,7 +263,8 @@ class Diffusion(Task):
     ) -> tuple[Tensor, Tensor]:
         """Return the loss of a part of a batch, and the unweighted mean squared error.
 
-        Both estimate means over uniformly distributed rows.
+        Both are corrected for the way in which the levels were drawn: they estimate means over
+        uniformly distributed rows.
         """
         level = self.schedule.levels(rows, x0.ndim)
         wanted = target(self.prediction, x0, eps, level)

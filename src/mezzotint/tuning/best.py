@@ -37,7 +37,7 @@ def within(front: Sequence[SweepCell], budgets: Iterable[int]) -> dict[int, Swee
 
 
 def recommended(search: Search, best: SweepCell, budgets: dict[int, SweepCell]) -> Recommended:
-    """Return what a sweep recommends: the best cell, and the best cell within each budget."""
+    """Return the recommended settings: of the best cell, and of the best cell in each budget."""
     return Recommended(
         metric=search.name,
         samples=search.samples,

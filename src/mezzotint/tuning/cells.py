@@ -96,7 +96,7 @@ def combinations(
         found.append(settings)
     if not found:
         raise UserError(
-            "there is nothing to sweep: give at least one sampler, one guidance scale, and either "
-            "one budget of calls or one number of steps"
+            "there is nothing to sweep: give a sampler, a guidance scale, and at least one budget "
+            "of calls or number of steps"
         )
     return sorted(dict.fromkeys(found), key=lambda settings: settings.calls)

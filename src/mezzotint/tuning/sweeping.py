@@ -164,11 +164,13 @@ def _check_same(given: Pipeline, pipe: Pipeline, folder: Path) -> None:
     with suppress(UserError):
         own += [found.best.settings] if (found := tuned.read(folder)) else []
     if given.digest != (pipe.in_precision("bf16") if half else pipe).digest:
-        raise UserError(f"`run` is a pipeline with other weights than {folder}: pass {folder}")
+        raise UserError(
+            f"`run` is a pipeline with other weights than the run {folder}: pass {folder} instead"
+        )
     if given.defaults not in own:
         raise UserError(
-            f"`run` is a pipeline with other defaults than {folder}, but a sweep starts from the "
-            f"settings of the folder: pass {folder}"
+            f"`run` is a pipeline with other defaults than the run {folder}, from whose defaults a "
+            f"sweep starts: pass {folder} instead"
         )
 
 
@@ -180,7 +182,7 @@ def _several(value: T | Iterable[T]) -> tuple[T, ...]:
 
 
 def _intervals(value: Interval | Sequence[Interval]) -> tuple[Interval, ...]:
-    """Return a tuple of intervals, from a list or a single interval; None means everywhere."""
+    """Return a tuple of intervals, from a list or a single interval; None means all levels."""
     if value is None or not isinstance(value, Iterable):  # `Options` refuses all but None
         return (value,)
     if len(value) == 2 and all(isinstance(end, int | float) for end in value):

@@ -86,10 +86,11 @@ class Kind:
 
 
 def make(pipe: Pipeline, edit: Edit, emit: Emit) -> Step:
-    """Carry out an edit, and call ``emit`` with a step after each denoiser call.
+    """Carry out an edit, and call ``emit`` with the progress (a `Step`) after each denoiser call.
 
     Returns:
-        A step with two columns: the given images, in the model's size, and the edited images.
+        The last `Step`, with two columns: the given images, in the model's size, and the edited
+        images.
 
     Raises:
         UserError: If an image or the mask is missing or unusable, or the model does not support the

@@ -79,7 +79,7 @@ def _flags(options: dict[str, Any]) -> list[str]:
 
 
 def _given(labels: Sequence[int], classes: Sequence[str], request: Samples | Edit) -> list[str]:
-    """Return the flags of the conditions."""
+    """Return the command-line flags for the classes and for the other conditions."""
     words = ["--labels", *(str(label(k, classes)) for k in labels)] if labels else []
     return words + (["--condition", *request.condition] if request.condition else [])
 

@@ -139,7 +139,7 @@ def _find(path: Path, split: str) -> tuple[_Array, _Array | None]:
 
 
 def _header(path: Path, key: str | None) -> _Array:
-    """Read the header of a .npy file, or of the array ``key`` in a .npz file."""
+    """Return the place, shape and type of the array in a .npy file, or of ``key`` in a .npz."""
     with _opened(path, key) as (stream, size):
         version = np.lib.format.read_magic(stream)
         if version == (1, 0):

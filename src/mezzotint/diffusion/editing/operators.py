@@ -83,7 +83,7 @@ class Operator:
 
 
 def mask(known: Tensor) -> Operator:
-    """Keep the pixels where the mask ``known`` is 1, and set all other pixels to 0.
+    """Return the operator that keeps the pixels where ``known`` is 1, and sets the others to 0.
 
     The mask has values 0 and 1, and the shape (c, H, W) or (B, c, H, W), where c is 1 or C.
     """
@@ -92,12 +92,12 @@ def mask(known: Tensor) -> Operator:
 
 
 def average(factor: int) -> Operator:
-    """Shrink images by a whole factor, to the means of ``factor * factor`` pixels."""
+    """Return the operator that shrinks images to the means of ``factor * factor`` pixels."""
     return Operator(lambda x: F.avg_pool2d(x, _whole(factor, x)))
 
 
 def bicubic(factor: int) -> Operator:
-    """Shrink images by a whole factor, with antialiased bicubic interpolation."""
+    """Return the operator that shrinks images by a whole factor, bicubic with antialiasing."""
 
     def forward(x: Tensor) -> Tensor:
         size = [side // _whole(factor, x) for side in x.shape[2:]]
@@ -107,7 +107,10 @@ def bicubic(factor: int) -> Operator:
 
 
 def blur(sigma: float) -> Operator:
-    """Blur by a Gaussian of ``sigma`` pixels, truncated at 3 sigma, with reflected borders."""
+    """Return the operator that blurs images by a Gaussian of ``sigma`` pixels.
+
+    The Gaussian is truncated at 3 sigma, and the borders are reflected.
+    """
     if not sigma > 0:
         raise UserError(f"the `sigma` of a blur is {sigma:g}: choose more than 0 pixels")
     reach = max(1, round(3 * sigma))
@@ -124,7 +127,10 @@ def blur(sigma: float) -> Operator:
 
 
 def grey() -> Operator:
-    """Reduce RGB images to their brightness (B, 1, H, W): 0.299 R + 0.587 G + 0.114 B."""
+    """Return the operator that reduces RGB images to their brightness (B, 1, H, W).
+
+    The brightness is 0.299 R + 0.587 G + 0.114 B.
+    """
     there = _copied(torch.tensor(GREY).view(3, 1, 1))
     return Operator(lambda x: (x * there(x)).sum(1, keepdim=True))
 

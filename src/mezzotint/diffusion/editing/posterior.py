@@ -51,11 +51,11 @@ Posterior = Callable[[Denoiser, Observation, Sequence[Level]], Denoiser]
 
 
 def ddnm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denoiser:
-    """Replace the observed part of x0_hat by y: ``x0_hat + A^+ (y - A x0_hat)``.
+    """Return a denoiser with the estimate ``x0_hat + A^+ (y - A x0_hat)``.
 
-    A^+ is the pseudoinverse of A. The method is for observations without noise, and needs no
-    gradient of the network. The part of x0_hat in the null space of A is unchanged (Wang et al.
-    2022, arXiv 2212.00490, eq. 13).
+    A^+ is the pseudoinverse of A. So y replaces the observed part of x0_hat, and the part in the
+    null space of A is unchanged (Wang et al. 2022, arXiv 2212.00490, eq. 13). The method is for
+    observations without noise, and needs no gradient of the network.
     """
 
     def estimate(x: Tensor, level: Level) -> Tensor:
@@ -68,10 +68,10 @@ def ddnm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denoise
 
 
 def pigdm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denoiser:
-    """Approximate p(y | x_t) by ``N(A x0_hat, r^2 A A^T + noise^2)``, with ``r^2 = sigma^2``.
+    """Return the posterior denoiser for ``p(y | x_t) = N(A x0_hat, sigma^2 A A^T + noise^2)``.
 
-    r^2 is the variance of x0 given x_t for data of unit variance (Song et al. 2023, "Pseudoinverse-
-    guided diffusion models for inverse problems", section 3).
+    sigma^2 is the variance of x0 given x_t for data of unit variance (Song et al. 2023,
+    "Pseudoinverse-guided diffusion models for inverse problems", section 3).
     """
 
     def variance(back: Tensor, level: Level, transposed: Product) -> Tensor:
@@ -83,11 +83,13 @@ def pigdm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denois
 def mmps(
     denoise: Denoiser, seen: Observation, grid: Sequence[Level], iterations: int = 3
 ) -> Denoiser:
-    """Approximate p(y | x_t) by ``N(A x0_hat, A V A^T + noise^2)``, which is exact for Gaussian x0.
+    """Return the posterior denoiser for ``p(y | x_t) = N(A x0_hat, A V A^T + noise^2)``.
 
-    The equation with this covariance is solved by ``iterations`` iterations of conjugate gradients.
-    Each iteration needs a product with V, which is one backward pass through the network (Rozet et
-    al. 2024, arXiv 2405.13712, section 3).
+    ``V = sigma^2 / alpha * J`` is the covariance of x0 given x_t, so this is exact for Gaussian x0.
+    The gradient of log p(y | x_t) contains the inverse of ``A V A^T + noise^2`` times ``y - A
+    x0_hat``, which ``iterations`` iterations of conjugate gradients approximate. Each iteration
+    needs one backward pass through the network, for a product with V (Rozet et al. 2024, arXiv
+    2405.13712, section 3).
     """
 
     def variance(back: Tensor, level: Level, transposed: Product) -> Tensor:
@@ -99,11 +101,12 @@ def mmps(
 def dps(
     denoise: Denoiser, seen: Observation, grid: Sequence[Level], strength: float = 1.0
 ) -> Denoiser:
-    """Descend the gradient of ``|y - A x0_hat|`` with respect to x_t, by ``strength``.
+    """Return a denoiser whose steps descend the gradient of ``|y - A x0_hat|``, by ``strength``.
 
-    A may be any differentiable function. Chung et al. 2022 (arXiv 2209.14687, algorithm 1) subtract
-    ``strength * gradient`` from the next x_s. This function changes x0_hat instead, by the amount
-    that makes a deterministic step move x_s by the same vector.
+    The gradient is with respect to x_t, and A may be any differentiable function. Chung et al. 2022
+    (arXiv 2209.14687, algorithm 1) subtract ``strength * gradient`` from the next x_s. This
+    denoiser changes x0_hat instead, by the amount that makes a deterministic step move x_s by the
+    same vector.
     """
 
     def estimate(x: Tensor, level: Level) -> Tensor:

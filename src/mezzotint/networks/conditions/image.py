@@ -90,8 +90,8 @@ class ImageCondition(Condition):
                 return ImageCondition(self.name, self.shape, fold)
         raise UserError(
             f"{self.name!r} has {height}x{width} pixels, but the input of the network has {h}x{w} "
-            "(height x width): resize one of them, so that both sides are the same multiple of the "
-            "other's"
+            "(height x width): resize one of them, so that their heights and their widths differ "
+            "by the same whole factor"
         )
 
     def parsed(self, text: str) -> list[Path]:

@@ -38,7 +38,7 @@ class Progressive(AlongNoise):
         self.before: nn.Module | None = None  # the student at the end of the stage before
 
     def begin(self, average: nn.Module) -> None:
-        """Store the average of the student's weights, and prepare the teacher of later stages."""
+        """Store the averaged student, and make a copy of it, the teacher of the later stages."""
         super().begin(average)
         self.before = copy.deepcopy(average).requires_grad_(False).eval()
 
