@@ -41,7 +41,8 @@ def strict(cls: type[T]) -> type[T]:
     def __init__(self: T, *values: Any, **fields: Any) -> None:
         for name in fields:
             if name not in checked.__dataclass_fields__:
-                hint = nearest(name, checked.__dataclass_fields__)
+                names = checked.__dataclass_fields__
+                hint = nearest(name, names) or f": choose one of {', '.join(names)}"
                 raise UserError(f"{cls.__name__} has no field {name!r}{hint}")
         try:
             init(self, *values, **fields)

@@ -46,7 +46,7 @@ class DataFlags:
 
 
 def data(arguments: list[str]) -> Answer:
-    """Describe a data set."""
+    """Describe a data set, and return the description as the answer."""
     what = "a folder, an archive, a file or the name of a data set"
     name, rest = subject(arguments, what, "mezzotint data PATH", DataFlags())
     flags = parse(DataFlags(), rest, f"mezzotint data {name}")

@@ -186,7 +186,7 @@ def edit(arguments: list[str]) -> Answer:
 
 
 def _inverted(pipe: Pipeline, found: Edited, folder: Path) -> dict[str, Any]:
-    """Write the noise of an inversion, and measure how well it reproduces the images."""
+    """Write the noise of an inversion, and return how well the noise reproduces the images."""
     assert found.noise is not None
     assert found.given is not None
     place = folder / "noise.npy"
@@ -219,7 +219,7 @@ def _shared(pipe: Pipeline, flags: EditFlags, follow: Follow) -> dict[str, Any]:
 
 
 def _vary(pipe: Pipeline, words: list[str], flags: VaryFlags, follow: Follow) -> Edited:
-    """Make several variations of each image."""
+    """Return several variations of each image."""
     given = _read(pipe, words, flags).repeat_interleave(flags.n, 0)
     how = _shared(pipe, flags, follow)
     if isinstance(how["labels"], list):
@@ -288,7 +288,7 @@ def _interpolate(
 
 
 def _invert(pipe: Pipeline, words: list[str], flags: InvertFlags, follow: Follow) -> Edited:
-    """Find the noise from which the model makes the images, and sample from it."""
+    """Return the noise from which the model makes the images, and samples from this noise."""
     given, shared = _read(pipe, words, flags), _shared(pipe, flags, follow)
     noise = pipe.invert(given, corrections=flags.corrections, **shared)
     unlabelled = 0.0 if pipe.every else 1.0

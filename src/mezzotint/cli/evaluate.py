@@ -108,7 +108,7 @@ class ImagesFlags:
 
 
 def evaluate(arguments: list[str]) -> Answer:
-    """Measure a model, an autoencoder, or images.
+    """Measure a model, an autoencoder or images, and return the figures.
 
     A name may belong both to a data set and to a model (shipped or on the hub). It means the data
     set if ``--split`` is given, and the model otherwise.
@@ -127,7 +127,7 @@ def evaluate(arguments: list[str]) -> Answer:
 
 
 def _model(name: str, rest: list[str]) -> Answer:
-    """Measure the samples of a model."""
+    """Return the figures of the samples of a model."""
     share, device = join()
     with share.first():  # because it may download
         folder = loading.locate(name)
@@ -154,7 +154,7 @@ def _model(name: str, rest: list[str]) -> Answer:
 
 
 def _images(name: str, rest: list[str]) -> Answer:
-    """Measure images against a reference."""
+    """Return the figures of images against a reference."""
     flags = parse(ImagesFlags(), rest, f"mezzotint evaluate {name}")
     if not flags.what.against:
         sought = "is not a model, or cannot be fetched: correct the name, or check the connection; "
@@ -180,7 +180,7 @@ def _images(name: str, rest: list[str]) -> Answer:
 
 
 def _finish(found: Found, out: Path) -> Answer:
-    """Print the paths of the figures and of the nearest images, in the first process only."""
+    """Return the answer, after the first process has printed the paths of the written files."""
     if not found.against:
         return Answer({})
     done = f"appended the figures to {out / 'figures.jsonl'}"

@@ -116,7 +116,7 @@ def _mistake(stop: SystemExit, said: str, program: str) -> UserError:
 
 
 def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
-    """Adapt the default settings to the sampler and the spacing that the flags choose.
+    """Return the default settings, adapted to the sampler and the spacing that the flags choose.
 
     Default options that belong only to another sampler or spacing are dropped, as `Pipeline.sample`
     drops them. This must happen before the flags are parsed, because parsing refuses contradictory
@@ -146,7 +146,7 @@ def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[
 
 
 def _own_words(said: str, see: str) -> str:
-    """Rewrite a message of tyro so that it says what is wrong and what to do."""
+    """Return a message of tyro, rewritten to say what is wrong and what to do."""
     if found := _CHOICE.fullmatch(said):
         value, flag, choices = found[1], found[2], _QUOTED.findall(found[3])
         return f"{flag} is {value!r}{nearest(value, choices) or ': choose ' + ', '.join(choices)}"

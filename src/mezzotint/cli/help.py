@@ -29,7 +29,7 @@ _asked: list[StructTypeInfo] = []  # the classes that tyro is describing at the 
 
 @DESCRIBED.struct_rule
 def _described(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """Describe the fields of a class as tyro does, but without line breaks and empty defaults.
+    """Return tyro's description of the fields of a class, without line breaks and empty defaults.
 
     An empty default is None, "" or (). tyro wraps descriptions to the width of the terminal, but
     keeps the line breaks of the source.

@@ -53,7 +53,7 @@ class AutoencoderFlags:
 
 
 def reconstructions(name: str, rest: list[str]) -> Answer:
-    """Measure an autoencoder by its reconstructions."""
+    """Return the figures of an autoencoder's reconstructions."""
     run = (Path(name) / "checkpoints").is_dir()
     default = AutoencoderFlags((Path(name) if run else Path()) / "evaluation")
     flags = parse(default, rest, f"mezzotint evaluate {name}")

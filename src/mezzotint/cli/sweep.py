@@ -56,7 +56,7 @@ class SweepFlags:
 
 
 def sweep(arguments: list[str]) -> Answer:
-    """Find the best settings for a run."""
+    """Return the best sampling settings for a run."""
     name, rest = subject(arguments, "a run", "mezzotint sweep RUN", SweepFlags())
     flags = parse(SweepFlags(), rest, f"mezzotint sweep {name}")
     with Follower("samples") as follow:

@@ -47,7 +47,7 @@ def shortened(before: Configuration, after: T, given: Collection[str]) -> tuple[
 
 
 def scaled(train: TrainConfig, images: int) -> TrainConfig:
-    """Change the length of a training to ``images``, and scale its other durations with it."""
+    """Return a training of the length ``images``, with all other durations scaled in proportion."""
     times = images / train.images
     return replace(
         train,

@@ -69,7 +69,7 @@ def read(path: Path, home: Path | None = None) -> Configuration:
 
 
 def differences(a: Configuration, b: Configuration) -> dict[str, tuple[Any, Any]]:
-    """Compare two configurations: ``{dotted name: (value in a, value in b)}`` where they differ."""
+    """Return ``{dotted name: (value in a, value in b)}`` for each field in which a and b differ."""
 
     def flat(value: Any, name: str = "") -> dict[str, Any]:
         if not isinstance(value, dict):

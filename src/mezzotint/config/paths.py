@@ -44,7 +44,7 @@ def named(source: str) -> str:
 
 
 def _mapped(config: T, data: Callable[[str], str], model: Callable[[str], str] | None = None) -> T:
-    """Apply ``data`` to a configuration's path to data, and ``model`` to its paths to models.
+    """Return a configuration whose paths are changed: to data by ``data``, to models by ``model``.
 
     If ``model`` is None, ``data`` is applied to the paths to models too.
     """

@@ -102,7 +102,7 @@ class SampleConfig:
 
     @property
     def calls(self) -> int:
-        """Return the number of denoiser calls for one image; guidance does not change it."""
+        """Return the number of denoiser calls for one image, which is the same with guidance."""
         return SAMPLERS[self.sampler].cost(self.steps)
 
     def guided(self) -> tuple[float, str, tuple[float, float] | None]:
@@ -110,7 +110,7 @@ class SampleConfig:
         return self.guidance, self.guidance_shape, self.interval
 
     def within(self, calls: int | None) -> SampleConfig:
-        """Set the steps to the largest number that a budget of denoiser calls allows.
+        """Return the settings with the most steps that a budget of denoiser calls allows.
 
         If ``calls`` is None, the steps stay as they are. Raises UserError if the budget is too
         small for the sampler.
@@ -153,7 +153,7 @@ def names() -> list[str]:
 
 
 def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
-    """Change some fields of the defaults; None keeps a field unchanged.
+    """Return the defaults with some fields changed; None keeps a field unchanged.
 
     ``nfe`` may replace ``steps``. Options of the sampler that are not fields may be given by name.
     Options that belong only to the old sampler or spacing are dropped; see `freed`.
@@ -167,8 +167,9 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
     further = SAMPLERS[changed.get("sampler", defaults.sampler)].options
     own = {name: changed.pop(name) for name in list(changed) if name not in FIELDS}
     if bad := [name for name in own if name not in further]:
-        near = nearest(bad[0], [*FIELDS, *further, "nfe", "labels", "condition"])
-        raise UserError(f"unknown setting {bad[0]!r}{near}")
+        names = [*FIELDS, *further, "nfe", "labels", "condition"]
+        hint = nearest(bad[0], names) or f": choose one of {', '.join(dict.fromkeys(names))}"
+        raise UserError(f"unknown setting {bad[0]!r}{hint}")
     if own:
         given = changed.get("sampler_options", defaults.sampler_options)
         kept = [text for text in given if text.partition("=")[0] not in own]
@@ -177,7 +178,7 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
 
 
 def freed(defaults: SampleConfig, sampler: str | None, spacing: str | None) -> SampleConfig:
-    """Drop the default options that do not apply to a new sampler or a new spacing.
+    """Return the defaults without the options that do not apply to a new sampler or spacing.
 
     ``sampler`` and ``spacing`` are the new choices; None keeps the choice in ``defaults``. A new
     sampler drops the options of the old sampler, and a new spacing drops the knots.

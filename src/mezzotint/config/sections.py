@@ -83,7 +83,7 @@ class ImagesConfig:
             checked(self.range)
 
     def prepared(self) -> Prepared:
-        """Prepare the images, or find them in the cache; see `prepare`."""
+        """Return the prepared images, from the cache if they are there; see `prepare`."""
         return prepare(
             self.data,
             size=self.size,
@@ -180,7 +180,7 @@ class NoiseConfig:
             )
 
     def build(self) -> Schedule:
-        """Make the schedule. Raises UserError if its length is not ``timesteps``."""
+        """Return the schedule. Raises UserError if the schedule's length is not ``timesteps``."""
         options = {} if self.s is None else {"s": self.s}
         schedule = SCHEDULES[self.schedule](self.timesteps, **options)
         if len(schedule) != self.timesteps:

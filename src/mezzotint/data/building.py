@@ -171,7 +171,7 @@ class _Mixed(UserError):
 
 
 def _kind(pixels: Pixels) -> str:
-    """Describe the channels and the type of an image (H, W, C)."""
+    """Return the channels and the type of an image (H, W, C) in words."""
     known = {("uint8", 1): "grey", ("uint16", 1): "16-bit grey", ("uint8", 3): "RGB"}
     key = str(pixels.dtype), pixels.shape[-1]
     return known.get(key, f"{key[0]} of {key[1]} channels")

@@ -65,7 +65,7 @@ def recognise(data: str) -> tuple[str, Kind]:
 
 
 def jpegs(data: str, split: str) -> int:
-    """Count the images of a split that begin with the first bytes of a JPEG file.
+    """Return the number of images in a split that begin with the first bytes of a JPEG file.
 
     Raises UserError in the cases of `find_source`, and if a file cannot be read.
     """
@@ -86,7 +86,7 @@ def _begins_as_jpeg(file: Callable[[], Path | bytes]) -> bool:
 
 
 def _is_name(data: str, written: str) -> bool:
-    """Return whether `data` equals ``written`` (`glyphs`) or begins with its prefix (`hub:`)."""
+    """Return whether `data` is ``written`` (`glyphs`) or begins with the prefix in it (`hub:`)."""
     word, colon, _ = written.partition(":")
     return data.startswith(word + colon) if colon else data == word
 

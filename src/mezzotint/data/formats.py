@@ -108,7 +108,7 @@ def foreign(name: str, head: bytes) -> str:
 
 
 def advice(names: list[PurePath]) -> str:
-    """Describe the files of a folder without images, and advise what to do."""
+    """Return a sentence about the files of a folder without images, with advice."""
     for name in names:
         low = name.name.lower()
         if "cifar-100-python" in name.parts:

@@ -189,7 +189,9 @@ class Layout:
 
 
 def understand(tree: Tree, archive: bool = False) -> Layout:
-    """Find the layout of a tree by the rules of this module. Raises UserError if it is ambiguous.
+    """Return the layout of a tree by the rules of this module.
+
+    Raises UserError if the layout is ambiguous.
 
     Args:
         tree: The files.

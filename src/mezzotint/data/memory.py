@@ -125,7 +125,7 @@ def _blocks(images: Array) -> Iterator[Array]:
 
 
 def _span(images: Array) -> tuple[Any, Any]:
-    """Return the least and the greatest value of images. Raises UserError unless all are finite."""
+    """Return the least and greatest value of images. Raises UserError if a value is not finite."""
     lows, highs, row = [], [], 0
     for block in _blocks(images):
         if images.dtype.kind == "f" and not np.isfinite(block).all():

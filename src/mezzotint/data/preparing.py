@@ -191,7 +191,7 @@ def _found(
     wanted: Wanted,
     asked: Asked,
 ) -> tuple[Prepared, tuple[str, ...]]:
-    """Prepare a name or a path. Return the data set, and warnings if it was not cached before."""
+    """Prepare a name or a path. Return the data set, and warnings if the data set is new."""
     place, kind = recognise(data)
     source = with_columns(opened(place, kind, split, conditional), asked)
     found, new = _entry(source, size, skip_bad, wanted)
@@ -214,7 +214,7 @@ def _found(
 def _entry(
     source: Source, size: Size | None, skip_bad: bool, wanted: Wanted
 ) -> tuple[Prepared, bool]:
-    """Return a source's prepared array from the cache, and whether it was made just now."""
+    """Return a source's prepared array, and whether the array was made just now."""
     if source.entry and size is None and wanted.range is None and (found := load(source.entry)):
         channels = found.images.shape[3] if found.values.eight_bit else 0
         if CHANNELS.get(wanted.mode or "keep", channels) == channels:

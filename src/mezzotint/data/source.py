@@ -134,5 +134,5 @@ class NoSplit(UserError):
 
 
 def no_split(data: str, split: str, existing: Iterable[str]) -> NoSplit:
-    """Make the error for a split that `data` lacks; it names the splits that exist."""
+    """Make the error for a split that `data` lacks; the message names the splits that exist."""
     return NoSplit(f"{data} has no split {split!r}: choose {shown(list(existing), 10)}")

@@ -34,7 +34,7 @@ class LeftOut:
 
     @staticmethod
     def of(nouns: tuple[str, str], names: Iterable[PurePosixPath]) -> "LeftOut":
-        """Count files. ``nouns`` are the reason in words, for one file and for several files."""
+        """Return a count of files; ``nouns`` name one such file, and several such files."""
         every = sorted(map(str, names))
         return LeftOut(nouns[len(every) > 1], len(every), tuple(every[:3]))
 

@@ -77,7 +77,7 @@ class Values:
         return (images.float() - self.low) * (2 / (self.high - self.low)) - 1
 
     def decode(self, x: Tensor) -> Tensor:
-        """Invert `encode`: clamp x to the range, and round it if the type is an integer."""
+        """Invert `encode`: clamp x to the range, and round x if the type is an integer."""
         x = x.float()
         if self.eight_bit:
             return (127.5 * (x + 1)).round().clamp(0, 255).to(self.tensor_dtype)
@@ -113,7 +113,7 @@ class Values:
         return seen[:, :3] if channels > 3 else seen
 
     def shown_as(self, channels: int) -> str:
-        """Describe how `visible` converts images of this many channels; "" without conversion."""
+        """Return in words how `visible` converts images of this many channels; "" for no change."""
         scale = "" if self.eight_bit else f"the values from {self.low:g} to {self.high:g} as 0..255"
         which = {1: "", 2: "channels 1 and 2 of 2 as red and green", 3: ""}.get(
             channels, f"channels 1, 2 and 3 of {channels} as red, green and blue"
@@ -132,7 +132,7 @@ class Values:
         return self.in_eight_bits(images).expand(-1, 3, -1, -1)
 
     def as_rgb(self, channels: int) -> str:
-        """Describe how `rgb` converts images of this many channels; "" if they are RGB.
+        """Return in words how `rgb` converts images of this many channels; "" if they are RGB.
 
         Raises UserError for images that cannot be converted to RGB.
         """
@@ -208,7 +208,7 @@ def _smallest(dtype: np.dtype[Any], black: float, white: float) -> str:
 
 
 def checked(bounds: Any) -> Bounds:
-    """Return a range as two floats. Raises UserError unless both are finite and they rise."""
+    """Return a range as two floats. Raises UserError unless both are finite and in rising order."""
     try:
         black, white = map(float, bounds)
         if not -np.inf < black < white < np.inf:

@@ -21,7 +21,7 @@ class Finite:
         self.answers: list[tuple[Level, Tensor]] = []
 
     def note(self, x0: Tensor, level: Level) -> None:
-        """Check an estimate. On a CPU, raise UserError at once if it is not finite."""
+        """Check an estimate. On a CPU, raise UserError at once if the estimate is not finite."""
         self.answers.append((level, torch.isfinite(x0).all()))
         if on_cpu(x0):
             self.check()

@@ -156,7 +156,7 @@ GUIDANCE_SHAPES: Registry[Shape] = Registry(
 
 
 def interval(scale: Scale, low: float, high: float, grid: Sequence[Level]) -> Scale:
-    """Apply a scale only where ``low <= sigma / alpha <= high``; elsewhere the scale is 1.
+    """Return ``scale`` with the value 1 outside ``low <= sigma / alpha <= high``.
 
     See Kynkäänniemi et al. 2024, arXiv 2404.07724. Raises UserError if no noisy level of the grid
     is in the interval.
@@ -198,12 +198,12 @@ def along(
 
 
 def clip(denoise: Denoiser) -> Denoiser:
-    """Clamp x0_hat to [-1, 1], the range of pixels."""
+    """Return a denoiser whose x0_hat is clamped to [-1, 1], the range of pixels."""
     return lambda x, level: denoise(x, level).clamp(-1, 1)
 
 
 def threshold(denoise: Denoiser, share: float = DYNAMIC) -> Denoiser:
-    """Clamp each x0_hat to [-s, s] and divide it by s.
+    """Return a denoiser whose x0_hat is clamped to [-s, s] and divided by s.
 
     s is the quantile ``share`` of |x0_hat| in the image, but at least 1. This is dynamic
     thresholding (Saharia et al. 2022, arXiv 2205.11487, section 2.3).

@@ -38,7 +38,7 @@ FOLLOW: set[Title] = {
 
 
 def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
-    """Run the checks of the course of a training, except checks that do not apply."""
+    """Yield the findings of the checks of the course of a training that apply."""
     rows = [row for row in rows if "loss" in row]
     yield warmed_up(rows, config.train)
     if not fine_tuned(config):  # a fine-tuning may be short
@@ -46,7 +46,7 @@ def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
 
 
 def warmed_up(rows: Rows, train: TrainConfig) -> Finding:
-    """Compare the number of images seen with the length of the learning rate's warm-up."""
+    """Return a finding that compares the images seen with the length of the warm-up."""
     seen = rows[-1]["images"] if rows else 0
     reached = min(1.0, seen / train.warmup) if train.warmup else 1.0
     never = train.warmup >= train.images
@@ -66,7 +66,7 @@ def warmed_up(rows: Rows, train: TrainConfig) -> Finding:
 
 
 def long_enough(train: TrainConfig) -> Finding:
-    """Check that the training has at least a thousand steps.
+    """Return a finding on whether the training has at least a thousand steps.
 
     After fewer steps, a randomly initialised network can hardly recognise noise.
     """
@@ -80,7 +80,7 @@ def long_enough(train: TrainConfig) -> Finding:
 
 
 def conditional(config: Experiment, data: Prepared) -> Finding:
-    """Check that the network is conditioned on classes if the data has any."""
+    """Return a finding on whether the network uses the classes of the data, if there are any."""
     count = len(data.classes)
     ignored = count > 1 and not config.data.conditional
     guided = f", and the guidance {config.sample.guidance:g} is not applied"

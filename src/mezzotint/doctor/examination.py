@@ -123,7 +123,7 @@ def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
 
 
 def _settings(folder: Path, config: Experiment, facts: dict[str, Any]) -> Iterator[Finding]:
-    """Check the configuration, with the sampling settings that a sweep recommends, if any."""
+    """Yield the findings on the configuration, with any settings that a sweep recommends."""
     pipe: Pipeline | None = None
     with suppress(UserError):  # raised again when the model itself is needed
         pipe = _quietly(partial(load, precision="float32"), folder)

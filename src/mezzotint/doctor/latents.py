@@ -30,7 +30,7 @@ from mezzotint.run.diffusion import ALIVE, MEAN, STD
 
 
 def look(codec: Latents, data: Prepared, in_diffusion: bool) -> Iterator[Finding]:
-    """Run all checks of an autoencoder, on training images.
+    """Yield the findings of all checks of an autoencoder, on training images.
 
     ``in_diffusion`` says whether a diffusion model works in the autoencoder's latents. The scale of
     the latents is checked only in this case.
@@ -48,7 +48,7 @@ def look(codec: Latents, data: Prepared, in_diffusion: bool) -> Iterator[Finding
 
 
 def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
-    """Check the mean and standard deviation of each channel in the input of the diffusion model.
+    """Return a finding on the channels of the diffusion model's input: their means and deviations.
 
     The schedule assumes data of about unit variance. If latents have a standard deviation of 5, as
     is common without scaling, the image is hardly noisy at sigma = 1 (Rombach et al. 2022, arXiv
@@ -70,7 +70,7 @@ def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
 
 
 def reconstruction(images: Tensor, made: Tensor, factor: int) -> Finding:
-    """Compare the PSNR of reconstructions with the PSNR of averages over f x f pixels.
+    """Return a finding that compares the PSNR of reconstructions with that of f x f averages.
 
     f is ``factor``, by which the autoencoder shrinks the sides of an image. Three latent channels
     can store the averages, so an autoencoder with a lower PSNR has learned nothing. A PSNR below 20
@@ -95,7 +95,7 @@ def reconstruction(images: Tensor, made: Tensor, factor: int) -> Finding:
 
 
 def dead(mean: Tensor, std: Tensor) -> Finding:
-    """Check that every latent channel depends on the image.
+    """Return a finding on whether every latent channel depends on the image.
 
     A channel is dead if its activity ``Var mean / (Var mean + E std^2)`` is below 0.01. This is the
     measure of Burda et al. 2016 (arXiv 1509.00519, section 5.2), for latents of unit variance. A
@@ -122,7 +122,7 @@ def dead(mean: Tensor, std: Tensor) -> Finding:
 
 
 def exploding(mean: Tensor, std: Tensor, numbers: int) -> Finding:
-    """Compare the KL of an image with the capacity of its bytes, ``numbers * ln 256`` nats."""
+    """Return a finding that compares an image's KL with its capacity, ``numbers * ln 256`` nats."""
     kl = float(kl_divergence(mean, 2 * std.log()).mean())
     most = numbers * math.log(256)
     return judge(
@@ -142,7 +142,10 @@ def lagging(
     ema: weights.Weights,
     raw: weights.Weights,
 ) -> Finding:
-    """Compare the averaged and the raw weights of an autoencoder; see `weights.lagging`."""
+    """Return a finding that compares an autoencoder's averaged and raw weights.
+
+    See `weights.lagging` for the comparison.
+    """
     images, _ = some(data, DENOISED)
     vae = deepcopy(cast(VAE, codec.vae))
     vae.load_state_dict(dict(raw))

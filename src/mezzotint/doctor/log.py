@@ -49,7 +49,7 @@ def fine_tuned(config: Configuration) -> bool:
 
 
 def finite(rows: Rows) -> Finding:
-    """Check that every number in the log is finite.
+    """Return a finding on whether every number in the log is finite.
 
     Training stops before it writes a row of NaN, so such a run usually has a log that ends too
     early: see `unfinished`.
@@ -71,7 +71,7 @@ def finite(rows: Rows) -> Finding:
 
 
 def unfinished(rows: Rows, train: TrainConfig) -> Finding:
-    """Compare the number of images in the last row with the configured length of the training."""
+    """Return a finding that compares the images in the last row with the configured length."""
     seen = rows[-1]["images"] if rows else 0
     return judge(
         "unfinished training",
@@ -84,10 +84,10 @@ def unfinished(rows: Rows, train: TrainConfig) -> Finding:
 
 
 def fell(rows: Rows) -> Finding | None:
-    """Check that the mean loss of the last quarter of the log is below the loss of the first row.
+    """Return a finding on whether the last quarter's mean loss is below the first row's loss.
 
-    It must be lower by more than 2 standard errors. A loss that only varies by chance passes this
-    check in 1 of 40 cases. The noise of a row is estimated as the standard deviation of the
+    The mean must be lower by more than 2 standard errors. A loss that only varies by chance passes
+    this check in 1 of 40 cases. The noise of a row is estimated as the standard deviation of the
     differences between neighbouring rows, divided by sqrt(2) (von Neumann 1941). A trend hardly
     affects this estimate.
     """
@@ -107,13 +107,13 @@ def fell(rows: Rows) -> Finding | None:
 
 
 def plateau(rows: Rows, train: TrainConfig) -> Finding | None:
-    """Check that the loss fell over the last half of the log, if the learning rate was high.
+    """Return a finding on whether the loss fell over the last half of the log.
 
-    The rate is high if it is at least half of its full value. The loss is on a plateau if its
-    least-squares slope is not below 0 by 2 standard errors. At a constant rate the noise of the
-    steps keeps the loss above a floor. Lowering the rate to 0 takes the loss below that floor
-    (Haegele et al. 2024, arXiv 2405.18392). A plateau is only "doubtful", because most of a
-    diffusion model's loss is irreducible, and samples improve even on a plateau.
+    The check applies if the learning rate was at least half of its full value. The loss is on a
+    plateau if its least-squares slope is not below 0 by 2 standard errors. At a constant rate the
+    noise of the steps keeps the loss above a floor. Lowering the rate to 0 takes the loss below
+    that floor (Haegele et al. 2024, arXiv 2405.18392). A plateau is only "doubtful", because most
+    of a diffusion model's loss is irreducible, and samples improve even on a plateau.
     """
     half = rows[len(rows) // 2 :]
     loss = _values(half, "loss")
@@ -135,11 +135,11 @@ def plateau(rows: Rows, train: TrainConfig) -> Finding | None:
 
 
 def clipped(rows: Rows, train: TrainConfig) -> Finding | None:
-    """Compare the median gradient norm after the warm-up with twice the clipping threshold.
+    """Return a finding that compares the median gradient norm with twice the clipping threshold.
 
-    Pascanu et al. 2013 (arXiv 1211.5063, section 3.2) clip at half to ten times the usual norm. A
-    threshold below half of the usual norm shortens every step, not only steps with unusually large
-    gradients.
+    The median is that of the rows after the warm-up. Pascanu et al. 2013 (arXiv 1211.5063, section
+    3.2) clip at half to ten times the usual norm. A threshold below half of the usual norm shortens
+    every step, not only steps with unusually large gradients.
     """
     norms = _values([row for row in rows if row["images"] > train.warmup], "grad_norm")
     if len(norms) < FEW:
@@ -156,10 +156,11 @@ def clipped(rows: Rows, train: TrainConfig) -> Finding | None:
 
 
 def exploding(rows: Rows) -> Finding | None:
-    """Compare the median gradient norm of the log's last quarter with ten times the earlier median.
+    """Return a finding on the gradient norm: its last median against ten times its earlier median.
 
-    The norm of a single step varies by chance by about its own size. A row of the log is a mean
-    over many steps, which varies less. So a factor of ten is not chance.
+    The last median is that of the log's last quarter. The norm of a single step varies by chance by
+    about its own size. A row of the log is a mean over many steps, which varies less. So a factor
+    of ten is not chance.
     """
     norms = _values(rows, "grad_norm")
     if len(norms) < FEW:
@@ -177,9 +178,10 @@ def exploding(rows: Rows) -> Finding | None:
 
 
 def slowed(rows: Rows) -> Finding | None:
-    """Compare the median speed of the log's last quarter with half of the earlier median.
+    """Return a finding on the speed: its last median against half of its earlier median.
 
-    The speed falls to half if another training uses the same machine, for example.
+    The last median is that of the log's last quarter. The speed falls to half if another training
+    uses the same machine, for example.
     """
     rate = _values(rows, "images_per_second")
     if len(rate) < FEW:
@@ -227,7 +229,7 @@ def discriminator(rows: Rows) -> Finding | None:
 
 
 def adversarial_weight(rows: Rows) -> Finding | None:
-    """Compare the mean adaptive weight in the log's last quarter with half of its bound, `BOUND`.
+    """Return a finding that compares the last quarter's mean adaptive weight with half of `BOUND`.
 
     Usual weights are far below the bound, 10,000. The weight is at the bound if the discriminator's
     gradient vanishes. A mean above half of the bound suggests that this happens often.
@@ -258,5 +260,5 @@ def _late(values: np.ndarray) -> np.ndarray:
 
 
 def _noise(values: np.ndarray) -> float:
-    """Estimate the standard deviation of one row's noise; see `fell`."""
+    """Return an estimate of the standard deviation of one row's noise; see `fell`."""
     return float((np.diff(values) ** 2).mean() ** 0.5 / 2**0.5) if len(values) > 1 else 0.0

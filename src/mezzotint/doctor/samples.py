@@ -43,7 +43,7 @@ Biometrics 37)."""
 def look(
     pipe: Pipeline, config: Experiment, data: Prepared, count: int, follow: Follow
 ) -> Iterator[Finding]:
-    """Make ``count`` samples and run all checks of samples that apply."""
+    """Make ``count`` samples, and yield the findings of all checks of samples that apply."""
     few: dict[str, Any] = {}
     if pipe.defaults.calls > CALLS:
         steps = min(CALLS, len(pipe.schedule))
@@ -77,7 +77,7 @@ def look(
 
 
 def colour_drift(made: Tensor, data: Tensor) -> Finding:
-    """Compare the mean of each channel in samples and in training images, by Cohen's d."""
+    """Return a finding on the mean of each channel in samples and training images, by Cohen's d."""
     pairs = zip(torch.split(made, 1, 1), torch.split(data, 1, 1), strict=True)
     d = [_effect(a, b, lambda x: x.mean((1, 2, 3))) for a, b in pairs]
     worst = max(d, key=abs)
@@ -97,7 +97,7 @@ def colour_drift(made: Tensor, data: Tensor) -> Finding:
 
 
 def grey(made: Tensor, data: Tensor) -> Finding:
-    """Compare the colourfulness and contrast of samples with the data's, by Cohen's d.
+    """Return a finding on the colourfulness and contrast of samples and data, by Cohen's d.
 
     The colourfulness of an image is the standard deviation over the channels of a pixel, averaged
     over the pixels. Its contrast is the standard deviation, over the pixels, of the mean of the
@@ -119,7 +119,7 @@ def grey(made: Tensor, data: Tensor) -> Finding:
 
 
 def saturated(made: Tensor, data: Tensor) -> Finding:
-    """Compare the shares of values at 0 or 255 in samples and in the data, by Cohen's h.
+    """Return a finding on the shares of values at 0 or 255 in samples and data, by Cohen's h.
 
     For shares p and q, h is ``2 asin sqrt(p) - 2 asin sqrt(q)``. It is 0.5 for 6 % and 0 %, and for
     30 % and 10 %.
@@ -139,7 +139,7 @@ def saturated(made: Tensor, data: Tensor) -> Finding:
 
 
 def noisy(made: Tensor, data: Tensor) -> Finding:
-    """Compare how much neighbouring pixels differ in samples and in the data, by Cohen's d."""
+    """Return a finding on how much neighbouring pixels differ in samples and data, by Cohen's d."""
     d = _effect(made, data, _roughness)
     ours, theirs = (float(_roughness(x.float()).mean()) for x in (made, data))
     return judge(
@@ -154,7 +154,7 @@ def noisy(made: Tensor, data: Tensor) -> Finding:
 
 
 def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor | None) -> Finding:
-    """Compare the feature distances within a class: between samples, and between data images.
+    """Return a finding that compares the feature distances within a class, of samples and of data.
 
     If the ratio is 0.5, samples have a quarter of the data's variance within a class; if it is
     0.71, they have half of this variance. Odena et al. 2017 (arXiv 1610.09585) detect collapsed
@@ -178,10 +178,11 @@ def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor
 
 
 def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Finding:
-    """Count the samples that are nearer to a training image than any other training image is.
+    """Return a finding on the share of samples that copy a training image.
 
-    Cohen's h (see `saturated`) compares their share with the share of held-out images, or with
-    `CHANCE` if no images are held out. The arguments are features (N, D).
+    A copy is nearer to a training image than any other training image is. Cohen's h (see
+    `saturated`) compares the share with the share of copies among held-out images, or with `CHANCE`
+    if no images are held out. The arguments are features (N, D).
     """
     ours = copied(made, training).float()
     theirs = torch.tensor([CHANCE]) if held_out is None else copied(held_out, training).float()
@@ -201,11 +202,12 @@ def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Findin
 
 
 def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels: Tensor) -> Finding:
-    """Check that the package's classifier recognises the classes of samples better than by chance.
+    """Return a finding on whether the package's classifier recognises the classes of samples.
 
-    By chance the accuracy is 1/K for K classes. An accuracy above 1/K by at most `SURE` binomial
-    standard errors counts as chance. The classifier's certainty is the mean of its greatest
-    probability. It is high for samples of a wrong class, and low for samples of no class.
+    The accuracy must be better than chance. By chance the accuracy is 1/K for K classes. An
+    accuracy above 1/K by at most `SURE` binomial standard errors counts as chance. The classifier's
+    certainty is the mean of its greatest probability. It is high for samples of a wrong class, and
+    low for samples of no class.
     """
     k = logits.shape[1]
     right, real = (

@@ -16,7 +16,7 @@ from mezzotint.trainer.objective import ObjectiveConfig
 def look(
     config: Experiment, shape: tuple[int, int, int], classes: int, seen: int
 ) -> Iterator[Finding]:
-    """Run all checks of the configuration that apply.
+    """Yield the findings of all checks of the configuration that apply.
 
     Args:
         config: The configuration, whose ``sample`` holds the sampling settings in use.
@@ -52,7 +52,7 @@ def signal(level: Level, shape: tuple[int, int, int]) -> float:
 
 
 def schedule_ends(schedule: Schedule, shape: tuple[int, int, int]) -> Finding:
-    """Check that no `signal` is left in the schedule's last row."""
+    """Return a finding on whether no `signal` is left in the schedule's last row."""
     level = schedule.row(len(schedule))
     shown = signal(level, shape)
     return judge(
@@ -70,7 +70,7 @@ def schedule_ends(schedule: Schedule, shape: tuple[int, int, int]) -> Finding:
 def sampling_begins(
     first: Level, schedule: Schedule, shape: tuple[int, int, int], how: SampleConfig
 ) -> Finding:
-    """Check that no `signal` is left at the level from which sampling starts."""
+    """Return a finding on whether no `signal` is left at the level from which sampling starts."""
     shown = signal(first, shape)
     return judge(
         "sampling does not start from noise",
@@ -85,12 +85,13 @@ def sampling_begins(
 
 
 def eps_of_noise(grid: list[Level], prediction: str, how: SampleConfig) -> Finding:
-    """Check how much the first step amplifies an error of eps: ``alpha_s sigma_t / alpha_t``.
+    """Return a finding on how much the first step amplifies an error of eps.
 
-    The first step goes from level t to level s. The error of x0_hat is sigma_t / alpha_t times the
-    error of eps, and x_s contains alpha_s times that error. If the product is above 30, the
-    usual error of eps in trained networks at this level, 0.03 (a loss of 0.001), becomes as large
-    as x itself. Clipping x0_hat bounds the error. Predictions other than eps do not amplify it.
+    The first step goes from level t to level s; the factor is ``alpha_s sigma_t / alpha_t``. The
+    error of x0_hat is sigma_t / alpha_t times the error of eps, and x_s contains alpha_s times that
+    error. If the product is above 30, the usual error of eps in trained networks at this level,
+    0.03 (a loss of 0.001), becomes as large as x itself. Clipping x0_hat bounds the error.
+    Predictions other than eps do not amplify it.
     """
     t, s = grid[:2]
     grown = s.alpha * t.sigma / t.alpha if t.alpha else float("inf")
@@ -108,7 +109,7 @@ def eps_of_noise(grid: list[Level], prediction: str, how: SampleConfig) -> Findi
 
 
 def label_dropout(share: float, how: SampleConfig) -> Finding:
-    """Check that labels were dropped in training, if samples are guided.
+    """Return a finding on whether labels were dropped in training, if samples are guided.
 
     Guidance also calls the network without a label. The network learns this only from training
     images whose label was dropped. Ho and Salimans 2022 (arXiv 2207.12598) drop a share of 0.1 or
@@ -125,7 +126,7 @@ def label_dropout(share: float, how: SampleConfig) -> Finding:
 
 
 def halflife(train: TrainConfig, seen: int) -> Finding:
-    """Compare the half-life of the averaged weights with the images seen.
+    """Return a finding that compares the half-life of the averaged weights with the images seen.
 
     The average's own warm-up limits the half-life to a twentieth of the images seen
     (`trainer.ema.decay`). A longer half-life in the configuration is not wrong, but it has had no

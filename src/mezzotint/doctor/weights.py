@@ -34,7 +34,9 @@ Weights: TypeAlias = Mapping[str, Tensor]
 def look(
     pipe: Pipeline, config: Experiment, data: Prepared, ema: Weights, raw: Weights
 ) -> Iterator[Finding]:
-    """Run all checks of a diffusion model's weights that apply, by denoising training images.
+    """Yield the findings of all checks of a diffusion model's weights that apply.
+
+    The checks denoise training images.
 
     ``ema`` are the averaged weights, and ``raw`` the weights that the optimizer changes.
     """
@@ -76,7 +78,7 @@ def read(found: Path) -> Saved:
 
 
 def checkpoints(folder: Path) -> Finding:
-    """Check that every checkpoint can be read, and matches the SHA-256 in its manifest."""
+    """Return a finding on whether every checkpoint can be read and matches its manifest."""
     held = checkpoint.listed(folder) + [p for p in [folder / "best"] if p.exists()]
     damaged = []
     for path in held:
@@ -99,7 +101,7 @@ def checkpoints(folder: Path) -> Finding:
 
 
 def finite(weights: Mapping[str, Weights]) -> Finding:
-    """Check that every number in each named set of weights is finite."""
+    """Return a finding on whether every number in each named set of weights is finite."""
     bad = [
         f"{name}.{key}"
         for name, tensors in weights.items()
@@ -154,7 +156,7 @@ def errors(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor | None) -> Te
 
 
 def informed(found: Tensor) -> Finding:
-    """Check that the mean of `errors` is below 1, the value of a guess, at each level."""
+    """Return a finding on whether the mean of `errors` is below 1 at each level; a guess has 1."""
     means = found.mean(1).tolist()
     each = ", ".join(f"{m:.2g} at {s:.2g}" for m, s in zip(means, SIGMAS, strict=True))
     return judge(
@@ -216,7 +218,7 @@ def distance(
 
 
 def labels_matter(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor) -> Finding:
-    """Check how much the label changes x0_hat at sigma / alpha = 1.
+    """Return a finding on how much the label changes x0_hat at sigma / alpha = 1.
 
     This level is in the middle of the range 0.3 to 3, where guidance helps (Kynkaanniemi et al.
     2024, arXiv 2404.07724). If the outputs with and without the label differ by less than 1e-4 of

@@ -30,7 +30,7 @@ DENSE = 20  # a line with more points than this has no markers
 
 
 def png(image: Image.Image) -> str:
-    """Return an image as a data: URI, shrunk to 1400 pixels if it is wider."""
+    """Return an image as a data: URI, shrunk to 1400 pixels if the image is wider."""
     if image.width > WIDEST:
         size = WIDEST, round(image.height * WIDEST / image.width)
         image = image.resize(size, Image.Resampling.LANCZOS)

@@ -36,7 +36,7 @@ PLAIN = Preparation()
 
 @dataclass(frozen=True, eq=False)
 class Against:
-    """The reference for a measurement: a data set, or a file of its statistics."""
+    """The reference for a measurement: a data set, or a file of a data set's statistics."""
 
     name: str
     images: Prepared | None = None
@@ -106,7 +106,7 @@ def prepared(data: Any, how: Preparation = PLAIN) -> Prepared:
 
 
 def called(data: Prepared) -> str:
-    """Return the name of a data set in reports: its source and split, or its fingerprint."""
+    """Return the name of a data set in reports: the source and split, or else the fingerprint."""
     if not data.source:
         return f"images {data.fingerprint[:12]}"
     if data.source.startswith("array:"):
@@ -161,5 +161,5 @@ def _refuse(how: Preparation, data: str) -> None:
 
 
 def _silent(what: str) -> UserError:
-    """Return the error for a model whose training set is not known; ``what`` is its name."""
+    """Return the error for a model whose training set is not known; ``what`` names the model."""
     return UserError(f"{what} does not record its training set: give the training set as `data`")

@@ -121,7 +121,7 @@ def write_samples(
 
 
 def _together(out: Path, facts: dict[str, Any], values: Values, n: int, share: Share) -> Tensor:
-    """Wait for all processes, and read the samples that they have written."""
+    """Wait for all processes, and return the samples that they have written."""
     share.wait()
     images, _ = _there(out, facts, values)
     if len(images) < n:
@@ -161,7 +161,7 @@ def made_by(
 
 
 def _digest(given: Given | None, name: str) -> str:
-    """Return a digest of a condition's rows, or of its single row if all images share it."""
+    """Return a digest of a condition's rows, or of the single row that all images share."""
     rows = given[name] if given else torch.empty(0)
     same = len(rows) > 0 and bool((rows == rows[:1]).all())
     return hashlib.sha256((rows[:1] if same else rows).numpy().tobytes()).hexdigest()[:16]
@@ -204,7 +204,7 @@ def _unbroken(found: list[Path]) -> int:
 
 
 def _read(path: Path) -> np.ndarray:
-    """Read a sample (H, W, C) from its .npy file, if it has one, or its PNG file."""
+    """Read a sample (H, W, C) from a .npy file if there is one, else from a PNG file."""
     values = path.with_suffix(".npy")
     try:
         if values.exists():
@@ -218,7 +218,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _mark(out: Path) -> dict[str, Any]:
-    """Return the settings that an earlier request stored in its grid; {} if there are none."""
+    """Return the settings that an earlier request stored in the grid; {} if there are none."""
     mark: Any = {}
     # Image.open is not used, because it refuses large images.
     with suppress(OSError, SyntaxError, ValueError), PngImageFile(regular(grid_of(out))) as image:

@@ -38,7 +38,7 @@ def draw_nearest(
 
 
 def closest(features: Features, measure: Measure, images: Tensor, against: Prepared) -> Image:
-    """Draw the first of the measured images, each with its five nearest reference images.
+    """Return an image of the first measured images, each with its five nearest reference images.
 
     ``images``, uint8 (n, 3, H, W), are the first measured images. ``features`` are the features of
     all measured images, in which distances are computed.

@@ -98,7 +98,8 @@ def evaluate(
     """
     if wrong := [name for name in settings if name not in sampling.names()]:
         every = [*sampling.names(), *(evaluate.__kwdefaults__ or ())]
-        raise UserError(f"unknown keyword {wrong[0]!r}{nearest(wrong[0], every)}")
+        hint = nearest(wrong[0], every) or f": choose one of {', '.join(every)}"
+        raise UserError(f"unknown keyword {wrong[0]!r}{hint}")
     asked = Request.of(network, metrics, out, on_progress)
     count = None if samples is None else number_of(samples)
     seed, batch = whole("seed", seed, 0), whole("batch", batch, 1)

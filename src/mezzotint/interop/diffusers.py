@@ -51,7 +51,7 @@ class Model:
     notes: tuple[str, ...]
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the network's state dict. Raises UserError if it is missing or damaged."""
+        """Return the network's state dict. Raises UserError if its file is missing or damaged."""
         return weights(self.folder)
 
 

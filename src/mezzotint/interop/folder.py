@@ -67,7 +67,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
 
 
 def weight(state: Mapping[str, Tensor], key: str) -> Tensor:
-    """Return one weight of a state dict. Raises UserError if it is missing."""
+    """Return one weight of a state dict. Raises UserError if the weight is missing."""
     if key not in state:
         raise UserError(f"the weight {key} is missing: save or fetch the model again")
     return state[key]
@@ -80,7 +80,7 @@ def modern(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unmatched(ours: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
-    """Describe how the weights of two state dicts differ in name, shape or type; None if equal.
+    """Return how two state dicts differ in names, shapes or types, in words; None if they do not.
 
     ``if wrong := unmatched(read, net.state_dict()): raise UserError(f"{folder}: {wrong}")``
     """

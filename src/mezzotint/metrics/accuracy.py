@@ -15,7 +15,7 @@ NEEDED = "needs a network that knows the classes of the model or images"
 
 
 def inapplicable(seen: Comparison) -> str:
-    """Say why accuracy does not apply to a comparison; "" if accuracy applies."""
+    """Return the reason why accuracy does not apply to a comparison; "" if accuracy applies."""
     if seen.labels is None:
         return "the images have no labels"
     return f"it {NEEDED}" if places(seen.network.classes, seen.classes) is None else ""

@@ -20,7 +20,7 @@ def memorised(seen: Comparison) -> Iterator[Figure]:
     training = seen.against.pool
     if len(training) < 2:
         raise LeftOut(
-            f"the reference has {counted(len(training), 'image')}, but the metric needs two or more"
+            f"the reference has {counted(len(training), 'image')}: give a reference of two or more"
         )
     near = copied(seen.pool, training)
     note = "compare it with the share of a test set, which is above 0 by chance"

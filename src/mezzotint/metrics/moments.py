@@ -52,5 +52,7 @@ class Moments:
     def covariance(self) -> Tensor:
         """The covariance ``scatter / (n - 1)``, (D, D). Raises LeftOut for a single row."""
         if self.n < 2:
-            raise LeftOut(f"a covariance needs two images or more, but there is {self.n}")
+            raise LeftOut(
+                f"a covariance needs two images or more, but there is {self.n}: give more images"
+            )
         return self.scatter / (self.n - 1)

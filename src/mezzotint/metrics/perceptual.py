@@ -202,7 +202,7 @@ MADE = {"imagenet": _imagenet, "lpips": _lpips}
 
 
 def _some(keys: set[str], most: int = 8) -> str:
-    """List the first ``most`` names in alphabetical order, and say how many more there are."""
+    """Return the first ``most`` names in alphabetical order, and how many more there are."""
     names = sorted(keys)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

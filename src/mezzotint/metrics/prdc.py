@@ -44,7 +44,7 @@ def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
     if (fewest := min(len(real), len(made))) <= DENSITY_K:
         raise LeftOut(
             f"precision, recall, density and coverage need {DENSITY_K + 1} images of each set, but "
-            f"one set has {fewest}"
+            f"one set has {fewest}: give more images"
         )
     # The nearest row of each row is itself, at distance 0.
     real_radii = nearest(real, real, DENSITY_K + 1)[0]

@@ -80,14 +80,16 @@ class Reference:
     def _distance(self, mean: str, covariance: str) -> Callable[[Tensor, Tensor], float]:
         """Return the function for the distance to the mean and covariance with these names."""
         if self.origin.count == 1:
-            raise LeftOut("the reference is one image, which has no covariance")
+            raise LeftOut("the reference is one image, which has no covariance: give more images")
         return distance_to(self._tensor(mean), self._tensor(covariance))
 
     def _tensor(self, name: str) -> Tensor:
-        """Read a tensor of the file, and check its SHA-256."""
+        """Return a tensor of the reference's file, after checking the tensor's SHA-256."""
         if self.held is not None:
             if name not in self.held:
-                raise LeftOut(f"{self.path} holds only means and covariances")
+                raise LeftOut(
+                    f"{self.path} holds only means and covariances: give the images themselves"
+                )
             return self.held[name]
         with safe_open(self.path, "pt") as file:
             tensor: Tensor = file.get_tensor(name)

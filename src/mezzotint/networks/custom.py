@@ -61,7 +61,7 @@ class Custom(Network):
 
     @property
     def device(self) -> torch.device:
-        """The device of the module's weights; the CPU if it has none."""
+        """The device of the module's weights; the CPU if there are no weights."""
         found = next(chain(self.parameters(), self.buffers()), None)
         return torch.device("cpu") if found is None else found.device
 
@@ -154,7 +154,7 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
 
 
 def _probe(net: Custom) -> str:
-    """Describe the condition with which `check` calls a network, for a message."""
+    """Return words for the condition with which `check` calls a network."""
     if len(net.conditions) == 1 and net.classes:
         return f"(2,) of class 0 and the null class {net.classes}"
     shapes = {each.name: (2, *each.null(1).shape[1:]) for each in net.conditions}

@@ -195,5 +195,5 @@ def _sum(x: Tensor) -> Tensor:
 
 
 def _wide(x: Tensor) -> torch.dtype:
-    """Return float32, or the type of x if it is wider."""
+    """Return the wider of two types: float32 and the type of x."""
     return torch.promote_types(x.dtype, torch.float32)

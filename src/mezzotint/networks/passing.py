@@ -91,7 +91,7 @@ def warn_of_change(then: CustomConfig, now: CustomConfig) -> None:
 
 
 def copied(net: nn.Module) -> nn.Module:
-    """Return a copy of a module; raise UserError if it cannot be copied."""
+    """Return a copy of a module; raise UserError if the module cannot be copied."""
     try:
         return copy.deepcopy(net)
     except Exception as error:
@@ -106,7 +106,7 @@ def _key(config: CustomConfig) -> str:
 
 
 def _called(net: Callable[[], Any]) -> nn.Module:
-    """Return the module that a class or function makes; raise UserError if it makes no module."""
+    """Return the module that ``net`` makes; raise UserError if the result is not a module."""
     try:
         inspect.signature(net).bind()
     except TypeError as error:

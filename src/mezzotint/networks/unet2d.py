@@ -221,7 +221,7 @@ def _doubling(config: UNet2DConfig, level: int) -> nn.Module:
 
 
 def _bottom(config: UNet2DConfig) -> nn.Module:
-    """Return the attention at the bottom of the U-Net, or the identity if it has none."""
+    """Return the attention at the bottom of the U-Net, or the identity if there is no attention."""
     if not config.attention_bottom:
         return nn.Identity()
     c = config.channels[-1]

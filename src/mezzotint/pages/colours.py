@@ -22,7 +22,7 @@ def channels(
     other: Mapping[str, Sequence[float]],
     others: str,
 ) -> Section:
-    """Compare the mean and the standard deviation of each channel in two sets of images.
+    """Return a section that compares each channel's mean and deviation in two sets of images.
 
     Args:
         title: The title of the section.

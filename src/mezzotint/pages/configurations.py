@@ -12,7 +12,7 @@ from mezzotint.pages.runs import Run
 
 
 def configuration(run: Run) -> Section:
-    """Show all settings of a run, with a table for each section."""
+    """Return a section with all settings of a run; each part of config.json has a table."""
 
     def row(name: str, value: Any, default: bool) -> tuple[Cell, Cell]:
         cells = name.replace("_", " "), _in_words(value)
@@ -26,7 +26,7 @@ def configuration(run: Run) -> Section:
 
 
 def differences(runs: Sequence[Run]) -> Section:
-    """Show the settings in which runs differ, side by side."""
+    """Return a section with the settings in which runs differ, side by side."""
     flat = [
         {
             f"{section}.{name}".removeprefix("run."): _in_words(value)

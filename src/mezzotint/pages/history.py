@@ -25,7 +25,10 @@ AXES = {  # titles for columns of the log; the other columns keep their names
 
 
 def curves(runs: Sequence[Run]) -> Section | None:
-    """Show each column of the logs as a chart against the images seen; None without logs."""
+    """Return a section that charts each column of the logs against the images seen.
+
+    Returns None if no log has rows.
+    """
     columns: dict[str, dict[str, list[tuple[float, float]]]] = {name: {} for name in AXES}
     for run in runs:
         for row in run.log:
@@ -48,7 +51,10 @@ def curves(runs: Sequence[Run]) -> Section | None:
 
 
 def grids(run: Run) -> Section | None:
-    """Show up to six grids, evenly spaced over the training; None if there are no grids."""
+    """Return a section with up to six image grids, evenly spaced over the training.
+
+    Returns None if there are no grids.
+    """
     paths = sorted(p for p in (run.folder / "samples").glob("*.png") if _is_grid(p))
     count = min(GRIDS, len(paths))
     images = []

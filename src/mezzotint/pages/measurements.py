@@ -47,7 +47,7 @@ def compared(runs: Sequence[Run]) -> Section | None:
 
 
 def _newest(folder: Path) -> dict[str, tuple[Figure, dict[str, Any]]]:
-    """Return the newest figure of each name, and its row in figures.jsonl."""
+    """Return the newest figure of each name, and the figure's row in figures.jsonl."""
     found: dict[str, tuple[Figure, dict[str, Any]]] = {}
     for row in jsonl.read(folder / "evaluation" / "figures.jsonl"):
         with contextlib.suppress(KeyError, TypeError):  # a row that another program wrote

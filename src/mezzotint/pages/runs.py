@@ -54,7 +54,7 @@ class Run:
 
 
 def read(folder: Path, name: str) -> Run:
-    """Read a run folder; raise UserError if it is not a run."""
+    """Read a run folder; raise UserError if the folder is not a run."""
     if not (folder / "config.json").exists():
         raise UserError(f"{folder} is not a run: give the folder of a training")
     config = configuration.read(folder / "config.json")

@@ -39,7 +39,10 @@ class Cost:
 
 
 def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> Cost:
-    """Time the training and the calls of a network on random inputs of the ``shape`` (C, H, W)."""
+    """Return the times of a training and of a network's call, measured on random inputs.
+
+    ``shape`` (C, H, W) is the shape of an input.
+    """
     accelerator = joined()
     dtype = compute_dtype(configuration.precision, accelerator.device)
     net: Network

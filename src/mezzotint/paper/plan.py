@@ -103,7 +103,7 @@ class Row:
 
     @property
     def published(self) -> float | None:
-        """The FID that the method's own publication gives for this row; None if it gives none."""
+        """The FID in the method's own publication for this row; None if there is none."""
         if self.letter == "B":
             return None if self.guided else DDIM.get(self.settings.steps)
         return PUBLISHED[self.letter] if self.headline else None
@@ -146,7 +146,7 @@ class Plan:
 
 
 def plan(options: Options) -> Plan:
-    """Plan the models and rows of the experiments.
+    """Return the plan of the experiments: their models and rows.
 
     Raises UserError if `only` is empty or has an unknown experiment, or for too few samples.
     """
@@ -226,7 +226,7 @@ def _pixels(
 
 
 def _latent(options: Options) -> dict[str, Configuration]:
-    """Return the trainings of experiment C: the autoencoder, unless it is given, and the model."""
+    """Return the trainings of experiment C: the model, and the autoencoder unless one is given."""
     size, data, vae = SCALES[options.scale], options.imagenet, options.vae
     first, second = RECIPES[size.vae], RECIPES[size.latent]
     assert isinstance(first, Autoencoder)
@@ -269,7 +269,7 @@ def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
 
 
 def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
-    """Set the seed and the images of a training; its other durations change in proportion.
+    """Return a training with another seed and number of images, and its durations in proportion.
 
     If ``images`` is None, the durations stay the same.
     """

@@ -16,7 +16,7 @@ def explained(names: Iterable[str]) -> str:
 
 
 def _explained(name: str) -> str:
-    """Explain the figure of this name; "" if it needs no explanation."""
+    """Return an explanation of the figure of this name; "" if there is none."""
     metric, _, network = name.partition("-")
     if metric == "fid":
         return (

@@ -59,10 +59,10 @@ class Work:
 
 
 def begin(plan: Plan) -> Work:
-    """Find the data of a plan, and write the plan to its folder. Models without data are left out.
+    """Return the work of a plan, with its data, and write the plan to its folder.
 
-    Raises UserError if the folder holds another plan, other files, or a run with another
-    configuration, or if no model has data.
+    Models without data are left out. Raises UserError if the folder holds another plan, other
+    files, or a run with another configuration, or if no model has data.
     """
     path = plan.folder / "plan.json"
     known = _read(path) if path.exists() else {}
@@ -100,7 +100,7 @@ def _one_place(was: str, now: str) -> bool:
 
 
 def _with_data(plan: Plan) -> Work:
-    """Prepare the data of each model; a model without data is left out, with the reason."""
+    """Return the work with the prepared data of each model; models without data are left out."""
     found, left_out = {}, {}
     for name, config in plan.models.items():
         try:

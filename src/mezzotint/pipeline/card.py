@@ -117,7 +117,7 @@ def _figures(found: Records) -> Iterator[str]:
 
 
 def _measurement(said: Measurement) -> str:
-    """Describe the settings and the circumstances of figures."""
+    """Return the settings and the circumstances of figures in words."""
     return printable(
         f"**{_settings(said.how)}**: {said.precision}, seed {said.seed}; measured on {said.day} by "
         f"mezzotint {said.mezzotint} with torch {said.torch} on {said.machine}"
@@ -139,7 +139,7 @@ def _row(figure: Figure) -> tuple[object, ...]:
 
 
 def _settings(how: SampleConfig) -> str:
-    """Describe the settings that `summary.in_words` names, and all unusual settings."""
+    """Return the settings that `summary.in_words` names, and all unusual settings, in words."""
     plain, said = SampleConfig(), ("sampler", "steps", "spacing", "guidance")
     values = {field.name: getattr(how, field.name) for field in fields(how)}
     more = [

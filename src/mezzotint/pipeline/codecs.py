@@ -111,7 +111,7 @@ def described(codec: Codec) -> dict[str, Any] | None:
 
 
 def conditioned(conditions: Sequence[Condition]) -> dict[str, Any]:
-    """Describe the conditions besides the class, for a checkpoint; {} if there are none."""
+    """Return the conditions besides the class as JSON for a checkpoint; {} if there are none."""
     return {"conditions": [each.facts() for each in conditions]} if conditions else {}
 
 

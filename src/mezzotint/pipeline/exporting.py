@@ -168,7 +168,10 @@ def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
 
 
 def _codec(codec: Latents) -> diffusers_out.Codec:
-    """Describe a codec for diffusers. Raises UserError for an autoencoder that it cannot load."""
+    """Return a codec's description for diffusers.
+
+    Raises UserError for an autoencoder that diffusers cannot load.
+    """
     vae = codec.vae
     if not isinstance(vae, VAE):
         raise UserError(

@@ -71,7 +71,7 @@ def _restored(
     shape: tuple[int, int, int],
     codec: Latents | None,
 ) -> Pipeline:
-    """Make the pipeline of a folder that mezzotint exported; ``own`` is its mezzotint.json."""
+    """Make the pipeline of a folder that mezzotint exported; ``own`` is from mezzotint.json."""
     patch, (channels, height, width) = own.patch, shape
     return Pipeline(
         net=net.eval().requires_grad_(False),

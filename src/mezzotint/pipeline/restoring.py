@@ -290,7 +290,10 @@ def restore(
 def _posterior(
     edit: Edit, plain: Denoiser, method: str, observed: Observation, randn: Noise
 ) -> Tensor:
-    """Sample x for a batch, given its observation, and clip the estimates of the posterior."""
+    """Return samples x for a batch, given the batch's observation.
+
+    The posterior's estimates are clipped.
+    """
     pipe, how = edit.pipe, edit.how
     posterior = POSTERIORS[method](plain, observed, edit.grid)
     x = randn(torch.empty(len(observed.y), *pipe.shape, device=pipe.device))

@@ -155,7 +155,7 @@ class Count:
         self.on_step, self.calls, self.made = on_step, calls, 0
 
     def calls_of(self, denoise: Denoiser) -> Denoiser:
-        """Wrap a denoiser, so that its calls are counted."""
+        """Wrap a denoiser, so that the calls of the denoiser are counted."""
 
         def counted(x: Tensor, level: Level) -> Tensor:
             x0 = denoise(x, level)

@@ -61,5 +61,6 @@ def verify(folder: Path) -> None:
     try:
         checkpoint.verify(folder)
     except Damaged as error:
-        help_ = "; it is part of mezzotint: reinstall mezzotint" if is_shipped(folder) else ""
-        raise Damaged(f"{error}{help_}") from None
+        own = is_shipped(folder)
+        help_ = "it is part of mezzotint: reinstall mezzotint" if own else "save or fetch it again"
+        raise Damaged(f"{error}; {help_}") from None

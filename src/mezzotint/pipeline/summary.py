@@ -32,7 +32,7 @@ def of(pipe: Pipeline) -> str:
 
 
 def network(pipe: Pipeline) -> str:
-    """Return the class of the network, and the number of its weights."""
+    """Return the class of the pipeline's network, and the number of the network's weights."""
     own = pipe.net.config.constructor if isinstance(pipe.net, Custom) else type(pipe.net).__name__
     name = re.split(r"[:.]", own)[-1]
     count = sum(weight.numel() for weight in pipe.net.parameters())
@@ -46,7 +46,7 @@ def images(pipe: Pipeline) -> str:
 
 
 def in_words(how: SampleConfig) -> str:
-    """Describe settings in words: sampler, steps, spacing and guidance."""
+    """Return settings in words: sampler, steps, spacing and guidance."""
     scale = f", guidance {how.guidance:g}" if how.guidance != 1 else ""
     return f"{how.sampler}, {how.steps} steps, {how.spacing}{scale}"
 

@@ -84,7 +84,7 @@ def read(folder: Path) -> Recommended | None:
 
 
 def apply(pipe: Pipeline, folder: Path) -> Pipeline:
-    """Return a run's pipeline with its recommended settings, if it has any that fit."""
+    """Return a run's pipeline, with the run's recommended settings if there are any that fit."""
     path = folder / NAME
     try:
         found = read(folder)

@@ -30,7 +30,7 @@ MAY_CHANGE = {"data.data", "data.mode", "data.range", "train.images", *LOOKS, *I
 def in_words(
     changes: Changes, now: Configuration, step: int, were: int | None = None, are: int | None = None
 ) -> str:
-    """Describe the changes on resuming after ``step`` steps; "" if there are none.
+    """Return the changes on resuming after ``step`` steps, in words; "" if there are none.
 
     Before the interruption, ``were`` processes shared each batch; now ``are`` processes share it.
 

@@ -97,7 +97,7 @@ def student(teacher: str | PathLike[str]) -> Experiment:
 
 
 def made_for(base: Experiment, fields: Mapping[str, Any]) -> Experiment:
-    """Set the steps to a student's number of calls, and eta to the value for its method.
+    """Return an experiment with a student's number of calls as steps, and the method's eta.
 
     ``fields`` are the changes that the caller requests.
     """
@@ -112,7 +112,7 @@ def _without_dropout(net: Any) -> Any:
 
 
 def _shorter(train: configuration.TrainConfig) -> configuration.TrainConfig:
-    """Derive the training settings of a student from the settings of its teacher."""
+    """Return the training settings of a student, derived from the teacher's settings."""
     images = max(train.images // SHARE, train.batch)
     return replace(
         train,

@@ -194,7 +194,7 @@ def _same(a: Schedule, b: Schedule) -> bool:
 
 
 def _advice(pipe: Pipeline) -> str:
-    """Describe how to train with the schedule of a model."""
+    """Return advice on how to train with the schedule of a model."""
     length = len(pipe.schedule)
     for name in SCHEDULES:
         if _same(pipe.schedule, SCHEDULES[name](length)):

@@ -161,14 +161,14 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
 
 
 def _safe(folder: Path) -> str:
-    """Describe what has been saved when a write fails, and how to continue."""
+    """Return what has been saved when a write fails, and how to continue, in words."""
     if not (found := checkpoint.listed(folder / "checkpoints")):
         return f", remove {folder} and start again, because nothing was saved yet"
     return f", and continue with `resume=True` from {found[-1].name}, which is complete"
 
 
 def _understood(job: Job) -> str:
-    """Describe the prepared data, and the sides of the network's input."""
+    """Return the prepared data, and the sides of the network's input, in words."""
     (_, *sides), factor = job.facts["shape"], job.experiment.net.factor
     whole = [-(-side // factor) * factor for side in sides]
     said = [f"data: {understood(job.data)}"]

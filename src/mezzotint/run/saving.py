@@ -96,7 +96,7 @@ def restore(state: TrainState, folder: Path) -> None:
 
 
 def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
-    """Describe why the tensors in a checkpoint do not fit the optimizer; None if they fit."""
+    """Return why the tensors in a checkpoint do not fit the optimizer; None if they fit."""
     shapes: dict[str, torch.Size] = {}
     first = 0
     for group in state.optimizer.param_groups:

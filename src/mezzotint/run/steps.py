@@ -110,7 +110,7 @@ class Steps:
         yield from self._missed_grid(stop)
 
     def save(self) -> None:
-        """Write a checkpoint of the current state, unless it exists or no step was made."""
+        """Write a checkpoint of the current state, unless there is one or no step was made."""
         if self.state.step != self.saved:
             self._saved()
 
@@ -144,7 +144,7 @@ class Steps:
         return train(self.accelerator, *learned, self.job.batch, config, state.step)
 
     def _count(self, now: Step, clock: float) -> None:
-        """Record a step that began at the time ``clock``; write to the log if it is due."""
+        """Record a step that began at the time ``clock``; write to the log if a row is due."""
         state = self.state
         state.step = now.step
         for average in state.averages.values():
@@ -175,7 +175,7 @@ class Steps:
                 self._leave(caught)
 
     def _missed_figure(self, stop: Stop) -> Iterator[Progress]:
-        """Measure the distance to the data, if a signal interrupted its measurement before."""
+        """Yield the distance to the data, if a signal interrupted its measurement before."""
         at, every = self.state.step, self.experiment.evaluate_every
         if self.curve and at and at not in self.curve.known and self._due(every):
             self.state.gather()

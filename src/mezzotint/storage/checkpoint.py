@@ -133,7 +133,7 @@ def sums(checkpoint: Path) -> dict[str, str]:
 
 
 def verify(checkpoint: Path) -> None:
-    """Raise Damaged, with a file's name, if a file differs from its SHA-256 in the manifest."""
+    """Raise Damaged, with a file's name, if the file does not match the SHA-256 in the manifest."""
     for name, digest in sums(checkpoint).items():
         path = checkpoint / name
         if not path.is_file():

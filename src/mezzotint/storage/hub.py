@@ -84,7 +84,7 @@ def snapshot(
 
 
 def incomplete(files: Iterable[str]) -> str | None:
-    """Describe the parts of a file that are present if some are missing; None if all are present.
+    """Return which parts of a file are present, in words; None if no part is missing.
 
     The parts of a file are called NAME-00000-of-00017 and so on. The answer is, for example,
     "16 of the 17 files NAME-*-of-00017".

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def content(path: Path) -> bytes:
-    """Return the content of a file. Raises OSError if it is not a regular file; see `regular`."""
+    """Return the content of a file. Raises OSError unless the file is regular; see `regular`."""
     return regular(path).read_bytes()
 
 

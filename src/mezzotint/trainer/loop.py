@@ -140,7 +140,7 @@ class Task(nn.Module):
         raise NotImplementedError
 
     def agree(self, accelerator: Accelerator, *drawn: Tensor) -> None:
-        """Make the task the same in all processes after a batch: average its gradients."""
+        """Make the task the same in all processes after a batch: average the task's gradients."""
         for parameter in self.parameters():
             if accelerator.num_processes > 1 and parameter.grad is not None:
                 parameter.grad = accelerator.reduce(parameter.grad, "mean")

@@ -59,7 +59,7 @@ def blocks(net: nn.Module) -> list[nn.Module]:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Put a divided tensor together; return other tensors unchanged. Call it in all processes."""
+    """Put a divided tensor together; return others unchanged. Call this in all processes."""
     found: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return found
 

@@ -44,7 +44,7 @@ class SweepCell:
 
     @property
     def method(self) -> str:
-        """The sampler, and the interval in which it is guided."""
+        """The sampler, and the interval of levels in which the samples are guided."""
         interval = self.settings.interval
         return self.settings.sampler + (" on {:g} to {:g}".format(*interval) if interval else "")
 

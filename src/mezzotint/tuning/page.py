@@ -18,7 +18,7 @@ FRONT = "Pareto front"
 
 
 def write(search: Search, cells: Sequence[SweepCell], budgets: Mapping[int, SweepCell]) -> Path:
-    """Write sweep.md with its charts, and return its path."""
+    """Write sweep.md with its charts, and return the path of sweep.md."""
     _heat(search, cells)
     _curves(search, cells)
     figure = cells[0].figure
@@ -53,7 +53,7 @@ def spread(figure: Figure | None) -> str:
 
 
 def _about(search: Search, cells: Sequence[SweepCell]) -> list[str]:
-    """Describe how the cells were measured."""
+    """Return the lines that say how the cells were measured."""
     figure = cells[0].figure
     better = "more is better" if search.sign < 0 else "less is better"
     few = (

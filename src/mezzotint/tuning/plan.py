@@ -68,7 +68,7 @@ class Plan:
 
 
 def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
-    """Plan a sweep: find the cells that were measured before, and the time for the others."""
+    """Return the plan of a sweep: the cells measured before, and the time for the others."""
     if options.nfe and options.steps:
         raise UserError("`nfe` and `steps` are both given: give one of them")
     guided = options.guidance not in (None, (1.0,)) or options.interval not in ((), (None,))

@@ -63,7 +63,7 @@ class Search:
         return SIGNS[self.metric]
 
     def compile_for(self, cells: Sequence[SampleConfig]) -> None:
-        """Compile the network if measuring these cells takes long enough to repay the time."""
+        """Compile the network if measuring these cells takes long enough to repay compiling."""
         calls = sum(settings.calls for settings in cells)
         self.pipe.net.compile_for(calls * -(-self.samples // BATCH))
 
@@ -99,7 +99,7 @@ def _cell(search: Search, settings: SampleConfig, figures: Sequence[Figure]) -> 
 
 
 def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow) -> SweepCell:
-    """Measure a cell, keep its samples in the cache, and append a row to cells.jsonl."""
+    """Return a measured cell, after keeping its samples and appending a row to cells.jsonl."""
     begun = time.perf_counter()
     folder = evaluation.kept(search.pipe, settings, search.seed, BATCH)
     with warnings.catch_warnings():
@@ -122,7 +122,7 @@ def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow)
 
 
 def seconds(search: Search, cells: Sequence[SampleConfig]) -> float:
-    """Estimate the seconds for measuring cells, by timing a few calls of each network.
+    """Return the estimated seconds for measuring cells, after timing a few calls of each network.
 
     Samples that are already in the cache take no time.
     """

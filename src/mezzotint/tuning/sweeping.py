@@ -111,7 +111,7 @@ def sweep(
 
 
 def measured(plan: Plan, follow: Follow) -> Iterator[SweepCell]:
-    """Yield the cells in order; measure a cell unless it was measured before."""
+    """Yield the cells in order; measure only the cells that were not measured before."""
     search, by = plan.search, None
     if plan.against:
         pipe = search.pipe
@@ -138,7 +138,7 @@ def _result(plan: Plan, cells: Sequence[SweepCell]) -> SweepResult:
 
 
 def _loaded(run: str | Path | Pipeline, device: torch.device) -> tuple[Path, Pipeline]:
-    """Return a run's folder, and its model with the sampling settings of its configuration."""
+    """Return a run's folder, and the run's model with the sampling settings of config.json."""
     if isinstance(run, Pipeline):
         if run.home is None:
             raise UserError(
@@ -158,7 +158,7 @@ def _loaded(run: str | Path | Pipeline, device: torch.device) -> tuple[Path, Pip
 
 
 def _check_same(given: Pipeline, pipe: Pipeline, folder: Path) -> None:
-    """Raise UserError if a pipeline has other weights or defaults than the run in its folder."""
+    """Raise UserError if a pipeline has other weights or defaults than the run in ``folder``."""
     half = given.net.dtype == torch.bfloat16
     own = [pipe.defaults]
     with suppress(UserError):

@@ -56,7 +56,7 @@ def page(models: Models) -> Any:
 def _on_click(
     models: Models, busy: Busy, reads: Read, common: Widgets, tab: Widgets, shown: list[Any]
 ) -> Any:
-    """Make a tab's button carry out the request of its widgets; requests wait in a queue."""
+    """Make a tab's button carry out the request of the tab's widgets; requests wait in a queue."""
 
     def run(visitor: gr.Request, name: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         try:
@@ -79,7 +79,7 @@ def _parts(answer: Answer) -> tuple[Any, ...]:
 
 
 def _on_stop(stop: Any, events: list[Any], busy: Busy, status: Any) -> None:
-    """Make a button stop a visitor's work, and show a notice when it has stopped."""
+    """Make a button stop a visitor's work, and show a notice when the work has stopped."""
 
     def stopped(visitor: gr.Request) -> str:
         with busy[str(visitor.session_hash)]:
@@ -161,7 +161,7 @@ def _samples(
 
 
 def _whole(seed: int | None) -> int:
-    """Return the seed as an integer. Raises UserError if its field is empty."""
+    """Return the seed as an integer. Raises UserError if the field of the seed is empty."""
     if seed is None:
         raise UserError("the seed is empty: type a whole number")
     return seed

@@ -48,7 +48,7 @@ def python(model: str | None, pipe: Pipeline, request: Samples | Edit) -> str:
 
 
 def label(k: int, classes: Sequence[str]) -> str | int:
-    """Return the name of a class, or its number if the name is ambiguous or not a plain word."""
+    """Return the name of a class; if that is ambiguous or not a plain word, return the number."""
     name = classes[k]
     plain = name.strip() and not name.startswith("-") and classes.count(name) == 1
     return name if plain else k

@@ -163,7 +163,7 @@ def _header(path: Path, key: str | None) -> _Array:
 
 @contextmanager
 def _opened(path: Path, key: str | None) -> Iterator[tuple[IO[bytes], int]]:
-    """Open a .npy file, or the file `key` in a .npz file; return it and its size in bytes."""
+    """Yield an open .npy file, or the open file `key` in a .npz file, and its size in bytes."""
     with _guard(path):
         if key is None:
             with path.open("rb") as stream:

@@ -82,7 +82,7 @@ def cifar10(data: str, split: str) -> Source:
 
 
 def _copy(path: Path) -> Path | None:
-    """Return the archive, or its extracted folder, at a path or inside it, else None."""
+    """Return the archive, or the extracted folder, at a path or inside the path, else None."""
     if path.is_file():
         return path if _is_archive(path) else None
     if (path / ARCHIVE).is_file():
@@ -163,7 +163,7 @@ def _opened(place: Path) -> Iterator[Read]:
 
 
 def _batch(read: Read, archive: Path, batch: str) -> Iterator[Item]:
-    """Yield the items of one batch. Raises UserError if its content is not as expected."""
+    """Yield the items of one batch. Raises UserError if the batch's content is not as expected."""
     content = _unpickled(read, archive, batch)
     pixels, labels = _pixels(content.get(b"data")), content.get(b"labels")
     if pixels is None:

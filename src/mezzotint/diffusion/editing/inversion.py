@@ -56,7 +56,7 @@ def invert(
 def _step(
     denoise: Denoiser, x: Tensor, s: Level, t: Level, corrections: int, tolerance: float
 ) -> Tensor:
-    """Make one step of `invert`: carry x from the level s to the noisier level t."""
+    """Return x at the noisier level t, from x at level s: one step of `invert`."""
     a = t.alpha / s.alpha
     b = t.sigma - a * s.sigma
 

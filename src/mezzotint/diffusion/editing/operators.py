@@ -147,7 +147,7 @@ def _copied(constant: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def _whole(factor: int, x: Tensor) -> int:
-    """Return the factor. Raises UserError unless it is at least 2 and divides the sides of x."""
+    """Return ``factor``. Raises UserError if ``factor`` is below 2 or does not divide x's sides."""
     if factor < 2 or any(side % factor for side in x.shape[2:]):
         height, width = x.shape[2:]
         raise UserError(

@@ -153,7 +153,7 @@ def _gaussian(
 
 
 def _with_jacobian(denoise: Denoiser, x: Tensor, level: Level) -> tuple[Tensor, Product]:
-    """Return x0_hat, and the function ``v -> J^T v`` for its Jacobian J with respect to x."""
+    """Return x0_hat, and ``v -> J^T v``, where J is the Jacobian of x0_hat with respect to x."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         x0 = denoise(x, level)

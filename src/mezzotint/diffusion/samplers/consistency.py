@@ -36,6 +36,9 @@ def consistency(
         eta: In [0, 1]: the share of new noise; 0 is deterministic.
         randn: ``randn(x) -> z``, the source of standard normal noise.
 
+    Returns:
+        The batch at the level ``grid[-1]``, in the shape of x.
+
     Raises:
         UserError: If eta is outside [0, 1].
     """

@@ -32,6 +32,9 @@ def ddim(
         eta: In [0, 1]: 0 is deterministic, 1 is DDPM with the fixed small variance.
         randn: ``randn(x) -> z``, the source of standard normal noise.
 
+    Returns:
+        The batch at the level ``grid[-1]``, in the shape of x.
+
     Raises:
         UserError: If eta is outside [0, 1].
     """

@@ -41,6 +41,9 @@ def ddpm(
             and level (Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 15).
         randn: ``randn(x) -> z``, the source of standard normal noise.
 
+    Returns:
+        The batch at the level ``grid[-1]``, in the shape of x.
+
     Raises:
         UserError: If the variance is unknown.
     """

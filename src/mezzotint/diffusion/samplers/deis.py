@@ -25,6 +25,9 @@ def deis(denoise: Denoiser, x: Tensor, grid: list[Level], order: int = 3) -> Ten
         grid: The levels to visit, from noisy to clean.
         order: The number of values of eps_hat that the polynomial passes through: 1, 2 or 3.
 
+    Returns:
+        The batch at the level ``grid[-1]``, in the shape of x.
+
     Raises:
         UserError: If the order is not 1, 2 or 3.
     """

@@ -35,6 +35,9 @@ def dpmpp(
         order: The number of estimates x0_hat that the polynomial passes through: 1, 2 or 3.
         eta: 0 solves the ODE, 1 the SDE.
         randn: ``randn(x) -> z``, the source of standard normal noise.
+
+    Returns:
+        The batch at the level ``grid[-1]``, in the shape of x.
     """
     past: list[tuple[float, Tensor]] = []  # lambda and x0_hat, the newest first
     for i, (t, s) in enumerate(pairwise(grid)):

@@ -42,6 +42,9 @@ def edm(
         inflate: The factor on the standard deviation of the added noise.
         randn: ``randn(x) -> z``, the source of standard normal noise.
 
+    Returns:
+        The batch at the level ``grid[-1]``, in the shape of x.
+
     Raises:
         UserError: If churn is below 0.
     """

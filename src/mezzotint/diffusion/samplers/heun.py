@@ -19,6 +19,9 @@ def heun(denoise: Denoiser, x: Tensor, grid: list[Level]) -> Tensor:
     The flow is ``d(x / alpha) / d(sigma / alpha) = eps_hat``. Each step uses the mean of eps_hat at
     both its ends. The step to the clean level is a DDIM step, because eps_hat does not exist there.
     A step from a level with alpha below PURE is also a DDIM step.
+
+    Returns:
+        The batch at the level ``grid[-1]``, in the shape of x.
     """
     for t, s in pairwise(grid):
         x = heun_step(denoise, x, t, s)
@@ -26,7 +29,10 @@ def heun(denoise: Denoiser, x: Tensor, grid: list[Level]) -> Tensor:
 
 
 def heun_step(denoise: Denoiser, x: Tensor, t: Level, s: Level) -> Tensor:
-    """Make a DDIM step to s, then repeat it with the mean of eps_hat at t and s."""
+    """Return x at the level s: make a DDIM step, and repeat the step with the mean of both eps_hat.
+
+    The second eps_hat is that at s, after the first step.
+    """
     x0 = denoise(x, t)
     there = step(x, x0, t, s)
     if not s.sigma or t.alpha < PURE:

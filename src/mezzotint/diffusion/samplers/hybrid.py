@@ -34,6 +34,9 @@ def hybrid(
         eta: The eta of DDIM, in [0, 1].
         randn: ``randn(x) -> z``, the source of standard normal noise.
 
+    Returns:
+        The batch at the level ``grid[-1]``, in the shape of x.
+
     Raises:
         UserError: If switch or eta is outside [0, 1].
     """

@@ -114,7 +114,7 @@ class Sampler:
 
 
 def _checked(denoise: Denoiser, finite: Finite) -> Denoiser:
-    """Wrap a denoiser: check the shape of each estimate, and note whether it is finite."""
+    """Wrap a denoiser to check the shape of its estimates, and to note whether they are finite."""
 
     def checked(x: Tensor, level: Level) -> Tensor:
         x0 = denoise(x, level)

@@ -35,7 +35,7 @@ def step(
     n: float | Tensor = 0.0,
     randn: Noise | None = None,
 ) -> Tensor:
-    """Carry x from level t to a cleaner level s, given the estimate x0 of the clean image.
+    """Return x at a cleaner level s, from x at level t and the estimate x0 of the clean image.
 
     ``x_s = alpha_s * x0 + c * eps_hat + n * z`` with ``eps_hat = (x - alpha_t * x0) / sigma_t`` and
     ``z ~ N(0, I)``, which is drawn only if n is not 0. Without c and n it is DDIM's deterministic

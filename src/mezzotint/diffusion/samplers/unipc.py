@@ -40,6 +40,9 @@ def unipc(
         order: The number of estimates that the first polynomial passes through: 1, 2 or 3.
         corrector: "bh1" is ``B = h``, "bh2" is ``B = 1 - exp(-h)``.
 
+    Returns:
+        The batch at the level ``grid[-1]``, in the shape of x.
+
     Raises:
         UserError: If the order is not 1, 2 or 3, or the corrector is unknown.
     """

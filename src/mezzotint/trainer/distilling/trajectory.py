@@ -77,7 +77,7 @@ class Trajectory(Distillation):
         return saved | {"x": pool, "labels": given, "made": made.clamp(max=kept)}
 
     def _given(self, labels: Tensor) -> dict[str, Tensor]:
-        """Return the conditions for labels; {} for a model without classes."""
+        """Return the network's conditions for labels; {} for a model without classes."""
         return {"label": labels} if self.classes else {}
 
     @torch.no_grad()
