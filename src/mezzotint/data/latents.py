@@ -100,7 +100,7 @@ def channel_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
 def prepare_latents(
     data: Prepared, moments: Moments, made_by: str, flip: bool, deviations: bool
 ) -> PreparedLatents:
-    """Encode a data set into the cache, or find its latents there.
+    """Return the latents of a data set from the cache, after encoding the data set if necessary.
 
     Args:
         data: the images.

@@ -147,7 +147,7 @@ def sum_of(meta: dict[str, Any], labels: Labels) -> str:
 
 
 def numbered(data: Prepared, classes: Sequence[str]) -> Prepared:
-    """Renumber the classes of data in the order of ``classes``, a list of the same names."""
+    """Return data with the classes in the order of ``classes``, a list of the same names."""
     places = {nfc(name): i for i, name in enumerate(classes)}
     labels = np.array([places[nfc(name)] for name in data.classes])[data.labels]
     return replace(data, labels=labels, classes=tuple(classes))

@@ -93,7 +93,7 @@ def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
 
 
 def prepared(data: Any, how: Preparation = PLAIN) -> Prepared:
-    """Prepare data, unless it is prepared already.
+    """Return prepared data; data that is prepared already is returned unchanged.
 
     Raises UserError if the data cannot be prepared, or if it is prepared already and ``how`` has
     options.

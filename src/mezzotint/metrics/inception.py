@@ -142,11 +142,14 @@ class Inception(nn.Module):
         self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode, even if a parent module is set to training mode."""
+        """Return the network, which stays in evaluation mode, even inside a module in training."""
         return super().train(False)
 
     def fold(self) -> Self:
-        """Fold every batch norm into its convolution after loading; the features do not change."""
+        """Fold each batch norm into its convolution, and return the network.
+
+        The features do not change. The weights must be loaded before.
+        """
         for module in self.modules():
             if isinstance(module, Conv):
                 module.fold()

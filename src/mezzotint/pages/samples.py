@@ -51,7 +51,7 @@ class Model:
     def make(
         self, what: str, n: int, labels: list[int] | None, requests: Sequence[dict[str, Any]]
     ) -> list[Tensor]:
-        """Make n samples for each request (a dict of settings), always from the same noise."""
+        """Return n samples for each request (a dict of settings), always from the same noise."""
         total = n * len(requests)
 
         def on_step(done: int, calls: int) -> None:

@@ -135,7 +135,7 @@ class Made:
 
 
 def ready(work: Work, model: str, device: torch.device) -> Pipeline:
-    """Load a model for its rows, in the precision of the plan.
+    """Return a model for its rows, in the precision of the plan.
 
     The network is compiled for either all rows of the model or none, so that the times of the rows
     can be compared.
@@ -150,10 +150,10 @@ def ready(work: Work, model: str, device: torch.device) -> Pipeline:
 def make(
     plan: Plan, pipe: Pipeline, rows: Sequence[Row], follow: Callable[[Row], Follow]
 ) -> dict[Row, Made]:
-    """Make the missing samples of rows, which alternate batch by batch, and time every batch.
+    """Make the missing samples of rows; return the time and memory of each row's samples.
 
-    If a row has all its samples, BATCH samples are made again for timing. Compilation, in two steps
-    before, is not timed.
+    The rows alternate batch by batch, and every batch is timed. If a row has all its samples, BATCH
+    samples are made again for timing. Compilation, in two steps before, is not timed.
     """
     folders = {row: evaluation.kept(pipe, row.settings, plan.seed, BATCH) for row in rows}
     missing: dict[Row, list[int]] = {}

@@ -57,7 +57,7 @@ class Edit:
         settings: dict[str, Any],
         plain: bool = False,
     ) -> Edit:
-        """Check a request to edit images.
+        """Return a request to edit images, after checking the arguments.
 
         Conditions other than the class are given as the setting ``condition``. If ``plain`` is
         set, the default guidance scale is 1 instead of the model's.

@@ -62,7 +62,7 @@ _ADAPTER = TypeAdapter(Description)
 
 
 def save(pipe: Pipeline, folder: Path) -> Path:
-    """Write a pipeline to a folder; see `Pipeline.save`."""
+    """Write a pipeline to a folder, and return the folder; see `Pipeline.save`."""
     if not isinstance(pipe.net, UNet | DiT | UNet2D | Custom):
         raise UserError(
             f"a network of class {type(pipe.net).__name__} cannot be saved: build the pipeline "

@@ -62,7 +62,7 @@ _ADAPTER = TypeAdapter(Recommended)
 
 
 def write(folder: Path, found: Recommended) -> Path:
-    """Write a run's recommended.json atomically."""
+    """Write a run's recommended.json atomically, and return the path."""
     path = folder / NAME
     files.replace(path, _ADAPTER.dump_json(found, indent=1).decode() + "\n")
     return path

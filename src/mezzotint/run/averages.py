@@ -124,7 +124,7 @@ def _snapshots(folder: Path) -> tuple[Path, list[Path]]:
 
 
 def _write(place: Path, newest: Path, tensors: dict[str, Tensor], length: float, step: int) -> Path:
-    """Write the checkpoint of an average."""
+    """Write the checkpoint of an average, and return the path."""
     # The scale of an autoencoder's latents hardly depends on the average's length, so it is kept.
     names = [name for name in ("codec", "examples") if (newest / f"{name}.safetensors").exists()]
     more = {name: checkpoint.tensors(newest, name) for name in names}

@@ -187,7 +187,7 @@ def distillation(
     track: str | None = None,
     **fields: Any,
 ) -> Iterator[Progress]:
-    """Distil a model step by step; see `distil` and `training`."""
+    """Distil a model, and yield the progress of each step; see `distil` and `training`."""
     return _distillation(begin(teacher, out, resume, fields), data, resume, track, fields)
 
 

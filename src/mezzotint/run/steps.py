@@ -161,7 +161,7 @@ class Steps:
                 self.log.write(self.row)
 
     def _look(self, stop: Stop) -> Iterator[Progress]:
-        """Draw a grid of images, and measure the distance to the data, if they are due."""
+        """Yield a grid of images and the distance to the data, if they are due."""
         drawn = self._due(self.experiment.sample_every)
         measured = self.curve and self._due(self.experiment.evaluate_every)
         if drawn or measured:
@@ -182,7 +182,7 @@ class Steps:
             yield from self._measured(self.curve, stop)
 
     def _missed_grid(self, stop: Stop) -> Iterator[Progress]:
-        """Draw the last grid of images, if a signal interrupted the first attempt."""
+        """Yield the last grid of images, if a signal interrupted the first attempt."""
         self.state.gather()
         if self.main and not is_drawn(self.folder, self._images()):
             yield self._drawn(stop)

@@ -20,7 +20,7 @@ SUMMED = 1 << 28
 
 
 def create(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
-    """Make a .npy file to fill through a memory map, and reserve its space on the disk.
+    """Return a memory map of a new .npy file, whose space on the disk is reserved.
 
     If the disk is full, this raises OSError. Without the reservation, the first write that finds
     the disk full would end the process by a signal.

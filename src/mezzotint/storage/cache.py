@@ -164,10 +164,10 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def commit(building: Path, entry: Path, load: Callable[[Path], T | None]) -> T:
-    """Give a finished entry its name and load it, unless another process was faster.
+    """Rename the finished folder ``building`` to ``entry``, and return the loaded entry.
 
     Everything is synced to the disk before the entry gets its name. If two processes build the same
-    entry, the process that finishes second discards its own copy.
+    entry, the process that finishes second discards its own copy and loads the other's.
     """
     for file in building.iterdir():
         sync(file)

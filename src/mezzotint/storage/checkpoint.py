@@ -36,7 +36,7 @@ def save(
     facts: Mapping[str, Any],
     keep: int,
 ) -> Path:
-    """Write the checkpoint ``folder/step-N`` (see `write`), and remove old checkpoints.
+    """Write the checkpoint ``folder/step-N`` (see `write`), remove old ones, and return the path.
 
     The newest ``keep - 1`` of the older checkpoints are kept. Checkpoints of later steps are also
     removed: they are damaged, because the run would otherwise have resumed from them.
@@ -52,7 +52,7 @@ def save(
 def write(
     final: Path, tensors: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any]
 ) -> Path:
-    """Write a checkpoint, the folder ``final``.
+    """Write a checkpoint, the folder ``final``, and return ``final``.
 
     Each entry NAME of ``tensors`` becomes the file NAME.safetensors, and each entry NAME of
     ``facts`` the file NAME.json. A checkpoint of the same name is replaced only after the new

@@ -39,7 +39,7 @@ class Noted(Progress):
 
 
 def progress(column: ProgressColumn) -> Progress:
-    """Show a transient progress bar on the error stream, with ``column`` as its last column.
+    """Return a transient progress bar on the error stream, with ``column`` as the last column.
 
     If the error stream is a file or a pipe, nothing is written. Of several processes, only the
     first process shows it.

@@ -115,6 +115,9 @@ def changed(defaults: SampleConfig, settings: dict[str, Any]) -> dict[str, Any]:
 def make(pipe: Pipeline, request: Samples, emit: Callable[[Step], None]) -> Step:
     """Make samples, and call ``emit`` with the estimated images after each denoiser call.
 
+    Returns:
+        The last `Step`, with the samples.
+
     Raises:
         UserError: If there are too many images, or the model does not support the settings or
             conditions.

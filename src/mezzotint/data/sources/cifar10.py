@@ -231,7 +231,7 @@ def _is_official(member: str, content: bytes) -> bool:
 
 
 def _unpickled(read: Read, archive: Path, member: str) -> dict[Any, Any]:
-    """Verify the checksum of a pickle in the archive, and read it."""
+    """Return the content of a pickle in the archive, after verifying the checksum of the pickle."""
     # This is outside of the try block below, because a broken archive is not a broken pickle.
     pickled = read(member)
     if pickled is None:

@@ -30,7 +30,7 @@ KIND = Kind("hub:OWNER/NAME", hub, plain=_plain)
 
 
 def _opened(data: str, split: str, read: Callable[[str, str], Source]) -> Source:
-    """Download the files of a split, and open them with ``read``."""
+    """Return the source that ``read`` opens, after downloading the files of a split."""
     name = data.removeprefix("hub:")
     others = set(SPLITS) - set(split_names(split))
     starts = tuple(f"{other}{mark}" for other in sorted(others) for mark in "-.")
