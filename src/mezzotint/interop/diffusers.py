@@ -69,7 +69,7 @@ def saved_by_diffusers(folder: Path) -> bool:
 def read(folder: Path) -> Model:
     """Return the network in a folder, with the scheduler and the autoencoder of its pipeline.
 
-    The pipeline is the folder itself or the folder around it. Raises UserError if no network can be
+    The folder has one of the layouts at the top of this file. Raises UserError if no network can be
     read, or if the pipeline has parts besides network, scheduler and autoencoder.
     """
     network, notes = _network(folder)

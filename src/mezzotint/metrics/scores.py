@@ -94,7 +94,7 @@ def _root(covariance: Tensor) -> Tensor:
 
 
 def _float64(what: str, values: ArrayLike) -> Tensor:
-    """Convert values to float64. Raises UserError with the name ``what`` unless all are finite."""
+    """Convert values to float64. Raises UserError, naming ``what``, if a value is not finite."""
     tensor = torch.as_tensor(values, dtype=torch.float64)
     if not tensor.isfinite().all():
         raise UserError(f"{what} is not finite: check the features from which it was computed")

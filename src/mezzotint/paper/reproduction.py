@@ -176,7 +176,7 @@ def reproduce(
 
 
 def decide(work: Work, hours: float, say: Callable[[str], None]) -> Work:
-    """Report the remaining work and its time, and return it without trainings over ``hours``."""
+    """Report the remaining work and time, and return the work without trainings over ``hours``."""
     total = 0.0
     say(f"{work.plan.folder}:")
     for estimate in estimates(work):

@@ -44,7 +44,7 @@ def statements(results: Results) -> Section | None:
 def _speed(results: Results) -> Verdict:
     """Return the verdict on the speed of DDIM.
 
-    It is decided by the fastest row of DDIM whose Frechet distance is at most DDPM's.
+    The fastest row of DDIM whose Frechet distance is at most DDPM's decides it.
     """
     ddpm, ddim = _samplers(results)
     if not ddpm or not ddim:

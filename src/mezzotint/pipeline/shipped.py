@@ -62,5 +62,5 @@ def verify(folder: Path) -> None:
         checkpoint.verify(folder)
     except Damaged as error:
         own = is_shipped(folder)
-        help_ = "it is part of mezzotint: reinstall mezzotint" if own else "save or fetch it again"
-        raise Damaged(f"{error}; {help_}") from None
+        fix = "it is part of mezzotint: reinstall mezzotint" if own else "save the model again"
+        raise Damaged(f"{error}; {fix}") from None

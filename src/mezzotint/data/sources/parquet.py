@@ -91,7 +91,7 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
 
 
 def _table(place: str, files: list[Path], image: str, count: int, image_column: str) -> Table:
-    """Return all columns except the images as a table, which reads a column when it is used."""
+    """Return a table of all columns except the images; columns are read when they are looked up."""
     arrow = _pyarrow()
 
     def read(name: str) -> list[Any]:

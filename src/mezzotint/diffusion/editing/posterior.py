@@ -68,7 +68,7 @@ def ddnm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denoise
 
 
 def pigdm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denoiser:
-    """Return the posterior denoiser for ``p(y | x_t) = N(A x0_hat, sigma^2 A A^T + noise^2)``.
+    """Return a denoiser that takes p(y | x_t) as ``N(A x0_hat, sigma^2 A A^T + noise^2)``.
 
     sigma^2 is the variance of x0 given x_t for data of unit variance (Song et al. 2023,
     "Pseudoinverse-guided diffusion models for inverse problems", section 3).
@@ -83,7 +83,7 @@ def pigdm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denois
 def mmps(
     denoise: Denoiser, seen: Observation, grid: Sequence[Level], iterations: int = 3
 ) -> Denoiser:
-    """Return the posterior denoiser for ``p(y | x_t) = N(A x0_hat, A V A^T + noise^2)``.
+    """Return a denoiser that takes p(y | x_t) as ``N(A x0_hat, A V A^T + noise^2)``.
 
     ``V = sigma^2 / alpha * J`` is the covariance of x0 given x_t, so this is exact for Gaussian x0.
     The gradient of log p(y | x_t) contains the inverse of ``A V A^T + noise^2`` times ``y - A

@@ -91,7 +91,8 @@ class NumbersCondition(Condition):
             row, column = np.argwhere(outside)[0]
             warn(
                 f"{self.name!r} is {found[row, column]:g}, but the model was trained on "
-                f"{self.low[column]:g} to {self.high[column]:g}: expect worse images"
+                f"{self.low[column]:g} to {self.high[column]:g}: give a value in this range, or "
+                "expect worse images"
             )
         return self.rows(self.encoded(found.astype(np.float64)), count)
 

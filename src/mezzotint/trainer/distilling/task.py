@@ -172,14 +172,14 @@ class AlongNoise(Distillation):
 
 
 class AlongTeacher(AlongNoise):
-    """Abstract base class of methods whose student f learns one value before and after a step.
+    """Abstract base class of methods that teach f equal values before and after a teacher step.
 
-    The target of f(x_t, t) is f(x_s, s), without gradient, where a step of the guided teacher leads
-    from x_t to x_s. The path from noise to image is divided into ``parts`` parts; ``end`` is
-    the clean end of the part that contains t. t is drawn uniformly from a part that is extended by
-    one teacher step beyond its noisy end; a t beyond the noisy end is moved to it. So the noisy
-    end, where a call of the student starts, is drawn often. If s would be cleaner than ``end``, s
-    is ``end``, and the target is the teacher's estimate.
+    f is the student. The target of f(x_t, t) is f(x_s, s), without gradient, where a step of the
+    guided teacher leads from x_t to x_s. The path from noise to image is divided into ``parts``
+    parts; ``end`` is the clean end of the part that contains t. t is drawn uniformly from a part
+    that is extended by one teacher step beyond its noisy end; a t beyond the noisy end is moved to
+    it. So the noisy end, where a call of the student starts, is drawn often. If s would be cleaner
+    than ``end``, s is ``end``, and the target is the teacher's estimate.
     """
 
     parts = 1
