@@ -65,7 +65,7 @@ def check(images: Tensor) -> Tensor:
         span = f" from {images.min():g} to {images.max():g}" if images.numel() else ""
         raise UserError(
             f"images are {str(images.dtype).removeprefix('torch.')}{span}: give uint8 images, 0 to "
-            "255, rounded in the same way as saved files"
+            "255, rounded and not truncated"
         )
     if images.ndim != 4 or images.shape[1] != 3 or not images.numel():
         raise UserError(f"images are of shape {tuple(images.shape)}: give (N, 3, H, W)")

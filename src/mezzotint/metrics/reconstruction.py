@@ -73,7 +73,9 @@ def _checked(a: Tensor, b: Tensor) -> Tensor:
     """Return ``a``. Raises UserError unless both batches are uint8 (B, C, H, W) of one shape."""
     if a.dtype != torch.uint8 or b.dtype != torch.uint8:
         names = " and ".join(str(x.dtype).removeprefix("torch.") for x in (a, b))
-        raise UserError(f"the images are {names}: give uint8 images, 0 to 255")
+        raise UserError(
+            f"the images are {names}: give uint8 images, 0 to 255, rounded and not truncated"
+        )
     if a.shape != b.shape or a.ndim != 4 or not a.numel():
         raise UserError(
             f"the images have the shapes {tuple(a.shape)} and {tuple(b.shape)}: give two batches "
