@@ -81,6 +81,33 @@ def test_contrast_trains_and_needs_two_images(tiny: Experiment, tmp_path: Path) 
     assert not (tmp_path / "one").exists()
 
 
+def test_a_resume_is_exact_where_small_images_end(tiny: Experiment, tmp_path: Path) -> None:
+    small = replace(tiny, objective=ObjectiveConfig(small_first=0.5))
+    finish(small, tmp_path / "whole")
+    started = run(small, tmp_path / "crashed")
+    for _ in range(1 + 5):
+        next(started)
+    started.close()
+    finish(small, tmp_path / "crashed", resume=True)
+    assert_same(tmp_path / "whole", tmp_path / "crashed")
+    longer = replace(small, train=replace(small.train, images=2 * small.train.images))
+    note = next(run(longer, tmp_path / "crashed", resume=True)).note
+    assert "the steps so far had images of another size" in note
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"learn_variance": True}, "for a U-Net that is trained on pixels and without"),
+        ({"net": mz.DiTConfig(width=32, depth=1, heads=2)}, "for a U-Net that is trained on"),
+    ],
+)
+def test_small_images_are_refused_where_they_do_not_fit(tiny, tmp_path, fields, why) -> None:
+    with pytest.raises(mz.UserError, match=f"`small_first` is {why}"):
+        mz.train(tiny, out=tmp_path / "run", small_first=0.5, **fields)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_resume_is_exact_with_all_that_is_learned_beside(tiny, tmp_path) -> None:
     """It crashes after the levels became adaptive, and restores their statistics."""
     full = replace(

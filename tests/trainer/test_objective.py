@@ -14,7 +14,7 @@ from mezzotint import UserError, linear
 from mezzotint.config.sections import NoiseConfig
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.prediction import PREDICTIONS, target, to_fraction, to_x0
-from mezzotint.trainer.loop import TrainConfig, optimizer
+from mezzotint.trainer.loop import Examples, TrainConfig, optimizer
 from mezzotint.trainer.objective import (
     WEIGHTINGS,
     Diffusion,
@@ -315,3 +315,24 @@ def test_learned_weights_do_not_learn_from_the_contrast() -> None:
         task.compare(output, x0, eps, ROWS)[0].backward()
         slopes.append(task.uncertainty.weight.grad)
     torch.testing.assert_close(*slopes)
+
+
+def test_small_images_come_first() -> None:
+    """They are means over 2x2 pixels, with noise of their own size."""
+    config = ObjectiveConfig(small_first=0.5)
+    task = Diffusion(config, SCHEDULE, "v", (1, 8, 8), small=8)
+    x0, taken = torch.randn(4, 1, 8, 8), []
+
+    def net(x: Tensor, t: Tensor, condition: None) -> Tensor:
+        taken.append(x)
+        return torch.zeros_like(x)
+
+    for seen, side in ((0, 4), (7, 4), (8, 8)):
+        drawn = task.draw(4, seen, torch.Generator().manual_seed(0))
+        assert drawn[1].shape == (4, 1, side, side)
+        loss, _ = task(net, Examples(x0), *drawn)
+        clean = x0 if side == 8 else x0.view(4, 1, 4, 2, 4, 2).mean((3, 5))
+        level = SCHEDULE.levels(drawn[0], 4)
+        torch.testing.assert_close(taken[-1], level.alpha * clean + level.sigma * drawn[1])
+        wanted = target("v", clean, drawn[1], level).square().mean()
+        torch.testing.assert_close(loss, wanted)

@@ -104,6 +104,13 @@ class Experiment(Settings):
                 "`non_leaking` needs a network with an input for the augmentation, which your own "
                 "network lacks: leave it out"
             )
+        small = isinstance(self.objective, ObjectiveConfig) and self.objective.small_first
+        fits = isinstance(self.net, UNetConfig) and not self.noise.learn_variance
+        if small and (self.codec.vae or not fits):
+            raise ValueError(
+                "`small_first` is for a U-Net that is trained on pixels and without "
+                "`learn_variance`: leave it out"
+            )
         data = self.data
         if not data.conditional and (data.condition or data.labels_from or data.image_condition):
             raise ValueError(

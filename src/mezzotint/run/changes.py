@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from mezzotint import config as configuration
-from mezzotint.config.experiment import Configuration
+from mezzotint.config.experiment import Configuration, Experiment
+from mezzotint.trainer.objective import ObjectiveConfig
 
 Changes: TypeAlias = Mapping[str, tuple[Any, Any]]
 """The old and the new value of each changed setting, by its dotted name."""
@@ -47,5 +48,10 @@ def in_words(
         before = replace(now.train, images=changes["train.images"][0])
         if any(before.lr_at(i) != now.train.lr_at(i) for i in range(step)):
             why.append("the steps so far had another learning rate")
+    objective = now.objective if isinstance(now, Experiment) else None
+    if "train.images" in changes and isinstance(objective, ObjectiveConfig):
+        small = {round(objective.small_first * images) for images in changes["train.images"]}
+        if len({min(step * now.train.batch, images) for images in small}) > 1:
+            why.append("the steps so far had images of another size")
     lost = f" (the result will not be bit-identical: {'; '.join(why)})" if why else ""
     return f"changed: {', '.join(said)}{lost}" if said else ""

@@ -159,7 +159,13 @@ class DiffusionJob(Job):
         else:
             learned = noise.learn_variance
             how = (objective, schedule, noise.prediction, shape, conditions)
-            task = Diffusion(*how, learned, dtype)
+            small = round(objective.small_first * self.experiment.train.images)
+            if small and (any(each.spatial for each in conditions) or shape[1] % 2 or shape[2] % 2):
+                raise UserError(
+                    "`small_first` halves the sides of the images, which must be even, and cannot "
+                    "halve conditions that are images: leave out `small_first`"
+                )
+            task = Diffusion(*how, learned, dtype, small)
         return task.to(schedule.alpha.device)
 
     def batch(self, start: int, count: int, u: Tensor) -> Examples:

@@ -176,6 +176,9 @@ class ObjectiveConfig:
     contrast: float = Field(default=0.0, ge=0, lt=1)
     """Weight of contrastive flow matching, which keeps an output away from the target of another
     image: Stoica et al. (2025, arXiv 2506.05350) use 0.05, and 0 turns it off."""
+    small_first: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the training, at its beginning, in which images have half their height and width.
+    Such an image costs a quarter of the time."""
 
 
 class Diffusion(Task):
@@ -190,6 +193,9 @@ class Diffusion(Task):
     belong to the previous image in the same part of the batch. This term keeps images of different
     conditions apart (contrastive flow matching; Stoica et al. 2025, arXiv 2506.05350).
 
+    The first ``small`` images are averaged over 2x2 pixels. The network must take images of both
+    sizes.
+
     Args:
         config: The weighting, the choice of levels, the dropout of conditions and the contrast.
         schedule: The levels, on the device of the training.
@@ -198,6 +204,7 @@ class Diffusion(Task):
         conditions: The conditions of the network.
         learn_variance: Whether the network predicts variances.
         dtype: The type in which the network computes, by autocast.
+        small: The number of images, at the beginning of the training, with half the sides.
     """
 
     def __init__(
@@ -209,9 +216,11 @@ class Diffusion(Task):
         conditions: Sequence[Condition] = (),
         learn_variance: bool = False,
         dtype: torch.dtype = torch.float32,
+        small: int = 0,
     ) -> None:
         super().__init__()
         self.config, self.prediction, self.shape = config, prediction, shape
+        self.small = small
         self.conditions = tuple(conditions)
         self.schedule, self.learn_variance, self.dtype = schedule, learn_variance, dtype
         self.levels = Adaptive(len(schedule)) if config.levels == "adaptive" else None
@@ -223,15 +232,18 @@ class Diffusion(Task):
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Draw rows (B,) int64 from 1 to T, eps (B, C, H, W), and a mask of conditions to drop.
 
-        The mask is bool (B, n), with a column for each condition. Several conditions are dropped
-        both one by one and all together, because guidance needs all of them null.
+        At the beginning of the training, eps may have half the height and width. The mask is bool
+        (B, n), with a column for each condition. Several conditions are dropped both one by one and
+        all together, because guidance needs all of them null.
         """
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         if self.levels is None:
             rows = uniform(len(self.schedule), batch, generator)
         else:
             rows = self.levels.draw(batch, generator)
-        eps = torch.randn(batch, *self.shape, **shared)
+        c, h, w = self.shape
+        sides = (h // 2, w // 2) if seen < self.small else (h, w)
+        eps = torch.randn(batch, c, *sides, **shared)
         drop = torch.rand(batch, **shared)[:, None] < self.config.label_dropout
         if (count := len(self.conditions)) > 1:
             drop = drop | (torch.rand(batch, count, **shared) < self.config.label_dropout)
@@ -250,6 +262,8 @@ class Diffusion(Task):
             each.name: each.dropped(condition[each.name], dropped[:, i])
             for i, each in enumerate(self.conditions)
         }
+        if x0.shape != eps.shape:
+            x0 = F.avg_pool2d(x0, 2)
         level = self.schedule.levels(rows, x0.ndim)
         numbers = examples.augmentation
         more = {} if numbers is None else {"augmentation": numbers}
