@@ -34,7 +34,7 @@ torchvision and Kaggle, are written from general knowledge. In the second column
 for two names, a and b. A path without a file extension is a folder with two images. In the fourth
 column, DATA is the path of the folder.
 
-The last column compares the fourth column with the third:
+The column *verdict* compares *splits that mezzotint finds* with *splits of the data set*:
 
 - *right*: mezzotint finds the splits, numbers of images and class names of the data set.
 - *right, and warned*: all this is right, and a warning names the images that are left out.

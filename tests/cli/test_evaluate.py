@@ -237,7 +237,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ("evaluate DIGITS --against FLOAT", "black and white, such as --against-range 0 1 or"),
         ("evaluate RUN --against FLOAT", "black and white, such as --against-range 0 1 or"),
         ("evaluate DIGITS --against glyphs --against-split half", "has no split 'half'"),
-        ("evaluate RUN --against-range 0 1", "--against-range belong to --against, which is"),
+        ("evaluate RUN --against-range 0 1", "--against-range describe --against, which is"),
         (
             "evaluate RUN --against WEIGHTS --against-split test",
             "--against-split cannot be used with",
@@ -353,7 +353,7 @@ def test_changed_training_data_is_refused(trained, tiny, capsys, monkeypatch) ->
     monkeypatch.setitem(glyphs.COUNTS, "train", 90)
     code, _, err = call(capsys, "evaluate", str(trained), "--samples", "10")
     assert code == 2
-    assert "glyphs is not what" in err
+    assert "glyphs is not the data that" in err
 
 
 def test_jpeg_files_are_warned_of(few_glyphs, tmp_path, capsys) -> None:

@@ -211,12 +211,13 @@ def test_a_worker_imports_little() -> None:
 
 
 SCRIPT = """
-import os, sys, threading, time
+import os, signal, sys, threading, time
 import mezzotint as mz
 from mezzotint.data import decoding
 from mezzotint.data.workers import Workers
 
 print("begun", flush=True)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 os.cpu_count = lambda: 2
 decoding._CHUNK, decoding._SOON, decoding._LONG = 1, -1, -float("inf")
 start, decoded, once = Workers.start, Workers.decoded, threading.Lock()

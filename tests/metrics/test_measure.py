@@ -145,7 +145,9 @@ def test_accuracy_is_the_share_of_the_asked_classes() -> None:
     assert figure.value == 0.75
     assert not list(measure(known, real, ["accuracy"]))
     assert not list(measure(known, real, ["accuracy"], labels, tuple("abcx")))  # others
-    with pytest.raises(UserError, match="39 labels for 40 images: give one for each"):
+    with pytest.raises(
+        UserError, match="there are 39 labels for 40 images: give one label for each"
+    ):
         list(measure(known, real, ["accuracy"], labels[1:], CLASSES))
 
 

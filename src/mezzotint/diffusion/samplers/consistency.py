@@ -32,12 +32,9 @@ def consistency(
     Args:
         denoise: The consistency function, ``denoise(x, level) -> x0``.
         x: A batch at the level ``grid[0]``, (B, ...).
-        grid: The levels to visit, from noisy to clean; the spacing `angle` suits few steps.
+        grid: The levels from noisy (x) to clean (the result); the spacing `angle` suits few steps.
         eta: In [0, 1]: the share of new noise; 0 is deterministic.
         randn: ``randn(x) -> z``, the source of standard normal noise.
-
-    Returns:
-        The batch at the level ``grid[-1]``, in the shape of x.
 
     Raises:
         UserError: If eta is outside [0, 1].

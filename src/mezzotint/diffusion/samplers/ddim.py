@@ -28,12 +28,9 @@ def ddim(
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
-        grid: The levels to visit, from noisy to clean.
+        grid: The levels to visit, from noisy to clean. The result is a batch at ``grid[-1]``.
         eta: In [0, 1]: 0 is deterministic, 1 is DDPM with the fixed small variance.
         randn: ``randn(x) -> z``, the source of standard normal noise.
-
-    Returns:
-        The batch at the level ``grid[-1]``, in the shape of x.
 
     Raises:
         UserError: If eta is outside [0, 1].

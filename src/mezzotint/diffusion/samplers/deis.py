@@ -22,11 +22,8 @@ def deis(denoise: Denoiser, x: Tensor, grid: list[Level], order: int = 3) -> Ten
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
-        grid: The levels to visit, from noisy to clean.
+        grid: The levels to visit, from noisy to clean. The result is a batch at ``grid[-1]``.
         order: The number of values of eps_hat that the polynomial passes through: 1, 2 or 3.
-
-    Returns:
-        The batch at the level ``grid[-1]``, in the shape of x.
 
     Raises:
         UserError: If the order is not 1, 2 or 3.

@@ -31,13 +31,10 @@ def dpmpp(
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
-        grid: The levels to visit, from noisy to clean.
+        grid: The levels to visit, from noisy to clean. The result is a batch at ``grid[-1]``.
         order: The number of estimates x0_hat that the polynomial passes through: 1, 2 or 3.
         eta: 0 solves the ODE, 1 the SDE.
         randn: ``randn(x) -> z``, the source of standard normal noise.
-
-    Returns:
-        The batch at the level ``grid[-1]``, in the shape of x.
     """
     past: list[tuple[float, Tensor]] = []  # lambda and x0_hat, the newest first
     for i, (t, s) in enumerate(pairwise(grid)):

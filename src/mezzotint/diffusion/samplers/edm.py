@@ -35,15 +35,12 @@ def edm(
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
-        grid: The levels to visit, from noisy to clean.
+        grid: The levels to visit, from noisy to clean. The result is a batch at ``grid[-1]``.
         churn: The amount of added noise, 0 or more; 0 is `heun`.
         low: The least sigma / alpha at which noise is added.
         high: The greatest sigma / alpha at which noise is added.
         inflate: The factor on the standard deviation of the added noise.
         randn: ``randn(x) -> z``, the source of standard normal noise.
-
-    Returns:
-        The batch at the level ``grid[-1]``, in the shape of x.
 
     Raises:
         UserError: If churn is below 0.

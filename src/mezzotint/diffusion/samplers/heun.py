@@ -18,10 +18,7 @@ def heun(denoise: Denoiser, x: Tensor, grid: list[Level]) -> Tensor:
 
     The flow is ``d(x / alpha) / d(sigma / alpha) = eps_hat``. Each step uses the mean of eps_hat at
     both its ends. The step to the clean level is a DDIM step, because eps_hat does not exist there.
-    A step from a level with alpha below PURE is also a DDIM step.
-
-    Returns:
-        The batch at the level ``grid[-1]``, in the shape of x.
+    A step from a level with alpha below PURE is also a DDIM step. Returns x at ``grid[-1]``.
     """
     for t, s in pairwise(grid):
         x = heun_step(denoise, x, t, s)

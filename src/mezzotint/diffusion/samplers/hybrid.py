@@ -29,13 +29,10 @@ def hybrid(
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
-        grid: The levels to visit, from noisy to clean.
+        grid: The levels to visit, from noisy to clean. The result is a batch at ``grid[-1]``.
         switch: In [0, 1]: the share of the steps, from the first step on, that DDIM makes.
         eta: The eta of DDIM, in [0, 1].
         randn: ``randn(x) -> z``, the source of standard normal noise.
-
-    Returns:
-        The batch at the level ``grid[-1]``, in the shape of x.
 
     Raises:
         UserError: If switch or eta is outside [0, 1].

@@ -36,12 +36,9 @@ def unipc(
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
-        grid: The levels to visit, from noisy to clean.
+        grid: The levels to visit, from noisy to clean. The result is a batch at ``grid[-1]``.
         order: The number of estimates that the first polynomial passes through: 1, 2 or 3.
         corrector: "bh1" is ``B = h``, "bh2" is ``B = 1 - exp(-h)``.
-
-    Returns:
-        The batch at the level ``grid[-1]``, in the shape of x.
 
     Raises:
         UserError: If the order is not 1, 2 or 3, or the corrector is unknown.
