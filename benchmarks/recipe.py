@@ -312,7 +312,7 @@ def page(jobs: list[Job], images: int, samples: int, out: Path) -> str:
         "another guidance scale. The figures are means over seeds with 95 % t-intervals; the last "
         'column has the distance of each seed. The column "difference" compares a row with the '
         "base, and a variant of Muon with Muon, at the same scale. With the same seed, these two "
-        "have the same initial weights, images and noise. "
+        "have the same initial weights, images and noise, apart from what the variant changes. "
         f"Measured on {' and '.join(machines)}."
     )
     command = ["--images", f"{images}", "--samples", f"{samples}"]
