@@ -108,8 +108,8 @@ class Experiment(Settings):
         fits = isinstance(self.net, UNetConfig) and not self.noise.learn_variance
         if small and (self.codec.vae or not fits):
             raise ValueError(
-                "`small_first` is for a U-Net that is trained on pixels and without "
-                "`learn_variance`: leave it out"
+                "`small_first` needs a U-Net, pixels instead of latents, and no `learn_variance`: "
+                "leave out `small_first`"
             )
         data = self.data
         if not data.conditional and (data.condition or data.labels_from or data.image_condition):

@@ -38,10 +38,10 @@ def draw_nearest(
 
 
 def closest(features: Features, measure: Measure, images: Tensor, against: Prepared) -> Image:
-    """Return an image of the first measured images, each with its five nearest reference images.
+    """Draw each of the first measured images beside its five nearest reference images.
 
-    ``images``, uint8 (n, 3, H, W), are the first measured images. ``features`` are the features of
-    all measured images, in which distances are computed.
+    ``images``, uint8 (n, 3, H, W), are the first measured images. Distances are computed between
+    features; ``features`` are the features of all measured images. Returns the drawing.
     """
     n, k = len(images), min(NEAREST, len(against))
     queries = torch.from_numpy(features.pool[:n])

@@ -54,10 +54,10 @@ class Request:
     def load(
         self, classes: Sequence[str], device: torch.device, to: Against
     ) -> list[FeatureNetwork]:
-        """Load the feature networks of the request; the default is `Against.network` of ``to``.
+        """Load the feature networks that the request names, or else the reference's, ``to.network``.
 
         Raises UserError if weights are not available, or if none of the metrics applies to images
-        of these classes.
+        of the classes ``classes``.
         """
         chosen = self.networks or (to.network,)
         anything(METRICS if self.metrics is None else self.metrics, chosen, classes)

@@ -58,7 +58,7 @@ class Step:
 
 
 def one(defaults: SampleConfig, settings: dict[str, Any]) -> tuple[Column, ...]:
-    """Return a single column; it keeps only the settings that differ from the defaults."""
+    """Return one column of samples, with those settings that differ from the defaults."""
     kept = changed(defaults, settings)
     return (Column(in_words(chosen(defaults, kept)), "samples", kept),)
 

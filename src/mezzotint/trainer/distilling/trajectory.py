@@ -66,7 +66,10 @@ class Trajectory(Distillation):
         return x, t, towards(x, t, self.x[rows, parts + 1], end), Examples(x, given)
 
     def fitted(self, saved: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Fit saved trajectories to the pool, whose size depends on the images of the training."""
+        """Return saved trajectories, cut or extended to the size of the pool.
+
+        The size of the pool depends on the number of images of the training.
+        """
         names = ("x", "labels", "made")
         x, labels, made = (saved.get(name, torch.zeros(0)) for name in names)
         kept = min(len(x), len(self.x)) if x.shape[1:] == self.x.shape[1:] else 0
