@@ -54,7 +54,7 @@ class Request:
     def load(
         self, classes: Sequence[str], device: torch.device, to: Against
     ) -> list[FeatureNetwork]:
-        """Load the feature networks that the request names, or else ``to.network`` of the reference.
+        """Load the feature networks of the request; by default ``network`` of the reference ``to``.
 
         Raises UserError if weights are not available, or if none of the metrics applies to images
         of the classes ``classes``.
