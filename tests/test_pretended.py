@@ -26,7 +26,7 @@ from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.objective import ObjectiveConfig
 from pretended import GPU, Mixed, pretended
 
-from trainings import assert_same, finish, losses
+from trainings import assert_same, cut_and_resume, finish, losses
 
 FINITE = "a copy from the GPU, in diffusion/finite.py"
 
@@ -176,11 +176,7 @@ def test_a_training_is_that_of_the_cpu_and_resumes(tiny: Experiment, tmp_path: P
     tiny = replace(tiny, log_every=4, save_every=8)
     with pretended():
         finish(tiny, tmp_path / "there")
-        cut = run(tiny, tmp_path / "cut")
-        for _ in range(1 + 3):
-            next(cut)
-        cut.close()
-        finish(tiny, tmp_path / "cut", resume=True)
+        cut_and_resume(tiny, tmp_path / "cut", 3)
     assert_same(tmp_path / "there", tmp_path / "cut")
     finish(tiny, tmp_path / "here")
     np.testing.assert_allclose(losses(tmp_path / "there"), losses(tmp_path / "here"), rtol=1e-3)

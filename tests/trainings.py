@@ -20,6 +20,15 @@ def finish(experiment: Experiment, folder: Path, resume: bool = False) -> None:
         pass
 
 
+def cut_and_resume(experiment: Experiment, folder: Path, steps: int) -> None:
+    """Train, cut off after ``steps`` steps as by a crash, and resume."""
+    started = run(experiment, folder)
+    for _ in range(1 + steps):
+        next(started)
+    started.close()
+    finish(experiment, folder, resume=True)
+
+
 def losses(folder: Path) -> list[tuple[int, float, float, float]]:
     rows = [row for row in read(folder / "log.jsonl") if "figure" not in row]
     return [(r["step"], r["loss"], r["grad_norm"], r["lr"]) for r in rows]

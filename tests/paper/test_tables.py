@@ -115,6 +115,14 @@ def test_a_page_of_one_experiment_is_headed_so(tmp_path: Path) -> None:
     assert _title(results(tmp_path, "A,B")) == "The paper's experiments (scale glyphs)"
 
 
+def trained(folder: Path) -> Work:
+    """Train the model of experiment A, for rows of 10 samples."""
+    work = begin(plan(Options(only=("A",), out=folder, samples=10)))
+    for _, steps in trainings(work):
+        list(steps)
+    return work
+
+
 def test_equally_many_calls_are_timed_in_turns(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,9 +136,7 @@ def test_equally_many_calls_are_timed_in_turns(
 
     monkeypatch.setattr(samples, "make", noted)
     monkeypatch.setattr(rows, "BATCH", 4)
-    work = begin(plan(Options(only=("A",), out=tmp_path, samples=10)))
-    for _, steps in trainings(work):
-        list(steps)
+    work = trained(tmp_path)
     both = [Row("A", "linear", SampleConfig(s, 4), 10) for s in ("ddpm", "ddim")]
     pipe = rows.ready(work, "linear", torch.device("cpu"))
     made = rows.make(work.plan, pipe, both, lambda row: lambda *_: None)
@@ -157,9 +163,7 @@ def test_all_rows_of_a_model_are_compiled_or_none(
 
     monkeypatch.setattr(samples, "make", noted)
     monkeypatch.setattr(rows, "BATCH", 4)
-    work = begin(plan(Options(only=("A",), out=tmp_path, samples=10)))
-    for _, training in trainings(work):
-        list(training)
+    work = trained(tmp_path)
     monkeypatch.setattr(Network, "compile_for", compiled)
     pipe = rows.ready(work, "linear", torch.device("cpu"))
     assert calls == [3 * 1000]

@@ -34,7 +34,7 @@ from mezzotint.storage.log import read
 from mezzotint.trainer.objective import ObjectiveConfig
 from together import together
 
-from trainings import assert_same, finish, in_letters_and_numbers, losses
+from trainings import assert_same, cut_and_resume, finish, in_letters_and_numbers, losses
 
 
 @pytest.fixture
@@ -60,11 +60,7 @@ def test_a_run_folder_holds_what_it_should(whole: Path, tiny: Experiment) -> Non
 def test_a_resume_is_exact_in_bf16_too(tiny: Experiment, tmp_path: Path) -> None:
     low = replace(tiny, precision="bf16")
     finish(low, tmp_path / "whole")
-    started = run(low, tmp_path / "crashed")
-    for _ in range(1 + 6):
-        next(started)
-    started.close()
-    finish(low, tmp_path / "crashed", resume=True)
+    cut_and_resume(low, tmp_path / "crashed", 6)
     assert_same(tmp_path / "whole", tmp_path / "crashed")
 
 
@@ -84,11 +80,7 @@ def test_contrast_trains_and_needs_two_images(tiny: Experiment, tmp_path: Path) 
 def test_a_resume_is_exact_where_small_images_end(tiny: Experiment, tmp_path: Path) -> None:
     small = replace(tiny, objective=ObjectiveConfig(small_first=0.5))
     finish(small, tmp_path / "whole")
-    started = run(small, tmp_path / "crashed")
-    for _ in range(1 + 5):
-        next(started)
-    started.close()
-    finish(small, tmp_path / "crashed", resume=True)
+    cut_and_resume(small, tmp_path / "crashed", 5)
     assert_same(tmp_path / "whole", tmp_path / "crashed")
     longer = replace(small, train=replace(small.train, images=2 * small.train.images))
     note = next(run(longer, tmp_path / "crashed", resume=True)).note
@@ -104,6 +96,16 @@ def test_small_images_are_refused_where_they_do_not_fit(tiny, tmp_path, fields) 
     assert not (tmp_path / "run").exists()
 
 
+def test_small_images_need_even_sides_and_no_images_as_conditions(tiny, tmp_path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (8, 9, 8, 3), np.uint8)
+    odd = mz.prepare(images, [0] * 8)
+    given = mz.prepare(images[:, :8], condition={"near": images[:, :8]})
+    for data in (odd, given):
+        with pytest.raises(mz.UserError, match=r"^`small_first` halves the sides of the images"):
+            mz.train(tiny, data=data, out=tmp_path / "run", small_first=0.5, size=None)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_resume_is_exact_with_all_that_is_learned_beside(tiny, tmp_path) -> None:
     """It crashes after the levels became adaptive, and restores their statistics."""
     full = replace(
@@ -112,11 +114,7 @@ def test_a_resume_is_exact_with_all_that_is_learned_beside(tiny, tmp_path) -> No
         objective=ObjectiveConfig(levels="adaptive", weighting="learned"),
     )
     finish(full, tmp_path / "whole")
-    started = run(full, tmp_path / "crashed")
-    for _ in range(1 + 10):
-        next(started)
-    started.close()
-    finish(full, tmp_path / "crashed", resume=True)
+    cut_and_resume(full, tmp_path / "crashed", 10)
     assert_same(tmp_path / "whole", tmp_path / "crashed")
     beside = load_file(tmp_path / "whole" / "checkpoints" / "step-8" / "task.safetensors")
     assert beside["levels.count"].min() >= 10
