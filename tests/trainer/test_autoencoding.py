@@ -17,7 +17,7 @@ from mezzotint import UserError
 from mezzotint.metrics import perceptual
 from mezzotint.networks import VAE, VAEConfig
 from mezzotint.run.saving import restore, save
-from mezzotint.trainer.autoencoding import Autoencoding, ReconstructionConfig
+from mezzotint.trainer.autoencoding import LAZY, Autoencoding, ReconstructionConfig, r1
 from mezzotint.trainer.ema import averaged
 from mezzotint.trainer.loop import Examples, Step, TrainConfig, optimizer, train
 from mezzotint.trainer.state import TrainState
@@ -132,6 +132,42 @@ def test_the_adversarial_gradients_are_the_textbooks(scale: float, perceptual: f
     torch.testing.assert_close(figures["discriminator"], hinge.detach())
     assert close(flat(p.grad for p in net.parameters()), flat(generator))
     assert close(flat(p.grad for p in D.parameters()), flat(discriminator))
+
+
+def test_the_r1_penalty_is_half_the_mean_squared_slope_of_an_images_mean_logit() -> None:
+    task, x = autoencoding(vae(), ALL), pictures().requires_grad_()
+    D = task.discriminator
+    assert D is not None
+    slopes = [torch.autograd.grad(D(image[None]).mean(), image)[0] for image in x]
+    wanted = torch.stack([slope.square().sum() / 2 for slope in slopes]).mean()
+    torch.testing.assert_close(r1(D(x), x), wanted)
+
+
+@pytest.mark.parametrize(("step", "times"), [(0, LAZY), (1, 0), (LAZY - 1, 0), (2 * LAZY, LAZY)])
+def test_every_16th_step_has_the_penalty_16_times(step: int, times: int) -> None:
+    config, net = replace(ALL, discriminator_penalty=30.0), vae()
+    task = autoencoding(net, config)
+    D, x = task.discriminator, pictures().requires_grad_()
+    assert D is not None
+    out = net(x, noise())[0].detach()
+    loss = ((1 - D(x)).relu().mean() + (1 + D(out)).relu().mean()) / 2 + times * 30 * r1(D(x), x)
+    wanted = torch.autograd.grad(loss, list(D.parameters()), materialize_grads=True)
+    backward(task, net, seen=8 * step)
+    assert close(flat(p.grad for p in D.parameters()), flat(wanted))
+
+
+def test_a_penalty_keeps_the_slope_of_the_discriminator_small() -> None:
+    config = replace(TRAIN, images=8 * 4 * LAZY, warmup=0)
+
+    def slope(penalty: float) -> float:
+        state = begun(replace(ALL, discriminator_penalty=penalty))
+        list(steps(state, config))
+        assert isinstance(state.task, Autoencoding)
+        assert state.task.discriminator
+        x = pictures().requires_grad_()
+        return r1(state.task.discriminator(x), x).item()
+
+    assert slope(100.0) < 0.5 * slope(0.0)
 
 
 def test_the_adaptive_weight_is_bounded_and_has_no_gradient() -> None:
@@ -252,7 +288,7 @@ def test_it_learns() -> None:
 
 @pytest.mark.parametrize("begins", [0, 32])  # the latter after what is saved
 def test_a_resumed_training_is_the_uninterrupted_one(tmp_path: Path, begins: int) -> None:
-    config = replace(ALL, adversarial_from=begins)
+    config = replace(ALL, adversarial_from=begins, discriminator_penalty=10.0)
     whole, first, second = begun(config), begun(config), begun(config)
     wanted = [*steps(whole)]
     for step in steps(first):

@@ -17,6 +17,7 @@ from mezzotint.networks.vae import kl_divergence
 from mezzotint.strict import strict
 from mezzotint.trainer.loop import Examples, Task
 
+LAZY = 16  # steps from one R1 penalty to the next
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -42,6 +43,9 @@ class ReconstructionConfig:
     """Channels of the discriminator's first layer."""
     discriminator_layers: PositiveInt = 3
     """How many times the discriminator halves the height and width of the image."""
+    discriminator_penalty: NonNegativeFloat = 0.0
+    """Weight of the R1 penalty on the slope of the discriminator, which keeps it from winning; 0
+    turns the penalty off."""
     tune: Literal["all", "decoder"] = "all"
     """The part to train. With "decoder", the encoder and the latents stay fixed."""
 
@@ -54,6 +58,11 @@ class Autoencoding(Task):
     2012.09841, eqs. 3 to 7; Rombach et al. 2022, arXiv 2112.10752, appendix G). The adaptive weight
     w is ``|g1| / (|g2| + 1e-4)``, at most 1e4. g1 is the gradient of ``|x - x'| + b d(x, x')``, and
     g2 is the gradient of ``-D(x')``, both with respect to the decoder's last weight.
+
+    The loss of D may have an R1 penalty ``r / 2 |grad D(x)|^2`` on real images x (Mescheder et al.
+    2018, arXiv 1801.04406, eq. 9), where D(x) is the mean of an image's logits, and r is
+    ``discriminator_penalty``. It is computed in every 16th step only, and counts 16 times there
+    (Karras et al. 2020, arXiv 1912.04958, section 3.1).
 
     Args:
         config: The weights a = kl, b = perceptual and c = adversarial, and the kinds of the terms.
@@ -79,7 +88,7 @@ class Autoencoding(Task):
         self.perceptual = perceptual
         self.last = (last,)  # not a parameter of this module
         self.discriminator: nn.Module | None = None
-        self.playing = False
+        self.playing = self.penalised = False
         if config.adversarial:
             self.discriminator = Discriminator(
                 image_channels, config.discriminator_width, config.discriminator_layers
@@ -88,6 +97,7 @@ class Autoencoding(Task):
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Draw the noise (B, *latent) from which the latents z are sampled."""
         self.playing = self.discriminator is not None and seen >= self.config.adversarial_from
+        self.penalised = self.config.discriminator_penalty > 0 and seen // batch % LAZY == 0
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         return (torch.randn(batch, *self.latent, **shared),)
 
@@ -115,12 +125,15 @@ class Autoencoding(Task):
         if self.playing:
             assert self.discriminator
             with self.autocast(x.device):
+                x = x.detach().requires_grad_(self.penalised)
                 fake, real = self.discriminator(out).float(), self.discriminator(x).float()
             (push,) = torch.autograd.grad(-fake.mean(), out, retain_graph=True)
             beside = hinge(real, fake)
             w = self.balance(made, pull, push)
             pull = pull + self.config.adversarial * w * push
             figures |= {"discriminator": beside, "adversarial_weight": w}
+            if self.penalised:
+                beside = beside + LAZY * self.config.discriminator_penalty * r1(real, x)
         loss = (made * pull).sum() + self.config.kl * kl / x[0].numel() + beside
         return loss, {name: value.detach() for name, value in figures.items()}
 
@@ -137,3 +150,13 @@ class Autoencoding(Task):
         ]
         w: Tensor = norms[0] / (norms[1] + 1e-4)
         return w.clamp(max=1e4)
+
+
+def r1(logits: Tensor, x: Tensor) -> Tensor:
+    """Return the R1 penalty ``mean(|grad D(x)|^2) / 2``, where D(x) is an image's mean logit.
+
+    It takes the logits (B, 1, h, w) of images x (B, C, H, W). The mean is over the images.
+    """
+    total = logits.mean((1, 2, 3)).sum()
+    (slope,) = torch.autograd.grad(total, x, create_graph=True)
+    return slope.square().sum((1, 2, 3)).mean() / 2
