@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import mezzotint as mz
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.drawing.page import Section
 from mezzotint.evaluation import samples
+from mezzotint.metrics import efficientnet
 from mezzotint.networks import Network
 from mezzotint.paper import rows
 from mezzotint.paper.models import trainings
@@ -186,3 +189,25 @@ def test_what_measures_can_be_chosen_and_is_said_before_the_work(
     mz.reproduce(only="D", out=tmp_path, hours=1e-9, network="cifar10", on_message=said.append)
     found = rows.networks("glyphs", ("cifar10",))
     assert found == (["cifar10"], "No FID was measured: it needs the network inception.")
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "chosen", "wanted"),
+    [
+        ("latent", "tiny-imagenet-100", (), ["cifar10", "imagenet"]),
+        ("latent", "glyphs", (), ["glyphs"]),
+        ("latent", "tiny-imagenet-100", ("cifar10",), ["cifar10"]),
+        ("linear", "tiny-imagenet-100", (), ["cifar10"]),
+    ],
+)
+def test_experiment_c_on_photographs_is_measured_with_imagenet_too(
+    model: str, data: str, chosen: tuple[str, ...], wanted: list[str], monkeypatch: Any
+) -> None:
+    monkeypatch.delenv("MEZZOTINT_INCEPTION", raising=False)
+    work: Any = SimpleNamespace(
+        data={model: SimpleNamespace(origin=data)}, plan=SimpleNamespace(networks=chosen)
+    )
+    for installed in (True, False):
+        monkeypatch.setattr(efficientnet, "installed", lambda there=installed: there)
+        found = [name for name in rows.at_hand(work, model) if not name.startswith("inception")]
+        assert found == (wanted if installed else wanted[:1])

@@ -115,6 +115,11 @@ def classes() -> tuple[str, ...]:
     return tuple(text.splitlines())
 
 
+def installed() -> bool:
+    """Return whether the package of the published weights is installed."""
+    return importlib.util.find_spec(PACKAGE) is not None
+
+
 def weights_file() -> Path:
     """Return the path of the published weights; raise UserError if they are not installed."""
     found = importlib.util.find_spec(PACKAGE)

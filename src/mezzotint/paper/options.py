@@ -44,8 +44,9 @@ class Options:
     seed: NonNegativeInt = 0
     """The seed of trainings and samples."""
     network: tuple[Annotated[str, Choice(NETWORKS)], ...] = ()
-    """Feature networks; by default glyphs for the data set glyphs, else cifar10, and inception (for
-    FID) if its weights are on this machine. Weights of networks that you name are downloaded."""
+    """Feature networks. By default: glyphs for the data set glyphs, else cifar10; also imagenet for
+    C, and inception (for FID), if their weights are on this machine. Weights of networks that you
+    name are downloaded."""
     precision: Precision = "auto"
     """The precision of sampling; auto is bf16 if the hardware supports it."""
     hours: float = 24

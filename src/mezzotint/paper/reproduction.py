@@ -119,9 +119,9 @@ def reproduce(
             decides.
         samples: The number of samples for each row of the table; by default the scale decides.
         seed: The seed of trainings and samples.
-        network: Feature networks; by default "glyphs" for the data set glyphs, else "cifar10", and
-            "inception" (for FID) if its weights are on this machine. The weights of networks that
-            you name are downloaded.
+        network: Feature networks. By default: "glyphs" for the data set glyphs, else "cifar10";
+            also "imagenet" for C, and "inception" (for FID), if their weights are on this machine.
+            The weights of networks that you name are downloaded.
         precision: The precision of sampling: "float32", "bf16" or "auto" (bf16 if the hardware
             supports it).
         hours: The time limit of a training. Longer trainings are left out, and the table says so.

@@ -19,6 +19,8 @@ from mezzotint import evaluation
 from mezzotint.errors import UserError
 from mezzotint.evaluation import samples
 from mezzotint.evaluation.samples import Follow
+from mezzotint.metrics import efficientnet
+from mezzotint.metrics.classifier import PACKAGED
 from mezzotint.metrics.inception import weights_path
 from mezzotint.paper.costs import BATCH
 from mezzotint.paper.models import kept, trained
@@ -58,8 +60,17 @@ def networks(data: str, chosen: Sequence[str] = ()) -> tuple[list[str], str]:
 
 
 def at_hand(work: Work, model: str) -> list[str]:
-    """Return the feature networks with which the samples of a model are measured."""
-    return networks(work.data[model].origin, work.plan.networks)[0]
+    """Return the feature networks with which the samples of a model are measured.
+
+    Unless networks were chosen, the latent model is also measured with ``imagenet``, if the weights
+    are installed and the data are not one of the package's own data sets.
+    """
+    data, chosen = work.data[model].origin, work.plan.networks
+    first, *others = networks(data, chosen)[0]
+    photographs = model == "latent" and data not in PACKAGED
+    if photographs and not chosen and efficientnet.installed():
+        others.insert(0, "imagenet")
+    return [first, *others]
 
 
 def recorded(work: Work) -> dict[Row, Facts]:

@@ -26,10 +26,11 @@ def _explained(name: str) -> str:
     if metric == "is":
         return f'"{name}" is the Inception Score: higher is better, and 1 is the worst.'
     if metric == "fd":
+        where = "EfficientNet-Lite0" if network == "imagenet" else f"mezzotint's network {network}"
         return (
             f'"{name}" is the Frechet distance of the samples from the training images, computed '
-            f"like FID, but in the features of mezzotint's network {network}: lower is better, and "
-            "it cannot be compared with an FID."
+            f"like FID, but in the features of {where}: lower is better, and it cannot be compared "
+            "with an FID."
         )
     if metric == "cs":
         return (
