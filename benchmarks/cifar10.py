@@ -199,7 +199,9 @@ def main() -> None:
         figures = measured(row, flags.data, flags.rows)
         machines += [figure["by"].split("; ") for figure in figures[max(figures)].values()]
         processors, *rest = (list(dict.fromkeys(part)) for part in zip(*machines, strict=True))
-        by = "; ".join([", or on ".join(processors), *(" or ".join(part) for part in rest)])
+        by = "; ".join(
+            [", or on ".join(with_threads(processors)), *(" or ".join(part) for part in rest)]
+        )
         by = by.replace(" or mezzotint at commit", ",").replace(
             "at commit", "at one of the commits"
         )
@@ -218,6 +220,15 @@ def main() -> None:
             said,
         ]
         flags.out.write_text("\n\n".join(page) + "\n")
+
+
+def with_threads(processors: list[str]) -> list[str]:
+    """Name each processor once, with all its numbers of threads."""
+    threads: dict[str, list[str]] = {}
+    for processor in processors:
+        name, _, count = processor.rpartition(", ")
+        threads.setdefault(name, []).append(count)
+    return [f"{name}, with {' or '.join(counts)}" for name, counts in threads.items()]
 
 
 if __name__ == "__main__":

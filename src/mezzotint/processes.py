@@ -90,7 +90,7 @@ ALONE = Share()
 
 
 def share_of(state: Accelerator | PartialState) -> Share:
-    """Return the share of this process from accelerate's state, which knows all processes."""
+    """Return this process's share of the work, according to accelerate's state."""
 
     def wait() -> None:
         with watched(state.num_processes):

@@ -214,7 +214,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
     ("arguments", "message"),
     [
         ("evaluate", "give a run, a checkpoint, a diffusers folder, a shipped model, or images"),
-        ("evaluate nowhere", "give the images to compare them with as --against"),
+        ("evaluate nowhere", "set --against to the images to compare with"),
         ("evaluate nowhere --against glyphs", "there is no data set, file or folder 'nowhere'"),
         ("evaluate DIGITS --against glyphs --network vgg", "vgg"),
         ("evaluate DIGITS --against glyphs --metrics fid", "fid"),

@@ -20,7 +20,7 @@ SMALL = UNet2DConfig(
     ("change", "message"),
     [
         ({"channels": ()}, "channels is ()"),
-        ({"channels": (9, 16)}, "choose an even first width of at least 4"),
+        ({"channels": (9, 16)}, "choose an even number of at least 4 as the first"),
         ({"channels": (8, 18)}, "groups is 4, which does not divide the width 18"),
         ({"head_width": 6}, "head_width is 6, which does not divide the width 8"),
         ({"shift": 2}, "shift"),

@@ -246,7 +246,7 @@ def test_a_page_takes_the_place_of_a_page_and_of_no_other_file(trained: Path, tm
         ({"samples": "many"}, "samples: input should be a valid integer"),
         ({"seed": -1}, "seed: input should be greater than or equal to 0, not -1"),
         ({"precision": "half"}, "precision: input should be 'float32', 'bf16' or 'auto'"),
-        ({"out": "."}, "is a folder: give `out` a file's name"),
+        ({"out": "."}, "is a folder: give a file as `out`"),
         ({"out": "x.png"}, "x.png is not the name of a page: give `out` a name that ends in .html"),
         ({"out": "/dev/null/report.html"}, "cannot be written"),
     ],

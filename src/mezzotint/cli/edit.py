@@ -88,7 +88,7 @@ class InpaintFlags(EditFlags):
 
 @dataclass(frozen=True)
 class OutpaintFlags(EditFlags):
-    """Continue images beyond their borders, to the size of the model."""
+    """Continue images beyond their borders, up to the size of the model's images."""
 
     border: int = 0
     """Pixels to add on each side; by default a quarter of the shorter side. The given images and

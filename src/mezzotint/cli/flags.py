@@ -46,8 +46,8 @@ def subject(
     """Return the first word, which names the model, run or data, and the other words.
 
     If the first word is --help, print the help and exit. The help lists the flags of ``default``.
-    If ``default`` is None, the flags depend on the name. The help then says to give ``what``, and
-    shows ``program`` as an example.
+    If ``default`` is None, the flags depend on the first word; the help then asks for this word,
+    in the terms of ``what``, and shows how to get the flags of ``program``.
     """
     if not arguments or arguments[0].startswith("-"):
         helps = [word for word in arguments if word in (*HELP, HELP_ALL)]
@@ -119,8 +119,8 @@ def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
     """Return the default settings, adapted to the sampler and the spacing that the flags choose.
 
     Default options that belong only to another sampler or spacing are dropped, as `Pipeline.sample`
-    drops them. This must happen before the flags are parsed, because parsing refuses contradictory
-    options.
+    drops them. Only these two flags are read here. Options that contradict them are refused when
+    all flags are parsed.
     """
     words = ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("sampler", "spacing"):

@@ -118,7 +118,7 @@ class DataConfig(ImagesConfig):
 
 @strict
 class AugmentedConfig(ImagesConfig):
-    """The images that an autoencoder is trained on."""
+    """The training images of an autoencoder, and their augmentations."""
 
     augment: tuple[Annotated[str, Choice(AUGMENTATIONS)], ...] = ()
     """Augmentations of the package kornia, in addition to mirroring."""
@@ -175,8 +175,8 @@ class NoiseConfig:
             )
         if self.learn_variance and self.timesteps < 2:
             raise ValueError(
-                "`learn_variance` needs at least 2 `timesteps`: choose more timesteps, or leave it "
-                "out"
+                "`learn_variance` needs at least 2 `timesteps`: choose more, or leave out "
+                "`learn_variance`"
             )
 
     def build(self) -> Schedule:
@@ -185,9 +185,8 @@ class NoiseConfig:
         schedule = SCHEDULES[self.schedule](self.timesteps, **options)
         if len(schedule) != self.timesteps:
             raise UserError(
-                f"the schedule {self.schedule!r} has the length {len(schedule)} instead of "
-                f"{self.timesteps}, its `timesteps`: make its function return T + 1 rows for T "
-                "timesteps"
+                f"the schedule {self.schedule!r} has {len(schedule)} timesteps, but `timesteps` is "
+                f"{self.timesteps}: make its function return T + 1 rows for T timesteps"
             )
         if self.zero_terminal_snr:
             schedule = zero_terminal_snr(schedule)

@@ -71,7 +71,7 @@ class Layout:
     Attributes:
         tree: the files.
         chain: the folders from the root to the folder that holds the splits or classes.
-        splits: for each split, its folders by their names in lower case; empty if the tree has no
+        splits: {split: {name of a folder in lower case: the folder}}; empty if the tree has no
             splits.
         warnings: decisions that may not be what the user meant.
     """

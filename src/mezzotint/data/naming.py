@@ -77,8 +77,8 @@ def split_folders(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
     """Find the splits among folders in the same place, by their names.
 
     The name of such a folder is one of the words in `WORDS`. ``set``, ``data``, ``images`` or a
-    year may follow the word, and then the number of a part (``train.X1``). A prefix (``seg_train``)
-    is allowed if another split has the same prefix (``seg_test``).
+    year may follow the word, and then the number of a part (``X1`` in ``train.X1``). A prefix
+    (``seg_train``) is allowed if another split has the same prefix (``seg_test``).
 
     Returns:
         A dict from the name of each folder that is a split, or a part of a split, to three texts:

@@ -68,12 +68,12 @@ def _are_classes(
         if nested or not all(folder.images for folder in others):
             raise UserError(
                 f"{where} holds {rest} beside {here}, so it is unclear whether {here} means a "
-                f"split or a class: if it is a split, move {rest} into a new folder train; if it "
-                f"is a class, move {rest} and {here} into a new folder train"
+                f"split or a class: if it is a split, move {rest} into a new folder called train; "
+                f"if it is a class, move {rest} and {here} into a new folder called train"
             )
         warnings.append(
             f"{where}: {here} lies beside {rest} and is taken as a class, so no images are held "
-            f"out; to hold out the images in {here}, move {rest} into a new folder train"
+            f"out; to hold out the images in {here}, move {rest} into a new folder called train"
         )
         return True
     held = len(trains) < len(found)
@@ -81,8 +81,8 @@ def _are_classes(
     if others and not plainly and not (held and all(is_annotation(f.name) for f in others)):
         raise UserError(
             f"{where} holds {rest} beside {here}, so it is unclear whether {here} means a split or "
-            "a class: if all these folders are classes, move them into a new folder train; if not, "
-            "give the path of the split"
+            "a class: if all these folders are classes, move them into a new folder called train; "
+            "if not, give the path of the split"
         )
     if node.images and not trains:
         raise UserError(

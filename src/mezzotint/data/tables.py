@@ -246,10 +246,10 @@ def of_tree(
 ) -> Table:
     """Return the table of a tree's images, with the rows of every metadata file in it.
 
-    ``files`` are the images of a split, ``image_column`` is the column that names other images (""
-    for none), and ``image`` returns the decoder and the key of a file (see `Table`). Raises
-    UserError if there is no metadata file, a row names a missing file, two rows name the same file,
-    or an image has no row.
+    ``files`` are the images of a split, ``image_column`` is the column that names the image given
+    as a condition ("" for none), and ``image`` returns the decoder and the key of a file (see
+    `Table`). Raises UserError if there is no metadata file, a row names a missing file, two rows
+    name the same file, or an image has no row.
     """
     rows, place = _rows(tree)
     there = {*tree.root.every()}

@@ -63,7 +63,7 @@ def optimised(
 
 
 def path(schedule: Schedule, steps: int) -> list[Level]:
-    """Return the fine path, from whose levels `optimised` chooses.
+    """Return the dense path, from whose levels `optimised` chooses.
 
     Raises UserError if there are too many steps, or the schedule is too short.
     """

@@ -71,7 +71,7 @@ def finite(rows: Rows) -> Finding:
 
 
 def unfinished(rows: Rows, train: TrainConfig) -> Finding:
-    """Return a finding that compares the images in the last row with the configured length."""
+    """Return a finding that compares the number of images seen with the configured number."""
     seen = rows[-1]["images"] if rows else 0
     return judge(
         "unfinished training",

@@ -142,9 +142,10 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
 def own_training_set(pipe: Pipeline, name: str = "") -> Against:
     """Return the training set of a pipeline.
 
-    If the pipeline was not loaded from a folder (``home``), the training set is found through a
-    shipped model that was trained on the same data. ``name`` is the model's name in errors. Raises
-    UserError if the model does not record its training set, or if the data has changed.
+    If the pipeline has no ``home``, the folder from which it was loaded, the training set is found
+    through a shipped model that was trained on the same data. ``name`` is the model's name in
+    errors. Raises UserError if the model does not record its training set, or if the data has
+    changed.
     """
     homes = [pipe.home] if pipe.home else list(shipped.folders().values())
     for home in homes:

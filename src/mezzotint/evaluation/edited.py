@@ -65,7 +65,7 @@ def read_images(
             raise UserError(
                 f"{path} is {pixels.dtype} of {counted(pixels.shape[2], 'channel')}, but the "
                 f"model's images are {values.dtype} of {counted(channels, 'channel')}: give a file "
-                "of this type and with these channels"
+                "with the model's type and channels"
             )
         images.append(fitted(pixels, size, alpha=values.alpha))
     return nchw(np.stack(images))

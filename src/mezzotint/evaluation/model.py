@@ -37,12 +37,12 @@ def of_model(
     precision: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Found:
-    """Measure a model for each number of samples in ``counts``, and return the last figures.
+    """Measure a model for each number of samples in ``counts``, and return the last.
 
     The reference is ``Against.of(data, preparation)``, or the model's training set if ``data`` is
-    None. Unless ``preparation`` has a size or ``data`` is prepared, its images are scaled and
-    cropped to the size of the samples. ``name`` is the model's name in figures.jsonl. `evaluate`
-    describes the other arguments.
+    None. Unless ``preparation`` has a size or ``data`` is prepared, the reference images are scaled
+    and cropped to the size of the samples. ``name`` is the model's name in figures.jsonl. The other
+    arguments are described at `evaluate`.
     """
     settings = dict(settings or {})
     how = chosen(pipe.defaults, settings)

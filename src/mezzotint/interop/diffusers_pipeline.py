@@ -148,7 +148,7 @@ class MezzotintPipeline(DiffusionPipeline):
         return F.pixel_shuffle(output, patch)[:, : x.shape[1]]
 
     def _expected(self, output, x, t):
-        """Return the output, converted to an estimate of x0 if ``prediction`` is set."""
+        """Return the network's output, converted to an estimate of x0 if ``prediction`` is set."""
         if not self.config.prediction:
             return output
         alpha = self.scheduler.alphas_cumprod[int(t)].double() ** 0.5

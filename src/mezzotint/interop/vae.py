@@ -224,7 +224,7 @@ def vae_weights(state: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, T
 
 
 def vae_state(weights: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the weights of a VAE under the keys of AutoencoderKL; the tensors share no memory."""
+    """Return the weights of a VAE under the keys of AutoencoderKL; no two share memory."""
     layers = _layers(fields)
     result = {}
     for key, value in weights.items():

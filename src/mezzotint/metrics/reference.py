@@ -69,12 +69,12 @@ class Reference:
 
     @cached_property
     def distance(self) -> Callable[[Tensor, Tensor], float]:
-        """The function for the distance to the pooled features, given a mean and a covariance."""
+        """A function of a mean and a covariance: their distance to the pooled features."""
         return self._distance("mean", "covariance")
 
     @cached_property
     def spatial_distance(self) -> Callable[[Tensor, Tensor], float]:
-        """The function for the distance to the spatial features, given a mean and a covariance."""
+        """A function of a mean and a covariance: their distance to the spatial features."""
         return self._distance("spatial_mean", "spatial_covariance")
 
     def _distance(self, mean: str, covariance: str) -> Callable[[Tensor, Tensor], float]:

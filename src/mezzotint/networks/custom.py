@@ -177,7 +177,7 @@ def fill(net: Custom, weights: Mapping[str, Tensor], where: Path) -> None:
 
 
 def _takes(module: nn.Module, given: tuple[Any, ...]) -> None:
-    """Raise UserError if the parameters of a module do not fit these arguments."""
+    """Raise UserError unless the signature of a module's ``forward`` takes these arguments."""
     forward = module.function if isinstance(module, _Function) else module.forward
     try:
         inspect.signature(forward).bind(*given)

@@ -190,7 +190,7 @@ def _pixels(x: Tensor) -> Tensor:
 
 
 def _sum(x: Tensor) -> Tensor:
-    """Sum (B, H, W, C) to (B, C), rows first to limit the rounding errors of narrow types."""
+    """Sum (B, H, W, C) to (B, C), over W first to limit the rounding errors of narrow types."""
     return x.sum(2).to(_wide(x)).sum(1)
 
 

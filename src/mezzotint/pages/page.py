@@ -89,7 +89,7 @@ def check_out(path: Path) -> None:
     The name must end in .html or .htm, and an existing file must be a page of mezzotint.
     """
     if path.is_dir():
-        raise UserError(f"{path} is a folder: give `out` a file's name")
+        raise UserError(f"{path} is a folder: give a file as `out`")
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(
             f"{path} is not the name of a page: give `out` a name that ends in .html, such as "

@@ -40,9 +40,9 @@ Facts = dict[str, Any]  # the content of a row in rows.jsonl
 def networks(data: str, chosen: Sequence[str] = ()) -> tuple[list[str], str]:
     """Return the names of the feature networks for a model of ``data``, and a note.
 
-    The networks are ``chosen``. If ``chosen`` is empty, they are ``glyphs`` for the data set
-    glyphs, else ``cifar10``, and Inception if its weights are on this machine. The note says why
-    FID is not measured; it is "" if FID is measured.
+    The networks are ``chosen``. If ``chosen`` is empty, the first is ``glyphs`` for the data set
+    glyphs, and ``cifar10`` for other data; the second is Inception, if its weights are on this
+    machine. The note says why FID is not measured; it is "" if FID is measured.
     """
     if chosen:
         fid = any(name.startswith("inception") for name in chosen)

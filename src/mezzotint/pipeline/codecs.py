@@ -162,7 +162,7 @@ def autoencoder(
 
 
 def configured(config: Any, fields: dict[str, Any], where: str) -> Any:
-    """Build a network's configuration; if a value is wrong, raise Damaged with ``where``."""
+    """Build a network's configuration; a wrong value raises Damaged, which names ``where``."""
     try:
         return config(**fields)
     except UserError as error:

@@ -37,7 +37,7 @@ and the number of all calls."""
 
 @dataclass(frozen=True)
 class Edit:
-    """A checked request: images, labels and settings, and the batches of the work."""
+    """A checked request: images, their conditions, settings and the batch size."""
 
     pipe: Pipeline
     images: Tensor
@@ -101,7 +101,7 @@ class Edit:
     ) -> Iterator[Tensor]:
         """Yield ``work(part, denoise, randn)`` for each batch ``part`` in ``parts``.
 
-        ``on_step`` gets ``calls``, the total number of denoiser calls.
+        ``calls`` is the number of denoiser calls in all, which ``on_step`` receives.
         """
         count = sampling.Count(on_step, calls)
         for part in self.parts:

@@ -306,7 +306,7 @@ def _fitted(
 
 
 def _spread(data: Prepared, conditions: Sequence[Condition]) -> Rows:
-    """Return the numbers of the training images whose conditions a checkpoint keeps.
+    """Return the indices of the training images whose conditions a checkpoint keeps.
 
     If the conditions are large, fewer images are chosen.
     """

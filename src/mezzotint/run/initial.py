@@ -184,8 +184,8 @@ def _check(pipe: Pipeline, experiment: Experiment) -> None:
         ours = load_codec(experiment.codec.vae, "cpu", "float32")
         if theirs.vae.digest != ours.vae.digest:
             raise UserError(
-                f"{init} works in the latents of another autoencoder: pass the autoencoder of that "
-                f"model, `vae={init}`"
+                f"{init} works in the latents of another autoencoder than `vae`: pass `vae={init}` "
+                "to use its own"
             )
 
 

@@ -231,7 +231,7 @@ class Copy:
 
 
 def _is_sent(row: dict[str, Any]) -> bool:
-    """Return whether a row of the copy's file has the names of curves, and the images seen."""
+    """Return whether a row of the file has a list of curves and the number of images seen."""
     curves = row.get("curves")
     named = isinstance(curves, list) and all(isinstance(name, str) for name in curves)
     return named and type(row.get("images")) is int

@@ -56,9 +56,9 @@ class Adaptive(nn.Module):
         return self.first[at] + row + 1
 
     def weight(self, rows: Tensor) -> Tensor:
-        """Return the factors ``1 / (T p_i)`` of the losses at rows (B,), float32.
+        """Return the factors ``1 / (T p_i)`` of the losses at timesteps ``rows`` (B,), float32.
 
-        p_i is the probability of row i. The factors are 1 on average, and at most 10.
+        p_i is the probability of timestep i. The factors are 1 on average, and at most 10.
         """
         share = self.size / self.size.sum()
         return (share / self._p())[self._bin(rows)].float()

@@ -187,14 +187,14 @@ class Diffusion(Task):
     w is the weight of a level, and (p, q) are the two numbers of the prediction type. If
     ``learn_variance`` is set, the network's output is (prediction, 2 v - 1), with twice the
     channels of x0, and the loss is ``L + 0.001 L_vlb``. L_vlb is the variational bound, a sum over
-    the rows, estimated as T times the value at a random row. The loss is float32.
+    the timesteps, estimated as T times the value at a random one. The loss is float32.
 
     If ``contrast`` is c, ``- c w |net(...) - (p x0' + q eps')|^2`` is added, where x0' and eps'
     belong to the previous image in the same part of the batch. This term keeps images of different
     conditions apart (contrastive flow matching; Stoica et al. 2025, arXiv 2506.05350).
 
-    The first ``small`` images are averaged over 2x2 pixels. The network must take images of both
-    sizes.
+    In the first ``small`` images of the training, 2x2 pixels are averaged. The network must take
+    images of both sizes.
 
     Args:
         config: The weighting, the choice of levels, the dropout of conditions and the contrast.
@@ -204,7 +204,7 @@ class Diffusion(Task):
         conditions: The conditions of the network.
         learn_variance: Whether the network predicts variances.
         dtype: The type in which the network computes, by autocast.
-        small: The number of images, at the beginning of the training, with half the sides.
+        small: How many of the training's first images have half their height and width.
     """
 
     def __init__(

@@ -113,7 +113,7 @@ class TrainState:
         """Return all tensors that training changes, in parts: net, ema, optimizer and more.
 
         There is a part "task" if the task has any tensors, and a part for each of ``averages``. The
-        step and the pending numbers are not tensors, so they are not included.
+        step and the numbers not yet logged are not tensors, so they are not included.
         """
         moments = self.optimizer.state_dict()["state"]
         beside = self.task.state_dict()

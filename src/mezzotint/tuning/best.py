@@ -28,7 +28,7 @@ def front(search: Search, cells: Sequence[SweepCell]) -> list[SweepCell]:
 
 
 def within(front: Sequence[SweepCell], budgets: Iterable[int]) -> dict[int, SweepCell]:
-    """Return the best cell within each budget of denoiser calls.
+    """Return the best cell of a sweep within each budget of denoiser calls.
 
     A budget is left out if every cell needs more calls.
     """

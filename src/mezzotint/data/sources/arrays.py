@@ -153,7 +153,7 @@ def _header(path: Path, key: str | None) -> _Array:
             )
         if not dtype.itemsize:
             raise UserError(
-                f"{array} has the dtype {dtype}, whose items are empty: save an array of numbers"
+                f"{array} has the dtype {dtype}, of 0 bytes an item: save an array of numbers"
             )
         missing = math.prod(shape) * dtype.itemsize - (size - array.start)
         if missing > 0:

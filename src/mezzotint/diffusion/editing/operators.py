@@ -51,7 +51,7 @@ class Operator:
     def check(self, x: Tensor, y: Tensor) -> None:
         """Raise UserError unless A maps images of the shape of x to the shape of y.
 
-        If ``linear`` is set, it is also an error if A is not linear, or its transpose is not A^T:
+        If ``linear`` is set, A must also be linear, and the transpose that it gives must satisfy
         ``<A x, y> = <x, A^T y>``.
         """
         with torch.no_grad():

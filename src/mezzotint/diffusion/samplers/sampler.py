@@ -83,7 +83,7 @@ class Sampler:
 
     @cached_property
     def options(self) -> dict[str, Any]:
-        """The options of the method and their defaults: its parameters after the grid."""
+        """The method's options and their defaults: its parameters after the first three."""
         bound = self.method.keywords if isinstance(self.method, partial) else {}
         parameters = list(inspect.signature(self.method).parameters.values())[3:]
         return {p.name: p.default for p in parameters if p.name != "randn" and p.name not in bound}

@@ -40,8 +40,8 @@ class NumbersCondition(Condition):
         self.check_name()
         if len({len(self.mean), len(self.std), len(self.low), len(self.high), 0}) != 2:
             raise ValueError(
-                f"mean, std, low and high of {self.name!r} differ in length: give one number for "
-                "each column in all of them"
+                f"mean, std, low and high of {self.name!r} differ in length: give each of them "
+                "one number for each column"
             )
         if min(self.std) <= 0:
             raise ValueError(
