@@ -177,7 +177,7 @@ class Registry(dict[str, T], Generic[T]):
         self.noun = noun
 
     def check(self, name: str, *more: str) -> None:
-        """Raise UserError unless ``name`` is an entry or one of ``more``."""
+        """Raise UserError unless ``name`` is an entry or one of the names in ``more``."""
         if name not in self and name not in more:
             raise unknown(self.noun, name, [*self, *more])
 

@@ -1,4 +1,4 @@
-"""Heat maps: a number for each row and column, in several panels with one colour scale."""
+"""Heat maps: a value for each pair of row and column, in panels that share a colour scale."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ACROSS = 3  # the largest number of panels side by side
 def draw(
     panels: Mapping[str, Values], path: Path, x: str, y: str, what: str, least: bool = True
 ) -> None:
-    """Write heat maps with their names to an image file, and frame the best value in all of them.
+    """Draw named heat maps in an image file, and frame the best of all their values.
 
     Rows are in the order in which they first occur, columns in rising order. Light colours mean
     better values: low values if ``least`` is set, else high values. ``x``, ``y`` and ``what`` are
@@ -47,7 +47,7 @@ def draw(
 
 
 def _panel(axes: Any, values: Values, best: float, norm: Any, colours: Any) -> None:
-    """Draw one heat map with its numbers, and frame a number that equals ``best``."""
+    """Draw one heat map with its values as text, and frame each value that equals ``best``."""
     from matplotlib.patches import Rectangle
 
     rows, columns = _rows(values), sorted({column for _, column in values})

@@ -40,7 +40,7 @@ def png(image: Image.Image) -> str:
 
 
 def tiled(images: Tensor, columns: int) -> Image.Image:
-    """Arrange images uint8 (N, C, H, W) in rows of ``columns``, with transparent gaps.
+    """Arrange images uint8 (N, C, H, W) in ``columns`` columns, with transparent gaps.
 
     Small images are enlarged to about 96 pixels, and large images are shrunk to 160.
     """
@@ -59,7 +59,7 @@ def tiled(images: Tensor, columns: int) -> Image.Image:
 
 
 def strip(images: Tensor, alt: str, columns: int = 1) -> InlineImage:
-    """Arrange images uint8 (N, C, H, W) in rows of ``columns``, as one image for a page."""
+    """Arrange images uint8 (N, C, H, W) in ``columns`` columns, as one InlineImage."""
     across = min(columns, len(images))
     return InlineImage(png(tiled(images, across)), alt, across=across)
 
@@ -70,7 +70,7 @@ def colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def chart(panel: Panel, colour: Mapping[str, str]) -> str:
-    """Return a line chart as an <svg>; ``colour`` has the colour of each series by name."""
+    """Return a line chart as an <svg>; ``colour`` maps the name of each series to its colour."""
     from matplotlib.ticker import EngFormatter, FuncFormatter
 
     figure, axes = _blank()
@@ -89,8 +89,8 @@ def spreads(
 ) -> str:
     """Return a bar chart of means with standard deviations, as an <svg>.
 
-    Each of ``series`` has "mean" and "std", with a number for each of ``names``. The axis shows
-    grey levels from 0 to 255, or the range of the values.
+    ``series`` maps the name of each series to its "mean" and "std", which have one number for each
+    of ``names``. The vertical axis shows grey levels from 0 to 255, or the range of the values.
     """
     figure, axes = _blank()
     width = 0.8 / len(series)

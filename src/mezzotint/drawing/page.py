@@ -83,8 +83,8 @@ class Page:
 def render(page: Page) -> str:
     """Render the page as HTML, with all text escaped and all ids unique.
 
-    Names may be written from right to left, so every cell and every name is isolated from its
-    surroundings.
+    Names may be written from right to left, so every cell and every name is a <bdi> element, whose
+    writing direction does not affect the text around it.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -115,14 +115,14 @@ def _whole(text: str) -> Markup:
 
 
 def is_page(path: Path) -> bool:
-    """Return whether a file is a page that `render` wrote, in this or an older version."""
+    """Return whether `render` wrote a file, in this or an older version of mezzotint."""
     with path.open("rb") as file:
         head = file.read(2_000).decode(errors="replace")
     return "img-src data:; style-src 'unsafe-inline'" in head
 
 
 def _own(svg: str, name: str) -> Markup:
-    """Make the ids of an <svg> unique, so that one page can hold many."""
+    """Make the ids of an <svg> unique, so that one page can hold many <svg> elements."""
     from markupsafe import Markup
 
     return Markup(re.sub(r'( id="|url\(#| (?:xlink:)?href="#)', rf"\g<1>{name}-", svg))

@@ -118,8 +118,8 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
     """Return the training set of a run or a checkpoint, without augmentation.
 
     Raises UserError if the model does not record its training set, or if the data has changed. For
-    a shipped model, changed data only causes a warning, because the user's copy may have another
-    order.
+    a shipped model, changed data only causes a warning, because the user may have the same images
+    in another order.
     """
     if pipe.data is None or not (folder / "config.json").exists():  # saved without a run
         raise _silent(str(folder))

@@ -88,9 +88,9 @@ def originals(path: str | Path | None, data: Any, how: Preparation, count: int |
 
 
 def _held_out(path: str | Path | None, size: Size | None) -> tuple[str, Prepared]:
-    """Return the held-out images of a run or checkpoint, or else its training images.
+    """Return a name for reports, and the held-out images of a run or checkpoint.
 
-    Their name, for reports, comes first.
+    If no images are held out, the training images are returned.
     """
     folder, marks = Path(path or ""), ("checkpoints", "manifest.json")
     if path is None or not any((folder / mark).exists() for mark in marks):

@@ -30,9 +30,9 @@ def animate(
     on_step: Callable[[int, int], None] | None = None,
     **settings: Any,
 ) -> Tensor:
-    """Make samples like `Pipeline.sample`, and write an animation from noise to image.
+    """Make samples as `Pipeline.sample` does, and write an animation from noise to image.
 
-    Each frame shows the noisy x of all samples at one level. The last frame shows the samples.
+    Each frame shows the noisy x of all samples at one noise level; the last shows the samples.
 
     Args:
         pipe: A model, or a path or name that `load` takes.

@@ -141,9 +141,9 @@ def grid_of(out: Path) -> Path:
 def made_by(
     pipe: Pipeline, given: Given | None, in_turn: bool, seed: int, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return everything on which samples depend, except their number, as a dict for JSON.
+    """Return everything on which a request's samples depend, except how many, as a dict for JSON.
 
-    ``in_turn`` says that the user gave no conditions, so that the samples take all classes in turn.
+    ``in_turn`` is set if the user gave no conditions; the samples then take all classes in turn.
     """
     labels = labels_of(pipe, given)
     one = labels[0] if labels and len(set(labels)) == 1 else labels
@@ -161,7 +161,7 @@ def made_by(
 
 
 def _digest(given: Given | None, name: str) -> str:
-    """Return a digest of a condition's rows, or of the single row that all images share."""
+    """Return a digest of a condition's values for all images, or of one value if all are equal."""
     rows = given[name] if given else torch.empty(0)
     same = len(rows) > 0 and bool((rows == rows[:1]).all())
     return hashlib.sha256((rows[:1] if same else rows).numpy().tobytes()).hexdigest()[:16]
@@ -171,7 +171,7 @@ def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, in
     """Return the samples that a folder holds, and the number of samples requested earlier.
 
     The samples are (N, C, H, W), from 000000 up to the first missing number. Raises UserError if
-    the folder holds other images, or samples that were made with other ``facts``.
+    the folder holds other images, or samples for which `made_by` returned other ``facts``.
     """
     mark, grid = _mark(out), grid_of(out)
     found = sorted(out.glob("[0-9]" * 6 + ".png"))

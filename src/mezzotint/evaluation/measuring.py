@@ -55,7 +55,8 @@ def measure(
         against: The reference, images or a file.
         size: Height and width of the images to measure.
         device: The device on which a network is loaded by name.
-        share: The share of this process, if several compute the features of the reference.
+        share: This process's share of the work, if several processes compute the features of the
+            reference.
 
     Raises:
         UserError: If the reference does not fit the network or the images.
@@ -92,7 +93,7 @@ def measure_samples(
 ) -> Iterator[tuple[Features, list[Figure]]]:
     """Measure a model by samples of all classes in turn, for each number of samples in ``tiers``.
 
-    The numbers in ``tiers`` rise. Each number reuses the samples of the number before it, and adds
+    The numbers in ``tiers`` must rise. Each tier keeps the samples of the tier before it, and adds
     more. The samples are kept in ``folder``. For each tier and measure, the first process yields
     the features of the samples and their figures. The other processes make their blocks of samples,
     compute features, and yield nothing. Raises UserError if a metric or a setting does not exist or
@@ -132,7 +133,7 @@ def _see(
     share: Share,
     follow: Follow,
 ) -> None:
-    """Add the features of the samples up to number ``tier``; several processes share this work.
+    """Add the features of the first ``tier`` samples; several processes share this work.
 
     The processes take the blocks of samples in turn; see `gather`.
     """

@@ -37,7 +37,7 @@ def of_model(
     precision: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Found:
-    """Measure a model for each number of samples in ``counts``, and return the last.
+    """Measure a model for each number of samples in ``counts``; return the result for the last.
 
     The reference is ``Against.of(data, preparation)``, or the model's training set if ``data`` is
     None. Unless ``preparation`` has a size or ``data`` is prepared, the reference images are scaled

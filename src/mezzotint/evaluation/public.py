@@ -51,11 +51,11 @@ def evaluate(
 ) -> dict[str, Figure]:
     """Measure a model by its samples, or an autoencoder by its reconstructions.
 
-    A model makes samples of all its classes in turn, which are compared with the data in the
-    features of a network. Sample i depends on (seed, i) alone. The samples are kept in the cache,
-    so another measurement of the same model and settings makes only the missing samples. Under
-    torchrun, all processes make samples, the first process measures them, and the other processes
-    return ``{}``.
+    A model makes samples of all its classes in turn. A network computes features of the samples and
+    of the data, and the metrics compare these features. Sample i depends on (seed, i) alone. The
+    samples are kept in the cache, so another measurement of the same model and settings makes only
+    the missing samples. Under torchrun, all processes make samples, the first process measures
+    them, and the other processes return ``{}``.
 
     An autoencoder is measured by the distances ``fd``, ``sfd`` and ``kd`` of its reconstructions
     from the originals, by ``psnr`` in dB, and by ``ssim``. The figure ``kl`` is the divergence of
@@ -267,7 +267,7 @@ def _images(
     classes: Sequence[str] | None = None,
     **in_memory: Any,
 ) -> Prepared:
-    """Prepare images. Errors call them ``argument``, the name of the caller's argument.
+    """Prepare images. ``argument`` is the name of the caller's argument, for errors.
 
     ``in_memory`` are arguments of `prepare` that apply only to arrays in memory.
     """

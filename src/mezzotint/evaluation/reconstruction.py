@@ -46,8 +46,8 @@ def reconstruct(
     Returns the figures of this comparison, and the mean and standard deviation of the latents,
     which are computed from samples of the posterior. The figures, each with its 95 % interval, are:
 
-    - the distances ``chosen`` from DISTANCES, in the feature network of each of
-      ``measures``; the references are made from the originals;
+    - the distances in DISTANCES that ``chosen`` names, computed with the feature network of each
+      Measure in ``measures``, whose reference must be made from the originals;
     - psnr (dB) and ssim of each image and its reconstruction;
     - kl, the divergence of the posterior from N(0, I) before scaling, in nats per image; TAESD's
       latents are deterministic and have no kl.

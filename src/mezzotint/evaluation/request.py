@@ -54,10 +54,10 @@ class Request:
     def load(
         self, classes: Sequence[str], device: torch.device, to: Against
     ) -> list[FeatureNetwork]:
-        """Load the feature networks of the request; by default ``network`` of the reference ``to``.
+        """Load the feature networks of the request, or else the default for the reference ``to``.
 
         Raises UserError if weights are not available, or if none of the metrics applies to images
-        of the classes ``classes``.
+        of these classes.
         """
         chosen = self.networks or (to.network,)
         anything(METRICS if self.metrics is None else self.metrics, chosen, classes)

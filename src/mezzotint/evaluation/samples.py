@@ -1,8 +1,8 @@
 """The samples of a measured model, kept in blocks that several processes share.
 
-The samples of a block depend only on the seed and their numbers. So work that was stopped can
-continue, more samples need only the missing blocks, and the samples do not depend on the number of
-processes.
+For one model, with the same settings and batch size, a block depends only on the seed and on its
+index. So work that was stopped can continue, more samples need only the missing blocks, and the
+samples do not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def block(folder: Path, i: int) -> Path:
 
 
 def stored(folder: Path, start: int, end: int, batch: int) -> Iterator[Tensor]:
-    """Yield the samples from number ``start`` to number ``end - 1``, several at a time.
+    """Yield the samples with the indices ``start`` to ``end - 1``, several at a time.
 
     The files in the folder (blocks) hold ``batch`` samples each. Raises UserError for a damaged
     block.

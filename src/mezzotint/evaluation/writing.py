@@ -31,10 +31,11 @@ def write_share(
     grid: Callable[[Tensor], None],
     on_step: Callable[[int, int], None],
 ) -> Tensor:
-    """Make this process's share of a request, write its samples to a folder, and return them.
+    """Make this process's share of the requested samples, write it to a folder, and return it.
 
-    ``rows`` are the conditions of the request, and ``grid`` draws the samples so far. Processes
-    share whole batches, because the rounding of an image depends on its batch.
+    ``rows`` are the conditions of all requested samples. The first process calls ``grid`` with its
+    first batch, to draw it. Processes share whole batches, because the size of a batch affects how
+    its images are rounded.
     """
     size, batches = request.batch, -(-request.n // request.batch)
     if batches < share.count and not share.number:

@@ -156,7 +156,7 @@ def _part(index: dict[str, Any], name: str) -> bool:
 
 
 def _class(index: dict[str, Any], name: str) -> str | None:
-    """Return the class that a pipeline's model_index.json states for a part; None without one."""
+    """Return the class that a pipeline's model_index.json states for a part, or None."""
     said = index.get(name)
     return said[1] if isinstance(said, list) and len(said) == 2 else None
 

@@ -75,7 +75,7 @@ class Parts:
 
     @property
     def plain(self) -> bool:
-        """Whether diffusers' own DDIMPipeline makes this model's images, without pipeline.py."""
+        """Whether diffusers' own DDIMPipeline can sample this model, without pipeline.py."""
         special = self.prediction or self.codec or self.patch > 1 or self.name != "unet"
         conditional = self.network.get("num_class_embeds") is not None
         learned = self.network["in_channels"] != self.network["out_channels"]

@@ -150,8 +150,8 @@ def dit_weights(state: dict[str, Tensor], flipped: bool = True) -> dict[str, Ten
 
     q, k and v are stacked into one projection. The rows of the last layer are reordered, because
     diffusers orders them by pixel, then channel, and DiT by channel, then pixel. If the network has
-    no classes, its null class is added to the bias of the time embedding. ``flipped`` says that the
-    time embedding has its cosines first.
+    no classes, the embedding of its null class is added to the bias of the time embedding.
+    ``flipped`` says whether the time embedding has its cosines first.
 
     Raises UserError if a weight is missing, or if blocks have different embeddings.
     """
@@ -227,5 +227,5 @@ def _renamed(key: str, names: Iterable[tuple[str, str]]) -> str:
 
 
 def _halves_swapped(weight: Tensor) -> Tensor:
-    """Swap the two halves of the columns: the columns for sines and the columns for cosines."""
+    """Swap the two halves of a weight's columns: those for sines and those for cosines."""
     return weight.roll(weight.shape[1] // 2, dims=1)

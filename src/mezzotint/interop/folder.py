@@ -44,7 +44,8 @@ def weights(folder: Path) -> dict[str, Tensor]:
     The weights may be in one file or in several with an index, as safetensors or pickled. No code
     in a pickle is run. A variant (fp16) is read only if there are no plain weights.
 
-    Raises UserError if weights are missing or damaged, or if there are only several variants.
+    Raises UserError if weights are missing or damaged, or if there are several variants but no
+    plain weights.
     """
     file = _chosen(folder)
     names = [file.name]

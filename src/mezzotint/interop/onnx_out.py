@@ -3,7 +3,7 @@
 ```
 net.onnx        x (B, C, H, W), t (B,) float32 and, with classes, labels (B,) int64 -> output
 decoder.onnx    z (B, c, h, w) -> images in [-1, 1], for a latent model
-model.json      levels with the prediction's p and q, classes, guidance, shape
+model.json      levels, with (p, q) of an output p * x0 + q * eps; classes, guidance, shape
 sample.py       an example with numpy, onnxruntime and pillow: `interop.onnx_sample`
 ```
 """
@@ -38,11 +38,11 @@ class Model:
 
     Attributes:
         net: The network, float32.
-        shape: The shape of x.
+        shape: The shape (C, H, W) of x.
         classes: The names of the classes.
         prediction: A name in PREDICTIONS.
-        grid: The levels of the model's default settings.
-        guidance: The guidance scale of these settings.
+        grid: The noise levels of sampling with the model's default settings.
+        guidance: The default guidance scale.
         clip: Whether the estimate of x0 is clipped to [-1, 1].
         decoder: For a latent model, the function from z to images in [-1, 1].
     """

@@ -72,8 +72,8 @@ def read_scheduler(
         latents: Whether the model works in latents, which are not clipped.
 
     Raises:
-        UserError: If `schedule` refuses the settings, or the variance contradicts the network's
-            outputs.
+        UserError: If `schedule` refuses the settings, or if ``outputs`` is not ``channels`` and the
+            config has a variance_type other than learned_range.
     """
     notes = [] if config is not None else [ASSUMED]
     config = config or {}
@@ -86,9 +86,10 @@ def read_scheduler(
 def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
     """Return the Schedule and the prediction type that a scheduler's settings describe.
 
-    Raises UserError for a scheduler without betas, or of a consistency model or a flow model; for
-    an unknown kind of schedule; for a network whose input is the noise level instead of the step;
-    and for a last row of pure noise (rescale_betas_zero_snr) if the network predicts eps.
+    Raises UserError for a scheduler that has no betas or belongs to a consistency or flow model;
+    for an unknown kind of schedule; for a network whose input is the noise level instead of the
+    timestep; and for pure noise at the last timestep (rescale_betas_zero_snr) if the network
+    predicts eps.
     """
     name = config.get("_class_name")
     if name and "beta_schedule" not in config:

@@ -19,7 +19,7 @@ def scheduler_config(schedule: Schedule, prediction: str, clip: bool) -> dict[st
 
     Args:
         schedule: The levels.
-        prediction: The prediction type of the scheduler's input: "eps", "x0" or "v".
+        prediction: The type of the predictions that the scheduler receives: "eps", "x0" or "v".
         clip: Whether the scheduler clips the estimate of x0 to [-1, 1].
 
     Raises UserError if no betas describe the levels.

@@ -160,8 +160,8 @@ def unet_weights(state: dict[str, Tensor], flipped: bool = False) -> dict[str, T
 
     q, k and v are stacked into one projection. The projections of the time embedding in the
     residual blocks are also stacked into one, in the order in which x passes the blocks. Older
-    names of the attention's weights are accepted. ``flipped`` says that the time embedding has its
-    cosines first.
+    names of the attention's weights are accepted. ``flipped`` says whether the time embedding has
+    its cosines first.
     """
     ours, state = {}, modern(state)
     blocks = [k.removesuffix("weight") for k in state if k.endswith("time_emb_proj.weight")]
@@ -200,10 +200,10 @@ def _attending(kinds: list[str]) -> tuple[int, ...]:
 
 
 def _by_block(kinds: list[str], otherwise: str, among: range) -> tuple[int, ...]:
-    """Return the levels in ``among`` that resample by a residual block.
+    """Return the levels in the range ``among`` that resample by a residual block.
 
-    If the kind of a block does not determine this, ``otherwise`` does: it is downsample_type or
-    upsample_type.
+    Some kinds of blocks leave this choice to downsample_type or upsample_type, whose value is
+    ``otherwise``.
     """
     said = [BLOCKS[kind][1] for kind in kinds]
     return tuple(i for i in among if (otherwise == "resnet" if said[i] is None else said[i]))

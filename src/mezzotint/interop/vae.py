@@ -318,7 +318,7 @@ def _layers(fields: dict[str, Any]) -> dict[str, str]:
 
 
 def _split(key: str, layers: dict[str, str]) -> tuple[str, str]:
-    """Split a weight's key into its layer's name in the other library, and the rest."""
+    """Split a weight's key into its layer's name, translated by ``layers``, and the rest."""
     for layer, other in layers.items():
         if key.startswith(layer):
             return other, key.removeprefix(layer)

@@ -1,4 +1,4 @@
-"""Small feature networks, trained here, for use without Inception's weights.
+"""Small feature networks, trained for this package, for use without Inception's weights.
 
 Each is a VGG that halves the resolution three times, with the proportions of the network of Jordan
 2024 (arXiv 2404.00498), which reaches 94 % on CIFAR-10 after minutes of training.

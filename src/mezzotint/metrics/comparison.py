@@ -21,7 +21,7 @@ class Comparison:
 
     ``made`` holds float32 arrays for the N measured images: ``made.pool`` (N, D), ``made.spatial``
     (N, S) and ``made.probabilities`` (N, K). ``against.pool`` (M, D) is a tensor of the reference's
-    features. ``labels`` (N,) are the classes that the images were made for, as positions in
+    features. ``labels`` (N,) are the classes that the images were made for, as indices into
     ``classes``, the names of all classes.
     """
 
@@ -81,5 +81,5 @@ class Comparison:
 
 
 def shuffled(n: int) -> Tensor:
-    """Return a random permutation of the numbers 0 to n - 1, with a fixed seed."""
+    """Return a random permutation of the indices 0 to n - 1, with a fixed seed."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(0))

@@ -57,7 +57,7 @@ class Features:
             on_batch(self.done)
 
     def rows(self, images: Tensor) -> Iterator[Rows]:
-        """Yield the features of images, a batch at a time; `add` also stores them."""
+        """Yield the features of images, a batch at a time, without storing them."""
         if self._size not in (None, images.shape[2:]):
             a, b = ("x".join(map(str, size)) for size in (self._size or (), images.shape[2:]))
             raise UserError(
@@ -70,9 +70,9 @@ class Features:
             yield tuple(row.numpy() for row in (seen.pool, seen.spatial, probabilities))
 
     def put(self, start: int, rows: Rows) -> None:
-        """Write the features of a batch whose first image has the number ``start``.
+        """Write the features of a batch whose first image has the index ``start``.
 
-        ``pool`` and the other arrays contain them only after ``done`` is increased.
+        ``pool`` and the other arrays contain these features only after ``done`` is increased.
         """
         self._rows = self._rows or [_mapped(self.count, row.shape[1]) for row in rows]
         for kept, row in zip(self._rows, rows, strict=True):
@@ -116,19 +116,20 @@ def gather(
     share: Share = ALONE,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Add the features of ``parts`` of the images to ``seen``; several processes share this work.
+    """Compute features of images, and add them to ``seen``; several processes share this work.
 
     The processes take the parts in turn. The first process keeps the features. The other processes
     pass their features to the first process in files, which it then removes.
 
     Args:
         seen: The features so far.
-        parts: For each part, the number of its first image, and of the first image after it.
+        parts: For each part of the images, the index of its first image, and one more than the
+            index of its last image.
         images: ``images(start, end)`` returns a part, uint8 (n, 3, H, W).
         place: The beginning of the files' paths, on a disk that all processes share.
-        share: The share of this process.
-        on_batch: Called by the first process after each of its batches, with the number of the last
-            image.
+        share: This process's share of the work.
+        on_batch: Called by the first process after each of its batches, with the number of images
+            up to the end of the batch.
     """
     passed = [Path(f"{place}-{start:06d}.safetensors") for start, _ in parts]
     for k in range(share.number, len(parts), share.count):

@@ -148,7 +148,7 @@ class Inception(nn.Module):
     def fold(self) -> Self:
         """Fold each batch norm into its convolution, and return the network.
 
-        The features do not change. The weights must be loaded before.
+        The features do not change. Load the weights before folding.
         """
         for module in self.modules():
             if isinstance(module, Conv):

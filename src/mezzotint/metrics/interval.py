@@ -53,7 +53,7 @@ def around(value: float, deviation: float) -> Interval:
 
 
 def of_score(probabilities: Tensor, splits: int) -> Interval:
-    """Return the 95 % interval of `inception_score`'s mean, by the bootstrap within each part."""
+    """Return the 95 % interval of `inception_score`'s mean, by the bootstrap within each split."""
     # All parts share one generator. With equal random numbers, the parts would vary together.
     random = np.random.default_rng(0)
     replicates = torch.zeros(REPLICATES, dtype=torch.float64)
@@ -71,13 +71,13 @@ def of_distance(
 ) -> tuple[float, float, float]:
     """Return a Frechet distance d(N), its limit for N to infinity, and the standard deviation.
 
-    ``distance(mean, covariance)`` is the distance to the reference. The rows (N, D) are split at
-    random into two halves, many times. The bias of d is c/N to first order (Chong and Forsyth 2020,
-    arXiv 1911.07023), so a linear extrapolation in 1/N gives the limit ``2 d(N) - d(N/2)``. Here
-    d(N/2) is the mean over all halves. Let a and b be the distances of two halves. They are
-    independent, so ``var d(N/2) = E (a - b)^2 / 2``, and d(N) has half of that variance. (A
-    bootstrap repeats rows. If the distance is mostly bias, a bootstrap greatly overestimates the
-    spread.)
+    ``distance(mean, covariance)`` is the distance to the reference. The features ``rows`` (N, D)
+    are split at random into two halves, many times. The bias of d is c/N to first order (Chong and
+    Forsyth 2020, arXiv 1911.07023), so a linear extrapolation in 1/N gives the limit
+    ``2 d(N) - d(N/2)``. Here d(N/2) is the mean over all halves. Let a and b be the distances of
+    two halves. They are independent, so ``var d(N/2) = E (a - b)^2 / 2``, and d(N) has half of that
+    variance. (A bootstrap repeats rows. If the distance is mostly bias, a bootstrap greatly
+    overestimates the spread.)
 
     If the ``labels`` (N,) are balanced, both halves are balanced too, because fixed class counts do
     not contribute to the spread.

@@ -18,8 +18,8 @@ BLOCK = 1000  # queries that are compared at a time
 def nearest(queries: Tensor, among: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     """Find the k nearest rows of ``among`` (N, D) to each of the queries (Q, D).
 
-    Returns their distances and their row numbers, (Q, k) each, the nearest first. Raises UserError
-    if ``among`` has fewer than k rows.
+    Returns their distances and their indices in ``among``, (Q, k) each, the nearest first. Raises
+    UserError if ``among`` has fewer than k rows.
     """
     if len(among) < k:
         raise UserError(
