@@ -6,7 +6,7 @@ x = mz.SAMPLERS["ddim"](denoise, x, grid, eta=0.0)
 
 images = mz.load("runs/cifar10-ddpm-small").sample(16, labels=3, guidance=2.0, seed=0)
 
-The public names are listed in `mezzotint.api`. The first use of one of them imports that module.
+The public names are listed in `mezzotint.api`. The first use of a public name imports them all.
 """
 
 from importlib import import_module

@@ -131,9 +131,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _placed(words: list[str]) -> tuple[list[str], str | None]:
-    """Split ``--device NAME`` off the words of a command.
+    """Separate ``--device NAME`` from the other arguments of a command.
 
-    Returns the other words and NAME. NAME is None if the flag is not given.
+    Returns the other arguments and NAME. NAME is None if the flag is not given.
     """
     for i, word in enumerate(words):
         flag, equals, name = word.partition("=")
@@ -246,5 +246,5 @@ def _fail(message: str, code: int) -> None:
 
 
 def _line(message: str) -> str:
-    """Return a message as one line: print arguments as flags, and escape control characters."""
+    """Return a message as one line: `size` becomes --size, control characters become escapes."""
     return printable(" ".join(as_flags(message).split()))

@@ -49,7 +49,7 @@ def script(shell: str, verbs: Sequence[str], words: Words) -> str:
 
     Args:
         shell: One of SHELLS.
-        verbs: The first words of a command.
+        verbs: The names of all verbs.
         words: For each verb, the words that may follow it, such as its options and the names of
             recipes.
     """

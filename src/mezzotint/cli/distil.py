@@ -13,7 +13,7 @@ OWN = ("--calls", "--method", "--scale", "--guided-within", "--teacher-steps")
 
 
 def distil(arguments: list[str]) -> Answer:
-    """Distil a model: train a student that makes an image in few calls."""
+    """Distil a model: train a student that makes an image in few denoiser calls."""
     name, rest = subject(
         arguments,
         "the model to distil: a run, a checkpoint or a shipped model",

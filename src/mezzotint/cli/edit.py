@@ -117,7 +117,7 @@ class InterpolateFlags(EditFlags):
 
 @dataclass(frozen=True)
 class InvertFlags(EditFlags):
-    """Find the noise from which the model makes the images (OUT/noise.npy), and sample from it."""
+    """Find the noise (OUT/noise.npy) that the model turns into given images, and sample from it."""
 
     corrections: int = 10
     """The largest number of fixed-point iterations in each step."""
@@ -288,7 +288,7 @@ def _interpolate(
 
 
 def _invert(pipe: Pipeline, words: list[str], flags: InvertFlags, follow: Follow) -> Edited:
-    """Return the noise from which the model makes the images, and samples from this noise."""
+    """Return the noise from which the model makes given images, and samples from this noise."""
     given, shared = _read(pipe, words, flags), _shared(pipe, flags, follow)
     noise = pipe.invert(given, corrections=flags.corrections, **shared)
     unlabelled = 0.0 if pipe.every else 1.0

@@ -1,4 +1,4 @@
-"""Parse the words after a verb into its flags; a mistake becomes a message of one line."""
+"""Parse the arguments after a verb (subcommand); a mistake becomes a message of one line."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def subject(
     default: object = None,
     first: Collection[str] = (),
 ) -> tuple[str, list[str]]:
-    """Return the first word, which names the model, run or data, and the other words.
+    """Split off the first argument, which names a model, a run or data; return it and the rest.
 
-    If the first word is --help, print the help and exit. The help lists the flags of ``default``.
-    If ``default`` is None, the flags depend on the first word; the help then asks for this word,
-    in the terms of ``what``, and shows how to get the flags of ``program``.
+    If the first argument is --help, print the help and exit. The help lists the flags of
+    ``default``. If ``default`` is None, the flags depend on the missing argument. The help then
+    asks for it ("Give ``what``.") and shows the command that lists the flags.
     """
     if not arguments or arguments[0].startswith("-"):
         helps = [word for word in arguments if word in (*HELP, HELP_ALL)]
@@ -90,7 +90,7 @@ def parse(default: T, arguments: list[str], program: str, first: Collection[str]
 
 
 def _parsed(default: T, arguments: list[str], program: str) -> tuple[T, list[str]]:
-    """Return the parsed flags, and the words that tyro does not know."""
+    """Return the parsed flags, and the arguments that tyro does not know."""
     with DESCRIBED:
         return tyro.cli(
             type(default),

@@ -155,7 +155,7 @@ def _report(pipe: Pipeline, flags: SampleFlags, n: int, images: Tensor) -> Answe
 
 
 def _count(flags: SampleFlags, given: dict[str, tuple[Any, int]], words: list[str]) -> int:
-    """Return the number of samples: -n if it is given, else the number of a condition's values."""
+    """Return the number of samples: -n if it is given, else one for each value of a condition."""
     most = max([1, *(rows for _, rows in given.values())])
     asked = any(word.split("=")[0] in ("-n", "--n") for word in words)
     return flags.n if asked or most == 1 else most

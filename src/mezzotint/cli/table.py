@@ -31,7 +31,7 @@ AGAINST = {"data": "against", "split": "against_split", "range": "against_range"
 
 
 def preparation(split: str, size: Size | None, bounds: Bounds | None) -> Preparation:
-    """Collect the options for preparing the reference; the default split ``train`` is left out."""
+    """Collect the options for preparing the reference; the default split ``train`` becomes None."""
     return Preparation(None if split == "train" else split, size, bounds)
 
 

@@ -50,7 +50,7 @@ def command(config: Experiment) -> str:
 
 
 def _of_student(config: Experiment) -> dict[str, Any]:
-    """Return the fields of a distillation's command line, whose defaults depend on the teacher."""
+    """Return the fields that the command line of a distillation states."""
     now = _values(config)
     own = [f.name for section in (config.objective, config.train) for f in fields(section)]
     chosen = {name: now[name] for name in ("data", "size", *own) if name != "teacher"}

@@ -14,11 +14,11 @@ WORDS = {"warmup": "the warm-up", "ema_halflife": "the average's half-life"}
 
 
 def shortened(before: Configuration, after: T, given: Collection[str]) -> tuple[T, str]:
-    """Shorten the warm-up, the half-life and similar durations if a training gets fewer images.
+    """Shorten the warm-up, the half-life and similar durations if a training was shortened.
 
     The durations are multiplied by ``after.train.images / before.train.images`` if this ratio is
-    below 1. A longer training keeps them, because a warm-up of 640,000 images suits a training of
-    any length.
+    below 1. A longer training keeps them, because durations that suit a training also suit a longer
+    one.
 
     Args:
         before: A recipe, or any other configuration.

@@ -44,9 +44,9 @@ def named(source: str) -> str:
 
 
 def _mapped(config: T, data: Callable[[str], str], model: Callable[[str], str] | None = None) -> T:
-    """Return a configuration with ``data`` applied to its data path, and ``model`` to the others.
+    """Convert the data path of a configuration by ``data``, and its model paths by ``model``.
 
-    The others are paths of models. If ``model`` is None, ``data`` is applied to them too.
+    Both are functions. If ``model`` is None, ``data`` converts the model paths too.
     """
     model, c = model or data, config.data.data
     section: Any = replace(config.data, data=c if _is_name(c) else data(c))

@@ -102,7 +102,7 @@ class SampleConfig:
 
     @property
     def calls(self) -> int:
-        """Return the number of denoiser calls for one image, which is the same with guidance."""
+        """Return the number of denoiser calls for one image; guidance does not change it."""
         return SAMPLERS[self.sampler].cost(self.steps)
 
     def guided(self) -> tuple[float, str, tuple[float, float] | None]:
@@ -181,7 +181,7 @@ def freed(defaults: SampleConfig, sampler: str | None, spacing: str | None) -> S
     """Return the defaults without the options that do not apply to a new sampler or spacing.
 
     ``sampler`` and ``spacing`` are the new choices; None keeps the choice in ``defaults``. A new
-    sampler drops the options of the old sampler, and a new spacing drops the knots.
+    sampler drops the options of the old sampler, and a new spacing drops ``knots``.
     """
     if sampler not in (None, defaults.sampler):
         none: dict[str, Any] = dict.fromkeys(OPTIONS)

@@ -34,9 +34,9 @@ def dataset_json(
         files: The images of the split.
 
     Returns:
-        A label for each image, and the names of the classes. If ``labels`` is null, every label is
-        `UNLABELLED` and the names are (). The result is None without such a file, and also if
-        ``labels`` is null but the folders are not numbered.
+        A label for each image, and the names of the classes. If ``labels`` is null and the folders
+        are numbered, every label is `UNLABELLED` and the names are (). If ``labels`` is null and
+        the folders have other names, or without such a file, the result is None.
 
     Raises:
         Unlabelled: If the file does not give every image one label, an integer from 0.

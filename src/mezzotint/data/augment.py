@@ -21,7 +21,7 @@ def flip(images: Tensor, mask: Tensor) -> Tensor:
 
 
 def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, Tensor]:
-    """Augment as EDM does, and return the condition that keeps augmented images out of samples.
+    """Augment as EDM does, and return the condition that stops samples from looking augmented.
 
     The operations are applied in the order of the table. The network gets their random numbers as a
     condition, so a condition of zeros makes it sample images without augmentation.

@@ -161,7 +161,7 @@ def _check(
 class _Mixed(UserError):
     """Raised for images that differ in channels or type.
 
-    ``plain`` says whether the images are all grey or RGB, and so can be converted to 8-bit RGB.
+    ``plain`` says whether each image is grey or RGB, so that all can be converted to 8-bit RGB.
     """
 
     def __init__(self, first: str, kind: str, name: str, other: str) -> None:

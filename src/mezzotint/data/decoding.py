@@ -45,9 +45,9 @@ class Task:
         return replace(self.wanted, size=self.size)
 
     def pixels(self, item: Item, decoded: Pixels | None = None) -> Pixels | UnreadableImage:
-        """Decode an item, in any thread, unless a worker has ``decoded`` it.
+        """Decode an item and convert its pixels; return the error if it cannot be read.
 
-        If the image cannot be read, return the error.
+        ``decoded`` holds the pixels if a worker process has decoded the item. Runs in any thread.
         """
         try:
             pixels = item.decode(self.format) if decoded is None else decoded
@@ -103,7 +103,7 @@ def decoded(items: Iterable[Item], task: Task) -> Iterator[Decoded]:
     """Decode items with one thread for each processor, and yield the images in order.
 
     The threads take the items in chunks. Only a few chunks are in memory at a time, and chunks of
-    large images have fewer items. If decoding takes long, each thread gets a worker.
+    large images have fewer items. If decoding takes long, each thread gets a worker process.
     """
     stream, length = iter(items), _CHUNK if task.size else 1
     threads = os.cpu_count() or 1

@@ -86,7 +86,7 @@ def _begins_as_jpeg(file: Callable[[], Path | bytes]) -> bool:
 
 
 def _is_name(data: str, written: str) -> bool:
-    """Return whether `data` is ``written`` (`glyphs`) or begins with the prefix in it (`hub:`)."""
+    """Return whether `data` is the word ``written``, or begins with its prefix, such as `hub:`."""
     word, colon, _ = written.partition(":")
     return data.startswith(word + colon) if colon else data == word
 

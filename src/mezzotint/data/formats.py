@@ -108,7 +108,7 @@ def foreign(name: str, head: bytes) -> str:
 
 
 def advice(names: list[PurePath]) -> str:
-    """Return a sentence about the files of a folder without images, with advice."""
+    """Return a sentence that says what to do about a folder without images, given its files."""
     for name in names:
         low = name.name.lower()
         if "cifar-100-python" in name.parts:

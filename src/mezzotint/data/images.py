@@ -4,7 +4,7 @@ The steps, in this order:
 
 1. An animation is reduced to its first frame.
 2. The EXIF orientation is applied.
-3. Transparency of any kind is composited on white.
+3. Transparency of any kind is composited on white, unless the mode "rgba" is requested.
 4. Grey and 1-bit images stay grey. Pillow converts palette, CMYK, YCbCr and LAB images to RGB; ICC
    profiles are ignored.
 5. If a mode is requested, the image is converted to this mode, in 8 bits.

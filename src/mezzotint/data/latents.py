@@ -36,10 +36,11 @@ class PreparedLatents:
     """The raw latents of a data set's images, read-only.
 
     Attributes:
-        moments: float16 (N, copies, parts, C, h, w), memory-mapped. The first copy is of the image,
-            the second of its mirror image. The first part is the mean of the latents, the second
-            their standard deviation.
-        mean, std: the mean and standard deviation (C,) of each channel, over all images and copies.
+        moments: float16 (N, 1 or 2, 1 or 2, C, h, w), memory-mapped. The second axis holds the
+            image and, if it was encoded, its mirror image. The third axis holds the mean of the
+            latents and, if it was kept, their standard deviation.
+        mean, std: the mean and standard deviation (C,) of each channel, over all images and mirror
+            images.
     """
 
     moments: npt.NDArray[np.float16]
@@ -49,9 +50,9 @@ class PreparedLatents:
     def rows(self, index: npt.NDArray[np.int64], mirrored: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and standard deviation (B, C, h, w) of the raw latents of some images.
 
-        Both are float32, on the device of ``mirrored``. ``index`` (B,) are the images' rows. Where
-        the mask ``mirrored`` (B,) is True, the image is mirrored first. The standard deviations are
-        0 if they were not kept.
+        Both are float32, on the device of ``mirrored``. ``index`` (B,) holds the indices of the
+        images. Where the mask ``mirrored`` (B,) is True, the latents are those of the mirror image.
+        The standard deviations are 0 if they were not kept.
         """
         # Both copies go to the device, because reading the mask here would wait for the device.
         copies = sent(torch.from_numpy(self.moments[index]), mirrored.device).float()

@@ -14,10 +14,12 @@ The same rules hold for folders, zips and tars.
    eval, in upper or lower case. ``set``, ``data``, ``images``, a year or the number of a part may
    follow the word. Numbered parts are merged into one split. A prefix is allowed if two splits
    share it (``seg_train``, ``seg_test``). Splits may lie inside each class folder. In ``trainA``,
-   ``trainB``, ``testA``, ``testB`` the letters are classes. Any other folder beside ``train`` is
-   refused, because both may be classes. A ``test`` or ``val`` beside class folders is a class if it
-   holds images directly, as class folders do. Nothing is held out then. If such a ``test`` or
-   ``val`` holds class folders, the data is refused.
+   ``trainB``, ``testA``, ``testB`` the letters are classes. Any other folder of images beside
+   ``train`` is refused, because ``train`` may then be a class too. It is left out instead if there
+   is a second split, and ``train`` holds class folders or the other folder holds annotations.
+   Without ``train``, a ``test`` or ``val`` beside class folders is a class if it holds images
+   directly, as class folders do. Nothing is held out then. If it holds class folders instead, the
+   data is refused.
 4. **Classes** are the folders of a split that hold images at any depth, in natural order (1, 2,
    10), with their names in NFC. ``Labels.json`` may give other names. Images without class folders
    have no classes, with two exceptions: ``dataset.json`` (EDM's format) may hold their labels; and
@@ -117,7 +119,7 @@ class Layout:
             return self._plain(chain, files, "images at any depth, without classes")
 
     def _split(self, split: str) -> list[Folder]:
-        """Return the folder of a split in a list; the list is empty for a tree without splits."""
+        """Return a list of one folder, the split's; an empty list for a tree without splits."""
         folders = self.splits.get(canonical(split), {})
         if not self.splits and canonical(split) == "train":
             return []

@@ -29,7 +29,7 @@ def memory(
     classes: Sequence[str] | None = None,
     layout: Layout | None = None,
 ) -> Source:
-    """Return images in memory as a source, in the order of their rows.
+    """Return images in memory as a source, in the order of the first axis.
 
     Args:
         images: See `prepare`.
@@ -144,7 +144,7 @@ def _row(images: Array, i: int, wanted: Wanted) -> Pixels:
 def _labels(
     labels: Any, count: int, classes: Sequence[str] | None
 ) -> tuple[Array | None, tuple[str, ...]]:
-    """Return the number of each image's class (None without labels) and the classes' names."""
+    """Return the class index of each image (None without labels), and the names of the classes."""
     if labels is None:
         if classes is not None:
             raise UserError(
@@ -169,7 +169,7 @@ def _labels(
 
 
 def _numbered(labels: Array, names: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
-    """Convert labels that are names to the numbers of classes."""
+    """Convert labels that are names to class indices; return these and the names."""
     found, own = named("`labels`", labels)
     if foreign := [name for name in own if name not in names]:
         raise UserError(

@@ -9,20 +9,20 @@ Rows = npt.NDArray[np.int64]
 
 
 def rows(seed: int, start: int, count: int, n: int) -> Rows:
-    """Return the data rows of the training samples `start` to `start + count - 1`.
+    """Return the indices of `count` images in the order of a training, from position `start` on.
 
-    Epoch e consists of the samples e*n to (e+1)*n - 1. They are all n rows, in a random order that
-    depends on (seed, e) alone. So the rows do not depend on the batch size, and a resumed run
-    continues exactly where it stopped. A batch may contain samples of two epochs.
+    Epoch e consists of the positions e*n to (e+1)*n - 1. It reads each of the n images once, in a
+    random order that depends on (seed, e) alone. So the order does not depend on the batch size,
+    and a resumed run continues exactly where it stopped. A batch may span two epochs.
 
     Args:
         seed: the seed, 0 or more.
-        start: the number of the first sample, counted from 0 at the start of the training.
-        count: the number of samples.
-        n: the number of rows in the data set, at least 1.
+        start: the first position, counted from 0 at the start of the training.
+        count: the number of positions.
+        n: the number of images in the data set, at least 1.
 
     Returns:
-        int64 (count,), each in 0 .. n-1.
+        The indices of the images, int64 (count,), each in 0 .. n-1.
     """
     end = start + count
     epochs = range(start // n, -(-end // n))

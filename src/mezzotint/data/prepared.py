@@ -38,14 +38,14 @@ class Prepared:
         skipped: the number of images that were left out because they could not be read.
         source: the name or path of the data: `prepare(data.source, size=data.size,
             split=data.split, skip_bad=data.skip_bad, conditional=data.conditional, mode=data.mode,
-            range=data.range)` returns the same data set. It is "" for a part of a data set.
-        whole: for a part of a data set, the source of the whole.
+            range=data.range)` returns the same data set. It is "" for a subset of a data set.
+        whole: for a subset of a data set, the source of the whole data set.
         values: the type and range of `images`.
         notes: a line for each conversion, and for each group of files that was left out.
         condition: the conditions besides the class, by name, each with N rows: numbers float64 (N,
             D), labels uint8 (N, K) of 0 and 1, images uint8 (N, h, w, c).
         conditions: the kinds of these conditions, with their measured statistics.
-        asked: the columns from which the conditions were made.
+        asked: the columns that `prepare` was asked to use as conditions or labels.
         size, split, skip_bad, conditional, mode, range: the arguments that `prepare` was given.
     """
 
@@ -71,7 +71,7 @@ class Prepared:
 
     @property
     def origin(self) -> str:
-        """The source of these images, or of the data set that they are a part of."""
+        """The source of these images, or of the data set that they are a subset of."""
         return self.source or self.whole
 
     def __len__(self) -> int:

@@ -85,16 +85,16 @@ def prepare(
         layout: with images in memory: the order of the axes, "NHW", "NHWC" or "NCHW". It is
             required if the lengths of the axes are ambiguous.
         range: for an array or 32-bit image files, the values (black, white) that networks see as -1
-            and 1. It is not required for uint8, nor for uint16 with a value above 255, whose range
-            is 0 to 65535. The values themselves are not changed.
+            and 1. It is not required for uint8. For uint16 it defaults to 0 to 65535 if a value
+            exceeds 255. The values themselves are not changed.
         size: the size in pixels to which images are scaled and centre-cropped: the side of a
             square, or (height, width), or "48x80". None keeps the images' own size.
         split: for a name or a path: `train`, `test`, `validation` ...
         skip_bad: whether files that cannot be read are left out and counted. If not, they raise an
             error.
-        conditional: whether labels are required. If not, faults of labels are ignored, and a folder
-            is taken with all images in it, with or without class folders. Labels that can be read
-            are kept.
+        conditional: whether labels are required. If not, faults of labels are ignored, and all
+            images in a folder are used, with or without class folders. Labels that can be read are
+            kept.
         mode: the channels: "keep" for the images' own, or 8-bit "rgb", "grey" or "rgba" (RGB and
             opacity), to which images are converted. None keeps the channels if all images have the
             same channels, and converts to RGB if grey and RGB are mixed. Transparency is composited
@@ -105,8 +105,8 @@ def prepare(
             numbers. An integer array (N, K) of zeros and ones holds several labels for each image.
             A uint8 array (N, H, W, C) holds images. With a path: the names of columns of numbers,
             in `metadata.csv` or `metadata.jsonl` beside the images, or in parquet files.
-        labels_from: the column with the labels of the images. A cell may hold several labels, as a
-            list or separated by | or ;.
+        labels_from: the column with the labels of the images. An image may have several labels, as
+            a list or separated by | or ;.
         image_condition: the column with a second image for each image, as a condition. It holds
             file names, or in parquet files the images themselves. Both images must have the same
             size, or sizes that differ by a whole factor.

@@ -33,7 +33,7 @@ class UnreadableImage(UserError):
 
 
 def read_file(path: Path, most: int = IMAGE) -> bytes:
-    """Return the bytes of a regular file, without waiting for a pipe or a device.
+    """Return the bytes of a regular file; refuse named pipes and device files, which may block.
 
     Raises:
         UnreadableImage: If the file is a broken link, is not a regular file, or exceeds `most`
@@ -63,7 +63,7 @@ def _read(path: Path, most: int, *, whole: bool) -> bytes:
 
 
 def check_regular(path: Path) -> None:
-    """Raise `UnreadableImage` for a pipe, a device or anything else that is not a file."""
+    """Raise `UnreadableImage` for a named pipe, a device or any other file that is not regular."""
     with suppress(OSError):  # opening the file will raise it again
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise UnreadableImage("not a regular file")
@@ -76,7 +76,7 @@ def check_size(size: int, most: int = IMAGE) -> None:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Return whether an error, such as too little memory, is not due to the content of a file."""
+    """Return whether an error, such as too little memory, may be temporary and the file intact."""
     if isinstance(error, OSError):  # decoders raise it without an errno if the content is broken
         return error.errno is not None or "out of memory" in str(error)
     return isinstance(error, MemoryError)

@@ -51,7 +51,7 @@ class Source:
         key: a JSON value that changes whenever the images may have changed. Its "kind" is the
             source's name in `SOURCES`.
         classes: the names of the classes; empty without labels. Control characters, and bytes that
-            are not UTF-8, are written as ``\x1b``.
+            are not UTF-8, are written as escapes such as ``\x1b``.
         count: the number of images.
         items: returns an iterator over all `count` items. The call itself downloads missing files.
         notes: descriptions of conversions, one line each.
