@@ -59,9 +59,9 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def window(side: int) -> Tensor:
-    """Return the matrix (side - 10, side), float64, of the window's weights along one side.
+    """Return the matrix (side - 10, side), float64, that applies the window along one side.
 
-    For images of 128x128, the product with this matrix is 14 times as fast on one core as a
+    For images of 128x128, products with such matrices are 14 times as fast on one core as a
     convolution.
     """
     offset = torch.arange(side) - torch.arange(side - WINDOW + 1)[:, None] - WINDOW // 2
@@ -70,7 +70,7 @@ def window(side: int) -> Tensor:
 
 
 def _checked(a: Tensor, b: Tensor) -> Tensor:
-    """Return ``a``. Raises UserError unless both batches are uint8 (B, C, H, W) of one shape."""
+    """Return ``a``. Raises UserError unless ``a`` and ``b`` are uint8 (B, C, H, W) of one shape."""
     if a.dtype != torch.uint8 or b.dtype != torch.uint8:
         names = " and ".join(str(x.dtype).removeprefix("torch.") for x in (a, b))
         raise UserError(

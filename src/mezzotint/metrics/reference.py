@@ -69,16 +69,16 @@ class Reference:
 
     @cached_property
     def distance(self) -> Callable[[Tensor, Tensor], float]:
-        """A function of a mean and a covariance: their distance to the pooled features."""
+        """A function of a mean and a covariance: the Frechet distance to those of the ``pool``."""
         return self._distance("mean", "covariance")
 
     @cached_property
     def spatial_distance(self) -> Callable[[Tensor, Tensor], float]:
-        """A function of a mean and a covariance: their distance to the spatial features."""
+        """The same as `distance`, for the spatial features."""
         return self._distance("spatial_mean", "spatial_covariance")
 
     def _distance(self, mean: str, covariance: str) -> Callable[[Tensor, Tensor], float]:
-        """Return the function for the distance to the mean and covariance with these names."""
+        """Return the function for the distance to the mean and covariance under these names."""
         if self.origin.count == 1:
             raise LeftOut("the reference is one image, which has no covariance: give more images")
         return distance_to(self._tensor(mean), self._tensor(covariance))
@@ -164,7 +164,7 @@ def _write(path: Path, origin: Origin, seen: Features) -> None:
 
 
 def _sum(tensor: Tensor, origin: str) -> str:
-    """Return the SHA-256 of ``origin`` (an `Origin` as JSON) followed by a tensor's bytes."""
+    """Return the SHA-256 of ``origin`` (an `Origin` as JSON) and a tensor's bytes, concatenated."""
     digest = hashlib.sha256(origin.encode())
     digest.update(tensor.numpy().data)
     return digest.hexdigest()
@@ -207,8 +207,8 @@ def statistics(path: Path, network: FeatureNetwork) -> Reference:
 
     ``mu`` and ``sigma`` are the mean and the covariance of Inception's features for FID; ``mu_s``
     and ``sigma_s``, if present, are the mean and the covariance of its spatial features. The number
-    of images is not known. Raises UserError for another network, or if the file does not hold such
-    statistics.
+    of images is not known. Raises UserError for networks other than Inception, and for files
+    without such statistics.
     """
     if not network.name.startswith("inception"):
         raise UserError(
@@ -253,10 +253,10 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def fitting(
     found: Reference, network: FeatureNetwork, size: tuple[int, int] | None = None
 ) -> Reference:
-    """Check that a reference fits this network and, if given, the size (H, W); return it.
+    """Return a reference, after checking that it fits the network and the image size (H, W).
 
-    Raises UserError with the first difference if it does not. Without this check, figures against a
-    wrong reference would look normal.
+    If ``size`` is None, the size is not checked. Raises UserError that names the first difference.
+    Without this check, figures measured against a wrong reference would look normal.
     """
     sized = size and found.origin.size  # another tool's statistics do not record it
     here = network.identity | ({"size": f"{size[0]}x{size[1]}"} if size and sized else {})

@@ -32,7 +32,8 @@ def frechet_distance(
 def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, ArrayLike], float]:
     """Return a function for the Frechet distance to one Gaussian.
 
-    The root of its covariance is computed only once.
+    It takes the mean and the covariance of another Gaussian. The square root of ``cov_a`` is
+    computed only once.
     """
     ma, ca = _float64("a mean", mean_a), _float64("a covariance", cov_a)
     root = _root(ca) if ca.ndim == 2 and ca.shape[0] == ca.shape[1] else ca
@@ -94,7 +95,7 @@ def _root(covariance: Tensor) -> Tensor:
 
 
 def _float64(what: str, values: ArrayLike) -> Tensor:
-    """Convert values to float64. Raises UserError, naming ``what``, if a value is not finite."""
+    """Convert values to float64. Raises UserError about ``what`` if a value is not finite."""
     tensor = torch.as_tensor(values, dtype=torch.float64)
     if not tensor.isfinite().all():
         raise UserError(f"{what} is not finite: check the features from which it was computed")

@@ -42,9 +42,9 @@ def sinusoid(t: Tensor, dim: int, shift: int = 1) -> Tensor:
 def large(*parts: Tensor, kept: int = 1) -> bool:
     """Return whether the backward pass should recompute a layer's activations.
 
-    The result is True if the layer would otherwise keep more than 2^23 numbers (MUCH) for the
-    backward pass. The layer is assumed to keep ``kept`` times the number of elements of ``parts``,
-    its inputs.
+    The result is True if the layer would otherwise keep more than MUCH numbers for the backward
+    pass. ``parts`` are the layer's inputs. The layer is assumed to keep ``kept`` times as many
+    numbers as its inputs have.
     """
     return torch.is_grad_enabled() and kept * sum(part.numel() for part in parts) > MUCH
 
@@ -60,7 +60,7 @@ def remade(layers: Callable[..., Tensor], *parts: Tensor, random: bool = False) 
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution; if x is large and contiguous, a matrix product computes it faster."""
+    """A 1x1 convolution; for large contiguous x, it is a matrix product, which is faster."""
 
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__(cin, cout, 1)
@@ -201,12 +201,11 @@ class Up(nn.Module):
         return F.conv_transpose2d(x, taps, self.conv.bias, stride=2, padding=1)
 
     def taps(self) -> Tensor:
-        """Return the kernel (C, C, 4, 4) of the transposed convolution that does both at once.
+        """Return the kernel (C, C, 4, 4) of a transposed convolution that is equivalent to `Up`.
 
-        It doubles the resolution and then convolves with the 3x3 kernel (C, C, 3, 3). An input
-        pixel becomes four output pixels, and the transposed convolution equals one 2x2 convolution
-        for each of the four. After an interpolation, the nine pixels under a 3x3 kernel have only
-        four different values, so 2x2 taps suffice: 2.25 times fewer products.
+        After the interpolation, the nine pixels under the kernel (C, C, 3, 3) of `Up` have only
+        four different values. So 2x2 weights for each output pixel suffice: 2.25 times fewer
+        products.
         """
         # divisor_override=1 is not used, because ONNX lacks it.
         sums = 4 * F.avg_pool2d(self.conv.weight, 2, stride=1, padding=1)

@@ -59,7 +59,7 @@ def mending(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _failure(error: Exception) -> str:
-    """Return a message that says why a compilation failed; "" if ``error`` is of another kind."""
+    """Return why a compilation failed; "" if ``error`` has another cause, such as full memory."""
     from torch._dynamo.exc import BackendCompilerFailed  # imported here, as it takes a second
     from torch._inductor.runtime.cache_dir_utils import cache_dir
 

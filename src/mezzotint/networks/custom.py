@@ -73,7 +73,7 @@ class Custom(Network):
         return hashlib.sha256(content.encode()).hexdigest()
 
     def compile_for(self, calls: int) -> bool:
-        """Return False, without compiling: only the user knows whether their network allows it."""
+        """Return False, without compiling: only the user knows if their network can be compiled."""
         return False
 
     def for_inference(self, dtype: torch.dtype) -> Custom:
@@ -162,7 +162,7 @@ def _probe(net: Custom) -> str:
 
 
 def fill(net: Custom, weights: Mapping[str, Tensor], where: Path) -> None:
-    """Load the weights of a checkpoint into the network that the user passed for it.
+    """Load the weights of a checkpoint into a network that the user passed.
 
     Raises UserError if the weights do not fit the network; ``where`` names the checkpoint.
     """

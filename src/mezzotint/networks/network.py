@@ -176,7 +176,7 @@ class Conditioned(Network):
     ) -> Tensor:
         """Add the encoded spatial conditions to h, the output of the first layer.
 
-        ``fold`` converts images in the resolution of x to the form that the first layer takes, such
+        ``fold`` converts images at the resolution of x to the form that the first layer takes, such
         as patches.
         """
         for name, module in self.layers:

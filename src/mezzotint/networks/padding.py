@@ -9,8 +9,8 @@ from torch import Tensor
 def padded(x: Tensor, factor: int) -> Tensor:
     """Pad images (B, C, H, W) on the right and at the bottom until ``factor`` divides H and W.
 
-    The padding is zero, like the padding of convolutions at an edge. Images whose sides ``factor``
-    divides are returned unchanged. `cut` removes the padding from a network's output, so the
+    The padding is zero, like the padding of convolutions at an edge. If ``factor`` divides H and W
+    already, x is returned unchanged. `cut` removes the padding from a network's output, so the
     padding does not affect a loss.
     """
     height, width = x.shape[2:]

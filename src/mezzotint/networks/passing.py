@@ -1,7 +1,7 @@
-"""Users' own networks: remember each network that a user passes, and build it for its record.
+"""Users' own networks: remember each network that a user passes, and find it by its record.
 
-A record in a folder is never executed. It only identifies one of the networks that the caller has
-passed in this process.
+The record, which a run or a saved model stores, is never executed. It only identifies one of the
+networks that the caller has passed in this process.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class UNet(Walk):
 
 
 def _stage(config: UNetConfig, level: int, cins: list[int], resample: nn.Module) -> Stage:
-    """Make one level of the U-Net, with a residual block for each number of input channels."""
+    """Make one level of the U-Net; ``cins`` are the numbers of input channels of its blocks."""
     c, g = config.channels[level], config.groups
     blocks = [ResBlock(cin, c, g, config.dropout) for cin in cins]
     attends = level in config.attention

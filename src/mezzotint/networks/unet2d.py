@@ -186,7 +186,7 @@ def _stage(
     attention: tuple[int, ...],
     resample: nn.Module,
 ) -> Stage:
-    """Make one level of the U-Net; ``cins`` has the input channels of each residual block."""
+    """Make one level of the U-Net; ``cins`` are the numbers of input channels of its blocks."""
     c = config.channels[level]
     blocks = [_block(config, cin, c) for cin in cins]
     attentions = [

@@ -20,8 +20,8 @@ WIDE = 128  # training on a CPU uses channels-last from this width, and compilat
 class Stage(nn.Module):
     """One level: residual blocks, each with attention if the level has it, then a resampling.
 
-    The resampling is a layer or, in ADM's U-Net, a residual block. A residual block is recognised
-    by its attribute ``width``.
+    The resampling is a layer or, in ADM's U-Net, a residual block. Only a residual block has an
+    attribute ``width``.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class Stage(nn.Module):
 
 
 def inputs(channels: Sequence[int], blocks: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Return the input channels of all residual blocks on the way down, and on the way up.
+    """Return each residual block's number of input channels, on the way down and on the way up.
 
     Both results have a list for each level, in the order in which the levels run. ``channels`` are
     the widths of the levels. A level has ``blocks`` blocks on the way down and one more on the way
-    up. Each block on the way up also takes the output of a layer on the way down, in reverse order.
+    up. Each block on the way up also takes a skip from the way down, the last skip first.
     """
     first, last = channels[0], len(channels) - 1
     down, up, skips = [], [], [first]
@@ -86,7 +86,7 @@ class Walk(Conditioned):
 
     @property
     def gains(self) -> bool:  # type: ignore[override]
-        """Whether to compile the network on a CPU: always in sampling, in training only if narrow.
+        """Whether to compile on a CPU: any network for sampling, only narrow networks for training.
 
         Compilation would also make the training of a wide network faster, but would need more
         memory.

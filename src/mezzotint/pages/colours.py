@@ -22,14 +22,14 @@ def channels(
     other: Mapping[str, Sequence[float]],
     others: str,
 ) -> Section:
-    """Return a section that compares each channel's mean and deviation in two sets of images.
+    """Return a section that compares two image sets by each channel's mean and standard deviation.
 
     Args:
         title: The title of the section.
-        images: (N, C, H, W).
-        what: The name of the images.
-        other: "mean" and "std" of each channel of the other images, in the units of ``images``.
-        others: The name of the other images.
+        images: The first set, (N, C, H, W).
+        what: The name of the first set.
+        other: "mean" and "std" of each channel of the second set, in the units of ``images``.
+        others: The name of the second set.
     """
     own, name = channel_statistics(nhwc(images)), f"{len(images)} {what}"
     count = len(own["mean"])

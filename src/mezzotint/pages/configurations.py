@@ -12,7 +12,7 @@ from mezzotint.pages.runs import Run
 
 
 def configuration(run: Run) -> Section:
-    """Return a section with all settings of a run; each part of config.json has a table."""
+    """Return a section with all settings of a run, in a table for each group of settings."""
 
     def row(name: str, value: Any, default: bool) -> tuple[Cell, Cell]:
         cells = name.replace("_", " "), _in_words(value)

@@ -25,7 +25,7 @@ AXES = {  # titles for columns of the log; the other columns keep their names
 
 
 def curves(runs: Sequence[Run]) -> Section | None:
-    """Return a section that charts each column of the logs against the images seen.
+    """Return a section that charts each column of the logs against the number of images seen.
 
     Returns None if no log has rows.
     """

@@ -1,8 +1,8 @@
 """Build the page about one run, or about several, from its sections.
 
 `OF_RUN` and `COMPARED` list the sections that are read from run folders. `samples.SECTIONS` lists
-the sections with samples that a model makes for the page. A new section is one function, and one
-line in a list.
+the sections with samples that a model makes for the page. To add a section, write a function, and
+add the function to one of these lists.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ TRAILING: dict[str, Any] = {"spacing": "trailing"}
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """The model of a run, and the first samples on its page, which several sections use."""
+    """The model of a run, and the samples in the first section, which other sections use too."""
 
     run: Run
     pipe: Pipeline
@@ -92,7 +92,7 @@ def samples(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
 
 
 def by_class(model: Model) -> Section:
-    """Return a section with the samples of each class in a row."""
+    """Return a section with samples, in a table row for each class."""
     pipe, each, images = model.pipe, model.options.samples, model.images
     how = f"{_settings(pipe.defaults)}; seed {model.options.seed}"
     text = f"{counted(len(images), 'sample')} by {how}."
@@ -112,7 +112,7 @@ def by_class(model: Model) -> Section:
 
 
 def trajectories(title: str, model: Model) -> Section:
-    """Return a section with x, and the network's estimate of x0, at several levels of sampling."""
+    """Return a section with x, and the network's estimate of x0, at several steps of sampling."""
     pipe = model.pipe
     steps = min(pipe.defaults.steps, WALK)
     own = {} if pipe.few_step else {"sampler": "ddim", "steps": steps}
@@ -146,7 +146,7 @@ def trajectories(title: str, model: Model) -> Section:
 
 
 def samplers(title: str, model: Model) -> Section:
-    """Return a section with samples from the same noise, by several samplers in several steps."""
+    """Return a section with samples from the same noise, by several samplers and step counts."""
     pipe = model.pipe
     methods: Sequence[str] = METHODS
     steps = [n for n in STEPS if n <= len(pipe.schedule)]

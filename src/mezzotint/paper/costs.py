@@ -33,13 +33,13 @@ class Cost:
     call: float  # for one call with BATCH images
 
     def samples(self, row: Row) -> float:
-        """Return the seconds to make the samples of a row; guidance calls the network twice."""
+        """Return the seconds to make the samples of ``row``; guidance doubles the network calls."""
         calls = row.settings.calls * -(-row.samples // BATCH)
         return calls * self.call * (1 + (row.settings.guidance not in (0, 1)))
 
 
 def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> Cost:
-    """Return the times of a training and of a network's call, measured on random inputs.
+    """Measure, on random inputs, how long a training and a call of its network take.
 
     ``shape`` (C, H, W) is the shape of an input.
     """

@@ -20,9 +20,9 @@ def progress(folder: Path, config: Configuration) -> float:
 
 
 def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
-    """Yield the name and the steps of each unfinished training.
+    """Yield the name of each unfinished training, and an iterator that runs its steps.
 
-    Finish the steps of a training before you ask for the next training.
+    Exhaust the iterator before you ask for the next training.
     """
     for name in work.models:
         config = work.plan.models[name]
@@ -43,7 +43,7 @@ def trained(work: Work, name: str) -> dict[str, str]:
 
 
 def kept(work: Work, name: str) -> list[dict[str, Any]]:
-    """Return the rows of FOLDER/``name`` that were measured with the present weights."""
+    """Return the rows of the file ``name`` that were measured with the present weights."""
     there = [facts for model in work.data if (facts := trained(work, model))]
     rows = jsonl.read(work.plan.folder / name)
     return [row for row in rows if any(facts.items() <= row.items() for facts in there)]

@@ -36,7 +36,7 @@ class Options:
     vae: str = ""
     """An autoencoder for C, as in `mezzotint train --vae`, instead of a new autoencoder."""
     images: PositiveInt | None = None
-    """The number of images on which each diffusion model is trained; by default the scale decides.
+    """The length of each diffusion model's training, in images seen; by default the scale decides.
     The scale full has 7,808,000, as in the paper. Ho et al. used 102,400,000."""
     samples: PositiveInt | None = None
     """The number of samples for each row of the table; by default the scale decides. At the scale

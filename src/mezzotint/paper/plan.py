@@ -31,8 +31,8 @@ SLOW = 500  # a row with this many denoiser calls or more has fewer samples
 class Size:
     """The recipes and the amount of work at one scale.
 
-    The fields ``images``, ``vae_images`` and ``latent_images`` are the numbers of images on which
-    the models are trained. None means the number in the recipe.
+    The fields ``images``, ``vae_images`` and ``latent_images`` are the lengths of the trainings, in
+    images seen. None means the length in the recipe.
     """
 
     pixels: str  # the recipe of the three pixel models
@@ -41,7 +41,7 @@ class Size:
     samples: int  # the number of samples for each row
     slow: int | None = None  # samples for rows with SLOW calls or more; None means ``samples``
     latent_samples: int | None = None  # samples for the rows of C; None means ``samples``
-    images: int | None = None  # training images of each of the three pixel models
+    images: int | None = None  # the length of training for each of the three pixel models
     vae_images: int | None = None
     latent_images: int | None = None
     prediction: str = "eps"  # the prediction type of the three pixel models
@@ -127,7 +127,8 @@ class Plan:
     def fewest(self, row: Row) -> int:
         """Return the smallest number of samples among the rows with the same data as ``row``.
 
-        Every row is also measured with this number, so that all these rows can be compared.
+        Every row is also measured with this number of samples, so that all these rows can be
+        compared.
         """
         data = self.models[row.model].data.data
         return min(r.samples for r in self.rows if self.models[r.model].data.data == data)
@@ -206,9 +207,9 @@ def _pixels(
     """Return the training of one of the three pixel models.
 
     These models differ only in schedule and objective. As in the paper, they predict eps, except at
-    the scale glyphs. They are trained with AdamW, as are the published models with which the paper
-    compares its own models. They have classes, so that rows with and without guidance come from the
-    same weights.
+    the scale ``glyphs``. They are trained with AdamW, as are the published models with which the
+    paper compares its own models. They have classes, so that rows with and without guidance come
+    from the same weights.
     """
     size = SCALES[options.scale]
     recipe = RECIPES[size.pixels]
@@ -250,7 +251,7 @@ def _latent(options: Options) -> dict[str, Configuration]:
 def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
     """Return the flags of the command that repeats this plan, whatever the current folder is.
 
-    A path to data is shortened to its last part.
+    Only the last component of a path to data or to an autoencoder is kept.
     """
     flags = {
         "scale": options.scale,
@@ -269,15 +270,18 @@ def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
 
 
 def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
-    """Return a training with another seed and number of images, and its durations in proportion.
+    """Return a training with this seed, and with the length ``images``.
 
-    If ``images`` is None, the durations stay the same.
+    The other durations are scaled in proportion. If ``images`` is None, no duration changes.
     """
     return replace(train if images is None else scaled(train, images), seed=seed)
 
 
 def digest(configuration: Configuration) -> str:
-    """Return twelve hex digits that identify a configuration, ignoring the folders of its paths."""
+    """Return twelve hex digits that identify a configuration.
+
+    Of its paths, only the last components count, so data and autoencoders may be moved.
+    """
     facts = to_json(configuration)
     facts["data"]["data"] = named(facts["data"]["data"])
     if "codec" in facts:

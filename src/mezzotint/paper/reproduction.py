@@ -115,12 +115,13 @@ def reproduce(
             recipe.
         imagenet: The path of the images for C; by default the data of the recipe.
         vae: A trained autoencoder for C. By default a new autoencoder is trained.
-        images: The number of images on which each diffusion model is trained; by default the scale
+        images: The length of each diffusion model's training, in images seen; by default the scale
             decides.
         samples: The number of samples for each row of the table; by default the scale decides.
         seed: The seed of trainings and samples.
-        network: Feature networks. By default: "glyphs" for the data set glyphs, else "cifar10";
-            also "imagenet" for C, and "inception" (for FID), if their weights are on this machine.
+        network: Feature networks. By default: "glyphs" for the data set glyphs, "cifar10" for other
+            data; also, if the weights are on this machine, "inception" (for FID), and "imagenet"
+            for C.
             The weights of networks that you name are downloaded.
         precision: The precision of sampling: "float32", "bf16" or "auto" (bf16 if the hardware
             supports it).
@@ -176,7 +177,10 @@ def reproduce(
 
 
 def decide(work: Work, hours: float, say: Callable[[str], None]) -> Work:
-    """Report the remaining work and time, and return the work without trainings over ``hours``."""
+    """Report the remaining work and time, and return the work.
+
+    Models whose training would take more than ``hours`` are left out.
+    """
     total = 0.0
     say(f"{work.plan.folder}:")
     for estimate in estimates(work):

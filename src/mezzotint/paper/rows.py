@@ -38,11 +38,11 @@ Facts = dict[str, Any]  # the content of a row in rows.jsonl
 
 
 def networks(data: str, chosen: Sequence[str] = ()) -> tuple[list[str], str]:
-    """Return the names of the feature networks for a model of ``data``, and a note.
+    """Return the names of the feature networks for a model trained on ``data``, and a note.
 
-    The networks are ``chosen``. If ``chosen`` is empty, the first is ``glyphs`` for the data set
-    glyphs, and ``cifar10`` for other data; the second is Inception, if its weights are on this
-    machine. The note says why FID is not measured; it is "" if FID is measured.
+    The names are those that the user has chosen. If there are none, the first is ``glyphs`` for the
+    data set glyphs, and ``cifar10`` for other data; the second is ``inception``, if its weights are
+    on this machine. The note says why FID is not measured; it is "" if FID is measured.
     """
     if chosen:
         fid = any(name.startswith("inception") for name in chosen)
@@ -105,11 +105,11 @@ def by_count(facts: Facts) -> dict[int, dict[str, Facts]]:
 def measured(
     work: Work, device: torch.device, on_row: Callable[[Row, Facts], None], follow: Follow
 ) -> dict[Row, Facts]:
-    """Measure the rows that have no record, and return all rows in the order of the plan.
+    """Measure the rows that were not measured before; return all rows in the order of the plan.
 
-    ``on_row`` is called after each measurement. Rows of the same model with the same number of
-    calls take turns, batch by batch. So their times can be compared even if the machine does other
-    work meanwhile.
+    ``on_row`` is called after each measurement. Rows with the same model, number of network calls
+    and guidance scale are sampled in turn, batch by batch. So their times can be compared even if
+    the machine does other work meanwhile.
     """
     rows, made, pipes = recorded(work), dict[Row, Made](), dict[str, Pipeline]()
 
@@ -146,7 +146,7 @@ class Made:
 
 
 def ready(work: Work, model: str, device: torch.device) -> Pipeline:
-    """Return a model for its rows, in the precision of the plan.
+    """Return a model, ready to sample its rows in the precision of the plan.
 
     The network is compiled for either all rows of the model or none, so that the times of the rows
     can be compared.
@@ -164,7 +164,8 @@ def make(
     """Make the missing samples of rows; return the time and memory of each row's samples.
 
     The rows alternate batch by batch, and every batch is timed. If a row has all its samples, BATCH
-    samples are made again for timing. Compilation, in two steps before, is not timed.
+    samples are made again for timing. If the network is compiled, it first makes samples in two
+    steps, so that the time of the compilation does not count.
     """
     folders = {row: evaluation.kept(pipe, row.settings, plan.seed, BATCH) for row in rows}
     missing: dict[Row, list[int]] = {}

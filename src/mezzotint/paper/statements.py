@@ -76,7 +76,7 @@ def _memory(results: Results) -> Verdict:
 
 
 def _guidance(results: Results) -> Verdict:
-    """Return the verdict on guidance, from DDIM with and without it, at equal weights and steps."""
+    """Return the verdict on guidance, from the same DDIM sampling with and without guidance."""
     guided = [row for row in results.rows if row.model == "linear" and row.guided]
     plain = [
         row

@@ -49,14 +49,14 @@ def errors_by_level(
         images: uint8 (N, C, H, W); each is used at every level. The error is a mean over the images
             and over their pixels or latents.
         labels: N integers; None is the null class.
-        points: The number of levels, which are evenly spaced rows of the schedule. Rows of pure
-            noise are left out.
+        points: The number of levels, which are evenly spaced timesteps of the schedule. Levels of
+            pure noise are left out.
         seed: The noise of image i at point j depends on (seed, i, j), and is the same for all
             models.
         batch: The number of images denoised at once. It does not change the result.
 
     Raises:
-        UserError: If ``points`` exceeds the number of rows, or the model does not have a label.
+        UserError: If there are fewer timesteps than ``points``, or the model lacks a label.
     """
     levels = [level for level in pipe.schedule.grid(points, "linspace")[:-1] if level.alpha]
     every = None if labels is None else pipe.labels(len(images), labels)
@@ -115,7 +115,7 @@ def noise_scale(gradients: Iterable[Tensor], batch: int) -> GradientNoise:
 
 
 def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
-    """Return the `noise_scale` of a run's objective at its newest weights, not their average.
+    """Return the `noise_scale` of a run's objective at its newest weights, not at their EMA.
 
     The scale is measured on the next ``batches`` batches of the training, with the training's data,
     levels, dropout and precision. The folder is not changed. Raises UserError if the folder is not
@@ -135,10 +135,10 @@ def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
 
 
 def gradients(job: DiffusionJob, accelerator: Accelerator, batches: int) -> Iterator[Tensor]:
-    """Yield the gradients of a job's next ``batches`` steps, but leave the weights unchanged.
+    """Yield the gradients of a training's next ``batches`` steps; leave the weights unchanged.
 
-    Each gradient is one flat float32 tensor of all weights. If the job draws its levels adaptively,
-    the job still updates the probabilities of the levels, as in training.
+    Each gradient is one flat float32 tensor of all weights. If the training draws its levels
+    adaptively, the probabilities of the levels are still updated, as in training.
     """
     state, config = job.state, job.experiment.train
     more = (state.step + batches) * config.batch

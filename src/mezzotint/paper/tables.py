@@ -40,7 +40,7 @@ class Results:
     def figures(self, row: Row, count: int = 0) -> dict[str, dict[str, Any]]:
         """Return the figures that were measured on ``count`` samples of a row, by their names.
 
-        0 means all samples of the row.
+        If ``count`` is 0, these are all samples of the row.
         """
         return by_count(self.rows[row]).get(count or row.samples, {}) if row in self.rows else {}
 
@@ -91,7 +91,7 @@ def _by_data(results: Results, rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _parted(title: str, text: str, tables: Mapping[str, Table]) -> Section:
-    """Make a section with a table for each data set, under headings if there are several."""
+    """Make a section with a table for each data set; several tables have a heading each."""
     if len(tables) == 1:
         return Section(title, text, tables=list(tables.values()))
     parts = [Section(f"{title}: {data}", tables=[table]) for data, table in tables.items()]
@@ -194,7 +194,7 @@ def _samples(results: Results) -> Section:
 
 
 def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
-    """Return charts of quality, time and memory against denoiser calls, for A and B's model."""
+    """Compare quality, time and memory by denoiser calls, for the model of experiments A and B."""
     every = results.rows.items()
     rows = {row: facts for row, facts in every if row.model == "linear" and not row.guided}
     if len(rows) < 2:
@@ -242,7 +242,7 @@ def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
 
 
 def _schedules(results: Results) -> tuple[Section, list[Panel]] | None:
-    """Return a comparison of the schedules, and of adaptive levels.
+    """Return a section that compares the pixel models, which differ in schedule and objective.
 
     All were trained on the same number of images.
     """

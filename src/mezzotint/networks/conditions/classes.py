@@ -75,9 +75,9 @@ class ClassCondition(Condition):
 def integers(
     labels: int | str | Sequence[int | str] | Tensor, classes: Sequence[str] = ()
 ) -> Tensor:
-    """Return labels as a tensor, with each name replaced by its position in ``classes``.
+    """Return labels as a tensor, with each name replaced by its index in ``classes``.
 
-    Raises UserError for a name that is not a class, and for values of another type.
+    Raises UserError for a name that is not a class, and for values that are not integers or names.
     """
     if isinstance(labels, str):
         numbers: Any = _place(labels, classes)
@@ -95,7 +95,7 @@ def integers(
 
 
 def _place(name: str, classes: Sequence[str]) -> int:
-    """Return the position of a class name in ``classes``. Raises UserError for another name."""
+    """Return the index of a name in ``classes``. Raises UserError if no class has the name."""
     # Unicode has two forms of an accented letter. NFC makes them equal.
     folded = [unicodedata.normalize("NFC", each) for each in classes]
     if (wanted := unicodedata.normalize("NFC", name)) in folded:

@@ -61,7 +61,7 @@ class Condition(ABC):
         """Convert a user's values for ``count`` images to the condition tensor.
 
         If ``count`` is None, any number of values is allowed. Raises UserError for impossible
-        values, and if their number is neither 1 nor ``count``.
+        values, and if the number of values is neither 1 nor ``count``.
         """
 
     @abstractmethod
@@ -128,7 +128,7 @@ class Layered(FromZero):
             nn.init.zeros_(weight)
 
     def aligned(self, value: Tensor, x: Tensor) -> Tensor:
-        """Return the condition tensor (B, c, H, W) in the resolution of x."""
+        """Return the condition tensor (B, c, H, W) at the resolution of x."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""A condition that is an image, such as a smaller or grey version, or a segmentation map."""
+"""A condition that is an image, such as a segmentation map, or a smaller version of the sample."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ class ImageCondition(Condition):
     def fitted(self, x: tuple[int, int, int]) -> ImageCondition:
         """Return this condition with the ``fold`` for a network whose x has the shape (C, H, W).
 
-        Raises UserError unless the sides of x are a whole multiple of the condition's, or the
-        reverse.
+        Raises UserError unless the heights and the widths of x and the condition differ by the same
+        whole factor.
         """
         (_, height, width), (_, h, w) = self.shape, x
         for large, small in (((height, width), (h, w)), ((h, w), (height, width))):

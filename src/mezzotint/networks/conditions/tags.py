@@ -18,8 +18,8 @@ from mezzotint.strict import strict
 class TagsCondition(Condition):
     """Any number of labels for each image: float (B, K + 1), where 1 marks the image's labels.
 
-    Column K is 1 for the null condition. The encoder sums rows of an embedding, so an image with
-    one label has the same condition vector as an image of that class.
+    Column K is 1 for the null condition. The encoder sums the embeddings of the labels, so a
+    single label acts like a class.
     """
 
     name: str
@@ -79,7 +79,7 @@ class TagsCondition(Condition):
     def parsed(self, text: str) -> Any:
         """Parse labels: + joins the labels of one image, and a comma begins the next image.
 
-        ``red+round,blue`` are the labels of two images. An image may have none.
+        ``red+round,blue`` are the labels of two images. An image may have no labels.
         """
         return [{tag for tag in word.split("+") if tag} for word in text.split(",")]
 
