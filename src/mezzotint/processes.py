@@ -80,7 +80,7 @@ class Share:
             self.wait()
 
     def part(self, pieces: int) -> range:
-        """Return the numbers of this process's pieces of work, out of 0 to ``pieces`` - 1."""
+        """Return the indices, among ``pieces`` pieces of work, of the pieces for this process."""
         start, end = (-(-pieces * i // self.count) for i in (self.number, self.number + 1))
         return range(start, end)
 

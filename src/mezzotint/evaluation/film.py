@@ -38,7 +38,7 @@ def animate(
         pipe: A model, or a path or name that `load` takes.
         out: The file, .webp or .gif, which must not exist.
         n: The number of samples, up to 64.
-        labels: One class for all samples, or n classes, by number or name. None takes all classes
+        labels: One class for all samples, or n classes, by index or name. None takes all classes
             in turn.
         seed: The seed of all randomness. Sample i depends on (seed, i) alone.
         on_step: Called with the number of denoiser calls done and the total.

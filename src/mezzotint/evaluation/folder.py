@@ -74,7 +74,7 @@ def write_samples(
         pipe: A model, or a path or name that `load` takes.
         out: The folder.
         n: The number of samples.
-        labels: One class for all samples, or n classes, by number or name. None takes all classes
+        labels: One class for all samples, or n classes, by index or name. None takes all classes
             in turn.
         condition: The conditions other than the class, as in `Pipeline.sample`.
         seed: The seed of all randomness. Sample i depends on (seed, i) alone.

@@ -1,8 +1,8 @@
-"""The work of a plan: its folder, the data for its models, and the models that it leaves out.
+"""The state of a plan: its folder, the data for its models, and the models that are left out.
 
 FOLDER/plan.json       the plan, which must not change
 FOLDER/linear/ ...     the runs
-FOLDER/rows.jsonl      the figures of each row
+FOLDER/rows.jsonl      the figures of each row of the table of results
 FOLDER/study.jsonl     the measurements of the schedules
 """
 
@@ -45,12 +45,12 @@ class Work:
 
     @property
     def models(self) -> list[str]:
-        """The models that are not left out, in the order of training."""
+        """The remaining models, in the order of training."""
         return [name for name in self.plan.models if not self.why_not(name)]
 
     @property
     def rows(self) -> list[Row]:
-        """The rows of the models that are not left out."""
+        """The rows of the table of results for the remaining models."""
         return [row for row in self.plan.rows if not self.why_not(row.model)]
 
     def without(self, model: str, why: str) -> Work:
@@ -59,7 +59,7 @@ class Work:
 
 
 def begin(plan: Plan) -> Work:
-    """Return the work of a plan, with its data, and write the plan to its folder.
+    """Return the `Work` of a plan, with its data, and write the plan to its folder.
 
     Models without data are left out. Raises UserError if the folder holds another plan, other
     files, or a run with another configuration, or if no model has data.
@@ -100,7 +100,7 @@ def _one_place(was: str, now: str) -> bool:
 
 
 def _with_data(plan: Plan) -> Work:
-    """Return the work with the prepared data of each model; models without data are left out."""
+    """Return the `Work` with the prepared data of each model; models without data are left out."""
     found, left_out = {}, {}
     for name, config in plan.models.items():
         try:

@@ -117,7 +117,7 @@ def _figures(found: Records) -> Iterator[str]:
 
 
 def _measurement(said: Measurement) -> str:
-    """Return the settings and the circumstances of figures in words."""
+    """Return a measurement in words: settings, precision, seed, day, versions and machine."""
     return printable(
         f"**{_settings(said.how)}**: {said.precision}, seed {said.seed}; measured on {said.day} by "
         f"mezzotint {said.mezzotint} with torch {said.torch} on {said.machine}"
@@ -228,7 +228,7 @@ def _changes(data: DataConfig) -> Iterator[str]:
 
 
 def _limits(pipe: Pipeline, found: Records) -> Iterator[str]:
-    """Yield sentences on the limits of the model, which follow from its facts."""
+    """Yield sentences on the limits of the model, derived from its training and its figures."""
     training, (height, width) = found.training, pipe.size
     count = f"{training.images:,} " if training and training.images else ""
     yield (

@@ -103,11 +103,12 @@ class Autoencoder(Protocol):
 class Latents:
     """The codec of a latent model: ``z = (z_raw - mean) / std``; ``vae`` encodes images to z_raw.
 
-    The autoencoder processes a batch in slices of about 2^18 pixels, or of one image. This affects
-    only rounding. If ``tile`` is set, latents larger than a tile are decoded in tiles that overlap
-    by a quarter or more, and the images of the tiles are blended linearly. This bounds the memory
-    for a large image. The group norms and the attention then see a tile instead of the whole image,
-    so the result differs slightly from decoding the whole image at once.
+    The autoencoder processes a batch in slices of about 2^18 pixels, or image by image if each has
+    more pixels. This affects only rounding. If ``tile`` is set, latents larger than a tile are
+    decoded in tiles that overlap by a quarter or more, and the images of the tiles are blended
+    linearly. This bounds the memory for a large image. The group norms and the attention then see
+    a tile instead of the whole image, so the result differs slightly from decoding the whole image
+    at once.
 
     Attributes:
         vae: The autoencoder.
@@ -115,13 +116,13 @@ class Latents:
         std: The standard deviation of z_raw, in the same form, so that z has about unit variance.
             For a published autoencoder with a scale and a shift, use ``mean = shift`` and ``std = 1
             / scale``.
-        tile: The side of a tile in latents; 0 decodes images whole.
+        tile: The height and width of a tile, in latent pixels; 0 decodes images whole.
         size: Height and width of the images, if the factor f of the autoencoder does not divide
             them; None otherwise. Images are padded before encoding, and cropped after decoding.
         values: The type of the images, and the range that becomes [-1, 1].
 
     Raises:
-        UserError: If the tile has fewer than 8 latents per side.
+        UserError: If ``tile`` is from 1 to 7.
     """
 
     vae: Autoencoder
@@ -263,12 +264,12 @@ Codec: TypeAlias = Pixels | Latents
 
 
 def starts(whole: int, tile: int) -> list[int]:
-    """Return the starts of tiles that cover ``whole`` and overlap by at least a quarter."""
+    """Return the starts of tiles that cover the length ``whole`` and overlap by 1/4 or more."""
     return [*range(0, whole - tile, tile - tile // 4), whole - tile]
 
 
 def blending(places: list[int], tile: int, whole: int) -> Tensor:
-    """Return the weight of each tile at each position along one side, (tiles, whole).
+    """Return the weight of each tile at each position along a side, (number of tiles, ``whole``).
 
     The weights sum to 1 at each position. Where a tile overlaps the tile before it, its weight
     rises linearly from 0 to 1, and the weights of earlier tiles fall in proportion.

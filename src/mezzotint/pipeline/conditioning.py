@@ -20,7 +20,7 @@ LABEL = "label"  # the name of the class among the conditions
 def of_images(
     pipe: Pipeline, n: int, labels: Labels, condition: Any, first: int
 ) -> dict[str, Tensor] | None:
-    """Return the conditions of n images, beginning with number ``first``; None if unconditional.
+    """Return the conditions of n images from index ``first`` on; None if unconditional.
 
     Missing conditions are null. If no condition is given, the conditions of the training images in
     ``pipe.examples`` are used in turn, or all classes in turn if there are no such images. Raises
@@ -36,7 +36,7 @@ def of_images(
 
 
 def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
-    """Return the conditions of a batch, with a row for each image; None if none are given.
+    """Return the conditions of each image of a batch; None if none are given.
 
     Missing conditions are null. Raises UserError if a condition or a label does not exist, or does
     not suit the model.

@@ -2,7 +2,7 @@
 
 All methods of `Pipeline` that edit images use this module. Images are (N, C, H, W), or one image
 (C, H, W), in the model's size and type, which is uint8 unless the model was trained on another
-type. Labels are one class for all images, or one for each, by number or name. Without labels, a
+type. Labels are one class for all images, or one for each, by index or name. Without labels, a
 model with classes is used unconditionally. Image i of a request depends on (seed, i) alone.
 """
 
@@ -82,7 +82,7 @@ class Edit:
 
     @property
     def parts(self) -> list[slice]:
-        """The positions of the images in each batch, as slices."""
+        """A slice of ``images`` for each batch."""
         starts = range(0, len(self.images), self.batch)
         return [slice(i, min(i + self.batch, len(self.images))) for i in starts]
 
@@ -99,9 +99,9 @@ class Edit:
         on_step: Progress,
         clipping: str | None = None,
     ) -> Iterator[Tensor]:
-        """Yield ``work(part, denoise, randn)`` for each batch ``part`` in ``parts``.
+        """Yield the result of ``work(part, denoise, randn)`` for each batch ``part`` in ``parts``.
 
-        ``calls`` is the number of denoiser calls in all, which ``on_step`` receives.
+        ``calls`` is the number of all denoiser calls, which is passed to ``on_step``.
         """
         count = sampling.Count(on_step, calls)
         for part in self.parts:

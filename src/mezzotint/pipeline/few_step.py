@@ -44,9 +44,9 @@ def made_for(objective: object) -> FewStep | None:
 
 
 def check(pipe: Pipeline, how: SampleConfig) -> None:
-    """Raise UserError if only one of the two, model and settings, is made for few steps.
+    """Raise UserError unless model and sampler are both made for few steps, or both are not.
 
-    Settings of a few-step model must also have its number of calls and no guidance.
+    A few-step model also requires no guidance, and its own steps and spacing if these are fixed.
     """
     few, sampler = pipe.few_step, SAMPLERS[how.sampler]
     if few is None:

@@ -71,7 +71,7 @@ def _restored(
     shape: tuple[int, int, int],
     codec: Latents | None,
 ) -> Pipeline:
-    """Make the pipeline of a folder that mezzotint exported; ``own`` is from mezzotint.json."""
+    """Make the pipeline of a folder that mezzotint exported; ``own`` is its mezzotint.json."""
     patch, (channels, height, width) = own.patch, shape
     return Pipeline(
         net=net.eval().requires_grad_(False),
@@ -89,9 +89,9 @@ def _restored(
 def read_codec(folder: Path, device: torch.device, patch: int = 1) -> Latents:
     """Return the codec of a diffusers autoencoder, which is alone or in a pipeline.
 
-    With ``patch`` above 1, squares of ``patch`` x ``patch`` pixels are folded into channels, and
-    config.json counts these channels. Raises UserError if mezzotint does not support the
-    autoencoder.
+    If ``patch`` is above 1, squares of ``patch`` x ``patch`` pixels are folded into channels, and
+    config.json states the number of channels after folding. Raises UserError if mezzotint does not
+    support the autoencoder.
     """
     foreign = read_vae(folder)
     fields = foreign.fields | ({"patch": patch} if patch > 1 else {})
@@ -115,7 +115,7 @@ def _network(model: diffusers.Model, found: Settings, patch: int) -> Network:
 
 
 def _classes(names: dict[str, Any], count: int) -> tuple[str, ...]:
-    """Return the names of the classes, with numbers for names that are missing or not unique."""
+    """Return the names of the classes; a missing or repeated name gets the class index appended."""
     given = [str(names.get(str(i), "class")) for i in range(count)]
     return tuple(
         name if given.count(name) == 1 and name != "class" else f"{name} {i}"
@@ -154,6 +154,6 @@ def _shape(
 
 
 def _defaults(scheduler: Scheduler) -> SampleConfig:
-    """Return the default settings for sampling, with the clipping of a scheduler."""
+    """Return the default settings for sampling, with the clipping that a scheduler uses."""
     steps = min(SampleConfig().steps, len(scheduler.schedule))
     return SampleConfig(steps=steps, clipping=scheduler.clipping)

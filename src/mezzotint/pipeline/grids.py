@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def settled(pipe: Pipeline, how: SampleConfig) -> SampleConfig:
-    """Return the settings, in which the spacing "optimised" is replaced by ``knots``.
+    """Return the settings, with ``knots`` instead of the spacing "optimised".
 
     The knots are the levels of the optimised grid. They are computed once, on two batches of 64
     samples, and kept in the model's folder, or in the cache if that folder is read-only. Settings

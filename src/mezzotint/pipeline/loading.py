@@ -92,8 +92,8 @@ def load(
             `use_device` was not called, that is an NVIDIA GPU if there is one, else the CPU.
         precision: "float32", "bf16", or "auto": bf16 on hardware that computes in bf16, else
             float32.
-        recommended: Whether the default settings for sampling are the best settings of a sweep of
-            the run, if there was one. Otherwise they come from the recipe.
+        recommended: Whether the best settings of a sweep of the run become the default settings for
+            sampling. If False, or if the run was not swept, the defaults come from the recipe.
         net: Your own network, if the model was trained with one: the module or its class. A class
             is called with the arguments that the run recorded. You can leave it out if you passed
             it earlier in this process.

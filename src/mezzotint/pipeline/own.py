@@ -41,10 +41,10 @@ def accepted(pipe: Pipeline) -> dict[str, Any]:
 
 
 def fitting(pipe: Pipeline) -> dict[str, Any]:
-    """Return changed fields for a pipeline whose schedule has fewer levels than the default steps.
+    """Return changed fields for a pipeline with more default steps than levels in its schedule.
 
     The changed fields set the default steps to the number of levels. The result is {} if there are
-    enough levels, or if the caller chose the settings: too many steps are refused later.
+    enough levels, or if the caller chose the settings, which are checked later.
     """
     if pipe.defaults != SampleConfig() or pipe.defaults.steps <= len(pipe.schedule):
         return {}

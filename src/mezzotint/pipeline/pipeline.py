@@ -53,11 +53,11 @@ class Pipeline:
 
     Attributes:
         net: The raw network, ``net(x, t, condition) -> output``: x (B, C, H, W); t (B,) float from
-            0 to T - 1; condition is None, a tensor for a model with one condition, or a dict of
-            tensors. For a class it is (B,) int64 from 0 to K, where K is the null class. Any
-            nn.Module or function with these arguments can be used. A module is copied; the copy is
-            in evaluation mode, and its weights require no gradient. A function gets tensors on the
-            CPU.
+            0 to T - 1 for a schedule of T levels; condition is None, a tensor for a model with one
+            condition, or a dict of tensors. Classes are (B,) int64 from 0 to K - 1, and K for the
+            null class. Any nn.Module or function with these arguments can be used. A module is
+            copied; the copy is in evaluation mode, and its weights require no gradient. A function
+            gets tensors on the CPU.
         schedule: The levels that the network was trained on.
         prediction: The prediction type of the network: eps, x0, v ... (`PREDICTIONS`).
         shape: The shape (C, H, W) of the network's input for one image.
@@ -73,8 +73,8 @@ class Pipeline:
             variance of DDPM's steps.
         weaker: A weaker model. If it is given, guidance leads away from the estimate of the weaker
             model, instead of the unconditional estimate.
-        origin: The ``defaults`` with which the model was loaded, and their origin: a recipe, a
-            sweep ...
+        origin: The ``defaults`` with which the model was loaded, and a description of their source:
+            a recipe, a sweep ...
         few_step: The settings for which a few-step model was distilled; None for any other model.
         examples: The conditions of some training images, by name, in the form of the network's
             input; `sample` uses them in turn if it gets no condition.
@@ -153,8 +153,8 @@ class Pipeline:
             A pipeline that shares everything except the weights with this pipeline.
 
         Raises:
-            UserError: If there is no such precision, or if it is float32 but the weights were never
-                in float32, or were changed in bf16.
+            UserError: If there is no such precision, or if float32 is requested for weights that
+                were never in float32, or were changed in bf16.
         """
         dtype = compute_dtype(precision, self.device)
         if dtype == self.net.dtype and (not self.weaker or dtype == self.weaker.net.dtype):
@@ -184,7 +184,8 @@ class Pipeline:
         """Return this pipeline, decoding ``tile`` x ``tile`` latents at a time to save memory.
 
         Args:
-            tile: The side of a tile in latents, 8 or more; 0 decodes images whole.
+            tile: The height and width of a tile, in latent pixels, 8 or more; 0 decodes images
+                whole.
 
         Returns:
             The pipeline with that setting.
@@ -317,12 +318,12 @@ class Pipeline:
     ) -> Tensor:
         """Make images.
 
-        Image i depends on (seed, i) only. Settings that are not given are taken from ``defaults``;
-        after a sweep, these are its best settings.
+        Image i depends on (seed, i) only. Settings that are not given are taken from ``defaults``,
+        which can be the best settings of a sweep (see `load`).
 
         Args:
             n: The number of images to make.
-            labels: One class for all images or n classes, by number or name. None takes all classes
+            labels: One class for all images or n classes, by index or name. None takes all classes
                 in turn if there is no other condition.
             condition: The other conditions: a dict from names to values (one value for all images
                 or n values), or the value of the only condition. Numbers are in their original
@@ -330,19 +331,18 @@ class Pipeline:
                 W) or (n, C, H, W). Missing conditions are null. If no condition is given, the
                 conditions of training images are used in turn.
             seed: The seed of all randomness, at least 0.
-            first: The number of the first image; the images are ``first`` to ``first + n - 1``.
+            first: The index of the first image; the images are ``first`` to ``first + n - 1``.
             batch: The number of images to make at once. It affects memory and time; the result
                 changes by rounding only.
             noise: The noise from which sampling starts, float (n, C, H, W) in the shape of x, such
                 as the result of `invert`; by default standard normal noise from the seed.
             on_step: ``on_step(done, total)`` is called after each denoiser call, with the number of
                 calls made so far and the number of all calls.
-            on_images: ``on_images(i, images)`` is called after each batch; i is the position of its
-                first image in this request.
+            on_images: ``on_images(i, images)`` is called after each batch; i is the index of the
+                batch's first image among the n images.
             on_estimate: ``on_estimate(i, level, x, x0_hat)`` is called after each denoiser call,
                 with the noisy x at that level and the estimate of the clean images, both float (B,
-                C, H, W); i is the position of the batch's first image. ``codec.decode`` turns both
-                into images.
+                C, H, W); i is as for ``on_images``. ``codec.decode`` turns both into images.
             **settings: Fields of SampleConfig (sampler, steps, spacing, guidance, eta ...) to
                 change from ``defaults``. ``nfe``, a budget of denoiser calls per image, can replace
                 ``steps``.
@@ -427,14 +427,14 @@ class Pipeline:
 
     @property
     def identity(self) -> str:
-        """The `digest` in float32 if the pipeline has kept these weights, else `digest`."""
+        """The `digest` in float32 if the pipeline has kept the float32 weights, else `digest`."""
         try:
             return self.in_precision("float32").digest
         except UserError:
             return self.digest
 
     def compile_for(self, batches: int, how: SampleConfig) -> bool:
-        """Compile the network if sampling ``batches`` batches repays the time.
+        """Compile the network if sampling ``batches`` batches repays the time of the compilation.
 
         Args:
             batches: The number of batches to sample.
@@ -465,10 +465,10 @@ class Pipeline:
             n: The number of images.
             labels: The labels, as in `sample`.
             condition: The other conditions, as in `sample`.
-            first: The number of the first image.
+            first: The index of the first image.
 
         Returns:
-            Tensors of n rows on the CPU; None for an unconditional model.
+            Tensors (n, ...) on the CPU; None for an unconditional model.
 
         Raises:
             UserError: If a condition or a label does not exist, or the model does not support it.
@@ -481,7 +481,7 @@ class Pipeline:
         Args:
             n: The number of images.
             labels: One class for all images, or n classes; None takes all classes in turn.
-            first: The number of the first image.
+            first: The index of the first image.
 
         Returns:
             n integers from 0 to K - 1, or K for the null class; None for a model without classes.

@@ -44,7 +44,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The settings and the circumstances of measured figures."""
+    """How figures were measured: settings, precision, seed, versions, machine and day."""
 
     how: SampleConfig
     precision: str
@@ -59,7 +59,7 @@ class Measurement:
 class Records:
     """The records about the weights of a model.
 
-    ``figures`` are the newest figures of these weights, by measurement, the newest first.
+    ``figures`` are the newest figures of these weights by measurement; the newest comes first.
     ``missing`` are sentences about records that are missing or cannot be used. ``own`` is the
     hand-written model card of a shipped model, without its title.
     """
@@ -89,7 +89,7 @@ def recorded(pipe: Pipeline) -> Records:
 
 
 def _checkpoint(pipe: Pipeline) -> Path | None:
-    """Return the checkpoint with the model's weights, from its own folder or a shipped model.
+    """Return the checkpoint with a model's weights, from the model's folder or a shipped model.
 
     The result is None if there is none: the run may have been continued since the model was loaded,
     or the user replaced the network.
@@ -150,7 +150,7 @@ def _card(found: Path) -> str:
 
 
 def _figures(run: Path, digest: str) -> tuple[dict[Measurement, list[Figure]], list[str]]:
-    """Return the newest figures of the weights with this digest, and sentences about other records.
+    """Return the newest figures of the weights with this digest, and why records are left out.
 
     A figure replaces an older figure of the same name, network, reference and number of samples
     that was measured with the same settings, seed and precision.
@@ -192,9 +192,9 @@ def _figures(run: Path, digest: str) -> tuple[dict[Measurement, list[Figure]], l
 
 
 def _measurement(row: Mapping[str, Any]) -> Measurement:
-    """Return the settings and circumstances in a row of figures.jsonl.
+    """Return the `Measurement` in a row of figures.jsonl.
 
-    Raises KeyError, TypeError, UserError or ValidationError if the row does not hold them.
+    Raises KeyError, TypeError, UserError or ValidationError if the row does not describe one.
     """
     how = {name: row[name] for name in FIELDS if name in row}
     texts = [row[name] for name in ("precision", "mezzotint", "torch", "machine", "time")]

@@ -68,8 +68,8 @@ def inpaint(
         uint8 (N, C, H, W), on the CPU.
 
     Raises:
-        UserError: If the images or the mask have a wrong type or size, the mask is 0 or 1
-            everywhere, or the method does not exist or does not fit the model.
+        UserError: If the images or the mask have a wrong type or size, the mask is 0 everywhere or
+            1 everywhere, or the method does not exist or does not fit the model.
     """
     few_step.refuse(pipe, "inpainting")
     latent = isinstance(pipe.codec, Latents)
@@ -230,12 +230,12 @@ def restore(
 
     Args:
         pipe: The model.
-        y: The observations, (N, ...): images as integers, or floats on the scale of images in
-            [-1, 1].
+        y: The observations, (N, ...): integers in the model's image type, or floats on the scale on
+            which images are in [-1, 1].
         operator: The operator A: an `Operator`, such as one from OPERATORS, or a linear function of
             images (B, C, H, W).
         labels: One class for all images, or one for each; None is unconditional.
-        noise: The standard deviation of the noise in y, on the same scale; 0 or more.
+        noise: The standard deviation of the noise in y, on the scale of the floats; 0 or more.
         method: A name in POSTERIORS. "ddnm" is for y without noise. "dps" allows a nonlinear A and
             ignores ``noise``; latent models support only "dps".
         seed: The seed of all randomness.

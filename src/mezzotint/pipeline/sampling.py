@@ -35,7 +35,7 @@ MOST = 10_000_000
 
 @dataclass(frozen=True)
 class Request:
-    """A request for ``n`` images from number ``first`` on, made in batches of ``batch``.
+    """A request for ``n`` images from index ``first`` on, made in batches of ``batch``.
 
     ``noise`` is the noise to start from, if it is not drawn from the seed.
     """

@@ -45,7 +45,7 @@ def find(path: str | Path) -> Path | None:
 
 
 def verify(folder: Path) -> None:
-    """Check the files of a checkpoint against their checksums, and its format.
+    """Check the format of a checkpoint, and its files against their checksums.
 
     Raises Damaged for a damaged file, and UserError for a newer format. The message says to
     reinstall mezzotint if the checkpoint is part of it.

@@ -52,8 +52,8 @@ def vary(
         uint8 (N, C, H, W), on the CPU.
 
     Raises:
-        UserError: If images have another type or size, or the strength is out of range or rounded
-            to 0 steps.
+        UserError: If images have another type or size, or the strength is out of range, or above 0
+            but rounded to 0 steps.
     """
     edit = Edit.of(pipe, images, labels, seed, batch, settings)
     if not 0 <= strength <= 1:

@@ -39,7 +39,7 @@ SCALED_BY = 1_000  # images for measuring the scale of the latents
 
 
 def settled(experiment: Autoencoder, folder: Path, found: Path | None) -> Autoencoder:
-    """Return the experiment with the network of ``init``, the autoencoder from which it starts.
+    """Return the experiment with the network of ``init``, the autoencoder to start from.
 
     Without ``init``, the experiment is returned unchanged. A resumed run takes the network from the
     configuration in its checkpoint ``found``. Raises UserError unless ``init`` is a KL autoencoder.

@@ -33,11 +33,12 @@ def in_words(
 ) -> str:
     """Return the changes on resuming after ``step`` steps, in words; "" if there are none.
 
-    Before the interruption, ``were`` processes shared each batch; now ``are`` processes share it.
+    ``were`` is the number of processes that shared each batch before the interruption, and ``are``
+    is the number now.
 
-    If ``images`` changes, the learning rate follows the new length from this step on. If an
-    uninterrupted training of the new length would have used another learning rate in earlier steps,
-    its result would differ, and the description says so.
+    If ``images`` changes, the training gets a new length, and from this step on the learning rate
+    is that of the new length. If earlier steps had another learning rate than in an uninterrupted
+    training of the new length, the results differ, and the description says so.
     """
     said = [f"{place.split('.')[-1]} {was} -> {is_}" for place, (was, is_) in changes.items()]
     why = [reason for place, reason in INEXACT.items() if place in changes]

@@ -32,7 +32,7 @@ EVERY = ("log_every", "sample_every", "save_every", "evaluate_every")
 
 
 def begin(teacher: str | PathLike[str], out: Any, resume: Any, fields: Mapping[str, Any]) -> Start:
-    """Return the start of a distillation: a new student with default settings, or a run to resume.
+    """Return the `Start` of a distillation: a new student with default settings, or a resumed run.
 
     Raises UserError if the model cannot be distilled, or the run has another teacher.
     """
@@ -97,9 +97,9 @@ def student(teacher: str | PathLike[str]) -> Experiment:
 
 
 def made_for(base: Experiment, fields: Mapping[str, Any]) -> Experiment:
-    """Return an experiment with a student's number of calls as steps, and the method's eta.
+    """Return a student's experiment that samples with its number of calls and its method's eta.
 
-    ``fields`` are the changes that the caller requests.
+    The calls and the method in ``fields``, the caller's changes, are applied first.
     """
     own = {name: fields[name] for name in ("calls", "method") if name in fields}
     objective: Any = (base := changed(base, own)).objective

@@ -90,8 +90,8 @@ def training(
 
     If you leave the loop early, the run is saved, and can be resumed or loaded. On SIGINT or
     SIGTERM the current step is finished, the run is saved, and Interrupted is raised. Processes
-    started by torchrun share each batch. On Linux the memory of a step is kept for the next step,
-    so the process does not shrink when the training ends.
+    started by torchrun share each batch. On Linux the process keeps freed memory for later steps,
+    so it does not shrink when the training ends.
 
     Args:
         recipe: The name of a recipe, or a configuration. With ``resume=True`` you can leave it out,
@@ -143,7 +143,7 @@ def distil(
     progress: bool | None = None,
     **fields: Any,
 ) -> Pipeline:
-    """Distil a model, the teacher: train a student that makes an image in 1 to 4 calls.
+    """Distil a model, the teacher: train a student that makes an image in 1 to 4 denoiser calls.
 
     The student has the teacher's network and starts from its weights. It learns the guided output
     of the teacher, so each call evaluates the network only once. It is trained in an ordinary run

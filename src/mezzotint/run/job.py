@@ -44,7 +44,7 @@ class Job(ABC):
 
     @abstractmethod
     def batch(self, start: int, count: int, u: Tensor) -> Examples:
-        """Return training samples from number ``start`` on; see `trainer.loop.Batch`."""
+        """Return the training samples from index ``start`` on; see `trainer.loop.Batch`."""
 
     @abstractmethod
     def finished(self) -> tuple[dict[str, Any], Tensors]:
@@ -101,10 +101,10 @@ def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
 def begin(config: TrainConfig, net: Network, task: Task, compiles: bool = True) -> TrainState:
     """Return the state before the first step.
 
-    If ``compiles`` is set, the network is compiled if the whole training is long enough to repay
-    the time of the compilation, even if only a part of the training is left. So a resumed training
-    ends with the same result as an uninterrupted training. Compilation comes first, because
-    averages and moments copy the memory layout of the weights.
+    ``compiles`` allows compiling the network. Whether the time of the compilation is repaid is
+    decided by the length of the whole training, not by the steps that are left, so that a resumed
+    training ends with the same result as an uninterrupted training. Compilation comes first,
+    because averages and moments copy the memory layout of the weights.
     """
     if compiles:
         net.compile_for(config.steps)

@@ -44,8 +44,9 @@ def run(
     """Train an experiment in a folder; yield before the first step and after each step.
 
     Processes started by torchrun share each batch. On SIGINT, SIGTERM or SIGHUP the current step is
-    finished and saved, and Interrupted is raised. If another process dies, the last step that all
-    processes finished is saved, unless they divide the weights. Then Died (a UserError) is raised.
+    finished and saved, and Interrupted is raised. If another process dies, Died (a UserError) is
+    raised. Before that, the last step that all processes finished is saved, unless the weights are
+    divided among the processes.
 
     Args:
         experiment: The configuration of the training.
@@ -168,7 +169,7 @@ def _safe(folder: Path) -> str:
 
 
 def _understood(job: Job) -> str:
-    """Return the prepared data, and the sides of the network's input, in words."""
+    """Describe the prepared data, and the size of the latents and of padded input, if any."""
     (_, *sides), factor = job.facts["shape"], job.experiment.net.factor
     whole = [-(-side // factor) * factor for side in sides]
     said = [f"data: {understood(job.data)}"]

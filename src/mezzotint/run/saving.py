@@ -119,7 +119,7 @@ def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
 def _kept(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, bool]:
     """Return {name: whether it is a scalar} for the values that an optimizer keeps for a weight.
 
-    To find the names, this makes a step with the smallest weight of the group, and undoes it.
+    To find the names, this makes a step with the smallest tensor of the group, and undoes it.
     """
     weight = min(group["params"], key=Tensor.numel)
     before, weight.grad = weight.clone(), torch.zeros_like(weight)

@@ -118,8 +118,8 @@ class Steps:
         """Save the current state after another process has died; return advice for the message.
 
         If the weights are divided, a part of them is lost, so nothing is saved. Otherwise the first
-        process saves. If the first process has died, its lock on the folder is free. Then the
-        process that takes the lock saves, and writes the row that the log may lack.
+        process saves. If the first process has died, its lock on the folder is released. Then the
+        process that takes the lock saves, and adds the last row to the log if it is missing.
         """
         if not self.state.step:
             return " before the first step: start it again"
@@ -205,8 +205,8 @@ class Steps:
     def _saved(self, writes: bool = False) -> str:
         """Write a checkpoint and return a note about it.
 
-        Only the first process writes, unless ``writes`` is set. But all processes must call this,
-        because together they gather divided weights.
+        Only the first process writes, or this process if ``writes`` is set. If the weights are
+        divided, all processes must call this, because they gather the weights together.
         """
         tensors = self.state.tensors()
         if not (self.main or writes):

@@ -19,10 +19,10 @@ SIGNALS = [
 
 
 class Stop:
-    """A context in which a signal does not end the process, but only sets a flag.
+    """A context in which a signal does not end the process, but is only recorded.
 
-    The signals are SIGINT, SIGTERM and SIGHUP. The function `number` returns the flag, and returns
-    the same flag in all processes. If SIGHUP or SIGTERM is ignored at the start, as SIGHUP is under
+    The signals are SIGINT, SIGTERM and SIGHUP. The method `number` returns the recorded signal,
+    the same in all processes. If SIGHUP or SIGTERM is ignored at the start, as SIGHUP is under
     nohup, it stays ignored.
     """
 

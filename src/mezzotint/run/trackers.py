@@ -33,15 +33,15 @@ Values: TypeAlias = dict[str, float | Path]  # the points of curves by name, and
 class Tracker(Protocol):
     """A service to which the log and the grids of a run are copied.
 
-    Any exception that it raises ends the copy, not the training.
+    If it raises an exception, no more is copied, but the training continues.
     """
 
     def begin(self, folder: Path, run_id: str, config: dict[str, Any], sent: int) -> int:
         """Begin or continue the copy of a run.
 
-        Rows are counted from 1. ``sent`` is the number of the first row that this run has not sent
-        yet. Returns the number of the first row that the tracker lacks, or 0 if the tracker has no
-        rows. This number may be smaller than ``sent``, because sent rows may be lost on the way.
+        Rows are counted from 1. Rows before row ``sent`` were sent. Returns the number of the first
+        row that the tracker lacks, or 0 if the tracker has no rows. This number may be smaller than
+        ``sent``, because sent rows may be lost on the way.
         """
 
     def log(self, number: int, images: int, values: Values) -> None:
@@ -144,7 +144,7 @@ class Copy:
     def __init__(self, folder: Path, name: str) -> None:
         """Start a copy in one of TRACKERS; raise UserError if its package is missing.
 
-        If the package is installed but cannot be imported, that only ends the copy.
+        If the package is installed but cannot be imported, nothing is copied, with a warning.
         """
         self.folder, self.name = folder, name
         self.log, self.grids = folder / "log.jsonl", folder / "samples"
@@ -231,14 +231,14 @@ class Copy:
 
 
 def _is_sent(row: dict[str, Any]) -> bool:
-    """Return whether a row of the file has a list of curves and the number of images seen."""
+    """Return whether a row has a list of names of curves, and the number of images seen."""
     curves = row.get("curves")
     named = isinstance(curves, list) and all(isinstance(name, str) for name in curves)
     return named and type(row.get("images")) is int
 
 
 def _curves(row: dict[str, Any]) -> Values:
-    """Return the numbers in a row of the log by name; with a figure, the ends of its interval."""
+    """Return the numbers in a row of the log by name, and its figure with the interval, if any."""
     numbers: Values = {k: v for k, v in row.items() if isinstance(v, int | float) and k != "images"}
     if figure := row.get("figure"):
         name = figure["name"]
