@@ -98,7 +98,8 @@ class Choice(PrimitiveConstructorSpec[str]):
 def first_problem(error: ValidationError, place: Callable[[list[str]], str] = ".".join) -> str:
     """Return the first error of a validation as one line.
 
-    The line begins with the name of the field, which ``place`` makes from the parts of its path.
+    Except for errors of our own checks, the line begins with the name that ``place`` makes from the
+    path of the field, such as ``["train", "lr"]``.
     """
     first = error.errors()[0]
     if first["type"] == "value_error":  # raised by one of our checks

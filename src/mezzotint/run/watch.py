@@ -127,8 +127,8 @@ class Curve:
 def _how(config: dict[str, Any]) -> str:
     """Return a digest of the sampling settings; only figures with the same digest are compared.
 
-    Settings newer than version 4 of config.json change the digest only if they are set. So the
-    figures of a run that was begun with version 4 stay comparable.
+    A setting that version 4 of config.json lacks changes the digest only if it is set. So a
+    resumed run of version 4 can compare its new figures with its old ones.
     """
     sample = config.get("sample")
     if sample is not None:
@@ -137,5 +137,5 @@ def _how(config: dict[str, Any]) -> str:
 
 
 def _made(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the name, the samples and the settings of a figure; comparable figures share them."""
+    """Return what comparable figures share: name, number of samples, and sampling settings."""
     return row["figure"]["name"], row["figure"]["samples"], row.get("how")

@@ -13,7 +13,7 @@ from mezzotint.run.steps import Progress
 
 
 def watch(steps: Iterator[Progress], what: str, shown: bool | None = None) -> None:
-    """Run a training, show a progress bar, and print the notes of the training above it.
+    """Run a training, show a progress bar, and print the training's notes above the bar.
 
     Args:
         steps: The generator from `run`.

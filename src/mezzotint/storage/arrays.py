@@ -74,7 +74,7 @@ def load_summed(path: Path) -> npt.NDArray[Any]:
 
 
 def crc(array: npt.NDArray[Any]) -> int:
-    """Return the CRC-32 of an array's bytes, which are read in parts."""
+    """Return the CRC-32 of an array's bytes, which are read in chunks."""
     found, rows = 0, max(1, (1 << 24) // max(1, array[:1].nbytes))
     for start in range(0, len(array), rows):
         found = zlib.crc32(np.ascontiguousarray(array[start : start + rows]).data, found)
@@ -84,7 +84,7 @@ def crc(array: npt.NDArray[Any]) -> int:
 def nchw(images: npt.NDArray[Any] | Tensor) -> Tensor:
     """Turn images (N, H, W, C) into a contiguous tensor (N, C, H, W) of the same type.
 
-    An array is copied into memory, so the tensor never maps a file; a tensor stays on its device.
+    An input array is copied, so the result never maps a file. An input tensor stays on its device.
     """
     rows = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
     return rows.permute(0, 3, 1, 2).contiguous()

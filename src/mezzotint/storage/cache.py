@@ -25,7 +25,7 @@ _ELSEWHERE = (
 
 
 def cache_folder(part: str) -> Path:
-    """Return the folder of a part of the cache, and create it if it is missing.
+    """Return the folder ``part`` of the cache, and create it if it is missing.
 
     The cache is `$MEZZOTINT_CACHE`, else `$XDG_CACHE_HOME/mezzotint`, else `~/.cache/mezzotint`.
     Raises `UserError` if it cannot be written.
@@ -65,8 +65,8 @@ def download(url: str, sha256: str, name: str, instead: str) -> Path:
     """Return the path of a downloaded file in the cache; download the file if it is missing.
 
     The file gets its name only when it is complete and has the given SHA-256 (64 hex digits), so an
-    existing file is not checked again. `instead` names an alternative for the user, which follows
-    "try again, or" in messages. Raises `UserError` if the download fails.
+    existing file is not checked again. ``instead`` is what messages advise after "try again, or".
+    Raises `UserError` if the download fails.
     """
     target = cache_folder("downloads") / name
     if target.exists():

@@ -113,7 +113,7 @@ def listed(folder: Path) -> list[Path]:
 def sums(checkpoint: Path) -> dict[str, str]:
     """Return the SHA-256 of each file of a checkpoint, as its manifest states it.
 
-    Raises Damaged unless the manifest names every file that is read.
+    Raises Damaged if the manifest cannot be read, or lacks a file that loading a checkpoint reads.
     """
     try:
         found = parsed(content(checkpoint / MANIFEST))["sha256"]
@@ -133,7 +133,7 @@ def sums(checkpoint: Path) -> dict[str, str]:
 
 
 def verify(checkpoint: Path) -> None:
-    """Raise Damaged, with a file's name, if the file does not match the SHA-256 in the manifest."""
+    """Raise Damaged, naming the first file that is missing or does not match the manifest."""
     for name, digest in sums(checkpoint).items():
         path = checkpoint / name
         if not path.is_file():
@@ -186,7 +186,7 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
 def tensors(checkpoint: Path, name: str, finite: bool = True) -> dict[str, Tensor]:
     """Read the tensors in the file NAME.safetensors of a checkpoint.
 
-    Raises Damaged if the file cannot be read or, with ``finite``, has numbers that are not finite.
+    Raises Damaged if the file cannot be read or, with ``finite``, has values that are not finite.
     """
     path = checkpoint / f"{name}.safetensors"
     try:
@@ -202,7 +202,7 @@ def tensors(checkpoint: Path, name: str, finite: bool = True) -> dict[str, Tenso
 
 
 def _not_finite(found: Mapping[str, Tensor]) -> str | None:
-    """Return the name of the first tensor with NaN or infinity; None if all numbers are finite."""
+    """Return the name of the first tensor with NaN or infinity; None if all values are finite."""
     floats = (key for key, tensor in found.items() if tensor.is_floating_point())
     # The sum is checked first, because it is faster. If it is finite, all terms are; but finite
     # terms can have an infinite sum.

@@ -21,8 +21,8 @@ def snapshot(
 ) -> Path:
     """Return the folder with a repository's files in the hub's cache; download missing files.
 
-    Files in the cache are used without asking the hub for newer files, unless some parts of a file
-    are missing (see `incomplete`).
+    Files in the cache are used without asking the hub for newer files, unless some shards of a
+    file are missing (see `incomplete`).
 
     Args:
         name: `OWNER/NAME`.
@@ -30,7 +30,7 @@ def snapshot(
         patterns: The fnmatch patterns of the files to download; `*` also matches slashes. If no
             file matches, the folder is returned without files.
         ignore: The patterns of the files to leave out.
-        needs: A pattern that a cached file must match; otherwise the repository is downloaded.
+        needs: A pattern; the repository is downloaded if no cached file matches it.
 
     Raises:
         UserError: If there is no such repository, permission is missing, or the download fails.
@@ -84,9 +84,9 @@ def snapshot(
 
 
 def incomplete(files: Iterable[str]) -> str | None:
-    """Return which parts of a file are present, in words; None if no part is missing.
+    """Return how many shards of a file are present, in words; None if no shard is missing.
 
-    The parts of a file are called NAME-00000-of-00017 and so on. The answer is, for example,
+    The shards of a file are called NAME-00000-of-00017 and so on. The answer is, for example,
     "16 of the 17 files NAME-*-of-00017".
     """
     parts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)

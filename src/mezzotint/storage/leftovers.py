@@ -83,7 +83,7 @@ def _opened(path: Path) -> Iterator[int]:
 def remove(folder: Path, name: str = "", suffix: str = "") -> None:
     """Remove the unfinished files that killed processes left in a folder.
 
-    ``name`` and ``suffix`` restrict the removal to unfinished files that begin and end with them.
+    Only unfinished versions of ``name`` (any name if empty) that end with ``suffix`` are removed.
     """
     with suppress(OSError):
         for entry in list(os.scandir(folder)):

@@ -12,7 +12,7 @@ LARGE = 2**63  # a row with a larger integer is damaged
 
 
 class Log:
-    """Appends rows of JSON to a file. Each row is flushed, so a crash loses at most the last."""
+    """Appends rows of JSON to a file. Each row is flushed, so a crash loses one row at most."""
 
     def __init__(self, path: Path, step: int) -> None:
         """Open the log of a run that begins or resumes at ``step``, and remove rows of later steps.
@@ -31,8 +31,8 @@ class Log:
 def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
     """Return the rows of a log from byte ``start`` on; an empty list if there is no log.
 
-    A row has a step, the images seen, and either numbers by name or a measured figure. Rows with
-    other content are left out.
+    A row has the step, the images seen, and either named numbers, such as the loss, or a measured
+    figure. Rows with other content are left out.
     """
     return [row for row in jsonl.read(path, start) if _is_row(row)]
 

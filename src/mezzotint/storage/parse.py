@@ -14,7 +14,7 @@ def content(path: Path) -> bytes:
 
 
 def regular(path: Path) -> Path:
-    """Return the path. Raises OSError for a pipe or device, because opening it could block."""
+    """Return the path. Raises OSError for a named pipe or device file: opening it could block."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is not a file", str(path))
     return path

@@ -65,7 +65,7 @@ class Autoencoding(Task):
     (Karras et al. 2020, arXiv 1912.04958, section 3.1).
 
     Args:
-        config: The weights a = kl, b = perceptual and c = adversarial, and the kinds of the terms.
+        config: The weights a = kl, b = perceptual and c = adversarial, and other settings.
         latent: The shape of one image's latents (C, h, w).
         last: The last weight of the decoder.
         perceptual: The distance d, if there is one.

@@ -24,16 +24,15 @@ def decay(step: int, batch: int, halflife: float) -> float:
 
 
 def averaged(net: nn.Module, batch: int, halflife: float) -> AveragedModel:
-    """Return a copy of a network that averages its weights.
+    """Return a copy of a network, which holds the average of its weights with the decay `decay`.
 
-    Call ``update_parameters(net)`` on the copy after each step. The function `decay` gives the
-    decay of the average.
+    Call ``update_parameters(net)`` on the copy after each step.
     """
     return tracked(net, lambda step: decay(step, batch, halflife))
 
 
 def tracked(net: nn.Module, decay: Callable[[int], float]) -> AveragedModel:
-    """Return a copy of a network that averages its weights.
+    """Return a copy of a network, which holds the average of its weights with the given decay.
 
     Call ``update_parameters(net)`` on the copy after each step. The n-th call averages with the
     decay ``decay(n)``.

@@ -12,20 +12,20 @@ UNIFORM = 0.1  # share of the samples that are drawn uniformly; weights are at m
 
 
 def uniform(T: int, batch: int, generator: torch.Generator) -> Tensor:
-    """Draw ``batch`` rows of the schedule (B,), int64 from 1 to T, uniformly."""
+    """Draw ``batch`` timesteps of the schedule (B,), int64 from 1 to T, uniformly."""
     return torch.randint(1, T + 1, (batch,), generator=generator, device=generator.device)
 
 
 class Adaptive(nn.Module):
-    """Importance sampling of the T rows of a schedule: row i has the probability p_i.
+    """Importance sampling of the T timesteps of a schedule: timestep i has the probability p_i.
 
-    p_i is proportional to ``sqrt(E L_i^2)`` for the loss L_i at row i, estimated in 64 equal bins
-    of rows. The loss is multiplied by ``1 / (T p_i)``. So the loss and its gradient have the same
-    expectations as with uniform rows, but the variance of the loss is as small as possible (Nichol
-    and Dhariwal 2021, arXiv 2102.09672, section 3.3). p is mixed with a share of 0.1 of the uniform
-    distribution. E is a running mean over about the last 200 samples of a bin, and p is uniform
+    p_i is proportional to ``sqrt(E L_i^2)`` for the loss L_i at timestep i, estimated in 64 equal
+    bins of timesteps. The loss is multiplied by ``1 / (T p_i)``. So the loss and its gradient have
+    the same expectations as with uniform timesteps, but the variance of the loss is as small as
+    possible (Nichol and Dhariwal 2021, arXiv 2102.09672, section 3.3). A tenth of the timesteps is
+    drawn uniformly. E is a running mean over about the last 200 samples of a bin, and p is uniform
     until every bin has had 10 samples. If 64 does not divide T, the sizes of the bins differ by one
-    row, and p and the weight take this into account.
+    timestep, and p and the weight take this into account.
 
     The statistics are buffers, so they are saved and restored. They are the same in every process
     that gets the same losses.
@@ -39,14 +39,14 @@ class Adaptive(nn.Module):
     def __init__(self, T: int) -> None:
         super().__init__()
         bins = min(BINS, T)
-        first = -(-torch.arange(bins + 1) * T // bins)  # the first row of each bin, from 0
+        first = -(-torch.arange(bins + 1) * T // bins)  # each bin's first timestep, from 0
         self.register_buffer("square", torch.zeros(bins, dtype=torch.float64))
         self.register_buffer("count", torch.zeros(bins, dtype=torch.float64))
         self.register_buffer("first", first[:-1], persistent=False)
         self.register_buffer("size", first.diff().double(), persistent=False)
 
     def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Draw ``batch`` rows (B,), int64 from 1 to T, row i with the probability p_i."""
+        """Draw ``batch`` timesteps (B,), int64 from 1 to T, timestep i with the probability p_i."""
         u = torch.rand(batch, generator=generator, device=generator.device, dtype=torch.float64)
         p = self._p()
         upper = p.cumsum(0)
@@ -64,7 +64,7 @@ class Adaptive(nn.Module):
         return (share / self._p())[self._bin(rows)].float()
 
     def update(self, rows: Tensor, losses: Tensor) -> None:
-        """Update the statistics with the rows (B,) of a batch and their unweighted losses (B,)."""
+        """Update the statistics with a batch's timesteps (B,) and unweighted losses (B,)."""
         # Sum over a table, because a scatter adds in random order on a GPU.
         table = nn.functional.one_hot(self._bin(rows), len(self.count)).double()
         n = table.sum(0)
@@ -81,5 +81,5 @@ class Adaptive(nn.Module):
         return UNIFORM * self.size / self.size.sum() + (1 - UNIFORM) * root / root.sum()
 
     def _bin(self, rows: Tensor) -> Tensor:
-        """Return the numbers of the bins to which rows belong."""
+        """Return the indices of the bins to which timesteps belong."""
         return (rows - 1) * len(self.size) // self.size.sum().long()

@@ -1,4 +1,4 @@
-"""The training loop: a generator of steps. Callers log, save and draw.
+"""The training loop: a generator of steps. Its callers write logs, checkpoints and sample images.
 
 A Task defines the loss, for a diffusion model or an autoencoder; the loop is the same for both. All
 randomness of a step is drawn for the whole batch from a generator seeded by (seed, step), and each
@@ -118,7 +118,7 @@ class Examples:
 
 
 Batch: TypeAlias = Callable[[int, int, Tensor], Examples]
-"""``batch(start, count, u)`` returns ``count`` training samples from number ``start`` on.
+"""``batch(start, count, u)`` returns the ``count`` training samples after the first ``start``.
 
 The uniform numbers u (count, KNOBS) determine their augmentation.
 """
@@ -130,7 +130,7 @@ class Task(nn.Module):
     dtype = torch.float32
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw the random numbers of the step after ``seen`` images, with a row for each image."""
+        """Draw the random tensors, (B, ...) each, of the step after ``seen`` images."""
         raise NotImplementedError
 
     def forward(
@@ -202,7 +202,7 @@ def train(
         ema: The average of the network's weights.
         optimizer: The optimizer of the network and the task; see `optimizer`.
         task: The objective to minimise.
-        batch: A function that returns training samples by their numbers.
+        batch: A function that returns training samples; see `Batch`.
         config: The settings of the training.
         start: The step to start from.
     """

@@ -45,7 +45,7 @@ def matrices(net: nn.Module) -> set[Tensor]:
 
 
 def polar(matrix: Tensor) -> Tensor:
-    """Return ``U S' V^T`` for a matrix ``U S V^T`` (m, n), float32, with about 1 for each S' > 0.
+    """Return ``U S' V^T`` for a matrix ``U S V^T`` (m, n), float32, where S' is about 1.
 
     A singular value 0 stays 0. Five steps of the odd polynomial ``s <- A s + B s^3 + C s^5``,
     starting from ``s = S / |matrix|``, map s from 0.002 to 1 into the range 0.68 to 1.21. They use

@@ -57,9 +57,9 @@ def weight(kind: str, prediction: str, level: Level[Tensor]) -> Tensor:
     - sigmoid: ``SNR * sigmoid(b - log SNR)`` (Kingma and Gao 2023, arXiv 2303.00848; b is -1, as in
       Hoogeboom et al. 2024, arXiv 2410.19324).
 
-    The last three are 0 where alpha is 0, so nothing is learned at a row of pure noise. Here the
-    weights apply to the rows of the schedule. Kingma and Gao integrate over log SNR instead, which
-    makes their loss independent of the schedule.
+    The last three are 0 where alpha is 0, so nothing is learned at a timestep of pure noise. Here
+    the weights apply to the timesteps of the schedule. Kingma and Gao integrate over log SNR
+    instead, which makes their loss independent of the schedule.
     """
     alpha, sigma = level.alpha.flatten(), level.sigma.flatten()
     snr = (alpha / sigma) ** 2
@@ -100,19 +100,19 @@ class Uncertainty(nn.Module):
 def variational(
     schedule: Schedule, rows: Tensor, x0: Tensor, x0_hat: Tensor, fraction: Tensor
 ) -> Tensor:
-    """Return L_{t-1} of the variational bound at rows (B,), in bits per dimension, (B,).
+    """Return L_{t-1} of the variational bound at timesteps (B,), in bits per dimension, (B,).
 
-    Rows are 1 to T. From row t = i to s = i - 1 the true posterior q(x_s | x_t, x0) has the mean
-    ``alpha_s x0 + sigma_s sqrt(1 - tau) eps`` and the variance ``sigma_s^2 tau``, with ``tau = 1 -
-    (alpha_t sigma_s / (alpha_s sigma_t))^2``. The model's Gaussian has the estimates x0_hat and
+    Timesteps are 1 to T. From timestep t to s = t - 1, the true posterior q(x_s | x_t, x0) has the
+    mean ``alpha_s x0 + sigma_s sqrt(1 - tau) eps`` and the variance ``sigma_s^2 tau``, with ``tau =
+    1 - (alpha_t sigma_s / (alpha_s sigma_t))^2``. The model's Gaussian has the estimates x0_hat and
     eps_hat instead of x0 and eps, and ``log variance = v log(sigma_t^2 tau) + (1 - v) log(sigma_s^2
     tau)``. The means differ by ``alpha_s tau (x0 - x0_hat)``, and L is the KL divergence of the two
-    Gaussians. At row 1, L is the negative log likelihood of the 8-bit values of x0. There the lower
-    bound ``sigma_s^2 tau`` of the variance is 0, so the bound of row 2 is used instead (Nichol and
-    Dhariwal 2021, arXiv 2102.09672, eqs. 4 to 7 and 15).
+    Gaussians. At timestep 1, L is the negative log likelihood of the 8-bit values of x0. There the
+    lower bound ``sigma_s^2 tau`` of the variance is 0, so the bound of timestep 2 is used instead
+    (Nichol and Dhariwal 2021, arXiv 2102.09672, eqs. 4 to 7 and 15).
 
     x0, x0_hat and ``fraction`` = v are (B, C, H, W). Only v gets a gradient; x0_hat is learned from
-    the mean squared error. The schedule needs two rows or more.
+    the mean squared error. The schedule needs two timesteps or more.
     """
     alpha, sigma, x0_hat = schedule.alpha, schedule.sigma, x0_hat.detach()
     shape = (-1, *[1] * (x0.ndim - 1))
@@ -193,8 +193,8 @@ class Diffusion(Task):
     belong to the previous image in the same part of the batch. This term keeps images of different
     conditions apart (contrastive flow matching; Stoica et al. 2025, arXiv 2506.05350).
 
-    In the first ``small`` images of the training, 2x2 pixels are averaged. The network must take
-    images of both sizes.
+    The first ``small`` training images are halved in height and width, by averaging 2x2 pixels. The
+    network must take images of both sizes.
 
     Args:
         config: The weighting, the choice of levels, the dropout of conditions and the contrast.
@@ -230,11 +230,11 @@ class Diffusion(Task):
         self.seen: list[Tensor] = []
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw rows (B,) int64 from 1 to T, eps (B, C, H, W), and a mask of conditions to drop.
+        """Draw timesteps (B,) from 1 to T, eps (B, C, H, W), and a mask of conditions to drop.
 
         At the beginning of the training, eps may have half the height and width. The mask is bool
-        (B, n), with a column for each condition. Several conditions are dropped both one by one and
-        all together, because guidance needs all of them null.
+        (B, n), with a column for each condition. Some images lose all their conditions at once, as
+        guidance needs; if there are several conditions, each is also dropped on its own.
         """
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         if self.levels is None:
@@ -254,7 +254,7 @@ class Diffusion(Task):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a part of a batch, and numbers for the log.
 
-        ``drawn`` are the rows of the part in what `draw` returned.
+        ``drawn`` is the result of `draw`, cut to the images of this part.
         """
         rows, eps, dropped = drawn
         x0, condition = examples.x0, examples.condition
@@ -278,7 +278,7 @@ class Diffusion(Task):
         """Return the loss of a part of a batch, and the unweighted mean squared error.
 
         Both are corrected for the way in which the levels were drawn: they estimate means over
-        uniformly distributed rows.
+        uniformly drawn timesteps.
         """
         level = self.schedule.levels(rows, x0.ndim)
         wanted = target(self.prediction, x0, eps, level)

@@ -89,7 +89,7 @@ GAMMAS = {f"average-{length:g}": exponent(length) for length in (0.05, 0.10)}
 
 
 def begin(net: nn.Module) -> dict[str, AveragedModel]:
-    """Make the averages of `GAMMAS` for a network, before the first step."""
+    """Make an average of a network for each exponent in `GAMMAS`, before the first step."""
 
     def average(gamma: float) -> AveragedModel:
         return tracked(net, lambda step: decay(step, gamma))

@@ -76,7 +76,7 @@ class TrainState:
 
     @property
     def average(self) -> nn.Module:
-        """The network with the averaged weights; if weights are divided, call `gather` before."""
+        """The network with the averaged weights; if weights are divided, call `gather` first."""
         return self.ema.module if self.sampled is None else self.sampled
 
     def divide(self, optimize: Callable[[], torch.optim.Optimizer], device: torch.device) -> None:

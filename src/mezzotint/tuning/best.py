@@ -37,7 +37,7 @@ def within(front: Sequence[SweepCell], budgets: Iterable[int]) -> dict[int, Swee
 
 
 def recommended(search: Search, best: SweepCell, budgets: dict[int, SweepCell]) -> Recommended:
-    """Return the recommended settings: of the best cell, and of the best cell in each budget."""
+    """Return the settings of the best cell overall, and of the best cell within each budget."""
     return Recommended(
         metric=search.name,
         samples=search.samples,

@@ -48,7 +48,7 @@ def write(search: Search, cells: Sequence[SweepCell], budgets: Mapping[int, Swee
 
 
 def spread(figure: Figure | None) -> str:
-    """Format a measured figure with its interval; "" for None."""
+    """Format a measured figure with its 95 % interval; "" for None."""
     return f"{figure.value:.4g} ({figure.low:.4g} to {figure.high:.4g})" if figure else ""
 
 

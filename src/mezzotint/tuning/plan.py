@@ -1,4 +1,4 @@
-"""The plan of a sweep: its cells, which of them are measured, and the time for the others."""
+"""The plan of a sweep: its cells, which of them were measured before, and the time for the rest."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The settings of all cells of a sweep, the measured cells, and the time for the others."""
+    """The settings of all cells, the cells measured before, and the time to measure the rest."""
 
     search: Search
     settings: tuple[SampleConfig, ...]
@@ -68,7 +68,7 @@ class Plan:
 
 
 def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
-    """Return the plan of a sweep: the cells measured before, and the time for the others."""
+    """Plan a sweep: find the cells measured before, and estimate the time for the rest."""
     if options.nfe and options.steps:
         raise UserError("`nfe` and `steps` are both given: give one of them")
     guided = options.guidance not in (None, (1.0,)) or options.interval not in ((), (None,))

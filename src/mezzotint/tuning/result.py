@@ -32,10 +32,10 @@ class SweepResult:
     recommended: Path
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a dictionary for each cell, with its settings, its value and its interval.
+        """Return a dictionary for each cell, with its settings and its measured value.
 
-        The keys are sampler, steps, calls, guidance, interval, metric, value, low, high, samples
-        and accuracy.
+        The keys are sampler, steps, calls, guidance, interval (of the guidance), metric, value, low
+        and high (the ends of the value's 95 % interval), samples and accuracy.
         """
         return [cell.row() for cell in self.cells]
 

@@ -68,7 +68,7 @@ class Search:
         self.pipe.net.compile_for(calls * -(-self.samples // BATCH))
 
     def facts(self, settings: SampleConfig) -> dict[str, Any]:
-        """Return the facts that identify figures of these settings: samples and measurement."""
+        """Return what identifies a cell's figures: how its samples are made, and how measured."""
         return {
             "pictures": samples.key(self.pipe, settings, self.seed, BATCH),
             "network": self.network,
@@ -99,7 +99,7 @@ def _cell(search: Search, settings: SampleConfig, figures: Sequence[Figure]) -> 
 
 
 def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow) -> SweepCell:
-    """Return a measured cell, after keeping its samples and appending a row to cells.jsonl."""
+    """Measure and return a cell; its samples are stored, and a row is added to cells.jsonl."""
     begun = time.perf_counter()
     folder = evaluation.kept(search.pipe, settings, search.seed, BATCH)
     with warnings.catch_warnings():

@@ -21,7 +21,7 @@ from mezzotint.ui.watched import watched
 
 @dataclass(frozen=True)
 class Answer:
-    """The new content of the page; None leaves a part unchanged."""
+    """The new content of the page; a field that is None leaves its widget unchanged."""
 
     status: str
     result: str | None = None

@@ -70,7 +70,7 @@ class Kind:
     Attributes:
         text: A sentence for the page that says what the edit does.
         options: The names of the edit's options.
-        work: ``work(pipe, edit, given, shared)`` makes the images from the images ``given``;
+        work: ``work(pipe, edit, given, shared)`` returns edited versions of the images ``given``;
             ``shared`` holds the arguments that all kinds of edits have in common.
         size: ``size(pipe, options)`` returns the height and width of the image to edit.
         files: The number of images to edit.
@@ -117,8 +117,8 @@ def read(pipe: Pipeline, edit: Edit) -> Tensor:
 
     Raises:
         UserError: If the number of uploads is wrong, or an upload is not an image, is too large, or
-            has other channels than the model's images. The message names the file without its
-            folder.
+            differs from the model's images in its type or number of channels. The message names the
+            file without its folder.
     """
     kind = KINDS[edit.kind]
     if len(edit.files) != kind.files:

@@ -118,7 +118,7 @@ def _edited_by(pipe: Pipeline, request: Edit) -> dict[str, Any]:
 
 
 def _pil(pipe: Pipeline, image: Tensor) -> Image.Image:
-    """Convert an image for Pillow; values that PNG cannot hold become visible colours."""
+    """Convert an image for Pillow; if PNG cannot store it unchanged, it becomes 8-bit."""
     whole = pipe.values.fits_png(len(image))
     return figures.to_pil(image if whole else pipe.values.visible(image[None])[0])
 

@@ -48,7 +48,7 @@ def python(model: str | None, pipe: Pipeline, request: Samples | Edit) -> str:
 
 
 def label(k: int, classes: Sequence[str]) -> str | int:
-    """Return the name of a class; if that is ambiguous or not a plain word, return the number."""
+    """Return a class's name, or its index if the name is repeated, blank or begins with a dash."""
     name = classes[k]
     plain = name.strip() and not name.startswith("-") and classes.count(name) == 1
     return name if plain else k
@@ -124,7 +124,7 @@ def _edit_in_python(pipe: Pipeline, request: Edit) -> str:
 
 
 def _read(pipe: Pipeline, files: list[str], size: str) -> str:
-    """Return the call that reads images in the model's format; 8-bit RGB is the default."""
+    """Return the Python code that reads images in the model's format."""
     channels = pipe.codec.image_shape(pipe.shape)[0]
     given: dict[str, Any] = {"fit": True}
     words = [repr(files), size]
@@ -136,7 +136,7 @@ def _read(pipe: Pipeline, files: list[str], size: str) -> str:
 
 
 def _call(function: str, *words: str, **given: Any) -> str:
-    """Return a call, on one line if it is short; arguments that are None are left out."""
+    """Return the Python code of a call; arguments that are None are left out."""
     arguments = [*words, *(f"{k}={v!r}" for k, v in given.items() if v is not None)]
     line = f"{function}({', '.join(arguments)})"
     if len(line) <= WIDTH:

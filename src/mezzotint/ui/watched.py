@@ -1,4 +1,4 @@
-"""Run work in a thread, and yield what it emits. The work is stopped when nobody reads on."""
+"""Run work in a thread, and yield what it emits. Closing the generator stops the work."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from mezzotint.trainer.distilling.task import AlongTeacher
 
 
 class Multistep(AlongTeacher):
-    """Train a student f that follows the flow from any level to the end of that level's part.
+    """Train a student f that follows the flow from any level to the end of its part of the path.
 
     It is `AlongTeacher` with a path of ``calls`` parts, one for each call of the student. A part is
     easier to learn than the whole path. From the same noise, student and teacher make the same

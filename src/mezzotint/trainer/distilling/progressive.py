@@ -70,5 +70,5 @@ class Progressive(AlongNoise):
 
 
 def _reach(task: Progressive, _: object) -> None:
-    """Set ``reached`` from ``stage``, after a saved state was loaded."""
+    """Copy the buffer ``stage`` to the integer ``reached`` after a saved state is loaded."""
     task.reached = int(task.stage)

@@ -57,7 +57,7 @@ class Distillation(Task):
         dtype: The type in which the networks compute, by autocast.
 
     Attributes:
-        eta: The share of new noise, from 0 to 1, when the sampler `consistency` uses the student.
+        eta: The student's ``eta`` for the sampler `consistency`, from 0 (no new noise) to 1.
         any_calls: Whether the student can make an image in any number of calls, not only in the
             number for which it was trained.
         usual_steps: The default number of the teacher's steps.
@@ -176,10 +176,10 @@ class AlongTeacher(AlongNoise):
 
     f is the student. The target of f(x_t, t) is f(x_s, s), without gradient, where a step of the
     guided teacher leads from x_t to x_s. The path from noise to image is divided into ``parts``
-    parts; ``end`` is the clean end of the part that contains t. t is drawn uniformly from a part
-    that is extended by one teacher step beyond its noisy end; a t beyond the noisy end is moved to
-    it. So the noisy end, where a call of the student starts, is drawn often. If s would be cleaner
-    than ``end``, s is ``end``, and the target is the teacher's estimate.
+    parts; ``end`` is the clean end of the part that contains t. First a part is drawn. Then t is
+    drawn uniformly between its clean end and one teacher step beyond its noisy end, and clamped to
+    the noisy end. So this end, where a call of the student starts, is drawn often. If s would be
+    cleaner than ``end``, s is ``end``, and the target is the teacher's estimate.
     """
 
     parts = 1

@@ -25,7 +25,7 @@ def called(
 ) -> Tensor:
     """Call a network, and return its prediction without the learned variance, if it has one.
 
-    ``numbers`` describe the augmentation, for a network that takes them.
+    ``numbers`` (B, n) describe the augmentation, if the network is conditioned on it.
     """
     more = {} if numbers is None else {"augmentation": numbers}
     return net(x, t, condition or None, **more)[:, : x.shape[1]]

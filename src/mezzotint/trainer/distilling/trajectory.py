@@ -21,10 +21,10 @@ class Trajectory(Distillation):
     """Train a student whose single DDIM step makes a whole part of the teacher's path.
 
     The guided teacher samples from noise by DPM-Solver++ 2M, without any data. Its path is divided
-    into ``calls`` equal parts, and x is kept at their ends. The student learns each part directly,
-    from the x at which its own call will start (Luhman and Luhman 2021, arXiv 2101.02388, for one
-    call). So no other levels are needed, but the teacher must make the whole path. The last 2,048
-    trajectories are kept, and each is used about 4 times.
+    into ``calls`` equal parts, and x is stored at both ends of each part. The student learns to get
+    from the noisy end of a part to its clean end (Luhman and Luhman 2021, arXiv 2101.02388, for one
+    part). So no other levels are needed, but the teacher must make the whole path. The last 2,048
+    trajectories are stored, and each part of them is used about 4 times.
     """
 
     eta, any_calls, usual_steps = 0.0, False, 12
@@ -47,7 +47,7 @@ class Trajectory(Distillation):
         self.register_load_state_dict_post_hook(_count)  # type: ignore[no-untyped-call]
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw the indices of B kept trajectories, (B,), and of one part of each, (B,)."""
+        """Draw the indices of B stored trajectories, (B,), and of one part of each, (B,)."""
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         pool, calls = len(self.x), self.config.calls
         new = -(-batch // (USES * calls)) if seen else batch

@@ -1,4 +1,4 @@
-"""Consistency tuning: outputs for an image with more and with less of the same noise agree."""
+"""Consistency tuning: for the same image and noise, the outputs at two noise levels agree."""
 
 from __future__ import annotations
 
