@@ -1,4 +1,4 @@
-"""Data: sources of images, the prepared array, the order of rows, augmentation of batches."""
+"""Data: sources, the prepared array of images, their order in a training, and augmentation."""
 
 from mezzotint.data.augment import AUGMENTATION_SIZE, flip, kornia_augmentation, non_leaking
 from mezzotint.data.describing import Description, SplitDescription, describe
