@@ -93,7 +93,7 @@ def place(state: Any) -> None:
 
 
 def check_training() -> None:
-    """Raise UserError unless the default device can train, which needs tables of float64."""
+    """Raise UserError unless the default device can train, which needs float64."""
     if default().type == "mps":
         raise UserError(
             'training needs float64, which Apple\'s GPU lacks: choose `device="cpu"` to train'

@@ -28,7 +28,7 @@ from schedules import ENDING_IN_NOISE, EVERY_SCHEDULE, MADE
 
 
 def bar(schedule: Schedule) -> Tensor:
-    """Return alpha_bar of the noisy rows, (T,)."""
+    """Return alpha_bar of the timesteps, (T,)."""
     return schedule.alpha[1:] ** 2
 
 

@@ -15,7 +15,7 @@ from mezzotint.errors import UserError
 
 
 def wrapped(node: Folder) -> Folder | None:
-    """Return the one folder that ``node`` only wraps (rule 2 of `data.layout`), else None."""
+    """Return the folder to enter if ``node`` is a wrapper (rule 2 of `data.layout`), else None."""
     filled = node.filled
     if node.images or node.bare or not filled:
         return None
@@ -93,7 +93,7 @@ def _are_classes(
 
 
 def _united(where: str, parts: list[Folder], known: dict[str, tuple[str, str, str]]) -> Folder:
-    """Merge the numbered parts of a split into one folder; ``known`` is from `split_folders`."""
+    """Merge the numbered parts of a split into one folder; `split_folders` returned ``known``."""
     if len(parts) == 1:
         return parts[0]
     numbers = [known[folder.name][2] for folder in parts]

@@ -37,7 +37,7 @@ class Asked:
 
     Attributes:
         condition: Columns of numbers.
-        labels_from: A column of labels, which replace the classes; "" for none.
+        labels_from: A column of labels that replace the classes of the source; "" for none.
         image_condition: A column of images; "" for none.
     """
 
@@ -76,9 +76,10 @@ class Table:
 
     Attributes:
         place: The name of the table in messages.
-        values: The columns, with a value for each of ``rows``.
-        rows: The indices of the source's items that are images; the other items are conditions.
-        image: A function of a cell that names or holds an image. It returns a decoder for the
+        values: The columns by name, each with one value for each index in ``rows``.
+        rows: The indices of the source's items that the table describes; the other items are images
+            given as conditions.
+        image: A function of a value that names or holds an image. It returns a decoder for the
             image, and a key that changes with the image. None if no column has images.
     """
 
@@ -169,7 +170,7 @@ def with_columns(source: Source, asked: Asked) -> Source:
 
 
 def _items(source: Source, rows: Sequence[int], labels: Sequence[int] | None) -> Iterator[Item]:
-    """Yield the items in the given rows, with new labels if ``labels`` is given."""
+    """Yield the source's items at the indices ``rows``, with new labels if ``labels`` is given."""
     place = {row: i for i, row in enumerate(rows)}
     for row, item in enumerate(source.items()):
         if row in place:
@@ -177,7 +178,7 @@ def _items(source: Source, rows: Sequence[int], labels: Sequence[int] | None) ->
 
 
 def _numbers(table: Table, name: str, values: Sequence[Any]) -> Array:
-    """Return a column as numbers (N, D); a cell may hold a number or a list of D numbers."""
+    """Return a column as numbers (N, D); each value is a number or a list of D numbers."""
     found: list[list[float]] = []
     for i, value in enumerate(values):
         try:
@@ -211,7 +212,7 @@ def _images(table: Table, name: str) -> columns.Column:
 
 
 def _labels(value: Any) -> list[str]:
-    """Return the labels in a cell: a list, or text separated by | or ;."""
+    """Return the labels in a value of a column: a list, or text separated by | or ;."""
     if value is None:
         return []
     if isinstance(value, list | tuple | set):
@@ -244,10 +245,10 @@ def of_tree(
     image_column: str,
     image: Callable[[PurePosixPath], tuple[Callable[[], Array], str]],
 ) -> Table:
-    """Return the table of a tree's images, with the rows of every metadata file in it.
+    """Return the table of a split's images, from all metadata files of a tree.
 
-    ``files`` are the images of a split, ``image_column`` is the column that names the image given
-    as a condition ("" for none), and ``image`` returns the decoder and the key of a file (see
+    ``files`` are the images of the split. ``image_column`` is the column that names the images
+    given as conditions ("" for none). ``image`` returns the decoder and the key of a file (see
     `Table`). Raises UserError if there is no metadata file, a row names a missing file, two rows
     name the same file, or an image has no row.
     """
@@ -289,7 +290,7 @@ def _there(place: str, path: PurePosixPath, there: set[PurePosixPath]) -> PurePo
 
 
 def _rows(tree: Tree) -> tuple[dict[PurePosixPath, dict[str, Any]], str]:
-    """Return the row of metadata for each image file, and the name of the metadata in messages."""
+    """Return the metadata of each image file, and the name that messages use for the metadata."""
     found: dict[PurePosixPath, dict[str, Any]] = {}
     places = [
         (folder.path, name)

@@ -26,7 +26,7 @@ RUNS = "folder of a run or its figures", "folders of runs or their figures"
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Files that are left out for one reason: the reason, their number, and the first three."""
+    """Files that are left out for one reason: the reason, the count, and the first three names."""
 
     why: str
     count: int
@@ -34,7 +34,7 @@ class LeftOut:
 
     @staticmethod
     def of(nouns: tuple[str, str], names: Iterable[PurePosixPath]) -> "LeftOut":
-        """Return a count of files; ``nouns`` name one such file, and several such files."""
+        """Count the files ``names``; ``nouns`` are the reason, in singular and plural."""
         every = sorted(map(str, names))
         return LeftOut(nouns[len(every) > 1], len(every), tuple(every[:3]))
 
@@ -83,10 +83,11 @@ class Tree:
     """The files of a data set.
 
     Attributes:
-        place: its name in messages.
-        root: its folders and files.
-        read: returns the content of a file that is not an image.
-        left: the files and folders that are left out, apart from files that are not images.
+        place: The name of the data set in messages.
+        root: The top folder, which contains all other folders and files.
+        read: A function that returns the content of a file that is not an image.
+        left: The files and folders that are left out. The files that are not images are in
+            `Folder.others` instead.
     """
 
     place: str
@@ -96,10 +97,10 @@ class Tree:
 
 
 def of_folder(path: Path) -> Tree:
-    """Return the files below a folder. Links are followed, except to a folder above.
+    """Return the files below a folder. Links are followed, except to a folder that contains them.
 
-    Only regular files are opened. Raises UserError for a folder that cannot be read, and for a
-    run's own folder.
+    Only regular files are opened. Raises UserError if a folder cannot be read, or if ``path`` is
+    the folder of a run.
     """
     special: Names = []
 
@@ -142,7 +143,7 @@ def of_archive(
 ) -> Tree:
     """Build the tree of an archive from its files and their first bytes.
 
-    Raises UserError for the folder of a run.
+    Raises UserError if the archive contains the files of a run at its root.
     """
     found = {PurePosixPath(): Folder(path.name.split(".")[0])}
 
@@ -222,7 +223,7 @@ def _head(path: str) -> bytes | None:
     """Return the first bytes of a file; None for a broken link or without read permission.
 
     Raises UserError for a temporary fault, because without its first bytes an image could be
-    mistaken for another file.
+    mistaken for a file that is not an image.
     """
     try:
         with open(path, "rb") as file:

@@ -77,7 +77,7 @@ class Values:
         return (images.float() - self.low) * (2 / (self.high - self.low)) - 1
 
     def decode(self, x: Tensor) -> Tensor:
-        """Invert `encode`: clamp x to the range, and round x if the type is an integer."""
+        """Invert `encode`, round if the type is an integer, and clamp to ``low`` and ``high``."""
         x = x.float()
         if self.eight_bit:
             return (127.5 * (x + 1)).round().clamp(0, 255).to(self.tensor_dtype)

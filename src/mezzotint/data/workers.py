@@ -1,9 +1,9 @@
-"""Processes that decode image files. Threads alone wait for each other in Pillow's Python code.
+"""Processes that decode image files. Threads would wait for each other in Pillow's Python code.
 
-A worker is a fresh Python process that reads requests from a pipe. It imports neither torch nor the
-user's script, which therefore needs no `if __name__ == "__main__"`. The worker answers None for an
-image that it cannot decode, and the caller decodes that image itself. So all errors arise in the
-caller. The worker ends when the pipe is closed, even if the caller is killed.
+A worker is a fresh Python process that reads requests from its standard input. It imports neither
+torch nor the user's script, which therefore needs no `if __name__ == "__main__"`. The worker
+answers None for an image that it cannot decode, and the caller decodes that image itself. So all
+errors arise in the caller. The worker ends when its input is closed, even if the caller is killed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Workers:
 
     Args:
         count: The number of processes.
-        most: The limit on the bytes of the files in a request, and on the bytes of its images.
+        most: The limit on the bytes of the image files in one request, and on the bytes of the
+            decoded images.
     """
 
     def __init__(self, count: int, most: int) -> None:
@@ -62,8 +63,8 @@ class Workers:
     def start(self) -> None:
         """Start the processes, without waiting until they are ready.
 
-        This has no effect if they have been started, on a single processor, and under torchrun,
-        whose processes share the processors.
+        This has no effect if they have been started, if ``count`` is 1, in a frozen program, or
+        under torchrun, whose processes share the processors.
         """
         if self.all or self.count == 1 or several() or not _python():
             return
@@ -85,8 +86,8 @@ class Workers:
 
         Returns:
             A list with one entry for each decoder: its image, or None if the caller must call this
-            decoder itself. The reasons are that no worker is ready, the decoder is not an
-            `ImageFile`, the file is faulty, the image is large, or the limit on bytes is reached.
+            decoder itself: if no worker is ready, the decoder is not an `ImageFile`, the file is
+            faulty, the image is large, or the limit on bytes is reached.
 
         Raises:
             UserError: If the worker was killed.
@@ -121,7 +122,7 @@ class Workers:
 
 
 def _python() -> bool:
-    """Return whether `sys.executable` is Python, and not a program that contains it."""
+    """Return whether `sys.executable` is a Python interpreter, and not a frozen program."""
     return bool(sys.executable) and not getattr(sys, "frozen", False)
 
 

@@ -156,7 +156,7 @@ GUIDANCE_SHAPES: Registry[Shape] = Registry(
 
 
 def interval(scale: Scale, low: float, high: float, grid: Sequence[Level]) -> Scale:
-    """Return ``scale`` with the value 1 outside ``low <= sigma / alpha <= high``.
+    """Return ``scale`` where ``low <= sigma / alpha <= high``, and 1 elsewhere.
 
     See Kynkäänniemi et al. 2024, arXiv 2404.07724. Raises UserError if no noisy level of the grid
     is in the interval.
@@ -188,7 +188,7 @@ def along(
     """Return the guidance scale along a grid.
 
     ``shape`` is a name in GUIDANCE_SHAPES. If ``within`` is given, it is the ``(low, high)`` of
-    `interval`, and the scale is 1 outside it.
+    `interval`; outside this interval, the scale is 1.
     """
     scaled = GUIDANCE_SHAPES[shape](scale, grid)
     return interval(scaled, *within, grid) if within else scaled
@@ -205,7 +205,7 @@ def clip(denoise: Denoiser) -> Denoiser:
 def threshold(denoise: Denoiser, share: float = DYNAMIC) -> Denoiser:
     """Return a denoiser whose x0_hat is clamped to [-s, s] and divided by s.
 
-    s is the quantile ``share`` of |x0_hat| in the image, but at least 1. This is dynamic
+    s is the ``share`` quantile of |x0_hat| in each image, but at least 1. This is dynamic
     thresholding (Saharia et al. 2022, arXiv 2205.11487, section 2.3).
     """
 

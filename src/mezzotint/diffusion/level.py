@@ -48,15 +48,15 @@ class Level(Generic[Number]):
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """A table of levels. Row 0 is clean, ``(1, 0)``; for row i the network gets ``t = i - 1``.
+    """A table of levels: row 0 is the clean level, and row i is the timestep ``t = i - 1``.
 
     Attributes:
         alpha: float64, shape ``(T + 1,)``.
         sigma: float64, the same shape, with ``alpha**2 + sigma**2 = 1`` in every row.
 
     Raises:
-        UserError: If the tables have other shapes or types, do not begin with the clean row, are
-            not variance preserving, or their noise does not grow from row to row.
+        UserError: If the tables have other shapes or types, do not begin with the clean level, are
+            not variance preserving, or their noise does not grow with t.
     """
 
     alpha: Tensor
@@ -94,7 +94,7 @@ class Schedule:
         return torch.atan2(self.sigma, self.alpha)
 
     def __len__(self) -> int:
-        """T, the number of noisy rows."""
+        """T, the number of timesteps."""
         return len(self.alpha) - 1
 
     def to(self, device: torch.device) -> Schedule:
@@ -102,7 +102,7 @@ class Schedule:
         return Schedule(self.alpha.to(device), self.sigma.to(device))
 
     def levels(self, rows: Tensor, dims: int = 4) -> Level[Tensor]:
-        """Look up the float32 levels of a batch of row numbers (B,), on the device of the tables.
+        """Look up the float32 levels of a batch of row indices (B,), on the device of the tables.
 
         alpha and sigma have the shape (B, 1, ..., 1), which broadcasts against images with ``dims``
         axes; t is (B,).
@@ -118,11 +118,12 @@ class Schedule:
 
         Args:
             steps: The number of noisy levels, 1 to T. A sampler with one call per step calls the
-                denoiser as many times.
-            spacing: A name in SPACINGS, or "knots". Spacings along t visit rows of the table.
-                Spacings along lambda, and knots, visit levels between rows, with t interpolated.
-            knots: For the spacing "knots": values of sigma / alpha, strictly falling, that the
-                levels pass through.
+                denoiser ``steps`` times.
+            spacing: A name in SPACINGS, or "knots". Spacings along t choose timesteps of the table.
+                Spacings along lambda, and knots, also choose levels between timesteps, with t
+                interpolated.
+            knots: For the spacing "knots": strictly falling values of sigma / alpha, from which the
+                levels are interpolated.
 
         Returns:
             ``steps + 1`` levels of falling noise; the last level is clean.
@@ -158,10 +159,10 @@ class Schedule:
         return Level(i - 1, float(self.alpha[i]), float(self.sigma[i]))
 
     def at(self, lam: float) -> Level:
-        """Return the level with ``ln(alpha / sigma) = lam``, with t interpolated between the rows.
+        """Return the level with ``ln(alpha / sigma) = lam``, with t interpolated between timesteps.
 
         The interpolation is linear in the angle ``atan(sigma / alpha)``, in which a cosine schedule
-        is a straight line. A ``lam`` beyond the table gets the t of the nearest row.
+        is a straight line. A ``lam`` beyond the table gets the t of the nearest timestep.
         """
         angle = math.atan(math.exp(-lam))
         t = float(np.interp(angle, self.angles[1:].cpu().numpy(), np.arange(len(self))))

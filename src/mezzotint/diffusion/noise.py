@@ -1,4 +1,4 @@
-"""Noise that depends only on the seed and the number of the image."""
+"""Noise that depends only on the seed and the index of the image."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mezzotint.diffusion.samplers.step import Noise
 
 
 def noise(seed: int, images: Sequence[int]) -> Noise:
-    """Make a function ``randn(x)`` whose noise for image number i depends only on (seed, i).
+    """Make a function ``randn(x)`` whose noise for image i depends only on (seed, i).
 
-    ``images`` are the numbers of the images in the rows of x. The noise comes from numpy's
+    ``images`` are the indices of the images in the batch x. The noise comes from numpy's
     generators, whatever the device of x. So it is the same on every machine, and the seed may
     exceed the 32 bits that torch's CPU generator uses.
     """

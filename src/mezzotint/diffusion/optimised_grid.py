@@ -24,22 +24,22 @@ def optimised(
 ) -> list[float]:
     """Find the levels with which a few steps end nearest to the end of the exact flow.
 
-    1. Walk each batch of noise to the clean level in FINE steps, uniform in lambda.
-    2. Measure the error ``|x~_j - x_j|`` of one step from x_i to every cleaner level j of that
-       walk. The step is DDIM's, or for order 2 and above DPM-Solver++(2M)'s with a previous step of
+    1. Sample from each batch of noise in FINE steps, uniform in lambda: the fine path.
+    2. Measure the error ``|x~_j - x_j|`` of one step from x_i to every cleaner level j of the fine
+       path. The step is DDIM's, or for order 2 and above DPM-Solver++(2M)'s with a previous step of
        the same length. This needs no further denoiser calls.
     3. Estimate how much of that error is left at the clean level. For Gaussian data the error
        shrinks by the factor ``sqrt(v / (alpha_j^2 v + sigma_j^2))``, where v is the variance of the
-       data. As v, take the variance of the batch at the end of the walk.
+       data. As v, take the variance of the batch at the end of the fine path.
     4. Find the shortest path of ``steps`` edges by dynamic programming, which Watson et al. 2021
        (arXiv 2106.03802) use for the variational bound.
-    5. Errors do not add up exactly. So compare this path with the spacings in OTHERS, and choose
-       the grid that ends nearest to the end of the fine walk.
+    5. Errors do not add up exactly. So compare the grid on this path with those of the spacings in
+       OTHERS, and choose the grid whose samples are nearest to the end of the fine path.
 
     Args:
         denoise: The denoiser, guided and clipped as in sampling.
         batches: Standard normal noise, (B, C, H, W) each.
-        schedule: The schedule of the model, of FINE rows or more.
+        schedule: The schedule of the model, with at least FINE timesteps.
         steps: The number of noisy levels, at most MOST.
         order: The order of the sampler; orders above 2 are treated as 2.
 
@@ -63,7 +63,7 @@ def optimised(
 
 
 def path(schedule: Schedule, steps: int) -> list[Level]:
-    """Return the dense path, from whose levels `optimised` chooses.
+    """Return the levels of the fine path, from which `optimised` chooses.
 
     Raises UserError if there are too many steps, or the schedule is too short.
     """

@@ -157,7 +157,7 @@ def denoiser(
             shape of x.
         prediction: The prediction type of the network, a name in PREDICTIONS.
         labels: The third argument of the network: None, (B,) integers for batches of B images,
-            another condition with B rows, or a dict of such conditions.
+            another condition (B, ...), or a dict of such conditions.
 
     Returns:
         The denoiser. It raises UserError if the network does not return a tensor in the shape of x,
@@ -191,7 +191,7 @@ def denoiser(
 
 
 def _rows(condition: Tensor | Mapping[str, Tensor]) -> int:
-    """Return the number of rows of a condition; all conditions in a dict have the same number."""
+    """Return the batch size of a condition; all conditions in a dict have the same batch size."""
     return len(next(iter(condition.values())) if isinstance(condition, Mapping) else condition)
 
 
@@ -213,14 +213,15 @@ def _takes_three(net: Net) -> None:
 
 
 def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
-    """Split a network with 2C output channels into a network of C channels, and a function.
+    """Split a network with 2C output channels into its prediction and its learned variance.
 
-    The first C channels are the prediction. The function, ``fraction(x, level) -> v``, returns the
-    v that the most recent call of the network predicted, in the shape of x. DDPM's learned variance
-    is ``sigma_s^2 tau`` for v = 0 and ``sigma_t^2 tau`` for v = 1, with geometric interpolation
-    between them (Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 15). The last C channels are ``2 v
-    - 1``; as in that paper, nothing but training keeps them in [-1, 1]. Guidance doubles the batch,
-    with the conditional half first; v then comes from the conditional half.
+    Returns two functions. The first is a network with the first C channels, the prediction. The
+    second, ``fraction(x, level) -> v``, returns the v that the most recent call of the network
+    predicted, in the shape of x. DDPM's learned variance is ``sigma_s^2 tau`` for v = 0 and
+    ``sigma_t^2 tau`` for v = 1, with geometric interpolation between them (Nichol and Dhariwal
+    2021, arXiv 2102.09672, eq. 15). The last C channels are ``2 v - 1``; as in that paper, they are
+    not clamped to [-1, 1]. Guidance doubles the batch, with the conditional half first; v then
+    comes from the conditional half.
     """
     raw = torch.empty(0)
 

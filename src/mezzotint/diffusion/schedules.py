@@ -1,4 +1,4 @@
-"""Schedules: the growth of the noise over the T rows of the table."""
+"""Schedules: the growth of the noise over the T timesteps."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def from_betas(beta: Tensor) -> Schedule:
 def from_alpha_bar(f: Tensor) -> Schedule:
     """Return the schedule with ``alpha_bar_i = f_i / f_0``, for a falling f, (T + 1,).
 
-    Betas are cut at 0.999. Otherwise x0_hat would be 0 / 0 for an eps-prediction in the last row,
-    if f ends at 0.
+    Betas are cut at 0.999. Otherwise x0_hat would be 0 / 0 for an eps-prediction at the last
+    timestep, if f ends at 0.
     """
     return from_betas((1 - f[1:] / f[:-1]).clamp(max=0.999))
 
@@ -35,7 +35,7 @@ def from_lambda(lam: Tensor) -> Schedule:
 
 
 def _rows(T: int) -> Tensor:
-    """Return the numbers 0 to T as float64."""
+    """Return the row indices 0 to T as float64."""
     return torch.arange(_counted(T) + 1, dtype=torch.float64)
 
 
@@ -64,15 +64,15 @@ def linear(T: int = 1000, lo: float = 1e-4, hi: float = 0.02) -> Schedule:
     Ho et al. 2020, arXiv 2006.11239.
 
     Args:
-        T: The number of noisy rows.
+        T: The number of timesteps.
         lo: The first beta.
         hi: The last beta.
 
     Returns:
-        The schedule of T + 1 rows.
+        The schedule of T timesteps.
 
     Raises:
-        UserError: If T is below 1, or the noise does not grow from row to row.
+        UserError: If T is below 1, or the noise does not grow with t.
     """
     return from_betas(_line(lo, hi, T))
 
@@ -83,16 +83,15 @@ def scaled_linear(T: int = 1000, lo: float = 0.00085, hi: float = 0.012) -> Sche
     Rombach et al. 2022, arXiv 2112.10752.
 
     Args:
-        T: The number of noisy rows.
+        T: The number of timesteps.
         lo: The first beta.
         hi: The last beta.
 
     Returns:
-        The schedule of T + 1 rows.
+        The schedule of T timesteps.
 
     Raises:
-        UserError: If T is below 1, lo or hi is not above 0, or the noise does not grow from row to
-            row.
+        UserError: If T is below 1, lo or hi is not above 0, or the noise does not grow with t.
     """
     _positive(lo=lo, hi=hi)
     return from_betas(_line(lo**0.5, hi**0.5, T) ** 2)
@@ -105,11 +104,11 @@ def cosine(T: int = 1000, s: float = 0.008) -> Schedule:
     eq. 17). Betas are cut at 0.999.
 
     Args:
-        T: The number of noisy rows.
+        T: The number of timesteps.
         s: The offset; 0 gives the formula of arXiv 2412.14422.
 
     Returns:
-        The schedule of T + 1 rows.
+        The schedule of T timesteps.
 
     Raises:
         UserError: If T is below 1, or s below 0.
@@ -126,16 +125,16 @@ def sigmoid(T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1
     2212.11972; Chen 2023, arXiv 2301.10972). Betas are cut at 0.999.
 
     Args:
-        T: The number of noisy rows.
+        T: The number of timesteps.
         start: The beginning of the section of the logistic function.
         end: The end of the section.
         tau: The temperature; a lower temperature makes the middle steeper.
 
     Returns:
-        The schedule of T + 1 rows.
+        The schedule of T timesteps.
 
     Raises:
-        UserError: If T is below 1, tau is not above 0, or the noise does not grow from row to row.
+        UserError: If T is below 1, tau is not above 0, or the noise does not grow with t.
     """
     _positive(tau=tau)
     at = torch.sigmoid((start + _rows(T) / T * (end - start)) / tau)
@@ -149,16 +148,15 @@ def exponential(T: int = 1000, lo: float = 0.01, hi: float = 80.0) -> Schedule:
     1907.05600).
 
     Args:
-        T: The number of noisy rows.
-        lo: ``sigma / alpha`` of the first noisy row.
-        hi: ``sigma / alpha`` of the last row.
+        T: The number of timesteps.
+        lo: ``sigma / alpha`` of the first timestep.
+        hi: ``sigma / alpha`` of the last timestep.
 
     Returns:
-        The schedule of T + 1 rows.
+        The schedule of T timesteps.
 
     Raises:
-        UserError: If T is below 1, lo or hi is not above 0, or the noise does not grow from row to
-            row.
+        UserError: If T is below 1, lo or hi is not above 0, or the noise does not grow with t.
     """
     _positive(lo=lo, hi=hi)
     return from_lambda(_line(-math.log(lo), -math.log(hi), T))
@@ -169,19 +167,19 @@ def laplace(T: int = 1000, mean: float = 0.0, width: float = 1.5) -> Schedule:
 
     The log-SNR of row i is the quantile at ``1 - u``, with ``u = (i - 1/2) / T``:
     ``2 lam = mean - width * sgn(1/2 - u) * ln(1 - 2 |1/2 - u|)``. Hang et al. 2024, arXiv
-    2407.03297, train at width 0.5 and sample on another schedule. At width 1.5 the last row has
-    alpha = 0.006, so near to noise that sampling can start there.
+    2407.03297, train at width 0.5 and sample on another schedule. At width 1.5 the last timestep
+    has alpha = 0.006, so near to noise that sampling can start there.
 
     Args:
-        T: The number of noisy rows.
+        T: The number of timesteps.
         mean: The mean of the log-SNR.
         width: The scale of the distribution.
 
     Returns:
-        The schedule of T + 1 rows.
+        The schedule of T timesteps.
 
     Raises:
-        UserError: If T is below 1, or the noise does not grow from row to row.
+        UserError: If T is below 1, or the noise does not grow with t.
     """
     from_half = (_rows(T)[1:] - 0.5) / T - 0.5
     return from_lambda((mean + width * from_half.sign() * torch.log1p(-2 * from_half.abs())) / 2)
@@ -195,13 +193,13 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
     flow.
 
     Args:
-        schedule: A schedule of two noisy rows or more.
+        schedule: A schedule of two timesteps or more.
 
     Returns:
         A schedule of the same length.
 
     Raises:
-        UserError: If the schedule has a single noisy row.
+        UserError: If the schedule has a single timestep.
     """
     noisy = schedule.alpha[1:]
     noisy = (noisy - noisy[-1]) * noisy[0] / (noisy[0] - noisy[-1])
@@ -213,7 +211,7 @@ def shifted(schedule: Schedule, factor: float) -> Schedule:
     """Adapt the noise of a schedule to a resolution that is ``factor`` times as high.
 
     ``sigma / alpha`` is multiplied by ``factor``. The neighbouring pixels of a larger image are
-    more alike, so more noise is needed to hide them (Hoogeboom et al. 2023, arXiv 2301.11093).
+    more alike, so more noise is needed to hide the image (Hoogeboom et al. 2023, arXiv 2301.11093).
 
     Args:
         schedule: The schedule of the lower resolution.

@@ -1,4 +1,4 @@
-"""Spacings: functions that choose the n levels of a grid, at rows of the table or between them."""
+"""Spacings: functions that choose the n levels of a grid, at timesteps or between them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def leading(n: int, T: int) -> list[int]:
 def trailing(n: int, T: int) -> list[int]:
     """Return ``t_i = round(i * T / n) - 1``, i = 1..n.
 
-    The last t is T - 1, the noisiest row. See Lin et al. 2024, arXiv 2305.08891, Table 2.
+    The last t is T - 1, the noisiest timestep. See Lin et al. 2024, arXiv 2305.08891, Table 2.
     """
     return [round(t) - 1 for t in np.arange(T, 0, -T / n)[n - 1 :: -1].tolist()]
 
@@ -107,17 +107,17 @@ def along_lambda(choose: Callable[[int, float, float], list[float]]) -> Spacing:
 
 
 def top(schedule: Schedule) -> float:
-    """Return ``atan2(sigma, alpha)`` of the schedule's last row, but at most ``atan(80)``."""
+    """Return ``atan2(sigma, alpha)`` of the schedule's last timestep, but at most ``atan(80)``."""
     return min(float(schedule.angles[-1]), math.atan(math.exp(-NOISIEST)))
 
 
 def angle(schedule: Schedule, n: int) -> list[Level]:
     """Return the n levels at the angles ``i / n * top(schedule)``, for i from n to 1.
 
-    If the last angle would be below the angle of row 1, the n angles are spread evenly from the
-    first angle down to the angle of row 1. On normalised data, equal steps in angle spread DDIM's
-    error evenly over the levels, which suits few-step models. On a cosine schedule, `trailing`
-    gives nearly the same levels.
+    If the last angle would be below the angle of timestep 0, the n angles are spread evenly from
+    the first angle down to the angle of timestep 0. On normalised data, equal steps in angle spread
+    DDIM's error evenly over the levels, which suits few-step models. On a cosine schedule,
+    `trailing` gives nearly the same levels.
     """
     high = top(schedule)
     angles = np.linspace(high, max(high / n, float(schedule.angles[1])), n)

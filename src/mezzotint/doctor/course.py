@@ -38,7 +38,7 @@ FOLLOW: set[Title] = {
 
 
 def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
-    """Yield the findings of the checks of the course of a training that apply."""
+    """Yield the findings on the warm-up and the length of a training."""
     rows = [row for row in rows if "loss" in row]
     yield warmed_up(rows, config.train)
     if not fine_tuned(config):  # a fine-tuning may be short
@@ -97,10 +97,11 @@ def conditional(config: Experiment, data: Prepared) -> Finding:
 
 
 def ordered(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """Yield the findings in the given order, and name the common cause of faults in them.
+    """Yield the findings in the given order, and add the common cause of faults to their texts.
 
-    The first fault in `ROOTS` is the likeliest cause of every later fault in `FOLLOW`. So the later
-    faults name this cause before their own causes, and its fix before their own fixes.
+    The first fault that `ROOTS` lists is the likeliest cause of every later fault that `FOLLOW`
+    lists. So the later faults name this cause before their own causes, and its fix before their own
+    fixes.
     """
     root: Finding | None = None
     for finding in findings:

@@ -123,7 +123,7 @@ def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
 
 
 def _settings(folder: Path, config: Experiment, facts: dict[str, Any]) -> Iterator[Finding]:
-    """Yield the findings on the configuration, with any settings that a sweep recommends."""
+    """Yield the findings on the configuration, with the model's default sampling settings."""
     pipe: Pipeline | None = None
     with suppress(UserError):  # raised again when the model itself is needed
         pipe = _quietly(partial(load, precision="float32"), folder)
@@ -151,8 +151,8 @@ def _training_set(config: Any, facts: dict[str, Any]) -> Prepared:
 def _missing(problem: str, resorted: bool = False) -> Finding:
     """Return the finding "training set missing"; other checks need the training set.
 
-    ``problem`` says why the training set cannot be read, or is "". ``resorted`` says that the
-    training sorted its class folders as text.
+    ``problem`` says why the training set cannot be read, or is "". ``resorted`` says whether the
+    class folders were sorted as text in the training, and are sorted by number now.
     """
     there = "the training set is there, and has not changed"
     but = ", but its class folders are now sorted by number: the run cannot be resumed" * resorted

@@ -70,12 +70,12 @@ def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
 
 
 def reconstruction(images: Tensor, made: Tensor, factor: int) -> Finding:
-    """Return a finding that compares the PSNR of reconstructions with that of f x f averages.
+    """Return a finding that compares reconstructions with the means of f x f blocks, by PSNR.
 
     f is ``factor``, by which the autoencoder shrinks the sides of an image. Three latent channels
-    can store the averages, so an autoencoder with a lower PSNR has learned nothing. A PSNR below 20
-    dB is doubtful: this bound is one standard deviation below the 23.4 +- 3.8 dB of Stable
-    Diffusion's autoencoder (f = 8).
+    can store the means, so an autoencoder with a lower PSNR has learned nothing. A PSNR below 20 dB
+    is doubtful: this bound is one standard deviation below the 23.4 +- 3.8 dB of Stable Diffusion's
+    autoencoder (f = 8).
     """
     found = float(psnr(images, made).mean())
     height, width = images.shape[2:]
@@ -122,7 +122,10 @@ def dead(mean: Tensor, std: Tensor) -> Finding:
 
 
 def exploding(mean: Tensor, std: Tensor, numbers: int) -> Finding:
-    """Return a finding that compares an image's KL with its capacity, ``numbers * ln 256`` nats."""
+    """Return a finding that compares an image's KL with the capacity of its pixels.
+
+    The capacity is ``numbers * ln 256`` nats, for an image of ``numbers`` values.
+    """
     kl = float(kl_divergence(mean, 2 * std.log()).mean())
     most = numbers * math.log(256)
     return judge(

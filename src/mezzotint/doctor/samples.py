@@ -154,12 +154,12 @@ def noisy(made: Tensor, data: Tensor) -> Finding:
 
 
 def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor | None) -> Finding:
-    """Return a finding that compares the feature distances within a class, of samples and of data.
+    """Return a finding that compares the feature distances within a class in samples and in data.
 
-    If the ratio is 0.5, samples have a quarter of the data's variance within a class; if it is
-    0.71, they have half of this variance. Odena et al. 2017 (arXiv 1610.09585) detect collapsed
-    classes in this way, with SSIM. Without classes, or with too few samples of each, all samples
-    count as one class.
+    If the ratio of the mean distances is 0.5, samples have a quarter of the data's variance within
+    a class; if it is 0.71, they have half of this variance. Odena et al. 2017 (arXiv 1610.09585)
+    detect collapsed classes in this way, with SSIM. Without classes, or with too few samples of
+    each class, all samples count as one class.
     """
     if labels is None or data_labels is None or _pairs(labels).sum() < 100:
         labels, data_labels = torch.zeros(len(made)), torch.zeros(len(data))
@@ -180,7 +180,7 @@ def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor
 def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Finding:
     """Return a finding on the share of samples that copy a training image.
 
-    A copy is nearer to a training image than any other training image is. Cohen's h (see
+    A copy is nearer to a training image than all other training images are. Cohen's h (see
     `saturated`) compares the share with the share of copies among held-out images, or with `CHANCE`
     if no images are held out. The arguments are features (N, D).
     """
@@ -233,9 +233,9 @@ def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels:
 def too_few(figures: Path) -> Finding | None:
     """Check that a Frechet distance in the run's figures.jsonl was measured on enough samples.
 
-    Returns None without that file. With at most 2,048 samples, the number of Inception's features,
-    the covariance is singular. The bias, which is proportional to 1/N for N samples, is then as
-    large as the distance itself (Chong and Forsyth 2020, arXiv 1911.07023).
+    Returns None if the file does not exist. With at most 2,048 samples, the number of Inception's
+    features, the covariance is singular. The bias, which is proportional to 1/N for N samples, is
+    then as large as the distance itself (Chong and Forsyth 2020, arXiv 1911.07023).
     """
     if not figures.exists():
         return None
@@ -255,7 +255,7 @@ def too_few(figures: Path) -> Finding | None:
 
 
 def _effect(made: Tensor, data: Tensor, of: Callable[[Tensor], Tensor]) -> float:
-    """Return Cohen's d for the number that ``of`` computes for each image.
+    """Return Cohen's d between samples and data; ``of`` computes a number for each image.
 
     The result is 0 unless the difference exceeds both `SURE` standard errors and `SEEN`.
     """
@@ -280,11 +280,11 @@ def _angle(p: float, q: float) -> float:
 
 
 def _pairs(labels: Tensor) -> Tensor:
-    """Return a mask (N, N) of pairs of different rows with the same class."""
+    """Return a mask (N, N) of the pairs of different images with the same class."""
     same = labels[:, None] == labels
     return same.fill_diagonal_(False)
 
 
 def _spread(features: Tensor, labels: Tensor) -> float:
-    """Return the mean distance between two rows of features whose labels are the same."""
+    """Return the mean distance between the features (N, D) of two images with the same label."""
     return float(torch.cdist(features.double(), features.double())[_pairs(labels)].mean())

@@ -61,7 +61,7 @@ def look(
 
 @dataclass(frozen=True)
 class Saved:
-    """The content of a checkpoint: facts, averaged weights and raw weights."""
+    """The content of a checkpoint: facts about the training, averaged weights and raw weights."""
 
     facts: dict[str, Any]
     ema: Weights
@@ -69,7 +69,7 @@ class Saved:
 
 
 def read(found: Path) -> Saved:
-    """Read a checkpoint; raise Damaged if its parts do not fit together."""
+    """Read a checkpoint; raise Damaged if its raw and averaged weights do not match."""
     facts = codecs.facts(found, "step", "shape", "classes", "data")
     ema, raw = (checkpoint.tensors(found, name, finite=False) for name in ("ema", "net"))
     if wrong := unmatched(raw, ema):
@@ -156,7 +156,7 @@ def errors(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor | None) -> Te
 
 
 def informed(found: Tensor) -> Finding:
-    """Return a finding on whether the mean of `errors` is below 1 at each level; a guess has 1."""
+    """Return a finding on whether `errors` has a mean below 1, that of a guess, at each level."""
     means = found.mean(1).tolist()
     each = ", ".join(f"{m:.2g} at {s:.2g}" for m, s in zip(means, SIGMAS, strict=True))
     return judge(
@@ -172,7 +172,7 @@ def informed(found: Tensor) -> Finding:
 
 
 def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
-    """Return what a comparison of the averaged weights with the raw weights finds.
+    """Return a finding that compares the averaged weights with the raw weights.
 
     The raw weights are the weights that the optimizer changes.
 
@@ -183,10 +183,11 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
     healthy run cannot reach 0.5.
 
     ``averaged`` and ``raw`` (B,) are the `errors` of the two networks on the same images. The
-    severity depends on the share ``(averaged - raw) / (1 - raw)`` of the means, because a network
-    that has learned nothing has an error of 1. It is "wrong" above a half, and "doubtful" above a
-    tenth. In both cases the mean error must have grown by more than `SURE` standard errors. The
-    severity is also "doubtful" if ``apart`` is above 0.5.
+    severity depends on ``(averaged - raw) / (1 - raw)``, computed from the means: the share that
+    the average has lost of what the raw weights have learned. (A network that has learned nothing
+    has an error of 1.) It is "wrong" above a half, and "doubtful" above a tenth. In both cases the
+    mean error must have grown by more than `SURE` standard errors. The severity is also "doubtful"
+    if ``apart`` is above 0.5.
     """
     worse = averaged - raw
     learned = float(1 - raw.mean())

@@ -210,7 +210,7 @@ class _Inert:
 
 
 class _PartsOnly(pickle.Unpickler):
-    """An unpickler that accepts the parts of Python 2's numpy arrays, and no other names.
+    """An unpickler that accepts only the names in Python 2's pickles of numpy arrays.
 
     A pickle can call anything that it can name. Even a numpy dtype is not safe: with a crafted
     dtype, arrays read memory at addresses that the pickle chooses.

@@ -11,7 +11,7 @@ from mezzotint.errors import UserError
 
 
 def folder(data: str, split: str, conditional: bool = True) -> Source:
-    """Return the images of one split of a folder; `data.layout` has the rules.
+    """Return the images of one split of a folder, by the rules of `data.layout`.
 
     Raises:
         UserError: If there are no images or no such split, or if the layout is ambiguous.

@@ -1,8 +1,8 @@
 """The data set `glyphs`: digits in light ink on a dark coloured ground, 32x32 RGB.
 
-Ten classes, "0" to "9", drawn with Pillow's own font in random pose. Image i of a split depends on
-(split, i) alone. Its label is i mod 10, and the rest is random with the seed (split, i). The
-columns `rotation` and `hue` say how it was drawn.
+The ten classes are "0" to "9". Each digit is drawn with Pillow's own font in a random pose. Image i
+of a split depends on (split, i) alone. Its label is i mod 10, and the rest is random with the seed
+(split, i). The columns `rotation` and `hue` describe each image.
 """
 
 import colorsys
@@ -43,7 +43,7 @@ KIND = Kind("glyphs", glyphs)
 
 
 def draw(split: str, index: int) -> Pixels:
-    """Draw image number `index` of a split: uint8 (32, 32, 3)."""
+    """Draw the image at ``index`` of a split: uint8 (32, 32, 3)."""
     u = _drawn(split, index)
     mask = _posed(_stencil(CLASSES[index % 10]), 20 + 6 * u[0], (u[1] - 0.5) / 2, u[2:4])
     hue = u[4]
@@ -96,9 +96,9 @@ def _stencil(digit: str) -> Image.Image:
 def _posed(stencil: Image.Image, height: float, angle: float, shift: np.ndarray) -> np.ndarray:
     """Return the coverage (32, 32), 0 to 1, of a digit scaled to a height and turned by an angle.
 
-    The height is in pixels, the angle in radians. The two numbers of `shift`, 0 to 1, place the
-    digit horizontally and vertically. They are shares of the free space around the bounding box of
-    the turned digit, so that no digit is cut off.
+    The height is in pixels, the angle in radians. The two numbers of ``shift``, 0 to 1, place the
+    digit horizontally and vertically, between the left or upper edge (0) and the right or lower
+    edge (1). No digit is cut off.
     """
     cos, sin = np.cos(angle), np.sin(angle)
     zoom = stencil.height / height  # stencil pixels per pixel of the image

@@ -16,8 +16,8 @@ def hub(data: str, split: str) -> Source:
 
     Raises:
         NoSplit: If the data set has no parquet files of the split.
-        UserError: If the data set cannot be fetched, has parquet files in several folders, or is
-            refused by `parquet`.
+        UserError: If the data set cannot be fetched, has parquet files in several folders, or if
+            `parquet` refuses it.
     """
     return _opened(data, split, parquet)
 
@@ -30,7 +30,7 @@ KIND = Kind("hub:OWNER/NAME", hub, plain=_plain)
 
 
 def _opened(data: str, split: str, read: Callable[[str, str], Source]) -> Source:
-    """Return the source that ``read`` opens, after downloading the files of a split."""
+    """Download the files of a split, and return the source that ``read`` makes of them."""
     name = data.removeprefix("hub:")
     others = set(SPLITS) - set(split_names(split))
     starts = tuple(f"{other}{mark}" for other in sorted(others) for mark in "-.")

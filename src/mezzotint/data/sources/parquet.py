@@ -52,7 +52,7 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
     Raises:
         UserError: If pyarrow is missing; the split does not exist or lacks files; a file is
             damaged; or a column is missing or has a wrong type. Faulty labels are an error only if
-            `conditional`.
+            ``conditional`` is True.
     """
     arrow = _pyarrow()
     path = _place(Path(data)) or Path(data)
@@ -117,7 +117,7 @@ def _table(place: str, files: list[Path], image: str, count: int, image_column: 
 
 
 def _place(path: Path) -> Path | None:
-    """Return the parquet file, or the folder of parquet files, that a path means, else None.
+    """Return the parquet file, or the folder of parquet files, at or below a path, else None.
 
     The folder is the path itself if it directly holds parquet files, else the only folder below the
     path that holds some. The result is None if several folders hold parquet files, or if there are
@@ -152,7 +152,7 @@ KIND = Kind("a .parquet file or a folder of them", parquet, _takes, _plain)
 def _items(
     files: list[Path], image: str, label: str | None, classes: tuple[str, ...]
 ) -> Iterator[Item]:
-    """Yield the images of the files in order, each with the number of its class."""
+    """Yield the images of the files in order, each with the index of its class."""
     arrow = _pyarrow()
     named = {name: k for k, name in enumerate(classes)}
     for file in files:
@@ -253,7 +253,7 @@ def _check(arrow: Any, file: Path, table: Any, image: str) -> None:
 def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tuple[str, ...]:
     """Return the names of the classes; () if every label is -1 or missing.
 
-    Raises `Unlabelled` if labels are not classes, or if the files differ in their classes.
+    Raises `Unlabelled` if the labels cannot be classes, or if the files have different classes.
     """
     known = _class_names(tables[0], label)
     rows: list[tuple[Path, int, Any]] = []

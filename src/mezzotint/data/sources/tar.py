@@ -39,7 +39,7 @@ def tar(data: str, split: str, conditional: bool = True) -> Source:
     disk while its images are decoded.
 
     Raises:
-        UserError: In the cases of `folder`, or if the tar is broken.
+        UserError: As in `folder`, or if the tar is broken.
     """
     path = Path(data)
     places: Places = {}

@@ -20,7 +20,7 @@ def zip_file(data: str, split: str, conditional: bool = True) -> Source:
     """Return the images of one split of a zip, which has the layout of a folder.
 
     Raises:
-        UserError: In the cases of `folder`, or if the zip is broken or encrypted.
+        UserError: As in `folder`, or if the zip is broken or encrypted.
     """
     path = Path(data)
     try:
@@ -58,7 +58,8 @@ KIND = Kind("a .zip", zip_file, _takes, _plain)
 def _name(info: zipfile.ZipInfo) -> PurePosixPath | None:
     """Return the path of a member, with / instead of each backslash.
 
-    Returns None for a link, and for a file that a system leaves behind, such as .DS_Store.
+    Returns None for a link, and for a file that an operating system leaves behind, such as
+    .DS_Store.
     """
     name = PurePosixPath(info.filename.replace("\\", "/").lstrip("/"))
     link = stat.S_ISLNK(info.external_attr >> 16)

@@ -16,10 +16,10 @@ def solve(
     Args:
         apply: ``apply(x) -> M x`` for a batch (B, ...); it must not mix the images of the batch.
         b: The right-hand sides, (B, ...).
-        iterations: The largest number of products with M. If M has no more distinct eigenvalues
-            than this, the result is exact.
-        tolerance: Iteration stops for an image whose residual, divided by the norm of its b, is
-            below this.
+        iterations: The largest number of products with M. The result is exact if M has at most
+            ``iterations`` distinct eigenvalues.
+        tolerance: Iteration for an image stops once the norm of its residual is at most
+            ``tolerance`` times the norm of its b.
 
     Returns:
         x, (B, ...). Iteration for an image also stops at a direction in which M is not positive.

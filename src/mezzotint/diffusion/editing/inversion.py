@@ -35,8 +35,8 @@ def invert(
         grid: Levels of falling noise, as for a sampler.
         corrections: The largest number of fixed-point iterations per step, each with one call of
             the denoiser; 0 is Song's approximation.
-        tolerance: The iterations for an image end when the root mean square of its change is at
-            most this.
+        tolerance: The iterations for an image end once the root mean square of its change is at
+            most ``tolerance``.
 
     Returns:
         The batch at the level ``grid[0]``. From there, `ddim` with eta 0 leads back to the images,

@@ -51,7 +51,7 @@ class Operator:
     def check(self, x: Tensor, y: Tensor) -> None:
         """Raise UserError unless A maps images of the shape of x to the shape of y.
 
-        If ``linear`` is set, A must also be linear, and the transpose that it gives must satisfy
+        If ``linear`` is set, A must also be linear, and `adjoint` must satisfy
         ``<A x, y> = <x, A^T y>``.
         """
         with torch.no_grad():
@@ -136,7 +136,7 @@ def grey() -> Operator:
 
 
 def _copied(constant: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return ``x -> constant``, in the type and on the device of x; each copy is made only once."""
+    """Return a function of x that returns ``constant`` in x's type and on x's device, cached."""
 
     @cache
     def there(device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -101,12 +101,11 @@ def mmps(
 def dps(
     denoise: Denoiser, seen: Observation, grid: Sequence[Level], strength: float = 1.0
 ) -> Denoiser:
-    """Return a denoiser whose steps descend the gradient of ``|y - A x0_hat|``, by ``strength``.
+    """Return a denoiser whose steps subtract ``strength`` times the gradient of ``|y - A x0_hat|``.
 
     The gradient is with respect to x_t, and A may be any differentiable function. Chung et al. 2022
     (arXiv 2209.14687, algorithm 1) subtract ``strength * gradient`` from the next x_s. This
-    denoiser changes x0_hat instead, by the amount that makes a deterministic step move x_s by the
-    same vector.
+    denoiser changes x0_hat instead, so that a deterministic step changes x_s by the same vector.
     """
 
     def estimate(x: Tensor, level: Level) -> Tensor:

@@ -65,9 +65,10 @@ def repaint(
 
 
 def walk(steps: int, jump: int, repeats: int) -> Iterator[tuple[int, int]]:
-    """Yield the steps of `repaint` as pairs (from, to): positions in a grid of ``steps`` steps.
+    """Yield the steps of `repaint` as pairs (from, to) of indices in a grid of ``steps`` steps.
 
-    The steps lead down the grid. After every ``jump`` levels, they go up and down again.
+    The steps lead to the clean level. After every ``jump`` levels, they go back ``jump`` levels and
+    repeat them, ``repeats - 1`` times.
     """
     left = dict.fromkeys(range(jump, steps, jump), repeats - 1)
     here = 0

@@ -1,7 +1,8 @@
-"""Samplers: ``sampler(denoise, x, grid, ..., randn=) -> x``, one short file each.
+"""Samplers, ``sampler(denoise, x, grid, ..., randn=) -> x``, each in a short file of its own.
 
-A sampler walks a grid pair by pair. It sees neither network nor schedule. `Sampler.__call__`
-documents denoise, x, grid and randn; each method's docstring documents its options.
+A sampler steps from each level of a grid to the next. It sees neither network nor schedule.
+`Sampler.__call__` documents denoise, x, grid and randn; each method's docstring documents its
+options.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ def ddpm(
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels to visit, from noisy to clean. The result is a batch at ``grid[-1]``.
-        variance: "small" is v = 0, the variance of the posterior, which is right for data of a
-            single point. "large" is v = 1, the variance beta, which is right for standard normal
+        variance: "small" is v = 0, the variance of the posterior, which is exact if the data is a
+            single point. "large" is v = 1, the variance beta, which is exact for standard normal
             data. A function ``variance(x, level) -> v`` is called after the denoiser, at the same x
             and level (Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 15).
         randn: ``randn(x) -> z``, the source of standard normal noise.

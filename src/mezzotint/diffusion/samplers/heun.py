@@ -10,7 +10,7 @@ from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers.step import eps, step
 
-PURE = 0.005  # below this alpha, as in the last rows of a cosine schedule, x is almost pure noise
+PURE = 0.005  # below this alpha (the end of a cosine schedule), x is almost pure noise
 
 
 def heun(denoise: Denoiser, x: Tensor, grid: list[Level]) -> Tensor:
@@ -26,9 +26,9 @@ def heun(denoise: Denoiser, x: Tensor, grid: list[Level]) -> Tensor:
 
 
 def heun_step(denoise: Denoiser, x: Tensor, t: Level, s: Level) -> Tensor:
-    """Return x at the level s: make a DDIM step, and repeat the step with the mean of both eps_hat.
+    """Return x at the level s: a DDIM step, repeated with the mean of eps_hat at t and at s.
 
-    The second eps_hat is that at s, after the first step.
+    eps_hat at s is computed from the result of the first DDIM step.
     """
     x0 = denoise(x, t)
     there = step(x, x0, t, s)

@@ -60,9 +60,9 @@ def split(t: Level, s: Level, eta: float) -> tuple[float, float]:
 def moments(h: float, count: int) -> list[float]:
     """Return the means of theta^k, for k < count, with a density proportional to ``exp(h theta)``.
 
-    Theta is the place in a step of length h in lambda, from 0 to 1. The exact step is DDIM's with
-    the mean of x0_hat under this density instead of x0_hat (docs/maths.md). For the mean m_k of
-    theta^k, integration by parts gives ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``.
+    Theta is the place in a step of length h in lambda, from 0 to 1. DDIM's step is exact if x0_hat
+    is replaced by its mean under this density (docs/maths.md). For the mean m_k of theta^k,
+    integration by parts gives ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``.
     """
     m = [1.0]
     for k in range(1, count):

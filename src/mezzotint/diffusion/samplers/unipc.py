@@ -16,9 +16,9 @@ from mezzotint.errors import Registry, UserError
 CORRECTORS: Registry[Callable[[float], float]] = Registry(
     "corrector", {"bh1": lambda h: -0.5 * h / math.expm1(-h), "bh2": lambda h: 0.5}
 )
-"""Functions of the length h of a step in lambda. They return a share of the step, from 0 to 1.
+"""Functions of the length h of a step in lambda. They return a fraction of the step, from 0 to 1.
 
-`unipc` replaces the mean of a line by the value of the line after this share of the step.
+`unipc` replaces the mean of a line by the value of the line at this fraction of the step.
 """
 
 
@@ -30,8 +30,8 @@ def unipc(
     Each step is DDIM's, with x0_hat replaced by the mean of a polynomial in lambda, which passes
     through the last ``order`` estimates. Once the estimate at the end of the step is known, the
     step is repeated with a polynomial that also passes through it, which raises the order by one.
-    If the polynomial is a line, its mean is replaced, as in the authors' code, by its value after
-    the share ``B / (2 (1 - exp(-h)))`` of the step, where h is the step's length in lambda.
+    If the polynomial is a line, its mean is replaced, as in the authors' code, by its value at the
+    fraction ``B / (2 (1 - exp(-h)))`` of the step, where h is the step's length in lambda.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
