@@ -111,8 +111,11 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
             "train glyphs-ddpm --prediction eps --zero-terminal-snr",
             "eps cannot be learned with --zero-terminal-snr",
         ),
-        ("train glyphs-ddpm --channels 30", "groups is 8, which does not divide the width 30"),
-        ("train glyphs-ddpm --channels 9 --groups 3", "channels is (9,): choose an even first"),
+        ("train glyphs-ddpm --channels 30", "--groups is 8, which does not divide the width 30"),
+        (
+            "train glyphs-ddpm --channels 9 --groups 3",
+            "--channels is (9,): begin with an even number",
+        ),
         ("train glyphs-ddpm --dropout 2", "dropout: input should be less than 1"),
         ("train glyphs-ddpm --lr inf", "lr: input should be a finite number"),
         ("train glyphs-ddpm --ema-halflife 0.9999", "ema_halflife: input should be greater than"),
@@ -189,7 +192,7 @@ def spoil_config(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_config, "has version 3, but this version of mezzotint reads only 4 to 6"),
+        (spoil_config, "has version 3, but this version of mezzotint reads only versions 4 to 6"),
         (lambda f: shutil.rmtree(f / "checkpoints"), "has no checkpoint yet: continue training"),
         (
             spoil_weights,

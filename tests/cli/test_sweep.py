@@ -21,7 +21,9 @@ def test_the_command_prints_what_python_returns(trained: Path, capsys: CapSys) -
     code, said, _ = swept(capsys, trained, flags)
     assert code == 0
     first, *table, page, recommended = said.splitlines()
-    assert first.startswith("8 cells of 12 samples, 8 to be measured in about ")
+    assert first.startswith(
+        "8 combinations of settings (12 samples each), 8 to be measured in about "
+    )
     options = {"samples": 12, "precision": "float32", "guidance": [1, 2], "nfe": [3, 5]}
     found = mz.sweep(trained, **options, sampler=["ddim", "heun"], minutes=0)
     assert table == repr(found).splitlines()
@@ -56,7 +58,10 @@ def test_a_limit_may_be_set_aside(trained: Path, capsys: CapSys, monkeypatch) ->
     flags = "--sampler ddim --guidance 1.25 --nfe 3 --minutes 1"  # no other test has samples of it
     code, out, err = swept(capsys, trained, flags)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "1 cell of 12 samples would take about 5 minutes, more than --minutes 1: raise" in err
+    assert (
+        "1 combination of settings (12 samples each) would take about 5 minutes, more than "
+        "--minutes 1: raise" in err
+    )
     assert swept(capsys, trained, f"{flags} --yes")[0] == 0
 
 

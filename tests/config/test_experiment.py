@@ -174,10 +174,13 @@ def test_what_is_written_is_read_back(tmp_path: Path, more: dict) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c | {"version": 99}, "version 99, but this version of mezzotint reads only 4"),
+        (
+            lambda c: c | {"version": 99},
+            "version 99, but this version of mezzotint reads only versions 4",
+        ),
         (
             lambda c: c | {"version": 3},
-            "has version 3, but this version of mezzotint reads only 4 to 6",
+            "has version 3, but this version of mezzotint reads only versions 4 to 6",
         ),
         (lambda c: c | {"colour": "red"}, "colour: unexpected keyword"),
         (lambda c: c | {"precision": 16}, "precision: input should be"),

@@ -72,7 +72,7 @@ def test_other_versions_are_refused(tmp_path: Path, older: None, version: int) -
     path = written(tmp_path / "config.json", version, {}, {})
     known = f"{VERSION - 2} to {VERSION}"
     message = (
-        f"has version {version}, but this version of mezzotint reads only {known}: use the version"
+        f"has version {version}, but this version of mezzotint reads only versions {known}: use the"
     )
     with pytest.raises(mz.UserError, match=message):
         config.read(path)

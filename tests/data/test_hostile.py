@@ -234,7 +234,7 @@ def test_a_tar_that_would_fill_the_disk_when_decompressed(tmp_path, monkeypatch)
         member.size = len(png(0))
         archive.addfile(member, io.BytesIO(png(0)))
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
-    with pytest.raises(UserError, match=r"decompressed and .* free: set TMPDIR to a larger disk"):
+    with pytest.raises(UserError, match=r"decompressed, but .* free: set TMPDIR to a larger disk"):
         prepare(tmp_path / "t.tar.gz")
 
 

@@ -215,9 +215,9 @@ def test_floats_in_a_stated_range_come_back(images, dtype, bounds):
 @pytest.mark.parametrize(
     ("value", "bounds", "what"),
     [
-        (np.nan, (0, 1), "`data` row 3 has values that are not finite"),
-        (np.inf, (0, 1), "`data` row 3 has values that are not finite"),
-        (np.nan, None, "`data` row 3 has values that are not finite"),
+        (np.nan, (0, 1), "image 3 of `data` has values that are not finite"),
+        (np.inf, (0, 1), "image 3 of `data` has values that are not finite"),
+        (np.nan, None, "image 3 of `data` has values that are not finite"),
         (1.5, (0, 1), "`data` is float32 with values from 0.0 to 1.5, outside `range=(0, 1)`"),
         (-0.5, (0, 1), "`data` is float32 with values from -0.5 to 0.0, outside `range=(0, 1)`"),
         (0, (1, 0), "`range` is (1, 0): give the values of black and white, such as (0, 1)"),

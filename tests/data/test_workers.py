@@ -122,7 +122,7 @@ def test_a_killed_worker_is_named_in_one_line(many, two, monkeypatch) -> None:
         worker.send_signal(signal.SIGKILL)
 
     monkeypatch.setattr(Workers, "_greet", doomed)
-    with pytest.raises(UserError, match=r"^a process that decoded images was killed by SIGKILL: "):
+    with pytest.raises(UserError, match=r"^a process that decoded images was killed by SIGKILL, "):
         prepare(many, size=8, skip_bad=True)
     assert all(worker.returncode is not None for worker in two[0].all)
 

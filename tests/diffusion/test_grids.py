@@ -160,13 +160,13 @@ def test_knots_may_be_the_ends_of_the_table() -> None:
             10,
             "knots",
             (200, 1),
-            "knot 200 is outside the schedule: choose knots from 0.01 to 157.4",
+            "knot 200 is outside the schedule: choose values of sigma / alpha from 0.01 to 157.4",
         ),
         (
             10,
             "knots",
             (1, 0.001),
-            "knot 0.001 is outside the schedule: choose knots from 0.01 to 157.4",
+            "knot 0.001 is outside the schedule: choose values of sigma / alpha from 0.01 to 157.4",
         ),
     ],
 )

@@ -187,14 +187,16 @@ def test_schedules_equal_diffusers(
     ],
 )
 def test_a_table_whose_noise_does_not_grow_is_refused(build: Callable[[], Schedule]) -> None:
-    with pytest.raises(mz.UserError, match="must grow from row to row"):
+    with pytest.raises(mz.UserError, match="must grow at every timestep"):
         build()
 
 
 @pytest.mark.parametrize("T", [0, -1])
 @pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
 def test_a_schedule_without_rows_is_refused(make: Callable[..., Schedule], T: int) -> None:
-    with pytest.raises(mz.UserError, match=rf"^`T` is {T}: .* a whole number of rows, 1 or more$"):
+    with pytest.raises(
+        mz.UserError, match=rf"^`T` is {T}: .* a whole number of timesteps, 1 or more$"
+    ):
         make(T)
 
 
@@ -211,7 +213,7 @@ def test_a_shift_is_a_factor_above_0(factor: float) -> None:
         (lambda: mz.scaled_linear(10, -1, 0.1), "`lo` is -1: choose a number above 0"),
         (lambda: mz.sigmoid(10, tau=0), "`tau` is 0: choose a number above 0"),
         (lambda: mz.cosine(10, s=-1), "`s` is -1: choose 0 or more"),
-        (lambda: mz.linear(10.0), "`T` is 10.0: choose a whole number of rows"),
+        (lambda: mz.linear(10.0), "`T` is 10.0: choose a whole number of timesteps"),
     ],
 )
 def test_numbers_that_no_schedule_has_are_refused_by_name(build, message: str) -> None:
@@ -231,9 +233,9 @@ LINEAR = linear(10)
         (LINEAR.alpha, LINEAR.sigma[:-1], "`alpha` has the shape (11,), `sigma` (10,): give both"),
         (LINEAR.alpha[:1], LINEAR.sigma[:1], "`alpha` has the shape (1,), `sigma` (1,): give both"),
         (LINEAR.alpha[None], LINEAR.sigma[None], "`alpha` has the shape (1, 11)"),
-        (LINEAR.alpha[1:], LINEAR.sigma[1:], "row 0 of a schedule must be clean"),
+        (LINEAR.alpha[1:], LINEAR.sigma[1:], "a schedule must begin without noise"),
         (LINEAR.alpha.flip(0), LINEAR.sigma.flip(0), "the noise of a schedule must grow"),
-        (LINEAR.alpha, LINEAR.sigma * 2, "alpha**2 + sigma**2 must be 1 in every row"),
+        (LINEAR.alpha, LINEAR.sigma * 2, "alpha**2 + sigma**2 of a schedule must be 1"),
     ],
 )
 def test_tables_that_are_no_schedule_are_refused(alpha, sigma, message: str) -> None:

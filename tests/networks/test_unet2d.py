@@ -19,10 +19,10 @@ SMALL = UNet2DConfig(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"channels": ()}, "channels is ()"),
-        ({"channels": (9, 16)}, "choose an even number of at least 4 as the first"),
-        ({"channels": (8, 18)}, "groups is 4, which does not divide the width 18"),
-        ({"head_width": 6}, "head_width is 6, which does not divide the width 8"),
+        ({"channels": ()}, "the channels are ()"),
+        ({"channels": (9, 16)}, "begin with an even number of 4 or more"),
+        ({"channels": (8, 18)}, "the number of groups is 4, which does not divide the width 18"),
+        ({"head_width": 6}, "the head width is 6, which does not divide the width 8"),
         ({"shift": 2}, "shift"),
         ({"eps": 0.0}, "eps"),
     ],

@@ -174,8 +174,11 @@ def test_bf16_is_near_and_the_callers_type_is_kept(build, layout: torch.memory_f
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: VAEConfig(channels=(48, 64)), "groups is 32, which does not divide the width 48"),
-        (lambda: VAEConfig(channels=()), "channels is empty"),
+        (
+            lambda: VAEConfig(channels=(48, 64)),
+            "`groups` is 32, which does not divide the width 48",
+        ),
+        (lambda: VAEConfig(channels=()), "`channels` is empty"),
         (lambda: VAEConfig(latent=0), "latent"),
         (lambda: TinyVAEConfig(encoder=(1, 3)), "give both the same number"),
     ],

@@ -104,5 +104,5 @@ def test_the_command_line_asks_by_name(tiny, tmp_path, capsys, few_glyphs) -> No
 
 
 def test_an_augmentation_that_would_leave_the_condition_behind_is_refused(tiny, data) -> None:
-    with pytest.raises(mz.UserError, match="would move the images but not 'small'"):
+    with pytest.raises(mz.UserError, match="but not the images of the condition 'small'"):
         next(mz.training(tiny, data=data, out="nowhere", non_leaking=0.1))

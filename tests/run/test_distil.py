@@ -149,7 +149,9 @@ def test_a_student_of_a_fixed_number_of_calls_keeps_to_it(trained: Path, tmp_pat
     assert pipe.few_step == mz.FewStep(guidance=2.0, calls=3)
     assert (pipe.defaults.steps, pipe.defaults.eta) == (3, 0.0)
     assert len(pipe.sample(2)) == 2
-    fixed = "this model was distilled for 3 calls and the spacing 'angle': leave out `steps` and"
+    fixed = (
+        "this model was distilled for 3 network calls and the spacing angle: leave out `steps` and"
+    )
     assert refused(lambda: pipe.sample(2, steps=2)).startswith(fixed)
     assert refused(lambda: pipe.sample(2, spacing="trailing")).startswith(fixed)
 
@@ -177,7 +179,7 @@ def test_a_student_varies_images_and_refuses_what_needs_the_flow(fast: Path) -> 
     pipe = mz.load(fast)
     images = pipe.sample(2)
     assert pipe.vary(images, 0.5, labels=[0, 1]).shape == images.shape
-    assert "never trained without labels: give `labels`" in refused(lambda: pipe.vary(images, 0.5))
+    assert "always trained with labels: give `labels`" in refused(lambda: pipe.vary(images, 0.5))
     mask = torch.zeros(32, 32)
     mask[:8] = 1
     needs = "needs the mean of x0 at each level, which a few-step model does not predict: give"

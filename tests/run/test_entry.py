@@ -316,7 +316,7 @@ def test_an_out_that_holds_another_run_says_how_to_resume(trained: Path, tiny, c
 
 
 def test_a_part_of_a_data_set_and_another_split_are_refused(data, tmp_path: Path) -> None:
-    with pytest.raises(mz.UserError, match="`data` is a part of a data set"):
+    with pytest.raises(mz.UserError, match="`data` is a subset of a data set"):
         train(data=data.some(10), out=tmp_path / "run")
     with pytest.raises(mz.UserError, match="`data` is the split 'test' of glyphs"):
         train(data=mz.prepare("glyphs", split="test"), out=tmp_path / "run")

@@ -144,7 +144,7 @@ def test_ema_is_the_mean_with_half_life_in_images_and_skips_the_beginning() -> N
             {"batch": 128, "accumulate": 3},
             "`accumulate` is 3: choose a divisor",
         ),
-        ({"cooldown": 1.5}, "choose a share from 0 to 1"),
+        ({"cooldown": 1.5}, "choose 0 to 1, a share"),
         ({"images": 0}, "greater than 0"),
     ],
 )

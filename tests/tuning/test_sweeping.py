@@ -82,7 +82,9 @@ def test_a_sweep_measures_writes_and_recommends(trained: Path) -> None:
     assert [row["value"] for row in found.rows()] == values
     assert {row["guidance"] for row in found.rows()} == {1.0, 2.0}
 
-    assert said[0].startswith("8 cells of 12 samples, 8 to be measured in about ")
+    assert said[0].startswith(
+        "8 combinations of settings (12 samples each), 8 to be measured in about "
+    )
     assert repr(found).splitlines() == [*said[1:], *found.summary()]
     assert progress[0][0].startswith("cell 1 of 8: ")
     assert progress[-1][0].startswith("cell 8 of 8: ")
@@ -130,11 +132,14 @@ def test_measured_cells_are_not_measured_again(trained: Path, batches, monkeypat
     assert made > 8 * 3
     assert mz.sweep(trained, **SMALL, minutes=0, on_message=said.append) == first
     assert (len(batches), rows(trained)) == (made, kept)
-    assert said[0] == "8 cells of 12 samples, all measured before"
+    assert said[0] == "8 combinations of settings (12 samples each), all measured before"
 
     more = mz.sweep(trained, **SMALL | {"nfe": [3, 4, 5]}, on_message=said.append)
     assert (len(more.cells), len(rows(trained))) == (12, 12)
-    assert any(s.startswith("12 cells of 12 samples, 4 to be measured in about ") for s in said)
+    assert any(
+        s.startswith("12 combinations of settings (12 samples each), 4 to be measured in about ")
+        for s in said
+    )
 
     # Another metric of samples that are there, and other weights.
     del batches[:]
@@ -172,7 +177,9 @@ def test_a_sweep_continues_where_it_was_killed(trained: Path, monkeypatch) -> No
     monkeypatch.setattr(sweeping, "measure", measure)
     said: list[str] = []
     assert mz.sweep(trained, **SMALL, on_message=said.append) == whole
-    assert said[0].startswith("8 cells of 12 samples, 3 to be measured in about ")
+    assert said[0].startswith(
+        "8 combinations of settings (12 samples each), 3 to be measured in about "
+    )
     assert len(file.read_bytes().splitlines()) == 11  # with the half that was left, and the others
 
 
@@ -182,8 +189,8 @@ def test_a_sweep_that_takes_too_long_is_refused(trained: Path, monkeypatch) -> N
     with pytest.raises(mz.UserError) as wrong:
         mz.sweep(trained, **SMALL, minutes=43)
     assert str(wrong.value) == (
-        "8 cells of 12 samples would take about 44 minutes, more than `minutes=43`: raise that "
-        "limit, or sweep fewer settings"
+        "8 combinations of settings (12 samples each) would take about 44 minutes, "
+        "more than `minutes=43`: raise that limit, or sweep fewer settings"
     )
     assert not (trained / "sweep").exists()
     with pytest.raises(mz.UserError, match="about 7 hours, more than `minutes=60`"):

@@ -33,5 +33,5 @@ def average(arguments: list[str]) -> Answer:
     flags = parse(AverageFlags(folder / "averages"), rest, f"mezzotint average {name}")
     found = averages.average(folder, flags.length, flags.out)
     for made in found:
-        print(f"wrote {made.path}, with an approximation error of {made.error:.2%}")
+        print(f"wrote {made.path}; its weighting has a relative error of {made.error:.2%}")
     return Answer({"averages": found})

@@ -161,7 +161,8 @@ def _images(name: str, rest: list[str]) -> Answer:
         raise UserError(
             f"{name} {sought}to measure the data set of that name, give the reference as `against`"
             if name.startswith("hub:")
-            else f"{name} is taken as images: set `against` to the images to compare with"
+            else f"{name} is read as images, not as a model: set `against` to the images to "
+            "compare with"
         )
     share, _ = join()
     if share.number:

@@ -102,7 +102,7 @@ class Experiment(Settings):
         if isinstance(self.net, CustomConfig) and self.data.non_leaking:
             raise ValueError(
                 "`non_leaking` needs a network with an input for the augmentation, which your own "
-                "network lacks: leave it out"
+                "network lacks: leave out `non_leaking`"
             )
         small = isinstance(self.objective, ObjectiveConfig) and self.objective.small_first
         fits = isinstance(self.net, UNetConfig) and not self.noise.learn_variance
@@ -125,8 +125,8 @@ class Experiment(Settings):
             raise ValueError('latents have no bounds: choose `clipping="none"`')
         if self.shard and self.train.optimizer != "adamw":
             raise ValueError(
-                f"`shard` divides every matrix, but {self.train.optimizer} may need whole "
-                'matrices: choose `optimizer="adamw"`'
+                "`shard` divides every weight matrix among the processes, but "
+                f'{self.train.optimizer} may need whole matrices: choose `optimizer="adamw"`'
             )
         self._check_distillation()
 
@@ -140,7 +140,7 @@ class Experiment(Settings):
                 )
             return
         if self.shard:
-            raise ValueError("a distillation cannot divide its networks: leave out `shard`")
+            raise ValueError("`shard` does not work in a distillation: leave it out")
         if not objective.teacher:
             raise ValueError("there is no `teacher`: give the model to distil")
         if objective.scale != 1 and not self.data.conditional:
@@ -159,8 +159,8 @@ class Experiment(Settings):
             )
         if not coefficients(self.noise.prediction, CLEAN)[1]:
             raise ValueError(
-                f"a teacher that predicts {self.noise.prediction} cannot be distilled, because its "
-                "estimate at the clean level may differ from x: train it with another `prediction`"
+                f"a teacher that predicts {self.noise.prediction} cannot be distilled, because at "
+                "sigma 0 its output may differ from x: train it with another `prediction`"
             )
 
     def network(self, channels: int, classes: int, conditions: Sequence[Condition] = ()) -> Network:

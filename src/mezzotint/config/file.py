@@ -56,8 +56,8 @@ def read(path: Path, home: Path | None = None) -> Configuration:
     known = migrations.readable()
     if version not in known:
         raise UserError(
-            f"{path} has version {version}, but this version of mezzotint reads only {known[0]} to "
-            f"{known[-1]}: use the version that wrote the file, or a newer version"
+            f"{path} has version {version}, but this version of mezzotint reads only versions "
+            f"{known[0]} to {known[-1]}: use the version that wrote the file, or a newer version"
         )
     try:
         return located(from_json(migrations.migrate(content, version)), home or path.parent)

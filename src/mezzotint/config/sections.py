@@ -169,8 +169,8 @@ class NoiseConfig:
         if self.zero_terminal_snr and not determinant(self.prediction, PURE_NOISE):
             able = [name for name in PREDICTIONS if determinant(name, PURE_NOISE)]
             raise ValueError(
-                f"{self.prediction} cannot be learned with `zero_terminal_snr`, because the last "
-                "row of the schedule is pure noise: choose the `prediction` "
+                f"{self.prediction} cannot be learned with `zero_terminal_snr`, because x is pure "
+                "noise at the last timestep: choose the `prediction` "
                 f"{', '.join(able[:-1])} or {able[-1]}"
             )
         if self.learn_variance and self.timesteps < 2:
@@ -186,7 +186,7 @@ class NoiseConfig:
         if len(schedule) != self.timesteps:
             raise UserError(
                 f"the schedule {self.schedule!r} has {len(schedule)} timesteps, but `timesteps` is "
-                f"{self.timesteps}: make its function return T + 1 rows for T timesteps"
+                f"{self.timesteps}: make its function return a schedule of T timesteps"
             )
         if self.zero_terminal_snr:
             schedule = zero_terminal_snr(schedule)

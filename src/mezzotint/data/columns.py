@@ -135,8 +135,8 @@ def write(
     count, height, width, _ = meta["shape"]
     if meta["skipped"]:
         raise UserError(
-            f"{counted(meta['skipped'], 'image')} cannot be read, so rows of conditions would not "
-            "match the images: repair or remove them, and leave out `skip_bad`"
+            f"{counted(meta['skipped'], 'image')} cannot be read, so the conditions would not "
+            "match the other images: repair or remove the unreadable ones, and leave out `skip_bad`"
         )
 
     def before() -> Iterator[tuple[str, tuple[int, int]]]:
@@ -206,8 +206,8 @@ def _of_array(name: str, value: Any, count: int) -> Column:
         return numbers(name, array.reshape(count, -1))
     hint = "; if each image has one class, give `labels` instead" if array.ndim == 1 else ""
     raise UserError(
-        f"{what} is {array.dtype} {array.shape}: give float (N, D) for numbers, zeros and ones "
-        f"(N, K) for several labels, or uint8 (N, H, W, C) for images{hint}"
+        f"{what} is {array.dtype} {array.shape}: for numbers give float (N, D), for several "
+        f"labels zeros and ones (N, K), for images uint8 (N, H, W, C){hint}"
     )
 
 
@@ -229,8 +229,8 @@ def _fitted(
             return fit(pixels, (sides[0], sides[1]))
     raise UserError(
         f"{name!r} of {item} has {height}x{width} pixels, but the image has "
-        f"{before[0]}x{before[1]} (height x width): scale one of the two, so that their heights "
-        "and their widths differ by the same whole factor"
+        f"{before[0]}x{before[1]} (height x width): scale one of the two to 1, 2, 3 ... times the "
+        "size of the other"
     )
 
 

@@ -132,7 +132,7 @@ class Layout:
         names = " and ".join(folder.name for folder in folders.values())
         raise UserError(
             f"{self.tree.place} has the folders {names}, each of which may be the split {split!r}: "
-            "keep one of them, or give its path"
+            "keep one of them, or give the path of one"
         )
 
     def _labelled(self, chain: list[Folder], split: str) -> Contents:

@@ -130,7 +130,9 @@ def _span(images: Array) -> tuple[Any, Any]:
     for block in _blocks(images):
         if images.dtype.kind == "f" and not np.isfinite(block).all():
             row += int(np.argmin(np.isfinite(block).all((1, 2, 3))))
-            raise UserError(f"`data` row {row} has values that are not finite: repair or remove it")
+            raise UserError(
+                f"image {row} of `data` has values that are not finite: repair or remove it"
+            )
         lows.append(block.min())
         highs.append(block.max())
         row += len(block)

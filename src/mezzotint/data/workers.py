@@ -175,8 +175,8 @@ def _received(pipe: Any) -> Any:
 
 def _died(worker: Popen[bytes]) -> UserError:
     code = worker.wait()
-    how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     return UserError(
-        f"a process that decoded images was {how}: free memory if there was too little, and try "
+        f"a process that decoded images {how}, perhaps for lack of memory: free memory, and try "
         "again"
     )

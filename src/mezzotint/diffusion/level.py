@@ -78,13 +78,16 @@ class Schedule:
             )
         if not (self.angles.diff() > 0).all():  # which is False for NaN too
             raise UserError(
-                "the noise of a schedule must grow from row to row: choose other numbers for it"
+                "the noise of a schedule must grow at every timestep: choose other parameters, or "
+                "other values of alpha and sigma"
             )
         if self.alpha[0] != 1 or self.sigma[0] != 0:
-            raise UserError("row 0 of a schedule must be clean: set alpha[0] to 1, sigma[0] to 0")
+            raise UserError(
+                "a schedule must begin without noise: set alpha[0] to 1 and sigma[0] to 0"
+            )
         if ((self.alpha**2 + self.sigma**2 - 1).abs() > 1e-6).any():
             raise UserError(
-                "alpha**2 + sigma**2 must be 1 in every row of a schedule: divide both by "
+                "alpha**2 + sigma**2 of a schedule must be 1 everywhere: divide alpha and sigma by "
                 "torch.hypot(alpha, sigma)"
             )
 

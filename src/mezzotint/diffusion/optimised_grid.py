@@ -69,8 +69,8 @@ def path(schedule: Schedule, steps: int) -> list[Level]:
     """
     if steps > MOST or len(schedule) < FINE:
         raise UserError(
-            f"an optimised grid has at most {MOST} steps, on a schedule of at least {FINE} rows: "
-            f'choose `spacing="logsnr"` for {steps} steps on {len(schedule)} rows'
+            f"an optimised grid has at most {MOST} steps and needs at least {FINE} timesteps: "
+            f'choose `spacing="logsnr"` for {steps} steps on {len(schedule)} timesteps'
         )
     return schedule.grid(FINE, "logsnr")
 

@@ -47,7 +47,7 @@ def _line(start: float, end: float, T: int) -> Tensor:
 def _counted(T: int) -> int:
     """Return T. Raises UserError unless T is a whole number of 1 or more."""
     if not isinstance(T, int) or T < 1:
-        raise UserError(f"`T` is {T!r}: choose a whole number of rows, 1 or more")
+        raise UserError(f"`T` is {T!r}: choose a whole number of timesteps, 1 or more")
     return T
 
 

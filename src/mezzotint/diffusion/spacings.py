@@ -162,8 +162,8 @@ def through(knots: Sequence[float], n: int, lo: float, hi: float) -> list[float]
         raise UserError(f"a grid of {n} steps needs more than one knot: give two or more")
     if outside := [k for k in knots if not lo - 0.01 <= -math.log(k) <= hi + 0.01]:
         raise UserError(
-            f"knot {outside[0]:g} is outside the schedule: choose knots from {math.exp(-hi):.4g} "
-            f"to {math.exp(-lo):.4g}"
+            f"knot {outside[0]:g} is outside the schedule: choose values of sigma / alpha from "
+            f"{math.exp(-hi):.4g} to {math.exp(-lo):.4g}"
         )
     lams = [min(max(-math.log(knot), lo), hi) for knot in knots]
     ends = np.linspace(0, len(lams) - 1, n)

@@ -86,8 +86,8 @@ def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
     if files:
         warn(
             f"{files:,} of the images in {found.source} are JPEG files, whose artefacts change "
-            "every figure: compare them with JPEG images of the same quality, and save samples as "
-            "PNG"
+            "every metric: if they are samples of a model, save them as PNG; otherwise compare "
+            "them with JPEG images of the same quality"
         )
     return found
 

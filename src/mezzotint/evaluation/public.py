@@ -126,7 +126,7 @@ def evaluate(
         return by_name(found.figures)
     named = {"seed": seed != 0, "batch": batch != 64, "weaker": weaker is not None}
     if foreign := [*settings, *(key for key, given in named.items() if given)]:
-        raise UserError(f"`{foreign[0]}` is for a model that makes samples: leave it out")
+        raise UserError(f"`{foreign[0]}` does not apply to an autoencoder: leave it out")
     if share.number:
         return {}
     if precision:

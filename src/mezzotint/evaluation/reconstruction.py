@@ -66,7 +66,7 @@ def reconstruct(
     codec.latent_shape((originals.images.shape[3], height, width))  # errors before the work begins
     if measures and any(m.reference.origin.data != as_rgb(originals).fingerprint for m in measures):
         raise UserError(
-            "the reference was made from other images: give a reference made from the originals"
+            "the reference was not made from the originals: give a reference made from them"
         )
     seen = [Features(m.network, count) for m in measures]
     real = [Features(m.network, count) for m in measures if "sfd" in chosen]

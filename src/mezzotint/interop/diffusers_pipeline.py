@@ -122,10 +122,10 @@ class MezzotintPipeline(DiffusionPipeline):
         if labels is None:
             return None
         if not self.classes:
-            raise ValueError("this model is unconditional: leave out class_labels")
+            raise ValueError("this model is unconditional: leave out `class_labels`")
         given = torch.as_tensor(labels, device=device).expand(count)
         if given.min() < 0 or given.max() >= self.classes:
-            raise ValueError(f"class_labels are {labels}: choose 0 to {self.classes - 1}")
+            raise ValueError(f"`class_labels` is {labels}: choose 0 to {self.classes - 1}")
         return given
 
     def _output(self, x, t, labels, guidance):

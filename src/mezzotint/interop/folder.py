@@ -115,14 +115,14 @@ def _chosen(folder: Path) -> Path:
         found.append((order, variant, path))
     if not found:
         raise UserError(
-            f"{folder} has no {WEIGHTS}, neither whole nor in parts nor as .bin: save it with "
+            f"{folder} has no {WEIGHTS}, whole or in parts, and no .bin file: save the model with "
             "save_pretrained"
         )
     order, _, file = min(found)
     if order[0] and len(variants := sorted({str(variant) for _, variant, _ in found})) > 1:
         raise UserError(
-            f"{folder} holds the variants {', '.join(variants)} and no plain weights: keep one "
-            "variant"
+            f"{folder} holds the weights only as the variants {', '.join(variants)}: keep the "
+            "files of one variant"
         )
     return file
 

@@ -146,8 +146,8 @@ def write_vae(
     patch = fields.get("patch", 1)
     if patch != 1:
         raise UserError(
-            f"the autoencoder folds {patch}x{patch} pixels, which diffusers cannot do: give an "
-            "autoencoder whose patch is 1"
+            f"the autoencoder folds {patch}x{patch} pixels into channels, which diffusers cannot "
+            "do: give an autoencoder that was trained with `patch=1`"
         )
     levels = len(fields["channels"])
     config = {

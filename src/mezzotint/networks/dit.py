@@ -42,10 +42,10 @@ class DiTConfig:
 
     def __post_init__(self) -> None:
         if self.width % 4:
-            raise ValueError(f"width is {self.width}: choose a multiple of 4")
+            raise ValueError(f"`width` is {self.width}: choose a multiple of 4")
         if self.width % self.heads:
             raise ValueError(
-                f"heads is {self.heads}, which does not divide the width {self.width}: "
+                f"`heads` is {self.heads}, which does not divide the width {self.width}: "
                 "choose a divisor"
             )
 

@@ -167,7 +167,7 @@ class Conditioned(Network):
             emb = emb + self.augmentation(augmentation.to(self.dtype))
         elif augmentation is not None:
             raise UserError(
-                "this network is not conditioned on the augmentation: leave out augmentation"
+                "this network is not conditioned on the augmentation: leave out `augmentation`"
             )
         return emb
 

@@ -42,14 +42,14 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         if not self.channels:
-            raise ValueError("channels is empty: give a width for each level")
+            raise ValueError("`channels` is empty: give a width for each level")
         if self.channels[0] % 2 or self.channels[0] < 4:
             raise ValueError(
-                f"channels is {self.channels}: choose an even number of at least 4 as the first"
+                f"`channels` is {self.channels}: begin with an even number of 4 or more"
             )
         if bad := [c for c in self.channels if c % self.groups]:
             raise ValueError(
-                f"groups is {self.groups}, which does not divide the width {bad[0]}: "
+                f"`groups` is {self.groups}, which does not divide the width {bad[0]}: "
                 "choose a divisor of every width"
             )
         if bad := [i for i in self.attention if not 0 <= i < len(self.channels)]:
@@ -58,7 +58,7 @@ class UNetConfig:
             )
         if self.head_width and (bad := [c for c in self.channels if c % self.head_width]):
             raise ValueError(
-                f"head_width is {self.head_width}, which does not divide the width {bad[0]}: "
+                f"`head_width` is {self.head_width}, which does not divide the width {bad[0]}: "
                 "choose a divisor of every width"
             )
 

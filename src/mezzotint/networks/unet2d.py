@@ -65,16 +65,16 @@ class UNet2DConfig:
     def __post_init__(self) -> None:
         if not self.channels or self.channels[0] % 2 or self.channels[0] < 4:
             raise ValueError(
-                f"channels is {self.channels}: choose an even number of at least 4 as the first"
+                f"the channels are {self.channels}: begin with an even number of 4 or more"
             )
         if bad := [c for c in self.channels if c % self.groups]:
             raise ValueError(
-                f"groups is {self.groups}, which does not divide the width {bad[0]}: "
+                f"the number of groups is {self.groups}, which does not divide the width {bad[0]}: "
                 "choose a divisor of every width"
             )
         if self.head_width and (bad := [c for c in self.channels if c % self.head_width]):
             raise ValueError(
-                f"head_width is {self.head_width}, which does not divide the width {bad[0]}: "
+                f"the head width is {self.head_width}, which does not divide the width {bad[0]}: "
                 "choose a divisor of every width"
             )
 

@@ -45,10 +45,10 @@ class VAEConfig:
 
     def __post_init__(self) -> None:
         if not self.channels:
-            raise ValueError("channels is empty: give a width for each level")
+            raise ValueError("`channels` is empty: give a width for each level")
         if bad := [c for c in self.channels if c % self.groups]:
             raise ValueError(
-                f"groups is {self.groups}, which does not divide the width {bad[0]}: "
+                f"`groups` is {self.groups}, which does not divide the width {bad[0]}: "
                 "choose a divisor of every width"
             )
 
@@ -155,8 +155,8 @@ class TinyVAEConfig:
     def __post_init__(self) -> None:
         if len(self.encoder) != len(self.decoder):
             raise ValueError(
-                f"encoder has {len(self.encoder)} levels and decoder {len(self.decoder)}: give "
-                "both the same number"
+                f"the encoder has {len(self.encoder)} levels and the decoder {len(self.decoder)}: "
+                "give both the same number"
             )
 
     @property

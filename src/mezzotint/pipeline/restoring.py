@@ -318,7 +318,7 @@ def _mask(mask: Tensor, images: Tensor) -> Tensor:
         )
     if not ((fill >= 0) & (fill <= 1)).all():
         raise UserError(
-            "the `mask` has values outside 0 to 1: give 1 where to fill in, and 0 elsewhere"
+            "the `mask` has values outside 0 to 1: give 1 for the part to fill in, and 0 elsewhere"
         )
     if (fill == 0).flatten(1).all(1).any() or (fill == 1).flatten(1).all(1).any():
         raise UserError(

@@ -162,8 +162,8 @@ class DiffusionJob(Job):
             small = round(objective.small_first * self.experiment.train.images)
             if small and (any(each.spatial for each in conditions) or shape[1] % 2 or shape[2] % 2):
                 raise UserError(
-                    "`small_first` halves the sides of the images, which must be even, and cannot "
-                    "halve conditions that are images: leave out `small_first`"
+                    "`small_first` needs images of even height and width, and no image as a "
+                    "condition: leave out `small_first`"
                 )
             task = Diffusion(*how, learned, dtype, small)
         return task.to(schedule.alpha.device)
@@ -297,8 +297,8 @@ def _fitted(
     images = [each for each in conditions if each.spatial]
     if images and augmented:
         raise UserError(
-            f"`non_leaking` would move the images but not {images[0].name!r}, the image that is "
-            "their condition: leave out `non_leaking`"
+            f"`non_leaking` would move the images, but not the images of the condition "
+            f"{images[0].name!r}: leave out `non_leaking`"
         )
     return tuple(
         each.fitted(shape) if isinstance(each, ImageCondition) else each for each in conditions

@@ -51,8 +51,8 @@ def check_folder(folder: Path, resume: bool) -> None:
         return
     if saved.is_symlink() and not saved.exists():
         raise UserError(
-            f"{saved} is a link to {os.readlink(saved)}, which does not exist: mount its disk or "
-            "restore it, or choose another `out`"
+            f"{saved} is a link to {os.readlink(saved)}, which does not exist: mount the disk "
+            "with that folder, restore the folder, or choose another `out`"
         )
     if (rows := read_log(folder / "log.jsonl")) and not _nothing_saved(folder):
         raise UserError(

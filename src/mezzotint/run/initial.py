@@ -94,8 +94,8 @@ def take_weights(
             said += [f"{counted(len(new), *noun)} ({shown(new, 5)})"] * bool(new)
     if sum(v.numel() for v in fits.values()) < sum(v.numel() for v in ours.values()) / 2:
         raise UserError(
-            f"the weights of {experiment.init} fit less than half of the network, which differs in "
-            f"{shown(anew, 3)}: leave out the options that change the network"
+            f"the weights of {experiment.init} fit less than half of the network (no fit for "
+            f"{shown(anew, 3)}): leave out the options that change the network"
         )
     net.load_state_dict(ours | fits)
     said += [shown(anew, 5)] * bool(anew)
@@ -122,7 +122,7 @@ def freeze(net: Network, patterns: Sequence[str], anew: Sequence[str]) -> None:
         if wrong := [name for name in found if name in anew]:
             raise UserError(
                 f"`freeze` has {pattern!r}, which matches {wrong[0]}, a weight with random values: "
-                "freeze only weights that fit the model in `init`"
+                "freeze only weights that come from `init`"
             )
         for name in found:
             names[name].requires_grad_(False)

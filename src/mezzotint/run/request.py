@@ -129,8 +129,8 @@ def _data(experiment: Configuration, data: Any, fields: Mapping[str, Any]) -> di
         )
     if not data.source:
         raise UserError(
-            "`data` is a part of a data set, which a run cannot find again by a name or a path: "
-            "pass the whole data set"
+            "`data` is a subset of a data set, and a run cannot find a subset again by a name or a "
+            "path: pass the whole data set"
         )
     if data.split != "train":
         raise UserError(

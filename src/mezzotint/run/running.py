@@ -70,8 +70,8 @@ def run(
     objective = experiment.objective if isinstance(experiment, Experiment) else None
     if isinstance(objective, ObjectiveConfig) and objective.contrast and share == 1:
         raise UserError(
-            "`contrast` compares the images of a part of a batch, but each part has only one "
-            "image: raise `batch`, lower `accumulate`, or pass `contrast=0`"
+            "`contrast` compares images with each other, but each process works on one image at a "
+            "time: raise `batch`, lower `accumulate`, or pass `contrast=0`"
         )
     if isinstance(experiment, Experiment) and experiment.shard and accelerator.num_processes == 1:
         raise UserError(

@@ -79,7 +79,9 @@ class TrainConfig:
                 f"`accumulate` is {self.accumulate}: choose a divisor of the `batch`, {self.batch}"
             )
         if self.cooldown > 1:
-            raise ValueError(f"`cooldown` is {self.cooldown:g}: choose a share from 0 to 1")
+            raise ValueError(
+                f"`cooldown` is {self.cooldown:g}: choose 0 to 1, a share of the training"
+            )
 
     @property
     def steps(self) -> int:
@@ -94,8 +96,8 @@ class TrainConfig:
         share, rest = divmod(self.batch, processes * self.accumulate)
         if rest:
             raise UserError(
-                f"`batch` is {self.batch}, which {processes} processes cannot share in "
-                f"{self.accumulate} parts each: choose a multiple of "
+                f"`batch` is {self.batch}, which cannot be divided equally among {processes} "
+                f"processes with `accumulate={self.accumulate}`: choose a multiple of "
                 f"{processes * self.accumulate}"
             )
         return share

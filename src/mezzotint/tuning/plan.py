@@ -108,4 +108,4 @@ def refuse_long(plan: Plan, minutes: float | None) -> None:
 
 
 def _cells(count: int, search: Search) -> str:
-    return f"{counted(count, 'cell')} of {counted(search.samples, 'sample')}"
+    return f"{counted(count, 'combination')} of settings ({counted(search.samples, 'sample')} each)"

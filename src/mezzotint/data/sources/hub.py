@@ -42,7 +42,7 @@ def _opened(data: str, split: str, read: Callable[[str, str], Source]) -> Source
         page = f"https://huggingface.co/datasets/{name}/tree/main"
         raise NoSplit(
             f"the split {split!r} of hub:{name} has no parquet files, or the hub cannot be reached "
-            f"and they were not downloaded before: check the connection, and the splits at {page}"
+            f"and none were downloaded before: check the connection, and the splits at {page}"
         )
     if len(folders) > 1:
         names = shown([folder.relative_to(root).as_posix() for folder in folders], 5)

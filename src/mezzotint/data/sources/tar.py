@@ -137,8 +137,9 @@ def _check_room(path: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"{path} takes {needed / 1e9:.1f} GB decompressed and {folder} has {free / 1e9:.1f} GB "
-            "free: set TMPDIR to a larger disk, or extract the tar and give the folder"
+            f"{path} takes {needed / 1e9:.1f} GB decompressed, but {folder} has only "
+            f"{free / 1e9:.1f} GB free: set TMPDIR to a larger disk, or extract the tar and "
+            "give the folder"
         )
 
 

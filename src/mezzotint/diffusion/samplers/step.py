@@ -52,7 +52,7 @@ def split(t: Level, s: Level, eta: float) -> tuple[float, float]:
     2010.02502, eqs. 12 and 16). Raises UserError for eta outside [0, 1].
     """
     if not 0 <= eta <= 1:
-        raise UserError(f"`eta` is {eta:g}: choose 0 (deterministic) to 1 (as DDPM)")
+        raise UserError(f"`eta` is {eta:g}: choose 0 (deterministic) to 1 (as in DDPM)")
     n = eta * s.sigma * math.sqrt(tau(t, s))
     return math.sqrt(s.sigma**2 - n**2), n
 

@@ -90,8 +90,7 @@ class ImageCondition(Condition):
                 return ImageCondition(self.name, self.shape, fold)
         raise UserError(
             f"{self.name!r} has {height}x{width} pixels, but the input of the network has {h}x{w} "
-            "(height x width): resize one of them, so that their heights and their widths differ "
-            "by the same whole factor"
+            "(height x width): scale one of the two to 1, 2, 3 ... times the size of the other"
         )
 
     def parsed(self, text: str) -> list[Path]:
