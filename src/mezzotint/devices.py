@@ -77,8 +77,8 @@ def without_gpu(several: bool) -> bool:
     found = default()
     if several and found.index is not None:
         raise UserError(
-            f"`device` is {found}, but each of several processes has a device of its own: choose "
-            f"{found.type} without a number"
+            f"`device` is {found}, but there are several processes, each with its own device: "
+            f"choose {found.type} without a number"
         )
     return found.type == "cpu" if several else not gpu()
 

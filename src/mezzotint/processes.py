@@ -80,7 +80,7 @@ class Share:
             self.wait()
 
     def part(self, pieces: int) -> range:
-        """Return the indices, among ``pieces`` pieces of work, of the pieces for this process."""
+        """Return the indices of this process's share of ``pieces`` pieces of work."""
         start, end = (-(-pieces * i // self.count) for i in (self.number, self.number + 1))
         return range(start, end)
 

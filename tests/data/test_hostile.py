@@ -362,7 +362,7 @@ def test_labels_that_are_no_text(tmp_path) -> None:
         with archive.open("labels.npy", "w") as file:
             header = {"descr": "<U0", "fortran_order": False, "shape": (2,)}
             np.lib.format.write_array_header_1_0(file, header)
-    with pytest.raises(UserError, match="of 0 bytes an item"):
+    with pytest.raises(UserError, match="with 0 bytes per item"):
         prepare(tmp_path / "z.npz")
 
 

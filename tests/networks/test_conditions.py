@@ -130,7 +130,7 @@ def test_what_users_give_is_checked() -> None:
     assert "2 values of 'age' for 4 images" in refused(AGE, [1.0, 2.0])
     assert "not finite" in refused(AGE, float("nan"))
     assert "give a number" in refused(AGE, "old")
-    assert "give 2 numbers for all images, or for each" in refused(POSE, [1.0, 2.0, 3.0])
+    assert "give 2 numbers once for all images, or once for each" in refused(POSE, [1.0, 2.0, 3.0])
     assert "no label 'rund'; did you mean round" in refused(TAGS, "rund")
     assert "zeros and ones" in refused(TAGS, [[0, 2, 0]])
     assert "give uint8 images" in refused(SMALL, torch.zeros(4, 3, 4, 4))

@@ -86,7 +86,7 @@ def trained(run: Path) -> Answer:
 
 
 def given(base: Configuration, asked: Configuration, words: list[str]) -> dict[str, Any]:
-    """Return {name: value} for all fields that flags set, even if ``base`` has the same value."""
+    """Return {name: value} for all fields set by flags, even if ``base`` has the same value."""
     said = {word.split("=")[0].lstrip("-").replace("-", "_") for word in words if word[:2] == "--"}
     before, after = (values(each) for each in (base, asked))
     return {k: v for k, v in after.items() if k in said or before.get(k, ...) != v}

@@ -100,8 +100,8 @@ class Kind:
             (`no_split`), or if the data cannot be read.
         takes: a function that returns whether an existing absolute path is of this kind; None if
             the `data` argument is a word or a prefix, not a path.
-        plain: the same as `open`, but for images without labels: faulty labels are ignored instead
-            of refused. None if `open` ignores faulty labels anyway.
+        plain: the same as `open`, for a caller that needs no labels: faulty labels are ignored, not
+            refused. None if `open` ignores faulty labels anyway.
     """
 
     written: str

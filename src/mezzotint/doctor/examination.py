@@ -123,7 +123,7 @@ def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
 
 
 def _settings(folder: Path, config: Experiment, facts: dict[str, Any]) -> Iterator[Finding]:
-    """Yield the findings on the configuration, with the model's default sampling settings."""
+    """Yield the findings on the configuration and the model's default sampling settings."""
     pipe: Pipeline | None = None
     with suppress(UserError):  # raised again when the model itself is needed
         pipe = _quietly(partial(load, precision="float32"), folder)

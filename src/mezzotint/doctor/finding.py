@@ -98,7 +98,7 @@ class Findings(list[Finding]):
         return "\n".join([*faults, *self.summary()])
 
     def summary(self) -> list[str]:
-        """Return two lines: the names of the faults not found, and the number of faults found."""
+        """Return two lines: which faults were looked for but not found, and how many were found."""
         well = f"looked for and not found: {', '.join(finding.title for finding in self.well)}"
         counts = f"{len(self.wrong) or 'nothing'} wrong, {len(self.doubtful) or 'nothing'} doubtful"
         return [textwrap.fill(well, 100, subsequent_indent="  "), counts]

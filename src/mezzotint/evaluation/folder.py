@@ -141,7 +141,7 @@ def grid_of(out: Path) -> Path:
 def made_by(
     pipe: Pipeline, given: Given | None, in_turn: bool, seed: int, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return everything on which a request's samples depend, except how many, as a dict for JSON.
+    """Return all that a request's samples depend on, except their number, as a dict for JSON.
 
     ``in_turn`` is set if the user gave no conditions; the samples then take all classes in turn.
     """

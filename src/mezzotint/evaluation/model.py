@@ -91,7 +91,7 @@ def _ready(
 ) -> tuple[Pipeline, dict[str, Any]]:
     """Return the pipeline as it will be measured, and a description of it for figures.jsonl.
 
-    The pipeline gets the ``precision`` and the ``weaker`` model, if they are given.
+    The pipeline gets the ``precision``, and ``weaker`` for autoguidance, if they are given.
     """
     facts = {"model": name or str(pipe.home or "")}
     if weaker is not None:

@@ -88,7 +88,7 @@ COPIED = {
 def dit_settings(config: dict[str, Any]) -> Settings:
     """Read a DiTTransformer2DModel's ``config.json``.
 
-    Raises UserError, which names every setting that DiT does not support.
+    If DiT does not support some settings, raises UserError, which names them all.
     """
     legacy = LEGACY if config.get("_class_name") == "Transformer2DModel" else {}
     settings = DEFAULTS | ABSENT | legacy | config

@@ -3,7 +3,7 @@
 ```
 net.onnx        x (B, C, H, W), t (B,) float32 and, with classes, labels (B,) int64 -> output
 decoder.onnx    z (B, c, h, w) -> images in [-1, 1], for a latent model
-model.json      levels, with (p, q) of an output p * x0 + q * eps; classes, guidance, shape
+model.json      levels, each with (p, q): the output is p * x0 + q * eps; classes, guidance, shape
 sample.py       an example with numpy, onnxruntime and pillow: `interop.onnx_sample`
 ```
 """

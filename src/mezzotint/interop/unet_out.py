@@ -39,7 +39,7 @@ def unet_config(
     classes: int,
     size: tuple[int, int],
 ) -> dict[str, Any]:
-    """Return the ``config.json`` of the UNet2DModel that computes the same function.
+    """Return the ``config.json`` of the UNet2DModel that computes what our network does.
 
     Args:
         kind: "unet" or "unet2d", as in `unet.Settings`.

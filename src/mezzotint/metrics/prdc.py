@@ -22,7 +22,7 @@ def prdc(seen: Comparison) -> Iterator[Figure]:
     n, m = seen.count, seen.against.origin.count
     few = min(n, m, MOST)
     real, made = seen.against.pool[shuffled(m)[:few]], seen.pool[shuffled(n)[:few]]
-    note = "as many random images of each set"
+    note = "random images from each set"
     for name, values in neighbourhood(real, made).items():
         bounds = (interval.of_mean if name == "density" else interval.of_share)(values)
         yield seen.figure(name, float(values.mean()), bounds, note, count=few)

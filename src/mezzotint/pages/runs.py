@@ -1,4 +1,4 @@
-"""A run for a page: the content of its folder, and the options of the page."""
+"""What a page shows of a run, and the options of the page."""
 
 from __future__ import annotations
 

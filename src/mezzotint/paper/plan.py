@@ -249,9 +249,9 @@ def _latent(options: Options) -> dict[str, Configuration]:
 
 
 def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
-    """Return the flags of the command that repeats this plan, whatever the current folder is.
+    """Return the flags of the command that repeats this plan; they are the same in any folder.
 
-    Only the last component of a path to data or to an autoencoder is kept.
+    Of a path to data or to an autoencoder, only the last component is kept.
     """
     flags = {
         "scale": options.scale,

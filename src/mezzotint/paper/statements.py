@@ -44,7 +44,7 @@ def statements(results: Results) -> Section | None:
 def _speed(results: Results) -> Verdict:
     """Return the verdict on the speed of DDIM.
 
-    The fastest row of DDIM whose Frechet distance is at most DDPM's decides it.
+    It rests on the fastest row of DDIM whose Frechet distance is at most that of DDPM.
     """
     ddpm, ddim = _samplers(results)
     if not ddpm or not ddim:
@@ -91,7 +91,7 @@ def _guidance(results: Results) -> Verdict:
 
 
 def _fid(results: Results, letter: str) -> Verdict:
-    """Return the verdict on the paper's FID of an experiment, from our FID if it was measured."""
+    """Judge the paper's FID of an experiment by our FID, if we measured one."""
     rows = [row for row in results.work.plan.rows if row.letter == letter and row.headline]
     figures = {name: f for row in rows for name, f in results.figures(row).items()}
     fid = next((f for name, f in figures.items() if name.startswith("fid")), None)

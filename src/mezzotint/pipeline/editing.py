@@ -3,7 +3,7 @@
 All methods of `Pipeline` that edit images use this module. Images are (N, C, H, W), or one image
 (C, H, W), in the model's size and type, which is uint8 unless the model was trained on another
 type. Labels are one class for all images, or one for each, by index or name. Without labels, a
-model with classes is used unconditionally. Image i of a request depends on (seed, i) alone.
+model with classes is used unconditionally. The noise of image i depends on (seed, i) alone.
 """
 
 from __future__ import annotations

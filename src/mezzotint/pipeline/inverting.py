@@ -50,13 +50,14 @@ def invert(
             0 is Song's approximation.
         batch: The number of images inverted at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
-        **settings: Settings of `sample`, and its ``condition``; the sampler is ddim with eta 0.
+        **settings: Settings of `sample`, and its ``condition``; the sampler must be ddim with
+            eta 0, which is the default.
 
     Returns:
         float32 (N, C, H, W), in the shape of the model's x, on the CPU.
 
     Raises:
-        UserError: If images have another type or size, or the sampler draws noise.
+        UserError: If images have another type or size, or another sampler is chosen.
     """
     few_step.refuse(pipe, "inversion")
     settings = {"sampler": "ddim", **settings}
@@ -102,13 +103,14 @@ def interpolate(
         batch: The number of images made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network; it starts again
             for each inversion and for the sampling.
-        **settings: Settings of `sample`, and its ``condition``; the sampler is ddim with eta 0.
+        **settings: Settings of `sample`, and its ``condition``; the sampler must be ddim with
+            eta 0, which is the default.
 
     Returns:
         uint8 (n, C, H, W), on the CPU. The ends are sampled from the two noises.
 
     Raises:
-        UserError: If an image has another type or size, the sampler draws noise, or n is below 2.
+        UserError: If an image has another type or size, another sampler is chosen, or n is below 2.
     """
     if n < 2:
         raise UserError(f"`n` is {n}: choose 2 or more; the first and the last image count too")

@@ -227,7 +227,7 @@ def _nothing(folder: Path) -> UserError:
 
 
 def _no_images(folder: Path) -> UserError:
-    """Return the error for an autoencoder that is given instead of a model of images."""
+    """Return the error for an autoencoder that is given where a diffusion model is needed."""
     return UserError(
         f"{folder} is an autoencoder, which makes no images from noise: train a diffusion model on "
         f"its latents with `vae={folder}`"

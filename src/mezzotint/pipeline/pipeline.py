@@ -181,7 +181,7 @@ class Pipeline:
         return all(mine.rounds(theirs) for mine, theirs in pairs)
 
     def tiled(self, tile: int) -> Pipeline:
-        """Return this pipeline, decoding ``tile`` x ``tile`` latents at a time to save memory.
+        """Return a pipeline that decodes ``tile`` x ``tile`` latents at a time, to save memory.
 
         Args:
             tile: The height and width of a tile, in latent pixels, 8 or more; 0 decodes images

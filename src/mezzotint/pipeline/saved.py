@@ -104,7 +104,7 @@ def save(pipe: Pipeline, folder: Path) -> Path:
 
 
 def is_saved(folder: Path) -> bool:
-    """Return whether `save` wrote a folder."""
+    """Return whether a folder was written by `save`."""
     return (folder / NAME).exists()
 
 

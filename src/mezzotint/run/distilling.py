@@ -49,7 +49,7 @@ def begin(teacher: str | PathLike[str], out: Any, resume: Any, fields: Mapping[s
 
 
 def student(teacher: str | PathLike[str]) -> Experiment:
-    """Return the configuration that distils a model with default settings.
+    """Return the default configuration for distilling a model.
 
     Raises UserError for a model that cannot be distilled.
     """

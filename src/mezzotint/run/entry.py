@@ -109,9 +109,9 @@ def training(
         out: The run's folder; None is ``runs/RECIPE``.
         resume: Whether to continue from the newest checkpoint in ``out``, if there is one, with the
             settings of that run. You may change ``images``, ``accumulate``, ``precision``,
-            ``shard``, the path of the data, the intervals, and the settings for sampling. If such a
-            change makes the result differ from an uninterrupted training, the ``note`` of the first
-            `Progress` says so.
+            ``shard``, the path of the data, the fields ``*_every``, and the settings for sampling.
+            If such a change makes the result differ from an uninterrupted training, the ``note`` of
+            the first `Progress` says so.
         track: The tracker to copy the run's log to, "wandb" or "tensorboard"; None copies nothing.
         **fields: Fields of the recipe to change, with the names of the flags: images, batch, lr,
             schedule, prediction, channels, steps, guidance, size, flip ... ``init`` is a model to

@@ -151,7 +151,7 @@ def _rows(
 
     ``classes`` are the names of the rows of ``ours``, and ``known`` are the names of the rows of
     ``theirs``. In both, the last row belongs to the null class. Returns the new embedding, and the
-    classes that ``theirs`` lacks. Their rows are the same as in ``ours``.
+    classes that ``theirs`` lacks, whose rows stay as in ``ours``.
     """
     rows, place = ours.clone(), {nfc(name): k for k, name in enumerate(known)}
     new = [name for name in classes if nfc(name) not in place]

@@ -162,7 +162,7 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
 
 
 def _safe(folder: Path) -> str:
-    """Return what has been saved when a write fails, and how to continue, in words."""
+    """Say, after a write failed, what has been saved and how to continue."""
     if not (found := checkpoint.listed(folder / "checkpoints")):
         return f", remove {folder} and start again, because nothing was saved yet"
     return f", and continue with `resume=True` from {found[-1].name}, which is complete"

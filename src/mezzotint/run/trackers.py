@@ -31,7 +31,7 @@ Values: TypeAlias = dict[str, float | Path]  # the points of curves by name, and
 
 
 class Tracker(Protocol):
-    """A service to which the log and the grids of a run are copied.
+    """A service to which the log and the image grids of a run are copied.
 
     If it raises an exception, no more is copied, but the training continues.
     """
@@ -231,7 +231,7 @@ class Copy:
 
 
 def _is_sent(row: dict[str, Any]) -> bool:
-    """Return whether a row has a list of names of curves, and the number of images seen."""
+    """Return whether the curves of a row were sent: it lists them, and the number of images."""
     curves = row.get("curves")
     named = isinstance(curves, list) and all(isinstance(name, str) for name in curves)
     return named and type(row.get("images")) is int

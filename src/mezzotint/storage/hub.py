@@ -30,7 +30,7 @@ def snapshot(
         patterns: The fnmatch patterns of the files to download; `*` also matches slashes. If no
             file matches, the folder is returned without files.
         ignore: The patterns of the files to leave out.
-        needs: A pattern; the repository is downloaded if no cached file matches it.
+        needs: A pattern; if no cached file matches it, the files are downloaded.
 
     Raises:
         UserError: If there is no such repository, permission is missing, or the download fails.

@@ -138,7 +138,7 @@ class Task(nn.Module):
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of a part of a batch, and numbers for the log by name, "loss" first."""
+        """Return the loss of a part of a batch, and named numbers for the log, "loss" first."""
         raise NotImplementedError
 
     def agree(self, accelerator: Accelerator, *drawn: Tensor) -> None:
@@ -172,7 +172,7 @@ class Step:
 
 
 def optimizer(net: nn.Module, config: TrainConfig, task: nn.Module) -> torch.optim.Optimizer:
-    """Make the optimizer of a network's weights and its task's parameters.
+    """Make the optimizer of a network's weights and the training task's parameters.
 
     The parameters of the task have no weight decay. Weights that do not require a gradient are left
     out.

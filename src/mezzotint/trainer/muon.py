@@ -45,12 +45,12 @@ def matrices(net: nn.Module) -> set[Tensor]:
 
 
 def polar(matrix: Tensor) -> Tensor:
-    """Return ``U S' V^T`` for a matrix ``U S V^T`` (m, n), float32, where S' is about 1.
+    """Return ``U S' V^T`` for a matrix ``X = U S V^T`` (m, n), float32, where S' is about 1.
 
     A singular value 0 stays 0. Five steps of the odd polynomial ``s <- A s + B s^3 + C s^5``,
     starting from ``s = S / |matrix|``, map s from 0.002 to 1 into the range 0.68 to 1.21. They use
-    only the smaller Gram matrix ``X X^T``. Polynomials of this matrix commute, so the large matrix
-    is multiplied twice instead of ten times.
+    only the smaller Gram matrix ``X X^T``. Polynomials of this matrix commute, so X itself is
+    multiplied only twice instead of ten times.
     """
     x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x = x / x.norm().clamp(min=1e-12)

@@ -56,9 +56,9 @@ class TrainState:
         return row
 
     def read(self) -> list[dict[str, float]]:
-        """Fetch from the device the numbers of the steps since the last row of the log.
+        """Fetch from the device the values to log, of the steps since the log's last row.
 
-        Raises UserError if a number is not finite.
+        Raises UserError if a value is not finite.
         """
         first = self.step - len(self.pending) + 1
         values = [value for figures in self.pending for value in figures.values()]

@@ -45,7 +45,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The settings of all cells, the cells measured before, and the time to measure the rest."""
+    """The settings of a sweep's cells, the cells measured before, and the time for the rest."""
 
     search: Search
     settings: tuple[SampleConfig, ...]

@@ -139,7 +139,7 @@ def _find(path: Path, split: str) -> tuple[_Array, _Array | None]:
 
 
 def _header(path: Path, key: str | None) -> _Array:
-    """Return the place, shape and type of the array in a .npy file, or of ``key`` in a .npz."""
+    """Return byte offset, shape and type of the array in a .npy file, or of ``key`` in a .npz."""
     with _opened(path, key) as (stream, size):
         version = np.lib.format.read_magic(stream)
         if version == (1, 0):
@@ -153,7 +153,7 @@ def _header(path: Path, key: str | None) -> _Array:
             )
         if not dtype.itemsize:
             raise UserError(
-                f"{array} has the dtype {dtype}, of 0 bytes an item: save an array of numbers"
+                f"{array} has the dtype {dtype}, with 0 bytes per item: save an array of numbers"
             )
         missing = math.prod(shape) * dtype.itemsize - (size - array.start)
         if missing > 0:

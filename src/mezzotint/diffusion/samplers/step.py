@@ -85,7 +85,7 @@ def order_at(grid: Sequence[Level], i: int, order: int) -> int:
 
     The number includes the newest estimate. It is at most ``order``, and at most the number of
     estimates at a finite lambda. If the grid ends at the clean level, it is also at most the number
-    of remaining steps, because no polynomial reaches the infinite lambda of the clean level.
+    of remaining steps, so it falls to 1 in the last step, whose lambda is infinite at the end.
     """
     left = order if grid[-1].sigma else len(grid) - 1 - i
     return max(1, min(order, left, i + (grid[0].alpha > 0)))

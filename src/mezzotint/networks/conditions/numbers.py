@@ -81,8 +81,8 @@ class NumbersCondition(Condition):
             found = found.reshape(-1, size) if size == 1 or found.size == size else found
         if found.ndim != 2 or found.shape[1] != size:
             raise UserError(
-                f"{self.name!r} has the shape {found.shape}: give {wanted} for all images, or for "
-                "each image"
+                f"{self.name!r} has the shape {found.shape}: give {wanted} once for all images, or "
+                "once for each image"
             )
         if not np.isfinite(found).all():
             raise UserError(f"{self.name!r} has values that are not finite: give finite numbers")
