@@ -62,7 +62,7 @@ SMALL = {
 }
 SHAPES = {"35.7M": (LARGE, UNetConfig()), "small": (SMALL, RECIPES["cifar10-ddpm-small"].net)}
 OURS, DEFAULT, AUTOCAST = "mezzotint", "diffusers", "diffusers, autocast"
-PLAIN = "mezzotint, a training of fewer than 5,000 steps: not compiled"
+PLAIN = "mezzotint, not compiled, as for a training of fewer than 5,000 steps"
 DIVIDED = "mezzotint, in two parts (accumulate 2)"
 AUTOCAST_LAST, CAST = f"{AUTOCAST}, channels-last", "diffusers, bf16 weights, channels-last"
 COMPILED = "diffusers, compiled"

@@ -141,7 +141,7 @@ def measured(data: Mixture, operator: Operator, noise: float) -> dict[str, Bias]
 def rows() -> list[str]:
     lines = [
         "| data | observation | method | error of the mean | error of the covariance | "
-        "in the first mode | should be |",
+        "share in the first mode | should be |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, data in DATA.items():
@@ -164,13 +164,14 @@ def main() -> None:
     page = [
         "# How far the editing methods are from the posterior",
         "",
-        "The error of the mean is given in standard deviations of the posterior, and the error of "
-        f"the covariance relative to its norm. Even exact samples would err by about "
-        f"{COUNT**-0.5:.3f} in the mean and {(D / COUNT) ** 0.5:.3f} in the covariance, because "
-        f"there are only {COUNT:,} samples. `benchmarks/bias.py` describes the experiment. For "
-        "Gaussian data, MMPS has no bias. For a mixture, the share of its images in each mode is "
-        "nearly right, but the images spread too far where the modes overlap. Measured on "
-        f"{machine('torch')}.",
+        f"Each method makes {COUNT:,} images from one observation, and their mean and covariance "
+        "are compared with those of the posterior, which is known. The error of the mean is given "
+        "in standard deviations of the posterior, and the error of the covariance is divided by "
+        f"the norm of the true covariance. Even {COUNT:,} exact samples would err by about "
+        f"{COUNT**-0.5:.3f} in the mean and {(D / COUNT) ** 0.5:.3f} in the covariance. "
+        "`benchmarks/bias.py` describes the experiment. For Gaussian data, MMPS has no bias. For a "
+        "mixture, it makes nearly the right share of images in each mode, but the images spread "
+        f"too far where the modes overlap. Measured on {machine('torch')}.",
         "",
         *rows(),
     ]

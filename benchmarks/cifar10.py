@@ -42,12 +42,14 @@ HEAD = (
 )
 NOTES = """The number after the name of a sampler is the number of steps. Each step calls the
 denoiser once, and a guided denoiser calls the network twice. A sample counts as near a
-training image if it is closer to this image than the nearest other training image is. By
-chance, this holds for a third of the test set. No image was chosen by eye.
+training image if it is closer to this image than this image's nearest neighbour in the
+training set is. By chance, a third of the test images are near one. No image was chosen by
+eye.
 
 Diffusers' training is its `train_unconditional` example, with a network of 12.0 million
 parameters and without classes (benchmarks/train_unconditional.py). Our recipe, in the rows
-below it, has 12.3 million parameters. Both trainings ended at the learning rate 0."""
+below it, has 12.3 million parameters. In both trainings, the learning rate falls to 0 at
+the end."""
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,9 @@ def curve(run: Path, path: Path) -> str:
     points = [(images / 1e6, figure["value"]) for images, figure in figures]
     panel = Panel({"averaged weights": points}, "million images seen", "fd-cifar10", log_y=True)
     draw([panel], path)
-    of = f"{figures[-1][1]['samples']:,} images"
+    of = f"{figures[-1][1]['samples']:,} samples"
     values = ", ".join(f"{value:.1f} at {images:.3g}" for images, value in points)
-    return f"The fd-cifar10 of {of} was {values} million images."
+    return f"The fd-cifar10 of {of}, by millions of images seen: {values}."
 
 
 def main() -> None:
@@ -215,7 +217,7 @@ def main() -> None:
             "<!-- table: The model -->\n" + "\n".join([HEAD, *lines]),
             *left(rows[i:]),
             NOTES,
-            "## Against images seen",
+            "## Distance against images seen",
             f"![fd-cifar10 against images seen]({picture.name})",
             said,
         ]

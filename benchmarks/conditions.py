@@ -157,13 +157,14 @@ def digits(asked: argparse.Namespace) -> None:
         row[these] = True
     images = pipe.sample(len(wanted), condition=chosen.astype(np.uint8), seed=1)
     drawn = torch.from_numpy(four(wanted, draw)).permute(0, 3, 1, 2)
-    lines = ["| | requested digits that are there | other digits | exactly the set |"]
-    lines.append("|---|---|---|---|")
+    head = ["", "requested digits that are there", "digits not requested, per image"]
+    head.append("images with exactly the set")
+    lines = [f"| {' | '.join(head)} |", "|---|---|---|---|"]
     for name, these in (("samples", images), ("drawn", drawn)):
         seen = recognised(these)
         there, more = seen[chosen].mean(), (seen & ~chosen).sum(1).mean()
         exact = (seen == chosen).all(1).mean()
-        lines.append(f"| {name} | {there:.1%} | {more:.2f} per image | {exact:.1%} |")
+        lines.append(f"| {name} | {there:.1%} | {more:.2f} | {exact:.1%} |")
     asked_for = [{"3"}, {"3", "8"}, {"3", "8", "5"}, {"1", "0"}]
     shown = [pipe.sample(8, condition={"digits": each}, seed=3) for each in asked_for]
     save(asked.out / "digits", shown, [" ".join(sorted(each)) for each in asked_for], lines)

@@ -129,7 +129,7 @@ def table(found: dict[str, dict[str, tuple[int, float]]]) -> str:
 def page(found: dict[str, dict[str, tuple[int, float]]]) -> str:
     packages = ["torch", "diffusers", "onnxruntime", *(["openvino"] if len(sessions()) > 1 else [])]
     shown = "\n\n".join(f"`{name}`:\n\n![{name}](interop/{name}.png)" for name in found)
-    return f"""# The same images elsewhere
+    return f"""# The same images in other programs
 
 {machine(*packages)}. `python benchmarks/interop.py` makes this page.
 
@@ -141,8 +141,8 @@ float32 and, in brackets, the mean difference, both in grey levels (0 to 255). T
 {table(found)}
 
 OpenVINO chooses bf16 on a processor that supports it. With `INFERENCE_PRECISION_HINT` set to
-`f32`, it makes the images of float32. In bf16, mezzotint keeps the noisy image and the norms in
-float32.
+`f32`, its images are those of the column for float32. In bf16, mezzotint keeps the noisy image and
+the norms in float32.
 
 {shown}
 """

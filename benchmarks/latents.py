@@ -68,7 +68,8 @@ def page(vae: str, data: str, pairs: int) -> str:
             "# Latents against pixels\n",
             f"{machine('torch')}. `python benchmarks/latents.py`, images of 64x64, a network of "
             f"{size / 1e6:.1f} million parameters; all weights except the autoencoder's are "
-            "random.",
+            "random. A ratio is the median over the rounds, with the least and the greatest in "
+            "brackets.",
             table(f"A training step, batch {BATCH}", BATCH, steps),
             table(f"{COUNT} images by DDIM 50, guided, decoded", COUNT, made),
             peaks,

@@ -69,7 +69,7 @@ def main() -> None:
     flags = parser.parse_args()
     torch.set_grad_enabled(False)
     head = ["model", "distance", "in float32", "in bf16", "accuracy in float32", "in bf16"]
-    head += ["within the interval", "PSNR in dB", "same grey levels"]
+    head += ["within the interval", "PSNR in dB", "equal pixel values"]
     rows = [head, ["---"] * len(head)]
     for model in flags.models:
         rows.append(row(model, None if Path(model).exists() else flags.data, flags.samples))
@@ -79,8 +79,10 @@ def main() -> None:
         "# bf16 and float32\n\n"
         f"Each model has its default settings and makes {flags.samples:,} samples with seed 0, "
         "from the same noise in both precisions. The distance is `fd-cifar10` or `fd-glyphs`, with "
-        f"95 % intervals. The last columns compare {SHOWN} images in bf16 with those in float32: "
-        "the median and the least PSNR, and the share of equal grey levels.\n\n"
+        '95 % intervals. The column "within the interval" says whether the figures in bf16 lie '
+        f"within the intervals of float32. The last two columns compare {SHOWN} images in bf16 "
+        "with those in float32: the median PSNR, with the least in brackets, and the share of "
+        "equal pixel values.\n\n"
         f"Measured on {machine('torch')}.\n\n"
         f"```\npython benchmarks/precision.py {' '.join(flags.models)} --data <CIFAR-10> "
         f"--samples {flags.samples} --out docs/results/{flags.out.name}\n```\n\n{table}\n"

@@ -35,10 +35,25 @@ CALLS = (5, 10, 20, 50, 250, 1000)
 SCALES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 TITLES = {
     "calls": "Quality against denoiser calls",
-    "guidance": "Guidance against its scale",
+    "guidance": "Quality against the guidance scale",
     "spacings": "Distance to the end of the flow by grid",
 }
 SAME = 64  # images that are compared one by one with the reference
+DISTANCE = (
+    "FD is the Frechet distance of the samples from the training set, in the features of the "
+    "network {network}."
+)
+FLOW = (
+    "The end of the flow is what UniPC of order 3 reaches in 500 steps from the same noise. The "
+    f"distance to it is a root mean square over the pixel values of {SAME} images, which lie in "
+    "[-1, 1]."
+)
+COLUMNS = "Where a head has several numbers of images, they belong to its columns in this order."
+TERMS = {
+    "calls": f"{DISTANCE} {COLUMNS} {FLOW}",
+    "guidance": f"{DISTANCE} Intervals are 95 %.",
+    "spacings": FLOW,
+}
 WRAPPERS: dict[str, dict[str, object]] = {
     "plain": {},
     "interval 0.2 to 5": {"interval": (0.2, 5.0)},
@@ -224,12 +239,12 @@ def main() -> None:
     if flags.what == "guidance" and tuple(flags.scales) != SCALES:
         command += f" --scales {' '.join(f'{scale:g}' for scale in flags.scales)}"
     command += f" --out {flags.out.name}"
-    by = f"Feature network {bench.measure.network.name}; Karras' grids, unless others are named"
-    where = f"{by}; seed {flags.seed}; {machine('torch')}."
+    where = f"Grids are Karras', unless others are named; seed {flags.seed}; {machine('torch')}."
+    terms = TERMS[flags.what].format(network=bench.measure.network.name)
     figure = flags.out.with_suffix(".png")
     shown = [f"![{TITLES[flags.what]}]({figure.name})", ""] if flags.what != "spacings" else []
     title = f"# {TITLES[flags.what]}: {bench.measure.reference.origin.name.split()[0]}"
-    page = [title, "", *shown, *lines, "", f"`{command}`", "", where, ""]
+    page = [title, "", terms, "", *shown, *lines, "", f"`{command}`", "", where, ""]
     flags.out.write_text("\n".join(page))
 
 

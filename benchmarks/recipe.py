@@ -310,9 +310,10 @@ def page(jobs: list[Job], images: int, samples: int, out: Path) -> str:
         f"Each variant is trained on {images:,} images and measured with {samples:,} samples by "
         "DPM-Solver++ 2M in 20 steps, with Karras' spacing and guidance 2, unless the row has "
         "another guidance scale. The figures are means over seeds with 95 % t-intervals; the last "
-        'column has the distance of each seed. The column "difference" compares a row with the '
-        "base, and a variant of Muon with Muon, at the same scale. With the same seed, these two "
-        "have the same initial weights, images and noise, apart from what the variant changes. "
+        'column has the distance of each seed. The column "difference" is the distance of a row '
+        "minus that of the base, or for a variant of Muon minus that of Muon alone, at the same "
+        "guidance scale. With the same seed, the two trainings have the same initial weights, "
+        "images and noise, apart from what the variant changes. "
         f"Measured on {' and '.join(machines)}."
     )
     command = ["--images", f"{images}", "--samples", f"{samples}"]

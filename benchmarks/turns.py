@@ -41,9 +41,9 @@ def synchronize() -> None:
 
 
 def table(what: str, count: int, rows: list[Row]) -> str:
-    """Write a table of images per second, and of the relative speed of the first row."""
+    """Write a table of images per second, and of the speed of the first row divided by each."""
     first = rows[0][1]
-    head = "| | images/s | relative speed of mezzotint | pairs |"
+    head = "| | images/s | speed of the first row / of this row | rounds |"
     lines = [f"\n{what}\n", head, "|---|---|---|---|"]
     for name, times in rows:
         ratios = [b / a for a, b in zip(first, times, strict=False)]
@@ -65,8 +65,8 @@ def peak_memory() -> float:
 def memory(script: str, what: str, names: list[str], *more: str) -> str:
     """Write a table of the results of ``script --peak NAME``, and of the first divided by each."""
     lines = [
-        f"\n{what}, each in a fresh process.\n",
-        "| | MiB | relative memory of the first |",
+        f"\n{what}, each measured in a fresh process.\n",
+        "| | MiB | memory of the first row / of this row |",
         "|---|---|---|",
     ]
     found: list[float] = []

@@ -112,7 +112,7 @@ def growth() -> str:
     top = peak(dtype)
     lines = [
         f"The fastest matrix product in {str(dtype).removeprefix('torch.')} reaches "
-        f"{top / 1e12:.2f} TFLOP/s on this machine.\n",
+        f"{top / 1e12:.2f} TFLOP/s on this machine. The last column compares with this peak.\n",
         "| network | batch | side | GFLOP per image | images/s | share of the peak |",
         "|---|---|---|---|---|---|",
     ]
@@ -142,9 +142,9 @@ def feeding() -> str:
     small, large = (64 / seconds(our_step(size, 64)) for size in ("small", "35.7M"))
     return (
         f"The prepared array delivers {fed:,.0f} images/s of 32x32, mirrored, in batches of 64. "
-        f"That is {fed / large:,.0f} times the speed of a training of 35.7M parameters on this "
-        f"machine ({large:.1f} images/s), and {fed / small:,.0f} times the speed of a training "
-        f"with the small recipe ({small:.0f} images/s)."
+        f"That is {fed / large:,.0f} times the speed of training the 35.7M network on this machine "
+        f"({large:.1f} images/s), and {fed / small:,.0f} times the speed of training the network "
+        f"of the small recipe ({small:.0f} images/s)."
     )
 
 
@@ -157,10 +157,11 @@ def main() -> None:
         [
             "# Where the time goes",
             f"{machine('torch', 'diffusers')}.",
-            "The share of the time of each kind of operation, in mezzotint and in diffusers.",
+            "This table shows what share of the time each kind of operation takes, in mezzotint "
+            "and in diffusers.",
             parts(),
-            "This table shows the cost of one call of the network, and how it grows. An image "
-            "needs one call for each step, or two with guidance.",
+            "This table shows the cost of one call of the network, by the batch size and the side "
+            "of the images. An image needs one call for each step, or two with guidance.",
             growth(),
             feeding(),
         ]

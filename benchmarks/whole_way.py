@@ -227,7 +227,7 @@ def spread(values: list[float]) -> str:
 
 def row(what: str, times: dict[str, list[float]], beside: str, shares: list[float]) -> str:
     whole, bare = (median(times[name]) for name in ("whole", "bare"))
-    return f"| {what} | {whole:.3g} s | {beside} {bare:.3g} s | {spread(shares)} of its speed |"
+    return f"| {what} | {whole:.3g} s | {beside} {bare:.3g} s | {spread(shares)} |"
 
 
 PARTS = {
@@ -258,11 +258,12 @@ def main() -> None:
     table = "\n".join(["| | time | unavoidable part | ratio |", "|---|---|---|---|", *lines])
     files.replace(
         flags.out,
-        "# The whole way\n\n"
+        "# The time of whole commands\n\n"
         "The table compares the time of each command with the time of its unavoidable part. The "
         f"two were timed in turn, in {flags.pairs} rounds, or in {4 * flags.pairs} rounds for the "
-        "training step. "
-        "Times are medians. The last column has the median, least and greatest ratio of a round. "
+        "training step. Times are medians. A ratio is the speed of the command divided by the "
+        "speed of its unavoidable part; for the cold start, the last column has the difference in "
+        "time. It shows the median over the rounds, with the least and the greatest in brackets. "
         f"Measured on {machine('torch', 'pillow')}.\n\n"
         f"```\npython benchmarks/whole_way.py\n```\n\n{table}\n",
     )

@@ -15,8 +15,9 @@ FASTER, LESS = 4, 0.3
 """In the paper, DDIM is FASTER times as fast as DDPM, and saves the share LESS of its memory."""
 NEAR = 0.1  # how far the saved share of memory may be below the paper's
 TEXT = (
-    "Each statement of the paper is judged by the figure beside it. Distances in one cell have the "
-    "same number of samples. They differ if their 95 % intervals do not overlap."
+    "Each statement of the paper is judged by the figure beside it. Distances that one cell "
+    "compares come from the same number of samples. They count as different if their 95 % "
+    "intervals do not overlap."
 )
 UNKNOWN = "not measurable here"
 Verdict = tuple[str, str]  # the figure that decides, and the verdict
@@ -52,7 +53,7 @@ def _speed(results: Results) -> Verdict:
     limit = _distance(results, ddpm)
     good = [row for row in ddim if _distance(results, row)["low"] <= limit["high"]]
     if not good:
-        return f"no DDIM has the distance of DDPM, {_worded(limit)}", "not confirmed"
+        return f"no row of DDIM is as good as DDPM: {_worded(limit)}", "not confirmed"
     best = min(good, key=lambda row: row.settings.calls)
     ratio = results.rows[ddpm]["seconds"] / results.rows[best]["seconds"]
     figure = (

@@ -188,7 +188,8 @@ def _samples(results: Results) -> Section:
         alt = f"{len(images)} samples: {row.name}"
         rows.append([f"{row.letter}: {row.name}", strip(images, alt, len(images))])
     text = (
-        "These are the first samples of each row. Models of equal shape begin with the same noise."
+        "These are the first samples of each row. Models with inputs of the same shape start from "
+        "the same noise."
     )
     return Section("Samples", text, tables=[Table(rows)])
 
@@ -230,8 +231,7 @@ def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
     text = (
         'All rows are samples of one model, from the same noise. The columns: "calls" is the '
         f'number of network calls for a sample. "seconds for {BATCH}" is the time from the noise '
-        f"to {BATCH} samples on the disk, which are made at once; it is the median over the "
-        '"batches timed". '
+        f'to one batch of {BATCH} samples on the disk, the median over the "batches timed". '
         + (f"{turns[0]} were timed in turn, batch by batch. " if turns else "")
         + '"times as fast" is the speed relative to the slowest row. "peak MiB" is the peak memory '
         f"of the whole process. {explained([name])}"

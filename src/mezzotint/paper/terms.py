@@ -35,7 +35,7 @@ def _explained(name: str) -> str:
     if metric == "cs":
         return (
             f'"{name}" is the classifier score, computed like the Inception Score, but with the '
-            f"network {network}: higher is better, from 1 to the number of its classes."
+            f"network {network}: higher is better. It lies between 1 and the number of classes."
         )
     if metric == "accuracy":
         return (

@@ -73,7 +73,7 @@ def _table(search: Search, cells: Sequence[SweepCell]) -> list[str]:
     """Return the table of all cells."""
     best = front(search, cells)
     return [
-        f"| calls | settings | steps | {search.name} | class accuracy | on the front |",
+        f"| calls | settings | steps | {search.name} | class accuracy | on the Pareto front |",
         "|---|---|---|---|---|---|",
         *(
             f"| {c.calls} | {c.name} | {c.settings.steps} | {spread(c.figure)} | "
