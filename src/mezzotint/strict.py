@@ -98,8 +98,8 @@ class Choice(PrimitiveConstructorSpec[str]):
 def first_problem(error: ValidationError, place: Callable[[list[str]], str] = ".".join) -> str:
     """Return the first error of a validation as one line.
 
-    Except for errors of our own checks, the line begins with the name that ``place`` makes from the
-    path of the field, such as ``["train", "lr"]``.
+    The line begins with ``place(path)``, where ``path`` leads to the field, for example ``["train",
+    "lr"]``. Errors of our own checks lack this beginning.
     """
     first = error.errors()[0]
     if first["type"] == "value_error":  # raised by one of our checks

@@ -330,7 +330,9 @@ def test_what_is_no_autoencoder_is_refused(tiny_ldm, finished, trained_vae, tmp_
     out = tmp_path / "run"
     assert "there is no folder" in refused(latent(tiny_ldm, tmp_path / "no"), out)
     said = refused(latent(tiny_ldm, finished), out)
-    assert said.endswith("holds a model of pixels: give an autoencoder")
+    assert said.endswith(
+        "is a diffusion model of pixels, without an autoencoder: give an autoencoder"
+    )
     (tmp_path / "empty").mkdir()
     assert "is not a model" in refused(latent(tiny_ldm, tmp_path / "empty"), out)
     shutil.rmtree(trained_vae / "checkpoints")

@@ -92,8 +92,8 @@ class LatentMoments:
 def channel_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and standard deviation (C,) of each channel of one batch of latents.
 
-    `LatentMoments` has the formula; here the variance of ``mean`` is unbiased. The results have the
-    type and device of the moments (B, C, h, w).
+    `LatentMoments` has the formula, here with the unbiased variance of the argument ``mean``. The
+    results have the type and device of the arguments (B, C, h, w).
     """
     return mean.mean((0, 2, 3)), (mean.var((0, 2, 3)) + (std**2).mean((0, 2, 3))).sqrt()
 

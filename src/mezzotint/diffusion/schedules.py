@@ -21,8 +21,8 @@ def from_betas(beta: Tensor) -> Schedule:
 def from_alpha_bar(f: Tensor) -> Schedule:
     """Return the schedule with ``alpha_bar_i = f_i / f_0``, for a falling f, (T + 1,).
 
-    Betas are cut at 0.999. Otherwise x0_hat would be 0 / 0 for an eps-prediction at the last
-    timestep, if f ends at 0.
+    Betas are clipped at 0.999. Without this, if f ends at 0, x0_hat of an eps-prediction would be
+    0 / 0 at the last timestep.
     """
     return from_betas((1 - f[1:] / f[:-1]).clamp(max=0.999))
 
@@ -101,7 +101,7 @@ def cosine(T: int = 1000, s: float = 0.008) -> Schedule:
     """Make the cosine schedule, ``alpha_bar_i = f(i) / f(0)``.
 
     ``f(i) = cos^2((i / T + s) / (1 + s) * pi / 2)`` (Nichol and Dhariwal 2021, arXiv 2102.09672,
-    eq. 17). Betas are cut at 0.999.
+    eq. 17). Betas are clipped at 0.999.
 
     Args:
         T: The number of timesteps.
@@ -122,7 +122,7 @@ def sigmoid(T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1
     """Make ``alpha_bar_i = f(i) / f(0)``, where f is a section of the logistic function g.
 
     ``f(i) = g(end / tau) - g((start + i / T * (end - start)) / tau)`` (Jabri et al. 2022, arXiv
-    2212.11972; Chen 2023, arXiv 2301.10972). Betas are cut at 0.999.
+    2212.11972; Chen 2023, arXiv 2301.10972). Betas are clipped at 0.999.
 
     Args:
         T: The number of timesteps.

@@ -183,9 +183,9 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
     healthy run cannot reach 0.5.
 
     ``averaged`` and ``raw`` (B,) are the `errors` of the two networks on the same images. The
-    severity depends on ``(averaged - raw) / (1 - raw)``, computed from the means: the share that
-    the average has lost of what the raw weights have learned. (A network that has learned nothing
-    has an error of 1.) It is "wrong" above a half, and "doubtful" above a tenth. In both cases the
+    severity depends on ``(averaged - raw) / (1 - raw)``, computed from the mean errors: what share
+    of the raw weights' learning the averaged weights lack. (A network that has learned nothing has
+    an error of 1.) It is "wrong" above a half, and "doubtful" above a tenth. In both cases the
     mean error must have grown by more than `SURE` standard errors. The severity is also "doubtful"
     if ``apart`` is above 0.5.
     """

@@ -1,4 +1,4 @@
-"""Make the samples of a request, which processes may share, and write them to a folder."""
+"""Write the samples of a request to a folder; several processes may share the work."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def scheduler_config(schedule: Schedule, prediction: str, clip: bool) -> dict[st
     betas = 1 - (alpha[1:] / alpha[:-1]) ** 2
     if not torch.allclose(alpha**2 + sigma**2, torch.ones_like(alpha), atol=1e-6):
         raise UserError(
-            "the schedule does not preserve the variance, as diffusers' schedulers require: choose "
+            "diffusers' schedulers preserve the variance, but this schedule does not: choose "
             "another format for the export"
         )
     config: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """The features of many images, kept on the disk to save memory.
 
-Several processes can share their computation.
+Several processes can share the computation.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ def warn_of_change(then: CustomConfig, now: CustomConfig) -> None:
     """Warn if the code of a network, or the settings of its layers, differ in two records."""
     if then.code != now.code:
         warn(
-            f"the code of `net`, {now.constructor}, or a setting of its layers has changed since "
-            "the training: its samples may differ; pass the network that was trained"
+            f"the code of `net` ({now.constructor}) or a setting of its layers has changed since "
+            "the training, so samples may differ: pass the network that was trained"
         )
 
 

@@ -86,7 +86,7 @@ class Walk(Conditioned):
 
     @property
     def gains(self) -> bool:  # type: ignore[override]
-        """Whether to compile on a CPU: any network for sampling, only narrow networks for training.
+        """Whether to compile on a CPU: always for sampling, only if it is narrow for training.
 
         Compilation would also make the training of a wide network faster, but would need more
         memory.

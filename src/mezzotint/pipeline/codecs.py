@@ -26,11 +26,13 @@ VAES: dict[str, tuple[Any, Any]] = {"kl": (VAE, VAEConfig), "tiny": (TinyVAE, Ti
 
 
 def codec_of(folder: Path, device: torch.device) -> Latents:
-    """Read the codec in a checkpoint of a latent model. Raises UserError for a model of pixels."""
+    """Read the codec in a checkpoint of a latent model. Raises UserError for a pixel model."""
     known = facts(folder, "codec")
     said = known["codec"]
     if said is None:
-        raise UserError(f"{folder} holds a model of pixels: give an autoencoder")
+        raise UserError(
+            f"{folder} is a diffusion model of pixels, without an autoencoder: give an autoencoder"
+        )
     saved = checkpoint.tensors(folder, "codec")
     weights = {k.removeprefix("vae."): v for k, v in saved.items() if k.startswith("vae.")}
     images = said.get("channels", 3)  # older checkpoints name no channels, and are for RGB images

@@ -46,7 +46,7 @@ def made_for(objective: object) -> FewStep | None:
 def check(pipe: Pipeline, how: SampleConfig) -> None:
     """Raise UserError unless model and sampler are both made for few steps, or both are not.
 
-    A few-step model also requires no guidance, and its own steps and spacing if these are fixed.
+    A few-step model allows no guidance, and only its own steps and spacing if these are fixed.
     """
     few, sampler = pipe.few_step, SAMPLERS[how.sampler]
     if few is None:

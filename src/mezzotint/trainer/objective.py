@@ -100,7 +100,7 @@ class Uncertainty(nn.Module):
 def variational(
     schedule: Schedule, rows: Tensor, x0: Tensor, x0_hat: Tensor, fraction: Tensor
 ) -> Tensor:
-    """Return L_{t-1} of the variational bound at timesteps (B,), in bits per dimension, (B,).
+    """Return L_{t-1} of the variational bound (B,) in bits per dimension, at timesteps (B,).
 
     Timesteps are 1 to T. From timestep t to s = t - 1, the true posterior q(x_s | x_t, x0) has the
     mean ``alpha_s x0 + sigma_s sqrt(1 - tau) eps`` and the variance ``sigma_s^2 tau``, with ``tau =

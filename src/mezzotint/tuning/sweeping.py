@@ -169,8 +169,8 @@ def _check_same(given: Pipeline, pipe: Pipeline, folder: Path) -> None:
         )
     if given.defaults not in own:
         raise UserError(
-            f"`run` is a pipeline with other defaults than the run {folder}, from whose defaults a "
-            f"sweep starts: pass {folder} instead"
+            f"a sweep starts from the defaults of {folder}, but the pipeline `run` has other "
+            f"defaults: pass {folder} instead"
         )
 
 

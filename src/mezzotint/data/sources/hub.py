@@ -47,7 +47,7 @@ def _opened(data: str, split: str, read: Callable[[str, str], Source]) -> Source
     if len(folders) > 1:
         names = shown([folder.relative_to(root).as_posix() for folder in folders], 5)
         raise UserError(
-            f"hub:{name} has parquet files in several folders ({names}): download one of the "
-            f"folders and give its path (the files of the split {split!r} are in {root})"
+            f"hub:{name} has parquet files in several folders ({names}): give the path of "
+            f"one of these folders; the split {split!r} was downloaded to {root}"
         )
     return replace(read(str(folders[0]), split), name=f"{name.split('/')[-1]}-{split}")

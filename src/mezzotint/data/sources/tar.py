@@ -33,7 +33,7 @@ Places = dict[PurePosixPath, tuple[int, int]]
 
 
 def tar(data: str, split: str, conditional: bool = True) -> Source:
-    """Return the images of one split of a tar, which has the layout of a folder.
+    """Return the images of one split of a tar that is laid out like a folder.
 
     A compressed tar can only be read from its beginning, so an uncompressed copy is kept on the
     disk while its images are decoded.

@@ -134,7 +134,8 @@ def _gaussian(
 ) -> Denoiser:
     """Approximate p(y | x_t) by ``N(A x0_hat, A S A^T + noise^2)``, for any covariance S.
 
-    ``variance(v, level, transposed)`` returns the product ``S v``.
+    ``variance(v, level, transposed)`` returns the product ``S v``. Its last argument is the
+    function ``u -> J^T u``, where J is the Jacobian of x0_hat with respect to x_t.
     """
     noise = max(seen.noise, ROUNDED) ** 2
 

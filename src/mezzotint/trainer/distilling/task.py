@@ -176,10 +176,10 @@ class AlongTeacher(AlongNoise):
 
     f is the student. The target of f(x_t, t) is f(x_s, s), without gradient, where a step of the
     guided teacher leads from x_t to x_s. The path from noise to image is divided into ``parts``
-    parts; ``end`` is the clean end of the part that contains t. First a part is drawn. Then t is
-    drawn uniformly between its clean end and one teacher step beyond its noisy end, and clamped to
-    the noisy end. So this end, where a call of the student starts, is drawn often. If s would be
-    cleaner than ``end``, s is ``end``, and the target is the teacher's estimate.
+    parts. First a part is drawn; ``end`` is its clean end. Then t is drawn uniformly from ``end``
+    to one teacher step beyond the part's noisy end, and clamped to the noisy end. So the noisy end,
+    where a call of the student starts, is drawn often. If s would be cleaner than ``end``, s is
+    ``end``, and the target is the teacher's estimate.
     """
 
     parts = 1
@@ -201,6 +201,6 @@ class AlongTeacher(AlongNoise):
 
 
 def towards(x: Tensor, t: Level[Tensor], there: Tensor, s: Level[Tensor]) -> Tensor:
-    """Return the x0_hat with which the DDIM step from x at t to s ends at ``there``."""
+    """Return the x0_hat with which a DDIM step takes x at level t to ``there`` at level s."""
     scale = s.sigma / t.sigma
     return (there - scale * x) / (s.alpha - scale * t.alpha)
