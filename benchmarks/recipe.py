@@ -24,16 +24,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, interpolate
 from torch.utils.flop_counter import FlopCounterMode
 
 from mezzotint import evaluation
 from mezzotint.config import recipes
 from mezzotint.config.experiment import Experiment
 from mezzotint.config.sampling import SampleConfig
+from mezzotint.metrics import efficientnet
+from mezzotint.networks import UNetConfig
 from mezzotint.networks.allocator import keep_freed_memory
+from mezzotint.networks.walk import Walk
 from mezzotint.pipeline import loading
 from mezzotint.run import run
 from mezzotint.run.averages import average
@@ -41,6 +46,7 @@ from mezzotint.storage import checkpoint, files
 from mezzotint.storage import log as track
 from mezzotint.storage.machine import machine
 from mezzotint.trainer.loop import Examples, optimizer
+from mezzotint.trainer.muon import Muon
 from mezzotint.trainer.objective import Diffusion
 
 Change = Callable[[Experiment], Experiment]
@@ -94,6 +100,9 @@ VARIANTS: dict[str, Change] = {
     "muon, small images first": lambda e: train(images=11 / 8)(
         objective(small_first=4 / 11)(muon(e))
     ),
+    # Twice as many batches of half the size; with the patch, up to four of them make a step.
+    "muon, growing batch": lambda e: train(batch=0.5, clip=4)(muon(e)),
+    "muon, aligned features": muon,  # with the patch of `PATCHES`
     "plain weighting": objective(weighting="simple"),
     "sigmoid weighting": objective(weighting="sigmoid"),
     "edm prediction": noise(prediction="edm"),
@@ -122,7 +131,7 @@ VARIANTS: dict[str, Change] = {
 
 
 @contextmanager
-def immiscible() -> Iterator[None]:
+def immiscible(e: Experiment) -> Iterator[None]:
     """Assign the noise of a batch to its images, with the least sum of squared distances.
 
     This is immiscible diffusion (Li et al. 2024, arXiv 2406.12303). It needs scipy.
@@ -144,7 +153,82 @@ def immiscible() -> Iterator[None]:
         Diffusion.forward = forward
 
 
-PATCHES = {"muon, immiscible noise": immiscible}
+@contextmanager
+def growing(e: Experiment) -> Iterator[None]:
+    """Let the batch grow: a step takes one batch in the first third of the training, 2, and 4."""
+    step, zero_grad = Muon.step, Muon.zero_grad
+    count, together = 0, 1
+
+    def fewer(self: Muon, closure: None = None) -> None:
+        nonlocal count, together
+        count, together = count + 1, 2 ** min(2, 3 * count // e.train.steps)
+        if count % together == 0:
+            for group in self.param_groups:
+                for weight in group["params"]:
+                    if weight.grad is not None:
+                        weight.grad /= together
+            step(self)
+
+    def after_a_step(self: Muon, set_to_none: bool = True) -> None:
+        if count % together == 0:
+            zero_grad(self, set_to_none)
+
+    Muon.step, Muon.zero_grad = fewer, after_a_step  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        Muon.step, Muon.zero_grad = step, zero_grad  # type: ignore[method-assign]
+
+
+@contextmanager
+def aligned(e: Experiment) -> Iterator[None]:
+    """Align the middle of the network with EfficientNet-Lite0, in the first third of a training.
+
+    This is REPA (Yu et al. 2024, arXiv 2410.06940): half of the mean cosine similarity between the
+    features of the clean image and a projection of the network's is subtracted from the loss. The
+    clean images are enlarged four times, so that both have features at 4x4 positions.
+    """
+    teacher = nn.Sequential(*efficientnet.load().taps())
+    init, draw, forward, gains = Diffusion.__init__, Diffusion.draw, Diffusion.forward, Walk.gains
+    middle: list[Tensor] = []
+
+    def with_projection(self: Diffusion, *args: Any, **fields: Any) -> None:
+        init(self, *args, **fields)
+        assert isinstance(e.net, UNetConfig)
+        wide = nn.Conv2d(e.net.channels[-1], 512, 1)
+        self.projection = nn.Sequential(wide, nn.SiLU(), nn.Conv2d(512, 320, 1))
+
+    def draw_first(self: Diffusion, batch: int, seen: int, generator: torch.Generator) -> object:
+        self.aligning = seen < e.train.images / 3
+        return draw(self, batch, seen, generator)
+
+    def both(self: Diffusion, net: nn.Module, examples: Examples, *drawn: Tensor) -> object:
+        hook = net.mid_out.register_forward_hook(lambda _, inputs, out: middle.append(out))
+        loss, figures = forward(self, net, examples, *drawn)
+        hook.remove()
+        ours = self.projection(middle.pop().float())
+        if not self.aligning:
+            return loss, figures
+        with torch.no_grad(), self.autocast(ours.device):
+            theirs = teacher(127.5 * (interpolate(examples.x0, scale_factor=4.0) + 1)).float()
+        return loss - 0.5 * cosine_similarity(ours, theirs).mean(), figures
+
+    changed = {"__init__": with_projection, "draw": draw_first, "forward": both}
+    for name, method in changed.items():
+        setattr(Diffusion, name, method)
+    Walk.gains = False  # a compiled network would not call the hook
+    try:
+        yield
+    finally:
+        Diffusion.__init__, Diffusion.draw, Diffusion.forward = init, draw, forward
+        Walk.gains = gains
+
+
+PATCHES = {
+    "muon, immiscible noise": immiscible,
+    "muon, growing batch": growing,
+    "muon, aligned features": aligned,
+}
 SNAPSHOTS = "base with snapshots"
 LENGTHS = {f"average of length {length:g}": length for length in (0.05, 0.1, 0.15, 0.2)}
 
@@ -332,7 +416,7 @@ def work(job: Job, flags: argparse.Namespace) -> None:
     change = snapshots if job.variant in LENGTHS else VARIANTS[variant]
     experiment = change(base(flags.data, flags.images, job.seed))
     place = flags.runs / slug(variant, flags.images, f"seed{job.seed}")
-    with PATCHES.get(variant, nullcontext)():
+    with PATCHES.get(variant, nullcontext)(experiment):
         folder = trained(experiment, place)
     length = LENGTHS.get(job.variant)
     found = measured(experiment, folder, length, flags.samples, job.guidance)
