@@ -178,6 +178,8 @@ def test_the_adaptive_weight_is_bounded_and_has_no_gradient() -> None:
     assert w == pytest.approx(0.5, rel=1e-3)
     assert not w.requires_grad
     assert task.balance(made, 1e6 * pull, torch.zeros_like(pull)) == 1e4
+    task = autoencoding(net, replace(ALL, adversarial_bound=0.25))
+    assert task.balance(made, 1e-3 * pull, 2e-3 * pull) == 0.25
 
 
 def test_it_draws_normal_noise_of_the_latents_shape() -> None:

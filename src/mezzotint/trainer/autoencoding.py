@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from mezzotint.networks import Discriminator
@@ -37,6 +37,9 @@ class ReconstructionConfig:
     adversarial: NonNegativeFloat = 0.0
     """Weight of the loss from the patch discriminator, which also has an adaptive weight; 0 turns
     the discriminator off."""
+    adversarial_bound: PositiveFloat = 1e4
+    """Upper bound of the adaptive weight, which grows if the gradient of the discriminator
+    vanishes."""
     adversarial_from: NonNegativeInt = 0
     """Number of images seen before the discriminator starts."""
     discriminator_width: PositiveInt = 64
@@ -56,8 +59,9 @@ class Autoencoding(Task):
     Every term is a mean over the elements of an image. d is a perceptual distance. D is a patch
     discriminator, which is trained at the same time with the hinge loss (Esser et al. 2021, arXiv
     2012.09841, eqs. 3 to 7; Rombach et al. 2022, arXiv 2112.10752, appendix G). The adaptive weight
-    w is ``|g1| / (|g2| + 1e-4)``, at most 1e4. g1 is the gradient of ``|x - x'| + b d(x, x')``, and
-    g2 is the gradient of ``-D(x')``, both with respect to the decoder's last weight.
+    w is ``|g1| / (|g2| + 1e-4)``, at most ``adversarial_bound``. g1 is the gradient of
+    ``|x - x'| + b d(x, x')``, and g2 is the gradient of ``-D(x')``, both with respect to the
+    decoder's last weight.
 
     The loss of D may have an R1 penalty ``r / 2 |grad D(x)|^2`` on real images x (Mescheder et al.
     2018, arXiv 1801.04406, eq. 9), where D(x) is the mean of an image's logits, and r is
@@ -149,7 +153,7 @@ class Autoencoding(Task):
             for gradient in (pull, push)
         ]
         w: Tensor = norms[0] / (norms[1] + 1e-4)
-        return w.clamp(max=1e4)
+        return w.clamp(max=self.config.adversarial_bound)
 
 
 def r1(logits: Tensor, x: Tensor) -> Tensor:
