@@ -20,7 +20,7 @@ from mezzotint.trainer.loop import TrainConfig
 
 Rows = Sequence[Mapping[str, Any]]
 FEW = 8  # the least number of rows; a quarter of fewer rows would be a single row
-BOUND = 1e4  # upper bound of the adaptive weight of the adversarial loss
+BOUND = 1e4  # default upper bound of the adaptive weight of the adversarial loss
 
 
 def look(rows: Rows, config: Configuration) -> Iterator[Finding]:
@@ -231,7 +231,7 @@ def discriminator(rows: Rows) -> Finding | None:
 def adversarial_weight(rows: Rows) -> Finding | None:
     """Return a finding on the mean adaptive weight in the last quarter of the log.
 
-    Usual weights are far below the bound, 10,000. The weight is at the bound if the discriminator's
+    Usual weights are far below the default bound, 10,000. The weight is at the bound if the discriminator's
     gradient vanishes. A mean above `BOUND` / 2 suggests that this happens often.
     """
     weights = _values(rows, "adversarial_weight")
