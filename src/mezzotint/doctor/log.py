@@ -231,8 +231,8 @@ def discriminator(rows: Rows) -> Finding | None:
 def adversarial_weight(rows: Rows) -> Finding | None:
     """Return a finding on the mean adaptive weight in the last quarter of the log.
 
-    Usual weights are far below the default bound, 10,000. The weight is at the bound if the discriminator's
-    gradient vanishes. A mean above `BOUND` / 2 suggests that this happens often.
+    Usual weights are far below the default bound, 10,000. The weight is at the bound if the
+    discriminator's gradient vanishes. A mean above `BOUND` / 2 suggests that this happens often.
     """
     weights = _values(rows, "adversarial_weight")
     if len(weights) < FEW:
