@@ -127,4 +127,5 @@ def test_an_autoencoder_leaves_with_the_models_in_its_latents(recipe: str) -> No
     users = [each for each in MODELS if RECIPES[each].codec.vae == f"runs/{recipe}"]
     assert users
     named = ", ".join(f"`{each}`" for each in users)
-    assert ROWS[recipe] == f"with {named} | | `decoder.onnx` of it | `mz.load_codec`"
+    onnx = f"as the `decoder.onnx` of {named}"
+    assert ROWS[recipe] == f"with {named} | | {onnx} | `mz.load_codec` reads the run"
