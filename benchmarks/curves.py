@@ -11,7 +11,7 @@ from pathlib import Path
 from mezzotint.drawing.curves import Panel, draw
 from mezzotint.storage.log import read
 
-NOT_DRAWN = {"step", "images", "lr", "images_per_second", "figure"}
+NOT_DRAWN = {"step", "images", "lr", "images_per_second", "figure", "how"}
 
 
 def panels(log: Path) -> list[Panel]:

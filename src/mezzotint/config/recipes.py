@@ -156,17 +156,12 @@ _ALL: list[Configuration] = [
     Autoencoder(
         recipe="tiny-imagenet100-vae",
         data=AugmentedConfig(data="tiny-imagenet-100", size=64),
-        net=VAEConfig(channels=(128, 128), blocks=1, latent=4, patch=2),
-        loss=ReconstructionConfig(
-            perceptual=0.2,
-            adversarial=0.3,
-            adversarial_from=60_000,
-            discriminator_width=32,
-            discriminator_layers=2,
-        ),
+        net=VAEConfig(channels=(128, 128), blocks=1, latent=8, patch=2),
+        loss=ReconstructionConfig(perceptual=0.1, perceptual_network="imagenet"),
         train=TrainConfig(
             images=80_000,
             batch=16,
+            optimizer="muon",
             lr=6e-4,
             weight_decay=0.01,
             warmup=3_200,

@@ -116,7 +116,7 @@ def _distance(results: Results, row: Row) -> dict[str, Any]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{round(100 * share)} %"  # an integer, which cannot be "-0"
 
 
 def _worded(figure: dict[str, Any]) -> str:
