@@ -119,7 +119,7 @@ def test_processes_have_a_device_each(two_gpus: None) -> None:
     assert not devices.without_gpu(several=True)
     mz.use_device("cuda:1")
     assert not devices.without_gpu(several=False)
-    with pytest.raises(mz.UserError, match=r"has a device of its own: choose cuda without"):
+    with pytest.raises(mz.UserError, match=r"each with its own device: choose cuda without"):
         devices.without_gpu(several=True)
     mz.use_device("cpu")
     assert devices.without_gpu(several=True)

@@ -509,7 +509,7 @@ def test_an_out_that_cannot_be_written_is_refused_before_the_work(
         assert err == f"mezzotint: {place} is a file: give --out a folder\n"
     else:
         assert err.startswith(f"mezzotint: {place}/figures.jsonl ")
-        assert re.search(": (choose another|give) --out", err)
+        assert re.search(": (choose another --out|give (--out|a file as --out))", err)
     assert (tmp_path / "afile").read_text() == "mine"
 
 

@@ -34,7 +34,7 @@ def test_bad_input_is_one_clear_line(
 
 def test_a_folder_for_a_page_is_refused_before_anything_is_made(trained, tmp_path, capsys) -> None:
     code, _, err = call(capsys, "report", str(trained), "--out", str(tmp_path))
-    assert (code, err) == (2, f"mezzotint: {tmp_path} is a folder: give --out a file's name\n")
+    assert (code, err) == (2, f"mezzotint: {tmp_path} is a folder: give a file as --out\n")
 
 
 def test_the_command_writes_the_page_beside_the_run(trained: Path, capsys: CapSys) -> None:

@@ -152,7 +152,7 @@ def test_no_grid_along_lambda_ends_nearer_to_the_flow(order: int, steps: int) ->
 
 
 def test_more_steps_than_there_is_a_choice_for_are_refused() -> None:
-    wrong = r"at most 24 steps, .*: choose `spacing=\"logsnr\"` for 25"
+    wrong = r"at most 24 steps and .*: choose `spacing=\"logsnr\"` for 25"
     with pytest.raises(mz.UserError, match=wrong) as refused:
         optimised(DATA.denoise, [noise(2, 0)], SCHEDULE, MOST + 1, 1)
     assert len(str(refused.value).splitlines()) == 1

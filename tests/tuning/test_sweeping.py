@@ -253,7 +253,10 @@ def test_a_pipeline_that_is_not_the_run_is_refused(trained: Path) -> None:
         (replace(pipe, home=None), "was not loaded from a folder: pass a run folder"),
         (changed, "with other weights than"),
         (pipe.guided_by(mz.load(trained / "checkpoints" / "step-8")), "with other weights than"),
-        (replace(pipe, defaults=replace(pipe.defaults, rescale=0.5)), "with other defaults than"),
+        (
+            replace(pipe, defaults=replace(pipe.defaults, rescale=0.5)),
+            "`run` has other defaults: pass",
+        ),
         (mz.load(trained / "checkpoints" / "step-12"), "is not a run: give the folder of a run"),
     ):
         with pytest.raises(mz.UserError, match=message):

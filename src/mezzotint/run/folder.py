@@ -57,7 +57,7 @@ def check_folder(folder: Path, resume: bool) -> None:
     if (rows := read_log(folder / "log.jsonl")) and not _nothing_saved(folder):
         raise UserError(
             f"{folder} was trained to step {rows[-1]['step']}, but {saved} lacks the checkpoint: "
-            f"restore the checkpoint; to start again, remove {folder} or choose another `out`"
+            f"restore it; to start again, remove {folder} or choose another `out`"
         )
 
 
