@@ -155,7 +155,7 @@ def immiscible(e: Experiment) -> Iterator[None]:
 
 @contextmanager
 def growing(e: Experiment) -> Iterator[None]:
-    """Let the batch grow: a step takes one batch in the first third of the training, 2, and 4."""
+    """Let the batch grow: in the three thirds of a training, a step takes 1, 2 and 4 batches."""
     step, zero_grad = Muon.step, Muon.zero_grad
     count, together = 0, 1
 
@@ -203,12 +203,12 @@ def aligned(e: Experiment) -> Iterator[None]:
         return draw(self, batch, seen, generator)
 
     def both(self: Diffusion, net: nn.Module, examples: Examples, *drawn: Tensor) -> object:
+        if not self.aligning:
+            return forward(self, net, examples, *drawn)
         hook = net.mid_out.register_forward_hook(lambda _, inputs, out: middle.append(out))
         loss, figures = forward(self, net, examples, *drawn)
         hook.remove()
         ours = self.projection(middle.pop().float())
-        if not self.aligning:
-            return loss, figures
         with torch.no_grad(), self.autocast(ours.device):
             theirs = teacher(127.5 * (interpolate(examples.x0, scale_factor=4.0) + 1)).float()
         return loss - 0.5 * cosine_similarity(ours, theirs).mean(), figures
@@ -340,7 +340,10 @@ def measured(
 
 
 def operations(e: Experiment, shape: tuple[int, ...], classes: int) -> float:
-    """Count the FLOP of matrix products and convolutions in a training and its optimizer."""
+    """Count the FLOP of matrix products and convolutions in a training and its optimizer.
+
+    What a patch of `PATCHES` adds or saves, a few per cent, is not counted.
+    """
     net = e.network(shape[0], classes)
     step = optimizer(net, e.train, torch.nn.Module()).step
     with FlopCounterMode(display=False) as image:

