@@ -183,7 +183,6 @@ _ALL: list[Configuration] = [
         train=TrainConfig(
             images=400_000,
             batch=64,
-            optimizer="muon",
             lr=8e-4,
             weight_decay=0.01,
             warmup=12_800,
