@@ -58,20 +58,29 @@ def assert_close(a: Path, b: Path) -> None:
 
 
 def test_divided_weights_learn_what_whole_ones_do(tiny: Experiment, tmp_path: Path) -> None:
-    """The losses and files equal those of DDP. A resumed run equals to the bit."""
+    """The losses and files equal those of DDP, also with Muon. A resumed run equals to the bit."""
     short = replace(tiny, train=replace(tiny.train, images=32), save_every=16, log_every=8)
     short = replace(short, net=replace(tiny.net, channels=(8,), attention=(0,)))
     divided = replace(short, shard=True)
     whole, parts, resumed = (tmp_path / name for name in ("whole", "parts", "resumed"))
+    muon = replace(short, train=replace(short.train, optimizer="muon"))
+    muon_whole, muon_parts, muon_resumed = (tmp_path / f"muon-{n}" for n in ("a", "b", "c"))
+    divided_muon = replace(muon, shard=True)
     by_two(
         tmp_path / "log",
         lambda: finish(short, whole),
         lambda: finish(divided, parts),
         lambda: leave(divided, resumed, 24),
         lambda: finish(divided, resumed, resume=True),
+        lambda: finish(muon, muon_whole),
+        lambda: finish(divided_muon, muon_parts),
+        lambda: leave(divided_muon, muon_resumed, 24),
+        lambda: finish(divided_muon, muon_resumed, resume=True),
     )
     assert_close(whole, parts)
     assert_same(parts, resumed)
+    assert_close(muon_whole, muon_parts)
+    assert_same(muon_parts, muon_resumed)
     grid = "samples/000000032.png"
     images = [np.asarray(Image.open(folder / grid), int) for folder in (whole, parts)]
     assert abs(images[0] - images[1]).max() <= 2
@@ -184,13 +193,17 @@ def test_where_one_dies_the_newest_checkpoint_remains(tiny: Experiment, tmp_path
     assert [path.name for path in checkpoint.listed(tmp_path / "run/checkpoints")] == ["step-4"]
 
 
-def test_what_cannot_be_divided_is_refused(tiny: Experiment, tmp_path: Path) -> None:
+def test_what_cannot_be_divided_is_refused(
+    tiny: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone = "^`shard` divides the network among processes, but there is only one process: start"
     with pytest.raises(mz.UserError, match=alone):
         mz.train(tiny, out=tmp_path / "run", shard=True)
     assert not (tmp_path / "run").exists()
-    with pytest.raises(mz.UserError, match="among the processes, but muon may need whole matrices"):
-        mz.train(tiny, out=tmp_path / "run", shard=True, optimizer="muon")
+    monkeypatch.setitem(mz.OPTIMIZERS, "own-sgd", mz.OPTIMIZERS["adamw"])
+    whole = "among the processes, but the optimizer own-sgd may need whole weights: choose"
+    with pytest.raises(mz.UserError, match=whole):
+        mz.train(tiny, out=tmp_path / "run", shard=True, optimizer="own-sgd")
     with pytest.raises(mz.UserError, match="`shard` does not work in a distillation: leave it out"):
         mz.distil("cifar10", out=tmp_path / "run", shard=True)
 

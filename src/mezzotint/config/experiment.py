@@ -123,10 +123,10 @@ class Experiment(Settings):
             )
         if self.codec.vae and self.sample.clipping != "none":
             raise ValueError('latents have no bounds: choose `clipping="none"`')
-        if self.shard and self.train.optimizer != "adamw":
+        if self.shard and self.train.optimizer not in ("adamw", "muon"):
             raise ValueError(
-                "`shard` divides every weight matrix among the processes, but "
-                f'{self.train.optimizer} may need whole matrices: choose `optimizer="adamw"`'
+                "`shard` divides every weight among the processes, but the optimizer "
+                f'{self.train.optimizer} may need whole weights: choose "adamw" or "muon"'
             )
         self._check_distillation()
 

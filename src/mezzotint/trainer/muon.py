@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mezzotint.trainer.sharding import like, whole
+
 MOMENTUM = 0.95
 RMS = 0.2  # root mean square of an update before the learning rate, about as for AdamW
 # The coefficients of the polynomial in `polar`. In five steps they raise small singular values as
@@ -66,6 +68,9 @@ def polar(matrix: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon for the parameter groups marked ``matrices``, and fused AdamW for the other groups.
 
+    If weights are divided among processes (`mezzotint.trainer.sharding`), each process computes the
+    update of the whole matrix and keeps its own part.
+
     The state consists of tensors, as AdamW's does, so `mezzotint.trainer.state` can save and
     restore it.
     """
@@ -97,7 +102,8 @@ class Muon(torch.optim.Optimizer):
         if not self.state[weight]:
             self.state[weight]["momentum"] = torch.zeros_like(weight)
         momentum = self.state[weight]["momentum"].lerp_(gradient, 1 - MOMENTUM)
-        wanted = gradient.lerp(momentum, MOMENTUM).flatten(1)
-        update = polar(wanted.float()).view_as(weight)
-        size = RMS * math.sqrt(max(wanted.shape))
+        wanted = whole(gradient.lerp(momentum, MOMENTUM))  # a divided matrix is put together
+        matrix = wanted.flatten(1)
+        update = like(polar(matrix.float()).view_as(wanted), weight)
+        size = RMS * math.sqrt(max(matrix.shape))
         weight.mul_(1 - lr * decay).sub_(update, alpha=lr * size)
