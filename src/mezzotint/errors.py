@@ -106,7 +106,7 @@ def as_flags(text: str) -> str:
 
 @contextmanager
 def arguments_called(**names: str) -> Iterator[None]:
-    """Replace the argument names in the message of a UserError by the caller's names.
+    """Within a with block, replace argument names in a UserError's message by the caller's names.
 
     For example, ``arguments_called(data="images_a")`` replaces `` `data` `` with `` `images_a` ``.
     """
@@ -164,8 +164,7 @@ class Registry(dict[str, T], Generic[T]):
     """The choices of one option: a dict from names to values, such as functions.
 
     Types, help texts and errors are derived from it, so a new choice needs only an entry:
-    ``mz.SCHEDULES["mine"] = my_schedule``. The only difference from a dict is that a missing name
-    raises UserError.
+    ``mz.SCHEDULES["mine"] = my_schedule``. A missing name raises UserError instead of KeyError.
 
     Args:
         noun: The noun for a choice in messages, such as "schedule".

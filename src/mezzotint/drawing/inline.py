@@ -42,7 +42,8 @@ def png(image: Image.Image) -> str:
 def tiled(images: Tensor, columns: int) -> Image.Image:
     """Arrange images uint8 (N, C, H, W) in ``columns`` columns, with transparent gaps.
 
-    Small images are enlarged to about 96 pixels, and large images are shrunk to 160.
+    Images below 64 pixels are enlarged by a whole factor, to at most 96 pixels. Images above 160
+    pixels are shrunk to 160.
     """
     height, width = images.shape[2:]
     side = max(height, width)
@@ -90,7 +91,7 @@ def spreads(
     """Return a bar chart of means with standard deviations, as an <svg>.
 
     ``series`` maps the name of each series to its "mean" and "std", which have one number for each
-    of ``names``. The vertical axis shows grey levels from 0 to 255, or the range of the values.
+    of ``names``. If ``grey_levels`` is set, the vertical axis runs from 0 to 255.
     """
     figure, axes = _blank()
     width = 0.8 / len(series)

@@ -115,7 +115,7 @@ def _whole(text: str) -> Markup:
 
 
 def is_page(path: Path) -> bool:
-    """Return whether `render` wrote a file, in this or an older version of mezzotint."""
+    """Return whether a file is a page that this or an older version of mezzotint wrote."""
     with path.open("rb") as file:
         head = file.read(2_000).decode(errors="replace")
     return "img-src data:; style-src 'unsafe-inline'" in head

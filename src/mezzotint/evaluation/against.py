@@ -52,7 +52,8 @@ class Against:
     def reference(self, network: FeatureNetwork) -> Reference:
         """Read the statistics of the reference from its file.
 
-        Raises UserError if the file holds no statistics, or statistics of another network.
+        Raises UserError if the file holds no statistics, or if it is a .npz file and ``network`` is
+        not Inception.
         """
         path = Path(self.name)
         return statistics(path, network) if path.suffix == ".npz" else read_reference(path)
@@ -62,8 +63,9 @@ class Against:
         """Make a reference from the user's ``data``: a data set, images or the file of a reference.
 
         The file of a reference is a .safetensors file that mezzotint wrote, or a .npz file of
-        ``mu`` and ``sigma``. The only option in ``how`` that applies to such a file is the size.
-        Raises UserError if the data cannot be prepared, or if an option does not apply to it.
+        ``mu`` and ``sigma``. For such a file, the size in ``how`` is ignored, and no other option
+        may be given. Raises UserError if the data cannot be prepared, or for an option that cannot
+        be used with this data.
         """
         if isinstance(data, str | os.PathLike) and (
             str(data).endswith(".safetensors") or is_statistics(Path(data))
@@ -142,7 +144,7 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
 def own_training_set(pipe: Pipeline, name: str = "") -> Against:
     """Return the training set of a pipeline.
 
-    If the pipeline has no ``home``, the folder from which it was loaded, the training set is found
+    If the pipeline has no ``home`` (the folder from which it was loaded), the training set is found
     through a shipped model that was trained on the same data. ``name`` is the model's name in
     errors. Raises UserError if the model does not record its training set, or if the data has
     changed.

@@ -34,9 +34,10 @@ def of_codec(
     *,
     name: str = "",
 ) -> tuple[Found, Reconstructions]:
-    """Return the figures of an autoencoder, and its reconstructions of the images ``originals``.
+    """Measure an autoencoder by its reconstructions of the images ``originals``.
 
-    ``name`` is the autoencoder's name in figures.jsonl.
+    Returns the figures with the path of the drawing, and what `reconstruct` returns. ``name`` is
+    the autoencoder's name in figures.jsonl.
     """
     images = originals.images
     assert images is not None

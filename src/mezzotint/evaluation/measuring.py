@@ -48,13 +48,13 @@ def measure(
 ) -> Measure:
     """Return a feature network and its reference, for images of a size (H, W).
 
-    Images of the reference that are grey or not 8-bit are converted to RGB, with a warning.
+    Reference images that are grey or not 8-bit are converted to 8-bit RGB, with a warning.
 
     Args:
         network: A feature network, or the name of a network to load.
         against: The reference, images or a file.
         size: Height and width of the images to measure.
-        device: The device on which a network is loaded by name.
+        device: The device for a network that is loaded by its name.
         share: This process's share of the work, if several processes compute the features of the
             reference.
 
@@ -94,10 +94,10 @@ def measure_samples(
     """Measure a model by samples of all classes in turn, for each number of samples in ``tiers``.
 
     The numbers in ``tiers`` must rise. Each tier keeps the samples of the tier before it, and adds
-    more. The samples are kept in ``folder``. For each tier and measure, the first process yields
-    the features of the samples and their figures. The other processes make their blocks of samples,
-    compute features, and yield nothing. Raises UserError if a metric or a setting does not exist or
-    does not suit the model, and if there are too few samples for all of the metrics.
+    more. The samples are kept in ``folder``. For each tier and each `Measure`, the first process
+    yields the features of the samples and their figures. The other processes make their blocks of
+    samples, compute features, and yield nothing. Raises UserError if a metric or a setting does not
+    exist or does not suit the model, and if the first tier has fewer than 10 samples.
     """
     enough(tiers[0])
     if batch < 1:
@@ -158,7 +158,7 @@ def measure_images(
 ) -> tuple[Features, list[Figure]]:
     """Return the features and the figures of images.
 
-    Raises UserError if a metric does not exist, or there are too few images for all metrics.
+    Raises UserError if a metric does not exist, or none can be measured on so few images.
     """
     total = len(images)
     seen = metrics.features(

@@ -78,8 +78,8 @@ def evaluate(
         range: The values of black and white in ``data``, if it is not prepared, as in `prepare`.
         seed: The seed of the samples, 0 or more.
         batch: The number of samples made at once.
-        weaker: A weaker model. Guidance then leads away from its estimate, instead of the
-            unconditional estimate.
+        weaker: A weaker model. Guidance then leads away from the weaker model's estimate, instead
+            of away from the unconditional estimate.
         precision: The precision of the model: "float32", "bf16" or "auto". By default the precision
             in which it was loaded.
         out: A folder. The figures are appended to its figures.jsonl, and some measured images are
@@ -176,8 +176,8 @@ def compare(
         The figures by name, as from `evaluate`.
 
     Raises:
-        UserError: If `prepare` refuses the images, there are too few for any metric, the sizes
-            differ, a network or metric is unknown, or weights are not available.
+        UserError: If `prepare` refuses the images, none of the metrics can be measured on so few
+            images, the sizes differ, a network or metric is unknown, or weights are not available.
     """
     asked = Request.of(network, metrics, out, on_progress)
     if (layout, range) != (None, None) and not any(map(_in_memory, (images_a, images_b))):

@@ -48,9 +48,9 @@ def reconstruct(
 
     - the distances in DISTANCES that ``chosen`` names, computed with the feature network of each
       Measure in ``measures``, whose reference must be made from the originals;
-    - psnr (dB) and ssim of each image and its reconstruction;
-    - kl, the divergence of the posterior from N(0, I) before scaling, in nats per image; TAESD's
-      latents are deterministic and have no kl.
+    - psnr (dB) and ssim, the means over all pairs of an image and its reconstruction;
+    - kl, the mean divergence of the posterior from N(0, I) before scaling, in nats per image;
+      TAESD's latents are deterministic and have no kl.
 
     The distances of a perfect autoencoder are 0. Images and reconstructions form pairs and are
     therefore not independent. So the intervals of the Frechet distances are estimated from random

@@ -56,8 +56,8 @@ class Request:
     ) -> list[FeatureNetwork]:
         """Load the feature networks of the request, or else the default for the reference ``to``.
 
-        Raises UserError if weights are not available, or if none of the metrics applies to images
-        of these classes.
+        Raises UserError if a name does not exist, weights are not available, or only accuracy is
+        chosen and a network does not know the ``classes``.
         """
         chosen = self.networks or (to.network,)
         anything(METRICS if self.metrics is None else self.metrics, chosen, classes)
@@ -67,8 +67,8 @@ class Request:
         """Check that the request can be fulfilled, before any work.
 
         ``data`` is the reference, whose name determines the default network. Raises UserError if a
-        name does not exist, none of the metrics applies to images of these classes, or ``out``
-        cannot be written.
+        name does not exist, only accuracy is chosen and a network does not know the ``classes``, or
+        ``out`` cannot be written.
         """
         metrics = METRICS if self.metrics is None else self.metrics
         named = isinstance(data, str) and not Path(data).suffix

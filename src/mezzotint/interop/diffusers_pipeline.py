@@ -30,7 +30,7 @@ class MezzotintPipeline(DiffusionPipeline):
             is not empty.
         vae: The AutoencoderKL of a latent model.
         prediction: The prediction type of the network, "eps", "x0", "v", "flow" or "edm", if the
-            pipeline converts its output to an estimate of x0; "" if the scheduler does.
+            pipeline converts the network's output to an estimate of x0; "" if the scheduler does.
         dynamic: The estimate is clipped to this quantile of its absolute values; 0 leaves clipping
             to the scheduler.
         patch: Before the network, patch x patch pixels are folded into channels.

@@ -120,7 +120,7 @@ def dit_settings(config: dict[str, Any]) -> Settings:
 def dit_config(
     fields: dict[str, Any], channels: int, outputs: int, classes: int, size: int
 ) -> dict[str, Any]:
-    """Return the ``config.json`` of the DiTTransformer2DModel that computes the same function.
+    """Return the ``config.json`` of the DiTTransformer2DModel that computes the same as a DiT.
 
     Args:
         fields: The fields of DiTConfig.

@@ -3,9 +3,11 @@
 ```
 net.onnx        x (B, C, H, W), t (B,) float32 and, with classes, labels (B,) int64 -> output
 decoder.onnx    z (B, c, h, w) -> images in [-1, 1], for a latent model
-model.json      levels, each with (p, q): the output is p * x0 + q * eps; classes, guidance, shape
+model.json      shape, classes, guidance, clip, prediction; levels, each with t, alpha, sigma, p, q
 sample.py       an example with numpy, onnxruntime and pillow: `interop.onnx_sample`
 ```
+
+At a level, the output of the network is an estimate of p * x0 + q * eps.
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ class Scheduler:
         schedule, prediction: The schedule and prediction type of the network's training.
         clipping: A name in CLIPPINGS.
         learned: Whether the network also predicts the variance of DDPM's steps.
-        notes: A line for each way in which mezzotint samples differently from the scheduler.
+        notes: A line for each assumption, and for each way in which mezzotint samples differently
+            from the scheduler.
     """
 
     schedule: Schedule
@@ -87,9 +88,9 @@ def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
     """Return the Schedule and the prediction type that a scheduler's settings describe.
 
     Raises UserError for a scheduler that has no betas or belongs to a consistency or flow model;
-    for an unknown kind of schedule; for a network whose input is the noise level instead of the
-    timestep; and for pure noise at the last timestep (rescale_betas_zero_snr) if the network
-    predicts eps.
+    for an unknown kind of schedule or prediction; for a network whose input is the noise level
+    instead of the timestep; and for pure noise at the last timestep (rescale_betas_zero_snr) if the
+    network predicts eps.
     """
     name = config.get("_class_name")
     if name and "beta_schedule" not in config:

@@ -13,7 +13,7 @@ class Settings:
     Attributes:
         kind: "unet" for UNet, "unet2d" for UNet2D, "dit" for DiT.
         fields: The fields of UNetConfig, UNet2DConfig or DiTConfig.
-        channels: The channels of an image.
+        channels: The channels of x, an image or latents.
         outputs: The channels of the output: the same number, or twice that number if the network
             also predicts a variance.
         classes: The number of classes K. The label embedding has K + 1 rows; the last is the null

@@ -187,8 +187,8 @@ def unet_weights(state: dict[str, Tensor], flipped: bool = False) -> dict[str, T
 def passed(block: str) -> list[str]:
     """Return a key that sorts blocks in the order in which x passes them.
 
-    The names down, mid and up are in alphabetical order. Within a level, the resampling layer comes
-    last.
+    Alphabetical order is the right order for the names down, mid and up. Within a level, the
+    resampling layer comes last.
     """
     parts = re.sub(r"\b(down|up)samplers\b", "~", block).split(".")
     return [part.zfill(9) if part.isdigit() else part for part in parts]
@@ -202,8 +202,8 @@ def _attending(kinds: list[str]) -> tuple[int, ...]:
 def _by_block(kinds: list[str], otherwise: str, among: range) -> tuple[int, ...]:
     """Return the levels in the range ``among`` that resample by a residual block.
 
-    Some kinds of blocks leave this choice to downsample_type or upsample_type, whose value is
-    ``otherwise``.
+    Some kinds of blocks leave this choice to the setting downsample_type or upsample_type;
+    ``otherwise`` is the value of that setting.
     """
     said = [BLOCKS[kind][1] for kind in kinds]
     return tuple(i for i in among if (otherwise == "resnet" if said[i] is None else said[i]))

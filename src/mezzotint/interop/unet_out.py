@@ -39,10 +39,10 @@ def unet_config(
     classes: int,
     size: tuple[int, int],
 ) -> dict[str, Any]:
-    """Return the ``config.json`` of the UNet2DModel that computes what our network does.
+    """Return the ``config.json`` of the UNet2DModel that computes the same as a UNet or UNet2D.
 
     Args:
-        kind: "unet" or "unet2d", as in `unet.Settings`.
+        kind: "unet" or "unet2d", as in `settings.Settings`.
         fields: The fields of UNetConfig or UNet2DConfig.
         channels: The channels of x, after pixels are folded.
         outputs: The channels of the output.

@@ -165,7 +165,7 @@ def write_vae(
 
 
 def vae_settings(config: dict[str, Any]) -> Settings:
-    """Return an AutoencoderKL's settings as (VAEConfig's fields, image channels, scaling).
+    """Return an AutoencoderKL's settings as (VAEConfig's fields, image channels, (scale, shift)).
 
     Raises UserError, which names every setting that VAE does not support.
     """
@@ -224,7 +224,7 @@ def vae_weights(state: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, T
 
 
 def vae_state(weights: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the weights of a VAE under the keys of AutoencoderKL; no two share memory."""
+    """Return the weights of a VAE under the keys of AutoencoderKL; no two tensors share memory."""
     layers = _layers(fields)
     result = {}
     for key, value in weights.items():

@@ -14,15 +14,16 @@ def places(known: Sequence[str], classes: Sequence[str]) -> list[int] | None:
 
     Two classes match if they have the same WordNet id ("n01443537"), or else if they share a name.
     Commas separate the names of a class: "goldfish" matches "n01443537 goldfish, Carassius
-    auratus". Case and underscores are ignored.
+    auratus". Case and underscores are ignored, and so is a name that several entries of ``known``
+    have.
 
     Args:
         known: The network's classes, in the order of its logits.
         classes: The classes of a data set.
 
     Returns:
-        For each of the K classes, its index in ``known``. None if a class matches no entry, or if
-        two classes match the same entry.
+        The index in ``known`` of each class. None if a class matches no entry, if two classes match
+        the same entry, or if there are no classes.
     """
     keys = [(i, key) for i, name in enumerate(known) for key in _keys(name)]
     count = Counter(key for _, key in keys)
@@ -33,7 +34,7 @@ def places(known: Sequence[str], classes: Sequence[str]) -> list[int] | None:
 
 
 def _keys(name: str) -> list[str]:
-    """Return the keys of a class: its WordNet id if it has one, else its names."""
+    """Return the keys of a class: its WordNet id if it has one, then its names."""
     plain = " ".join(name.replace("_", " ").casefold().split())
     if identity := WORDNET.match(plain):
         names = plain.removeprefix(identity[0])

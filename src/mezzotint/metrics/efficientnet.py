@@ -164,7 +164,7 @@ def _renamed(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _convolutions() -> Iterator[tuple[str, str, str]]:
-    """Yield each convolution's name here, its published name, and its norm's published name."""
+    """Yield the name of each convolution, its published name, and its norm's published name."""
     yield "stem", "_conv_stem", "_bn0"
     yield "head", "_conv_head", "_bn1"
     number = 0

@@ -101,7 +101,7 @@ def of_distance(
 
 
 def _balanced(labels: Sequence[int] | None) -> np.ndarray | None:
-    """Return the labels if all classes are equally frequent, else None.
+    """Return the labels if the counts of the classes differ by at most 1, else None.
 
     Equal class counts are not random, so each half of the images should have equal counts too.
     """

@@ -20,8 +20,9 @@ SUBSETS, SUBSET = 100, 1000  # the number of subsets, and the most images in eac
 def kd(seen: Comparison) -> Iterator[Figure]:
     """Yield `kernel_distance` over 100 subsets of up to 1,000 images of each set.
 
-    Subsets overlap, so they vary less than fresh samples. Subsets with all images would not vary at
-    all. So, for sets of N and M images, a subset has at most (N + M) / 3 images of each set.
+    Subsets overlap, so their distances vary less than those of fresh samples; the interval corrects
+    for this. Subsets of all images would not vary at all, so for sets of N and M images, a subset
+    has at most (N + M) / 3 images of each set.
     """
     n, m = seen.count, seen.against.origin.count
     pool = seen.against.pool

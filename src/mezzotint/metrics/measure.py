@@ -62,7 +62,7 @@ def measure(
 
     Raises:
         UserError: If a metric does not exist, the reference belongs to another network, the number
-            of labels is wrong, or there are too few images for any of the metrics.
+            of labels is wrong, or none of the metrics can be measured on so few images.
     """
     chosen = [*METRICS] if metrics is None else metrics
     check_metrics(chosen)
@@ -103,7 +103,10 @@ def enough(count: int) -> None:
 
 
 def anything(metrics: Collection[str], networks: Sequence[str], classes: Sequence[str]) -> None:
-    """Raise UserError if no metric is possible with these networks for images of these classes."""
+    """Raise UserError for an unknown name, and if a network can give none of the metrics.
+
+    The latter happens only if accuracy alone is chosen and a network does not know the ``classes``.
+    """
     check_metrics(metrics)
     for name in networks:
         if name not in NETWORKS:

@@ -34,9 +34,10 @@ def copied(made: Tensor, training: Tensor) -> Tensor:
     For an image, let t be the nearest training image, at the distance d. Let r be the distance from
     t to its nearest neighbour in the training set. The image counts as near if d is less than r;
     such images are not authentic in the sense of Alaa et al. 2022 (arXiv 2102.08921). The image
-    also counts as near if d is 0, even if the training set has duplicates of t. By chance, some
-    unseen images of the same distribution are also near, so compare the share of near images with
-    that of a test set. ``made`` (M, D) and ``training`` (N, D) are features.
+    also counts as near if d is below 1e-4 times the mean norm of the training features, because r
+    is 0 if the training set has a duplicate of t. By chance, some unseen images of the same
+    distribution are also near, so compare the share of near images with that of a test set.
+    ``made`` (M, D) and ``training`` (N, D) are features.
     """
     distance, row = nearest(made, training)
     rows, back = torch.unique(row[:, 0], return_inverse=True)

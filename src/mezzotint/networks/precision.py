@@ -16,7 +16,7 @@ Precision: TypeAlias = Literal["float32", "bf16", "auto"]
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
     """Return the type, float32 or bfloat16, for a `Precision` on a device.
 
-    Raises UserError for any other name, and for bf16 on a GPU that does not compute in bf16.
+    Raises UserError for an unknown precision, and for bf16 on a GPU that does not compute in bf16.
     """
     if precision not in ("auto", "bf16", "float32"):
         raise UserError(f"unknown precision {precision!r}: choose auto, bf16 or float32")

@@ -86,7 +86,7 @@ class Walk(Conditioned):
 
     @property
     def gains(self) -> bool:  # type: ignore[override]
-        """Whether to compile on a CPU: always for sampling, only if it is narrow for training.
+        """Whether to compile on a CPU: for sampling always, for training only a narrow network.
 
         Compilation would also make the training of a wide network faster, but would need more
         memory.

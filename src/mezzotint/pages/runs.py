@@ -44,7 +44,7 @@ class Run:
 
     @property
     def about(self) -> str:
-        """Describe the network, the data and the progress of the training in two sentences."""
+        """Describe the recipe, the data and the progress of the training in two sentences."""
         train, seen = self.config.train, self.log[-1]["images"] if self.log else 0
         return (
             f"{self.folder} is a run of the recipe {self.config.recipe} on the data "

@@ -65,9 +65,10 @@ class Model:
 
 
 def samples(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
-    """Yield the sections in `SECTIONS`. If a section cannot be made, its text gives the reason.
+    """Yield the samples by class, the sections in `SECTIONS` and, if wanted, edits of images.
 
-    If the model cannot be loaded, there is a single section, whose text gives the reason.
+    If a section in `SECTIONS` cannot be made, its text gives the reason. If the model cannot be
+    loaded, there is a single section, whose text gives the reason.
     """
     try:
         pipe = loading.load(run.folder, precision=options.precision)

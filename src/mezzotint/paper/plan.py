@@ -272,7 +272,8 @@ def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
 def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
     """Return a training with this seed, and with the length ``images``.
 
-    The other durations are scaled in proportion. If ``images`` is None, no duration changes.
+    The training's other durations, such as the warm-up, are scaled in proportion. If ``images`` is
+    None, no duration changes.
     """
     return replace(train if images is None else scaled(train, images), seed=seed)
 

@@ -45,7 +45,8 @@ def statements(results: Results) -> Section | None:
 def _speed(results: Results) -> Verdict:
     """Return the verdict on the speed of DDIM.
 
-    It rests on the fastest row of DDIM whose Frechet distance is at most that of DDPM.
+    It rests on the row of DDIM with the fewest steps among those whose Frechet distance is not
+    above that of DDPM, or whose 95 % interval overlaps with that of DDPM.
     """
     ddpm, ddim = _samplers(results)
     if not ddpm or not ddim:
@@ -110,7 +111,7 @@ def _samplers(results: Results) -> tuple[Row | None, list[Row]]:
 
 
 def _distance(results: Results, row: Row) -> dict[str, Any]:
-    """Return the Frechet distance of a row, for the number of samples that all rows have."""
+    """Return a row's Frechet distance, for the number of samples that all rows on its data have."""
     figures = results.figures(row, results.work.plan.fewest(row))
     return figures[results.distances(row.model)[-1]]
 

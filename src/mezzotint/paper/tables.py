@@ -47,7 +47,7 @@ class Results:
     def distances(self, *models: str) -> list[str]:
         """Return the names of the Frechet distances of ``models``, by default of all models.
 
-        If FID is among them, it is the last name.
+        For a single model and the default networks, FID is the last name, if it was measured.
         """
         names = dict.fromkeys(
             f["name"]

@@ -15,7 +15,7 @@ from mezzotint.networks.conditions.condition import Condition, Stem
 from mezzotint.strict import strict
 
 Labels: TypeAlias = int | str | Sequence[int | str] | Tensor | None
-"""The labels that a caller may give: numbers or names of classes."""
+"""The labels that a caller may give: indices or names of classes."""
 
 
 @strict
