@@ -11,7 +11,7 @@ CONFIGURATION = (
 
 
 def explained(names: Iterable[str]) -> str:
-    """Return sentences, to show beside a table, that explain the figures with these names."""
+    """Return sentences that explain the figures with these names, to show beside a table."""
     return " ".join(filter(None, (_explained(name) for name in dict.fromkeys(names))))
 
 

@@ -60,7 +60,7 @@ class Edit:
         """Return a request to edit images, after checking the arguments.
 
         Conditions other than the class are given as the setting ``condition``. If ``plain`` is
-        set, the default guidance scale is 1 instead of the model's.
+        set, or if there are no conditions, the default guidance scale is 1 instead of the model's.
         """
         settings = dict(settings)
         condition = settings.pop("condition", None)

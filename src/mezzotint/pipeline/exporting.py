@@ -38,10 +38,10 @@ def export(
     ```
 
     - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. From the same
-      noise, it makes the same images as the model in float32. The folder contains the code of its
-      pipeline if the model has classes, works on latents, is a DiT, or has a prediction type that
-      diffusers does not know. diffusers then needs ``trust_remote_code=True``. `load` reads the
-      folder back, with the same weights.
+      noise, it makes the same images as the model in float32. If diffusers' own DDIMPipeline cannot
+      sample the model, for example because the model has classes, works on latents or is a DiT,
+      the folder contains the code of a pipeline, and diffusers needs ``trust_remote_code=True``.
+      `load` reads the folder back, with the same weights.
     - "onnx": the network, and the decoder of a latent model, as ONNX files for any batch size;
       model.json with the default settings and their levels; and sample.py, which samples with
       only numpy, onnxruntime and pillow. The files are tested before they are kept.

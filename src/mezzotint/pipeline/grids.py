@@ -30,8 +30,8 @@ def settled(pipe: Pipeline, how: SampleConfig) -> SampleConfig:
     """Return the settings, with ``knots`` instead of the spacing "optimised".
 
     The knots are the levels of the optimised grid. They are computed once, on two batches of 64
-    samples, and kept in the model's folder, or in the cache if that folder is read-only. Settings
-    with another spacing are returned unchanged.
+    samples, and kept in the model's folder, or in the cache if there is no folder that can be
+    written. Settings with another spacing are returned unchanged.
     """
     if how.spacing != "optimised":
         return how

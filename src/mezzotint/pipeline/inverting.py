@@ -44,20 +44,21 @@ def invert(
 
     Args:
         pipe: The model.
-        images: uint8 (N, C, H, W), or one image (C, H, W).
+        images: (N, C, H, W), or one image (C, H, W), uint8 unless ``pipe.values`` says otherwise.
         labels: One class for all images, or one for each; None is unconditional.
         corrections: The largest number of corrections per step, each with one call of the network;
             0 is Song's approximation.
         batch: The number of images inverted at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
-        **settings: Settings of `sample`, and its ``condition``; the sampler must be ddim with
-            eta 0, which is the default.
+        **settings: Settings of `sample`, and its ``condition``; the sampler must be ddim, which is
+            the default here, with eta 0.
 
     Returns:
         float32 (N, C, H, W), in the shape of the model's x, on the CPU.
 
     Raises:
-        UserError: If images have another type or size, or another sampler is chosen.
+        UserError: If images have another type or size, another sampler is chosen, or the model is a
+            few-step model.
     """
     few_step.refuse(pipe, "inversion")
     settings = {"sampler": "ddim", **settings}
@@ -95,22 +96,25 @@ def interpolate(
 
     Args:
         pipe: The model.
-        a: The first image, uint8 (C, H, W), or a noise, float (C, H, W) in the shape of x.
+        a: The first image, (C, H, W), uint8 unless ``pipe.values`` says otherwise; or its noise, a
+            float tensor in the shape of x.
         b: The last image, or its noise.
         n: The number of images, both ends included.
         labels: One class, or a tuple of the classes of the first and the last image.
         corrections: As in `invert`.
         batch: The number of images made at once.
-        on_step: ``on_step(done, all)`` is called after each call of the network; it starts again
-            for each inversion and for the sampling.
-        **settings: Settings of `sample`, and its ``condition``; the sampler must be ddim with
-            eta 0, which is the default.
+        on_step: ``on_step(done, all)`` is called after each call of the network; the count starts
+            again for each inversion and for the sampling.
+        **settings: Settings of `sample`, and its ``condition``; the sampler must be ddim, which is
+            the default here, with eta 0.
 
     Returns:
-        uint8 (n, C, H, W), on the CPU. The ends are sampled from the two noises.
+        (n, C, H, W), on the CPU, uint8 unless ``pipe.values`` says otherwise. The ends are sampled
+        from the two noises.
 
     Raises:
-        UserError: If an image has another type or size, another sampler is chosen, or n is below 2.
+        UserError: If an image has another type or size, another sampler is chosen, n is below 2, or
+            the model is a few-step model.
     """
     if n < 2:
         raise UserError(f"`n` is {n}: choose 2 or more; the first and the last image count too")

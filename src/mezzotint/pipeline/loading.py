@@ -57,7 +57,7 @@ def is_model(path: str | Path) -> bool:
 
 
 def is_autoencoder(path: str | Path) -> bool:
-    """Return whether a run, checkpoint, diffusers folder or hub model holds an autoencoder.
+    """Return whether a run, checkpoint, diffusers folder or hub model is an autoencoder.
 
     The config.json of the folder decides. If this file cannot be read, the answer is False.
     """
@@ -85,9 +85,9 @@ def load(
 
     Args:
         path: One of these: a run, of which the newest undamaged checkpoint is used; a checkpoint; a
-            folder that `Pipeline.save` wrote; a folder of diffusers (a pipeline, a network, a
-            checkpoint of a training); ``hub:OWNER/NAME``, such a folder on the Hugging Face Hub;
-            or, if no such path exists, the name of a shipped model.
+            folder that `Pipeline.save` wrote; a folder of diffusers (a pipeline, a network, or a
+            checkpoint that a training wrote); ``hub:OWNER/NAME``, such a folder on the Hugging Face
+            Hub; or, if no such path exists, the name of a shipped model.
         device: The device to load it to. None means the device that `use_device` chose. If
             `use_device` was not called, that is an NVIDIA GPU if there is one, else the CPU.
         precision: "float32", "bf16", or "auto": bf16 on hardware that computes in bf16, else

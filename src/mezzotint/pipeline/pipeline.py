@@ -69,8 +69,8 @@ class Pipeline:
         colour: The mean and standard deviation of the training set's channels, if known.
         data: The fingerprint of the training set, if known.
         home: The folder from which the model was loaded. Optimised grids are kept in it.
-        learned_variance: Whether the network returns 2C channels; the second half is then the
-            variance of DDPM's steps.
+        learned_variance: Whether the network returns 2C channels; the second half then determines
+            the variance of DDPM's steps (see `split_variance`).
         weaker: A weaker model. If it is given, guidance leads away from the estimate of the weaker
             model, instead of the unconditional estimate.
         origin: The ``defaults`` with which the model was loaded, and a description of their source:
@@ -211,7 +211,8 @@ class Pipeline:
             The weaker model computes in the precision of this model.
 
         Raises:
-            UserError: If the weaker model differs in shape, conditions, codec or schedule.
+            UserError: If the weaker model differs in shape, conditions, codec or schedule, or if
+                this model is a few-step model.
         """
         weaker = weaker.in_precision(named(self.net.dtype))
         same = (self.shape, self.every, self.codec.digest, len(self.schedule))
@@ -323,13 +324,14 @@ class Pipeline:
 
         Args:
             n: The number of images to make.
-            labels: One class for all images or n classes, by index or name. None takes all classes
-                in turn if there is no other condition.
+            labels: One class for all images or n classes, by index or name. If only ``condition``
+                is given, the class is null.
             condition: The other conditions: a dict from names to values (one value for all images
                 or n values), or the value of the only condition. Numbers are in their original
                 units; tags are a set of names, or a list of n sets; images are uint8 (C, H,
-                W) or (n, C, H, W). Missing conditions are null. If no condition is given, the
-                conditions of training images are used in turn.
+                W) or (n, C, H, W). Missing conditions are null. If neither ``labels`` nor
+                ``condition`` is given, the conditions in ``examples`` are used in turn, or all
+                classes in turn if there are no ``examples``.
             seed: The seed of all randomness, at least 0.
             first: The index of the first image; the images are ``first`` to ``first + n - 1``.
             batch: The number of images to make at once. It affects memory and time; the result
@@ -480,7 +482,8 @@ class Pipeline:
 
         Args:
             n: The number of images.
-            labels: One class for all images, or n classes; None takes all classes in turn.
+            labels: One class for all images, or n classes. None takes the classes in ``examples``
+                in turn, or all classes in turn if there are no ``examples``.
             first: The index of the first image.
 
         Returns:

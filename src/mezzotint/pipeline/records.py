@@ -59,9 +59,9 @@ class Measurement:
 class Records:
     """The records about the weights of a model.
 
-    ``figures`` are the newest figures of these weights by measurement; the newest comes first.
-    ``missing`` are sentences about records that are missing or cannot be used. ``own`` is the
-    hand-written model card of a shipped model, without its title.
+    ``figures`` are the newest figures of these weights, grouped by how they were measured; the
+    newest group comes first. ``missing`` are sentences about records that are missing or cannot be
+    used. ``own`` is the hand-written model card of a shipped model, without its title.
     """
 
     training: Training | None = None

@@ -52,12 +52,13 @@ def inpaint(
 
     Args:
         pipe: The model.
-        images: uint8 (N, C, H, W), or one image (C, H, W).
+        images: (N, C, H, W), or one image (C, H, W), uint8 unless ``pipe.values`` says otherwise.
         mask: The pixels to fill in: 1, True or 255 there, and 0 elsewhere. It is (H, W) for all
             images, or (N, H, W); float from 0 to 1, bool, or uint8 from 0 to 255.
         labels: One class for all images, or one for each; None is unconditional.
         method: A name in POSTERIORS, or "repaint" (Lugmayr et al. 2022, arXiv 2201.09865). A latent
-            model supports "repaint" and "ddnm".
+            model supports "repaint" and "ddnm". None is "repaint" for a latent model, and "mmps"
+            for a model of pixels.
         seed: The seed of all randomness.
         batch: The number of images made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
@@ -65,11 +66,12 @@ def inpaint(
             DDPM's steps.
 
     Returns:
-        uint8 (N, C, H, W), on the CPU.
+        (N, C, H, W), on the CPU, in the type of ``images``.
 
     Raises:
         UserError: If the images or the mask have a wrong type or size, the mask is 0 everywhere or
-            1 everywhere, or the method does not exist or does not fit the model.
+            1 everywhere, or changes every latent, or the method does not exist or does not fit the
+            model.
     """
     few_step.refuse(pipe, "inpainting")
     latent = isinstance(pipe.codec, Latents)
@@ -123,14 +125,15 @@ def outpaint(
 
     Args:
         pipe: The model.
-        images: uint8 (N, C, h, w), or one image (C, h, w), smaller than the model's images.
+        images: (N, C, h, w), or one image (C, h, w), smaller than the model's images; uint8 unless
+            ``pipe.values`` says otherwise.
         labels: One class for all images, or one for each; None is unconditional.
         place: The row and the column of the result at which the given image begins; by default the
             image is in the middle.
         **options: Options of `inpaint`: method, seed, batch, on_step, and the settings of `sample`.
 
     Returns:
-        uint8 (N, C, H, W), in the model's size, on the CPU.
+        (N, C, H, W), in the model's size, on the CPU, in the type of ``images``.
 
     Raises:
         UserError: If the images do not fit at that place or are not smaller than the model's
@@ -176,8 +179,8 @@ def enlarge(
 
     Args:
         pipe: The model.
-        images: uint8 (N, C, H, W), or one image (C, H, W), in the model's size divided by the
-            factor.
+        images: (N, C, H, W), or one image (C, H, W), in the model's size divided by the factor;
+            uint8 unless ``pipe.values`` says otherwise.
         factor: The factor by which height and width grow, 2 or more.
         labels: One class for all images, or one for each; None is unconditional.
         method: A name in POSTERIORS.
@@ -187,7 +190,7 @@ def enlarge(
         **settings: Settings of `sample`, and its ``condition``.
 
     Returns:
-        uint8 (N, C, H, W), in the model's size, on the CPU.
+        (N, C, H, W), in the model's size, on the CPU, in the type of ``images``.
 
     Raises:
         UserError: If the factor does not bring the images to the model's size, or the method does
@@ -235,7 +238,8 @@ def restore(
         operator: The operator A: an `Operator`, such as one from OPERATORS, or a linear function of
             images (B, C, H, W).
         labels: One class for all images, or one for each; None is unconditional.
-        noise: The standard deviation of the noise in y, on the scale of the floats; 0 or more.
+        noise: The standard deviation of the noise in y, on the scale on which images are in
+            [-1, 1]; 0 or more.
         method: A name in POSTERIORS. "ddnm" is for y without noise. "dps" allows a nonlinear A and
             ignores ``noise``; latent models support only "dps".
         seed: The seed of all randomness.
@@ -244,7 +248,7 @@ def restore(
         **settings: Settings of `sample`, and its ``condition``.
 
     Returns:
-        uint8 (N, C, H, W), on the CPU.
+        (N, C, H, W), on the CPU, uint8 unless ``pipe.values`` says otherwise.
 
     Raises:
         UserError: If y or the operator does not fit the model's images, y is not finite, the method

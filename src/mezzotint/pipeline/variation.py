@@ -38,8 +38,8 @@ def vary(
 
     Args:
         pipe: The model.
-        images: uint8 (N, C, H, W), or one image (C, H, W). For several variations of one image,
-            repeat it.
+        images: (N, C, H, W), or one image (C, H, W), uint8 unless ``pipe.values`` says otherwise.
+            For several variations of one image, repeat it.
         strength: The share of the steps that are made, from 0 (the image does not change) to 1 (a
             new image).
         labels: One class for all images, or one for each; None is unconditional.
@@ -49,7 +49,7 @@ def vary(
         **settings: Settings of `sample`, and its ``condition``.
 
     Returns:
-        uint8 (N, C, H, W), on the CPU.
+        (N, C, H, W), on the CPU, in the type of ``images``.
 
     Raises:
         UserError: If images have another type or size, or the strength is out of range, or above 0

@@ -143,8 +143,8 @@ class AutoencoderJob(Job):
     def finished(self) -> tuple[dict[str, Any], Tensors]:
         """Return facts about the training set, and the statistics of the latents.
 
-        The statistics are the mean (C,) and the standard deviation (C,) on some of the training
-        images. A diffusion model may scale the latents by them.
+        The statistics are the mean (C,) and the standard deviation (C,) of the latents of some
+        training images. A diffusion model may scale the latents by them.
         """
         images = spread_out(self.data, SCALED_BY)
         mean, std = self.codec.moments(images.to(self.device))

@@ -292,7 +292,7 @@ def _fitted(
 ) -> tuple[Condition, ...]:
     """Adapt the conditions to a network whose x has the shape (C, H, W).
 
-    Raises UserError if a condition is an image that does not fit.
+    Raises UserError if a condition is an image that does not fit, or that would not be augmented.
     """
     images = [each for each in conditions if each.spatial]
     if images and augmented:

@@ -97,9 +97,9 @@ def student(teacher: str | PathLike[str]) -> Experiment:
 
 
 def made_for(base: Experiment, fields: Mapping[str, Any]) -> Experiment:
-    """Return a student's experiment that samples with its number of calls and its method's eta.
+    """Return a student's experiment that samples with a step for each call, and the method's eta.
 
-    The calls and the method in ``fields``, the caller's changes, are applied first.
+    The caller's ``calls`` and ``method``, if ``fields`` has them, are set first.
     """
     own = {name: fields[name] for name in ("calls", "method") if name in fields}
     objective: Any = (base := changed(base, own)).objective

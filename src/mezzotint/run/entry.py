@@ -61,8 +61,8 @@ def train(
 
     Raises:
         UserError: See `training`.
-        Interrupted: If SIGINT (Ctrl-C) or SIGTERM stopped the training. The run is saved and can be
-            resumed.
+        Interrupted: If SIGINT (Ctrl-C), SIGTERM or SIGHUP stopped the training. The run is saved
+            and can be resumed.
     """
     begun = start(recipe, out, resume)
     experiment, note = requested(begun, data, net, fields)
@@ -88,8 +88,8 @@ def training(
         losses.append((progress.images, progress.loss))
     ```
 
-    If you leave the loop early, the run is saved, and can be resumed or loaded. On SIGINT or
-    SIGTERM the current step is finished, the run is saved, and Interrupted is raised. Processes
+    If you leave the loop early, the run is saved, and can be resumed or loaded. On SIGINT, SIGTERM
+    or SIGHUP the current step is finished, the run is saved, and Interrupted is raised. Processes
     started by torchrun share each batch. On Linux the process keeps freed memory for later steps,
     so it does not shrink when the training ends.
 
@@ -100,18 +100,18 @@ def training(
             recipe.
         net: Your own network instead of the recipe's. Give an nn.Module with its initial weights;
             or a class, a `functools.partial` or a function that returns a module when it is called
-            without arguments. Its ``forward(x, t, condition)`` takes x (B, C, H, W), t (B,) float
-            from 0 to T - 1, and condition (B,) int64. The condition holds the classes, 0 to K - 1,
-            and K for the null class; it is None in a model without classes. The result is a
-            prediction in the shape of x. To resume or load the run in another process, pass the
-            network again. You can also give a UNetConfig, a DiTConfig or, for an autoencoder, a
-            VAEConfig.
+            without arguments. Its ``forward(x, t, condition)`` takes x (B, C, H, W); t (B,) float
+            from 0 to T - 1; and condition: None, a tensor for a model with one condition, or a dict
+            of tensors. Classes are (B,) int64 from 0 to K - 1, and K for the null class. The result
+            is a prediction in the shape of x, with twice the channels if ``learn_variance`` is set.
+            To resume or load the run in another process, pass the network again. You can also give
+            a UNetConfig, a DiTConfig or, for an autoencoder, a VAEConfig.
         out: The run's folder; None is ``runs/RECIPE``.
         resume: Whether to continue from the newest checkpoint in ``out``, if there is one, with the
             settings of that run. You may change ``images``, ``accumulate``, ``precision``,
-            ``shard``, the path of the data, the fields ``*_every``, and the settings for sampling.
-            If such a change makes the result differ from an uninterrupted training, the ``note`` of
-            the first `Progress` says so.
+            ``shard``, ``keep``, ``evaluate_samples``, the fields ``*_every``, the path of the data,
+            and the settings for sampling. If such a change makes the result differ from an
+            uninterrupted training, the ``note`` of the first `Progress` says so.
         track: The tracker to copy the run's log to, "wandb" or "tensorboard"; None copies nothing.
         **fields: Fields of the recipe to change, with the names of the flags: images, batch, lr,
             schedule, prediction, channels, steps, guidance, size, flip ... ``init`` is a model to
@@ -126,7 +126,7 @@ def training(
         UserError: If the recipe or a field does not exist (the message suggests similar names), a
             value has a wrong type or is out of range, ``out`` holds another run, the data does not
             fit the recipe, or the network cannot be used.
-        Interrupted: If SIGINT (Ctrl-C) or SIGTERM stopped the training.
+        Interrupted: If SIGINT (Ctrl-C), SIGTERM or SIGHUP stopped the training.
     """
     begun = start(recipe, out, resume)
     experiment, note = requested(begun, data, net, fields)
@@ -171,7 +171,7 @@ def distil(
     Raises:
         UserError: If the teacher cannot be distilled, if the data does not fit the teacher, and in
             the cases of `train`.
-        Interrupted: If SIGINT (Ctrl-C) or SIGTERM stopped the training.
+        Interrupted: If SIGINT (Ctrl-C), SIGTERM or SIGHUP stopped the training.
     """
     begun = begin(teacher, out, resume, fields)
     watch(_distillation(begun, data, resume, track, fields), "distil", progress)

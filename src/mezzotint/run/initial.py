@@ -75,7 +75,8 @@ def take_weights(
         A description of the result, and the names of the weights that have new random values.
 
     Raises:
-        UserError: If nothing fits, or the model has another schedule, prediction or codec.
+        UserError: If the weights fit less than half of the network, or the model has another
+            schedule, prediction or codec.
     """
     pipe = _loaded(experiment.init)
     _check(pipe, experiment)

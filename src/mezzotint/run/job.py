@@ -48,7 +48,7 @@ class Job(ABC):
 
     @abstractmethod
     def finished(self) -> tuple[dict[str, Any], Tensors]:
-        """Return facts about the training set, and the tensors that a model needs beside weights.
+        """Return facts about the training set, and the tensors that a model needs besides weights.
 
         The tensors are grouped by the name of the file that stores them.
         """

@@ -43,8 +43,8 @@ def save(
         more: Further tensors that a finished model needs, one file for each name.
 
     Raises:
-        UserError: If the loss, or another logged number of the last steps, is not finite. Nothing
-            is written then.
+        UserError: If the loss, another logged number of the last steps, or a tensor is not finite.
+            Nothing is written then.
     """
     said = {"step": state.step, "pending": state.read(), **facts}
     tensors = {**tensors, **more}

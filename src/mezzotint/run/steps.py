@@ -161,7 +161,7 @@ class Steps:
                 self.log.write(self.row)
 
     def _look(self, stop: Stop) -> Iterator[Progress]:
-        """Yield a grid of images and the distance to the data, if they are due."""
+        """Draw a grid of images and measure the distance to the data, if they are due."""
         drawn = self._due(self.experiment.sample_every)
         measured = self.curve and self._due(self.experiment.evaluate_every)
         if drawn or measured:
@@ -175,14 +175,14 @@ class Steps:
                 self._leave(caught)
 
     def _missed_figure(self, stop: Stop) -> Iterator[Progress]:
-        """Yield the distance to the data, if a signal interrupted its measurement before."""
+        """Measure the distance to the data, if a signal interrupted this measurement before."""
         at, every = self.state.step, self.experiment.evaluate_every
         if self.curve and at and at not in self.curve.known and self._due(every):
             self.state.gather()
             yield from self._measured(self.curve, stop)
 
     def _missed_grid(self, stop: Stop) -> Iterator[Progress]:
-        """Yield the last grid of images, if a signal interrupted the first attempt."""
+        """Draw the last grid of images, if a signal interrupted the first attempt."""
         self.state.gather()
         if self.main and not is_drawn(self.folder, self._images()):
             yield self._drawn(stop)

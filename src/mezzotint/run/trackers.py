@@ -137,8 +137,8 @@ TRACKERS: dict[str, Callable[[], Tracker]] = {
 class Copy:
     """The copy of a run's log in one tracker.
 
-    ``RUN/wandb.jsonl`` (or the file named after another tracker) holds the id of the tracker's run
-    and the rows that were sent.
+    ``RUN/wandb.jsonl`` (or the file named after another tracker) holds the id of the tracker's run,
+    and then, for each row that was sent, the names of its curves and the number of images seen.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -231,7 +231,7 @@ class Copy:
 
 
 def _is_sent(row: dict[str, Any]) -> bool:
-    """Return whether the curves of a row were sent: it lists them, and the number of images."""
+    """Return whether a row of the tracker's file names curves, and gives the number of images."""
     curves = row.get("curves")
     named = isinstance(curves, list) and all(isinstance(name, str) for name in curves)
     return named and type(row.get("images")) is int

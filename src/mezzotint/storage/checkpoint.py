@@ -39,7 +39,7 @@ def save(
     """Write the checkpoint ``folder/step-N`` (see `write`), remove old ones, and return the path.
 
     The newest ``keep - 1`` of the older checkpoints are kept. Checkpoints of later steps are also
-    removed: they are damaged, because the run would otherwise have resumed from them.
+    removed, because a resumed run repeats these steps.
     """
     final = write(folder / f"step-{step}", tensors, facts)
     found = listed(folder)

@@ -90,6 +90,6 @@ def like(tensor: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def divided(tensors: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """Divide tensors over the processes in the same way as the weights of the same names in net."""
+    """Divide tensors over the processes like the weights of the same names in ``net``."""
     now = net.state_dict()
     return {name: like(tensor, now.get(name)) for name, tensor in tensors.items()}

@@ -68,7 +68,7 @@ class Search:
         self.pipe.net.compile_for(calls * -(-self.samples // BATCH))
 
     def facts(self, settings: SampleConfig) -> dict[str, Any]:
-        """Return what identifies a cell's figures: how its samples are made, and how measured."""
+        """Return what identifies a cell's figures: how its samples are made and measured."""
         return {
             "pictures": samples.key(self.pipe, settings, self.seed, BATCH),
             "network": self.network,
@@ -78,7 +78,7 @@ class Search:
 
 
 def known(search: Search, cells: Sequence[SampleConfig]) -> dict[SampleConfig, SweepCell]:
-    """Return the cells that were measured before."""
+    """Return {settings: cell} for those of the given settings that were measured before."""
     found = {}
     for row in jsonl.read(search.file):
         with suppress(KeyError, TypeError):  # a row that another program wrote
@@ -124,7 +124,7 @@ def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow)
 def seconds(search: Search, cells: Sequence[SampleConfig]) -> float:
     """Return the estimated seconds for measuring cells, after timing a few calls of each network.
 
-    Samples that are already in the cache take no time.
+    Samples that are already in the cache need not be made again.
     """
     pipe = search.pipe
     network = metrics.network(search.network, pipe.device)

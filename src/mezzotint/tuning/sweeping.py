@@ -57,11 +57,13 @@ def sweep(
 
     Args:
         run: A run folder, or a pipeline that was loaded from it.
-        sampler: Sampling methods. The default depends on the kind of model.
+        sampler: Sampling methods; by default ddim, dpmpp_2m and dpmpp_2m_sde, or consistency for a
+            few-step model.
         nfe: Budgets of denoiser calls for an image; by default 5, 10 and 20, or 1, 2 and 4 for a
             few-step model that allows any number of calls.
         steps: Numbers of steps, instead of budgets.
-        guidance: Guidance scales; by default 1, 1.5 and 3, or only 1 for a model without classes.
+        guidance: Guidance scales; by default 1, 1.5 and 3, or only 1 for a model that is few-step
+            or has no conditions.
         interval: The interval ``(low, high)`` of sigma / alpha in which to guide, or None to guide
             everywhere, or a list of such values; by default the interval in the run's
             configuration.

@@ -23,8 +23,9 @@ class Trajectory(Distillation):
     The guided teacher samples from noise by DPM-Solver++ 2M, without any data. Its path is divided
     into ``calls`` equal parts, and x is stored at both ends of each part. The student learns to get
     from the noisy end of a part to its clean end (Luhman and Luhman 2021, arXiv 2101.02388, for one
-    part). The student needs no levels in between, but the teacher must make the whole path. The
-    last 2,048 trajectories are stored, and each part of them is used about 4 times.
+    part). The student is trained at no levels in between, but the teacher must make the whole path.
+    The last 2,048 trajectories (fewer in a short training) are stored, and each part of them is
+    used about 4 times.
     """
 
     eta, any_calls, usual_steps = 0.0, False, 12
