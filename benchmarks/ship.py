@@ -1,4 +1,4 @@
-"""Turn a run into a model of the package: its averaged weights in bf16, and its model card.
+"""Turn a run into a shipped model: its averaged weights in bf16, and its model card.
 
     python benchmarks/ship.py RUN --out src/mezzotint/pretrained/NAME --card CARD.md
 
@@ -26,17 +26,17 @@ from mezzotint.errors import UserError
 from mezzotint.pipeline import loading, shipped, tuned
 from mezzotint.storage import checkpoint
 
-LARGEST = 25_000_000  # bytes, which everyone who installs the package downloads
+LARGEST = 25_000_000  # bytes of a model in the package, which everyone who installs it downloads
 KEPT = ("step", "shape", "classes", "data", "colour", "codec")  # entries of state.json
 
 
 def ship(run: Path, folder: Path, card: str) -> int:
-    """Write the folder of a model that will come with the package; return its size in bytes.
+    """Write the folder of a model that will come with mezzotint; return its size in bytes.
 
     The settings that a sweep found are kept, although it measured the weights before rounding. The
     paths of the data and the autoencoder are shortened to their last part. Raises UserError if the
-    run is not a diffusion model, the model is too large, the sweep measured earlier weights, or the
-    folder exists.
+    run is not a diffusion model, the model is too large for the package, the sweep measured earlier
+    weights, or the folder exists.
     """
     if folder.exists():
         raise UserError(f"{folder} exists: delete it first, or choose another --out")
@@ -52,8 +52,11 @@ def ship(run: Path, folder: Path, card: str) -> int:
     names = ["ema", "codec"] if state["codec"] else ["ema"]
     tensors = {name: _rounded(load_file(found / f"{name}.safetensors")) for name in names}
     size = sum(tensor.nbytes for part in tensors.values() for tensor in part.values())
-    if size > LARGEST:
-        raise UserError(f"the weights take {size:,} bytes in bf16: ship at most {LARGEST:,}")
+    if size > LARGEST and folder.resolve().parent == shipped.MODELS.resolve():
+        raise UserError(
+            f"the weights take {size:,} bytes in bf16, more than the {LARGEST:,} of a model in the "
+            "package: write it to models/"
+        )
     best = tuned.read(run)
     if best and best.digest != pipe.digest:
         raise UserError(f"{run / tuned.NAME} belongs to earlier weights: sweep again, or delete it")
