@@ -51,7 +51,7 @@ class Patience:
     processes, only the first process prints.
 
     Args:
-        verb: The text to print before the first bar.
+        verb: The text to print until the first bar begins.
     """
 
     def __init__(self, verb: str) -> None:

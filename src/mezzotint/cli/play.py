@@ -11,7 +11,7 @@ from mezzotint.ui import serving
 
 @dataclass(frozen=True)
 class PlayFlags:
-    """Sample and edit images in a browser, on a page that only this machine can open."""
+    """Sample and edit images in a browser, on a page that by default only this machine can open."""
 
     port: int = serving.PORT
     """The port of the page on 127.0.0.1; 0 is any free port."""

@@ -24,7 +24,8 @@ from mezzotint.processes import join
 class AutoencoderFlags:
     """Measure an autoencoder by its reconstructions.
 
-    By default it is measured on the images that its data set holds out from training.
+    By default it is measured on the held-out images of its data set, or on its training images if
+    none are held out.
     """
 
     out: Path

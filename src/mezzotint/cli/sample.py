@@ -155,7 +155,10 @@ def _report(pipe: Pipeline, flags: SampleFlags, n: int, images: Tensor) -> Answe
 
 
 def _count(flags: SampleFlags, given: dict[str, tuple[Any, int]], words: list[str]) -> int:
-    """Return the number of samples: -n if it is given, else one for each value of a condition."""
+    """Return the number of samples, which is the value of -n.
+
+    If -n is not given and a condition has several values, it is the number of these values.
+    """
     most = max([1, *(rows for _, rows in given.values())])
     asked = any(word.split("=")[0] in ("-n", "--n") for word in words)
     return flags.n if asked or most == 1 else most

@@ -1,8 +1,8 @@
-"""The paths in a configuration: data, autoencoder, and the model to start from.
+"""The paths in a configuration: data, autoencoder, teacher, and the model to start from.
 
-In memory all paths are absolute. In config.json, a path beside or inside the run is relative to the
-run's folder, so that both can be moved together. All other paths are absolute, so that the run can
-be evaluated from any folder.
+In memory all paths are absolute. In config.json, the path of a model beside or inside the run is
+relative to the run's folder, so that both can be moved together. All other paths are absolute, so
+that the run can be evaluated from any folder.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ def located(config: T, home: Path) -> T:
     """Return the configuration of a run in the folder ``home`` with absolute paths.
 
     Older versions stored paths as the user gave them, mostly relative to the working folder. So a
-    path that does not exist is also searched for in the run's folder and in each folder above it. A
-    wrong match does no harm, because training and measuring check the fingerprint of the data.
-    Names of data sets and models do not change. A path that is not found does not change either,
-    unless it begins with ``..``: then it is relative to the run, and becomes absolute.
+    path that does not exist (for an absolute path, its last part) is also searched for in the run's
+    folder and in each folder above it. A wrong match does no harm, because training and measuring
+    check the fingerprint of the data. Names of data sets and models do not change. A path that is
+    not found does not change either, unless it begins with ``..``: then it is relative to the run,
+    and becomes absolute.
     """
     return _mapped(config, lambda text: _located(text, home.resolve()))
 
 
 def stored(config: T, home: Path) -> T:
-    """Return the configuration with the paths that config.json in the folder ``home`` stores."""
+    """Return the configuration with its paths as config.json in the folder ``home`` stores them."""
     return _mapped(config, lambda text: text, lambda text: _stored(text, home.resolve()))
 
 

@@ -156,7 +156,7 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
     """Return the defaults with some fields changed; None keeps a field unchanged.
 
     ``nfe`` may replace ``steps``. Options of the sampler that are not fields may be given by name.
-    Options that belong only to the old sampler or spacing are dropped; see `freed`.
+    If the sampler or the spacing changes, its old options are dropped; see `freed`.
 
     Raises:
         UserError: If there is no such field or option, or a value is not allowed.
@@ -178,10 +178,10 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
 
 
 def freed(defaults: SampleConfig, sampler: str | None, spacing: str | None) -> SampleConfig:
-    """Return the defaults without the options that do not apply to a new sampler or spacing.
+    """Return the defaults without the options of a sampler or spacing that is replaced.
 
     ``sampler`` and ``spacing`` are the new choices; None keeps the choice in ``defaults``. A new
-    sampler drops the options of the old sampler, and a new spacing drops ``knots``.
+    sampler drops all options of the old sampler, and a new spacing drops ``knots``.
     """
     if sampler not in (None, defaults.sampler):
         none: dict[str, Any] = dict.fromkeys(OPTIONS)

@@ -34,12 +34,13 @@ def dataset_json(
         files: The images of the split.
 
     Returns:
-        A label for each image, and the names of the classes. If ``labels`` is null and the folders
-        are numbered, every label is `UNLABELLED` and the names are (). If ``labels`` is null and
-        the folders have other names, or without such a file, the result is None.
+        A label for each image, and the names of the classes. If ``labels`` is null, every label is
+        `UNLABELLED` and the names are (). The result is None if there is no such file, or if
+        ``labels`` is null and a folder of images has a name that is not such a number.
 
     Raises:
-        Unlabelled: If the file does not give every image one label, an integer from 0.
+        Unlabelled: If the file is not valid JSON, or does not give every image one label, an
+            integer from 0.
     """
     for folder in reversed(chain):
         for name in folder.others:

@@ -44,9 +44,10 @@ def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wante
 
     Raises:
         UserError: If images cannot be read (the message names them all) and `skip_bad` is not set;
-            images differ in size and `size` is not given; images have different channels, other
-            than grey and RGB; values are not finite, or outside the stated range; all images of a
-            class were skipped; or the disk is full.
+            images differ in size and `size` is not given; images differ in channels (only grey and
+            RGB may be mixed, and only if ``wanted`` has no mode); values are not finite, or outside
+            the stated range; more than half of the images, or all images of a class, were skipped;
+            or the disk is full.
     """
     stated, notes = source.values(wanted.range) if source.values else (None, ())
     task = Task(source, size, wanted, stated)

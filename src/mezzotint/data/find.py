@@ -49,7 +49,7 @@ def recognise(data: str) -> tuple[str, Kind]:
     """Return the name or the absolute path of `data`, and its kind.
 
     Raises:
-        UserError: If no data has that name.
+        UserError: If no data has that name, or a path holds no data of a known kind.
     """
     for kind in SOURCES.values():
         if kind.takes is None and _is_name(data, kind.written):

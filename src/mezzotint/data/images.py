@@ -7,13 +7,13 @@ The steps, in this order:
 3. Transparency of any kind is composited on white, unless the mode "rgba" is requested.
 4. Grey and 1-bit images stay grey. Pillow converts palette, CMYK, YCbCr and LAB images to RGB; ICC
    profiles are ignored.
-5. If a mode is requested, the image is converted to this mode, in 8 bits.
+5. If the mode "rgb", "grey" or "rgba" is requested, the image is converted to it, in 8 bits.
 6. If a size is given, the image is scaled to cover it and cropped around the centre.
 
 16-bit grey keeps its values, or becomes round(v / 257) in 8 bits. The grey pages of a TIFF, all of
-one size, are its channels unless a mode is requested. 32-bit integer and floating-point pixels are
-refused unless their range is stated. A file that does not decode to its last row is refused. Text
-and profiles in a file have no effect, whatever their size.
+one size, are its channels unless one of these modes is requested. 32-bit integer and floating-point
+pixels are refused unless their range is stated. A file that does not decode to its last row is
+refused. Text and profiles in a file have no effect, whatever their size.
 """
 
 import io
@@ -82,13 +82,13 @@ def read_image(source: bytes | Path, name: str = "", wanted: Wanted = RGB) -> Pi
             the image to.
 
     Returns:
-        (H, W, C), contiguous: uint8, 0 to 255, if a mode is requested; else uint8, uint16 or
-        float32 in the image's own channels. An image that has the size already keeps its exact
-        pixels.
+        (H, W, C), contiguous: uint8, 0 to 255, if the mode is "rgb", "grey" or "rgba"; else uint8,
+        uint16 or float32 in the image's own channels. An image that has the size already is not
+        resampled.
 
     Raises:
-        UnreadableImage: If the file is empty, truncated, not an image, too large, has 32-bit values
-            without a stated range, or has an unsupported format, which the message names.
+        UnreadableImage: If the file is empty, truncated, too large or not an image; has 32-bit
+            values without a stated range; or has an unsupported format, which the message names.
         UserError: If the file cannot be read, or there is not enough memory.
     """
     if isinstance(source, Path):

@@ -92,8 +92,9 @@ class LatentMoments:
 def channel_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and standard deviation (C,) of each channel of one batch of latents.
 
-    `LatentMoments` has the formula, here with the unbiased variance of the argument ``mean``. The
-    results have the type and device of the arguments (B, C, h, w).
+    The standard deviation is ``sqrt(Var mean + E std^2)``, as in `LatentMoments` but with the
+    unbiased variance of ``mean``. The results have the type and device of the arguments, which are
+    (B, C, h, w).
     """
     return mean.mean((0, 2, 3)), (mean.var((0, 2, 3)) + (std**2).mean((0, 2, 3))).sqrt()
 

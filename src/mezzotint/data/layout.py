@@ -5,11 +5,11 @@ The same rules hold for folders, zips and tars.
 1. **Images** are files with an image's suffix or first bytes (`data.formats`). Every other file is
    left out, and reported by a count and the first three names. Files that operating systems leave
    behind are not counted. A folder that mezzotint wrote (a run, its figures) is left out.
-2. **Wrappers.** A folder is a wrapper if it holds a single folder with images, and no images of its
-   own. This single folder is entered if it holds only folders, or has its parent's name, or is
-   called ``images``, ``jpg`` ... The entered folder may be a wrapper too. Folders without images do
-   not count, nor do ``masks``, ``annotations`` ... beside ``images``. The single top folder of an
-   archive is always entered.
+2. **Wrappers.** A folder is a wrapper if it holds a single folder with images, no empty folder, and
+   no images of its own. This single folder is entered if it holds only folders, or has its parent's
+   name, or is called ``images``, ``jpg`` ... The entered folder may be a wrapper too. Folders that
+   hold only other files do not count, nor do ``masks``, ``annotations`` ... beside ``images``. The
+   single top folder of an archive is always entered, unless it is a split.
 3. **Splits** are folders called train or training; test or testing; validation, val, valid, dev or
    eval, in upper or lower case. ``set``, ``data``, ``images``, a year or the number of a part may
    follow the word. Numbered parts are merged into one split. A prefix is allowed if two splits
@@ -18,13 +18,13 @@ The same rules hold for folders, zips and tars.
    ``train`` is refused, because ``train`` may then be a class too. It is left out instead if there
    is a second split, and ``train`` holds class folders or the other folder holds annotations.
    Without ``train``, a ``test`` or ``val`` beside class folders is a class if it holds images
-   directly, as class folders do. Nothing is held out then. If it holds class folders instead, the
-   data is refused.
+   directly, as class folders do. Nothing is held out then. If it holds class folders instead, or
+   lies beside images, the data is refused.
 4. **Classes** are the folders of a split that hold images at any depth, in natural order (1, 2,
-   10), with their names in NFC. ``Labels.json`` may give other names. Images without class folders
-   have no classes, with two exceptions: ``dataset.json`` (EDM's format) may hold their labels; and
-   a table beside the images of a held-out split may name a class of the training split for each
-   image.
+   10), with their names in NFC. ``Labels.json`` may give other names. The numbered parts of one set
+   (``images_001``, ``images_002``) are not classes. Images without class folders have no classes,
+   with two exceptions: ``dataset.json`` (EDM's format) may hold their labels; and a table beside
+   the images of a held-out split may name a class of the training split for each image.
 5. Images beside class folders, and class folders without any file, are **refused**. Without labels
    (`conditional=False`), all images at any depth are taken instead.
 """
@@ -197,7 +197,7 @@ def understand(tree: Tree, archive: bool = False) -> Layout:
 
     Args:
         tree: The files.
-        archive: Whether the files come from an archive, whose only top folder is always entered.
+        archive: Whether the files come from an archive (see rule 2).
     """
     chain, warnings = [tree.root], list[str]()
     if archive and not tree.root.images and len(tree.root.folders) == 1:

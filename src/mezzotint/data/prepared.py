@@ -32,13 +32,15 @@ class Prepared:
         images: (N, H, W, C), memory-mapped: uint8, uint16 or float32, as `values` says.
         labels: int64 (N,), the class of each image; all are -1 if `classes` is empty.
         classes: the names of the classes.
-        fingerprint: the SHA-256 of pixels, shape, labels and class names, and of `values` unless
-            they are 8-bit. It does not depend on the place where the images are stored.
+        fingerprint: the SHA-256 of pixels, shape, labels and class names, of the conditions if
+            there are any, and of `values` unless they are 8-bit. It does not depend on the place
+            where the images are stored.
         folder: the entry of the cache.
         skipped: the number of images that were left out because they could not be read.
         source: the name or path of the data: `prepare(data.source, size=data.size,
             split=data.split, skip_bad=data.skip_bad, conditional=data.conditional, mode=data.mode,
-            range=data.range)` returns the same data set. It is "" for a subset of a data set.
+            range=data.range)`, with the columns in `asked` if there are any, returns the same data
+            set. It is "" for a subset of a data set.
         whole: for a subset of a data set, the source of the whole data set.
         values: the type and range of `images`.
         notes: a line for each conversion, and for each group of files that was left out.

@@ -98,8 +98,8 @@ def prepare(
         mode: the channels: "keep" for the images' own, or 8-bit "rgb", "grey" or "rgba" (RGB and
             opacity), to which images are converted. None keeps the channels if all images have the
             same channels, and converts to RGB if grey and RGB are mixed. Transparency is composited
-            on white except with "rgba". With "keep", the grey pages of a TIFF are its channels.
-
+            on white except with "rgba". With "keep" or None, the grey pages of a TIFF are its
+            channels.
         condition: conditions of the network besides the class. With images in memory: an array or a
             tensor with a row for each image, or a dict of these by name. A float array (N, D) holds
             numbers. An integer array (N, K) of zeros and ones holds several labels for each image.
@@ -113,17 +113,19 @@ def prepare(
 
     Returns:
         The data set. Its `notes` say what was converted. Its `source` is a string that this
-        function takes as `data` to return the same data set, also in another process.
+        function takes as `data` to return the same data set, also in another process (see
+        `Prepared`).
 
     Raises:
         UserError: If `find_source` fails; files cannot be read (the message names them all); images
-            differ in size without `size`, or in channels with `mode="keep"`; all images of a class
-            were skipped; the disk is full; or arguments contradict each other. Images in memory are
-            refused if their shape, type or values are not as above; values are not finite, or
-            outside `range`; or labels have a wrong length, type or range. Conditions are refused if
-            a column does not exist, is not numeric or has a value that is not finite; metadata
-            names a missing file, or lacks an image; or the sizes of image and condition do not
-            match.
+            differ in size without `size`; images differ in channels (only grey and RGB may be
+            mixed, and not with `mode="keep"`); more than half of the images, or all images of a
+            class, were skipped; the disk is full; or arguments contradict each other. Images in
+            memory are refused if their shape, type or values are not as above; values are not
+            finite, or outside `range`; or labels have a wrong length, type or range. Conditions are
+            refused if a column does not exist, is not numeric or has a value that is not finite;
+            metadata names a missing file, or lacks an image; or the sizes of image and condition do
+            not match.
     """
     size = sides(size)
     if mode not in (None, *get_args(Mode)):

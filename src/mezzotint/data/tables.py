@@ -124,7 +124,7 @@ The images that this column names are conditions, so they are not rows of the ta
 
 
 def with_columns(source: Source, asked: Asked) -> Source:
-    """Return a source to which the columns that a user names are added as conditions.
+    """Return a source with the columns that a user names, as conditions or as labels.
 
     Raises UserError if the source has no table, a column does not exist, or values are wrong.
     """

@@ -61,7 +61,7 @@ class Values:
         return f"{self.dtype} from {self.low:g} to {self.high:g}"
 
     def as_json(self) -> dict[str, Any]:
-        """Return the values for JSON: {} for uint8 from 0 to 255, else {"values": {...}}."""
+        """Return the values for JSON: {} if they are `EIGHT_BIT`, else {"values": {...}}."""
         return {} if self == EIGHT_BIT else {"values": asdict(self)}
 
     def encode(self, images: Tensor) -> Tensor:

@@ -86,11 +86,11 @@ class Workers:
 
         Returns:
             A list with one entry for each decoder: its image, or None if the caller must call this
-            decoder itself: if no worker is ready, the decoder is not an `ImageFile`, the file is
-            faulty, the image is large, or the limit on bytes is reached.
+            decoder itself. The caller must do so if no worker is ready, the decoder is not an
+            `ImageFile`, the file is faulty, the image is large, or the limit on bytes is reached.
 
         Raises:
-            UserError: If the worker was killed.
+            UserError: If the worker has ended, for example because it was killed.
         """
         try:
             worker = self._idle.get_nowait()

@@ -24,8 +24,8 @@ Number = TypeVar("Number", float, Tensor, default=float)
 class Level(Generic[Number]):
     """A point on the noise axis, where ``x = alpha * x0 + sigma * eps``.
 
-    The three numbers are floats in a grid. In training they are tensors that broadcast against a
-    batch.
+    The three numbers are floats in a grid. In training they are tensors: alpha and sigma broadcast
+    against a batch of images, and t is (B,).
 
     Attributes:
         t: The time, an input of the network. The clean level is ``Level(-1, 1, 0)``; the network is
@@ -122,9 +122,9 @@ class Schedule:
         Args:
             steps: The number of noisy levels, 1 to T. A sampler with one call per step calls the
                 denoiser ``steps`` times.
-            spacing: A name in SPACINGS, or "knots". Spacings along t choose timesteps of the table.
-                Spacings along lambda, and knots, also choose levels between timesteps, with t
-                interpolated.
+            spacing: A name in SPACINGS, or "knots". "leading", "trailing", "linspace" and
+                "quadratic" choose timesteps of the table. The other spacings also choose levels
+                between timesteps, with t interpolated.
             knots: For the spacing "knots": strictly falling values of sigma / alpha, from which the
                 levels are interpolated.
 
@@ -132,8 +132,9 @@ class Schedule:
             ``steps + 1`` levels of falling noise; the last level is clean.
 
         Raises:
-            UserError: If ``steps`` is out of range, the spacing is unknown, the knots do not fall,
-                or a knot lies outside the table.
+            UserError: If ``steps`` is out of range, the spacing is unknown, ``knots`` and the
+                spacing "knots" are not given together, the knots do not fall, or a knot lies
+                outside the table.
         """
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer):
             raise UserError(f"`steps` is {steps!r}: give a whole number")

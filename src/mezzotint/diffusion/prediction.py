@@ -39,9 +39,8 @@ def edm(level: Level[Any]) -> tuple[Any, Any]:
     With ``sigma_hat = sigma / alpha`` and ``x_hat = x / alpha``, F is trained to be ``(x0 - c_skip
     x_hat) / c_out``. So here ``p = sigma / (sigma_data r)`` and ``q = -alpha sigma_data / r``, with
     ``r = sqrt(sigma^2 + alpha^2 sigma_data^2)``. The plain mean squared error of F is EDM's loss,
-    whose weight is ``1 / c_out^2``. EDM's c_in is not needed,
-    because x in a variance-preserving model already has a standard deviation between sigma_data and
-    1.
+    whose weight is ``1 / c_out^2``. EDM's c_in is not needed, because x in a variance-preserving
+    model already has a standard deviation between sigma_data and 1.
     """
     r = (level.sigma**2 + level.alpha**2 * SIGMA_DATA**2) ** 0.5
     return level.sigma / (SIGMA_DATA * r), -level.alpha * SIGMA_DATA / r

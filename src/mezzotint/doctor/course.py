@@ -99,9 +99,9 @@ def conditional(config: Experiment, data: Prepared) -> Finding:
 def ordered(findings: Iterator[Finding]) -> Iterator[Finding]:
     """Yield the findings in the given order, and add the common cause of faults to their texts.
 
-    The first fault that `ROOTS` lists is the likeliest cause of every later fault that `FOLLOW`
-    lists. So the later faults name this cause before their own causes, and its fix before their own
-    fixes.
+    The first fault found that is in `ROOTS` is the likeliest cause of every later fault that is in
+    `FOLLOW`. So the later faults name this cause before their own causes, and its fix before their
+    own fixes.
     """
     root: Finding | None = None
     for finding in findings:

@@ -1,7 +1,7 @@
 """The doctor's examination of a run, from its files to the samples of its model.
 
-Each other module of this package holds the checks of one kind, and its function ``look`` runs them.
-A new check is a function, a line in ``look``, and a title in `finding.Title`.
+The checks of each kind have a module of their own, whose function ``look`` runs most of them. A new
+check is a function, a line in ``look``, and a title in `finding.Title`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def diagnose(
     """Examine a run for faults, and name the likely cause and the fix of each.
 
     The doctor reads the run's log, configuration and checkpoints, denoises training images with the
-    newest weights, and makes samples. Checks that need the training set, labels or an autoencoder
-    are left out if the run has none.
+    newest weights, and makes samples. With an autoencoder, it reconstructs training images instead.
+    Checks that need the training set, labels or an autoencoder are left out if the run has none.
 
     Args:
         run: A run folder, of a diffusion model or of an autoencoder.

@@ -99,8 +99,8 @@ def dead(mean: Tensor, std: Tensor) -> Finding:
 
     A channel is dead if its activity ``Var mean / (Var mean + E std^2)`` is below 0.01. This is the
     measure of Burda et al. 2016 (arXiv 1509.00519, section 5.2), for latents of unit variance. A
-    channel is also dead if its standard deviation is below the rounding error of its mean in half
-    precision. If all channels are dead, the posterior has collapsed.
+    channel is also dead if its standard deviation is below a hundredth of its mean (`ALIVE`). If
+    all channels are dead, the posterior has collapsed.
     """
     centre, spread = channel_moments(mean, std)
     active = mean.var((0, 2, 3)) / spread.square()

@@ -109,11 +109,12 @@ def fell(rows: Rows) -> Finding | None:
 def plateau(rows: Rows, train: TrainConfig) -> Finding | None:
     """Return a finding on whether the loss fell over the last half of the log.
 
-    The check applies if the learning rate was at least half of its full value. The loss is on a
-    plateau if its least-squares slope is not below 0 by 2 standard errors. At a constant rate the
-    noise of the steps keeps the loss above a floor. Lowering the rate to 0 takes the loss below
-    that floor (Haegele et al. 2024, arXiv 2405.18392). A plateau is only "doubtful", because most
-    of a diffusion model's loss is irreducible, and samples improve even on a plateau.
+    The check applies if, throughout this half, the warm-up was over and the learning rate was at
+    least half of its full value. The loss is on a plateau if its least-squares slope is not below 0
+    by 2 standard errors. At a constant rate the noise of the steps keeps the loss above a floor.
+    Lowering the rate to 0 takes the loss below that floor (Haegele et al. 2024, arXiv 2405.18392).
+    A plateau is only "doubtful", because most of a diffusion model's loss is irreducible, and
+    samples improve even on a plateau.
     """
     half = rows[len(rows) // 2 :]
     loss = _values(half, "loss")
@@ -156,11 +157,11 @@ def clipped(rows: Rows, train: TrainConfig) -> Finding | None:
 
 
 def exploding(rows: Rows) -> Finding | None:
-    """Return a finding on the gradient norm: its last median against ten times its earlier median.
+    """Return a finding on whether the gradient norm has grown more than tenfold.
 
-    The last median is that of the log's last quarter. The norm of a single step varies by chance by
-    about its own size. A row of the log is a mean over many steps, which varies less. So a factor
-    of ten is not chance.
+    The median over the log's last quarter is compared with the median over the rows before. The
+    norm of a single step varies by chance by about its own size. A row of the log is a mean over
+    many steps, which varies less. So a factor of ten is not chance.
     """
     norms = _values(rows, "grad_norm")
     if len(norms) < FEW:
@@ -178,10 +179,10 @@ def exploding(rows: Rows) -> Finding | None:
 
 
 def slowed(rows: Rows) -> Finding | None:
-    """Return a finding on the speed: its last median against half of its earlier median.
+    """Return a finding on whether the speed has fallen below half.
 
-    The last median is that of the log's last quarter. The speed falls to half if another training
-    uses the same machine, for example.
+    The median over the log's last quarter is compared with the median over the rows before. The
+    speed falls to half if another training uses the same machine, for example.
     """
     rate = _values(rows, "images_per_second")
     if len(rate) < FEW:
@@ -200,8 +201,8 @@ def slowed(rows: Rows) -> Finding | None:
 def discriminator(rows: Rows) -> Finding | None:
     """Check the discriminator's mean hinge loss in the last quarter of the log.
 
-    A misjudged patch costs at least 1, so at a loss of 0.1 the discriminator is right about nine
-    patches in ten. Then it is too strong, and its gradient teaches the decoder little. A
+    A misjudged patch costs at least 1, so at a loss of 0.1 the discriminator misjudges at most one
+    patch in ten. Then it is too strong, and its gradient teaches the decoder little. A
     discriminator that cannot tell reconstructions from images returns 0, with a loss of exactly 1.
     So it is too weak if its loss is not below 1 by `SURE` standard errors.
     """

@@ -34,9 +34,7 @@ Weights: TypeAlias = Mapping[str, Tensor]
 def look(
     pipe: Pipeline, config: Experiment, data: Prepared, ema: Weights, raw: Weights
 ) -> Iterator[Finding]:
-    """Yield the findings of all checks of a diffusion model's weights that apply.
-
-    The checks denoise training images.
+    """Yield the findings of all checks that denoise training images and apply to the model.
 
     ``ema`` are the averaged weights, and ``raw`` the weights that the optimizer changes.
     """
@@ -174,20 +172,18 @@ def informed(found: Tensor) -> Finding:
 def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
     """Return a finding that compares the averaged weights with the raw weights.
 
-    The raw weights are the weights that the optimizer changes.
+    The raw weights are the weights that the optimizer changes. ``apart`` is ``|ema - raw| / |raw -
+    initial|``, which is 1 if the average still equals the initial weights. The longest half-life of
+    `trainer.ema` is a twentieth of the images seen; the averaged weights then have a mean age of
+    0.072 of the images seen. ``apart`` is then 0.07 if weights move on a straight line, and
+    ``sqrt(0.072 / 2)`` = 0.19 if they move at random. A healthy run cannot reach 0.5.
 
-    ``apart`` is ``|ema - raw| / |raw - initial|``, which is 1 if the average still equals the
-    initial weights. The longest half-life of `trainer.ema` is a twentieth of the images seen; the
-    averaged weights then have a mean age of 0.072 of the images seen. ``apart`` is then 0.07 if
-    weights move on a straight line, and ``sqrt(0.072 / 2)`` = 0.19 if they move at random. A
-    healthy run cannot reach 0.5.
-
-    ``averaged`` and ``raw`` (B,) are the `errors` of the two networks on the same images. The
-    severity depends on ``(averaged - raw) / (1 - raw)``, computed from the mean errors: what share
-    of the raw weights' learning the averaged weights lack. (A network that has learned nothing has
-    an error of 1.) It is "wrong" above a half, and "doubtful" above a tenth. In both cases the
-    mean error must have grown by more than `SURE` standard errors. The severity is also "doubtful"
-    if ``apart`` is above 0.5.
+    ``averaged`` and ``raw`` (B,) are the `errors` of the two networks on the same images. A network
+    that has learned nothing has an error of 1. So ``(averaged - raw) / (1 - raw)``, computed from
+    the mean errors, is the loss from averaging relative to what the raw weights have learned. The
+    severity is "wrong" if this ratio is above a half, and "doubtful" if it is above a tenth,
+    provided that the averaged error is higher by more than `SURE` standard errors. It is also
+    "doubtful" if ``apart`` is above 0.5.
     """
     worse = averaged - raw
     learned = float(1 - raw.mean())
@@ -222,10 +218,10 @@ def labels_matter(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor) -> Fi
     """Return a finding on how much the label changes x0_hat at sigma / alpha = 1.
 
     This level is in the middle of the range 0.3 to 3, where guidance helps (Kynkaanniemi et al.
-    2024, arXiv 2404.07724). If the outputs with and without the label differ by less than 1e-4 of
-    their error, the difference is rounding, and the network does not use the label. If the right
-    label is not better than a wrong label by 2 standard errors (on the same images and noise), the
-    labels do not describe the images.
+    2024, arXiv 2404.07724). If the estimates with and without the label differ by less than 1e-4 of
+    the error of the estimate with it, the difference is rounding, and the network does not use the
+    label. If the right label is not better than a wrong label by 2 standard errors (on the same
+    images and noise), the labels do not describe the images.
     """
     level, others = levels(pipe.schedule)[-1], (labels + 1) % len(pipe.classes)
     given = denoised(pipe, x0, eps, level, labels)

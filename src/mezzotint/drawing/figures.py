@@ -39,7 +39,7 @@ def grid(
     """Arrange images uint8 (N, C, H, W) in a sheet, and enlarge small images to about 96 pixels.
 
     With ``labels`` (N,), each class starts a new row of at most 16 images, with its name beside it.
-    Without labels, the sheet has about as many rows as columns.
+    Without labels, the sheet has about as many rows as columns, but rows of at least 8 images.
     """
     height, width = images.shape[2:]
     zoom = max(1, 96 // max(height, width)) if max(height, width) < 64 else 1

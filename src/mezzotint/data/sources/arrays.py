@@ -1,10 +1,10 @@
 """Images in a .npy or .npz file, the format in which generated samples are often saved.
 
 A .npy file holds the images. A .npz file holds the images under `arr_0` (as for ADM's evaluator) or
-`images`, and the labels, if any, under `arr_1` or `labels`. Instead it may use keras's names:
-`x_train`, `y_train`, `x_test` and `y_test`. Other arrays in a .npz are ignored. Images are (N, H,
-W, C), or (N, H, W) if grey, of uint8, uint16 or float32. Nothing is unpickled. A .npy file is
-memory-mapped, and a .npz file is read in blocks.
+`images`, and the labels, if any, under `arr_1` or `labels`. Instead it may use names as in keras:
+`x_train`, `y_train`, `x_val`, `y_val`, `x_test` and `y_test`. Other arrays in a .npz are ignored.
+Images are (N, H, W, C), or (N, H, W) if grey, of integers or floating-point numbers. Nothing is
+unpickled. A .npy file is memory-mapped, and a .npz file is read in blocks.
 """
 
 import math

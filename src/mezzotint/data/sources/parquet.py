@@ -1,8 +1,8 @@
 """Parquet files in the layout of the Hugging Face Hub.
 
 The column `image` (or `img`) holds structs with the `bytes` of an image file. The column `label`
-(or `labels`, `fine_label`) is optional. It holds integers, names of classes, or booleans; the names
-of integer classes are in the schema's metadata. If every label is -1 or missing, as in test sets
+(or `labels`, `fine_label`) is optional. It holds integers, names of classes, or booleans; the
+schema's metadata may name the classes of integers. If every label is -1 or missing, as in test sets
 with secret labels, the column is ignored.
 """
 
@@ -45,9 +45,9 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
     The folder may be a clone of a hub repository in which one folder holds the parquet files.
 
     In a folder, the names of a split's files start with the name of the split, in upper or lower
-    case, and the next character is not a letter. A single file is for training, and so are files
-    without a split's name. If the metadata names no classes, they are called "0" to the largest
-    label.
+    case, and the next character is not a letter. If no file has the name of a split, all files are
+    for training. A single file, given by its path, is for training whatever its name. If integer
+    labels have no names in the metadata, the classes are called "0" to the largest label.
 
     Raises:
         UserError: If pyarrow is missing; the split does not exist or lacks files; a file is

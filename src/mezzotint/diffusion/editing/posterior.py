@@ -135,7 +135,8 @@ def _gaussian(
     """Approximate p(y | x_t) by ``N(A x0_hat, A S A^T + noise^2)``, for any covariance S.
 
     ``variance(v, level, transposed)`` returns the product ``S v``. Its last argument is the
-    function ``u -> J^T u``, where J is the Jacobian of x0_hat with respect to x_t.
+    function ``u -> J^T u``, where J is the Jacobian of x0_hat with respect to x_t. A noise of y
+    below `ROUNDED` counts as `ROUNDED`.
     """
     noise = max(seen.noise, ROUNDED) ** 2
 

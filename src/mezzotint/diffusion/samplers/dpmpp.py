@@ -33,8 +33,11 @@ def dpmpp(
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels to visit, from noisy to clean. The result is a batch at ``grid[-1]``.
         order: The number of estimates x0_hat that the polynomial passes through: 1, 2 or 3.
-        eta: 0 solves the ODE, 1 the SDE.
+        eta: In [0, 1]: 0 solves the ODE, 1 the SDE.
         randn: ``randn(x) -> z``, the source of standard normal noise.
+
+    Raises:
+        UserError: If eta is outside [0, 1].
     """
     past: list[tuple[float, Tensor]] = []  # lambda and x0_hat, the newest first
     for i, (t, s) in enumerate(pairwise(grid)):
