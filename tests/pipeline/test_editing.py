@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from torch import Tensor
 
 import mezzotint as mz
 from exact import SIDE, bytes_of, exact, gaussian
+from mezzotint.data.values import Values
 from mezzotint.diffusion.editing.operators import average
+from mezzotint.pipeline.codec import Pixels
 
 LABELS = [0, 1, 1]
 
@@ -83,6 +86,13 @@ def test_a_row_goes_from_one_image_to_the_other(pipe: mz.Pipeline, images: Tenso
     ends = pipe.interpolate(a, b, 2, labels=0, **how)
     how["sampler"] = "ddim"
     assert torch.equal(ends, pipe.sample(2, 0, noise=torch.stack([a, b]), guidance=1.0, **how))
+
+
+def test_float_images_are_not_taken_for_noise(pipe: mz.Pipeline, images: Tensor) -> None:
+    own = replace(pipe, codec=Pixels(Values("float32", -1000.0, 3000.0)))
+    a, b = images[:2].float() / 255 * 4000 - 1000
+    row = own.interpolate(a, b, 2, labels=(0, 1), steps=20, spacing="logsnr")
+    assert (row - torch.stack([a, b])).abs().mean() < 40  # of 4000
 
 
 @pytest.mark.parametrize("method", ["repaint", "ddnm", "pigdm", "dps", "mmps"])
@@ -211,6 +221,7 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
         (lambda p, x, m: p.invert(x, sampler="ddpm"), "needs a deterministic sampler"),
         (lambda p, x, m: p.invert(x, eta=0.5), "needs a deterministic sampler"),
         (lambda p, x, m: p.interpolate(x[0], x[1], 1), "`n` is 1: choose 2 or more"),
+        (lambda p, x, m: p.interpolate(x[0] / 255, x[1] / 255), r"`images` are torch\.float32"),
         (lambda p, x, m: p.inpaint(x, m[:8]), r"the `mask` is \(8, 16\), but the images are 16x16"),
         (lambda p, x, m: p.inpaint(x, 0 * m), "is all 0 or all 1"),
         (lambda p, x, m: p.inpaint(x, 0 * m + 1), "is all 0 or all 1"),

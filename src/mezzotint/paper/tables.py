@@ -47,7 +47,7 @@ class Results:
     def distances(self, *models: str) -> list[str]:
         """Return the names of the Frechet distances of ``models``, by default of all models.
 
-        For a single model and the default networks, FID is the last name, if it was measured.
+        The last name is the distance by which rows are compared: FID, if it was measured.
         """
         names = dict.fromkeys(
             f["name"]
@@ -55,7 +55,7 @@ class Results:
             for f in facts["figures"]
             if f["name"].startswith(("fd-", "fid")) and (not models or row.model in models)
         )
-        return list(names)
+        return sorted(names, key=lambda name: name.startswith("fid"))
 
 
 def sections(results: Results) -> Iterator[tuple[Section, list[Panel]]]:

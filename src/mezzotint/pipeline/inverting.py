@@ -17,6 +17,7 @@ from mezzotint.diffusion.samplers.step import Noise
 from mezzotint.errors import UserError
 from mezzotint.networks.conditions import Labels
 from mezzotint.pipeline import few_step
+from mezzotint.pipeline.codec import Pixels
 from mezzotint.pipeline.editing import Edit, Progress, blank
 
 if TYPE_CHECKING:
@@ -91,13 +92,14 @@ def interpolate(
 ) -> Tensor:
     """Make a series of images from one image to another, by spherical interpolation of their noise.
 
-    Images are inverted first; noises are used directly. If two labels are given, the estimates of
-    the clean image for both labels are interpolated linearly.
+    Images are inverted first; noises are used directly. A float tensor in the shape of x counts as
+    noise if the model's images are not float and some value lies outside [-1, 1]. If two labels are
+    given, the estimates of the clean image for both labels are interpolated linearly.
 
     Args:
         pipe: The model.
-        a: The first image, (C, H, W), uint8 unless ``pipe.values`` says otherwise; or its noise, a
-            float tensor in the shape of x.
+        a: The first image, (C, H, W), uint8 unless ``pipe.values`` says otherwise; or its noise
+            from `invert`.
         b: The last image, or its noise.
         n: The number of images, both ends included.
         labels: One class, or a tuple of the classes of the first and the last image.
@@ -122,7 +124,7 @@ def interpolate(
     ends = labels if isinstance(labels, tuple) and len(labels) == 2 else (labels, labels)
     noises = [
         x.reshape(1, *pipe.shape).float()
-        if isinstance(x, Tensor) and x.is_floating_point() and x.numel() == prod(pipe.shape)
+        if _is_noise(pipe, x)
         else invert(pipe, x, label, corrections=corrections, on_step=on_step, **settings)
         for x, label in zip((a, b), ends, strict=True)
     ]
@@ -149,3 +151,11 @@ def interpolate(
         return pipe.codec.decode(made).cpu()
 
     return torch.cat(list(one.work(work, len(one.parts) * one.how.steps, on_step)))
+
+
+def _is_noise(pipe: Pipeline, x: Any) -> bool:
+    """Return whether ``x`` is noise in the shape of the model's x, and not an image."""
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.numel() != prod(pipe.shape):
+        return False
+    images = pipe.values.dtype == "float32" and isinstance(pipe.codec, Pixels)
+    return not images and bool(x.abs().max() > 1)
