@@ -264,7 +264,7 @@ EDITS: dict[str, Callable[[mz.Pipeline, Tensor], Tensor]] = {
         )
         for name, how in {
             "mask": lambda x: x * MASK,
-            "blur": lambda x: x,
+            "blur": mz.OPERATORS["blur"](1.0),
             "grey": lambda x: x[:, :1],
             "bicubic": lambda x: x[..., ::2, ::2],
         }.items()

@@ -169,11 +169,20 @@ class Registry(dict[str, T], Generic[T]):
     Args:
         noun: The noun for a choice in messages, such as "schedule".
         entries: The choices, in the order in which messages list them.
+        kind: The class that every choice must have; None allows any value.
     """
 
-    def __init__(self, noun: str, entries: Mapping[str, T]) -> None:
+    def __init__(self, noun: str, entries: Mapping[str, T], kind: type[T] | None = None) -> None:
         super().__init__(entries)
-        self.noun = noun
+        self.noun, self.kind = noun, kind
+
+    def __setitem__(self, name: str, choice: T) -> None:
+        if self.kind and not isinstance(choice, self.kind):
+            raise UserError(
+                f"the {self.noun} {name!r} is of type {type(choice).__name__}: enter it as "
+                f"{self.kind.__name__}(...)"
+            )
+        super().__setitem__(name, choice)
 
     def check(self, name: str, *more: str) -> None:
         """Raise UserError unless ``name`` is an entry or one of the names in ``more``."""

@@ -145,6 +145,7 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
             "sample RUN --sampler nonsense",
             f"unknown sampler 'nonsense': choose one of {', '.join(SAMPLERS)}",
         ),
+        ("sample RUN --nfe 3 --steps=5", "--nfe and --steps are both given: give one of them"),
         ("sample RUN --nfe 1 --sampler heun", "a budget of 1 denoiser calls is too small"),
         (
             "sample RUN --eta 0.5 --sampler heun",

@@ -258,6 +258,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
         ),
         ("evaluate DIGITS --against glyphs --split test", "has no split 'test'"),
         ("evaluate RUN --against nowhere", "there is no data set, file or folder 'nowhere'"),
+        ("evaluate RUN --nfe 3 --steps 5", "--nfe and --steps are both given: give one of them"),
         ("evaluate RUN --nfe 1 --sampler heun", "a budget of 1 denoiser calls is too small"),
         ("evaluate RUN --sampler nonsense", "unknown sampler 'nonsense': choose one of ddpm, ddim"),
         ("evaluate RUN --weaker nowhere", "there is no folder nowhere"),

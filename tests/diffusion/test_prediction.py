@@ -175,6 +175,12 @@ def test_an_unknown_prediction_is_refused_before_any_call() -> None:
     assert str(wrong.value) == expected
 
 
+def test_eps_gives_no_estimate_at_pure_noise() -> None:
+    denoise = mz.denoiser(lambda x, t, labels: x, "eps")
+    with pytest.raises(mz.UserError, match="predicts eps cannot estimate the image at t = 999"):
+        denoise(torch.randn(1, 3, 4, 4), mz.Level(999, 0.0, 1.0))
+
+
 def test_there_is_a_label_an_image() -> None:
     denoise = mz.denoiser(lambda x, t, labels: x, "v", torch.tensor([1, 2, 3]))
     with pytest.raises(mz.UserError, match=r"^there are 3 `labels` for 2 images: give"):

@@ -93,6 +93,9 @@ def test_float_images_are_not_taken_for_noise(pipe: mz.Pipeline, images: Tensor)
     a, b = images[:2].float() / 255 * 4000 - 1000
     row = own.interpolate(a, b, 2, labels=(0, 1), steps=20, spacing="logsnr")
     assert (row - torch.stack([a, b])).abs().mean() < 40  # of 4000
+    noises = [own.invert(x, k, steps=20, spacing="logsnr") for k, x in enumerate((a, b))]
+    again = own.interpolate(*noises, 2, labels=(0, 1), steps=20, spacing="logsnr")
+    torch.testing.assert_close(again, row)
 
 
 @pytest.mark.parametrize("method", ["repaint", "ddnm", "pigdm", "dps", "mmps"])
@@ -103,9 +106,10 @@ def test_what_is_known_comes_back_to_the_bit(
     assert torch.equal(made[..., mask == 0], images[..., mask == 0])
     assert not torch.equal(made, images)
     bits = pipe.inpaint(images, mask.bool(), LABELS, method=method, steps=10)
-    whole = pipe.inpaint(images, 255 * mask.byte(), LABELS, method=method, steps=10)
     assert torch.equal(made, bits)
-    assert torch.equal(made, whole)
+    for white in (1, 255):
+        whole = pipe.inpaint(images, white * mask.byte(), LABELS, method=method, steps=10)
+        assert torch.equal(made, whole)
 
 
 def test_what_is_filled_in_has_the_colour_of_the_rest(pipe: mz.Pipeline, mask: Tensor) -> None:
@@ -167,6 +171,18 @@ def test_restoring_removes_noise(pipe: mz.Pipeline) -> None:
     y = x + 0.3 * torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
     made = pipe.restore(y, lambda x: x, 0, noise=0.3, steps=20).float() / 127.5 - 1
     assert (made - x).square().mean() < 0.25 * (y - x).square().mean()
+
+
+@pytest.mark.parametrize("method", ["mmps", "ddnm"])
+def test_bytes_are_observed_like_floats(
+    pipe: mz.Pipeline, images: Tensor, mask: Tensor, method: str
+) -> None:
+    known = 1 - mask
+    how = {"labels": LABELS, "method": method, "steps": 5}
+    operator = mz.OPERATORS["mask"](known)
+    made = pipe.restore(images * known.byte(), operator, **how)
+    wanted = pipe.restore((images.float() / 127.5 - 1) * known, operator, **how)
+    assert (made.int() - wanted.int()).abs().max() <= 1
 
 
 def test_every_call_of_the_network_is_reported(pipe: mz.Pipeline, images: Tensor) -> None:
@@ -231,6 +247,21 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
         (lambda p, x, m: p.enlarge(x, 2), "enlarged 2 times, do not have this model's size of 16"),
         (lambda p, x, m: p.restore(x, lambda x: x, method="x"), "unknown method 'x'"),
         (lambda p, x, m: p.restore(x / torch.tensor(0.0), lambda x: x), "are not finite"),
+        (lambda p, x, m: p.restore(x.long(), lambda x: x), "images are torch.int64: convert"),
+        (lambda p, x, m: p.restore(x.float(), lambda x: x), "`y` is larger than what the operator"),
+        (lambda p, x, m: p.restore(x, mz.OPERATORS["mask"](m)), "cannot come from the operator"),
+        (lambda p, x, m: p.restore(x, mz.OPERATORS["blur"](9)), "reaches 27 pixels, too far"),
+        (
+            lambda p, x, m: p.restore(x, lambda x: x @ torch.ones(3, 3)),
+            "the operator fails on images",
+        ),
+        (lambda p, x, m: p.restore(x, lambda x: x.detach()), "output has no gradient"),
+        (lambda p, x, m: p.outpaint(x[..., :8], place=(0, 1.5)), "`place` is .*: choose a row"),
+        (lambda p, x, m: p.interpolate(x[:2], x[2], 2), "`a` holds 2 images: give one image"),
+        (lambda p, x, m: p.sample(1, steps=2, nfe=2), "`nfe` and `steps` are both given"),
+        (lambda p, x, m: p.sample(3, noise=x), r"`noise` is torch\.uint8 .*: give a float tensor"),
+        (lambda p, x, m: p.sample(3, noise=x.numpy()), "`noise` is a ndarray: give a float"),
+        (lambda p, x, m: p.sample(3, noise=x / 0), "`noise` is not finite everywhere: give"),
         (lambda p, x, m: p.enlarge(x, 2.0), r"`factor` is 2\.0: choose a whole number"),
         (lambda p, x, m: p.restore([1], lambda x: x), "`y` is a list: give a tensor"),
         (lambda p, x, m: p.restore(x[:0], lambda x: x), "`y` is empty: give a tensor"),

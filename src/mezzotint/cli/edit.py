@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mezzotint.cli.answer import Answer
-from mezzotint.cli.flags import labels_of, parse, settings, subject
+from mezzotint.cli.flags import has_flag, labels_of, parse, settings, subject
 from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.drawing.bars import bar
 from mezzotint.errors import UserError, counted, nearest
@@ -23,7 +23,7 @@ from mezzotint.evaluation.worded import condition_of
 from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading
 from mezzotint.pipeline.pipeline import Pipeline
-from mezzotint.pipeline.restoring import METHOD
+from mezzotint.pipeline.restoring import METHOD, shares
 from mezzotint.storage import files
 
 OFTEN = (
@@ -161,6 +161,7 @@ def edit(arguments: list[str]) -> Answer:
     flags = parse(default, rest[len(words) :], f"mezzotint edit {name} {kind}", (*own, *OFTEN))
     if not words:
         raise UserError(f"give the image files after {kind}")
+    _check_guidance(flags, rest)
     free_place(flags.out)
     pipe = replace(pipe.in_precision(flags.precision), defaults=flags.how)
     progress = bar("network calls")
@@ -183,6 +184,17 @@ def edit(arguments: list[str]) -> Answer:
     inverted = _inverted(pipe, found, flags.out) if found.noise is not None else {}
     here = {"images": len(made), "folder": flags.out, "strip": strip, "animation": film}
     return Answer({**here, "noise": None, "psnr": None, **inverted})
+
+
+def _check_guidance(flags: EditFlags, words: list[str]) -> None:
+    """Raise UserError for guidance without a condition, which would be ignored."""
+    for name, off in UNGUIDED.items():
+        chosen = has_flag(words, name) and getattr(flags.how, name) != off
+        if chosen and not (flags.labels or flags.condition):
+            raise UserError(
+                f"`{name}` has no effect without a condition: give `labels` or `condition`, or "
+                f"leave out `{name}`"
+            )
 
 
 def _inverted(pipe: Pipeline, found: Edited, folder: Path) -> dict[str, Any]:
@@ -238,7 +250,7 @@ def _inpaint(pipe: Pipeline, words: list[str], flags: InpaintFlags, follow: Foll
     if flags.mask is None:
         raise UserError("inpaint needs `mask`: give an image that is white in the part to fill in")
     given, drawn = _read(pipe, words, flags), read_images([flags.mask], pipe.size, fit=flags.fit)
-    mask = drawn[0].float().mean(0) / 255
+    mask = shares(drawn[0]).mean(0)
     shared = _shared(pipe, flags, follow)
     made = pipe.inpaint(given, mask, method=flags.method, seed=flags.seed, **shared)
     return Edited(made, given, mask)

@@ -128,6 +128,18 @@ def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
     return freed(defaults, **vars(words.parse_known_args(arguments)[0]))
 
 
+def has_flag(words: Sequence[str], name: str) -> bool:
+    """Return whether the command line has the flag of a field, such as ``--steps`` of "steps"."""
+    flag = f"--{name.replace('_', '-')}"
+    return any(word.split("=")[0].replace("_", "-") == flag for word in words)
+
+
+def steps_once(words: Sequence[str]) -> None:
+    """Raise UserError if both --nfe and --steps are given, because one would be ignored."""
+    if has_flag(words, "nfe") and has_flag(words, "steps"):
+        raise UserError("`nfe` and `steps` are both given: give one of them")
+
+
 def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[int | str] | None:
     """Convert words to labels; return None if there are no words.
 

@@ -159,10 +159,13 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
     If the sampler or the spacing changes, its old options are dropped; see `freed`.
 
     Raises:
-        UserError: If there is no such field or option, or a value is not allowed.
+        UserError: If there is no such field or option, a value is not allowed, or both ``nfe`` and
+            ``steps`` are given.
     """
     changed = {name: value for name, value in changed.items() if value is not None}
     calls = changed.pop("nfe", None)
+    if calls is not None and "steps" in changed:
+        raise UserError("`nfe` and `steps` are both given: give one of them")
     defaults = freed(defaults, changed.get("sampler"), changed.get("spacing"))
     further = SAMPLERS[changed.get("sampler", defaults.sampler)].options
     own = {name: changed.pop(name) for name in list(changed) if name not in FIELDS}

@@ -11,30 +11,51 @@ from mezzotint.errors import UserError
 
 
 class Finite:
-    """A check that the estimates x0_hat of a denoiser are finite.
+    """A check that the estimates x0_hat of a denoiser, and the result of a sampler, are finite.
 
     Reading the result of a check from a GPU waits for the GPU. So the results of all steps are read
     together, after the last step.
     """
 
     def __init__(self) -> None:
-        self.answers: list[tuple[Level, Tensor]] = []
+        self.answers: list[tuple[Level | None, Tensor]] = []
 
-    def note(self, x0: Tensor, level: Level) -> None:
-        """Check an estimate. On a CPU, raise UserError at once if the estimate is not finite."""
+    def note(self, x0: Tensor, level: Level | None) -> None:
+        """Check an estimate, or the sampler's result if ``level`` is None.
+
+        On a CPU, this raises UserError at once if the tensor is not finite.
+        """
         self.answers.append((level, torch.isfinite(x0).all()))
         if on_cpu(x0):
             self.check()
 
+    def result(self, made: object, x: Tensor) -> Tensor:
+        """Return the result of a sampler that started from x. Raise UserError if it is unusable."""
+        shape = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+        if not isinstance(made, Tensor) or made.shape != x.shape:
+            raise UserError(
+                f"the sampler returned {shape}: make its method return a tensor in the shape of x, "
+                f"{tuple(x.shape)}"
+            )
+        self.note(made, None)
+        self.check()
+        return made
+
     def check(self) -> None:
-        """Raise UserError if an estimate was not finite; the message names the first such level."""
+        """Raise UserError if a tensor was not finite; the message names the level of the first."""
         levels, answers = [level for level, _ in self.answers], [each for _, each in self.answers]
         self.answers = []
         finite = torch.stack(answers).tolist() if answers else []
         for level, good in zip(levels, finite, strict=True):
-            if not good:
+            if good:
+                continue
+            if level is None:
                 raise UserError(
-                    f"the network's output is not finite at t = {level.t:g} (alpha "
-                    f"{level.alpha:.4g}, sigma {level.sigma:.4g}): lower the `guidance`, or use an "
-                    "earlier checkpoint"
+                    "the sampler's result is not finite, although all estimates of the image are: "
+                    "correct its method"
                 )
+            raise UserError(
+                f"the network's output is not finite at t = {level.t:g} (alpha "
+                f"{level.alpha:.4g}, sigma {level.sigma:.4g}): lower the `guidance`, or use an "
+                "earlier checkpoint"
+            )

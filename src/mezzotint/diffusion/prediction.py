@@ -160,7 +160,8 @@ def denoiser(
 
     Returns:
         The denoiser. It raises UserError if the network does not return a tensor in the shape of x,
-        or if there are not as many labels as images.
+        if there are not as many labels as images, or at a level of pure noise if the network
+        predicts eps.
 
     Raises:
         UserError: If the prediction is unknown, or the network does not take three arguments.
@@ -176,6 +177,12 @@ def denoiser(
             raise UserError(
                 f"there are {count} `labels` for {counted(len(x), 'image')}: give one label "
                 "for each image"
+            )
+        if not determinant(prediction, level):
+            raise UserError(
+                f"a network that predicts {prediction} cannot estimate the image at t = "
+                f"{level.t:g}, where x is pure noise: choose a `spacing` without this level, such "
+                "as karras"
             )
         t = torch.full((len(x),), level.t, device=x.device, dtype=torch.float32)
         output = net(x, t, labels)

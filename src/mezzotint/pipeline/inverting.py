@@ -99,7 +99,7 @@ def interpolate(
     Args:
         pipe: The model.
         a: The first image, (C, H, W), uint8 unless ``pipe.values`` says otherwise; or its noise
-            from `invert`.
+            from `invert`. In a model of float pixels, noise must have the shape (1, C, H, W).
         b: The last image, or its noise.
         n: The number of images, both ends included.
         labels: One class, or a tuple of the classes of the first and the last image.
@@ -122,6 +122,9 @@ def interpolate(
         raise UserError(f"`n` is {n}: choose 2 or more; the first and the last image count too")
     few_step.refuse(pipe, "interpolation")
     ends = labels if isinstance(labels, tuple) and len(labels) == 2 else (labels, labels)
+    for name, x in (("a", a), ("b", b)):
+        if isinstance(x, Tensor) and x.ndim == 4 and len(x) != 1:
+            raise UserError(f"`{name}` holds {len(x)} images: give one image, (C, H, W)")
     noises = [
         x.reshape(1, *pipe.shape).float()
         if _is_noise(pipe, x)
@@ -157,5 +160,6 @@ def _is_noise(pipe: Pipeline, x: Any) -> bool:
     """Return whether ``x`` is noise in the shape of the model's x, and not an image."""
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.numel() != prod(pipe.shape):
         return False
-    images = pipe.values.dtype == "float32" and isinstance(pipe.codec, Pixels)
-    return not images and bool(x.abs().max() > 1)
+    if pipe.values.dtype == "float32" and isinstance(pipe.codec, Pixels):
+        return x.ndim == 4
+    return bool(x.abs().max() > 1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from mezzotint.devices import sent
 from mezzotint.diffusion.editing import operators
 from mezzotint.diffusion.editing.operators import Operator
-from mezzotint.diffusion.editing.posterior import POSTERIORS, Observation
+from mezzotint.diffusion.editing.posterior import POSTERIORS, Observation, pseudoinverse
 from mezzotint.diffusion.editing.repaint import calls as calls_of
 from mezzotint.diffusion.editing.repaint import repaint
 from mezzotint.diffusion.guidance import CLIPPINGS
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 METHOD = "mmps"  # the default of `restore` and `enlarge`, and of `inpaint` for models of pixels
 REPAINT = "repaint"
+IMPOSSIBLE = 0.3  # the largest share of the norm of y that may lie outside the operator's range
 IN_LATENTS = (REPAINT, "ddnm")  # methods of `inpaint` that also work in latents
 
 
@@ -54,7 +55,8 @@ def inpaint(
         pipe: The model.
         images: (N, C, H, W), or one image (C, H, W), uint8 unless ``pipe.values`` says otherwise.
         mask: The pixels to fill in: 1, True or 255 there, and 0 elsewhere. It is (H, W) for all
-            images, or (N, H, W); float from 0 to 1, bool, or uint8 from 0 to 255.
+            images, or (N, H, W); float from 0 to 1, bool, or uint8 from 0 to 255. If its values
+            are only 0 and 1, a uint8 mask is filled in where it is 1.
         labels: One class for all images, or one for each; None is unconditional.
         method: A name in POSTERIORS, or "repaint" (Lugmayr et al. 2022, arXiv 2201.09865). A latent
             model supports "repaint" and "ddnm". None is "repaint" for a latent model, and "mmps"
@@ -149,7 +151,9 @@ def outpaint(
             f"the images are {sides[0]}x{sides[1]}, not smaller than this model's images of "
             f"{whole[0]}x{whole[1]} (height x width): scale them down first"
         )
-    if any(not 0 <= at <= free for at, free in zip(place, room, strict=True)):
+    if [*map(type, place)] != [int, int] or any(
+        not 0 <= at <= free for at, free in zip(place, room, strict=True)
+    ):
         raise UserError(
             f"`place` is {place}: choose a row from 0 to {room[0]} and a column from 0 to {room[1]}"
         )
@@ -233,8 +237,8 @@ def restore(
 
     Args:
         pipe: The model.
-        y: The observations, (N, ...): integers in the model's image type, or floats on the scale on
-            which images are in [-1, 1].
+        y: The observations, (N, ...): floats on the scale on which images are in [-1, 1]; or
+            integers in the type of the model's images, as the operator makes them from such images.
         operator: The operator A: an `Operator`, such as one from OPERATORS, or a linear function of
             images (B, C, H, W).
         labels: One class for all images, or one for each; None is unconditional.
@@ -251,16 +255,16 @@ def restore(
         (N, C, H, W), on the CPU, uint8 unless ``pipe.values`` says otherwise.
 
     Raises:
-        UserError: If y or the operator does not fit the model's images, y is not finite, the method
-            needs a linear operator, or the method does not fit the model.
+        UserError: If y or the operator does not fit the model's images, y is not finite or not an
+            output of the operator, the method needs a linear operator, or the method does not fit
+            the model.
     """
     few_step.refuse(pipe, "restoration")
     operator = operator if isinstance(operator, Operator) else Operator(operator)
     if not isinstance(y, Tensor) or not y.numel():
         what = "empty" if isinstance(y, Tensor) else f"a {type(y).__name__}"
         raise UserError(f"`y` is {what}: give a tensor (N, ...) of N observations, 1 or more")
-    coded = y.dtype in (torch.uint8, torch.uint16)
-    seen = pipe.values.encode(y) if coded else y.float()
+    seen = y.float() if y.is_floating_point() else pipe.values.encode(y)
     if not seen.isfinite().all():
         raise UserError("`y` has values that are not finite: correct or mask them")
     if method not in POSTERIORS:
@@ -274,6 +278,12 @@ def restore(
         )
     zeros = blank(pipe, len(seen))
     operator.check(zeros[:1].float(), seen[:1])
+    if operator.linear:
+        if not y.is_floating_point():
+            # The encoding is x -> k x + e, so A (k x + e) = k y + A e, but ``seen`` is k y + e.
+            e = pipe.values.encode(zeros[:1])
+            seen = seen + operator(e) - e.flatten()[0]
+        _check_range(operator, seen[:1], zeros[:1].float(), noise)
     codec = pipe.codec
     if method != "dps" and (isinstance(codec, Latents) or not operator.linear):
         why = "works in latents" if isinstance(codec, Latents) else "is given a nonlinear operator"
@@ -305,6 +315,26 @@ def _posterior(
     return SAMPLERS[how.sampler](clipped, x, edit.grid, randn=randn, **sampling.options(pipe, how))
 
 
+def _check_range(operator: Operator, y: Tensor, like: Tensor, noise: float) -> None:
+    """Raise UserError if an observation, or a large part of it, cannot come from a linear operator.
+
+    The posterior methods would give wrong images for it. ``like`` is any image, and ``noise`` the
+    standard deviation of the noise in y.
+    """
+    size, noisy = y.norm(), 2 * noise * y.numel() ** 0.5
+    if size > 2 * operator.norm(like) * like.numel() ** 0.5 + noisy:
+        raise UserError(
+            "`y` is larger than what the operator makes of any image in [-1, 1]: compute it from "
+            "images on that scale"
+        )
+    apart = (y - operator(pseudoinverse(operator, y, like))).norm()
+    if apart > IMPOSSIBLE * size + noisy:
+        raise UserError(
+            "a large part of `y` cannot come from the operator: give an output of this operator "
+            "as `y`, and the standard deviation of its noise as `noise`"
+        )
+
+
 def _mask(mask: Tensor, images: Tensor) -> Tensor:
     """Return the mask as float (N, 1, H, W) from 0 to 1."""
     if not isinstance(mask, Tensor) or mask.shape[-2:] != images.shape[-2:]:
@@ -313,8 +343,7 @@ def _mask(mask: Tensor, images: Tensor) -> Tensor:
             f"the `mask` is {shape}, but the images are {images.shape[2]}x{images.shape[3]} "
             "(height x width): give a tensor (H, W) or (N, H, W)"
         )
-    fill = mask.float() / (255 if mask.dtype == torch.uint8 else 1)
-    fill = fill.reshape(-1, 1, *fill.shape[-2:])
+    fill = shares(mask).reshape(-1, 1, *mask.shape[-2:])
     if len(fill) not in (1, len(images)):
         raise UserError(
             f"there are {len(fill)} masks for {counted(len(images), 'image')}: give one mask "
@@ -329,3 +358,9 @@ def _mask(mask: Tensor, images: Tensor) -> Tensor:
             "the `mask` is all 0 or all 1: give 1 for the part to fill in, and 0 elsewhere"
         )
     return fill.expand(len(images), -1, -1, -1)
+
+
+def shares(mask: Tensor) -> Tensor:
+    """Return a mask as float from 0 to 1. A uint8 mask may have the values 0 to 255, or 0 and 1."""
+    bytewise = mask.dtype == torch.uint8 and bool((mask > 1).any())
+    return mask.float() / (255 if bytewise else 1)

@@ -73,11 +73,8 @@ def sample(
     """
     sampler, further = SAMPLERS[how.sampler], options(pipe, how)
     n, first = request.n, request.first
-    if request.noise is not None and request.noise.shape != (n, *pipe.shape):
-        raise UserError(
-            f"`noise` is {tuple(request.noise.shape)}: give noise of the shape {(n, *pipe.shape)}, "
-            "such as `invert` returns"
-        )
+    if request.noise is not None:
+        _check_noise(request.noise, (n, *pipe.shape))
     grid = pipe.grid(how)
     scale = along(grid, *how.guided())
     calls = how.calls * -(-n // request.batch)
@@ -98,6 +95,21 @@ def sample(
             if on_images:
                 on_images(start, images[-1])
     return torch.cat(images)
+
+
+def _check_noise(noise: object, shape: tuple[int, ...]) -> None:
+    """Raise UserError unless ``noise`` is a float tensor of that shape, with finite values."""
+    if not isinstance(noise, Tensor):
+        what = f"a {type(noise).__name__}"
+    elif noise.shape != shape or not noise.is_floating_point():
+        what = f"{noise.dtype} {tuple(noise.shape)}"
+    elif not noise.isfinite().all():
+        what = "not finite everywhere"
+    else:
+        return
+    raise UserError(
+        f"`noise` is {what}: give a float tensor of the shape {shape}, such as `invert` returns"
+    )
 
 
 def _shown(denoise: Denoiser, on_estimate: Estimate, first: int) -> Denoiser:

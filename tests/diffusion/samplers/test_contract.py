@@ -291,6 +291,25 @@ def test_an_estimate_of_another_shape_is_refused(name: str) -> None:
 FILES = sorted(Path(samplers.__file__).parent.glob("*.py"))
 
 
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (lambda x: x / 0, "the sampler's result is not finite"),
+        (lambda x: x[:1], r"the sampler returned \(1, .*: make its method return"),
+        (lambda x: None, "the sampler returned NoneType"),
+    ],
+)
+def test_a_method_that_spoils_the_result_is_refused(result: Any, message: str) -> None:
+    bad = mz.Sampler(lambda denoise, x, grid: result(denoise(x, grid[0])))
+    with pytest.raises(mz.UserError, match=message):
+        bad(lambda x, level: x, torch.randn(2, 3, 4, 4), COSINE.grid(2))
+
+
+def test_an_entry_that_is_no_sampler_is_refused() -> None:
+    with pytest.raises(mz.UserError, match=r"'mine' is of type function: enter it as Sampler\("):
+        mz.SAMPLERS["mine"] = lambda denoise, x, grid: x
+
+
 def test_the_samplers_are_short() -> None:
     lines = {file.name: len(file.read_text("utf-8").splitlines()) for file in FILES}
     assert sum(lines.values()) < 60 * len(lines)

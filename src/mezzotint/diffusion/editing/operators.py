@@ -6,6 +6,7 @@ autograd computes the transpose of a linear A.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -48,19 +49,44 @@ class Operator:
             (found,) = torch.autograd.grad(self.forward(x), x, y)
         return found
 
+    def norm(self, like: Tensor) -> Tensor:
+        """Return the largest singular value of a linear A, roughly, by power iteration.
+
+        ``like`` is an image of the right shape.
+        """
+        x = torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
+        for _ in range(10):
+            x = self.adjoint(self(x), like)
+            x = x / x.norm().clamp(min=1e-12)
+        largest: Tensor = self(x).norm()
+        return largest
+
     def check(self, x: Tensor, y: Tensor) -> None:
         """Raise UserError unless A maps images of the shape of x to the shape of y.
 
-        If ``linear`` is set, A must also be linear, and `adjoint` must satisfy
-        ``<A x, y> = <x, A^T y>``.
+        A must also have a gradient. If ``linear`` is set, A must be linear, and `adjoint` must
+        satisfy ``<A x, y> = <x, A^T y>``.
         """
-        with torch.no_grad():
-            seen = self.forward(x)
+        try:
+            with torch.enable_grad():
+                seen = self.forward(x.clone().requires_grad_())
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"the operator fails on images {tuple(x.shape)} ({type(error).__name__}: {error}): "
+                "give an operator for images of this shape"
+            ) from error
         if not isinstance(seen, Tensor) or seen.shape != y.shape:
             shape = tuple(seen.shape) if isinstance(seen, Tensor) else type(seen).__name__
             raise UserError(
                 f"the operator turns images {tuple(x.shape)} into {shape}, but `y` is "
                 f"{tuple(y.shape)}: give an output of this operator as `y`"
+            )
+        if not seen.requires_grad and not (self.linear and self.transpose):
+            raise UserError(
+                "the operator's output has no gradient: compute it by functions of torch that "
+                "autograd can differentiate"
             )
         if not self.linear:
             return
@@ -111,13 +137,18 @@ def blur(sigma: float) -> Operator:
 
     The Gaussian is truncated at 3 sigma, and the borders are reflected.
     """
-    if not sigma > 0:
+    if not 0 < sigma < math.inf:
         raise UserError(f"the `sigma` of a blur is {sigma:g}: choose more than 0 pixels")
     reach = max(1, round(3 * sigma))
     weights = torch.exp(-torch.arange(-reach, reach + 1).float().square() / (2 * sigma**2))
     there = _copied(weights / weights.sum())
 
     def forward(x: Tensor) -> Tensor:
+        if reach >= min(x.shape[2:]):
+            raise UserError(
+                f"a blur of {sigma:g} pixels reaches {reach} pixels, too far for images of "
+                f"{x.shape[2]}x{x.shape[3]} (height x width): choose a smaller `sigma`"
+            )
         row = there(x).expand(x.shape[1], 1, 1, -1)
         x = F.conv2d(F.pad(x, (reach, reach, 0, 0), "reflect"), row, groups=x.shape[1])
         down = row.transpose(2, 3)

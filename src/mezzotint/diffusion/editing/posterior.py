@@ -60,11 +60,21 @@ def ddnm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denoise
 
     def estimate(x: Tensor, level: Level) -> Tensor:
         x0 = denoise(x, level)
-        missing = seen.y - seen.operator(x0)
-        both = solve(lambda u: seen.operator(seen.operator.adjoint(u, x0)), missing, LONG)
-        return x0 + seen.operator.adjoint(both, x0)
+        return x0 + pseudoinverse(seen.operator, seen.y - seen.operator(x0), x0)
 
     return estimate
+
+
+def pseudoinverse(operator: Operator, y: Tensor, like: Tensor) -> Tensor:
+    """Return ``A^+ y`` for a linear operator A, in the shape of the images ``like``.
+
+    It solves ``A^T A x = A^T y``, which has a solution even if no image gives y.
+    """
+
+    def normal(x: Tensor) -> Tensor:
+        return operator.adjoint(operator(x), like)
+
+    return solve(normal, operator.adjoint(y, like), LONG)
 
 
 def pigdm(denoise: Denoiser, seen: Observation, grid: Sequence[Level]) -> Denoiser:

@@ -42,6 +42,7 @@ SAMPLERS: Registry[Sampler] = Registry(
         "hybrid": Sampler(hybrid, stochastic=True, least=2),
         "consistency": Sampler(consistency, stochastic=True, few_step=True),
     },
+    Sampler,
 )
 
 __all__ = ["SAMPLERS", "Sampler"]

@@ -62,8 +62,8 @@ class Sampler:
             The batch at the level ``grid[-1]``, in the shape of x.
 
         Raises:
-            UserError: If the grid does not fall, the method has no such option, or the denoiser
-                returns numbers that are not finite or a tensor of another shape.
+            UserError: If the grid does not fall, the method has no such option, or the denoiser or
+                the method returns numbers that are not finite or a tensor of another shape.
         """
         if not falls(grid):
             raise UserError(
@@ -78,8 +78,7 @@ class Sampler:
         finite = Finite()
         with torch.set_grad_enabled(grad):
             made = self.method(_checked(denoise, finite), x, grid, **given)
-        finite.check()
-        return made
+        return finite.result(made, x)
 
     @cached_property
     def options(self) -> dict[str, Any]:
