@@ -80,6 +80,7 @@ def test_every_option_of_a_sampler_can_be_chosen_but_edms_constants() -> None:
         ({"sampler_options": ("low=1",)}, "`low` is for edm: leave it out with ddim"),
         ({"sampler_options": ("lo=1",)}, "this sampler has no option 'lo': it takes eta"),
         ({"sampler_options": ("eta=1",)}, "`sampler_options` has 'eta=1': use `eta` itself"),
+        ({"sampler": "edm", "sampler_options": ("low=1", "low=2")}, "gives low twice: give one"),
         ({"sampler_options": ("low",)}, "`sampler_options` has 'low': write NAME=VALUE"),
         ({"sampler": "edm", "sampler_options": ("low=x",)}, "`low` is 'x': give a value like its"),
         ({"sampler": "edm", "sampler_options": ("low=nan",)}, "`low` is 'nan': give a value like"),

@@ -191,7 +191,13 @@ def test_a_table_whose_noise_does_not_grow_is_refused(build: Callable[[], Schedu
         build()
 
 
-@pytest.mark.parametrize("T", [0, -1])
+def test_a_negative_alpha_is_refused() -> None:
+    angles = torch.linspace(0, 2, 11, dtype=torch.float64)
+    with pytest.raises(mz.UserError, match="alpha of a schedule is below 0: choose values from 1"):
+        Schedule(angles.cos(), angles.sin())
+
+
+@pytest.mark.parametrize("T", [0, -1, True])
 @pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
 def test_a_schedule_without_rows_is_refused(make: Callable[..., Schedule], T: int) -> None:
     with pytest.raises(

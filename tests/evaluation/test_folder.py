@@ -92,6 +92,7 @@ def test_a_files_name_is_refused(trained: Path, tmp_path: Path, name: str) -> No
     ("name", "message"),
     [
         ("out/000000.png", "holds other images, such as 000000.png: choose another `out`"),
+        ("out/cat.jpg", "holds other images, such as cat.jpg: choose another `out`"),
         ("out.png", "out.png exists and is not a grid of samples: choose another `out`"),
     ],
 )

@@ -161,6 +161,14 @@ def test_a_checkpoint_s_facts_are_read_back() -> None:
     assert read([each.facts() for each in conditions]) == conditions
 
 
+def test_two_conditions_of_one_name_are_refused() -> None:
+    number = mz.NumbersCondition("label", (0.0,), (1.0,), (0.0,), (1.0,))
+    assert every(0, [number]) == (number,)
+    for classes, others in ((2, [number]), (0, [number, number])):
+        with pytest.raises(mz.UserError, match="two conditions have the name 'label'"):
+            every(classes, others)
+
+
 def test_names_that_separate_are_refused() -> None:
     with pytest.raises(UserError, match="cannot be the name of a condition"):
         TagsCondition("a=b", ("c",))

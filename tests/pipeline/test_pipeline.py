@@ -180,6 +180,7 @@ def test_bf16_makes_nearly_the_same_pictures(pipe: mz.Pipeline) -> None:
             {"sampler": "heun", "nfe": 2},
             "a budget of 2 denoiser calls .* give 3 or more, for 2 steps",
         ),
+        ({"nfe": "5"}, "`nfe` is '5': give a whole number"),
         ({"nfe": 1001}, "`steps` is 1001: choose 1 to 1000"),
         ({"sampler": "ddpm", "variance": "learned"}, "has not learned a variance: choose"),
         ({"eta": 2.0}, "eta: input should be less than or equal to 1"),

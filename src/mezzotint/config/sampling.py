@@ -97,6 +97,8 @@ class SampleConfig:
             if not equals or name in named:
                 hint = f"use `{name}` itself" if name in named else "write NAME=VALUE"
                 raise ValueError(f"`sampler_options` has {text!r}: {hint}")
+            if name in set_:
+                raise ValueError(f"`sampler_options` gives {name} twice: give one value")
             set_[name] = parsed(name, value, known[name]) if name in known else value
         return set_
 
@@ -164,6 +166,8 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
     """
     changed = {name: value for name, value in changed.items() if value is not None}
     calls = changed.pop("nfe", None)
+    if calls is not None and (isinstance(calls, bool) or not hasattr(calls, "__index__")):
+        raise UserError(f"`nfe` is {calls!r}: give a whole number of denoiser calls")
     if calls is not None and "steps" in changed:
         raise UserError("`nfe` and `steps` are both given: give one of them")
     defaults = freed(defaults, changed.get("sampler"), changed.get("spacing"))

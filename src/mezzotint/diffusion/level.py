@@ -56,7 +56,7 @@ class Schedule:
 
     Raises:
         UserError: If the tables have other shapes or types, do not begin with the clean level, are
-            not variance preserving, or their noise does not grow with t.
+            not variance preserving, alpha is negative, or their noise does not grow with t.
     """
 
     alpha: Tensor
@@ -81,6 +81,8 @@ class Schedule:
                 "the noise of a schedule must grow at every timestep: choose other parameters, or "
                 "other values of alpha and sigma"
             )
+        if (self.alpha < 0).any():
+            raise UserError("alpha of a schedule is below 0: choose values from 1 down to 0")
         if self.alpha[0] != 1 or self.sigma[0] != 0:
             raise UserError(
                 "a schedule must begin without noise: set alpha[0] to 1 and sigma[0] to 0"

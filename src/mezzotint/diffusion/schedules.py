@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,9 +47,9 @@ def _line(start: float, end: float, T: int) -> Tensor:
 
 def _counted(T: int) -> int:
     """Return T. Raises UserError unless T is a whole number of 1 or more."""
-    if not isinstance(T, int) or T < 1:
+    if isinstance(T, bool) or not isinstance(T, int | np.integer) or T < 1:
         raise UserError(f"`T` is {T!r}: choose a whole number of timesteps, 1 or more")
-    return T
+    return int(T)
 
 
 def _positive(**numbers: float) -> None:

@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
 from mezzotint.config.sampling import chosen
+from mezzotint.data.formats import SUFFIXES
 from mezzotint.data.values import Values
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError, counted
@@ -177,8 +178,11 @@ def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, in
     found = sorted(out.glob("[0-9]" * 6 + ".png"))
     if grid.exists() and not mark:
         raise UserError(f"{grid} exists and is not a grid of samples: choose another `out`")
+    others = [path for path in _images(out) if path.stem not in {each.stem for each in found}]
     if found and int(found[-1].stem) >= mark.get("n", 0):
-        raise UserError(f"{out} holds other images, such as {found[-1].name}: choose another `out`")
+        others = [found[-1]]
+    if others:
+        raise UserError(f"{out} holds other images, such as {others[0].name}: choose another `out`")
     none = torch.empty(0, dtype=values.tensor_dtype)
     if not found:
         return none, 0
@@ -190,6 +194,11 @@ def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, in
         raise UserError(f"{holds} made with `{name}={was}`, not {now}: choose another `out`")
     images = [_read(out / f"{i:06d}.png") for i in range(_unbroken(found))]
     return nchw(np.stack(images)) if images else none, mark["n"]
+
+
+def _images(out: Path) -> list[Path]:
+    """Return the image files in a folder, sorted; [] if there is no such folder."""
+    return sorted(path for path in out.glob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def _short(value: Any) -> str:

@@ -259,6 +259,7 @@ def test_what_a_name_has_fixed_is_not_an_option(name: str, option: str) -> None:
         ],
         *[("hybrid", "switch", share, "choose 0 to 1") for share in (-0.1, 1.1, math.nan)],
         *[("edm", "churn", churn, "choose 0") for churn in (-1.0, math.nan)],
+        *[("edm", name, value, "choose 0") for name, value in (("low", 2.0), ("inflate", -1.0))],
         ("ddpm", "variance", "huge", "choose one of small, large"),
         ("unipc", "corrector", "bh3", "choose one of bh1, bh2"),
         *[("unipc", "order", order, "choose 1, 2 or 3") for order in (0, 4, 1.5)],

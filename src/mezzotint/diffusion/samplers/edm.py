@@ -43,10 +43,11 @@ def edm(
         randn: ``randn(x) -> z``, the source of standard normal noise.
 
     Raises:
-        UserError: If churn is below 0.
+        UserError: If churn is below 0, low above high, or inflate not above 0.
     """
-    if not churn >= 0:
-        raise UserError(f"`churn` is {churn:g}: choose 0 (deterministic) or more")
+    if not (churn >= 0 and low <= high and inflate > 0):
+        said = f"`churn` is {churn:g}, `low` {low:g}, `high` {high:g} and `inflate` {inflate:g}"
+        raise UserError(f"{said}: choose 0 or more, `low` below `high`, and `inflate` above 0")
     gamma = min(churn / (len(grid) - 1), math.sqrt(2) - 1)
     for t, s in pairwise(grid):
         if gamma and low * t.alpha <= t.sigma <= high * t.alpha:
@@ -61,8 +62,7 @@ def edm(
 def between(grid: list[Level], angle: float) -> Level:
     """Return the level at ``atan2(sigma, alpha) = angle``, with t interpolated in the grid.
 
-    A sampler does not know the schedule, so t is an estimate: on a grid of ten steps its error is
-    up to about 20 of 1000.
+    A sampler does not know the schedule, so t is an estimate, with ten steps to about 20 of 1000.
     """
     angles = [math.atan2(level.sigma, level.alpha) for level in reversed(grid)]
     angle = min(angle, angles[-1])

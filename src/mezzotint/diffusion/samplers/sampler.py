@@ -72,9 +72,8 @@ class Sampler:
             )
         takes = inspect.signature(self.method).parameters
         given = {name: value for name, value in options.items() if name in takes or name != "randn"}
-        for name in given:
-            if name != "randn":
-                self.check(name)
+        for name in (each for each in given if each != "randn"):
+            self.check(name)
         finite = Finite()
         with torch.set_grad_enabled(grad):
             made = self.method(_checked(denoise, finite), x, grid, **given)

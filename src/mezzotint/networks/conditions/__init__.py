@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mezzotint.errors import UserError
 from mezzotint.networks.conditions.classes import ClassCondition, Labels
 from mezzotint.networks.conditions.condition import (
     Condition,
@@ -47,9 +48,18 @@ def every(classes: int | Sequence[str], others: Sequence[Condition] = ()) -> tup
     Args:
         classes: The names of the classes, or their number.
         others: The conditions besides the class.
+
+    Raises:
+        UserError: If two conditions have the same name.
     """
     names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
-    return (ClassCondition(names), *others) if names else (*others,)
+    found = (ClassCondition(names), *others) if names else (*others,)
+    called = [each.name for each in found]
+    if twice := [name for name in called if called.count(name) > 1]:
+        raise UserError(
+            f"two conditions have the name {twice[0]!r} (the class is called 'label'): rename one"
+        )
+    return found
 
 
 def read(facts: Sequence[Mapping[str, Any]]) -> tuple[Condition, ...]:
