@@ -116,6 +116,7 @@ def test_numbers_are_standardised_in_float64_and_flagged() -> None:
     year = NumbersCondition.of("year", np.array([[1e6], [1e6 + 2]]))
     assert year.given([1e6, 1e6 + 1, 1e6 + 2], 3).tolist() == [[-1, 1], [0, 1], [1, 1]]
     assert year.null(1).tolist() == [[0, 0]]
+    assert year.given(torch.tensor([1e6], requires_grad=True), 1).tolist() == [[-1, 1]]
     assert POSE.given([1, 1], 3).tolist() == [[1, 2, 1]] * 3
     with pytest.raises(UserError, match="the same for all images"):
         NumbersCondition.of("flat", np.ones((3, 1)))

@@ -165,7 +165,9 @@ def test_a_second_guidance_is_refused(fast: Path) -> None:
         assert refused(lambda s=settings: pipe.sample(2, **s)) == inside  # type: ignore[misc]
     assert refused(lambda: pipe.denoiser([0], guidance=3.0)) == inside
     assert len(pipe.sample(2, guidance=1.0)) == 2
-    assert "guidance by a weaker model needs the mean" in refused(lambda: pipe.guided_by(pipe))
+    needs = "guidance by a weaker model needs the mean"
+    assert needs in refused(lambda: pipe.guided_by(pipe))
+    assert needs in refused(lambda: replace(pipe, few_step=None).guided_by(pipe))
 
 
 def test_samplers_are_for_one_kind_of_model(fast: Path, trained: Path) -> None:
@@ -250,6 +252,10 @@ def test_data_and_settings_that_do_not_fit_the_teacher_are_refused(
     assert message(teacher_steps=3).startswith("`teacher_steps` is 3: choose 4 or more")
     assert message(sampler="ddim").startswith("ddim is not for few-step models: choose")
     assert "set the guidance of the teacher with `scale`" in message(guidance=3.0)
+    assert message(prediction="eps").startswith("the student predicts eps, but its teacher")
+    assert message(schedule="laplace").startswith("the student has another noise schedule")
+    for fields in ({"blocks": 2}, {"groups": 1}, {"non_leaking": 0.1}, {"learn_variance": True}):
+        assert message(**fields).startswith("the student has another network than its teacher")
     assert "a teacher that predicts x0 cannot be distilled" in message(prediction="x0")
 
 

@@ -212,7 +212,7 @@ class Pipeline:
 
         Raises:
             UserError: If the weaker model differs in shape, conditions, codec or schedule, or if
-                this model is a few-step model.
+                one of the two is a few-step model.
         """
         weaker = weaker.in_precision(named(self.net.dtype))
         same = (self.shape, self.every, self.codec.digest, len(self.schedule))
@@ -223,7 +223,8 @@ class Pipeline:
                 "that was trained on the same data and schedule, but is smaller or was trained for "
                 "a shorter time"
             )
-        few_step.refuse(self, "guidance by a weaker model")
+        for model in (self, weaker):
+            few_step.refuse(model, "guidance by a weaker model")
         return replace(self, weaker=weaker)
 
     def denoiser(

@@ -121,6 +121,7 @@ class DiffusionJob(Job):
             self.beginning = "; ".join(filter(None, [self.beginning, note]))
         freeze(net, experiment.freeze, anew)
         if self.teacher:
+            distilling.check_model(self.teacher, noise, net)
             net.load_state_dict(self.teacher.net.state_dict())
         if not experiment.shard:  # the whole network may not fit on the device
             net.to(device)

@@ -14,8 +14,11 @@ from mezzotint import config as configuration
 from mezzotint.config import changed
 from mezzotint.config.experiment import Experiment
 from mezzotint.config.sampling import SampleConfig
+from mezzotint.config.sections import NoiseConfig
 from mezzotint.diffusion.level import Schedule
 from mezzotint.errors import UserError, warn
+from mezzotint.interop.folder import unmatched
+from mezzotint.networks import Network
 from mezzotint.networks.conditions import Condition
 from mezzotint.pipeline import tuned
 from mezzotint.pipeline.loading import load, locate
@@ -172,6 +175,27 @@ def check_data(
         raise UserError(
             f"the data has the conditions {ours or 'none'}, but the teacher has the conditions "
             f"{theirs or 'none'}: give the data that the teacher was trained on"
+        )
+
+
+def check_model(teacher: Pipeline, noise: NoiseConfig, net: Network) -> None:
+    """Raise UserError unless a student has the teacher's prediction type, schedule and network."""
+    if noise.prediction != teacher.prediction:
+        raise UserError(
+            f"the student predicts {noise.prediction}, but its teacher predicts "
+            f"{teacher.prediction}: leave out `prediction`"
+        )
+    alpha = noise.build().alpha
+    if alpha.shape != teacher.schedule.alpha.shape or not alpha.allclose(teacher.schedule.alpha):
+        raise UserError(
+            "the student has another noise schedule than its teacher: leave out the options of "
+            "the schedule, such as `schedule`"
+        )
+    ours, theirs = (_without_dropout(each.config) for each in (net, teacher.net))
+    if ours != theirs or unmatched(net.state_dict(), teacher.net.state_dict()):
+        raise UserError(
+            "the student has another network than its teacher: leave out the options that change "
+            "the network, such as `channels` and `non_leaking`"
         )
 
 

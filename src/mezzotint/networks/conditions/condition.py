@@ -135,7 +135,8 @@ class Layered(FromZero):
 def as_array(value: Any) -> npt.NDArray[Any]:
     """Convert a user's numbers to an array; other values become an array of type object."""
     if isinstance(value, Tensor):
-        value = value.detach().cpu().float() if value.dtype == torch.bfloat16 else value.cpu()
+        value = value.detach().cpu()
+        value = value.float() if value.dtype == torch.bfloat16 else value
     try:
         return np.asarray(value)
     except ValueError:  # rows of different lengths
