@@ -48,7 +48,10 @@ FLOW = (
     f"distance to it is a root mean square over the pixel values of {SAME} images, which lie in "
     "[-1, 1]."
 )
-COLUMNS = "Where a head has several numbers of images, they belong to its columns in this order."
+COLUMNS = (
+    "If a heading has several numbers of images, the first is for the first of its columns, and so "
+    "on."
+)
 TERMS = {
     "calls": f"{DISTANCE} {COLUMNS} {FLOW}",
     "guidance": f"{DISTANCE} Intervals are 95 %.",
@@ -239,7 +242,8 @@ def main() -> None:
     if flags.what == "guidance" and tuple(flags.scales) != SCALES:
         command += f" --scales {' '.join(f'{scale:g}' for scale in flags.scales)}"
     command += f" --out {flags.out.name}"
-    where = f"Grids are Karras', unless others are named; seed {flags.seed}; {machine('torch')}."
+    grids = "The grids are Karras's, unless a row names another grid"
+    where = f"{grids}; seed {flags.seed}; {machine('torch')}."
     terms = TERMS[flags.what].format(network=bench.measure.network.name)
     figure = flags.out.with_suffix(".png")
     shown = [f"![{TITLES[flags.what]}]({figure.name})", ""] if flags.what != "spacings" else []

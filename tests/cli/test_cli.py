@@ -154,7 +154,7 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
         ("sample RUN --interval 5 0.2", "give the lower end first"),
         ("sample RUN --interval 1e6 1e7", "no level of the grid has 1e+06 <= sigma / alpha"),
         ("sample RUN --knots 3 1", "--knots and --spacing knots belong together"),
-        ("sample RUN --spacing knots --knots 1 3", "--knots has 1, 3: give different"),
+        ("sample RUN --spacing knots --knots 1 3", "--knots has 1, 3: give finite"),
         ("sample RUN --sampler ddpm --variance learned", "this model has not learned a variance"),
         ("sample RUN --spacing optimised --steps 25", "an optimised grid has at most 24 steps"),
         ("sample RUN --clipping soft", "unknown clipping 'soft': choose one of none, static, dyn"),

@@ -45,9 +45,9 @@ def named(source: str) -> str:
 
 
 def _mapped(config: T, data: Callable[[str], str], model: Callable[[str], str] | None = None) -> T:
-    """Convert the data path of a configuration by ``data``, and its model paths by ``model``.
+    """Apply functions to the paths in a configuration: ``data`` to the path of the data.
 
-    Both are functions. If ``model`` is None, ``data`` converts the model paths too.
+    ``model`` is applied to the paths of models; if it is None, ``data`` is applied to them too.
     """
     model, c = model or data, config.data.data
     section: Any = replace(config.data, data=c if _is_name(c) else data(c))

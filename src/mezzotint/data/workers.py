@@ -153,7 +153,10 @@ def _attempt(file: File, wanted: Wanted) -> Pixels | None:
 
 
 def _files(decoders: Sequence[Callable[[Wanted], Pixels]], most: int) -> Iterator[File | None]:
-    """Read the file of each decoder; yield None for a faulty file and after ``most`` bytes."""
+    """Yield the content and the name of each decoder's file.
+
+    It yields None for a file that cannot be read, and for all files after the first ``most`` bytes.
+    """
     held = 0
     for decode in decoders:
         file = None

@@ -155,8 +155,8 @@ def through(knots: Sequence[float], n: int, lo: float, hi: float) -> list[float]
     """
     if not all(0 < k < math.inf for k in knots) or any(a <= b for a, b in pairwise(knots)):
         raise UserError(
-            f"`knots` has {', '.join(f'{k:g}' for k in knots)}: give different "
-            "finite numbers above 0, from the largest to the smallest"
+            f"`knots` has {', '.join(f'{k:g}' for k in knots)}: give finite "
+            "numbers above 0, each smaller than the one before"
         )
     if len(knots) == 1 != n:
         raise UserError(f"a grid of {n} steps needs more than one knot: give two or more")

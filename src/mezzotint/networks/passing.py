@@ -55,7 +55,9 @@ def passed(net: Any) -> CustomConfig:
 
 
 def made(config: CustomConfig) -> nn.Module:
-    """Build the network of a record, if it has been passed in this process.
+    """Build the user's network that a configuration describes.
+
+    The user must have passed this network to mezzotint before, in the same process.
 
     Raises:
         UserError: If the network was not passed. The message says what to pass.

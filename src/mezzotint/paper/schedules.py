@@ -19,7 +19,7 @@ HELD_OUT = 512  # held-out images for the errors
 
 
 def compare_schedules(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
-    """Measure the errors by level and the gradient noise of the pixel models.
+    """Measure the error of each pixel model at each level, and the noise of its gradient.
 
     The errors are measured on held-out images. Results are appended to study.jsonl, and are not
     measured again.

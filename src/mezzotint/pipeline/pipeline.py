@@ -430,7 +430,7 @@ class Pipeline:
 
     @property
     def identity(self) -> str:
-        """The `digest` in float32 if the pipeline has kept the float32 weights, else `digest`."""
+        """The `digest` of the float32 weights if the pipeline has kept them, else its `digest`."""
         try:
             return self.in_precision("float32").digest
         except UserError:

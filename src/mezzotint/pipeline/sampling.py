@@ -98,7 +98,7 @@ def sample(
 
 
 def _check_noise(noise: object, shape: tuple[int, ...]) -> None:
-    """Raise UserError unless ``noise`` is a float tensor of that shape, with finite values."""
+    """Raise UserError unless ``noise`` is a float tensor of the shape ``shape``, all finite."""
     if not isinstance(noise, Tensor):
         what = f"a {type(noise).__name__}"
     elif noise.shape != shape or not noise.is_floating_point():

@@ -39,9 +39,9 @@ class Start:
 def start(recipe: Recipe, out: Any, resume: Any) -> Start:
     """Return the configuration of a recipe, or of a run to resume, and the run's folder.
 
-    If ``resume`` is set, the run in the folder ``out`` is resumed with its own config.json. The
-    recipe may then be left out or given by its name. If the recipe is a configuration, it is used
-    unchanged.
+    A recipe that is already a configuration is used unchanged. If ``resume`` is set, the run in the
+    folder ``out`` is resumed with its own config.json; the recipe may then be left out or given by
+    its name.
 
     Raises:
         UserError: If there is no such recipe, the folder holds a run of another recipe, or the

@@ -1,10 +1,11 @@
 """The training objective of a diffusion model.
 
 It is the mean squared error of the network's output, with a fixed or learned weight for each level.
-A network that predicts variances adds the variational bound. With ``d = q * alpha - p * sigma``, an
-error of the output corresponds to an error of x0_hat: ``|o_err|^2 = (d / sigma)^2 |x0_err|^2``. In
-particular ``|eps_err|^2 = SNR |x0_err|^2`` with ``SNR = alpha^2 / sigma^2``. So every weighting is
-defined once, as a factor of ``|x0_err|^2``, for all prediction types.
+A network that predicts variances adds the variational bound. For a network that predicts
+``p * x0 + q * eps``, let ``d = q * alpha - p * sigma``. Then an error of the output corresponds to
+an error of x0_hat: ``|o_err|^2 = (d / sigma)^2 |x0_err|^2``. In particular ``|eps_err|^2 = SNR
+|x0_err|^2`` with ``SNR = alpha^2 / sigma^2``. So every weighting is defined once, as a factor of
+``|x0_err|^2``, for all prediction types.
 """
 
 from __future__ import annotations

@@ -46,8 +46,9 @@ def arrays(data: str, split: str, conditional: bool = True) -> Source:
 
     Raises:
         UserError: If the split does not exist; the file is damaged or has no images; the shape or
-            type is not as above; there is not one label for each image; or a label is negative,
-            too large or not valid text. `values()` raises it if the range must be stated.
+            type is not one of those that the module's docstring lists; there is not one label for
+            each image; or a label is negative, too large or not valid text. If the range must be
+            stated, the method `values()` of the result raises UserError.
     """
     path = Path(data)
     images, labels = _find(path, split)

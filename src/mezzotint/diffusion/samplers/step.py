@@ -38,8 +38,8 @@ def step(
     """Return x at a cleaner level s, from x at level t and the estimate x0 of the clean image.
 
     ``x_s = alpha_s * x0 + c * eps_hat + n * z`` with ``eps_hat = (x - alpha_t * x0) / sigma_t`` and
-    ``z ~ N(0, I)``, which is drawn only if n is not 0. Without c and n it is DDIM's deterministic
-    step, with ``c = sigma_s``. That step is exact if x0_hat is constant along the way.
+    ``z ~ N(0, I)``, which is drawn only if n is not 0. If c and n are not given, c is sigma_s and n
+    is 0: this is DDIM's deterministic step, which is exact if x0_hat is constant along the way.
     """
     moved = s.alpha * x0 + (s.sigma if c is None else c) * eps(x, x0, t)
     return moved + n * randn(x) if randn and (isinstance(n, Tensor) or n) else moved
@@ -71,7 +71,7 @@ def moments(h: float, count: int) -> list[float]:
 
 
 def mean(values: Sequence[Tensor], nodes: Sequence[float], moments: Sequence[float]) -> Tensor:
-    """Return the mean over a step of the polynomial that passes through ``values`` at ``nodes``.
+    """Return the mean, over a step, of the polynomial that passes through ``values`` at ``nodes``.
 
     ``nodes`` are values of theta, the place in the step: 0 at its beginning, 1 at its end.
     ``moments`` are the means of the powers of theta, from the function `moments`.
