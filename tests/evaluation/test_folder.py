@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,13 @@ def test_samples_of_other_weights_are_not_mixed(trained: Path, tmp_path: Path) -
     mz.write_samples(trained, tmp_path / "out", 2)
     with pytest.raises(mz.UserError, match="holds 2 samples of another model or of other"):
         mz.write_samples(trained / "checkpoints" / "step-8", tmp_path / "out", 2)
+
+
+def test_samples_of_another_prediction_are_not_mixed(trained: Path, tmp_path: Path) -> None:
+    pipe = mz.load(trained)
+    mz.write_samples(pipe, tmp_path / "out", 2)
+    with pytest.raises(mz.UserError, match="made with `prediction=v`, not x0: choose another"):
+        mz.write_samples(replace(pipe, prediction="x0"), tmp_path / "out", 2)
 
 
 def test_a_grid_shows_a_few_hundred_at_most(trained: Path, tmp_path: Path, monkeypatch) -> None:

@@ -215,6 +215,7 @@ V = (mz.cosine(50), "v", (3, 8, 8))
         ((Wrong("tuple"), *V), "`net` returns a tuple"),
         ((Own(4, 2), *V), "`net` cannot be called .* condition None"),
         ((Own(4, 2), *V, ("a", "b", "c")), "of class 0 and the null class 3"),
+        ((lambda x, t, labels: x.mul_(2), *V), "`net` changes its input x in place: make it"),
         ((Plain(), 1000, *V[1:]), r"`schedule` is 1000: give a schedule, such as mz\.cosine"),
         ((Plain(), V[0], "w", V[2]), "unknown prediction 'w': choose one of eps, x0, v"),
         ((Plain(), *V[:2], (3, 8)), r"`shape` is \(3, 8\): give \(channels, height, width\)"),

@@ -114,6 +114,13 @@ def test_unknown_names_are_refused_in_one_line() -> None:
         NoiseConfig(timesteps=1, learn_variance=True)
 
 
+def test_a_weighting_of_another_shape_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WEIGHTINGS, "wide", lambda snr: snr[:, None])
+    level = Level(torch.zeros(4), torch.full((4,), 0.6), torch.full((4,), 0.8))
+    with pytest.raises(UserError, match=r"'wide' returns the shape \(4, 1\): make it return"):
+        weight("wide", "eps", level)
+
+
 def test_the_configs_names_are_those_that_there_are() -> None:
     for kind in WEIGHTINGS:
         assert ObjectiveConfig(weighting=kind).weighting == kind

@@ -151,6 +151,7 @@ def made_by(
     others = {} if in_turn else {each.name: _digest(given, each.name) for each in pipe.conditions}
     facts = {
         MADE_OF: pipe.identity,
+        "prediction": pipe.prediction,  # the digest of the weights does not include it
         "precision": str(pipe.net.dtype).removeprefix("torch."),
         "seed": seed,
         "labels": "every class in turn" if in_turn else one,
@@ -186,6 +187,7 @@ def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, in
     none = torch.empty(0, dtype=values.tensor_dtype)
     if not found:
         return none, 0
+    mark.setdefault("prediction", facts["prediction"])  # earlier versions did not record it
     if other := [name for name, value in facts.items() if mark.get(name, ...) != value]:
         name, holds = other[0], f"{out} holds {counted(len(found), 'sample')}"
         if name == MADE_OF or name not in mark:

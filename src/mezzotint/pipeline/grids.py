@@ -36,7 +36,8 @@ def settled(pipe: Pipeline, how: SampleConfig) -> SampleConfig:
     if how.spacing != "optimised":
         return how
     order = min(SAMPLERS[how.sampler].order, 2)
-    facts = json.dumps([pipe.digest, how.steps, order, *how.guided(), how.rescale, how.clipping])
+    model = [pipe.digest, pipe.prediction]
+    facts = json.dumps([*model, how.steps, order, *how.guided(), how.rescale, how.clipping])
     name = hashlib.sha256(facts.encode()).hexdigest()[:16]
 
     def measure() -> list[float]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.prediction import determinant, target, to_fraction, to_x0
-from mezzotint.errors import Registry
+from mezzotint.errors import Registry, UserError
 from mezzotint.networks.conditions import Condition
 from mezzotint.strict import Choice, strict
 from mezzotint.trainer.levels import Adaptive, uniform
@@ -68,7 +68,13 @@ def weight(kind: str, prediction: str, level: Level[Tensor]) -> Tensor:
     if of_x0 is None:
         return torch.ones_like(snr)
     d = determinant(prediction, Level(level.t, alpha, sigma))
-    return of_x0(snr) * (sigma / d) ** 2
+    w = of_x0(snr)
+    if w.shape != snr.shape:  # broadcasting would hide the mistake
+        raise UserError(
+            f"the weighting {kind!r} returns the shape {tuple(w.shape)}: make it return a number "
+            f"for each SNR, {tuple(snr.shape)}"
+        )
+    return w * (sigma / d) ** 2
 
 
 class Uncertainty(nn.Module):
